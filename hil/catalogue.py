@@ -1,0 +1,104 @@
+"""Every check the stock suites know: its question, its test, and where its limit stands in ``hil.toml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hil.model import Sense
+
+
+@dataclass(frozen=True)
+class LimitKey:
+    """Where a limit is written and what it means: ``path`` is below ``[models.NAME.limits]``.
+
+    ``default`` holds where the config says nothing; ``fail_factor`` opens a warning band between the
+    limit and ``fail_factor`` times it.
+    """
+
+    path: tuple[str, ...]
+    unit: str
+    sense: Sense = Sense.AT_MOST
+    default: float | None = None
+    default_reason: str = ""
+    fail_factor: float | None = None
+
+
+@dataclass(frozen=True)
+class CheckKind:
+    """One kind of check: asked once for each model and precision it applies to.
+
+    ``limit`` is ``None`` for a check that carries its own criterion. ``needs_target`` marks what says
+    nothing when it ran on another machine than the one asked for.
+    """
+
+    id: str
+    question: str
+    test: str
+    limit: LimitKey | None = None
+    needs_target: bool = False
+    precisions: frozenset[str] | None = None
+    needs_task: bool = False
+    scenario: str = ""
+
+
+INT8 = frozenset({"int8"})
+FPS = LimitKey(("fps",), "1/s", Sense.AT_LEAST, fail_factor=0.8)
+
+
+def _latency(name: str, question: str, path: tuple[str, ...], scenario: str) -> CheckKind:
+    test = f"test_latency.py::test_{name}"
+    return CheckKind(f"latency.{name}", question, test, LimitKey(path, "s"), needs_target=True, scenario=scenario)
+
+
+def _fps(name: str, question: str) -> CheckKind:
+    return CheckKind(f"fps.{name}", question, f"test_fps.py::test_{name}", FPS, needs_target=True, scenario="saturated")
+
+
+def _memory(name: str, question: str, limit: LimitKey) -> CheckKind:
+    return CheckKind(f"memory.{name}", question, f"test_memory.py::test_{name}", limit, needs_target=True)
+
+
+def _int8(name: str, question: str, limit: LimitKey | None = None, *, needs_target: bool = False) -> CheckKind:
+    test = f"test_int8.py::test_{name}"
+    return CheckKind(f"int8.{name}", question, test, limit, needs_target=needs_target, precisions=INT8)
+
+
+def _plain(family: str, name: str, question: str, *, needs_task: bool = False) -> CheckKind:
+    return CheckKind(f"{family}.{name}", question, f"test_{family}.py::test_{name}", needs_task=needs_task)
+
+
+_CEILING = "a robot needs the rest of the memory: ceiling of the project's design"
+_LEAK = "a leak of 1 MiB in 1,000 inferences fills a board's memory within days"
+
+KINDS: tuple[CheckKind, ...] = (
+    _plain("contract", "signature", "Are the engine's inputs and outputs those of the model?"),
+    _plain("contract", "shapes", "Does every shape the model allows run, and no other?"),
+    _plain("contract", "bad_input", "Is bad input refused instead of computed?"),
+    _plain("parity", "data", "Is the validation data real, enough and unseen?"),
+    _plain("parity", "outputs", "Are the engine's outputs those of the reference?"),
+    _plain("parity", "repeatable", "Does the same input give the same output twice?"),
+    _plain("parity", "task", "Is the task done as well as by the reference?", needs_task=True),
+    _int8("calibration", "Did calibration run on the declared data?"),
+    _int8("cache", "Are the ranges in use those of this model and this data?"),
+    _int8("disjoint", "Is the validation data unseen by the calibration?"),
+    _int8("drop", "What does INT8 cost against FP32 on the same target?"),
+    _latency("p50", "What does every second inference take at most?", ("latency", "p50"), "saturated"),
+    _latency("p90", "What do nine of ten inferences take at most?", ("latency", "p90"), "saturated"),
+    _latency("p99", "What do 99 of 100 inferences take at most?", ("latency", "p99"), "saturated"),
+    _latency("cold_load", "How long until the engine is loaded?", ("cold_load",), "cold"),
+    _latency("first_inference", "How long does the first inference take?", ("first_inference",), "cold"),
+    _fps("sustained", "Is the frame rate kept up?"),
+    _fps("slowest_second", "Is it kept in the slowest second too?"),
+    _fps("last_100", "Is it kept over any 100 frames in a row?"),
+    _int8("speedup", "Was INT8 faster at all?", LimitKey(("int8_speedup",), "x", Sense.AT_LEAST), needs_target=True),
+    _memory("peak", "What does the process need at most?", LimitKey(("memory",), "B")),
+    _memory("model", "What does the model add to the bare runtime?", LimitKey(("model_memory",), "B")),
+    _memory("system", "Is there memory left for the robot?", LimitKey(("system_memory",), "1", Sense.AT_MOST, 0.85, _CEILING)),
+    _memory("engine_size", "How large is the engine's file?", LimitKey(("engine_size",), "B")),
+    _memory(
+        "growth",
+        "Does memory grow with every inference?",
+        LimitKey(("memory_growth",), "B/1000 inferences", Sense.AT_MOST, 2.0**20, _LEAK),
+    ),
+)
+CATALOGUE: dict[str, CheckKind] = {kind.id: kind for kind in KINDS}

@@ -1,0 +1,1 @@
+"""``hil.toml`` -> typed specs."""

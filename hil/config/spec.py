@@ -1,0 +1,202 @@
+"""The shape of ``hil.toml``: one frozen pydantic model a table.
+
+Quantities are written with their unit (``"5 ms"``) and held in base units (0.005). Paths are
+written relative to the file that names them and are resolved while loading (``hil.config.load``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from hil.units import Dimension, parse
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8")
+
+
+def _reader(dimension: Dimension) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value, dimension))
+
+
+def _schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": ["string", "number"], "examples": [example]})
+
+
+Seconds = Annotated[float, _reader(Dimension.TIME), _schema("5 ms")]
+Bytes = Annotated[float, _reader(Dimension.MEMORY), _schema("512 MiB")]
+Fraction = Annotated[float, _reader(Dimension.FRACTION), _schema("1 %")]
+Rate = Annotated[float, _reader(Dimension.RATE), _schema("30 fps")]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Table(BaseModel):
+    """A table of ``hil.toml``: an unknown key is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class ProjectSpec(Table):
+    """``[project]``: where things are written."""
+
+    report: str = "report"
+    history: str = "sqlite:///.hil/history.db"
+    cache: str = ".hil/cache"
+
+
+class TargetSpec(Table):
+    """``[targets.NAME]``: a machine under test and how it is reached."""
+
+    kind: Literal["local", "ssh", "labgrid"] = "local"
+    runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    host: str | None = None
+    user: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    board: str | None = None
+    serial: str | None = None
+    power_mode: str | None = None
+    clocks: Literal["as-deployed", "locked"] = "as-deployed"
+    python: str | None = None
+    store: str | None = None
+    store_size: Bytes = 4 * 2.0**30
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    stop_services: tuple[str, ...] = ()
+    reserve_memory: Bytes | None = None
+    co_runner: str | None = None
+    evidence: Literal["emulated"] | None = None
+
+
+class LatencyLimits(Table):
+    """``latency = { p50 = "2 ms", p99 = "5 ms" }``: upper limits of host-to-host time."""
+
+    p50: Seconds | None = None
+    p90: Seconds | None = None
+    p99: Seconds | None = None
+
+
+class LimitsSpec(Table):
+    """``[models.NAME.limits]``: what measurements are held against; what is absent is only measured."""
+
+    latency: LatencyLimits = LatencyLimits()
+    cold_load: Seconds | None = None
+    first_inference: Seconds | None = None
+    fps: Rate | None = None
+    memory: Bytes | None = None
+    model_memory: Bytes | None = None
+    system_memory: Fraction | None = None
+    engine_size: Bytes | None = None
+    memory_growth: Bytes | None = None  # bytes per 1,000 inferences
+    int8_speedup: Annotated[float, Field(gt=0)] | None = None  # fp32 p50 / int8 p50
+
+
+class ToleranceSpec(Table):
+    """What an output may differ by from the reference; ``None`` takes the default of the precision.
+
+    ``max_abs`` and ``rmse`` are in the output's own unit, ``max_rel`` is relative to the reference's
+    largest magnitude, ``cosine`` is a least similarity, ``sqnr_db`` a least ratio in decibel,
+    ``top1_agreement`` a least share of samples whose argmax agrees.
+    """
+
+    max_abs: Annotated[float, Field(ge=0)] | None = None
+    max_rel: Annotated[float, Field(ge=0)] | None = None
+    rmse: Annotated[float, Field(ge=0)] | None = None
+    cosine: Annotated[float, Field(ge=-1, le=1)] | None = None
+    sqnr_db: float | None = None
+    top1_agreement: Fraction | None = None
+
+
+class TolerancesSpec(ToleranceSpec):
+    """``[models.NAME.tolerances.PRECISION]``: for all outputs, then ``outputs.NAME`` for one of them.
+
+    ``top1_drop`` is the most accuracy that may be lost, ``error_increase`` the most by which a
+    regression's mean absolute error may grow (relative), ``score_drop`` for a callable's mean score.
+    """
+
+    outputs: dict[str, ToleranceSpec] = {}
+    top1_drop: Fraction | None = None
+    error_increase: Fraction | None = None
+    score_drop: Annotated[float, Field(ge=0)] | None = None
+    reason: str | None = None
+
+
+class CalibrationSpec(Table):
+    """``[models.NAME.calibration]``: what INT8 ranges are drawn from, and how."""
+
+    data: str
+    samples: Positive | None = None
+    method: Literal["entropy", "minmax", "percentile"] = "entropy"
+    route: Literal["explicit", "implicit"] = "explicit"
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    exclude_nodes: tuple[str, ...] = ()
+
+
+class OverrideSpec(Table):
+    """``[models.NAME.on.TARGET]``: what differs on one target; given keys win, the rest stays."""
+
+    precisions: tuple[Precision, ...] | None = None
+    limits: LimitsSpec | None = None
+    tolerances: dict[Precision, TolerancesSpec] | None = None
+
+
+class ModelSpec(Table):
+    """``[models.NAME]``: an ONNX file with its data, limits and tolerances.
+
+    ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, a folder of images
+    (needs ``preprocess``) or ``package.module:callable``; ``synthetic`` alone draws random inputs,
+    which warns and never satisfies a gate. ``shapes`` gives dynamic dimensions ``[min, opt, max]`` by
+    the name the ONNX file gives them.
+    """
+
+    path: str
+    precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
+    data: str
+    preprocess: str | None = None
+    training_data: str | None = None
+    reference: str | None = None
+    task: str | None = None
+    batch: Positive = 1
+    samples: Positive | None = None
+    shapes: dict[str, tuple[Positive, Positive, Positive]] = {}
+    ranges: dict[str, tuple[float, float]] = {}
+    engine: str | None = None
+    calibration: CalibrationSpec | None = None
+    limits: LimitsSpec = LimitsSpec()
+    tolerances: dict[Precision, TolerancesSpec] = {}
+    on: dict[str, OverrideSpec] = {}
+
+
+class MeasureSpec(Table):
+    """``[measure]``: how long and how surely things are measured."""
+
+    duration: Seconds = 4.0
+    warmup: Seconds = 0.5
+    budget: Seconds = 20.0
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
+    soak: Positive = 2000
+
+
+class GateSpec(Table):
+    """``[gate]``: the policy a report is judged by.
+
+    ``require`` holds patterns over ``id``, ``id model`` or ``id model precision`` (shell wildcards).
+    A literal id is required of every model and precision it applies to, limit or not; a wildcard
+    requires every planned row it matches, and at least one.
+    """
+
+    require: tuple[str, ...] = ("*",)
+    evidence: Literal["device", "emulated", "host"] = "device"
+    warnings: bool = False
+
+
+class ConfigSpec(Table):
+    """The whole of ``hil.toml``."""
+
+    project: ProjectSpec = ProjectSpec()
+    targets: dict[str, TargetSpec] = {}
+    models: Annotated[dict[str, ModelSpec], Field(min_length=1)]
+    measure: MeasureSpec = MeasureSpec()
+    gate: GateSpec = GateSpec()
+
+
+Json = dict[str, Any]

@@ -1,0 +1,48 @@
+"""Series, and the method they were taken by.
+
+A method is compared by digest: equal digests may be compared, others are refused. An environment
+may differ; it is what a comparison lists as the difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def digest_of(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of ``facts`` as canonical JSON; the same facts give the same digest on any machine."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Series:
+    """Raw samples of one timed window, whole: none is dropped for being slow.
+
+    Attributes:
+        start: release time of each inference in seconds on the worker's monotonic clock, shape (n,).
+        duration: host-to-host seconds of each inference, shape (n,).
+        batch: samples an inference carries.
+        method: what was timed and how (hashed by ``digest_of``).
+        facts: what else was seen while timing (clocks, temperatures, worker memory).
+    """
+
+    start: FloatArray
+    duration: FloatArray
+    batch: int
+    method: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """How many inferences were timed."""
+        return int(self.duration.size)

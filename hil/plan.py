@@ -1,0 +1,107 @@
+"""``expand(config, target)``: every check that must be judged, from the config alone.
+
+No target is touched and no selection is known here, so that nothing a run does can change what was
+planned: not ``-k``, not ``-x``, not a deleted file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hil.catalogue import CATALOGUE, KINDS, CheckKind, LimitKey
+from hil.config.load import Config
+from hil.config.spec import GateSpec, LimitsSpec, ModelSpec
+from hil.errors import UserError
+from hil.model import Limit, Row, RowKey
+from hil.policy import literal_id, matches
+from hil.suggest import did_you_mean
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows of a run against one target, in the order in which they are asked."""
+
+    target: str
+    rows: tuple[Row, ...]
+
+    def by_key(self) -> dict[RowKey, Row]:
+        """The rows by id, model, precision, scenario."""
+        return {row.key: row for row in self.rows}
+
+    def of(self, check_id: str) -> tuple[Row, ...]:
+        """The rows that ask ``check_id``."""
+        return tuple(row for row in self.rows if row.id == check_id)
+
+
+def expand(config: Config, target: str) -> Plan:
+    """Plans every check of every model and precision on ``target``.
+
+    A check is planned if it carries its own criterion, has a limit, or is required by its literal id
+    (then without a limit it cannot pass). Raises ``UserError`` for a policy that names nothing.
+    """
+    policy = config.spec.gate
+    rows = tuple(
+        row
+        for name in config.spec.models
+        for precision in config.model(name, target).precisions
+        for row in _rows_of(config, name, config.model(name, target), precision, policy)
+    )
+    _check_policy(config, policy, rows)
+    return Plan(target, rows)
+
+
+def _rows_of(config: Config, name: str, model: ModelSpec, precision: str, policy: GateSpec) -> Iterator[Row]:
+    for kind in KINDS:
+        if kind.precisions is not None and precision not in kind.precisions:
+            continue
+        literal = any(literal_id(p) == kind.id and matches(p, kind.id, name, precision) for p in policy.require)
+        limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)
+        inherent = kind.limit is None and (model.task is not None or not kind.needs_task)
+        if not (inherent or limit is not None or literal):
+            continue
+        required = any(matches(pattern, kind.id, name, precision) for pattern in policy.require)
+        test = f"{kind.test}[{name}-{precision}]"
+        yield Row(
+            id=kind.id,
+            model=name,
+            precision=precision,
+            scenario=kind.scenario,
+            required=required,
+            limit=limit,
+            test=test,
+        )
+
+
+def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limit | None:
+    value: object = limits
+    for part in key.path:
+        value = getattr(value, part)
+    source, reason = config.where("models", name, "limits", *key.path), None
+    if value is None:
+        if key.default is None:
+            return None
+        value, source, reason = key.default, "default", key.default_reason
+    assert isinstance(value, float | int)  # noqa: S101 - the spec's types say so; for the type checker
+    fail_at = None if key.fail_factor is None else key.fail_factor * value
+    return Limit(value=value, unit=key.unit, sense=key.sense, source=source, fail_at=fail_at, reason=reason)
+
+
+def _check_policy(config: Config, policy: GateSpec, rows: tuple[Row, ...]) -> None:
+    families = {kind.id.split(".")[0] for kind in KINDS}
+    where = config.where("gate", "require")
+    for pattern in policy.require:
+        literal = literal_id(pattern)
+        if not 1 <= len(pattern.split()) <= 3:
+            raise UserError(f"{where}: gate.require: {pattern!r}: write 'id', 'id model' or 'id model precision'")
+        if literal is not None and literal.split(".")[0] not in families:
+            continue  # a user's own check: the gate sees to it that it gave a result
+        if literal is not None and literal not in CATALOGUE:
+            raise UserError(f"{where}: gate.require: {literal!r} is no check{did_you_mean(literal, CATALOGUE)}")
+        if not any(matches(pattern, row.id, row.model, row.precision) for row in rows):
+            raise UserError(f"{where}: gate.require: {pattern!r} matches no planned check: add its limit or drop it")
+
+
+def kind_of(row: Row) -> CheckKind:
+    """The catalogue's entry behind a planned row."""
+    return CATALOGUE[row.id]

@@ -1,0 +1,95 @@
+"""Quantities with units: ``"5 ms"`` in a config, ``0.005`` inside, ``5 ms`` on the screen."""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import Enum
+
+from hil.errors import UserError
+
+
+class Dimension(str, Enum):
+    """What a quantity measures; the value is the base unit it is held in."""
+
+    TIME = "s"
+    MEMORY = "B"
+    FRACTION = "1"
+    RATE = "1/s"
+
+
+SCALES: dict[Dimension, dict[str, float]] = {
+    Dimension.TIME: {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0},
+    Dimension.MEMORY: {
+        "B": 1.0,
+        "kB": 1e3,
+        "MB": 1e6,
+        "GB": 1e9,
+        "KiB": 2.0**10,
+        "MiB": 2.0**20,
+        "GiB": 2.0**30,
+    },
+    Dimension.FRACTION: {"": 1.0, "%": 0.01},
+    Dimension.RATE: {"": 1.0, "1/s": 1.0, "Hz": 1.0, "fps": 1.0, "FPS": 1.0},
+}
+EXAMPLES = {
+    Dimension.TIME: "5 ms",
+    Dimension.MEMORY: "512 MiB",
+    Dimension.FRACTION: "1 %",
+    Dimension.RATE: "30 fps",
+}
+QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
+
+
+def split(text: str) -> tuple[float, str]:
+    """``"2 mm"`` -> ``(2.0, "mm")``; any unit is taken. Raises ``UserError`` if there is no number."""
+    match = QUANTITY.fullmatch(text)
+    if match is None:
+        raise UserError(f"{text!r} is not a quantity: write a number and a unit, e.g. '5 ms'")
+    value = float(match[1])
+    if not math.isfinite(value):
+        raise UserError(f"{text!r} is not finite: write a number and a unit, e.g. '5 ms'")
+    return value, match[2]
+
+
+def parse(value: object, dimension: Dimension) -> float:
+    """Reads a quantity into base units; a bare number is taken only where the unit may be empty.
+
+    Raises ``ValueError`` (as pydantic validators must) with the units that would have been right.
+    """
+    units = SCALES[dimension]
+    known = ", ".join(unit for unit in units if unit)
+    example = EXAMPLES[dimension]
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"expected a quantity such as {example!r}")
+    if isinstance(value, str):
+        try:
+            number, unit = split(value)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+    else:
+        number, unit = float(value), ""
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{value!r} must be finite and not negative")
+    if unit not in units:
+        what = f"unit {unit!r} is not one of {known}" if unit else f"a unit is missing (one of {known})"
+        raise ValueError(f"{what}: write e.g. {example!r}")
+    return number * units[unit]
+
+
+def show(value: float, unit: str) -> str:
+    """A value in base units for people: ``show(0.00512, "s") == "5.12 ms"``."""
+    if unit == "s":
+        for name, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
+            if abs(value) >= scale or name == "ns":
+                return f"{value / scale:.3g} {name}"
+    if unit == "B":
+        for name, scale in (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):
+            if abs(value) >= scale:
+                return f"{value / scale:.4g} {name}"
+        return f"{value:.0f} B"
+    if unit == "1":
+        return f"{value * 100:.4g} %"
+    if unit == "1/s":
+        return f"{value:,.1f} /s" if abs(value) < 1000 else f"{value:,.0f} /s"
+    return f"{value:.6g} {unit}".rstrip()

@@ -1,0 +1,1 @@
+"""The pytest plugin: options, hooks, parametrization and reporting above the library."""

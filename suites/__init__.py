@@ -1,0 +1,1 @@
+"""The stock suites: run them with ``pytest --pyargs hil.suites``."""
