@@ -1,92 +1,15 @@
-"""``hil …``: one file a command, thin above the library.
-
-A command is the function ``command`` of the module named after it. It returns its exit code (``None``
-is 0) and raises ``hil.errors.HilError`` for whatever the user or the lab did wrong.
-"""
+"""``hil …``: one file a command, thin above the library."""
 
 from __future__ import annotations
 
-import os
-import sys
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
-
-from hil import __version__
-from hil.errors import ExitCode, HilError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import typer
-
-COMMANDS = ("init", "gate", "schema")
-"""In the order in which a newcomer needs them; ``hil --help`` lists them so."""
-
-INTERRUPTED = 130
-"""What shells return for a program ended by SIGINT (128 + 2)."""
-
-
-def build_app() -> typer.Typer:
-    """The whole command line; importing ``hil.cli`` alone loads none of it."""
-    import typer  # noqa: PLC0415 - heavy, and the entry point must be importable without it
-
-    app = typer.Typer(
-        name="hil",
-        help="May this neural network be deployed on that NVIDIA Jetson?",
-        epilog="The main job is pytest's: pytest --target=NAME. See also: hil COMMAND --help.",
-        add_completion=False,
-        rich_markup_mode="rich",
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-    def version(value: bool) -> None:  # noqa: FBT001 - the signature typer calls
-        if value:
-            typer.echo(f"pytest-hil {__version__}")
-            raise typer.Exit
-
-    @app.callback()
-    def root(
-        _version: Annotated[
-            bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and leave.")
-        ] = False,
-    ) -> None:
-        pass
-
-    for name in COMMANDS:
-        if find_spec(f"hil.cli.{name}") is None:
-            continue
-        app.command(name)(import_module(f"hil.cli.{name}").command)
-    return app
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and returns its exit code; raises nothing foreseeable."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        return _run(given or ["--help"])
-    except HilError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return int(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has enough (`hil schema | head`); what is still buffered must not raise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.PASSED)
+    from hil.cli.app import run  # noqa: PLC0415 - typer is heavy, and whoever imports hil.cli may not want it
 
-
-def _run(arguments: list[str]) -> int:
-    import typer  # noqa: PLC0415 - heavy, and the entry point must be importable without it
-
-    # click's root of usage errors; typer brings its own click or uses the installed one, so it is reached from here.
-    usage_error: Any = typer.BadParameter.__mro__[2]
-    try:
-        code = build_app()(arguments, prog_name="hil", standalone_mode=False)
-    except usage_error as error:
-        command = error.ctx.command_path if getattr(error, "ctx", None) else "hil"
-        sys.stderr.write(f"error: {error.format_message()}: run {command} --help for what it takes\n")
-        return int(ExitCode.USER_ERROR)
-    except typer.Abort:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
-    return int(code or 0)
+    return run(arguments)

@@ -1,0 +1,122 @@
+"""What an ONNX file takes and gives: names, dtypes and shapes of its inputs and outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output.
+
+    ``dtype`` is numpy's name (``float32``; ``bfloat16`` and the like keep ONNX's). A dimension is its
+    size, or the name of a dynamic one, or ``None`` for a dynamic one without a name.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    def __str__(self) -> str:
+        """``image: float32[batch, 1, 8, 8]``; ``?`` is a dynamic dimension without a name."""
+        sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name}: {self.dtype}[{sizes}]"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A model's inputs and outputs in the file's order, with what tells how it was exported."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int = 0
+    ir_version: int = 0
+    has_qdq: bool = False
+
+    def input(self, name: str) -> TensorSpec:
+        """The input called ``name``. Raises ``KeyError`` if there is none."""
+        return {spec.name: spec for spec in self.inputs}[name]
+
+    def batch(self) -> int | None:
+        """The first dimension that all inputs fix, or ``None`` where it is dynamic or not shared."""
+        firsts = {spec.shape[0] if spec.shape else None for spec in self.inputs}
+        only = firsts.pop() if len(firsts) == 1 else None
+        return only if isinstance(only, int) else None
+
+
+def read_signature(path: Path) -> Signature:
+    """Reads the inputs and outputs of an ONNX file; external weights are not touched.
+
+    Initializers that old exporters list as inputs too are left out. Raises ``UserError`` for a file that
+    is missing, cut short or not ONNX, and for an input or output that is not a tensor.
+    """
+    model = _read(path)
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    inputs = tuple(_spec(value, path) for value in graph.input if value.name not in weights)
+    outputs = tuple(_spec(value, path) for value in graph.output)
+    if not outputs:
+        raise UserError(f"{path} has no outputs: model {path.stem}: export it again / check the file was copied whole")
+    return Signature(
+        inputs,
+        outputs,
+        opset=max((opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}), default=0),
+        ir_version=model.ir_version,
+        has_qdq=any(node.op_type in QDQ_OPERATORS for node in graph.node),
+    )
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    import onnx  # noqa: PLC0415 - heavy, and the types above are wanted without it
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
+
+    try:
+        model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): model {path.stem}: check its path in hil.toml") from None
+    except (DecodeError, ValueError, RuntimeError) as error:
+        raise UserError(_unreadable(path, str(error).split("\n")[0])) from None
+    # Protobuf takes an empty file, and many a text, for a message with nothing in it.
+    if not model.ir_version or not model.HasField("graph") or not model.graph.node:
+        raise UserError(_unreadable(path, "there is no graph in it"))
+    return model
+
+
+def _unreadable(path: Path, why: str) -> str:
+    return f"cannot read {path} as ONNX ({why}): model {path.stem}: export it again / check the file was copied whole"
+
+
+def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
+    if not value.type.HasField("tensor_type"):
+        kind = value.type.WhichOneof("value") or "of no type"
+        raise UserError(f"{value.name} of {path} is {kind}, not a tensor: export the model with tensors alone")
+    tensor = value.type.tensor_type
+    return TensorSpec(value.name, _dtype_name(tensor.elem_type), tuple(_size(dim) for dim in tensor.shape.dim))
+
+
+def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    if dim.HasField("dim_value") and dim.dim_value > 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param) or None
+
+
+def _dtype_name(element: int) -> str:
+    import onnx  # noqa: PLC0415 - as above
+
+    if element == onnx.TensorProto.STRING:
+        return "str"
+    try:
+        name = onnx.TensorProto.DataType.Name(element)
+    except ValueError:
+        return f"onnx type {element}"
+    return {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
