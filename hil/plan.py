@@ -24,14 +24,19 @@ class Plan:
 
     target: str
     rows: tuple[Row, ...]
+    unlimited: tuple[Row, ...] = ()  # measured for the reader; without a limit there is nothing to judge
 
     def by_key(self) -> dict[RowKey, Row]:
         """The rows by id, model, precision, scenario."""
         return {row.key: row for row in self.rows}
 
+    def unlimited_keys(self) -> frozenset[RowKey]:
+        """The keys of what is measured only."""
+        return frozenset(row.key for row in self.unlimited)
+
     def of(self, check_id: str) -> tuple[Row, ...]:
-        """The rows that ask ``check_id``."""
-        return tuple(row for row in self.rows if row.id == check_id)
+        """All that asks ``check_id``, judged or only measured."""
+        return tuple(row for row in (*self.rows, *self.unlimited) if row.id == check_id)
 
 
 def expand(config: Config, target: str) -> Plan:
@@ -41,36 +46,39 @@ def expand(config: Config, target: str) -> Plan:
     (then without a limit it cannot pass). Raises ``UserError`` for a policy that names nothing.
     """
     policy = config.spec.gate
-    rows = tuple(
-        row
-        for name in config.spec.models
-        for precision in config.model(name, target).precisions
-        for row in _rows_of(config, name, config.model(name, target), precision, policy)
-    )
-    _check_policy(config, policy, rows)
-    return Plan(target, rows)
+    judged: list[Row] = []
+    unlimited: list[Row] = []
+    for name in config.spec.models:
+        model = config.model(name, target)
+        for precision in model.precisions:
+            for row, has_criterion in _rows_of(config, name, model, precision, policy):
+                (judged if has_criterion else unlimited).append(row)
+    _check_policy(config, policy, judged)
+    return Plan(target, tuple(judged), tuple(unlimited))
 
 
-def _rows_of(config: Config, name: str, model: ModelSpec, precision: str, policy: GateSpec) -> Iterator[Row]:
+def _rows_of(
+    config: Config, name: str, model: ModelSpec, precision: str, policy: GateSpec
+) -> Iterator[tuple[Row, bool]]:
     for kind in KINDS:
         if kind.precisions is not None and precision not in kind.precisions:
             continue
         literal = any(literal_id(p) == kind.id and matches(p, kind.id, name, precision) for p in policy.require)
-        limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)
-        inherent = kind.limit is None and (model.task is not None or not kind.needs_task)
-        if not (inherent or limit is not None or literal):
+        if kind.needs_task and model.task is None and not literal:
             continue
-        required = any(matches(pattern, kind.id, name, precision) for pattern in policy.require)
-        test = f"{kind.test}[{name}-{precision}]"
-        yield Row(
+        limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)
+        has_criterion = kind.limit is None or limit is not None or literal
+        required = has_criterion and any(matches(pattern, kind.id, name, precision) for pattern in policy.require)
+        row = Row(
             id=kind.id,
             model=name,
             precision=precision,
             scenario=kind.scenario,
             required=required,
             limit=limit,
-            test=test,
+            test=f"{kind.test}[{name}-{precision}]",
         )
+        yield row, has_criterion
 
 
 def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limit | None:
@@ -87,7 +95,7 @@ def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limi
     return Limit(value=value, unit=key.unit, sense=key.sense, source=source, fail_at=fail_at, reason=reason)
 
 
-def _check_policy(config: Config, policy: GateSpec, rows: tuple[Row, ...]) -> None:
+def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
     families = {kind.id.split(".")[0] for kind in KINDS}
     where = config.where("gate", "require")
     for pattern in policy.require:

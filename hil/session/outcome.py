@@ -1,0 +1,20 @@
+"""What a judged row leaves behind: one self-contained value that travels to the accounts as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from hil.model import CheckResult, Frozen
+
+
+class Outcome(Frozen):
+    """A result with all that its digests refer to, so that no second message is ever needed."""
+
+    result: CheckResult
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    environments: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    engines: list[dict[str, Any]] = Field(default_factory=list)
+    models: list[dict[str, Any]] = Field(default_factory=list)
+    target: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,136 @@
+"""The accounts: every planned row ends with exactly one result, whatever happened to its test.
+
+Pure bookkeeping, no pytest and no I/O. What was planned is never forgotten: a row without a result
+becomes ``not_run`` with its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hil.model import Cause, CheckResult, Row, RowKey, TargetUse, Verdict
+from hil.plan import Plan
+from hil.session.outcome import Outcome
+
+WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A result the accounts could not take: its row is unknown or was judged by another test already."""
+
+    id: str
+    model: str
+    precision: str
+    reason: str
+
+
+@dataclass
+class Fates:
+    """What became of the tests, by node id: says why a row has no result."""
+
+    selected: set[str] = field(default_factory=set)
+    deselected: set[str] = field(default_factory=set)
+    crashed: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
+    out_of_scope: set[str] = field(default_factory=set)  # models left out by --hil-model
+    stopped: str = ""
+
+    def cause_of(self, row: Row) -> tuple[Cause, str]:
+        """Why ``row`` has no result, in one word and in one line."""
+
+        def among(nodeids: Iterable[str]) -> bool:
+            return any(nodeid == row.test or nodeid.endswith("/" + row.test) for nodeid in nodeids)
+
+        if among(self.crashed):
+            return Cause.CRASHED, "the process that ran its test died"
+        if row.model in self.out_of_scope:
+            return Cause.OUT_OF_SCOPE, "--hil-model left this model out"
+        if among(self.deselected):
+            return Cause.DESELECTED, "its test was deselected on the command line"
+        if among(self.finished):
+            return Cause.NO_RESULT, "its test ended without giving a result"
+        if among(self.selected):
+            return Cause.STOPPED, self.stopped or "the run ended before its test"
+        return Cause.NOT_COLLECTED, f"its test {row.test} was not collected: is the file there and selected?"
+
+
+@dataclass
+class Accounts:
+    """Results by row. Of several attempts of one test the worst counts; a second test's result is rejected."""
+
+    plan: Plan
+    outcomes: dict[RowKey, tuple[str, Outcome]] = field(default_factory=dict)
+    unlimited: dict[RowKey, Outcome] = field(default_factory=dict)
+    own: dict[RowKey, Row] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def enter(self, nodeid: str, outcome: Outcome, *, own: bool) -> None:
+        """Enters one result that reached the controller; ``own`` marks a user's own check."""
+        result = outcome.result
+        planned = self.plan.by_key()
+        if result.key in self.plan.unlimited_keys():
+            self.unlimited[result.key] = outcome
+            return
+        if own and result.key not in planned:
+            self.own.setdefault(result.key, _own_row(result, nodeid))
+        elif result.key not in planned:
+            self._reject(result, f"no such row was planned; it came from {nodeid}")
+            return
+        before = self.outcomes.get(result.key)
+        if before is not None and before[0] != nodeid:
+            self._reject(result, f"judged twice: by {before[0]} and by {nodeid}")
+        if before is None or _severity(result) < _severity(before[1].result):
+            self.outcomes[result.key] = (nodeid, outcome)
+
+    def _reject(self, result: CheckResult, reason: str) -> None:
+        self.rejected.append(Rejected(result.id, result.model, result.precision, reason))
+
+    def close(self, fates: Fates, target: TargetUse) -> list[CheckResult]:
+        """One result for each planned row, in the plan's order, then the users' own."""
+        twice = {(r.id, r.model, r.precision) for r in self.rejected if r.reason.startswith("judged twice")}
+        results = []
+        for row in (*self.plan.rows, *self.own.values()):
+            if row.key not in self.outcomes:
+                cause, reason = fates.cause_of(row)
+                results.append(not_run(row, cause, reason, target))
+                continue
+            result = self.outcomes[row.key][1].result.model_copy(update={"required": row.required})
+            if row.key[:3] in twice:
+                update = {"verdict": Verdict.FAILED, "cause": None, "reason": "two tests gave a result for this row"}
+                result = result.model_copy(update=update)
+            results.append(result)
+        return results
+
+
+def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:
+    """The result of a row that nothing judged."""
+    return CheckResult(
+        id=row.id,
+        model=row.model,
+        precision=row.precision,
+        scenario=row.scenario,
+        required=row.required,
+        verdict=Verdict.NOT_RUN,
+        reason=reason,
+        cause=cause,
+        target=target,
+        limit=row.limit,
+    )
+
+
+def _severity(result: CheckResult) -> int:
+    return WORST_FIRST.index(result.verdict)
+
+
+def _own_row(result: CheckResult, nodeid: str) -> Row:
+    return Row(
+        id=result.id,
+        model=result.model,
+        precision=result.precision,
+        scenario=result.scenario,
+        required=True,
+        limit=result.limit,
+        test=nodeid,
+    )

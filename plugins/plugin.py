@@ -1,0 +1,150 @@
+"""What pytest loads in every run: options and hooks, nothing heavy.
+
+The plugin sleeps until a hil option or a hil test is there (``plugins.wake``); only then are the
+library, numpy and the rest imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.fixtures.fixtures import (
+    hil_case,
+    hil_check,
+    hil_dataset,
+    hil_engine,
+    hil_reference,
+    hil_target,
+)
+from hil.plugins import wake
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+__all__ = ["hil_case", "hil_check", "hil_dataset", "hil_engine", "hil_reference", "hil_target"]
+
+TARGET_HELP = "the machine under test, as named in hil.toml, e.g. --target=jetson-orin"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the ``--hil-…`` options; ``--target`` follows in ``pytest_load_initial_conftests``."""
+    group = parser.getgroup("hil", "hardware in the loop: judge neural networks on the target")
+    add = group.addoption
+    add("--hil-target", metavar="NAME", dest="hil_target", help=TARGET_HELP)
+    add("--hil-config", metavar="FILE", help="the config (default: hil.toml here or in a parent folder)")
+    add("--hil-report", metavar="DIR", help="where the report goes (default: [project] report in hil.toml)")
+    add(
+        "--hil-fallback",
+        choices=("cpu", "skip", "fail"),
+        help="when the target cannot be reached: run on the CPU what makes sense there (default), skip, or fail; "
+        "the exit code is 10 under cpu and skip, 11 under fail, never 0",
+    )
+    add("--hil-gate", action="store_true", default=None, help="add the policy's judgement ([gate]) to the exit code")
+    add("--hil-model", metavar="NAME", action="append", help="only this model (repeatable); the rest stays planned")
+    add("--hil-wait", metavar="SECONDS", type=float, help="wait this long for a target that somebody else holds")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
+    """Adds ``--target`` last of all, so that a plugin or conftest with a ``--target`` of its own keeps it."""
+    yield
+    try:
+        parser.getgroup("hil").addoption("--target", metavar="NAME", dest="hil_target", help=TARGET_HELP)
+    except ValueError:
+        return  # it is taken: --hil-target does the same
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the markers and wakes up if a hil option was given."""
+    for line in (
+        "hil(check_id): a stock check; judged once for each model and precision it applies to",
+        "hil_models(*names): only these models of hil.toml",
+        "hil_precisions(*names): only these precisions",
+    ):
+        config.addinivalue_line("markers", line)
+    wake.configured(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Gives a hil test its models and precisions."""
+    if "hil_case" in metafunc.fixturenames or "hil_target" in metafunc.fixturenames:
+        wake.run_of(metafunc.config).parametrize(metafunc)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Reports a mistake in ``hil.toml`` once and with exit code 4, not once a test."""
+    if run := wake.awake(config):
+        run.collected(items)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Notes what the user deselected: those rows stay planned and are ``not_run``."""
+    if items and (run := wake.awake(items[0].config)):
+        run.deselected([item.nodeid for item in items])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Marks the report as incomplete before the first test runs."""
+    if run := wake.awake(session.config):
+        run.selected([item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attaches what was judged to pytest's report, as one string: only that survives the way from a worker."""
+    report = yield
+    if run := wake.awake(item.config):
+        run.attach(item, call, report)
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Enters each result into the accounts, where they are kept: in the controller."""
+    if run := wake.accountant(report):
+        run.account(report)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Closes the accounts, writes the report and decides the exit code, once."""
+    if run := wake.awake(session.config):
+        run.finish(session)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Shows the decision and its table below pytest's own lines."""
+    if run := wake.awake(config):
+        run.summarize(terminalreporter)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Lets go of the target."""
+    wake.forget(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells an xdist worker which run it belongs to."""
+    node.workerinput["hil_run_id"] = wake.run_id(node.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Learns from a worker what was collected: the controller collects nothing itself."""
+    if run := wake.awake(node.config):
+        run.selected(ids)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """Takes a worker's notes; a crashed worker leaves none."""
+    del error
+    notes = getattr(node, "workeroutput", {})
+    if "hil_deselected" in notes:
+        wake.run_of(node.config).deselected(notes["hil_deselected"])

@@ -1,0 +1,200 @@
+"""One pytest run with hil in it: plan, session, accounts, report, exit code, in that order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.config.load import Config, find, load
+from hil.errors import ExitCode, HilError, LabError, UserError
+from hil.fixtures.case import BENCH, Case
+from hil.model import Row, TargetUse
+from hil.plan import Plan, expand
+from hil.plugins import closing, collecting, wake
+from hil.plugins.accounts import Accounts, Fates
+from hil.plugins.progress import Progress
+from hil.session import Request, Session
+from hil.session.outcome import Outcome
+from hil.session.preflight import preflight
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from hil.report.v1 import Report
+
+OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
+JUDGED: pytest.StashKey[bool] = pytest.StashKey()
+NO_CONFIG = "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it with --hil-config"
+
+
+class HilRun:
+    """The plugin's state while it is awake, in the controller and in each xdist worker."""
+
+    def __init__(self, config: pytest.Config, run_id: str) -> None:
+        self.pytest_config = config
+        self.run_id = run_id
+        self.is_worker = wake.is_worker(config)
+        self.target: str = config.getoption("hil_target", None) or "cpu"
+        self.problem: HilError | None = None
+        self.config: Config | None = None
+        self.plan = Plan(self.target, ())
+        self.accounts = Accounts(self.plan)
+        self.fates = Fates()
+        self.other_tests_failed = 0
+        self.report: Report | None = None
+        self.progress = Progress(config, quiet=self.is_worker)
+        self._session: Session | None = None
+        self._begun = False
+
+    def begin(self) -> None:
+        """Loads the config, plans, and looks at models and data; keeps the first mistake as ``problem``."""
+        try:
+            self.config = self._load()
+            self.config.target(self.target)
+            self.plan = expand(self.config, self.target)
+            self.accounts = Accounts(self.plan)
+            self._scope()
+            if not self.is_worker and not self.pytest_config.getoption("collectonly", False):
+                preflight(self.config, self.target)
+        except HilError as error:
+            self.problem = error
+        self.pytest_config.stash[BENCH] = self
+
+    def raise_problem(self) -> None:
+        """Shows the user's mistake, once, with exit code 4; an old green report does not outlive it."""
+        if self.problem is not None:
+            closing.refuse(self, self.problem)
+            raise pytest.UsageError(str(self.problem))
+
+    def _load(self) -> Config:
+        named = self.pytest_config.getoption("hil_config", None)
+        here = self.pytest_config.invocation_params.dir
+        path = here / named if named else find(here) or find(self.pytest_config.rootpath)
+        if path is None:
+            raise UserError(NO_CONFIG.format(here))
+        return load(path)
+
+    def _scope(self) -> None:
+        assert self.config is not None  # noqa: S101 - begin() loaded it
+        only = self.pytest_config.getoption("hil_model", None)
+        for name in only or ():
+            self.config.model(name, self.target)
+        self.fates.out_of_scope = {name for name in self.config.spec.models if only and name not in only}
+
+    @property
+    def report_dir(self) -> Path:
+        """Where the report goes: ``--hil-report``, else ``[project] report``, else ``report``."""
+        given = self.pytest_config.getoption("hil_report", None)
+        here = self.pytest_config.invocation_params.dir
+        if given:
+            return here / given
+        return self.config.resolve(self.config.spec.project.report) if self.config else here / "report"
+
+    # Collection
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """Gives a hil test its cases."""
+        collecting.parametrize(metafunc, self.plan, self.config, self.fates.out_of_scope)
+
+    def collected(self, items: list[pytest.Item]) -> None:
+        """Drops tests that no model needs; shows a mistake that was found while collecting."""
+        if self.problem is not None and not self.is_worker:
+            self.raise_problem()
+        items[:] = [item for item in items if not collecting.without_case(item)]
+
+    def selected(self, nodeids: list[str]) -> None:
+        """Marks the report as incomplete: from here on nothing green is left from an earlier run."""
+        self.fates.selected.update(nodeids)
+        if not self._begun and not self.pytest_config.getoption("collectonly", False) and self.problem is None:
+            self._begun = True
+            closing.begin(self)
+
+    def deselected(self, nodeids: list[str]) -> None:
+        """Notes tests that the user deselected."""
+        self.fates.deselected.update(nodeids)
+
+    # The bench, as the fixtures see it
+
+    def session(self) -> Session:
+        """The session with its target held, opened at the first call. Raises ``LabError``, ``UserError``."""
+        if self.problem is not None:
+            raise self.problem
+        if self._session is None:
+            assert self.config is not None  # noqa: S101 - no problem, so there is a config
+            option = self.pytest_config.getoption
+            request = Request(
+                config=self.config,
+                target=self.target,
+                fallback=option("hil_fallback", None) or "cpu",
+                wait=option("hil_wait", None) or 0.0,
+                run_id=self.run_id,
+                report_dir=self.report_dir,
+                progress=self.progress,
+            )
+            self._session = Session.open(request)
+        return self._session
+
+    def row(self, check_id: str, case: Case) -> Row | None:
+        """The row of this question and case, judged or only measured."""
+        rows = (row for row in self.plan.of(check_id) if (row.model, row.precision) == case)
+        return next(rows, None)
+
+    def record(self, item: pytest.Item, outcome: Outcome) -> None:
+        """Keeps an outcome until pytest's report of the test takes it along."""
+        item.stash.setdefault(OUTCOMES, []).append(outcome)
+        item.stash[JUDGED] = True
+        item.user_properties.append((f"hil {outcome.result.name}", outcome.result.verdict.value))
+
+    # Reports
+
+    def attach(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        """Puts outcomes on pytest's report as one string, and a foreseeable error in one line."""
+        collecting.attach(self, item, call, report)
+
+    def account(self, report: pytest.TestReport) -> None:
+        """Enters what came with a report; a failure without a result is somebody else's test."""
+        if report.when not in ("setup", "call", "teardown"):
+            self.fates.crashed.add(report.nodeid)
+        if report.when == "teardown":
+            self.fates.finished.add(report.nodeid)
+        outcomes = collecting.outcomes_of(report)
+        for outcome, own in outcomes:
+            self.accounts.enter(report.nodeid, outcome, own=own)
+        if problem := collecting.problem_of(report):
+            self.problem = self.problem or problem
+        elif report.failed and not outcomes:
+            self.other_tests_failed += 1
+
+    def finish(self, session: pytest.Session) -> None:
+        """Closes the accounts: report, then exit code. A worker only hands in its notes."""
+        if self.is_worker:
+            notes: dict[str, Any] = self.pytest_config.workeroutput  # type: ignore[attr-defined] # xdist sets it
+            notes["hil_deselected"] = sorted(self.fates.deselected)
+        elif not self.pytest_config.getoption("collectonly", False):
+            self.fates.stopped = str(session.shouldfail or session.shouldstop or "")
+            session.exitstatus = closing.close(self, int(session.exitstatus))
+
+    def summarize(self, terminal: TerminalReporter) -> None:
+        """Shows the decision below pytest's own lines."""
+        if self.report is not None:
+            closing.show(self.report, self.report_dir, terminal)
+
+    def used(self) -> TargetUse:
+        """Target asked for and, as far as results tell, used."""
+        for _, outcome in self.accounts.outcomes.values():
+            return outcome.result.target
+        return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
+
+    def close(self) -> None:
+        """Lets go of the target."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def error_text(self, kind: ExitCode) -> str | None:
+        """The problem's message if it is the user's (4) or the lab's (11)."""
+        problem = self.problem
+        mine = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
+        return str(problem) if mine else None

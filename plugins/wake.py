@@ -1,0 +1,76 @@
+"""When the plugin wakes up: a hil option, the stock suites, or a test that asks for a hil fixture."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from hil.plugins.run import HilRun
+
+OPTIONS = ("hil_target", "hil_config", "hil_report", "hil_fallback", "hil_gate", "hil_model", "hil_wait")
+RUN: pytest.StashKey[HilRun] = pytest.StashKey()
+RUN_ID: pytest.StashKey[str] = pytest.StashKey()
+# pytest_runtest_logreport is not given the config; nested runs (pytester) stack up.
+_controllers: list[pytest.Config] = []
+
+
+def configured(config: pytest.Config) -> None:
+    """Notes the run's config, and wakes up if the command line speaks of hil."""
+    if not is_worker(config):
+        _controllers.append(config)
+    if asked_for(config):
+        run_of(config).raise_problem()
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is an xdist worker: it judges, its controller keeps the accounts."""
+    return hasattr(config, "workerinput")
+
+
+def asked_for(config: pytest.Config) -> bool:
+    """Whether the command line itself asks for hil."""
+    if any(config.getoption(name, None) is not None for name in OPTIONS):
+        return True
+    return any(arg.split("::")[0].split("/")[0].startswith("hil.suites") for arg in config.invocation_params.args)
+
+
+def run_id(config: pytest.Config) -> str:
+    """The run's id: made by the controller, handed to its workers."""
+    if RUN_ID not in config.stash:
+        config.stash[RUN_ID] = getattr(config, "workerinput", {}).get("hil_run_id") or secrets.token_hex(8)
+    return config.stash[RUN_ID]
+
+
+def run_of(config: pytest.Config) -> HilRun:
+    """The run, woken up if it slept. A user's mistake is kept in it until it can be shown once."""
+    if RUN not in config.stash:
+        from hil.plugins.run import HilRun  # noqa: PLC0415 - heavy; only a run that uses it pays
+
+        config.stash[RUN] = HilRun(config, run_id(config))
+        config.stash[RUN].begin()
+    return config.stash[RUN]
+
+
+def awake(config: pytest.Config) -> HilRun | None:
+    """The run if it is awake."""
+    return config.stash.get(RUN, None)
+
+
+def accountant(report: pytest.TestReport) -> HilRun | None:
+    """The run that keeps accounts of ``report``; a result from a worker wakes its controller."""
+    if not _controllers:
+        return None
+    config = _controllers[-1]
+    return run_of(config) if hasattr(report, "hil") else awake(config)
+
+
+def forget(config: pytest.Config) -> None:
+    """Ends the run and lets go of what it holds."""
+    if config in _controllers:
+        _controllers.remove(config)
+    if run := awake(config):
+        run.close()
+        del config.stash[RUN]

@@ -1,0 +1,28 @@
+"""FPS: the frame rate, also in the slowest second and over any 100 frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from hil.fixtures.check import HilCheck
+
+
+@pytest.mark.hil("fps.sustained")
+def test_sustained(hil_check: HilCheck) -> None:
+    """Is the frame rate kept up?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("fps.slowest_second")
+def test_slowest_second(hil_check: HilCheck) -> None:
+    """Is it kept in the slowest second too?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("fps.last_100")
+def test_last_100(hil_check: HilCheck) -> None:
+    """Is it kept over any 100 frames in a row?"""
+    hil_check.judge()
