@@ -1,0 +1,141 @@
+"""What the wheel and the sdist hold: the package, the whole package and nothing but the package."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+ROOMS = ("plugins", "fixtures", "suites")
+NOT_SHIPPED = ("ruff.toml", ".pyc", ".md")
+"""Endings of files inside hil/ that only this repository needs."""
+
+
+@pytest.fixture(scope="module")
+def source(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git has or would add, so that nothing built earlier slips in; links stay links."""
+    listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=True).stdout
+    copy = tmp_path_factory.mktemp("source")
+    for name in filter(None, names.split("\0")):
+        if (repository / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repository / name, copy / name, follow_symlinks=False)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``chain`` holds the sdist and the wheel made from it, ``direct`` the wheel of the tree itself."""
+    try:
+        enough = int(version("setuptools").split(".")[0]) >= 77
+    except PackageNotFoundError:
+        enough = False
+    if not enough:
+        pytest.skip("setuptools 77 is not there: pip install -e .[dev]")
+    folder = tmp_path_factory.mktemp("dist")
+    build(source, folder / "chain")
+    build(source, folder / "direct", "--wheel")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> list[str]:
+    """The files of the wheel that was made from the sdist."""
+    return files_of_wheel(built / "chain")
+
+
+@pytest.fixture(scope="module")
+def sdist(built: Path) -> list[str]:
+    """The files of the sdist, without its one top folder."""
+    (path,) = (built / "chain").glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        return sorted(member.name.partition("/")[2] for member in archive if member.isfile())
+
+
+def build(source: Path, out: Path, *options: str) -> None:
+    """Builds with the setuptools of this environment; what it prints is shown where it fails."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), *options, str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(command)}:\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+def files_of_wheel(folder: Path) -> list[str]:
+    """The names of the files in the one wheel of ``folder``."""
+    (path,) = folder.glob("*.whl")
+    return sorted(name for name in zipfile.ZipFile(path).namelist() if not name.endswith("/"))
+
+
+def package_files(root: Path) -> list[str]:
+    """What ``hil`` consists of, seen through its links: every file of the three rooms and of ``hil`` itself."""
+    found = [path.relative_to(root) for path in (root / "hil").rglob("*") if path.is_file()]
+    found += [
+        Path("hil") / path.relative_to(root) for room in ROOMS for path in (root / room).rglob("*") if path.is_file()
+    ]
+    return sorted({str(path) for path in found if not path.name.endswith(NOT_SHIPPED)})
+
+
+def test_rooms_are_links(repository: Path) -> None:
+    """The rooms stand at the top and ``hil`` links to them, so import name, wheel and checkout are one tree."""
+    for room in ROOMS:
+        assert (repository / "hil" / room).is_symlink(), f"hil/{room} is no link"
+        assert str((repository / "hil" / room).readlink()) == f"../{room}"
+
+
+def test_wheel_holds_the_whole_package(wheel: list[str], source: Path) -> None:
+    """Every module, template, schema and style sheet of ``hil`` is in the wheel: users alone would miss it."""
+    assert [name for name in wheel if ".dist-info/" not in name] == package_files(source)
+
+
+def test_wheel_holds_one_top_level_package(wheel: list[str]) -> None:
+    """Nothing but ``hil`` lands in site-packages: no tests, benchmarks, examples or a second copy of the rooms."""
+    assert {name.split("/")[0] for name in wheel if ".dist-info/" not in name} == {"hil"}
+
+
+def test_wheel_holds_licence_and_type_marker(wheel: list[str]) -> None:
+    """The licence travels with the code, and type checkers of users see our annotations."""
+    assert "hil/py.typed" in wheel
+    assert [name for name in wheel if name.endswith(".dist-info/licenses/LICENSE")]
+
+
+def test_wheel_and_sdist_install_the_same_files(built: Path, wheel: list[str]) -> None:
+    """Whoever installs from the sdist gets what the wheel of the tree holds."""
+    assert files_of_wheel(built / "direct") == wheel
+
+
+def test_sdist_holds_the_package_and_how_to_build_it(sdist: list[str], wheel: list[str]) -> None:
+    """The sdist adds project files to what the wheel holds, and no other room."""
+    assert set(sdist) >= {name for name in wheel if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in sdist} <= {
+        "CHANGELOG.md",
+        "LICENSE",
+        "MANIFEST.in",
+        "PKG-INFO",
+        "README.md",
+        "hil",
+        "pyproject.toml",
+        "pytest_hil.egg-info",
+        "setup.cfg",
+    }
+
+
+def test_entry_points(built: Path) -> None:
+    """Pytest finds the plugin, the shell finds the command, and neither finds anything else of ours."""
+    (path,) = (built / "chain").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        text = archive.read(name).decode()
+    parsed = configparser.ConfigParser()
+    parsed.read_string(text)
+    assert {section: dict(parsed[section]) for section in parsed.sections()} == {
+        "console_scripts": {"hil": "hil.cli:main"},
+        "pytest11": {"hil": "hil.plugins.plugin"},
+    }

@@ -1,0 +1,60 @@
+"""What the linters, the type checker and the version checker say is a test like any other."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+VERMIN = ("vermin", "--quiet", "--no-tips", "--eval-annotations", "--violations", "--target=3.6-", "hil/agent")
+
+
+def run(root: Path, tool: str, *arguments: str) -> None:
+    """Runs ``tool`` of this environment in ``root``; what it finds is the test's failure."""
+    found = shutil.which(tool, path=sysconfig.get_path("scripts")) or shutil.which(tool)
+    if found is None:
+        pytest.skip(f"{tool} is not there: pip install -e .[dev]")
+    done = subprocess.run([found, *arguments], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{tool} {' '.join(arguments)}:\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+@pytest.mark.parametrize("arguments", [("check", "."), ("format", "--check", ".")], ids=["check", "format"])
+def test_ruff_finds_nothing(repository: Path, arguments: Sequence[str]) -> None:
+    """The whole tree is clean under nearly every rule there is, and formatted."""
+    run(repository, "ruff", *arguments, "--no-cache")
+
+
+def test_types_hold(repository: Path) -> None:
+    """Everything but the agent is strictly typed."""
+    run(repository, "mypy", f"--python-executable={sys.executable}")
+
+
+def test_agent_keeps_to_python_3_6(repository: Path) -> None:
+    """The oldest boards have nothing newer, so neither the agent's syntax nor its imports may be newer."""
+    run(repository, *VERMIN)
+
+
+def test_every_ignore_says_why(repository: Path) -> None:
+    """A silenced rule carries its reason on the same line."""
+    bare = [
+        f"{path.relative_to(repository)}:{number}: {line.strip()}"
+        for path in python_files(repository)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if ("# no" + "qa" in line or "# type: " + "ignore" in line) and not line.partition("# ")[2].count(" - ")
+    ]
+    assert not bare, "\n".join(bare)
+
+
+def python_files(root: Path) -> list[Path]:
+    """Every Python file of the rooms, once: ``rglob`` does not follow the links inside ``hil``."""
+    rooms = ("hil", "plugins", "fixtures", "suites", "tests", "benchmarks", "examples", ".ci")
+    return [path for room in rooms for path in sorted((root / room).rglob("*.py"))]
