@@ -1,0 +1,148 @@
+"""Arrays of an ``.npz`` file, a few rows at a time: a file of any size costs the memory of one batch.
+
+``numpy.load`` would hold each array whole. The archive is a zip file of ``.npy`` members
+(numpy.lib.format, versions 1.0 and 2.0), read here member by member, side by side. Pickled objects
+are refused, always.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.lib import format as npy
+
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+SUFFIX = ".npy"
+MAX_HEADER = 10_000
+"""Characters of one array's header; numpy's own bound, past which it refuses to parse it as unsafe."""
+
+MAX_ROW = 2**31
+"""Bytes of one row of one array; a small compressed file can claim any size."""
+
+READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+Header = tuple[np.dtype, tuple[int, ...]]
+
+
+class NpzArrays:
+    """The arrays of one ``.npz`` file, each read along its first dimension.
+
+    Raises ``UserError`` for a file that is missing, cut short, no zip archive, encrypted, or holds
+    pickled objects, arrays in Fortran order, or arrays without a first dimension.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the headers alone; the file is opened again for each pass."""
+        self.path = path
+        self._headers: dict[str, Header] = {}
+        with self._archive() as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(SUFFIX)
+                if name == info.filename or name in self._headers:
+                    what = "is there twice" if name in self._headers else "is not an array"
+                    raise UserError(self._message(f"{info.filename!r} {what}"))
+                with archive.open(info) as stream:
+                    header = self._read_header(name, stream)
+                    if _row_size(header) > MAX_ROW:
+                        raise UserError(self._message(f"one row of array {name!r} is over {MAX_ROW >> 30} GiB"))
+                    if _size(header) != info.file_size - stream.tell():
+                        raise UserError(self._message(f"array {name!r} is not whole"))
+                self._headers[name] = header
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays in the file's order."""
+        return tuple(self._headers)
+
+    def header(self, name: str) -> Header:
+        """An array's dtype (in this machine's byte order) and shape. Raises ``KeyError`` if there is none."""
+        dtype, shape = self._headers[name]
+        return dtype.newbyteorder("="), shape
+
+    def rows(self, size: int, names: Collection[str] | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Yields ``size`` rows of each array at a time (fewer at the end), in this machine's byte order.
+
+        The arrays of ``names`` (all if ``None``) must be equally long. Raises ``UserError`` for damage
+        met on the way: a bad checksum, a member cut short.
+        """
+        chosen = [name for name in self.names if names is None or name in names]
+        lengths = {self._headers[name][1][0] for name in chosen}
+        if len(lengths) > 1:
+            raise UserError(self._message(f"arrays {', '.join(chosen)} differ in length"))
+        count = lengths.pop() if lengths else 0
+        with ExitStack() as stack:
+            archive = stack.enter_context(self._archive())
+            streams = {name: stack.enter_context(archive.open(name + SUFFIX)) for name in chosen}
+            for name, stream in streams.items():
+                self._read_header(name, stream)
+            for start in range(0, count, size):
+                rows = min(size, count - start)
+                yield {name: self._read_rows(name, stream, rows) for name, stream in streams.items()}
+
+    @contextmanager
+    def _archive(self) -> Iterator[ZipFile]:
+        try:
+            with ZipFile(self.path) as archive:
+                yield archive
+        except OSError as error:
+            raise UserError(
+                f"cannot read {self.path} ({error.strerror or error}): check the path in hil.toml"
+            ) from None
+        except (BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise UserError(self._message(str(error))) from None
+
+    def _read_header(self, name: str, stream: IO[bytes]) -> Header:
+        try:
+            reader = READERS.get(npy.read_magic(stream))
+            if reader is None:
+                raise UserError(self._message(f"array {name!r} has a header this version cannot read"))
+            shape, fortran, dtype = reader(stream, max_header_size=MAX_HEADER)
+        except ValueError as error:
+            raise UserError(self._message(f"array {name!r}: {error}")) from None
+        if dtype.hasobject:
+            raise UserError(f"array {name!r} of {self.path} holds pickled objects, which are never read: save numbers")
+        if not shape:
+            raise UserError(f"array {name!r} of {self.path} is a scalar: give it a first dimension that counts samples")
+        if fortran and len(shape) > 1:
+            raise UserError(
+                f"array {name!r} of {self.path} is in Fortran order, which cannot be read row by row: "
+                "save numpy.ascontiguousarray(array)"
+            )
+        return dtype, shape
+
+    def _read_rows(self, name: str, stream: IO[bytes], rows: int) -> np.ndarray:
+        dtype, shape = self._headers[name]
+        wanted = rows * _row_size((dtype, shape))
+        if not wanted:
+            return np.empty((rows, *shape[1:]), dtype)
+        data = stream.read(wanted)
+        if len(data) != wanted:
+            raise UserError(self._message(f"array {name!r} ends early"))
+        # bytearray: what comes out may be written to, as any array of the user's own might be.
+        array = np.frombuffer(bytearray(data), dtype).reshape(rows, *shape[1:])
+        return array.astype(dtype.newbyteorder("="), copy=False)
+
+    def _message(self, what: str) -> str:
+        return (
+            f"{self.path} is not a whole .npz file ({what}): save it again with numpy.savez / check it was copied whole"
+        )
+
+
+def _row_size(header: Header) -> int:
+    dtype, shape = header
+    return math.prod(shape[1:]) * dtype.itemsize
+
+
+def _size(header: Header) -> int:
+    dtype, shape = header
+    return math.prod(shape) * dtype.itemsize
