@@ -1,0 +1,1 @@
+"""Bundled examples: real trained models on real data, each with the script that made it."""
