@@ -1,0 +1,248 @@
+"""The house has floors: a module imports only from floors below its own, whatever the import hides in."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("hil.fixtures", "hil.suites", "hil.plugins")
+
+FLOORS = (
+    ("hil.agent",),
+    ("hil",),
+    ("hil.errors",),
+    ("hil.exitcode", "hil.policy", "hil.suggest", "hil.units"),
+    ("hil.model", "hil.stats"),
+    ("hil.measure",),
+    ("hil.catalogue", "hil.signature"),
+    ("hil.config",),
+    ("hil.plan",),
+    ("hil.datasets", "hil.metrics"),
+    ("hil.quantize", "hil.reference"),
+    ("hil.targets",),
+    ("hil.checks",),
+    ("hil.provision",),
+    ("hil.session",),
+    ("hil.report",),
+    ("hil.rules",),
+    ("hil.gate",),
+    ("hil.cli",),
+    ("hil.fixtures",),
+    ("hil.suites",),
+    ("hil.plugins",),
+)
+"""From the ground up. A package stands for all its modules, which may import each other; neighbours may not."""
+
+PURE = {
+    "hil.errors",
+    "hil.units",
+    "hil.model",
+    "hil.stats",
+    "hil.measure",
+    "hil.catalogue",
+    "hil.signature",
+    "hil.config.spec",
+}
+"""All that checks may stand on: data comes in, judgements go out."""
+
+INPUT_OUTPUT = {
+    *("asyncio", "glob", "http", "io", "mmap", "multiprocessing", "os", "pathlib", "shutil", "signal", "socket"),
+    *("sqlite3", "subprocess", "sys", "tempfile", "threading", "time", "urllib"),
+    *("onnx", "onnxruntime", "paramiko", "PIL", "psutil"),
+}
+RUNTIMES = {"onnxruntime", "tensorrt", "pycuda"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import of a module: ``name`` is absolute, ``top`` says that it runs when the module is imported."""
+
+    module: str
+    name: str
+    line: int
+    top: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.name}"
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of ``hil``, the rooms included, by its import name."""
+    found = {}
+    folders = [ROOT / "hil", *(ROOT / room.partition(".")[2] for room in ROOMS)]
+    for folder in folders:
+        prefix = () if folder.name == "hil" else ("hil",)
+        for path in folder.rglob("*.py"):
+            parts = (*prefix, *path.relative_to(ROOT).with_suffix("").parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str) -> tuple[Import, ...]:
+    """Every import statement of ``module``, in functions and under TYPE_CHECKING too."""
+    path = modules()[module]
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    top = set(run_on_import(tree))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = names_from(node, package)
+        else:
+            continue
+        found += [Import(module, name, node.lineno, node in top) for name in names]
+    return tuple(found)
+
+
+def names_from(node: ast.ImportFrom, package: str) -> list[str]:
+    """The absolute names of ``from X import Y``: ``X.Y`` where that is a module, else ``X``."""
+    base = node.module or ""
+    if node.level:
+        above = package.split(".")[: len(package.split(".")) - node.level + 1]
+        base = ".".join([*above, *([base] if base else [])])
+    joined = (f"{base}.{alias.name}" for alias in node.names)
+    return sorted({name if name in modules() else base for name in joined})
+
+
+def run_on_import(tree: ast.Module) -> list[ast.AST]:
+    """The statements that run when the module is imported: not in functions, not under TYPE_CHECKING."""
+    found: list[ast.AST] = []
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        found.append(node)
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def home(module: str) -> str | None:
+    """The entry of FLOORS that ``module`` belongs to; ``hil`` itself is only ``hil/__init__.py``."""
+    entries = [entry for floor in FLOORS for entry in floor]
+    fitting = [e for e in entries if module == e or (e != "hil" and module.startswith(e + "."))]
+    return max(fitting, key=len, default=None)
+
+
+def floor_of(entry: str) -> int:
+    """How high ``entry`` stands."""
+    return next(height for height, floor in enumerate(FLOORS) if entry in floor)
+
+
+def of_hil(module: str) -> list[Import]:
+    """The imports of ``module`` that stay within ``hil``, its own package left out."""
+    own = home(module)
+    return [each for each in imports(module) if each.name.split(".")[0] == "hil" and home(each.name) != own]
+
+
+def outside(module: str) -> set[str]:
+    """The top names of what ``module`` imports from elsewhere."""
+    return {each.name.split(".")[0] for each in imports(module)} - {"hil"}
+
+
+def below(prefix: str) -> list[str]:
+    """The modules of a package, or the one module, called ``prefix``."""
+    return sorted(module for module in modules() if home(module) == prefix)
+
+
+def test_every_module_has_a_floor() -> None:
+    """A new module is entered in FLOORS, where its height is decided with open eyes."""
+    assert not [module for module in sorted(modules()) if home(module) is None]
+
+
+def test_every_floor_is_lived_on() -> None:
+    """FLOORS names nothing that is no longer there."""
+    assert not [entry for floor in FLOORS for entry in floor if not below(entry)]
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_go_down(module: str) -> None:
+    """A floor imports only from floors below it."""
+    own = home(module)
+    assert own is not None
+    wrong = [each for each in of_hil(module) if (entry := home(each.name)) is None or floor_of(entry) >= floor_of(own)]
+    assert not wrong, "; ".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_go_by_their_import_name(room: str) -> None:
+    """Nobody imports a room as ``fixtures`` or ``plugins``: installed, it is called ``hil.fixtures``."""
+    name = room.partition(".")[2]
+    assert not [str(each) for module in modules() for each in imports(module) if each.name.split(".")[0] == name]
+
+
+def test_library_knows_no_room() -> None:
+    """``hil`` works without pytest: it imports none of the rooms, and pytest nowhere."""
+    library = [module for module in modules() if home(module) not in ROOMS]
+    wrong = [str(each) for module in library for each in imports(module) if each.name.startswith((*ROOMS, "pytest"))]
+    assert not wrong
+
+
+def test_suites_use_fixtures_names_alone() -> None:
+    """A stock suite is written as a user's own tests would be: with pytest and the fixtures."""
+    for module in below("hil.suites"):
+        assert not [str(each) for each in of_hil(module) if home(each.name) != "hil.fixtures"]
+        assert outside(module) <= {"__future__", "typing", "pytest"}
+
+
+def test_agent_stands_on_nothing_of_ours() -> None:
+    """The agent is shipped to boards alone: it imports its own modules, the standard library, numpy and a runtime."""
+    allowed = set(sys.stdlib_module_names) | {"numpy"} | RUNTIMES
+    for module in below("hil.agent"):
+        assert not of_hil(module)
+        assert outside(module) <= allowed, module
+
+
+def test_agent_imports_itself_relatively() -> None:
+    """On a board the agent is not called ``hil.agent``: it finds its own modules whatever its package is called."""
+    for module in below("hil.agent"):
+        tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+        named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+        named += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        assert not [name for name in named if name.split(".")[0] == "hil"], module
+
+
+def test_only_a_runtime_imports_a_runtime() -> None:
+    """ONNX Runtime, TensorRT and CUDA are imported in ``agent/runtimes`` and nowhere else of the agent."""
+    for module in below("hil.agent"):
+        assert module.startswith("hil.agent.runtimes.") or not outside(module) & RUNTIMES, module
+
+
+def test_checks_do_no_input_output() -> None:
+    """A check is a pure function: it opens, starts and waits for nothing, so a saved report can be judged anywhere."""
+    for module in below("hil.checks"):
+        assert not outside(module) & INPUT_OUTPUT, module
+        assert not [str(each) for each in of_hil(module) if not {each.name, home(each.name)} & PURE]
+        calls = ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8")))
+        assert not [node.lineno for node in calls if isinstance(node, ast.Name) and node.id in {"open", "print"}], (
+            module
+        )
+
+
+def test_no_module_waits_for_itself() -> None:
+    """What runs on import has no cycle, so any module can be the first one imported."""
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path, module])
+        if module not in done:
+            for each in imports(module):
+                if each.top and each.name in modules() and each.name != module:
+                    visit(each.name, (*path, module))
+            done.add(module)
+
+    for module in sorted(modules()):
+        visit(module, ())
