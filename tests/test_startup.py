@@ -1,0 +1,66 @@
+"""The plugin sleeps in runs that do not use it. How long that takes is measured by ``benchmarks/startup.py``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAVY = {
+    "numpy",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "pydantic",
+    "rich",
+    "typer",
+    "jinja2",
+    "PIL",
+    "hil.model",
+    "hil.session",
+}
+
+TRIVIAL = """
+import atexit, json, pathlib, sys
+
+
+def test_trivial(request):
+    assert request.config.pluginmanager.hasplugin("hil")
+    write = pathlib.Path("loaded.json").write_text
+    atexit.register(lambda: write(json.dumps(sorted(sys.modules))))
+"""
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Standard output of a fresh interpreter in ``folder``, which must succeed."""
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", ["hil", "hil.errors", "hil.cli", "hil.plugins.plugin", "hil.fixtures.fixtures"])
+def test_import_is_light(module: str, tmp_path: Path) -> None:
+    """What pytest or the shell imports in every run loads none of the heavy libraries."""
+    loaded = json.loads(run(tmp_path, "-c", f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"))
+    assert module in loaded
+    assert not HEAVY & set(loaded)
+
+
+def test_sleeping_plugin_loads_nothing(tmp_path: Path) -> None:
+    """A pytest run without a hil option or a hil test ends as light as it began, though the plugin is loaded."""
+    (tmp_path / "test_trivial.py").write_text(TRIVIAL, encoding="utf-8")
+    run(tmp_path, "-m", "pytest", *without_other_plugins())
+    assert not HEAVY & set(json.loads((tmp_path / "loaded.json").read_text(encoding="utf-8")))
+
+
+def without_other_plugins() -> list[str]:
+    """Options that switch off whatever else this environment plugs into pytest: what that loads is not ours."""
+    names = sorted({point.name for point in entry_points(group="pytest11")} - {"hil"})
+    return [option for name in names for option in ("-p", f"no:{name}")]
