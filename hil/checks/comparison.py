@@ -1,0 +1,215 @@
+"""``parity.outputs``: an engine's outputs against the reference's, structure first, then numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.checks.numbers import Array, Numbers
+from hil.checks.tolerances import UNITS, Tolerance, Where, merge, somewhere, written
+from hil.checks.verdicts import failed, finite, judged
+from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.units import show
+
+if TYPE_CHECKING:
+    from hil.config.spec import Precision, TolerancesSpec
+
+Outputs = Sequence[tuple[str, Array]]
+"""Named outputs of one batch, in the order in which the engine gave them."""
+
+_NUMERIC = "fiub"
+_SQNR_FULL = 20.0  # an amplitude's decade in decibel
+
+
+class Comparison:
+    """Takes in batch after batch and judges at the end; holds no batch.
+
+    What is wrong with the structure (names, count, shapes, dtypes, number of batches, nothing to compare,
+    NaN or infinity where the reference has none) is fatal whatever the numbers say.
+    """
+
+    def __init__(
+        self,
+        precision: Precision,
+        spec: TolerancesSpec | None = None,
+        *,
+        samples: int | None = None,
+        where: Where = somewhere,
+    ) -> None:
+        """``samples`` is how many must have been compared in the end; ``None`` leaves it at one or more."""
+        self.precision, self.spec, self.where = precision, spec, where
+        self.expected = samples
+        self.samples = 0
+        self.batches = 0
+        self.fatal = ""
+        self.numbers: dict[str, Numbers] = {}
+        self._exact: dict[str, bool] = {}
+
+    def consume(self, reference: Iterable[Outputs], candidate: Iterable[Outputs]) -> Comparison:
+        """Compares two streams of batches; one that ends before the other is fatal."""
+        for ours, theirs in zip_longest(reference, candidate):
+            if ours is None or theirs is None:
+                which = "reference" if ours is None else "engine"
+                self.fatal = self.fatal or f"the {which} ended after {self.batches} batches, the other went on"
+                break
+            self.update(ours, theirs)
+        return self
+
+    def update(self, reference: Outputs, candidate: Outputs, samples: int | None = None) -> None:
+        """Takes in the outputs of one batch; ``samples`` is how many it holds (else the shared first axis)."""
+        if self.fatal:
+            return
+        ours, theirs = dict(reference), dict(candidate)
+        self.fatal = _structure(reference, candidate) or self._names(ours)
+        if self.fatal:
+            return
+        rows = _rows(ours) if samples is None else samples
+        if rows < 1:
+            self.fatal = f"batch {self.batches} holds no sample"
+            return
+        for name, expected in ours.items():
+            along = rows if expected.ndim and expected.shape[0] == rows else 1
+            wrong = self.numbers[name].add(expected, theirs[name], self.samples, along)
+            if wrong:
+                self.fatal = f"output {name!r}: {wrong}"
+                return
+        self.samples += rows
+        self.batches += 1
+
+    def _names(self, outputs: dict[str, Array]) -> str:
+        if not self.numbers:
+            self.numbers = {name: Numbers() for name in outputs}
+            self._exact = {name: array.dtype.kind != "f" for name, array in outputs.items()}
+        if set(outputs) != set(self.numbers):
+            return f"batch {self.batches} has outputs {sorted(outputs)}, the first had {sorted(self.numbers)}"
+        return ""
+
+    def judge(self) -> Judgement:
+        """Passed if every output is within every bound; the measurement is the one nearest to its bound."""
+        details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
+        problem = self.fatal or self._incomplete()
+        if problem:
+            return failed(problem, details)
+        rows = sorted((self._row(name) for name in self.numbers), key=lambda row: -row["use"])
+        details["outputs"] = rows
+        used = {bound["key"] for row in rows for bound in row["bounds"]}
+        unused = sorted(written(self.spec) - used)
+        if unused:
+            there = ", ".join(sorted(self.numbers))
+            reason = f"tolerance {unused[0]} applied to nothing ({self.where(*unused[0].split('.'))}): outputs: {there}"
+            return failed(f"{reason}: mend or remove it", details)
+        return self._verdict(rows, details)
+
+    def _incomplete(self) -> str:
+        if not self.batches or not self.samples:
+            return "nothing was compared: no batch was run"
+        if self.expected is not None and self.samples != self.expected:
+            return f"{self.samples} samples were compared, {self.expected} are declared"
+        empty = [name for name, numbers in self.numbers.items() if not numbers.elements]
+        return f"output {empty[0]!r} has no finite element to compare" if empty else ""
+
+    def _row(self, name: str) -> dict[str, Any]:
+        numbers = self.numbers[name]
+        metrics = numbers.metrics()
+        tolerances = merge(self.precision, self.spec, name, exact=self._exact[name], where=self.where)
+        bounds = [_bound(t, metrics[t.metric], identical=numbers.identical) for t in _applicable(tolerances, numbers)]
+        bounds.sort(key=lambda bound: -bound["use"])
+        return {
+            "output": name,
+            "metrics": metrics,
+            "worst_cosine": finite(numbers.worst_cosine),
+            "worst_cosine_sample": numbers.worst_sample,
+            "elements": numbers.elements,
+            "bounds": bounds,
+            "use": bounds[0]["use"] if bounds else math.inf,
+            "met": bool(bounds) and all(bound["met"] for bound in bounds),
+            "worst": [vars(element) for element in numbers.worst],
+        }
+
+    def _verdict(self, rows: list[dict[str, Any]], details: dict[str, Any]) -> Judgement:
+        out = [row for row in rows if not row["met"]]
+        row = (out or rows)[0]
+        if not row["bounds"]:
+            return failed(f"output {row['output']!r} has no tolerance that applies to it", details)
+        bound = next((b for b in row["bounds"] if not b["met"]), row["bounds"][0])
+        unit, value = UNITS[bound["metric"]], finite(bound["value"])
+        limit = Limit(value=bound["limit"], unit=unit, sense=bound["sense"], source=bound["source"])
+        measurement = None if value is None else Measurement(value=value, unit=unit, n=self.samples)
+        seen = "undefined" if value is None else show(value, unit)
+        if value is None and not out:
+            seen = "identical"
+        side = "at least" if bound["sense"] is Sense.AT_LEAST else "at most"
+        reason = f"output {row['output']!r}: {bound['metric']} {seen}, {side} {show(bound['limit'], unit)} is wanted"
+        if not out:
+            return judged(Verdict.PASSED, reason, measurement, limit, details)
+        if row["worst"]:
+            w = row["worst"][0]
+            reason += f"; worst at sample {w['sample']}, element {list(w['index'])}: "
+            reason += f"obtained {w['obtained']:.6g}, expected {w['expected']:.6g}"
+        reason += f"; {len(out)} of {len(rows)} outputs are out of tolerance"
+        return judged(Verdict.FAILED, reason, measurement, limit, details)
+
+
+def _structure(reference: Outputs, candidate: Outputs) -> str:
+    names, others = [name for name, _ in reference], [name for name, _ in candidate]
+    if not names:
+        return "the reference has no outputs"
+    for whose, found in (("reference", names), ("engine", others)):
+        if len(set(found)) != len(found):
+            return f"the {whose} gives an output twice: {sorted(found)}"
+    lacking, extra = sorted(set(names) - set(others)), sorted(set(others) - set(names))
+    if lacking or extra:
+        parts = [f"lacks output {', '.join(lacking)}"] * bool(lacking) + [f"adds output {', '.join(extra)}"] * bool(
+            extra
+        )
+        return f"the engine {' and '.join(parts)}; the reference has {', '.join(names)}"
+    theirs = dict(candidate)
+    return next((wrong for name, array in reference if (wrong := _pair(name, array, theirs[name]))), "")
+
+
+def _pair(name: str, ours: Array, theirs: Array) -> str:
+    if ours.dtype != theirs.dtype:
+        return f"output {name!r} is {theirs.dtype}, the reference's is {ours.dtype}"
+    if ours.shape != theirs.shape:
+        return f"output {name!r} has shape {list(theirs.shape)}, the reference's has {list(ours.shape)}"
+    if ours.dtype.kind not in _NUMERIC:
+        return f"output {name!r} is {ours.dtype}: only numbers can be compared"
+    return f"output {name!r} is empty: shape {list(ours.shape)}" if not ours.size else ""
+
+
+def _rows(outputs: dict[str, Array]) -> int:
+    firsts = {array.shape[0] if array.ndim else 1 for array in outputs.values()}
+    return firsts.pop() if len(firsts) == 1 else 1
+
+
+def _applicable(tolerances: dict[str, Tolerance], numbers: Numbers) -> list[Tolerance]:
+    return [t for t in tolerances.values() if t.metric != "top1_agreement" or numbers.ranked]
+
+
+def _bound(tolerance: Tolerance, value: float | None, *, identical: bool) -> dict[str, Any]:
+    defined = value is not None and not np.isnan(value)
+    met = identical or (defined and value is not None and tolerance.met(value))
+    return {
+        "metric": tolerance.metric,
+        "value": value,
+        "limit": tolerance.value,
+        "sense": tolerance.sense,
+        "source": tolerance.source,
+        "key": tolerance.key,
+        "met": met,
+        "use": 0.0 if identical else _use(tolerance, value) if defined and value is not None else math.inf,
+    }
+
+
+def _use(tolerance: Tolerance, value: float) -> float:
+    """How much of a tolerance is used up, 1 being all: what makes metrics of different kinds comparable."""
+    if tolerance.metric == "sqnr_db":
+        return float(min(10 ** ((tolerance.value - value) / _SQNR_FULL), 1e300))
+    used, room = (1 - value, 1 - tolerance.value) if tolerance.sense is Sense.AT_LEAST else (value, tolerance.value)
+    if room <= 0:
+        return 0.0 if used <= 0 else math.inf
+    return max(used, 0.0) / room

@@ -1,0 +1,138 @@
+"""The contract: an engine takes and gives what its model says, for every shape, and refuses the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hil.checks.verdicts import failed, inconclusive, judged
+from hil.model import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hil.signature import Signature, TensorSpec
+
+KINDS = ("missing", "unknown", "dtype", "rank", "shape")
+"""Ways in which an input can be bad: left out, of a name that is not there, of a wrong dtype, rank or size."""
+
+
+def signature(model: Signature, engine: Signature) -> Judgement:
+    """``contract.signature``: names (in any order), dtypes, ranks and fixed sizes agree with the ONNX file."""
+    wrong = [
+        *_differences("input", model.inputs, engine.inputs),
+        *_differences("output", model.outputs, engine.outputs),
+    ]
+    details = {
+        "model": {"inputs": [str(s) for s in model.inputs], "outputs": [str(s) for s in model.outputs]},
+        "engine": {"inputs": [str(s) for s in engine.inputs], "outputs": [str(s) for s in engine.outputs]},
+        "differences": wrong,
+    }
+    if not model.inputs or not model.outputs:
+        return failed("the model has no inputs or no outputs", details)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return failed(wrong[0] + more, details)
+    counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
+    return judged(Verdict.PASSED, f"{counts} are the model's in name, dtype and shape", details=details)
+
+
+def _differences(what: str, model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> list[str]:
+    ours, theirs = {spec.name: spec for spec in model}, {spec.name: spec for spec in engine}
+    wrong = [f"{what} {name!r} of the model is not in the engine" for name in ours if name not in theirs]
+    wrong += [f"{what} {name!r} of the engine is not in the model" for name in theirs if name not in ours]
+    if len(theirs) != len(engine):
+        wrong.append(f"the engine has an {what} name twice")
+    for name in ours.keys() & theirs.keys():
+        if ours[name].dtype != theirs[name].dtype:
+            wrong.append(f"{what} {name!r} is {theirs[name].dtype} in the engine, {ours[name].dtype} in the model")
+        if not _same_shape(ours[name], theirs[name]):
+            wrong.append(f"{what} {theirs[name]} in the engine is {ours[name]} in the model")
+    return sorted(wrong)
+
+
+def _same_shape(ours: TensorSpec, theirs: TensorSpec) -> bool:
+    return [_fixed(size) for size in ours.shape] == [_fixed(size) for size in theirs.shape]
+
+
+def _fixed(size: int | str | None) -> int | None:
+    return size if isinstance(size, int) and size >= 0 else None
+
+
+@dataclass(frozen=True)
+class ShapeTrial:
+    """One run at chosen input shapes.
+
+    ``expected`` holds the output shapes that the model promises (``None`` for a size it leaves open),
+    ``outputs`` those that came. ``allowed`` is false where the model forbids the shape; then a refusal
+    is right. ``finite`` says that no output held NaN or infinity.
+    """
+
+    inputs: Mapping[str, Sequence[int]]
+    ok: bool
+    expected: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
+    outputs: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    finite: bool = False
+    allowed: bool = True
+    error: str = ""
+
+
+def shapes(trials: Sequence[ShapeTrial]) -> Judgement:
+    """``contract.shapes``: every allowed shape ran, gave outputs of the promised shapes, finite; no other ran."""
+    details = {"trials": [{**vars(trial), "verdict": _trial(trial) or "as promised"} for trial in trials]}
+    if not any(trial.allowed for trial in trials):
+        return inconclusive("no shape that the model allows was tried", details=details)
+    wrong = [(trial, why) for trial in trials if (why := _trial(trial))]
+    if wrong:
+        trial, why = wrong[0]
+        return failed(f"inputs {_shown(trial.inputs)}: {why}; {len(wrong)} of {len(trials)} trials went wrong", details)
+    refused = sum(not trial.allowed for trial in trials)
+    reason = f"{len(trials) - refused} shapes ran as the model promises, {refused} others were refused"
+    return judged(Verdict.PASSED, reason, details=details)
+
+
+def _trial(trial: ShapeTrial) -> str:
+    if not trial.allowed:
+        return "ran, though the model does not allow it" if trial.ok else ""
+    if not trial.ok:
+        return f"refused ({trial.error or 'no reason given'}), though the model allows it"
+    if not trial.expected or set(trial.expected) != set(trial.outputs):
+        return f"gave outputs {sorted(trial.outputs)} instead of {sorted(trial.expected)}"
+    for name, promised in trial.expected.items():
+        came = list(trial.outputs[name])
+        if len(came) != len(promised) or any(p is not None and p != c for p, c in zip(promised, came, strict=True)):
+            return f"output {name!r} came as {came} instead of {list(promised)}"
+    return "" if trial.finite else "gave NaN or infinity"
+
+
+def _shown(inputs: Mapping[str, Sequence[int]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+
+
+@dataclass(frozen=True)
+class RefusalTrial:
+    """One bad input of ``kind``; ``alive`` says that a good input still ran after it."""
+
+    kind: str
+    refused: bool
+    message: str = ""
+    alive: bool = True
+
+
+def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | None = None) -> Judgement:
+    """``contract.bad_input``: every kind of bad input was tried and refused, and the engine lived on.
+
+    ``impossible`` names kinds that this model cannot have and why: no size is wrong where all are dynamic.
+    """
+    excused = impossible or {}
+    details = {"trials": [vars(trial) for trial in trials], "impossible": dict(excused)}
+    taken = [trial for trial in trials if not trial.refused]
+    if taken:
+        return failed(f"bad input ({taken[0].kind}) was computed instead of refused", details)
+    dead = [trial for trial in trials if not trial.alive]
+    if dead:
+        return failed(f"the engine did not survive bad input ({dead[0].kind}): {dead[0].message}", details)
+    untried = [kind for kind in KINDS if kind not in excused and kind not in {trial.kind for trial in trials}]
+    if untried or not trials:
+        return inconclusive(f"bad input was not tried: {', '.join(untried) or 'none at all'}", details=details)
+    return judged(Verdict.PASSED, f"{len(trials)} bad inputs were refused", details=details)

@@ -1,0 +1,143 @@
+"""INT8: did calibration run on the declared data, are its ranges sound and in use, and what did it cost?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hil.checks.comparison import Comparison
+from hil.checks.latency import ratio
+from hil.checks.task import CONFIDENCE, Scores, task
+from hil.checks.tolerances import Where, somewhere
+from hil.checks.verdicts import failed, inconclusive, judged
+from hil.model import Judgement, Limit, Measurement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hil.checks.parity import Overlap
+    from hil.config.spec import TolerancesSpec
+    from hil.measure import Series
+
+
+@dataclass(frozen=True)
+class CalibrationFacts:
+    """What was declared and what calibration really consumed; digests are of the samples in their order."""
+
+    declared: int
+    consumed: int
+    declared_digest: str
+    consumed_digest: str
+    synthetic: bool = False
+    foreign: bool = False
+
+
+def calibration(facts: CalibrationFacts) -> Judgement:
+    """``int8.calibration``: calibration consumed all of the declared samples, and no others.
+
+    ``foreign`` marks a model that came with its own Q/DQ nodes: nothing was calibrated here, warned.
+    """
+    details = vars(facts)
+    if facts.foreign:
+        return judged(Verdict.WARNED, "the model came with its own Q/DQ nodes: what from is not known", details=details)
+    if facts.consumed < 1:
+        return failed("calibration consumed no sample", details)
+    if facts.consumed != facts.declared:
+        return failed(f"calibration consumed {facts.consumed} samples, {facts.declared} are declared", details)
+    if not facts.consumed_digest or facts.consumed_digest != facts.declared_digest:
+        return failed("calibration consumed other samples than the declared ones", details)
+    measurement = Measurement(value=facts.consumed, unit="samples", n=facts.consumed)
+    if facts.synthetic:
+        reason = f"{facts.consumed} synthetic samples: ranges drawn from them say nothing of real data"
+        return judged(Verdict.WARNED, reason, measurement, details=details)
+    return judged(Verdict.PASSED, f"{facts.consumed} declared samples were consumed", measurement, details=details)
+
+
+@dataclass(frozen=True)
+class CacheFacts:
+    """The ranges in use, and what they are bound to.
+
+    ``recorded`` and ``recomputed`` are the parts of the cache's key by name (model, data, preprocess,
+    method, quantizer version, …); ``scales`` and ``zero_points`` go by tensor; ``quantizable`` are the
+    tensors that should have a range, ``skipped`` those without one and why.
+    """
+
+    recorded: Mapping[str, Any]
+    recomputed: Mapping[str, Any]
+    scales: Mapping[str, Sequence[float]]
+    zero_points: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    quantizable: Sequence[str] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+def cache(facts: CacheFacts) -> Judgement:
+    """``int8.cache``: the ranges are those of this model and data, finite, positive, symmetric, and complete."""
+    keys = sorted(set(facts.recorded) | set(facts.recomputed))
+    differ = [k for k in keys if facts.recorded.get(k) != facts.recomputed.get(k) or k not in facts.recomputed]
+    details = {"tensors": len(facts.scales), "skipped": dict(facts.skipped), "differ": differ, "key": facts.recorded}
+    fault = next(_faults(facts, differ), "")
+    if fault:
+        return failed(fault, details)
+    measurement = Measurement(value=len(facts.scales), unit="tensors", n=sum(map(len, facts.scales.values())))
+    reason = f"{len(facts.scales)} tensors have sound ranges, {len(facts.skipped)} are left out with a reason"
+    return judged(Verdict.PASSED, reason, measurement, details=details)
+
+
+def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
+    if not facts.recorded:
+        yield "the ranges carry no key: nothing says what they were drawn from"
+    if differ:
+        yield f"the ranges in use are of another {', '.join(differ)}: calibrate again"
+    if not facts.scales or not all(facts.scales.values()):
+        yield "there are no scales: nothing was quantized"
+    bad = sorted(n for n, scales in facts.scales.items() if not all(math.isfinite(s) and s > 0 for s in scales))
+    if bad:
+        yield f"scales of {_some(bad)} are not finite and positive"
+    skewed = sorted(name for name, points in facts.zero_points.items() if any(point != 0 for point in points))
+    if skewed:
+        yield f"zero points of {_some(skewed)} are not 0: TensorRT takes symmetric ranges alone"
+    bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
+    if bare:
+        yield f"{_some(bare)} should be quantized and have no range"
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"  # noqa: PLR2004 - enough
+
+
+def disjoint(shared: Overlap) -> Judgement:
+    """``int8.disjoint``: no validation sample was seen by the calibration; ``shared`` is their overlap."""
+    details = vars(shared)
+    if shared.checked < 1 or shared.against < 1:
+        return inconclusive(f"{shared.checked} against {shared.against} samples: nothing to compare", details=details)
+    if shared.count:
+        reason = f"{shared.count} of {shared.checked} validation samples are in the calibration data"
+        return failed(f"{reason}, e.g. {shared.examples[0][:12]}", details)
+    reason = f"none of {shared.checked} validation samples is among {shared.against} for calibration"
+    return judged(Verdict.PASSED, reason, Measurement(value=0.0, unit="samples", n=shared.checked), details=details)
+
+
+def drop(
+    seen: Scores | Comparison | None,
+    spec: TolerancesSpec | None = None,
+    *,
+    where: Where = somewhere,
+    confidence: float = CONFIDENCE,
+    why_not: str = "there is no fp32 engine on this target to compare with",
+) -> Judgement:
+    """``int8.drop``: what INT8 costs against the fp32 engine of the same target.
+
+    Of a task's scores its loss (as ``parity.task``), else of a ``Comparison`` of the outputs (as
+    ``parity.outputs``), with the tolerances of int8 and the fp32 engine in the reference's place.
+    """
+    if seen is None:
+        return inconclusive(why_not)
+    if isinstance(seen, Comparison):
+        return seen.judge()
+    return task(seen, "int8", spec, where=where, confidence=confidence)
+
+
+def speedup(fp32: Series, int8: Series, limit: Limit | None, confidence: float) -> Judgement:
+    """``int8.speedup``: fp32 p50 over int8 p50, with the interval from both medians' order-statistic bounds."""
+    return ratio(fp32, int8, limit, confidence)

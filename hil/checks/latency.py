@@ -1,0 +1,124 @@
+"""Latency: percentiles on their order-statistic bound, and what happens once (load, first inference)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.checks.verdicts import finite, hold, hold_interval, inconclusive, judged
+from hil.measure import Series, digest_of
+from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.stats import effective_size, percentile_bounds, samples_needed, smallest_n
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def percentile(series: Series, q: float, limit: Limit | None, confidence: float) -> Judgement:
+    """``latency.p50``, ``p90``, ``p99``: is the ``q`` quantile of the durations within ``limit``?
+
+    Passed if the upper bound at ``confidence`` is within the limit, failed if the lower one is past it,
+    else inconclusive with the number of samples that would settle it. Neighbouring samples that hang
+    together count for less (``effective_size``). Fewer independent samples than ``smallest_n`` cannot pass.
+    """
+    broken = unusable(series)
+    if broken:
+        return inconclusive(broken, limit)
+    worth = effective_size(series.duration, q)
+    low, high = percentile_bounds(series.duration, q, confidence, worth)
+    measurement = Measurement(
+        value=float(np.quantile(series.duration, q, method="inverted_cdf")),
+        unit="s",
+        low=finite(low),
+        high=finite(high),
+        confidence=confidence,
+        n=series.n,
+        method=digest_of(series.method),
+    )
+    details = {
+        "effective_samples": round(worth, 1),
+        "smallest_n": smallest_n(q, confidence),
+        "largest": float(series.duration.max()),
+        "smallest": float(series.duration.min()),
+    }
+    if limit is not None and limit.sense is not Sense.AT_MOST:
+        return inconclusive("a latency limit must be an upper one", limit, details)
+    advice = "" if limit is None else _advice(series, q, limit.value, confidence, worth)
+    return hold_interval(measurement, limit, advice, details)
+
+
+def _advice(series: Series, q: float, limit: float, confidence: float, worth: float) -> str:
+    share = float(np.mean(series.duration > limit))
+    needed = samples_needed(q, confidence, share)
+    if needed is None:
+        return f"{share:.3%} of the samples are over the limit, no number of samples would settle it"
+    total = math.ceil(needed * series.n / worth)
+    if total <= series.n:  # the estimate sits on the line: the next power of two may decide
+        total = 2 * series.n
+    correlated = "" if worth > 0.9 * series.n else f" ({series.n} correlated ones count for {worth:.0f})"
+    return f"about {total - series.n} more samples would settle it{correlated}"
+
+
+def single(values: Sequence[float], limit: Limit | None) -> Judgement:
+    """``latency.cold_load``, ``latency.first_inference``: the worst of the repeats, seconds, against ``limit``."""
+    if not values:
+        return inconclusive("it was never timed", limit)
+    if not all(math.isfinite(value) and value > 0 for value in values):
+        return inconclusive(f"not all of {list(values)} are positive finite seconds: timing is broken", limit)
+    measurement = Measurement(value=max(values), unit="s", n=len(values))
+    return hold(measurement, limit, {"repeats": list(values)})
+
+
+def unusable(series: Series) -> str:
+    """Why nothing may be concluded from ``series``, or an empty string."""
+    start, duration = series.start, series.duration
+    if duration.ndim != 1 or start.shape != duration.shape:
+        return f"{start.shape} start times do not belong to {duration.shape} durations"
+    if not series.n:
+        return "no inference was timed"
+    if series.batch < 1:
+        return f"an inference of {series.batch} samples is none"
+    bad = int(np.count_nonzero(~(np.isfinite(duration) & (duration > 0))))
+    if bad:
+        return f"{bad} of {series.n} durations are not positive finite seconds: timing is broken"
+    if not np.isfinite(start).all() or bool((np.diff(start) < 0).any()):
+        return "start times are not finite and in order: timing is broken"
+    return ""
+
+
+def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence: float, q: float = 0.5) -> Judgement:
+    """How many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
+
+    Each side is bounded at half the error, so that the interval of the ratio holds at ``confidence``
+    (Bonferroni). Series taken by different methods or batches are refused, never compared.
+    """
+    for which, series in (("the reference's", reference), ("the candidate's", candidate)):
+        broken = unusable(series)
+        if broken:
+            return inconclusive(f"{which} series: {broken}", limit)
+    ours, theirs = digest_of(candidate.method), digest_of(reference.method)
+    if ours != theirs or reference.batch != candidate.batch:
+        keys = sorted(set(reference.method) | set(candidate.method))
+        differ = [key for key in keys if reference.method.get(key) != candidate.method.get(key)]
+        return inconclusive(f"measured by different methods ({', '.join(differ) or 'batch'}): not comparable", limit)
+    level = 1 - (1 - confidence) / 2
+    sides = [
+        (float(np.quantile(s.duration, q)), *percentile_bounds(s.duration, q, level, effective_size(s.duration, q)))
+        for s in (reference, candidate)
+    ]
+    (value, low, high), (other, other_low, other_high) = sides
+    measurement = Measurement(
+        value=value / other,
+        unit="x",
+        low=finite(max(low, 0.0) / other_high) or None,
+        high=finite(high / other_low) if other_low > 0 else None,
+        confidence=confidence,
+        n=min(reference.n, candidate.n),
+        method=ours,
+    )
+    details = {"reference_seconds": value, "candidate_seconds": other}
+    if limit is not None and limit.sense is not Sense.AT_LEAST:
+        return judged(Verdict.INCONCLUSIVE, "a speed-up limit must be a lower one", measurement, limit, details)
+    return hold_interval(measurement, limit, "time more samples of both", details)

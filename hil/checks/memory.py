@@ -1,0 +1,108 @@
+"""Memory of the worker, of the system, of the engine's file, and its growth over a soak; bytes throughout."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.checks.verdicts import finite, hold, hold_interval, inconclusive
+from hil.model import Judgement, Limit, Measurement
+from hil.stats import slope_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SETTLED = 0.5
+"""Share of a soak after which memory is watched: allocators and caches fill in its first half."""
+
+FEWEST_POINTS = 10
+"""Readings of the later part below which no slope is drawn."""
+
+PER = 1000
+"""Growth is stated in bytes per this many inferences."""
+
+GROWTH_UNIT = "B/1000 inferences"
+
+
+def peak(used: float | None, limit: Limit | None, details: Mapping[str, Any] | None = None) -> Judgement:
+    """``memory.peak``: the worker's peak over load, warm-up and run."""
+    return _bytes("the worker's peak", used, limit, details)
+
+
+def engine_size(size: float | None, limit: Limit | None) -> Judgement:
+    """``memory.engine_size``: the size of the engine's file."""
+    return _bytes("the engine's size", size, limit, None)
+
+
+def increment(with_model: float | None, baseline: float | None, limit: Limit | None) -> Judgement:
+    """``memory.model``: the peak with the model less the same worker's memory with the bare runtime loaded."""
+    for name, value in (("the memory with the model", with_model), ("the runtime's baseline", baseline)):
+        if not _readable(value):
+            return inconclusive(f"{name} is not readable ({value})", limit)
+    assert with_model is not None and baseline is not None  # noqa: S101, PT018 - said above; for the type checker
+    added = with_model - baseline
+    details = {"with_model": with_model, "baseline": baseline}
+    if added < 0:
+        return inconclusive("less memory with the model than without: the two readings do not belong together", limit)
+    return hold(Measurement(value=added, unit="B", n=1), limit, details)
+
+
+def system(used: float | None, total: float | None, limit: Limit | None) -> Judgement:
+    """``memory.system``: share of the whole machine's memory in use at the peak."""
+    if not _readable(used) or not _readable(total):
+        return inconclusive(f"the system's memory is not readable ({used} of {total})", limit)
+    assert used is not None and total is not None  # noqa: S101, PT018 - said above; for the type checker
+    if used > total:
+        return inconclusive(f"{used:.0f} B in use of {total:.0f} B: the readings do not belong together", limit)
+    return hold(Measurement(value=used / total, unit="1", n=1), limit, {"used": used, "total": total})
+
+
+def growth(runs: npt.ArrayLike, resident: npt.ArrayLike, limit: Limit | None, confidence: float = 0.99) -> Judgement:
+    """``memory.growth``: bytes that stay behind per 1,000 inferences, over the later half of a soak.
+
+    ``runs`` counts inferences done, ``resident`` the worker's memory at that moment; equal length. Passed
+    if the upper bound is within the limit, failed if the lower bound is past it. The bound is the slope's
+    interval, or, where less, the whole range seen: what was lost cannot be more than that, which
+    settles a series of one small step, whose slope has no useful interval.
+    """
+    done, bytes_ = np.asarray(runs, dtype=np.float64), np.asarray(resident, dtype=np.float64)
+    broken = _unusable(done, bytes_)
+    if broken:
+        return inconclusive(broken, limit)
+    later = done >= done[0] + SETTLED * (done[-1] - done[0])
+    x, y = done[later], bytes_[later]
+    if x.size < FEWEST_POINTS:
+        return inconclusive(f"{x.size} readings in the later half of the soak, {FEWEST_POINTS} are needed", limit)
+    bound = float(np.ptp(y) / np.ptp(x)) * PER
+    slope, low, high = (min(side * PER, bound) for side in slope_interval(x, y, confidence))
+    measurement = Measurement(
+        value=slope, unit=GROWTH_UNIT, low=finite(low), high=finite(high), confidence=confidence, n=int(x.size)
+    )
+    details = {"inferences": float(done[-1]), "range": float(np.ptp(y)), "first": float(y[0]), "last": float(y[-1])}
+    return hold_interval(measurement, limit, "soak for longer", details)
+
+
+def _unusable(done: npt.NDArray[np.float64], resident: npt.NDArray[np.float64]) -> str:
+    if done.ndim != 1 or done.shape != resident.shape:
+        return f"{done.shape} counts do not belong to {resident.shape} readings"
+    if done.size < FEWEST_POINTS:
+        return f"{done.size} readings over the soak, {2 * FEWEST_POINTS} are needed"
+    if not (np.isfinite(done).all() and np.isfinite(resident).all() and (resident > 0).all()):
+        return "memory was not readable throughout the soak"
+    if (np.diff(done) <= 0).any():
+        return "the soak's inferences do not count up"
+    return ""
+
+
+def _bytes(what: str, value: float | None, limit: Limit | None, details: Mapping[str, Any] | None) -> Judgement:
+    if not _readable(value):
+        return inconclusive(f"{what} is not readable ({value})", limit, details)
+    assert value is not None  # noqa: S101 - said above; for the type checker
+    return hold(Measurement(value=value, unit="B", n=1), limit, details)
+
+
+def _readable(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and value > 0

@@ -1,0 +1,144 @@
+"""Streaming numbers of one output against its reference: memory of a batch, whatever the length of the set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float64]
+
+LISTED = 5
+"""Worst elements that are kept."""
+
+_MATRIX = 2  # rank of an output whose rows have a largest entry
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element out of line: the sample it belongs to, its index within the sample, and both values."""
+
+    error: float
+    sample: int
+    index: tuple[int, ...]
+    obtained: float
+    expected: float
+
+
+@dataclass
+class Numbers:
+    """Sums and extremes over all elements seen so far; float64 throughout."""
+
+    elements: int = 0
+    samples: int = 0
+    max_abs: float = 0.0
+    largest: float = 0.0
+    error: float = 0.0
+    signal: float = 0.0
+    candidate: float = 0.0
+    dot: float = 0.0
+    worst_cosine: float = math.inf
+    worst_sample: int | None = None
+    agreed: int = 0
+    ranked: int = 0
+    worst: list[Element] = field(default_factory=list)
+
+    def add(self, reference: Array, candidate: Array, first: int, rows: int) -> str:
+        """Takes in one batch of equal shape and dtype: ``rows`` samples, the first being number ``first``.
+
+        Returns what is wrong with it, or an empty string: an element may be NaN or infinite only where
+        the reference is exactly so too.
+        """
+        ours, theirs = reference.reshape(rows, -1), candidate.reshape(rows, -1)
+        wrong = _not_finite(ours, theirs, first)
+        if wrong:
+            return wrong
+        x, y = ours.astype(np.float64), theirs.astype(np.float64)
+        keep = np.isfinite(x)
+        self.elements += int(keep.sum())
+        if not keep.all():  # equal non-finite values on both sides say nothing more
+            x[~keep] = y[~keep] = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._accumulate(x, y, np.where(ours != theirs, _error(x, y, ours.dtype), 0.0), first, reference.shape)
+        self.samples += rows
+        if reference.ndim == _MATRIX and ours.shape[1] > 1:
+            self.agreed += int((x.argmax(axis=1) == y.argmax(axis=1)).sum())
+            self.ranked += rows
+        return ""
+
+    def _accumulate(self, x: FloatArray, y: FloatArray, error: FloatArray, first: int, shape: tuple[int, ...]) -> None:
+        self.max_abs = float(np.fmax(self.max_abs, error.max()))
+        self.largest = max(self.largest, float(np.abs(x).max()))
+        signal, candidate, dot = (np.einsum("ij,ij->i", a, b) for a, b in ((x, x), (y, y), (x, y)))
+        self.error += float(np.einsum("ij,ij->", error, error))
+        self.signal += float(signal.sum())
+        self.candidate += float(candidate.sum())
+        self.dot += float(dot.sum())
+        norm = np.sqrt(signal) * np.sqrt(candidate)
+        cosine = np.divide(dot, norm, out=np.full(dot.shape, math.inf), where=norm > 0)
+        if cosine.min() < self.worst_cosine:
+            self.worst_cosine, self.worst_sample = float(cosine.min()), first + int(cosine.argmin())
+        self._list(x, y, error, first, shape[1:] if shape and shape[0] == x.shape[0] else shape)
+
+    def _list(self, x: FloatArray, y: FloatArray, error: FloatArray, first: int, shape: tuple[int, ...]) -> None:
+        flat = error.ravel()
+        count = min(LISTED, flat.size)
+        for place in np.argpartition(flat, flat.size - count)[flat.size - count :]:
+            if flat[place] > 0:
+                row, column = divmod(int(place), x.shape[1])
+                index = tuple(int(i) for i in np.unravel_index(column, shape)) if shape else ()
+                seen = Element(float(flat[place]), first + row, index, float(y[row, column]), float(x[row, column]))
+                self.worst.append(seen)
+        self.worst = sorted(self.worst, key=lambda element: (-element.error, element.sample, element.index))[:LISTED]
+
+    def metrics(self) -> dict[str, float | None]:
+        """The metrics by name; ``None`` where one is not defined (a cosine with zero, an SQNR without error)."""
+        norm = math.sqrt(self.signal) * math.sqrt(self.candidate)
+        relative = self.max_abs / self.largest if self.largest > 0 else (math.inf if self.max_abs > 0 else 0.0)
+        return {
+            "max_abs": self.max_abs,
+            "max_rel": relative,
+            "rmse": math.sqrt(self.error / self.elements) if self.elements else None,
+            "cosine": self.dot / norm if norm > 0 else None,
+            "sqnr_db": _decibel(self.signal, self.error),
+            "top1_agreement": self.agreed / self.ranked if self.ranked else None,
+        }
+
+    @property
+    def identical(self) -> bool:
+        """Whether no element differed: then even an undefined metric holds."""
+        return self.elements > 0 and self.max_abs == 0
+
+
+def _decibel(signal: float, error: float) -> float | None:
+    if not (error > 0 and signal > 0):
+        return None
+    ratio = signal / error
+    return 10 * math.log10(ratio) if math.isfinite(ratio) and ratio > 0 else math.nan
+
+
+def _error(x: FloatArray, y: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
+    difference = np.abs(x - y)
+    # Integers past 2**53 may differ and yet be the same as float64.
+    return difference if dtype.kind == "f" else np.maximum(difference, 1.0)
+
+
+def _not_finite(reference: Array, candidate: Array, first: int) -> str:
+    if reference.dtype.kind != "f":
+        return ""
+    odd = ~np.isfinite(reference) | ~np.isfinite(candidate)
+    if not odd.any():
+        return ""
+    same = (reference == candidate) | (np.isnan(reference) & np.isnan(candidate))
+    bad = np.argwhere(odd & ~same)
+    if not bad.size:
+        return ""
+    row, column = (int(i) for i in bad[0])
+    return (
+        f"{len(bad)} elements are not finite alike, first at sample {first + row}, element {column}: "
+        f"obtained {candidate[row, column]}, expected {reference[row, column]}"
+    )

@@ -1,0 +1,112 @@
+"""``parity.task``: is the task done as well as by the reference, with the interval of what was lost?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.checks.tolerances import TASK_DEFAULTS, TASK_ORIGIN, Where, somewhere
+from hil.checks.verdicts import failed, finite, hold_interval, inconclusive, no_limit
+from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.stats import bootstrap_drop
+from hil.units import show
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from hil.config.spec import Precision, TolerancesSpec
+
+CONFIDENCE = 0.95
+"""Of the task's interval: the usual one of paired bootstraps. At 99 % a 1 % loss takes 459 samples to exclude."""
+
+TASK_KEYS = ("top1_drop", "error_increase", "score_drop")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per-sample scores of the same samples, shape (n,) each, and what they may lose.
+
+    ``key`` is the tolerance they are held against: ``top1_drop`` (1 or 0, higher is better, absolute),
+    ``error_increase`` (an error, lower is better, relative to the reference's mean) or ``score_drop``
+    (higher is better, absolute, in the score's own unit).
+    """
+
+    key: str
+    reference: npt.NDArray[np.float64]
+    candidate: npt.NDArray[np.float64]
+
+
+def task(  # noqa: PLR0913 - all but the first two have a default
+    scores: Scores | None,
+    precision: Precision,
+    spec: TolerancesSpec | None = None,
+    *,
+    where: Where = somewhere,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    why_not: str = "no sample was scored",
+) -> Judgement:
+    """``parity.task``: does the engine do the task as well as the reference?
+
+    The loss of the mean score is resampled in pairs, each bound one-sided at ``confidence``. Passed if the
+    upper bound is within the tolerance, failed if the loss seen, or the lower bound, is past it, else
+    inconclusive. Of hits and misses the upper bound is never less than 1 - (1 - confidence)^(1/n): with no
+    miss among n samples a loss up to that cannot be excluded (the rule of three), which a bootstrap of
+    equal scores cannot know. So an engine equal to the reference passes 1 % at 95 % from 299 samples on,
+    and is inconclusive on fewer. ``why_not`` is the reason given where ``scores`` is ``None``.
+    """
+    if scores is None or not scores.reference.size:
+        return inconclusive(why_not)
+    others = [k for k in TASK_KEYS if k != scores.key and spec is not None and getattr(spec, k) is not None]
+    unused = f"tolerance {others[0]} applied to nothing ({where(others[0])}): use {scores.key}" if others else ""
+    wrong = unused or _unscored(scores.reference, scores.candidate)
+    if wrong:
+        return failed(wrong)
+    n = int(scores.reference.size)
+    drop, low, high = _lost(scores, confidence, seed)
+    details = {"reference": float(scores.reference.mean()), "candidate": float(scores.candidate.mean()), "samples": n}
+    if not math.isfinite(drop):
+        return failed("the reference makes no error at all and the engine does: no relative increase", details)
+    unit = "" if scores.key == "score_drop" else "1"
+    measurement = Measurement(value=drop, unit=unit, low=finite(low), high=finite(high), confidence=confidence, n=n)
+    limit = _task_limit(scores.key, unit, precision, spec, where)
+    if limit is None:
+        return no_limit(measurement, details)
+    judgement = hold_interval(measurement, limit, f"{n} samples are too few: validate with more", details)
+    if drop <= limit.value or judgement.verdict is Verdict.FAILED:
+        return judgement
+    reason = f"the loss seen, {show(drop, unit)}, is over {show(limit.value, unit)}"
+    return judgement.model_copy(update={"verdict": Verdict.FAILED, "reason": reason})
+
+
+def _lost(scores: Scores, confidence: float, seed: int) -> tuple[float, float, float]:
+    relative = scores.key == "error_increase"
+    sign = -1.0 if relative else 1.0
+    ours, theirs = sign * scores.reference, sign * scores.candidate
+    drop, low, high = bootstrap_drop(ours, theirs, confidence, seed, relative=relative)
+    if scores.key == "top1_drop":
+        high = max(high, 1 - (1 - confidence) ** (1 / ours.size))
+    # 5 of 500 are 1 %, not 1.0000000000000009 %.
+    return round(drop, 12), round(low, 12), round(high, 12)
+
+
+def _unscored(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> str:
+    if ours.shape != theirs.shape or ours.ndim != 1:
+        return f"{ours.shape} reference scores do not pair with {theirs.shape} of the engine"
+    for whose, scores in (("reference", ours), ("engine", theirs)):
+        if not np.isfinite(scores).all():
+            return f"the {whose}'s scores are not all finite"
+    return ""
+
+
+def _task_limit(key: str, unit: str, precision: Precision, spec: TolerancesSpec | None, where: Where) -> Limit | None:
+    written = None if spec is None else getattr(spec, key)
+    if written is not None:
+        reason = None if spec is None else spec.reason
+        return Limit(value=float(written), unit=unit, sense=Sense.AT_MOST, source=where(key), reason=reason)
+    if key not in TASK_DEFAULTS:
+        return None
+    return Limit(value=TASK_DEFAULTS[key][precision], unit=unit, sense=Sense.AT_MOST, source=TASK_ORIGIN)

@@ -1,0 +1,114 @@
+"""What an output may differ by: defaults of each precision with their origin, and what the config changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.model import Sense
+
+if TYPE_CHECKING:
+    from hil.config.spec import Precision, ToleranceSpec, TolerancesSpec
+
+UNITS: Mapping[str, str] = {
+    "max_abs": "",
+    "max_rel": "1",
+    "rmse": "",
+    "cosine": "",
+    "sqnr_db": "dB",
+    "top1_agreement": "1",
+}
+"""The metrics of an output and their units; an empty one is the output's own, or none."""
+
+AT_LEAST = frozenset({"cosine", "sqnr_db", "top1_agreement"})
+
+# An elementwise bound always stands beside the averages: cosine alone passes an output that is ten times
+# too large, and an average alone passes one ruined sample in a hundred.
+DEFAULTS: Mapping[Precision, Mapping[str, float]] = {
+    "fp32": {"max_rel": 1e-4, "cosine": 0.99999},
+    "tf32": {"max_rel": 1e-2, "cosine": 0.999},
+    "fp16": {"max_rel": 1e-2, "cosine": 0.999},
+    "bf16": {"max_rel": 5e-2, "cosine": 0.995},
+    "int8": {"max_rel": 0.5, "cosine": 0.99, "sqnr_db": 15.0},
+}
+
+ORIGINS: Mapping[Precision, str] = {
+    "fp32": "default: 4e-7 measured on ResNet-50, TensorRT 8.6 against ONNX Runtime, with room for other kernels",
+    "tf32": "default: ten times the 1e-3 measured on ResNet-50, TensorRT 8.6",
+    "fp16": "default: ten times the 1e-3 measured on ResNet-50, TensorRT 8.6, and TensorRT's maintainers' advice",
+    "bf16": "default: 8 bits of significand instead of fp16's 11, so 8 times coarser where rounding dominates",
+    "int8": "default: a cosine of 0.99 is an error of 14 % of the signal, 17 dB; 2 dB less for a change of scale",
+}
+
+TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
+    "top1_drop": dict.fromkeys(DEFAULTS, 0.01),
+    "error_increase": {"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1},
+}
+"""Most that the task may lose; a callable's own score has no default, its unit is not known."""
+
+TASK_ORIGIN = "default: a loss of one in a hundred is what int8 deployments commonly allow"
+
+Where = Callable[..., str]
+"""Names where a key below ``[models.NAME.tolerances.PRECISION]`` was written: ``where("outputs", "logits")``."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """One metric's bound on one output; ``key`` is what the config wrote, ``None`` for a default."""
+
+    metric: str
+    value: float
+    source: str
+    key: str | None = None
+
+    @property
+    def sense(self) -> Sense:
+        """Which side of the bound is good."""
+        return Sense.AT_LEAST if self.metric in AT_LEAST else Sense.AT_MOST
+
+    def met(self, value: float) -> bool:
+        """Whether ``value`` is on the good side; NaN never is."""
+        return value >= self.value if self.sense is Sense.AT_LEAST else value <= self.value
+
+
+def somewhere(*keys: str) -> str:
+    """Where a tolerance stands, if nobody says: the key itself."""
+    return "tolerances " + ".".join(keys)
+
+
+def merge(
+    precision: Precision, spec: TolerancesSpec | None, output: str, *, exact: bool = False, where: Where = somewhere
+) -> dict[str, Tolerance]:
+    """The bounds of ``output`` by metric: the precision's defaults, then the config's, then the output's own.
+
+    ``exact`` is for integers and truth values, which may not differ at all unless the output's own table
+    says by how much: a share of a class index is no error.
+    """
+    given = spec.outputs.get(output) if spec is not None else None
+    own = {} if given is None else _written(given, where, "outputs", output)
+    if exact:
+        return own or {"max_abs": Tolerance("max_abs", 0.0, "default: integers may not differ")}
+    merged = {metric: Tolerance(metric, value, ORIGINS[precision]) for metric, value in DEFAULTS[precision].items()}
+    if spec is not None:
+        merged |= _written(spec, where)
+    return merged | own
+
+
+def written(spec: TolerancesSpec | None) -> set[str]:
+    """The keys of all bounds on outputs that the config wrote, as ``Tolerance.key`` has them."""
+    if spec is None:
+        return set()
+    own = {t.key for name, table in spec.outputs.items() for t in _written(table, somewhere, "outputs", name).values()}
+    everywhere = {t.key for t in _written(spec, somewhere).values()}
+    empty = {f"outputs.{name}" for name, table in spec.outputs.items() if not _written(table, somewhere)}
+    return {key for key in own | everywhere if key is not None} | empty
+
+
+def _written(table: ToleranceSpec, where: Where, *prefix: str) -> dict[str, Tolerance]:
+    values = {metric: getattr(table, metric) for metric in UNITS}
+    return {
+        metric: Tolerance(metric, float(value), where(*prefix, metric), ".".join((*prefix, metric)))
+        for metric, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,125 @@
+"""What all checks share: how a measurement and a limit become a verdict with a reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hil.model import Cause, Judgement, Limit, Measurement, Sense, Verdict
+from hil.units import show
+
+Details = Mapping[str, Any]
+
+
+def judged(
+    verdict: Verdict,
+    reason: str,
+    measurement: Measurement | None = None,
+    limit: Limit | None = None,
+    details: Details | None = None,
+) -> Judgement:
+    """A judgement whose details hold JSON alone (``plain``)."""
+    return Judgement(
+        verdict=verdict, reason=reason, measurement=measurement, limit=limit, details=plain(dict(details or {}))
+    )
+
+
+def failed(reason: str, details: Details | None = None) -> Judgement:
+    """Failed before there was a number to hold against a limit."""
+    return judged(Verdict.FAILED, reason, details=details)
+
+
+def inconclusive(reason: str, limit: Limit | None = None, details: Details | None = None) -> Judgement:
+    """There is no number that could be held against the limit."""
+    return judged(Verdict.INCONCLUSIVE, reason, limit=limit, details=details)
+
+
+def no_limit(measurement: Measurement, details: Details | None = None) -> Judgement:
+    """Measured, but nothing says what would be good: never passed."""
+    reason = f"measured {show(measurement.value, measurement.unit)}, no limit to hold it against"
+    return Judgement(
+        verdict=Verdict.NOT_RUN,
+        reason=reason,
+        cause=Cause.NO_LIMIT,
+        measurement=measurement,
+        details=plain(dict(details or {})),
+    )
+
+
+def hold(measurement: Measurement, limit: Limit | None, details: Details | None = None) -> Judgement:
+    """Holds a value that is known exactly (it was counted, or is the worst seen) against ``limit``."""
+    exact = measurement.value
+    return _hold(measurement, limit, exact, exact, "", details)
+
+
+def hold_interval(
+    measurement: Measurement, limit: Limit | None, advice: str, details: Details | None = None
+) -> Judgement:
+    """Holds a confidence interval against ``limit``: passed and failed need all of it on one side.
+
+    ``advice`` ends the reason of an inconclusive verdict: what would settle it.
+    """
+    low = -math.inf if measurement.low is None else measurement.low
+    high = math.inf if measurement.high is None else measurement.high
+    return _hold(measurement, limit, low, high, advice, details)
+
+
+def _hold(  # noqa: PLR0913, PLR0917 - private: both kinds of measurement end here
+    measurement: Measurement, limit: Limit | None, low: float, high: float, advice: str, details: Details | None
+) -> Judgement:
+    if limit is None:
+        return no_limit(measurement, details)
+    if limit.unit != measurement.unit:
+        reason = f"measured in {measurement.unit!r} but the limit is in {limit.unit!r} ({limit.source})"
+        return judged(Verdict.INCONCLUSIVE, reason, measurement, limit, details)
+    at_most = limit.sense is Sense.AT_MOST
+    # Mirrored for AT_LEAST, so that "best" and "worst" are read the same way below.
+    worst, best = (high, low) if at_most else (-low, -high)
+    line = limit.value if at_most else -limit.value
+    end = limit.value if limit.fail_at is None else limit.fail_at
+    end = end if at_most else -end
+    if worst <= line:
+        verdict = Verdict.PASSED
+    elif best > end:
+        verdict = Verdict.FAILED
+    elif best > line:
+        verdict = Verdict.WARNED
+    else:
+        verdict = Verdict.INCONCLUSIVE
+    reason = _reason(verdict, measurement, limit, low, high)
+    if verdict is Verdict.INCONCLUSIVE and advice:
+        reason = f"{reason}: {advice}"
+    return judged(verdict, reason, measurement, limit, details)
+
+
+def _reason(verdict: Verdict, measurement: Measurement, limit: Limit, low: float, high: float) -> str:
+    unit = measurement.unit
+    bound = "at most" if limit.sense is Sense.AT_MOST else "at least"
+    seen = show(measurement.value, unit)
+    if low != high:
+        sides = [f"{word} {show(side, unit)}" for word, side in (("from", low), ("to", high)) if math.isfinite(side)]
+        seen = f"{seen} ({' '.join(sides) or 'interval open on both sides'})"
+    held = f"{bound} {show(limit.value, unit)}"
+    if verdict is Verdict.WARNED and limit.fail_at is not None:
+        held += f", failed past {show(limit.fail_at, unit)}"
+    word = {Verdict.PASSED: "is", Verdict.INCONCLUSIVE: "not settled against"}.get(verdict, "is not")
+    return f"{seen} {word} {held}"
+
+
+def finite(value: float | None) -> float | None:
+    """``None`` for a bound that is open or undefined, as ``Measurement`` and JSON want it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: NumPy scalars as numbers, NaN and infinities as text, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
