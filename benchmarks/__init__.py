@@ -1,1 +1,1 @@
-"""Measured claims: one command each, a table, and the figure with its bar on the last line."""
+"""Measured claims, one command each: ``python -m benchmarks.NAME [--quick]``."""

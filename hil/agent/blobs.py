@@ -1,0 +1,256 @@
+"""The store on the target: blobs by SHA-256, written beside, fsynced, renamed; least recently used go first.
+
+Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that may go on), ``engines/KEY.json``,
+``tmp/`` and the lock files. A blob's modification time is the time of its last use.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import time
+from typing import Any, Dict, Optional, Set
+
+from .failure import PROTOCOL, STORE, STORE_FULL, Failure
+from .lock import open_lock, try_flock
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+CHUNK = 1 << 20
+SYNC_EACH = 32 << 20  # so that the last fsync of a slow SD card stays short
+STALE = 24 * 3600.0
+
+
+def checked(digest: Any) -> str:
+    """``digest`` if it is one; it becomes a file name, so nothing else may pass. Raises ``Failure``."""
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        raise Failure(PROTOCOL, "%.80r is not a SHA-256 digest" % (digest,))
+    return digest
+
+
+def digest_of(path: str) -> str:
+    """SHA-256 of a file's bytes, read in pieces."""
+    return _hash_into(hashlib.sha256(), path).hexdigest()
+
+
+def _hash_into(hasher: Any, path: str) -> Any:
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(CHUNK), b""):
+            hasher.update(piece)
+    return hasher
+
+
+class Upload:
+    """A blob on its way in; holds a lock on its partial file, so that two agents never write one at once."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = open_lock(path)
+        self.offset = 0
+        self.unsynced = 0
+        self.hasher = hashlib.sha256()
+
+    def begin(self) -> bool:
+        """Takes the lock and finds out how far an earlier upload came; False while another agent writes."""
+        if not try_flock(self.fd, fcntl.LOCK_EX):
+            return False
+        if not os.path.exists(self.path) or os.stat(self.path).st_ino != os.fstat(self.fd).st_ino:
+            os.close(self.fd)  # the other agent has finished meanwhile and renamed the file away
+            self.fd = open_lock(self.path)
+            return self.begin()
+        _hash_into(self.hasher, self.path)
+        self.offset = os.lseek(self.fd, 0, os.SEEK_END)
+        return True
+
+    def write(self, data: Any) -> None:
+        """Appends; syncs now and then."""
+        view = memoryview(data)
+        while view:
+            count = os.write(self.fd, view)
+            self.hasher.update(view[:count])
+            self.offset += count
+            self.unsynced += count
+            view = view[count:]
+        if self.unsynced >= SYNC_EACH:
+            os.fsync(self.fd)
+            self.unsynced = 0
+
+    def close(self) -> None:
+        """Lets go of the file, which stays for a later try."""
+        os.close(self.fd)
+
+
+class Store:
+    """The folder ``root``; holds at most ``limit`` bytes of blobs.
+
+    ``used`` are the digests that this session needs; they are never evicted, nor is anything another
+    agent of the same session touched since ``since`` (seconds since the epoch).
+    """
+
+    def __init__(self, root: str, limit: float = 4 * 2.0 ** 30) -> None:
+        self.root = os.path.abspath(os.path.expanduser(root))
+        self.limit = limit
+        self.used = set()  # type: Set[str]
+        self.since = time.time()
+        self.uploads = {}  # type: Dict[str, Upload]
+        try:
+            for name in ("blobs", "partial", "engines", "tmp"):
+                os.makedirs(self.path(name), mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self.trouble(error)
+
+    def path(self, *parts: str) -> str:
+        """A path inside the store."""
+        return os.path.join(self.root, *parts)
+
+    def blob(self, digest: str) -> str:
+        """Where the blob lies, or would."""
+        return self.path("blobs", checked(digest))
+
+    def trouble(self, error: OSError) -> Failure:
+        """A failed write as one message that names the store and says what to do."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(self.root).free if os.path.isdir(self.root) else 0
+            return Failure(
+                STORE_FULL,
+                "the disk of the store %s is full (%d MiB free)" % (self.root, free >> 20),
+                "free space there, or set store to a folder on a larger disk",
+            )
+        return Failure(STORE, "the store %s cannot be used: %s" % (self.root, error), "set store to a folder of yours")
+
+    def use(self, digest: str) -> Optional[str]:
+        """The blob's path, marked as used by this session; None where it is not there."""
+        path = self.blob(digest)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        self.used.add(digest)
+        return path
+
+    def need(self, digest: str) -> str:
+        """Like ``use``, but raises ``Failure`` where the blob is not there."""
+        path = self.use(digest)
+        if path is None:
+            raise Failure(STORE, "blob %s is not in the store %s" % (digest[:12], self.root), "upload it first")
+        return path
+
+    def begin(self, digest: str, size: int) -> Optional[int]:
+        """Starts or resumes an upload of ``size`` bytes; returns the offset to go on at, None while another writes."""
+        checked(digest)
+        if digest not in self.uploads:
+            self.make_room(size)
+            try:
+                upload = Upload(self.path("partial", digest))
+                if not upload.begin():
+                    upload.close()
+                    return None
+            except OSError as error:
+                raise self.trouble(error)
+            self.uploads[digest] = upload
+        if self.uploads[digest].offset > size:
+            self.forget(digest)
+            return self.begin(digest, size)
+        return self.uploads[digest].offset
+
+    def append(self, digest: str, offset: int, data: Any) -> int:
+        """Writes the next piece; returns the new offset. A full disk leaves nothing half-written."""
+        upload = self.uploads.get(digest)
+        if upload is None or upload.offset != offset:
+            raise Failure(PROTOCOL, "no upload of %.12s stands at byte %r" % (digest, offset))
+        try:
+            upload.write(data)
+        except OSError as error:
+            self.forget(digest)
+            raise self.trouble(error)
+        return upload.offset
+
+    def commit(self, digest: str) -> None:
+        """Ends an upload: verified, fsynced, renamed. A wrong digest deletes it and raises ``Failure``."""
+        upload = self.uploads.get(digest)
+        if upload is None:
+            raise Failure(PROTOCOL, "no upload of %.12s is under way" % digest)
+        if upload.hasher.hexdigest() != digest:
+            self.forget(digest)
+            raise Failure(STORE, "the upload of %s arrived damaged and was deleted" % digest[:12], "run again")
+        try:
+            os.fsync(upload.fd)
+            os.replace(upload.path, self.blob(digest))
+            self._sync_folder("blobs")
+        except OSError as error:
+            self.forget(digest)
+            raise self.trouble(error)
+        del self.uploads[digest]
+        upload.close()
+        self.use(digest)
+
+    def forget(self, digest: str) -> None:
+        """Drops an upload and its partial file."""
+        upload = self.uploads.pop(digest, None)
+        if upload is not None:
+            os.unlink(upload.path)
+            upload.close()
+
+    def adopt(self, path: str) -> str:
+        """Moves a finished file of the store (``tmp/…``) in among the blobs; returns its digest."""
+        digest = digest_of(path)
+        try:
+            self.make_room(os.path.getsize(path))
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(path, self.blob(digest))
+            self._sync_folder("blobs")
+        except OSError as error:
+            raise self.trouble(error)
+        self.use(digest)
+        return digest
+
+    def read(self, digest: str, offset: int, length: int) -> bytes:
+        """At most ``length`` bytes of a blob from ``offset`` on."""
+        with open(self.need(digest), "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def verify(self, digest: str) -> str:
+        """The blob's path after its bytes were hashed again; a damaged one is deleted and raises ``Failure``."""
+        path = self.need(digest)
+        if digest_of(path) != digest:
+            os.unlink(path)
+            raise Failure(STORE, "blob %s was damaged in the store and is deleted" % digest[:12], "run again")
+        return path
+
+    def make_room(self, size: int) -> None:
+        """Evicts least recently used blobs until ``size`` more bytes fit under ``limit``. Raises ``Failure``."""
+        self._drop_stale()
+        entries = []
+        for entry in os.scandir(self.path("blobs")):
+            status = entry.stat()
+            entries.append((status.st_mtime, status.st_size, entry.name))
+        total = sum(length for _, length, _ in entries) + size
+        for touched, length, name in sorted(entries):
+            if total <= self.limit:
+                return
+            if name not in self.used and touched < self.since:
+                os.unlink(self.blob(name))
+                total -= length
+        if total > self.limit:
+            raise Failure(
+                STORE_FULL,
+                "the store %s is limited to %d MiB, this session needs %d MiB"
+                % (self.root, self.limit / 2 ** 20, total / 2 ** 20),
+                "raise store_size",
+            )
+
+    def _drop_stale(self) -> None:
+        for folder in ("partial", "tmp"):
+            for entry in os.scandir(self.path(folder)):
+                if entry.is_file() and entry.stat().st_mtime < time.time() - STALE and entry.name not in self.uploads:
+                    os.unlink(entry.path)
+
+    def _sync_folder(self, name: str) -> None:
+        fd = os.open(self.path(name), os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,110 @@
+"""The supervisor's handle on one worker process: start it, talk to it, tell how it ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+
+from . import wire
+from .failure import DIED, Failure
+from .segment import Segment
+
+TAIL = 4096
+PATIENCE = 10.0
+
+
+class Hand:
+    """One worker: ``process``, ``channel`` for headers, ``segment`` for tensors, ``said`` what it wrote."""
+
+    def __init__(self, number: int, archive: str, scratch: str) -> None:
+        self.number = number
+        self.segment = Segment.create(scratch)
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe()
+        command = [sys.executable, "-B", archive, "--worker", str(theirs.fileno()), str(self.segment.fd), str(os.getpid())]
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                pass_fds=(theirs.fileno(), self.segment.fd),
+            )
+        finally:
+            theirs.close()
+            os.close(write_end)
+        self._socket = ours
+        self.channel = wire.Channel(ours.fileno(), ours.fileno(), PATIENCE)
+        self.stderr = read_end
+        os.set_blocking(read_end, False)
+        self.said = b""
+        self.alive = True
+        self.talks = True
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self.process.pid
+
+    def listen(self) -> bool:
+        """Keeps the tail of what the worker wrote; False once it closed its end."""
+        try:
+            data = os.read(self.stderr, 1 << 16)
+        except BlockingIOError:
+            return True
+        self.said = (self.said + data)[-TAIL:]
+        return bool(data)
+
+    def lost(self) -> Failure:
+        """Reaps a worker that went away and says how it ended, with the last it wrote."""
+        ended = time.monotonic() + 2
+        while self.process.poll() is None and time.monotonic() < ended:
+            time.sleep(0.005)
+        self.kill()
+        while self.listen() and time.monotonic() < ended:
+            time.sleep(0.005)
+        code = self.process.returncode
+        how = "ended with exit code %d" % code if code >= 0 else "was killed by %s" % signal_name(-code)
+        said = last_lines(self.said)
+        return Failure(
+            DIED,
+            "the worker (process %d) %s%s" % (self.pid, how, "; it last wrote: " + said if said else ""),
+            "the next check gets a fresh worker",
+        )
+
+    def kill(self) -> None:
+        """Ends the process now and reaps it."""
+        self.alive = False
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def dismiss(self) -> None:
+        """Lets the process end by itself by closing its channel; kills it after two seconds."""
+        self._socket.close()
+        try:
+            self.process.wait(2 if self.alive else 0.1)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+        os.close(self.stderr)
+        self.segment.close()
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9; the number itself for one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal %d" % number
+
+
+def last_lines(data: bytes, lines: int = 6) -> str:
+    """The last few non-empty lines, joined by `` | ``."""
+    found = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    return " | ".join(found[-lines:])
+
+

@@ -1,0 +1,74 @@
+"""What machine this is and what it has; a fact that cannot be read is None, never zero."""
+
+import glob
+import os
+import platform
+from typing import Any, Dict, Optional
+
+from . import memory
+
+
+def _text(path: str) -> Optional[str]:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 16).decode("utf-8", "replace").strip("\0\n ")
+    except OSError:
+        return None
+
+
+def _cpu_model() -> Optional[str]:
+    """``model name`` on x86; Arm kernels give no name, so the board's own or implementer and part."""
+    for line in (_text("/proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model"):
+            return value.strip()
+    return _text("/proc/device-tree/model")
+
+
+def _clocks() -> Dict[str, Any]:
+    """Governor and limits in Hz of each cpufreq policy; empty where the kernel shows none."""
+    found = {}
+    for folder in sorted(glob.glob("/sys/devices/system/cpu/cpufreq/policy*")):
+        least, most = _text(folder + "/scaling_min_freq"), _text(folder + "/scaling_max_freq")
+        found[os.path.basename(folder)] = {
+            "governor": _text(folder + "/scaling_governor"),
+            "min": int(least) * 1000 if least and least.isdigit() else None,
+            "max": int(most) * 1000 if most and most.isdigit() else None,
+        }
+    return found
+
+
+def machine() -> Dict[str, Any]:
+    """Facts from the standard library and /proc alone; sizes in bytes, clocks in Hz."""
+    return {
+        "machine": platform.machine(),
+        "hostname": platform.node(),
+        "kernel": platform.release(),
+        "system": platform.system(),
+        "libc": " ".join(platform.libc_ver()) or None,
+        "cpu_model": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": memory.machine(),
+        "python": platform.python_version(),
+        "clocks": _clocks(),
+        "l4t": _text("/etc/nv_tegra_release"),
+        "device_tree": _text("/proc/device-tree/model"),
+    }
+
+
+def libraries() -> Dict[str, Any]:
+    """Versions of numpy and of each runtime, and each runtime's own facts; imports them, so a worker asks."""
+    from .runtimes import TABLE, runtime
+
+    try:
+        import numpy
+
+        version = numpy.__version__  # type: Optional[str]
+    except ImportError:
+        version = None
+    runtimes, facts = {}, {}
+    for name in sorted(TABLE):
+        driver = runtime(name)
+        runtimes[name] = driver.version()
+        facts[name] = driver.facts()
+    return {"numpy": version, "runtimes": runtimes, "facts": facts}

@@ -1,0 +1,107 @@
+"""What the agent asks of a runtime and of an engine, and the checks that hold for each of them."""
+
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from ..failure import ENGINE, Failure
+
+Dim = Any  # int where fixed, str where the model names it, None where it says nothing
+Feed = Mapping[str, Any]
+
+
+class Port(NamedTuple):
+    """An input or output: ``dtype`` is numpy's name, ``shape`` has int, str (named) or None (any) dimensions."""
+
+    name: str
+    dtype: str
+    shape: Tuple[Dim, ...]
+
+
+class NodeCost(NamedTuple):
+    """Mean ``seconds`` a run that a node takes under the runtime's own profiler."""
+
+    name: str
+    op: str
+    seconds: float
+
+
+class Built(NamedTuple):
+    """What a build left: ``path`` of the engine (the model's own where nothing is compiled) and the log."""
+
+    path: str
+    log: str
+
+
+class Engine:
+    """A loaded engine. Subclasses give ``inputs``, ``outputs``, ``bind`` and ``profile``."""
+
+    inputs = ()  # type: Tuple[Port, ...]
+    outputs = ()  # type: Tuple[Port, ...]
+
+    def bind(self, feed: Feed) -> Callable[[], List[Any]]:
+        """A call without arguments that runs ``feed``, already checked, and returns the outputs in order."""
+        raise NotImplementedError
+
+    def method(self) -> Dict[str, Any]:
+        """What about the runtime's set-up belongs to the method of a measurement (threads, transfers, …)."""
+        return {}
+
+    def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
+        """Seconds by node, slowest first; on a separate engine, so that nothing timed has a profiler attached."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Frees what the engine holds."""
+
+    def check(self, feed: Feed) -> None:
+        """Raises ``Failure`` for a feed that does not fit the inputs; runs before the runtime sees it."""
+        given, known = set(feed), set(port.name for port in self.inputs)
+        if given != known:
+            missing, extra = sorted(known - given), sorted(given - known)
+            what = "input %r is missing" % missing[0] if missing else "input %r is unknown" % extra[0]
+            raise _refused(what, "the engine takes " + ", ".join(sorted(known)))
+        named = {}  # type: Dict[str, int]
+        for port in self.inputs:
+            _check_port(port, feed[port.name], named)
+
+
+def _check_port(port: Port, array: Any, named: Dict[str, int]) -> None:
+    expected = "%s[%s]" % (port.dtype, ", ".join("?" if dim is None else str(dim) for dim in port.shape))
+    if array.dtype.name != port.dtype:
+        raise _refused("input %r has dtype %s" % (port.name, array.dtype.name), "give it as %s" % expected)
+    if array.ndim != len(port.shape):
+        raise _refused("input %r has rank %d" % (port.name, array.ndim), "give it as %s" % expected)
+    for at, (length, dim) in enumerate(zip(array.shape, port.shape)):
+        wanted = named.setdefault(dim, length) if isinstance(dim, str) else dim
+        if wanted is not None and length != wanted:
+            what = "input %r has length %d in dimension %d, not %d" % (port.name, length, at, wanted)
+            raise _refused(what, "give it as %s, equal names being equal lengths" % expected)
+
+
+def _refused(what: str, advice: str) -> Failure:
+    return Failure(ENGINE, what, advice)
+
+
+class Runtime:
+    """A runtime that builds and loads engines. Subclasses import it only when they need it."""
+
+    name = ""
+
+    def version(self) -> Optional[str]:
+        """Its version, None where it is not installed."""
+        raise NotImplementedError
+
+    def facts(self) -> Dict[str, Optional[str]]:
+        """Facts that an engine depends on: ``cuda``, ``gpu``, ``sm``, ``dla``; absent ones are left out."""
+        return {}
+
+    def reason_against(self, precision: str) -> Optional[str]:
+        """Why it cannot do ``precision``; None where it can."""
+        raise NotImplementedError
+
+    def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
+        """Makes an engine from the ONNX file ``model``; may write it to ``out``. Raises ``Failure``."""
+        raise NotImplementedError
+
+    def load(self, path: str, options: Mapping[str, Any]) -> Engine:
+        """Loads the engine at ``path``. Raises ``Failure`` with the runtime's own words."""
+        raise NotImplementedError

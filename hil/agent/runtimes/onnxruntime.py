@@ -1,0 +1,158 @@
+"""ONNX Runtime's CPU provider: the engine is the ONNX file itself; int8 is one with Q/DQ nodes in it."""
+
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from functools import partial
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from ..failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
+from .base import Built, Engine, Feed, NodeCost, Port, Runtime
+
+PROVIDERS = ["CPUExecutionProvider"]
+DTYPES = {
+    "tensor(bool)": "bool",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(int16)": "int16",
+    "tensor(uint16)": "uint16",
+    "tensor(int32)": "int32",
+    "tensor(uint32)": "uint32",
+    "tensor(int64)": "int64",
+    "tensor(uint64)": "uint64",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+}
+# NodeProto.op_type is field 4 (tag 0x22) and a length-delimited string. Looking for the encoded field in
+# the file's bytes spares the target the onnx package, and DynamicQuantizeLinear does not match.
+QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
+MAX_PROFILE = 256 << 20
+
+
+def _import() -> Any:
+    import onnxruntime
+
+    return onnxruntime
+
+
+class OnnxRuntime(Runtime):
+    """Builds and loads by creating an inference session."""
+
+    name = "onnxruntime"
+
+    def version(self) -> Optional[str]:
+        try:
+            return str(_import().__version__)
+        except ImportError:
+            return None
+
+    def reason_against(self, precision: str) -> Optional[str]:
+        if precision in ("fp32", "int8"):
+            return None
+        return "ONNX Runtime's CPU provider computes fp32, and int8 through Q/DQ nodes; it has no %s" % precision
+
+    def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
+        reason = self.reason_against(precision)
+        if reason is not None:
+            raise Failure(UNSUPPORTED, reason, "leave %s out of precisions for this target" % precision)
+        if precision == "int8" and not _has_qdq(model):
+            what = "the model has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8"
+            raise Failure(BUILD, what, "quantize it first (explicit route) and build the quantized file")
+        self.load(model, options).close()
+        return Built(model, "")
+
+    def load(self, path: str, options: Mapping[str, Any]) -> "Session":
+        return Session(path, options)
+
+
+def _has_qdq(path: str) -> bool:
+    if os.path.getsize(path) == 0:
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(QUANTIZE) >= 0 and data.find(DEQUANTIZE) >= 0
+
+
+class Session(Engine):
+    """An inference session on the CPU; ``options["threads"]`` sets its intra-op threads."""
+
+    def __init__(self, path: str, options: Mapping[str, Any]) -> None:
+        self._path = path
+        self._threads = options.get("threads")
+        self._session = self._open(path)
+        self.inputs = _ports(self._session.get_inputs())
+        self.outputs = _ports(self._session.get_outputs())
+        self._names = [port.name for port in self.outputs]
+
+    def _open(self, path: str, profile: Optional[str] = None) -> Any:
+        ort = _import()
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 3
+        if self._threads is not None:
+            settings.intra_op_num_threads = int(self._threads)
+        if profile is not None:
+            settings.enable_profiling = True
+            settings.profile_file_prefix = profile
+        try:
+            return ort.InferenceSession(path, settings, providers=PROVIDERS)
+        except Exception as error:  # its exceptions share no base class but Exception
+            raise Failure(BUILD, "ONNX Runtime cannot load the model: %s" % short(error), "export the model again")
+
+    def method(self) -> Dict[str, Any]:
+        threads = self._threads or 0
+        return {"threads": threads, "transfers": "none", "spin_wait": threads != 1}
+
+    def bind(self, feed: Feed) -> Callable[[], List[Any]]:
+        return partial(_run, self._session, self._names, dict(feed))
+
+    def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
+        folder = tempfile.mkdtemp(prefix="hil-profile-")
+        try:
+            session = self._open(self._path, os.path.join(folder, "ort"))
+            for _ in range(runs + 1):
+                _run(session, self._names, dict(feed))
+            return _node_costs(session.end_profiling(), runs)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _run(session: Any, names: List[str], feed: Dict[str, Any]) -> List[Any]:
+    try:
+        return session.run(names, feed)
+    except Exception as error:  # its exceptions share no base class but Exception
+        raise Failure(ENGINE, "ONNX Runtime refused the run: %s" % short(error), "check shapes and values of the inputs")
+
+
+def _ports(args: Any) -> Tuple[Port, ...]:
+    made = []
+    for arg in args:
+        if arg.type not in DTYPES:
+            what = "%r has type %s, which is not carried to the target" % (arg.name, arg.type)
+            raise Failure(UNSUPPORTED, what, "use a model with numeric tensors")
+        shape = tuple(dim if isinstance(dim, int) and dim >= 0 else str(dim) if dim else None for dim in arg.shape or ())
+        made.append(Port(arg.name, DTYPES[arg.type], shape))
+    return tuple(made)
+
+
+def _node_costs(path: str, runs: int) -> List[NodeCost]:
+    """Sums ORT's trace by node; what happened before the end of the first run is warm-up and left out."""
+    if os.path.getsize(path) > MAX_PROFILE:
+        raise Failure(ENGINE, "the profile has over %d bytes" % MAX_PROFILE, "profile fewer runs")
+    with open(path) as file:
+        events = [event for event in json.load(file) if event.get("ph") == "X"]
+    ends = [event["ts"] + event["dur"] for event in events if event.get("name") == "model_run"]
+    warm = min(ends) if ends else 0
+    suffix = "_kernel_time"
+    spent = {}  # type: Dict[Tuple[str, str], float]
+    for event in events:
+        name = event["name"]
+        if event.get("cat") == "Node" and name.endswith(suffix) and event["ts"] >= warm:
+            key = (name[: -len(suffix)], str(event.get("args", {}).get("op_name", "")))
+            spent[key] = spent.get(key, 0.0) + event["dur"] * 1e-6
+    costs = [NodeCost(name, op, total / runs) for (name, op), total in spent.items()]
+    return sorted(costs, key=lambda cost: -cost.seconds)

@@ -1,0 +1,298 @@
+"""Frames between host, supervisor and worker: a fixed head, a JSON header, raw bytes; never pickle.
+
+A frame is ``HEAD`` (magic, header length, body length; little endian), a UTF-8 JSON object and a body.
+If the header lists ``arrays``, the body holds them one after the other, C-contiguous and little endian,
+each starting at a multiple of ``ALIGN`` bytes. Every malformed input raises ``WireError``.
+"""
+
+import json
+import os
+import select
+import struct
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+MAGIC = b"\x93HIL1\r\n\x1a"  # not ASCII, and any newline translation on the way breaks it at once
+HEAD = struct.Struct("<8sIQ")
+MAX_HEADER = 1 << 20
+MAX_BODY = 2 << 30
+MAX_ARRAYS = 4096
+MAX_RANK = 32  # numpy's own limit until 2.0
+MAX_BANNER = 1 << 16
+MAX_DIGITS = 20  # of a JSON integer: 64 bits and a sign; longer ones cost quadratic time before Python 3.11
+ALIGN = 64
+ITEM_SIZES = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "float16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "float32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float64": 8,
+}
+_SMALL = 1 << 16
+
+Header = Dict[str, Any]
+
+
+class WireError(Exception):
+    """The other side sent what is not a frame, or stopped in the middle of one."""
+
+
+class Closed(WireError):
+    """The other side closed the stream between two frames, or went away."""
+
+
+class Silent(WireError):
+    """The other side neither sent nor took a byte for longer than ``patience``."""
+
+
+class Slot(NamedTuple):
+    """Where one array lies in a body; ``offset`` and ``nbytes`` in bytes."""
+
+    name: str
+    dtype: str
+    shape: Tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+def aligned(size: int) -> int:
+    """``size`` rounded up to the next multiple of ``ALIGN``."""
+    return -(-size // ALIGN) * ALIGN
+
+
+def encode(header: Header, body: int) -> bytes:
+    """Head and header of a frame whose body has ``body`` bytes. Raises ``WireError`` if it cannot be sent."""
+    try:
+        text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WireError("the header is not JSON: %s" % error)
+    if len(text) > MAX_HEADER:
+        raise WireError("the header has %d bytes, the limit is %d" % (len(text), MAX_HEADER))
+    return HEAD.pack(MAGIC, len(text), body) + text
+
+
+def decode_head(data: bytes, max_body: int = MAX_BODY) -> Tuple[int, int]:
+    """Header and body length from the first ``HEAD.size`` bytes of a frame."""
+    if len(data) != HEAD.size:
+        raise WireError("a frame's head has %d bytes, not %d" % (HEAD.size, len(data)))
+    magic, header, body = HEAD.unpack(data)
+    if magic != MAGIC:
+        raise WireError("no frame starts here: %r" % data[: len(MAGIC)])
+    if header > MAX_HEADER:
+        raise WireError("a header of %d bytes is announced, the limit is %d" % (header, MAX_HEADER))
+    if body > max_body:
+        raise WireError("a body of %d bytes is announced, the limit is %d" % (body, max_body))
+    return header, body
+
+
+def decode_header(data: bytes) -> Header:
+    """The JSON object of a frame: no NaN, no infinity, no duplicate keys, no number beyond 64 bits."""
+    try:
+        header = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_constant,
+            parse_int=_integer,
+            parse_float=_real,
+            object_pairs_hook=_object,
+        )
+    except (ValueError, RecursionError) as error:
+        raise WireError("the header is not strict JSON: %s" % error)
+    if not isinstance(header, dict):
+        raise WireError("the header is not a JSON object")
+    return header
+
+
+def slots(header: Header, body: int) -> List[Slot]:
+    """The arrays a header announces, checked against the length of its body."""
+    listing = header.get("arrays", [])
+    if not isinstance(listing, list) or len(listing) > MAX_ARRAYS:
+        raise WireError("'arrays' is not a list of at most %d entries" % MAX_ARRAYS)
+    found = []
+    offset = 0
+    for entry in listing:
+        slot = _slot(entry, offset)
+        if slot.nbytes > body - offset:
+            raise WireError("array %r reaches past the end of the body" % slot.name)
+        found.append(slot)
+        offset = aligned(offset + slot.nbytes)
+    if listing and offset != body:
+        raise WireError("the arrays take %d bytes, the body has %d" % (offset, body))
+    return found
+
+
+def _slot(entry: Any, offset: int) -> Slot:
+    if not isinstance(entry, dict) or set(entry) != {"name", "dtype", "shape", "nbytes"}:
+        raise WireError("an array needs exactly name, dtype, shape and nbytes")
+    name, dtype, shape, nbytes = entry["name"], entry["dtype"], entry["shape"], entry["nbytes"]
+    if not isinstance(name, str) or not isinstance(dtype, str) or dtype not in ITEM_SIZES:
+        raise WireError("array %.80r has dtype %.80r, which is not carried" % (name, dtype))
+    if not _is_size(nbytes) or not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
+        raise WireError("array %.80r has no valid shape or size" % name)
+    size = ITEM_SIZES[dtype]
+    for length in shape:
+        size *= length
+    if size != nbytes:
+        raise WireError("array %.80r announces %d bytes, its shape and dtype need another number" % (name, nbytes))
+    return Slot(name, dtype, tuple(shape), offset, nbytes)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 1 << 62
+
+
+def _constant(text: str) -> Any:
+    raise ValueError("%s is not JSON" % text)
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError("an integer of %d digits" % len(text))
+    return int(text)
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("%.30s is not finite" % text)
+    return value
+
+
+def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key is given twice")
+    return made
+
+
+class Channel:
+    """Frames over a pair of file descriptors.
+
+    With ``patience`` (seconds) both descriptors are made non-blocking, and a stream on which nothing
+    moves for that long raises ``Silent``; without it reads and writes wait for ever.
+    """
+
+    def __init__(
+        self, read_fd: int, write_fd: int, patience: Optional[float] = None, max_body: int = MAX_BODY
+    ) -> None:
+        self.read_fd = read_fd
+        self.write_fd = write_fd
+        self.patience = patience
+        self.max_body = max_body
+        self.pending = 0
+        if patience is not None:
+            os.set_blocking(read_fd, False)
+            os.set_blocking(write_fd, False)
+
+    def find_start(self) -> bytes:
+        """Reads past a login banner to the first frame; returns the banner. Call once, before ``receive``."""
+        seen = bytearray()
+        byte = bytearray(1)
+        while not seen.endswith(MAGIC):
+            if len(seen) >= MAX_BANNER:
+                raise WireError("no frame within %d bytes; the stream starts with %r" % (MAX_BANNER, bytes(seen[:200])))
+            if not self._fill(memoryview(byte), closing=True):
+                raise Closed("the stream ended before the first frame: %r" % bytes(seen[-200:]))
+            seen += byte
+        self._started = True
+        return bytes(seen[: -len(MAGIC)])
+
+    _started = False
+
+    def receive(self) -> Header:
+        """Reads one frame up to its body; ``pending`` is the body's length in bytes.
+
+        Raises ``Closed`` at the end of the stream, ``WireError`` for anything that is not a frame.
+        """
+        self.drain()
+        head = bytearray(HEAD.size)
+        at = 0
+        if self._started:
+            head[: len(MAGIC)] = MAGIC
+            at = len(MAGIC)
+            self._started = False
+        if not self._fill(memoryview(head)[at:], closing=at == 0):
+            raise Closed("the stream ended")
+        header_size, body = decode_head(bytes(head), self.max_body)
+        data = bytearray(header_size)
+        self._fill(memoryview(data))
+        header = decode_header(bytes(data))
+        self.pending = body
+        return header
+
+    def take_into(self, view: memoryview) -> None:
+        """Reads the next ``len(view)`` bytes of the body straight into ``view`` (contiguous bytes)."""
+        if len(view) > self.pending:
+            raise WireError("the body has %d bytes left, %d were asked for" % (self.pending, len(view)))
+        self._fill(view)
+        self.pending -= len(view)
+
+    def take(self) -> bytearray:
+        """The rest of the body."""
+        data = bytearray(self.pending)
+        self.take_into(memoryview(data))
+        return data
+
+    def drain(self) -> None:
+        """Reads and forgets the rest of the body."""
+        scratch = memoryview(bytearray(min(self.pending, 1 << 20)))
+        while self.pending:
+            self.take_into(scratch[: self.pending])
+
+    def send(self, header: Header, *chunks: Any) -> None:
+        """Writes one frame; ``chunks`` are contiguous byte buffers that make up the body."""
+        body = sum(len(chunk) for chunk in chunks)
+        if body > self.max_body:
+            raise WireError("the body has %d bytes, the limit is %d" % (body, self.max_body))
+        head = encode(header, body)
+        if body <= _SMALL:
+            self._write(memoryview(b"".join((head,) + chunks)))
+            return
+        self._write(memoryview(head))
+        for chunk in chunks:
+            self._write(memoryview(chunk))
+
+    def _fill(self, view: memoryview, closing: bool = False) -> bool:
+        """Fills ``view``; False only if ``closing`` is set and the stream ended before its first byte."""
+        at = 0
+        while at < len(view):
+            self._await(self.read_fd, select.POLLIN)
+            try:
+                count = os.readv(self.read_fd, [view[at:]])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise Closed("the other side went away: %s" % error.strerror)
+            if count == 0:
+                if closing and at == 0:
+                    return False
+                raise WireError("the stream ended in the middle of a frame")
+            at += count
+        return True
+
+    def _write(self, view: memoryview) -> None:
+        at = 0
+        while at < len(view):
+            self._await(self.write_fd, select.POLLOUT)
+            try:
+                at += os.write(self.write_fd, view[at:])
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise Closed("the other side went away: %s" % error.strerror)
+
+    def _await(self, fd: int, event: int) -> None:
+        if self.patience is None:
+            return
+        poller = select.poll()
+        poller.register(fd, event)
+        until = time.monotonic() + self.patience
+        while not poller.poll(max(0.0, until - time.monotonic()) * 1000):
+            if time.monotonic() >= until:
+                raise Silent("nothing moved for %g s" % self.patience)

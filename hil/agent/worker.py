@@ -1,0 +1,258 @@
+"""One engine's process: takes requests from the supervisor, finds tensors in the shared segment.
+
+Anything here may crash, hang or be killed; the supervisor outlives it and says so.
+"""
+
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from . import failure, memory, timing, wire
+from .failure import Failure
+from .segment import Segment
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+OOM_FIRST = 900  # of 1000: this process, not sshd or the supervisor, goes when memory runs out
+
+Answer = Tuple[Dict[str, Any], List[Any]]
+
+
+def die_with(parent: int) -> None:
+    """Has the kernel kill this process when the supervisor dies, however it dies."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before the line above took effect
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(OOM_FIRST))
+    except OSError:
+        pass  # a container may forbid it; then the kernel's own choice stands
+
+
+class Worker:
+    """Holds at most one engine and answers requests one at a time."""
+
+    def __init__(self, channel: wire.Channel, segment: Segment) -> None:
+        self.channel = channel
+        self.segment = segment
+        self.engine = None  # type: Any
+        self.peak = memory.Peak()
+        self.runs = 0
+        self.asked = {}  # type: Dict[str, Any]
+        self.table = {
+            "echo": self.echo,
+            "facts": self.facts,
+            "build": self.build,
+            "load": self.load,
+            "run": self.run,
+            "first": self.first,
+            "time": self.time,
+            "profile": self.profile,
+            "memory": self.memory,
+            "soak": self.soak,
+        }  # type: Dict[str, Callable[[Dict[str, Any]], Answer]]
+
+    def serve(self) -> None:
+        """Answers until the supervisor closes the channel."""
+        while True:
+            try:
+                request = self.channel.receive()
+            except wire.Closed:
+                return
+            self.channel.send(self.answer(request))
+
+    def answer(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        """The reply to one request; a foreseeable failure is an answer, anything else too, with its type."""
+        try:
+            self.segment.reach(request.get("reserved", 0))
+            result, named = self.table[request["op"]](request)
+            return self._placed(result, named, wire.aligned(request.get("body", 0)))
+        except Failure as problem:
+            return {"error": problem.reply()}
+        except wire.WireError as problem:
+            return {"error": Failure(failure.PROTOCOL, str(problem)).reply()}
+        except MemoryError:
+            return {"error": Failure(failure.ENGINE, "memory ran out", "use a smaller batch").reply()}
+        except Exception as problem:
+            what = "%s in the worker: %s" % (type(problem).__name__, failure.short(problem))
+            return {"error": Failure(failure.INTERNAL, what, "report this with the report's log").reply()}
+
+    def _placed(self, result: Dict[str, Any], named: List[Any], at: int) -> Dict[str, Any]:
+        """Copies ``named`` arrays into the segment behind the request's own body."""
+        if not named:
+            return {"ok": result}
+        from . import arrays
+
+        listing, chunks = arrays.describe(named)
+        size = sum(len(chunk) for chunk in chunks)
+        self.segment.reserve(at + size)
+        view = self.segment.view(at, size)
+        offset = 0
+        for chunk in chunks:
+            view[offset : offset + len(chunk)] = chunk
+            offset += len(chunk)
+        return {"ok": result, "arrays": listing, "at": at, "body": size, "reserved": self.segment.size}
+
+    def _named(self, request: Dict[str, Any]) -> List[Tuple[str, Any]]:
+        """The request's arrays, as views of the segment, every page of them resident."""
+        from . import arrays
+
+        body = request.get("body", 0)
+        view = self.segment.view(0, body)
+        bytes(view[:: memory.PAGE])  # one byte a page: what is shared must not grow while the peak is watched
+        return arrays.views(view, wire.slots(request, body))
+
+    def _feeds(self, request: Dict[str, Any]) -> List[Dict[str, Any]]:
+        from . import arrays
+
+        if self.engine is None:
+            raise Failure(failure.PROTOCOL, "no engine is loaded in this worker")
+        named = self._named(request)
+        feeds = arrays.split_feeds(named, request.get("feeds", 1))
+        for feed in feeds:
+            if len(feed) * len(feeds) != len(named):
+                raise Failure(failure.ENGINE, "an input is given twice", "give every input once")
+            self.engine.check(feed)
+        return feeds
+
+    def echo(self, request: Dict[str, Any]) -> Answer:
+        """The arrays as they came, through a copy as an engine's outputs would be."""
+        return {}, self._named(request)
+
+    def facts(self, request: Dict[str, Any]) -> Answer:
+        """Versions of numpy and of each runtime, and what engines depend on beside them."""
+        from . import probe
+
+        return probe.libraries(), []
+
+    def build(self, request: Dict[str, Any]) -> Answer:
+        """Makes an engine file; see ``Runtime.build``."""
+        from .runtimes import runtime
+
+        began = time.perf_counter()
+        made = runtime(request["runtime"]).build(
+            request["model"], request["precision"], request["options"], request["out"]
+        )
+        return {"path": made.path, "log": made.log[-65536:], "seconds": time.perf_counter() - began}, []
+
+    def load(self, request: Dict[str, Any]) -> Answer:
+        """Imports the runtime and loads the engine, each timed, with this process's memory before and after."""
+        from .runtimes import runtime
+
+        at_start = memory.resident()
+        began = time.perf_counter()
+        driver = runtime(request["runtime"])
+        version = driver.version()
+        imported = time.perf_counter()
+        before = memory.resident()
+        self.peak.begin()
+        self.engine = driver.load(request["path"], request["options"])
+        loaded = time.perf_counter()
+        self.peak.end()
+        self.asked = request
+        result = {
+            "inputs": [port._asdict() for port in self.engine.inputs],
+            "outputs": [port._asdict() for port in self.engine.outputs],
+            "load": {
+                "import_seconds": imported - began,
+                "load_seconds": loaded - imported,
+                "memory_start": at_start,
+                "memory_before": before,
+                "memory_after": memory.resident(),
+                "runtime_version": version,
+            },
+        }
+        return result, []
+
+    def run(self, request: Dict[str, Any]) -> Answer:
+        """One inference; outputs in the engine's order."""
+        return {}, self._once(request)[1]
+
+    def first(self, request: Dict[str, Any]) -> Answer:
+        """Seconds of the first inference after load; refused once anything has run."""
+        if self.runs:
+            raise Failure(failure.ENGINE, "the engine has run already", "load a fresh worker for the first inference")
+        return {"seconds": self._once(request)[0]}, []
+
+    def _once(self, request: Dict[str, Any]) -> Tuple[float, List[Tuple[str, Any]]]:
+        call = self.engine.bind(self._feeds(request)[0])
+        self.peak.begin()
+        before = time.perf_counter()
+        outputs = call()
+        seconds = time.perf_counter() - before
+        self.peak.end()
+        self.runs += 1
+        return seconds, [(port.name, value) for port, value in zip(self.engine.outputs, outputs)]
+
+    def time(self, request: Dict[str, Any]) -> Answer:
+        """Warm-up, then inferences back to back; samples go back whole."""
+        feeds = self._feeds(request)
+        calls = [self.engine.bind(feed) for feed in feeds]
+        self.peak.begin()
+        warmup = timing.warm_up(calls, request["warmup"])
+        budget = max(0.0, request["budget"] - warmup.seconds)
+        window = timing.Window(request["seconds"], request["min_samples"], request["max_samples"], budget)
+        series = timing.measure(calls, window)
+        self.peak.end()
+        self.runs += warmup.runs + len(series["start"])
+        method = self._method(feeds[0], request["warmup"])
+        return {"warmup": warmup._asdict(), "method": method}, sorted(_as_arrays(series).items())
+
+    def _method(self, feed: Dict[str, Any], warmup: float) -> Dict[str, Any]:
+        first = self.engine.inputs[0].name if self.engine.inputs else None
+        method = {
+            "version": 1,
+            "timed": "host-to-host",
+            "scenario": "saturated",
+            "runtime": self.asked["runtime"],
+            "batch": int(feed[first].shape[0]) if first is not None and feed[first].ndim else 1,
+            "shapes": {name: list(array.shape) for name, array in sorted(feed.items())},
+            "warmup": {"rule": timing.WARMUP_RULE, "seconds": warmup},
+            "streams": 1,
+            "cuda_graph": False,
+        }
+        method.update(self.engine.method())
+        return method
+
+    def profile(self, request: Dict[str, Any]) -> Answer:
+        """Seconds by node on an engine of its own."""
+        feed = self._feeds(request)[0]
+        return {"nodes": [cost._asdict() for cost in self.engine.profile(feed, request["runs"])[:1000]]}, []
+
+    def memory(self, request: Dict[str, Any]) -> Answer:
+        """See ``memory.usage``."""
+        return memory.usage(self.peak), []
+
+    def soak(self, request: Dict[str, Any]) -> Answer:
+        """Memory over many inferences; the segment is left out of each reading."""
+        calls = [self.engine.bind(feed) for feed in self._feeds(request)]
+        segment = memory.shared()
+        self.peak.begin()
+        table = timing.soak(calls, request["runs"], lambda: memory.resident() - segment, request["budget"])
+        self.peak.end()
+        self.runs += table["runs"][-1]
+        return {}, sorted(_as_arrays(table).items())
+
+
+def _as_arrays(table: Dict[str, Any]) -> Dict[str, Any]:
+    import numpy as np
+
+    return {name: np.frombuffer(column, dtype=column.typecode) for name, column in table.items()}
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """``CONTROL_FD SEGMENT_FD PARENT_PID``: serves until the channel closes."""
+    control, segment, parent = (int(text) for text in arguments or sys.argv[2:5])
+    die_with(parent)
+    faulthandler.enable()
+    for fd in (control, segment):
+        os.set_inheritable(fd, False)
+    Worker(wire.Channel(control, control), Segment(segment)).serve()
+    # Destructors of native libraries are none of our business, and some hang.
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""How a machine is reached and held, and the host's end of the agent that runs there."""

@@ -1,0 +1,109 @@
+"""What an agent's answers are on the host: small frozen types, and errors by kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.errors import (
+    EngineBuildError,
+    EngineError,
+    HilError,
+    LabError,
+    TargetHeld,
+    Unsupported,
+    WorkerLost,
+)
+from hil.signature import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+KINDS: dict[str, type[HilError]] = {
+    "build": EngineBuildError,
+    "deadline": WorkerLost,
+    "died": WorkerLost,
+    "engine": EngineError,
+    "held": TargetHeld,
+    "unsupported": Unsupported,
+}
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine in the target's store: ``digest`` and ``size`` (bytes) of its file, ``seconds`` its build took.
+
+    ``cached`` tells that the store had it already; ``facts`` is what ``key`` is the digest of.
+    """
+
+    key: str
+    digest: str
+    size: int
+    seconds: float
+    cached: bool
+    runtime: str
+    runtime_version: str
+    log: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Samples of one timed window: release times and host-to-host durations, float64 seconds, shape (n,)."""
+
+    start: npt.NDArray[np.float64]
+    duration: npt.NDArray[np.float64]
+    warmup_runs: int
+    method: dict[str, Any]
+    telemetry: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """Mean ``seconds`` a run of one node under the runtime's own profiler."""
+
+    name: str
+    op: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes of the worker and its machine; ``shared_bytes`` (tensors in transit) are left out of all others.
+
+    ``peak_rss`` is the kernel's high-water mark over load and runs; ``peak_reset`` tells that it could be
+    started anew for each of them. ``pss`` is ``None`` where the kernel does not tell.
+    """
+
+    rss: int
+    peak_rss: int
+    peak_reset: bool
+    pss: int | None
+    shared_bytes: int
+    system_total: int | None
+    system_available: int | None
+
+
+@dataclass(frozen=True)
+class Soak:
+    """Memory over many inferences: seconds since the start, inferences done, resident bytes; shape (readings,)."""
+
+    t: npt.NDArray[np.float64]
+    runs: npt.NDArray[np.int64]
+    rss: npt.NDArray[np.int64]
+
+
+def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    """The inputs or outputs as an engine gives them."""
+    return tuple(TensorSpec(port["name"], port["dtype"], tuple(port["shape"])) for port in ports)
+
+
+def error_of(reply: Mapping[str, Any], target: str) -> HilError:
+    """The error that a reply carries, as the class that its kind stands for."""
+    kind, message, advice = (str(reply.get(name, "")) for name in ("kind", "message", "advice"))
+    if kind == "held":
+        message = f"the target is {message}"
+    return KINDS.get(kind, LabError)(f"{message}: on target {target!r}" + (f": {advice}" if advice else ""))

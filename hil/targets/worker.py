@@ -1,0 +1,123 @@
+"""One loaded engine on a target, as the host calls it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import HilError, WorkerLost
+from hil.targets.answers import MemoryUse, NodeTime, Soak, Timed, tensor_specs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    import numpy.typing as npt
+
+    from hil.signature import TensorSpec
+    from hil.targets.client import AgentClient
+
+MARGIN = 10.0
+
+
+class EngineWorker:
+    """An engine in a worker process of its own.
+
+    Attributes:
+        pid: the worker's process id on the target.
+        inputs, outputs: names, dtypes and shapes as the runtime gives them.
+        load: ``import_seconds``, ``load_seconds``, ``total_seconds`` (process start included), and resident
+            bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported), ``memory_after`` (loaded).
+
+    Every method raises ``EngineError`` when the engine refuses, ``WorkerLost`` when the worker died or
+    overran its ``deadline`` (seconds), ``LabError`` when the agent is gone.
+    """
+
+    def __init__(self, client: AgentClient, loaded: Mapping[str, Any]) -> None:
+        self._client = client
+        self._number: int = loaded["worker"]
+        self.pid: int = loaded["pid"]
+        self.inputs: tuple[TensorSpec, ...] = tensor_specs(loaded.get("inputs", ()))
+        self.outputs: tuple[TensorSpec, ...] = tensor_specs(loaded.get("outputs", ()))
+        self.load: Mapping[str, Any] = loaded.get("load", {})
+        self.lost = False
+
+    def __enter__(self) -> EngineWorker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _call(self, op: str, deadline: float, feeds: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Any:
+        named = [(name, array) for feed in feeds for name, array in feed.items()]
+        order = dict(fields, worker=self._number, deadline=deadline, feeds=max(1, len(feeds)))
+        try:
+            return self._client.call(op, order, named)
+        except WorkerLost:
+            self.lost = True
+            raise
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> list[tuple[str, npt.NDArray[Any]]]:
+        """One inference; the outputs in the engine's order."""
+        outputs: list[tuple[str, npt.NDArray[Any]]] = self._call("run", deadline, [feeds])[1]
+        return outputs
+
+    def echo(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> list[tuple[str, npt.NDArray[Any]]]:
+        """The arrays as they came back from the worker; measures the wire."""
+        outputs: list[tuple[str, npt.NDArray[Any]]] = self._call("echo", deadline, [feeds])[1]
+        return outputs
+
+    def time(  # noqa: PLR0913 - each is a choice of the method, named at the call
+        self,
+        feeds: Sequence[Mapping[str, npt.NDArray[Any]]],
+        *,
+        warmup: float,
+        seconds: float,
+        min_samples: int,
+        max_samples: int,
+        deadline: float | None = None,
+    ) -> Timed:
+        """Warms up until stable, then times inferences back to back; ``feeds`` are used in turn.
+
+        Stops after ``seconds`` and ``min_samples``, at ``max_samples``, or shortly before ``deadline``
+        (default: four times what was asked for and a minute) with what it has.
+        """
+        limit = deadline if deadline is not None else 5 * warmup + 4 * seconds + 60
+        ok, named = self._call(
+            "time",
+            limit,
+            feeds,
+            warmup=warmup,
+            seconds=seconds,
+            min_samples=min_samples,
+            max_samples=max_samples,
+            budget=limit - min(MARGIN, limit / 5),
+        )
+        series = dict(named)
+        telemetry = dict(ok["telemetry"], warmup=ok["warmup"])
+        return Timed(series["start"], series["duration"], int(ok["warmup"]["runs"]), ok["method"], telemetry)
+
+    def first(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> float:
+        """Seconds of the first inference after load; refused with ``EngineError`` once anything has run."""
+        return float(self._call("first", deadline, [feeds])[0]["seconds"])
+
+    def profile(
+        self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 120
+    ) -> list[NodeTime]:
+        """Seconds by node, slowest first, from an engine of its own with the runtime's profiler on."""
+        nodes = self._call("profile", deadline, [feeds], runs=runs)[0]["nodes"]
+        return [NodeTime(node["name"], node["op"], node["seconds"]) for node in nodes]
+
+    def memory(self) -> MemoryUse:
+        """The worker's memory now and at its peak."""
+        return MemoryUse(**self._call("memory", 30.0)[0])
+
+    def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
+        """``runs`` inferences with memory read about 200 times; fewer if ``deadline`` comes near."""
+        table = dict(self._call("soak", deadline, [feeds], runs=runs, budget=deadline - min(MARGIN, deadline / 5))[1])
+        return Soak(table["t"], table["runs"], table["rss"])
+
+    def close(self) -> None:
+        """Ends the worker process; never raises, may be called twice."""
+        with contextlib.suppress(HilError):
+            self._client.call("unload", {"worker": self._number})
