@@ -1,0 +1,114 @@
+"""``load(path)``: ``hil.toml`` -> ``Config``, or every mistake in it at once, each with file and line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from hil.config import values as sense
+from hil.config.explain import Mistake, mistake, written
+from hil.config.locate import Lines
+from hil.config.merge import on_target
+from hil.config.read import parse, read_text
+from hil.config.rules import mistakes, unknown_targets
+from hil.config.spec import ConfigSpec, ModelSpec, TargetSpec
+from hil.errors import UserError
+from hil.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FILE = "hil.toml"
+CPU = "cpu"
+"""The target that is there without being written."""
+
+LISTED = 50
+"""Mistakes listed at most; a file with more is not one of ours."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config file that was read whole and found right.
+
+    ``digest`` is the sha256 of the file's bytes in hexadecimal; ``warnings`` are lines about what is not
+    wrong but probably not meant.
+    """
+
+    spec: ConfigSpec
+    path: Path
+    root: Path
+    digest: str
+    lines: Lines = field(repr=False, compare=False)
+    warnings: tuple[str, ...] = ()
+
+    def where(self, *keys: str) -> str:
+        """``hil.toml:41``: the line of the deepest of ``keys`` that is written."""
+        return f"{self.path.name}:{self.lines.of(keys)}"
+
+    def target(self, name: str) -> TargetSpec:
+        """The target called ``name``; ``cpu`` is always there. Raises ``UserError`` for an unknown one."""
+        if name in self.spec.targets:
+            return self.spec.targets[name]
+        if name == CPU:
+            return TargetSpec()
+        known = [*self.spec.targets, *({CPU} - set(self.spec.targets))]
+        hint = did_you_mean(name, known)
+        raise UserError(f"unknown target {name!r}: {self.where('targets')} has no [targets.{name}]{hint}")
+
+    def model(self, name: str, target: str) -> ModelSpec:
+        """A model as it is on ``target``: keys that ``on.TARGET`` gives win. Raises ``UserError`` if unknown."""
+        if name not in self.spec.models:
+            hint = did_you_mean(name, self.spec.models)
+            raise UserError(f"unknown model {name!r}: {self.where('models')} has no [models.{name}]{hint}")
+        return on_target(self.spec.models[name], target)
+
+    def resolve(self, path: str) -> Path:
+        """A path as written in the file, which is relative to the file's folder."""
+        return self.root / path
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a config file; takes some 10 ms.
+
+    Raises ``UserError`` whose message has one line a mistake: ``hil.toml:41: models.digits.limts: unknown
+    key: did you mean 'limits'?``.
+    """
+    text, data = read_text(path)
+    values = parse(text, path.name)
+    root = path.absolute().parent
+    lines = Lines(text)
+    found = list(mistakes(values, root))
+    spec = None
+    try:
+        spec = ConfigSpec.model_validate(values)
+        found += sense.mistakes(spec)
+    except ValidationError as error:
+        found += [mistake(detail) for detail in error.errors(include_url=False)]
+    if found or spec is None:
+        raise UserError(_listed(found, lines, path.name))
+    doubts = [*unknown_targets(values), *sense.doubts(spec)]
+    warnings = tuple(_line(one, lines, path.name) for one in doubts)
+    return Config(spec, path.absolute(), root, sha256(data).hexdigest(), lines, warnings)
+
+
+def find(start: Path) -> Path | None:
+    """``hil.toml`` in ``start`` or the nearest folder above it, or ``None``."""
+    folder = start.absolute()
+    return next((place / FILE for place in (folder, *folder.parents) if (place / FILE).is_file()), None)
+
+
+def _listed(found: Iterable[Mistake], lines: Lines, name: str) -> str:
+    ordered = sorted(dict.fromkeys(found), key=lambda one: lines.of(one.keys))
+    more = [f"… and {len(ordered) - LISTED} more"] if len(ordered) > LISTED else []
+    return "\n".join([*(_line(one, lines, name) for one in ordered[:LISTED]), *more])
+
+
+def _line(one: Mistake, lines: Lines, name: str) -> str:
+    key = f" {written(one.keys)}:" if one.keys else ""
+    # A key may hold any character; one mistake stays one line.
+    return re.sub(r"\s*[\r\n]\s*", " ", f"{name}:{lines.of(one.keys)}:{key} {one.what}")

@@ -1,0 +1,70 @@
+"""The bytes of ``hil.toml`` -> plain values: encoding, size and TOML's own rules."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_SIZE = 2**20
+"""Bytes of a config file; whatever is larger is not one."""
+
+MAX_DOTS = 64
+"""Dots outside of texts on one line: reading a dotted key takes the square of its length."""
+
+QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+AT_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
+
+
+def read_text(path: Path) -> tuple[str, bytes]:
+    """The file's text and bytes. Raises ``UserError`` if it is missing, a folder, too large or not UTF-8."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name the hil.toml inside it")
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): write one with: hil init MODEL.onnx") from None
+    if len(data) > MAX_SIZE:
+        raise UserError(f"{path} is over {MAX_SIZE >> 20} MiB, so it is no config: check the path")
+    try:
+        return data.decode("utf-8-sig"), data
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path.name}:{line}: not UTF-8 text: save the file as UTF-8") from None
+
+
+def parse(text: str, name: str) -> dict[str, Any]:
+    """TOML text as plain values, arrays as tuples. Raises ``UserError`` with ``name`` and the line."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_DOTS and QUOTED.sub("", line).count(".") > MAX_DOTS:
+            raise UserError(f"{name}:{number}: more than {MAX_DOTS} dots: break the line")
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+        return {key: _frozen(value) for key, value in values.items()}
+    except RecursionError:
+        raise UserError(f"{name}: nested too deeply: write tables instead of arrays in arrays") from None
+    except ValueError as error:
+        message = str(error)
+        found = AT_LINE.search(message)
+        line, message = (found[1], message[: found.start()]) if found else (str(text.count("\n") + 1), message)
+        message = message.removesuffix(" (at end of document)")
+        raise UserError(f"{name}:{line}: not TOML ({message}): mend the syntax, see https://toml.io") from None
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,40 @@
+"""What a data source is, by how it is written: ``.npz`` file, folder, callable or ``synthetic``."""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SYNTHETIC = "synthetic"
+CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+
+class SourceKind(Enum):
+    """The four ways in which samples come."""
+
+    SYNTHETIC = "synthetic"
+    NPZ = "npz"
+    FOLDER = "folder"
+    CALLABLE = "callable"
+
+
+def source_kind(source: str, root: Path) -> SourceKind | None:
+    """What ``source`` is, or ``None`` if nothing is there; relative paths are relative to ``root``."""
+    if source == SYNTHETIC:
+        return SourceKind.SYNTHETIC
+    path = os.path.join(root, source)  # noqa: PTH118 - os.path takes any text for a path and never raises
+    if os.path.isdir(path):  # noqa: PTH112 - as above
+        return SourceKind.FOLDER
+    if source.endswith(".npz"):
+        return SourceKind.NPZ if os.path.isfile(path) else None  # noqa: PTH113 - as above
+    return SourceKind.CALLABLE if is_callable(source) else None
+
+
+def is_callable(text: str) -> bool:
+    """Whether ``text`` is written as ``package.module:callable``; nothing is imported."""
+    return CALLABLE.fullmatch(text) is not None

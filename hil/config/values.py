@@ -1,0 +1,70 @@
+"""Values that have the right type and unit and still make no sense, alone or together."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hil.config.explain import Keys, Mistake
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hil.config.spec import ConfigSpec, LatencyLimits, LimitsSpec, Precision, TolerancesSpec
+
+
+def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
+    """What can only be a slip: limits that cannot fail, measurements that take no samples."""
+    if spec.measure.duration == 0:
+        yield Mistake(("measure", "duration"), "nothing can be measured in no time: write e.g. '4 s'")
+    for name, model in spec.models.items():
+        keys = ("models", name)
+        yield from _limits((*keys, "limits"), model.limits)
+        yield from _tolerances(keys, model.tolerances)
+        for target, override in model.on.items():
+            if override.limits is not None:
+                yield from _limits((*keys, "on", target, "limits"), override.limits)
+            yield from _tolerances((*keys, "on", target), override.tolerances or {})
+
+
+def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
+    """What is probably not meant: tolerances of a precision that is never built, limits that never matter."""
+    if spec.measure.budget < spec.measure.duration:
+        least = show(spec.measure.duration, "s")
+        yield Mistake(("measure", "budget"), f"less than measure.duration ({least}): write at least that")
+    for name, model in spec.models.items():
+        yield from _order(("models", name, "limits", "latency"), model.limits.latency)
+        used = set(model.precisions).union(*(override.precisions or () for override in model.on.values()))
+        for precision in model.tolerances:
+            if precision not in used:
+                what = f"{precision} is in no list of precisions of this model, so nothing uses this"
+                yield Mistake(("models", name, "tolerances", precision), what)
+
+
+def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
+    if limits.fps == 0:
+        yield Mistake((*keys, "fps"), "every model reaches 0 fps: write the rate that is needed")
+    yield from _share((*keys, "system_memory"), limits.system_memory)
+
+
+def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:
+    given = [(name, getattr(latency, name)) for name in ("p50", "p90", "p99")]
+    rising = [(name, value) for name, value in given if value is not None]
+    for (low, least), (high, greatest) in pairwise(rising):
+        if least > greatest:
+            yield Mistake(keys, f"the limit of {low} is over that of {high}, which can never matter")
+
+
+def _tolerances(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterator[Mistake]:
+    for precision, tolerance in tolerances.items():
+        place = (*keys, "tolerances", precision)
+        yield from _share((*place, "top1_drop"), tolerance.top1_drop)
+        yield from _share((*place, "top1_agreement"), tolerance.top1_agreement)
+        for output, own in tolerance.outputs.items():
+            yield from _share((*place, "outputs", output, "top1_agreement"), own.top1_agreement)
+
+
+def _share(keys: Keys, value: float | None) -> Iterator[Mistake]:
+    if value is not None and value > 1:
+        yield Mistake(keys, f"{show(value, '1')} is more than all of it: write e.g. '{min(value, 99):g} %'")
