@@ -42,6 +42,7 @@ def content_digest(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
 
 def write_model(  # noqa: PLR0913 - a graph has these parts
     path: Path,
+    *,
     nodes: Sequence[onnx.NodeProto],
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],

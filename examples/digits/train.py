@@ -61,7 +61,8 @@ def shifted(images: Images, rng: np.random.Generator) -> Images:
     down, right = rng.integers(0, 3, (2, count))
     rows = down[:, None] + np.arange(height)
     columns = right[:, None] + np.arange(width)
-    return padded[np.arange(count)[:, None, None], 0, rows[:, :, None], columns[:, None, :]][:, None]
+    moved: Images = padded[np.arange(count)[:, None, None], 0, rows[:, :, None], columns[:, None, :]][:, None]
+    return moved
 
 
 def train(images: Images, labels: Labels) -> Any:
@@ -120,8 +121,14 @@ def export(model: Any, path: Path, provenance: dict[str, str]) -> None:
         parameters = [f"{name}.weight", f"{name}.bias"] if name in LAYERS else []
         nodes.append(helper.make_node(op, [last, *parameters], [name], name=name, **attributes))
         last = name
-    inputs, outputs = [float_input("image", "batch", 1, 8, 8)], [float_input("logits", "batch", 10)]
-    write_model(path, nodes, inputs, outputs, weights, provenance)
+    write_model(
+        path,
+        nodes=nodes,
+        inputs=[float_input("image", "batch", 1, 8, 8)],
+        outputs=[float_input("logits", "batch", 10)],
+        weights=weights,
+        provenance=provenance,
+    )
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""A six-axis arm: joint angles to end-effector pose."""
