@@ -1,0 +1,59 @@
+"""What ``.ci/run`` leans on: the README's two commands, and the lowest versions that the package allows."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAIN_JOB = "<!-- setup: main job -->\n```console\n$ one\n$ two\n```\n"
+TESTS = "<!-- setup: tests -->\n```bash\nthree\n```\n"
+
+
+def extract(root: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """Asks for one set-up command of the README in ``root``."""
+    command = [sys.executable, str(root / ".ci" / "readme.py"), name]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_lowest_versions_are_the_lower_bounds(repository: Path) -> None:
+    """What is tested as lowest is what pyproject.toml promises, no more and no less."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    promised = [line.replace(">=", "==") for line in project["dependencies"]]
+    constraints = (repository / ".ci" / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in constraints if not line.startswith("#")] == promised
+
+
+@pytest.mark.parametrize("name", ["main job", "tests"])
+def test_readme_holds_its_two_commands(repository: Path, name: str) -> None:
+    """Each set-up command can be taken from the README and stands in its own fresh environment."""
+    done = extract(repository, name)
+    assert done.returncode == 0, done.stderr
+    assert "-m venv .venv" in done.stdout
+    assert "pytest" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [MAIN_JOB, MAIN_JOB + TESTS + TESTS, MAIN_JOB + TESTS + TESTS.replace("tests", "more"), MAIN_JOB + TESTS[:18], ""],
+    ids=["one", "twice", "three", "no block", "none"],
+)
+def test_any_other_number_of_commands_is_refused(repository: Path, tmp_path: Path, text: str) -> None:
+    """Two commands and no others: a third one would be one that nobody runs."""
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(repository / ".ci" / "readme.py", tmp_path / ".ci")
+    done = extract(tmp_path, "main job")
+    assert done.returncode == 1
+    assert done.stderr.startswith("set-up commands of README.md: ")
