@@ -11,7 +11,7 @@ from pathlib import Path
 README = Path(__file__).parent.parent / "README.md"
 NAMES = ("main job", "tests")
 MARKER = re.compile(r"^<!-- setup: (?P<name>[^>]*?) -->$", re.MULTILINE)
-BLOCK = re.compile(r"\A\s*^```(?:bash|console|sh|shell)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"\s*^```(?:bash|console|sh|shell)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> dict[str, str]:

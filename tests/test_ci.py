@@ -17,14 +17,22 @@ else:
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAIN_JOB = "<!-- setup: main job -->\n```console\n$ one\n$ two\n```\n"
-TESTS = "<!-- setup: tests -->\n```bash\nthree\n```\n"
+MAIN_JOB = "<!-- setup: main job -->\n```console\n$ one && two\n$ three\n```\n"
+TESTS = "<!-- setup: tests -->\n```bash\nfour\n```\n"
 
 
 def extract(root: Path, name: str) -> subprocess.CompletedProcess[str]:
     """Asks for one set-up command of the README in ``root``."""
     command = [sys.executable, str(root / ".ci" / "readme.py"), name]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def beside(folder: Path, repository: Path, text: str) -> Path:
+    """Makes ``folder`` a root with the extractor and a README of ``text``."""
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / ".ci").mkdir()
+    shutil.copy(repository / ".ci" / "readme.py", folder / ".ci")
+    return folder
 
 
 def test_lowest_versions_are_the_lower_bounds(repository: Path) -> None:
@@ -44,6 +52,13 @@ def test_readme_holds_its_two_commands(repository: Path, name: str) -> None:
     assert "pytest" in done.stdout
 
 
+def test_command_is_taken_to_the_letter(repository: Path, tmp_path: Path) -> None:
+    """What the block holds is what runs; only a console's prompt is taken off."""
+    copy = beside(tmp_path, repository, MAIN_JOB + "\nAnd:\n\n" + TESTS)
+    assert extract(copy, "main job").stdout == "one && two\nthree\n"
+    assert extract(copy, "tests").stdout == "four\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [MAIN_JOB, MAIN_JOB + TESTS + TESTS, MAIN_JOB + TESTS + TESTS.replace("tests", "more"), MAIN_JOB + TESTS[:18], ""],
@@ -51,9 +66,6 @@ def test_readme_holds_its_two_commands(repository: Path, name: str) -> None:
 )
 def test_any_other_number_of_commands_is_refused(repository: Path, tmp_path: Path, text: str) -> None:
     """Two commands and no others: a third one would be one that nobody runs."""
-    (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    (tmp_path / ".ci").mkdir()
-    shutil.copy(repository / ".ci" / "readme.py", tmp_path / ".ci")
-    done = extract(tmp_path, "main job")
+    done = extract(beside(tmp_path, repository, text), "main job")
     assert done.returncode == 1
     assert done.stderr.startswith("set-up commands of README.md: ")
