@@ -54,6 +54,7 @@ class Mirror:
     """The baseline's process and its two pipes, as large as the agent's."""
 
     def __init__(self) -> None:
+        """Starts it."""
         command = [sys.executable, "-c", MIRROR, str(TENSOR_BYTES), str(PIPE_BYTES)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         if self.process.stdin is None or self.process.stdout is None:
@@ -64,7 +65,7 @@ class Mirror:
 
     def round(self, tensor: npt.NDArray[np.float32]) -> float:
         """Seconds of one round trip."""
-        view = memoryview(tensor).cast("B")
+        view = tensor.data.cast("B")
         began = time.perf_counter()
         sent = 0
         while sent < len(view):

@@ -28,17 +28,19 @@ def serve(frames: int) -> None:
     import signal
 
     from . import PROTOCOL, wire
-    from .blobs import Store, digest_of
+    from .blobs import Store
+    from .channel import Channel
     from .failure import Failure
     from .service import Service
     from .supervisor import Supervisor
+    from .upload import digest_of
 
     parser = argparse.ArgumentParser(prog="agent")
     parser.add_argument("--store", required=True)
-    parser.add_argument("--store-size", type=float, default=4 * 2.0 ** 30)
+    parser.add_argument("--store-size", type=float, default=4 * 2.0**30)
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to answer; its end is seen on the pipe
-    host = wire.Channel(0, frames)
+    host = Channel(0, frames)
     archive = os.path.abspath(sys.argv[0])
     try:
         store = Store(given.store, given.store_size)

@@ -14,8 +14,8 @@ def describe(named: Iterable[Tuple[str, Any]]) -> Tuple[List[Header], List[Any]]
 
     Raises ``WireError`` for a dtype that is not carried (strings, objects, complex).
     """
-    listing = []  # type: List[Header]
-    chunks = []  # type: List[Any]
+    listing: List[Header] = []
+    chunks: List[Any] = []
     for name, value in named:
         array = np.asarray(value)
         if array.dtype.name not in ITEM_SIZES:
@@ -24,7 +24,7 @@ def describe(named: Iterable[Tuple[str, Any]]) -> Tuple[List[Header], List[Any]]
         listing.append(
             {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "nbytes": int(array.nbytes)}
         )
-        chunks.append(memoryview(array.reshape(-1).view(np.uint8)))
+        chunks.append(array.reshape(-1).view(np.uint8).data)
         chunks.append(bytes(aligned(array.nbytes) - array.nbytes))
     return listing, chunks
 

@@ -5,8 +5,6 @@ Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that may g
 """
 
 import errno
-import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -14,11 +12,9 @@ import time
 from typing import Any, Dict, Optional, Set
 
 from .failure import PROTOCOL, STORE, STORE_FULL, Failure
-from .lock import open_lock, try_flock
+from .upload import Upload, digest_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-CHUNK = 1 << 20
-SYNC_EACH = 32 << 20  # so that the last fsync of a slow SD card stays short
 STALE = 24 * 3600.0
 
 
@@ -29,58 +25,6 @@ def checked(digest: Any) -> str:
     return digest
 
 
-def digest_of(path: str) -> str:
-    """SHA-256 of a file's bytes, read in pieces."""
-    return _hash_into(hashlib.sha256(), path).hexdigest()
-
-
-def _hash_into(hasher: Any, path: str) -> Any:
-    with open(path, "rb") as file:
-        for piece in iter(lambda: file.read(CHUNK), b""):
-            hasher.update(piece)
-    return hasher
-
-
-class Upload:
-    """A blob on its way in; holds a lock on its partial file, so that two agents never write one at once."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.fd = open_lock(path)
-        self.offset = 0
-        self.unsynced = 0
-        self.hasher = hashlib.sha256()
-
-    def begin(self) -> bool:
-        """Takes the lock and finds out how far an earlier upload came; False while another agent writes."""
-        if not try_flock(self.fd, fcntl.LOCK_EX):
-            return False
-        if not os.path.exists(self.path) or os.stat(self.path).st_ino != os.fstat(self.fd).st_ino:
-            os.close(self.fd)  # the other agent has finished meanwhile and renamed the file away
-            self.fd = open_lock(self.path)
-            return self.begin()
-        _hash_into(self.hasher, self.path)
-        self.offset = os.lseek(self.fd, 0, os.SEEK_END)
-        return True
-
-    def write(self, data: Any) -> None:
-        """Appends; syncs now and then."""
-        view = memoryview(data)
-        while view:
-            count = os.write(self.fd, view)
-            self.hasher.update(view[:count])
-            self.offset += count
-            self.unsynced += count
-            view = view[count:]
-        if self.unsynced >= SYNC_EACH:
-            os.fsync(self.fd)
-            self.unsynced = 0
-
-    def close(self) -> None:
-        """Lets go of the file, which stays for a later try."""
-        os.close(self.fd)
-
-
 class Store:
     """The folder ``root``; holds at most ``limit`` bytes of blobs.
 
@@ -88,17 +32,17 @@ class Store:
     agent of the same session touched since ``since`` (seconds since the epoch).
     """
 
-    def __init__(self, root: str, limit: float = 4 * 2.0 ** 30) -> None:
+    def __init__(self, root: str, limit: float = 4 * 2.0**30) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
         self.limit = limit
-        self.used = set()  # type: Set[str]
+        self.used: Set[str] = set()
         self.since = time.time()
-        self.uploads = {}  # type: Dict[str, Upload]
+        self.uploads: Dict[str, Upload] = {}
         try:
             for name in ("blobs", "partial", "engines", "tmp"):
                 os.makedirs(self.path(name), mode=0o700, exist_ok=True)
         except OSError as error:
-            raise self.trouble(error)
+            raise self.trouble(error) from None
 
     def path(self, *parts: str) -> str:
         """A path inside the store."""
@@ -147,7 +91,7 @@ class Store:
                     upload.close()
                     return None
             except OSError as error:
-                raise self.trouble(error)
+                raise self.trouble(error) from None
             self.uploads[digest] = upload
         if self.uploads[digest].offset > size:
             self.forget(digest)
@@ -163,7 +107,7 @@ class Store:
             upload.write(data)
         except OSError as error:
             self.forget(digest)
-            raise self.trouble(error)
+            raise self.trouble(error) from None
         return upload.offset
 
     def commit(self, digest: str) -> None:
@@ -180,7 +124,7 @@ class Store:
             self._sync_folder("blobs")
         except OSError as error:
             self.forget(digest)
-            raise self.trouble(error)
+            raise self.trouble(error) from None
         del self.uploads[digest]
         upload.close()
         self.use(digest)
@@ -202,7 +146,7 @@ class Store:
             os.replace(path, self.blob(digest))
             self._sync_folder("blobs")
         except OSError as error:
-            raise self.trouble(error)
+            raise self.trouble(error) from None
         self.use(digest)
         return digest
 
@@ -238,7 +182,7 @@ class Store:
             raise Failure(
                 STORE_FULL,
                 "the store %s is limited to %d MiB, this session needs %d MiB"
-                % (self.root, self.limit / 2 ** 20, total / 2 ** 20),
+                % (self.root, self.limit / 2**20, total / 2**20),
                 "raise store_size",
             )
 

@@ -1,5 +1,6 @@
 """The supervisor's handle on one worker process: start it, talk to it, tell how it ended."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -7,13 +8,13 @@ import subprocess
 import sys
 import time
 
-
-from . import wire
+from .channel import Channel
 from .failure import DIED, Failure
 from .segment import Segment
 
 TAIL = 4096
 PATIENCE = 10.0
+LEAVE_SECONDS = 2.0
 
 
 class Hand:
@@ -24,9 +25,17 @@ class Hand:
         self.segment = Segment.create(scratch)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
-        command = [sys.executable, "-B", archive, "--worker", str(theirs.fileno()), str(self.segment.fd), str(os.getpid())]
+        command = [
+            sys.executable,
+            "-B",
+            archive,
+            "--worker",
+            str(theirs.fileno()),
+            str(self.segment.fd),
+            str(os.getpid()),
+        ]
         try:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and archive
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=write_end,
@@ -37,7 +46,7 @@ class Hand:
             theirs.close()
             os.close(write_end)
         self._socket = ours
-        self.channel = wire.Channel(ours.fileno(), ours.fileno(), PATIENCE)
+        self.channel = Channel(ours.fileno(), ours.fileno(), PATIENCE)
         self.stderr = read_end
         os.set_blocking(read_end, False)
         self.said = b""
@@ -85,10 +94,8 @@ class Hand:
     def dismiss(self) -> None:
         """Lets the process end by itself by closing its channel; kills it after two seconds."""
         self._socket.close()
-        try:
-            self.process.wait(2 if self.alive else 0.1)
-        except subprocess.TimeoutExpired:
-            pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(LEAVE_SECONDS)
         self.kill()
         os.close(self.stderr)
         self.segment.close()
@@ -106,5 +113,3 @@ def last_lines(data: bytes, lines: int = 6) -> str:
     """The last few non-empty lines, joined by `` | ``."""
     found = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     return " | ".join(found[-lines:])
-
-

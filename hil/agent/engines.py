@@ -23,7 +23,7 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
     options = dict(request["options"])
     runtime = request["runtime"]
     known = libraries.get("facts", {}).get(runtime, {})
-    facts = {
+    facts: Dict[str, Any] = {
         "model": checked(request["model"]),
         "precision": request["precision"],
         "calibration": options.pop("calibration", None),
@@ -32,7 +32,7 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
         "runtime": runtime,
         "runtime_version": libraries.get("runtimes", {}).get(runtime),
         "l4t": l4t,
-    }  # type: Dict[str, Any]
+    }
     facts.update((name, known.get(name)) for name in FACTS)
     return facts
 
@@ -91,7 +91,7 @@ class Records:
         except OSError as error:
             if os.path.exists(beside):
                 os.unlink(beside)
-            raise self.store.trouble(error)
+            raise self.store.trouble(error) from None
         return record
 
     def _path(self, key: str) -> str:

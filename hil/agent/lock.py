@@ -33,8 +33,8 @@ class SessionLock:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.owner = {}  # type: Dict[str, Any]
-        self._hold = None  # type: Optional[int]
+        self.owner: Dict[str, Any] = {}
+        self._hold: Optional[int] = None
 
     @property
     def held(self) -> bool:

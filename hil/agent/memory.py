@@ -11,7 +11,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def fields(path: str) -> Dict[str, int]:
     """``Name: 123 kB`` lines of a /proc file, in bytes. Empty where it cannot be read."""
-    found = {}
+    found: Dict[str, int] = {}
     try:
         with open(path, "rb") as file:
             text = file.read().decode("ascii", "replace")
@@ -19,7 +19,7 @@ def fields(path: str) -> Dict[str, int]:
         return found
     for line in text.splitlines():
         words = line.split()
-        if len(words) == 3 and words[2] == "kB" and words[1].isdigit():
+        if words[2:] == ["kB"] and words[1].isdigit():
             found[words[0].rstrip(":")] = int(words[1]) * 1024
     return found
 

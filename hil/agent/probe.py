@@ -61,9 +61,9 @@ def libraries() -> Dict[str, Any]:
     from .runtimes import TABLE, runtime
 
     try:
-        import numpy
+        import numpy as np
 
-        version = numpy.__version__  # type: Optional[str]
+        version: Optional[str] = np.__version__
     except ImportError:
         version = None
     runtimes, facts = {}, {}

@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import tempfile
+from typing import Any
 
 from .failure import STORE_FULL, Failure
 
@@ -20,14 +21,14 @@ class Segment:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.size = 0
-        self._map = None
+        self._map: Any = None
         self.reach(os.fstat(fd).st_size)
 
     @classmethod
     def create(cls, fallback: str) -> "Segment":
         """A new one: anonymous where the kernel and Python can, else an unlinked file (``fallback`` is a folder)."""
-        if hasattr(os, "memfd_create"):  # Python 3.8
-            return cls(os.memfd_create("hil", os.MFD_CLOEXEC))
+        if hasattr(os, "memfd_create"):  # novermin - Python 3.8
+            return cls(os.memfd_create("hil", os.MFD_CLOEXEC))  # novermin - where it is there
         folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else fallback  # noqa: S108 - unlinked at once
         fd, path = tempfile.mkstemp(prefix="hil-", dir=folder)
         os.unlink(path)
@@ -44,7 +45,7 @@ class Segment:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
                 raise
-            raise Failure(STORE_FULL, "no memory for a message of %d bytes" % size, "send smaller batches")
+            raise Failure(STORE_FULL, "no memory for a message of %d bytes" % size, "send smaller batches") from None
         self.reach(whole)
 
     def reach(self, size: int) -> None:

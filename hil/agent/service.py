@@ -28,8 +28,8 @@ class Service:
         self.store = store
         self.records = Records(store)
         self.lock = SessionLock(store.root)
-        self._libraries = None  # type: Optional[Dict[str, Any]]
-        self.table = {
+        self._libraries: Optional[Dict[str, Any]] = None
+        self.table: Dict[str, Callable[[Dict[str, Any]], Reply]] = {
             "hold": self.hold,
             "probe": self.probe,
             "blob_begin": self.blob_begin,
@@ -40,7 +40,7 @@ class Service:
             "load": self.load,
             "spawn": self.spawn,
             "unload": self.unload,
-        }  # type: Dict[str, Callable[[Dict[str, Any]], Reply]]
+        }
         for name in ("run", "first", "time", "profile", "soak"):
             self.table[name] = self.engine_work
         for name in ("memory", "echo"):
@@ -51,10 +51,7 @@ class Service:
         host = self.supervisor.host
         number = request.get("id")
         try:
-            operation = self.table.get(str(request.get("op")))
-            if operation is None:
-                raise Failure(failure.PROTOCOL, "no operation is called %.80r" % (request.get("op"),))
-            result, chunks = operation(request)
+            result, chunks = self.table.get(str(request.get("op")), self.unknown)(request)
             header = dict(result, id=number)
         except (HostGone, wire.Closed):
             raise
@@ -68,21 +65,27 @@ class Service:
         host.drain()
         host.send(header, *chunks)
 
+    def unknown(self, request: Dict[str, Any]) -> Reply:
+        """Refuses what no entry of the table is named after."""
+        raise Failure(failure.PROTOCOL, "no operation is called %.80r" % (request.get("op"),))
+
     def hold(self, request: Dict[str, Any]) -> Reply:
         """Takes the target for the session; waits ``wait`` seconds for another one to end."""
         claim = {key: str(request[key]) for key in ("token", "who", "host", "pid")}
         try:
             self.supervisor.wait_until(lambda: self.lock.attempt(claim), float(request["wait"]), LOCK_POLL)
         except TimeoutError:
-            raise self.lock.refusal()
+            raise self.lock.refusal() from None
         self.store.since = min(self.store.since, float(self.lock.owner.get("at", self.store.since)))
         return {"ok": {}}, []
 
     def _must_hold(self) -> None:
         if not self.lock.held:
-            raise Failure(failure.PROTOCOL, "engines are built and loaded only by who holds the target", "hold it first")
+            raise Failure(
+                failure.PROTOCOL, "engines are built and loaded only by who holds the target", "hold it first"
+            )
 
-    def probe(self, request: Dict[str, Any]) -> Reply:
+    def probe(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """The machine, and what a worker of it can import."""
         facts = probe.machine()
         facts.update(self.libraries())
@@ -103,7 +106,7 @@ class Service:
         digest, size = request["digest"], int(request["size"])
         if self.store.use(digest) is not None:
             return {"ok": {"have": True, "offset": size}}, []
-        offsets = []  # type: List[int]
+        offsets: List[int] = []
 
         def attempt() -> bool:
             found = self.store.begin(digest, size)
@@ -114,7 +117,9 @@ class Service:
         try:
             self.supervisor.wait_until(attempt, 600.0, LOCK_POLL)
         except TimeoutError:
-            raise Failure(failure.STORE, "another agent has been uploading %.12s for long" % digest, "run again")
+            raise Failure(
+                failure.STORE, "another agent has been uploading %.12s for long" % digest, "run again"
+            ) from None
         return {"ok": {"have": not offsets, "offset": offsets[0] if offsets else size}}, []
 
     def blob_append(self, request: Dict[str, Any]) -> Reply:
@@ -191,7 +196,7 @@ class Service:
             loaded["load"]["total_seconds"] = time.perf_counter() - began
         return {"ok": dict(loaded, worker=hand.number, pid=hand.pid)}, []
 
-    def spawn(self, request: Dict[str, Any]) -> Reply:
+    def spawn(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """A worker without an engine, for ``echo``."""
         hand = self.supervisor.hire()
         return {"ok": {"worker": hand.number, "pid": hand.pid}}, []

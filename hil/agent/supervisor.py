@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional
 
 from . import wire
+from .channel import Channel
 from .crew import Hand
 from .failure import DEADLINE, DIED, HELD, PROTOCOL, Failure
 from .lock import open_lock, try_flock
@@ -29,11 +30,11 @@ class HostGone(Exception):
 class Supervisor:
     """The event loop: everything that waits, waits in ``step``."""
 
-    def __init__(self, host: wire.Channel, archive: str, scratch: str) -> None:
+    def __init__(self, host: Channel, archive: str, scratch: str) -> None:
         self.host = host
         self.archive = archive
         self.scratch = scratch
-        self.crew = {}  # type: Dict[int, Hand]
+        self.crew: Dict[int, Hand] = {}
         self.hired = 0
 
     def await_host(self) -> None:
@@ -104,7 +105,7 @@ class Supervisor:
                     beat = now + HEARTBEAT
             reply = hand.channel.receive()
         except wire.WireError:
-            raise hand.lost()
+            raise hand.lost() from None
         if "error" in reply:
             error = reply["error"]
             raise Failure(error["kind"], error["message"], error["advice"])
@@ -120,7 +121,7 @@ class Supervisor:
                 self.wait_until(lambda: try_flock(fd, fcntl.LOCK_EX), TURN_WAIT, TURN_POLL)
             except TimeoutError:
                 what = "another worker of this session kept the target busy for %g s" % TURN_WAIT
-                raise Failure(HELD, what, "run with fewer workers")
+                raise Failure(HELD, what, "run with fewer workers") from None
             yield
         finally:
             os.close(fd)

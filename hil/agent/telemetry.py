@@ -66,8 +66,8 @@ class Sampler:
     def __init__(self, pid: int) -> None:
         self.channels = {"rss": Channel("/proc/%d/statm" % pid, PAGE, 1)}
         self.channels.update(sensors())
-        self.times = []  # type: List[float]
-        self.values = {name: [] for name in self.channels}  # type: Dict[str, List[Any]]
+        self.times: List[float] = []
+        self.values: Dict[str, List[Any]] = {name: [] for name in self.channels}
         self.taken = 0
         self.keep_each = 1
         self.due = 0.0
@@ -88,7 +88,7 @@ class Sampler:
 
     def report(self) -> Dict[str, Any]:
         """``{"interval": s, "taken": n, "t": […], "rss": […], "clock.policy0": […], …}`` in base units."""
-        columns = dict(self.values)
+        columns: Dict[str, Any] = dict(self.values)
         columns["t"] = self.times
         columns["interval"] = INTERVAL * self.keep_each
         columns["taken"] = self.taken

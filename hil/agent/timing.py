@@ -34,7 +34,7 @@ def warm_up(calls: Sequence[Call], seconds: float) -> Warmup:
     clock = time.perf_counter
     began = clock()
     cap = 4 * seconds + 1
-    medians = []  # type: List[float]
+    medians: List[float] = []
     runs = 0
     while seconds > 0:
         window = array("d")
@@ -45,11 +45,11 @@ def warm_up(calls: Sequence[Call], seconds: float) -> Warmup:
             window.append(clock() - before)
             runs += 1
             if clock() - began > cap:
-                return Warmup(runs, clock() - began, False)
+                return Warmup(runs, clock() - began, stable=False)
         medians.append(sorted(window)[len(window) // 2])
         if clock() - began >= seconds and len(medians) > 1 and _agree(medians[-1], medians[-2]):
-            return Warmup(runs, clock() - began, True)
-    return Warmup(0, 0.0, False)
+            return Warmup(runs, clock() - began, stable=True)
+    return Warmup(0, 0.0, stable=False)
 
 
 def _agree(one: float, other: float) -> bool:
@@ -95,7 +95,7 @@ def soak(calls: Sequence[Call], runs: int, read: Callable[[], int], budget: floa
     clock = time.perf_counter
     began = clock()
     each = max(1, runs // 200)
-    table = {"t": array("d"), "runs": array("q"), "rss": array("q")}  # type: Dict[str, array[Any]]
+    table: Dict[str, array[Any]] = {"t": array("d"), "runs": array("q"), "rss": array("q")}
     for done in range(runs + 1):
         if done % each == 0 or done == runs:
             table["t"].append(clock() - began)

@@ -6,11 +6,8 @@ each starting at a multiple of ``ALIGN`` bytes. Every malformed input raises ``W
 """
 
 import json
-import os
-import select
 import struct
-import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 MAGIC = b"\x93HIL1\r\n\x1a"  # not ASCII, and any newline translation on the way breaks it at once
 HEAD = struct.Struct("<8sIQ")
@@ -18,7 +15,6 @@ MAX_HEADER = 1 << 20
 MAX_BODY = 2 << 30
 MAX_ARRAYS = 4096
 MAX_RANK = 32  # numpy's own limit until 2.0
-MAX_BANNER = 1 << 16
 MAX_DIGITS = 20  # of a JSON integer: 64 bits and a sign; longer ones cost quadratic time before Python 3.11
 ALIGN = 64
 ITEM_SIZES = {
@@ -35,7 +31,6 @@ ITEM_SIZES = {
     "uint64": 8,
     "float64": 8,
 }
-_SMALL = 1 << 16
 
 Header = Dict[str, Any]
 
@@ -72,7 +67,7 @@ def encode(header: Header, body: int) -> bytes:
     try:
         text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
-        raise WireError("the header is not JSON: %s" % error)
+        raise WireError("the header is not JSON: %s" % error) from None
     if len(text) > MAX_HEADER:
         raise WireError("the header has %d bytes, the limit is %d" % (len(text), MAX_HEADER))
     return HEAD.pack(MAGIC, len(text), body) + text
@@ -103,7 +98,7 @@ def decode_header(data: bytes) -> Header:
             object_pairs_hook=_object,
         )
     except (ValueError, RecursionError) as error:
-        raise WireError("the header is not strict JSON: %s" % error)
+        raise WireError("the header is not strict JSON: %s" % error) from None
     if not isinstance(header, dict):
         raise WireError("the header is not a JSON object")
     return header
@@ -169,130 +164,3 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     if len(made) != len(pairs):
         raise ValueError("a key is given twice")
     return made
-
-
-class Channel:
-    """Frames over a pair of file descriptors.
-
-    With ``patience`` (seconds) both descriptors are made non-blocking, and a stream on which nothing
-    moves for that long raises ``Silent``; without it reads and writes wait for ever.
-    """
-
-    def __init__(
-        self, read_fd: int, write_fd: int, patience: Optional[float] = None, max_body: int = MAX_BODY
-    ) -> None:
-        self.read_fd = read_fd
-        self.write_fd = write_fd
-        self.patience = patience
-        self.max_body = max_body
-        self.pending = 0
-        if patience is not None:
-            os.set_blocking(read_fd, False)
-            os.set_blocking(write_fd, False)
-
-    def find_start(self) -> bytes:
-        """Reads past a login banner to the first frame; returns the banner. Call once, before ``receive``."""
-        seen = bytearray()
-        byte = bytearray(1)
-        while not seen.endswith(MAGIC):
-            if len(seen) >= MAX_BANNER:
-                raise WireError("no frame within %d bytes; the stream starts with %r" % (MAX_BANNER, bytes(seen[:200])))
-            if not self._fill(memoryview(byte), closing=True):
-                raise Closed("the stream ended before the first frame: %r" % bytes(seen[-200:]))
-            seen += byte
-        self._started = True
-        return bytes(seen[: -len(MAGIC)])
-
-    _started = False
-
-    def receive(self) -> Header:
-        """Reads one frame up to its body; ``pending`` is the body's length in bytes.
-
-        Raises ``Closed`` at the end of the stream, ``WireError`` for anything that is not a frame.
-        """
-        self.drain()
-        head = bytearray(HEAD.size)
-        at = 0
-        if self._started:
-            head[: len(MAGIC)] = MAGIC
-            at = len(MAGIC)
-            self._started = False
-        if not self._fill(memoryview(head)[at:], closing=at == 0):
-            raise Closed("the stream ended")
-        header_size, body = decode_head(bytes(head), self.max_body)
-        data = bytearray(header_size)
-        self._fill(memoryview(data))
-        header = decode_header(bytes(data))
-        self.pending = body
-        return header
-
-    def take_into(self, view: memoryview) -> None:
-        """Reads the next ``len(view)`` bytes of the body straight into ``view`` (contiguous bytes)."""
-        if len(view) > self.pending:
-            raise WireError("the body has %d bytes left, %d were asked for" % (self.pending, len(view)))
-        self._fill(view)
-        self.pending -= len(view)
-
-    def take(self) -> bytearray:
-        """The rest of the body."""
-        data = bytearray(self.pending)
-        self.take_into(memoryview(data))
-        return data
-
-    def drain(self) -> None:
-        """Reads and forgets the rest of the body."""
-        scratch = memoryview(bytearray(min(self.pending, 1 << 20)))
-        while self.pending:
-            self.take_into(scratch[: self.pending])
-
-    def send(self, header: Header, *chunks: Any) -> None:
-        """Writes one frame; ``chunks`` are contiguous byte buffers that make up the body."""
-        body = sum(len(chunk) for chunk in chunks)
-        if body > self.max_body:
-            raise WireError("the body has %d bytes, the limit is %d" % (body, self.max_body))
-        head = encode(header, body)
-        if body <= _SMALL:
-            self._write(memoryview(b"".join((head,) + chunks)))
-            return
-        self._write(memoryview(head))
-        for chunk in chunks:
-            self._write(memoryview(chunk))
-
-    def _fill(self, view: memoryview, closing: bool = False) -> bool:
-        """Fills ``view``; False only if ``closing`` is set and the stream ended before its first byte."""
-        at = 0
-        while at < len(view):
-            self._await(self.read_fd, select.POLLIN)
-            try:
-                count = os.readv(self.read_fd, [view[at:]])
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise Closed("the other side went away: %s" % error.strerror)
-            if count == 0:
-                if closing and at == 0:
-                    return False
-                raise WireError("the stream ended in the middle of a frame")
-            at += count
-        return True
-
-    def _write(self, view: memoryview) -> None:
-        at = 0
-        while at < len(view):
-            self._await(self.write_fd, select.POLLOUT)
-            try:
-                at += os.write(self.write_fd, view[at:])
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise Closed("the other side went away: %s" % error.strerror)
-
-    def _await(self, fd: int, event: int) -> None:
-        if self.patience is None:
-            return
-        poller = select.poll()
-        poller.register(fd, event)
-        until = time.monotonic() + self.patience
-        while not poller.poll(max(0.0, until - time.monotonic()) * 1000):
-            if time.monotonic() >= until:
-                raise Silent("nothing moved for %g s" % self.patience)

@@ -13,6 +13,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import failure, memory, timing, wire
+from .channel import Channel
 from .failure import Failure
 from .segment import Segment
 
@@ -38,14 +39,14 @@ def die_with(parent: int) -> None:
 class Worker:
     """Holds at most one engine and answers requests one at a time."""
 
-    def __init__(self, channel: wire.Channel, segment: Segment) -> None:
+    def __init__(self, channel: Channel, segment: Segment) -> None:
         self.channel = channel
         self.segment = segment
-        self.engine = None  # type: Any
+        self.engine: Any = None
         self.peak = memory.Peak()
         self.runs = 0
-        self.asked = {}  # type: Dict[str, Any]
-        self.table = {
+        self.asked: Dict[str, Any] = {}
+        self.table: Dict[str, Callable[[Dict[str, Any]], Answer]] = {
             "echo": self.echo,
             "facts": self.facts,
             "build": self.build,
@@ -56,7 +57,7 @@ class Worker:
             "profile": self.profile,
             "memory": self.memory,
             "soak": self.soak,
-        }  # type: Dict[str, Callable[[Dict[str, Any]], Answer]]
+        }
 
     def serve(self) -> None:
         """Answers until the supervisor closes the channel."""
@@ -79,7 +80,7 @@ class Worker:
             return {"error": Failure(failure.PROTOCOL, str(problem)).reply()}
         except MemoryError:
             return {"error": Failure(failure.ENGINE, "memory ran out", "use a smaller batch").reply()}
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - whatever a runtime raises is an answer
             what = "%s in the worker: %s" % (type(problem).__name__, failure.short(problem))
             return {"error": Failure(failure.INTERNAL, what, "report this with the report's log").reply()}
 
@@ -125,7 +126,7 @@ class Worker:
         """The arrays as they came, through a copy as an engine's outputs would be."""
         return {}, self._named(request)
 
-    def facts(self, request: Dict[str, Any]) -> Answer:
+    def facts(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
         """Versions of numpy and of each runtime, and what engines depend on beside them."""
         from . import probe
 
@@ -225,7 +226,7 @@ class Worker:
         feed = self._feeds(request)[0]
         return {"nodes": [cost._asdict() for cost in self.engine.profile(feed, request["runs"])[:1000]]}, []
 
-    def memory(self, request: Dict[str, Any]) -> Answer:
+    def memory(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
         """See ``memory.usage``."""
         return memory.usage(self.peak), []
 
@@ -252,7 +253,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     die_with(parent)
     faulthandler.enable()
     for fd in (control, segment):
-        os.set_inheritable(fd, False)
-    Worker(wire.Channel(control, control), Segment(segment)).serve()
+        os.set_inheritable(fd, False)  # noqa: FBT003 - it takes no keyword
+    Worker(Channel(control, control), Segment(segment)).serve()
     # Destructors of native libraries are none of our business, and some hang.
     os._exit(0)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from hil.errors import (
     EngineBuildError,
     EngineError,
@@ -21,6 +18,9 @@ from hil.signature import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
 KINDS: dict[str, type[HilError]] = {
     "build": EngineBuildError,

@@ -22,6 +22,7 @@ class Target(ABC):
     kind = ""
 
     def __init__(self, name: str, spec: TargetSpec) -> None:
+        """Reaches nothing yet."""
         self.name = name
         self.spec = spec
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import numpy.typing as npt
+    from typing_extensions import Self
 
     from hil.targets.link import Link
 
@@ -37,6 +38,7 @@ class AgentClient:
     """
 
     def __init__(self, link: Link, digest: str) -> None:
+        """Waits for the greeting of the agent with this digest. Raises ``LabError``."""
         self._link = link
         self._numbers = 0
         self._lock = threading.Lock()
@@ -49,10 +51,14 @@ class AgentClient:
         if self.hello.get("protocol") != PROTOCOL or self.hello.get("agent") != digest:
             raise link.give_up("another agent than the one that was sent has answered")
 
-    def __enter__(self) -> AgentClient:
+    def __enter__(self) -> Self:
+        """Usable as a context manager."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes it, whatever happened inside."""
         self.close()
 
     def close(self) -> None:
@@ -88,7 +94,7 @@ class AgentClient:
             self._link.send(dict(request, id=number), chunks)
             header = self._link.receive(number)
             body = np.empty(self._link.channel.pending, np.uint8)
-            self._link.take_into(memoryview(body))
+            self._link.take_into(body.data)
         if "error" in header:
             raise error_of(header["error"], self.target)
         if not isinstance(header.get("ok"), dict):
@@ -144,8 +150,8 @@ class AgentClient:
                     size = int(ok["size"])
                     if not piece.size and file.tell() < size:
                         break
-                    hasher.update(piece)
-                    file.write(piece)
+                    hasher.update(piece.data)
+                    file.write(piece.data)
             if hasher.hexdigest() != digest:
                 raise LabError(f"blob {digest[:12]} arrived damaged: on target {self.target!r}: run again")
             Path(beside).chmod(0o644)

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from hil.agent import wire
+from hil.agent.channel import Channel
 from hil.errors import LabError
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ class Link:
     """
 
     def __init__(self, process: subprocess.Popen[bytes], target: str, silence: float = SILENCE) -> None:
+        """Takes over a process that was just started; begins to read its stderr."""
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise ValueError("the process needs pipes on all three standard streams")
         self.process = process
         self.target = target
         self.said: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
-        self.channel = wire.Channel(process.stdout.fileno(), process.stdin.fileno(), GREETING_PATIENCE)
+        self.channel = Channel(process.stdout.fileno(), process.stdin.fileno(), GREETING_PATIENCE)
         self.silence = silence
         self._listener = threading.Thread(target=self._listen, name=f"hil-stderr-{process.pid}", daemon=True)
         self._listener.start()

@@ -30,12 +30,13 @@ class LocalTarget(Target):
             archive, digest = agent_archive(cache_folder() / "agents")
         except OSError as error:
             raise LabError(
-                f"the agent cannot be written: on target {self.name!r}: {error}: set XDG_CACHE_HOME to a folder of yours"
+                f"the agent cannot be written: on target {self.name!r}: {error}: "
+                "set XDG_CACHE_HOME to a folder of yours"
             ) from None
         command = [self.spec.python or sys.executable, "-B", str(archive), "--store", str(store.absolute())]
         command += ["--store-size", repr(float(self.spec.store_size))]
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - the interpreter that the user configured
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -48,9 +49,8 @@ class LocalTarget(Target):
                 f"{command[0]} cannot be started: on target {self.name!r}: {error.strerror}: "
                 "set python to an interpreter that is there"
             ) from None
-        for pipe in (process.stdin, process.stdout):
+        link = Link(process, self.name)
+        for fd in (link.channel.read_fd, link.channel.write_fd):
             with contextlib.suppress(OSError):  # a smaller pipe is only slower
-                fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
-        return AgentClient(Link(process, self.name), digest)
-
-
+                fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
+        return AgentClient(link, digest)

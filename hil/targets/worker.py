@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import numpy.typing as npt
+    from typing_extensions import Self
 
     from hil.signature import TensorSpec
     from hil.targets.client import AgentClient
@@ -34,6 +35,7 @@ class EngineWorker:
     """
 
     def __init__(self, client: AgentClient, loaded: Mapping[str, Any]) -> None:
+        """Made by ``AgentClient.load`` from the agent's answer."""
         self._client = client
         self._number: int = loaded["worker"]
         self.pid: int = loaded["pid"]
@@ -42,10 +44,14 @@ class EngineWorker:
         self.load: Mapping[str, Any] = loaded.get("load", {})
         self.lost = False
 
-    def __enter__(self) -> EngineWorker:
+    def __enter__(self) -> Self:
+        """Usable as a context manager."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes it, whatever happened inside."""
         self.close()
 
     def _call(self, op: str, deadline: float, feeds: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Any:
@@ -101,9 +107,7 @@ class EngineWorker:
         """Seconds of the first inference after load; refused with ``EngineError`` once anything has run."""
         return float(self._call("first", deadline, [feeds])[0]["seconds"])
 
-    def profile(
-        self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 120
-    ) -> list[NodeTime]:
+    def profile(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 120) -> list[NodeTime]:
         """Seconds by node, slowest first, from an engine of its own with the runtime's profiler on."""
         nodes = self._call("profile", deadline, [feeds], runs=runs)[0]["nodes"]
         return [NodeTime(node["name"], node["op"], node["seconds"]) for node in nodes]

@@ -34,10 +34,10 @@ class Built(NamedTuple):
 class Engine:
     """A loaded engine. Subclasses give ``inputs``, ``outputs``, ``bind`` and ``profile``."""
 
-    inputs = ()  # type: Tuple[Port, ...]
-    outputs = ()  # type: Tuple[Port, ...]
+    inputs: Tuple[Port, ...] = ()
+    outputs: Tuple[Port, ...] = ()
 
-    def bind(self, feed: Feed) -> Callable[[], List[Any]]:
+    def bind(self, feed: Feed) -> Callable[[], Any]:
         """A call without arguments that runs ``feed``, already checked, and returns the outputs in order."""
         raise NotImplementedError
 
@@ -54,12 +54,12 @@ class Engine:
 
     def check(self, feed: Feed) -> None:
         """Raises ``Failure`` for a feed that does not fit the inputs; runs before the runtime sees it."""
-        given, known = set(feed), set(port.name for port in self.inputs)
+        given, known = set(feed), {port.name for port in self.inputs}
         if given != known:
             missing, extra = sorted(known - given), sorted(given - known)
             what = "input %r is missing" % missing[0] if missing else "input %r is unknown" % extra[0]
             raise _refused(what, "the engine takes " + ", ".join(sorted(known)))
-        named = {}  # type: Dict[str, int]
+        named: Dict[str, int] = {}
         for port in self.inputs:
             _check_port(port, feed[port.name], named)
 

@@ -54,7 +54,7 @@ class OnnxRuntime(Runtime):
             return None
         return "ONNX Runtime's CPU provider computes fp32, and int8 through Q/DQ nodes; it has no %s" % precision
 
-    def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
+    def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:  # noqa: ARG002 - nothing is compiled
         reason = self.reason_against(precision)
         if reason is not None:
             raise Failure(UNSUPPORTED, reason, "leave %s out of precisions for this target" % precision)
@@ -97,14 +97,16 @@ class Session(Engine):
             settings.profile_file_prefix = profile
         try:
             return ort.InferenceSession(path, settings, providers=PROVIDERS)
-        except Exception as error:  # its exceptions share no base class but Exception
-            raise Failure(BUILD, "ONNX Runtime cannot load the model: %s" % short(error), "export the model again")
+        except Exception as error:  # noqa: BLE001 - its exceptions share no other base class
+            raise Failure(
+                BUILD, "ONNX Runtime cannot load the model: %s" % short(error), "export the model again"
+            ) from None
 
     def method(self) -> Dict[str, Any]:
         threads = self._threads or 0
         return {"threads": threads, "transfers": "none", "spin_wait": threads != 1}
 
-    def bind(self, feed: Feed) -> Callable[[], List[Any]]:
+    def bind(self, feed: Feed) -> Callable[[], Any]:
         return partial(_run, self._session, self._names, dict(feed))
 
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
@@ -121,11 +123,13 @@ class Session(Engine):
         self._session = None
 
 
-def _run(session: Any, names: List[str], feed: Dict[str, Any]) -> List[Any]:
+def _run(session: Any, names: List[str], feed: Dict[str, Any]) -> Any:
     try:
         return session.run(names, feed)
-    except Exception as error:  # its exceptions share no base class but Exception
-        raise Failure(ENGINE, "ONNX Runtime refused the run: %s" % short(error), "check shapes and values of the inputs")
+    except Exception as error:  # noqa: BLE001 - its exceptions share no other base class
+        raise Failure(
+            ENGINE, "ONNX Runtime refused the run: %s" % short(error), "check shapes and values of the inputs"
+        ) from None
 
 
 def _ports(args: Any) -> Tuple[Port, ...]:
@@ -134,7 +138,9 @@ def _ports(args: Any) -> Tuple[Port, ...]:
         if arg.type not in DTYPES:
             what = "%r has type %s, which is not carried to the target" % (arg.name, arg.type)
             raise Failure(UNSUPPORTED, what, "use a model with numeric tensors")
-        shape = tuple(dim if isinstance(dim, int) and dim >= 0 else str(dim) if dim else None for dim in arg.shape or ())
+        shape = tuple(
+            dim if isinstance(dim, int) and dim >= 0 else str(dim) if dim else None for dim in arg.shape or ()
+        )
         made.append(Port(arg.name, DTYPES[arg.type], shape))
     return tuple(made)
 
@@ -148,7 +154,7 @@ def _node_costs(path: str, runs: int) -> List[NodeCost]:
     ends = [event["ts"] + event["dur"] for event in events if event.get("name") == "model_run"]
     warm = min(ends) if ends else 0
     suffix = "_kernel_time"
-    spent = {}  # type: Dict[Tuple[str, str], float]
+    spent: Dict[Tuple[str, str], float] = {}
     for event in events:
         name = event["name"]
         if event.get("cat") == "Node" and name.endswith(suffix) and event["ts"] >= warm:
