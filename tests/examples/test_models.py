@@ -1,0 +1,131 @@
+"""What every bundled model and data set must be, whatever it computes."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+Shapes = dict[str, tuple[int | str, ...]]
+
+SHAPES: dict[str, tuple[Shapes, Shapes]] = {
+    "digits": ({"image": ("batch", 1, 8, 8)}, {"logits": ("batch", 10)}),
+    "arm": ({"joints": ("batch", 6), "tool": ("batch", 3)}, {"position": ("batch", 3), "rotation": ("batch", 6)}),
+}
+SPLITS = ("train", "validation", "calibration")
+MEGABYTE = 10**6
+
+
+@pytest.fixture(params=sorted(SHAPES))
+def name(request: pytest.FixtureRequest) -> str:
+    """Each bundled example in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(name: str, repository: Path) -> Path:
+    """Where the example lies."""
+    return repository / "examples" / name
+
+
+def samples(path: Path, inputs: list[str]) -> list[bytes]:
+    """Each sample's bytes over all inputs."""
+    with np.load(path, allow_pickle=False) as data:
+        rows: list[npt.NDArray[np.float32]] = [data[name].reshape(len(data[name]), -1) for name in inputs]
+    return [row.tobytes() for row in np.concatenate(rows, axis=1)]
+
+
+def shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    """Dimensions of a graph input or output, dynamic ones by name."""
+    return tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def test_every_runtime_since_jetpack_4_reads_the_format(folder: Path) -> None:
+    """Opset 13 and IR version 7, one domain, and the checker has nothing to say."""
+    model = onnx.load(folder / "model.onnx")
+    assert model.ir_version == 7
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", 13)]
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_inputs_and_outputs_are_as_the_readme_says(name: str, folder: Path) -> None:
+    """Names and shapes, with the first dimension dynamic and called ``batch``."""
+    graph = onnx.load(folder / "model.onnx").graph
+    inputs, outputs = SHAPES[name]
+    assert {value.name: shape(value) for value in graph.input} == inputs
+    assert {value.name: shape(value) for value in graph.output} == outputs
+
+
+def test_every_node_has_a_name_that_tells_it_apart(folder: Path) -> None:
+    """Nodes are named, and no name comes twice: a report must be able to point at one."""
+    names = [node.name for node in onnx.load(folder / "model.onnx").graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+
+
+def test_the_model_says_where_it_comes_from(name: str, folder: Path) -> None:
+    """The metadata names the script, the seed and what the training data was."""
+    facts = {item.key: item.value for item in onnx.load(folder / "model.onnx").metadata_props}
+    assert facts["made_by"] == f"examples/{name}/train.py"
+    assert {"seed", "training_data", "torch"} <= facts.keys()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_a_sample_does_not_depend_on_its_batch_mates(name: str, folder: Path, batch: int) -> None:
+    """Any batch runs, and gives each sample what it gets alone."""
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    with np.load(folder / "validation.npz", allow_pickle=False) as data:
+        feeds = {item: data[item][:batch] for item in SHAPES[name][0]}
+    together = session.run(None, feeds)
+    for row in range(batch):
+        alone = session.run(None, {item: array[row : row + 1] for item, array in feeds.items()})
+        for one, many in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one[0], many[row], rtol=1e-4, atol=1e-4)
+
+
+def test_no_sample_is_in_two_parts(name: str, folder: Path) -> None:
+    """Train, validation and calibration are disjoint by content, and none holds a sample twice."""
+    inputs = list(SHAPES[name][0])
+    parts = {part: samples(folder / f"{part}.npz", inputs) for part in SPLITS}
+    for part, rows in parts.items():
+        assert len(set(rows)) == len(rows), f"{part} holds a sample twice"
+    assert len(set().union(*parts.values())) == sum(len(rows) for rows in parts.values())
+
+
+def test_data_is_what_the_model_takes(name: str, folder: Path) -> None:
+    """Arrays are named after the inputs, are float32 and finite, and have their shapes."""
+    for part in SPLITS:
+        with np.load(folder / f"{part}.npz", allow_pickle=False) as data:
+            for item, dims in SHAPES[name][0].items():
+                array = data[item]
+                assert array.dtype == np.float32
+                assert array.shape[1:] == dims[1:]
+                assert np.isfinite(array).all()
+
+
+def test_examples_stay_small(repository: Path) -> None:
+    """Everything under ``examples`` that is kept is under 3 MB."""
+    kept = [path for path in (repository / "examples").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in kept) < 3 * MEGABYTE
+
+
+def test_the_oldest_runtime_reads_it(folder: Path, old_python: str) -> None:
+    """ONNX Runtime 1.10 under Python 3.6, what JetPack 4 has, runs the model on the validation data."""
+    script = (
+        "import sys, numpy, onnxruntime\n"
+        "session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])\n"
+        "data = numpy.load(sys.argv[2], allow_pickle=False)\n"
+        "outputs = session.run(None, {i.name: data[i.name] for i in session.get_inputs()})\n"
+        "print(all(numpy.isfinite(output).all() for output in outputs))\n"
+    )
+    command = [old_python, "-c", script, str(folder / "model.onnx"), str(folder / "validation.npz")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "True"
