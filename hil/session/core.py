@@ -1,0 +1,203 @@
+"""The session: a held target, and an answer to each row asked of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.catalogue import CATALOGUE
+from hil.datasets import Dataset, open_dataset
+from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
+from hil.measure import digest_of
+from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Judgement, Measurement, Row, TargetUse, Verdict
+from hil.reference import Reference, open_reference
+from hil.session import records
+from hil.session.engines import EngineHandle, Engines
+from hil.session.gather import GATHER
+from hil.session.gather.gathered import Gathered
+from hil.session.holding import Held, hold
+from hil.session.memo import Memo
+from hil.session.outcome import Outcome
+from hil.session.samples import Samples
+from hil.signature import Signature, read_signature
+
+if TYPE_CHECKING:
+    from hil.config.spec import ModelSpec
+    from hil.session.request import Request
+    from hil.targets.client import AgentClient
+
+
+class Session:
+    """A target held for one run.
+
+    ``requested`` and ``used`` name targets, ``evidence`` says what its verdicts stand on, ``facts`` what the
+    probe read. Opened by ``Session.open``, ended by ``close``; usable without pytest.
+    """
+
+    def __init__(self, request: Request, held: Held) -> None:
+        self.config = request.config
+        self.progress = request.progress
+        self.report_dir: Path = request.report_dir
+        self.requested = request.target
+        self.used = held.used
+        self.spec = held.spec
+        self.evidence: Evidence = held.evidence
+        self.fallback_reason = held.fallback_reason
+        self.memo = Memo()
+        self.samples = Samples(request.report_dir / "samples", request.run_id)
+        self.engines = Engines(self)
+        self.facts: dict[str, Any] = held.agent.probe() if held.agent else {}
+        self._agent = held.agent
+
+    @classmethod
+    def open(cls, request: Request) -> Session:
+        """Reaches the target, starts the agent there and holds it. Raises ``LabError`` as ``holding.hold`` does."""
+        return cls(request, hold(request))
+
+    @property
+    def agent(self) -> AgentClient:
+        """The agent on the target. Raises ``Unsupported`` where the run skips for want of its target."""
+        if self._agent is None:
+            raise Unsupported(str(self.fallback_reason))
+        return self._agent
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether another target than the one asked for does the work."""
+        return self.fallback_reason is not None
+
+    def model(self, name: str) -> ModelSpec:
+        """The model's spec with what differs on the target *asked for*: a fallback changes no limit."""
+        return self.config.model(name, self.requested)
+
+    def signature(self, name: str) -> Signature:
+        """What the ONNX file takes and gives."""
+        path = self.config.resolve(self.model(name).path)
+        return self.memo.once(("signature", name), lambda: read_signature(path))
+
+    def dataset(self, name: str) -> Dataset:
+        """The model's validation data."""
+        return self._data(name, self.model(name).data, "data")
+
+    def calibration_data(self, name: str) -> Dataset:
+        """The data INT8 ranges are drawn from. Raises ``Unsupported`` where the config names none."""
+        calibration = self.model(name).calibration
+        if calibration is None:
+            raise Unsupported(f"model {name} has no [models.{name}.calibration]: add it for int8")
+        return self._data(name, calibration.data, "calibration", "data")
+
+    def training_data(self, name: str) -> Dataset | None:
+        """The data the model was trained on, where the config names it."""
+        source = self.model(name).training_data
+        return None if source is None else self._data(name, source, "training_data")
+
+    def _data(self, name: str, source: str, *key: str) -> Dataset:
+        spec = self.model(name)
+        return self.memo.once(
+            ("data", name, *key),
+            lambda: open_dataset(
+                source,
+                config=self.config,
+                model=name,
+                signature=self.signature(name),
+                preprocess=spec.preprocess,
+                ranges=spec.ranges,
+                where=self.config.where("models", name, *key),
+            ),
+        )
+
+    def reference(self, name: str) -> Reference:
+        """What the original model answers, or what the training framework saved."""
+        spec = self.model(name)
+        saved = None if spec.reference is None else self.config.resolve(spec.reference)
+        cache = self.config.resolve(self.config.spec.project.cache) / "reference"
+        path = self.config.resolve(spec.path)
+        return self.memo.once(
+            ("reference", name), lambda: open_reference(path, self.dataset(name), spec.batch, cache, saved)
+        )
+
+    def engine(self, model: str, precision: str) -> EngineHandle:
+        """The engine as a user's test sees it."""
+        built = self.engines.provisioned(model, precision).engine
+        with self.engines.lease(model, precision) as worker:
+            return EngineHandle(model, precision, built.digest, worker.inputs, worker.outputs, self.engines)
+
+    def load_options(self) -> dict[str, Any]:
+        """How an engine is loaded on this target."""
+        return {} if self.spec.threads is None else {"threads": self.spec.threads}
+
+    def judge(self, row: Row) -> Outcome:
+        """Runs what ``row`` asks and judges it. What the runtime cannot do, or a dead worker, is a result too.
+
+        Raises ``LabError`` if the target was lost and ``UserError`` for a mistake in the config or data.
+        """
+        try:
+            gathered = self._gather(row)
+        except Unsupported as error:
+            cause = Cause.FALLBACK if self.is_fallback else Cause.UNSUPPORTED
+            gathered = _without_number(Verdict.NOT_RUN, str(error), cause)
+        except WorkerLost as error:
+            gathered = _without_number(Verdict.NOT_RUN, str(error), Cause.CRASHED)
+        except (EngineBuildError, EngineError) as error:
+            gathered = _without_number(Verdict.FAILED, str(error), None)
+        return self._outcome(row, gathered)
+
+    def _gather(self, row: Row) -> Gathered:
+        if self._agent is None:
+            return _without_number(Verdict.NOT_RUN, f"skipped: {self.fallback_reason}", Cause.FALLBACK)
+        if self.is_fallback and CATALOGUE[row.id].needs_target:
+            reason = f"needs {self.requested}; {self.used} was used in its place: {self.fallback_reason}"
+            return _without_number(Verdict.NOT_RUN, reason, Cause.FALLBACK)
+        return GATHER[row.id](self, row)
+
+    def enter(self, row: Row, judgement: Judgement) -> Outcome:
+        """A verdict that a user's own check reached, as a result of this session."""
+        return self._outcome(row, Gathered(judgement, {"version": 1, "check": row.id, "timed": "by the user's test"}))
+
+    def _outcome(self, row: Row, gathered: Gathered) -> Outcome:
+        judgement, environment = gathered.judgement, records.environment(self)
+        methods, environments = {}, {}
+        measurement: Measurement | None = judgement.measurement
+        if measurement is not None:
+            digest = digest_of(gathered.method)
+            methods[digest] = dict(gathered.method)
+            environments[digest_of(environment)] = environment
+            update = {"method": digest, "environment": digest_of(environment)}
+            measurement = measurement.model_copy(update=update)
+        ran = judgement.verdict is not Verdict.NOT_RUN or measurement is not None
+        engines = records.engines(self, row) if ran else []
+        result = CheckResult(
+            id=row.id,
+            model=row.model,
+            precision=row.precision,
+            scenario=row.scenario,
+            required=row.required,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            cause=judgement.cause,
+            evidence=self.evidence if ran else None,
+            target=TargetUse(requested=self.requested, used=self.used),
+            executed_on=ExecutedOn(kind="cpu", name=str(self.facts.get("cpu_model") or "unknown")) if ran else None,
+            measurement=measurement,
+            limit=judgement.limit or row.limit,
+            engine=engines[0]["digest"] if engines else None,
+            details=judgement.details,
+        )
+        return Outcome(
+            result=result,
+            methods=methods,
+            environments=environments,
+            engines=engines,
+            models=records.models(self, row) if ran else [],
+            target=records.target(self),
+        )
+
+    def close(self) -> None:
+        """Ends all workers and lets go of the target."""
+        self.engines.close()
+        if self._agent is not None:
+            self._agent.close()
+
+
+def _without_number(verdict: Verdict, reason: str, cause: Cause | None) -> Gathered:
+    return Gathered(Judgement(verdict=verdict, reason=reason, cause=cause), {})

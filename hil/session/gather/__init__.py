@@ -1,0 +1,40 @@
+"""What each check needs, brought together from engine, reference and data: all I/O of judging is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hil.model import Row
+from hil.session.gather import cold, contract, int8, memory, parity, timing
+from hil.session.gather.gathered import Gathered
+
+if TYPE_CHECKING:
+    from hil.session.core import Session
+
+GATHER: dict[str, Callable[["Session", Row], Gathered]] = {
+    "contract.signature": contract.signature,
+    "contract.shapes": contract.shapes,
+    "contract.bad_input": contract.bad_input,
+    "parity.data": parity.data,
+    "parity.outputs": parity.outputs,
+    "parity.repeatable": parity.repeatable,
+    "parity.task": parity.task,
+    "int8.disjoint": int8.disjoint,
+    "int8.drop": int8.drop,
+    "int8.speedup": timing.speedup,
+    "latency.p50": timing.percentile,
+    "latency.p90": timing.percentile,
+    "latency.p99": timing.percentile,
+    "latency.cold_load": cold.load,
+    "latency.first_inference": cold.first,
+    "fps.sustained": timing.rate,
+    "fps.slowest_second": timing.rate,
+    "fps.last_100": timing.rate,
+    "memory.peak": memory.peak,
+    "memory.model": memory.model,
+    "memory.system": memory.system,
+    "memory.engine_size": memory.engine_size,
+    "memory.growth": memory.growth,
+}
+"""One function for each check of ``hil.catalogue``."""

@@ -1,0 +1,129 @@
+"""Contract: shapes that must run, shapes and inputs that must be refused, tried on the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.checks import contract
+from hil.checks.contract import RefusalTrial, ShapeTrial
+from hil.errors import EngineError
+from hil.model import Row
+from hil.session.gather.gathered import Gathered
+from hil.session.gather.timing import feeds_of
+from hil.signature import Signature
+
+if TYPE_CHECKING:
+    from hil.session.core import Session
+    from hil.targets.client import EngineWorker
+
+Feeds = dict[str, np.ndarray[Any, Any]]
+METHOD = {"version": 1, "tried": "on the loaded engine"}
+BATCHES = (1, 2, 4)  # tried of a dynamic first dimension where the config gives no shapes
+
+
+def signature(session: Session, row: Row) -> Gathered:
+    """``contract.signature``."""
+    with session.engines.lease(row.model, row.precision) as worker:
+        engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
+    return Gathered(contract.signature(session.signature(row.model), engine), METHOD)
+
+
+def shapes(session: Session, row: Row) -> Gathered:
+    """``contract.shapes``: min, opt and max of each dynamic dimension; of a static model another batch is refused."""
+    model = session.signature(row.model)
+    feeds = feeds_of(session, row.model, model.batch() or 1)[0]
+    with session.engines.lease(row.model, row.precision) as worker:
+        trials = [_trial(worker, model, tried, allowed=allowed) for tried, allowed in _candidates(session, row, model, feeds)]
+    return Gathered(contract.shapes(trials), METHOD)
+
+
+def _candidates(session: Session, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
+    declared = session.model(row.model).shapes
+    names = sorted({size for spec in model.inputs for size in spec.shape if isinstance(size, str)})
+    for choice in range(3):
+        sizes = {name: declared[name][choice] for name in names if name in declared}
+        batch = {spec.shape[0] for spec in model.inputs if spec.shape and isinstance(spec.shape[0], str)}
+        sizes |= {str(name): BATCHES[choice] for name in batch if name not in declared}
+        yield _resized(model, feeds, sizes), True
+    if model.batch() is not None:
+        yield {name: np.concatenate([array, array]) for name, array in feeds.items()}, False
+
+
+def _resized(model: Signature, feeds: Feeds, sizes: Mapping[str, int]) -> Feeds:
+    """The feeds repeated, or cut, along each named dimension to the chosen size."""
+    resized = dict(feeds)
+    for spec in model.inputs:
+        array = resized[spec.name]
+        for axis, size in enumerate(spec.shape):
+            if isinstance(size, str) and size in sizes:
+                array = np.take(array, np.arange(sizes[size]) % array.shape[axis], axis=axis)
+        resized[spec.name] = np.ascontiguousarray(array)
+    return resized
+
+
+def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: bool) -> ShapeTrial:
+    inputs = {name: list(array.shape) for name, array in feeds.items()}
+    try:
+        outputs = worker.run(feeds)
+    except EngineError as error:
+        return ShapeTrial(inputs=inputs, ok=False, allowed=allowed, error=str(error))
+    seen = {
+        size: array.shape[axis]
+        for spec in model.inputs
+        for array in [feeds[spec.name]]
+        for axis, size in enumerate(spec.shape)
+        if isinstance(size, str)
+    }
+    expected = {
+        spec.name: [seen.get(size) if isinstance(size, str) else size for size in spec.shape] for spec in model.outputs
+    }
+    came = {name: list(array.shape) for name, array in outputs}
+    finite = all(bool(np.isfinite(array).all()) for _, array in outputs if array.dtype.kind == "f")
+    return ShapeTrial(inputs=inputs, ok=True, expected=expected, outputs=came, finite=finite, allowed=allowed)
+
+
+def bad_input(session: Session, row: Row) -> Gathered:
+    """``contract.bad_input``: each kind of bad input, and after each a good one."""
+    model = session.signature(row.model)
+    good = feeds_of(session, row.model, session.model(row.model).batch)[0]
+    impossible = {}
+    if not any(isinstance(size, int) for spec in model.inputs for size in spec.shape):
+        impossible["shape"] = "all dimensions are dynamic"
+    with session.engines.lease(row.model, row.precision) as worker:
+        trials = [_refusal(worker, kind, bad, good) for kind, bad in _bad(model, good)]
+    return Gathered(contract.bad_input(trials, impossible), METHOD)
+
+
+def _bad(model: Signature, good: Feeds) -> Iterator[tuple[str, Feeds]]:
+    spec = model.inputs[0]
+    array = good[spec.name]
+    yield "missing", {name: value for name, value in good.items() if name != spec.name}
+    yield "unknown", {**good, f"{spec.name}_that_is_not_there": array}
+    yield "dtype", {**good, spec.name: array.astype("float64" if array.dtype != np.float64 else "float32")}
+    yield "rank", {**good, spec.name: array[np.newaxis]}
+    for one in model.inputs:
+        for axis, size in enumerate(one.shape):
+            if isinstance(size, int):
+                value = good[one.name]
+                yield "shape", {**good, one.name: np.concatenate([value, value], axis=axis)}
+                return
+
+
+def _refusal(worker: EngineWorker, kind: str, bad: Feeds, good: Feeds) -> RefusalTrial:
+    try:
+        worker.run(bad)
+    except EngineError as error:
+        refused, message = True, str(error)
+    else:
+        refused, message = False, ""
+    return RefusalTrial(kind=kind, refused=refused, message=message, alive=_runs(worker, good))
+
+
+def _runs(worker: EngineWorker, good: Feeds) -> bool:
+    try:
+        return bool(worker.run(good))
+    except EngineError:
+        return False

@@ -1,0 +1,17 @@
+"""What gathering for a row gives: its judgement and the method by which its measurement was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hil.model import Judgement
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """``method`` must be plain JSON: its digest is what makes two measurements comparable."""
+
+    judgement: Judgement
+    method: Mapping[str, Any]

@@ -1,0 +1,169 @@
+"""Parity: reference and engine side by side over the validation data, one batch at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.checks import parity
+from hil.checks.comparison import Comparison, Outputs
+from hil.checks.parity import DataFacts, Scores
+from hil.checks.tolerances import Where
+from hil.metrics import Metric, open_metric
+from hil.model import Row
+from hil.session.gather.gathered import Gathered
+from hil.session.gather.timing import feeds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hil.datasets import Batch
+    from hil.session.core import Session
+
+TIMES = 3
+
+
+@dataclass
+class Compared:
+    """Two runs over the same data: their comparison, and each sample's score where there is a task."""
+
+    comparison: Comparison
+    key: str
+    reference: list[np.ndarray[Any, Any]]
+    candidate: list[np.ndarray[Any, Any]]
+    why_not: str
+
+    def scores(self) -> Scores | None:
+        """The scores in pairs, or ``None`` if there is nothing to pair (``why_not`` says why)."""
+        if self.comparison.fatal or not self.candidate:
+            return None
+        return Scores(self.key, np.concatenate(self.reference), np.concatenate(self.candidate))
+
+
+def data(session: Session, row: Row) -> Gathered:
+    """``parity.data``."""
+    spec, found = session.model(row.model), session.dataset(row.model)
+    training = session.training_data(row.model)
+    digests = list(found.sample_digests())
+    facts = DataFacts(
+        count=found.count,
+        synthetic=found.synthetic,
+        has_labels=found.has_labels,
+        task=spec.task,
+        declared=spec.samples,
+        distinct=len(set(digests)),
+        training=None if training is None else parity.overlap(digests, training.sample_digests()),
+    )
+    return Gathered(parity.data(facts), {"version": 1, "compared": "samples by SHA-256 of their inputs"})
+
+
+def outputs(session: Session, row: Row) -> Gathered:
+    """``parity.outputs``."""
+    return Gathered(compared(session, row).comparison.judge(), _method(session, row, "outputs"))
+
+
+def task(session: Session, row: Row) -> Gathered:
+    """``parity.task``."""
+    seen = compared(session, row)
+    tolerances = session.model(row.model).tolerances.get(precision_of(row))
+    judgement = parity.task(
+        seen.scores(),
+        precision_of(row),
+        tolerances,
+        where=where_of(session, row),
+        why_not=seen.comparison.fatal or seen.why_not,
+    )
+    return Gathered(judgement, {**_method(session, row, "task"), "task": session.model(row.model).task})
+
+
+def repeatable(session: Session, row: Row) -> Gathered:
+    """``parity.repeatable``."""
+    feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
+    with session.engines.lease(row.model, row.precision) as worker:
+        runs = [worker.run(feeds) for _ in range(TIMES)]
+    return Gathered(parity.repeatable(runs), {"version": 1, "compared": "bit for bit", "times": TIMES})
+
+
+def compared(session: Session, row: Row) -> Compared:
+    """The engine against the reference, once for all that is asked of it."""
+    spec = session.model(row.model)
+
+    def work() -> Compared:
+        session.progress(f"{row.model} {row.precision}: comparing with {session.reference(row.model).source}")
+        answers = session.reference(row.model).batches(spec.batch, spec.samples)
+        return side_by_side(session, row, answers)
+
+    return session.memo.once(("compared", row.model, row.precision), work)
+
+
+def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Compared:
+    """Runs the engine of ``row`` over the validation data beside ``answers`` to the same batches.
+
+    Never holds more than a batch of each. A side that ends before the other is fatal to the comparison.
+    """
+    spec, found = session.model(row.model), session.dataset(row.model)
+    metric = open_metric(spec.task) if spec.task is not None and found.has_labels else None
+    declared = found.count if spec.samples is None else min(spec.samples, found.count)
+    comparison = Comparison(
+        precision_of(row), spec.tolerances.get(precision_of(row)), samples=declared, where=where_of(session, row)
+    )
+    why_not = "the validation data has no labels" if spec.task else "the model has no task"
+    seen = Compared(comparison, metric.key if metric else "", [], [], why_not)
+    with session.engines.lease(row.model, row.precision) as worker:
+        for batch, answer in zip_longest(found.batches(spec.batch, spec.samples), answers):
+            if batch is None or answer is None:
+                comparison.consume(_some(answer), _some(batch and worker.run(batch.inputs)))
+                break
+            got = worker.run(batch.inputs)
+            comparison.update(answer, got, samples=len(next(iter(batch.inputs.values()))))
+            if comparison.fatal:
+                break
+            if metric is not None:
+                _score(seen, metric, batch, answer, got)
+    return seen
+
+
+def _some(outputs: Outputs | None) -> Iterator[Outputs]:
+    return iter(() if outputs is None else (outputs,))
+
+
+def _score(seen: Compared, metric: Metric, batch: Batch, answer: Outputs, got: Outputs) -> None:
+    seen.reference.append(metric.score(dict(answer), batch.labels))
+    seen.candidate.append(metric.score(dict(got), batch.labels))
+
+
+def precision_of(row: Row) -> Any:
+    """The row's precision as the type the tolerances go by; the plan took it from the config."""
+    return row.precision
+
+
+def where_of(session: Session, row: Row) -> Where:
+    """Names where a tolerance of this row's model and precision was written."""
+
+    def where(*keys: str) -> str:
+        return session.config.where("models", row.model, "tolerances", row.precision, *keys)
+
+    return where
+
+
+def _method(session: Session, row: Row, what: str) -> dict[str, Any]:
+    spec = session.model(row.model)
+    return {
+        "version": 1,
+        "compared": what,
+        "reference": session.reference(row.model).source,
+        "data": session.dataset(row.model).digest,
+        "batch": spec.batch,
+        "samples": spec.samples,
+    }
+
+
+def engine_answers(session: Session, model: str, precision: str) -> Iterator[Outputs]:
+    """What another engine of the same target answers to the validation data."""
+    spec = session.model(model)
+    with session.engines.lease(model, precision) as worker:
+        for batch in session.dataset(model).batches(spec.batch, spec.samples):
+            yield worker.run(batch.inputs)

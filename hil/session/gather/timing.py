@@ -1,0 +1,161 @@
+"""Latency and frame rate: one saturated series an engine, sampled until its limits are settled."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.checks import fps, int8, latency
+from hil.config.spec import MeasureSpec
+from hil.errors import HilError
+from hil.measure import Series
+from hil.model import Judgement, Row, Verdict
+from hil.plan import expand
+from hil.session.gather.gathered import Gathered
+from hil.stats import smallest_n
+
+if TYPE_CHECKING:
+    from hil.session.core import Session
+
+QUANTILES = {"latency.p50": 0.5, "latency.p90": 0.9, "latency.p99": 0.99}
+FPS = {"fps.sustained": fps.sustained, "fps.slowest_second": fps.slowest_second, "fps.last_100": fps.last_100}
+FEEDS = 16  # inputs cycled through while timing: more than one, few enough to stay in memory
+MOST_SAMPLES = 1_000_000
+PROFILED_RUNS = 20
+NODES_NAMED = 3
+TAIL_GROWTH = 2.0
+
+
+def looks(spec: MeasureSpec) -> int:
+    """How often at most a series is looked at: after ``duration``, then doubling until ``budget`` is spent."""
+    return 1 + max(0, math.ceil(math.log2(max(1.0, spec.budget / spec.duration))))
+
+
+def confidence(spec: MeasureSpec) -> float:
+    """The confidence of each look, so that all of them together err no more than ``measure.confidence`` allows.
+
+    Bonferroni over the looks that may be taken, whether they are or not.
+    """
+    return 1 - (1 - spec.confidence) / looks(spec)
+
+
+def percentile(session: Session, row: Row) -> Gathered:
+    """``latency.p50``, ``p90``, ``p99``."""
+    series = saturated(session, row.model, row.precision)
+    level = confidence(session.config.spec.measure)
+    judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
+    return _told(session, row, series, judgement)
+
+
+def rate(session: Session, row: Row) -> Gathered:
+    """``fps.sustained``, ``slowest_second``, ``last_100``."""
+    series = saturated(session, row.model, row.precision)
+    return _told(session, row, series, FPS[row.id](series, row.limit))
+
+
+def speedup(session: Session, row: Row) -> Gathered:
+    """``int8.speedup``: FP32 against INT8 on the same target in the same session."""
+    reference = saturated(session, row.model, "fp32")
+    series = saturated(session, row.model, "int8")
+    level = confidence(session.config.spec.measure)
+    return Gathered(int8.speedup(reference, series, row.limit, level), series.method)
+
+
+def saturated(session: Session, model: str, precision: str) -> Series:
+    """Back to back inferences: at least ``measure.duration``, on until every limit is settled or the budget is spent."""
+    name = f"{model}-{precision}-saturated"
+    return session.samples.once(name, lambda: _sample(session, model, precision))
+
+
+def _sample(session: Session, model: str, precision: str) -> Series:
+    spec = session.config.spec.measure
+    feeds = feeds_of(session, model, session.model(model).batch)
+    fewest = smallest_n(0.99, confidence(spec))
+    seconds, spent = spec.duration, 0.0
+    parts: list[Series] = []
+    with session.engines.lease(model, precision) as worker:
+        while True:
+            session.progress(f"{model} {precision}: timing for {seconds:.0f} s")
+            timed = worker.time(
+                feeds,
+                warmup=spec.warmup,
+                seconds=seconds,
+                min_samples=1 if parts else min(fewest, MOST_SAMPLES),
+                max_samples=MOST_SAMPLES,
+            )
+            method = {**timed.method, "batch": session.model(model).batch, "feeds": len(feeds)}
+            parts.append(Series(timed.start, timed.duration, session.model(model).batch, method, timed.telemetry))
+            series = _joined(parts)
+            spent += seconds
+            seconds = min(spent, spec.budget - spent)
+            if seconds <= 0 or not _unsettled(session, model, precision, series):
+                return series
+
+
+def _joined(parts: list[Series]) -> Series:
+    last = parts[-1]
+    facts = {"windows": [dict(part.facts) for part in parts], "looks": len(parts)}
+    start = np.concatenate([part.start for part in parts])
+    return Series(start, np.concatenate([part.duration for part in parts]), last.batch, last.method, facts)
+
+
+def _unsettled(session: Session, model: str, precision: str, series: Series) -> bool:
+    level = confidence(session.config.spec.measure)
+    rows = [row for row in expand(session.config, session.requested).rows if (row.model, row.precision) == (model, precision)]
+    return any(
+        latency.percentile(series, QUANTILES[row.id], row.limit, level).verdict is Verdict.INCONCLUSIVE
+        for row in rows
+        if row.id in QUANTILES and row.limit is not None
+    )
+
+
+def feeds_of(session: Session, model: str, batch: int) -> list[dict[str, Any]]:
+    """Up to 16 real batches of the validation data, cycled through if there are fewer."""
+    return [dict(one.inputs) for one in islice(session.dataset(model).batches(batch), FEEDS)]
+
+
+def _told(session: Session, row: Row, series: Series, judgement: Judgement) -> Gathered:
+    details = dict(judgement.details)
+    details["samples"] = session.samples.file(f"{row.model}-{row.precision}-saturated")
+    details["histogram"] = histogram(series)
+    reason = judgement.reason
+    if judgement.verdict in (Verdict.FAILED, Verdict.WARNED):
+        slowest = slowest_nodes(session, row)
+        details["slowest_nodes"] = slowest
+        if slowest:
+            named = ", ".join(f"{node['name']} ({node['op']}) {node['share']:.0%}" for node in slowest[:NODES_NAMED])
+            reason = f"{reason}; slowest nodes: {named}"
+    return Gathered(judgement.model_copy(update={"details": details, "reason": reason}), series.method)
+
+
+def slowest_nodes(session: Session, row: Row) -> list[dict[str, Any]]:
+    """The nodes that take longest by the runtime's own profile, in a run that is never timed; empty if it has none."""
+    key = ("profile", row.model, row.precision)
+    return session.memo.once(key, lambda: _profile(session, row))
+
+
+def _profile(session: Session, row: Row) -> list[dict[str, Any]]:
+    try:
+        with session.engines.lease(row.model, row.precision) as worker:
+            nodes = worker.profile(feeds_of(session, row.model, session.model(row.model).batch)[0], PROFILED_RUNS)
+    except HilError as error:
+        session.progress(f"{row.model} {row.precision}: no profile: {error}")
+        return []
+    total = sum(node.seconds for node in nodes) or 1.0
+    ranked = sorted(nodes, key=lambda node: -node.seconds)[:10]
+    return [{"name": n.name, "op": n.op, "seconds": n.seconds, "share": n.seconds / total} for n in ranked]
+
+
+def histogram(series: Series, bins: int = 60) -> dict[str, list[float]]:
+    """Durations for the report's picture: up to twice the 99th percentile, all that is slower in the last bin."""
+    if not series.n or not np.isfinite(series.duration).all():
+        return {"edges": [], "counts": []}
+    top = min(float(series.duration.max()), TAIL_GROWTH * float(np.quantile(series.duration, 0.99)))
+    low = float(series.duration.min())
+    if top <= low:
+        top = low * (1 + 1e-6) or 1e-9
+    counts, edges = np.histogram(np.minimum(series.duration, top), bins=bins, range=(low, top))
+    return {"edges": [float(edge) for edge in edges], "counts": [int(count) for count in counts]}

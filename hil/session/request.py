@@ -1,0 +1,25 @@
+"""What a run asks of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hil.config.load import Config
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which target under which config; ``fallback`` is cpu, skip or fail; ``wait`` is in seconds.
+
+    ``run_id`` is shared by all processes of one run: it is what lets them hold one target together.
+    """
+
+    config: Config
+    target: str
+    fallback: str
+    wait: float
+    run_id: str
+    report_dir: Path
+    progress: Callable[[str], None]

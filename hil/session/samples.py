@@ -1,0 +1,66 @@
+"""Raw series as files in the report: taken once a run, whichever of its processes comes first."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hil.measure import Series
+
+
+class Samples:
+    """``report/samples/NAME.npz``: start and duration in seconds, and how they were taken."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._folder = folder
+        self._run_id = run_id
+
+    def once(self, name: str, take: Callable[[], Series]) -> Series:
+        """The series called ``name`` of this run: from its file, or taken now and written.
+
+        Two xdist workers never time the same engine twice, nor does one read half a file.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._alone(name):
+            found = self._read(name)
+            if found is None:
+                found = take()
+                self._write(name, found)
+            return found
+
+    def file(self, name: str) -> str:
+        """The series' file, relative to the report's folder."""
+        return f"{self._folder.name}/{name}.npz"
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        handle = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _read(self, name: str) -> Series | None:
+        path = self._folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            if about["run"] != self._run_id:
+                return None
+            return Series(arrays["start"], arrays["duration"], about["batch"], about["method"], about["facts"])
+
+    def _write(self, name: str, series: Series) -> None:
+        about = {"run": self._run_id, "batch": series.batch, "method": series.method, "facts": series.facts}
+        temporary = self._folder / f".{name}.{os.getpid()}.npz"
+        np.savez_compressed(
+            temporary, start=series.start, duration=series.duration, about=np.array(json.dumps(about, allow_nan=False))
+        )
+        temporary.replace(self._folder / f"{name}.npz")

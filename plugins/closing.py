@@ -1,0 +1,161 @@
+"""The end of a run: accounts to report, report to decision, decision to exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import socket
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hil import __version__
+from hil.config.spec import GateSpec
+from hil.errors import ExitCode, HilError
+from hil.gate import seal
+from hil.model import CheckResult, TargetUse
+from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
+from hil.report.write import begin as write_begin
+from hil.report.write import finish as write_finish
+from hil.report.write import unfinished
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from hil.plugins.run import HilRun
+    from hil.session.outcome import Outcome
+
+NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
+
+
+def begin(run: HilRun) -> None:
+    """Writes the report as ``incomplete``, so that a killed run never leaves yesterday's green one."""
+    use = TargetUse(requested=run.target, used=run.target)
+    write_begin(run.report_dir, _report(run, unfinished(run.plan.rows, use), status="incomplete", pytest_status=None))
+
+
+def refuse(run: HilRun, problem: HilError) -> None:
+    """Leaves a failed report where an earlier run left one: a mistake in the config must not keep it green."""
+    if not (run.report_dir / "report.json").exists():
+        return
+    with contextlib.suppress(HilError):  # the mistake that is being reported matters more
+        begin(run)
+        _ = _finish(run, int(problem.exit_code))
+
+
+def close(run: HilRun, pytest_status: int) -> int:
+    """Writes the report and returns the exit code. Raises nothing: what cannot be written is told and is an error."""
+    try:
+        report = _finish(run, pytest_status)
+    except HilError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    run.report = report
+    return _exit_code(run, report)
+
+
+def _exit_code(run: HilRun, report: Report) -> int:
+    from hil.gate import exit_code_of  # noqa: PLC0415
+
+    full = bool(run.pytest_config.getoption("hil_gate", None))
+    return exit_code_of(report, full=full)
+
+
+def _finish(run: HilRun, pytest_status: int) -> Report:
+    checks = tuple(run.accounts.close(run.fates, run.used()))
+    report = seal(_report(run, checks, status="complete", pytest_status=pytest_status))
+    write_finish(run.report_dir, report)
+    return report
+
+
+def _report(run: HilRun, checks: tuple[CheckResult, ...], *, status: str, pytest_status: int | None) -> Report:
+    outcomes = [outcome for _, outcome in run.accounts.outcomes.values()]
+    told = [*outcomes, *run.accounts.unlimited.values()]
+    target = next((outcome.target for outcome in told if outcome.target), {})
+    use = run.used()
+    return Report(
+        status="complete" if status == "complete" else "incomplete",
+        totals=count(checks),
+        checks=checks,
+        run=_run(run, pytest_status),
+        config=_config(run),
+        policy=run.config.spec.gate if run.config else GateSpec(),
+        target=TargetReport(
+            requested=use.requested,
+            used=use.used,
+            kind=str(target.get("kind", "unknown")),
+            fallback_reason=target.get("fallback_reason"),
+            facts=target.get("facts", {}),
+        ),
+        measurements=tuple(_measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement),
+        methods={digest: facts for outcome in told for digest, facts in outcome.methods.items()},
+        environments={digest: facts for outcome in told for digest, facts in outcome.environments.items()},
+        engines=tuple(_engines(told)),
+        models=tuple(_models(told)),
+        rejected=tuple(Rejected(id=r.id, model=r.model, precision=r.precision, reason=r.reason) for r in run.accounts.rejected),
+    )
+
+
+def _measured(outcome: Outcome) -> Measured:
+    result = outcome.result
+    assert result.measurement is not None  # noqa: S101 - the caller filtered; for the type checker
+    return Measured(
+        id=result.id,
+        model=result.model,
+        precision=result.precision,
+        scenario=result.scenario,
+        measurement=result.measurement,
+        details=result.details,
+    )
+
+
+def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
+    seen = {(e["model"], e["precision"], e["digest"]): e for outcome in outcomes for e in outcome.engines}
+    return [EngineUsed.model_validate(engine) for engine in seen.values()]
+
+
+def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
+    seen = {model["name"]: model for outcome in outcomes for model in outcome.models}
+    return [ModelUsed.model_validate(model) for model in seen.values()]
+
+
+def _run(run: HilRun, pytest_status: int | None) -> Run:
+    return Run(
+        id=run.run_id,
+        started=run.started,
+        finished=None if pytest_status is None else _now(),
+        hil_version=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        host=socket.gethostname(),
+        arguments=tuple(str(arg) for arg in run.pytest_config.invocation_params.args),
+        pytest_exit_status=pytest_status,
+        lab_error=run.error_text(ExitCode.LAB_ERROR),
+        user_error=run.error_text(ExitCode.USER_ERROR),
+        other_tests_failed=run.other_tests_failed,
+    )
+
+
+def _config(run: HilRun) -> ConfigUsed:
+    if run.config is None:
+        return ConfigUsed(path="", digest=NO_CONFIG_DIGEST)
+    here = run.pytest_config.invocation_params.dir
+    return ConfigUsed(path=os.path.relpath(run.config.path, here), digest=run.config.digest)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def show(report: Report, folder: Path, terminal: TerminalReporter) -> None:
+    """Writes the decision and its table into pytest's summary."""
+    from hil.report.terminal import as_text  # noqa: PLC0415 - rich is needed here alone
+
+    width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
+    color = terminal._tw.hasmarkup  # noqa: SLF001
+    terminal.section("hil", cyan=True, bold=True)
+    terminal.write(as_text(report, width=width, color=color))
+    terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")

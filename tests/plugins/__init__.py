@@ -1,0 +1,1 @@
+"""Tests of the plugin through the real command line."""

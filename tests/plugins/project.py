@@ -1,0 +1,145 @@
+"""A user's project in a folder of its own: a small real model, real data, a ``hil.toml``, and pytest run on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SUITES = ("--pyargs", "hil.suites")
+FEATURES, CLASSES, SAMPLES = 6, 4, 400
+CONFIG = """
+[models.toy]
+path = "toy.onnx"
+data = "validation.npz"
+task = "classification"
+precisions = ["fp32"]
+
+[models.toy.limits]
+latency = { p99 = "5 s" }
+fps = 1
+memory = "4 GiB"
+system_memory = "100 %"
+
+[measure]
+duration = "1.2 s"
+warmup = "0.1 s"
+budget = "2 s"
+soak = 400
+
+[gate]
+require = ["contract.*", "parity.*", "latency.p99", "fps.sustained", "memory.peak"]
+evidence = "host"
+"""
+
+
+def toy(path: Path, *, extra: str | None = None, op: str = "Gemm") -> None:
+    """A linear classifier ``x`` [batch, 6] -> ``scores`` [batch, 4]; ``extra`` adds an output that is ``x / 0 * 0``."""
+    rng = np.random.default_rng(7)
+    weights = rng.normal(size=(FEATURES, CLASSES)).astype(np.float32)
+    nodes = [helper.make_node(op, ["x", "w", "b"], ["scores"], name="scores")]
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", CLASSES])]
+    initializers = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.zeros(CLASSES, np.float32), "b")]
+    if extra is not None:
+        initializers.append(numpy_helper.from_array(np.array(0, np.float32), "zero"))
+        nodes.append(helper.make_node("Mul", ["x", "zero"], ["nothing"], name="nothing"))
+        nodes.append(helper.make_node("Div", ["nothing", "zero"], [extra], name="undefined"))
+        outputs.append(helper.make_tensor_value_info(extra, TensorProto.FLOAT, ["batch", FEATURES]))
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", FEATURES])]
+    graph = helper.make_graph(nodes, "toy", inputs, outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.save(model, path)
+
+
+def samples(n: int = SAMPLES, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
+    """``x`` and the labels that the linear classifier itself gives."""
+    weights = np.random.default_rng(7).normal(size=(FEATURES, CLASSES)).astype(np.float32)
+    x = np.random.default_rng(seed).normal(size=(n, FEATURES)).astype(np.float32)
+    return {"x": x, "labels": (x @ weights).argmax(axis=1).astype(np.int64)}
+
+
+@dataclass
+class Ran:
+    """What a run of the command line gave."""
+
+    code: int
+    out: str
+    report: dict[str, Any] | None
+
+    def verdict(self, check_id: str, precision: str = "fp32") -> str:
+        """The verdict of one check."""
+        return str(self.check(check_id, precision)["verdict"])
+
+    def check(self, check_id: str, precision: str = "fp32") -> dict[str, Any]:
+        """One check of the report."""
+        assert self.report is not None, self.out
+        return next(c for c in self.report["checks"] if c["id"] == check_id and c["precision"] == precision)
+
+
+@dataclass
+class Project:
+    """A folder with a model, data and ``hil.toml``; ``store`` keeps its engines out of the user's cache."""
+
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, root: Path) -> Project:
+        """The healthy project; tests break it."""
+        toy(root / "toy.onnx")
+        np.savez(root / "validation.npz", **samples())
+        (root / "hil.toml").write_text(CONFIG)
+        project = cls(root)
+        project.env = {**os.environ, "XDG_CACHE_HOME": str(root / "cache"), "PYTHONPATH": str(root)}
+        for name in [name for name in project.env if name.startswith(("PYTEST_", "COV_"))]:
+            del project.env[name]
+        return project
+
+    def edit(self, old: str, new: str) -> None:
+        """Replaces text in ``hil.toml``; the text must be there."""
+        text = (self.root / "hil.toml").read_text()
+        assert old in text
+        (self.root / "hil.toml").write_text(text.replace(old, new))
+
+    def command(self, *args: str, python: tuple[str, ...] = ()) -> list[str]:
+        """The command line that ``run`` runs."""
+        return [sys.executable, *python, "-m", "pytest", "-p", "no:cacheprovider", *args]
+
+    def run(self, *args: str, python: tuple[str, ...] = (), timeout: float = 120) -> Ran:
+        """Runs pytest in the project."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            self.command(*args, python=python),
+            cwd=self.root,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout + done.stderr, self.report())
+
+    def hil(self, *args: str) -> Ran:
+        """Runs ``hil …`` in the project."""
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", *args],
+            cwd=self.root,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout + done.stderr, self.report())
+
+    def report(self) -> dict[str, Any] | None:
+        """``report.json`` as it stands."""
+        path = self.root / "report" / "report.json"
+        return json.loads(path.read_text()) if path.exists() else None

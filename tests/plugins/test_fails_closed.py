@@ -1,0 +1,313 @@
+"""Each way in which a run could pass by accident, through the real command line: none of them is green."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil.errors import ExitCode
+from tests.plugins.project import CLASSES, FEATURES, SAMPLES, SUITES, Project, samples, toy
+
+PARITY = (*SUITES, "-k", "parity or contract")
+FAILED, USER = int(ExitCode.FAILED), int(ExitCode.USER_ERROR)
+
+
+def _reference(project: Project, **arrays: np.ndarray[Any, Any]) -> None:
+    np.savez(project.root / "outputs.npz", **arrays)
+    project.edit('data = "validation.npz"', 'data = "validation.npz"\nreference = "outputs.npz"')
+
+
+def _scores(n: int = SAMPLES) -> np.ndarray[Any, Any]:
+    weights = np.random.default_rng(7).normal(size=(FEATURES, CLASSES)).astype(np.float32)
+    return np.asarray(samples(n)["x"] @ weights)
+
+
+def test_the_healthy_project_passes(project: Project) -> None:
+    """Green is possible: without this, the other tests would prove nothing."""
+    ran = project.run(*SUITES, "--target=cpu", "--hil-gate")
+    assert ran.code == 0, ran.out
+    assert ran.report is not None
+    assert ran.report["decision"] == "PASSED"
+    assert ran.report["totals"]["planned"] == ran.report["totals"]["passed"]
+    assert project.hil("gate", "report/report.json").code == 0
+
+
+def test_saved_outputs_of_the_training_framework_pass_too(project: Project) -> None:
+    """The reference may be the user's own file; this one is right."""
+    _reference(project, scores=_scores())
+    assert project.run(*PARITY).verdict("parity.outputs") == "passed"
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays"),
+    [
+        ("fewer outputs than the reference", lambda: {"scores": _scores(), "boxes": _scores()}),
+        ("an output renamed", lambda: {"logits": _scores()}),
+        ("fewer iterations", lambda: {"scores": _scores()[:-1]}),
+        ("more iterations", lambda: {"scores": np.concatenate([_scores(), _scores()])}),
+        ("an output of another dtype", lambda: {"scores": _scores().astype(np.float64)}),
+        ("an output of another shape", lambda: {"scores": _scores()[:, :, None]}),
+        ("empty arrays", lambda: {"scores": np.zeros((SAMPLES, 0), np.float32)}),
+        ("other numbers", lambda: {"scores": _scores() * 10}),
+    ],
+)
+def test_a_reference_that_differs_in_structure_fails(project: Project, name: str, arrays: Any) -> None:
+    """Structure comes before numbers, and each difference is fatal."""
+    _reference(project, **arrays())
+    ran = project.run(*PARITY)
+    assert ran.code == FAILED, (name, ran.out)
+    assert ran.verdict("parity.outputs") == "failed", (name, ran.out)
+
+
+def test_zero_iterations_fail(project: Project) -> None:
+    """A reference without a row compares nothing."""
+    _reference(project, scores=_scores()[:0])
+    ran = project.run(*PARITY)
+    assert ran.code in (FAILED, USER)
+    assert "passed" not in {c["verdict"] for c in (ran.report or {"checks": []})["checks"] if c["id"] == "parity.outputs"}
+
+
+def test_int8_against_uint8_fails(project: Project) -> None:
+    """The bytes are the same, the numbers are not."""
+    _integers(project)
+    expected = np.clip(samples()["x"], -1, 1).astype(np.int8)
+    _reference(project, codes=expected.view(np.uint8))
+    ran = project.run(*PARITY)
+    assert ran.verdict("parity.outputs") == "failed", ran.out
+    np.savez(project.root / "outputs.npz", codes=expected)
+    assert project.run(*PARITY).verdict("parity.outputs") == "passed"
+
+
+def _integers(project: Project) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("Cast", ["x"], ["codes"], to=TensorProto.INT8, name="codes")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", FEATURES])
+    codes = helper.make_tensor_value_info("codes", TensorProto.INT8, ["batch", FEATURES])
+    graph = helper.make_graph(nodes, "codes", [x], [codes])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.save(model, project.root / "toy.onnx")
+    clipped = np.clip(samples()["x"], -1, 1)
+    np.savez(project.root / "validation.npz", x=clipped)
+    project.edit('task = "classification"\n', "")
+
+
+def test_an_extra_output_that_is_nan_fails(project: Project) -> None:
+    """What the reference does not have is no detail, least of all a NaN."""
+    toy(project.root / "toy.onnx", extra="extra")
+    _reference(project, scores=_scores())
+    ran = project.run(*PARITY)
+    assert ran.code == FAILED
+    assert ran.verdict("parity.outputs") == "failed"
+    assert "extra" in ran.check("parity.outputs")["reason"]
+
+
+def test_nan_where_the_reference_is_finite_fails(project: Project) -> None:
+    """NaN compares false with everything, which must never read as no difference."""
+    toy(project.root / "toy.onnx", extra="extra")
+    _reference(project, scores=_scores(), extra=np.zeros((SAMPLES, FEATURES), np.float32))
+    ran = project.run(*PARITY)
+    assert ran.verdict("parity.outputs") == "failed", ran.out
+
+
+def test_a_validation_set_of_zero_samples_is_the_users_mistake(project: Project) -> None:
+    """Nothing to compare is not nothing wrong."""
+    np.savez(project.root / "validation.npz", **samples(0))
+    ran = project.run(*SUITES)
+    assert ran.code == USER
+    assert "zero samples" in ran.out
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [("-k", "not p99"), ("--deselect", "{suites}/test_latency.py"), ("--hil-model", "toy", "-k", "parity"), ("-m", "not hil")],
+)
+def test_a_required_row_that_was_deselected_fails(project: Project, selection: tuple[str, ...]) -> None:
+    """Selection never changes what was planned."""
+    import hil.suites
+
+    suites = Path(hil.suites.__path__[0]).resolve()
+    ran = project.run(*SUITES, *(part.format(suites=suites) for part in selection))
+    if ran.report is not None and ran.report["totals"]["planned"] == ran.report["totals"]["passed"]:
+        pytest.fail(f"{selection} deselected nothing")
+    assert ran.code == FAILED, ran.out
+    assert ran.report is not None
+    assert ran.report["decision"] == "FAILED"
+    assert {c["cause"] for c in ran.report["checks"]} & {"deselected", "not_collected"}
+
+
+def test_a_node_id_leaves_the_rest_planned(project: Project) -> None:
+    """One test chosen by its node id judges one row; the others are not run."""
+    shutil.copytree(Path(__import__("hil.suites").suites.__path__[0]).resolve(), project.root / "own")
+    ran = project.run("own/test_parity.py::test_outputs[toy-fp32]")
+    assert ran.code == FAILED, ran.out
+    assert ran.verdict("parity.outputs") == "passed"
+    assert ran.check("latency.p99")["cause"] == "not_collected"
+
+
+def test_last_failed_leaves_the_rest_planned(project: Project) -> None:
+    """``--lf`` runs what failed before; the green rest of last time is not carried over."""
+    project.edit('p99 = "5 s"', 'p99 = "1 ns"')
+    command = [part for part in project.command(*SUITES) if part != "no:cacheprovider"]
+    assert "-p" in command
+    project.edit('p99 = "1 ns"', 'p99 = "1 ns"')
+    first = project.run(*SUITES, "-p", "cacheprovider")
+    assert first.code == FAILED, first.out
+    project.edit('p99 = "1 ns"', 'p99 = "5 s"')
+    second = project.run(*SUITES, "-p", "cacheprovider", "--lf")
+    assert second.code == FAILED, second.out
+    assert second.verdict("latency.p99") == "passed"
+
+
+def test_a_deleted_test_file_fails(project: Project) -> None:
+    """A row without a test is not run."""
+    shutil.copytree(Path(__import__("hil.suites").suites.__path__[0]).resolve(), project.root / "own")
+    (project.root / "own" / "test_latency.py").unlink()
+    ran = project.run("own")
+    assert ran.code == FAILED, ran.out
+    assert ran.check("latency.p99")["cause"] == "not_collected"
+
+
+def test_a_limit_deleted_from_the_config_fails(project: Project) -> None:
+    """What the policy requires by name and nothing limits cannot pass."""
+    project.edit('latency = { p99 = "5 s" }\n', "")
+    ran = project.run(*SUITES)
+    assert ran.code == FAILED, ran.out
+    assert ran.check("latency.p99")["cause"] == "no_limit"
+
+
+def test_without_asserts_it_judges_the_same(project: Project) -> None:
+    """``python -O`` and ``--assert=plain`` take asserts away; verdicts are raised, not asserted."""
+    project.edit('p99 = "5 s"', 'p99 = "1 ns"')
+    ran = project.run(*SUITES, "--assert=plain", python=("-O",))
+    assert ran.code == FAILED, ran.out
+    assert ran.verdict("latency.p99") == "failed"
+
+
+def test_of_reruns_the_worst_attempt_counts(project: Project) -> None:
+    """A check that failed once has failed, however often it is tried again."""
+    (project.root / "test_own.py").write_text(
+        "import pathlib\n"
+        "def test_own(hil_check):\n"
+        "    mark = pathlib.Path('tried')\n"
+        "    value = 0.0 if mark.exists() else 9.0\n"
+        "    mark.touch()\n"
+        "    hil_check.at_most('grasp.error', value, '2 mm')\n"
+    )
+    ran = project.run(*SUITES, "test_own.py", "--reruns", "2")
+    assert ran.code == FAILED, ran.out
+    assert ran.verdict("grasp.error", "") == "failed"
+
+
+def test_a_users_fixture_of_the_same_name_gives_no_verdict(project: Project) -> None:
+    """A conftest that replaces ``hil_check`` silences the test, and silence is not green."""
+    shutil.copytree(Path(__import__("hil.suites").suites.__path__[0]).resolve(), project.root / "own")
+    (project.root / "conftest.py").write_text(
+        "import pytest\n"
+        "class Fake:\n"
+        "    def judge(self): pass\n"
+        "@pytest.fixture\n"
+        "def hil_check(hil_case): return Fake()\n"
+        "@pytest.fixture\n"
+        "def target(): return 'mine'\n"
+        "@pytest.fixture\n"
+        "def engine(): return 'mine'\n"
+    )
+    ran = project.run("own")
+    assert ran.code == FAILED, ran.out
+    assert {c["cause"] for c in (ran.report or {})["checks"]} == {"no_result"}
+
+
+def test_a_users_own_check_without_a_result_fails(project: Project) -> None:
+    """Who asks for ``hil_check`` owes a verdict."""
+    (project.root / "test_own.py").write_text("def test_silent(hil_check): pass\n")
+    ran = project.run(*SUITES, "test_own.py")
+    assert ran.code == FAILED, ran.out
+    assert "gave no result" in ran.out
+
+
+def test_a_users_own_check_cannot_take_a_stock_row(project: Project) -> None:
+    """``hil_check.at_most("latency.p99", …)`` would forge a measurement."""
+    (project.root / "test_own.py").write_text("def test_it(hil_check): hil_check.at_most('latency.p99', 0.0, '1 s')\n")
+    ran = project.run(*SUITES, "test_own.py")
+    assert ran.code == USER, ran.out
+    assert "belongs to the stock suites" in ran.out
+
+
+@pytest.mark.parametrize("mark", ["xfail", "skip"])
+def test_xfail_and_skip_change_no_verdict(project: Project, mark: str) -> None:
+    """pytest's own marks say what is expected, not what was measured."""
+    project.edit('p99 = "5 s"', 'p99 = "1 ns"')
+    (project.root / "conftest.py").write_text(
+        "import pytest\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n"
+        f"        item.add_marker(pytest.mark.{mark}(reason='not today'))\n"
+    )
+    ran = project.run(*SUITES, "--rootdir=.", "-p", "conftest")
+    assert ran.code == FAILED, ran.out
+    assert ran.verdict("latency.p99") == ("failed" if mark == "xfail" else "not_run")
+
+
+def test_an_xdist_worker_that_crashes_fails_its_rows(project: Project) -> None:
+    """A lost process takes its verdicts with it."""
+    (project.root / "conftest.py").write_text(
+        "import os, pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_runtest_call(item):\n"
+        "    if 'test_p99' in item.nodeid: os._exit(9)\n"
+    )
+    ran = project.run(*SUITES, "-n", "2", "-p", "conftest")
+    assert ran.code == FAILED, ran.out
+    assert ran.check("latency.p99")["cause"] == "crashed"
+
+
+def test_two_xdist_workers_judge_the_same(project: Project) -> None:
+    """``-n 2`` changes who asks, not what is planned or decided."""
+    ran = project.run(*SUITES, "-n", "2")
+    assert ran.code == 0, ran.out
+    assert ran.report is not None
+    assert ran.report["totals"]["planned"] == ran.report["totals"]["passed"]
+
+
+@pytest.mark.parametrize("gate", [(), ("--hil-gate",)])
+def test_a_fallback_is_never_green(project: Project, gate: tuple[str, ...]) -> None:
+    """A board was asked for and the CPU used: exit code 10, with and without the gate."""
+    text = (project.root / "hil.toml").read_text()
+    board = '[targets.orin]\nkind = "ssh"\nhost = "orin.example"\nruntime = "tensorrt"\n'
+    (project.root / "hil.toml").write_text(text + board)
+    ran = project.run(*SUITES, "--target=orin", *gate)
+    assert ran.code == int(ExitCode.OTHER_TARGET), ran.out
+    assert ran.report is not None
+    assert ran.report["decision"] == "FAILED"
+    assert ran.check("latency.p99")["cause"] == "fallback"
+    assert ran.check("parity.outputs")["evidence"] == "cpu-fallback"
+    assert project.hil("gate", "report/report.json").code == int(ExitCode.OTHER_TARGET)
+    assert project.run(*SUITES, "--target=orin", "--hil-fallback=skip", *gate).code == int(ExitCode.OTHER_TARGET)
+    assert project.run(*SUITES, "--target=orin", "--hil-fallback=fail", *gate).code == int(ExitCode.LAB_ERROR)
+
+
+def test_an_edited_report_is_refused(project: Project) -> None:
+    """A verdict, a total or the schema version changed by hand does not get past the gate."""
+    assert project.run(*SUITES).code == 0
+    path = project.root / "report" / "report.json"
+    whole = json.loads(path.read_text())
+
+    def gate(**changes: Any) -> int:
+        path.write_text(json.dumps({**whole, **changes}))
+        return project.hil("gate", "report/report.json").code
+
+    assert gate() == 0
+    checks = [dict(check) for check in whole["checks"]]
+    checks[0]["verdict"] = "failed"
+    assert gate(checks=checks) != 0
+    assert gate(totals={**whole["totals"], "planned": whole["totals"]["planned"] + 1}) != 0
+    assert gate(checks=whole["checks"][1:]) != 0
+    assert gate(schema_version=2) != 0
+    assert gate(decision="WARNED") != 0
