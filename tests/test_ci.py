@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -69,3 +70,41 @@ def test_any_other_number_of_commands_is_refused(repository: Path, tmp_path: Pat
     done = extract(beside(tmp_path, repository, text), "main job")
     assert done.returncode == 1
     assert done.stderr.startswith("set-up commands of README.md: ")
+
+
+SKIPS = """
+import pytest
+
+
+def test_passes():
+    pass
+
+
+def test_skips():
+    pytest.skip({reason!r})
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n1"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    ("reason", "ci", "code"),
+    [
+        ("onnxruntime 1.10.0 is not there", "1", 1),
+        ("onnxruntime 1.10.0 is not there", "0", 0),
+        ("python3.6 is not there", "1", 0),
+    ],
+    ids=["part", "part at home", "interpreter"],
+)
+def test_skip_for_a_missing_part_fails_under_ci(
+    repository: Path, tmp_path: Path, workers: list[str], reason: str, ci: str, code: int
+) -> None:
+    """Where everything was installed a skip is a hole in the tests; only an interpreter may be absent, and is named."""
+    shutil.copy(repository / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "test_skips.py").write_text(SKIPS.format(reason=reason), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *workers]
+    environment = {**os.environ, "HIL_CI": ci}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout
+    if reason.startswith("python"):
+        assert "interpreters that are not there, so not tested: python3.6" in done.stdout
+    assert ("a failure under HIL_CI: " + reason in done.stdout) == (code == 1)
