@@ -60,7 +60,8 @@ class CacheFacts:
 
     ``recorded`` and ``recomputed`` are the parts of the cache's key by name (model, data, preprocess,
     method, quantizer version, …); ``scales`` and ``zero_points`` go by tensor; ``quantizable`` are the
-    tensors that should have a range, ``skipped`` those without one and why.
+    tensors that should have a range, ``skipped`` those without one and why. ``foreign`` marks a model that
+    came with its own Q/DQ nodes: no key binds it to data, and what it leaves in float is its own choice.
     """
 
     recorded: Mapping[str, Any]
@@ -69,6 +70,7 @@ class CacheFacts:
     zero_points: Mapping[str, Sequence[int]] = field(default_factory=dict)
     quantizable: Sequence[str] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    foreign: bool = False
 
 
 def cache(facts: CacheFacts) -> Judgement:
@@ -85,9 +87,9 @@ def cache(facts: CacheFacts) -> Judgement:
 
 
 def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
-    if not facts.recorded:
+    if not facts.recorded and not facts.foreign:
         yield "the ranges carry no key: nothing says what they were drawn from"
-    if differ:
+    if differ and not facts.foreign:
         yield f"the ranges in use are of another {', '.join(differ)}: calibrate again"
     if not facts.scales or not all(facts.scales.values()):
         yield "there are no scales: nothing was quantized"
@@ -98,7 +100,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if skewed:
         yield f"zero points of {_some(skewed)} are not 0: TensorRT takes symmetric ranges alone"
     bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
-    if bare:
+    if bare and not facts.foreign:
         yield f"{_some(bare)} should be quantized and have no range"
 
 

@@ -30,7 +30,7 @@ DEFAULTS: Mapping[Precision, Mapping[str, float]] = {
     "tf32": {"max_rel": 1e-2, "cosine": 0.999},
     "fp16": {"max_rel": 1e-2, "cosine": 0.999},
     "bf16": {"max_rel": 5e-2, "cosine": 0.995},
-    "int8": {"max_rel": 0.5, "cosine": 0.99, "sqnr_db": 15.0},
+    "int8": {"max_rel": 0.25, "cosine": 0.99, "sqnr_db": 15.0},
 }
 
 ORIGINS: Mapping[Precision, str] = {

@@ -1,0 +1,232 @@
+"""Calibration and quantization with onnxruntime.quantization, fed a few samples at a time, and silent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import version_converter
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from hil.datasets.base import sample_digest
+from hil.errors import EngineBuildError, HilError, UserError
+from hil.ortwords import explained
+from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED, Runtime
+from hil.quantize.ranges import ranges_of
+from hil.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hil.config.spec import CalibrationSpec
+    from hil.datasets.base import Dataset
+    from hil.signature import Signature
+
+OPSET = 13
+"""First opset whose Q/DQ nodes have a scale a channel."""
+
+FEED = 4 * 2**20
+"""Bytes of inputs fed at once: calibration holds every activation of a feed."""
+
+MOST = 32
+"""Samples fed at once at most."""
+
+METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The quantized model's file, and what goes into its record."""
+
+    path: Path
+    facts: dict[str, Any]
+
+
+def calibrated(  # noqa: PLR0913, PLR0917 - what quantize() worked out
+    model: Path, signature: Signature, data: Dataset, spec: CalibrationSpec, parts: dict[str, Any], folder: Path
+) -> Result:
+    """Quantizes ``model`` into a file in ``folder``; errors as ``hil.quantize.quantize`` says."""
+    runtime: Runtime = parts["layout"]
+    try:
+        with _silence():
+            proto = _prepared(model, folder)
+            _check_excluded(proto, spec.exclude_nodes, model)
+            floating = folder / "floating.onnx"
+            onnx.save(proto, str(floating))
+            feed = _Feed(data, _stride(signature, data), parts["samples"], model.stem)
+            ranges = _collect(floating, folder, feed, spec, runtime)
+            result = _insert(proto, ranges, spec, runtime)
+            result.ir_version = proto.ir_version
+            path = folder / "quantized.onnx"
+            onnx.save(result, str(path))
+    except (HilError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the quantizer raises whatever comes to its mind
+        raise explained(error, model, "while quantizing it") from None
+    return Result(path, {**feed.facts(), **_seen(proto, result, spec, model), "synthetic": data.synthetic})
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps what the quantizer prints, logs and warns of to itself, and leaves logging as it was."""
+    root, sink = logging.getLogger(), logging.NullHandler()
+    root.addHandler(sink)  # else its logging.warning() would configure the root logger
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(sink)
+
+
+def _prepared(model: Path, folder: Path) -> onnx.ModelProto:
+    """The model with batch norms folded, opset 13 or later, every node named and shapes inferred."""
+    proto = onnx.load(str(model))
+    version = proto.ir_version
+    if any(node.op_type == "BatchNormalization" for node in proto.graph.node):
+        proto = _folded(model, folder)
+    if max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0) < OPSET:
+        proto = version_converter.convert_version(proto, OPSET)
+    proto.ir_version = max(version, 7)  # that of opset 13
+    for number, node in enumerate(proto.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    return proto
+
+
+def _folded(model: Path, folder: Path) -> onnx.ModelProto:
+    """Convolution and batch norm as one node: quantized apart, both lose, and neither runtime fuses them."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folder / "folded.onnx")
+    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return onnx.load(str(folder / "folded.onnx"))
+
+
+def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Path) -> None:
+    names = [node.name for node in proto.graph.node]
+    for name in excluded:
+        if name not in names:
+            raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{did_you_mean(name, names)}")
+
+
+def _stride(signature: Signature, data: Dataset) -> int:
+    fixed = signature.batch()
+    if fixed is not None:
+        return fixed
+    first = next(iter(data.batches(1, 1))).inputs
+    return int(min(MOST, max(1, FEED // max(1, sum(array.nbytes for array in first.values())))))
+
+
+class _Feed:
+    """Batches of the data set for the calibrator, which counts and digests what was really consumed."""
+
+    def __init__(self, data: Dataset, stride: int, samples: int, model: str) -> None:
+        self.model = model
+        self.stride = stride
+        self.consumed = 0
+        self._batches = data.batches(stride, samples)
+        self._digest = hashlib.sha256()
+        self._next: dict[str, np.ndarray] | None = None
+
+    def advance(self) -> bool:
+        """Takes the next batch in; false at the end of the data."""
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        for name, array in batch.inputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise UserError(
+                    f"calibration data holds NaN or infinity near sample {batch.start}: "
+                    f"model {self.model}, input {name!r}: mend or drop those samples"
+                )
+        self._next = batch.inputs
+        return True
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """One batch, then ``None`` until ``advance``: as onnxruntime.quantization's data readers do."""
+        batch, self._next = self._next, None
+        if batch is not None:
+            rows = len(next(iter(batch.values())))
+            for row in range(rows):
+                self._digest.update(sample_digest(batch, row).hex().encode())
+            self.consumed += rows
+        return batch
+
+    def facts(self) -> dict[str, Any]:
+        """What was consumed, for the record."""
+        return {"samples": self.consumed, "samples_digest": self._digest.hexdigest(), "stride": self.stride}
+
+
+def _collect(floating: Path, folder: Path, feed: _Feed, spec: CalibrationSpec, runtime: Runtime) -> Any:
+    options = {"symmetric": True, "percentile": spec.percentile}
+    calibrator = create_calibrator(
+        floating,
+        list(OPERATORS[runtime]),
+        str(folder / "augmented.onnx"),
+        METHODS[spec.method],
+        extra_options=options,
+    )
+    while feed.advance():
+        calibrator.collect_data(feed)
+    if not feed.consumed:
+        raise UserError(f"calibration data has no samples: model {feed.model}: give some under calibration.data")
+    return calibrator.compute_data()
+
+
+def _insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, runtime: Runtime) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    quantizer = QDQQuantizer(
+        copy,
+        True,  # noqa: FBT003 - per_channel; the parameters' names differ between versions
+        False,  # noqa: FBT003 - reduce_range
+        QuantType.QInt8,
+        QuantType.QInt8,
+        ranges,
+        [],
+        list(spec.exclude_nodes),
+        list(OPERATORS[runtime]),
+        dict(EXTRA[runtime]),
+    )
+    quantizer.quantize_model()
+    result: onnx.ModelProto = quantizer.model.model
+    return result
+
+
+def _seen(floating: onnx.ModelProto, result: onnx.ModelProto, spec: CalibrationSpec, model: Path) -> dict[str, Any]:
+    """Which nodes run in INT8, and the tensors that were left in float because the config says so.
+
+    What the quantizer left out by itself is given no excuse: ``int8.cache`` fails for it.
+    """
+    found = ranges_of(result)
+    if not found.nodes:
+        raise EngineBuildError(
+            f"nothing of model {model.stem} could be quantized: it has no {', '.join(WEIGHTED)} that takes float: "
+            "leave int8 out of its precisions"
+        )
+    bare = set(found.quantizable) - set(found.scales)
+    out = [node for node in floating.graph.node if node.op_type in WEIGHTED and node.name in spec.exclude_nodes]
+    why = "calibration.exclude_nodes names node"
+    skipped = {name: f"{why} {node.name}" for node in out for name in node.input[:2] if name in bare}
+    return {"quantized": list(found.nodes), "skipped": skipped, "tensors": len(found.scales)}
