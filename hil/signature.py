@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hil.errors import UserError
@@ -48,10 +49,17 @@ class Signature:
         return {spec.name: spec for spec in self.inputs}[name]
 
     def batch(self) -> int | None:
-        """The first dimension that all inputs fix, or ``None`` where it is dynamic or not shared."""
-        firsts = {spec.shape[0] if spec.shape else None for spec in self.inputs}
-        only = firsts.pop() if len(firsts) == 1 else None
-        return only if isinstance(only, int) else None
+        """The first dimension that the inputs fix, or ``None`` where it is dynamic.
+
+        Raises ``UserError`` for an input without dimensions and for inputs that fix different sizes:
+        then there is no dimension that counts samples.
+        """
+        flat = [spec.name for spec in self.inputs if not spec.shape]
+        sizes = {spec.name: spec.shape[0] for spec in self.inputs if spec.shape and isinstance(spec.shape[0], int)}
+        if flat or len(set(sizes.values())) > 1:
+            inputs = "; ".join(str(spec) for spec in self.inputs)
+            raise UserError(f"the inputs share no batch dimension ({inputs}): export the model with the batch first")
+        return next(iter(sizes.values()), None)
 
 
 def read_signature(path: Path) -> Signature:
@@ -78,13 +86,17 @@ def read_signature(path: Path) -> Signature:
 
 def _read(path: Path) -> onnx.ModelProto:
     import onnx  # noqa: PLC0415 - heavy, and the types above are wanted without it
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with onnx
+
+    # Brought by onnx; it ships no types.
+    decode_error = import_module("google.protobuf.message").DecodeError
 
     try:
         model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): model {path.stem}: check its path in hil.toml") from None
-    except (DecodeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"cannot read {path} ({error.strerror}): model {path.stem}: check its path in hil.toml"
+        ) from None
+    except (decode_error, ValueError, RuntimeError) as error:
         raise UserError(_unreadable(path, str(error).split("\n")[0])) from None
     # Protobuf takes an empty file, and many a text, for a message with nothing in it.
     if not model.ir_version or not model.HasField("graph") or not model.graph.node:
@@ -116,7 +128,7 @@ def _dtype_name(element: int) -> str:
     if element == onnx.TensorProto.STRING:
         return "str"
     try:
-        name = onnx.TensorProto.DataType.Name(element)
+        name = str(onnx.TensorProto.DataType.Name(element))
     except ValueError:
         return f"onnx type {element}"
     return {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())

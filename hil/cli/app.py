@@ -34,7 +34,7 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature typer c
 
 
 def _root(
-    _version: Annotated[
+    _version: Annotated[  # noqa: FBT002 - an option, given by name
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:

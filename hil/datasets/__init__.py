@@ -1,1 +1,12 @@
-"""Where samples come from: an ``.npz`` file, a folder of images, a callable, or a seed."""
+"""Where samples come from: an ``.npz`` file, a folder of images, a callable, or a seed.
+
+``open_dataset`` opens what ``hil.toml`` names; all are streamed, have a digest of their content, and are
+held against the model's inputs before anything runs.
+"""
+
+from hil.datasets.base import Batch, Dataset, sample_digest
+from hil.datasets.callables import UserCallable, load_callable
+from hil.datasets.npz import NpzArrays
+from hil.datasets.opening import open_dataset
+
+__all__ = ["Batch", "Dataset", "NpzArrays", "UserCallable", "load_callable", "open_dataset", "sample_digest"]

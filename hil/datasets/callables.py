@@ -1,0 +1,94 @@
+"""``package.module:callable`` of the user's own: imported from beside ``hil.toml``, and blamed by name."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.config.sources import is_callable
+from hil.errors import HilError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True)
+class UserCallable:
+    """A callable of the user's; ``digest`` is the sha256 of its source file, ``model`` is for messages."""
+
+    name: str
+    model: str
+    function: Callable[..., Any]
+    digest: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Calls it. Raises ``UserError`` with the error's own type and words for whatever it raises."""
+        with self.blamed():
+            return self.function(*arguments)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turns whatever the user's code raises inside into a ``UserError`` that names it."""
+        try:
+            yield
+        except HilError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise UserError(
+                f"{self.name} raised {_told(error)}: model {self.model}: mend it, or test it alone"
+            ) from error
+
+
+def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCallable:
+    """Imports ``package.module:callable``; modules beside ``hil.toml`` (in ``root``) come first.
+
+    Raises ``UserError``, prefixed with ``where`` (``hil.toml:12``), where it cannot be had.
+    """
+    if not is_callable(name):
+        raise UserError(f"{where}: {name!r} is not written as package.module:callable: model {model}")
+    module_name, _, attribute = name.partition(":")
+    module = _import(module_name, root, f"{where}: {name}", model)
+    function: Any = module
+    for part in attribute.split("."):
+        function = getattr(function, part, None)
+    if not callable(function):
+        raise UserError(f"{where}: {name}: {module_name} has no callable {attribute!r}: model {model}: check its name")
+    return UserCallable(name, model, function, _source_digest(function, module))
+
+
+def _import(name: str, root: Path, what: str, model: str) -> Any:
+    before = list(sys.path)
+    sys.path.insert(0, str(root))
+    try:
+        module = import_module(name)
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"{what} cannot be imported ({_told(error)}): model {model}: check the name and run it alone"
+        ) from error
+    finally:
+        sys.path[:] = before
+    here = root.joinpath(*name.split("."))
+    origin = getattr(module, "__file__", None)
+    beside = [path for path in (here.with_suffix(".py"), here / "__init__.py") if path.is_file()]
+    if origin and beside and not any(path.samefile(origin) for path in beside):
+        raise UserError(f"{what}: a module {name} of {origin} was imported first: model {model}: rename {beside[0]}")
+    return module
+
+
+def _source_digest(function: Any, module: Any) -> str:
+    try:
+        source = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:  # an instance, a partial: what it is named in is the nearest to its source
+        source = None
+    source = source or getattr(module, "__file__", None)
+    return sha256(Path(source).read_bytes()).hexdigest() if source and Path(source).is_file() else ""
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

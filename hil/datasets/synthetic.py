@@ -1,0 +1,117 @@
+"""Random inputs from a seed: enough to see that a model runs, never enough to trust it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.datasets.base import Arrays, Origin, Streamed
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hil.signature import Signature, TensorSpec
+
+COUNT = 64
+"""Samples where the model asks for no number of its own."""
+
+SEED = 20_240_229
+UNIT = (0.0, 1.0)
+BYTE = (0.0, 255.0)
+
+Interval = tuple[float, float]
+
+
+class SyntheticDataset(Streamed):
+    """Uniform random inputs within ``ranges``; sample ``i`` is the same whatever the batch.
+
+    Without a range, floats and integers lie in 0 to 1 and ``uint8`` in 0 to 255. A dynamic dimension has
+    the ``opt`` of ``shapes``, else 1.
+    """
+
+    synthetic = True
+
+    def __init__(
+        self,
+        signature: Signature,
+        *,
+        model: str,
+        count: int | None,
+        ranges: Mapping[str, Interval],
+        shapes: Mapping[str, tuple[int, int, int]],
+    ) -> None:
+        """Raises ``UserError`` for a dtype that cannot be drawn and a range that its dtype cannot hold."""
+        batch = signature.batch()
+        provenance = {"source": "synthetic", "kind": "synthetic", "seed": str(SEED)}
+        super().__init__(Origin("synthetic", model, batch, provenance))
+        self._count = count or math.ceil(COUNT / (batch or 1)) * (batch or 1)
+        self._draws = [_Draw(spec, model, ranges.get(spec.name), shapes) for spec in signature.inputs]
+
+    @property
+    def count(self) -> int:
+        """The model's ``samples``, else 64 or the next multiple of the batch it fixes."""
+        return self._count
+
+    @property
+    def has_labels(self) -> bool:
+        """Random inputs have no truth."""
+        return False
+
+    def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:
+        for start in range(0, self._count, size):
+            numbers = range(start, min(start + size, self._count))
+            yield {draw.name: np.stack([draw.sample(number) for number in numbers]) for draw in self._draws}, {}
+
+
+class _Draw:
+    """One input's random values."""
+
+    def __init__(
+        self, spec: TensorSpec, model: str, interval: Interval | None, shapes: Mapping[str, tuple[int, int, int]]
+    ) -> None:
+        try:
+            self._dtype = np.dtype(spec.dtype)
+        except TypeError:
+            self._dtype = np.dtype(object)
+        if self._dtype.kind not in "biuf":
+            raise UserError(
+                f"{spec.dtype} cannot be drawn at random: input {spec.name!r} of model {model}: name real data"
+            )
+        self.name = spec.name
+        self._key = [SEED, *spec.name.encode()]
+        self._shape = tuple(_size(size, shapes) for size in spec.shape[1:])
+        self._low, self._high = interval or (BYTE if spec.dtype == "uint8" else UNIT)
+        if self._dtype.kind != "f":
+            self._low, self._high = math.ceil(self._low), math.floor(self._high)
+        least, greatest = _span(self._dtype)
+        if not least <= self._low <= self._high <= greatest:
+            raise UserError(
+                f"ranges.{spec.name} has no value that {spec.dtype} can hold: model {model}: "
+                f"write [least, greatest] within {least:g} to {greatest:g}"
+            )
+
+    def sample(self, number: int) -> np.ndarray:
+        random = np.random.default_rng([*self._key, number])
+        if self._dtype.kind == "f":
+            return random.uniform(self._low, self._high, self._shape).astype(self._dtype)
+        return random.integers(int(self._low), int(self._high), self._shape, np.int64, endpoint=True).astype(
+            self._dtype
+        )
+
+
+def _size(size: int | str | None, shapes: Mapping[str, tuple[int, int, int]]) -> int:
+    if isinstance(size, int):
+        return size
+    return shapes[size][1] if size is not None and size in shapes else 1
+
+
+def _span(dtype: np.dtype) -> Interval:
+    if dtype.kind == "b":
+        return UNIT
+    if dtype.kind == "f":
+        # Half of the greatest: the width of the interval has to be finite too.
+        return float(np.finfo(dtype).min) / 2, float(np.finfo(dtype).max) / 2
+    return max(float(np.iinfo(dtype).min), -(2.0**62)), min(float(np.iinfo(dtype).max), 2.0**62)
