@@ -30,6 +30,12 @@ class UserError(HilError):
     exit_code = ExitCode.USER_ERROR
 
 
+class ReportRefused(UserError):
+    """A report that was damaged or edited: its parts contradict each other; never a pass."""
+
+    exit_code = ExitCode.FAILED
+
+
 class LabError(HilError):
     """The target or the lab failed: unreachable, lost, held by somebody, disk full."""
 

@@ -1,0 +1,61 @@
+"""The exit code of a run, decided once from recorded facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hil.errors import ExitCode
+
+INTERRUPTED, INTERNAL_ERROR, NOTHING_COLLECTED, MAX_WARNINGS = 2, 3, 5, 6
+"""pytest's own codes that stay pytest's."""
+PRECEDENCE: tuple[int, ...] = (
+    INTERNAL_ERROR,
+    INTERRUPTED,
+    ExitCode.USER_ERROR,
+    ExitCode.LAB_ERROR,
+    ExitCode.FAILED,
+    ExitCode.OTHER_TARGET,
+    MAX_WARNINGS,
+    NOTHING_COLLECTED,
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an exit code depends on.
+
+    ``pytest_status`` is pytest's own (``None``: no pytest was there); ``planned`` is how many checks were
+    planned; ``failed`` is whether anything but a fallback is wrong; ``other_target`` is whether another
+    target than the one asked for was used.
+    """
+
+    pytest_status: int | None
+    planned: int
+    user_error: bool
+    lab_error: bool
+    failed: bool
+    other_target: bool
+
+
+def exit_code(facts: Facts) -> int:
+    """The one code that is returned: the first in ``PRECEDENCE`` that applies, 0 if none does."""
+    applies = _of_pytest(facts)
+    if facts.user_error:
+        applies.add(ExitCode.USER_ERROR)
+    if facts.lab_error:
+        applies.add(ExitCode.LAB_ERROR)
+    # With nothing planned and nothing collected there is nothing that could have failed: pytest's 5 says it.
+    if facts.failed and applies != {NOTHING_COLLECTED}:
+        applies.add(ExitCode.FAILED)
+    if facts.other_target:
+        applies.add(ExitCode.OTHER_TARGET)
+    return next((int(code) for code in PRECEDENCE if code in applies), int(ExitCode.PASSED))
+
+
+def _of_pytest(facts: Facts) -> set[int]:
+    status = facts.pytest_status
+    if status is None or status == 0:
+        return set()
+    if status == NOTHING_COLLECTED and facts.planned:
+        return {ExitCode.FAILED}
+    return {status if status in PRECEDENCE else int(ExitCode.FAILED)}

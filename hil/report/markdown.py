@@ -1,0 +1,122 @@
+"""``summary.md``: the report as a comment on a merge request, failures first."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hil.model import Verdict
+from hil.report import view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.model import CheckResult
+    from hil.report.schema import Report
+
+ICON = {
+    Verdict.PASSED: "✅",
+    Verdict.WARNED: "⚠️",
+    Verdict.FAILED: "❌",
+    Verdict.INCONCLUSIVE: "❓",
+    Verdict.NOT_RUN: "⚪",
+}
+DECIDED = {"PASSED": "✅", "WARNED": "⚠️", "FAILED": "❌", "INCOMPLETE": "⏳"}
+MOST_TROUBLES = 30
+LONGEST = 400
+MOST_LETTERS = 40_000
+"""Of the tables together: forges cut or refuse a comment beyond 65,536 characters."""
+SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
+STARTS_A_BLOCK = re.compile(r"([-+=]|\d+[.)])(?=\s|$)")
+JOINER = "\u2060"
+"""Invisible; after ``@`` and ``#`` it keeps a forge from mentioning people and other work, which no backslash does."""
+
+
+def escape(text: str) -> str:
+    """``text`` on one line with nothing left that Markdown or a forge would act on; long text is cut."""
+    line = " ".join(text.split())
+    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    line = SPECIAL.sub(r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = line.replace("@", "@" + JOINER).replace("#", "#" + JOINER)
+    return JOINER + line if STARTS_A_BLOCK.match(line) else line
+
+
+def render(report: Report) -> str:
+    """The whole summary; GitHub-flavoured tables, no raw HTML but ``<details>``."""
+    return "\n".join([*_head(report), *_troubles(report), *_groups(report), *_foot(report)]) + "\n"
+
+
+def _head(report: Report) -> Iterator[str]:
+    word, totals = view.headline(report), report.totals
+    yield f"## {DECIDED[word]} {word} on {escape(view.target_text(report))}"
+    yield ""
+    yield from (f"- {escape(reason)}" for reason in report.reasons)
+    if report.target.fallback_reason:
+        yield f"- fallback: {escape(report.target.fallback_reason)}"
+    yield f"- evidence: **{escape(view.evidence_text(report))}**, required: {escape(report.policy.evidence)}"
+    yield ""
+    names = [("planned", ""), *((verdict.value, ICON[verdict] + " ") for verdict in Verdict)]
+    yield "| " + " | ".join(f"{icon}{name.replace('_', ' ')}" for name, icon in names) + " |"
+    yield "|" + " ---: |" * len(names)
+    yield "| " + " | ".join(str(getattr(totals, name)) for name, _ in names) + " |"
+    yield ""
+
+
+def _troubles(report: Report) -> Iterator[str]:
+    rows = view.troubles(report)
+    if not rows and not report.rejected:
+        return
+    yield "### What needs attention"
+    yield ""
+    for trouble in rows[:MOST_TROUBLES]:
+        check, cause = trouble.first, view.cause_key(trouble.first)
+        shown = f"{view.WORD[check.verdict]}{f', {cause}' if cause else ''}"
+        yield f"- {ICON[check.verdict]} **{escape(trouble.names)}** ({escape(shown)}): {escape(check.reason)}"
+        yield f"  Next: {escape(view.next_step(check))}"
+    if len(rows) > MOST_TROUBLES:
+        yield f"- … and {len(rows) - MOST_TROUBLES} more: see report.html"
+    for row in report.rejected[:MOST_TROUBLES]:
+        name = " ".join(filter(None, (row.id, row.model, row.precision)))
+        yield f"- ❌ **{escape(name)}** (rejected): {escape(row.reason)}"
+    yield ""
+
+
+def _groups(report: Report) -> Iterator[str]:
+    found = sorted(view.groups(report), key=lambda group: view.WORST_FIRST.index(group.worst))
+    length = 0
+    for number, group in enumerate(found):
+        lines = list(_group(group))
+        length += sum(len(line) + 1 for line in lines)
+        if length > MOST_LETTERS:
+            yield f"… and {len(found) - number} more of {len(found)} tables: see report.html"
+            yield ""
+            return
+        yield from lines
+
+
+def _group(group: view.Group) -> Iterator[str]:
+    worst = group.worst
+    yield from ("<details><summary>", "")
+    yield f"{ICON[worst]} **{escape(group.title)}**: {view.WORD[worst]} ({len(group.checks)} checks)"
+    yield from ("", "</summary>", "")
+    yield "| check | verdict | measured | limit | interval |"
+    yield "| :--- | :--- | ---: | ---: | :--- |"
+    yield from (_row(check) for check in group.checks)
+    yield from ("", "</details>", "")
+
+
+def _row(check: CheckResult) -> str:
+    cells = (
+        escape(check.id),
+        f"{ICON[check.verdict]} {view.WORD[check.verdict]}",
+        escape(view.value_text(check.measurement)),
+        escape(view.limit_text(check.limit)),
+        escape(view.interval_text(check.measurement)),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _foot(report: Report) -> Iterator[str]:
+    run = report.run
+    digests = f"config {report.config.digest[:12]}, report {report.digest[:12]}"
+    yield f"hil {escape(run.hil_version)}, run {escape(run.id)}, {digests}"

@@ -1,0 +1,110 @@
+"""Reads ``report.json``: a ``Report`` that holds together, or one ``UserError``; nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from hil.errors import ReportRefused, UserError
+from hil.report.canonical import report_digest
+from hil.report.consistency import problems
+from hil.report.schema import SCHEMA_VERSION, Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 64 * 2**20
+SHOWN = 3
+DAMAGED = "no report of hil, or one cut off or damaged: run the checks again"
+
+
+def read(path: Path) -> Report:
+    """The report in the file ``path`` (or in the folder ``path``).
+
+    Raises ``UserError`` for what is no report of this version, ``ReportRefused`` for one that
+    contradicts itself. The recorded decision is judged again by ``hil.gate.open_report``.
+    """
+    path = path / "report.json" if path.is_dir() else path
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no report: run pytest --target=NAME first") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str = "report.json") -> Report:
+    """The report in these bytes; ``name`` goes into the messages. Raises as ``read`` does."""
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{name}: larger than {MAX_BYTES // 2**20} MiB: this is no report of hil")
+    document = _document(content, name)
+    version = document.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        what = f"report of schema version {version}" if type(version) is int else "no schema_version"
+        raise UserError(f"{name}: {what}: this hil reads {SCHEMA_VERSION}: use the hil that wrote it, or run again")
+    try:
+        report = Report.model_validate_json(content, strict=True)
+        wrong = [] if report.digest == report_digest(document) else ["its content does not match its digest"]
+        wrong += islice(problems(report), SHOWN)
+    except ValidationError as error:
+        raise UserError(f"{name}: not a report of hil: {_first_errors(error)}") from None
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise UserError(f"{name}: not a report of hil: {type(error).__name__}") from None
+    if wrong:
+        raise ReportRefused(f"{name}: refused, damaged or edited: {'; '.join(wrong)}: run the checks again")
+    return report
+
+
+def _document(content: bytes, name: str) -> dict[str, Any]:
+    try:
+        document = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
+        )
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name}: not UTF-8 at byte {error.start}: this is no report of hil, or a damaged one"
+        ) from None
+    except RecursionError:
+        raise UserError(f"{name}: nested too deeply: this is no report of hil") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise UserError(
+            f"{name}: not JSON at {where} ({error.msg}): cut off or damaged: run the checks again"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{name}: {str(error)[:200]}: {DAMAGED}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{name}: not a report of hil: the top is no object")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        # Two readers may take different ones of two values: what was judged would depend on who reads.
+        raise ValueError("a key stands twice in one object")
+    return table
+
+
+def _constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is out of range")
+    return value
+
+
+def _first_errors(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(str(part)[:60] for part in each['loc']) or 'top'}: {each['msg']}" for each in found[:SHOWN]]
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return "; ".join(" ".join(each.split())[:300] for each in shown + more)

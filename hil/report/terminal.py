@@ -1,0 +1,119 @@
+"""The report on a terminal: a verdict, a matrix of models by families, and what to do about the rest."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from hil.model import Verdict
+from hil.report import view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hil.model import CheckResult
+    from hil.report.schema import Report
+
+STYLE = {
+    Verdict.PASSED: "green",
+    Verdict.WARNED: "yellow",
+    Verdict.FAILED: "bold red",
+    Verdict.INCONCLUSIVE: "magenta",
+    Verdict.NOT_RUN: "dim",
+}
+DECIDED = {"PASSED": "green", "WARNED": "yellow", "FAILED": "red", "INCOMPLETE": "red"}
+MOST_GROUPS = 60
+MOST_TROUBLES = 20
+
+
+def as_text(report: Report, *, width: int = 80, color: bool = False) -> str:
+    """Everything below as text of at most ``width`` columns, with ANSI colours if ``color``."""
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=color,
+        no_color=not color,
+        emoji=False,
+        highlight=False,
+        legacy_windows=False,
+    )
+    console.print(summary(report))
+    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
+
+
+def summary(report: Report) -> RenderableType:
+    """Verdict, matrix and troubles."""
+    return Group(verdict(report), *([matrix(report)] if report.checks else []), *troubles(report))
+
+
+def verdict(
+    report: Report, *, decision: str | None = None, reasons: Sequence[str] | None = None, code: int | None = None
+) -> Panel:
+    """The decision, why, on what, with which evidence; another policy's if ``decision`` is given."""
+    word = decision or view.headline(report)
+    totals = report.totals
+    counts = ", ".join(
+        f"{getattr(totals, name)} {name.replace('_', ' ')}"
+        for name in ("passed", "warned", "failed", "inconclusive", "not_run")
+        if getattr(totals, name)
+    )
+    body = Text()
+    for reason in report.reasons if reasons is None else reasons:
+        body.append(f"{reason}\n")
+    body.append(f"{totals.planned} checks: {counts or 'none judged'}\n")
+    body.append(f"target {view.target_text(report)}, evidence {view.evidence_text(report)}")
+    exit_code = report.exit_code if code is None else code
+    if exit_code is not None:
+        body.append(f", exit code {exit_code}")
+    colour = DECIDED[word]
+    return Panel(body, title=Text(f" {word} ", style=f"bold {colour}"), title_align="left", border_style=colour)
+
+
+def matrix(report: Report) -> Table:
+    """Models and precisions by families: the worst verdict of each, as a sign and in words."""
+    names = view.families(report)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("model", overflow="fold", min_width=6)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    found = view.groups(report)
+    for group in found[:MOST_GROUPS]:
+        table.add_row(Text(group.title), *(_cell(group.of(name)) for name in names))
+    if len(found) > MOST_GROUPS:
+        table.add_row(f"… {len(found) - MOST_GROUPS} more: see report.html", *("" for _ in names))
+    return table
+
+
+def _cell(checks: Sequence[CheckResult]) -> Text:
+    if not checks:
+        return Text("")
+    worst = view.worst(checks)
+    same = sum(check.verdict is worst for check in checks)
+    count = f" {same}/{len(checks)}" if len(checks) > 1 and same != len(checks) else ""
+    return Text(f"{view.SIGN[worst]} {view.WORD[worst]}{count}", style=STYLE[worst])
+
+
+def troubles(report: Report) -> list[RenderableType]:
+    """All that needs somebody: verdict, cause, names, reason, next step."""
+    rows = view.troubles(report)
+    lines: list[RenderableType] = []
+    for trouble in rows[:MOST_TROUBLES]:
+        check, cause = trouble.first, view.cause_key(trouble.first)
+        head = Text(f"{view.SIGN[check.verdict]} {view.WORD[check.verdict]}", style=STYLE[check.verdict])
+        head.append(f" ({cause})" if cause else "", style="dim").append(f" {trouble.names}", style="bold")
+        body = Text(f"{check.reason}\n").append(f"next: {view.next_step(check)}", style="cyan")
+        lines += [head, Padding(body, (0, 0, 0, 2), expand=False)]
+    if len(rows) > MOST_TROUBLES:
+        lines.append(Text(f"… and {len(rows) - MOST_TROUBLES} more: see report.html"))
+    for row in report.rejected[:MOST_TROUBLES]:
+        name = " ".join(filter(None, (row.id, row.model, row.precision)))
+        lines.append(Text(f"{view.SIGN[Verdict.FAILED]} rejected {name}: {row.reason}", style="bold red"))
+    return lines

@@ -1,0 +1,182 @@
+"""How a report's facts read to people: words, signs, order. Shared by page, summary and terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hil.report.schema import Report
+
+SIGN = {
+    Verdict.PASSED: "✓",
+    Verdict.WARNED: "!",
+    Verdict.FAILED: "✗",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.NOT_RUN: "–",
+}
+WORD = {verdict: verdict.value.replace("_", " ") for verdict in Verdict}
+WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
+FAMILIES = ("contract", "parity", "int8", "latency", "fps", "memory")
+EVIDENCE = {
+    "device": "measured on the declared board",
+    "emulated": "a declared stand-in for the board",
+    "host": "this machine's CPU, as asked for",
+    "cpu-fallback": "a board was asked for, the CPU was used",
+}
+NEXT = {
+    "deselected": "run without -k, -m, --lf or node ids: what is deselected stays planned",
+    "not_collected": "restore the test file, or run the whole suite",
+    "out_of_scope": "run without --hil-model",
+    "unsupported": "take the precision out of hil.toml for this target, or use a runtime that can do it",
+    "fallback": "make TARGET reachable as [targets.TARGET] in hil.toml says, or ask for another target",
+    "crashed": "see the worker's last words above; run again with --hil-model and this test alone",
+    "stopped": "run again without -x or --maxfail",
+    "no_result": "let the test call hil_check.judge() once on every path",
+    "no_limit": "write the limit into hil.toml, or take the check out of gate.require",
+}
+MOST_NAMES = 12
+"""How many rows of one trouble are named; the rest is counted."""
+HINT = {
+    "contract": "compare the engine's inputs and outputs with the model's: rebuild, or export again",
+    "parity": "look at the worst output first; a tolerance in hil.toml needs a reason beside it",
+    "int8": "check the calibration data, or keep sensitive layers out with calibration.exclude_nodes",
+    "latency": "see the slowest nodes and the board's clocks; then the model, or the limit, must change",
+    "fps": "see the slowest nodes and the board's clocks; then the model, or the target rate, must change",
+    "memory": "reduce batch, workspace or model; the limit stands in hil.toml",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """All checks of one model in one precision, in the plan's order."""
+
+    model: str
+    precision: str
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def title(self) -> str:
+        """``digits int8``; a user's own checks may belong to no model."""
+        return " ".join(filter(None, (self.model, self.precision))) or "of no model"
+
+    @property
+    def worst(self) -> Verdict:
+        """The verdict that a reader must see."""
+        return worst(self.checks)
+
+    def of(self, name: str) -> tuple[CheckResult, ...]:
+        """The checks of one family."""
+        return tuple(check for check in self.checks if family(check) == name)
+
+
+def family(check: CheckResult) -> str:
+    """``latency`` of ``latency.p99``."""
+    return check.id.split(".", 1)[0]
+
+
+def worst(checks: Iterable[CheckResult]) -> Verdict:
+    """The verdict worth telling of several; a row that did not run hides behind those that were judged bad."""
+    seen = {check.verdict for check in checks}
+    return next((verdict for verdict in WORST_FIRST if verdict in seen), Verdict.NOT_RUN)
+
+
+def groups(report: Report) -> tuple[Group, ...]:
+    """The checks by model and precision, in the order in which they were planned."""
+    found: dict[tuple[str, str], list[CheckResult]] = {}
+    for check in report.checks:
+        found.setdefault((check.model, check.precision), []).append(check)
+    return tuple(Group(model, precision, tuple(checks)) for (model, precision), checks in found.items())
+
+
+def families(report: Report) -> tuple[str, ...]:
+    """The families that are there: the stock ones in their order, then the users' own."""
+    seen = dict.fromkeys(family(check) for check in report.checks)
+    return (*(name for name in FAMILIES if name in seen), *(name for name in seen if name not in FAMILIES))
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Rows that did not pass for one and the same reason."""
+
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def first(self) -> CheckResult:
+        """The row that stands for all."""
+        return self.checks[0]
+
+    @property
+    def names(self) -> str:
+        """The rows by name; of many the first few."""
+        shown = ", ".join(check.name for check in self.checks[:MOST_NAMES])
+        more = len(self.checks) - MOST_NAMES
+        return f"{shown} and {more} more" if more > 0 else shown
+
+
+def troubles(report: Report) -> tuple[Trouble, ...]:
+    """What did not pass, worst first; of the rows that were not run only those that are required."""
+    found: dict[tuple[Verdict, str | None, str], list[CheckResult]] = {}
+    for check in report.checks:
+        if check.verdict is not Verdict.PASSED and (check.required or check.verdict is not Verdict.NOT_RUN):
+            found.setdefault((check.verdict, cause_key(check), check.reason), []).append(check)
+    order = sorted(found, key=lambda key: (WORST_FIRST.index(key[0]), not found[key][0].required))
+    return tuple(Trouble(tuple(found[key])) for key in order)
+
+
+def cause_key(check: CheckResult) -> str | None:
+    """The cause in the report's own word, if the row was not run."""
+    return check.cause.value if check.cause else None
+
+
+def next_step(check: CheckResult) -> str:
+    """What to do about a row that did not pass."""
+    cause = cause_key(check)
+    if cause in NEXT:
+        return NEXT[cause].replace("TARGET", check.target.requested)
+    if check.verdict is Verdict.INCONCLUSIVE:
+        return "measure longer ([measure] in hil.toml), or remove what disturbs the target"
+    return HINT.get(family(check), "see the test that made this check")
+
+
+def value_text(measurement: Measurement | None) -> str:
+    """``4.11 ms``, or a dash."""
+    return "–" if measurement is None else show(measurement.value, measurement.unit)
+
+
+def interval_text(measurement: Measurement | None) -> str:
+    """``4.02 ms … 4.38 ms at 99 %``; nothing without an interval."""
+    if measurement is None or (measurement.low is None and measurement.high is None):
+        return ""
+    low, high = ("…" if side is None else show(side, measurement.unit) for side in (measurement.low, measurement.high))
+    sure = "" if measurement.confidence is None else f" at {measurement.confidence * 100:g} %"
+    return f"{low} to {high}{sure}"
+
+
+def limit_text(limit: Limit | None) -> str:
+    """``≤ 5 ms``, or a dash."""
+    if limit is None:
+        return "–"
+    return f"{'≤' if limit.sense is Sense.AT_MOST else '≥'} {show(limit.value, limit.unit)}"
+
+
+def evidence_text(report: Report) -> str:
+    """The kinds of evidence that the checks of this report stand on."""
+    kinds = sorted({check.evidence.value for check in report.checks if check.evidence})
+    return ", ".join(kinds) or "none"
+
+
+def target_text(report: Report) -> str:
+    """``cpu``, or ``cpu instead of jetson-orin``."""
+    target = report.target
+    return target.used if target.used == target.requested else f"{target.used} instead of {target.requested}"
+
+
+def headline(report: Report) -> str:
+    """The decision in one word: PASSED, WARNED, FAILED or INCOMPLETE."""
+    return report.decision or "INCOMPLETE"

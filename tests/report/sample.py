@@ -1,0 +1,261 @@
+"""Reports as a run makes them: the factory behind all tests of report and gate."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+from hil.catalogue import KINDS, CheckKind
+from hil.config.spec import GateSpec
+from hil.gate import seal
+from hil.measure import digest_of
+from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Limit, Measurement, Sense, TargetUse, Verdict
+from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Report, Run, TargetReport, count
+
+POLICY = GateSpec(require=("contract.*", "parity.*", "latency.p99", "memory.peak"), evidence="host", warnings=False)
+METHOD = {"version": 1, "timed": "host to host", "scenario": "saturated", "batch": 1, "warmup": "0.5 s"}
+ENVIRONMENT = {"cpu": "AMD EPYC 9004", "cores": 2, "kernel": "6.1.0", "runtimes": {"onnxruntime": "1.23.2"}}
+VALUES: dict[str, tuple[float, float]] = {
+    "latency.p50": (0.00081, 0.002),
+    "latency.p90": (0.00094, 0.003),
+    "latency.p99": (0.00152, 0.005),
+    "latency.cold_load": (0.041, 0.5),
+    "latency.first_inference": (0.0021, 0.05),
+    "fps.sustained": (1181.4, 30.0),
+    "fps.slowest_second": (1102.0, 30.0),
+    "fps.last_100": (986.0, 30.0),
+    "int8.speedup": (1.31, 1.05),
+    "memory.peak": (71.4 * 2**20, 512 * 2.0**20),
+    "memory.model": (11.2 * 2**20, 64 * 2.0**20),
+    "memory.system": (0.41, 0.85),
+    "memory.engine_size": (312_556.0, 1e6),
+    "memory.growth": (812.0, 2.0**20),
+}
+"""What a good run measures, and the limit it is held against."""
+
+
+def digest(*parts: str) -> str:
+    """A SHA-256 that stands for some file's."""
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def measurement(check_id: str, value: float, unit: str) -> Measurement:
+    """A value as the checks give it: with an interval where there is one."""
+    interval = check_id.startswith("latency.p") or check_id in ("int8.speedup", "memory.growth")
+    low, high = (value * 0.96, value * 1.05) if interval else (None, None)
+    return Measurement(
+        value=value,
+        unit=unit,
+        low=low,
+        high=high,
+        confidence=0.99 if interval else None,
+        n=1 if unit == "B" else 4096,
+        method=digest_of(METHOD),
+        environment=digest_of(ENVIRONMENT),
+    )
+
+
+def histogram(low: float, high: float, bins: int = 48) -> dict[str, list[float]]:
+    """A right-skewed histogram such as latencies have."""
+    edges = [low + (high - low) * i / bins for i in range(bins + 1)]
+    return {
+        "edges": edges,
+        "counts": [round(900 * math.exp(-((i - 5) ** 2) / 14) + 30 * math.exp(-i / 11)) for i in range(bins)],
+    }
+
+
+def check(kind: CheckKind, model: str, precision: str, **changes: Any) -> CheckResult:
+    """A passed row of ``kind``; ``changes`` replace its fields."""
+    fields: dict[str, Any] = {
+        "id": kind.id,
+        "model": model,
+        "precision": precision,
+        "scenario": kind.scenario,
+        "required": kind.id.split(".")[0] in ("contract", "parity") or kind.id in ("latency.p99", "memory.peak"),
+        "verdict": Verdict.PASSED,
+        "reason": "256 of 256 samples agree",
+        "evidence": Evidence.HOST,
+        "target": TargetUse(requested="cpu", used="cpu"),
+        "executed_on": ExecutedOn(kind="cpu", name="AMD EPYC 9004"),
+        "engine": digest("engine", model, precision),
+    }
+    if kind.limit is not None:
+        value, limit = VALUES[kind.id]
+        value *= 0.72 if precision == "int8" and kind.limit.sense is Sense.AT_MOST else 1.0
+        fail_at = None if kind.limit.fail_factor is None else limit * kind.limit.fail_factor
+        fields["measurement"] = measurement(kind.id, value, kind.limit.unit)
+        fields["limit"] = Limit(
+            value=limit, unit=kind.limit.unit, sense=kind.limit.sense, source="hil.toml:31 limits", fail_at=fail_at
+        )
+        fields["reason"] = "within its limit, with its whole confidence interval"
+    if kind.id == "latency.p99":
+        fields["details"] = {"histogram": histogram(0.0007, 0.0021), "effective_samples": 4096.0}
+    return CheckResult(**{**fields, **changes})
+
+
+def checks(
+    models: tuple[str, ...] = ("digits", "arm"), precisions: tuple[str, ...] = ("fp32", "int8")
+) -> tuple[CheckResult, ...]:
+    """Every row of the catalogue that applies, passed."""
+    return tuple(
+        check(kind, model, precision)
+        for model in models
+        for precision in precisions
+        for kind in KINDS
+        if kind.precisions is None or precision in kind.precisions
+    )
+
+
+def engine(model: str, precision: str) -> EngineUsed:
+    """The engine of one model and precision."""
+    return EngineUsed(
+        model=model,
+        precision=precision,
+        runtime="onnxruntime",
+        runtime_version="1.23.2",
+        digest=digest("engine", model, precision),
+        key=digest("key", model, precision),
+        size=312_556,
+        file=f"engines/{model}-{precision}.onnx",
+        build_seconds=0.41,
+        cached=False,
+        foreign=False,
+    )
+
+
+def model(name: str, *, synthetic: bool = False) -> ModelUsed:
+    """A model with its data."""
+    return ModelUsed(
+        name=name,
+        path=f"examples/{name}/model.onnx",
+        digest=digest("model", name),
+        data="synthetic" if synthetic else f"examples/{name}/validation.npz",
+        data_digest=digest("data", name),
+        samples=360,
+        synthetic=synthetic,
+        calibration={"data": f"examples/{name}/calibration.npz", "samples": 256, "method": "entropy"},
+        reference={"source": "onnxruntime fp32 cpu"},
+    )
+
+
+def run(**changes: Any) -> Run:
+    """A finished run of pytest."""
+    fields: dict[str, Any] = {
+        "id": "2026-11-22-0f3a9c",
+        "started": "2026-11-22T10:00:00+00:00",
+        "finished": "2026-11-22T10:00:42+00:00",
+        "hil_version": "0.1.0",
+        "python": "3.11.2",
+        "platform": "Linux-6.1.0-x86_64",
+        "host": "bench-3",
+        "arguments": ("--target=cpu",),
+        "pytest_exit_status": 0,
+    }
+    return Run(**{**fields, **changes})
+
+
+def draft(rows: tuple[CheckResult, ...] | None = None, **changes: Any) -> Report:
+    """An unsealed report of these rows (a good run's, if ``None``)."""
+    found = checks() if rows is None else rows
+    pairs = dict.fromkeys((row.model, row.precision) for row in found if row.engine)
+    fields: dict[str, Any] = {
+        "status": "incomplete",
+        "totals": count(found),
+        "checks": found,
+        "run": run(),
+        "config": ConfigUsed(path="hil.toml", digest=digest("hil.toml")),
+        "policy": POLICY,
+        "target": TargetReport(requested="cpu", used="cpu", kind="local", facts=ENVIRONMENT),
+        "measurements": (
+            Measured(id="latency.load_cpu", model="digits", precision="fp32", measurement=measurement("x.y", 0.2, "s")),
+        ),
+        "methods": {digest_of(METHOD): METHOD},
+        "environments": {digest_of(ENVIRONMENT): ENVIRONMENT},
+        "engines": tuple(engine(*pair) for pair in pairs),
+        "models": tuple(model(name) for name in dict.fromkeys(name for name, _ in pairs)),
+    }
+    return Report(**{**fields, **changes})
+
+
+def passed() -> Report:
+    """Both bundled models, all good."""
+    return seal(draft())
+
+
+def with_row(report: Report, check_id: str, **changes: Any) -> Report:
+    """The draft with the first row of ``check_id`` changed."""
+    index = next(i for i, row in enumerate(report.checks) if row.id == check_id)
+    row = CheckResult.model_validate({**report.checks[index].model_dump(), **changes})
+    rows = (*report.checks[:index], row, *report.checks[index + 1 :])
+    return report.model_copy(update={"checks": rows, "totals": count(rows)})
+
+
+def failed() -> Report:
+    """A limit missed, an output past tolerance, an inconclusive percentile, a warning, a deselected row."""
+    report = draft(run=run(pytest_exit_status=1))
+    report = with_row(
+        report,
+        "latency.p99",
+        verdict=Verdict.FAILED,
+        measurement=measurement("latency.p99", 0.0068, "s"),
+        reason="6.8 ms (from 6.53 ms to 7.14 ms) is not at most 5 ms; slowest node: Conv_4, 3.1 ms of each inference",
+        details={"histogram": histogram(0.0031, 0.0079)},
+    )
+    report = with_row(
+        report,
+        "parity.outputs",
+        verdict=Verdict.FAILED,
+        reason="output logits: largest difference 0.31 at sample 17, index [3], tolerance 0.01 (1 of 3600 values)",
+    )
+    report = with_row(
+        report,
+        "fps.sustained",
+        verdict=Verdict.WARNED,
+        measurement=measurement("fps.sustained", 27.4, "1/s"),
+        reason="27.4 /s is not at least 30.0 /s, failed past 24.0 /s",
+    )
+    report = with_row(
+        report,
+        "latency.p90",
+        verdict=Verdict.INCONCLUSIVE,
+        measurement=measurement("latency.p90", 0.00299, "s"),
+        reason="2.99 ms (from 2.87 ms to 3.14 ms) not settled against at most 3 ms: about 1,400 more samples would do",
+    )
+    return seal(
+        with_row(
+            report,
+            "parity.repeatable",
+            verdict=Verdict.NOT_RUN,
+            cause=Cause.DESELECTED,
+            evidence=None,
+            executed_on=None,
+            engine=None,
+            reason="its test was deselected on the command line",
+        )
+    )
+
+
+NEEDS_TARGET = frozenset(kind.id for kind in KINDS if kind.needs_target)
+
+
+def fallback() -> Report:
+    """A board was asked for and the CPU was used: what needs the board was not run, the rest passed."""
+    use = TargetUse(requested="jetson-orin", used="cpu")
+    reason = "orin-3.lab.example does not answer on port 22"
+    rows = []
+    for row in checks():
+        changes: dict[str, Any] = {"target": use, "evidence": Evidence.CPU_FALLBACK}
+        if row.id in NEEDS_TARGET:
+            why = f"needs jetson-orin; cpu was used in its place: {reason}"
+            changes |= {"verdict": Verdict.NOT_RUN, "cause": Cause.FALLBACK, "evidence": None, "measurement": None}
+            changes |= {"reason": why, "executed_on": None, "engine": None, "details": {}}
+        rows.append(row.model_copy(update=changes))
+    target = TargetReport(requested="jetson-orin", used="cpu", kind="local", fallback_reason=reason, facts=ENVIRONMENT)
+    return seal(draft(tuple(rows), target=target))
+
+
+def large(models: int = 40) -> Report:
+    """A fleet: 40 models in 3 precisions with 25 checks each."""
+    names = tuple(f"model-{number:02d}" for number in range(models))
+    return seal(draft(checks(names, ("fp32", "fp16", "int8"))))
