@@ -93,9 +93,7 @@ def _read(path: Path) -> onnx.ModelProto:
     try:
         model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
     except OSError as error:
-        raise UserError(
-            f"cannot read {path} ({error.strerror}): model {path.stem}: check its path in hil.toml"
-        ) from None
+        raise UserError(f"cannot read {path} ({error.strerror}): model {path.stem}: check the path") from None
     except (decode_error, ValueError, RuntimeError) as error:
         raise UserError(_unreadable(path, str(error).split("\n")[0])) from None
     # Protobuf takes an empty file, and many a text, for a message with nothing in it.

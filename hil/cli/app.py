@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,8 +52,6 @@ def build_app() -> typer.Typer:
         callback=_root,
     )
     for name in COMMANDS:
-        if find_spec(f"hil.cli.{name}") is None:
-            continue
         app.command(name)(import_module(f"hil.cli.{name}").command)
     return app
 

@@ -1,7 +1,83 @@
-"""``hil init MODEL.onnx``: a starter ``hil.toml``."""
+"""``hil init MODEL.onnx``: a starter ``hil.toml`` that runs as it is."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def command() -> None:
-    """Write a commented hil.toml for an ONNX model."""
+import typer
+
+from hil.cli.console import console
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from hil.signature import Signature
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The ONNX file; it is only read.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("hil.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,  # noqa: FBT002 - an option
+) -> None:
+    """Write a commented hil.toml from a model's inputs and outputs, ready to run on random data.
+
+    [bold]Examples[/bold]
+
+      hil init models/detector.onnx
+      hil init detector.onnx --output robot/hil.toml --force
+    """
+    from hil.cli.starter import model_name, sizes_that_run, starter  # noqa: PLC0415 - --help needs none of it
+    from hil.datasets.synthetic import SyntheticDataset  # noqa: PLC0415 - as above
+    from hil.signature import read_signature  # noqa: PLC0415 - as above
+
+    if output.exists() and not force:
+        raise UserError(
+            f"{output} is there already: model {model.stem}: --force replaces it, --output FILE writes another"
+        )
+    signature = read_signature(model)
+    if not signature.inputs:
+        raise UserError(f"{model} has no inputs, so there is nothing to run it with: export it with an input")
+    # Whatever cannot be drawn at random is said now and not by the first run.
+    SyntheticDataset(signature, model=model.stem, count=None, ranges={}, shapes={})
+    relative = os.path.relpath(model.absolute(), output.absolute().parent)
+    _write(output, starter(signature, relative, model_name(model), sizes_that_run(model, signature)))
+    _tell(output, signature)
+
+
+def _write(output: Path, text: str) -> None:
+    """Writes the file whole or not at all."""
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(text.encode())
+        partial.replace(output)
+    except (OSError, UnicodeError) as error:
+        partial.unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {output} ({why}): name another place with --output FILE") from None
+
+
+def _tell(output: Path, signature: Signature) -> None:
+    from rich.markup import escape  # noqa: PLC0415 - --help needs none of it
+
+    screen = console()
+    screen.print(f"[bold green]wrote[/] {escape(str(output))}")
+    for way, specs in (("input ", signature.inputs), ("output", signature.outputs)):
+        for spec in specs:
+            screen.print(f"  {way}  {escape(str(spec))}")
+    screen.print(
+        '[bold yellow]warning:[/] its data is random (data = "synthetic"), which shows that the model runs; '
+        "it never satisfies a gate for a robot"
+    )
+    folder = output.absolute().parent
+    there = f"cd {escape(str(folder))} && " if folder != Path.cwd() else ""
+    screen.print("[bold]next[/]")
+    screen.print(f"  1. run it as it is:   [cyan]{there}pytest --pyargs hil.suites --target=cpu[/]")
+    screen.print(
+        "  2. put in real data:  [cyan]data[/] and [cyan]task[/], then [cyan]limits[/], in the places marked there"
+    )
+    screen.print(
+        "  3. name your board:   [cyan][targets.jetson-orin][/], then [cyan]pytest --target=jetson-orin[/]".replace(
+            "[targets.jetson-orin]", "\\[targets.jetson-orin]"
+        )
+    )
