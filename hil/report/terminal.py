@@ -55,7 +55,7 @@ def summary(report: Report) -> RenderableType:
 
 
 def verdict(
-    report: Report, *, decision: str | None = None, reasons: Sequence[str] | None = None, code: int | None = None
+    report: Report, decision: str | None = None, reasons: Sequence[str] | None = None, code: int | None = None
 ) -> Panel:
     """The decision, why, on what, with which evidence; another policy's if ``decision`` is given."""
     word = decision or view.headline(report)
