@@ -64,7 +64,8 @@ def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
 
     session.progress(f"{name} int8: calibrating ({spec.calibration.method})")
     folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
-    return quantize(session.config.resolve(spec.path), folder, session.calibration_data(name), spec.calibration)
+    path, data = session.config.resolve(spec.path), session.calibration_data(name)
+    return quantize(path, folder, data, spec.calibration, runtime=session.spec.runtime)
 
 
 def _bring_home(session: Session, engine: BuiltEngine, name: str, precision: str) -> str:

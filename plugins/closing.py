@@ -126,7 +126,7 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
     return Run(
         id=run.run_id,
         started=run.started,
-        finished=None if pytest_status is None else _now(),
+        finished=None if pytest_status is None else now(),
         hil_version=__version__,
         python=platform.python_version(),
         platform=platform.platform(),
@@ -146,7 +146,8 @@ def _config(run: HilRun) -> ConfigUsed:
     return ConfigUsed(path=os.path.relpath(run.config.path, here), digest=run.config.digest)
 
 
-def _now() -> str:
+def now() -> str:
+    """The moment in ISO 8601, with its zone."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 

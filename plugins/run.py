@@ -35,6 +35,7 @@ class HilRun:
     def __init__(self, config: pytest.Config, run_id: str) -> None:
         self.pytest_config = config
         self.run_id = run_id
+        self.started = closing.now()
         self.is_worker = wake.is_worker(config)
         self.target: str = config.getoption("hil_target", None) or "cpu"
         self.problem: HilError | None = None

@@ -12,7 +12,7 @@ from hil.session.gather.gathered import Gathered
 if TYPE_CHECKING:
     from hil.session.core import Session
 
-GATHER: dict[str, Callable[["Session", Row], Gathered]] = {
+GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "contract.signature": contract.signature,
     "contract.shapes": contract.shapes,
     "contract.bad_input": contract.bad_input,
@@ -20,6 +20,8 @@ GATHER: dict[str, Callable[["Session", Row], Gathered]] = {
     "parity.outputs": parity.outputs,
     "parity.repeatable": parity.repeatable,
     "parity.task": parity.task,
+    "int8.calibration": int8.calibration,
+    "int8.cache": int8.cache,
     "int8.disjoint": int8.disjoint,
     "int8.drop": int8.drop,
     "int8.speedup": timing.speedup,

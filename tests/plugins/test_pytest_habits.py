@@ -1,0 +1,94 @@
+"""What pytest's users expect of any plugin holds for this one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugins.project import SUITES, Project
+
+
+def test_ids_name_model_and_precision(project: Project) -> None:
+    """``--collect-only`` lists ``test_parity.py::test_outputs[toy-fp32]`` and writes no report."""
+    ran = project.run(*SUITES, "--collect-only", "-q")
+    assert ran.code == 0, ran.out
+    assert "test_parity.py::test_outputs[toy-fp32]" in ran.out
+    assert ran.report is None
+
+
+def test_a_run_without_hil_leaves_no_trace(project: Project) -> None:
+    """A project with a ``hil.toml`` and ordinary tests runs them as ever."""
+    (project.root / "test_plain.py").write_text("def test_plain(): pass\n")
+    ran = project.run("test_plain.py")
+    assert ran.code == 0, ran.out
+    assert ran.report is None
+    assert "hil" not in ran.out.split("plugins:")[1].split("\n", 1)[1]
+
+
+def test_another_plugins_target_option_is_left_alone(project: Project) -> None:
+    """``--target`` is common; whoever had it first keeps it, and ``--hil-target`` does the same."""
+    (project.root / "conftest.py").write_text(
+        "def pytest_addoption(parser): parser.addoption('--target', dest='theirs', default='x')\n"
+        "def pytest_report_header(config): return 'theirs: ' + config.getoption('theirs')\n"
+    )
+    (project.root / "test_plain.py").write_text("def test_plain(): pass\n")
+    ran = project.run("test_plain.py", "--target=esp32")
+    assert ran.code == 0, ran.out
+    assert "theirs: esp32" in ran.out
+    ran = project.run(*SUITES, "--hil-target=nowhere")
+    assert ran.code == 4, ran.out
+    assert "unknown target 'nowhere'" in ran.out
+
+
+@pytest.mark.parametrize("plugin", ["terminal", "junitxml", "xdist", "rerunfailures", "cacheprovider", "capture", "skipping"])
+def test_it_does_without_other_plugins(project: Project, plugin: str) -> None:
+    """``-p no:…`` of anything but the plugin itself changes no verdict."""
+    ran = project.run(*SUITES, "-p", f"no:{plugin}", "-k", "contract")
+    assert ran.verdict("contract.signature") == "passed", ran.out
+    assert ran.code == 1  # the rest was deselected
+
+
+def test_junit_carries_the_verdicts(project: Project) -> None:
+    """With a target named, ``report/junit.xml`` is written, and each verdict is a property in it."""
+    project.run(*SUITES, "--target=cpu", "-k", "contract")
+    text = (project.root / "report" / "junit.xml").read_text()
+    assert 'name="hil contract.signature toy fp32" value="passed"' in text
+
+
+def test_stopping_at_the_first_failure_stops(project: Project) -> None:
+    """``-x`` ends the run; what was not reached is not run because the run stopped."""
+    project.edit('memory = "4 GiB"', 'memory = "1 KiB"')
+    ran = project.run(*SUITES, "-x")
+    assert ran.code == 1, ran.out
+    assert ran.verdict("memory.peak") == "failed"
+    causes = {check["cause"] for check in (ran.report or {})["checks"] if check["verdict"] == "not_run"}
+    assert causes == {"stopped"}, ran.out
+
+
+def test_fixtures_serve_a_users_own_test(project: Project) -> None:
+    """Engine, reference, data and target come by name, once for each model and precision."""
+    (project.root / "test_own.py").write_text(
+        "import numpy as np\n"
+        "def test_error(hil_check, hil_engine, hil_dataset, hil_reference, hil_target):\n"
+        "    assert hil_target.used == 'cpu'\n"
+        "    worst = 0.0\n"
+        "    for batch, reference in zip(hil_dataset.batches(1), hil_reference.batches(1)):\n"
+        "        got = hil_engine.run(batch.inputs)\n"
+        "        worst = max(worst, float(np.abs(got['scores'] - dict(reference)['scores']).max()))\n"
+        "    hil_check.at_most('scores.error', worst, '0.01')\n"
+    )
+    ran = project.run(*SUITES, "test_own.py")
+    assert ran.code == 0, ran.out
+    assert "test_own.py::test_error[toy-fp32]" in project.run("test_own.py", "--collect-only", "-q").out
+    assert ran.verdict("scores.error") == "passed"
+    assert ran.check("scores.error")["measurement"]["unit"] == ""
+
+
+def test_a_missing_config_is_one_message(project: Project) -> None:
+    """No ``hil.toml``: exit code 4, what to do, no traceback."""
+    (project.root / "hil.toml").unlink()
+    for extra in (("--target=cpu",), ()):
+        ran = project.run(*SUITES, *extra)
+        assert ran.code == 4, ran.out
+        assert ran.out.count("no hil.toml") == 1
+        assert "hil init" in ran.out
+        assert "Traceback" not in ran.out
