@@ -88,6 +88,8 @@ def show(value: float, unit: str) -> str:
             if abs(value) >= scale:
                 return f"{value / scale:.4g} {name}"
         return f"{value:.0f} B"
+    if unit.startswith("B/"):
+        return f"{show(value, 'B')}/{unit[2:]}"
     if unit == "1":
         return f"{value * 100:.4g} %"
     if unit == "1/s":

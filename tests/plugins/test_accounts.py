@@ -1,0 +1,87 @@
+"""The accounts: whatever happens to tests, planned rows and results stay one to one."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.model import Cause, CheckResult, Row, TargetUse, Verdict
+from hil.plan import Plan
+from hil.plugins.accounts import WORST_FIRST, Accounts, Fates
+from hil.session.outcome import Outcome
+
+USE = TargetUse(requested="cpu", used="cpu")
+ROWS = tuple(
+    Row(id=f"parity.{name}", model="m", precision=precision, required=True, test=f"test_parity.py::test_{name}[m-{precision}]")
+    for name in ("data", "outputs")
+    for precision in ("fp32", "int8")
+)
+JUDGED = [verdict for verdict in Verdict if verdict is not Verdict.NOT_RUN]
+
+
+def _outcome(row: Row, verdict: Verdict, reason: str = "because") -> Outcome:
+    cause = Cause.CRASHED if verdict is Verdict.NOT_RUN else None
+    return Outcome(
+        result=CheckResult(
+            id=row.id,
+            model=row.model,
+            precision=row.precision,
+            scenario=row.scenario,
+            required=False,
+            verdict=verdict,
+            reason=reason,
+            cause=cause,
+            target=USE,
+        )
+    )
+
+
+@given(st.lists(st.tuples(st.sampled_from(ROWS), st.sampled_from(list(Verdict)), st.booleans())))
+def test_planned_rows_and_results_stay_one_to_one(entries: list[tuple[Row, Verdict, bool]]) -> None:
+    """Any sequence of results, reruns and strangers: each row ends with one result, none better than its worst."""
+    accounts = Accounts(Plan("cpu", ROWS))
+    for row, verdict, stranger in entries:
+        accounts.enter("other.py::test" if stranger else f"suites/{row.test}", _outcome(row, verdict), own=False)
+    results = accounts.close(Fates(), USE)
+    assert [result.key for result in results] == [row.key for row in ROWS]
+    for row, result in zip(ROWS, results, strict=True):
+        seen = [(verdict, stranger) for entered, verdict, stranger in entries if entered is row]
+        worst = min((WORST_FIRST.index(verdict) for verdict, _ in seen), default=WORST_FIRST.index(Verdict.NOT_RUN))
+        assert WORST_FIRST.index(result.verdict) <= worst
+        if len({stranger for _, stranger in seen}) == 2:
+            assert result.verdict is Verdict.FAILED
+        assert result.required
+
+
+def test_a_result_without_a_row_is_rejected() -> None:
+    """What was not planned is not judged, and it is told."""
+    accounts = Accounts(Plan("cpu", ROWS))
+    stranger = Row(id="parity.magic", model="m", precision="fp32", required=False)
+    accounts.enter("test_x.py::test_x", _outcome(stranger, Verdict.PASSED), own=False)
+    assert [result.verdict for result in accounts.close(Fates(), USE)] == [Verdict.NOT_RUN] * len(ROWS)
+    assert accounts.rejected[0].id == "parity.magic"
+
+
+def test_a_users_own_result_adds_a_required_row() -> None:
+    """It counts like the stock ones."""
+    accounts = Accounts(Plan("cpu", ()))
+    own = Row(id="grasp.error", required=True)
+    accounts.enter("test_x.py::test_x", _outcome(own, Verdict.FAILED), own=True)
+    (result,) = accounts.close(Fates(), USE)
+    assert (result.id, result.verdict, result.required) == ("grasp.error", Verdict.FAILED, True)
+
+
+def test_the_cause_of_a_missing_result_is_told() -> None:
+    """Crash before scope before deselection before silence before a stop; else it was never collected."""
+    row = ROWS[0]
+    node = f"suites/{row.test}"
+    cases = [
+        (Fates(crashed={node}, selected={node}), Cause.CRASHED),
+        (Fates(out_of_scope={"m"}), Cause.OUT_OF_SCOPE),
+        (Fates(deselected={node}), Cause.DESELECTED),
+        (Fates(selected={node}, finished={node}), Cause.NO_RESULT),
+        (Fates(selected={node}), Cause.STOPPED),
+        (Fates(selected={f"suites/x{row.test}"}), Cause.NOT_COLLECTED),
+    ]
+    for fates, cause in cases:
+        assert fates.cause_of(row)[0] is cause
