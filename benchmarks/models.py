@@ -39,8 +39,10 @@ LARGE_FROM = 1e-3
 """Seconds from which ``calibrated`` chains large layers instead of small ones."""
 
 
-def chain(path: Path, shape: Shape, layers: int) -> Path:
-    """Write ``layers`` convolutions with ReLU between, input ``x`` [batch, inputs, side, side], output ``y``.
+def chain(path: Path, shape: Shape, layers: int, *, pooled: bool = False) -> Path:
+    """Write ``layers`` convolutions with ReLU between, input ``x`` [batch, inputs, side, side].
+
+    Output ``y`` is [batch, channels, side, side], or its mean over each channel [batch, channels] if ``pooled``.
 
     Weights are random by He's rule (He et al., 2015), so that values neither vanish into denormals nor overflow.
     """
@@ -51,11 +53,16 @@ def chain(path: Path, shape: Shape, layers: int) -> Path:
         values = rng.normal(0, scale, (shape.channels, width, KERNEL, KERNEL)).astype(np.float32)
         weights.append(numpy_helper.from_array(values, f"w{layer}"))
         nodes.append(helper.make_node("Conv", [last, f"w{layer}"], [f"c{layer}"], name=f"conv{layer}", pads=[1] * 4))
-        last, width = ("y", shape.channels) if layer == layers else (f"r{layer}", shape.channels)
-        nodes.append(helper.make_node("Relu", [f"c{layer}"], [last], name=f"relu{layer}"))
+        nodes.append(helper.make_node("Relu", [f"c{layer}"], [f"r{layer}"], name=f"relu{layer}"))
+        last, width = f"r{layer}", shape.channels
+    if pooled:
+        nodes.append(helper.make_node("ReduceMean", [last], ["y"], name="mean", axes=[2, 3], keepdims=0))
+    else:
+        nodes[-1].output[0] = "y"
+    sides = [shape.side, shape.side]
     ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", depth, shape.side, shape.side])
-        for name, depth in (("x", shape.inputs), ("y", shape.channels))
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", shape.inputs, *sides]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", shape.channels, *([] if pooled else sides)]),
     ]
     graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="pytest-hil")

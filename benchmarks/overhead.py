@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 BAR = 1.02
 ROUNDS = 10
 MODELS = {"0.1 ms": 1e-4, "5 ms": 5e-3}
+QUIET = 0.05
+"""Quartiles of the rounds further apart than this say that the machine was too busy to tell."""
+
 BARE = Path(__file__).with_name("bare.py")
 
 
@@ -96,7 +99,10 @@ def through_agent(agent: AgentClient, model: Path, data: Path, threads: int) -> 
 def by_bare_loop(model: Path, data: Path, threads: int) -> Iterator[Window]:
     """A fresh process of the plain script."""
     command = [sys.executable, str(BARE), str(model), str(data), str(threads)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    # A session of its own, as the agent has: Linux shares out the processors by session (autogroup).
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         if process.stdin is None or process.stdout is None:
             raise AssertionError("pipes were asked for")
         to, back = process.stdin, process.stdout
@@ -161,6 +167,9 @@ def main() -> int:
             rounds = measure(Path(folder), name, arguments.threads, QUICK if arguments.quick else FULL)
             show(name, rounds)
             figures[name] = statistics.median(one.ratio for one in rounds)
+            low, _, high = statistics.quantiles((one.ratio for one in rounds), n=4)
+            if high - low > QUIET:
+                print(f"the rounds differ by {high - low:.0%}: something else was running: measure again without it")
     texts = ", ".join(f"{figure:.3f} ({name})" for name, figure in figures.items())
     print(f"overhead: {texts}; bar: at most {BAR}")
     return 0 if max(figures.values()) <= BAR else 1
