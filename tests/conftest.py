@@ -26,6 +26,11 @@ def repository() -> Path:
     return ROOT
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes every warning an error; an exception belongs below, with the reason why it is not ours to mend."""
+    config.addinivalue_line("filterwarnings", "error")
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Notes each skipped test under its reason; runs in the controller, under xdist too."""
     if report.skipped and not hasattr(report, "wasxfail"):
