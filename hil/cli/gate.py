@@ -72,12 +72,14 @@ def _show(report: Report, decision: Decision, policy: Path | None, *, explain: b
 
 
 def _rules(decision: Decision) -> Table:
+    from hil.report.text import printable  # noqa: PLC0415 - as above
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("rule", "", "saw"):
         table.add_column(name, overflow="fold")
     for rule in decision.rules:
         sign = Text("✓ ok", style="green") if rule.ok else Text("✗ broken", style="bold red")
-        table.add_row(Text(rule.rule), sign, Text(rule.saw))
+        table.add_row(Text(rule.rule), sign, Text(printable(rule.saw)))
     return table
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.model import Verdict
 from hil.report import view
+from hil.report.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +35,7 @@ JOINER = "\u2060"
 
 def escape(text: str) -> str:
     """``text`` on one line with nothing left that Markdown or a forge would act on; long text is cut."""
-    line = " ".join(text.split())
-    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-    line = SPECIAL.sub(r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = SPECIAL.sub(r"\\\1", one_line(text, LONGEST)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = line.replace("@", "@" + JOINER).replace("#", "#" + JOINER)
     return JOINER + line if STARTS_A_BLOCK.match(line) else line
 

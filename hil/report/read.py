@@ -13,12 +13,14 @@ from hil.errors import ReportRefused, UserError
 from hil.report.canonical import report_digest
 from hil.report.consistency import problems
 from hil.report.schema import SCHEMA_VERSION, Report
+from hil.report.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 64 * 2**20
 SHOWN = 3
+LONGEST = 300
 DAMAGED = "no report of hil, or one cut off or damaged: run the checks again"
 
 
@@ -28,14 +30,17 @@ def read(path: Path) -> Report:
     Raises ``UserError`` for what is no report of this version, ``ReportRefused`` for one that
     contradicts itself. The recorded decision is judged again by ``hil.gate.open_report``.
     """
-    path = path / "report.json" if path.is_dir() else path
     try:
+        path = path / "report.json" if path.is_dir() else path
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no report: run pytest --target=NAME first") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        why = (error.strerror if isinstance(error, OSError) else None) or "not a path"
+        raise UserError(
+            f"{one_line(str(path), LONGEST)}: cannot be read: {why}: name report.json or its folder"
+        ) from None
     return parse(content, str(path))
 
 
@@ -57,7 +62,8 @@ def parse(content: bytes, name: str = "report.json") -> Report:
     except (RecursionError, ValueError, OverflowError) as error:
         raise UserError(f"{name}: not a report of hil: {type(error).__name__}") from None
     if wrong:
-        raise ReportRefused(f"{name}: refused, damaged or edited: {'; '.join(wrong)}: run the checks again")
+        what = "; ".join(one_line(each, LONGEST) for each in wrong)
+        raise ReportRefused(f"{name}: refused, damaged or edited: {what}: run the checks again")
     return report
 
 
@@ -107,4 +113,4 @@ def _first_errors(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [f"{'.'.join(str(part)[:60] for part in each['loc']) or 'top'}: {each['msg']}" for each in found[:SHOWN]]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    return "; ".join(" ".join(each.split())[:300] for each in shown + more)
+    return "; ".join(one_line(each, LONGEST) for each in shown + more)

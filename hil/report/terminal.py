@@ -14,6 +14,7 @@ from rich.text import Text
 
 from hil.model import Verdict
 from hil.report import view
+from hil.report.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +68,9 @@ def verdict(
     )
     body = Text()
     for reason in report.reasons if reasons is None else reasons:
-        body.append(f"{reason}\n")
+        body.append(f"{printable(reason)}\n")
     body.append(f"{totals.planned} checks: {counts or 'none judged'}\n")
-    body.append(f"target {view.target_text(report)}, evidence {view.evidence_text(report)}")
+    body.append(printable(f"target {view.target_text(report)}, evidence {view.evidence_text(report)}"))
     exit_code = report.exit_code if code is None else code
     if exit_code is not None:
         body.append(f", exit code {exit_code}")
@@ -86,7 +87,7 @@ def matrix(report: Report) -> Table:
         table.add_column(name, overflow="fold")
     found = view.groups(report)
     for group in found[:MOST_GROUPS]:
-        table.add_row(Text(group.title), *(_cell(group.of(name)) for name in names))
+        table.add_row(Text(printable(group.title)), *(_cell(group.of(name)) for name in names))
     if len(found) > MOST_GROUPS:
         table.add_row(f"… {len(found) - MOST_GROUPS} more: see report.html", *("" for _ in names))
     return table
@@ -108,12 +109,12 @@ def troubles(report: Report) -> list[RenderableType]:
     for trouble in rows[:MOST_TROUBLES]:
         check, cause = trouble.first, view.cause_key(trouble.first)
         head = Text(f"{view.SIGN[check.verdict]} {view.WORD[check.verdict]}", style=STYLE[check.verdict])
-        head.append(f" ({cause})" if cause else "", style="dim").append(f" {trouble.names}", style="bold")
-        body = Text(f"{check.reason}\n").append(f"next: {view.next_step(check)}", style="cyan")
+        head.append(f" ({cause})" if cause else "", style="dim").append(printable(f" {trouble.names}"), style="bold")
+        body = Text(printable(f"{check.reason}\n")).append(printable(f"next: {view.next_step(check)}"), style="cyan")
         lines += [head, Padding(body, (0, 0, 0, 2), expand=False)]
     if len(rows) > MOST_TROUBLES:
         lines.append(Text(f"… and {len(rows) - MOST_TROUBLES} more: see report.html"))
     for row in report.rejected[:MOST_TROUBLES]:
         name = " ".join(filter(None, (row.id, row.model, row.precision)))
-        lines.append(Text(f"{view.SIGN[Verdict.FAILED]} rejected {name}: {row.reason}", style="bold red"))
+        lines.append(Text(printable(f"{view.SIGN[Verdict.FAILED]} rejected {name}: {row.reason}"), style="bold red"))
     return lines

@@ -15,10 +15,12 @@ from hil.model import Cause, CheckResult, Row, TargetUse, Verdict
 from hil.report.canonical import as_document, report_digest
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
+from hil.report.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+LONGEST = 300
 REPORT, SUMMARY, PAGE = "report.json", "summary.md", "report.html"
 THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
 
@@ -54,7 +56,8 @@ def sealed(report: Report) -> Report:
     wrong = list(problems(result))
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise HilError(f"the report contradicts itself: {wrong[0]}{more}: nothing was written, this is a fault of hil")
+        what = one_line(wrong[0], LONGEST) + more
+        raise HilError(f"the report contradicts itself: {what}: nothing was written, this is a fault of hil")
     return result
 
 

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.report.write import begin, finish
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def gate(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the real ``hil gate`` in ``folder``."""
+    command = [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", "gate", *arguments]
+    env = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **environment}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", check=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "word", "code"),
+    [(sample.passed, "PASSED", 0), (sample.failed, "FAILED", 1), (sample.fallback, "FAILED", 10)],
+)
+def test_the_exit_code_is_the_verdict(tmp_path: Path, make: object, word: str, code: int) -> None:
+    """The same decision and exit code as recorded, from the file alone, by file or by folder."""
+    assert callable(make)
+    finish(tmp_path / "report", make())
+    for arguments in ((), ("report",), ("report/report.json",)):
+        done = gate(tmp_path, *arguments)
+        assert (done.returncode, done.stderr) == (code, "")
+        assert word in done.stdout
+        assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_a_failure_is_told_with_cause_and_next_step(tmp_path: Path) -> None:
+    """Reason, cause, evidence, target and what to do stand on the terminal."""
+    finish(tmp_path, sample.failed())
+    out = " ".join(gate(tmp_path, ".").stdout.split())
+    for part in ("largest difference 0.31", "(deselected)", "evidence host", "target cpu", "next: "):
+        assert part in out
+
+
+def test_an_edited_report_is_refused(tmp_path: Path) -> None:
+    """An edited verdict is exit code 1 and one line."""
+    finish(tmp_path, sample.failed())
+    path = tmp_path / "report.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"verdict": "failed"', '"verdict": "passed"'), encoding="utf-8"
+    )
+    done = gate(tmp_path, ".")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "refused" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unfinished_run_fails(tmp_path: Path) -> None:
+    """What a killed run left is FAILED, exit code 1."""
+    begin(tmp_path, sample.draft())
+    done = gate(tmp_path, ".")
+    assert done.returncode == 1
+    assert "FAILED" in done.stdout
+    assert "did not finish" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("none.json",), (".",), ("--policy",), ("--polici", "x")])
+def test_a_users_mistake_is_exit_code_4(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A wrong path or option is one line and exit code 4."""
+    done = gate(tmp_path, *arguments)
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_json_is_for_machines(tmp_path: Path) -> None:
+    """``--json`` prints the decision and each rule, and nothing else."""
+    finish(tmp_path, sample.failed())
+    done = gate(tmp_path, ".", "--json")
+    told = json.loads(done.stdout)
+    assert (told["decision"], told["exit_code"], done.returncode) == ("FAILED", 1, 1)
+    assert {rule["rule"] for rule in told["rules"] if not rule["ok"]} == {"verdicts", "required checks run", "warnings"}
+
+
+def test_explain_shows_each_rule(tmp_path: Path) -> None:
+    """``--explain`` tells what each rule saw, good or not."""
+    finish(tmp_path, sample.passed())
+    out = gate(tmp_path, ".", "--explain").stdout
+    assert "36 required checks were judged" in out
+    assert out.count("✓ ok") == 15
+
+
+def test_another_policy_says_so(tmp_path: Path) -> None:
+    """``--policy`` judges by another ``[gate]`` and tells what was recorded."""
+    finish(tmp_path, sample.passed())
+    model = '[models.digits]\npath = "model.onnx"\ndata = "synthetic"\n'
+    (tmp_path / "release.toml").write_text(f'{model}[gate]\nevidence = "device"\n', encoding="utf-8")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    done = gate(tmp_path, ".", "--policy", "release.toml")
+    assert done.returncode == 1, done.stderr
+    assert "recorded was PASSED" in " ".join(done.stdout.split())
+    assert "evidence device is required" in " ".join(done.stdout.split())
+
+
+def test_no_colour_in_a_pipe(tmp_path: Path) -> None:
+    """What is piped or under ``NO_COLOR`` holds no escape codes; on demand there is colour."""
+    finish(tmp_path, sample.failed())
+    assert "\x1b" not in gate(tmp_path, ".").stdout
+    assert "\x1b[" in gate(tmp_path, ".", FORCE_COLOR="1", TERM="xterm").stdout

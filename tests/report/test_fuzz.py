@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from hil.gate import seal
+from hil.report.write import to_json
+from tests.fuzz.report import GOODNESS, answer, fuzz
+from tests.report import sample
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_mutated_reports_are_refused_or_read(seed: int) -> None:
+    """No damage makes the reader crash, hang, or tell a better decision."""
+    assert fuzz(300, seed) > 200
+
+
+def test_no_single_byte_makes_a_failed_report_pass() -> None:
+    """Replacing, deleting or doubling any one byte near a verdict, a total or the decision is refused or harmless."""
+    report = seal(sample.with_row(sample.draft(sample.checks(("arm",), ("fp32",))[:1]), "contract.signature",
+                                         verdict="failed", reason="no"))  # fmt: skip
+    text = to_json(report).encode()
+    assert GOODNESS[report.decision] == 0
+    for place in range(0, min(len(text), 1500), 3):
+        for other in (b"", b" ", b"1", b'"', text[place : place + 1] * 2):
+            assert answer(text[:place] + other + text[place + 1 :]) in {None, "FAILED"}

@@ -1,0 +1,223 @@
+"""The page, the summary and the terminal: what people see of a report."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.gate import seal
+from hil.model import Verdict
+from hil.report import html, markdown, terminal, view
+from hil.report.schema import Rejected
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.report.schema import Report
+
+HOSTILE = "</td><script>alert(1)</script> | `x` *b* [l](javascript:1) @here #12 \n# head \u202e \x1b[2J"
+VOID = frozenset({"meta", "link", "br", "img", "hr", "input", "rect", "path", "circle"})
+
+
+class Reader(HTMLParser):
+    """Collects tags, ids, references and headings, and sees to it that what is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.refers: list[str] = []
+        self.headers_without_scope = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.refers += (given.get("aria-labelledby") or "").split()
+        link = given.get("href") or ""
+        self.refers += [link[1:]] if link.startswith("#") else []
+        self.headers_without_scope += tag == "th" and "scope" not in given
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def page(report: Report) -> Reader:
+    """The page of ``report``, parsed."""
+    reader = Reader()
+    reader.feed(html.render(report))
+    assert reader.open == []
+    return reader
+
+
+def hostile() -> Report:
+    """A report whose every free text tries to be markup."""
+    report = sample.failed()
+    changes = {"reason": HOSTILE, "details": {HOSTILE: HOSTILE}}
+    rows = tuple(row.model_copy(update={**changes, "model": HOSTILE + row.model}) for row in report.checks)
+    rejected = (Rejected(id=HOSTILE, reason=HOSTILE),)
+    run = sample.run(arguments=(HOSTILE,), lab_error=HOSTILE)
+    policy = sample.POLICY.model_copy(update={"require": ("contract.*",)})
+    rows = tuple(row.model_copy(update={"required": row.id.startswith("contract.")}) for row in rows)
+    return seal(report.model_copy(update={"checks": rows, "rejected": rejected, "run": run, "policy": policy}))
+
+
+@pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft, hostile])
+def test_the_page_is_well_formed_and_alone(make: object) -> None:
+    """Every tag is closed, ids are unique and found, headers have a scope; no script, no network."""
+    assert callable(make)
+    report = make()
+    text, read = html.render(report), page(report)
+    assert not {"script", "img", "link", "iframe", "object", "form"} & set(read.tags)
+    assert len(read.ids) == len(set(read.ids))
+    assert set(read.refers) <= set(read.ids)
+    assert read.headers_without_scope == 0
+    assert not re.search(r"(src|href)=\"(?!#)|url\(|@import|https?://|\son\w+=", text)
+
+
+def test_the_page_says_what_matters_first() -> None:
+    """Decision, reasons, target, evidence and totals come before any table."""
+    text = html.render(sample.fallback())
+    head = text[: text.index("<main>")]
+    for part in ("FAILED", "does not answer on port 22", "jetson-orin", "cpu-fallback", "54", "not run", "10"):
+        assert part in head
+
+
+def test_every_verdict_is_a_word() -> None:
+    """No verdict is told by colour or sign alone."""
+    for verdict in Verdict:
+        assert f"</span> {view.WORD[verdict]}</span>" in html.render(sample.failed())
+
+
+def test_nothing_of_a_user_becomes_markup() -> None:
+    """Reasons, names and details are text on the page and in the summary."""
+    report = hostile()
+    assert "<script" not in html.render(report)
+    summary = markdown.render(report)
+    assert "<script" not in summary
+    assert "@here" not in summary
+    assert "#12" not in summary
+    assert "\n# head" not in summary
+
+
+def test_a_limit_is_drawn_with_words() -> None:
+    """Each plot names what it shows, for those who do not see it."""
+    text = html.render(sample.failed())
+    assert "latency.p99 digits fp32 saturated: 6.8 ms against ≤ 5 ms" in text
+    assert "how long each inference took" in text
+    assert text.count('<svg class="plot') == text.count("<desc")
+
+
+@pytest.mark.parametrize("odd", [None, 1, [], {"edges": [1, 2]}, {"edges": [2, 1, 0], "counts": [1, 1]},
+                                 {"edges": [0, 1], "counts": ["a"]}, {"edges": ["nan", 1], "counts": [1]},
+                                 {"edges": [0, 1], "counts": [-1]}, {"edges": [0, 1], "counts": [0]}])  # fmt: skip
+def test_an_odd_histogram_does_not_break_the_page(odd: object) -> None:
+    """Details belong to the check: what is no histogram is not drawn."""
+    html.render(seal(sample.with_row(sample.draft(), "latency.p99", details={"histogram": odd})))
+
+
+def test_int8_stands_beside_fp32() -> None:
+    """What INT8 gained and cost is told as a ratio of the two."""
+    text = html.render(sample.passed())
+    assert "INT8 against FP32" in text
+    assert "1.39 ×" in text
+
+
+def test_the_summary_puts_failures_first_and_fits_a_comment() -> None:
+    """What failed comes before what passed; even of 120 tables it stays below a forge's 65,536 characters."""
+    text = markdown.render(sample.failed())
+    assert text.index("largest difference") < text.index("| check |")
+    assert text.startswith("## ❌ FAILED on cpu")
+    assert len(markdown.render(sample.large())) < 65_536
+
+
+@pytest.mark.parametrize(
+    "text", ["- x", "+ x", "1. x", "12) x", "= x", "| a |", "<b>", "a\nb", "$x$", "~~x~~", "@x", "x" * 999]
+)
+def test_escaped_text_is_one_plain_line(text: str) -> None:
+    """Nothing a user wrote starts a list, a table, a mention or HTML."""
+    found = markdown.escape(text)
+    assert "\n" not in found
+    assert not re.match(r"[-+=|]|\d+[.)]", found)
+    assert not re.search(r"(?<!\\)[|*`$~]|<|@\w", found)
+    assert len(found) < 500
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+@pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft, hostile])
+def test_the_terminal_keeps_to_its_width(make: object, width: int) -> None:
+    """Without colour there is no escape code and no line is too long; words tell every verdict."""
+    assert callable(make)
+    report = make()
+    text = terminal.as_text(report, width=width)
+    assert "\x1b" not in text
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert view.headline(report) in text
+
+
+def test_the_terminal_has_colour_where_asked() -> None:
+    """Colour only adds: without its codes the text is the same."""
+    report = sample.failed()
+    coloured = terminal.as_text(report, color=True)
+    plain = "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", coloured).splitlines())
+    assert coloured.count("\x1b[") > 20
+    assert plain == terminal.as_text(report).rstrip("\n")
+
+
+def test_a_fallback_is_one_trouble() -> None:
+    """What is missing for one reason is told once, with the names of all it concerns."""
+    (trouble,) = view.troubles(sample.fallback())
+    assert len(trouble.checks) == 8
+    assert "memory.peak arm int8" in trouble.names
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_can_be_read(repository: Path) -> None:
+    """Text in every tone reaches 4.5 to 1 (WCAG AA) on page and card, light and dark."""
+    style = (repository / "hil" / "report" / "style.css").read_text(encoding="utf-8")
+    for block in re.findall(r":root \{([^}]*--page[^}]*--accent[^}]*)\}", style):
+        tones = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
+        for name in ("text", "muted", "passed", "warned", "failed", "inconclusive", "not-run", "accent"):
+            for ground in ("page", "card"):
+                light, dark = sorted((luminance(tones[name]), luminance(tones[ground])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
+
+
+FRAME = """<!doctype html><body style="margin:0"><iframe width="WIDTH" height="900" src="report.html"></iframe>
+<script>onload = () => {
+  const page = document.querySelector("iframe").contentDocument.documentElement;
+  document.title = "wide " + page.scrollWidth;
+}</script>"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_draws_it_without_overflow(tmp_path: Path, width: int) -> None:
+    """A real browser lays the page out no wider than its window."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("chromium is not there")
+    inner, outer = tmp_path / "report.html", tmp_path / "frame.html"
+    inner.write_text(html.render(sample.failed()), encoding="utf-8")
+    outer.write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--window-size=1400,1000"]
+    command = [browser, *flags, "--dump-dom", outer.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"<title>wide (\d+)", done.stdout)
+    assert found is not None, done.stdout[:500]
+    assert int(found[1]) <= width
