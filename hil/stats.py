@@ -37,7 +37,8 @@ def smallest_n(q: float, confidence: float) -> int:
     59 for the 95th and 299 for the 99th percentile at 95 %, 90 and 459 at 99 %.
     """
     _check(q, confidence)
-    return math.ceil(math.log1p(-confidence) / math.log(q) - 1e-9)
+    n = max(1, math.ceil(math.log1p(-confidence) / math.log(q) - 1e-9))
+    return n if -math.expm1(n * math.log(q)) >= confidence else n + 1
 
 
 def percentile_bounds(
@@ -122,8 +123,10 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None) -> float:
         signal = _mid_ranks(series)
     else:
         _check(q, 0.5)
-        level = max(min(q, 1 - _TAIL / n), 0.5)
-        signal = (series > np.quantile(series, level)).astype(np.float64)
+        line = np.quantile(series, max(min(q, 1 - _TAIL / n), 0.5))
+        over = series > line
+        # Where the tail is made of equal samples (a timeout, a coarse clock) none lies over it.
+        signal = (over if over.sum() >= min(_TAIL, n // 2) else series >= line).astype(np.float64)
     correlation = _autocorrelation(signal)
     if correlation is None:
         return float(n)

@@ -38,11 +38,16 @@ class Comparison:
         spec: TolerancesSpec | None = None,
         *,
         samples: int | None = None,
+        batch: int | None = None,
         where: Where = somewhere,
     ) -> None:
-        """``samples`` is how many must have been compared in the end; ``None`` leaves it at one or more."""
+        """``samples`` is how many must have been compared in the end; ``None`` leaves it at one or more.
+
+        ``batch`` is how many samples a batch holds (the last may hold fewer); without it that is read from
+        the outputs' shared first axis, which for a detector's boxes is not the number of samples.
+        """
         self.precision, self.spec, self.where = precision, spec, where
-        self.expected = samples
+        self.expected, self.batch = samples, batch
         self.samples = 0
         self.batches = 0
         self.fatal = ""
@@ -60,14 +65,14 @@ class Comparison:
         return self
 
     def update(self, reference: Outputs, candidate: Outputs, samples: int | None = None) -> None:
-        """Takes in the outputs of one batch; ``samples`` is how many it holds (else the shared first axis)."""
+        """Takes in the outputs of one batch; ``samples`` is how many it holds."""
         if self.fatal:
             return
         ours, theirs = dict(reference), dict(candidate)
         self.fatal = _structure(reference, candidate) or self._names(ours)
         if self.fatal:
             return
-        rows = _rows(ours) if samples is None else samples
+        rows = self._size(ours) if samples is None else samples
         if rows < 1:
             self.fatal = f"batch {self.batches} holds no sample"
             return
@@ -79,6 +84,11 @@ class Comparison:
                 return
         self.samples += rows
         self.batches += 1
+
+    def _size(self, outputs: dict[str, Array]) -> int:
+        if self.batch is None:
+            return _rows(outputs)
+        return self.batch if self.expected is None else min(self.batch, self.expected - self.samples)
 
     def _names(self, outputs: dict[str, Array]) -> str:
         if not self.numbers:

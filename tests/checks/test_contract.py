@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hil.checks import contract
+from hil.checks.contract import KINDS, RefusalTrial, ShapeTrial
+from hil.model import Verdict
+from hil.signature import Signature, TensorSpec
+
+IMAGE = TensorSpec("image", "float32", ("batch", 1, 8, 8))
+SCALE = TensorSpec("scale", "float32", (1,))
+LOGITS = TensorSpec("logits", "float32", ("batch", 10))
+MODEL = Signature((IMAGE, SCALE), (LOGITS,))
+
+
+def test_the_models_own_signature_passes() -> None:
+    """In any order, and with dynamic sizes under other names or none."""
+    engine = Signature((SCALE, replace(IMAGE, shape=(None, 1, 8, 8))), (replace(LOGITS, shape=(-1, 10)),))
+    assert contract.signature(MODEL, engine).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("engine", "word"),
+    [
+        (Signature((IMAGE,), (LOGITS,)), "scale"),
+        (Signature((IMAGE, SCALE, replace(SCALE, name="more")), (LOGITS,)), "more"),
+        (Signature((replace(IMAGE, name="Image"), SCALE), (LOGITS,)), "Image"),
+        (Signature((replace(IMAGE, dtype="float16"), SCALE), (LOGITS,)), "float16"),
+        (Signature((replace(IMAGE, shape=("batch", 1, 8)), SCALE), (LOGITS,)), "batch, 1, 8]"),
+        (Signature((replace(IMAGE, shape=("batch", 3, 8, 8)), SCALE), (LOGITS,)), "3, 8, 8"),
+        (Signature((replace(IMAGE, shape=(1, 1, 8, 8)), SCALE), (LOGITS,)), "1, 1, 8, 8"),
+        (Signature((IMAGE, replace(SCALE, shape=(None,))), (LOGITS,)), "?"),
+        (Signature((IMAGE, SCALE), ()), "logits"),
+        (Signature((IMAGE, SCALE, SCALE), (LOGITS,)), "twice"),
+        (Signature((), ()), "image"),
+    ],
+)
+def test_any_difference_fails_and_is_named(engine: Signature, word: str) -> None:
+    """Missing, extra, renamed, another dtype, rank or size, fixed where it is free or free where it is fixed."""
+    judgement = contract.signature(MODEL, engine)
+    assert judgement.verdict is Verdict.FAILED
+    assert any(word in difference for difference in judgement.details["differences"])
+
+
+def test_a_model_of_nothing_fails() -> None:
+    """Two empty signatures are equal and say nothing."""
+    assert contract.signature(Signature((), ()), Signature((), ())).verdict is Verdict.FAILED
+
+
+RAN = ShapeTrial(
+    inputs={"image": (2, 1, 8, 8)},
+    ok=True,
+    expected={"logits": (2, 10)},
+    outputs={"logits": (2, 10)},
+    finite=True,
+)
+REFUSED = ShapeTrial(inputs={"image": (2, 3, 8, 8)}, ok=False, allowed=False, error="wrong shape")
+
+
+def test_shapes_as_promised_pass() -> None:
+    """What is allowed runs, what is not is refused; a size the model leaves open may be any."""
+    assert contract.shapes([RAN, REFUSED]).verdict is Verdict.PASSED
+    assert contract.shapes([replace(RAN, expected={"logits": (None, 10)})]).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        replace(RAN, ok=False, error="no"),
+        replace(RAN, finite=False),
+        replace(RAN, outputs={"logits": (1, 10)}),
+        replace(RAN, outputs={"logits": (20,)}),
+        replace(RAN, outputs={}),
+        replace(RAN, outputs={}, expected={}),
+        replace(RAN, outputs={"other": (2, 10)}),
+        replace(REFUSED, ok=True),
+    ],
+)
+def test_one_wrong_trial_fails(trial: ShapeTrial) -> None:
+    """Refused, not finite, another shape or output, or a forbidden shape that ran."""
+    assert contract.shapes([RAN, trial, REFUSED]).verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize("trials", [[], [REFUSED]])
+def test_no_allowed_shape_tried_is_not_passed(trials: list[ShapeTrial]) -> None:
+    """Refusing everything is no contract kept."""
+    assert contract.shapes(trials).verdict is Verdict.INCONCLUSIVE
+
+
+ALL = [RefusalTrial(kind, refused=True, message="no") for kind in KINDS]
+
+
+def test_all_kinds_refused_pass() -> None:
+    """Every kind of bad input, each refused; one that the model cannot have is excused by name."""
+    assert contract.bad_input(ALL).verdict is Verdict.PASSED
+    assert contract.bad_input(ALL[:-1], {"shape": "all sizes are dynamic"}).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("trials", "verdict"),
+    [
+        ([], Verdict.INCONCLUSIVE),
+        (ALL[:-1], Verdict.INCONCLUSIVE),
+        ([*ALL, RefusalTrial("dtype", refused=False)], Verdict.FAILED),
+        ([*ALL[1:], RefusalTrial("missing", refused=True, alive=False, message="died")], Verdict.FAILED),
+    ],
+)
+def test_bad_input_not_refused_never_passes(trials: list[RefusalTrial], verdict: Verdict) -> None:
+    """Not tried, computed, or refused by dying."""
+    assert contract.bad_input(trials).verdict is verdict
+
+
+def test_no_trial_at_all_is_not_excused() -> None:
+    """Excusing every kind leaves nothing that was seen."""
+    assert contract.bad_input([], dict.fromkeys(KINDS, "why")).verdict is Verdict.INCONCLUSIVE

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.checks import fps, latency
+from hil.measure import Series
+from hil.model import Cause, Judgement, Limit, Sense, Verdict
+from hil.stats import smallest_n
+
+METHOD = {"timed": "host-to-host"}
+
+
+def series(duration: object, start: object = None, batch: int = 1, **method: str) -> Series:
+    """A series taken back to back, unless the starts are given."""
+    took = np.asarray(duration, dtype=np.float64)
+    begins = np.concatenate([[0.0], np.cumsum(took)[:-1]]) if start is None and took.ndim == 1 and took.size else start
+    return Series(np.asarray([] if begins is None else begins, dtype=np.float64), took, batch, {**METHOD, **method})
+
+
+def at_most(value: float, unit: str = "s") -> Limit:
+    """An upper limit that the test wrote."""
+    return Limit(value=value, unit=unit, sense=Sense.AT_MOST, source="test")
+
+
+def at_least(value: float, unit: str = "1/s") -> Limit:
+    """A lower limit with the catalogue's warning band."""
+    return Limit(value=value, unit=unit, sense=Sense.AT_LEAST, source="test", fail_at=0.8 * value)
+
+
+def spread(n: int, seed: int = 0) -> np.ndarray:
+    """Durations between 4 and 5 ms, independent."""
+    return np.random.default_rng(seed).uniform(0.004, 0.005, n)
+
+
+def test_within_the_bound_passes() -> None:
+    """Enough samples, all under the limit: passed, with the interval in the measurement."""
+    judgement = latency.percentile(series(spread(2000)), 0.99, at_most(0.0051), 0.99)
+    assert judgement.verdict is Verdict.PASSED
+    assert judgement.measurement is not None
+    assert judgement.measurement.low is not None
+    assert judgement.measurement.high is not None
+    assert judgement.measurement.low <= judgement.measurement.value <= judgement.measurement.high <= 0.0051
+
+
+def test_a_point_estimate_alone_never_passes() -> None:
+    """The percentile seen is under the limit, its bound is not: inconclusive, with what would settle it."""
+    took = np.full(1000, 0.004)
+    took[::125] = 0.006  # 0.8 % are over
+    judgement = latency.percentile(series(np.random.default_rng(1).permutation(took)), 0.99, at_most(0.005), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "more samples" in judgement.reason
+
+
+def test_past_the_bound_fails() -> None:
+    """Even the lower bound is over the limit."""
+    assert latency.percentile(series(spread(2000)), 0.5, at_most(0.004), 0.99).verdict is Verdict.FAILED
+
+
+@given(st.integers(1, smallest_n(0.99, 0.99) - 1))
+def test_too_few_samples_never_pass(n: int) -> None:
+    """However fast they were, fewer than the smallest n show no 99th percentile."""
+    judgement = latency.percentile(series(spread(n)), 0.99, at_most(1.0), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "more samples" in judgement.reason
+
+
+def test_a_drifting_series_never_passes() -> None:
+    """A thousand samples of a clock that only slows down count for a handful."""
+    judgement = latency.percentile(series(np.linspace(0.001, 0.002, 1000)), 0.99, at_most(1.0), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "correlated" in judgement.reason
+
+
+@pytest.mark.parametrize("broken", [[], [0.0] * 500, [-0.001] * 500, [math.nan] * 500, [math.inf] * 500])
+@pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
+def test_broken_samples_never_pass(broken: list[float], q: float) -> None:
+    """No samples, zero, negative and non-finite ones are no latency."""
+    assert latency.percentile(series(broken), q, at_most(1.0), 0.95).verdict is Verdict.INCONCLUSIVE
+
+
+def test_one_broken_sample_among_many_is_not_dropped() -> None:
+    """A single NaN makes the series unusable."""
+    took = spread(2000)
+    took[5] = math.nan
+    judgement = latency.percentile(series(took, np.arange(2000.0)), 0.99, at_most(1.0), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+
+
+def test_without_a_limit_it_is_only_measured() -> None:
+    """No limit: not run, with its cause and its measurement; never passed."""
+    judgement = latency.percentile(series(spread(2000)), 0.99, None, 0.99)
+    assert (judgement.verdict, judgement.cause) == (Verdict.NOT_RUN, Cause.NO_LIMIT)
+    assert judgement.measurement is not None
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [at_most(1.0, "ms"), Limit(value=0.0001, unit="s", sense=Sense.AT_LEAST, source="test")],
+    ids=["unit", "sense"],
+)
+def test_a_limit_of_another_kind_is_refused(limit: Limit) -> None:
+    """Another unit, or a lower limit, is not comparable with a latency."""
+    assert latency.percentile(series(spread(2000)), 0.99, limit, 0.99).verdict is Verdict.INCONCLUSIVE
+
+
+@given(st.lists(st.floats(1e-5, 1.0), min_size=1, max_size=600), st.floats(1e-5, 1.0), st.sampled_from([0.5, 0.9]))
+def test_a_verdict_agrees_with_its_interval(took: list[float], limit: float, q: float) -> None:
+    """Passed means the whole interval is under the limit, failed that it is over it."""
+    judgement = latency.percentile(series(took), q, at_most(limit), 0.95)
+    assert judgement.measurement is not None
+    low, high = judgement.measurement.low, judgement.measurement.high
+    expected = Verdict.INCONCLUSIVE
+    if high is not None and high <= limit:
+        expected = Verdict.PASSED
+    elif low is not None and low > limit:
+        expected = Verdict.FAILED
+    assert judgement.verdict is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([0.1, 0.2], Verdict.PASSED),
+        ([0.1, 0.6], Verdict.FAILED),
+        ([], Verdict.INCONCLUSIVE),
+        ([math.nan], Verdict.INCONCLUSIVE),
+        ([0.0], Verdict.INCONCLUSIVE),
+        ([0.1, -0.1], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_the_worst_repeat_counts(values: list[float], verdict: Verdict) -> None:
+    """Of what happens once the slowest repeat is judged; nonsense is never passed."""
+    assert latency.single(values, at_most(0.5)).verdict is verdict
+
+
+def test_speedup_is_bounded_on_both_sides() -> None:
+    """Twice as fast is about 2 x, and the interval holds it."""
+    judgement = latency.ratio(series(spread(500)), series(spread(500, 1) / 2), at_least(1.5, "x"), 0.95)
+    assert judgement.verdict is Verdict.PASSED
+    assert judgement.measurement is not None
+    assert judgement.measurement.value == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [series(spread(500), graph="on"), series(spread(500), batch=2), series([]), series([0.0] * 500)],
+    ids=["method", "batch", "empty", "zero"],
+)
+def test_speedup_of_what_is_not_comparable_is_refused(other: Series) -> None:
+    """Another method, another batch, no samples: never passed."""
+    assert latency.ratio(series(spread(500)), other, at_least(0.01, "x"), 0.95).verdict is Verdict.INCONCLUSIVE
+
+
+def test_speedup_of_three_samples_is_not_settled() -> None:
+    """Too few samples bound no median."""
+    assert latency.ratio(series([1, 1, 1]), series([0.1] * 3), at_least(2, "x"), 0.95).verdict is Verdict.INCONCLUSIVE
+
+
+def rates(judged: Series, limit: Limit | None) -> list[Judgement]:
+    """All three frame-rate checks."""
+    return [fps.sustained(judged, limit), fps.slowest_second(judged, limit), fps.last_100(judged, limit)]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_steady_rate_is_itself_in_every_check(batch: int) -> None:
+    """30 frames a second are 30.0 sustained, in every second and over any 100 frames."""
+    took = np.full(150, batch / 30)
+    for judgement in rates(series(took, batch=batch), at_least(30)):
+        assert judgement.verdict is Verdict.PASSED, judgement.reason
+        assert judgement.measurement is not None
+        assert judgement.measurement.value == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict"), [(31, Verdict.PASSED), (29, Verdict.WARNED), (24.1, Verdict.WARNED), (23.9, Verdict.FAILED)]
+)
+def test_the_warning_band_ends_at_80_percent(rate: float, verdict: Verdict) -> None:
+    """Under the target is warned, under 80 % of it failed."""
+    assert {j.verdict for j in rates(series(np.full(200, 1 / rate)), at_least(30))} == {verdict}
+
+
+def test_a_stall_shows_in_the_slowest_second_only() -> None:
+    """Half a second lost once does not show in the average, but in the second it fell into."""
+    took = np.full(600, 0.01)
+    took[300] = 0.5
+    sustained, slowest, _ = rates(series(took), at_least(90))
+    assert sustained.verdict is Verdict.PASSED
+    assert slowest.verdict is Verdict.FAILED
+    assert slowest.measurement is not None
+    assert slowest.measurement.value == pytest.approx(51, abs=0.1)
+
+
+def test_a_short_series_has_no_slowest_second() -> None:
+    """Less than two seconds: inconclusive, whatever the rate."""
+    _, slowest, row = rates(series(np.full(1900, 0.001)), at_least(1))
+    assert slowest.verdict is Verdict.INCONCLUSIVE
+    assert row.verdict is Verdict.PASSED
+
+
+def test_99_frames_are_not_100() -> None:
+    """One frame short of a hundred has no last hundred."""
+    assert fps.last_100(series(np.full(99, 0.1)), at_least(1)).verdict is Verdict.INCONCLUSIVE
+    assert fps.last_100(series(np.full(100, 0.1)), at_least(1)).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("broken", [[], [0.0] * 500, [math.nan] * 500])
+def test_a_broken_series_has_no_rate(broken: list[float]) -> None:
+    """No frames, or frames that took no time, are never passed."""
+    assert {j.verdict for j in rates(series(broken), at_least(1))} == {Verdict.INCONCLUSIVE}
+
+
+def test_starts_that_run_backwards_are_refused() -> None:
+    """A clock that goes back is no clock."""
+    start = np.arange(500.0)
+    start[7] = 3
+    assert {j.verdict for j in rates(series(np.full(500, 0.1), start), at_least(0.1))} == {Verdict.INCONCLUSIVE}
+
+
+def test_a_rate_without_a_limit_is_only_measured() -> None:
+    """No target: not run, never passed."""
+    assert {(j.verdict, j.cause) for j in rates(series(np.full(300, 0.01)), None)} == {
+        (Verdict.NOT_RUN, Cause.NO_LIMIT)
+    }
+
+
+@given(st.lists(st.floats(0.001, 0.4), min_size=120, max_size=300))
+def test_no_window_is_faster_than_the_fastest(took: list[float]) -> None:
+    """The slowest second and row are no faster than the whole, up to what its ends cut off."""
+    judged = series(took)
+    if sum(took) < 2:
+        return
+    sustained, slowest, row = (j.measurement for j in rates(judged, None))
+    assert sustained is not None
+    assert slowest is not None
+    assert row is not None
+    assert slowest.value <= 1 / min(took) + 1e-3
+    assert row.value <= 1 / min(took) + 1e-3
+    assert slowest.value <= sustained.value * 2 + 1e-3

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.checks import int8, parity
+from hil.checks.comparison import Comparison, Outputs
+from hil.checks.parity import DataFacts, Overlap, Scores
+from hil.config.spec import TolerancesSpec
+from hil.model import Cause, Verdict
+
+SOUND = DataFacts(count=500, synthetic=False, has_labels=True, task="classification", declared=500, distinct=500)
+
+
+def test_real_unseen_data_passes() -> None:
+    """Enough real labelled samples, none of them trained on."""
+    judgement = parity.data(replace(SOUND, training=Overlap(0, (), 500, 1000)))
+    assert judgement.verdict is Verdict.PASSED
+    assert "none of them among 1000" in judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"count": 0, "declared": None}, Verdict.FAILED),
+        ({"declared": 501}, Verdict.FAILED),
+        ({"has_labels": False}, Verdict.FAILED),
+        ({"training": Overlap(3, ("a", "b", "c"), 500, 1000)}, Verdict.FAILED),
+        ({"training": Overlap(0, (), 0, 1000)}, Verdict.FAILED),
+        ({"training": Overlap(0, (), 500, 0)}, Verdict.FAILED),
+        ({"synthetic": True}, Verdict.WARNED),
+        ({"count": 9, "declared": 9}, Verdict.WARNED),
+        ({"distinct": 1}, Verdict.WARNED),
+    ],
+)
+def test_data_that_proves_nothing_never_passes(change: dict[str, object], verdict: Verdict) -> None:
+    """None, fewer than declared, unlabelled, seen in training, invented, a handful, or one sample repeated."""
+    assert parity.data(replace(SOUND, **change)).verdict is verdict  # type: ignore[arg-type]
+
+
+@given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
+def test_overlap_counts_every_shared_sample(ours: list[str], theirs: list[str]) -> None:
+    """The count is that of a plain double loop, and both sizes are told."""
+    found = parity.overlap(iter(ours), iter(theirs))
+    assert found.count == sum(digest in theirs for digest in ours)
+    assert (found.checked, found.against) == (len(ours), len(set(theirs)))
+
+
+def hits(n: int, missed: int = 0) -> np.ndarray:
+    """``n`` scores of which ``missed`` are misses."""
+    scores = np.ones(n)
+    scores[:missed] = 0
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("n", "lost", "verdict"),
+    [
+        (500, 0, Verdict.PASSED),
+        (500, 1, Verdict.PASSED),
+        (500, 4, Verdict.INCONCLUSIVE),
+        (500, 5, Verdict.INCONCLUSIVE),
+        (500, 6, Verdict.FAILED),
+        (298, 0, Verdict.INCONCLUSIVE),
+        (299, 0, Verdict.PASSED),
+        (1, 0, Verdict.INCONCLUSIVE),
+        (10, 1, Verdict.FAILED),
+    ],
+)
+def test_a_loss_of_one_percent_must_be_excluded(n: int, lost: int, verdict: Verdict) -> None:
+    """An engine equal to the reference passes where the samples can show 1 %; a loss seen over it fails."""
+    judgement = parity.task(Scores("top1_drop", hits(n), hits(n, lost)), "int8", TolerancesSpec(top1_drop=0.01))
+    assert judgement.verdict is verdict, judgement.reason
+
+
+def test_a_gain_passes() -> None:
+    """An engine that does better than the reference loses nothing."""
+    judgement = parity.task(Scores("top1_drop", hits(500, 5), hits(500)), "fp32", None)
+    assert judgement.verdict is Verdict.PASSED
+    assert judgement.limit is not None
+    assert judgement.limit.source.startswith("default")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ([], [], Verdict.INCONCLUSIVE),
+        ([1.0] * 500, [1.0] * 499, Verdict.FAILED),
+        ([1.0] * 500, [math.nan] * 500, Verdict.FAILED),
+        ([math.nan] * 500, [1.0] * 500, Verdict.FAILED),
+    ],
+)
+def test_scores_that_do_not_pair_never_pass(ours: list[float], theirs: list[float], verdict: Verdict) -> None:
+    """No samples, other samples, or scores that are not finite."""
+    assert parity.task(Scores("top1_drop", np.array(ours), np.array(theirs)), "fp32").verdict is verdict
+
+
+def test_a_task_that_was_not_scored_says_why() -> None:
+    """No scores: inconclusive with the caller's reason."""
+    judgement = parity.task(None, "fp32", why_not="the data has no labels")
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, "the data has no labels")
+
+
+def test_an_error_may_grow_by_a_share() -> None:
+    """Errors are lower-is-better and relative to the reference's mean."""
+    error = np.random.default_rng(0).uniform(1, 2, 500)
+    allowed = TolerancesSpec(error_increase=0.1)
+    assert parity.task(Scores("error_increase", error, error * 1.05), "int8", allowed).verdict is Verdict.PASSED
+    assert parity.task(Scores("error_increase", error, error * 1.2), "int8", allowed).verdict is Verdict.FAILED
+    assert parity.task(Scores("error_increase", error, error * 0.1), "int8", allowed).verdict is Verdict.PASSED
+
+
+def test_an_error_from_nothing_fails() -> None:
+    """A reference without error and an engine with one: no share is small enough."""
+    judgement = parity.task(Scores("error_increase", np.zeros(500), np.ones(500)), "int8", TolerancesSpec())
+    assert judgement.verdict is Verdict.FAILED
+
+
+def test_a_callables_score_needs_its_tolerance() -> None:
+    """Its unit is not known, so there is no default: measured, not passed."""
+    scores = Scores("score_drop", hits(500), hits(500))
+    judgement = parity.task(scores, "fp32", None)
+    assert (judgement.verdict, judgement.cause) == (Verdict.NOT_RUN, Cause.NO_LIMIT)
+    assert parity.task(scores, "fp32", TolerancesSpec(score_drop=0.1)).verdict is Verdict.PASSED
+
+
+def test_a_tolerance_of_another_task_fails() -> None:
+    """``top1_drop`` on a regression would hold nothing."""
+    judgement = parity.task(Scores("error_increase", hits(500), hits(500)), "fp32", TolerancesSpec(top1_drop=0.01))
+    assert judgement.verdict is Verdict.FAILED
+    assert "applied to nothing" in judgement.reason
+
+
+OUTPUTS: Outputs = [("x", np.array([[1.0, np.nan]], np.float32)), ("y", np.array([[2]]))]
+
+
+def test_the_same_twice_passes() -> None:
+    """Bit for bit, NaN included."""
+    copies: list[Outputs] = [[(name, array.copy()) for name, array in OUTPUTS] for _ in range(3)]
+    assert parity.repeatable(copies).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("again", "verdict"),
+    [
+        ([("x", np.array([[1.0000001, np.nan]], np.float32)), OUTPUTS[1]], Verdict.FAILED),
+        ([("x", np.array([[1.0, np.nan]])), OUTPUTS[1]], Verdict.FAILED),
+        ([("x", np.array([1.0, np.nan], np.float32)), OUTPUTS[1]], Verdict.FAILED),
+        (OUTPUTS[:1], Verdict.FAILED),
+        (OUTPUTS[::-1], Verdict.FAILED),
+        ([], Verdict.FAILED),
+    ],
+    ids=["bits", "dtype", "shape", "missing", "order", "none"],
+)
+def test_a_repeat_that_differs_fails(again: Outputs, verdict: Verdict) -> None:
+    """One bit, another dtype or shape, or a missing output."""
+    assert parity.repeatable([OUTPUTS, again]).verdict is verdict
+
+
+@pytest.mark.parametrize("runs", [[], [OUTPUTS], [[], []], [[("x", np.empty((0, 2)))]] * 2])
+def test_no_repeat_never_passes(runs: list[Outputs]) -> None:
+    """Run once, never, without outputs or with empty ones."""
+    assert parity.repeatable(runs).verdict is not Verdict.PASSED
+
+
+CALIBRATED = int8.CalibrationFacts(declared=256, consumed=256, declared_digest="ab", consumed_digest="ab")
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({}, Verdict.PASSED),
+        ({"consumed": 0, "declared": 0}, Verdict.FAILED),
+        ({"consumed": 255}, Verdict.FAILED),
+        ({"consumed_digest": "cd"}, Verdict.FAILED),
+        ({"consumed_digest": "", "declared_digest": ""}, Verdict.FAILED),
+        ({"synthetic": True}, Verdict.WARNED),
+        ({"foreign": True, "consumed": 0}, Verdict.WARNED),
+    ],
+)
+def test_calibration_is_on_the_declared_data(change: dict[str, object], verdict: Verdict) -> None:
+    """All of the declared samples, those and no others, and real ones."""
+    assert int8.calibration(replace(CALIBRATED, **change)).verdict is verdict  # type: ignore[arg-type]
+
+
+CACHE = int8.CacheFacts(
+    recorded={"model": "a", "data": "b"},
+    recomputed={"model": "a", "data": "b"},
+    scales={"x": [0.1], "w": [0.1, 0.2]},
+    zero_points={"x": [0], "w": [0, 0]},
+    quantizable=("x", "w", "v"),
+    skipped={"v": "excluded"},
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"recomputed": {"model": "c", "data": "b"}}, "model"),
+        ({"recomputed": {"model": "a"}}, "data"),
+        ({"recorded": {}, "recomputed": {}}, "no key"),
+        ({"scales": {}}, "no scales"),
+        ({"scales": {"x": [0.1], "w": []}}, "no scales"),
+        ({"scales": {"x": [0.0], "w": [0.1]}}, "positive"),
+        ({"scales": {"x": [math.nan], "w": [0.1]}}, "positive"),
+        ({"scales": {"x": [math.inf], "w": [0.1]}}, "positive"),
+        ({"scales": {"x": [-0.1], "w": [0.1]}}, "positive"),
+        ({"zero_points": {"x": [128]}}, "zero points"),
+        ({"skipped": {}}, "no range"),
+    ],
+)
+def test_ranges_of_something_else_fail(change: dict[str, object], word: str) -> None:
+    """Another model or data, no ranges, degenerate or skewed ones, or a tensor left out in silence."""
+    judgement = int8.cache(replace(CACHE, **change))  # type: ignore[arg-type]
+    assert judgement.verdict is Verdict.FAILED
+    assert word in judgement.reason
+
+
+def test_sound_ranges_pass() -> None:
+    """The key's, finite, positive, symmetric, complete; those of a foreign model but for the key."""
+    assert int8.cache(CACHE).verdict is Verdict.PASSED
+    assert int8.cache(replace(CACHE, recorded={}, foreign=True)).verdict is Verdict.PASSED
+    assert int8.cache(replace(CACHE, scales={}, foreign=True)).verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("shared", "verdict"),
+    [
+        (Overlap(0, (), 500, 256), Verdict.PASSED),
+        (Overlap(1, ("abcdef",), 500, 256), Verdict.FAILED),
+        (Overlap(0, (), 0, 256), Verdict.INCONCLUSIVE),
+        (Overlap(0, (), 500, 0), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_validation_is_unseen_by_calibration(shared: Overlap, verdict: Verdict) -> None:
+    """One shared sample fails; nothing to compare is not disjoint."""
+    assert int8.disjoint(shared).verdict is verdict
+
+
+def test_the_cost_of_int8_is_judged_by_task_or_outputs() -> None:
+    """Scores where there are any, else the outputs, else not at all."""
+    spec = TolerancesSpec(top1_drop=0.01)
+    assert int8.drop(Scores("top1_drop", hits(500), hits(500)), spec).verdict is Verdict.PASSED
+    assert int8.drop(Scores("top1_drop", hits(500), hits(500, 50)), spec).verdict is Verdict.FAILED
+    assert int8.drop(Comparison("int8")).verdict is Verdict.FAILED
+    assert int8.drop(None).verdict is Verdict.INCONCLUSIVE

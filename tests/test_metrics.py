@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.errors import Unsupported, UserError
+from hil.metrics import open_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOGITS = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], np.float32)
+
+
+def mean_logit(outputs: Mapping[str, np.ndarray], _labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A user's own score."""
+    return np.asarray(outputs["logits"].mean(axis=1))
+
+
+def one_number(outputs: Mapping[str, np.ndarray], _labels: Mapping[str, np.ndarray]) -> float:
+    """A user's mistake: a mean instead of a score a sample."""
+    return float(outputs["logits"].mean())
+
+
+def broken(outputs: Mapping[str, np.ndarray], _labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A user's bug."""
+    return outputs["no such output"]
+
+
+def test_top1_counts_hits_a_sample() -> None:
+    """One where the largest logit is the label's, else zero."""
+    metric = open_metric("classification")
+    assert metric.key == "top1_drop"
+    assert metric.higher_is_better
+    assert metric.score({"logits": LOGITS}, {"": np.array([1, 1, 1])}).tolist() == [1, 0, 1]
+    assert metric.score({"logits": LOGITS}, {"logits": np.array([[1], [0], [0]])}).tolist() == [1, 1, 0]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
+def test_perfect_logits_score_one(labels: list[int]) -> None:
+    """One-hot rows of the truth are all hits, and none where the truth is shifted."""
+    truth = np.array(labels)
+    score = open_metric("classification").score
+    assert score({"y": np.eye(5)[truth]}, {"": truth}).tolist() == [1] * len(labels)
+    assert score({"y": np.eye(5)[(truth + 1) % 5]}, {"": truth}).tolist() == [0] * len(labels)
+
+
+def test_a_row_that_is_not_finite_is_a_miss() -> None:
+    """The largest of NaNs is position 0, which must not hit label 0."""
+    rows = np.array([[np.nan, np.nan], [np.inf, 0]], np.float32)
+    assert open_metric("classification").score({"y": rows}, {"": np.array([0, 0])}).tolist() == [0, 0]
+
+
+def test_many_decisions_a_sample_score_their_mean() -> None:
+    """A row of pixels, each with its class."""
+    logits = np.eye(2)[np.array([[0, 1], [1, 1]])]
+    assert open_metric("classification").score({"y": logits}, {"": np.array([[0, 0], [1, 1]])}).tolist() == [0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "word"),
+    [
+        ({"y": LOGITS}, {}, "no labels"),
+        ({"y": LOGITS}, {"": np.array([1, 1])}, "shape"),
+        ({"y": LOGITS}, {"": np.array([1.0, 1.0, 1.0])}, "integers"),
+        ({"y": LOGITS}, {"": np.array([1, 2, 1])}, "from 1 to 2"),
+        ({"y": LOGITS}, {"": np.array([-1, 1, 1])}, "from -1"),
+        ({"y": LOGITS, "z": LOGITS}, {"": np.array([1, 1, 1])}, "any output of y, z"),
+        ({"y": LOGITS}, {"z": np.array([1, 1, 1])}, "'z'"),
+        ({"y": LOGITS, "z": LOGITS}, {"y": np.array([1] * 3), "z": np.array([1] * 3)}, "one output"),
+    ],
+)
+def test_labels_that_do_not_fit_are_the_users_mistake(
+    outputs: dict[str, np.ndarray], labels: dict[str, np.ndarray], word: str
+) -> None:
+    """None, too few, one-hot, numbered from one, ambiguous, or of an output that is not there."""
+    with pytest.raises(UserError, match=word):
+        open_metric("classification").score(outputs, labels)
+
+
+def test_absolute_error_is_over_all_labelled_outputs() -> None:
+    """Each element counts once, whichever output it is of; unlabelled outputs count nothing."""
+    outputs = {"a": np.array([[1.0, 2.0]]), "b": np.array([[3.0]]), "c": np.array([[9.0]])}
+    labels = {"a": np.array([[0.0, 0.0]]), "b": np.array([3.0])}
+    metric = open_metric("regression")
+    assert metric.key == "error_increase"
+    assert not metric.higher_is_better
+    assert metric.score(outputs, labels).tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "word"),
+    [
+        ({}, "no labels"),
+        ({"y": np.zeros((2, 3))}, "shape"),
+        ({"z": np.zeros((3, 2))}, "'z'"),
+        ({"y": np.zeros((6, 1))}, "shape"),
+    ],
+)
+def test_regression_labels_must_fit(labels: dict[str, np.ndarray], word: str) -> None:
+    """No labels, another shape, another output: never broadcast into a score."""
+    with pytest.raises(UserError, match=word):
+        open_metric("regression").score({"y": LOGITS}, labels)
+
+
+def test_a_callable_scores_by_its_own_unit() -> None:
+    """``package.module:callable`` is imported and given outputs and labels by name."""
+    metric = open_metric("tests.test_metrics:mean_logit")
+    assert metric.key == "score_drop"
+    assert metric.score({"logits": LOGITS}, {}) == pytest.approx([0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("name", ["one_number", "broken"])
+def test_a_callable_that_does_not_score_samples_is_named(name: str) -> None:
+    """A single number, or an exception, is one message with the callable's name."""
+    with pytest.raises(UserError, match=f"tests.test_metrics:{name}"):
+        open_metric(f"tests.test_metrics:{name}").score({"logits": LOGITS}, {})
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_a_task_without_a_metric_is_unsupported(task: str) -> None:
+    """Known by name, and what to write instead."""
+    with pytest.raises(Unsupported, match=r"package\.module:callable"):
+        open_metric(task)
+
+
+@pytest.mark.parametrize("task", ["clasification", "", "no.such.module:f", "math:nothing", "math:pi", "tests:"])
+def test_an_unknown_task_is_the_users_mistake(task: str) -> None:
+    """A slip, a module that is not there, a name that is not in it or not callable."""
+    with pytest.raises(UserError, match="task"):
+        open_metric(task)
