@@ -109,7 +109,7 @@ def signal_name(number: int) -> str:
         return "signal %d" % number
 
 
-def last_lines(data: bytes, lines: int = 6) -> str:
+def last_lines(data: bytes, lines: int = 12) -> str:
     """The last few non-empty lines, joined by `` | ``."""
     found = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     return " | ".join(found[-lines:])

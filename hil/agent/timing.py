@@ -97,12 +97,12 @@ def soak(calls: Sequence[Call], runs: int, read: Callable[[], int], budget: floa
     each = max(1, runs // 200)
     table: Dict[str, array[Any]] = {"t": array("d"), "runs": array("q"), "rss": array("q")}
     for done in range(runs + 1):
-        if done % each == 0 or done == runs:
+        late = clock() - began >= budget
+        if done % each == 0 or done == runs or late:
             table["t"].append(clock() - began)
             table["runs"].append(done)
             table["rss"].append(read())
-            if clock() - began >= budget:
-                break
-        if done < runs:
-            calls[done % len(calls)]()
+        if late or done == runs:
+            break
+        calls[done % len(calls)]()
     return table

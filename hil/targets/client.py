@@ -38,7 +38,7 @@ class AgentClient:
     """
 
     def __init__(self, link: Link, digest: str) -> None:
-        """Waits for the greeting of the agent with this digest. Raises ``LabError``."""
+        """Waits for the greeting of the agent with this digest. Raises ``TargetUnreachable`` or ``LabError``."""
         self._link = link
         self._numbers = 0
         self._lock = threading.Lock()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.agent import wire
 from hil.agent.channel import Channel
-from hil.errors import LabError
+from hil.errors import LabError, TargetUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +50,12 @@ class Link:
                 self.said.append(line.decode("utf-8", "replace").strip())
 
     def greeting(self) -> dict[str, Any]:
-        """The first frame, past any login banner. Raises ``LabError`` if none comes."""
+        """The first frame, past any login banner. Raises ``TargetUnreachable`` if none comes."""
         try:
             self.channel.find_start()
             header: dict[str, Any] = self.channel.receive()
         except wire.WireError as error:
-            raise self.give_up(f"the agent did not start: {error}") from None
+            raise TargetUnreachable(str(self.give_up(f"the agent did not start: {error}"))) from None
         except BaseException:
             self.destroy()
             raise
@@ -115,7 +115,8 @@ class Link:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self._listener.join(1.0)
-        for stream in (self.process.stdin, self.process.stdout):
+        read_out = None if self._listener.is_alive() else self.process.stderr
+        for stream in (self.process.stdin, self.process.stdout, read_out):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()

@@ -1,0 +1,57 @@
+"""Small ONNX files that tests make for themselves: opset 13 and IR 7, which every runtime here reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WEIGHTS = (np.arange(12, dtype=np.float32) / 10).reshape(4, 3)
+
+
+def write_model(path: Path, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> Path:
+    """A model from ``x: float32[n, 4]`` to ``y: float32[n, 3]``."""
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 7
+    onnx.save(model, path)
+    return path
+
+
+def _weights() -> onnx.TensorProto:
+    return helper.make_tensor("w", TensorProto.FLOAT, WEIGHTS.shape, WEIGHTS.ravel())
+
+
+def tiny(path: Path) -> Path:
+    """``y = relu(x @ WEIGHTS)``."""
+    multiply = helper.make_node("MatMul", ["x", "w"], ["m"], name="multiply")
+    return write_model(path, [multiply, helper.make_node("Relu", ["m"], ["y"], name="clip")], [_weights()])
+
+
+def tiny_qdq(path: Path) -> Path:
+    """``tiny`` with its input quantized to int8 and back."""
+    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [0.01])
+    zero = helper.make_tensor("zero", TensorProto.INT8, [], [0])
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], name="quantize"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"], name="dequantize"),
+        helper.make_node("MatMul", ["d", "w"], ["m"], name="multiply"),
+        helper.make_node("Relu", ["m"], ["y"], name="clip"),
+    ]
+    return write_model(path, nodes, [_weights(), scale, zero])
+
+
+def unknown_operator(path: Path) -> Path:
+    """A model with an operator that no runtime has."""
+    return write_model(path, [helper.make_node("Frobnicate", ["x"], ["y"], name="odd_node")], [])

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from hil.errors import EngineBuildError, EngineError, LabError, Unsupported
+from hil.signature import TensorSpec
+from tests.agent import models
+
+if TYPE_CHECKING:
+    from hil.targets.answers import BuiltEngine
+    from hil.targets.client import AgentClient
+    from hil.targets.worker import EngineWorker
+
+Feed = dict[str, npt.NDArray[Any]]
+GOOD = np.zeros((2, 4), np.float32)
+
+
+def build(agent: AgentClient, path: Path, precision: str = "fp32", **options: object) -> BuiltEngine:
+    """The engine of an ONNX file on disk."""
+    return agent.build(agent.put_blob(path), precision, "onnxruntime", options, 60)
+
+
+def test_ports_are_the_models(worker: EngineWorker) -> None:
+    """Names, dtypes and shapes come from the runtime, dynamic dimensions by name."""
+    assert worker.inputs == (TensorSpec("x", "float32", ("n", 4)),)
+    assert worker.outputs == (TensorSpec("y", "float32", ("n", 3)),)
+
+
+def test_it_computes(worker: EngineWorker, feed: Feed) -> None:
+    """A run gives the outputs by name, equal to numpy's own."""
+    [(name, value)] = worker.run(feed)
+    assert name == "y"
+    np.testing.assert_allclose(value, np.maximum(feed["x"] @ models.WEIGHTS, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({}, "input 'x' is missing"),
+        ({"x": GOOD, "z": GOOD}, "input 'z' is unknown"),
+        ({"y": GOOD}, "input 'x' is missing"),
+        ({"x": GOOD.astype(np.float64)}, "has dtype float64"),
+        ({"x": GOOD.astype(np.int32)}, "has dtype int32"),
+        ({"x": GOOD[0]}, "has rank 1"),
+        ({"x": GOOD[:, :3]}, "has length 3 in dimension 1, not 4"),
+        ({"x": np.array(["a"])}, "not carried"),
+    ],
+)
+def test_bad_input_is_refused(worker: EngineWorker, bad: Feed, said: str) -> None:
+    """What does not fit the signature is refused in one line before the runtime sees it; the worker lives on."""
+    with pytest.raises(EngineError, match=said) as caught:
+        worker.run(bad)
+    assert "on target 'bench'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(worker.run({"x": GOOD})) == 1
+
+
+def test_int8_is_a_model_with_qdq_nodes(agent: AgentClient, model: Path, tmp_path: Path) -> None:
+    """int8 wants QuantizeLinear and DequantizeLinear in the file; without them nothing is called int8."""
+    with pytest.raises(EngineBuildError, match="no QuantizeLinear and DequantizeLinear"):
+        build(agent, model, "int8")
+    built = build(agent, models.tiny_qdq(tmp_path / "qdq.onnx"), "int8")
+    with agent.load(built.key, {}, 60) as worker:
+        assert worker.run({"x": GOOD})[0][1].shape == (2, 3)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "tf32"])
+def test_other_precisions_have_a_reason(agent: AgentClient, model: Path, precision: str) -> None:
+    """What the CPU provider cannot do is Unsupported, with the reason."""
+    with pytest.raises(Unsupported, match=f"has no {precision}"):
+        build(agent, model, precision)
+
+
+def test_an_unknown_runtime_is_unsupported(agent: AgentClient, model: Path) -> None:
+    """A runtime that this version does not drive names those it does."""
+    with pytest.raises(Unsupported, match=r"'tensorrt' is not driven.*onnxruntime"):
+        agent.build(agent.put_blob(model), "fp32", "tensorrt", {}, 60)
+
+
+def test_an_unknown_operator_is_named(agent: AgentClient, tmp_path: Path) -> None:
+    """A model the runtime cannot load fails to build with the runtime's own words: the operator."""
+    with pytest.raises(EngineBuildError, match="Frobnicate") as caught:
+        build(agent, models.unknown_operator(tmp_path / "odd.onnx"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_half_a_file_is_refused(agent: AgentClient, model: Path, tmp_path: Path, share: float) -> None:
+    """A file cut in half, or empty, is one message, and no engine is recorded."""
+    data = model.read_bytes()
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(data[: int(len(data) * share)])
+    for precision in ("fp32", "int8"):
+        with pytest.raises(EngineBuildError):
+            build(agent, cut, precision)
+    assert not list((Path(agent.hello["store"]) / "engines").iterdir())
+
+
+def test_engines_are_cached_by_what_they_depend_on(agent: AgentClient, model: Path) -> None:
+    """The same question finds the engine again; another option or calibration is another key."""
+    first = build(agent, model)
+    assert not first.cached
+    again = build(agent, model)
+    assert again.cached
+    assert (again.key, again.digest) == (first.key, first.digest)
+    others = {build(agent, model, calibration="0" * 64).key, build(agent, model, level=3).key}
+    assert len(others | {first.key}) == 3
+    assert first.facts["model"] == agent.put_blob(model)
+    assert first.facts["cuda"] is None
+    assert first.runtime_version == agent.probe()["runtimes"]["onnxruntime"]
+
+
+def test_only_what_the_store_built_is_loaded(agent: AgentClient) -> None:
+    """A key without a record, and a path in place of a key, are refused."""
+    with pytest.raises(EngineBuildError, match="was not built by this store"):
+        agent.load("0" * 64, {}, 60)
+    with pytest.raises(LabError, match="not an engine key"):
+        agent.load("../../etc/passwd", {}, 60)
+
+
+def test_a_forged_record_is_not_believed(agent: AgentClient, model: Path) -> None:
+    """A record whose facts do not have its key as their digest is as good as none."""
+    built = build(agent, model)
+    record = Path(agent.hello["store"]) / "engines" / f"{built.key}.json"
+    record.write_text(record.read_text().replace('"fp32"', '"int8"'))
+    with pytest.raises(EngineBuildError, match="was not built"):
+        agent.load(built.key, {}, 60)
+
+
+def test_a_damaged_engine_is_not_loaded(agent: AgentClient, model: Path) -> None:
+    """The engine's bytes are hashed again before they are loaded."""
+    built = build(agent, model)
+    (Path(agent.hello["store"]) / "blobs" / built.digest).write_bytes(b"damage")
+    with pytest.raises(LabError, match="was damaged in the store"):
+        agent.load(built.key, {}, 60)
+    with agent.load(build(agent, model).key, {}, 60) as worker:
+        assert worker.run({"x": GOOD})
+
+
+def test_a_profile_names_the_nodes(worker: EngineWorker, feed: Feed) -> None:
+    """The runtime's own profiler gives every node with its operator, slowest first."""
+    nodes = worker.profile(feed, 20)
+    assert {node.op for node in nodes} >= {"MatMul"}
+    assert [node.seconds for node in nodes] == sorted((node.seconds for node in nodes), reverse=True)
+    assert all(0 < node.seconds < 1 for node in nodes)

@@ -1,0 +1,107 @@
+"""The agent under each interpreter a JetPack brings, with the newest numpy and runtime that have wheels for it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hil.config.spec import TargetSpec
+from hil.targets.base import open_target
+from hil.targets.bundle import agent_archive
+from tests.agent import models
+
+WHEELS = {
+    "3.6": ("numpy==1.19.5", "onnxruntime==1.10.0"),
+    "3.8": ("numpy==1.24.4", "onnxruntime==1.19.2"),
+    "3.10": ("numpy", "onnxruntime"),
+    "3.12": ("numpy", "onnxruntime"),
+}
+CHECKS = Path(__file__).parent / "under" / "checks.py"
+CACHE = "HIL_INTERPRETERS"
+"""Environment variable: a folder where the interpreters' environments are kept between runs."""
+
+
+def works(python: str, version: str) -> bool:
+    """Whether it starts and is that version; a shim that is there may answer with an error."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    except OSError:
+        return False
+    return done.returncode == 0 and done.stdout.strip() == version
+
+
+def find(version: str) -> str | None:
+    """The interpreter on PATH, or one that pyenv keeps."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [shutil.which(f"python{version}"), *map(str, sorted(kept.glob(f"{version}.*/bin/python{version}")))]
+    return next((python for python in found if python and works(python, version)), None)
+
+
+def environment(python: str, version: str, folder: Path) -> Path:
+    """A virtual environment with the wheels; made once, even when several test processes want it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"python{version}"
+    inside = place / "bin" / "python"
+    with (folder / f"python{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "ready").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            pip = [str(inside), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            steps = ([python, "-m", "venv", str(place)], [*pip, "-U", "pip<22" if version == "3.6" else "pip"])
+            for step in (*steps, [*pip, "--only-binary", ":all:", *WHEELS[version]]):
+                done = subprocess.run(step, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    pytest.skip(f"{' and '.join(WHEELS[version])} cannot be installed: {done.stderr[-300:]}")
+            (place / "ready").touch()
+    return inside
+
+
+@pytest.fixture(scope="module", params=list(WHEELS))
+def interpreter(request: pytest.FixtureRequest) -> str:
+    """Each interpreter that is there, in an environment of its own."""
+    version = request.param
+    python = find(version)
+    if python is None:
+        pytest.skip(f"python{version} is not there")
+    given = os.environ.get(CACHE)
+    folder = Path(given) if given else Path(request.config.cache.mkdir("hil-interpreters"))
+    return str(environment(python, version, folder))
+
+
+def test_its_parts(interpreter: str, cache: Path, model: Path) -> None:
+    """Every part of the agent does its work in a process of that interpreter."""
+    archive, _ = agent_archive(cache / "pytest-hil" / "agents")
+    settings = dict(os.environ, PYTHONPATH=str(archive), HIL_MODEL=str(model))
+    command = [interpreter, "-B", "-W", "error::ResourceWarning", str(CHECKS)]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_end_to_end(interpreter: str, store: Path, model: Path) -> None:
+    """The host drives an agent of that interpreter: build, load, run, time, memory."""
+    feed = {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)}
+    with open_target("board", TargetSpec(store=str(store), python=interpreter)).start_agent() as agent:
+        agent.hold("token", "tester")
+        built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 120)
+        with agent.load(built.key, {"threads": 1}, 120) as worker:
+            assert worker.first(feed) > 0
+            [(name, value)] = worker.run(feed)
+            timed = worker.time([feed], warmup=0.1, seconds=0.2, min_samples=20, max_samples=10**6)
+            assert worker.memory().peak_rss > 1 << 20
+    assert name == "y"
+    np.testing.assert_allclose(value, np.maximum(feed["x"] @ models.WEIGHTS, 0), rtol=1e-5)
+    assert timed.duration.size >= 20
+    assert built.runtime_version == runtime_version(interpreter)
+
+
+def runtime_version(python: str) -> str:
+    """What the interpreter itself says its runtime is."""
+    code = "import onnxruntime; print(onnxruntime.__version__)"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hil.config.spec import TargetSpec
+from hil.errors import LabError, TargetHeld
+from hil.targets.base import open_target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.targets.client import AgentClient
+
+HOLDER = """
+import sys, time
+from hil.config.spec import TargetSpec
+from hil.targets.base import open_target
+agent = open_target("bench", TargetSpec(store=sys.argv[1])).start_agent()
+agent.hold("theirs", "alice")
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def start(store: Path) -> AgentClient:
+    """An agent that holds nothing yet."""
+    return open_target("bench", TargetSpec(store=str(store))).start_agent()
+
+
+def holder(store: Path, seconds: float) -> subprocess.Popen[bytes]:
+    """Another session in another process, once it holds the target."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(store), str(seconds)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_second_session_is_told_who_holds(store: Path) -> None:
+    """Another token is refused with holder, origin, process and time."""
+    with start(store) as other, pytest.raises(TargetHeld) as caught:
+        other.hold("another", "bob")
+    assert "the target is held by tester from host " in str(caught.value)
+    assert f"(process {os.getpid()}) since 20" in str(caught.value)
+    assert "on target 'bench'" in str(caught.value)
+
+
+def test_agents_of_one_session_share(store: Path, agent: AgentClient) -> None:
+    """The same token joins, as pytest-xdist's workers do; the last one to leave lets go."""
+    with start(store) as mate, start(store) as other:
+        mate.hold("token", "tester")
+        agent.close()
+        with pytest.raises(TargetHeld):
+            other.hold("another", "bob")
+        mate.close()
+        other.hold("another", "bob")
+
+
+def test_a_dead_holder_holds_nothing(store: Path) -> None:
+    """When the holding session is killed, the kernel frees the target."""
+    process = holder(store, 60)
+    with start(store) as agent:
+        with pytest.raises(TargetHeld, match="held by alice"):
+            agent.hold("mine", "bob")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        agent.hold("mine", "bob", wait=2.0)
+
+
+def test_waiting_outlasts_the_holder(store: Path) -> None:
+    """``wait`` takes over as soon as the holder is done, and no later than it must."""
+    process = holder(store, 1.0)
+    with start(store) as agent:
+        began = time.monotonic()
+        agent.hold("mine", "bob", wait=20.0)
+        assert time.monotonic() - began < 5
+    process.communicate()
+
+
+@pytest.mark.usefixtures("agent")
+def test_waiting_ends(store: Path) -> None:
+    """``wait`` gives up after that many seconds."""
+    with start(store) as other:
+        began = time.monotonic()
+        with pytest.raises(TargetHeld):
+            other.hold("another", "bob", wait=0.5)
+        assert 0.5 <= time.monotonic() - began < 5
+
+
+def test_engines_need_the_target_held(store: Path, model: Path) -> None:
+    """Who does not hold the target builds and loads nothing on it."""
+    with start(store) as agent:
+        digest = agent.put_blob(model)
+        with pytest.raises(LabError, match="hold it first"):
+            agent.build(digest, "fp32", "onnxruntime", {}, 60)
+
+
+def test_engines_of_one_session_take_turns(store: Path, agent: AgentClient, model: Path) -> None:
+    """While one agent's engine works, another's waits: measurements never overlap."""
+    feed = {"x": np.zeros((1, 4), np.float32)}
+    built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
+    spans = []
+    with start(store) as mate:
+        mate.hold("token", "tester")
+        workers = [agent.load(built.key, {}, 60), mate.load(built.key, {}, 60)]
+
+        def measure(at: int) -> None:
+            timed = workers[at].time([feed], warmup=0.1, seconds=0.5, min_samples=1, max_samples=10**7)
+            spans.append((timed.start[0], timed.start[-1]))
+
+        threads = [threading.Thread(target=measure, args=(at,)) for at in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    (_, first_end), (second_start, _) = sorted(spans)
+    assert first_end < second_start

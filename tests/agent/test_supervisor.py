@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.spec import TargetSpec
+from hil.errors import LabError, WorkerLost
+from hil.targets.base import open_target
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from hil.targets.client import AgentClient
+    from hil.targets.worker import EngineWorker
+
+    Feed = dict[str, npt.NDArray[np.float32]]
+
+HOST = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from hil.config.spec import TargetSpec
+from hil.targets.base import open_target
+agent = open_target("bench", TargetSpec(store=sys.argv[1])).start_agent()
+agent.hold("token", "host")
+built = agent.build(agent.put_blob(Path(sys.argv[2])), "fp32", "onnxruntime", {}, 60)
+worker, idle = agent.load(built.key, {}, 60), agent.load(built.key, {}, 60)
+print(agent.hello["pid"], worker.pid, idle.pid, flush=True)
+worker.soak({"x": np.zeros((1, 4), np.float32)}, 10**9, deadline=600)
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def all_gone(pids: list[int], within: float) -> bool:
+    """Whether none of them is left after at most ``within`` seconds."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if not any(map(is_running, pids)):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def start_host(store: Path, model: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A host in a process of its own with one worker busy and one idle: [supervisor, busy, idle]."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOST, str(store), str(model)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    pids = [int(word) for word in process.stdout.readline().split()]
+    time.sleep(0.3)
+    assert len(pids) == 3
+    assert all(map(is_running, pids))
+    return process, pids
+
+
+def test_no_orphan_when_the_host_is_killed(store: Path, model: Path) -> None:
+    """Two seconds after SIGKILL of the host, supervisor and workers are gone, the busy one too."""
+    process, pids = start_host(store, model)
+    process.kill()
+    assert all_gone(pids, 2.0)
+    process.communicate()
+
+
+def test_no_orphan_when_the_supervisor_is_killed(store: Path, model: Path) -> None:
+    """Two seconds after SIGKILL of the supervisor its workers are gone, and the host has noticed."""
+    process, pids = start_host(store, model)
+    os.kill(pids[0], signal.SIGKILL)
+    assert all_gone(pids[1:], 2.0)
+    process.communicate(timeout=10)
+    assert process.returncode == 1
+
+
+def test_a_killed_supervisor_is_one_message(agent: AgentClient) -> None:
+    """A lost agent is the lab's error, now and at every later call."""
+    os.kill(agent.hello["pid"], signal.SIGKILL)
+    for _ in range(2):
+        with pytest.raises(LabError, match=r"the agent was lost.*on target 'bench'"):
+            agent.probe()
+
+
+def test_a_silent_agent_is_lost(agent: AgentClient) -> None:
+    """An agent that does not even say that it lives is killed after the grace time."""
+    agent._link.channel.patience = 0.5  # noqa: SLF001 - the default is a minute
+    pid = agent.hello["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(LabError, match=r"nothing moved for 0\.5 s"):
+        agent.probe()
+    assert all_gone([pid], 2.0)
+
+
+def test_a_slow_request_is_not_silence(agent: AgentClient, worker: EngineWorker, feed: Feed) -> None:
+    """While a worker works the agent says that it lives, so that patience can be short."""
+    agent._link.channel.patience = 3.0  # noqa: SLF001 - the default is a minute
+    soak = worker.soak(feed, 10**9, deadline=5)
+    assert soak.t[-1] > 3
+
+
+def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
+    """A worker that hangs past its deadline is killed, the reply says so, and the next load works."""
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerLost, match=r"run took longer than its deadline of 0\.5 s; its worker .* was killed"):
+        worker.run(feed, deadline=0.5)
+    assert all_gone([worker.pid], 1.0)
+    assert worker.lost
+    with pytest.raises(WorkerLost, match="is gone"):
+        worker.run(feed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_dead_workers_signal_is_named(
+    agent: AgentClient, model: Path, worker: EngineWorker, feed: Feed, number: signal.Signals
+) -> None:
+    """Death in the middle of a run names the signal; the supervisor lives and the next load works."""
+    threading.Timer(0.3, os.kill, (worker.pid, number)).start()
+    with pytest.raises(WorkerLost, match=f"was killed by {number.name}"):
+        worker.soak(feed, 10**9)
+    built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
+    with agent.load(built.key, {}, 60) as fresh:
+        assert len(fresh.run(feed)) == 1
+
+
+def test_a_crash_shows_what_was_written_last(worker: EngineWorker, feed: Feed) -> None:
+    """The tail of a dead worker's stderr is in the message: here faulthandler's own words."""
+    os.kill(worker.pid, signal.SIGSEGV)
+    with pytest.raises(WorkerLost, match=r"it last wrote: .*Segmentation fault"):
+        worker.run(feed)
+
+
+def test_a_worker_goes_before_the_supervisor(worker: EngineWorker) -> None:
+    """When memory runs out the kernel ends the worker first."""
+    assert int(Path(f"/proc/{worker.pid}/oom_score_adj").read_text()) == 900
+
+
+def test_workers_show_on_the_command_line(worker: EngineWorker) -> None:
+    """A worker can be told from its supervisor in ``ps``."""
+    assert b"\0--worker\0" in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
+
+
+def test_close_ends_the_worker(worker: EngineWorker) -> None:
+    """A closed worker's process is gone, and closing it again is nothing."""
+    worker.close()
+    assert all_gone([worker.pid], 1.0)
+    worker.close()
+
+
+def test_many_workers_leave_nothing_behind(agent: AgentClient, model: Path) -> None:
+    """Loading and closing again and again leaves neither descriptors nor processes."""
+    built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
+    folder = Path(f"/proc/{agent.hello['pid']}/fd")
+    counts = []
+    for _ in range(3):
+        agent.load(built.key, {}, 60).close()
+        counts.append(len(list(folder.iterdir())))
+    assert len(set(counts)) == 1
+
+
+def test_nonsense_is_answered(agent: AgentClient) -> None:
+    """Unknown operations, absent fields and wrong types are one message each, and the agent lives."""
+    for op, fields in (("fly", {}), ("load", {}), ("run", {"worker": []}), ("blob_append", {"digest": 1, "offset": 0})):
+        with pytest.raises(LabError, match="on target 'bench'"):
+            agent.call(op, fields)
+    assert agent.probe()["cores"] >= 1
+
+
+def test_bytes_that_are_no_frame_end_the_agent(agent: AgentClient) -> None:
+    """Past a broken frame nobody knows where the next one starts: the agent says why and ends."""
+    os.write(agent._link.channel.write_fd, b"x" * 100)  # noqa: SLF001 - the raw pipe
+    with pytest.raises(LabError, match="no frame starts here"):
+        agent.call("probe")
+
+
+def test_the_library_may_print(store: Path) -> None:
+    """What is printed on descriptor 1 by anybody lands in stderr and never between frames."""
+    with open_target("bench", TargetSpec(store=str(store))).start_agent() as agent:
+        pid = agent.hello["pid"]
+        assert Path(f"/proc/{pid}/fd/1").readlink() == Path(f"/proc/{pid}/fd/2").readlink()

@@ -1,0 +1,191 @@
+"""What must hold under every interpreter a board may have; plain unittest, CPython 3.6 syntax.
+
+Run with the agent's archive on PYTHONPATH and HIL_MODEL naming an ONNX file from ``x: float32[n, 4]`` to ``y``.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+import unittest
+
+import numpy as np
+from hil_agent import arrays, memory, probe, telemetry, timing, wire
+from hil_agent.blobs import Store
+from hil_agent.channel import Channel
+from hil_agent.engines import key_of
+from hil_agent.failure import Failure
+from hil_agent.lock import SessionLock, open_lock, try_flock
+from hil_agent.runtimes import runtime
+from hil_agent.segment import GRAIN, Segment
+
+CLAIM = {"token": "a", "who": "me", "host": "here", "pid": "1"}
+OTHER = {"token": "b", "who": "other", "host": "there", "pid": "2"}
+
+
+class WithFolder(unittest.TestCase):
+    """Has a folder of its own."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+
+class Wire(unittest.TestCase):
+    """Frames and arrays."""
+
+    def through(self, data):
+        read_fd, write_fd = os.pipe()
+        os.write(write_fd, data)
+        os.close(write_fd)
+        self.addCleanup(os.close, read_fd)
+        return Channel(read_fd, read_fd)
+
+    def test_every_dtype_arrives(self):
+        """Each dtype that is carried comes back bit by bit."""
+        sent = [(name, np.arange(6).reshape(2, 3).astype(name)) for name in sorted(wire.ITEM_SIZES)]
+        sent.append(("empty", np.zeros((0, 3), np.float32)))
+        sent.append(("scalar", np.array(1.5)))
+        listing, chunks = arrays.describe(sent)
+        body = b"".join(bytes(chunk) for chunk in chunks)
+        channel = self.through(wire.encode({"arrays": listing}, len(body)) + body)
+        header = channel.receive()
+        back = arrays.views(channel.take(), wire.slots(header, len(body)))
+        for (name, one), (name_back, other) in zip(sent, back):
+            self.assertEqual((name, one.dtype, one.shape), (name_back, other.dtype, other.shape))
+            self.assertEqual(one.tobytes(), other.tobytes())
+
+    def test_malformed_frames_are_refused(self):
+        """Garbage, cut frames, NaN, double keys, endless depth and endless numbers all raise WireError."""
+        good = wire.encode({"op": "x"}, 0)
+        texts = [b'{"a": NaN}', b'{"a": 1, "a": 1}', b"[" * 50000, b'{"a": ' + b"9" * 50000 + b"}", b"\xff", b"[]"]
+        frames = [wire.HEAD.pack(wire.MAGIC, len(text), 0) + text for text in texts]
+        for data in [good[:-1], good[:5], b"", b"x" * 64] + frames:
+            with self.assertRaises(wire.WireError):
+                self.through(data).receive()
+
+
+class Stores(WithFolder):
+    """Blobs, locks, shared memory."""
+
+    def test_a_blob_is_kept(self):
+        """An upload in two pieces becomes a blob; a wrong one is deleted."""
+        store = Store(self.folder)
+        digest = hashlib.sha256(b"abcd").hexdigest()
+        self.assertEqual(store.begin(digest, 4), 0)
+        store.append(digest, 0, b"ab")
+        store.append(digest, 2, b"cd")
+        store.commit(digest)
+        self.assertEqual(store.read(digest, 1, 2), b"bc")
+        wrong = hashlib.sha256(b"other").hexdigest()
+        store.begin(wrong, 4)
+        store.append(wrong, 0, b"abcd")
+        with self.assertRaises(Failure):
+            store.commit(wrong)
+        self.assertEqual(os.listdir(os.path.join(self.folder, "partial")), [])
+
+    def test_sessions_exclude_each_other(self):
+        """The same token joins, another one is told who holds."""
+        one, two, three = (SessionLock(self.folder) for _ in range(3))
+        self.assertTrue(one.attempt(CLAIM))
+        self.assertTrue(two.attempt(CLAIM))
+        self.assertFalse(three.attempt(OTHER))
+        self.assertIn("held by me from host here", three.refusal().message)
+        one.release()
+        two.release()
+        self.assertTrue(three.attempt(OTHER))
+        three.release()
+
+    def test_flock_excludes(self):
+        """Two descriptors of one lock file exclude each other."""
+        path = os.path.join(self.folder, "lock")
+        one, two = open_lock(path), open_lock(path)
+        self.assertTrue(try_flock(one, fcntl.LOCK_EX))
+        self.assertFalse(try_flock(two, fcntl.LOCK_EX))
+        os.close(one)
+        self.assertTrue(try_flock(two, fcntl.LOCK_EX))
+        os.close(two)
+
+    def test_shared_memory_grows(self):
+        """What one side writes the other sees, after growing too; older views stay valid."""
+        ours = Segment.create(self.folder)
+        ours.reserve(10)
+        theirs = Segment(os.dup(ours.fd))
+        old = ours.view(0, 3)
+        old[:] = b"abc"
+        self.assertEqual(bytes(theirs.view(0, 3)), b"abc")
+        ours.reserve(3 * GRAIN)
+        theirs.reach(ours.size)
+        ours.view(2 * GRAIN, 1)[:] = b"z"
+        self.assertEqual(bytes(theirs.view(2 * GRAIN, 1)), b"z")
+        self.assertEqual(bytes(old), b"abc")
+        with self.assertRaises(ValueError):
+            ours.view(ours.size, 1)
+        ours.close()
+        theirs.close()
+
+
+class Readings(unittest.TestCase):
+    """Memory, telemetry, timing, the probe."""
+
+    def test_memory_is_read(self):
+        """RSS, the peak and the machine's memory are plausible."""
+        peak = memory.Peak()
+        peak.begin()
+        np.ones(32 << 20, np.uint8)
+        peak.end()
+        use = memory.usage(peak)
+        self.assertGreater(use["peak_rss"], 30 << 20)
+        self.assertGreater(use["rss"], 1 << 20)
+        self.assertGreater(use["system_total"], use["system_available"])
+
+    def test_samples_are_taken(self):
+        """A sampler reads this process's RSS and thins out what becomes too long."""
+        sampler = telemetry.Sampler(os.getpid())
+        for at in range(telemetry.MAX_KEPT + 10):
+            sampler.take(at * 0.1)
+        report = sampler.report()
+        sampler.close()
+        self.assertEqual(report["taken"], telemetry.MAX_KEPT + 10)
+        self.assertLess(len(report["t"]), telemetry.MAX_KEPT)
+        self.assertEqual(len(report["t"]), len(report["rss"]))
+        self.assertGreater(min(report["rss"]), 1 << 20)
+
+    def test_time_is_measured(self):
+        """Samples are as long as what was timed."""
+        self.assertTrue(timing.warm_up([lambda: time.sleep(0.001)], 0.1).runs >= 10)
+        series = timing.measure([lambda: time.sleep(0.01)], timing.Window(0.0, 5, 5, 10.0))
+        self.assertGreaterEqual(min(series["duration"]), 0.01)
+
+    def test_the_machine_is_told(self):
+        """The probe reads what it can, and an engine's key is the same for the same facts in any order."""
+        facts = probe.machine()
+        facts.update(probe.libraries())
+        self.assertEqual(facts["numpy"], np.__version__)
+        self.assertGreater(facts["cores"], 0)
+        self.assertEqual(key_of({"a": 1, "b": None}), key_of({"b": None, "a": 1}))
+
+
+class OnnxRuntime(unittest.TestCase):
+    """The runtime, in this process."""
+
+    def test_it_builds_loads_and_runs(self):
+        """The model that the host wrote builds, loads, runs and profiles; bad input is refused."""
+        model = os.environ["HIL_MODEL"]
+        driver = runtime("onnxruntime")
+        self.assertEqual(driver.build(model, "fp32", {}, "").path, model)
+        engine = driver.load(model, {"threads": 1})
+        feed = {"x": np.ones((2, 4), np.float32)}
+        engine.check(feed)
+        self.assertEqual(engine.bind(feed)()[0].shape, (2, 3))
+        self.assertIn("MatMul", {cost.op for cost in engine.profile(feed, 5)})
+        for bad in ({}, {"x": feed["x"][0]}, {"x": feed["x"].astype(np.float64)}, {"x": np.ones((2, 5), np.float32)}):
+            with self.assertRaises(Failure):
+                engine.check(bad)
+        self.assertIsNotNone(driver.reason_against("fp16"))
+
+
+if __name__ == "__main__":
+    unittest.main()
