@@ -6,7 +6,6 @@ and raises ``hil.errors.HilError`` for whatever the user or the lab did wrong.
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,10 +63,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except HilError as error:
         sys.stderr.write(f"error: {error}\n")
         return int(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has enough (`hil schema | head`); what is still buffered must not raise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.PASSED)
 
 
 def _invoke(arguments: list[str]) -> int:

@@ -76,8 +76,4 @@ def _tell(output: Path, signature: Signature) -> None:
     screen.print(
         "  2. put in real data:  [cyan]data[/] and [cyan]task[/], then [cyan]limits[/], in the places marked there"
     )
-    screen.print(
-        "  3. name your board:   [cyan][targets.jetson-orin][/], then [cyan]pytest --target=jetson-orin[/]".replace(
-            "[targets.jetson-orin]", "\\[targets.jetson-orin]"
-        )
-    )
+    screen.print("  3. name your board:   [cyan]\\[targets.jetson-orin][/], then [cyan]pytest --target=jetson-orin[/]")

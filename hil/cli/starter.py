@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
-from hil.config.explain import written
+from hil.config.explain import quoted, written
 from hil.config.rules import MAX_NAME
 
 if TYPE_CHECKING:
@@ -130,11 +129,6 @@ def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
             continue
         return dict.fromkeys(names, size)
     return dict.fromkeys(names, 1)
-
-
-def quoted(text: str) -> str:
-    """A TOML basic string. JSON escapes the same characters, but for DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _shapes(model: str, sizes: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -85,9 +86,14 @@ def written(keys: Sequence[str | int]) -> str:
         if isinstance(key, int):
             text += f"[{key}]"
         else:
-            plain = key if BARE.fullmatch(key) else f'"{key}"'
+            plain = key if BARE.fullmatch(key) else quoted(key)
             text += f".{plain}" if text else plain
     return text
+
+
+def quoted(text: str) -> str:
+    """A TOML basic string. JSON escapes the same characters, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def choices(keys: Keys) -> list[str]:

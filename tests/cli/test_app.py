@@ -1,0 +1,68 @@
+"""The command line's frame: help, version, one line for each error, the exit codes of the design."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from hil import __version__
+from hil.cli import main
+from hil.cli.app import COMMANDS
+from hil.errors import ExitCode
+
+
+def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """``hil`` alone is ``hil --help``."""
+    assert main([]) == 0
+    alone = capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == alone
+    assert all(command in alone for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Help that shows no call is half a help."""
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Examples" in out
+    assert f"hil {command}" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, for bug reports."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pytest-hil {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["foo"], ["schema", "--foo"], ["init"], ["--foo"]])
+def test_a_wrong_call_is_the_users_mistake(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """Exit code 4 (2 is pytest's), one line that names the help."""
+    assert main(arguments) == ExitCode.USER_ERROR
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert "--help" in captured.err
+
+
+def test_importing_the_entry_point_loads_nothing() -> None:
+    """Typer and rich are loaded by running a command, not by importing the package."""
+    code = "import sys, hil.cli; sys.exit(bool({'typer', 'rich', 'numpy', 'pydantic', 'onnx'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    """``hil schema | head -1`` prints no traceback, and is not taken for a success."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "from hil.cli import main; raise SystemExit(main(['schema']))"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == ExitCode.FAILED

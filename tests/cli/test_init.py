@@ -1,0 +1,132 @@
+"""``hil init``: a starter that loads as it is and says what to fill in, and never replaces a file unasked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from hil.cli import main
+from hil.cli.starter import SIZES, model_name, sizes_that_run, starter
+from hil.config.explain import quoted
+from hil.config.load import load
+from hil.datasets import open_dataset
+from hil.errors import ExitCode
+from hil.signature import Signature, read_signature
+from tests.datasets.project import spec, write_model
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+
+
+def test_the_starter_loads_and_gives_data(tmp_path: Path, repository: Path) -> None:
+    """Written for a bundled model, it is a config with samples that fit the model, and no doubts."""
+    model = repository / "examples/arm/model.onnx"
+    assert main(["init", str(model), "--output", str(tmp_path / "hil.toml")]) == 0
+    config = load(tmp_path / "hil.toml")
+    arm = config.spec.models["arm"]
+    assert config.warnings == ()
+    assert (arm.precisions, arm.data, config.spec.gate.evidence) == (("fp32",), "synthetic", "host")
+    data = open_dataset(
+        arm.data,
+        config=config,
+        model="arm",
+        signature=read_signature(config.resolve(arm.path)),
+        preprocess=arm.preprocess,
+        ranges=arm.ranges,
+        where=config.where("models", "arm", "data"),
+    )
+    assert next(data.batches(arm.batch)).inputs["tool"].shape == (1, 3)
+
+
+def test_it_says_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Inputs, outputs, the warning that random data is no evidence, and the next commands."""
+    model = write_model(tmp_path / "m.onnx", ["batch", 2])
+    assert main(["init", str(model), "-o", str(tmp_path / "hil.toml")]) == 0
+    out = capsys.readouterr().out
+    for words in ("x: float32[batch, 2]", "never satisfies a gate", "--target=cpu", "[targets.jetson-orin]"):
+        assert words in out
+
+
+def test_it_replaces_only_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody's config is somebody's work."""
+    model = write_model(tmp_path / "m.onnx", ["batch", 2])
+    output = tmp_path / "hil.toml"
+    output.write_text("mine")
+    assert main(["init", str(model), "-o", str(output)]) == ExitCode.USER_ERROR
+    assert output.read_text() == "mine"
+    assert "--force replaces it" in capsys.readouterr().err
+    assert main(["init", str(model), "-o", str(output), "--force"]) == 0
+    assert load(output).spec.models["m"].path == "m.onnx"
+
+
+@pytest.mark.parametrize("data", [None, b"half of a model"])
+def test_a_bad_model_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes | None
+) -> None:
+    """Missing or not ONNX: one message, exit code 4, no file."""
+    if data is not None:
+        (tmp_path / "m.onnx").write_bytes(data)
+    before = sorted(tmp_path.iterdir())
+    assert main(["init", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "hil.toml")]) == ExitCode.USER_ERROR
+    assert sorted(tmp_path.iterdir()) == before
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not there is named, not created."""
+    model = write_model(tmp_path / "m.onnx", ["batch", 2])
+    assert main(["init", str(model), "-o", str(tmp_path / "absent" / "hil.toml")]) == ExitCode.USER_ERROR
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_fixed_batch_and_dynamic_sizes_are_written(tmp_path: Path) -> None:
+    """What the model fixes is kept; what it leaves open gets a size that runs."""
+    model = write_model(tmp_path / "m.onnx", [4, "height"])
+    assert main(["init", str(model), "-o", str(tmp_path / "hil.toml")]) == 0
+    config = load(tmp_path / "hil.toml").spec.models["m"]
+    assert config.batch == 4
+    assert config.shapes == {"height": (1, 1, 1)}
+
+
+def test_sizes_are_tried_until_one_runs(tmp_path: Path) -> None:
+    """A model that needs 8 or more in each direction is given 8."""
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, "h", "w"])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    weight = helper.make_tensor("k", TensorProto.FLOAT, [1, 1, 5, 5], [1.0] * 25)
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "k"], ["y"])], "g", [image], [out], [weight])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), str(path))
+    assert sizes_that_run(path, read_signature(path)) == {"h": 8, "w": 8}
+    assert SIZES[0] == 1
+
+
+@given(stem=NAMES, inputs=st.lists(NAMES, min_size=1, max_size=3, unique=True), dimension=NAMES)
+def test_any_names_make_a_config(
+    tmp_path_factory: pytest.TempPathFactory, stem: str, inputs: list[str], dimension: str
+) -> None:
+    """Whatever files, inputs and dimensions are called, the text is TOML and keeps the names."""
+    dims = tuple(spec(name, "float32", "batch", dimension) for name in inputs)
+    text = starter(
+        Signature(dims, (spec("y", "float32", "batch"),)), "m.onnx", model_name(Path("f") / stem), {dimension: 3}
+    )
+    root = tmp_path_factory.mktemp("starter")
+    (root / "hil.toml").write_bytes(text.encode())
+    (root / "m.onnx").touch()
+    (model,) = load(root / "hil.toml").spec.models.values()
+    assert model.shapes == {dimension: (3, 3, 3)}
+
+
+@given(NAMES)
+def test_any_text_can_be_quoted(text: str) -> None:
+    """Paths hold quotes, backslashes and control characters, and come out of TOML as they went in."""
+    assert tomllib.loads(f"path = {quoted(text)}") == {"path": text}

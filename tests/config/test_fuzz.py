@@ -1,0 +1,12 @@
+"""The config reader against mutated configs; ``python -m tests.fuzz.config`` does many more."""
+
+from __future__ import annotations
+
+from tests.fuzz.config import fuzz
+
+
+def test_no_config_crashes_the_reader() -> None:
+    """Loaded or refused with UserError, nothing else, and some of each."""
+    told = fuzz(500, seed=1)
+    assert told["loaded"] > 0
+    assert told["refused"] > 0

@@ -1,0 +1,215 @@
+"""``load``: what is right becomes a Config, what is wrong becomes one message with every mistake in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hil.config.load import Config, find, load
+from hil.errors import ExitCode, UserError
+from tests.config.example import EXAMPLE, project
+
+MODEL = '[models.a]\npath = "examples/digits/model.onnx"\ndata = "examples/digits/validation.npz"\n'
+
+
+def refused(folder: Path, text: str) -> list[str]:
+    """The lines of the message with which ``text`` is refused."""
+    with pytest.raises(UserError) as error:
+        load(project(folder, text))
+    return str(error.value).split("\n")
+
+
+def loaded(folder: Path, text: str = EXAMPLE) -> Config:
+    """The config that ``text`` is."""
+    return load(project(folder, text))
+
+
+def test_example_of_the_design_loads(tmp_path: Path) -> None:
+    """The whole example is right, in base units, with the defaults of what it leaves out."""
+    config = loaded(tmp_path)
+    digits = config.spec.models["digits"]
+    assert digits.precisions == ("fp32", "fp16", "int8")
+    assert digits.limits.latency.p99 == pytest.approx(0.005)
+    assert digits.limits.memory == 512 * 2**20
+    assert digits.limits.system_memory == pytest.approx(0.85)
+    assert digits.tolerances["int8"].top1_drop == pytest.approx(0.01)
+    assert config.spec.measure.confidence == pytest.approx(0.99)
+    assert config.root == tmp_path
+    assert len(config.digest) == 64
+
+
+def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
+    """A limit is told by its line; what is not written, by the nearest table around it."""
+    config = loaded(tmp_path)
+    assert config.where("models", "digits", "limits", "latency", "p99") == "hil.toml:32"
+    assert config.where("models", "digits", "limits", "cold_load") == "hil.toml:31"
+    assert config.where("measure", "soak") == "hil.toml:1"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("limts = { fps = 3 }", "hil.toml:4: models.a.limts: unknown key: did you mean 'limits'?"),
+        ('precision = ["fp32"]', "hil.toml:4: models.a.precision: unknown key: did you mean 'precisions'?"),
+        ('precisions = ["fp3"]', "'fp3' is none of fp32, tf32, fp16, bf16, int8: did you mean 'fp32'?"),
+        ("precisions = []", "hil.toml:4: models.a.precisions: no precision is given"),
+        ('precisions = ["fp32", "fp32"]', "the same precision is there twice"),
+        ('precisions = ["fp32", "int8"]', "int8 needs the table [models.a.calibration] with the key 'data'"),
+        ('limits.latency = { p99 = "5 MiB" }', "unit 'MiB' is not one of ns, us, µs, ms, s, min, h: write e.g. '5 ms'"),
+        ("limits.latency = { p99 = 5 }", "a unit is missing (one of ns, us, µs, ms, s, min, h): write e.g. '5 ms'"),
+        ("limits.fps = nan", "must be finite and not negative"),
+        ("limits.fps = 0", "every model reaches 0 fps"),
+        ("limits.system_memory = 85", "8500 % is more than all of it: write e.g. '85 %'"),
+        ("limits = 3", "hil.toml:4: models.a.limits: expected a table: got 3"),
+        ("samples = 0", "hil.toml:4: models.a.samples: must be at least 1: got 0"),
+        ("samples = -1", "must be at least 1: got -1"),
+        ("samples = true", "expected a whole number: got True"),
+        ("batch = 1.5", "expected a whole number: got 1.5"),
+        ("tolerances.fp32.max_abs = inf", "expected a finite number: got inf"),
+        ("tolerances.fp32.cosine = 2", "must be at most 1: got 2"),
+        ("tolerances.fp23.cosine = 0.5", "models.a.tolerances.fp23: unknown name: did you mean 'fp32'?"),
+        ('reference = "examples/digits/validatoin.npz"', "did you mean 'validation.npz'?"),
+        ('training_data = "nowhere.npz"', "no such .npz file, folder or package.module:callable"),
+        ('training_data = "synthetic"', "training data cannot be synthetic"),
+        ('task = "clasification"', "did you mean 'classification'?"),
+        ('preprocess = "pkg.mod:fn"', "no data of this model is a folder, so nothing uses this"),
+        ("shapes.height = [8, 4, 16]", "[min, opt, max] must not fall: got [8, 4, 16]"),
+        ("shapes.height = [8, 4]", "models.a.shapes.height"),
+        ("ranges.x = [1, 0]", "[least, greatest] must not fall"),
+        ("on.cpuu.limits.fps = 3", "models.a.on.cpuu: unknown target: did you mean 'cpu'?"),
+    ],
+)
+def test_a_mistake_has_file_line_and_remedy(tmp_path: Path, line: str, message: str) -> None:
+    """One wrong line gives one message that names the line and what would be right."""
+    lines = refused(tmp_path, MODEL + line + "\n")
+    assert any(message in one for one in lines), lines
+    assert all(one.startswith("hil.toml:4: ") for one in lines), lines
+
+
+def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
+    """Nobody mends a file one run at a time."""
+    text = MODEL.replace("model.onnx", "modle.onnx") + "samples = 0\nlimts = 1\n[gate]\nwarnings = 3\n[measures]\n"
+    lines = refused(tmp_path, text)
+    assert [one.split(":")[1] for one in lines] == ["2", "4", "5", "7", "8"]
+    assert "did you mean 'model.onnx'?" in lines[0]
+    assert "did you mean 'measure'?" in lines[-1]
+
+
+def test_a_missing_key_names_its_table(tmp_path: Path) -> None:
+    """What is not there has no line, so its table's is given, and the misspelt key beside it."""
+    lines = refused(tmp_path, '[models.a]\npth = "examples/digits/model.onnx"\ndata = "synthetic"\n')
+    assert lines[0] == "hil.toml:1: models.a.path: must be given: is it what 'pth' was meant to be?"
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "../a", "a/b", "", "ä", "a\\nb", "x" * 101])
+@pytest.mark.parametrize("table", ["models", "targets"])
+def test_names_are_fit_for_files(tmp_path: Path, table: str, name: str) -> None:
+    """Names become ids and file names, so they hold nothing else than letters, digits, '_', '.' and '-'."""
+    lines = refused(tmp_path, f'{MODEL}[{table}."{name}"]\n')
+    assert any("names are letters, digits" in one for one in lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "models: must be given"),
+        (b"[models\n", "hil.toml:1: not TOML"),
+        (b'a = 1\n[models]\nb = "x\n', "hil.toml:3: not TOML"),
+        (b"a = 1\na = 2\n", "hil.toml:2: not TOML"),
+        (b"a = 1\nb = '\xff'\n", "hil.toml:2: not UTF-8 text"),
+        (b"#" * 2**20 + b"\n", "over 1 MiB"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = " + b"9" * 5000, "hil.toml:1"),
+        (b"a" + b".a" * 500_000 + b" = 1", "more than 64 dots"),
+    ],
+    ids=["empty", "header", "string", "duplicate", "encoding", "huge", "nested", "digits", "dots"],
+)
+def test_what_is_no_config_is_refused_quickly(tmp_path: Path, data: bytes, message: str) -> None:
+    """Whatever the bytes, there is one message and soon."""
+    path = tmp_path / "hil.toml"
+    path.write_bytes(data)
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"hil\.toml") as error:
+        load(path)
+    assert message in str(error.value)
+    assert time.monotonic() - began < 2
+    assert error.value.exit_code is ExitCode.USER_ERROR
+
+
+def test_a_missing_file_or_folder_says_how_to_get_one(tmp_path: Path) -> None:
+    """No config: the command that writes one; a folder: that it is one."""
+    with pytest.raises(UserError, match="hil init"):
+        load(tmp_path / "hil.toml")
+    with pytest.raises(UserError, match="is a folder"):
+        load(tmp_path)
+
+
+def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:
+    """Editors on Windows write both; lines are still counted right."""
+    text = "\ufeff" + EXAMPLE.replace("\n", "\r\n")
+    assert loaded(tmp_path, text).where("gate", "evidence") == "hil.toml:46"
+
+
+def test_targets_are_found_by_name(tmp_path: Path) -> None:
+    """``cpu`` is always there; an unknown one is answered by the nearest."""
+    config = loaded(tmp_path, MODEL)
+    assert config.target("cpu").kind == "local"
+    with pytest.raises(UserError, match="did you mean 'cpu'"):
+        config.target("cpuu")
+    with pytest.raises(UserError, match="did you mean 'jetson-orin'"):
+        loaded(tmp_path).target("jetson-orni")
+
+
+def test_unknown_models_are_answered_by_the_nearest(tmp_path: Path) -> None:
+    """A misspelt ``--hil-model`` is a message, not a KeyError."""
+    with pytest.raises(UserError, match="did you mean 'digits'"):
+        loaded(tmp_path).model("digit", "cpu")
+
+
+def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
+    """An override for a target and tolerances for a precision that are not in the file are warned of."""
+    config = loaded(tmp_path, EXAMPLE + "[models.digits.tolerances.bf16]\ncosine = 0.9\n")
+    assert [one.split(":")[1] for one in config.warnings] == ["41", "48"]
+    assert "no such target" in config.warnings[0]
+
+
+def test_a_folder_needs_preprocess(tmp_path: Path) -> None:
+    """Images are not arrays, so somebody has to say how they become some."""
+    (tmp_path / "images").mkdir()
+    text = MODEL.replace("examples/digits/validation.npz", "images")
+    assert "needs the key 'preprocess'" in refused(tmp_path, text)[0]
+    assert loaded(tmp_path, text + 'preprocess = "pkg.mod:fn"\n').spec.models["a"].preprocess == "pkg.mod:fn"
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pytest was started does not matter."""
+    project(tmp_path / "robot")
+    monkeypatch.chdir(tmp_path)
+    config = load(Path("robot/hil.toml"))
+    assert config.resolve("examples/digits/model.onnx") == tmp_path / "robot/examples/digits/model.onnx"
+
+
+def test_find_looks_upwards(tmp_path: Path) -> None:
+    """The nearest ``hil.toml`` above counts."""
+    path = project(tmp_path)
+    assert find(tmp_path / "examples" / "digits") == path
+    assert find(Path("/")) is None
+
+
+def test_loading_is_quick(tmp_path: Path) -> None:
+    """A config costs less than a tenth of a second, imports of pydantic aside."""
+    path = project(tmp_path)
+    load(path)
+    began = time.perf_counter()
+    load(path)
+    assert time.perf_counter() - began < 0.1
+
+
+def test_loading_needs_no_heavy_library() -> None:
+    """Reading a config loads neither numpy nor onnx: ``pytest --collect-only`` must stay quick."""
+    code = "import sys, hil.config.load; sys.exit(bool({'numpy', 'onnx', 'onnxruntime', 'scipy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,80 @@
+"""``synthetic``: seeded, within ranges, and plainly marked as what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.datasets.synthetic import SyntheticDataset
+from hil.errors import UserError
+from hil.signature import Signature
+from tests.datasets.project import Project, spec
+
+DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "uint64", "bool")
+
+
+def drawn(signature: Signature, **ranges: tuple[float, float]) -> SyntheticDataset:
+    """A data set of three samples."""
+    return SyntheticDataset(signature, model="m", count=3, ranges=ranges, shapes={"side": (1, 5, 9)})
+
+
+def test_it_says_what_it_is(project: Project) -> None:
+    """No labels, ``synthetic``, a digest that stays: evidence for nothing, but repeatable."""
+    data = project.open("synthetic")
+    assert (data.synthetic, data.has_labels, data.count) == (True, False, 64)
+    assert data.digest == project.open("synthetic").digest
+    assert len(set(data.sample_digests())) == 64
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_shapes_and_dtypes_are_the_inputs(dtype: str) -> None:
+    """Dynamic dimensions have the ``opt`` of ``shapes``, else 1; no dtype is converted on the way."""
+    data = drawn(Signature((spec("a", dtype, "batch", "side", None, 3),), ()))
+    values = next(data.batches(2)).inputs["a"]
+    assert values.dtype == np.dtype(dtype)
+    assert values.shape == (2, 5, 1, 3)
+
+
+@given(batch=st.integers(1, 3), low=st.floats(-100, 100), width=st.floats(1, 100), dtype=st.sampled_from(DTYPES[:3]))
+def test_values_lie_within_ranges_whatever_the_batch(batch: int, low: float, width: float, dtype: str) -> None:
+    """Sample ``i`` is the same in every batch size and within its range, up to the dtype's rounding."""
+    data = drawn(Signature((spec("a", dtype, "batch", 4),), ()), a=(low, low + width))
+    whole = np.concatenate([each.inputs["a"] for each in data.batches(batch)])
+    np.testing.assert_array_equal(whole, next(data.batches(3)).inputs["a"])
+    slack = 0.1
+    assert (whole >= low - slack).all()
+    assert (whole <= low + width + slack).all()
+
+
+def test_bytes_use_their_range_and_integers_are_small() -> None:
+    """``uint8`` is mostly an image, ``int64`` mostly an index that must exist."""
+    data = drawn(Signature((spec("a", "uint8", "n", 999), spec("b", "int64", "n", 999)), ()))
+    values = next(data.batches(1)).inputs
+    assert values["a"].max() > 200
+    assert set(values["b"].ravel()) == {0, 1}
+
+
+def test_what_cannot_be_drawn_is_told() -> None:
+    """Texts and ranges beyond the dtype are the user's to mend."""
+    with pytest.raises(UserError, match="str cannot be drawn at random: input 'a'"):
+        drawn(Signature((spec("a", "str", "n"),), ()))
+    with pytest.raises(UserError, match=r"ranges.a has no value that int8 can hold"):
+        drawn(Signature((spec("a", "int8", "n"),), ()), a=(0, 300))
+    with pytest.raises(UserError, match=r"ranges.a has no value"):
+        drawn(Signature((spec("a", "int8", "n"),), ()), a=(0.2, 0.8))
+
+
+def test_a_fixed_batch_has_no_remainder() -> None:
+    """Without ``samples`` the count is a multiple of the batch that the model fixes."""
+    data = SyntheticDataset(Signature((spec("a", "float32", 3, 1),), ()), model="m", count=None, ranges={}, shapes={})
+    assert data.count == 66
+    assert sum(len(batch.inputs["a"]) for batch in data.batches(3)) == 66
+
+
+def test_inputs_without_a_common_batch_are_refused() -> None:
+    """Where nothing counts samples, nothing can be fed one by one."""
+    for inputs in ((spec("a", "float32"),), (spec("a", "float32", 2, 1), spec("b", "float32", 3, 1))):
+        with pytest.raises(UserError, match="share no batch dimension"):
+            drawn(Signature(inputs, ()))

@@ -1,0 +1,107 @@
+"""Quantities: what people write becomes base units, and everything else is refused with the right units named."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.errors import UserError
+from hil.units import SCALES, Dimension, parse, show, split
+
+FINITE = st.floats(0, 1e12, allow_nan=False, allow_infinity=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension", "value"),
+    [
+        ("5 ms", Dimension.TIME, 0.005),
+        ("5ms", Dimension.TIME, 0.005),
+        (" 2.5 µs ", Dimension.TIME, 2.5e-6),
+        ("1 h", Dimension.TIME, 3600.0),
+        ("512 MiB", Dimension.MEMORY, 512 * 2.0**20),
+        ("1.5 GB", Dimension.MEMORY, 1.5e9),
+        ("1 %", Dimension.FRACTION, 0.01),
+        ("0.01", Dimension.FRACTION, 0.01),
+        (0.01, Dimension.FRACTION, 0.01),
+        (30, Dimension.RATE, 30.0),
+        ("30 fps", Dimension.RATE, 30.0),
+        ("1e1 Hz", Dimension.RATE, 10.0),
+    ],
+)
+def test_quantities_become_base_units(text: object, dimension: Dimension, value: float) -> None:
+    """Spaces do not matter; a bare number is taken where the unit may be empty."""
+    assert parse(text, dimension) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("dimension", Dimension)
+@given(value=FINITE, data=st.data())
+def test_every_unit_scales(dimension: Dimension, value: float, data: st.DataObject) -> None:
+    """Whatever the unit, the value is the number times the unit's scale."""
+    unit = data.draw(st.sampled_from(sorted(SCALES[dimension])))
+    assert parse(f"{value!r} {unit}", dimension) == pytest.approx(value * SCALES[dimension][unit])
+
+
+@pytest.mark.parametrize(
+    ("value", "dimension", "message"),
+    [
+        ("5 MiB", Dimension.TIME, "unit 'MiB' is not one of ns, us, µs, ms, s, min, h"),
+        ("5 ms", Dimension.MEMORY, "unit 'ms' is not one of B, kB"),
+        ("5", Dimension.TIME, "a unit is missing"),
+        (5, Dimension.MEMORY, "a unit is missing"),
+        ("5 %", Dimension.RATE, "unit '%'"),
+        ("-1 ms", Dimension.TIME, "not negative"),
+        ("ms", Dimension.TIME, "is not a quantity"),
+        ("5 ms ms", Dimension.TIME, "is not a quantity"),
+        ("1e999 s", Dimension.TIME, "is not finite"),
+        ("nan s", Dimension.TIME, "is not a quantity"),
+        (math.nan, Dimension.RATE, "finite"),
+        (math.inf, Dimension.FRACTION, "finite"),
+        (True, Dimension.RATE, "expected a quantity"),
+        (None, Dimension.TIME, "expected a quantity such as '5 ms'"),
+        ([], Dimension.MEMORY, "expected a quantity such as '512 MiB'"),
+    ],
+)
+def test_anything_else_is_refused(value: object, dimension: Dimension, message: str) -> None:
+    """The message names the units that would have been right."""
+    with pytest.raises(ValueError, match=message):
+        parse(value, dimension)
+
+
+@given(st.text(max_size=30), st.sampled_from(Dimension))
+def test_no_text_breaks_the_reader(text: str, dimension: Dimension) -> None:
+    """Any text is a finite quantity that is not negative, or a ValueError."""
+    try:
+        value = parse(text, dimension)
+    except ValueError:
+        return
+    assert math.isfinite(value)
+    assert value >= 0
+
+
+def test_split_keeps_any_unit() -> None:
+    """A user's own check may count in millimetres."""
+    assert split("2 mm") == (2.0, "mm")
+    with pytest.raises(UserError, match="is not a quantity"):
+        split("two mm")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.00512, "s", "5.12 ms"),
+        (0.0, "s", "0 ns"),
+        (90.0, "s", "90 s"),
+        (512 * 2.0**20, "B", "512 MiB"),
+        (100.0, "B", "100 B"),
+        (0.85, "1", "85 %"),
+        (30.0, "1/s", "30.0 /s"),
+        (12345.0, "1/s", "12,345 /s"),
+        (2.0, "mm", "2 mm"),
+    ],
+)
+def test_values_are_shown_for_people(value: float, unit: str, text: str) -> None:
+    """A few digits and the unit that keeps the number small."""
+    assert show(value, unit) == text
