@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hil.model import CheckResult, Verdict
+from hil.model import Verdict
 from hil.report import plots, view
 from hil.units import show
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 OPEN_GROUPS = 6
 """Up to this many groups all stand open; beyond, only those with something to see."""
+MOST_COUNTED = 10**15
 COMPARED = ("latency.p50", "latency.p99", "fps.sustained", "memory.peak", "memory.engine_size", "parity.task")
 STANDFIRST = {
     "PASSED": "Everything that the policy requires was run and passed.",
@@ -124,7 +125,7 @@ def _counts(value: object) -> tuple[list[float], list[float]] | None:
     if not all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in (*edges, *counts)):
         return None
     rising = all(left < right for left, right in itertools.pairwise(edges))
-    return (edges, counts) if rising and min(counts) >= 0 else None
+    return (edges, counts) if rising and min(counts) >= 0 and max(counts) <= MOST_COUNTED else None
 
 
 def _took(report: Report) -> str:
@@ -137,8 +138,3 @@ def _took(report: Report) -> str:
 
 def _pretty(facts: Any) -> str:
     return json.dumps(facts, indent=2, ensure_ascii=False)
-
-
-def shown_details(check: CheckResult) -> dict[str, Any]:
-    """The details of a row that are not drawn already."""
-    return {key: value for key, value in check.details.items() if key != "histogram"}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 240, 30
 PARTS = tuple(SIGN)
+NEAR = 1.8
+"""A limit further away than this many times the slowest inference would squeeze the histogram: it is only told."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def pair(first: float, second: float, ident: str, words: tuple[str, str]) -> str
 def histogram(edges: Sequence[float], counts: Sequence[float], limit: Limit | None, ident: str, name: str) -> str:
     """How often each duration was seen; ``edges`` has one more entry than ``counts``, in seconds."""
     width, height, floor = 720, 200, 168
-    high = max(edges[-1], limit.value * 1.02 if limit and limit.value < 3 * edges[-1] else 0.0)
+    high = max(edges[-1], limit.value * 1.02 if limit and limit.value < NEAR * edges[-1] else 0.0)
     scale = Scale(edges[0] - 0.02 * (high - edges[0]), high, 8, width - 8)
     most = max(*counts, 1)
     body = [f'<path class="axis" d="M8 {floor}H{width - 8}"/>']
@@ -144,6 +146,8 @@ def histogram(edges: Sequence[float], counts: Sequence[float], limit: Limit | No
         anchor, shift = ("end", -6) if line > width / 2 else ("start", 6)
         body.append(f'<path class="limit" d="M{line} 4V{floor}"/>')
         body.append(_text(line + shift, 14, anchor, f"limit {show(limit.value, 's')}", "strong"))
+    elif limit is not None:
+        body.append(_text(width - 8, 14, "end", f"limit {show(limit.value, 's')}, further right →", "strong"))
     words = (
         f"{sum(counts):g} inferences from {show(edges[0], 's')} to {show(edges[-1], 's')}, limit {limit_text(limit)}"
     )
