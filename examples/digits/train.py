@@ -141,7 +141,7 @@ def main() -> None:
     kept = len(images) - holdout
     model = train(images[:kept], labels[:kept])
     if holdout:
-        print(f"held out of train: {accuracy(model, images[kept:], labels[kept:]):.4f}")  # noqa: T201
+        print(f"held out of train: {accuracy(model, images[kept:], labels[kept:]):.4f}")  # noqa: T201 - a script's output
         return
     facts = {
         "made_by": "examples/digits/train.py",
@@ -151,7 +151,7 @@ def main() -> None:
     }
     export(model, HERE / "model.onnx", facts)
     with np.load(HERE / "validation.npz", allow_pickle=False) as data:
-        print(f"validation: {accuracy(model, data['image'], data['labels']):.4f}")  # noqa: T201
+        print(f"validation: {accuracy(model, data['image'], data['labels']):.4f}")  # noqa: T201 - a script's output
 
 
 if __name__ == "__main__":

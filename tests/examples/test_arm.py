@@ -29,7 +29,7 @@ def folder(repository: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "joints, position",
+    ("joints", "position"),
     [
         ([0, 0, 0, 0, 0, 0], [-0.81725, -0.19145, -0.005491]),  # stretched out along -x
         ([0, -90, 0, -90, 0, 0], [0.0, -0.19145, 1.001059]),  # stretched out upwards
