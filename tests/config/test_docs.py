@@ -1,0 +1,83 @@
+"""``docs/config.md`` holds every key of every table, with the default that the spec has."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+
+from hil.config import spec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic.fields import FieldInfo
+
+TABLES: dict[str, type[BaseModel]] = {
+    "project": spec.ProjectSpec,
+    "targets.NAME": spec.TargetSpec,
+    "models.NAME": spec.ModelSpec,
+    "models.NAME.calibration": spec.CalibrationSpec,
+    "models.NAME.limits": spec.LimitsSpec,
+    "models.NAME.limits.latency": spec.LatencyLimits,
+    "models.NAME.tolerances.PRECISION": spec.TolerancesSpec,
+    "models.NAME.on.TARGET": spec.OverrideSpec,
+    "measure": spec.MeasureSpec,
+    "gate": spec.GateSpec,
+}
+ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
+
+
+def documented(repository: Path) -> dict[str, dict[str, str]]:
+    """Tables by name, keys with the default as it is written."""
+    text = (repository / "docs" / "config.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## \[(.+)\]$", text, flags=re.MULTILINE)[1:]
+    return {
+        name: {key: default for key, default, _ in ROW.findall(body)}
+        for name, body in zip(*[iter(parts)] * 2, strict=True)
+    }
+
+
+def test_every_table_is_there(repository: Path) -> None:
+    """In the order of the spec, and no other; each model of the spec is one of them."""
+    assert list(documented(repository)) == list(TABLES)
+    models = {each for each in vars(spec).values() if isinstance(each, type) and issubclass(each, spec.Table)}
+    assert models - set(TABLES.values()) == {spec.Table, spec.ConfigSpec, spec.ToleranceSpec}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_key_is_there_with_its_default(repository: Path, name: str) -> None:
+    """Nothing is undocumented, nothing documented that is not."""
+    keys = documented(repository)[name]
+    fields = TABLES[name].model_fields
+    assert set(keys) == set(fields)
+    for key, field in fields.items():
+        assert read(name, key, keys[key]) == default(field), key
+
+
+def default(field: FieldInfo) -> Any:
+    """The spec's default as plain values: tables as what differs from theirs, which is nothing."""
+    if field.is_required():
+        return "required"
+    return {} if isinstance(field.default, BaseModel) else field.default
+
+
+def read(table: str, key: str, text: str) -> Any:
+    """The documented default as the spec would hold it."""
+    if text in {"required", "—"}:
+        return text if text == "required" else None
+    value = tomllib.loads(f"value = {text.strip('`')}")["value"]
+    value = tuple(value) if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return value
+    model = TABLES[table]
+    needed = {each: "x" for each, field in model.model_fields.items() if field.is_required()}
+    return getattr(model.model_validate({**needed, key: value}), key)
