@@ -31,13 +31,18 @@ class RuleOutcome:
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
     """The rows that ``policy`` requires, and those that were required by more than the recorded policy."""
-
-    def named(spec: GateSpec, check: CheckResult) -> bool:
-        return any(matches(pattern, check.id, check.model, check.precision) for pattern in spec.require)
-
+    if policy == report.policy:
+        # What the recorded policy requires is flagged in the row; the flag is looked at first because it is cheap.
+        return tuple(check for check in report.checks if check.required or _named_by(policy, check))
     return tuple(
-        check for check in report.checks if named(policy, check) or (check.required and not named(report.policy, check))
+        check
+        for check in report.checks
+        if _named_by(policy, check) or (check.required and not _named_by(report.policy, check))
     )
+
+
+def _named_by(policy: GateSpec, check: CheckResult) -> bool:
+    return any(matches(pattern, check.id, check.model, check.precision) for pattern in policy.require)
 
 
 def rules(report: Report, policy: GateSpec, *, full: bool) -> Iterator[RuleOutcome]:
