@@ -8,6 +8,7 @@ from typing import Any, Optional
 from .wire import HEAD, MAGIC, MAX_BODY, Closed, Header, Silent, WireError, decode_head, decode_header, encode
 
 MAX_BANNER = 1 << 16
+PIECE = 1 << 20
 SMALL = 1 << 16  # a body up to this size is joined to its head: one system call is cheaper than a copy
 
 
@@ -71,14 +72,17 @@ class Channel:
         self.pending -= len(view)
 
     def take(self) -> bytearray:
-        """The rest of the body."""
-        data = bytearray(self.pending)
-        self.take_into(memoryview(data))
+        """The rest of the body; memory grows with what arrives, not with what was announced."""
+        data = bytearray()
+        while self.pending:
+            piece = bytearray(min(self.pending, PIECE))
+            self.take_into(memoryview(piece))
+            data += piece
         return data
 
     def drain(self) -> None:
         """Reads and forgets the rest of the body."""
-        scratch = memoryview(bytearray(min(self.pending, 1 << 20)))
+        scratch = memoryview(bytearray(min(self.pending, PIECE)))
         while self.pending:
             self.take_into(scratch[: self.pending])
 

@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import threading
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,18 @@ def test_silence_has_an_end() -> None:
     read_fd, write_fd = os.pipe()
     with pytest.raises(wire.Silent):
         Channel(read_fd, write_fd, patience=0.05).receive()
+
+
+def test_memory_follows_what_arrives() -> None:
+    """A frame that announces 2 GiB and brings ten bytes costs neither memory nor time."""
+    channel = through_pipe(wire.encode({"op": "x"}, wire.MAX_BODY) + b"0123456789")
+    channel.receive()
+    tracemalloc.start()
+    with pytest.raises(wire.WireError, match="middle of a frame"):
+        channel.take()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 def test_objects_are_never_carried() -> None:
