@@ -104,16 +104,18 @@ def samples_needed(q: float, confidence: float, share: float, limit: int = 10**7
     return high
 
 
-def effective_size(samples: npt.ArrayLike, q: float | None = None) -> float:
+def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | None = None) -> float:
     """How many independent samples a correlated series is worth: n / tau, at most n, at least 1.
 
     tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a
     count of exceedances, which is what a percentile bound stands on. It is taken of the indicator
-    "above the ``q`` quantile", or of the ranks where ``q`` is ``None``. A tail of less than 20
+    "above the ``q`` quantile", or of the ranks where ``q`` is ``None``. With ``at`` it is taken of "above
+    ``at``" instead: a percentile is held against a limit by the count of samples over that limit, and
+    spikes far from the middle may well be independent where the middle is not. A tail of less than 20
     exceedances says nothing about its own correlation, so the threshold is then lowered until 20 lie
-    over it: correlation grows towards the middle, which errs on the safe side. The sum is cut by
-    Geyer's initial positive sequence (Geyer 1992, Practical Markov Chain Monte Carlo, 3.3). A drifting
-    series comes out as worth almost nothing.
+    over it (or raised until 20 lie under it): correlation grows towards the middle, which errs on the safe
+    side. The sum is cut by Geyer's initial positive sequence (Geyer 1992, Practical Markov Chain Monte
+    Carlo, 3.3). A drifting series comes out as worth almost nothing.
     """
     series = _vector(samples, "samples")
     n = series.size
@@ -124,6 +126,9 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None) -> float:
     else:
         _check(q, 0.5)
         line = np.quantile(series, max(min(q, 1 - _TAIL / n), 0.5))
+        if at is not None:
+            rare = min(_TAIL / n, 0.5)
+            line = np.clip(at, np.quantile(series, rare), np.quantile(series, 1 - rare))
         over = series > line
         # Where the tail is made of equal samples (a timeout, a coarse clock) none lies over it.
         signal = (over if over.sum() >= min(_TAIL, n // 2) else series >= line).astype(np.float64)

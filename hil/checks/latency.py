@@ -21,13 +21,17 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
 
     Passed if the upper bound at ``confidence`` is within the limit, failed if the lower one is past it,
     else inconclusive with the number of samples that would settle it. Neighbouring samples that hang
-    together count for less (``effective_size``). Fewer independent samples than ``smallest_n`` cannot pass.
+    together count for less (``effective_size``, at the limit where there is one: that is where the
+    decision falls). Fewer independent samples than ``smallest_n`` cannot pass.
     """
     broken = unusable(series)
     if broken:
         return inconclusive(broken, limit)
     worth = effective_size(series.duration, q)
     low, high = percentile_bounds(series.duration, q, confidence, worth)
+    if limit is not None:
+        worth = effective_size(series.duration, q, limit.value)
+        low, high = _decided(low, high, percentile_bounds(series.duration, q, confidence, worth), limit.value)
     measurement = Measurement(
         value=float(np.quantile(series.duration, q, method="inverted_cdf")),
         unit="s",
@@ -47,6 +51,16 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
         return inconclusive("a latency limit must be an upper one", limit, details)
     advice = "" if limit is None else _advice(series, q, limit.value, confidence, worth)
     return hold_interval(measurement, limit, advice, details)
+
+
+def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:
+    """The interval, with the side that meets the limit decided by the bounds that hold there.
+
+    Where those clear (or cross) the limit the interval ends at it, and where they do not it reaches past it.
+    """
+    high = min(high, limit) if at_limit[1] <= limit else max(high, at_limit[1])
+    low = max(low, float(np.nextafter(limit, np.inf))) if at_limit[0] > limit else min(low, at_limit[0])
+    return low, high
 
 
 def _advice(series: Series, q: float, limit: float, confidence: float, worth: float) -> str:
