@@ -28,7 +28,6 @@ FLOORS = (
     ("hil.quantize",),
     ("hil.targets",),
     ("hil.checks",),
-    ("hil.provision",),
     ("hil.session",),
     ("hil.report",),
     ("hil.rules",),
