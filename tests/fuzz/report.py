@@ -12,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,11 @@ def swap(data: bytearray, chance: random.Random) -> None:
         holder, key = _somewhere(document, chance)
         change = chance.randrange(4)
         if change == 0 and isinstance(holder, dict):
-            holder[chance.choice(("extra", "verdict", "cause", "\u2028"))] = chance.choice(ODD_VALUES)
+            holder[chance.choice(("extra", "verdict", "cause", "\u2028"))] = deepcopy(chance.choice(ODD_VALUES))
         elif change == 1:
             del holder[key]
         else:
-            holder[key] = chance.choice(ODD_VALUES)
+            holder[key] = deepcopy(chance.choice(ODD_VALUES))
         if not isinstance(document, dict) or not document:
             break
     if chance.random() < 0.8:
