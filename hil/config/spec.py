@@ -29,6 +29,8 @@ Bytes = Annotated[float, _reader(Dimension.MEMORY), _schema("512 MiB")]
 Fraction = Annotated[float, _reader(Dimension.FRACTION), _schema("1 %")]
 Rate = Annotated[float, _reader(Dimension.RATE), _schema("30 fps")]
 Positive = Annotated[int, Field(ge=1)]
+# Bounded because translating a shell pattern takes time quadratic in its unclosed brackets.
+Pattern = Annotated[str, Field(max_length=200)]
 
 
 class Table(BaseModel):
@@ -184,7 +186,7 @@ class GateSpec(Table):
     requires every planned row it matches, and at least one.
     """
 
-    require: tuple[str, ...] = ("*",)
+    require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)
     evidence: Literal["device", "emulated", "host"] = "device"
     warnings: bool = False
 

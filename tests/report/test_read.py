@@ -135,6 +135,15 @@ def test_an_edit_without_its_digest_is_refused() -> None:
         parse(edited(lambda d: d["checks"][0].update(reason="fine"), digest=False))
 
 
+@pytest.mark.parametrize("require", [["[" * 100_000], ["*"] * 100_000])
+def test_a_policy_cannot_keep_the_reader_busy(require: list[str]) -> None:
+    """A pattern that takes minutes to translate, or too many of them, is refused before any is matched."""
+    begun = time.process_time()
+    with pytest.raises(UserError, match=r"policy\.require"):
+        parse(edited(lambda d: d["policy"].update(require=require)))
+    assert time.process_time() - begun < 1
+
+
 def test_white_space_is_harmless() -> None:
     """A report that was only laid out anew is the same report."""
     assert parse(json.dumps(json.loads(TEXT), indent=8).encode()) == sample.passed()
