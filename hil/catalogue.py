@@ -93,7 +93,11 @@ KINDS: tuple[CheckKind, ...] = (
     _int8("speedup", "Was INT8 faster at all?", LimitKey(("int8_speedup",), "x", Sense.AT_LEAST), needs_target=True),
     _memory("peak", "What does the process need at most?", LimitKey(("memory",), "B")),
     _memory("model", "What does the model add to the bare runtime?", LimitKey(("model_memory",), "B")),
-    _memory("system", "Is there memory left for the robot?", LimitKey(("system_memory",), "1", Sense.AT_MOST, 0.85, _CEILING)),
+    _memory(
+        "system",
+        "Is there memory left for the robot?",
+        LimitKey(("system_memory",), "1", Sense.AT_MOST, 0.85, _CEILING),
+    ),
     _memory("engine_size", "How large is the engine's file?", LimitKey(("engine_size",), "B")),
     _memory(
         "growth",

@@ -6,16 +6,20 @@ planned: not ``-k``, not ``-x``, not a deleted file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE, KINDS, CheckKind, LimitKey
-from hil.config.load import Config
-from hil.config.spec import GateSpec, LimitsSpec, ModelSpec
 from hil.errors import UserError
 from hil.model import Limit, Row, RowKey
-from hil.policy import literal_id, matches
+from hil.policy import WORDS, literal_id, matches
 from hil.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.config.load import Config
+    from hil.config.spec import GateSpec, LimitsSpec, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
     where = config.where("gate", "require")
     for pattern in policy.require:
         literal = literal_id(pattern)
-        if not 1 <= len(pattern.split()) <= 3:
+        if not 1 <= len(pattern.split()) <= WORDS:
             raise UserError(f"{where}: gate.require: {pattern!r}: write 'id', 'id model' or 'id model precision'")
         if literal is not None and literal.split(".")[0] not in families:
             continue  # a user's own check: the gate sees to it that it gave a result

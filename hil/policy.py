@@ -5,12 +5,13 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 WILDCARDS = frozenset("*?[")
+WORDS = 3  # of a pattern at most: id, model, precision
 
 
 def matches(pattern: str, check_id: str, model: str, precision: str) -> bool:
     """Whether ``pattern`` (one to three words: id, model, precision) names this row; case matters."""
     words = pattern.split()
-    if not 1 <= len(words) <= 3:
+    if not 1 <= len(words) <= WORDS:
         return False
     return all(fnmatchcase(value, word) for value, word in zip((check_id, model, precision), words, strict=False))
 

@@ -17,6 +17,8 @@ _TAIL = 20  # fewest exceedances from which an autocorrelation is estimated
 _FEWEST = 4  # samples below which no autocorrelation is looked for
 _PARAMETERS = 2  # of a line: offset and slope
 _BLOCK = 2**20  # elements of one block of resampled indices: 8 MiB
+_BLOCKS = 20  # of a trend test: enough for its normal approximation (Mann gives 10)
+_SMALLEST_BLOCK = 5
 
 
 def _vector(samples: npt.ArrayLike, what: str) -> FloatArray:
@@ -139,6 +141,30 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | N
     ends = np.flatnonzero(pairs <= 0)
     total = float(pairs[: ends[0]].sum() if ends.size else pairs.sum())
     return float(min(n, max(1.0, n / (1 + 2 * total))))
+
+
+def drift(samples: npt.ArrayLike, q: float, confidence: float) -> float:
+    """By how much the ``q`` quantile rose (or fell, negative) over the series, 0.0 where no trend is significant.
+
+    The quantiles of 20 blocks in a row, the significance of their trend by Mann's test (Mann 1945,
+    Econometrica 13) at ``confidence``, its size by the median of pairwise slopes (Theil and Sen) times the
+    length. A series too short for 20 blocks of five has none that could be seen.
+    """
+    series = _vector(samples, "samples")
+    _check(q, confidence)
+    per_block = series.size // _BLOCKS
+    if per_block < _SMALLEST_BLOCK:
+        return 0.0
+    blocks = series[: per_block * _BLOCKS].reshape(_BLOCKS, per_block)
+    levels = np.quantile(blocks, q, axis=1)
+    first, second = np.triu_indices(_BLOCKS, k=1)
+    rises = levels[second] - levels[first]
+    spread = math.sqrt(_BLOCKS * (_BLOCKS - 1) * (2 * _BLOCKS + 5) / 18)
+    from scipy.special import ndtri  # noqa: PLC0415 - as in _ranks
+
+    if abs(float(np.sign(rises).sum())) <= float(ndtri(1 - (1 - confidence) / 2)) * spread:
+        return 0.0
+    return float(np.median(rises / (second - first))) * (_BLOCKS - 1)
 
 
 def _mid_ranks(series: FloatArray) -> FloatArray:

@@ -38,6 +38,12 @@ EXAMPLES = {
     Dimension.FRACTION: "1 %",
     Dimension.RATE: "30 fps",
 }
+KILO = 1000
+STEPS = {
+    "s": (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)),
+    "B": (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)),
+}
+"""Units that a value in seconds or bytes is shown in, largest first."""
 QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
 
 
@@ -61,7 +67,7 @@ def parse(value: object, dimension: Dimension) -> float:
     known = ", ".join(unit for unit in units if unit)
     example = EXAMPLES[dimension]
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"expected a quantity such as {example!r}")
+        raise ValueError(f"expected a quantity such as {example!r}")  # noqa: TRY004 - pydantic takes ValueError alone
     if isinstance(value, str):
         try:
             number, unit = split(value)
@@ -79,19 +85,13 @@ def parse(value: object, dimension: Dimension) -> float:
 
 def show(value: float, unit: str) -> str:
     """A value in base units for people: ``show(0.00512, "s") == "5.12 ms"``."""
-    if unit == "s":
-        for name, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
-            if abs(value) >= scale or name == "ns":
-                return f"{value / scale:.3g} {name}"
-    if unit == "B":
-        for name, scale in (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10)):
-            if abs(value) >= scale:
-                return f"{value / scale:.4g} {name}"
-        return f"{value:.0f} B"
+    if unit in STEPS:
+        name, scale = next(((n, s) for n, s in STEPS[unit] if abs(value) >= s), STEPS[unit][-1])
+        return f"{value / scale:.4g} {name}"
     if unit.startswith("B/"):
         return f"{show(value, 'B')}/{unit[2:]}"
     if unit == "1":
         return f"{value * 100:.4g} %"
     if unit == "1/s":
-        return f"{value:,.1f} /s" if abs(value) < 1000 else f"{value:,.0f} /s"
+        return f"{value:,.1f} /s" if abs(value) < KILO else f"{value:,.0f} /s"
     return f"{value:.6g} {unit}".rstrip()

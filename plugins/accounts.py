@@ -6,12 +6,16 @@ becomes ``not_run`` with its cause.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hil.model import Cause, CheckResult, Row, RowKey, TargetUse, Verdict
-from hil.plan import Plan
-from hil.session.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hil.plan import Plan
+    from hil.session.outcome import Outcome
 
 WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
 

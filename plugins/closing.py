@@ -9,13 +9,12 @@ import platform
 import socket
 import sys
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil import __version__
 from hil.config.spec import GateSpec
 from hil.errors import ExitCode, HilError
-from hil.gate import seal
+from hil.gate import exit_code_of, seal
 from hil.model import CheckResult, TargetUse
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
 from hil.report.write import begin as write_begin
@@ -23,6 +22,8 @@ from hil.report.write import finish as write_finish
 from hil.report.write import unfinished
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _pytest.terminal import TerminalReporter
 
     from hil.plugins.run import HilRun
@@ -51,15 +52,13 @@ def close(run: HilRun, pytest_status: int) -> int:
     try:
         report = _finish(run, pytest_status)
     except HilError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return int(error.exit_code)
     run.report = report
     return _exit_code(run, report)
 
 
 def _exit_code(run: HilRun, report: Report) -> int:
-    from hil.gate import exit_code_of  # noqa: PLC0415
-
     full = bool(run.pytest_config.getoption("hil_gate", None))
     return exit_code_of(report, full=full)
 
@@ -90,12 +89,16 @@ def _report(run: HilRun, checks: tuple[CheckResult, ...], *, status: str, pytest
             fallback_reason=target.get("fallback_reason"),
             facts=target.get("facts", {}),
         ),
-        measurements=tuple(_measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement),
+        measurements=tuple(
+            _measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement
+        ),
         methods={digest: facts for outcome in told for digest, facts in outcome.methods.items()},
         environments={digest: facts for outcome in told for digest, facts in outcome.environments.items()},
         engines=tuple(_engines(told)),
         models=tuple(_models(told)),
-        rejected=tuple(Rejected(id=r.id, model=r.model, precision=r.precision, reason=r.reason) for r in run.accounts.rejected),
+        rejected=tuple(
+            Rejected(id=r.id, model=r.model, precision=r.precision, reason=r.reason) for r in run.accounts.rejected
+        ),
     )
 
 
@@ -156,7 +159,7 @@ def show(report: Report, folder: Path, terminal: TerminalReporter) -> None:
     from hil.report.terminal import as_text  # noqa: PLC0415 - rich is needed here alone
 
     width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
-    color = terminal._tw.hasmarkup  # noqa: SLF001
+    color = terminal._tw.hasmarkup  # noqa: SLF001 - as above
     terminal.section("hil", cyan=True, bold=True)
     terminal.write(as_text(report, width=width, color=color))
     terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")

@@ -6,20 +6,22 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-import pytest
-
 from hil.errors import HilError, LabError, UserError
 from hil.fixtures.case import Case
 from hil.model import CheckResult, TargetUse, Verdict
 from hil.session.outcome import Outcome
 
 if TYPE_CHECKING:
+    import pytest
+
     from hil.config.load import Config
     from hil.plan import Plan
     from hil.plugins.run import HilRun
 
 ENGINE_FIXTURES = frozenset({"hil_engine"})
 MODEL_FIXTURES = frozenset({"hil_dataset", "hil_reference"})
+RESULTS, PROBLEM = "hil", "hil_problem"
+"""Attributes of pytest's reports that ours travel as: strings, since anything else may not survive xdist."""
 PROBLEMS = {"user": UserError, "lab": LabError}
 
 
@@ -75,7 +77,7 @@ def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: 
         report.longrepr = str(error)
         if isinstance(error, UserError | LabError):
             kind = "user" if isinstance(error, UserError) else "lab"
-            report.hil_problem = json.dumps({"kind": kind, "message": str(error)})
+            setattr(report, PROBLEM, json.dumps({"kind": kind, "message": str(error)}))
             item.session.shouldfail = f"{error}"
     stock = item.get_closest_marker("hil") is not None
     asked = "hil_check" in getattr(item, "fixturenames", ())
@@ -84,7 +86,8 @@ def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: 
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} asked for hil_check and gave no result: call hil_check.at_most(…)"
     if outcomes:
-        report.hil = json.dumps({"own": not stock, "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes]})
+        carried = {"own": not stock, "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes]}
+        setattr(report, RESULTS, json.dumps(carried))
 
 
 def _without_result(run: HilRun, item: pytest.Item) -> Outcome:
@@ -101,7 +104,7 @@ def _without_result(run: HilRun, item: pytest.Item) -> Outcome:
 
 def outcomes_of(report: pytest.TestReport) -> list[tuple[Outcome, bool]]:
     """The outcomes a report carries, each with whether it is a user's own."""
-    text = getattr(report, "hil", None)
+    text = getattr(report, RESULTS, None)
     if not isinstance(text, str):
         return []
     carried = json.loads(text)
@@ -110,7 +113,7 @@ def outcomes_of(report: pytest.TestReport) -> list[tuple[Outcome, bool]]:
 
 def problem_of(report: pytest.TestReport) -> HilError | None:
     """The user's or the lab's error that ended a test, if one did."""
-    text = getattr(report, "hil_problem", None)
+    text = getattr(report, PROBLEM, None)
     if not isinstance(text, str):
         return None
     problem = json.loads(text)

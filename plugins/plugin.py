@@ -6,7 +6,7 @@ library, numpy and the rest imported.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import argparse
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +22,8 @@ from hil.fixtures.fixtures import (
 from hil.plugins import wake
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from _pytest.terminal import TerminalReporter
 
 __all__ = ["hil_case", "hil_check", "hil_dataset", "hil_engine", "hil_reference", "hil_target"]
@@ -53,10 +55,11 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
     yield
     try:
         parser.getgroup("hil").addoption("--target", metavar="NAME", dest="hil_target", help=TARGET_HELP)
-    except ValueError:
+    except (ValueError, argparse.ArgumentError):
         return  # it is taken: --hil-target does the same
 
 
+@pytest.hookimpl(tryfirst=True)  # before junitxml, which wants to know its file here
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the markers and wakes up if a hil option was given."""
     for line in (

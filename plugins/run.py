@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,13 +15,15 @@ from hil.plugins import closing, collecting, wake
 from hil.plugins.accounts import Accounts, Fates
 from hil.plugins.progress import Progress
 from hil.session import Request, Session
-from hil.session.outcome import Outcome
 from hil.session.preflight import preflight
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _pytest.terminal import TerminalReporter
 
-    from hil.report.v1 import Report
+    from hil.report.schema import Report
+    from hil.session.outcome import Outcome
 
 OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
@@ -57,7 +58,7 @@ class HilRun:
             self.plan = expand(self.config, self.target)
             self.accounts = Accounts(self.plan)
             self._scope()
-            if not self.is_worker and not self.pytest_config.getoption("collectonly", False):
+            if not self.is_worker and not self.pytest_config.getoption("collectonly", default=False):
                 preflight(self.config, self.target)
         except HilError as error:
             self.problem = error
@@ -87,7 +88,7 @@ class HilRun:
     @property
     def report_dir(self) -> Path:
         """Where the report goes: ``--hil-report``, else ``[project] report``, else ``report``."""
-        given = self.pytest_config.getoption("hil_report", None)
+        given: str | None = self.pytest_config.getoption("hil_report", None)
         here = self.pytest_config.invocation_params.dir
         if given:
             return here / given
@@ -108,7 +109,7 @@ class HilRun:
     def selected(self, nodeids: list[str]) -> None:
         """Marks the report as incomplete: from here on nothing green is left from an earlier run."""
         self.fates.selected.update(nodeids)
-        if not self._begun and not self.pytest_config.getoption("collectonly", False) and self.problem is None:
+        if not self._begun and not self.pytest_config.getoption("collectonly", default=False) and self.problem is None:
             self._begun = True
             closing.begin(self)
 
@@ -123,7 +124,7 @@ class HilRun:
         if self.problem is not None:
             raise self.problem
         if self._session is None:
-            assert self.config is not None  # noqa: S101 - no problem, so there is a config
+            assert self.config is not None  # noqa: S101 - begin() loaded it
             option = self.pytest_config.getoption
             request = Request(
                 config=self.config,
@@ -173,7 +174,7 @@ class HilRun:
         if self.is_worker:
             notes: dict[str, Any] = self.pytest_config.workeroutput  # type: ignore[attr-defined] # xdist sets it
             notes["hil_deselected"] = sorted(self.fates.deselected)
-        elif not self.pytest_config.getoption("collectonly", False):
+        elif not self.pytest_config.getoption("collectonly", default=False):
             self.fates.stopped = str(session.shouldfail or session.shouldstop or "")
             session.exitstatus = closing.close(self, int(session.exitstatus))
 

@@ -22,7 +22,10 @@ def configured(config: pytest.Config) -> None:
     if not is_worker(config):
         _controllers.append(config)
     if asked_for(config):
-        run_of(config).raise_problem()
+        run = run_of(config)
+        run.raise_problem()
+        if not run.is_worker and getattr(config.option, "xmlpath", "") is None and not config.option.collectonly:
+            config.option.xmlpath = str(run.report_dir / "junit.xml")
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -72,7 +72,9 @@ def test_a_literal_requirement_is_planned_without_a_limit(tmp_path: Path) -> Non
 def test_int8_is_asked_of_int8_alone(tmp_path: Path) -> None:
     """No other precision has a calibration to audit."""
     np_data = '\n[models.toy.calibration]\ndata = "validation.npz"\n'
-    plan = _plan(tmp_path, ('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]'), ("[measure]", np_data + "[measure]"))
+    plan = _plan(
+        tmp_path, ('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]'), ("[measure]", np_data + "[measure]")
+    )
     assert {row.precision for row in plan.rows if row.id.startswith("int8.")} == {"int8"}
 
 
@@ -87,7 +89,7 @@ def test_int8_is_asked_of_int8_alone(tmp_path: Path) -> None:
 )
 def test_a_policy_that_names_nothing_is_a_mistake(tmp_path: Path, pattern: str, said: str) -> None:
     """A required row that cannot exist would otherwise never be missed."""
-    with pytest.raises(UserError, match="hil.toml:") as raised:
+    with pytest.raises(UserError, match=r"hil\.toml:") as raised:
         _plan(tmp_path, ('"contract.*"', f'"{pattern}"'))
     assert said in str(raised.value)
 

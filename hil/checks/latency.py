@@ -10,7 +10,8 @@ import numpy as np
 from hil.checks.verdicts import finite, hold, hold_interval, inconclusive, judged
 from hil.measure import Series, digest_of
 from hil.model import Judgement, Limit, Measurement, Sense, Verdict
-from hil.stats import effective_size, percentile_bounds, samples_needed, smallest_n
+from hil.stats import drift, effective_size, percentile_bounds, samples_needed, smallest_n
+from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,20 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
     if limit is not None and limit.sense is not Sense.AT_MOST:
         return inconclusive("a latency limit must be an upper one", limit, details)
     advice = "" if limit is None else _advice(series, q, limit.value, confidence, worth)
-    return hold_interval(measurement, limit, advice, details)
+    return _steady(hold_interval(measurement, limit, advice, details), drift(series.duration, q, confidence))
+
+
+def _steady(judgement: Judgement, rise: float) -> Judgement:
+    """A pass that the series' own trend would undo within as long again is none: it has no percentile to keep."""
+    measurement, limit = judgement.measurement, judgement.limit
+    if judgement.verdict is not Verdict.PASSED or rise <= 0 or measurement is None or limit is None:
+        return judgement
+    # The quantile of a ramp lies about half its rise under its end.
+    if measurement.value + 1.5 * rise <= limit.value:
+        return judgement
+    seen = f"{show(measurement.value, 's')}, but {show(rise, 's')} slower at the end than at the start"
+    reason = f"{seen}: going on like this it is past {show(limit.value, 's')} soon: measure longer"
+    return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
 
 def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import CATALOGUE
@@ -22,6 +21,8 @@ from hil.session.samples import Samples
 from hil.signature import Signature, read_signature
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hil.config.spec import ModelSpec
     from hil.session.request import Request
     from hil.targets.client import AgentClient

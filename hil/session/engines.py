@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import WorkerLost
-from hil.provision import Provisioned, provision
+from hil.session.provision import Provisioned, provision
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import numpy as np
 
     from hil.session.core import Session
     from hil.signature import TensorSpec
-    from hil.targets.client import EngineWorker
+    from hil.targets.worker import EngineWorker
 
 LOADED_AT_MOST = 4
 LOAD_DEADLINE = 300.0

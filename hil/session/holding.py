@@ -5,13 +5,16 @@ from __future__ import annotations
 import getpass
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hil.config.spec import TargetSpec
 from hil.errors import LabError, TargetUnreachable
 from hil.model import Evidence
-from hil.session.request import Request
 from hil.targets.base import open_target
-from hil.targets.client import AgentClient
+
+if TYPE_CHECKING:
+    from hil.config.spec import TargetSpec
+    from hil.session.request import Request
+    from hil.targets.client import AgentClient
 
 FALLBACK = "cpu"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from hil.config.load import Config
+from typing import TYPE_CHECKING
+
 from hil.datasets import open_dataset
 from hil.signature import read_signature
+
+if TYPE_CHECKING:
+    from hil.config.load import Config
 
 
 def preflight(config: Config, target: str) -> None:
@@ -12,7 +16,7 @@ def preflight(config: Config, target: str) -> None:
     for name in config.spec.models:
         spec = config.model(name, target)
         signature = read_signature(config.resolve(spec.path))
-        sources = [(spec.data, ("data",))]
+        sources: list[tuple[str, tuple[str, ...]]] = [(spec.data, ("data",))]
         if spec.calibration is not None:
             sources.append((spec.calibration.data, ("calibration", "data")))
         if spec.training_data is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hil.model import Row
     from hil.session.core import Session
 

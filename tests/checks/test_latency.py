@@ -241,3 +241,13 @@ def test_no_window_is_faster_than_the_fastest(took: list[float]) -> None:
     assert slowest.value <= 1 / min(took) + 1e-3
     assert row.value <= 1 / min(took) + 1e-3
     assert slowest.value <= sustained.value * 2 + 1e-3
+
+
+@pytest.mark.parametrize("n", [1000, 30_000])
+@pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
+def test_a_drifting_series_does_not_pass_what_it_is_about_to_cross(n: int, q: float) -> None:
+    """A ramp from 1 to 2 ms is no 2.1 ms engine, though no sample was over the limit."""
+    ramp = np.linspace(0.001, 0.002, n)
+    judgement = latency.percentile(series(ramp), q, at_most(0.0021), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert latency.percentile(series(ramp[::-1].copy()), 0.5, at_most(0.5), 0.99).verdict is Verdict.PASSED

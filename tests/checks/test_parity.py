@@ -40,7 +40,7 @@ def test_real_unseen_data_passes() -> None:
 )
 def test_data_that_proves_nothing_never_passes(change: dict[str, object], verdict: Verdict) -> None:
     """None, fewer than declared, unlabelled, seen in training, invented, a handful, or one sample repeated."""
-    assert parity.data(replace(SOUND, **change)).verdict is verdict  # type: ignore[arg-type]
+    assert parity.data(replace(SOUND, **change)).verdict is verdict  # type: ignore[arg-type]  # a dict of changes is looser than the fields
 
 
 @given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
@@ -185,7 +185,7 @@ CALIBRATED = int8.CalibrationFacts(declared=256, consumed=256, declared_digest="
 )
 def test_calibration_is_on_the_declared_data(change: dict[str, object], verdict: Verdict) -> None:
     """All of the declared samples, those and no others, and real ones."""
-    assert int8.calibration(replace(CALIBRATED, **change)).verdict is verdict  # type: ignore[arg-type]
+    assert int8.calibration(replace(CALIBRATED, **change)).verdict is verdict  # type: ignore[arg-type]  # a dict of changes is looser than the fields
 
 
 CACHE = int8.CacheFacts(
@@ -216,7 +216,7 @@ CACHE = int8.CacheFacts(
 )
 def test_ranges_of_something_else_fail(change: dict[str, object], word: str) -> None:
     """Another model or data, no ranges, degenerate or skewed ones, or a tensor left out in silence."""
-    judgement = int8.cache(replace(CACHE, **change))  # type: ignore[arg-type]
+    judgement = int8.cache(replace(CACHE, **change))  # type: ignore[arg-type]  # a dict of changes is looser than the fields
     assert judgement.verdict is Verdict.FAILED
     assert word in judgement.reason
 

@@ -67,7 +67,7 @@ class Project:
 
     def save(self, **arrays: np.ndarray) -> str:
         """Saves ``data.npz``; names may hold dots."""
-        np.savez(self.root / "data.npz", **arrays)  # type: ignore[arg-type]
+        np.savez(self.root / "data.npz", **arrays)  # type: ignore[arg-type]  # numpy types the keyword allow_pickle alone
         return "data.npz"
 
     def module(self, name: str, text: str) -> None:

@@ -12,7 +12,13 @@ from hil.session.outcome import Outcome
 
 USE = TargetUse(requested="cpu", used="cpu")
 ROWS = tuple(
-    Row(id=f"parity.{name}", model="m", precision=precision, required=True, test=f"test_parity.py::test_{name}[m-{precision}]")
+    Row(
+        id=f"parity.{name}",
+        model="m",
+        precision=precision,
+        required=True,
+        test=f"test_parity.py::test_{name}[m-{precision}]",
+    )
     for name in ("data", "outputs")
     for precision in ("fp32", "int8")
 )

@@ -39,7 +39,9 @@ def test_another_plugins_target_option_is_left_alone(project: Project) -> None:
     assert "unknown target 'nowhere'" in ran.out
 
 
-@pytest.mark.parametrize("plugin", ["terminal", "junitxml", "xdist", "rerunfailures", "cacheprovider", "capture", "skipping"])
+@pytest.mark.parametrize(
+    "plugin", ["terminal", "junitxml", "xdist", "rerunfailures", "cacheprovider", "capture", "skipping"]
+)
 def test_it_does_without_other_plugins(project: Project, plugin: str) -> None:
     """``-p no:…`` of anything but the plugin itself changes no verdict."""
     ran = project.run(*SUITES, "-p", f"no:{plugin}", "-k", "contract")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hil.model import Row
 from hil.session.gather import cold, contract, int8, memory, parity, timing
-from hil.session.gather.gathered import Gathered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hil.model import Row
     from hil.session.core import Session
+    from hil.session.gather.gathered import Gathered
 
 GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "contract.signature": contract.signature,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.checks import latency
-from hil.model import Row
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.timing import feeds_of
 
 if TYPE_CHECKING:
+    from hil.model import Row
     from hil.session.core import Session
 
 REPEATS = 3

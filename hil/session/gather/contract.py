@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +9,16 @@ import numpy as np
 from hil.checks import contract
 from hil.checks.contract import RefusalTrial, ShapeTrial
 from hil.errors import EngineError
-from hil.model import Row
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.timing import feeds_of
 from hil.signature import Signature
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hil.model import Row
     from hil.session.core import Session
-    from hil.targets.client import EngineWorker
+    from hil.targets.worker import EngineWorker
 
 Feeds = dict[str, np.ndarray[Any, Any]]
 METHOD = {"version": 1, "tried": "on the loaded engine"}
@@ -36,7 +37,9 @@ def shapes(session: Session, row: Row) -> Gathered:
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]
     with session.engines.lease(row.model, row.precision) as worker:
-        trials = [_trial(worker, model, tried, allowed=allowed) for tried, allowed in _candidates(session, row, model, feeds)]
+        trials = [
+            _trial(worker, model, tried, allowed=allowed) for tried, allowed in _candidates(session, row, model, feeds)
+        ]
     return Gathered(contract.shapes(trials), METHOD)
 
 

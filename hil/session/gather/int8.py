@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
-from hil.model import Row
-from hil.provision import calibrated
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import compared, engine_answers, side_by_side, where_of
+from hil.session.provision import calibrated
 
 if TYPE_CHECKING:
+    from hil.model import Row
     from hil.session.core import Session
 
 METHOD = {"version": 1, "route": "explicit"}
@@ -62,7 +62,7 @@ def disjoint(session: Session, row: Row) -> Gathered:
 
 
 def drop(session: Session, row: Row) -> Gathered:
-    """``int8.drop``: the task's loss against the FP32 engine of the same target, or the outputs' where there is no task."""
+    """``int8.drop``: the task's loss (without a task the outputs') against the FP32 engine of the same target."""
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
     method = {**METHOD, "against": "fp32 engine on the same target", "data": session.dataset(row.model).digest}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from hil.checks import memory
-from hil.model import Row
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.timing import feeds_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from hil.model import Row
     from hil.session.core import Session
 
 

@@ -11,16 +11,16 @@ import numpy as np
 from hil.checks import parity
 from hil.checks.comparison import Comparison, Outputs
 from hil.checks.parity import DataFacts, Scores
-from hil.checks.tolerances import Where
 from hil.metrics import Metric, open_metric
-from hil.model import Row
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.timing import feeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from hil.checks.tolerances import Where
     from hil.datasets import Batch
+    from hil.model import Row
     from hil.session.core import Session
 
 TIMES = 3
@@ -115,7 +115,7 @@ def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Comp
     with session.engines.lease(row.model, row.precision) as worker:
         for batch, answer in zip_longest(found.batches(spec.batch, spec.samples), answers):
             if batch is None or answer is None:
-                comparison.consume(_some(answer), _some(batch and worker.run(batch.inputs)))
+                comparison.consume(_some(answer), _some(None if batch is None else worker.run(batch.inputs)))
                 break
             got = worker.run(batch.inputs)
             comparison.update(answer, got, samples=len(next(iter(batch.inputs.values()))))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.checks import fps, int8, latency
-from hil.config.spec import MeasureSpec
 from hil.errors import HilError
 from hil.measure import Series
 from hil.model import Judgement, Row, Verdict
@@ -18,6 +17,7 @@ from hil.session.gather.gathered import Gathered
 from hil.stats import smallest_n
 
 if TYPE_CHECKING:
+    from hil.config.spec import MeasureSpec
     from hil.session.core import Session
 
 QUANTILES = {"latency.p50": 0.5, "latency.p90": 0.9, "latency.p99": 0.99}
@@ -65,7 +65,7 @@ def speedup(session: Session, row: Row) -> Gathered:
 
 
 def saturated(session: Session, model: str, precision: str) -> Series:
-    """Back to back inferences: at least ``measure.duration``, on until every limit is settled or the budget is spent."""
+    """Back to back inferences for ``measure.duration``, then on until every limit is settled or the budget spent."""
     name = f"{model}-{precision}-saturated"
     return session.samples.once(name, lambda: _sample(session, model, precision))
 
@@ -104,7 +104,11 @@ def _joined(parts: list[Series]) -> Series:
 
 def _unsettled(session: Session, model: str, precision: str, series: Series) -> bool:
     level = confidence(session.config.spec.measure)
-    rows = [row for row in expand(session.config, session.requested).rows if (row.model, row.precision) == (model, precision)]
+    rows = [
+        row
+        for row in expand(session.config, session.requested).rows
+        if (row.model, row.precision) == (model, precision)
+    ]
     return any(
         latency.percentile(series, QUANTILES[row.id], row.limit, level).verdict is Verdict.INCONCLUSIVE
         for row in rows

@@ -1,19 +1,20 @@
-"""model -> engine: calibrated on the host where INT8 wants it, uploaded by digest, built on the target, brought home."""
+"""model -> engine: calibrated on the host where INT8 wants it, uploaded, built on the target, brought home."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import Unsupported
 from hil.units import show
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hil.config.spec import ModelSpec
     from hil.quantize import Quantized
     from hil.session.core import Session
-    from hil.targets.client import BuiltEngine
+    from hil.targets.answers import BuiltEngine
 
 BUILD_DEADLINE = 1800.0
 
