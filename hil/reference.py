@@ -6,7 +6,6 @@ neither costs the memory of more than a batch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 
 from hil.datasets.npz import NpzArrays
 from hil.errors import UserError
+from hil.files import file_digest
 from hil.measure import digest_of
 from hil.ortwords import explained
 
@@ -35,7 +35,6 @@ FORMAT = 1
 """Version of the cache's layout: a folder a key; a file an output, of one ``.npy`` record a batch; an index."""
 
 INDEX = "index.json"
-CHUNK = 2**20
 
 
 class Reference(Protocol):
@@ -227,15 +226,3 @@ def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.Inferenc
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - as above
         raise explained(error, model, "to load it") from None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, read in pieces. Raises ``UserError`` if it cannot be read."""
-    state = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                state.update(chunk)
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): check its path in hil.toml") from None
-    return state.hexdigest()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
+from hil.files import file_digest
 from hil.measure import digest_of
 from hil.quantize.layout import OPTIONS_VERSION, Runtime
 from hil.quantize.ranges import Ranges, read_ranges
-from hil.reference import file_digest
 from hil.signature import Signature, read_signature
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def provision(session: Session, name: str, precision: str) -> Provisioned:
     engine = session.agent.build(digest, precision, session.spec.runtime, options, BUILD_DEADLINE)
     told = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {told}")
-    return Provisioned(engine, source, quantized, _bring_home(session, engine, name, precision))
+    return Provisioned(engine, source, quantized, _bring_home(session, engine, digest, name, precision))
 
 
 def calibrated(session: Session, name: str) -> Quantized:
@@ -69,10 +69,10 @@ def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
     return quantize(path, folder, data, spec.calibration, runtime=session.spec.runtime)
 
 
-def _bring_home(session: Session, engine: BuiltEngine, name: str, precision: str) -> str:
+def _bring_home(session: Session, engine: BuiltEngine, uploaded: str, name: str, precision: str) -> str:
     folder = session.report_dir / "engines"
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = {"onnxruntime": "onnx"}.get(engine.runtime, "plan")
+    suffix = "onnx" if engine.digest == uploaded else "plan"
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
     session.agent.get_blob(engine.digest, file)
     return f"{folder.name}/{file.name}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError
+from hil.files import file_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hil.model import Row
     from hil.session.core import Session
 
@@ -88,12 +86,3 @@ def _model(session: Session, name: str) -> dict[str, Any]:
         "calibration": calibration,
         "reference": reference,
     }
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -14,6 +14,7 @@ import numpy as np
 
 from hil.agent import PROTOCOL, arrays, wire
 from hil.errors import EngineError, LabError, UserError
+from hil.files import file_digest
 from hil.targets.answers import BuiltEngine, error_of
 from hil.targets.worker import EngineWorker
 
@@ -121,7 +122,7 @@ class AgentClient:
         """
         try:
             with path.open("rb") as file:
-                digest = _digest(path)
+                digest = file_digest(path)
                 size = os.fstat(file.fileno()).st_size
                 state = self.call("blob_begin", {"digest": digest, "size": size})[0]
                 if state["have"]:
@@ -185,11 +186,3 @@ class AgentClient:
         """Loads an engine that this store built in a fresh worker process. Raises like ``build``."""
         order = {"key": engine_key, "options": dict(options), "deadline": deadline}
         return EngineWorker(self, self.call("load", order)[0])
-
-
-def _digest(path: Path) -> str:
-    hasher = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            hasher.update(piece)
-    return hasher.hexdigest()
