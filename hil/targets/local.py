@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hil.errors import LabError, TargetUnreachable
+from hil.errors import LabError
 from hil.targets.base import Target
 from hil.targets.bundle import agent_archive, cache_folder
-from hil.targets.client import AgentClient
-from hil.targets.link import Link
+from hil.targets.starting import start
 
-F_SETPIPE_SZ = 1031  # linux/fcntl.h; named by Python from 3.10 on, but only where its libc had it
-PIPE_BYTES = 1 << 20  # fs.pipe-max-size, what anybody may set
+if TYPE_CHECKING:
+    from hil.targets.client import AgentClient
 
 
 class LocalTarget(Target):
@@ -25,7 +22,6 @@ class LocalTarget(Target):
 
     def start_agent(self) -> AgentClient:
         """Starts an agent on this machine. Raises ``TargetUnreachable`` or ``LabError``."""
-        store = Path(self.spec.store).expanduser() if self.spec.store else cache_folder() / "store"
         try:
             archive, digest = agent_archive(cache_folder() / "agents")
         except OSError as error:
@@ -33,24 +29,14 @@ class LocalTarget(Target):
                 f"the agent cannot be written: on target {self.name!r}: {error}: "
                 "set XDG_CACHE_HOME to a folder of yours"
             ) from None
-        command = [self.spec.python or sys.executable, "-B", str(archive), "--store", str(store.absolute())]
-        command += ["--store-size", repr(float(self.spec.store_size))]
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the interpreter that the user configured
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise TargetUnreachable(
-                f"{command[0]} cannot be started: on target {self.name!r}: {error.strerror}: "
-                "set python to an interpreter that is there"
-            ) from None
-        link = Link(process, self.name)
-        for fd in (link.channel.read_fd, link.channel.write_fd):
-            with contextlib.suppress(OSError):  # a smaller pipe is only slower
-                fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
-        return AgentClient(link, digest)
+        return start(self.command(archive), self.name, digest)
+
+    def command(self, archive: Path) -> list[str]:
+        """What runs the agent in ``archive``, a file of this machine."""
+        store = Path(self.spec.store).expanduser() if self.spec.store else cache_folder() / "store"
+        python = self.spec.python or sys.executable
+        return [
+            *(python, "-B", str(archive)),
+            *("--store", str(store.absolute())),
+            *("--store-size", repr(float(self.spec.store_size))),
+        ]
