@@ -71,6 +71,12 @@ def pytest_configure(config: pytest.Config) -> None:
     wake.configured(config)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Marks the report as incomplete where the command line asked for hil: nothing green is left from before."""
+    if run := wake.awake(session.config):
+        run.open_report()
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Gives a hil test its models and precisions."""
     if "hil_case" in metafunc.fixturenames or "hil_target" in metafunc.fixturenames:
@@ -91,7 +97,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Marks the report as incomplete before the first test runs."""
+    """Learns what was selected; a run woken by its tests alone marks its report as incomplete here."""
     if run := wake.awake(session.config):
         run.selected([item.nodeid for item in session.items])
 

@@ -94,6 +94,12 @@ class HilRun:
             return here / given
         return self.config.resolve(self.config.spec.project.report) if self.config else here / "report"
 
+    def check_folder(self) -> None:
+        """Finds out before anything runs that the report has nowhere to go."""
+        if self.report_dir.exists() and not self.report_dir.is_dir():
+            what = f"{self.report_dir} is a file: the report needs a folder"
+            self.problem = self.problem or UserError(f"{what}: name another one with --hil-report DIR")
+
     # Collection
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
@@ -109,9 +115,19 @@ class HilRun:
     def selected(self, nodeids: list[str]) -> None:
         """Marks the report as incomplete: from here on nothing green is left from an earlier run."""
         self.fates.selected.update(nodeids)
-        if not self._begun and not self.pytest_config.getoption("collectonly", default=False) and self.problem is None:
-            self._begun = True
+        self.open_report()
+
+    def open_report(self) -> None:
+        """Writes the incomplete report, once. Ends the run with exit code 4 or 11 if it cannot be written."""
+        if self._begun or self.pytest_config.getoption("collectonly", default=False) or self.problem is not None:
+            return
+        self._begun = True
+        try:
             closing.begin(self)
+        except UserError as error:
+            raise pytest.UsageError(str(error)) from None
+        except HilError as error:
+            pytest.exit(f"error: {error}", returncode=int(error.exit_code))
 
     def deselected(self, nodeids: list[str]) -> None:
         """Notes tests that the user deselected."""
@@ -180,6 +196,8 @@ class HilRun:
 
     def summarize(self, terminal: TerminalReporter) -> None:
         """Shows the decision below pytest's own lines."""
+        for warning in self.config.warnings if self.config else ():
+            terminal.write_line(f"warning: {warning}", yellow=True)
         if self.report is not None:
             closing.show(self.report, self.report_dir, terminal)
 

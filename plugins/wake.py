@@ -23,6 +23,7 @@ def configured(config: pytest.Config) -> None:
         _controllers.append(config)
     if asked_for(config):
         run = run_of(config)
+        run.check_folder()
         run.raise_problem()
         if not run.is_worker and getattr(config.option, "xmlpath", "") is None and not config.option.collectonly:
             config.option.xmlpath = str(run.report_dir / "junit.xml")

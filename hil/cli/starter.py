@@ -73,7 +73,7 @@ system_memory = "98 %"  # this machine is yours, not a robot's: take it out for 
 [gate]
 require  = ["contract.*", "parity.*"]  # add "latency.p99", "fps.*", "memory.peak", "int8.*" with their limits
 evidence = "host"                      # the CPU will do; a robot's gate asks for "device"
-warnings = false
+warnings = true                        # random inputs are warned of: set it to false with real data
 """
 
 

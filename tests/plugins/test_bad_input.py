@@ -1,0 +1,126 @@
+"""A user's mistakes through the real command line: one message, the right exit code, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from hil.errors import ExitCode
+from tests.plugins.project import SUITES, Project, Ran, samples, save, toy
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER, FAILED, LAB = int(ExitCode.USER_ERROR), int(ExitCode.FAILED), int(ExitCode.LAB_ERROR)
+
+
+def _one_message(ran: Ran, said: str) -> None:
+    assert "Traceback" not in ran.out, ran.out
+    assert "INTERNALERROR" not in ran.out, ran.out
+    assert ran.out.count(said) == 1, ran.out
+
+
+def test_an_onnx_file_cut_in_half(project: Project) -> None:
+    """The model is named, and nothing is built from it."""
+    path = project.root / "toy.onnx"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    ran = project.run(*SUITES, "--target=cpu")
+    assert ran.code == USER, ran.out
+    _one_message(ran, "toy.onnx")
+    assert ran.report is None
+
+
+def test_a_model_with_an_unsupported_operator(project: Project) -> None:
+    """Every row fails with the runtime's own words, which name the operator; they are shown once."""
+    toy(project.root / "toy.onnx", op="FancyGemm")
+    ran = project.run(*SUITES, "--tb=short", "-r", "")
+    assert ran.code == FAILED, ran.out
+    assert "Traceback" not in ran.out
+    failures = ran.out.split("FAILURES")[1].split(" hil ")[0]
+    assert failures.count("cannot") == 2, failures  # the engine cannot be built, nor the reference
+    reasons = {check["reason"] for check in (ran.report or {})["checks"] if check["verdict"] == "failed"}
+    assert len(reasons) == 2, reasons
+    assert all("FancyGemm" in reason for reason in reasons)
+    assert "passed" not in {check["verdict"] for check in (ran.report or {})["checks"] if check["id"] != "parity.data"}
+
+
+def test_data_whose_names_do_not_match_the_inputs(project: Project) -> None:
+    """Both sides are named."""
+    save(project.root / "validation.npz", {"y": samples()["x"], "labels": samples()["labels"]})
+    ran = project.run(*SUITES, "--target=cpu")
+    assert ran.code == USER, ran.out
+    _one_message(ran, "validation.npz")
+    assert "'x'" in ran.out
+    assert "'y'" in ran.out
+
+
+def test_an_unknown_target(project: Project) -> None:
+    """The nearest name is offered."""
+    ran = project.run(*SUITES, "--target=cpuu")
+    assert ran.code == USER, ran.out
+    _one_message(ran, "unknown target 'cpuu'")
+    assert "did you mean 'cpu'?" in ran.out
+
+
+def test_an_unknown_model_on_the_command_line(project: Project) -> None:
+    """``--hil-model`` takes the names of ``hil.toml``."""
+    ran = project.run(*SUITES, "--hil-model=tow")
+    assert ran.code == USER, ran.out
+    _one_message(ran, "unknown model 'tow'")
+
+
+def test_a_mistake_is_told_without_any_option_too(project: Project) -> None:
+    """A run that is woken by its tests alone tells the same, once and not once a test."""
+    project.edit("fps = 1", "fsp = 1")
+    ran = project.run(*SUITES)
+    assert ran.code == USER, ran.out
+    _one_message(ran, "did you mean 'fps'?")
+
+
+def test_a_preprocess_that_fails(project: Project) -> None:
+    """The user's own callable is named with its error; no traceback of ours."""
+    (project.root / "mine.py").write_text("def load():\n    raise RuntimeError('no camera')\n    yield {}\n")
+    project.edit('data = "validation.npz"', 'data = "mine:load"')
+    ran = project.run(*SUITES, "--target=cpu")
+    assert ran.code == USER, ran.out
+    assert "no camera" in ran.out
+    assert "Traceback" not in ran.out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a small file system")
+def test_a_full_disk_in_the_store(project: Project, tmp_path: Path) -> None:
+    """The store is named with what to do; nothing half-written stays, and the report says what happened."""
+    store = tmp_path / "store"
+    store.mkdir()
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=256k", "hil-test", str(store)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mount is not allowed here")
+    try:
+        rng = np.random.default_rng(0)
+        (store / "filler").write_bytes(rng.bytes(250 * 1024))
+        text = (project.root / "hil.toml").read_text()
+        (project.root / "hil.toml").write_text(f'{text}\n[targets.cpu]\nstore = "{store}"\n')
+        ran = project.run(*SUITES)
+        assert ran.code == LAB, ran.out
+        assert "Traceback" not in ran.out
+        assert str(store) in ran.out
+        assert ran.report is not None
+        assert ran.report["decision"] == "FAILED"
+        assert str(store) in (ran.report["run"]["lab_error"] or "")
+        blobs = [path for path in store.rglob("*") if path.is_file() and "blobs" in path.parts]
+        assert not blobs, blobs
+    finally:
+        subprocess.run(["/bin/umount", str(store)], check=True)
+
+
+def test_a_report_folder_that_cannot_be_written(project: Project) -> None:
+    """A file stands where the folder should be."""
+    (project.root / "taken").write_text("")
+    ran = project.run(*SUITES, "--hil-report", "taken")
+    assert ran.code == USER, ran.out
+    assert "taken" in ran.out
+    assert "Traceback" not in ran.out
