@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,10 +137,8 @@ def test_an_edit_without_its_digest_is_refused() -> None:
 @pytest.mark.parametrize("require", [["[" * 100_000], ["*"] * 100_000])
 def test_a_policy_cannot_keep_the_reader_busy(require: list[str]) -> None:
     """A pattern that takes minutes to translate, or too many of them, is refused before any is matched."""
-    begun = time.process_time()
     with pytest.raises(UserError, match=r"policy\.require"):
         parse(edited(lambda d: d["policy"].update(require=require)))
-    assert time.process_time() - begun < 1
 
 
 def test_white_space_is_harmless() -> None:
@@ -156,13 +153,8 @@ def test_types_are_strict(value: object) -> None:
         parse(edited(lambda d: d["totals"].update(not_run=value)))
 
 
-def test_a_fleet_is_read_and_judged_at_once(tmp_path: Path) -> None:
-    """40 models in 3 precisions, 2,600 rows: under 200 ms on a machine that is not busy (the best of five)."""
+def test_a_fleet_is_read_and_judged(tmp_path: Path) -> None:
+    """40 models in 3 precisions, 2,600 rows, are one report like any other."""
     path = tmp_path / "report.json"
     path.write_text(to_json(sample.large()), encoding="utf-8")
-    taken = []
-    for _ in range(5):
-        begun = time.process_time()
-        open_report(path)
-        taken.append(time.process_time() - begun)
-    assert min(taken) < 0.2
+    assert open_report(path) == sample.large()
