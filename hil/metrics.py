@@ -5,12 +5,13 @@ Scores of a batch need only that batch's outputs and labels; the caller joins th
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.callables import load_callable
 from hil.errors import Unsupported, UserError
 
 if TYPE_CHECKING:
@@ -48,11 +49,12 @@ class Metric:
         return self.key != "error_increase"
 
 
-def open_metric(task: str) -> Metric:
+def open_metric(task: str, root: Path = Path(), *, model: str = "", where: str = "task") -> Metric:
     """The metric of ``task``: classification, regression, or ``package.module:callable``.
 
     A callable takes outputs and labels of a batch as dicts of arrays and returns one finite score a
-    sample, higher is better. Raises ``Unsupported`` for a task without a metric, ``UserError`` for an
+    sample, higher is better; its module is looked for in ``root`` first. ``model`` and ``where``
+    (``hil.toml:12``) are for messages. Raises ``Unsupported`` for a task without a metric, ``UserError`` for an
     unknown one or a callable that cannot be had.
     """
     if task == "classification":
@@ -60,7 +62,7 @@ def open_metric(task: str) -> Metric:
     if task == "regression":
         return Metric(task, "error_increase", "", absolute_error)
     if ":" in task:
-        return Metric(task, "score_drop", "", _own(task))
+        return Metric(task, "score_drop", "", _own(task, root, model, where))
     if task in NAMED:
         raise Unsupported(f"task {task!r} has no metric here: write task = 'package.module:callable' for your own")
     raise UserError(f"task {task!r} is not known: write classification, regression or package.module:callable")
@@ -145,20 +147,13 @@ def _pairs(outputs: Arrays, labels: Arrays) -> dict[str, Array]:
     return dict(labels)
 
 
-def _own(task: str) -> Callable[[Arrays, Arrays], FloatArray]:
-    module, _, name = task.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"task {task!r} cannot be imported ({error}): check the name and the import path") from None
-    if not callable(function):
-        raise UserError(f"task {task!r} is no callable: write package.module:callable")
+def _own(task: str, root: Path, model: str, where: str) -> Callable[[Arrays, Arrays], FloatArray]:
+    function = load_callable(task, root, model=model, where=f"{where}: task")
 
     def score(outputs: Arrays, labels: Arrays) -> FloatArray:
-        try:
-            scores = np.asarray(function(dict(outputs), dict(labels)), dtype=np.float64)
-        except Exception as error:
-            raise UserError(f"task {task!r} failed: {type(error).__name__}: {error}") from error
+        scores = function(dict(outputs), dict(labels))
+        with function.blamed():
+            scores = np.asarray(scores, dtype=np.float64)
         samples = {len(output) for output in outputs.values() if output.ndim}
         if scores.ndim != 1 or scores.size not in samples:
             raise UserError(f"task {task!r} gave scores of shape {list(scores.shape)}: one a sample is needed")

@@ -22,7 +22,7 @@ FLOORS = (
     ("hil.measure",),
     ("hil.catalogue", "hil.signature"),
     ("hil.config",),
-    ("hil.plan",),
+    ("hil.callables", "hil.plan"),
     ("hil.datasets", "hil.metrics"),
     ("hil.reference",),
     ("hil.quantize",),

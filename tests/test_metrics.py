@@ -12,6 +12,7 @@ from hil.metrics import open_metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 LOGITS = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], np.float32)
 
@@ -112,6 +113,13 @@ def test_a_callable_scores_by_its_own_unit() -> None:
     metric = open_metric("tests.test_metrics:mean_logit")
     assert metric.key == "score_drop"
     assert metric.score({"logits": LOGITS}, {}) == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_a_callable_stands_beside_the_config(tmp_path: Path) -> None:
+    """As data and preprocessing do: nobody has to set an import path."""
+    (tmp_path / "beside_the_config.py").write_text("def score(outputs, labels):\n    return outputs['y'] + 1\n")
+    score = open_metric("beside_the_config:score", tmp_path).score
+    assert score({"y": np.zeros(2)}, {}).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("name", ["one_number", "broken"])

@@ -5,8 +5,7 @@ held against the model's inputs before anything runs.
 """
 
 from hil.datasets.base import Batch, Dataset, sample_digest
-from hil.datasets.callables import UserCallable, load_callable
 from hil.datasets.npz import NpzArrays
 from hil.datasets.opening import open_dataset
 
-__all__ = ["Batch", "Dataset", "NpzArrays", "UserCallable", "load_callable", "open_dataset", "sample_digest"]
+__all__ = ["Batch", "Dataset", "NpzArrays", "open_dataset", "sample_digest"]

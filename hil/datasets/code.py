@@ -18,7 +18,7 @@ from hil.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.datasets.callables import UserCallable
+    from hil.callables import UserCallable
     from hil.datasets.matching import Matcher
 
 Sample = tuple[Arrays, Arrays]

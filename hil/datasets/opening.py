@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.callables import load_callable
 from hil.config.sources import SourceKind, source_kind
 from hil.datasets.base import Origin
-from hil.datasets.callables import load_callable
 from hil.datasets.code import CallableDataset, FolderDataset
 from hil.datasets.files import NpzDataset
 from hil.datasets.matching import Matcher

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hil.datasets import load_callable
+from hil.callables import load_callable
 from hil.errors import UserError
 
 if TYPE_CHECKING:

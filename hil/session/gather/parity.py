@@ -105,7 +105,7 @@ def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Comp
     Never holds more than a batch of each. A side that ends before the other is fatal to the comparison.
     """
     spec, found = session.model(row.model), session.dataset(row.model)
-    metric = open_metric(spec.task) if spec.task is not None and found.has_labels else None
+    metric = _metric(session, row.model, spec.task) if spec.task is not None and found.has_labels else None
     declared = found.count if spec.samples is None else min(spec.samples, found.count)
     comparison = Comparison(
         precision_of(row), spec.tolerances.get(precision_of(row)), samples=declared, where=where_of(session, row)
@@ -124,6 +124,11 @@ def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Comp
             if metric is not None:
                 _score(seen, metric, batch, answer, got)
     return seen
+
+
+def _metric(session: Session, model: str, task: str) -> Metric:
+    config = session.config
+    return open_metric(task, config.root, model=model, where=config.where("models", model, "task"))
 
 
 def _some(outputs: Outputs | None) -> Iterator[Outputs]:
