@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from hil.errors import ExitCode
 from tests.plugins.project import SUITES, Project, Ran, samples, save, toy
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
