@@ -107,13 +107,18 @@ class EngineUsed(Stored):
 
 
 class ModelUsed(Stored):
-    """A model with the data that it was judged on, each by its SHA-256."""
+    """A model with the data that it was judged on, each by its SHA-256.
+
+    ``data_provenance`` tells where the samples come from: the source's kind, and for code that makes or
+    prepares them (``preprocess``, a callable) its name and the SHA-256 of its file.
+    """
 
     name: str
     path: str
     digest: Digest
     data: str
     data_digest: str
+    data_provenance: Table = Field(default_factory=dict)
     samples: Count
     synthetic: bool
     calibration: Table | None = None

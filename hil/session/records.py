@@ -81,6 +81,7 @@ def _model(session: Session, name: str) -> dict[str, Any]:
         "digest": file_digest(session.config.resolve(spec.path)),
         "data": spec.data,
         "data_digest": data.digest,
+        "data_provenance": dict(data.provenance),
         "samples": data.count,
         "synthetic": data.synthetic,
         "calibration": calibration,
