@@ -13,7 +13,7 @@ import numpy as np
 from hil.checks.latency import unusable
 from hil.checks.verdicts import hold, inconclusive
 from hil.measure import FloatArray, Series, digest_of
-from hil.model import Judgement, Limit, Measurement, Sense
+from hil.model import Cause, Judgement, Limit, Measurement, Sense, Verdict
 
 WINDOW = 1.0
 """Length of the window of ``slowest_second``, in seconds."""
@@ -29,7 +29,7 @@ def sustained(series: Series, limit: Limit | None) -> Judgement:
     """``fps.sustained``: all frames over the time from the first start to the last end, at least a second."""
     broken = _unusable(series, limit, WINDOW)
     if broken:
-        return inconclusive(broken, limit)
+        return _unknown(broken, limit)
     times, frames = _progress(series)
     return _judge(series, float(frames[-1] / (times[-1] - times[0])), limit)
 
@@ -42,7 +42,7 @@ def slowest_second(series: Series, limit: Limit | None) -> Judgement:
     """
     broken = _unusable(series, limit, FEWEST_WINDOWS * WINDOW)
     if broken:
-        return inconclusive(broken, limit)
+        return _unknown(broken, limit)
     times, frames = _progress(series)
     # The difference of two piecewise linear curves is least where either has a knot.
     begins = np.concatenate([times, times - WINDOW])
@@ -59,10 +59,10 @@ def last_100(series: Series, limit: Limit | None) -> Judgement:
     """
     broken = _unusable(series, limit, 0.0)
     if broken:
-        return inconclusive(broken, limit)
+        return _unknown(broken, limit)
     row = max(2, math.ceil(FRAMES / series.batch))
     if series.n < row:
-        return inconclusive(f"{series.n * series.batch} frames were run, {row * series.batch} are needed", limit)
+        return _unknown(f"{series.n * series.batch} frames were run, {row * series.batch} are needed", limit)
     times, _ = _progress(series)
     spans = times[row:] - times[:-row]
     worst = int(spans.argmax())
@@ -82,6 +82,13 @@ def _unusable(series: Series, limit: Limit | None, seconds: float) -> str:
     if span < seconds:
         return f"the series spans {span:.3g} s, {seconds:g} s are needed: time it for longer"
     return ""
+
+
+def _unknown(reason: str, limit: Limit | None) -> Judgement:
+    """No rate to tell; where none was asked for, that decides nothing."""
+    if limit is None:
+        return Judgement(verdict=Verdict.NOT_RUN, reason=reason, cause=Cause.NO_LIMIT)
+    return inconclusive(reason, limit)
 
 
 def _progress(series: Series) -> tuple[FloatArray, FloatArray]:

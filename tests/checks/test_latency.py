@@ -221,6 +221,11 @@ def test_starts_that_run_backwards_are_refused() -> None:
     assert {j.verdict for j in rates(series(np.full(500, 0.1), start), at_least(0.1))} == {Verdict.INCONCLUSIVE}
 
 
+def test_too_short_a_series_without_a_limit_decides_nothing() -> None:
+    """Where no rate is asked for, there is none to be unsure of."""
+    assert {(j.verdict, j.cause) for j in rates(series(np.full(50, 0.01)), None)} == {(Verdict.NOT_RUN, Cause.NO_LIMIT)}
+
+
 def test_a_rate_without_a_limit_is_only_measured() -> None:
     """No target: not run, never passed."""
     assert {(j.verdict, j.cause) for j in rates(series(np.full(300, 0.01)), None)} == {
