@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from tests.plugins.project import SUITES, Project
@@ -94,3 +96,36 @@ def test_a_missing_config_is_one_message(project: Project) -> None:
         assert ran.out.count("no hil.toml") == 1
         assert "hil init" in ran.out
         assert "Traceback" not in ran.out
+
+
+def test_a_missed_limit_names_the_slowest_nodes(project: Project) -> None:
+    """Where a latency limit is missed, the runtime's own profile says which nodes took the time."""
+    project.edit('p99 = "5 s"', 'p99 = "1 ns"')
+    check = project.run(*SUITES, "-k", "p99").check("latency.p99")
+    assert check["verdict"] == "failed"
+    assert "slowest nodes: scores (Gemm)" in check["reason"]
+    assert check["details"]["slowest_nodes"][0]["op"] == "Gemm"
+
+
+def test_markers_narrow_a_users_test(project: Project) -> None:
+    """``hil_models`` and ``hil_precisions`` choose among what ``hil.toml`` has."""
+    (project.root / "test_own.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.hil_models('toy')\n"
+        "@pytest.mark.hil_precisions('fp32')\n"
+        "def test_one(hil_engine): pass\n"
+        "@pytest.mark.hil_models('other')\n"
+        "def test_none(hil_engine): pass\n"
+    )
+    out = project.run("test_own.py", "--collect-only", "-q", "--strict-markers").out
+    assert "test_one[toy-fp32]" in out
+    assert "test_none" not in out
+
+
+def test_the_engine_that_was_judged_comes_home(project: Project) -> None:
+    """Its copy beside the report has the digest that every row names."""
+    ran = project.run(*SUITES, "-k", "contract")
+    assert ran.report is not None
+    (engine,) = ran.report["engines"]
+    data = (project.root / "report" / engine["file"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == engine["digest"] == ran.check("contract.signature")["engine"]
