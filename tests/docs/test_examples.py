@@ -116,3 +116,11 @@ def test_links_lead_somewhere(page: str) -> None:
         titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE) if heading else []
         slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
         assert not heading or heading in slugs, target
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    """``architecture.md`` sends nobody to a file that was moved; its paths are from the root or from ``hil/``."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+/(?:\w+\.py)?)`", text)
+    assert named
+    assert not [path for path in named if not ((ROOT / path).exists() or (ROOT / "hil" / path).exists())]
