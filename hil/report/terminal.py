@@ -15,6 +15,7 @@ from rich.text import Text
 from hil.model import Verdict
 from hil.report import view
 from hil.report.text import printable
+from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,16 @@ STYLE = {
     Verdict.NOT_RUN: "dim",
 }
 DECIDED = {"PASSED": "green", "WARNED": "yellow", "FAILED": "red", "INCOMPLETE": "red"}
+NUMBERS = {
+    "latency.p50": "p50",
+    "latency.p99": "p99",
+    "fps.sustained": "FPS",
+    "memory.peak": "memory",
+    "memory.engine_size": "engine",
+    "parity.task": "task loss",
+    "int8.speedup": "speed-up",
+}
+"""The measurements that a reader looks for first, and what they are called here."""
 MOST_GROUPS = 60
 MOST_TROUBLES = 20
 
@@ -51,8 +62,9 @@ def as_text(report: Report, *, width: int = 80, color: bool = False) -> str:
 
 
 def summary(report: Report) -> RenderableType:
-    """Verdict, matrix and troubles."""
-    return Group(verdict(report), *([matrix(report)] if report.checks else []), *troubles(report))
+    """Verdict, matrix, numbers and troubles."""
+    tables = [table for table in (matrix(report), numbers(report)) if table.row_count]
+    return Group(verdict(report), *tables, *troubles(report))
 
 
 def verdict(
@@ -90,6 +102,20 @@ def matrix(report: Report) -> Table:
         table.add_row(Text(printable(group.title)), *(_cell(group.of(name)) for name in names))
     if len(found) > MOST_GROUPS:
         table.add_row(f"… {len(found) - MOST_GROUPS} more: see report.html", *("" for _ in names))
+    return table
+
+
+def numbers(report: Report) -> Table:
+    """What was measured, with a limit or without one; a row a model and precision."""
+    measured = view.measured(report)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("model", overflow="fold", min_width=6)
+    shown = [check_id for check_id in NUMBERS if any(check_id in values for values in measured.values())]
+    for check_id in shown:
+        table.add_column(NUMBERS[check_id], justify="right", overflow="fold")
+    for (model, precision), values in list(measured.items())[: MOST_GROUPS if shown else 0]:
+        cells = (show(values[name].value, values[name].unit) if name in values else "" for name in shown)
+        table.add_row(Text(printable(f"{model} {precision}")), *cells)
     return table
 
 

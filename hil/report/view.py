@@ -11,7 +11,7 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hil.report.schema import Report
+    from hil.report.schema import Measured, Report
 
 SIGN = {
     Verdict.PASSED: "✓",
@@ -43,6 +43,8 @@ NEXT = {
 MOST_NAMES = 12
 """How many rows of one trouble are named; the rest is counted."""
 HINT = {
+    "parity.data": "give real validation data under [models.NAME] data, none of it used for training",
+    "parity.task": "see which samples went wrong; a tolerance in hil.toml needs a reason beside it",
     "contract": "compare the engine's inputs and outputs with the model's: rebuild, or export again",
     "parity": "look at the worst output first; a tolerance in hil.toml needs a reason beside it",
     "int8": "check the calibration data, or keep sensitive layers out with calibration.exclude_nodes",
@@ -134,6 +136,16 @@ def cause_key(check: CheckResult) -> str | None:
     return check.cause.value if check.cause else None
 
 
+def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
+    """The measurements of each model and precision by check id, those without a limit included."""
+    found: dict[tuple[str, str], dict[str, Measurement]] = {}
+    rows: list[CheckResult | Measured] = [*report.checks, *report.measurements]
+    for row in rows:
+        if row.measurement is not None and row.model:
+            found.setdefault((row.model, row.precision), {})[row.id] = row.measurement
+    return found
+
+
 def next_step(check: CheckResult) -> str:
     """What to do about a row that did not pass."""
     cause = cause_key(check)
@@ -141,7 +153,7 @@ def next_step(check: CheckResult) -> str:
         return NEXT[cause].replace("TARGET", check.target.requested)
     if check.verdict is Verdict.INCONCLUSIVE:
         return "measure longer ([measure] in hil.toml), or remove what disturbs the target"
-    return HINT.get(family(check), "see the test that made this check")
+    return HINT.get(check.id) or HINT.get(family(check), "see the test that made this check")
 
 
 def value_text(measurement: Measurement | None) -> str:

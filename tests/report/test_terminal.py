@@ -1,0 +1,25 @@
+"""The report on a terminal: what a reader looks for is there, in 80 columns and without colour."""
+
+from __future__ import annotations
+
+from hil.report import view
+from hil.report.terminal import as_text
+from hil.units import show
+from tests.report import sample
+
+
+def test_the_numbers_are_those_of_the_report() -> None:
+    """Each model and precision has its row, with what was measured of it, limit or not."""
+    report = sample.passed()
+    text = as_text(report, width=120)
+    table = text[text.index(" p50 ") :]
+    for (model, precision), values in view.measured(report).items():
+        (row,) = [line for line in table.splitlines() if line.strip().startswith(f"{model} {precision} ")]
+        assert show(values["latency.p99"].value, "s") in row
+        assert show(values["memory.peak"].value, "B") in row
+
+
+def test_the_next_step_is_the_checks_own() -> None:
+    """Data that is not real wants real data, not another tolerance."""
+    row = next(check for check in sample.passed().checks if check.id == "parity.data")
+    assert "real validation data" in view.next_step(row)
