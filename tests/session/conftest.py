@@ -1,0 +1,55 @@
+"""A session's request, on a real project and a real agent with a cache of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from hil.config.load import load
+from hil.session import Request
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGETS = """
+[targets.stand-in]
+evidence = "emulated"
+
+[targets.board]
+kind = "ssh"
+host = "board.invalid"
+"""
+
+
+class Asks(Protocol):
+    """Makes a request; what is not given is healthy."""
+
+    def __call__(self, target: str = "cpu", fallback: str = "cpu", run_id: str = "one") -> Request:
+        """The request of one process of run ``run_id``."""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What a session told while it worked."""
+    return []
+
+
+@pytest.fixture
+def ask(tmp_path: Path, said: list[str]) -> Asks:
+    """Requests of one project with three targets."""
+    project = Project.make(tmp_path)
+    path = project.root / "hil.toml"
+    path.write_text(path.read_text() + TARGETS)
+    config = load(path)
+
+    def make(target: str = "cpu", fallback: str = "cpu", run_id: str = "one") -> Request:
+        return Request(config, target, fallback, 0.0, run_id, tmp_path / "report", said.append)
+
+    return make

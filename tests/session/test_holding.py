@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import LabError, TargetHeld, Unsupported
+from hil.model import Evidence
+from hil.session import Session
+
+if TYPE_CHECKING:
+    from tests.session.conftest import Asks
+
+
+@pytest.mark.parametrize(("target", "evidence"), [("cpu", Evidence.HOST), ("stand-in", Evidence.EMULATED)])
+def test_evidence_is_what_was_held(ask: Asks, target: str, evidence: Evidence) -> None:
+    """The CPU that was asked for is the host, a declared stand-in is emulated; neither is ever a device."""
+    with closing(Session.open(ask(target))) as session:
+        assert (session.evidence, session.requested, session.used) == (evidence, target, target)
+        assert not session.is_fallback
+        assert session.facts["cores"] >= 1
+
+
+def test_a_fallback_says_so(ask: Asks, said: list[str]) -> None:
+    """Another machine than the one asked for: the lowest evidence, the reason kept, the user told."""
+    with closing(Session.open(ask("board"))) as session:
+        assert (session.evidence, session.requested, session.used) == (Evidence.CPU_FALLBACK, "board", "cpu")
+        assert "not driven" in str(session.fallback_reason)
+    assert "never counts as board" in said[0]
+
+
+def test_skipping_starts_nothing(ask: Asks) -> None:
+    """Under ``skip`` there is no agent, and whoever asks for one hears why."""
+    with closing(Session.open(ask("board", "skip"))) as session:
+        assert session.evidence is Evidence.CPU_FALLBACK
+        with pytest.raises(Unsupported, match="not driven"):
+            _ = session.agent
+
+
+def test_failing_is_the_labs_fault(ask: Asks) -> None:
+    """Under ``fail`` the run ends with the reason."""
+    with pytest.raises(LabError, match="on target 'board'"):
+        Session.open(ask("board", "fail"))
+
+
+@pytest.mark.parametrize("fallback", ["cpu", "skip", "fail"])
+def test_a_held_target_is_never_replaced(ask: Asks, fallback: str) -> None:
+    """Somebody else's target is not unreachable: whatever the fallback, the second run hears who has it."""
+    with (
+        closing(Session.open(ask())),
+        pytest.raises(TargetHeld, match=r"held by .* from host .* since"),
+    ):
+        Session.open(ask(fallback=fallback, run_id="two"))
+
+
+def test_processes_of_one_run_hold_together(ask: Asks) -> None:
+    """The run's id opens the target to each of its processes, and the last to leave lets go of it."""
+    first, second = Session.open(ask()), Session.open(ask())
+    first.close()
+    with pytest.raises(TargetHeld):
+        Session.open(ask(run_id="two"))
+    second.close()
+    Session.open(ask(run_id="two")).close()

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+
+from hil.errors import EngineBuildError, HilError, LabError, Unsupported, UserError, WorkerLost
+from hil.session.memo import Memo
+
+
+def test_work_is_done_once_for_each_key() -> None:
+    """The first to ask pays; ``None`` is an answer as good as any."""
+    memo, done = Memo(), []
+    for key in (("a",), ("a",), ("a", "b"), ("a",)):
+        assert memo.once(key, lambda key=key: done.append(key)) is None  # type: ignore[misc]  # mypy infers no default
+    assert done == [("a",), ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "times"), [(EngineBuildError, 1), (Unsupported, 1), (UserError, 1), (WorkerLost, 2), (LabError, 2)]
+)
+def test_an_error_that_lasts_is_remembered(kind: type[HilError], times: int) -> None:
+    """What would fail the same again is not tried again; a lost worker or lab is."""
+    memo, tried = Memo(), []
+
+    def work() -> NoReturn:
+        tried.append(1)
+        raise kind("so it is")
+
+    for _ in range(2):
+        with pytest.raises(kind, match="so it is"):
+            memo.once(("k",), work)
+    assert len(tried) == times
+
+
+def test_a_fault_of_ours_is_not_remembered() -> None:
+    """Anything unforeseen passes through, and the next one tries again."""
+    memo = Memo()
+    with pytest.raises(ZeroDivisionError):
+        memo.once(("k",), lambda: 1 // 0)
+    assert memo.once(("k",), lambda: 5) == 5
