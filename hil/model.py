@@ -97,16 +97,14 @@ class Measurement(Frozen):
     environment: str = ""
 
 
-class Row(Frozen):
-    """One question that must be judged: planned from the config alone, before any target is touched."""
+class Question(Frozen):
+    """What is asked, of which model in which precision; ``required`` by the policy or not."""
 
     id: CheckId
     model: str = ""
     precision: str = ""
     scenario: str = ""
     required: bool
-    limit: Limit | None = None
-    test: str = ""
 
     @property
     def key(self) -> RowKey:
@@ -117,6 +115,13 @@ class Row(Frozen):
     def name(self) -> str:
         """The row in one line, as policies and messages write it: ``latency.p99 digits int8``."""
         return " ".join(part for part in self.key if part)
+
+
+class Row(Question):
+    """One question that must be judged: planned from the config alone, before any target is touched."""
+
+    limit: Limit | None = None
+    test: str = ""
 
 
 RowKey = tuple[str, str, str, str]
@@ -137,14 +142,9 @@ class ExecutedOn(Frozen):
     sm: str | None = None
 
 
-class CheckResult(Frozen):
+class CheckResult(Question):
     """One question with one verdict."""
 
-    id: CheckId
-    model: str = ""
-    precision: str = ""
-    scenario: str = ""
-    required: bool
     verdict: Verdict
     reason: str
     cause: Cause | None = None
@@ -156,15 +156,21 @@ class CheckResult(Frozen):
     engine: Digest | None = None
     details: dict[str, Any] = Field(default_factory=dict)
 
-    @property
-    def key(self) -> RowKey:
-        """The row this result answers."""
-        return (self.id, self.model, self.precision, self.scenario)
 
-    @property
-    def name(self) -> str:
-        """The result's row in one line."""
-        return " ".join(part for part in self.key if part)
+def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:
+    """The result of a row that nothing judged."""
+    return CheckResult(
+        id=row.id,
+        model=row.model,
+        precision=row.precision,
+        scenario=row.scenario,
+        required=row.required,
+        verdict=Verdict.NOT_RUN,
+        reason=reason,
+        cause=cause,
+        target=target,
+        limit=row.limit,
+    )
 
 
 class Judgement(Frozen):

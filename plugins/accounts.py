@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hil.model import Cause, CheckResult, Row, RowKey, TargetUse, Verdict
+from hil.model import Cause, CheckResult, Row, RowKey, TargetUse, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,22 +106,6 @@ class Accounts:
                 result = result.model_copy(update=update)
             results.append(result)
         return results
-
-
-def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:
-    """The result of a row that nothing judged."""
-    return CheckResult(
-        id=row.id,
-        model=row.model,
-        precision=row.precision,
-        scenario=row.scenario,
-        required=row.required,
-        verdict=Verdict.NOT_RUN,
-        reason=reason,
-        cause=cause,
-        target=target,
-        limit=row.limit,
-    )
 
 
 def _severity(result: CheckResult) -> int:

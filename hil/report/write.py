@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import HilError, LabError, UserError
-from hil.model import Cause, CheckResult, Row, TargetUse, Verdict
+from hil.model import Cause, CheckResult, Row, TargetUse, not_run
 from hil.report.canonical import as_document, report_digest
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
@@ -27,22 +27,7 @@ THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.
 
 def unfinished(rows: Iterable[Row], target: TargetUse) -> tuple[CheckResult, ...]:
     """The planned rows before anything ran; what a killed run leaves behind as its checks."""
-    reason = "the run did not finish"
-    return tuple(
-        CheckResult(
-            id=row.id,
-            model=row.model,
-            precision=row.precision,
-            scenario=row.scenario,
-            required=row.required,
-            verdict=Verdict.NOT_RUN,
-            reason=reason,
-            cause=Cause.NO_RESULT,
-            target=target,
-            limit=row.limit,
-        )
-        for row in rows
-    )
+    return tuple(not_run(row, Cause.NO_RESULT, "the run did not finish", target) for row in rows)
 
 
 def sealed(report: Report) -> Report:
