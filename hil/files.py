@@ -1,16 +1,33 @@
-"""Files by their content."""
+"""Files by their content, and folders that can be written or not."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 from typing import TYPE_CHECKING
 
-from hil.errors import UserError
+from hil.errors import LabError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CHUNK = 1 << 20
+THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
+"""Errors of the machine, not of who wrote the path."""
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes ``folder``; turns what goes wrong while writing there into ``UserError`` or ``LabError``, in one line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        kind = LabError if error.errno in THE_LAB else UserError
+        what = f"{folder} cannot be written: {error.strerror or error}"
+        raise kind(f"{what}: free some space, or name another folder with --hil-report DIR") from None
 
 
 def file_digest(path: Path) -> str:

@@ -102,6 +102,8 @@ def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limi
 def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
     families = {kind.id.split(".")[0] for kind in KINDS}
     where = config.where("gate", "require")
+    if not policy.require:
+        raise UserError(f'{where}: gate.require names nothing, so anything would pass: write e.g. ["*"] or take it out')
     for pattern in policy.require:
         literal = literal_id(pattern)
         if not 1 <= len(pattern.split()) <= WORDS:

@@ -6,12 +6,17 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from hil.catalogue import CATALOGUE
+from hil.config.spec import PRECISIONS
 from hil.errors import HilError, LabError, UserError
 from hil.fixtures.case import Case
 from hil.model import CheckResult, TargetUse, Verdict
 from hil.session.outcome import Outcome
+from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pytest
 
     from hil.config.load import Config
@@ -29,6 +34,10 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, ou
     """Gives a test the cases its marker, or the fixtures it names, ask for; ids read ``digits-int8``."""
     marker = metafunc.definition.get_closest_marker("hil")
     names = set(metafunc.fixturenames)
+    models_wanted = _marked(metafunc, "hil_models", None if config is None else config.spec.models)
+    precisions_wanted = _marked(metafunc, "hil_precisions", PRECISIONS)
+    if marker is not None:
+        _known(metafunc, "hil", marker.args[:1] or ("",), CATALOGUE)
     if marker is not None and marker.args:
         cases = [Case(row.model, row.precision) for row in plan.of(str(marker.args[0]))]
     elif config is not None and names & ENGINE_FIXTURES:
@@ -40,8 +49,6 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, ou
         return
     else:
         cases = []
-    models_wanted = _marked(metafunc, "hil_models")
-    precisions_wanted = _marked(metafunc, "hil_precisions")
     chosen = [
         case
         for case in cases
@@ -52,9 +59,21 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, ou
     metafunc.parametrize("hil_case", chosen, indirect=True, ids=["-".join(filter(None, case)) for case in chosen])
 
 
-def _marked(metafunc: pytest.Metafunc, name: str) -> set[str] | None:
+def _marked(metafunc: pytest.Metafunc, name: str, known: Iterable[str] | None) -> set[str] | None:
     marker = metafunc.definition.get_closest_marker(name)
-    return None if marker is None else {str(arg) for arg in marker.args}
+    if marker is None:
+        return None
+    if known is not None:
+        _known(metafunc, name, marker.args, known)
+    return {str(arg) for arg in marker.args}
+
+
+def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known: Iterable[str]) -> None:
+    """A misspelt marker would leave its test without a case, that is silently out of the run."""
+    for arg in map(str, args):
+        if arg not in known:
+            where = f"{metafunc.definition.nodeid}: @pytest.mark.{marker}"
+            raise UserError(f"{where}({arg!r}) names nothing{did_you_mean(arg, known)}")
 
 
 def without_case(item: pytest.Item) -> bool:
@@ -66,28 +85,43 @@ def without_case(item: pytest.Item) -> bool:
 def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Puts this phase's outcomes on the report and turns a foreseeable error into its one line.
 
-    A test that asked for ``hil_check`` and ends without a result fails here.
+    A test that asked for ``hil_check`` or is marked ``hil`` and ends without a result fails here.
     """
-    from hil.plugins.run import JUDGED, OUTCOMES  # noqa: PLC0415 - run imports this module
+    from hil.plugins.run import BROKEN, JUDGED, OUTCOMES  # noqa: PLC0415 - run imports this module
 
     outcomes = item.stash.get(OUTCOMES, [])
     item.stash[OUTCOMES] = []
-    error = call.excinfo.value if call.excinfo is not None else None
-    if isinstance(error, HilError):
-        report.longrepr = str(error)
-        if isinstance(error, UserError | LabError):
-            kind = "user" if isinstance(error, UserError) else "lab"
-            setattr(report, PROBLEM, json.dumps({"kind": kind, "message": str(error)}))
-            item.session.shouldfail = f"{error}"
+    _shorten(item, call, report)
     stock = item.get_closest_marker("hil") is not None
     asked = "hil_check" in getattr(item, "fixturenames", ())
-    if report.when == "teardown" and asked and not stock and not item.stash.get(JUDGED, False):
+    if item.stash.get(JUDGED, False):
+        pass
+    elif stock and report.when == "call" and report.passed:
+        _fail(report, f"{item.nodeid} is marked hil and gave no result: call hil_check.judge() once on every path")
+    elif asked and not stock and report.when == "teardown":
         outcomes = [_without_result(run, item)]
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} asked for hil_check and gave no result: call hil_check.at_most(…)"
+        if not item.stash.get(BROKEN, False):
+            _fail(report, f"{item.nodeid} asked for hil_check and gave no result: call hil_check.at_most(…)")
+    item.stash[BROKEN] = report.failed or item.stash.get(BROKEN, False)
     if outcomes:
         carried = {"own": not stock, "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes]}
         setattr(report, RESULTS, json.dumps(carried))
+
+
+def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    error = call.excinfo.value if call.excinfo is not None else None
+    if not isinstance(error, HilError):
+        return
+    report.longrepr = str(error)
+    if isinstance(error, UserError | LabError):
+        kind = "user" if isinstance(error, UserError) else "lab"
+        setattr(report, PROBLEM, json.dumps({"kind": kind, "message": str(error)}))
+        item.session.shouldfail = f"{error}"
+
+
+def _fail(report: pytest.TestReport, why: str) -> None:
+    report.outcome = "failed"
+    report.longrepr = why
 
 
 def _without_result(run: HilRun, item: pytest.Item) -> Outcome:

@@ -46,7 +46,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--hil-gate", action="store_true", default=None, help="add the policy's judgement ([gate]) to the exit code")
     add("--hil-model", metavar="NAME", action="append", help="only this model (repeatable); the rest stays planned")
-    add("--hil-wait", metavar="SECONDS", type=float, help="wait this long for a target that somebody else holds")
+    add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
+
+
+def _seconds(text: str) -> float:
+    """Reads a finite number of seconds that is not negative."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds: write e.g. 60")
+    return seconds
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,6 +80,13 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     wake.configured(config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Has the last word on exit code 0: no other hook turns a failed run green."""
+    code = yield
+    return wake.exit_code(config, code)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -156,4 +174,4 @@ def pytest_testnodedown(node: Any, error: object | None) -> None:
     del error
     notes = getattr(node, "workeroutput", {})
     if "hil_deselected" in notes:
-        wake.run_of(node.config).deselected(notes["hil_deselected"])
+        wake.run_of(node.config).noted(notes)

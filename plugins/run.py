@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
+BROKEN: pytest.StashKey[bool] = pytest.StashKey()
 NO_CONFIG = "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it with --hil-config"
 
 
@@ -58,7 +59,7 @@ class HilRun:
             self.plan = expand(self.config, self.target)
             self.accounts = Accounts(self.plan)
             self._scope()
-            if not self.is_worker and not self.pytest_config.getoption("collectonly", default=False):
+            if not self.is_worker and not wake.lists_only(self.pytest_config):
                 preflight(self.config, self.target)
         except HilError as error:
             self.problem = error
@@ -80,7 +81,10 @@ class HilRun:
 
     def _scope(self) -> None:
         assert self.config is not None  # noqa: S101 - begin() loaded it
-        only = self.pytest_config.getoption("hil_model", None)
+        option = self.pytest_config.getoption
+        if option("hil_gate", None) and option("collectonly", default=False):
+            raise UserError("--hil-gate judges what ran and --collect-only runs nothing: leave one of them out")
+        only = option("hil_model", None)
         for name in only or ():
             self.config.model(name, self.target)
         self.fates.out_of_scope = {name for name in self.config.spec.models if only and name not in only}
@@ -104,7 +108,10 @@ class HilRun:
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Gives a hil test its cases."""
-        collecting.parametrize(metafunc, self.plan, self.config, self.fates.out_of_scope)
+        try:
+            collecting.parametrize(metafunc, self.plan, self.config, self.fates.out_of_scope)
+        except UserError as error:
+            self.problem = self.problem or error
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Drops tests that no model needs; shows a mistake that was found while collecting."""
@@ -119,7 +126,7 @@ class HilRun:
 
     def open_report(self) -> None:
         """Writes the incomplete report, once. Ends the run with exit code 4 or 11 if it cannot be written."""
-        if self._begun or self.pytest_config.getoption("collectonly", default=False) or self.problem is not None:
+        if self._begun or wake.lists_only(self.pytest_config) or self.problem is not None:
             return
         self._begun = True
         try:
@@ -132,6 +139,13 @@ class HilRun:
     def deselected(self, nodeids: list[str]) -> None:
         """Notes tests that the user deselected."""
         self.fates.deselected.update(nodeids)
+
+    def noted(self, notes: dict[str, Any]) -> None:
+        """Takes the notes of a worker, which read ``hil.toml`` by itself: it must have been the same."""
+        self.deselected(notes["hil_deselected"])
+        if self.config is not None and notes["hil_config"] not in ("", self.config.digest):
+            what = f"{self.config.path.name} was changed while the run began: its workers read another one"
+            self.problem = self.problem or UserError(f"{what}: run again")
 
     # The bench, as the fixtures see it
 
@@ -190,9 +204,14 @@ class HilRun:
         if self.is_worker:
             notes: dict[str, Any] = self.pytest_config.workeroutput  # type: ignore[attr-defined] # xdist sets it
             notes["hil_deselected"] = sorted(self.fates.deselected)
-        elif not self.pytest_config.getoption("collectonly", default=False):
+            notes["hil_config"] = self.config.digest if self.config else ""
+        elif not wake.lists_only(self.pytest_config):
             self.fates.stopped = str(session.shouldfail or session.shouldstop or "")
-            session.exitstatus = closing.close(self, int(session.exitstatus))
+            # xdist calls it an interrupt when a worker stops for the user's or the lab's error; alone it is a failure.
+            stopped = self.problem is not None and session.exitstatus == pytest.ExitCode.INTERRUPTED
+            status = pytest.ExitCode.TESTS_FAILED if stopped else session.exitstatus
+            session.exitstatus = closing.close(self, int(status))
+            self.pytest_config.stash[wake.DECIDED] = int(session.exitstatus)
 
     def summarize(self, terminal: TerminalReporter) -> None:
         """Shows the decision below pytest's own lines."""

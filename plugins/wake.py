@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 OPTIONS = ("hil_target", "hil_config", "hil_report", "hil_fallback", "hil_gate", "hil_model", "hil_wait")
 RUN: pytest.StashKey[HilRun] = pytest.StashKey()
 RUN_ID: pytest.StashKey[str] = pytest.StashKey()
+AWOKE: pytest.StashKey[bool] = pytest.StashKey()
+DECIDED: pytest.StashKey[int] = pytest.StashKey()
+LISTINGS = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "collectonly", "cacheshow")
+"""Options with which pytest tells something and runs nothing."""
 # pytest_runtest_logreport is not given the config; nested runs (pytester) stack up.
 _controllers: list[pytest.Config] = []
 
@@ -41,6 +46,21 @@ def asked_for(config: pytest.Config) -> bool:
     return any(arg.split("::")[0].split("/")[0].startswith("hil.suites") for arg in config.invocation_params.args)
 
 
+def lists_only(config: pytest.Config) -> bool:
+    """Whether pytest was asked to tell something, ``--collect-only`` or ``--fixtures``: nothing runs, no report."""
+    return any(getattr(config.option, name, None) for name in LISTINGS)
+
+
+def exit_code(config: pytest.Config, code: object) -> object:
+    """``code``, unless it is a 0 that the accounts never gave: of a hook that came later, or of an early exit."""
+    if code != 0 or is_worker(config) or lists_only(config) or not (AWOKE in config.stash or asked_for(config)):
+        return code
+    if DECIDED not in config.stash:
+        sys.stderr.write("error: pytest was ended before hil could judge the run: look for pytest.exit() in a hook\n")
+        return 1
+    return config.stash[DECIDED]
+
+
 def run_id(config: pytest.Config) -> str:
     """The run's id: made by the controller, handed to its workers."""
     if RUN_ID not in config.stash:
@@ -53,6 +73,7 @@ def run_of(config: pytest.Config) -> HilRun:
     if RUN not in config.stash:
         from hil.plugins.run import HilRun  # noqa: PLC0415 - heavy; only a run that uses it pays
 
+        config.stash[AWOKE] = True
         config.stash[RUN] = HilRun(config, run_id(config))
         config.stash[RUN].begin()
     return config.stash[RUN]

@@ -144,12 +144,14 @@ class Service:
     def build(self, request: Dict[str, Any]) -> Reply:
         """An engine from the store by its key, or a new one made in a worker of its own."""
         self._must_hold()
-        model = self.store.need(request["model"])
+        model = self.store.verify(request["model"])
         facts = key_facts(request, self.libraries(), probe.machine()["l4t"])
         key = key_of(facts)
         with self.turn():
             record = self.records.find(key)
             cached = record is not None
+            if record is not None and record["digest"] != request["model"]:
+                self.store.verify(record["digest"])
             if record is None:
                 record = self._build(request, model, key, facts)
         return {"ok": dict(record, cached=cached)}, []

@@ -76,6 +76,10 @@ def task(  # noqa: PLR0913 - all but the first two have a default
     if limit is None:
         return no_limit(measurement, details)
     judgement = hold_interval(measurement, limit, f"{n} samples are too few: validate with more", details)
+    if scores.key == "top1_drop" and details["reference"] <= limit.value:
+        right = f"the reference itself gets {show(details['reference'], '1')} right"
+        reason = f"{right}, so it has nothing to lose: are labels and preprocessing those of the model?"
+        judgement = inconclusive(reason, limit, details)
     if drop <= limit.value or judgement.verdict is Verdict.FAILED:
         return judgement
     reason = f"the loss seen, {show(drop, unit)}, is over {show(limit.value, unit)}"

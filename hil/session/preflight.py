@@ -22,7 +22,7 @@ def preflight(config: Config, target: str) -> None:
         if spec.training_data is not None:
             sources.append((spec.training_data, ("training_data",)))
         for source, key in sources:
-            open_dataset(
+            found = open_dataset(
                 source,
                 config=config,
                 model=name,
@@ -31,3 +31,5 @@ def preflight(config: Config, target: str) -> None:
                 ranges=spec.ranges,
                 where=config.where("models", name, *key),
             )
+            if key == ("data",):
+                next(found.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?

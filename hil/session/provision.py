@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import Unsupported
+from hil.files import writing
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
 
 def _bring_home(session: Session, engine: BuiltEngine, uploaded: str, name: str, precision: str) -> str:
     folder = session.report_dir / "engines"
-    folder.mkdir(parents=True, exist_ok=True)
     suffix = "onnx" if engine.digest == uploaded else "plan"
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
-    session.agent.get_blob(engine.digest, file)
+    with writing(folder):
+        session.agent.get_blob(engine.digest, file)
     return f"{folder.name}/{file.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import HilError
+from hil.errors import HilError, LabError, UserError
 from hil.files import file_digest
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def engines(session: Session, row: Row) -> list[dict[str, Any]]:
     """The engine of the row, if it was built."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
-    except HilError:
+    except (LabError, UserError):
+        raise
+    except HilError:  # it cannot be built: the rows that need it say so
         return []
     if made is None:
         return []

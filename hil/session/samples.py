@@ -6,10 +6,13 @@ import contextlib
 import fcntl
 import json
 import os
+import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hil.files import writing
 from hil.measure import Series
 
 if TYPE_CHECKING:
@@ -29,8 +32,7 @@ class Samples:
 
         Two xdist workers never time the same engine twice, nor does one read half a file.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self._alone(name):
+        with writing(self._folder), self._alone(name):
             found = self._read(name)
             if found is None:
                 found = take()
@@ -54,11 +56,14 @@ class Samples:
         path = self._folder / f"{name}.npz"
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays["about"]))
-            if about["run"] != self._run_id:
-                return None
-            return Series(arrays["start"], arrays["duration"], about["batch"], about["method"], about["facts"])
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                about = json.loads(str(arrays["about"]))
+                if about["run"] != self._run_id:
+                    return None
+                return Series(arrays["start"], arrays["duration"], about["batch"], about["method"], about["facts"])
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None  # an earlier run's, cut short; this run's own is written whole or not at all
 
     def _write(self, name: str, series: Series) -> None:
         about = {"run": self._run_id, "batch": series.batch, "method": series.method, "facts": series.facts}
