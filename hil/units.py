@@ -90,6 +90,8 @@ def show(value: float, unit: str) -> str:
         return f"{value / scale:.4g} {name}"
     if unit.startswith("B/"):
         return f"{show(value, 'B')}/{unit[2:]}"
+    if unit == "x":
+        return f"{value:.3g} x"
     if unit == "1":
         return f"{value * 100:.4g} %"
     if unit == "1/s":

@@ -37,7 +37,7 @@ NUMBERS = {
     "fps.sustained": "FPS",
     "memory.peak": "memory",
     "memory.engine_size": "engine",
-    "parity.task": "task loss",
+    "parity.task": "loss",
     "int8.speedup": "speed-up",
 }
 """The measurements that a reader looks for first, and what they are called here."""
