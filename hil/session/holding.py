@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hil.errors import LabError, TargetUnreachable
+from hil.errors import LabError, TargetUnreachable, UserError
 from hil.model import Evidence
 from hil.targets.base import open_target
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
 
 FALLBACK = "cpu"
+NOT_CARRIED_OUT = ("board", "serial", "power_mode", "stop_services", "reserve_memory", "co_runner")
+"""Keys of a target that only a board's own facts and services can answer."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,25 @@ def hold(request: Request) -> Held:
 
 
 def _agent(request: Request, name: str, spec: TargetSpec) -> AgentClient:
-    agent = open_target(name, spec).start_agent()
+    target = open_target(name, spec)
+    _check_carried_out(name, spec)
+    agent = target.start_agent()
     try:
         agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
     except BaseException:
         agent.close()
         raise
     return agent
+
+
+def _check_carried_out(name: str, spec: TargetSpec) -> None:
+    """Refuses what the config asks of a target and nothing here sees to: read and ignored, it would pass for done."""
+    asked = [key for key in NOT_CARRIED_OUT if getattr(spec, key)]
+    if spec.clocks != "as-deployed":
+        asked.append("clocks")
+    if asked:
+        what = f"{', '.join(asked)} cannot be seen to on a target of kind {spec.kind!r} by this version"
+        raise UserError(f"{what}: on target {name!r}: take it out of [targets.{name}]")
 
 
 def _instead(request: Request, reason: str) -> Held:

@@ -17,6 +17,10 @@ TARGETS = """
 [targets.stand-in]
 evidence = "emulated"
 
+[targets.loaded]
+co_runner = "stress"
+clocks = "locked"
+
 [targets.board]
 kind = "ssh"
 host = "board.invalid"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.errors import LabError, TargetHeld, Unsupported
+from hil.errors import LabError, TargetHeld, Unsupported, UserError
 from hil.model import Evidence
 from hil.session import Session
 
@@ -62,3 +62,9 @@ def test_processes_of_one_run_hold_together(ask: Asks) -> None:
         Session.open(ask(run_id="two"))
     second.close()
     Session.open(ask(run_id="two")).close()
+
+
+def test_what_is_not_carried_out_is_refused(ask: Asks) -> None:
+    """A co-runner that nobody starts, or clocks that nobody locks, would make every number another one."""
+    with pytest.raises(UserError, match=r"co_runner, clocks cannot be seen to .* 'loaded': take it out"):
+        Session.open(ask("loaded"))
