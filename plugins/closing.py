@@ -40,9 +40,9 @@ def begin(run: HilRun) -> None:
 
 def refuse(run: HilRun, problem: HilError) -> None:
     """Leaves a failed report where an earlier run left one: a mistake in the config must not keep it green."""
-    if not (run.report_dir / "report.json").exists():
-        return
-    with contextlib.suppress(HilError):  # the mistake that is being reported matters more
+    with contextlib.suppress(HilError, OSError):  # the mistake that is being reported matters more
+        if not (run.report_dir / "report.json").exists():
+            return
         begin(run)
         _ = _finish(run, int(problem.exit_code))
 

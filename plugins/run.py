@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,8 +101,14 @@ class HilRun:
 
     def check_folder(self) -> None:
         """Finds out before anything runs that the report has nowhere to go."""
-        if self.report_dir.exists() and not self.report_dir.is_dir():
-            what = f"{self.report_dir} is a file: the report needs a folder"
+        folder, junit = self.report_dir, self.report_dir / "junit.xml"
+        what = ""
+        with contextlib.suppress(OSError):  # what is no path at all is told when the report is begun
+            if folder.exists() and not folder.is_dir():
+                what = f"{folder} is a file: the report needs a folder"
+            elif junit.is_dir():
+                what = f"{junit} is a folder: pytest's results go there"
+        if what:
             self.problem = self.problem or UserError(f"{what}: name another one with --hil-report DIR")
 
     # Collection

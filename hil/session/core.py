@@ -18,6 +18,7 @@ from hil.session.holding import Held, hold
 from hil.session.memo import Memo
 from hil.session.outcome import Outcome
 from hil.session.samples import Samples
+from hil.session.sources import Sources
 from hil.signature import Signature, read_signature
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Session:
         self.evidence: Evidence = held.evidence
         self.fallback_reason = held.fallback_reason
         self.memo = Memo()
+        self.sources = Sources()
         self.samples = Samples(request.report_dir / "samples", request.run_id)
         self.engines = Engines(self)
         self.facts: dict[str, Any] = held.agent.probe() if held.agent else {}
@@ -74,6 +76,7 @@ class Session:
     def signature(self, name: str) -> Signature:
         """What the ONNX file takes and gives."""
         path = self.config.resolve(self.model(name).path)
+        self.sources.watch(path)
         return self.memo.once(("signature", name), lambda: read_signature(path))
 
     def dataset(self, name: str) -> Dataset:
@@ -94,6 +97,7 @@ class Session:
 
     def _data(self, name: str, source: str, *key: str) -> Dataset:
         spec = self.model(name)
+        self.sources.watch(self.config.resolve(source))
         return self.memo.once(
             ("data", name, *key),
             lambda: open_dataset(
@@ -113,6 +117,7 @@ class Session:
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
         cache = self.config.resolve(self.config.spec.project.cache) / "reference"
         path = self.config.resolve(spec.path)
+        self.sources.watch(path if saved is None else saved)
         return self.memo.once(
             ("reference", name), lambda: open_reference(path, self.dataset(name), spec.batch, cache, saved)
         )
@@ -156,6 +161,7 @@ class Session:
         return self._outcome(row, Gathered(judgement, {"version": 1, "check": row.id, "timed": "by the user's test"}))
 
     def _outcome(self, row: Row, gathered: Gathered) -> Outcome:
+        self.sources.check()
         judgement, environment = gathered.judgement, records.environment(self)
         methods, environments = {}, {}
         measurement: Measurement | None = judgement.measurement

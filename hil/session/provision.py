@@ -38,6 +38,7 @@ def provision(session: Session, name: str, precision: str) -> Provisioned:
     """
     spec = session.model(name)
     source = session.config.resolve(spec.path)
+    session.sources.watch(source)
     quantized = None
     if precision == "int8" and not session.signature(name).has_qdq:
         quantized = calibrated(session, name)

@@ -196,3 +196,27 @@ def test_workers_that_read_another_config_are_found_out(quick: Project) -> None:
     _one_message(ran, "was changed", USER)
     assert ran.report is not None
     assert json.dumps(ran.report["reasons"]).count("was changed") == 1
+
+
+@pytest.mark.parametrize("name", ["toy.onnx", "validation.npz"])
+def test_a_file_that_changes_during_the_run_is_found_out(quick: Project, name: str) -> None:
+    """What was compared would not be what the report names by digest."""
+    (quick.root / "conftest.py").write_text(
+        "import pathlib, pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_runtest_setup(item):\n"
+        f"    path = pathlib.Path({name!r})\n"
+        "    if 'test_repeatable' in item.name: path.write_bytes(path.read_bytes())\n"
+    )
+    _one_message(quick.run(*PARITY, "-p", "conftest"), f"{name} was changed while the run read it", USER)
+
+
+def test_a_folder_in_the_way_of_junit_is_one_message(quick: Project) -> None:
+    """Pytest itself would end in a traceback, after all the work."""
+    (quick.root / "report" / "junit.xml").mkdir(parents=True)
+    _one_message(quick.run(*PARITY), "junit.xml is a folder", USER)
+
+
+def test_a_report_folder_with_an_impossible_name_is_one_message(quick: Project) -> None:
+    """A name longer than the file system takes is told like any other."""
+    _one_message(quick.run(*PARITY, "--hil-report", "x" * 300), "name another", USER)
