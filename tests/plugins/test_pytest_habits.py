@@ -114,7 +114,7 @@ def test_markers_narrow_a_users_test(project: Project) -> None:
         "@pytest.mark.hil_models('toy')\n"
         "@pytest.mark.hil_precisions('fp32')\n"
         "def test_one(hil_engine): pass\n"
-        "@pytest.mark.hil_models('other')\n"
+        "@pytest.mark.hil_precisions('int8')\n"
         "def test_none(hil_engine): pass\n"
     )
     out = project.run("test_own.py", "--collect-only", "-q", "--strict-markers").out
