@@ -130,6 +130,8 @@ def _required(
         for pattern in policy.require
         if not any(matches(pattern, check.id, check.model, check.precision) for check in report.checks)
     ]
+    if not required:
+        nothing.append("the policy requires no check at all, so nothing was asked")
     yield _outcome("required checks exist", nothing, f"{len(required)} required checks")
     absent = [check for check in required if check.verdict is Verdict.NOT_RUN]
     excused = [check for check in absent if fell_back and check.cause is Cause.FALLBACK]

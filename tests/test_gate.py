@@ -297,3 +297,14 @@ def test_green_needs_everything_good(
         decision = judge(draft.model_copy(update={"status": "complete"}), policy, full=full)
         assert (decision.exit_code == 0) == (good and not fell_back and status in (0, None))
         assert (decision.status == "FAILED") == (decision.exit_code != 0)
+
+
+def test_a_policy_that_requires_nothing_passes_nothing() -> None:
+    """An empty list of required checks is no question, so there is no answer."""
+    report = sample.passed()
+    unasked = report.model_copy(
+        update={"checks": tuple(check.model_copy(update={"required": False}) for check in report.checks)}
+    )
+    decision = judge(unasked, GateSpec(require=(), evidence="host"))
+    assert decision.status == "FAILED"
+    assert "requires no check at all" in decision.reasons[0]

@@ -37,6 +37,11 @@ def provision(session: Session, name: str, precision: str) -> Provisioned:
     runtime's own words if the build failed, ``UserError`` for data that cannot be calibrated on.
     """
     spec = session.model(name)
+    if spec.engine is not None:
+        raise Unsupported(
+            f"an engine that was built elsewhere ({spec.engine}) cannot be judged by this version: model {name}: "
+            "take 'engine' out, and it is built from the ONNX file"
+        )
     source = session.config.resolve(spec.path)
     session.sources.watch(source)
     quantized = None

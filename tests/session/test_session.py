@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hil.config.load import load
 from hil.errors import WorkerLost
 from hil.measure import digest_of
 from hil.model import Cause, Evidence, Row, Verdict
@@ -91,3 +93,15 @@ def test_skipped_rows_say_why(ask: Asks) -> None:
             result = session.judge(planned).result
             assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.FALLBACK)
             assert "not driven" in result.reason
+
+
+def test_an_engine_built_elsewhere_is_not_judged_in_secret(ask: Asks) -> None:
+    """``engine = "x.plan"`` asks for that very file: judging another one that was built instead is no answer."""
+    asked = ask()
+    path = asked.config.path
+    path.write_text(path.read_text().replace('path = "toy.onnx"', 'path = "toy.onnx"\nengine = "toy.onnx"'))
+    asked = replace(asked, config=load(path))
+    with closing(Session.open(asked)) as session:
+        result = session.judge(row(asked, "contract.signature")).result
+    assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
+    assert "built elsewhere" in result.reason
