@@ -11,7 +11,7 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hil.config.spec import ConfigSpec, LatencyLimits, LimitsSpec, Precision, TolerancesSpec
+    from hil.config.spec import ConfigSpec, LatencyLimits, LimitsSpec, Precision, ToleranceSpec, TolerancesSpec
 
 
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
@@ -40,6 +40,23 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
             if precision not in used:
                 what = f"{precision} is in no list of precisions of this model, so nothing uses this"
                 yield Mistake(("models", name, "tolerances", precision), what)
+        for precision, tolerance in model.tolerances.items():
+            yield from _vacuous(("models", name, "tolerances", precision), tolerance)
+            for output, own in tolerance.outputs.items():
+                yield from _vacuous(("models", name, "tolerances", precision, "outputs", output), own)
+
+
+def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
+    """Bounds that hold for any output whatever: an error as large as the signal, no likeness at all."""
+    loose = (
+        ("max_rel", tolerance.max_rel is not None and tolerance.max_rel >= 1),
+        ("cosine", tolerance.cosine is not None and tolerance.cosine <= 0),
+        ("sqnr_db", tolerance.sqnr_db is not None and tolerance.sqnr_db <= 0),
+    )
+    for key, is_loose in loose:
+        if is_loose:
+            what = "holds for an output that has nothing to do with the reference: write what the task can bear"
+            yield Mistake((*keys, key), what)
 
 
 def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:

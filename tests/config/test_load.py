@@ -174,6 +174,17 @@ def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
     assert "no such target" in config.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("bound", "warned"), [("max_rel = 1e30", 1), ("cosine = -1", 1), ("sqnr_db = 0", 1), ("cosine = 0.9", 0)]
+)
+def test_a_tolerance_that_holds_for_anything_is_told(tmp_path: Path, bound: str, warned: int) -> None:
+    """Who writes one has switched the check off."""
+    config = loaded(tmp_path, f"{MODEL}[models.a.tolerances.fp32]\n{bound}\n")
+    assert len(config.warnings) == warned
+    own = loaded(tmp_path, f"{MODEL}[models.a.tolerances.fp32.outputs.logits]\n{bound}\n")
+    assert len(own.warnings) == warned
+
+
 def test_a_folder_needs_preprocess(tmp_path: Path) -> None:
     """Images are not arrays, so somebody has to say how they become some."""
     (tmp_path / "images").mkdir()

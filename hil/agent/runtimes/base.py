@@ -1,5 +1,6 @@
 """What the agent asks of a runtime and of an engine, and the checks that hold for each of them."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..failure import ENGINE, Failure
@@ -31,25 +32,25 @@ class Built(NamedTuple):
     log: str
 
 
-class Engine:
+class Engine(ABC):
     """A loaded engine. Subclasses give ``inputs``, ``outputs``, ``bind`` and ``profile``."""
 
     inputs: Tuple[Port, ...] = ()
     outputs: Tuple[Port, ...] = ()
 
+    @abstractmethod
     def bind(self, feed: Feed) -> Callable[[], Any]:
         """A call without arguments that runs ``feed``, already checked, and returns the outputs in order."""
-        raise NotImplementedError
 
     def method(self) -> Dict[str, Any]:
         """What about the runtime's set-up belongs to the method of a measurement (threads, transfers, …)."""
         return {}
 
+    @abstractmethod
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
         """Seconds by node, slowest first; on a separate engine, so that nothing timed has a profiler attached."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most runtimes free nothing by hand
         """Frees what the engine holds."""
 
     def check(self, feed: Feed) -> None:
@@ -81,27 +82,27 @@ def _refused(what: str, advice: str) -> Failure:
     return Failure(ENGINE, what, advice)
 
 
-class Runtime:
+class Runtime(ABC):
     """A runtime that builds and loads engines. Subclasses import it only when they need it."""
 
     name = ""
 
+    @abstractmethod
     def version(self) -> Optional[str]:
         """Its version, None where it is not installed."""
-        raise NotImplementedError
 
     def facts(self) -> Dict[str, Optional[str]]:
         """Facts that an engine depends on: ``cuda``, ``gpu``, ``sm``, ``dla``; absent ones are left out."""
         return {}
 
+    @abstractmethod
     def reason_against(self, precision: str) -> Optional[str]:
         """Why it cannot do ``precision``; None where it can."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
         """Makes an engine from the ONNX file ``model``; may write it to ``out``. Raises ``Failure``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:
         """Loads the engine at ``path``. Raises ``Failure`` with the runtime's own words."""
-        raise NotImplementedError
