@@ -20,7 +20,7 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hil.model import CheckResult
+    from hil.model import CheckResult, Measurement
     from hil.report.schema import Report
 
 STYLE = {
@@ -38,10 +38,11 @@ NUMBERS = {
     "memory.peak": "memory",
     "memory.engine_size": "engine",
     "parity.task": "loss",
-    "int8.speedup": "speed-up",
+    "int8.speedup": "faster",
 }
 """The measurements that a reader looks for first, and what they are called here."""
 MOST_GROUPS = 60
+WIDEST_NAME = 16  # kept in one line, though the numbers beside it then have to wrap
 MOST_TROUBLES = 20
 
 
@@ -109,14 +110,20 @@ def numbers(report: Report) -> Table:
     """What was measured, with a limit or without one; a row a model and precision."""
     measured = view.measured(report)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("model", overflow="fold", min_width=6)
+    longest = max((len(model) + len(precision) + 1 for model, precision in measured), default=0)
+    table.add_column("model", overflow="fold", min_width=min(longest, WIDEST_NAME))
     shown = [check_id for check_id in NUMBERS if any(check_id in values for values in measured.values())]
     for check_id in shown:
         table.add_column(NUMBERS[check_id], justify="right", overflow="fold")
     for (model, precision), values in list(measured.items())[: MOST_GROUPS if shown else 0]:
-        cells = (show(values[name].value, values[name].unit) if name in values else "" for name in shown)
+        cells = (_number(values[name]) if name in values else "" for name in shown)
         table.add_row(Text(printable(f"{model} {precision}")), *cells)
     return table
+
+
+def _number(measurement: Measurement) -> str:
+    """Without what the column's title says already."""
+    return show(measurement.value, measurement.unit).removesuffix(" /s").removesuffix(" x")
 
 
 def _cell(checks: Sequence[CheckResult]) -> Text:

@@ -16,6 +16,7 @@ def test_the_numbers_are_those_of_the_report() -> None:
     for (model, precision), values in view.measured(report).items():
         (row,) = [line for line in table.splitlines() if line.strip().startswith(f"{model} {precision} ")]
         assert show(values["latency.p99"].value, "s") in row
+        assert show(values["fps.sustained"].value, "1/s").removesuffix(" /s") in row
         assert show(values["memory.peak"].value, "B") in row
 
 
