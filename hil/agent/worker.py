@@ -182,19 +182,22 @@ class Worker:
         return {"seconds": self._once(request)[0]}, []
 
     def _once(self, request: Dict[str, Any]) -> Tuple[float, List[Tuple[str, Any]]]:
-        call = self.engine.bind(self._feeds(request)[0])
-        self.peak.begin()
-        before = time.perf_counter()
-        outputs = call()
-        seconds = time.perf_counter() - before
-        self.peak.end()
-        self.runs += 1
-        return seconds, [(port.name, value) for port, value in zip(self.engine.outputs, outputs)]
+        bound = self.engine.bind(self._feeds(request)[0])
+        try:
+            self.peak.begin()
+            before = time.perf_counter()
+            outputs = bound.run()
+            seconds = time.perf_counter() - before
+            self.peak.end()
+            self.runs += 1
+            return seconds, [(port.name, value) for port, value in zip(self.engine.outputs, outputs)]
+        finally:
+            bound.close()
 
     def time(self, request: Dict[str, Any]) -> Answer:
         """Warm-up, then inferences back to back; samples go back whole."""
         feeds = self._feeds(request)
-        calls = [self.engine.bind(feed) for feed in feeds]
+        calls = [self.engine.bind(feed).run for feed in feeds]
         self.peak.begin()
         warmup = timing.warm_up(calls, request["warmup"])
         budget = max(0.0, request["budget"] - warmup.seconds)
@@ -232,7 +235,7 @@ class Worker:
 
     def soak(self, request: Dict[str, Any]) -> Answer:
         """Memory over many inferences; the segment is left out of each reading."""
-        calls = [self.engine.bind(feed) for feed in self._feeds(request)]
+        calls = [self.engine.bind(feed).run for feed in self._feeds(request)]
         segment = memory.shared()
         self.peak.begin()
         table = timing.soak(calls, request["runs"], lambda: memory.resident() - segment, request["budget"])

@@ -62,6 +62,8 @@ class TargetSpec(Table):
     python: str | None = None
     store: str | None = None
     store_size: Bytes = 4 * 2.0**30
+    gpu: Annotated[int, Field(ge=0, le=63)] = 0
+    cuda: Literal["auto", "pycuda", "ctypes"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     stop_services: tuple[str, ...] = ()
     reserve_memory: Bytes | None = None
@@ -90,6 +92,8 @@ class LimitsSpec(Table):
     engine_size: Bytes | None = None
     memory_growth: Bytes | None = None  # bytes per 1,000 inferences
     int8_speedup: Annotated[float, Field(gt=0)] | None = None  # fp32 p50 / int8 p50
+    int8_layers: Fraction | None = None  # least share of the layers INT8 is for that run in it
+    dla_fallback: Annotated[int, Field(ge=0)] | None = None  # most layers meant for the DLA that run on the GPU
 
 
 class ToleranceSpec(Table):
@@ -133,9 +137,36 @@ class CalibrationSpec(Table):
     exclude_nodes: tuple[str, ...] = ()
 
 
+class BuildSpec(Table):
+    """``[models.NAME.build]``: how the runtime builds the engine; what is absent is the runtime's own default.
+
+    ``plugins`` are shared libraries with TensorRT plugins, loaded before the model is parsed and before the
+    engine is loaded; ``dla`` is the number of the DLA core, layers it cannot run fall back to the GPU.
+    """
+
+    workspace: Bytes | None = None
+    optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
+    plugins: tuple[str, ...] = ()
+    dla: Annotated[int, Field(ge=0, le=7)] | None = None
+    time_limit: Seconds = 1800.0
+
+
+class RunSpec(Table):
+    """``[models.NAME.run]``: how the robot runs the engine, and so how it is timed.
+
+    With ``streams`` over 1 the frame rate is measured with that many inferences in flight.
+    """
+
+    cuda_graph: bool = False
+    streams: Annotated[int, Field(ge=1, le=32)] = 1
+
+
 class OverrideSpec(Table):
     """``[models.NAME.on.TARGET]``: what differs on one target; given keys win, the rest stays."""
 
+    build: BuildSpec | None = None
+    run: RunSpec | None = None
+    engine: str | None = None
     precisions: tuple[Precision, ...] | None = None
     limits: LimitsSpec | None = None
     tolerances: dict[Precision, TolerancesSpec] | None = None
@@ -162,6 +193,8 @@ class ModelSpec(Table):
     shapes: dict[str, tuple[Positive, Positive, Positive]] = {}
     ranges: dict[str, tuple[float, float]] = {}
     engine: str | None = None
+    build: BuildSpec = BuildSpec()
+    run: RunSpec = RunSpec()
     calibration: CalibrationSpec | None = None
     limits: LimitsSpec = LimitsSpec()
     tolerances: dict[Precision, TolerancesSpec] = {}

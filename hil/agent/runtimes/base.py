@@ -26,21 +26,74 @@ class NodeCost(NamedTuple):
 
 
 class Built(NamedTuple):
-    """What a build left: ``path`` of the engine (the model's own where nothing is compiled) and the log."""
+    """What a build left: ``path`` of the engine (the model's own where nothing is compiled) and the log.
+
+    ``facts`` is what else the record should hold: what calibration consumed, whether caches were used.
+    """
 
     path: str
     log: str
+    facts: Mapping[str, Any] = {}
+
+
+class Bound:
+    """A feed that is ready to run again and again.
+
+    ``run()`` does it once and returns the outputs in the engine's order; they stay valid until the next
+    run of the same slot. ``start()`` and ``finish()`` are its two halves, where a runtime can have several
+    in flight: ``start`` returns once the work is handed over, ``finish`` waits for it and returns the
+    outputs. ``device_seconds()`` is the last finished run's time on the device, where there is such a clock.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[], Any],
+        start: Optional[Callable[[], None]] = None,
+        finish: Optional[Callable[[], Any]] = None,
+        device_seconds: Optional[Callable[[], float]] = None,
+        close: Optional[Callable[[], None]] = None,
+    ) -> None:
+        self.run = run
+        self.start = start
+        self.finish = finish
+        self.device_seconds = device_seconds
+        self._close = close
+
+    def close(self) -> None:
+        """Gives back what the feed holds; the engine stays."""
+        if self._close is not None:
+            self._close()
 
 
 class Engine(ABC):
-    """A loaded engine. Subclasses give ``inputs``, ``outputs``, ``bind`` and ``profile``."""
+    """A loaded engine. Subclasses give ``inputs``, ``outputs``, ``bind`` and ``profile``.
+
+    ``slots`` is how many inferences it can have in flight at once.
+    """
 
     inputs: Tuple[Port, ...] = ()
     outputs: Tuple[Port, ...] = ()
+    slots = 1
 
     @abstractmethod
-    def bind(self, feed: Feed) -> Callable[[], Any]:
-        """A call without arguments that runs ``feed``, already checked, and returns the outputs in order."""
+    def bind(self, feed: Feed, slot: int = 0) -> Bound:
+        """``feed``, already checked, made ready to run in ``slot``."""
+
+    def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
+        """The processor that does the work: ``kind`` (gpu, dla), ``name``, ``sm`` (``"8.7"``); None is the CPU."""
+        return None
+
+    def facts(self) -> Dict[str, Any]:
+        """What is worth recording of the loaded engine beside its method (bindings in use, sizes in bytes)."""
+        return {}
+
+    def layers(self) -> Optional[List[Dict[str, Any]]]:
+        """What each layer became, as the runtime's own inspector tells it; None where it has none."""
+        return None
+
+    def device_bytes(self) -> Optional[int]:
+        """Bytes in use on the device, as its driver tells this process; None where there is no device."""
+        return None
 
     def method(self) -> Dict[str, Any]:
         """What about the runtime's set-up belongs to the method of a measurement (threads, transfers, …)."""
@@ -92,7 +145,7 @@ class Runtime(ABC):
         """Its version, None where it is not installed."""
 
     def facts(self) -> Dict[str, Optional[str]]:
-        """Facts that an engine depends on: ``cuda``, ``gpu``, ``sm``, ``dla``; absent ones are left out."""
+        """Facts that an engine depends on: ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla``; absent ones are left out."""
         return {}
 
     @abstractmethod

@@ -6,10 +6,10 @@ import os
 import shutil
 import tempfile
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
-from .base import Built, Engine, Feed, NodeCost, Port, Runtime
+from .base import Bound, Built, Engine, Feed, NodeCost, Port, Runtime
 
 PROVIDERS = ["CPUExecutionProvider"]
 DTYPES = {
@@ -106,8 +106,8 @@ class Session(Engine):
         threads = self._threads or 0
         return {"threads": threads, "transfers": "none", "spin_wait": threads != 1}
 
-    def bind(self, feed: Feed) -> Callable[[], Any]:
-        return partial(_run, self._session, self._names, dict(feed))
+    def bind(self, feed: Feed, slot: int = 0) -> Bound:  # noqa: ARG002 - it has one slot
+        return Bound(partial(_run, self._session, self._names, dict(feed)))
 
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
         folder = tempfile.mkdtemp(prefix="hil-profile-")

@@ -179,7 +179,7 @@ class OnnxRuntime(unittest.TestCase):
         engine = driver.load(model, {"threads": 1})
         feed = {"x": np.ones((2, 4), np.float32)}
         engine.check(feed)
-        self.assertEqual(engine.bind(feed)()[0].shape, (2, 3))
+        self.assertEqual(engine.bind(feed).run()[0].shape, (2, 3))
         self.assertIn("MatMul", {cost.op for cost in engine.profile(feed, 5)})
         for bad in ({}, {"x": feed["x"][0]}, {"x": feed["x"].astype(np.float64)}, {"x": np.ones((2, 5), np.float32)}):
             with self.assertRaises(Failure):
