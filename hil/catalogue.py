@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hil.model import Sense
 
@@ -28,7 +28,8 @@ class CheckKind:
     """One kind of check: asked once for each model and precision it applies to.
 
     ``limit`` is ``None`` for a check that carries its own criterion. ``needs_target`` marks what says
-    nothing when it ran on another machine than the one asked for.
+    nothing when it ran on another machine than the one asked for; ``on_host`` what never asks the engine,
+    so that no device could give it better evidence than the host's.
     """
 
     id: str
@@ -36,6 +37,7 @@ class CheckKind:
     test: str
     limit: LimitKey | None = None
     needs_target: bool = False
+    on_host: bool = False
     precisions: frozenset[str] | None = None
     needs_task: bool = False
     scenario: str = ""
@@ -74,13 +76,13 @@ KINDS: tuple[CheckKind, ...] = (
     _plain("contract", "signature", "Are the engine's inputs and outputs those of the model?"),
     _plain("contract", "shapes", "Does every shape the model allows run, and no other?"),
     _plain("contract", "bad_input", "Is bad input refused instead of computed?"),
-    _plain("parity", "data", "Is the validation data real, enough and unseen?"),
+    replace(_plain("parity", "data", "Is the validation data real, enough and unseen?"), on_host=True),
     _plain("parity", "outputs", "Are the engine's outputs those of the reference?"),
     _plain("parity", "repeatable", "Does the same input give the same output twice?"),
     _plain("parity", "task", "Is the task done as well as by the reference?", needs_task=True),
-    _int8("calibration", "Did calibration run on the declared data?"),
+    replace(_int8("calibration", "Did calibration run on the declared data?"), on_host=True),
     _int8("cache", "Are the ranges in use those of this model and this data?"),
-    _int8("disjoint", "Is the validation data unseen by the calibration?"),
+    replace(_int8("disjoint", "Is the validation data unseen by the calibration?"), on_host=True),
     _int8("drop", "What does INT8 cost against FP32 on the same target?"),
     _latency("p50", "What does every second inference take at most?", ("latency", "p50"), "saturated"),
     _latency("p90", "What do nine of ten inferences take at most?", ("latency", "p90"), "saturated"),
