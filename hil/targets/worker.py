@@ -29,6 +29,8 @@ class EngineWorker:
         inputs, outputs: names, dtypes and shapes as the runtime gives them.
         load: ``import_seconds``, ``load_seconds``, ``total_seconds`` (process start included), and resident
             bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported), ``memory_after`` (loaded).
+        executed_on: the processor that does the work: ``kind`` (gpu, dla), ``name``, ``sm``; ``None`` is the CPU.
+        about: what the runtime tells of the loaded engine (bindings in use, sizes in bytes).
 
     Every method raises ``EngineError`` when the engine refuses, ``WorkerLost`` when the worker died or
     overran its ``deadline`` (seconds), ``LabError`` when the agent is gone.
@@ -42,6 +44,8 @@ class EngineWorker:
         self.inputs: tuple[TensorSpec, ...] = tensor_specs(loaded.get("inputs", ()))
         self.outputs: tuple[TensorSpec, ...] = tensor_specs(loaded.get("outputs", ()))
         self.load: Mapping[str, Any] = loaded.get("load", {})
+        self.executed_on: Mapping[str, Any] | None = loaded.get("executed_on")
+        self.about: Mapping[str, Any] = loaded.get("about") or {}
         self.lost = False
 
     def __enter__(self) -> Self:
