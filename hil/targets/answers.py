@@ -36,7 +36,8 @@ KINDS: dict[str, type[HilError]] = {
 class BuiltEngine:
     """An engine in the target's store: ``digest`` and ``size`` (bytes) of its file, ``seconds`` its build took.
 
-    ``cached`` tells that the store had it already; ``facts`` is what ``key`` is the digest of.
+    ``cached`` tells that the store had it already; ``facts`` is what ``key`` is the digest of. ``about`` is
+    what the build recorded (caches, calibration, flags), ``peak`` the memory it took (bytes), if it was watched.
     """
 
     key: str
@@ -48,6 +49,8 @@ class BuiltEngine:
     runtime_version: str
     log: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    peak: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

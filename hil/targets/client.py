@@ -180,6 +180,8 @@ class AgentClient:
             runtime_version=str(made["facts"]["runtime_version"]),
             log=made["log"],
             facts=made["facts"],
+            about=made.get("about") or {},
+            peak=made.get("peak"),
         )
 
     def load(self, engine_key: str, options: Mapping[str, Any], deadline: float) -> EngineWorker:
