@@ -44,6 +44,8 @@ class CheckKind:
 
 
 INT8 = frozenset({"int8"})
+DLA = frozenset({"fp16", "int8"})
+"""All that a DLA computes in."""
 FPS = LimitKey(("fps",), "1/s", Sense.AT_LEAST, fail_factor=0.8)
 
 
@@ -63,6 +65,11 @@ def _memory(name: str, question: str, limit: LimitKey) -> CheckKind:
 def _int8(name: str, question: str, limit: LimitKey | None = None, *, needs_target: bool = False) -> CheckKind:
     test = f"test_int8.py::test_{name}"
     return CheckKind(f"int8.{name}", question, test, limit, needs_target=needs_target, precisions=INT8)
+
+
+def _placement(name: str, question: str, limit: LimitKey, precisions: frozenset[str]) -> CheckKind:
+    test = f"test_placement.py::test_{name}"
+    return CheckKind(f"placement.{name}", question, test, limit, needs_target=True, precisions=precisions)
 
 
 def _plain(family: str, name: str, question: str, *, needs_task: bool = False) -> CheckKind:
@@ -93,6 +100,15 @@ KINDS: tuple[CheckKind, ...] = (
     _fps("slowest_second", "Is it kept in the slowest second too?"),
     _fps("last_100", "Is it kept over any 100 frames in a row?"),
     _int8("speedup", "Was INT8 faster at all?", LimitKey(("int8_speedup",), "x", Sense.AT_LEAST), needs_target=True),
+    _placement(
+        "int8_layers",
+        "Do the layers that INT8 is for run in INT8?",
+        LimitKey(("int8_layers",), "1", Sense.AT_LEAST),
+        INT8,
+    ),
+    _placement(
+        "dla_fallback", "Does what was meant for the DLA run there?", LimitKey(("dla_fallback",), "layers"), DLA
+    ),
     _memory("peak", "What does the process need at most?", LimitKey(("memory",), "B")),
     _memory("model", "What does the model add to the bare runtime?", LimitKey(("model_memory",), "B")),
     _memory(

@@ -54,6 +54,10 @@ def calibration(facts: CalibrationFacts) -> Judgement:
     return judged(Verdict.PASSED, f"{facts.consumed} declared samples were consumed", measurement, details=details)
 
 
+USED = (None, "written", "read")
+"""What may have become of a calibration cache; the explicit route has none."""
+
+
 @dataclass(frozen=True)
 class CacheFacts:
     """The ranges in use, and what they are bound to.
@@ -62,6 +66,9 @@ class CacheFacts:
     method, quantizer version, …); ``scales`` and ``zero_points`` go by tensor; ``quantizable`` are the
     tensors that should have a range, ``skipped`` those without one and why. ``foreign`` marks a model that
     came with its own Q/DQ nodes: no key binds it to data, and what it leaves in float is its own choice.
+
+    Of the implicit route ``used`` is what TensorRT did with its calibration cache (``written``, ``read`` or
+    ``ignored``), ``header`` the first line of it and ``expected_header`` the algorithm that must stand there.
     """
 
     recorded: Mapping[str, Any]
@@ -71,13 +78,23 @@ class CacheFacts:
     quantizable: Sequence[str] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     foreign: bool = False
+    used: str | None = None
+    header: str = ""
+    expected_header: str = ""
 
 
 def cache(facts: CacheFacts) -> Judgement:
     """``int8.cache``: the ranges are those of this model and data, finite, positive, symmetric, and complete."""
     keys = sorted(set(facts.recorded) | set(facts.recomputed))
     differ = [k for k in keys if facts.recorded.get(k) != facts.recomputed.get(k) or k not in facts.recomputed]
-    details = {"tensors": len(facts.scales), "skipped": dict(facts.skipped), "differ": differ, "key": facts.recorded}
+    details: dict[str, Any] = {
+        "tensors": len(facts.scales),
+        "skipped": dict(facts.skipped),
+        "differ": differ,
+        "key": facts.recorded,
+    }
+    if facts.used is not None:
+        details |= {"used": facts.used, "header": facts.header}
     fault = next(_faults(facts, differ), "")
     if fault:
         return failed(fault, details)
@@ -91,6 +108,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
         yield "the ranges carry no key: nothing says what they were drawn from"
     if differ and not facts.foreign:
         yield f"the ranges in use are of another {', '.join(differ)}: calibrate again"
+    yield from _unused(facts)
     if not facts.scales or not all(facts.scales.values()):
         yield "there are no scales: nothing was quantized"
     bad = sorted(n for n, scales in facts.scales.items() if not all(math.isfinite(s) and s > 0 for s in scales))
@@ -102,6 +120,15 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
     if bare and not facts.foreign:
         yield f"{_some(bare)} should be quantized and have no range"
+
+
+def _unused(facts: CacheFacts) -> Iterator[str]:
+    """TensorRT takes a cache that it does not like for none at all, and says so in its log alone."""
+    if facts.used not in USED:
+        yield f"TensorRT's calibration cache was neither written nor read ({facts.used}): its ranges are not in use"
+    if facts.used is not None and facts.expected_header not in facts.header.split("-"):
+        what = f"{facts.header!r}, not {facts.expected_header}" if facts.header else "nothing of its algorithm"
+        yield f"TensorRT's calibration cache begins with {what}"
 
 
 def _some(names: Sequence[str]) -> str:

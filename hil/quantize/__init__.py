@@ -18,14 +18,14 @@ from hil.errors import UserError
 from hil.files import file_digest
 from hil.measure import digest_of
 from hil.quantize.layout import OPTIONS_VERSION, Runtime
-from hil.quantize.ranges import Ranges, read_ranges
+from hil.quantize.ranges import Ranges, read_ranges, weighted_nodes
 from hil.signature import Signature, read_signature
 
 if TYPE_CHECKING:
     from hil.config.spec import CalibrationSpec
     from hil.datasets.base import Dataset
 
-__all__ = ["Quantized", "Ranges", "Runtime", "key_parts", "quantize", "read_ranges", "samples_digest"]
+__all__ = ["Quantized", "Ranges", "Runtime", "key_parts", "quantize", "read_ranges", "samples_digest", "weighted_nodes"]
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ def read_ranges(path: Path) -> Ranges:
     return ranges_of(onnx.load(str(path)))
 
 
+def weighted_nodes(path: Path) -> tuple[str, ...]:
+    """Names of the model's convolutions and matrix products, in its order; empty for one without a name."""
+    import onnx  # noqa: PLC0415 - heavy
+
+    model = onnx.load(str(path), load_external_data=False)
+    return tuple(node.name for node in model.graph.node if node.op_type in WEIGHTED)
+
+
 def ranges_of(model: onnx.ModelProto) -> Ranges:
     """As ``read_ranges``, of a model in memory."""
     constants = _constants(model)

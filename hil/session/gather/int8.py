@@ -2,45 +2,88 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
+from hil.errors import Unsupported
+from hil.measure import digest_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import compared, engine_answers, side_by_side, where_of
-from hil.session.provision import calibrated
+from hil.session.provision import calibrated, is_implicit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hil.model import Row
     from hil.session.core import Session
+    from hil.session.provision import Provisioned
 
-METHOD = {"version": 1, "route": "explicit"}
+ELSEWHERE = "the engine was built elsewhere, and TensorRT does not tell an engine's ranges"
 
 
 def calibration(session: Session, row: Row) -> Gathered:
     """``int8.calibration``: the samples that calibration recorded against those the config declares, by digest."""
     from hil.quantize import samples_digest  # noqa: PLC0415 - heavy
 
-    if session.signature(row.model).has_qdq:
-        return Gathered(int8.calibration(CalibrationFacts(0, 0, "", "", foreign=True)), METHOD)
-    made, source = calibrated(session, row.model), session.calibration_data(row.model)
-    spec = session.model(row.model).calibration
+    method = _method(session, row.model)
+    if method["route"] == "foreign":
+        return Gathered(int8.calibration(CalibrationFacts(0, 0, "", "", foreign=True)), method)
+    source, spec = session.calibration_data(row.model), session.model(row.model).calibration
     declared = (spec.samples if spec else None) or source.count
+    if method["route"] == "implicit":
+        made = session.engines.provisioned(row.model, row.precision)
+        return Gathered(int8.calibration(_consumed(made, declared, samples_digest(source, declared))), method)
+    explicit = calibrated(session, row.model)
     facts = CalibrationFacts(
         declared=declared,
-        consumed=int(made.provenance["samples"]),
+        consumed=int(explicit.provenance["samples"]),
         declared_digest=samples_digest(source, declared),
-        consumed_digest=str(made.provenance["samples_digest"]),
+        consumed_digest=str(explicit.provenance["samples_digest"]),
         synthetic=source.synthetic,
     )
-    return Gathered(int8.calibration(facts), METHOD)
+    return Gathered(int8.calibration(facts), method)
+
+
+def _method(session: Session, model: str) -> dict[str, Any]:
+    """Which way the ranges came; ``foreign`` where the model or the engine brought its own."""
+    if session.model(model).engine is not None or session.signature(model).has_qdq:
+        return {"version": 1, "route": "foreign"}
+    return {"version": 1, "route": "implicit" if is_implicit(session, model) else "explicit"}
+
+
+def _consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
+    """What TensorRT's calibrator says it was fed against what was streamed, and that against the declared samples."""
+    streamed, about = made.streamed, _about(made)
+    assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
+    fed = about.get("consumed") or {}
+    return CalibrationFacts(
+        declared=declared,
+        consumed=int(about.get("samples") or 0) if fed else 0,
+        declared_digest=digest_of({"samples": declared_digest, "inputs": dict(streamed.fed)}),
+        consumed_digest=digest_of({"samples": streamed.samples_digest, "inputs": dict(fed)}),
+        synthetic=streamed.synthetic,
+    )
+
+
+def _about(made: Provisioned) -> Mapping[str, Any]:
+    """What the target recorded of calibration when it built the engine; empty if it did not."""
+    return made.engine.about.get("calibration") or {}
 
 
 def cache(session: Session, row: Row) -> Gathered:
     """``int8.cache``: the ranges inside the engine that was built, and the key they were made under, made again."""
+    method = _method(session, row.model)
+    if session.model(row.model).engine is not None:
+        raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: have it built from the ONNX file")
+    made = session.engines.provisioned(row.model, row.precision)
+    facts = _implicit_cache(session, row, made) if made.streamed else _explicit_cache(session, row, made)
+    return Gathered(int8.cache(facts), method)
+
+
+def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
     from hil.quantize import key_parts, read_ranges  # noqa: PLC0415 - heavy
 
-    made = session.engines.provisioned(row.model, row.precision)
     recorded: dict[str, object] = {"model": session.signature(row.model).has_qdq}
     recomputed, skipped = recorded, {}
     if made.quantized is not None:
@@ -50,8 +93,28 @@ def cache(session: Session, row: Row) -> Gathered:
         recorded, skipped = made.quantized.provenance["parts"], made.quantized.provenance["skipped"]
         recomputed = key_parts(model, source, spec.calibration, session.spec.runtime)
     found = read_ranges(made.source)
-    facts = CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
-    return Gathered(int8.cache(facts), METHOD)
+    return CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
+
+
+def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
+    """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
+    from hil.session.calibration import expected_header, float_inputs, key_parts  # noqa: PLC0415 - only INT8 needs it
+
+    spec, streamed, about = session.model(row.model), made.streamed, _about(made)
+    assert spec.calibration is not None  # noqa: S101 - the implicit route calibrated; for the type checker
+    assert streamed is not None  # noqa: S101 - as above
+    again = key_parts(session.config.resolve(spec.path), session.calibration_data(row.model), spec.calibration)
+    header = str(about.get("header") or "")
+    bound = {"engine": made.engine.facts.get("calibration"), "algorithm": about.get("algorithm")}
+    return CacheFacts(
+        recorded={**streamed.parts, **bound},
+        recomputed={**again, "engine": digest_of(again), "algorithm": streamed.algorithm},
+        scales={name: [float(scale)] for name, scale in (about.get("scales") or {}).items()},
+        quantizable=tuple(float_inputs(session.signature(row.model))),
+        used=str(about.get("cache") or "not told"),
+        header=header,
+        expected_header=expected_header(streamed.algorithm),
+    )
 
 
 def disjoint(session: Session, row: Row) -> Gathered:
@@ -65,7 +128,11 @@ def drop(session: Session, row: Row) -> Gathered:
     """``int8.drop``: the task's loss (without a task the outputs') against the FP32 engine of the same target."""
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
-    method = {**METHOD, "against": "fp32 engine on the same target", "data": session.dataset(row.model).digest}
+    method = {
+        **_method(session, row.model),
+        "against": "fp32 engine on the same target",
+        "data": session.dataset(row.model).digest,
+    }
     tolerances = spec.tolerances.get("int8")
     if spec.task is not None:
         ours, theirs = compared(session, row).scores(), compared(session, fp32).scores()

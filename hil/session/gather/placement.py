@@ -1,0 +1,51 @@
+"""Placement: the layers of the loaded engine, and the nodes of the model that they were made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hil.checks import placement
+from hil.errors import Unsupported
+from hil.session.gather.gathered import Gathered
+
+if TYPE_CHECKING:
+    from hil.model import Row
+    from hil.session.core import Session
+
+METHOD = {"version": 1, "told": "by the runtime's inspector"}
+
+
+def int8_layers(session: Session, row: Row) -> Gathered:
+    """``placement.int8_layers``."""
+    from hil.quantize import weighted_nodes  # noqa: PLC0415 - heavy
+
+    layers = layers_of(session, row)
+    made = session.engines.provisioned(row.model, row.precision)
+    return Gathered(placement.int8_layers(layers, row.limit, weighted_nodes(made.source)), METHOD)
+
+
+def dla_fallback(session: Session, row: Row) -> Gathered:
+    """``placement.dla_fallback``. Raises ``Unsupported`` for an engine that was not built for a DLA core."""
+    facts = session.engines.provisioned(row.model, row.precision).engine.facts
+    if (facts.get("options") or {}).get("dla") is None:
+        raise Unsupported(
+            f"the engine was not built for a DLA core: model {row.model} in {row.precision} on target "
+            f"{session.used}: write dla = 0 under [models.{row.model}.build], or take limits.dla_fallback out"
+        )
+    return Gathered(placement.dla_fallback(layers_of(session, row), row.limit), METHOD)
+
+
+def layers_of(session: Session, row: Row) -> list[dict[str, Any]]:
+    """What the engine's layers became. Raises ``Unsupported`` for a runtime without an inspector."""
+    return session.memo.once(("layers", row.model, row.precision), lambda: _layers(session, row))
+
+
+def _layers(session: Session, row: Row) -> list[dict[str, Any]]:
+    with session.engines.lease(row.model, row.precision) as worker:
+        layers: list[dict[str, Any]] | None = worker.layers()
+    if layers is None:
+        raise Unsupported(
+            f"{session.spec.runtime} does not tell what became of a model's layers: model {row.model} on target "
+            f"{session.used}: TensorRT's inspector does"
+        )
+    return layers
