@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hil.catalogue import CATALOGUE
 from hil.errors import ExitCode
 from hil.model import EVIDENCE_RANK, Cause, CheckResult, Evidence, Verdict
 from hil.policy import matches
@@ -177,7 +178,7 @@ def _explained(report: Report) -> bool:
 def _evidence(required: Sequence[CheckResult], policy: GateSpec, *, fell_back: bool) -> RuleOutcome:
     judged = [check for check in required if check.verdict is not Verdict.NOT_RUN]
     wanted = EVIDENCE_RANK[Evidence(policy.evidence)]
-    weak = [check for check in judged if evidence_rank(check) < wanted]
+    weak = [check for check in judged if evidence_rank(check) < min(wanted, best_rank(check))]
     kinds = sorted({check.evidence.value if check.evidence else "none" for check in weak})
     wrong = [f"evidence {policy.evidence} is required, {len(weak)} checks have {', '.join(kinds)}"] if weak else []
     # A fallback is told once, by its own code: without the board no check can have the board's evidence.
@@ -194,6 +195,12 @@ def evidence_rank(check: CheckResult) -> int:
     if check.evidence is Evidence.DEVICE and not on_board:
         return EVIDENCE_RANK[Evidence.HOST]
     return EVIDENCE_RANK[check.evidence]
+
+
+def best_rank(check: CheckResult) -> int:
+    """The best evidence that a row of this kind can have, by the catalogue and whatever the row says of itself."""
+    kind = CATALOGUE.get(check.id)
+    return EVIDENCE_RANK[Evidence.HOST if kind is not None and kind.on_host else Evidence.DEVICE]
 
 
 def _real_data(report: Report, policy: GateSpec) -> RuleOutcome:

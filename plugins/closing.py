@@ -88,6 +88,7 @@ def _report(run: HilRun, checks: tuple[CheckResult, ...], *, status: str, pytest
             kind=str(target.get("kind", "unknown")),
             fallback_reason=target.get("fallback_reason"),
             facts=target.get("facts", {}),
+            board=target.get("board"),
         ),
         measurements=tuple(
             _measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from hil.catalogue import CATALOGUE
 from hil.measure import digest_of
 from hil.model import Cause, CheckResult, Evidence, Sense, Verdict
 from hil.policy import matches
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GOOD = (Verdict.PASSED, Verdict.WARNED)
+DEVICES = ("gpu", "dla")
 PERCENTILE = re.compile(r"latency\.p\d+")
 """Ids judged on their confidence bound and not on the point estimate."""
 
@@ -24,6 +26,7 @@ def problems(report: Report) -> Iterator[str]:
     """Every way in which the report contradicts itself, one line each; nothing if it holds."""
     yield from _totals(report)
     yield from _rows(report)
+    yield from _devices(report)
     yield from _tables(report)
     yield from _status(report)
 
@@ -68,6 +71,36 @@ def _row(check: CheckResult, report: Report, *, fallback: bool) -> Iterator[str]
         reason = does_not_follow(check)
         if reason is not None:
             yield f"{check.verdict.value} does not follow from its own measurement: {reason}"
+
+
+def _devices(report: Report) -> Iterator[str]:
+    """Evidence ``device`` that the rest of the report does not bear out."""
+    seen = _gpus(report)
+    elsewhere = {e.digest for e in report.engines if e.executed_on is not None and e.executed_on.kind not in DEVICES}
+    for check in report.checks:
+        if check.evidence is not Evidence.DEVICE:
+            continue
+        kind, work = CATALOGUE.get(check.id), check.executed_on
+        why = None
+        if work is None or work.kind not in DEVICES:
+            why = f"its work ran on {work.name if work else 'nothing that it names'}"
+        elif kind is not None and kind.on_host:
+            why = "such a check is the host's work alone"
+        elif report.target.board is None:
+            why = "no board was confirmed"
+        elif (work.name, work.sm) not in seen:
+            why = f"the probe did not see {work.name} with SM {work.sm}"
+        elif check.engine is None or check.engine in elsewhere:
+            why = "its engine did not run there"
+        if why is not None:
+            yield f"{check.name}: evidence 'device', but {why}"
+
+
+def _gpus(report: Report) -> set[tuple[str, str]]:
+    """Name and SM of each GPU that the probe read through a runtime."""
+    found = report.target.facts.get("facts")
+    read = [facts for facts in found.values() if isinstance(facts, dict)] if isinstance(found, dict) else []
+    return {(str(facts["gpu"]), str(facts["sm"])) for facts in read if facts.get("gpu") and facts.get("sm")}
 
 
 def does_not_follow(check: CheckResult) -> str | None:

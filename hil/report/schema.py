@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from hil.config.spec import GateSpec
-from hil.model import CheckId, CheckResult, Digest, Frozen, Measurement, Verdict
+from hil.model import CheckId, CheckResult, Digest, ExecutedOn, Frozen, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,13 +70,17 @@ class ConfigUsed(Stored):
 
 
 class TargetReport(Stored):
-    """Which target was asked for, which one did the work, and what the probe read on it."""
+    """Which target was asked for, which one did the work, and what the probe read on it.
+
+    ``board`` is the declared board, if the probe confirmed it: without one no check has evidence ``device``.
+    """
 
     requested: str
     used: str
     kind: str
     fallback_reason: str | None = None
     facts: Table = Field(default_factory=dict)
+    board: str | None = None
 
 
 class Measured(Stored):
@@ -91,7 +95,12 @@ class Measured(Stored):
 
 
 class EngineUsed(Stored):
-    """An engine that was judged; ``file`` is its copy below the report's folder, ``size`` in bytes."""
+    """An engine that was judged; ``file`` is its copy below the report's folder, ``size`` in bytes.
+
+    ``foreign`` marks one that was built elsewhere. ``log`` is the end of the runtime's own words while building,
+    ``about`` what the build recorded (caches, calibration, flags, its peak of memory), ``trtexec`` the ``command``
+    that builds the like of it and what ``differs``, ``executed_on`` the processor that does its work.
+    """
 
     model: str
     precision: str
@@ -104,6 +113,10 @@ class EngineUsed(Stored):
     build_seconds: Annotated[float, Field(ge=0)]
     cached: bool
     foreign: bool = False
+    log: str = ""
+    about: Table = Field(default_factory=dict)
+    trtexec: Table | None = None
+    executed_on: ExecutedOn | None = None
 
 
 class ModelUsed(Stored):

@@ -8,9 +8,9 @@ from hil.catalogue import CATALOGUE
 from hil.datasets import Dataset, open_dataset
 from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.measure import digest_of
-from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Judgement, Measurement, Row, TargetUse, Verdict
+from hil.model import Cause, CheckResult, Evidence, Judgement, Measurement, Row, TargetUse, Verdict
 from hil.reference import Reference, open_reference
-from hil.session import records
+from hil.session import foreign, records, running, standing
 from hil.session.engines import EngineHandle, Engines
 from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 class Session:
     """A target held for one run.
 
-    ``requested`` and ``used`` name targets, ``evidence`` says what its verdicts stand on, ``facts`` what the
-    probe read. Opened by ``Session.open``, ended by ``close``; usable without pytest.
+    ``requested`` and ``used`` name targets, ``evidence`` is the best that its verdicts can stand on (``board`` is
+    what confirmed a device), ``facts`` what the probe read. Opened by ``Session.open``, ended by ``close``; usable
+    without pytest.
     """
 
     def __init__(self, request: Request, held: Held) -> None:
@@ -44,12 +45,13 @@ class Session:
         self.used = held.used
         self.spec = held.spec
         self.evidence: Evidence = held.evidence
+        self.board = held.board
         self.fallback_reason = held.fallback_reason
         self.memo = Memo()
         self.sources = Sources()
         self.samples = Samples(request.report_dir / "samples", request.run_id)
         self.engines = Engines(self)
-        self.facts: dict[str, Any] = held.agent.probe() if held.agent else {}
+        self.facts: dict[str, Any] = held.facts
         self._agent = held.agent
 
     @classmethod
@@ -128,9 +130,11 @@ class Session:
         with self.engines.lease(model, precision) as worker:
             return EngineHandle(model, precision, built.digest, worker.inputs, worker.outputs, self.engines)
 
-    def load_options(self) -> dict[str, Any]:
-        """How an engine is loaded on this target."""
-        return {} if self.spec.threads is None else {"threads": self.spec.threads}
+    def load_options(self, model: str) -> dict[str, Any]:
+        """How an engine of ``model`` is loaded on this target; what its runtime has no such thing for is told once."""
+        spec = self.model(model)
+        self.memo.once(("left out", model), lambda: running.tell(self.spec, spec, model, self.progress))
+        return running.load_options(self.spec, spec)
 
     def judge(self, row: Row) -> Outcome:
         """Runs what ``row`` asks and judges it. What the runtime cannot do, or a dead worker, is a result too.
@@ -154,15 +158,20 @@ class Session:
         if self.is_fallback and CATALOGUE[row.id].needs_target:
             reason = f"needs {self.requested}; {self.used} was used in its place: {self.fallback_reason}"
             return _without_number(Verdict.NOT_RUN, reason, Cause.FALLBACK)
-        return GATHER[row.id](self, row)
+        return foreign.doubted(self, row, GATHER[row.id])
 
-    def enter(self, row: Row, judgement: Judgement) -> Outcome:
-        """A verdict that a user's own check reached, as a result of this session."""
-        return self._outcome(row, Gathered(judgement, {"version": 1, "check": row.id, "timed": "by the user's test"}))
+    def enter(self, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
+        """A verdict that a user's own check reached, as a result of this session.
 
-    def _outcome(self, row: Row, gathered: Gathered) -> Outcome:
+        ``by_engine`` says that the test had the engine of the row's model and precision run: without it, its
+        work was the host's.
+        """
+        method = {"version": 1, "check": row.id, "timed": "by the user's test"}
+        return self._outcome(row, Gathered(judgement, method), by_engine=by_engine)
+
+    def _outcome(self, row: Row, gathered: Gathered, *, by_engine: bool | None = None) -> Outcome:
         self.sources.check()
-        judgement, environment = gathered.judgement, records.environment(self)
+        judgement, environment = gathered.judgement, records.environment(self, row)
         methods, environments = {}, {}
         measurement: Measurement | None = judgement.measurement
         if measurement is not None:
@@ -173,6 +182,8 @@ class Session:
             measurement = measurement.model_copy(update=update)
         ran = judgement.verdict is not Verdict.NOT_RUN or measurement is not None
         engines = records.engines(self, row) if ran else []
+        by_engine = not CATALOGUE[row.id].on_host if by_engine is None else by_engine
+        where = standing.of(self, row, by_engine=by_engine) if ran else standing.NOWHERE
         result = CheckResult(
             id=row.id,
             model=row.model,
@@ -182,9 +193,9 @@ class Session:
             verdict=judgement.verdict,
             reason=judgement.reason,
             cause=judgement.cause,
-            evidence=self.evidence if ran else None,
+            evidence=where.evidence,
             target=TargetUse(requested=self.requested, used=self.used),
-            executed_on=ExecutedOn(kind="cpu", name=str(self.facts.get("cpu_model") or "unknown")) if ran else None,
+            executed_on=where.executed_on,
             measurement=measurement,
             limit=judgement.limit or row.limit,
             engine=engines[0]["digest"] if engines else None,

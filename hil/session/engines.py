@@ -7,7 +7,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import WorkerLost
+from hil.errors import EngineError, WorkerLost
+from hil.model import ExecutedOn
+from hil.session.narrow import fitted, narrows
 from hil.session.provision import Provisioned, provision
 
 if TYPE_CHECKING:
@@ -23,16 +25,46 @@ LOADED_AT_MOST = 4
 LOAD_DEADLINE = 300.0
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a loaded engine told: the processor it runs on (``None`` is the CPU), and facts such as its CUDA binding."""
+
+    executed_on: ExecutedOn | None
+    about: Mapping[str, Any]
+
+
+def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
+    gpu, sm = facts.get("gpu"), facts.get("sm")
+    if not gpu:
+        return None
+    kind = "gpu" if (facts.get("options") or {}).get("dla") is None else "dla"
+    return ExecutedOn(kind=kind, name=str(gpu), sm=None if sm is None else str(sm))
+
+
 class Engines:
     """What the session has built and loaded; the least recently used worker goes when there are too many."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._workers: OrderedDict[tuple[str, str], EngineWorker] = OrderedDict()
+        self._loaded: dict[tuple[str, str], Loaded] = {}
 
     def provisioned(self, model: str, precision: str) -> Provisioned:
         """The engine, built on the target and brought home. Raises ``Unsupported``, ``EngineBuildError``."""
         return self._session.memo.once(("engine", model, precision), lambda: provision(self._session, model, precision))
+
+    def loaded(self, model: str, precision: str) -> Loaded:
+        """Where the engine runs and what it told of itself. Raises as ``provisioned`` does.
+
+        Of an engine that this process never loaded, what its build recorded: it was the target's own.
+        """
+        found = self._loaded.get((model, precision))
+        return found or Loaded(_built_on(self.provisioned(model, precision).engine.facts), {})
+
+    def told(self, model: str, precision: str) -> Mapping[str, Any]:
+        """What the engine said of itself when it was loaded; nothing of one that this process has not loaded."""
+        found = self._loaded.get((model, precision))
+        return {} if found is None else found.about
 
     @contextlib.contextmanager
     def lease(self, model: str, precision: str) -> Iterator[EngineWorker]:
@@ -61,7 +93,22 @@ class Engines:
 
     def _load(self, model: str, precision: str) -> EngineWorker:
         built = self.provisioned(model, precision).engine
-        return self._session.agent.load(built.key, self._session.load_options(), LOAD_DEADLINE)
+        worker = self._session.agent.load(built.key, self._session.load_options(model), LOAD_DEADLINE)
+        try:
+            self._note(model, precision, worker)
+            if narrows(built.runtime, built.runtime_version):
+                return fitted(worker, self._session.signature(model), model)
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _note(self, model: str, precision: str, worker: EngineWorker) -> None:
+        said = worker.executed_on
+        here = None if said is None else ExecutedOn(kind=said["kind"], name=said["name"], sm=said.get("sm"))
+        before = self._loaded.setdefault((model, precision), Loaded(here, dict(worker.about)))
+        if before.executed_on != here:  # rows that were judged already say otherwise
+            raise EngineError(f"{model} {precision} ran on {before.executed_on}, and now on {here}: run again")
 
     def close(self) -> None:
         """Ends all workers."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from hil.errors import LabError, TargetUnreachable, UserError
 from hil.model import Evidence
+from hil.session.board import Board, confirm
 from hil.targets.base import open_target
 
 if TYPE_CHECKING:
@@ -17,47 +18,56 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
 
 FALLBACK = "cpu"
-NOT_CARRIED_OUT = ("board", "serial", "power_mode", "stop_services", "reserve_memory", "co_runner")
+NOT_CARRIED_OUT = ("serial", "power_mode", "stop_services", "reserve_memory", "co_runner")
 """Keys of a target that only a board's own facts and services can answer."""
+OF_ONE_RUNTIME = {"onnxruntime": ("threads",), "tensorrt": ("board", "gpu", "cuda")}
+"""Keys of a target that one runtime alone carries out: another has no GPU to confirm, or no such setting."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A target in our hands. ``agent`` is ``None`` where the run skips for want of its target."""
+    """A target in our hands. ``agent`` is ``None`` where the run skips for want of its target.
+
+    ``evidence`` is the best that any of its rows may have, ``board`` what confirmed it, ``facts`` what the probe read.
+    """
 
     used: str
     spec: TargetSpec
     agent: AgentClient | None
     evidence: Evidence
     fallback_reason: str | None
+    board: Board | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def hold(request: Request) -> Held:
     """Starts the agent and holds the target for the whole session.
 
-    Raises ``LabError`` if the target cannot be had and no fallback is wanted, ``TargetHeld`` if
-    somebody else has it: that is never answered by a fallback.
+    Raises ``LabError`` if the target cannot be had and no fallback is wanted, or if another board than the
+    declared one answers, ``TargetHeld`` if somebody else has it: those are never answered by a fallback.
     """
     spec = request.config.target(request.target)
     try:
-        agent = _agent(request, request.target, spec)
+        return _held(request, request.target, spec)
     except TargetUnreachable as error:
         if request.fallback == "fail":
             raise LabError(str(error)) from None
         return _instead(request, str(error))
-    return Held(request.target, spec, agent, _evidence(spec), None)
 
 
-def _agent(request: Request, name: str, spec: TargetSpec) -> AgentClient:
+def _held(request: Request, name: str, spec: TargetSpec) -> Held:
     target = open_target(name, spec)
     _check_carried_out(name, spec)
     agent = target.start_agent()
     try:
         agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
+        # Asked only now: it opens the GPU, which whoever holds the target may be timing on.
+        facts = agent.probe()
+        board = confirm(name, spec, facts)
     except BaseException:
         agent.close()
         raise
-    return agent
+    return Held(name, spec, agent, _evidence(spec, board), None, board, facts)
 
 
 def _check_carried_out(name: str, spec: TargetSpec) -> None:
@@ -68,16 +78,24 @@ def _check_carried_out(name: str, spec: TargetSpec) -> None:
     if asked:
         what = f"{', '.join(asked)} cannot be seen to on a target of kind {spec.kind!r} by this version"
         raise UserError(f"{what}: on target {name!r}: take it out of [targets.{name}]")
+    for runtime, keys in OF_ONE_RUNTIME.items():
+        others = [key for key in keys if key in spec.model_fields_set] if runtime != spec.runtime else []
+        if others:
+            what = f"{', '.join(others)} mean nothing to runtime {spec.runtime!r}, only to {runtime!r}"
+            raise UserError(f"{what}: on target {name!r}: take it out of [targets.{name}], or change its runtime")
 
 
 def _instead(request: Request, reason: str) -> Held:
     if request.fallback == "skip":
         return Held(FALLBACK, request.config.target(FALLBACK), None, Evidence.CPU_FALLBACK, reason)
-    spec = request.config.target(FALLBACK)
     request.progress(f"{reason}: falling back to the CPU, which never counts as {request.target}")
-    return Held(FALLBACK, spec, _agent(request, FALLBACK, spec), Evidence.CPU_FALLBACK, reason)
+    held = _held(request, FALLBACK, request.config.target(FALLBACK))
+    # Whatever "cpu" was made to mean in the config, it is not what was asked for.
+    return replace(held, evidence=Evidence.CPU_FALLBACK, fallback_reason=reason, board=None)
 
 
-def _evidence(spec: TargetSpec) -> Evidence:
-    # Evidence "device" needs a probe that confirmed the declared board; the local CPU is just the host.
-    return Evidence.EMULATED if spec.evidence == "emulated" else Evidence.HOST
+def _evidence(spec: TargetSpec, board: Board | None) -> Evidence:
+    # A stand-in stays one, whatever GPU it has; a machine that no declared board confirmed is just a host.
+    if spec.evidence == "emulated":
+        return Evidence.EMULATED
+    return Evidence.HOST if board is None else Evidence.DEVICE

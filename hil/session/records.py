@@ -4,28 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hil.checks.verdicts import plain
 from hil.errors import HilError, LabError, UserError
 from hil.files import file_digest
+from hil.session.board import runtime_facts
 
 if TYPE_CHECKING:
     from hil.model import Row
     from hil.session.core import Session
+    from hil.session.provision import Provisioned
+    from hil.targets.answers import BuiltEngine
 
 VARYING = frozenset({"memory"})
 """Facts that differ from one moment to the next: told in the report's target, no part of an environment."""
+OF_THE_RUN = ("cuda", "io")
+"""What a loaded engine tells that is the same for every engine of a target: how it is driven."""
+OF_THE_GPU = ("gpu", "sm", "sms", "driver", "cuda", "dla")
+LOG_LETTERS = 16_000
+MOST_SCALES = 256
 
 
-def environment(session: Session) -> dict[str, Any]:
-    """What may differ between two comparable measurements: machine, versions, target."""
+def environment(session: Session, row: Row) -> dict[str, Any]:
+    """What may differ between two comparable measurements: machine, GPU, versions, target, how engines are driven."""
     facts = {key: value for key, value in session.facts.items() if key not in VARYING}
     total = (session.facts.get("memory") or {}).get("total")
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
-    return {**declared, "memory_total": total, **facts}
+    gpu = runtime_facts(session.facts, session.spec.runtime)
+    found = {**declared, "memory_total": total, **facts}
+    if gpu.get("gpu"):
+        found["accelerator"] = {key: gpu[key] for key in OF_THE_GPU if gpu.get(key) is not None}
+    driven = session.engines.told(row.model, row.precision)
+    if any(key in driven for key in OF_THE_RUN):
+        found["driven_by"] = {key: driven[key] for key in OF_THE_RUN if key in driven}
+    return plain(found)  # type: ignore[no-any-return]  # a dict stays one
 
 
 def target(session: Session) -> dict[str, Any]:
-    """The target of the run."""
-    return {"kind": session.spec.kind, "fallback_reason": session.fallback_reason, "facts": session.facts}
+    """The target of the run; ``board`` is the declared one, if the probe confirmed it."""
+    board = None if session.board is None else session.board.declared
+    reason = session.fallback_reason
+    return {"kind": session.spec.kind, "fallback_reason": reason, "facts": session.facts, "board": board}
 
 
 def engines(session: Session, row: Row) -> list[dict[str, Any]]:
@@ -38,22 +56,45 @@ def engines(session: Session, row: Row) -> list[dict[str, Any]]:
         return []
     if made is None:
         return []
+    return [_engine(session, row, made)]
+
+
+def _engine(session: Session, row: Row, made: Provisioned) -> dict[str, Any]:
     engine = made.engine
-    return [
-        {
-            "model": row.model,
-            "precision": row.precision,
-            "runtime": engine.runtime,
-            "runtime_version": engine.runtime_version,
-            "digest": engine.digest,
-            "key": engine.key,
-            "size": engine.size,
-            "file": made.file,
-            "build_seconds": engine.seconds,
-            "cached": engine.cached,
-            "foreign": False,
-        }
-    ]
+    loaded = session.engines.loaded(row.model, row.precision)
+    executed_on = loaded.executed_on
+    return {
+        "model": row.model,
+        "precision": row.precision,
+        "runtime": engine.runtime,
+        "runtime_version": engine.runtime_version,
+        "digest": engine.digest,
+        "key": engine.key,
+        "size": engine.size,
+        "file": made.file,
+        "build_seconds": engine.seconds,
+        "cached": engine.cached,
+        # Either is enough: an engine of unknown origin must never be taken for one of ours.
+        "foreign": made.foreign or session.model(row.model).engine is not None,
+        "log": _bounded(engine.log),
+        "about": plain(_about(engine)),
+        "executed_on": None if executed_on is None else executed_on.model_dump(),
+    }
+
+
+def _bounded(log: str) -> str:
+    """The end of a log, where a build says what came of it."""
+    left = len(log) - LOG_LETTERS
+    return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
+
+
+def _about(engine: BuiltEngine) -> dict[str, Any]:
+    """What the build recorded: caches, calibration, flags, and its own peak of memory (bytes)."""
+    about = dict(engine.about)
+    calibration = about.get("calibration")
+    if isinstance(calibration, dict) and len(calibration.get("scales") or {}) > MOST_SCALES:
+        about["calibration"] = {**calibration, "scales": f"of {len(calibration['scales'])} tensors"}
+    return about if engine.peak is None else {**about, "peak": dict(engine.peak)}
 
 
 def models(session: Session, row: Row) -> list[dict[str, Any]]:
