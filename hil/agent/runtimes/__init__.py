@@ -5,7 +5,7 @@ from typing import Any
 
 from ..failure import UNSUPPORTED, Failure
 
-TABLE = {"onnxruntime": ("onnxruntime", "OnnxRuntime")}
+TABLE = {"onnxruntime": ("onnxruntime", "OnnxRuntime"), "tensorrt": ("tensorrt", "TensorRt")}
 
 
 def runtime(name: str) -> Any:

@@ -1,0 +1,116 @@
+"""Calibration data as batches, from ``.npy`` files that are mapped and never held whole."""
+
+import hashlib
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+
+from ...failure import BUILD, Failure, short
+
+ADVICE = "check calibration in [models.M]"
+
+
+class Wanted(NamedTuple):
+    """What the network takes: numpy's ``dtype`` and the shape, -1 where dynamic."""
+
+    dtype: str
+    shape: Tuple[int, ...]
+
+
+class Batches:
+    """``samples`` samples of every input in batches of ``batch``; ``shape`` of each file is ``(samples, …)``.
+
+    ``consumed`` hashes the bytes of the file's samples as they were handed out. int64 becomes int32 where
+    the network has int32, as TensorRT before 10 makes of it, and only if every value fits.
+    """
+
+    def __init__(self, files: Mapping[str, str], wanted: Mapping[str, Wanted], batch: int, samples: int) -> None:
+        import numpy as np
+
+        if set(files) != set(wanted):
+            what = "calibration data is for inputs %s, the network has %s" % (sorted(files), sorted(wanted))
+            raise Failure(BUILD, what, ADVICE)
+        if batch < 1 or samples < 1 or samples % batch:
+            what = "%d calibration samples do not make whole batches of %d" % (samples, batch)
+            raise Failure(BUILD, what, "give a positive multiple of the batch as calibration.samples")
+        self.batch = batch
+        self.count = samples // batch
+        self.given = 0
+        self.wanted = wanted
+        self._hashes = {name: hashlib.sha256() for name in files}
+        self._arrays: Dict[str, Any] = {}
+        for name, path in files.items():
+            try:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise Failure(BUILD, "calibration data of %r cannot be read: %s" % (name, short(error, 300))) from None
+            _check(name, array, wanted[name], batch, samples)
+            self._arrays[name] = array
+
+    @property
+    def lengths(self) -> Dict[str, List[int]]:
+        """Shape of each input's data."""
+        return {name: list(array.shape) for name, array in self._arrays.items()}
+
+    def nbytes(self, name: str) -> int:
+        """Bytes of one batch as the network takes it."""
+        import numpy as np
+
+        array = self._arrays[name]
+        return int(array[: self.batch].size) * int(np.dtype(self.wanted[name].dtype).itemsize)
+
+    def take(self) -> Dict[str, Any]:
+        """The next batch by input, contiguous; empty after the last. Raises ``Failure`` for NaN and infinity."""
+        import numpy as np
+
+        if self.given == self.count:
+            return {}
+        start = self.given * self.batch
+        taken = {}
+        for name, array in sorted(self._arrays.items()):
+            piece = np.ascontiguousarray(array[start : start + self.batch])
+            if piece.dtype.kind == "f" and not np.isfinite(piece).all():
+                what = "calibration data of %r has NaN or infinity in samples %d to %d"
+                raise Failure(BUILD, what % (name, start, start + self.batch - 1), ADVICE)
+            self._hashes[name].update(piece.reshape(-1).view(np.uint8).data)
+            taken[name] = _narrow(name, piece, self.wanted[name].dtype)
+        self.given += 1
+        return taken
+
+    @property
+    def consumed(self) -> Dict[str, str]:
+        """SHA-256 by input of the raw bytes handed out so far, in the files' own dtype."""
+        return {name: hasher.hexdigest() for name, hasher in sorted(self._hashes.items())}
+
+
+def _check(name: str, array: Any, wanted: Wanted, batch: int, samples: int) -> None:
+    narrowed = array.dtype.name == "int64" and wanted.dtype == "int32"
+    if array.dtype.name != wanted.dtype and not narrowed:
+        what = "calibration data of %r has dtype %s, the network takes %s" % (name, array.dtype.name, wanted.dtype)
+        raise Failure(BUILD, what, ADVICE)
+    if not array.dtype.isnative or not array.flags.c_contiguous:
+        raise Failure(
+            BUILD, "calibration data of %r is byte-swapped or in Fortran's order" % name, "save it in C order"
+        )
+    fits = (
+        array.ndim == len(wanted.shape)
+        and array.ndim > 0
+        and array.shape[0] == samples
+        and wanted.shape[0] in (-1, batch)
+    )
+    if fits:
+        fits = all(dim in (-1, length) for dim, length in zip(wanted.shape[1:], array.shape[1:]))
+    if not fits:
+        what = "calibration data of %r has shape %s in batches of %d, the network takes %s and %d samples are announced"
+        told = (name, list(array.shape), batch, list(wanted.shape), samples)
+        raise Failure(BUILD, what % told, "a network with a fixed batch is calibrated in batches of that size")
+
+
+def _narrow(name: str, piece: Any, dtype: str) -> Any:
+    import numpy as np
+
+    if piece.dtype.name == dtype:
+        return piece
+    limits = np.iinfo(dtype)
+    if piece.size and (piece.min() < limits.min or piece.max() > limits.max):
+        what = "calibration data of %r has values outside %s, which TensorRT makes of int64" % (name, dtype)
+        raise Failure(BUILD, what, ADVICE)
+    return piece.astype(dtype)

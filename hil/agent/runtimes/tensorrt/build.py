@@ -1,0 +1,191 @@
+"""ONNX file to plan: network, config, calibration, the build itself, and what is recorded of it."""
+
+import re
+import time
+from typing import Any, Dict, List, Mapping, Optional
+
+from ...failure import BUILD, UNSUPPORTED, Failure
+from ..base import Built
+from . import api, calibrate, dla, log, onnx_file, parse, plugins, precision, profiles, timing_cache
+from .batches import Batches, Wanted
+from .feeding import Sender
+
+ADVICE = (
+    (
+        r"[Cc]ould not find any implementation|insufficient.*workspace|workspace.*(?:insufficient|too small)",
+        "raise workspace in [models.M.build] or leave it out; with plugins, check that they do this precision",
+    ),
+    (r"[Oo]ut ?[Oo]f ?[Mm]emory|cuMemAlloc|bad_alloc|ALLOCATION", "free memory on the target, or use a smaller model"),
+    (r"scaling factors|[Cc]alibrat", "check the calibration data, or use the explicit route"),
+    (r"[Pp]rofile|dynamic", "check shapes in [models.M]"),
+    (r"[Pp]lugin", "check plugins in [models.M.build]"),
+)
+OTHERWISE = "look into TensorRT's own lines above; build the same file with trtexec to see whether it is the model"
+
+
+def build(trt: Any, model: str, wanted: str, options: Mapping[str, Any], out: str) -> Built:
+    """See ``Runtime.build``. The process is of no use for anything else afterwards."""
+    from ..cuda import open_cuda
+
+    journal = log.of(trt)
+    journal.clear()
+    cuda = open_cuda(int(options.get("gpu", 0)))
+    try:
+        return _Build(trt, cuda, journal, wanted, options).run(model, out)
+    finally:
+        cuda.close()
+
+
+class _Build:
+    """One build: what its steps share."""
+
+    def __init__(self, trt: Any, cuda: Any, journal: Any, wanted: str, options: Mapping[str, Any]) -> None:
+        self.trt, self.cuda, self.log, self.precision, self.options = trt, cuda, journal, wanted, options
+        self.paths: Mapping[str, Any] = options.get("paths", {})
+        self.facts: Dict[str, Any] = {}
+        self.warnings = plugins.load(trt, journal, self.paths.get("plugins") or ())
+        self.builder = self._made(lambda: trt.Builder(journal), "builder")
+        self.network = self._made(lambda: api.network(trt, self.builder), "network")
+        self.config = self._made(self.builder.create_builder_config, "builder config")
+
+    def _made(self, make: Any, what: str) -> Any:
+        try:
+            made = make()
+        except TypeError:  # pybind11's answer to a constructor that returned nothing
+            made = None
+        if made is None:
+            told = self.log.errors() or "; ".join(self.log.warnings()[-2:]) or "no reason told"
+            raise Failure(BUILD, "TensorRT gives no %s: %s" % (what, told), "check driver and TensorRT on the target")
+        return made
+
+    def run(self, model: str, out: str) -> Built:
+        """Parses, configures, builds and writes the plan."""
+        began = time.perf_counter()
+        parser = parse.parse(self.trt, self.network, self.log, model)
+        self.facts["seconds_parse"] = time.perf_counter() - began
+        self._configure(model)
+        attached = timing_cache.attach(self.config, self.paths.get("timing_cache"))
+        calibration = self._calibration()
+        plan = self._plan(calibration)
+        self.facts["timing_cache"] = attached.state
+        timing_cache.keep(self.config, self.paths.get("timing_cache"), attached)
+        with open(out, "wb") as file:
+            file.write(memoryview(plan))
+        del parser  # kept until here on purpose: the network points into it
+        self.facts["warnings"] = self.warnings + self.log.warnings()
+        return Built(out, self.log.text(), self.facts)
+
+    def _configure(self, model: str) -> None:
+        trt, config, options = self.trt, self.config, self.options
+        if "implicit" in options:
+            calibrate.base_class(trt, options["implicit"]["algorithm"])
+        content = precision.content_of(trt, self.network)
+        precision.check_route(self.precision, "implicit" in options, content)
+        has = api.builder_flags(trt)
+        flags = precision.flags_for(
+            self.precision, has, self.cuda.sm, lambda name: api.has_fast(self.builder, name), content
+        )
+        for name in flags.off:
+            config.clear_flag(getattr(trt.BuilderFlag, name))
+        for name in flags.on:
+            config.set_flag(getattr(trt.BuilderFlag, name))
+        self.facts["workspace"] = api.set_workspace(trt, config, options.get("workspace"))
+        _set_level(config, options.get("optimization_level"))
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if options.get("dla") is not None:
+            dla.check(int(self.builder.num_DLA_cores), options["dla"], self.precision)
+            self.facts["dla"] = dla.configure(trt, config, self.network, options["dla"])
+        self._add_profile(model)
+        self.facts["flags"] = api.flags_set(trt, config)
+
+    def _add_profile(self, model: str) -> None:
+        ranges = self.options.get("profiles") or {}
+        profiles.check(profiles.inputs_of(self.network), ranges, _dimension_names(model))
+        if ranges:
+            profiles.add(self.builder, self.config, ranges)
+
+    def _calibration(self) -> Optional["_Calibrating"]:
+        implicit = self.options.get("implicit")
+        return None if implicit is None else _Calibrating(self, implicit)
+
+    def _plan(self, calibration: Optional["_Calibrating"]) -> Any:
+        try:
+            plan = self.builder.build_serialized_network(self.network, self.config)
+            if calibration is not None and calibration.state.problem is not None:
+                raise calibration.state.problem
+            if plan is None or not memoryview(plan).nbytes:
+                raise refusal(self.log.errors(), self.options)
+            if calibration is not None:
+                self.facts["calibration"] = calibration.state.finish()
+                self.warnings += calibration.state.warnings
+            return plan
+        finally:
+            if calibration is not None:
+                calibration.close()
+
+
+class _Calibrating:
+    """Calibrator, batches and buffers of one build."""
+
+    def __init__(self, build_: _Build, implicit: Mapping[str, Any]) -> None:
+        trt, config = build_.trt, build_.config
+        inputs = profiles.inputs_of(build_.network)
+        wanted = {name: Wanted(_dtype(build_.network, name), shape) for name, shape in inputs.items()}
+        batch = int(implicit["batch"])
+        batches = Batches(build_.paths["data"], wanted, batch, int(implicit["samples"]))
+        self._sender = Sender(build_.cuda, batches)
+        path = build_.paths.get("calibration_cache")
+        self.state = calibrate.Calibration(implicit["algorithm"], batches, path, self._sender.send)
+        self.calibrator = calibrate.calibrator(trt, self.state)
+        config.int8_calibrator = self.calibrator
+        shapes = profiles.calibration(inputs, batch, batches.lengths)
+        if shapes:
+            whole = {name: [list(dims)] * 3 for name, dims in inputs.items()}
+            whole.update(shapes)
+            config.set_calibration_profile(profiles.make(build_.builder, whole))
+
+    def close(self) -> None:
+        """The builder is done with the buffers."""
+        self._sender.close()
+
+
+def _dtype(network: Any, name: str) -> str:
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        if tensor.name == name:
+            found = api.numpy_name(tensor.dtype)
+            if found is not None:
+                return found
+            raise Failure(UNSUPPORTED, "input %r has type %s, which numpy has not" % (name, tensor.dtype.name))
+    raise Failure(BUILD, "the network has no input %r" % name)
+
+
+def _set_level(config: Any, level: Optional[int]) -> None:
+    if level is None:
+        return
+    if not hasattr(config, "builder_optimization_level"):
+        what = "this TensorRT has no optimization levels (they came with 8.6)"
+        raise Failure(UNSUPPORTED, what, "leave optimization_level out of [models.M.build] for this target")
+    config.builder_optimization_level = level
+
+
+def _dimension_names(model: str) -> Dict[str, Any]:
+    try:
+        return dict(onnx_file.read(model).inputs)
+    except (OSError, ValueError):
+        return {}
+
+
+def refusal(errors: str, options: Mapping[str, Any]) -> Failure:
+    """What a build that gave no plan is told as: TensorRT's own error lines, and what they call for."""
+    told = errors or "it told no reason"
+    advice = next((what for pattern, what in ADVICE if re.search(pattern, told)), OTHERWISE)
+    limits: List[str] = []
+    if options.get("workspace") is not None:
+        limits.append("workspace is %d bytes" % options["workspace"])
+    if options.get("dla") is not None:
+        limits.append("DLA core %d" % options["dla"])
+        if "DLA" in told:
+            return Failure(UNSUPPORTED, "a trial build for the DLA failed: %s" % told, dla.ADVICE)
+    asked = " (%s)" % ", ".join(limits) if limits else ""
+    return Failure(BUILD, "TensorRT cannot build the engine%s: %s" % (asked, told), advice)

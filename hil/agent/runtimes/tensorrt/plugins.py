@@ -1,0 +1,40 @@
+"""Libraries with TensorRT plugins: loaded before a model is parsed and before an engine is loaded."""
+
+import ctypes
+import os
+from typing import Any, List, Sequence
+
+from ...failure import BUILD, Failure, short
+from . import api
+
+
+def load(trt: Any, log: Any, paths: Sequence[str]) -> List[str]:
+    """Registers TensorRT's own plugins and those of the libraries at ``paths``; returns warnings.
+
+    Raises ``Failure`` for a library that cannot be loaded here. Libraries stay loaded: the process ends with
+    its engine.
+    """
+    trt.init_libnvinfer_plugins(log, "")
+    registry = trt.get_plugin_registry()
+    warnings = []
+    for path in paths:
+        before = api.plugin_names(registry)
+        _load(registry, log, path)
+        if api.plugin_names(registry) == before:
+            warnings.append("the plugin library %s registered no plugin" % os.path.basename(path)[:12])
+    return warnings
+
+
+def _load(registry: Any, log: Any, path: str) -> None:
+    try:
+        library = ctypes.CDLL(os.path.abspath(path), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        what = "the plugin library %.12s cannot be loaded: %s" % (os.path.basename(path), short(error, 500))
+        advice = "build it for this machine and TensorRT version, with what it needs on LD_LIBRARY_PATH"
+        raise Failure(BUILD, what, advice) from None
+    if api.registers_itself(registry, library) and registry.load_library(os.path.abspath(path)) is None:
+        what = "TensorRT refused the plugin library %.12s: %s" % (
+            os.path.basename(path),
+            log.errors() or "no reason told",
+        )
+        raise Failure(BUILD, what, "build it against this TensorRT version")

@@ -1,0 +1,105 @@
+"""Which builder flags a precision sets, and when it cannot be had."""
+
+from typing import Any, Callable, Collection, NamedTuple, Optional, Tuple
+
+from ...failure import BUILD, UNSUPPORTED, Failure
+
+KNOWN = ("fp32", "tf32", "fp16", "bf16", "int8")
+FLAG = {"tf32": "TF32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
+TENSOR = {"fp16": "HALF", "bf16": "BF16"}  # DataType's names
+AMPERE = 8.0  # the architecture that brought TF32 and BF16
+TYPED = "this TensorRT takes precisions from the model alone (strongly typed)"
+WAYS = {
+    "fp16": "convert the ONNX file first: python -m modelopt.onnx.autocast --onnx_path MODEL.onnx",
+    "bf16": "convert the ONNX file first: python -m modelopt.onnx.autocast --low_precision_type bf16 --onnx_path …",
+    "int8": 'give an ONNX file with QuantizeLinear and DequantizeLinear nodes (calibration route = "explicit")',
+}
+
+
+class Flags(NamedTuple):
+    """Names of the ``BuilderFlag`` members to set and to clear."""
+
+    on: Tuple[str, ...]
+    off: Tuple[str, ...]
+
+
+class Content(NamedTuple):
+    """What the parsed network holds: numbers of Q and DQ layers, names of the tensors' types."""
+
+    quantize: int
+    dequantize: int
+    types: Collection[str]
+
+
+def strongly_typed(flags: Collection[str]) -> bool:
+    """Whether the builder has no flags for precisions any more (11)."""
+    return "FP16" not in flags and "INT8" not in flags
+
+
+def reason(precision: str, flags: Collection[str], sm: Optional[str]) -> Optional[str]:
+    """Why these flags and this architecture (``"8.7"``) cannot do it; None where they may."""
+    if precision not in KNOWN:
+        return "TensorRT has no precision %r" % precision
+    if precision in ("tf32", "bf16") and sm is not None and float(sm) < AMPERE:
+        return "%s needs a GPU of architecture 8.0 or newer, this one is %s" % (precision, sm)
+    if precision in FLAG and FLAG[precision] not in flags and not strongly_typed(flags):
+        return "this TensorRT has no %s" % precision
+    return None
+
+
+def flags_for(
+    precision: str, flags: Collection[str], sm: Optional[str], fast: Callable[[str], bool], content: Content
+) -> Flags:
+    """The flags for ``precision``. Raises ``Failure`` where the engine would silently compute in another one.
+
+    ``fast`` tells whether the GPU is good at fp16, int8 or tf32.
+    """
+    why = reason(precision, flags, sm)
+    if why is None and precision in ("fp16", "int8", "tf32") and not fast(precision):
+        why = "this GPU%s has no fast %s" % ("" if sm is None else " (architecture %s)" % sm, precision)
+    if why is not None:
+        raise Failure(UNSUPPORTED, why, "leave %s out of precisions for this target" % precision)
+    tf32 = Flags(("TF32",), ()) if precision == "tf32" else Flags((), ("TF32",) if precision == "fp32" else ())
+    if strongly_typed(flags):
+        _check_typed(precision, content)
+        return tf32
+    if precision == "int8":
+        return Flags(("INT8", "FP16") if fast("fp16") else ("INT8",), ())
+    return Flags((FLAG[precision],), ()) if precision in ("fp16", "bf16") else tf32
+
+
+def _check_typed(precision: str, content: Content) -> None:
+    if precision in TENSOR and TENSOR[precision] not in content.types:
+        what = "%s, and the ONNX file computes nothing in %s" % (TYPED, precision)
+        raise Failure(UNSUPPORTED, what, WAYS[precision])
+    if precision == "int8" and not content.quantize:
+        raise Failure(UNSUPPORTED, "%s, and the ONNX file has no Q/DQ nodes" % TYPED, WAYS["int8"])
+    low = sorted(set(TENSOR.values()) & set(content.types))
+    if precision in ("fp32", "tf32") and (low or content.quantize):
+        told = "is quantized" if content.quantize else "computes in %s" % low[0]
+        raise Failure(BUILD, "%s, and the ONNX file %s" % (TYPED, told), "give the float32 file for %s" % precision)
+
+
+def check_route(precision: str, implicit: bool, content: Content) -> None:  # noqa: FBT001 - one of two routes
+    """Refuses int8 that would silently run in floating point, and a calibrator that would silently be left out."""
+    qdq = content.quantize > 0 and content.dequantize > 0
+    if precision == "int8" and not implicit and not qdq:
+        what = "the network has no Q/DQ layers after parsing, so it would not run in int8"
+        raise Failure(BUILD, what, 'quantize it first (route = "explicit") and build the quantized file')
+    if implicit and content.quantize:
+        what = "the model has Q/DQ nodes, so TensorRT would leave the calibrator out"
+        raise Failure(BUILD, what, 'give the float32 file for route = "implicit", or set route = "explicit"')
+    if implicit and precision != "int8":
+        raise Failure(BUILD, "a calibrator is for int8, not for %s" % precision, "ask for int8")
+
+
+def content_of(trt: Any, network: Any) -> Content:
+    """What a parsed network holds."""
+    kinds, types = {"q": 0, "d": 0}, set()
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        kinds["q"] += layer.type == trt.LayerType.QUANTIZE
+        kinds["d"] += layer.type == trt.LayerType.DEQUANTIZE
+        types.update(layer.get_output(at).dtype.name for at in range(layer.num_outputs) if layer.get_output(at))
+    types.update(network.get_input(index).dtype.name for index in range(network.num_inputs))
+    return Content(kinds["q"], kinds["d"], frozenset(types))

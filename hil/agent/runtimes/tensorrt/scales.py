@@ -1,0 +1,46 @@
+"""TensorRT's calibration cache: a header line, then ``TENSOR: HEX`` with a big-endian float32 scale each."""
+
+import re
+import struct
+from typing import Dict, NamedTuple, Optional
+
+HEADER = re.compile(r"TRT-(\d+)-(\w+)")
+NAMES = {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
+MAX_SCALES = 10000
+
+
+class Scales(NamedTuple):
+    """``by_tensor``: amax / 127; None for one that is no finite number."""
+
+    header: str
+    by_tensor: Dict[str, Optional[float]]
+
+
+def decode(cache: bytes) -> Scales:
+    """Reads a cache. Raises ``ValueError`` for anything else."""
+    lines = cache.decode("utf-8", "replace").splitlines()
+    if not lines or not HEADER.fullmatch(lines[0].strip()):
+        raise ValueError("no header line")
+    found: Dict[str, Optional[float]] = {}
+    for line in lines[1:]:
+        if not line.strip():
+            continue
+        # Tensor names come from exporters and may hold ": " themselves.
+        name, separator, text = line.rpartition(": ")
+        if not separator or not re.fullmatch(r"[0-9a-fA-F]{8}", text.strip()):
+            raise ValueError("the line %.80r" % line)
+        (scale,) = struct.unpack("!f", bytes(bytearray.fromhex(text.strip())))
+        found[name] = scale if abs(scale) < float("inf") else None
+        if len(found) > MAX_SCALES:
+            raise ValueError("over %d tensors" % MAX_SCALES)
+    return Scales(lines[0].strip(), found)
+
+
+def fits(cache: bytes, algorithm: str) -> bool:
+    """Whether it is a cache that ``algorithm`` wrote, with at least one scale."""
+    try:
+        scales = decode(cache)
+    except ValueError:
+        return False
+    match = HEADER.fullmatch(scales.header)
+    return match is not None and match.group(2) == NAMES[algorithm] and bool(scales.by_tensor)
