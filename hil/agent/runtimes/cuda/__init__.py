@@ -1,0 +1,65 @@
+"""A narrow binding of CUDA: buffers, copies, streams, events, graphs; through pycuda or ctypes, alike."""
+
+from typing import Any, Dict, List
+
+from ...failure import UNSUPPORTED, Failure, short
+from .base import Cuda, DeviceBuffer, Event, Graph, PinnedBuffer, Stream
+from .device import devices as _devices
+from .device import identify
+from .errors import CudaError
+from .functions import LIBRARY, load
+
+__all__ = [
+    "Cuda",
+    "CudaError",
+    "DeviceBuffer",
+    "Event",
+    "Graph",
+    "PinnedBuffer",
+    "Stream",
+    "open_cuda",
+    "visible_devices",
+]
+
+BINDINGS = ("auto", "pycuda", "ctypes")
+
+
+def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) -> Cuda:
+    """The primary context of GPU ``device`` (counted among those that CUDA_VISIBLE_DEVICES leaves), made current.
+
+    ``binding`` is ``pycuda``, ``ctypes`` or ``auto``: pycuda where it imports and can retain the primary
+    context, ctypes otherwise. Raises ``Failure`` (unsupported) where there is no driver, no such GPU or no
+    such binding, ``CudaError`` where the context cannot be created.
+    """
+    if binding not in BINDINGS:
+        raise Failure(UNSUPPORTED, "cuda = %r is no binding" % binding, "set it to one of " + ", ".join(BINDINGS))
+    functions = load(library)
+    found = identify(functions, device)
+    if binding != "ctypes":
+        pycuda, reason = _pycuda()
+        if pycuda is not None:
+            from .pycuda_ import PyCuda
+
+            return PyCuda(functions, found, pycuda)
+        if binding == "pycuda":
+            what = "pycuda was asked for, and cannot be used: %s" % reason
+            raise Failure(UNSUPPORTED, what, "install pycuda for the target's python, or set cuda to ctypes")
+    from .driver import DriverCuda
+
+    return DriverCuda(functions, found)
+
+
+def visible_devices(library: str = LIBRARY) -> List[Dict[str, Any]]:
+    """Facts of each GPU (``device.Device``), without creating a context. Raises as ``open_cuda``."""
+    return _devices(load(library))
+
+
+def _pycuda() -> Any:
+    """``(pycuda.driver, "")``, or ``(None, why not)``."""
+    try:
+        from pycuda import driver
+    except Exception as error:  # noqa: BLE001 - a build for another numpy or CUDA raises more than ImportError
+        return None, "%s: %s" % (type(error).__name__, short(error, 300))
+    if not hasattr(driver.Device, "retain_primary_context"):
+        return None, "this pycuda cannot retain the primary context"
+    return driver, ""

@@ -1,0 +1,132 @@
+"""The driver's functions that the agent calls, bound once with their exact argument types.
+
+Signatures as in cuda.h of CUDA 10.2 to 13; where a function has had several, the newest symbol with these
+arguments comes first. Names in messages are those of the header, without suffix.
+"""
+
+import ctypes
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from typing import Any, Dict, Tuple
+
+from ...failure import UNSUPPORTED, Failure
+from .errors import CudaError, described, unusable
+
+LIBRARY = "libcuda.so.1"
+
+_OUT = POINTER(c_void_p)
+_INT = POINTER(c_int)
+_SIZE = POINTER(c_size_t)
+SIGNATURES: Dict[str, Tuple[Tuple[str, ...], Tuple[Any, ...]]] = {
+    "cuInit": (("cuInit",), (c_uint,)),
+    "cuDriverGetVersion": (("cuDriverGetVersion",), (_INT,)),
+    "cuGetErrorName": (("cuGetErrorName",), (c_int, POINTER(c_char_p))),
+    "cuGetErrorString": (("cuGetErrorString",), (c_int, POINTER(c_char_p))),
+    "cuDeviceGet": (("cuDeviceGet",), (_INT, c_int)),
+    "cuDeviceGetCount": (("cuDeviceGetCount",), (_INT,)),
+    "cuDeviceGetName": (("cuDeviceGetName",), (c_char_p, c_int, c_int)),
+    "cuDeviceGetAttribute": (("cuDeviceGetAttribute",), (_INT, c_int, c_int)),
+    "cuDeviceGetPCIBusId": (("cuDeviceGetPCIBusId",), (c_char_p, c_int, c_int)),
+    "cuDevicePrimaryCtxRetain": (("cuDevicePrimaryCtxRetain",), (_OUT, c_int)),
+    "cuDevicePrimaryCtxRelease": (("cuDevicePrimaryCtxRelease_v2", "cuDevicePrimaryCtxRelease"), (c_int,)),
+    "cuCtxPushCurrent": (("cuCtxPushCurrent_v2",), (c_void_p,)),
+    "cuCtxPopCurrent": (("cuCtxPopCurrent_v2",), (_OUT,)),
+    "cuCtxGetCurrent": (("cuCtxGetCurrent",), (_OUT,)),
+    "cuCtxSynchronize": (("cuCtxSynchronize",), ()),
+    "cuMemGetInfo": (("cuMemGetInfo_v2",), (_SIZE, _SIZE)),
+    "cuMemAlloc": (("cuMemAlloc_v2",), (POINTER(c_uint64), c_size_t)),
+    "cuMemFree": (("cuMemFree_v2",), (c_uint64,)),
+    "cuMemHostAlloc": (("cuMemHostAlloc",), (_OUT, c_size_t, c_uint)),
+    "cuMemFreeHost": (("cuMemFreeHost",), (c_void_p,)),
+    "cuMemcpyHtoDAsync": (("cuMemcpyHtoDAsync_v2",), (c_uint64, c_void_p, c_size_t, c_void_p)),
+    "cuMemcpyDtoHAsync": (("cuMemcpyDtoHAsync_v2",), (c_void_p, c_uint64, c_size_t, c_void_p)),
+    "cuStreamCreate": (("cuStreamCreate",), (_OUT, c_uint)),
+    "cuStreamSynchronize": (("cuStreamSynchronize",), (c_void_p,)),
+    "cuStreamDestroy": (("cuStreamDestroy_v2",), (c_void_p,)),
+    "cuEventCreate": (("cuEventCreate",), (_OUT, c_uint)),
+    "cuEventRecord": (("cuEventRecord",), (c_void_p, c_void_p)),
+    "cuEventQuery": (("cuEventQuery",), (c_void_p,)),
+    "cuEventSynchronize": (("cuEventSynchronize",), (c_void_p,)),
+    "cuEventElapsedTime": (
+        ("cuEventElapsedTime_v2", "cuEventElapsedTime"),  # _v2 since CUDA 12.8
+        (POINTER(c_float), c_void_p, c_void_p),
+    ),
+    "cuEventDestroy": (("cuEventDestroy_v2",), (c_void_p,)),
+}
+OPTIONAL: Dict[str, Tuple[Tuple[str, ...], Tuple[Any, ...]]] = {
+    "cuDeviceGetUuid": (("cuDeviceGetUuid_v2", "cuDeviceGetUuid"), (c_char_p, c_int)),
+    "cuStreamBeginCapture": (("cuStreamBeginCapture_v2",), (c_void_p, c_uint)),
+    "cuStreamEndCapture": (("cuStreamEndCapture",), (c_void_p, _OUT)),
+    "cuGraphInstantiateWithFlags": (("cuGraphInstantiateWithFlags",), (_OUT, c_void_p, c_uint64)),  # 11.4 on
+    "cuGraphInstantiate": (  # the plain symbol keeps these arguments in every version
+        ("cuGraphInstantiate_v2", "cuGraphInstantiate"),
+        (_OUT, c_void_p, _OUT, c_char_p, c_size_t),
+    ),
+    "cuGraphLaunch": (("cuGraphLaunch",), (c_void_p, c_void_p)),
+    "cuGraphExecDestroy": (("cuGraphExecDestroy",), (c_void_p,)),
+    "cuGraphDestroy": (("cuGraphDestroy",), (c_void_p,)),
+}
+
+
+class Functions:
+    """The functions of one loaded driver library; ``functions["cuMemAlloc"](…)`` returns the error code."""
+
+    def __init__(self, library: Any) -> None:
+        self._found: Dict[str, Any] = {}
+        for table in (SIGNATURES, OPTIONAL):
+            for name, (symbols, arguments) in table.items():
+                symbol = next((each for each in symbols if hasattr(library, each)), None)
+                if symbol is not None:
+                    function = getattr(library, symbol)
+                    function.argtypes, function.restype = arguments, c_int
+                    self._found[name] = function
+        missing = sorted(set(SIGNATURES) - set(self._found))
+        if missing:
+            what = "the CUDA driver has no %s" % ", ".join(missing)
+            raise Failure(UNSUPPORTED, what, "install a driver of CUDA 10.2 or later")
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._found:
+            raise Failure(
+                UNSUPPORTED, "the CUDA driver has no %s" % name, "leave CUDA graphs off, or update the driver"
+            )
+        return self._found[name]
+
+    def has(self, name: str) -> bool:
+        """Whether this driver has it."""
+        return name in self._found
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Calls it. Raises ``CudaError``."""
+        code = self[name](*arguments)
+        if code:
+            raise self.error(name, code)
+
+    def error(self, name: str, code: int) -> CudaError:
+        """The error that ``code`` of the call ``name`` stands for."""
+        return CudaError(name, code, self.name_of(code), self.text_of(code))
+
+    def name_of(self, code: int) -> str:
+        """``CUDA_ERROR_ILLEGAL_ADDRESS`` for 700."""
+        return self._told("cuGetErrorName", code) or "CUDA error"
+
+    def text_of(self, code: int) -> str:
+        """The driver's own sentence for a code; empty where it has none."""
+        return self._told("cuGetErrorString", code)
+
+    def _told(self, name: str, code: int) -> str:
+        text = c_char_p()
+        self._found[name](code, byref(text))
+        return (text.value or b"").decode("ascii", "replace")
+
+
+def load(name: str = LIBRARY) -> Functions:
+    """The driver, initialized; creates no context. Raises ``Failure`` where there is no driver or no GPU."""
+    try:
+        library = ctypes.CDLL(name)
+    except OSError as error:
+        raise unusable("the CUDA driver cannot be loaded (%s)" % error) from None
+    functions = Functions(library)
+    code = functions["cuInit"](0)
+    if code:
+        raise unusable("CUDA does not start: %s" % described(code, functions.name_of(code), functions.text_of(code)))
+    return functions

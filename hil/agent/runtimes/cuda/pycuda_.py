@@ -1,0 +1,170 @@
+"""CUDA through pycuda, on the primary context; what pycuda lacks (graphs) goes through libcuda on its handles."""
+
+import contextlib
+import ctypes
+from typing import Any, Dict, Tuple
+
+from .base import NON_BLOCKING, Cuda, DeviceBuffer, Event, PinnedBuffer, Stream
+from .device import Device
+from .errors import OUT_OF_MEMORY, CudaError
+from .functions import Functions
+
+MOST_VIEWS = 1024
+LAST_CODE = 1000  # CUDA_ERROR_UNKNOWN is 999, the highest
+
+
+def code_of(functions: Functions, text: str) -> int:
+    """The driver's code for what pycuda says (``cuMemAlloc failed: out of memory``); 0 where it has no such text.
+
+    pycuda's exceptions have no code, but their text ends with the driver's own sentence for it.
+    """
+    said = text.partition("failed:")[2].partition(" - ")[0].strip()
+    for code in range(1, LAST_CODE):
+        if said and functions.text_of(code) == said:
+            return code
+    return 0
+
+
+def translated(functions: Functions, driver: Any, error: Exception) -> CudaError:
+    """A pycuda exception as a ``CudaError``."""
+    text = str(error)
+    call = text.partition(" failed")[0] if " failed" in text else type(error).__name__
+    code = OUT_OF_MEMORY if isinstance(error, driver.MemoryError) else code_of(functions, text)
+    # An error without a code of ours may still be one that lost the context: then each call has it.
+    code = code or functions["cuCtxSynchronize"]()
+    if code:
+        return functions.error(call, code)
+    return CudaError(call, 0, type(error).__name__, text)
+
+
+class PyCudaStream(Stream):
+    """A pycuda stream; ``raw`` is the object itself."""
+
+    def __init__(self, cuda: "PyCuda") -> None:
+        self._cuda = cuda
+        self.raw = cuda.attempt(cuda.driver_module.Stream, NON_BLOCKING)
+        self.handle = int(self.raw.handle)
+        self._synchronize = self.raw.synchronize
+
+    def synchronize(self) -> None:
+        try:
+            self._synchronize()
+        except self._cuda.error as error:
+            raise self._cuda.translated(error) from None
+
+    def close(self) -> None:
+        self.raw = self._synchronize = None  # the last reference destroys it
+        self.handle = 0
+
+
+class PyCudaEvent(Event):
+    """A pycuda event, whose handle pycuda keeps to itself."""
+
+    handle = 0
+
+    def __init__(self, cuda: "PyCuda") -> None:
+        self._cuda = cuda
+        self.raw = cuda.attempt(cuda.driver_module.Event)
+        self._record = self.raw.record
+
+    def record(self, stream: Any) -> None:
+        try:
+            self._record(stream.raw)
+        except self._cuda.error as error:
+            raise self._cuda.translated(error) from None
+
+    def synchronize(self) -> None:
+        self._cuda.attempt(self.raw.synchronize)
+
+    def done(self) -> bool:
+        return bool(self._cuda.attempt(self.raw.query))
+
+    def seconds_since(self, other: Any) -> float:
+        try:
+            return float(self.raw.time_since(other.raw)) * 1e-3
+        except self._cuda.error as error:
+            raise self._cuda.translated(error) from None
+
+    def close(self) -> None:
+        self.raw = self._record = None
+
+
+class PyCuda(Cuda):
+    """The primary context through pycuda."""
+
+    binding = "pycuda"
+
+    def __init__(self, functions: Functions, device: Device, driver: Any) -> None:
+        self.functions = functions
+        self.driver_module = driver
+        self.error = driver.Error
+        self.attempt(driver.init)
+        self._context = self.attempt(self.attempt(driver.Device, device.number).retain_primary_context)
+        self.attempt(self._context.push)
+        super().__init__(functions, device)
+        self._views: Dict[Tuple[int, int], Any] = {}
+        self._in = driver.memcpy_htod_async
+        self._out = driver.memcpy_dtoh_async
+
+    def translated(self, error: Exception) -> CudaError:
+        """See the function of this name."""
+        return translated(self.functions, self.driver_module, error)
+
+    def attempt(self, function: Any, *arguments: Any) -> Any:
+        """Calls pycuda. Raises ``CudaError``."""
+        try:
+            return function(*arguments)
+        except self.error as error:
+            raise self.translated(error) from None
+
+    def alloc(self, nbytes: int) -> DeviceBuffer:
+        made = self.attempt(self.driver_module.mem_alloc, max(1, nbytes))
+        return DeviceBuffer(int(made), nbytes, made.free)
+
+    def pin(self, nbytes: int) -> PinnedBuffer:
+        import numpy as np
+
+        whole = self.attempt(self.driver_module.pagelocked_empty, max(1, nbytes), np.uint8)
+        return PinnedBuffer(int(whole.ctypes.data), whole[:nbytes], whole.base.free)
+
+    def stream(self) -> Stream:
+        return PyCudaStream(self)
+
+    def event(self) -> Event:
+        return PyCudaEvent(self)
+
+    def _view(self, address: int, nbytes: int) -> Any:
+        """The buffer that pycuda wants of the host; the same few addresses come again and again."""
+        try:
+            return self._views[address, nbytes]
+        except KeyError:
+            if len(self._views) >= MOST_VIEWS:
+                self._views.clear()
+            view = self._views[address, nbytes] = (ctypes.c_ubyte * nbytes).from_address(address)
+            return view
+
+    def copy_in(self, device_address: int, host_address: int, nbytes: int, stream: Any) -> None:
+        try:
+            self._in(device_address, self._view(host_address, nbytes), stream.raw)
+        except self.error as error:
+            raise self.translated(error) from None
+
+    def copy_out(self, host_address: int, device_address: int, nbytes: int, stream: Any) -> None:
+        try:
+            self._out(self._view(host_address, nbytes), device_address, stream.raw)
+        except self.error as error:
+            raise self.translated(error) from None
+
+    def memory_info(self) -> Tuple[int, int]:
+        free, total = self.attempt(self.driver_module.mem_get_info)
+        return int(free), int(total)
+
+    def synchronize(self) -> None:
+        self.attempt(self._context.synchronize)
+
+    def _leave(self) -> None:
+        context, self._context = self._context, None
+        if context is None:
+            return
+        with contextlib.suppress(self.error):  # a lost context cannot be popped, and nothing can be done about it
+            context.pop()
