@@ -17,7 +17,7 @@ FLOORS = (
     ("hil.agent",),
     ("hil",),
     ("hil.errors",),
-    ("hil.exitcode", "hil.files", "hil.ortwords", "hil.policy", "hil.suggest", "hil.units"),
+    ("hil.exitcode", "hil.files", "hil.ortwords", "hil.policy", "hil.suggest", "hil.trtexec", "hil.units"),
     ("hil.model", "hil.stats"),
     ("hil.measure",),
     ("hil.catalogue", "hil.signature"),

@@ -97,8 +97,9 @@ def stream(  # noqa: PLR0913 - what a session has of a model, each told apart at
 ) -> Streamed:
     """Writes the samples below ``cache``, brings them into the target's store and leaves nothing behind.
 
-    Needs the memory of one batch. ``narrow`` makes int64 int32, as TensorRT before 10 does. Raises ``UserError`` for data that is too little, not finite or outside
-    of what TensorRT's types hold, and where ``cache`` cannot be written; ``LabError`` for a full store.
+    Needs the memory of one batch. ``narrow`` makes int64 int32, as TensorRT before 10 does. Raises
+    ``UserError`` for data that is too little, not finite or outside of what TensorRT's types hold, and where
+    ``cache`` cannot be written; ``LabError`` for a full store.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
     samples = int(parts["samples"])

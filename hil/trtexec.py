@@ -1,0 +1,160 @@
+"""The ``trtexec`` command that does what we do, for whoever wants to check us, and what differs all the same.
+
+Flags by release are those of ``samples/common/sampleOptions.cpp`` of NVIDIA/TensorRT, release branches 8.2,
+8.4, 8.5, 8.6, 10.0, 10.3, 10.13, 10.16, 11.0 and 11.1; what trtexec times is from ``sampleInference.cpp``
+beside it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Version = tuple[int, int]
+
+NEWEST: Version = (11, 1)
+ASSUMED: Version = (10, 3)
+"""Taken where nobody says which release it is: the one of JetPack 6.1 and 6.2."""
+
+MIB = 2**20
+STREAMS_RENAMED, POOLS, PERCENTILES, SKIPS, TYPED = (8, 6), (8, 4), (8, 5), (8, 6), (11, 0)
+BF16 = (10, 0)
+
+TIMING = (
+    "trtexec keeps two inferences in flight a stream, to hide transfers behind computing; ours go one after another",
+    "trtexec's Latency is the sum of H2D, GPU Compute and D2H by CUDA events; ours is the host's clock around all three",
+    "trtexec's GPU Compute Time is what our device time is to be compared with: CUDA events around the enqueue",
+    "trtexec waits for blocking events unless --useSpinWait is given; we wait for the stream as CUDA chooses",
+    "trtexec's percentile is that of its samples; ours has a confidence bound, and a limit is held against the bound",
+    "trtexec feeds random data unless --loadInputs names files; we feed the validation data",
+    "trtexec measures for 3 s after 0.2 s of warm-up unless told otherwise; [measure] says what we do",
+)
+
+
+@dataclass(frozen=True)
+class Trtexec:
+    """Two command lines as words: ``command`` builds and saves the engine, ``timing`` loads and times it.
+
+    ``differences`` are sentences on what they do other than we do.
+    """
+
+    command: tuple[str, ...]
+    differences: tuple[str, ...]
+    timing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The command that builds, quoted for a shell."""
+        return shlex.join(self.command)
+
+
+def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: str | None) -> Trtexec:
+    """What ``trtexec`` of TensorRT ``version`` (``"8.6.2"``) must be told to build what we built of ``onnx``.
+
+    ``options`` are those of a build, and of a load where they matter (``cuda_graph``, ``streams``); ``plugins``
+    are shown as they stand there, so give file names. Never raises: an unreadable version is taken for 10.3
+    and said to be.
+    """
+    release, doubts = _release(version)
+    plan = f"{PurePath(onnx).stem}-{precision}.plan"
+    both = tuple(_both(options, release))
+    skip = "--skipInference" if release >= SKIPS else "--buildOnly"
+    words, notes = _precision(precision, options, release)
+    command = ["trtexec", f"--onnx={onnx}", f"--saveEngine={plan}", *words]
+    command += [*_build(options, release, notes), *both, "--timingCacheFile=timing.cache", skip]
+    timing = ["trtexec", f"--loadEngine={plan}", *_run(options, release), *both]
+    notes.append("our build begins with the timing cache in the target's store, trtexec with the file it is given")
+    notes.append(
+        "two builds of one model may choose different kernels: time the engine that we brought home to compare"
+    )
+    graph = "with" if options.get("cuda_graph") else "without"
+    notes.append(f"we time {graph} a CUDA graph, and so must trtexec (--useCudaGraph)")
+    return Trtexec(tuple(command), (*doubts, *notes, *TIMING), tuple(timing))
+
+
+def _release(version: str | None) -> tuple[Version, list[str]]:
+    found = re.match(r"(\d+)\.(\d+)", version or "")
+    if found is None:
+        return ASSUMED, [f"the release of TensorRT is not known: flags are those of {ASSUMED[0]}.{ASSUMED[1]}"]
+    release = int(found[1]), int(found[2])
+    if release > NEWEST:
+        return release, [f"TensorRT {found[0]} is newer than this table: flags are those of {NEWEST[0]}.{NEWEST[1]}"]
+    return release, []
+
+
+def _precision(precision: str, options: Mapping[str, Any], release: Version) -> tuple[list[str], list[str]]:
+    """Flags and what they leave open; reduced precision is no flag where networks are strongly typed."""
+    if precision == "fp32":
+        return ["--noTF32"], []
+    if precision == "tf32":
+        return [], []
+    if release >= TYPED:
+        return [], [f"TensorRT {release[0]} takes types from the ONNX file: {precision} must already be in it"]
+    if precision == "bf16":
+        note = [] if release >= BF16 else ["trtexec has no --bf16 before TensorRT 10"]
+        return ["--bf16"], note
+    if precision == "fp16":
+        return ["--fp16"], []
+    notes = []
+    if "implicit" in options:
+        notes.append(
+            "trtexec --int8 draws ranges at RANDOM unless --calib names a calibration cache: without it, its time "
+            "may be compared and its outputs may not"
+        )
+    elif "calibration" in options:
+        notes.append("the ONNX file is the one with Q/DQ nodes in it, from the folder of cache/quantized")
+    else:
+        notes.append("trtexec --int8 of a file without Q/DQ nodes would draw ranges at RANDOM")
+    return ["--int8", "--fp16"], notes
+
+
+def _build(options: Mapping[str, Any], release: Version, notes: list[str]) -> Iterator[str]:
+    if (workspace := options.get("workspace")) is not None:
+        size = f"{workspace / MIB:.6f}".rstrip("0").rstrip(".")
+        if release >= POOLS:
+            yield f"--memPoolSize=workspace:{size}"
+        else:
+            yield f"--workspace={max(1, workspace // MIB)}"
+            if workspace % MIB:
+                notes.append(f"trtexec takes whole MiB of workspace here; ours are {size}")
+    if (level := options.get("optimization_level")) is not None:
+        if release >= SKIPS:
+            yield f"--builderOptimizationLevel={level}"
+        else:
+            notes.append("there is no optimization level before TensorRT 8.6")
+    for flag, choice in (("min", 0), ("opt", 1), ("max", 2)):
+        if profiles := options.get("profiles"):
+            yield f"--{flag}Shapes={_shapes(profiles, choice)}"
+    if options.get("dla") is not None:
+        yield "--allowGPUFallback"
+
+
+def _both(options: Mapping[str, Any], release: Version) -> Iterator[str]:
+    """What building and loading both need."""
+    flag = "staticPlugins" if release >= SKIPS else "plugins"
+    yield from (f"--{flag}={plugin}" for plugin in options.get("plugins") or ())
+    if options.get("dla") is not None:
+        yield f"--useDLACore={options['dla']}"
+    if options.get("gpu"):
+        yield f"--device={options['gpu']}"
+
+
+def _run(options: Mapping[str, Any], release: Version) -> Iterator[str]:
+    if profiles := options.get("profiles"):
+        yield f"--shapes={_shapes(profiles, 1)}"
+    yield f"--percentile={'50,90,99' if release >= PERCENTILES else '99'}"
+    if options.get("cuda_graph"):
+        yield "--useCudaGraph"
+    if (streams := options.get("streams") or 1) > 1:
+        yield f"--{'infStreams' if release >= STREAMS_RENAMED else 'streams'}={streams}"
+
+
+def _shapes(profiles: Mapping[str, Sequence[Sequence[int]]], choice: int) -> str:
+    """``image:1x3x8x8,state:1x6``; a name that holds a separator is put in quotes, as trtexec takes it."""
+    named = ((f"'{name}'" if set(":,") & set(name) else name, sizes[choice]) for name, sizes in profiles.items())
+    return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in named)
