@@ -109,18 +109,46 @@ def test_warnings_pass_only_where_allowed() -> None:
         ("host", "cpu", "device", False),
         ("emulated", "cpu", "emulated", True),
         ("emulated", "cpu", "device", False),
-        ("device", "gpu", "device", True),
-        ("device", "dla", "device", True),
-        ("device", "cpu", "device", False),
+        ("host", "gpu", "device", False),
     ],
 )
 def test_evidence_is_judged_by_rank(evidence: str, executed: str, required: str, *, good: bool) -> None:
-    """Better evidence than required is fine, weaker is not; ``device`` needs work on a GPU or DLA."""
+    """Better evidence than required is fine, weaker is not, whatever processor a row names."""
     report = everywhere(evidence=Evidence(evidence), executed_on=ExecutedOn(kind=executed, name="x"))
     policy = sample.POLICY.model_copy(update={"evidence": required})
     found = seal(report.model_copy(update={"policy": policy}))
     assert found.exit_code == (0 if good else 1)
     assert exit_code_of(found, full=False) == 0
+
+
+@pytest.mark.parametrize("kind", ["gpu", "dla"])
+def test_a_confirmed_board_has_devices_evidence(kind: str) -> None:
+    """Engines that ran on the declared board satisfy ``device``; checks that are the host's work need not be on it."""
+    report = seal(sample.on_board(sample.H200.model_copy(update={"kind": kind})))
+    assert (report.decision, report.exit_code) == ("PASSED", 0)
+    assert {row.id for row in report.checks if row.evidence is Evidence.HOST} == sample.ON_HOST
+
+
+def test_only_the_catalogue_excuses_from_the_device() -> None:
+    """A row that says of itself that it ran on the host's CPU is no device's, whatever check it is."""
+    here = {"evidence": Evidence.HOST, "executed_on": ExecutedOn(kind="cpu", name="AMD EPYC 9004")}
+    for name in ("contract.signature", "parity.outputs", "latency.p99", "memory.peak"):
+        report = seal(sample.with_row(sample.on_board(), name, **here))
+        assert (report.decision, report.exit_code) == ("FAILED", 1), name
+        assert "evidence device is required, 1 checks have host" in report.reasons
+
+
+@pytest.mark.parametrize("evidence", [None, Evidence.CPU_FALLBACK])
+def test_the_hosts_work_needs_evidence_too(evidence: Evidence | None) -> None:
+    """A check that no device could run is still not excused from having run at all, and not by a fallback."""
+    report = sample.with_row(sample.on_board(), "parity.data", evidence=evidence)
+    assert judge(report, report.policy).exit_code == 1
+
+
+def test_a_claim_of_a_device_is_looked_at_again() -> None:
+    """``device`` with work on a CPU ranks as host, even in a report that nobody checked for contradictions."""
+    report = sample.with_row(sample.on_board(), "latency.p99", executed_on=ExecutedOn(kind="cpu", name="AMD EPYC 9004"))
+    assert judge(report, report.policy).exit_code == 1
 
 
 def test_no_evidence_is_no_evidence() -> None:

@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 KINDS = ("missing", "unknown", "dtype", "rank", "shape")
 """Ways in which an input can be bad: left out, of a name that is not there, of a wrong dtype, rank or size."""
 
+NARROWED = ("int64", "int32")
 
-def signature(model: Signature, engine: Signature) -> Judgement:
-    """``contract.signature``: names (in any order), dtypes, ranks and fixed sizes agree with the ONNX file."""
-    wrong = [
-        *_differences("input", model.inputs, engine.inputs),
-        *_differences("output", model.outputs, engine.outputs),
-    ]
+
+def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> Judgement:
+    """``contract.signature``: names (in any order), dtypes, ranks and fixed sizes agree with the ONNX file.
+
+    ``narrows`` says that the engine's runtime has no int64: then int32 in its place is no difference, but told.
+    """
+    sides = (("input", model.inputs, engine.inputs), ("output", model.outputs, engine.outputs))
+    wrong = [line for side in sides for line in _differences(*side, narrows=narrows)]
+    narrowed = sorted(name for _, ours, theirs in sides if narrows for name in _narrowed(ours, theirs))
     details = {
         "model": {"inputs": [str(s) for s in model.inputs], "outputs": [str(s) for s in model.outputs]},
         "engine": {"inputs": [str(s) for s in engine.inputs], "outputs": [str(s) for s in engine.outputs]},
         "differences": wrong,
+        "narrowed": narrowed,
     }
     if not model.inputs or not model.outputs:
         return failed("the model has no inputs or no outputs", details)
@@ -34,17 +39,26 @@ def signature(model: Signature, engine: Signature) -> Judgement:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return failed(wrong[0] + more, details)
     counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-    return judged(Verdict.PASSED, f"{counts} are the model's in name, dtype and shape", details=details)
+    reason = f"{counts} are the model's in name, dtype and shape"
+    if narrowed:
+        reason += f"; {', '.join(narrowed)} int32 instead of int64, as this runtime has it: exact, or refused"
+    return judged(Verdict.PASSED, reason, details=details)
 
 
-def _differences(what: str, model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> list[str]:
+def _narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> list[str]:
+    theirs = {spec.name: spec.dtype for spec in engine}
+    return [spec.name for spec in model if (spec.dtype, theirs.get(spec.name)) == NARROWED]
+
+
+def _differences(what: str, model: Sequence[TensorSpec], engine: Sequence[TensorSpec], *, narrows: bool) -> list[str]:
+    excused = _narrowed(model, engine) if narrows else []
     ours, theirs = {spec.name: spec for spec in model}, {spec.name: spec for spec in engine}
     wrong = [f"{what} {name!r} of the model is not in the engine" for name in ours if name not in theirs]
     wrong += [f"{what} {name!r} of the engine is not in the model" for name in theirs if name not in ours]
     if len(theirs) != len(engine):
         wrong.append(f"the engine has an {what} name twice")
     for name in ours.keys() & theirs.keys():
-        if ours[name].dtype != theirs[name].dtype:
+        if ours[name].dtype != theirs[name].dtype and name not in excused:
             wrong.append(f"{what} {name!r} is {theirs[name].dtype} in the engine, {ours[name].dtype} in the model")
         if not _same_shape(ours[name], theirs[name]):
             wrong.append(f"{what} {theirs[name]} in the engine is {ours[name]} in the model")

@@ -238,6 +238,30 @@ def failed() -> Report:
     )
 
 
+GPU = {"gpu": "NVIDIA H200", "sm": "9.0", "cuda": "12.8"}
+H200 = ExecutedOn(kind="gpu", name="NVIDIA H200", sm="9.0")
+
+
+def on_board(work: ExecutedOn = H200) -> Report:
+    """The draft of a good run on a confirmed board: engines ran there, what is the host's work stayed on the host."""
+    use = TargetUse(requested="gpu", used="gpu")
+    rows = tuple(
+        row.model_copy(
+            update={"target": use} | ({} if row.id in ON_HOST else {"evidence": Evidence.DEVICE, "executed_on": work})
+        )
+        for row in checks()
+    )
+    facts = {**ENVIRONMENT, "facts": {"onnxruntime": {}, "tensorrt": GPU}}
+    target = TargetReport(requested="gpu", used="gpu", kind="local", facts=facts, board="h200")
+    made = draft(rows, target=target, policy=POLICY.model_copy(update={"evidence": "device"}))
+    ran = tuple(
+        each.model_copy(update={"runtime": "tensorrt", "runtime_version": "8.6.0", "executed_on": work})
+        for each in made.engines
+    )
+    return made.model_copy(update={"engines": ran})
+
+
+ON_HOST = frozenset(kind.id for kind in KINDS if kind.on_host)
 NEEDS_TARGET = frozenset(kind.id for kind in KINDS if kind.needs_target)
 
 

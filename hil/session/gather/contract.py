@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,61 +10,43 @@ from hil.checks import contract
 from hil.checks.contract import RefusalTrial, ShapeTrial
 from hil.errors import EngineError
 from hil.session.gather.gathered import Gathered
+from hil.session.gather.shapes import Feeds, candidates
 from hil.session.gather.timing import feeds_of
+from hil.session.narrow import narrows
 from hil.signature import Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from hil.model import Row
     from hil.session.core import Session
     from hil.targets.worker import EngineWorker
 
-Feeds = dict[str, np.ndarray[Any, Any]]
 METHOD = {"version": 1, "tried": "on the loaded engine"}
-BATCHES = (1, 2, 4)  # tried of a dynamic first dimension where the config gives no shapes
 
 
 def signature(session: Session, row: Row) -> Gathered:
     """``contract.signature``."""
     with session.engines.lease(row.model, row.precision) as worker:
         engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
-    return Gathered(contract.signature(session.signature(row.model), engine), METHOD)
+    built = session.engines.provisioned(row.model, row.precision).engine
+    excused = narrows(built.runtime, built.runtime_version)
+    return Gathered(contract.signature(session.signature(row.model), engine, narrows=excused), METHOD)
 
 
 def shapes(session: Session, row: Row) -> Gathered:
-    """``contract.shapes``: min, opt and max of each dynamic dimension; of a static model another batch is refused."""
+    """``contract.shapes``: what must run, and what must be refused.
+
+    Of an engine with profiles their min, opt and max, and a size beyond each end; of another one min, opt and
+    max of each dynamic dimension; of a static model its own shape, and another batch.
+    """
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]
     with session.engines.lease(row.model, row.precision) as worker:
         trials = [
-            _trial(worker, model, tried, allowed=allowed) for tried, allowed in _candidates(session, row, model, feeds)
+            _trial(worker, model, tried, allowed=allowed) for tried, allowed in candidates(session, row, model, feeds)
         ]
     return Gathered(contract.shapes(trials), METHOD)
-
-
-def _candidates(session: Session, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
-    declared = session.model(row.model).shapes
-    names = sorted({size for spec in model.inputs for size in spec.shape if isinstance(size, str)})
-    for choice in range(3):
-        sizes = {name: declared[name][choice] for name in names if name in declared}
-        batch = {spec.shape[0] for spec in model.inputs if spec.shape and isinstance(spec.shape[0], str)}
-        sizes |= {str(name): BATCHES[choice] for name in batch if name not in declared}
-        yield _resized(model, feeds, sizes), True
-    if model.batch() is not None:
-        yield {name: np.concatenate([array, array]) for name, array in feeds.items()}, False
-
-
-def _resized(model: Signature, feeds: Feeds, sizes: Mapping[str, int]) -> Feeds:
-    """The feeds repeated, or cut, along each named dimension to the chosen size."""
-    resized = dict(feeds)
-    for spec in model.inputs:
-        array = resized[spec.name]
-        for axis, size in enumerate(spec.shape):
-            if isinstance(size, str) and size in sizes:
-                array = np.take(array, np.arange(sizes[size]) % array.shape[axis], axis=axis)
-        resized[spec.name] = np.ascontiguousarray(array)
-    return resized
 
 
 def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: bool) -> ShapeTrial:

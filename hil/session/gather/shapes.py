@@ -1,0 +1,101 @@
+"""Which shapes an engine is tried with: those that must run, and those that it must refuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.session.profiles import profiles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hil.model import Row
+    from hil.session.core import Session
+    from hil.session.profiles import Profiles
+    from hil.signature import Signature, TensorSpec
+
+Feeds = dict[str, np.ndarray[Any, Any]]
+BATCHES = (1, 2, 4)  # tried of a dynamic first dimension where the config gives no shapes
+
+
+def candidates(session: Session, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
+    """Feeds to try, each with whether the engine must take it; made from ``feeds``, whose values are valid."""
+    profiles = _profiles(session, row, model)
+    if profiles:
+        for choice in range(3):
+            yield resized(feeds, {name: profile[choice] for name, profile in profiles.items()}), True
+        for beyond in outside(model, profiles):
+            yield resized(feeds, beyond), False
+    else:
+        for sizes in _named_sizes(session, row, model):
+            yield resized(feeds, {spec.name: _sized(spec, feeds, sizes) for spec in model.inputs}), True
+    if model.batch() is not None:
+        yield {name: np.concatenate([array, array]) for name, array in feeds.items()}, False
+
+
+def _profiles(session: Session, row: Row, model: Signature) -> Profiles:
+    """What the engine was built for; nothing of a runtime that takes any size, nor of an engine nobody here built."""
+    spec = session.model(row.model)
+    theirs = spec.engine is not None and not spec.shapes
+    return {} if session.spec.runtime != "tensorrt" or theirs else profiles_of(model, spec, row.model)
+
+
+def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
+    """For each dynamic dimension the shapes one beyond its max and, where there is such a size, one below its min.
+
+    All else is as at the optimum; equal names keep equal sizes, so that the profile alone is what refuses them.
+    """
+    tried: set[object] = set()
+    for spec in model.inputs:
+        for axis, size in enumerate(spec.shape):
+            if isinstance(size, int) or (size is not None and size in tried):
+                continue
+            tried.add(size)
+            least, _, most = (shape[axis] for shape in profiles[spec.name])
+            for value in (most + 1, least - 1):
+                if value >= 1:
+                    yield {one.name: _moved(one, profiles, (spec.name, axis, size), value) for one in model.inputs}
+
+
+def _moved(
+    spec: TensorSpec, profiles: Mapping[str, Sequence[Sequence[int]]], at: tuple[str, int, str | None], value: int
+) -> list[int]:
+    name, axis, size = at
+    if spec.name not in profiles:
+        return [each for each in spec.shape if isinstance(each, int)]
+    return [
+        value if (each == size if size is not None else (spec.name, place) == (name, axis)) else best
+        for place, (each, best) in enumerate(zip(spec.shape, profiles[spec.name][1], strict=True))
+    ]
+
+
+def _named_sizes(session: Session, row: Row, model: Signature) -> Iterator[dict[str, int]]:
+    """Three sizes for each named dimension; of an engine that nobody here built only those that are declared."""
+    spec = session.model(row.model)
+    names = sorted({size for one in model.inputs for size in one.shape if isinstance(size, str)})
+    batch = {one.shape[0] for one in model.inputs if one.shape and isinstance(one.shape[0], str)}
+    for choice in range(3 if spec.engine is None or spec.shapes else 1):
+        sizes = {name: spec.shapes[name][choice] for name in names if name in spec.shapes}
+        own = BATCHES[choice] if spec.engine is None else spec.batch
+        yield sizes | {str(name): own for name in batch if name not in spec.shapes}
+
+
+def _sized(spec: TensorSpec, feeds: Feeds, sizes: Mapping[str, int]) -> list[int]:
+    came = feeds[spec.name].shape
+    return [
+        sizes.get(size, have) if isinstance(size, str) else have for size, have in zip(spec.shape, came, strict=True)
+    ]
+
+
+def resized(feeds: Feeds, shapes: Mapping[str, Sequence[int]]) -> Feeds:
+    """The feeds with each input in ``shapes`` repeated, or cut, along its axes to that shape; the rest as it is."""
+    made = dict(feeds)
+    for name, shape in shapes.items():
+        array = made[name]
+        for axis, size in enumerate(shape):
+            if array.shape[axis] != size:
+                array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
+        made[name] = np.ascontiguousarray(array)
+    return made

@@ -1,0 +1,82 @@
+"""Evidence ``device`` in a report that was forged, or that a fault of ours wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hil.errors import HilError
+from hil.gate import seal
+from hil.model import Evidence, ExecutedOn
+from hil.report.consistency import problems
+from hil.report.schema import TargetReport
+from tests.report import sample
+
+CPU = ExecutedOn(kind="cpu", name="AMD EPYC 9004")
+DEVICE: dict[str, Any] = {"evidence": Evidence.DEVICE, "executed_on": sample.H200}
+
+
+def only(report: Any) -> str:
+    """The one contradiction of a report."""
+    found = list(problems(report.model_copy(update={"decision": "PASSED", "exit_code": 0, "status": "complete"})))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_run_on_a_confirmed_board_holds_together() -> None:
+    """The draft that the other tests break is sealed as it is."""
+    assert seal(sample.on_board()).decision == "PASSED"
+
+
+@pytest.mark.parametrize(
+    ("work", "why"),
+    [
+        (None, "nothing that it names"),
+        (CPU, "AMD EPYC"),
+        (ExecutedOn(kind="GPU", name="NVIDIA H200", sm="9.0"), "NVIDIA H200"),
+        (ExecutedOn(kind="gpu", name="NVIDIA H100", sm="9.0"), "did not see NVIDIA H100"),
+        (ExecutedOn(kind="gpu", name="NVIDIA H200", sm="8.7"), "SM 8.7"),
+        (ExecutedOn(kind="gpu", name="NVIDIA H200"), "SM None"),
+    ],
+)
+def test_a_device_row_ran_on_the_gpu_that_was_seen(work: ExecutedOn | None, why: str) -> None:
+    """No processor, the CPU, a kind that is none, another GPU or another SM than the probe's: a contradiction."""
+    report = sample.with_row(sample.on_board(), "latency.p99", evidence=Evidence.DEVICE, executed_on=work)
+    assert why in only(report)
+    with pytest.raises(HilError, match="contradicts itself"):
+        seal(report)
+
+
+@pytest.mark.parametrize("check_id", sorted(sample.ON_HOST))
+def test_the_hosts_work_is_no_devices(check_id: str) -> None:
+    """A check that never asks the engine cannot have run on the board, even if its row says so."""
+    assert "the host's work alone" in only(sample.with_row(sample.on_board(), check_id, **DEVICE))
+
+
+def test_without_a_confirmed_board_nothing_is_a_device() -> None:
+    """A GPU that nobody declared is just this machine's."""
+    report = sample.on_board()
+    report = report.model_copy(update={"target": report.target.model_copy(update={"board": None})})
+    found = list(problems(report))
+    assert found
+    assert all("no board was confirmed" in line for line in found)
+
+
+@pytest.mark.parametrize("facts", [{}, {"facts": []}, {"facts": {"tensorrt": "NVIDIA H200"}}, {"facts": {"x": {}}}])
+def test_a_probe_that_saw_no_gpu_bears_out_nothing(facts: dict[str, Any]) -> None:
+    """Whatever shape the recorded facts have, a GPU that is not in them was not seen."""
+    report = sample.on_board()
+    target = TargetReport(requested="gpu", used="gpu", kind="local", board="h200", facts=facts)
+    assert all("did not see" in line for line in problems(report.model_copy(update={"target": target})))
+
+
+def test_a_device_row_names_an_engine_that_ran_there() -> None:
+    """A row without an engine, or with one that the report itself says ran on the CPU, ran on no device."""
+    report = sample.on_board()
+    assert "its engine did not run there" in only(sample.with_row(report, "latency.p99", **DEVICE, engine=None))
+    engines = tuple(each.model_copy(update={"executed_on": CPU}) for each in report.engines[:1])
+    moved = report.model_copy(update={"engines": (*engines, *report.engines[1:])})
+    found = list(problems(moved))
+    assert found
+    assert all("its engine did not run there" in line for line in found)
