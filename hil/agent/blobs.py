@@ -1,7 +1,8 @@
 """The store on the target: blobs by SHA-256, written beside, fsynced, renamed; least recently used go first.
 
 Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that may go on), ``engines/KEY.json``,
-``tmp/`` and the lock files. A blob's modification time is the time of its last use.
+``timing/`` and ``calibration/`` (small caches that a build may do without), ``tmp/`` and the lock files. A
+blob's modification time is the time of its last use.
 """
 
 import errno

@@ -9,8 +9,9 @@ from typing import Any, Dict, Optional
 
 from .blobs import Store, checked
 from .failure import BUILD, PROTOCOL, Failure
+from .materials import power_mode
 
-FACTS = ("cuda", "gpu", "sm", "dla")
+FACTS = ("cuda", "gpu", "sm", "sms", "dla")
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,7 +71,12 @@ class Records:
         return record
 
     def write(self, key: str, facts: Dict[str, Any], digest: str, built: Dict[str, Any]) -> Dict[str, Any]:
-        """Records an engine whose blob is in the store; ``built`` has ``seconds`` and ``log``."""
+        """Records an engine whose blob is in the store; ``built`` has ``seconds`` and ``log``.
+
+        It may have ``about`` (what the build says of itself), ``peak`` (memory while building) and ``plugins``
+        (digests in the order of loading). The power mode is recorded and no part of the key: an engine
+        built in another one is as right, and maybe slower.
+        """
         record = {
             "key": key,
             "facts": facts,
@@ -78,6 +84,10 @@ class Records:
             "size": os.path.getsize(self.store.blob(digest)),
             "seconds": built["seconds"],
             "log": built["log"],
+            "about": built.get("about") or {},
+            "peak": built.get("peak"),
+            "plugins": list(built.get("plugins") or []),
+            "power_mode": power_mode(),
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         path = self._path(key)

@@ -4,14 +4,16 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import failure, probe, wire
+from . import failure, materials, probe, wire
 from .blobs import Store
 from .crew import Hand
+from .device_memory import Watch
 from .engines import Records, key_facts, key_of
 from .failure import Failure
 from .lock import SessionLock
 from .supervisor import HostGone, Supervisor
 from .telemetry import Sampler
+from .watching import Watching, follow, peak_of
 
 PROBE_DEADLINE = 120.0
 LOCK_POLL = 0.1
@@ -29,6 +31,7 @@ class Service:
         self.records = Records(store)
         self.lock = SessionLock(store.root)
         self._libraries: Optional[Dict[str, Any]] = None
+        self._watching = Watching()
         self.table: Dict[str, Callable[[Dict[str, Any]], Reply]] = {
             "hold": self.hold,
             "probe": self.probe,
@@ -37,11 +40,12 @@ class Service:
             "blob_commit": self.blob_commit,
             "blob_read": self.blob_read,
             "build": self.build,
+            "adopt": self.adopt,
             "load": self.load,
             "spawn": self.spawn,
             "unload": self.unload,
         }
-        for name in ("run", "first", "time", "profile", "soak"):
+        for name in ("run", "first", "time", "throughput", "profile", "layers", "soak"):
             self.table[name] = self.engine_work
         for name in ("memory", "echo"):
             self.table[name] = self.worker_op
@@ -142,40 +146,92 @@ class Service:
         return {"ok": {"size": size}}, [piece]
 
     def build(self, request: Dict[str, Any]) -> Reply:
-        """An engine from the store by its key, or a new one made in a worker of its own."""
+        """An engine from the store by its key, or a new one made in a worker of its own.
+
+        An engine that was damaged in the store is deleted and built again at once; the record says so.
+        """
         self._must_hold()
         model = self.store.verify(request["model"])
         facts = key_facts(request, self.libraries(), probe.machine()["l4t"])
         key = key_of(facts)
         with self.turn():
-            record = self.records.find(key)
+            record, damage = self._whole(key, request["model"])
             cached = record is not None
-            if record is not None and record["digest"] != request["model"]:
-                self.store.verify(record["digest"])
             if record is None:
-                record = self._build(request, model, key, facts)
+                record = self._build(request, model, key, facts, damage)
         return {"ok": dict(record, cached=cached)}, []
 
-    def _build(self, request: Dict[str, Any], model: str, key: str, facts: Dict[str, Any]) -> Dict[str, Any]:
+    def _whole(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
+        """The record of an engine whose bytes are as they were built; or None and, if they are not, what was found."""
+        record = self.records.find(key)
+        if record is None or record["digest"] == model:
+            return record, None
+        try:
+            self.store.verify(record["digest"])
+        except Failure as problem:
+            if problem.kind != failure.STORE:
+                raise
+            return None, problem.message
+        return record, None
+
+    def _build(
+        self, request: Dict[str, Any], model: str, key: str, facts: Dict[str, Any], damage: Optional[str]
+    ) -> Dict[str, Any]:
         out = self.store.path("tmp", "%s.%d" % (key, os.getpid()))
         order = {
             "op": "build",
             "runtime": request["runtime"],
             "precision": request["precision"],
-            "options": request["options"],
+            "options": materials.for_build(self.store, request, facts),
             "model": model,
             "out": out,
         }
+        watch = self._watch(facts, request["options"])
         hand = self.supervisor.hire()
         try:
-            built = self.supervisor.exchange(hand, order, float(request["deadline"]))["ok"]
+            built = self._in_time(hand, order, float(request["deadline"]), watch)
             same = os.path.realpath(built["path"]) == os.path.realpath(model)
             digest = request["model"] if same else self.store.adopt(out)
         finally:
             self.supervisor.dismiss(hand)
             if os.path.exists(out):
                 os.unlink(out)
+        if damage is not None:
+            built["about"] = dict(built.get("about") or {}, rebuilt=damage)
+        built["plugins"] = request["options"].get("plugins") or []
         return self.records.write(key, facts, digest, built)
+
+    def _in_time(self, hand: Hand, order: Dict[str, Any], deadline: float, watch: Optional[Watch]) -> Dict[str, Any]:
+        sampler = follow(hand, watch)
+        try:
+            built: Dict[str, Any] = self.supervisor.exchange(hand, order, deadline, sampler)["ok"]
+            return built if sampler is None else dict(built, peak=peak_of(sampler))
+        except Failure as problem:
+            if problem.kind != failure.DEADLINE:
+                raise
+            what = "building in %s took longer than %g s and was stopped" % (order["precision"], deadline)
+            raise Failure(failure.BUILD, what, "raise time_limit in [models.M.build], or build ahead") from None
+        finally:
+            if sampler is not None:
+                sampler.close()
+
+    def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
+        """A watch for the worker that is hired next; None unless its engine's ``facts`` name a GPU."""
+        if not facts.get("gpu"):
+            return None
+        return self._watching.watch(self.libraries().get("gpus") or [], int(options.get("gpu") or 0))
+
+    def adopt(self, request: Dict[str, Any]) -> Reply:
+        """Records an uploaded engine that was built elsewhere; its key is one that no build has."""
+        self._must_hold()
+        digest = request["digest"]
+        self.store.verify(digest)
+        asked = dict(request, model=digest)
+        facts = dict(key_facts(asked, self.libraries(), probe.machine()["l4t"]), foreign=True)
+        for plugin in request["options"].get("plugins") or []:
+            self.store.need(plugin)
+        built = {"seconds": 0.0, "log": "", "plugins": request["options"].get("plugins") or []}
+        return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
         """A fresh worker with the engine of ``key`` loaded; its bytes are hashed again before."""
@@ -185,18 +241,34 @@ class Service:
             "op": "load",
             "runtime": record["facts"]["runtime"],
             "path": self.store.verify(record["digest"]),
-            "options": request["options"],
+            "options": materials.for_load(self.store, request, record),
         }
         with self.turn():
+            watch = self._watch(record["facts"], request["options"])
             began = time.perf_counter()
             hand = self.supervisor.hire()
             try:
-                loaded = self.supervisor.exchange(hand, order, float(request["deadline"]))["ok"]
+                loaded = self._load(hand, order, float(request["deadline"]), watch)
             except BaseException:
                 self.supervisor.dismiss(hand)
                 raise
             loaded["load"]["total_seconds"] = time.perf_counter() - began
         return {"ok": dict(loaded, worker=hand.number, pid=hand.pid)}, []
+
+    def _load(self, hand: Hand, order: Dict[str, Any], deadline: float, watch: Optional[Watch]) -> Dict[str, Any]:
+        """Loads at once, or where a GPU is watched in two steps, with its memory read in between."""
+        sampler = follow(hand, watch)
+        if watch is None or sampler is None:
+            return dict(self.supervisor.exchange(hand, order, deadline)["ok"])
+        limit = time.monotonic() + deadline
+        try:
+            self.supervisor.exchange(hand, dict(order, op="start"), deadline)
+            watch.baseline()
+            loaded = dict(self.supervisor.exchange(hand, order, limit - time.monotonic(), sampler)["ok"])
+            watch.note()
+        finally:
+            sampler.close()
+        return loaded
 
     def spawn(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """A worker without an engine, for ``echo``."""
@@ -216,19 +288,27 @@ class Service:
         """Passes a request on to a worker while no other engine of this target works; samples it if it is timed."""
         hand = self._take_body(request)
         with self.turn():
-            if request["op"] not in ("time", "soak"):
+            timed = request["op"] in ("time", "throughput", "soak")
+            if not timed and (hand.watch is None or not hand.alive):
                 return self._pass_on(hand, request)
-            sampler = Sampler(hand.pid)
+            sampler = Sampler(hand.pid, hand.watch)
             try:
                 reply, chunks = self._pass_on(hand, request, sampler)
+                if hand.watch is not None:
+                    hand.watch.note()
             finally:
                 sampler.close()
-            reply["ok"]["telemetry"] = sampler.report()
+            if timed:
+                reply["ok"]["telemetry"] = sampler.report()
             return reply, chunks
 
     def worker_op(self, request: Dict[str, Any]) -> Reply:
         """Passes on what disturbs nobody."""
-        return self._pass_on(self._take_body(request), request)
+        hand = self._take_body(request)
+        reply, chunks = self._pass_on(hand, request)
+        if request["op"] == "memory" and hand.watch is not None:
+            reply["ok"]["device"] = hand.watch.report()
+        return reply, chunks
 
     def _hand(self, request: Dict[str, Any]) -> Hand:
         hand = self.supervisor.crew.get(request["worker"])

@@ -170,21 +170,34 @@ class AgentClient:
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         made = self.call("build", dict(order, deadline=deadline))[0]
-        return BuiltEngine(
-            key=made["key"],
-            digest=made["digest"],
-            size=made["size"],
-            seconds=made["seconds"],
-            cached=made["cached"],
-            runtime=runtime,
-            runtime_version=str(made["facts"]["runtime_version"]),
-            log=made["log"],
-            facts=made["facts"],
-            about=made.get("about") or {},
-            peak=made.get("peak"),
-        )
+        return _built(made, runtime)
+
+    def adopt(self, digest: str, precision: str, runtime: str, options: Mapping[str, Any]) -> BuiltEngine:
+        """Takes an uploaded engine file that was built elsewhere, as what ``precision`` it is said to be.
+
+        ``options`` as of ``build``, where loading needs them (``plugins``, ``dla``, ``gpu``). The engine's
+        ``facts`` have ``foreign``, and its key is no build's. Raises ``LabError`` if it was not uploaded.
+        """
+        order = {"digest": digest, "precision": precision, "runtime": runtime, "options": dict(options)}
+        return _built(self.call("adopt", order)[0], runtime)
 
     def load(self, engine_key: str, options: Mapping[str, Any], deadline: float) -> EngineWorker:
         """Loads an engine that this store built in a fresh worker process. Raises like ``build``."""
         order = {"key": engine_key, "options": dict(options), "deadline": deadline}
         return EngineWorker(self, self.call("load", order)[0])
+
+
+def _built(made: Mapping[str, Any], runtime: str) -> BuiltEngine:
+    return BuiltEngine(
+        key=made["key"],
+        digest=made["digest"],
+        size=made["size"],
+        seconds=made["seconds"],
+        cached=made["cached"],
+        runtime=runtime,
+        runtime_version=str(made["facts"]["runtime_version"]),
+        log=made["log"],
+        facts=made["facts"],
+        about=made.get("about") or {},
+        peak=made.get("peak"),
+    )

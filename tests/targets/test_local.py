@@ -63,7 +63,7 @@ def test_the_probe_tells_the_machine() -> None:
         facts = agent.probe()
     assert facts["memory"]["total"] > 0
     assert facts["python"].count(".") == 2
-    assert set(facts["runtimes"]) == {"onnxruntime"}
+    assert set(facts["runtimes"]) == {"onnxruntime", "tensorrt"}
     assert {"machine", "kernel", "cpu_model", "numpy", "clocks", "hostname"} <= set(facts)
 
 

@@ -78,8 +78,8 @@ def test_other_precisions_have_a_reason(agent: AgentClient, model: Path, precisi
 
 def test_an_unknown_runtime_is_unsupported(agent: AgentClient, model: Path) -> None:
     """A runtime that this version does not drive names those it does."""
-    with pytest.raises(Unsupported, match=r"'tensorrt' is not driven.*onnxruntime"):
-        agent.build(agent.put_blob(model), "fp32", "tensorrt", {}, 60)
+    with pytest.raises(Unsupported, match=r"'tflite' is not driven.*onnxruntime"):
+        agent.build(agent.put_blob(model), "fp32", "tflite", {}, 60)
 
 
 def test_an_unknown_operator_is_named(agent: AgentClient, tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ class Calibration:
         except ValueError:
             cache = b""
         if cache is not None and not scales.fits(cache, self.algorithm):
-            self.warnings.append("the calibration cache kept from an earlier build was damaged: calibrated anew")
+            self.warnings.append(
+                "the calibration cache of an earlier build was damaged and is not used"
+            )
             return None
         return cache
 
@@ -83,6 +85,9 @@ class Calibration:
         if state != "read":
             sealed.write(self._path, cache)
         found = scales.decode(cache)
+        left_out = len(found.by_tensor) - len(scales.bounded(found.by_tensor))
+        if left_out:
+            self.warnings.append("%d of %d scales are not in the record" % (left_out, len(found.by_tensor)))
         return {
             "algorithm": self.algorithm,
             "cache": state,
@@ -90,7 +95,7 @@ class Calibration:
             "samples": self.batches.given * self.batches.batch,
             "consumed": self.batches.consumed if self.batches.given else {},
             "header": found.header,
-            "scales": found.by_tensor,
+            "scales": scales.bounded(found.by_tensor),
         }
 
     def _state(self) -> str:

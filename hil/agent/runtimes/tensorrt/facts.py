@@ -6,7 +6,7 @@ from ...failure import Failure
 
 
 def of_gpu(trt: Any, device: int = 0) -> Dict[str, Optional[str]]:
-    """``cuda`` (what the driver speaks), ``gpu``, ``sm``, ``sms``, ``dla``; ``reason`` alone where CUDA is not to be had."""
+    """``cuda`` (the driver's), ``gpu``, ``sm``, ``sms``, ``dla``; where CUDA is not to be had, ``reason`` alone."""
     from ..cuda import open_cuda
 
     try:

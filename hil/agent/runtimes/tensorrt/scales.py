@@ -6,7 +6,8 @@ from typing import Dict, NamedTuple, Optional
 
 HEADER = re.compile(r"TRT-(\d+)-(\w+)")
 NAMES = {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
-MAX_SCALES = 10000
+MAX_SCALES = 100000
+MAX_RECORDED = 300 << 10  # characters; a reply's header ends at 1 MiB
 
 
 class Scales(NamedTuple):
@@ -44,3 +45,14 @@ def fits(cache: bytes, algorithm: str) -> bool:
         return False
     match = HEADER.fullmatch(scales.header)
     return match is not None and match.group(2) == NAMES[algorithm] and bool(scales.by_tensor)
+
+
+def bounded(by_tensor: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:
+    """As many of the scales as a record has room for."""
+    kept, size = {}, 0
+    for name, scale in by_tensor.items():
+        size += len(name) + 30
+        if size > MAX_RECORDED:
+            break
+        kept[name] = scale
+    return kept
