@@ -28,7 +28,7 @@ BF16 = (10, 0)
 
 TIMING = (
     "trtexec keeps two inferences in flight a stream, to hide transfers behind computing; ours go one after another",
-    "trtexec's Latency is the sum of H2D, GPU Compute and D2H by CUDA events; ours is the host's clock around all three",
+    "trtexec's Latency is the sum of H2D, GPU Compute and D2H by CUDA events; ours the host's clock around all three",
     "trtexec's GPU Compute Time is what our device time is to be compared with: CUDA events around the enqueue",
     "trtexec waits for blocking events unless --useSpinWait is given; we wait for the stream as CUDA chooses",
     "trtexec's percentile is that of its samples; ours has a confidence bound, and a limit is held against the bound",

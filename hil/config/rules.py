@@ -45,6 +45,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
         if isinstance(model, dict):
             keys = ("models", name)
             yield from _files(keys, model, root)
+            yield from _built_with(keys, model, root)
             yield from _callables(keys, model)
             yield from _precisions(keys, model)
             yield from _intervals(keys, model)
@@ -93,6 +94,23 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
         yield Mistake((*keys, "preprocess"), "no data of this model is a folder, so nothing uses this: take it out")
     if model.get("training_data") == SYNTHETIC:
         yield Mistake((*keys, "training_data"), "training data cannot be synthetic: name the real one or take it out")
+
+
+def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
+    """Plugins, and the engines that single targets take instead: libraries of the target, files of this machine."""
+    places: dict[Keys, Any] = {("build",): _table(model, "build")}
+    for target, override in _table(model, "on").items():
+        places["on", target, "build"] = _table(override, "build")
+        engine = override.get("engine") if isinstance(override, dict) else None
+        if isinstance(engine, str) and not os.path.isfile(root / engine):  # noqa: PTH113 - never raises
+            yield Mistake((*keys, "on", target, "engine"), _no_file("file", engine, root))
+    for inner, build in places.items():
+        plugins = build.get("plugins")
+        for plugin in plugins if isinstance(plugins, (tuple, list)) else ():
+            if isinstance(plugin, str) and not os.path.isfile(root / plugin):  # noqa: PTH113 - as above
+                yield Mistake((*keys, *inner, "plugins"), _no_file("plugin library", plugin, root))
+        if isinstance(plugins, (tuple, list)) and any(plugins.count(one) > 1 for one in plugins):
+            yield Mistake((*keys, *inner, "plugins"), "the same plugin library is there twice: take one out")
 
 
 def _no_file(kind: str, path: str, root: Path) -> str:

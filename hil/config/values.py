@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from hil.config import building
 from hil.config.explain import Keys, Mistake
 from hil.units import show
 
@@ -22,6 +23,7 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
         keys = ("models", name)
         yield from _limits((*keys, "limits"), model.limits)
         yield from _tolerances(keys, model.tolerances)
+        yield from building.mistakes(keys, model)
         for target, override in model.on.items():
             if override.limits is not None:
                 yield from _limits((*keys, "on", target, "limits"), override.limits)
@@ -35,6 +37,7 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
         yield Mistake(("measure", "budget"), f"less than measure.duration ({least}): write at least that")
     for name, model in spec.models.items():
         yield from _order(("models", name, "limits", "latency"), model.limits.latency)
+        yield from building.doubts(("models", name), model)
         used = set(model.precisions).union(*(override.precisions or () for override in model.on.values()))
         for precision in model.tolerances:
             if precision not in used:
@@ -63,6 +66,7 @@ def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
     if limits.fps == 0:
         yield Mistake((*keys, "fps"), "every model reaches 0 fps: write the rate that is needed")
     yield from _share((*keys, "system_memory"), limits.system_memory)
+    yield from _share((*keys, "int8_layers"), limits.int8_layers)
 
 
 def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:

@@ -26,6 +26,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "targets.NAME": spec.TargetSpec,
     "models.NAME": spec.ModelSpec,
     "models.NAME.calibration": spec.CalibrationSpec,
+    "models.NAME.build": spec.BuildSpec,
+    "models.NAME.run": spec.RunSpec,
     "models.NAME.limits": spec.LimitsSpec,
     "models.NAME.limits.latency": spec.LatencyLimits,
     "models.NAME.tolerances.PRECISION": spec.TolerancesSpec,

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = """\
+[models.a]
+path = "model.onnx"
+data = "synthetic"
+"""
+CALIBRATED = 'precisions = ["fp16", "int8"]\n[models.a.calibration]\ndata = "synthetic"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    """``hil.toml`` beside the files it names."""
+    for name in ("model.onnx", "libx.so", "x.plan"):
+        (folder / name).touch()
+    path = folder / "hil.toml"
+    path.write_text(MODEL + text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('build.workspace = "0 B"', "hil.toml:4: models.a.build.workspace: nothing can be built in no memory"),
+        ('build.time_limit = "0 s"', "hil.toml:4: models.a.build.time_limit: nothing can be built in no time"),
+        ('build.plugins = ["liby.so"]', "no such plugin library: "),
+        ('build.plugins = ["liby.so"]', "did you mean 'libx.so'?"),
+        ('build.plugins = ["libx.so", "libx.so"]', "the same plugin library is there twice"),
+        ('on.cpu.build.plugins = ["liby.so"]', "models.a.on.cpu.build.plugins: no such plugin library"),
+        ('on.cpu.engine = "y.plan"', "models.a.on.cpu.engine: no such file"),
+        ("build.dla = 0", "models.a.build.dla: a DLA computes in fp16 and int8, and fp32 is in precisions"),
+        ("on.cpu.build.dla = 1", "models.a.on.cpu.build.dla: a DLA computes in fp16 and int8"),
+        ('engine = "x.plan"\nprecisions = ["fp16", "fp32"]', "an engine file has one precision, and fp16, fp32"),
+        ('on.cpu.engine = "x.plan"\nprecisions = ["fp16", "tf32"]', "models.a.on.cpu.engine: an engine file has one"),
+        ("limits.int8_layers = 80", "8000 % is more than all of it: write e.g. '80 %'"),
+        ("build.dla = -1", "must be at least 0: got -1"),
+        ("build.dal = 0", "unknown key: did you mean 'dla'?"),
+        ("run.streams = 0", "must be at least 1: got 0"),
+        (f'{CALIBRATED}route = "implicit"\nmethod = "percentile"', "TensorRT has no percentile calibrator"),
+        (f'{CALIBRATED}route = "implicit"\nexclude_nodes = ["x"]', "leaves no node out"),
+    ],
+)
+def test_what_no_builder_can_do_is_a_mistake(tmp_path: Path, text: str, message: str) -> None:
+    """Told with its line before any target is touched."""
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, text + "\n"))
+    assert message in str(caught.value)
+
+
+def test_a_mistake_of_the_model_is_told_once(tmp_path: Path) -> None:
+    """A target that only repeats what the model says does not repeat the message."""
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, 'build.workspace = "0 B"\non.cpu.build.optimization_level = 3\n'))
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run = { cuda_graph = true, streams = 4 }",
+        'build = { plugins = ["libx.so"], workspace = "1 GiB", optimization_level = 5 }',
+        'precisions = ["fp16"]\nbuild.dla = 0\nlimits.dla_fallback = 0',
+        'on.cpu = { build = { dla = 0 }, precisions = ["fp16"] }',
+        f'{CALIBRATED}route = "implicit"\n[models.a.limits]\nint8_layers = "80 %"',
+        'engine = "x.plan"\nprecisions = ["fp16"]',
+    ],
+)
+def test_what_can_be_built_is_let_through(tmp_path: Path, text: str) -> None:
+    """No rule stands in the way of what TensorRT can do."""
+    assert not [one for one in load(write(tmp_path, text + "\n")).warnings if "on.cpu" not in one]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('limits.int8_layers = "80 %"', "int8_layers: int8 is in no list of precisions"),
+        ("limits.dla_fallback = 0", "dla_fallback: no engine of this model is built for a DLA"),
+        ("on.cpu.limits.dla_fallback = 0", "on.cpu.limits.dla_fallback: no engine"),
+    ],
+)
+def test_a_limit_that_nothing_can_meet_is_told(tmp_path: Path, text: str, key: str) -> None:
+    """It would never be green, and nobody would know why."""
+    (warning,) = load(write(tmp_path, text + "\n")).warnings
+    assert key in warning
