@@ -1,0 +1,244 @@
+"""A plan, loaded: what ``TensorRt.load`` returns."""
+
+import contextlib
+import mmap
+import re
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ...failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
+from ..base import Bound, Engine, Feed, NodeCost
+from ..cuda import open_cuda
+from . import api, inspector, profiler, tensors
+from .buffers import Pool
+from .slot import Made, Slot
+
+REFUSALS = (
+    (
+        r"not compatible with this version|[Vv]ersion tag does not match|incompatible serialization version",
+        "the engine was not written by this version of TensorRT",
+        "build it again with the version on the target",
+    ),
+    (
+        r"incompatible device|expecting compute|[Pp]latform",
+        "the engine was built for another GPU",
+        "build it again on the target",
+    ),
+    (
+        r"IPluginCreator not found|could not find plugin|[Pp]lugin .*not (found|registered)",
+        "the engine needs a plugin that is not loaded",
+        "add the plugin's library to plugins in [models.M.build]",
+    ),
+    (
+        r"[Oo]ut ?[Oo]f ?[Mm]emory|amount of GPU memory|memory allocation failed|allocation failure",
+        "the device's memory does not suffice for the engine",
+        "end what else uses the device, or build with a smaller batch or workspace",
+    ),
+    (
+        r"kDLA_STANDALONE",
+        "the engine is a loadable of cuDLA, not a plan of TensorRT",
+        "build it with the standard engine capability",
+    ),
+    (
+        r"LeanRuntime|lean runtime|EngineHostCodeAllowed",
+        "the engine brings a runtime of its own, which is not run",
+        "build it for the version on the target, without version compatibility",
+    ),
+)
+DAMAGED = ("the engine's file is damaged or no TensorRT engine", "build it again, or give the right file")
+
+
+def explain(words: str) -> Tuple[str, str]:
+    """What TensorRT's error lines about an engine it would not load come to, and what to do; first match counts."""
+    for pattern, what, advice in REFUSALS:
+        if re.search(pattern, words):
+            return what, advice
+    return DAMAGED
+
+
+def load_engine(path: str, options: Mapping[str, Any], log: Any, trt: Any) -> "TensorRtEngine":
+    """Loads the plan at ``path``; plugins are loaded already.
+
+    ``options``: ``gpu`` number, ``cuda`` binding, ``streams`` (contexts at most), ``cuda_graph``, ``io``
+    (``auto``, ``named``, ``bindings``), ``dla`` core. Raises ``Failure`` with TensorRT's own words.
+    """
+    cuda = open_cuda(int(options.get("gpu") or 0), str(options.get("cuda") or "auto"))
+    try:
+        return TensorRtEngine(path, dict(options), log, trt, cuda)
+    except BaseException:
+        cuda.close()
+        raise
+
+
+def _deserialize(path: str, runtime: Any, log: Any) -> Any:
+    engine = None
+    try:
+        with open(path, "rb") as file:
+            # Mapped, so that a large plan is not in memory twice where the GPU has no memory of its own.
+            plan = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            engine = runtime.deserialize_cuda_engine(plan)
+        finally:
+            with contextlib.suppress(BufferError):
+                plan.close()
+        words = log.errors()
+    except ValueError:  # mmap's word for an empty file
+        words = "the file is empty"
+    if engine is None:
+        what, advice = explain(words)
+        raise Failure(BUILD, "%s; TensorRT says: %s" % (what, short(words or "nothing")), advice)
+    return engine
+
+
+class TensorRtEngine(Engine):
+    """Owns the CUDA context, the runtime and the engine; each slot is a context with a stream of its own."""
+
+    def __init__(self, path: str, options: Dict[str, Any], log: Any, trt: Any, cuda: Any) -> None:
+        self._path, self._options, self._log, self._trt, self._cuda = path, options, log, trt, cuda
+        self.slots = int(options.get("streams") or 1)
+        self._dla = options.get("dla")
+        self._graph = bool(options.get("cuda_graph"))
+        if self._graph and self._dla is not None:
+            what = "work on a DLA core cannot be held in a CUDA graph"
+            raise Failure(UNSUPPORTED, what, "set cuda_graph = false for this model, or leave out dla")
+        self._runtime = self._new_runtime()
+        self._engine = _deserialize(path, self._runtime, log)
+        self._io = tensors.choose(self._engine, str(options.get("io") or "auto"))
+        self._tensors = tensors.read(self._engine, self._io)
+        self.inputs = tuple(tensor.port() for tensor in self._tensors if tensor.is_input)
+        self.outputs = tuple(tensor.port() for tensor in self._tensors if not tensor.is_input)
+        self._warnings = log.warnings()
+        self._pool = Pool(cuda)
+        self._open: Dict[int, Slot] = {}
+        self._slot(0)
+        self._told: Optional[List[Dict[str, Any]]] = None
+        log.clear()  # what is said from here on is about running
+
+    def _new_runtime(self) -> Any:
+        try:
+            runtime = self._trt.Runtime(self._log)
+        except TypeError:  # what pybind11 makes of a constructor that returned nothing
+            what = "TensorRT's runtime cannot be started: %s" % short(self._log.errors() or "it does not say why")
+            raise Failure(UNSUPPORTED, what, "check the driver and CUDA of the target") from None
+        if self._dla is not None:
+            runtime.DLA_core = int(self._dla)
+        return runtime
+
+    def _refusal(self, what: str, advice: str) -> Failure:
+        words = self._log.errors()
+        return Failure(ENGINE, "%s; TensorRT says: %s" % (what, short(words)) if words else what, advice)
+
+    def _slot(self, number: int) -> Slot:
+        if number not in self._open:
+            if not 0 <= number < self.slots:
+                what = "the engine was loaded for %d inferences in flight, not %d" % (self.slots, number + 1)
+                raise Failure(UNSUPPORTED, what, "set streams in [models.M.run]")
+            self._open[number] = self._new_slot(self._engine, graph=self._graph)
+        return self._open[number]
+
+    def _new_slot(self, engine: Any, *, graph: bool) -> Slot:
+        context = engine.create_execution_context()
+        if context is None:
+            raise self._refusal("TensorRT made no execution context", "end what else uses the device's memory")
+        made = Made(self._trt, self._cuda, self._tensors, self._pool, graph, self._refusal)
+        slot = Slot(made, tensors.calls(engine, context, self._io))
+        if any(tensor.is_input and tensor.dynamic for tensor in self._tensors):
+            self._take_profile(context, slot)
+        return slot
+
+    def _take_profile(self, context: Any, slot: Slot) -> None:
+        """The first profile for a context; before TensorRT 10 the first context alone has it, unless shared."""
+        if getattr(context, "active_optimization_profile", 0) == 0:
+            return
+        try:
+            taken = context.set_optimization_profile_async(0, slot.stream.handle)
+        except RuntimeError:
+            taken = False
+        if not taken:
+            slot.close()
+            what = "this TensorRT lets one context at a time use an optimization profile"
+            raise Failure(UNSUPPORTED, what, "set streams = 1, or build the engine with fixed shapes")
+        slot.stream.synchronize()
+
+    def bind(self, feed: Feed, slot: int = 0) -> Bound:
+        return self._slot(slot).bind(feed)
+
+    def check(self, feed: Feed) -> None:
+        super().check(feed)
+        for tensor in self._tensors:
+            if tensor.is_input and tensor.low:
+                _within(tensor, feed[tensor.name].shape)
+
+    def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
+        on_dla = self._dla is not None and any(layer["device"] == "dla" for layer in self.layers() or ())
+        return {"kind": "dla" if on_dla else "gpu", "name": self._cuda.name, "sm": self._cuda.sm}
+
+    def facts(self) -> Dict[str, Any]:
+        engine = self._engine
+        return {
+            "cuda": self._cuda.binding,
+            "driver": self._cuda.driver,
+            "io": self._io,
+            "device_memory_size": api.device_memory_size(engine),
+            "layers": int(engine.num_layers),
+            "profiles": int(engine.num_optimization_profiles),
+            "ranges": {tensor.name: [list(tensor.low), list(tensor.high)] for tensor in self._tensors if tensor.low},
+            "warnings": self._warnings,
+        }
+
+    def method(self) -> Dict[str, Any]:
+        waits = "stream synchronize"
+        if any(slot.layout is not None and slot.layout.told for slot in self._open.values()):
+            waits += ", again after copying outputs of unknown shape"
+        return {
+            "transfers": "in and out, page-locked",
+            "cuda_graph": self._graph,
+            "sync": waits,
+            "device_clock": "CUDA events around the enqueue",
+            "streams": 1,
+        }
+
+    def device_bytes(self) -> Optional[int]:
+        free, total = self._cuda.memory_info()
+        return int(total - free)
+
+    def layers(self) -> Optional[List[Dict[str, Any]]]:
+        if self._told is None:
+            self._told = inspector.layers(self._trt, self._engine, self._open[0].calls.context)
+        return self._told
+
+    def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
+        types = {layer["name"]: layer["type"] for layer in self.layers() or ()}
+        try:
+            slot = self._new_slot(self._engine, graph=False)
+        except Failure as problem:
+            if problem.kind != UNSUPPORTED:
+                raise
+            self._log.clear()
+            slot = self._new_slot(_deserialize(self._path, self._runtime, self._log), graph=False)
+        try:
+            return profiler.costs(profiler.record(self._trt, slot, feed, runs), runs, types)
+        finally:
+            slot.close()
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+        if self._pool is not None:
+            self._pool.close()
+        self._told = self._engine = self._runtime = None  # in this order: a runtime must outlive its engines
+        if self._cuda is not None:
+            self._cuda.close()
+        self._cuda = self._pool = None
+
+
+def _within(tensor: tensors.Tensor, shape: Tuple[int, ...]) -> None:
+    for at, (length, low, high) in enumerate(zip(shape, tensor.low, tensor.high)):
+        if not low <= length <= high:
+            what = "input %r has length %d in dimension %d; the engine was built for %d to %d" % (
+                tensor.name,
+                length,
+                at,
+                low,
+                high,
+            )
+            raise Failure(ENGINE, what, "widen the range under shapes in hil.toml and build again")

@@ -1,0 +1,199 @@
+"""An engine's inputs and outputs behind one interface: by name (TensorRT 8.5 and later), or by number before."""
+
+from functools import partial
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+
+from ...failure import ENGINE, UNSUPPORTED, Failure
+from ..base import Port
+from . import api
+
+Shape = Tuple[int, ...]
+
+
+class Tensor(NamedTuple):
+    """An input or output: -1 in ``shape`` is set at run time, within ``low`` and ``high`` (of the profile).
+
+    ``on_host`` ones are read or written in host memory (shape tensors); ``number`` is the binding's.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    is_input: bool
+    on_host: bool
+    number: int
+    low: Shape = ()
+    high: Shape = ()
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether some dimension is set at run time."""
+        return -1 in self.shape
+
+    def port(self) -> Port:
+        """As the rest of the agent sees it."""
+        return Port(self.name, self.dtype, tuple(None if dim < 0 else dim for dim in self.shape))
+
+
+def has_names(engine: Any) -> bool:
+    """Whether tensors have names (TensorRT 8.5 and later)."""
+    return hasattr(engine, "num_io_tensors")
+
+
+def has_bindings(engine: Any) -> bool:
+    """Whether tensors have numbers (TensorRT before 10)."""
+    return hasattr(engine, "num_bindings")
+
+
+def choose(engine: Any, wanted: str) -> str:
+    """``named`` or ``bindings``; ``wanted`` is ``auto`` or one of them. Raises ``Failure``."""
+    there = [label for label, has in (("named", has_names), ("bindings", has_bindings)) if has(engine)]
+    if wanted == "auto" and there:
+        return there[0]
+    if wanted not in there:
+        what = "this TensorRT has no %s interface to an engine's tensors, only %s" % (wanted, " and ".join(there))
+        raise Failure(UNSUPPORTED, what, 'leave io at "auto"')
+    return wanted
+
+
+def read(engine: Any, label: str) -> List[Tensor]:
+    """All tensors, in the engine's order. Raises ``Failure`` for what cannot be given or taken through numpy."""
+    if getattr(engine, "has_implicit_batch_dimension", False):
+        what = "the engine has an implicit batch dimension, which is not driven"
+        raise Failure(UNSUPPORTED, what, "build it from an ONNX file, with an explicit batch dimension")
+    return _read_named(engine) if label == "named" else _read_bindings(engine)
+
+
+def _read_named(engine: Any) -> List[Tensor]:
+    found = []
+    for number in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(number)
+        is_input = engine.get_tensor_mode(name).name == "INPUT"
+        on_host = engine.get_tensor_location(name).name == "HOST"
+        shape = dims(engine.get_tensor_shape(name))
+        if not on_host:
+            _linear(name, engine.get_tensor_format(name))
+        low = high = ()  # type: Shape
+        if is_input and -1 in shape:
+            low, _, high = (dims(one) for one in engine.get_tensor_profile_shape(name, 0))
+        dtype = _dtype(name, engine.get_tensor_dtype(name))
+        found.append(Tensor(name, dtype, shape, is_input, on_host, number, low, high))
+    return found
+
+
+def _read_bindings(engine: Any) -> List[Tensor]:
+    found = []
+    # Each optimization profile has bindings of its own; the first one's come first.
+    for number in range(engine.num_bindings // max(1, engine.num_optimization_profiles)):
+        name = engine.get_binding_name(number)
+        is_input = bool(engine.binding_is_input(number))
+        if engine.is_shape_binding(number):
+            what = "%r is a shape tensor, which is not driven through bindings" % name
+            raise Failure(UNSUPPORTED, what, "use TensorRT 8.5 or later, or a model whose shapes are no inputs")
+        shape = dims(engine.get_binding_shape(number))
+        _linear(name, engine.get_binding_format(number))
+        low = high = ()  # type: Shape
+        if is_input and -1 in shape:
+            low, _, high = (dims(one) for one in engine.get_profile_shape(0, number))
+        dtype = _dtype(name, engine.get_binding_dtype(number))
+        found.append(Tensor(name, dtype, shape, is_input, False, number, low, high))  # noqa: FBT003 - a field
+    return found
+
+
+def dims(given: Any) -> Shape:
+    """TensorRT's ``Dims`` as a tuple; an invalid one (a negative rank) raises ``Failure``."""
+    try:
+        return tuple(int(dim) for dim in given)
+    except ValueError:
+        raise Failure(
+            ENGINE, "TensorRT gave no valid shape for a tensor", "report this with the report's log"
+        ) from None
+
+
+def _dtype(name: str, given: Any) -> str:
+    known = api.numpy_name(given)
+    if known is None:
+        what = "%r has type %s, which numpy lacks and is not carried to the target" % (name, given.name)
+        raise Failure(UNSUPPORTED, what, "let the model's inputs and outputs be float32, float16 or integers")
+    return known
+
+
+def _linear(name: str, given: Any) -> None:
+    if given.name != "LINEAR":
+        what = "%r is laid out as %s in memory; only row-major tensors are driven" % (name, given.name)
+        raise Failure(UNSUPPORTED, what, "build the engine without its own formats for inputs and outputs")
+
+
+class NamedCalls:
+    """One execution context driven by names."""
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+
+    def set_shape(self, tensor: Tensor, shape: Shape) -> bool:
+        """Gives a dynamic input its shape; False where TensorRT refuses it."""
+        return bool(self.context.set_input_shape(tensor.name, shape))
+
+    def settle(self) -> List[str]:
+        """Works out the outputs' shapes; returns the names of inputs that are still to be given."""
+        try:
+            return list(self.context.infer_shapes())
+        except RuntimeError as error:
+            raise Failure(ENGINE, "TensorRT cannot infer shapes: %s" % error, "check the inputs' shapes") from None
+
+    def shape_of(self, tensor: Tensor) -> Shape:
+        """The shape for the inputs as they are set; has -1 where only running tells."""
+        return dims(self.context.get_tensor_shape(tensor.name))
+
+    def place(self, tensor: Tensor, address: int) -> bool:
+        """Tells where the tensor lies."""
+        return bool(self.context.set_tensor_address(tensor.name, address))
+
+    def allocate(self, tensor: Tensor, allocator: Optional[Any]) -> bool:
+        """Has an output ask ``allocator`` for its memory; None takes that back."""
+        return bool(self.context.set_output_allocator(tensor.name, allocator))
+
+    def enqueue(self, stream: int) -> Callable[[], Any]:
+        """What hands one inference to the stream (its handle); False where TensorRT refuses."""
+        return partial(self.context.execute_async_v3, stream)
+
+
+class BindingCalls:
+    """One execution context driven by numbers, ``count`` of them (all profiles')."""
+
+    def __init__(self, context: Any, count: int) -> None:
+        self.context = context
+        self.addresses = [0] * count
+
+    def set_shape(self, tensor: Tensor, shape: Shape) -> bool:
+        """As ``NamedCalls.set_shape``."""
+        return bool(self.context.set_binding_shape(tensor.number, shape))
+
+    def settle(self) -> List[str]:
+        """As ``NamedCalls.settle``; numbers only, since the context does not tell names."""
+        return [] if self.context.all_binding_shapes_specified else ["a dynamic input"]
+
+    def shape_of(self, tensor: Tensor) -> Shape:
+        """As ``NamedCalls.shape_of``."""
+        return dims(self.context.get_binding_shape(tensor.number))
+
+    def place(self, tensor: Tensor, address: int) -> bool:
+        """As ``NamedCalls.place``."""
+        self.addresses[tensor.number] = address
+        return True
+
+    def allocate(self, tensor: Tensor, allocator: Optional[Any]) -> bool:
+        """Bindings have no allocators: an output whose shape only running tells cannot be driven."""
+        if allocator is None:
+            return True
+        what = "the shape of output %r depends on the data, which needs TensorRT 8.5 or later" % tensor.name
+        raise Failure(UNSUPPORTED, what, "give the model outputs of a shape that its inputs' shapes decide")
+
+    def enqueue(self, stream: int) -> Callable[[], Any]:
+        """As ``NamedCalls.enqueue``."""
+        return partial(self.context.execute_async_v2, self.addresses, stream)
+
+
+def calls(engine: Any, context: Any, label: str) -> Any:
+    """``NamedCalls`` or ``BindingCalls`` of a context."""
+    return NamedCalls(context) if label == "named" else BindingCalls(context, engine.num_bindings)
