@@ -44,8 +44,9 @@ def find(version: str) -> str | None:
     return next((python for python in found if python and works(python, version)), None)
 
 
-def environment(python: str, version: str, folder: Path) -> Path:
-    """A virtual environment with the wheels; made once, even when several test processes want it."""
+def environment(python: str, version: str, folder: Path, wheels: tuple[str, ...] = ()) -> Path:
+    """A virtual environment with ``wheels`` or those of the version; made once, even if several processes want it."""
+    wheels = wheels or WHEELS[version]
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"python{version}"
     inside = place / "bin" / "python"
@@ -55,10 +56,10 @@ def environment(python: str, version: str, folder: Path) -> Path:
             shutil.rmtree(place, ignore_errors=True)
             pip = [str(inside), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
             steps = ([python, "-m", "venv", str(place)], [*pip, "-U", "pip<22" if version == "3.6" else "pip"])
-            for step in (*steps, [*pip, "--only-binary", ":all:", *WHEELS[version]]):
+            for step in (*steps, [*pip, "--only-binary", ":all:", *wheels]):
                 done = subprocess.run(step, capture_output=True, text=True, check=False)
                 if done.returncode:
-                    pytest.skip(f"{' and '.join(WHEELS[version])} cannot be installed: {done.stderr[-300:]}")
+                    pytest.skip(f"{' and '.join(wheels)} cannot be installed: {done.stderr[-300:]}")
             (place / "ready").touch()
     return inside
 

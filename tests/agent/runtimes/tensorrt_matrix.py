@@ -107,7 +107,7 @@ def seen() -> tuple[str, dict[str, set[str]]]:
     """The version of the module that is installed here, and the names of its classes."""
     tensorrt = importlib.import_module(MODULE)
     found = {MODULE: {name for name, value in vars(tensorrt).items() if not inspect.ismodule(value)}}
-    waiting = [tensorrt]
+    waiting: list[object] = [tensorrt]
     while waiting:
         for value in vars(waiting.pop()).values():
             if inspect.isclass(value) and value.__module__.startswith(MODULE) and value.__name__ not in found:
@@ -145,16 +145,12 @@ class Matrix:
     callbacks: Mapping[str, Mapping[str, frozenset[str]]]
 
     def there(self, owner: str) -> frozenset[str]:
-        """The releases in which a class, or the module, is there."""
-        return ALL if owner == MODULE else self.classes[MODULE].get(owner, _anywhere(self.classes[owner]))
+        """The releases in which a class, or the module, has any name at all."""
+        return frozenset[str]().union(*self.classes[owner].values())
 
     def names(self) -> frozenset[str]:
         """Every name of the module or of any class, in any release."""
         return frozenset(name for names in self.classes.values() for name in names)
-
-
-def _anywhere(names: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    return frozenset(version for versions in names.values() for version in versions)
 
 
 def read(path: Path = PATH) -> Matrix:

@@ -1,0 +1,200 @@
+"""What a condition in our TensorRT code says about the release it runs under.
+
+``hasattr(x, "name")`` is feature detection: where it holds, the release is one that has the name. So a condition parts
+the releases that are still possible into those under which it may hold and those under which it may not. Known are
+``hasattr``, ``getattr(x, "name", None)`` against ``None``, ``not``, ``and``, ``or``, names and attributes of ``self``
+that are set once, functions that only return such a condition, and conditions that a table declares.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, Matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Versions = frozenset[str]
+Parted = tuple[Versions, Versions]
+
+RECEIVERS = {
+    "trt": MODULE,
+    "tensorrt": MODULE,
+    "builder": "Builder",
+    "config": "IBuilderConfig",
+    "network": "INetworkDefinition",
+    "parser": "OnnxParser",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "inspector": "EngineInspector",
+    "registry": "IPluginRegistry",
+    "layer": "ILayer",
+}
+"""What our code calls TensorRT's objects. Any other expression is held to every class that has the attribute."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A condition that stands for feature detection elsewhere: names that are there where it holds and where not."""
+
+    holds: str
+    fails: str
+    reason: str
+
+
+@dataclass
+class Module:
+    """A module of ours as far as conditions go: its functions and classes, what it imports, what is set once."""
+
+    name: str
+    tree: ast.Module
+    defined: dict[str, ast.AST] = field(default_factory=dict)
+    imported: dict[str, str] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        kinds = (ast.FunctionDef, ast.ClassDef)
+        self.defined = {node.name: node for node in self.tree.body if isinstance(node, kinds)}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                self.imported.update({name.asname or name.name.split(".")[0]: name.name for name in node.names})
+            elif isinstance(node, ast.ClassDef):
+                members = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+                self.own.update(part.name for part in members)
+                self.own.update(
+                    part.target.id
+                    for part in node.body
+                    if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
+                )
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_self(node.value):
+                self.own.add(node.attr)
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def once(scope: ast.AST) -> dict[str, ast.expr]:
+    """What is assigned exactly once in a function or class, by name (``self.x`` for attributes)."""
+    found: dict[str, list[ast.expr | None]] = {}
+    for node in ast.walk(scope):
+        targets: list[ast.expr] = []
+        value: ast.expr | None = None
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+            targets, value = [node.target], node.value if isinstance(node, ast.AnnAssign) else None
+        elif isinstance(node, ast.For | ast.comprehension):
+            targets = [node.target]
+        for target in targets:
+            parts = target.elts if isinstance(target, ast.Tuple) else [target]
+            for part in parts:
+                found.setdefault(ast.unparse(part), []).append(value if part is target else None)
+    return {name: values[0] for name, values in found.items() if len(values) == 1 and values[0] is not None}
+
+
+@dataclass
+class Conditions:
+    """Reads conditions in one package of modules."""
+
+    matrix: Matrix
+    modules: Mapping[str, Module]
+    declared: Mapping[str, Declared]
+    used: set[str] = field(default_factory=set)
+
+    def part(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Parted:
+        """The releases of ``now`` under which the condition may hold, and those under which it may fail."""
+        text = ast.unparse(node)
+        if text in self.declared:
+            self.used.add(text)
+            return (now & self.having(self.declared[text].holds)[0], now & self.having(self.declared[text].fails)[0])
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            holds, fails = self.part(node.operand, module, known, now)
+            return fails, holds
+        if isinstance(node, ast.BoolOp):
+            return self._chain(node, module, known, now)
+        if isinstance(node, ast.Call):
+            return self._call(node, module, now)
+        return self._kept(node, module, known, now)
+
+    def _chain(self, node: ast.BoolOp, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Parted:
+        ends: Versions = frozenset()
+        for value in node.values:
+            holds, fails = self.part(value, module, known, now)
+            now, ended = (holds, fails) if isinstance(node.op, ast.And) else (fails, holds)
+            ends |= ended
+        return (now, ends) if isinstance(node.op, ast.And) else (ends, now)
+
+    def _kept(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Parted:
+        """What was asked for before: ``x is None``, ``x is not None``, and ``x`` alone."""
+        compared = isinstance(node, ast.Compare) and ast.unparse(node).endswith((" is None", " is not None"))
+        subject = node.left if compared and isinstance(node, ast.Compare) else node
+        value = known.get(ast.unparse(subject), subject)
+        if asked(value, "getattr") and isinstance(value, ast.Call):
+            default = ast.unparse(value.args[2]) if len(value.args) == 3 else ""
+            some, every = self.having(ast.unparse(value.args[0]), asked(value, "getattr"))
+            # What is there may be false, so that only "is None" tells that it is not there.
+            holds = now & some if default in {"None", "False"} else now
+            fails = now - every if compared and default == "None" else now
+        else:
+            holds, fails = (now, now) if value is node else self.part(value, module, {}, now)
+        return (fails, holds) if compared and ast.unparse(node).endswith(" is None") else (holds, fails)
+
+    def _call(self, node: ast.Call, module: Module, now: Versions) -> Parted:
+        if asked(node, "hasattr"):
+            some, every = self.having(ast.unparse(node.args[0]), asked(node, "hasattr"))
+            return now & some, now - every
+        target = self.function(node.func, module)
+        if target is None:
+            return now, now
+        home, function = target
+        *steps, last = function.body
+        plain = all(
+            isinstance(step, ast.Assign) or (isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant))
+            for step in steps
+        )
+        if plain and isinstance(last, ast.Return) and last.value is not None:
+            return self.part(last.value, home, once(function), now)
+        return now, now
+
+    def function(self, node: ast.expr, module: Module) -> tuple[Module, ast.FunctionDef] | None:
+        """The function of the package that an expression names."""
+        home, name = module, node.id if isinstance(node, ast.Name) else ""
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            home = self.modules.get(module.imported.get(node.value.id, ""), module)
+            name = node.attr if home is not module else ""
+        elif name in module.imported:
+            home = next((other for other in self.modules.values() if name in other.defined), module)
+        found = home.defined.get(name)
+        return (home, found) if isinstance(found, ast.FunctionDef) else None
+
+    def having(self, receiver: str, name: str | None = None) -> tuple[Versions, Versions]:
+        """The releases in which some class that ``receiver`` may be has the name, and in which each of them has."""
+        if name is None:
+            receiver, _, name = receiver.rpartition(".")
+        owner = owner_of(receiver, self.matrix)
+        owners = [owner] if owner is not None else list(self.matrix.classes)
+        found = [self.matrix.classes[one][name] for one in owners if name in self.matrix.classes[one]]
+        return (frozenset[str]().union(*found), ALL.intersection(*found)) if found else (ALL, frozenset())
+
+
+def asked(node: ast.AST, function: str) -> str | None:
+    """The name that ``hasattr`` or ``getattr`` is asked for, where it is written out."""
+    name = None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function:
+        name = node.args[1] if len(node.args) > 1 else None
+    return name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+
+
+def owner_of(receiver: str, matrix: Matrix) -> str | None:
+    """The class of an expression, by what our code calls such objects; None where that says nothing."""
+    if receiver in matrix.classes and receiver != MODULE:
+        return receiver
+    before, _, last = receiver.rpartition(".")
+    if before.rpartition(".")[2].lstrip("_") in {"trt", "tensorrt"} and last in matrix.classes:
+        return last
+    return RECEIVERS.get(last.lstrip("_"))

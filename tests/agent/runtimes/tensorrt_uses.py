@@ -1,0 +1,102 @@
+"""Which names of TensorRT our code uses, and under which releases each use can be reached.
+
+Each function is walked (``tensorrt_walk``) with the set of releases that are possible at that point, which conditions
+narrow (``tensorrt_guards``). A function of the package begins with the releases of all places that mention it, a method
+with those of its class: what only one side of a feature detection makes needs no other. After a call of a function
+that raises under some releases the others are left. A use is sound where every release possible there has the name.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.agent.runtimes.tensorrt_guards import Conditions, Declared, Module, Versions
+from tests.agent.runtimes.tensorrt_matrix import ALL, Matrix
+from tests.agent.runtimes.tensorrt_walk import NONE, Finding, Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass
+class Package:
+    """Our modules by name, held against the matrix; ``ours`` is attributes that are no TensorRT names here, and why."""
+
+    sources: Mapping[str, str]
+    matrix: Matrix
+    declared: Mapping[str, Declared] = field(default_factory=dict)
+    ours: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.modules = {name: Module(name, ast.parse(source)) for name, source in self.sources.items()}
+        self.conditions = Conditions(self.matrix, self.modules, self.declared)
+        self.entries: dict[tuple[str, str], Versions] = {}
+        self.returns: dict[tuple[str, str], Versions] = {}
+        self.spared: set[str] = set()
+
+    def findings(self) -> list[Finding]:
+        """All that is wrong, by place."""
+        self._learn_returns()
+        mentioned: dict[tuple[str, str], Versions] = {}
+        while True:
+            walks = [Walk(self, module) for module in self.modules.values()]
+            for walk in walks:
+                walk.module_body()
+            before = mentioned
+            mentioned = {}
+            for walk in walks:
+                for key, versions in walk.mentions.items():
+                    mentioned[key] = mentioned.get(key, NONE) | versions
+            self.entries = mentioned
+            if mentioned == before:
+                return sorted({finding for walk in walks for finding in walk.findings})
+
+    def _learn_returns(self) -> None:
+        """Under which releases each function returns at all, whoever calls it: some refuse by raising."""
+        before = None
+        while self.returns != before:
+            before = dict(self.returns)
+            for name, module in self.modules.items():
+                for node in module.tree.body:
+                    if isinstance(node, ast.FunctionDef):
+                        self.returns[name, node.name] = Walk(self, module).definition(node, ALL)
+
+    def entry(self, module: str, name: str) -> Versions:
+        """The releases under which a function or class can be reached; all of them where nobody here mentions it."""
+        key = (module, name)
+        if key not in self.mentionable:
+            return ALL
+        return self.entries.get(key, NONE)
+
+    @property
+    def mentionable(self) -> set[tuple[str, str]]:
+        """Functions and classes that some code here mentions."""
+        if not hasattr(self, "_mentionable"):
+            names = {(module, name) for module, read in self.modules.items() for name in read.defined}
+            self._mentionable = {key for key in names if self._mentioned(*key)}
+        return self._mentionable
+
+    def _mentioned(self, home: str, name: str) -> bool:
+        for module in self.modules.values():
+            for node in ast.walk(module.tree):
+                inside = isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
+                if inside and self.target(node, module) == (home, name):
+                    return True
+        return False
+
+    def target(self, node: ast.AST, module: Module) -> tuple[str, str] | None:
+        """The function or class of the package that an expression mentions."""
+        if isinstance(node, ast.Name):
+            if node.id in module.defined:
+                return (module.name, node.id)
+            if node.id in module.imported:
+                return next(
+                    ((other.name, node.id) for other in self.modules.values() if node.id in other.defined), None
+                )
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            home = module.imported.get(node.value.id, "")
+            if home in self.modules and node.attr in self.modules[home].defined:
+                return (home, node.attr)
+        return None

@@ -1,0 +1,267 @@
+"""Each name of TensorRT that the agent uses is there in every release, or is used behind feature detection alone."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.agent.runtimes import tensorrt_names as names
+from tests.agent.runtimes.tensorrt_guards import Declared
+from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, VERSIONS, read, read_seen, spelled, unspelled
+from tests.agent.runtimes.tensorrt_uses import Package
+
+ROOT = Path(__file__).parent.parent.parent.parent
+RUNTIMES = ROOT / "hil" / "agent" / "runtimes"
+SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((RUNTIMES / "tensorrt").glob("*.py"))}
+MATRIX = read()
+
+DECLARED = {
+    "label == 'named'": Declared(
+        "ICudaEngine.num_io_tensors",
+        "ICudaEngine.num_bindings",
+        "tensors.choose gives a label only where hasattr finds its interface, and refuses the other",
+    ),
+    "api.calibrator_class(trt, algorithm)": Declared(
+        "tensorrt.IInt8EntropyCalibrator2",
+        "tensorrt.ILogger",
+        "getattr with a name of a table, whose names test_names_in_tables_are_real looks up",
+    ),
+}
+"""Conditions that stand for feature detection made elsewhere."""
+
+OURS = {
+    "builder": "a field of what one build holds",
+    "flags": "numpy's: whether an array is contiguous",
+    "free": "of our device and page-locked buffers",
+    "sticky": "of our CudaError",
+    "update": "of hashes, sets and dicts",
+    "getattr(trt.BuilderFlag, name)": "precision.flags_for gives flags of a release that has them, or refuses",
+}
+"""Attributes that are no names of TensorRT where our code uses them on something whose class cannot be told."""
+
+
+def found(source: str, *, module: str = "snippet", **others: str) -> list[str]:
+    """What is wrong with a snippet."""
+    package = Package({module: source, **others}, MATRIX, DECLARED, OURS)
+    return [finding.what for finding in package.findings()]
+
+
+def test_every_name_is_everywhere_or_asked_for() -> None:
+    """No use of TensorRT's API can be reached under a release that lacks it."""
+    package = Package(SOURCES, MATRIX, DECLARED, OURS)
+    assert not [str(finding) for finding in package.findings()]
+    assert package.conditions.used == set(DECLARED), "a declared condition occurs nowhere any more"
+    assert package.spared == set(OURS), "an exemption is for nothing any more"
+
+
+def test_names_in_tables_are_real() -> None:
+    """Names that the agent holds in tables, where no walk of a syntax tree finds them, are TensorRT's."""
+    api = importlib.import_module("hil.agent.runtimes.tensorrt.api")
+    precision = importlib.import_module("hil.agent.runtimes.tensorrt.precision")
+    assert set(api.NUMPY) <= set(MATRIX.classes["DataType"])
+    assert set(precision.TENSOR.values()) <= set(MATRIX.classes["DataType"])
+    assert set(precision.FLAG.values()) <= set(MATRIX.classes["BuilderFlag"])
+    assert set(api.CALIBRATORS.values()) <= set(MATRIX.classes[MODULE])
+
+
+WRONG = {
+    "a flag that 11 has not": "config.set_flag(trt.BuilderFlag.FP16)",
+    "a flag, though a type of that name is everywhere": "x = trt.BuilderFlag.INT8",
+    "a method that came with 8.5": "context.set_input_shape(name, shape)",
+    "a method that went with 10": "engine.get_binding_name(0)",
+    "on an object of which nothing is known": "x.y.execute_async_v3(0)",
+    "a property that is set": "config.max_workspace_size = 1",
+    "a name that no release has": "trt.Bilder(log)",
+    "a member that no release has": "trt.BuilderFlag.FP61",
+    "asked for another name": "if hasattr(engine, 'num_io_tensors'): engine.device_memory_size_v2",
+    "on the wrong side": "if hasattr(engine, 'num_io_tensors'): engine.num_bindings",
+    "after both sides": "if hasattr(engine, 'num_io_tensors'):\n    pass\nengine.num_io_tensors",
+    "or is not and": "x = hasattr(engine, 'num_io_tensors') or engine.num_io_tensors",
+    "getattr without a default": "getattr(trt.BuilderFlag, 'FP16')",
+    "getattr with a computed name": "getattr(engine, wanted)",
+    "setattr": "setattr(config, 'builder_optimization_level', 5)",
+    "a misspelt question": "x = hasattr(engine, 'num_io_tensor')",
+    "a misspelt question with a default": "x = getattr(engine, 'device_memory_size_v3', None)",
+    "a question of the wrong class": "x = hasattr(trt.ICudaEngine, 'set_input_shape')",
+    "names imported one by one": "from tensorrt import Builder",
+    "the module by another name": "import tensorrt as rt",
+    "a subclass that nothing calls": (
+        "if hasattr(trt, 'IOutputAllocator'):\n    class A(trt.IOutputAllocator):\n        def realocate(self): pass"
+    ),
+    "from a function that is reached otherwise too": (
+        "def bound(engine): return engine.num_bindings\n"
+        "def a(engine):\n    if hasattr(engine, 'num_bindings'): return bound(engine)\n"
+        "def b(engine): return bound(engine)"
+    ),
+    "in a class that is made anywhere": (
+        "class Named:\n    def run(self, context): context.execute_async_v3(0)\ndef make(): return Named()"
+    ),
+    "after a function that refuses sometimes": (
+        "def need(config):\n    if config and not hasattr(config, 'int8_calibrator'):\n        raise ValueError\n"
+        "def f(config):\n    need(config)\n    config.int8_calibrator = None"
+    ),
+    "something that is false is not missing": (
+        "def f(engine):\n    size = getattr(engine, 'device_memory_size_v2', None)\n"
+        "    return size if size else engine.device_memory_size"
+    ),
+    "a default that is true": (
+        "def f(engine):\n    x = getattr(engine, 'num_io_tensors', True)\n    if x: engine.num_io_tensors"
+    ),
+    "a closure made before the question": (
+        "def a(engine):\n    def b(): return engine.num_io_tensors\n    if hasattr(engine, 'num_io_tensors'): return b"
+    ),
+}
+RIGHT = {
+    "a name that is everywhere": "builder.create_builder_config()\nconfig.set_flag(trt.BuilderFlag.TF32)",
+    "asked for itself": "if hasattr(engine, 'num_io_tensors'): engine.num_io_tensors",
+    "asked for what came with it": "if hasattr(trt.ICudaEngine, 'num_io_tensors'): context.execute_async_v3(0)",
+    "the other side": "if hasattr(config, 'set_memory_pool_limit'): pass\nelse: config.max_workspace_size = 1",
+    "asked before": "def f(config):\n    if not hasattr(config, 'builder_optimization_level'):\n        return\n"
+    "    config.builder_optimization_level = 5",
+    "in one expression": "x = engine.num_io_tensors if hasattr(engine, 'num_io_tensors') else engine.num_bindings",
+    "and": "x = hasattr(engine, 'num_io_tensors') and engine.num_io_tensors",
+    "with a default": "x = getattr(trt.BuilderFlag, 'BF16', None)",
+    "against None": (
+        "def f(engine):\n    size = getattr(engine, 'device_memory_size_v2', None)\n"
+        "    return engine.device_memory_size if size is None else size"
+    ),
+    "kept in a name": "def f(engine):\n    x = hasattr(engine, 'num_io_tensors')\n    if x: engine.num_io_tensors",
+    "kept in self": (
+        "class A:\n    def __init__(self, trt): self._named = hasattr(trt.ICudaEngine, 'num_io_tensors')\n"
+        "    def run(self, context):\n        if self._named: context.execute_async_v3(0)"
+    ),
+    "a function that asks": (
+        "def named(trt):\n    'Whether.'\n    return hasattr(trt.ICudaEngine, 'num_io_tensors')\n"
+        "def run(trt, context):\n    if named(trt): context.execute_async_v3(0)"
+    ),
+    "a function that is only reached behind the question": (
+        "def bound(engine): return engine.num_bindings\n"
+        "def a(engine):\n    if hasattr(engine, 'num_bindings'): return bound(engine)"
+    ),
+    "a class that is only made behind the question": (
+        "class Named:\n    def run(self, context): context.execute_async_v3(0)\n"
+        "def make(trt): return Named() if hasattr(trt.ICudaEngine, 'num_io_tensors') else None"
+    ),
+    "after a function that refuses": (
+        "def need(config):\n    if not hasattr(config, 'int8_calibrator'):\n        raise ValueError\n"
+        "def f(config):\n    need(config)\n    config.int8_calibrator = None"
+    ),
+    "something of ours": "buffer.free()\nimport numpy as np\nnp.float16\n'x'.format()",
+}
+
+
+@pytest.mark.parametrize("source", WRONG.values(), ids=WRONG)
+def test_it_finds(source: str) -> None:
+    """The check finds a use that a release cannot satisfy."""
+    assert found(source)
+
+
+@pytest.mark.parametrize("source", RIGHT.values(), ids=RIGHT)
+def test_it_lets_pass(source: str) -> None:
+    """The check accepts what is everywhere or asked for."""
+    assert not found(source)
+
+
+def test_it_sees_through_modules() -> None:
+    """A question that another module of the package asks counts, and one that it does not ask does not."""
+    api = "def named(trt): return hasattr(trt.ICudaEngine, 'num_io_tensors')\ndef other(trt): return trt.__version__"
+    use = "from . import api\ndef f(trt, context):\n    if api.{}(trt): context.execute_async_v3(0)"
+    assert not found(use.format("named"), api=api)
+    assert found(use.format("other"), api=api)
+
+
+def test_the_matrix_is_what_the_module_has() -> None:
+    """What is read from the sources of 8.6 is, name for name, what the module 8.6.0 has."""
+    version, seen = read_seen()
+    assert version == "8.6.0"
+    held = {
+        owner: {name for name, versions in named.items() if "8.6" in versions}
+        for owner, named in MATRIX.classes.items()
+    }
+    aliases = {"ResizeMode", "SliceMode"}
+    assert {owner: named for owner, named in held.items() if named} == {
+        one: named for one, named in seen.items() if named
+    }
+    assert aliases <= seen[MODULE]
+
+
+KNOWN = {
+    (MODULE, "Builder"): "*",
+    ("ICudaEngine", "num_io_tensors"): "8.5-11.1",
+    ("ICudaEngine", "num_bindings"): "8.2-8.6",
+    ("IExecutionContext", "execute_async_v3"): "8.5-11.1",
+    ("IExecutionContext", "execute_v2"): "*",
+    ("IBuilderConfig", "set_memory_pool_limit"): "8.4-11.1",
+    ("IBuilderConfig", "max_workspace_size"): "8.2-8.6",
+    ("IBuilderConfig", "builder_optimization_level"): "8.6-11.1",
+    ("NetworkDefinitionCreationFlag", "EXPLICIT_BATCH"): "8.2-10.16",
+    ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"): "10.0-11.1",
+    ("BuilderFlag", "FP16"): "8.2-10.16",
+    ("BuilderFlag", "BF16"): "10.0-10.16",
+    (MODULE, "IInt8EntropyCalibrator2"): "8.2-10.16",
+    ("ICudaEngine", "device_memory_size"): "8.2-10.16",
+    ("ICudaEngine", "device_memory_size_v2"): "10.3-11.1",
+    ("Builder", "num_DLA_cores"): "*",
+}
+"""From the release notes and the migration guides, to hold the extraction against."""
+
+
+@pytest.mark.parametrize(("owner", "name"), KNOWN)
+def test_the_matrix_knows_what_the_guides_say(owner: str, name: str) -> None:
+    """Names whose history the migration guides tell are there in just those releases."""
+    assert spelled(MATRIX.classes[owner][name]) == KNOWN[owner, name]
+
+
+def test_every_release_has_its_source() -> None:
+    """Each release names the branch and the commit that its names were read from."""
+    for version in VERSIONS:
+        branch, commit = MATRIX.sources[version].split()
+        assert branch == f"release/{version}"
+        assert len(commit) == 40
+
+
+@given(st.sets(st.sampled_from(VERSIONS)))
+def test_releases_are_written_and_read(versions: set[str]) -> None:
+    """Whatever set of releases is written is read again."""
+    assert unspelled(spelled(versions)) == versions
+    assert spelled(ALL) == "*"
+
+
+BINDINGS = """
+py::class_<IBase> base{m, "Base", Doc::descr};
+py::enum_<IBase::Level>(base, "Level", Doc::level) // .value("COMMENT", 1)
+    .value("LOW", 0).value("HIGH", 1)
+    .export_values();
+base.def(py::init<>()).def("run", [](IBase& self) { return ".def(\\"string\\")"; });
+py::class_<Derived, IBase, PyDerived>(m, "Derived")
+    .def_property("size", &a, &b)
+#if ENABLE_INETWORK_SERIALIZE
+    .def("secret", &c)
+#else
+    .def_static("make", &d);
+#endif
+py::function f = utils::getOverride(static_cast<IBase*>(this), "called");
+m.attr("alias") = m.attr("Base");
+"""
+
+
+def test_bindings_are_read() -> None:
+    """Classes, enums, inheritance, exported values, chains on variables and switches are read as the compiler does."""
+    read_names = names.Names()
+    names.read_cpp(BINDINGS, read_names)
+    assert read_names.classes[MODULE].names == {"Base", "Derived", "alias"}
+    assert read_names.all_of("Level") == {"LOW", "HIGH", "name"}
+    assert read_names.all_of("Derived") == {"size", "make", "run", "Level", "LOW", "HIGH"}
+    assert read_names.callbacks == {("IBase", "called")}
+    assert not read_names.unread
+
+
+def test_what_cannot_be_read_is_told() -> None:
+    """A name that belongs to no class that was found is not passed over."""
+    read_names = names.Names()
+    names.read_cpp('elsewhere().def("lost", &x);', read_names)
+    assert read_names.unread == ["lost"]

@@ -1,0 +1,43 @@
+"""The agent's TensorRT and CUDA modules under each interpreter, where there is no TensorRT."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hil.targets.bundle import agent_archive
+from tests.agent.test_interpreters import CACHE, WHEELS, environment, find
+
+PYTHONS = (*WHEELS, "3.13")
+CODE = """
+import importlib, pkgutil, sys
+for package in ("tensorrt", "cuda"):
+    whole = importlib.import_module("hil_agent.runtimes." + package)
+    for found in pkgutil.iter_modules(whole.__path__):
+        importlib.import_module(whole.__name__ + "." + found.name)
+assert not {"tensorrt", "pycuda"} & set(sys.modules), "a runtime was imported"
+from hil_agent.runtimes import runtime
+gpu = runtime("tensorrt")
+assert gpu.version() is None
+print(gpu.reason_why())
+"""
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_modules_import_without_tensorrt(version: str, cache: Path, request: pytest.FixtureRequest) -> None:
+    """Every module imports where there is no TensorRT; the runtime then has no version, and says why."""
+    python = find(version)
+    if python is None:
+        pytest.skip(f"python{version} is not there")
+    given_folder = os.environ.get(CACHE)
+    folder = Path(given_folder) if given_folder else Path(request.config.cache.mkdir("hil-interpreters"))
+    inside = environment(python, version, folder, WHEELS.get(version, ("numpy",)))
+    settings = dict(os.environ, PYTHONPATH=str(agent_archive(cache / "pytest-hil" / "agents")[0]))
+    done = subprocess.run(
+        [str(inside), "-B", "-c", CODE], env=settings, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tensorrt" in done.stdout
