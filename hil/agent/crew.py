@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 from .channel import Channel
 from .failure import DIED, Failure
@@ -18,10 +19,14 @@ LEAVE_SECONDS = 2.0
 
 
 class Hand:
-    """One worker: ``process``, ``channel`` for headers, ``segment`` for tensors, ``said`` what it wrote."""
+    """One worker: ``process``, ``channel`` for headers, ``segment`` for tensors, ``said`` what it wrote.
+
+    ``watch`` (``device_memory.Watch``) is the eye on its memory on a GPU, where it has one.
+    """
 
     def __init__(self, number: int, archive: str, scratch: str) -> None:
         self.number = number
+        self.watch: Any = None
         self.segment = Segment.create(scratch)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()

@@ -71,4 +71,18 @@ def libraries() -> Dict[str, Any]:
         driver = runtime(name)
         runtimes[name] = driver.version()
         facts[name] = driver.facts()
-    return {"numpy": version, "runtimes": runtimes, "facts": facts}
+    found: Dict[str, Any] = {"numpy": version, "runtimes": runtimes, "facts": facts}
+    if any(known.get("gpu") for known in facts.values()):
+        found["gpus"] = gpus()
+    return found
+
+
+def gpus() -> Any:
+    """What CUDA says of each visible GPU (``runtimes.cuda.device.Device``); empty where CUDA does not work."""
+    from .failure import Failure
+    from .runtimes.cuda import visible_devices
+
+    try:
+        return visible_devices()
+    except Failure:
+        return []

@@ -289,7 +289,7 @@ class Service:
         hand = self._take_body(request)
         with self.turn():
             timed = request["op"] in ("time", "throughput", "soak")
-            if not timed and (hand.watch is None or not hand.alive):
+            if not hand.alive or (hand.watch is None and not timed):
                 return self._pass_on(hand, request)
             sampler = Sampler(hand.pid, hand.watch)
             try:

@@ -74,11 +74,30 @@ class NodeTime:
 
 
 @dataclass(frozen=True)
+class DeviceUse:
+    """Bytes of the worker on its GPU, read from outside; ``None`` is not readable, never nothing.
+
+    ``source`` says where ``baseline`` (context and runtime, before the engine), ``peak`` (highest of the samples)
+    and ``now`` are read. ``unified``: the GPU's memory is the machine's. ``includes_host``: the three are of
+    the worker's resident memory too. ``system_used`` and ``system_total`` are the whole GPU's, or the machine's.
+    """
+
+    source: str
+    unified: bool
+    includes_host: bool
+    baseline: int | None
+    peak: int | None
+    now: int | None
+    system_used: int | None
+    system_total: int | None
+
+
+@dataclass(frozen=True)
 class MemoryUse:
     """Bytes of the worker and its machine; ``shared_bytes`` (tensors in transit) are left out of all others.
 
     ``peak_rss`` is the kernel's high-water mark over load and runs; ``peak_reset`` tells that it could be
-    started anew for each of them. ``pss`` is ``None`` where the kernel does not tell.
+    started anew for each of them. ``pss`` is ``None`` where the kernel does not tell, ``device`` where there is none.
     """
 
     rss: int
@@ -88,15 +107,21 @@ class MemoryUse:
     shared_bytes: int
     system_total: int | None
     system_available: int | None
+    device: DeviceUse | None = None
 
 
 @dataclass(frozen=True)
 class Soak:
-    """Memory over many inferences: seconds since the start, inferences done, resident bytes; shape (readings,)."""
+    """Memory over many inferences: seconds since the start, inferences done, resident bytes; shape (readings,).
+
+    ``device`` is the bytes in use on the device as its driver tells the worker (of all processes on it);
+    ``None`` where there is no device.
+    """
 
     t: npt.NDArray[np.float64]
     runs: npt.NDArray[np.int64]
     rss: npt.NDArray[np.int64]
+    device: npt.NDArray[np.int64] | None = None
 
 
 def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError, WorkerLost
-from hil.targets.answers import MemoryUse, NodeTime, Soak, Timed, tensor_specs
+from hil.targets.answers import DeviceUse, MemoryUse, NodeTime, Soak, Timed, tensor_specs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,12 +118,14 @@ class EngineWorker:
 
     def memory(self) -> MemoryUse:
         """The worker's memory now and at its peak."""
-        return MemoryUse(**self._call("memory", 30.0)[0])
+        told = dict(self._call("memory", 30.0)[0])
+        device = told.pop("device", None)
+        return MemoryUse(**told, device=None if device is None else DeviceUse(**device))
 
     def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
         """``runs`` inferences with memory read about 200 times; fewer if ``deadline`` comes near."""
         table = dict(self._call("soak", deadline, [feeds], runs=runs, budget=deadline - min(MARGIN, deadline / 5))[1])
-        return Soak(table["t"], table["runs"], table["rss"])
+        return Soak(table["t"], table["runs"], table["rss"], table.get("device"))
 
     def close(self) -> None:
         """Ends the worker process; never raises, may be called twice."""

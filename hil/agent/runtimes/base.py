@@ -152,6 +152,12 @@ class Runtime(ABC):
     def reason_against(self, precision: str) -> Optional[str]:
         """Why it cannot do ``precision``; None where it can."""
 
+    def start(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - a runtime without a device has nothing to open
+        """Imports the runtime and opens its context on the device, so that memory without an engine can be read.
+
+        Called before ``load`` with the same ``options``, on the same object, where ``facts`` names a ``gpu``.
+        """
+
     @abstractmethod
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
         """Makes an engine from the ONNX file ``model``; may write it to ``out``. Raises ``Failure``."""
