@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.checks.verdicts import judged
 from hil.model import Verdict
 from hil.session.gather.gathered import Gathered
 
@@ -14,25 +13,20 @@ if TYPE_CHECKING:
     from hil.model import Row
     from hil.session.core import Session
 
-UNSEEN = frozenset({"int8.calibration", "int8.cache"})
-"""What only whoever built the engine could answer."""
-DECLARED = frozenset({"int8.disjoint"})
-"""What is asked of the calibration data that the config names, which need not be what the engine was made with."""
-REASON = "the engine was built elsewhere ({file}): what it was calibrated on, and how, is not known"
+UNSEEN = frozenset({"int8.calibration", "int8.cache", "int8.disjoint"})
+"""What hangs on the data that an engine was calibrated on: the config's need not be that."""
 
 
 def doubted(session: Session, row: Row, gather: Callable[[Session, Row], Gathered]) -> Gathered:
-    """``gather``, or for a foreign engine a warning in the place of a pass that nothing here can vouch for."""
+    """``gather``; of a foreign engine a pass that nothing here can vouch for becomes a warning."""
     file = session.model(row.model).engine if row.model else None
-    if file is None or row.id not in UNSEEN | DECLARED:
+    if file is None or row.id not in UNSEEN:
         return gather(session, row)
-    reason = REASON.format(file=file)
-    if row.id in UNSEEN:
-        # Asked in earnest first: a runtime without such an engine has nothing that could be warned of.
-        session.engines.provisioned(row.model, row.precision)
-        return Gathered(judged(Verdict.WARNED, reason, details={"foreign": True}), {"version": 1})
+    # Asked first: where there is no such engine, there is nothing to warn of.
+    session.engines.provisioned(row.model, row.precision)
     found = gather(session, row)
     if found.judgement.verdict is not Verdict.PASSED:
         return found
-    update = {"verdict": Verdict.WARNED, "reason": f"{found.judgement.reason}; but {reason}"}
+    what = f"the engine was built elsewhere ({file}), and what it was calibrated on is not known"
+    update = {"verdict": Verdict.WARNED, "reason": f"{found.judgement.reason}; but {what}"}
     return Gathered(found.judgement.model_copy(update=update), found.method)

@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.datasets import open_dataset
+from hil.errors import UserError
+from hil.session.profiles import profiles_of
 from hil.signature import read_signature
 
 if TYPE_CHECKING:
     from hil.config.load import Config
+    from hil.config.spec import ModelSpec
+    from hil.signature import Signature
 
 
 def preflight(config: Config, target: str) -> None:
     """Opens every model and data set of the config. Raises ``UserError`` for the first that cannot be used."""
+    runtime = config.target(target).runtime
     for name in config.spec.models:
         spec = config.model(name, target)
         signature = read_signature(config.resolve(spec.path))
+        if runtime == "tensorrt":
+            _buildable(config, name, spec, signature)
         sources: list[tuple[str, tuple[str, ...]]] = [(spec.data, ("data",))]
         if spec.calibration is not None:
             sources.append((spec.calibration.data, ("calibration", "data")))
@@ -33,3 +40,17 @@ def preflight(config: Config, target: str) -> None:
             )
             if key == ("data",):
                 next(found.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+
+
+def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:
+    """What TensorRT must know before it builds or takes an engine, and what an engine that is there must be."""
+    if spec.engine is None or spec.shapes:
+        profiles_of(signature, spec, name)
+    if spec.engine is not None and len(spec.precisions) != 1:
+        raise UserError(
+            f"{config.where('models', name, 'engine')}: one engine has one precision, and {', '.join(spec.precisions)} "
+            f"are asked of {spec.engine}: model {name}: write the one that it was built in"
+        )
+    for path in (spec.engine, *spec.build.plugins):
+        if path is not None and not config.resolve(path).is_file():
+            raise UserError(f"{path} is no file: model {name} on a TensorRT target: paths are relative to hil.toml")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.verdicts import plain
 from hil.errors import HilError, LabError, UserError
 from hil.files import file_digest
 from hil.session.board import runtime_facts
+from hil.trtexec import equivalent
 
 if TYPE_CHECKING:
     from hil.model import Row
@@ -78,6 +80,7 @@ def _engine(session: Session, row: Row, made: Provisioned) -> dict[str, Any]:
         "foreign": made.foreign or session.model(row.model).engine is not None,
         "log": _bounded(engine.log),
         "about": plain(_about(engine)),
+        "trtexec": _trtexec(session, row.model, made),
         "executed_on": None if executed_on is None else executed_on.model_dump(),
     }
 
@@ -95,6 +98,19 @@ def _about(engine: BuiltEngine) -> dict[str, Any]:
     if isinstance(calibration, dict) and len(calibration.get("scales") or {}) > MOST_SCALES:
         about["calibration"] = {**calibration, "scales": f"of {len(calibration['scales'])} tensors"}
     return about if engine.peak is None else {**about, "peak": dict(engine.peak)}
+
+
+def _trtexec(session: Session, name: str, made: Provisioned) -> dict[str, Any] | None:
+    """The command that builds the like of an engine of ours, in the user's own file names, and what differs."""
+    engine, spec = made.engine, session.model(name)
+    if engine.runtime != "tensorrt" or made.foreign:
+        return None
+    options = {**(engine.facts.get("options") or {}), **session.load_options(name), "plugins": spec.build.plugins}
+    if engine.facts.get("calibration"):
+        options["calibration"] = engine.facts["calibration"]
+    source = spec.path if made.quantized is None else made.source.name
+    found = equivalent(source, str(engine.facts.get("precision")), options, engine.runtime_version)
+    return {"command": str(found), "timing": shlex.join(found.timing), "differs": list(found.differences)}
 
 
 def models(session: Session, row: Row) -> list[dict[str, Any]]:
