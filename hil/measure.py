@@ -36,6 +36,7 @@ class Series:
         batch: samples an inference carries.
         method: what was timed and how (hashed by ``digest_of``).
         facts: what else was seen while timing (clocks, temperatures, worker memory).
+        device: seconds of each inference on the device's own clock, float64, shape (n,); None without such a clock.
     """
 
     start: FloatArray
@@ -43,6 +44,7 @@ class Series:
     batch: int
     method: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    device: FloatArray | None = None
 
     @property
     def n(self) -> int:

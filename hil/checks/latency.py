@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+DEVICE_RESOLUTION = 2e-6
+"""Seconds by which two CUDA events may err: about half a microsecond each (cuEventElapsedTime), and some."""
+
+DEVICE_DRIFT = 1e-3
+"""Share by which the device's clock may run faster than the host's."""
+
+
 def percentile(series: Series, q: float, limit: Limit | None, confidence: float) -> Judgement:
     """``latency.p50``, ``p90``, ``p99``: is the ``q`` quantile of the durations within ``limit``?
 
@@ -47,6 +54,7 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
         "smallest_n": smallest_n(q, confidence),
         "largest": float(series.duration.max()),
         "smallest": float(series.duration.min()),
+        **on_device(series),
     }
     if limit is not None and limit.sense is not Sense.AT_MOST:
         return inconclusive("a latency limit must be an upper one", limit, details)
@@ -113,7 +121,30 @@ def unusable(series: Series) -> str:
         return f"{bad} of {series.n} durations are not positive finite seconds: timing is broken"
     if not np.isfinite(start).all() or bool((np.diff(start) < 0).any()):
         return "start times are not finite and in order: timing is broken"
+    return _unusable_device(series)
+
+
+def _unusable_device(series: Series) -> str:
+    """The device works between the host's two looks at its clock, so it cannot have worked for longer."""
+    device = series.device
+    if device is None:
+        return ""
+    if device.shape != series.duration.shape:
+        return f"{device.shape} device times do not belong to {series.duration.shape} durations"
+    bad = int(np.count_nonzero(~(np.isfinite(device) & (device >= 0))))
+    if bad:
+        return f"{bad} of {series.n} device times are not finite seconds: timing is broken"
+    longer = int(np.count_nonzero(device > series.duration * (1 + DEVICE_DRIFT) + DEVICE_RESOLUTION))
+    if longer:
+        return f"{longer} of {series.n} device times are longer than the host saw the inference take: timing is broken"
     return ""
+
+
+def on_device(series: Series) -> dict[str, float]:
+    """``device_p50`` and ``device_p99``, seconds on the device's own clock; empty without such a clock."""
+    if series.device is None:
+        return {}
+    return {f"device_p{q}": float(np.quantile(series.device, q / 100, method="inverted_cdf")) for q in (50, 99)}
 
 
 def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence: float, q: float = 0.5) -> Judgement:

@@ -8,7 +8,7 @@ import json
 import os
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Samples:
-    """``report/samples/NAME.npz``: start and duration in seconds, and how they were taken."""
+    """``report/samples/NAME.npz``: start, duration and device time in seconds, and how they were taken."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._folder = folder
@@ -61,14 +61,17 @@ class Samples:
                 about = json.loads(str(arrays["about"]))
                 if about["run"] != self._run_id:
                     return None
-                return Series(arrays["start"], arrays["duration"], about["batch"], about["method"], about["facts"])
+                device = arrays["device"] if "device" in arrays.files else None
+                told = about["batch"], about["method"], about["facts"]
+                return Series(arrays["start"], arrays["duration"], *told, device)
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
             return None  # an earlier run's, cut short; this run's own is written whole or not at all
 
     def _write(self, name: str, series: Series) -> None:
         about = {"run": self._run_id, "batch": series.batch, "method": series.method, "facts": series.facts}
         temporary = self._folder / f".{name}.{os.getpid()}.npz"
-        np.savez_compressed(
-            temporary, start=series.start, duration=series.duration, about=np.array(json.dumps(about, allow_nan=False))
-        )
+        columns: dict[str, Any] = {"start": series.start, "duration": series.duration}
+        if series.device is not None:
+            columns["device"] = series.device
+        np.savez_compressed(temporary, about=np.array(json.dumps(about, allow_nan=False)), **columns)
         temporary.replace(self._folder / f"{name}.npz")

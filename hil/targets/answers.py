@@ -55,13 +55,17 @@ class BuiltEngine:
 
 @dataclass(frozen=True)
 class Timed:
-    """Samples of one timed window: release times and host-to-host durations, float64 seconds, shape (n,)."""
+    """Samples of one timed window: release times and host-to-host durations, float64 seconds, shape (n,).
+
+    ``device`` has the seconds of each on the device's own clock, of the same shape; ``None`` without such a clock.
+    """
 
     start: npt.NDArray[np.float64]
     duration: npt.NDArray[np.float64]
     warmup_runs: int
     method: dict[str, Any]
     telemetry: dict[str, Any]
+    device: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

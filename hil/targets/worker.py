@@ -92,20 +92,36 @@ class EngineWorker:
         Stops after ``seconds`` and ``min_samples``, at ``max_samples``, or shortly before ``deadline``
         (default: four times what was asked for and a minute) with what it has.
         """
-        limit = deadline if deadline is not None else 5 * warmup + 4 * seconds + 60
-        ok, named = self._call(
-            "time",
-            limit,
-            feeds,
-            warmup=warmup,
-            seconds=seconds,
-            min_samples=min_samples,
-            max_samples=max_samples,
-            budget=limit - min(MARGIN, limit / 5),
-        )
+        window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
+        return self._timed("time", feeds, deadline, warmup=warmup, **window)
+
+    def throughput(  # noqa: PLR0913 - as for time
+        self,
+        feeds: Sequence[Mapping[str, npt.NDArray[Any]]],
+        *,
+        streams: int,
+        warmup: float,
+        seconds: float,
+        min_samples: int,
+        max_samples: int,
+        deadline: float | None = None,
+    ) -> Timed:
+        """As ``time``, with ``streams`` inferences in flight; a duration is from an inference's start to its end.
+
+        Raises ``Unsupported`` where the engine was loaded for fewer, or its runtime has none in flight.
+        """
+        window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
+        return self._timed("throughput", feeds, deadline, warmup=warmup, streams=streams, **window)
+
+    def _timed(
+        self, op: str, feeds: Sequence[Mapping[str, npt.NDArray[Any]]], deadline: float | None, **fields: Any
+    ) -> Timed:
+        limit = deadline if deadline is not None else 5 * fields["warmup"] + 4 * fields["seconds"] + 60
+        ok, named = self._call(op, limit, feeds, budget=limit - min(MARGIN, limit / 5), **fields)
         series = dict(named)
         telemetry = dict(ok["telemetry"], warmup=ok["warmup"])
-        return Timed(series["start"], series["duration"], int(ok["warmup"]["runs"]), ok["method"], telemetry)
+        runs = int(ok["warmup"]["runs"])
+        return Timed(series["start"], series["duration"], runs, ok["method"], telemetry, series.get("device"))
 
     def first(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> float:
         """Seconds of the first inference after load; refused with ``EngineError`` once anything has run."""
@@ -115,6 +131,14 @@ class EngineWorker:
         """Seconds by node, slowest first, from an engine of its own with the runtime's profiler on."""
         nodes = self._call("profile", deadline, [feeds], runs=runs)[0]["nodes"]
         return [NodeTime(node["name"], node["op"], node["seconds"]) for node in nodes]
+
+    def layers(self, deadline: float = 120) -> list[dict[str, Any]] | None:
+        """What each layer of the engine became, as its runtime's inspector tells; ``None`` where it has none.
+
+        Each has ``name``, ``type``, ``precision``, ``inputs`` and ``outputs`` (dtypes), ``device`` and ``onnx``.
+        """
+        found: list[dict[str, Any]] | None = self._call("layers", deadline)[0]["layers"]
+        return found
 
     def memory(self) -> MemoryUse:
         """The worker's memory now and at its peak."""

@@ -13,6 +13,7 @@ from hil.errors import HilError
 from hil.measure import Series
 from hil.model import Judgement, Row, Verdict
 from hil.plan import expand
+from hil.session import running
 from hil.session.gather.gathered import Gathered
 from hil.stats import smallest_n
 
@@ -26,6 +27,7 @@ FEEDS = 16  # inputs cycled through while timing: more than one, few enough to s
 MOST_SAMPLES = 1_000_000
 PROFILED_RUNS = 20
 NODES_NAMED = 3
+NAME_LENGTH = 60
 TAIL_GROWTH = 2.0
 
 
@@ -47,13 +49,17 @@ def percentile(session: Session, row: Row) -> Gathered:
     series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
-    return _told(session, row, series, judgement)
+    return _told(session, row, series, judgement, "saturated")
 
 
 def rate(session: Session, row: Row) -> Gathered:
-    """``fps.sustained``, ``slowest_second``, ``last_100``."""
+    """``fps.sustained``, ``slowest_second``, ``last_100``: with as many inferences in flight as the model asks for."""
+    lanes = running.streams(session.spec, session.model(row.model))
+    if lanes > 1:
+        series = streamed(session, row.model, row.precision, lanes)
+        return _told(session, row, series, FPS[row.id](series, row.limit), "streams")
     series = saturated(session, row.model, row.precision)
-    return _told(session, row, series, FPS[row.id](series, row.limit))
+    return _told(session, row, series, FPS[row.id](series, row.limit), "saturated")
 
 
 def speedup(session: Session, row: Row) -> Gathered:
@@ -68,6 +74,29 @@ def saturated(session: Session, model: str, precision: str) -> Series:
     """Back to back inferences for ``measure.duration``, then on until every limit is settled or the budget spent."""
     name = f"{model}-{precision}-saturated"
     return session.samples.once(name, lambda: _sample(session, model, precision))
+
+
+def streamed(session: Session, model: str, precision: str, lanes: int) -> Series:
+    """``lanes`` inferences in flight for ``measure.duration``."""
+    name = f"{model}-{precision}-streams"
+    return session.samples.once(name, lambda: _sample_streams(session, model, precision, lanes))
+
+
+def _sample_streams(session: Session, model: str, precision: str, lanes: int) -> Series:
+    spec, batch = session.config.spec.measure, session.model(model).batch
+    feeds = feeds_of(session, model, batch)
+    with session.engines.lease(model, precision) as worker:
+        session.progress(f"{model} {precision}: timing {lanes} in flight for {spec.duration:.0f} s")
+        timed = worker.throughput(
+            feeds,
+            streams=lanes,
+            warmup=spec.warmup,
+            seconds=spec.duration,
+            min_samples=1,
+            max_samples=MOST_SAMPLES,
+        )
+    method = {**timed.method, "batch": batch, "feeds": len(feeds)}
+    return Series(timed.start, timed.duration, batch, method, {"windows": [timed.telemetry], "looks": 1}, timed.device)
 
 
 def _sample(session: Session, model: str, precision: str) -> Series:
@@ -87,7 +116,8 @@ def _sample(session: Session, model: str, precision: str) -> Series:
                 max_samples=MOST_SAMPLES,
             )
             method = {**timed.method, "batch": session.model(model).batch, "feeds": len(feeds)}
-            parts.append(Series(timed.start, timed.duration, session.model(model).batch, method, timed.telemetry))
+            batch = session.model(model).batch
+            parts.append(Series(timed.start, timed.duration, batch, method, timed.telemetry, timed.device))
             series = _joined(parts)
             spent += seconds
             seconds = min(spent, spec.budget - spent)
@@ -99,7 +129,11 @@ def _joined(parts: list[Series]) -> Series:
     last = parts[-1]
     facts = {"windows": [dict(part.facts) for part in parts], "looks": len(parts)}
     start = np.concatenate([part.start for part in parts])
-    return Series(start, np.concatenate([part.duration for part in parts]), last.batch, last.method, facts)
+    duration = np.concatenate([part.duration for part in parts])
+    clocks = [part.device for part in parts if part.device is not None]
+    # Where some window had no such clock the lengths differ, and the series is unusable instead of half told.
+    device = np.concatenate(clocks) if clocks else None
+    return Series(start, duration, last.batch, last.method, facts, device)
 
 
 def _unsettled(session: Session, model: str, precision: str, series: Series) -> bool:
@@ -121,18 +155,26 @@ def feeds_of(session: Session, model: str, batch: int) -> list[dict[str, Any]]:
     return [dict(one.inputs) for one in islice(session.dataset(model).batches(batch), FEEDS)]
 
 
-def _told(session: Session, row: Row, series: Series, judgement: Judgement) -> Gathered:
+def _told(session: Session, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
     details = dict(judgement.details)
-    details["samples"] = session.samples.file(f"{row.model}-{row.precision}-saturated")
+    details["samples"] = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
     details["histogram"] = histogram(series)
     reason = judgement.reason
     if judgement.verdict in (Verdict.FAILED, Verdict.WARNED):
         slowest = slowest_nodes(session, row)
         details["slowest_nodes"] = slowest
         if slowest:
-            named = ", ".join(f"{node['name']} ({node['op']}) {node['share']:.0%}" for node in slowest[:NODES_NAMED])
+            named = ", ".join(map(_named, slowest[:NODES_NAMED]))
             reason = f"{reason}; slowest nodes: {named}"
     return Gathered(judgement.model_copy(update={"details": details, "reason": reason}), series.method)
+
+
+def _named(node: dict[str, Any]) -> str:
+    """A node on part of a line: TensorRT calls a layer by all that it fused, which may fill a page."""
+    name, kind = str(node["name"]), str(node["op"])
+    if len(name) > NAME_LENGTH:
+        name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 + 1 :]}"
+    return f"{name} ({kind}) {node['share']:.0%}" if kind else f"{name} {node['share']:.0%}"
 
 
 def slowest_nodes(session: Session, row: Row) -> list[dict[str, Any]]:
