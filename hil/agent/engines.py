@@ -23,7 +23,7 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
     """
     options = dict(request["options"])
     runtime = request["runtime"]
-    known = libraries.get("facts", {}).get(runtime, {})
+    known = _known(libraries, runtime, options.get("gpu"))
     facts: Dict[str, Any] = {
         "model": checked(request["model"]),
         "precision": request["precision"],
@@ -36,6 +36,17 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
     }
     facts.update((name, known.get(name)) for name in FACTS)
     return facts
+
+
+def _known(libraries: Dict[str, Any], runtime: str, number: Optional[int]) -> Dict[str, Any]:
+    """The runtime's facts, which are of the first GPU, as those of the GPU that is asked for."""
+    known = dict(libraries.get("facts", {}).get(runtime, {}))
+    if number and known.get("gpu") is not None:
+        known.update(gpu=None, sm=None, sms=None)
+        for device in libraries.get("gpus") or []:
+            if device["number"] == number:
+                known.update(gpu=device["name"], sm=device["sm"], sms=str(device["sms"]))
+    return known
 
 
 def key_of(facts: Dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """TensorRT, every version from 8.2 to 11: asked what it has, never which version it is."""
 
+import contextlib
 import sys
 from typing import Any, Dict, Mapping, Optional
 
@@ -15,6 +16,7 @@ class TensorRt(Runtime):
     def __init__(self) -> None:
         self._module: Any = None
         self._reason: Optional[str] = None
+        self._kept: Any = None
 
     def version(self) -> Optional[str]:
         """TensorRT's own spelling (``"8.6.1"``); None where it cannot be imported, ``reason_why`` then says why."""
@@ -50,6 +52,18 @@ class TensorRt(Runtime):
         from . import build
 
         return build.build(trt, model, precision, options, out)
+
+    def start(self, options: Mapping[str, Any]) -> None:
+        """Opens the GPU's context and a runtime of TensorRT's, and keeps them, so that neither counts as the engine's."""
+        trt = self._need()
+        from ..cuda import open_cuda
+        from . import log
+
+        cuda = open_cuda(int(options.get("gpu") or 0), str(options.get("cuda") or "auto"))
+        with contextlib.suppress(
+            TypeError
+        ):  # what pybind11 makes of a constructor that returned nothing; load says why
+            self._kept = cuda, trt.Runtime(log.of(trt))
 
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:
         """Loads plugins, then the plan. Raises ``Failure``, also for a plan of another version or GPU."""

@@ -7,8 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from ...failure import BUILD, UNSUPPORTED, Failure
 from ..base import Built
 from . import api, calibrate, dla, log, onnx_file, parse, plugins, precision, profiles, timing_cache
-from .batches import Batches, Wanted
-from .feeding import Sender
+from .feeding import Calibrating
 
 ADVICE = (
     (
@@ -31,12 +30,12 @@ def build(trt: Any, model: str, wanted: str, options: Mapping[str, Any], out: st
     journal.clear()
     cuda = open_cuda(int(options.get("gpu", 0)))
     try:
-        return _Build(trt, cuda, journal, wanted, options).run(model, out)
+        return Build(trt, cuda, journal, wanted, options).run(model, out)
     finally:
         cuda.close()
 
 
-class _Build:
+class Build:
     """One build: what its steps share."""
 
     def __init__(self, trt: Any, cuda: Any, journal: Any, wanted: str, options: Mapping[str, Any]) -> None:
@@ -104,11 +103,15 @@ class _Build:
         if ranges:
             profiles.add(self.builder, self.config, ranges)
 
-    def _calibration(self) -> Optional["_Calibrating"]:
+    def _calibration(self) -> Optional[Calibrating]:
         implicit = self.options.get("implicit")
-        return None if implicit is None else _Calibrating(self, implicit)
+        return (
+            None
+            if implicit is None
+            else Calibrating(self.trt, self.cuda, self.builder, self.network, self.config).start(implicit, self.paths)
+        )
 
-    def _plan(self, calibration: Optional["_Calibrating"]) -> Any:
+    def _plan(self, calibration: Optional[Calibrating]) -> Any:
         try:
             plan = self.builder.build_serialized_network(self.network, self.config)
             if calibration is not None and calibration.state.problem is not None:
@@ -122,42 +125,6 @@ class _Build:
         finally:
             if calibration is not None:
                 calibration.close()
-
-
-class _Calibrating:
-    """Calibrator, batches and buffers of one build."""
-
-    def __init__(self, build_: _Build, implicit: Mapping[str, Any]) -> None:
-        trt, config = build_.trt, build_.config
-        inputs = profiles.inputs_of(build_.network)
-        wanted = {name: Wanted(_dtype(build_.network, name), shape) for name, shape in inputs.items()}
-        batch = int(implicit["batch"])
-        batches = Batches(build_.paths["data"], wanted, batch, int(implicit["samples"]))
-        self._sender = Sender(build_.cuda, batches)
-        path = build_.paths.get("calibration_cache")
-        self.state = calibrate.Calibration(implicit["algorithm"], batches, path, self._sender.send)
-        self.calibrator = calibrate.calibrator(trt, self.state)
-        config.int8_calibrator = self.calibrator
-        shapes = profiles.calibration(inputs, batch, batches.lengths)
-        if shapes:
-            whole = {name: [list(dims)] * 3 for name, dims in inputs.items()}
-            whole.update(shapes)
-            config.set_calibration_profile(profiles.make(build_.builder, whole))
-
-    def close(self) -> None:
-        """The builder is done with the buffers."""
-        self._sender.close()
-
-
-def _dtype(network: Any, name: str) -> str:
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        if tensor.name == name:
-            found = api.numpy_name(tensor.dtype)
-            if found is not None:
-                return found
-            raise Failure(UNSUPPORTED, "input %r has type %s, which numpy has not" % (name, tensor.dtype.name))
-    raise Failure(BUILD, "the network has no input %r" % name)
 
 
 def _set_level(config: Any, level: Optional[int]) -> None:

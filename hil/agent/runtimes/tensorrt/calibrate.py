@@ -39,9 +39,7 @@ class Calibration:
         except ValueError:
             cache = b""
         if cache is not None and not scales.fits(cache, self.algorithm):
-            self.warnings.append(
-                "the calibration cache of an earlier build was damaged and is not used"
-            )
+            self.warnings.append("the calibration cache of an earlier build is damaged and not used")
             return None
         return cache
 
@@ -75,7 +73,7 @@ class Calibration:
         self._written = bytes(cache)
 
     def finish(self) -> Dict[str, Any]:
-        """Facts of a build that is over; keeps the cache. Raises ``Failure`` unless data or cache were seen to count."""
+        """Facts of a finished build; keeps the cache. Raises ``Failure`` unless data or cache are seen to count."""
         if self.problem is not None:
             raise self.problem
         state = self._state()

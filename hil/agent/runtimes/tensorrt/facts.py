@@ -7,22 +7,22 @@ from ...failure import Failure
 
 def of_gpu(trt: Any, device: int = 0) -> Dict[str, Optional[str]]:
     """``cuda`` (the driver's), ``gpu``, ``sm``, ``sms``, ``dla``; where CUDA is not to be had, ``reason`` alone."""
-    from ..cuda import open_cuda
+    from ..cuda import visible_devices
 
     try:
-        cuda = open_cuda(device)
+        devices = visible_devices()
     except Failure as problem:
         return {"reason": problem.message}
-    try:
-        return {
-            "cuda": cuda.driver,
-            "gpu": cuda.name,
-            "sm": cuda.sm,
-            "sms": str(cuda.sms),
-            "dla": str(_dla_cores(trt)) if cuda.integrated else "0",
-        }
-    finally:
-        cuda.close()
+    if device >= len(devices):
+        return {"reason": "there is no GPU %d" % device}
+    found = devices[device]
+    return {
+        "cuda": found["driver"],
+        "gpu": found["name"],
+        "sm": found["sm"],
+        "sms": str(found["sms"]),
+        "dla": str(_dla_cores(trt)) if found["integrated"] else "0",
+    }
 
 
 def _dla_cores(trt: Any) -> int:
