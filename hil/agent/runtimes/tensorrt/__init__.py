@@ -54,7 +54,7 @@ class TensorRt(Runtime):
         return build.build(trt, model, precision, options, out)
 
     def start(self, options: Mapping[str, Any]) -> None:
-        """Opens the GPU's context and a runtime of TensorRT's, and keeps them, so that neither counts as the engine's."""
+        """Opens the GPU's context and TensorRT's runtime, and keeps them, so that neither counts as the engine's."""
         trt = self._need()
         from ..cuda import open_cuda
         from . import log
