@@ -1,0 +1,148 @@
+"""Networks of real size with random weights, exported here, with data and a ``hil.toml``: what a GPU is judged on.
+
+``python -m benchmarks.networks FOLDER --python PYTHON --board NAME`` writes ResNet-50 and MobileNetV3-Large as
+torchvision defines them and a transformer encoder of this module, as ONNX with one static batch. Weights are random
+with a fixed seed; batch normalization has seen the data first, so that activations keep the scale that a trained
+network's have. Needs PyTorch, its CPU build will do, and torchvision for the first two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy.typing as npt
+
+SEED = 1
+OPSET = 17
+SAMPLES, CALIBRATION = 16, 32
+NETWORKS = ("resnet50", "mobilenet", "encoder")
+IMAGE = (3, 224, 224)
+SEQUENCE, WIDTH, HEADS, LAYERS = 128, 384, 6, 6
+
+
+def images(count: int, seed: int) -> npt.NDArray[np.float32]:
+    """Images [count, 3, 224, 224] of about zero mean and unit variance: a few plane waves each, and noise."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.meshgrid(*(np.linspace(0, 1, side) for side in IMAGE[1:]), indexing="ij")
+    made = rng.normal(0, 0.3, (count, *IMAGE))
+    for image in made:
+        for channel in image:
+            for _ in range(4):
+                down, across, phase = rng.uniform(-12, 12), rng.uniform(-12, 12), rng.uniform(0, 2 * np.pi)
+                channel[...] += 0.67 * np.sin(2 * np.pi * (down * rows + across * columns) + phase)
+    return made.astype(np.float32)
+
+
+def embeddings(count: int, seed: int) -> npt.NDArray[np.float32]:
+    """Embedded sequences [count, 128, 384]: words of a vocabulary of 50, each with a position's wave added."""
+    vocabulary = np.random.default_rng(SEED).normal(0, 1, (50, WIDTH))
+    words = np.random.default_rng(seed).integers(0, len(vocabulary), (count, SEQUENCE))
+    place = np.arange(SEQUENCE)[:, None] / 10000 ** (np.arange(WIDTH)[None, :] / WIDTH)
+    return np.asarray(vocabulary[words] + np.sin(place), dtype=np.float32)
+
+
+DATA: Mapping[str, Callable[[int, int], npt.NDArray[np.float32]]] = {
+    "resnet50": images,
+    "mobilenet": images,
+    "encoder": embeddings,
+}
+
+
+def encoder() -> Any:
+    """A transformer encoder before its head: 6 layers of width 384, 6 heads, [batch, 128, 384] to the same.
+
+    Of matrix products, softmax and means alone, so that every opset and every TensorRT has the operators.
+    """
+    import torch  # noqa: PLC0415 - only an export needs it, and it takes seconds
+    from torch import nn  # noqa: PLC0415 - as above
+
+    def normal(x: Any) -> Any:
+        centred = x - x.mean(-1, keepdim=True)
+        return centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + 1e-5)
+
+    class Layer(nn.Module):  # type: ignore[misc, unused-ignore]  # without PyTorch its classes are Any
+        def __init__(self) -> None:
+            super().__init__()
+            self.into, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+            self.wide, self.narrow = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+        def forward(self, x: Any) -> Any:
+            parts = self.into(normal(x)).reshape(-1, SEQUENCE, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+            scores = torch.softmax(parts[0] @ parts[1].transpose(-1, -2) * (WIDTH // HEADS) ** -0.5, -1)
+            x = x + self.out((scores @ parts[2]).transpose(1, 2).reshape(-1, SEQUENCE, WIDTH))
+            return x + self.narrow(torch.relu(self.wide(normal(x))))
+
+    class Encoder(nn.Module):  # type: ignore[misc, unused-ignore]  # as above
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+
+        def forward(self, x: Any) -> Any:
+            for layer in self.layers:
+                x = layer(x)
+            return normal(x)
+
+    return Encoder()
+
+
+def network(name: str) -> Any:
+    """The network with its random weights, its batch normalization having seen the data, ready to be exported."""
+    import torch  # noqa: PLC0415 - as above
+
+    torch.manual_seed(SEED)
+    if name == "encoder":
+        return encoder().eval()
+    from torchvision import models  # noqa: PLC0415 - as above
+
+    made = models.resnet50(weights=None) if name == "resnet50" else models.mobilenet_v3_large(weights=None)
+    for module in made.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the mean over all that it has seen
+    made.train()
+    with torch.no_grad():
+        for seed in (11, 12):
+            made(torch.from_numpy(images(8, seed)))
+    return made.eval()
+
+
+def export(name: str, folder: Path) -> Path:
+    """Write ``NAME.onnx`` with input ``x`` and output ``y``, and its two data sets; returns the model's path."""
+    import torch  # noqa: PLC0415 - as above
+
+    made, path = network(name), folder / f"{name}.onnx"
+    sample = torch.from_numpy(DATA[name](1, 2))
+    names = {"input_names": ["x"], "output_names": ["y"]}
+    with torch.no_grad():
+        torch.onnx.export(made, (sample,), str(path), opset_version=OPSET, dynamo=False, **names)
+    np.savez(folder / f"{name}-validation.npz", x=DATA[name](SAMPLES, 3))
+    np.savez(folder / f"{name}-calibration.npz", x=DATA[name](CALIBRATION, 4))
+    return path
+
+
+def main() -> int:
+    """Writes the networks with their project."""
+    from benchmarks.projects import networks_project  # noqa: PLC0415 - it imports this module's names
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--python", required=True, help="the interpreter that has TensorRT")
+    parser.add_argument("--board", help="what the GPU is called, e.g. h200; without it evidence is 'host'")
+    parser.add_argument("--only", choices=NETWORKS, action="append", help="this network; may be given again")
+    arguments = parser.parse_args()
+    names = tuple(arguments.only or NETWORKS)
+    networks_project(arguments.folder, arguments.python, arguments.board, names)
+    for name in names:
+        print(export(name, arguments.folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The projects that the suites are run on with a GPU: ``hil.toml`` for the networks, and for the bundled models.
+
+Each model is there twice: once with INT8 by Q/DQ nodes put in on the host, and under another name with INT8 by
+TensorRT's own calibrator, from the same file and the same data.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TARGET = "gpu"
+ROOT = Path(__file__).parent.parent
+PARITY_BARS = {"fp32": 1e-5, "tf32": 1e-2, "fp16": 1e-2}
+"""Largest error relative to the largest output of ONNX Runtime in FP32, by precision."""
+
+HEAD = """# Written by the benchmarks of pytest-hil.
+[targets.{target}]
+kind    = "local"
+runtime = "tensorrt"
+python  = {python}
+{board}{store}
+[measure]
+duration = "1 s"
+warmup   = "0.2 s"
+budget   = "4 s"
+soak     = 1000
+
+[gate]
+require  = ["contract.*", "parity.outputs", "latency.p99", "memory.peak", "int8.calibration"]
+evidence = "{evidence}"
+warnings = true
+"""
+
+LIMITS = """
+[models.{name}.limits]
+latency       = {{ p50 = "10 ms", p99 = "50 ms" }}
+fps           = 30
+memory        = "8 GiB"
+system_memory = "98 %"
+"""
+
+TOLERANCES = """
+[models.{name}.tolerances]
+fp32 = {{ max_rel = 1e-5, reason = "what TensorRT 8.6 keeps to with TF32 cleared, with room for other kernels" }}
+tf32 = {{ max_rel = 1e-2 }}
+fp16 = {{ max_rel = 1e-2 }}
+"""
+
+INT8 = """
+[models.{name}.tolerances.int8]
+max_rel = 0.5
+cosine  = 0.9
+sqnr_db = 6
+reason  = "random weights are harder to round than trained ones; whether INT8 ran at all is what is asked here"
+"""
+
+MODEL = """
+[models.{name}]
+path       = {path}
+precisions = {precisions}
+data       = {data}
+
+[models.{name}.calibration]
+data   = {calibration}
+method = "{method}"
+route  = "{route}"
+"""
+
+BUNDLED = {"digits": "classification", "arm": "regression"}
+TASK = {
+    "digits": 'top1_drop = "2 %"\nmax_rel = 0.5\ncosine = 0.98\nsqnr_db = 10\nreason = "one digit in fifty"',
+    "arm": 'error_increase = "60 %"\nmax_rel = 0.5\nsqnr_db = 10\nreason = "10.5 mm instead of 7.9 on the CPU too"',
+}
+METHODS = {"resnet50": "entropy", "mobilenet": "minmax", "encoder": "minmax", "digits": "entropy", "arm": "minmax"}
+EXPLICIT_METHODS = {**METHODS, "resnet50": "minmax"}  # entropy on the host needs a histogram of every activation
+FULL = ("fp32", "tf32", "fp16", "int8")
+
+
+def head(python: str, board: str | None, store: Path | None) -> str:
+    """``[targets.gpu]``, short measuring and a gate; evidence is asked for where the board is named."""
+    return HEAD.format(
+        target=TARGET,
+        python=json.dumps(python),
+        board="" if board is None else f"board   = {json.dumps(board)}\n",
+        store="" if store is None else f"store   = {json.dumps(str(store))}\n",
+        evidence="host" if board is None else "device",
+    )
+
+
+def networks_project(
+    folder: Path, python: str, board: str | None, names: Iterable[str], store: Path | None = None
+) -> Path:
+    """Write ``hil.toml`` for networks that ``benchmarks.networks`` exported into ``folder``; its path."""
+    parts = [head(python, board, store)]
+    for name in names:
+        files = (f"{name}.onnx", f"{name}-validation.npz", f"{name}-calibration.npz")
+        for twin, precisions, route in ((name, FULL, "explicit"), (f"{name}-implicit", ("int8",), "implicit")):
+            parts += [_model(twin, name, files, precisions, route), LIMITS.format(name=twin), INT8.format(name=twin)]
+            if route == "explicit":
+                parts.append(TOLERANCES.format(name=twin))
+    return _write(folder, parts)
+
+
+def bundled_project(folder: Path, python: str, board: str | None, store: Path | None = None) -> Path:
+    """Write ``hil.toml`` for the two models of ``examples/``, whose files stay where they are; its path."""
+    parts = [head(python, board, store)]
+    for name, task in BUNDLED.items():
+        place = ROOT / "examples" / name
+        files = tuple(str(place / file) for file in ("model.onnx", "validation.npz", "calibration.npz"))
+        for twin, precisions, route in ((name, FULL, "explicit"), (f"{name}-implicit", ("int8",), "implicit")):
+            extra = f'task       = "{task}"\nsamples    = 256\nshapes     = {{ batch = [1, 1, 8] }}\n'
+            parts += [
+                _model(twin, name, files, precisions, route).replace("\n\n[models", f"\n{extra}\n[models", 1),
+                LIMITS.format(name=twin),
+                f"\n[models.{twin}.tolerances.int8]\n{TASK[name]}\n",
+            ]
+            if route == "explicit":
+                parts.append(TOLERANCES.format(name=twin))
+    return _write(folder, parts)
+
+
+def _model(twin: str, name: str, files: tuple[str, ...], precisions: tuple[str, ...], route: str) -> str:
+    path, data, calibration = (json.dumps(file) for file in files)
+    method = (EXPLICIT_METHODS if route == "explicit" else METHODS)[name]
+    return MODEL.format(
+        name=twin,
+        path=path,
+        precisions=json.dumps(precisions),
+        data=data,
+        calibration=calibration,
+        method=method,
+        route=route,
+    )
+
+
+def _write(folder: Path, parts: list[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "hil.toml"
+    path.write_text("".join(parts), encoding="utf-8")
+    return path

@@ -1,0 +1,21 @@
+"""Puts the results into this folder's README: ``python -m benchmarks.results``; exit code 1 where a file is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.results import FOLDER, problems, read_all, refreshed
+
+
+def main() -> int:
+    """Checks each file, then rewrites the table."""
+    results = read_all()
+    wrong = [f"{one['benchmark']}: {problem}" for one in results for problem in problems(one)]
+    readme = FOLDER / "README.md"
+    readme.write_text(refreshed(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
+    print("\n".join(wrong) or f"{len(results)} results, each follows from its rows")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""What follows from a benchmark's raw rows: its bars, as pure functions.
+
+A judge takes the rows as the file keeps them and returns each bar with its figure. Rows that lack a round, a
+configuration or a step give a bar that is missed with no figure: less was measured than is claimed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.projects import PARITY_BARS
+from hil.stats import percentile_bounds, slope_interval
+
+Row = Mapping[str, Any]
+Bar = dict[str, Any]
+
+ROUNDS = 10
+CONFIDENCE = 0.95
+DEVICE_BAR, HOST_BAR = 0.01, 0.02
+WARM_BAR, CACHED_BAR = 4.0, 0.5
+STREAMS = (1, 2, 4, 8)
+STREAMS_BAR = 0.98
+INFERENCES, CYCLES = 10_000, 50
+SETTLED = {"inferences": 0.5, "cycles": 0.2}
+"""Share of the readings that is left out at the start: allocators and the driver's caches fill then."""
+
+GROWTH_BARS = {"inferences": 64.0, "cycles": 256.0}
+"""KiB per 1,000 inferences, and per cycle of loading, running and unloading: the driver hands out 2 MiB at a time,
+so that one piece lost in 30,000 inferences or in 8 cycles would show."""
+
+FAULTS = (
+    "worker killed mid-inference",
+    "impossible workspace",
+    "model too large for its memory limit",
+    "GPU memory taken by somebody else",
+    "corrupt cached engine",
+    "engine of another TensorRT version",
+    "file that is no engine",
+    "sticky CUDA error",
+)
+
+
+def bar(  # noqa: PLR0913 - what a bar is, named at each call
+    name: str,
+    figure: float | None,
+    limit: float,
+    *,
+    unit: str = "",
+    at_least: bool = False,
+    low: float | None = None,
+    high: float | None = None,
+) -> Bar:
+    """One figure against its limit; no figure is never met."""
+    figure = None if figure is None else float(figure)
+    met = figure is not None and (figure >= limit if at_least else figure <= limit)
+    sense = "at least" if at_least else "at most"
+    bounds = {"low": _finite(low), "high": _finite(high)}
+    return {"name": name, "figure": figure, "unit": unit, "sense": sense, "limit": float(limit), "met": met, **bounds}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or value in {float("inf"), float("-inf")} else float(value)
+
+
+def pair_ratio(row: Row, clock: str) -> float:
+    """A round's figure: the median over its pairs of neighbouring windows of our p50 by the bare loop's."""
+    ours, bare = row["ours"][clock], row["bare"][clock]
+    return float(statistics.median(a / b for a, b in zip(ours, bare, strict=True)))
+
+
+def honesty(rows: Sequence[Row]) -> list[Bar]:
+    """How far our p50 is from a bare loop's, for each CUDA binding with and without a CUDA graph."""
+    bars = []
+    for binding in ("ctypes", "pycuda"):
+        for graph in (False, True):
+            mine = [row for row in rows if row.get("binding") == binding and row.get("graph") is graph]
+            complete = sorted(row["round"] for row in mine) == list(range(ROUNDS))
+            name = f"{binding}, {'CUDA graph' if graph else 'no graph'}"
+            for clock, limit in (("device", DEVICE_BAR), ("host", HOST_BAR)):
+                ratios = [pair_ratio(row, clock) for row in mine]
+                off = abs(statistics.median(ratios) - 1) if complete else None
+                low, high = (min(ratios), max(ratios)) if complete else (None, None)
+                bars.append(bar(f"{clock} p50 beside the bare loop: {name}", off, limit, low=low, high=high))
+    return bars
+
+
+def provision(rows: Sequence[Row]) -> list[Bar]:
+    """What the timing cache and the engine cache save."""
+    seconds = {
+        step: [row["seconds"] for row in rows if row["step"] == step] for step in ("cold", "warm", "cached", "bare")
+    }
+    used = all(row.get("timing_cache") == "warm" for row in rows if row["step"] == "warm")
+    middle = {step: statistics.median(taken) for step, taken in seconds.items() if taken}
+    faster = middle["cold"] / middle["warm"] if used and {"cold", "warm"} <= set(middle) else None
+    more = middle["cached"] - middle["bare"] if {"cached", "bare"} <= set(middle) else None
+    return [
+        bar("cold build by one with a warm timing cache", faster, WARM_BAR, unit="x", at_least=True),
+        bar("cached engine, over a bare process that deserializes it", more, CACHED_BAR, unit="s"),
+    ]
+
+
+def rate(row: Row) -> float:
+    """Inferences a second of one window."""
+    return float(row["runs"]) / float(row["seconds"])
+
+
+def streams(rows: Sequence[Row]) -> list[Bar]:
+    """Our best rate by the bare loop's best: each at the number of streams with its highest median."""
+    name = "rate at the best number of streams, by the bare loop's"
+    rates: dict[str, dict[int, list[float]]] = {"ours": {}, "bare": {}}
+    for row in sorted(rows, key=lambda row: int(row["round"])):
+        rates[row["side"]].setdefault(row["streams"], []).append(rate(row))
+    whole = all(len(side.get(count, ())) >= ROUNDS for side in rates.values() for count in STREAMS)
+    if not whole:
+        return [bar(name, None, STREAMS_BAR, at_least=True)]
+    ours, bare = (max(side.values(), key=statistics.median) for side in (rates["ours"], rates["bare"]))
+    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+    low, high = percentile_bounds(ratios, 0.5, CONFIDENCE)
+    return [bar(name, statistics.median(ratios), STREAMS_BAR, at_least=True, low=low, high=high)]
+
+
+def leak(rows: Sequence[Row]) -> list[Bar]:
+    """By how much device memory can have grown at most: the upper end of the slope's interval."""
+    bars = []
+    for what, binding, wanted, per, unit in (
+        ("inferences", "", INFERENCES, 1000, "KiB/1,000 inferences"),
+        ("cycles", "ctypes", CYCLES, 1, "KiB/cycle"),
+        ("cycles", "pycuda", CYCLES, 1, "KiB/cycle"),
+    ):
+        name = f"device memory grows over {wanted:,} " + (f"loads and unloads, {binding}" if binding else what)
+        series = next((row for row in rows if (row["what"], row.get("binding", "")) == (what, binding)), None)
+        if series is None or series["done"][-1] < wanted or min(series["device"]) <= 0:
+            bars.append(bar(name, None, GROWTH_BARS[what], unit=unit))
+            continue
+        skipped = round(SETTLED[what] * len(series["done"]))
+        slopes = slope_interval(series["done"][skipped:], series["device"][skipped:], CONFIDENCE)
+        _, low, high = (slope * per / 1024 for slope in slopes)
+        bars.append(bar(name, _finite(high), GROWTH_BARS[what], unit=unit, low=low, high=high))
+    return bars
+
+
+def suites(rows: Sequence[Row]) -> list[Bar]:
+    """Parity of each model in each precision that has a bar, and whether the report told each miss, on this GPU."""
+    parity = [row for row in rows if row["check"] == "parity.outputs"]
+    bars = [
+        bar(f"relative error, {row['model']} {row['precision']}", row["max_rel"], PARITY_BARS[row["precision"]])
+        for row in parity
+        if row["precision"] in PARITY_BARS
+    ]
+    missed = [one["name"] for one in bars if not one["met"]]
+    judged = {f"relative error, {row['model']} {row['precision']}": row for row in parity}
+    silent = [name for name in missed if judged[name]["verdict"] != "failed" or not judged[name]["reason"]]
+    both = {row["model"].removesuffix("-implicit") for row in parity}
+    lacking = [
+        name
+        for name in both
+        for twin, precision in ((name, "int8"), (f"{name}-implicit", "int8"), *((name, one) for one in PARITY_BARS))
+        if not any(row["model"] == twin and row["precision"] == precision for row in parity)
+    ]
+    elsewhere = [row for row in rows if row["verdict"] != "not_run" and row["executed_on"] not in {"gpu", "host"}]
+    return [
+        *bars,
+        bar("misses that the report does not tell", len(silent), 0),
+        bar("models of which a precision was not compared", len(lacking) if parity else None, 0),
+        bar("checks of an engine that did not run on the GPU", len(elsewhere) if rows else None, 0),
+    ]
+
+
+def faults(rows: Sequence[Row]) -> list[Bar]:
+    """Each fault: one verdict that is no pass, with one message, and a fresh worker for the next check."""
+    bars = []
+    for name in FAULTS:
+        mine = [row for row in rows if row["fault"] == name]
+        good = [row for row in mine if row["verdict"] != "passed" and _clear(row["message"]) and row["fresh"] is True]
+        share = len(good) / len(mine) if mine else None
+        bars.append(bar(f"one clear verdict, then a fresh worker: {name}", share, 1, at_least=True))
+    return bars
+
+
+def _clear(message: str) -> bool:
+    return bool(message.strip()) and "Traceback" not in message
+
+
+JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
+    "tensorrt-honesty": honesty,
+    "tensorrt-provision": provision,
+    "tensorrt-streams": streams,
+    "tensorrt-leak": leak,
+    "tensorrt-suites": suites,
+    "tensorrt-faults": faults,
+}

@@ -1,0 +1,198 @@
+"""CUDA for the bare loop, by ctypes and by pycuda; imports nothing of hil, runs under the interpreter with TensorRT.
+
+Just what the loop needs, and as lean as a careful script would have it: what is called in the loop is made before,
+with its arguments, and checked once at the end, since errors of a stream stay until it is waited for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_float, c_int, c_size_t, c_uint, c_void_p
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    Bytes = npt.NDArray[np.uint8]
+    Step = Callable[[], object]
+
+THREAD_LOCAL = 1  # CUstreamCaptureMode: other threads' calls do not end the capture
+NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+
+
+class Driver:
+    """``libcuda.so.1`` with the device's primary context current in this thread."""
+
+    name = "ctypes"
+
+    def __init__(self, device: int = 0) -> None:
+        self.library = ctypes.CDLL("libcuda.so.1")
+        self.retained(device)
+
+    def retained(self, device: int) -> None:
+        """Keeps the primary context and makes it current."""
+        handle, self.primary = c_int(), c_void_p()
+        self.call("cuInit", 0)
+        self.call("cuDeviceGet", byref(handle), device)
+        self.call("cuDevicePrimaryCtxRetain", byref(self.primary), handle)
+        self.current()
+
+    def current(self) -> None:
+        """Makes it current again, whatever else was since."""
+        self.call("cuCtxSetCurrent", self.primary)
+
+    def close(self) -> None:
+        """Before the process ends: a context of pycuda's that is still current then aborts it."""
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """One call of the driver; anything but success ends the script."""
+        code = getattr(self.library, name)(*arguments)
+        if code:
+            raise RuntimeError(f"{name} failed with CUDA error {code}")
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total bytes of the device."""
+        free, total = c_size_t(), c_size_t()
+        self.call("cuMemGetInfo_v2", byref(free), byref(total))
+        return free.value, total.value
+
+    def alloc(self, size: int) -> int:
+        """``size`` bytes of device memory, kept until the process ends."""
+        address = c_void_p()
+        self.call("cuMemAlloc_v2", byref(address), c_size_t(size))
+        return int(address.value or 0)
+
+    def pinned(self, size: int) -> Bytes:
+        """``size`` bytes of page-locked host memory."""
+        address = c_void_p()
+        self.call("cuMemHostAlloc", byref(address), c_size_t(size), c_uint(0))
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address.value or 0)))
+
+    def stream(self) -> Any:
+        """A stream of its own."""
+        handle = c_void_p()
+        self.call("cuStreamCreate", byref(handle), c_uint(NON_BLOCKING))
+        return handle
+
+    def handle(self, stream: Any) -> int:
+        """The stream as TensorRT takes it."""
+        return int(stream.value)
+
+    def event(self) -> Any:
+        """An event that keeps time."""
+        handle = c_void_p()
+        self.call("cuEventCreate", byref(handle), c_uint(0))
+        return handle
+
+    def record(self, event: Any, stream: Any) -> Step:
+        """Notes the time at which the stream gets here."""
+        return partial(self.library.cuEventRecord, event, stream)
+
+    def between(self, first: Any, second: Any) -> float:
+        """Seconds from one event to the other, both past."""
+        milliseconds = c_float()
+        self.call("cuEventElapsedTime", byref(milliseconds), first, second)
+        return milliseconds.value / 1000
+
+    def wait(self, stream: Any) -> Step:
+        """Returns when the stream has done all it was given."""
+        return partial(self.library.cuStreamSynchronize, stream)
+
+    def copy_in(self, device: int, host: Bytes, stream: Any) -> Step:
+        """To the device, in the stream's turn."""
+        arguments = (c_void_p(device), c_void_p(host.ctypes.data), c_size_t(host.nbytes), stream)
+        return partial(self.library.cuMemcpyHtoDAsync_v2, *arguments)
+
+    def copy_out(self, host: Bytes, device: int, stream: Any) -> Step:
+        """From the device, in the stream's turn."""
+        arguments = (c_void_p(host.ctypes.data), c_void_p(device), c_size_t(host.nbytes), stream)
+        return partial(self.library.cuMemcpyDtoHAsync_v2, *arguments)
+
+    def check(self) -> None:
+        """Ends the script if anything went wrong before."""
+        self.call("cuCtxSynchronize")
+
+    def capture(self, stream: Any, work: Step) -> Step:
+        """What ``work`` puts into the stream, as a graph; the returned call launches it."""
+        handle = c_void_p(self.handle(stream))
+        graph, ready = c_void_p(), c_void_p()
+        self.call("cuStreamBeginCapture_v2", handle, c_int(THREAD_LOCAL))
+        work()
+        self.call("cuStreamEndCapture", handle, byref(graph))
+        self.call("cuGraphInstantiateWithFlags", byref(ready), graph, ctypes.c_ulonglong(0))
+        return partial(self.library.cuGraphLaunch, ready, handle)
+
+
+class PyCuda(Driver):
+    """pycuda's objects on the retained primary context; it has no graphs, so those go through the driver."""
+
+    name = "pycuda"
+
+    def retained(self, device: int) -> None:
+        """Pushes it; it must be popped before the process ends."""
+        import pycuda.driver  # noqa: PLC0415 - only where it is asked for
+
+        self.cuda = pycuda.driver
+        self.cuda.init()
+        self.context = self.cuda.Device(device).retain_primary_context()
+        self.context.push()
+        self.kept: list[Any] = []
+
+    def alloc(self, size: int) -> int:
+        """By pycuda, kept alive here."""
+        self.kept.append(self.cuda.mem_alloc(size))
+        return int(self.kept[-1])
+
+    def pinned(self, size: int) -> Bytes:
+        """By pycuda."""
+        made: Bytes = self.cuda.pagelocked_empty(size, np.uint8)
+        return made
+
+    def stream(self) -> Any:
+        """By pycuda."""
+        return self.cuda.Stream(NON_BLOCKING)
+
+    def handle(self, stream: Any) -> int:
+        """As TensorRT takes it."""
+        return int(stream.handle)
+
+    def event(self) -> Any:
+        """By pycuda."""
+        return self.cuda.Event()
+
+    def record(self, event: Any, stream: Any) -> Step:
+        """By pycuda."""
+        return partial(event.record, stream)
+
+    def between(self, first: Any, second: Any) -> float:
+        """pycuda tells milliseconds."""
+        return float(second.time_since(first)) / 1000
+
+    def wait(self, stream: Any) -> Step:
+        """By pycuda."""
+        step: Step = stream.synchronize
+        return step
+
+    def copy_in(self, device: int, host: Bytes, stream: Any) -> Step:
+        """By pycuda."""
+        return partial(self.cuda.memcpy_htod_async, device, host, stream)
+
+    def copy_out(self, host: Bytes, device: int, stream: Any) -> Step:
+        """By pycuda."""
+        return partial(self.cuda.memcpy_dtoh_async, host, device, stream)
+
+    def check(self) -> None:
+        """By pycuda, which raises."""
+        self.context.synchronize()
+
+    def close(self) -> None:
+        """Pops the context."""
+        self.context.pop()
+
+
+BINDINGS = {"ctypes": Driver, "pycuda": PyCuda}

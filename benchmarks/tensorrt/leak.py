@@ -1,0 +1,39 @@
+"""Does device memory grow? Over 10,000 inferences in a worker, and over 50 loads and unloads in one process.
+
+The worker's soak reads what its driver tells of the whole GPU, which nobody else uses then; so does ``cycles``, which
+loads the engine by the agent's own runtime, runs it and closes it again, in one process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.results.judging import CYCLES, INFERENCES
+from benchmarks.tensorrt.peers import Peer
+from benchmarks.tensorrt.stage import LOAD_DEADLINE, Stage
+
+SOAK_DEADLINE = 300.0
+
+
+def measure(stage: Stage) -> int:
+    """The whole benchmark; the exit code."""
+    rows: list[dict[str, Any]] = []
+    with stage.agent() as agent:
+        engine = stage.build(agent)
+        plan = stage.plan(agent, engine)
+        options = {"gpu": 0, "cuda": "ctypes"}
+        with agent.load(engine.key, options, LOAD_DEADLINE) as worker:
+            soak = worker.soak(stage.feed(), INFERENCES // (10 if stage.quick else 1), SOAK_DEADLINE)
+        if soak.device is None:
+            raise SystemExit("the soak read no device memory, so it says nothing of a leak")
+        columns = {"done": soak.runs, "device": soak.device, "resident": soak.rss}
+        rows.append({"what": "inferences", **{name: values.tolist() for name, values in columns.items()}})
+    for binding in ("ctypes",) if stage.quick else ("ctypes", "pycuda"):
+        count = CYCLES // (5 if stage.quick else 1)
+        with Peer(stage.python, "cycles", plan, stage.feed_file(), binding, count) as cycles:
+            seen = cycles.ready
+        rows.append({"what": "cycles", "binding": binding, **seen})
+    for row in rows:
+        first, last = row["device"][0] / 2**20, row["device"][-1] / 2**20
+        print(f"{row['what']}: {row['done'][-1]}, device memory from {first:,.1f} to {last:,.1f} MiB")
+    return stage.keep("tensorrt-leak", rows)

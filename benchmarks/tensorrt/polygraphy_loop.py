@@ -1,0 +1,29 @@
+"""p50 of Polygraphy's runner on an engine file: ``… ENGINE INPUT.npz`` under TensorRT's interpreter."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+
+
+def main() -> None:
+    """Prints the seconds."""
+    from polygraphy.backend.common import BytesFromPath  # noqa: PLC0415 - where it is not there, its absence is told
+    from polygraphy.backend.trt import EngineFromBytes, TrtRunner  # noqa: PLC0415 - as above
+
+    with np.load(sys.argv[2], allow_pickle=False) as archive:
+        feed = {name: archive[name] for name in archive.files}
+    with TrtRunner(EngineFromBytes(BytesFromPath(sys.argv[1]))) as runner:
+        taken = []
+        end = time.perf_counter() + 3
+        while time.perf_counter() < end:
+            before = time.perf_counter()
+            runner.infer(feed, check_inputs=False)
+            taken.append(time.perf_counter() - before)
+    print(float(np.median(taken[len(taken) // 3 :])))
+
+
+if __name__ == "__main__":
+    main()

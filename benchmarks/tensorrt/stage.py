@@ -1,0 +1,134 @@
+"""What the benchmarks of TensorRT share: the interpreter, a store, an agent, and one network's engine file."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from benchmarks import networks, results
+from benchmarks.projects import TARGET
+from hil.config.spec import TargetSpec
+from hil.targets.base import open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from hil.targets.answers import BuiltEngine
+    from hil.targets.client import AgentClient
+
+RUNTIME: Literal["tensorrt"] = "tensorrt"
+BUILD_DEADLINE = 900.0
+LOAD_DEADLINE = 120.0
+
+
+@dataclass
+class Stage:
+    """Where it all happens: ``python`` has TensorRT, ``out`` takes the results, ``work`` the networks and the store."""
+
+    python: str
+    out: Path
+    work: Path
+    network: str = "resnet50"
+    precision: str = "fp16"
+    quick: bool = False
+    board: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        """The agent's store, shared by all benchmarks, so that each engine is built once."""
+        return self.work / "store"
+
+    @property
+    def networks(self) -> Path:
+        """The folder of the exported networks."""
+        return self.work / "networks"
+
+    def exported(self, name: str) -> Path:
+        """The network's ONNX file, exported where it is not there yet."""
+        path = self.networks / f"{name}.onnx"
+        if not path.exists():
+            self.networks.mkdir(parents=True, exist_ok=True)
+            networks.export(name, self.networks)
+        return path
+
+    def feed(self) -> dict[str, npt.NDArray[Any]]:
+        """One validation sample of the network."""
+        self.exported(self.network)
+        with np.load(self.networks / f"{self.network}-validation.npz", allow_pickle=False) as archive:
+            return {name: archive[name][:1] for name in archive.files}
+
+    def feed_file(self) -> Path:
+        """``feed`` as a file for scripts."""
+        path = self.work / f"{self.network}-feed.npz"
+        np.savez(path, **self.feed())  # type: ignore[arg-type, unused-ignore]  # newer stubs think of allow_pickle
+        return path
+
+    def spec(self) -> TargetSpec:
+        """The target as ``hil.toml`` would have it."""
+        return TargetSpec(
+            kind="local", runtime=RUNTIME, python=self.python, store=str(self.store), store_size=32 * 2.0**30
+        )
+
+    @contextmanager
+    def agent(self) -> Iterator[AgentClient]:
+        """An agent that holds the target and has probed it."""
+        with open_target(TARGET, self.spec()).start_agent() as agent:
+            agent.hold(secrets.token_hex(8), "benchmarks.tensorrt")
+            self.versions.update(versions(agent.probe()))
+            yield agent
+
+    def build(self, agent: AgentClient, options: Mapping[str, Any] | None = None) -> BuiltEngine:
+        """The network's engine, from the store where it is there."""
+        model = agent.put_blob(self.exported(self.network))
+        return agent.build(model, self.precision, RUNTIME, dict(options or {}), BUILD_DEADLINE)
+
+    def plan(self, agent: AgentClient, engine: BuiltEngine) -> Path:
+        """The engine's file, brought out of the store."""
+        path = self.work / f"{engine.digest[:16]}.plan"
+        if not path.exists():
+            agent.get_blob(engine.digest, path)
+        return path
+
+    def keep(self, benchmark: str, rows: list[dict[str, Any]]) -> int:
+        """Write the result, print its bars, the last line holding figure and bar; the exit code."""
+        command = ["python", "-m", "benchmarks.tensorrt", *sys.argv[1:]]
+        made = results.result(benchmark, rows, command=command, versions=self.versions, quick=self.quick)
+        path = results.write(self.out, made)
+        for bar in made["bars"]:
+            met = "" if bar["met"] else "   MISSED"
+            print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g} {bar['unit']}{met}")
+        missed = sum(not bar["met"] for bar in made["bars"])
+        print(f"{benchmark}: {missed} of {len(made['bars'])} bars missed; bar: none; {path}", flush=True)
+        return 0 if made["passed"] else 1
+
+
+def versions(probe: Mapping[str, Any]) -> dict[str, str]:
+    """What the numbers depend on, read by the probe on the target and here."""
+    import platform  # noqa: PLC0415 - only a result needs them
+    from importlib.metadata import version  # noqa: PLC0415 - as above
+
+    known = probe.get("facts", {}).get(RUNTIME, {})
+    found = {
+        "tensorrt": probe.get("runtimes", {}).get(RUNTIME),
+        "cuda": known.get("cuda"),
+        "gpu": known.get("gpu"),
+        "sm": known.get("sm"),
+        "kernel": probe.get("kernel"),
+        "cpu": probe.get("cpu_model"),
+        "target python": probe.get("python"),
+        "target numpy": probe.get("numpy"),
+        "host python": platform.python_version(),
+        "host numpy": np.__version__,
+        "onnxruntime": version("onnxruntime"),
+        "pytest-hil": version("pytest-hil"),
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}

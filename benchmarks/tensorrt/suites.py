@@ -1,0 +1,108 @@
+"""The stock suites on the GPU: five models in fp32, tf32, fp16 and int8 by both routes, through the real command line.
+
+Runs ``pytest --pyargs hil.suites --target=gpu`` in a project of exported networks and in one of the two bundled
+models, and reads what is claimed from ``report.json``: how far each engine is from ONNX Runtime in FP32.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.networks import NETWORKS
+from benchmarks.projects import PARITY_BARS, TARGET, bundled_project, networks_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.tensorrt.stage import Stage
+
+ON_THE_HOST = ("parity.data", "int8.disjoint", "int8.calibration", "int8.cache", "memory.engine_size")
+QUICK_ONLY = "parity"
+
+
+def run(folder: Path, *, quick: bool) -> dict[str, Any]:
+    """The report of one project. Raises ``SystemExit`` where pytest wrote none."""
+    command = [sys.executable, "-m", "pytest", "--pyargs", "hil.suites", f"--target={TARGET}", "--hil-fallback=fail"]
+    command += ["-q", *(["-k", QUICK_ONLY] if quick else [])]
+    environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"))
+    report = folder / "report" / "report.json"
+    report.unlink(missing_ok=True)
+    done = subprocess.run(command, cwd=folder, env=environment, check=False)
+    if not report.is_file():
+        raise SystemExit(f"pytest ended with exit code {done.returncode} and wrote no report")
+    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    if found["status"] != "complete":
+        raise SystemExit(f"the report is {found['status']}: {found['run'].get('lab_error')}")
+    return found
+
+
+def rows_of(project: str, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each check of the report; of parity also the largest relative error over all outputs."""
+    rows = []
+    for check in report["checks"]:
+        told = check["measurement"] or {}
+        executed = (check["executed_on"] or {}).get("kind") if check["id"] not in ON_THE_HOST else "host"
+        row = {
+            "project": project,
+            "check": check["id"],
+            "model": check["model"],
+            "precision": check["precision"],
+            "verdict": check["verdict"],
+            "reason": check["reason"],
+            "evidence": check["evidence"],
+            "executed_on": executed,
+            "value": told.get("value"),
+            "unit": told.get("unit"),
+        }
+        if check["id"] == "parity.outputs":
+            row["max_rel"] = largest_error(check["details"])
+        rows.append(row)
+    return rows
+
+
+def largest_error(details: dict[str, Any]) -> float | None:
+    """Over all outputs, relative to the largest magnitude of the reference; ``None`` where one has none."""
+    errors = [output["metrics"]["max_rel"] for output in details.get("outputs", ())]
+    return max(errors) if errors and all(error is not None for error in errors) else None
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Parity of all, and by how much what misses its bar does."""
+    table = Table(title="largest error relative to the reference's largest magnitude", title_justify="left")
+    for heading in ("model", "precision", "error", "bar", "", "verdict"):
+        table.add_column(heading)
+    for row in (row for row in rows if row["check"] == "parity.outputs"):
+        bar, error = PARITY_BARS.get(row["precision"]), row["max_rel"]
+        told = "none" if error is None else f"{error:.2e}"
+        missed = "" if bar is None or (error is not None and error <= bar) else "missed"
+        if missed and error is not None and bar is not None:
+            missed += f" by {error / bar:.2f} x"
+        table.add_row(row["model"], row["precision"], told, "" if bar is None else f"{bar:g}", missed, row["verdict"])
+    Console(width=110).print(table)
+    for row in rows:
+        if row["verdict"] in {"failed", "inconclusive", "not_run"}:
+            print(f"{row['check']} {row['model']} {row['precision']}: {row['verdict']}: {row['reason']}")
+
+
+def measure(stage: Stage) -> int:
+    """The whole benchmark; the exit code."""
+    with stage.agent():
+        pass  # the versions; the board is let go of before pytest asks for it
+    rows: list[dict[str, Any]] = []
+    bundled = stage.work / "bundled"
+    bundled_project(bundled, stage.python, stage.board, stage.store)
+    rows += rows_of("bundled", run(bundled, quick=stage.quick))
+    if not stage.quick:
+        for name in NETWORKS:
+            stage.exported(name)
+        networks_project(stage.networks, stage.python, stage.board, NETWORKS, stage.store)
+        rows += rows_of("networks", run(stage.networks, quick=False))
+    show(rows)
+    return stage.keep("tensorrt-suites", rows)
