@@ -2,8 +2,9 @@
 
 Each function is walked (``tensorrt_walk``) with the set of releases that are possible at that point, which conditions
 narrow (``tensorrt_guards``). A function of the package begins with the releases of all places that mention it, a method
-with those of its class: what only one side of a feature detection makes needs no other. After a call of a function
-that raises under some releases the others are left. A use is sound where every release possible there has the name.
+with those of its class, a private one with those of its mentions: what only one side of a feature detection makes
+needs no other. After a call of a function that raises under some releases the others are left. A use is sound where
+every release that is possible there has the name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tests.agent.runtimes.tensorrt_guards import Conditions, Declared, Module, Versions
 from tests.agent.runtimes.tensorrt_matrix import ALL, Matrix
-from tests.agent.runtimes.tensorrt_walk import NONE, Finding, Walk
+from tests.agent.runtimes.tensorrt_walk import NONE, Finding, Walk, is_private, private_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,17 +66,21 @@ class Package:
 
     def entry(self, module: str, name: str) -> Versions:
         """The releases under which a function or class can be reached; all of them where nobody here mentions it."""
-        key = (module, name)
-        if key not in self.mentionable:
-            return ALL
-        return self.entries.get(key, NONE)
+        keys = {(module, name), ("", name)} & self.mentionable
+        return NONE.union(*(self.entries.get(key, NONE) for key in keys)) if keys else ALL
 
     @property
     def mentionable(self) -> set[tuple[str, str]]:
-        """Functions and classes that some code here mentions."""
+        """Functions and classes that some code here mentions, private methods included (``private_key``)."""
         if not hasattr(self, "_mentionable"):
             names = {(module, name) for module, read in self.modules.items() for name in read.defined}
-            self._mentionable = {key for key in names if self._mentioned(*key)}
+            private = {
+                private_key(module.name, node)
+                for module in self.modules.values()
+                for node in ast.walk(module.tree)
+                if isinstance(node, ast.Attribute) and is_private(node)
+            }
+            self._mentionable = private | {key for key in names if self._mentioned(*key)}
         return self._mentionable
 
     def _mentioned(self, home: str, name: str) -> bool:

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 NONE: Versions = frozenset()
 
 
+def is_private(node: ast.Attribute | ast.FunctionDef) -> bool:
+    """Whether this is, or reads, a method that its own package alone calls."""
+    name = node.name if isinstance(node, ast.FunctionDef) else node.attr
+    reads = isinstance(node, ast.FunctionDef) or isinstance(node.ctx, ast.Load)
+    return reads and name.startswith("_") and not name.startswith("__")
+
+
+def private_key(module: str, node: ast.Attribute) -> tuple[str, str]:
+    """Where a mention of a private method counts: ``self._x`` in its module, any other in all of them (``""``)."""
+    own = isinstance(node.value, ast.Name) and node.value.id == "self"
+    return (module if own else "", node.attr)
+
+
 @dataclass(frozen=True, order=True)
 class Finding:
     """A use that some release cannot satisfy."""
@@ -61,9 +74,18 @@ class Walk:
             for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
                 self.expression(default, now)
         left, self.left = self.left, NONE
-        ends = self.steps(node.body, now) | self.left
+        ends = self.steps(node.body, now) | self.left if isinstance(node, ast.FunctionDef) else self.members(node, now)
         self.known, self.left = outer, left
         return ends
+
+    def members(self, node: ast.ClassDef, now: Versions) -> Versions:
+        """The body of a class; a private method is reached where somebody mentions it, under what its class is."""
+        for part in node.body:
+            if isinstance(part, ast.FunctionDef) and is_private(part):
+                self.definition(part, now & self.package.entry(self.module.name, part.name))
+            else:
+                self.step(part, now)
+        return now
 
     def steps(self, body: Iterable[ast.stmt], now: Versions) -> Versions:
         """Statements, one after the other; returns the releases under which their end is reached."""
@@ -130,9 +152,7 @@ class Walk:
 
     def expression(self, node: ast.AST, now: Versions) -> None:
         """An expression and all within it."""
-        target = self.package.target(node, self.module)
-        if target is not None and isinstance(getattr(node, "ctx", None), ast.Load):
-            self.mentions[target] = self.mentions.get(target, NONE) | now
+        self.mention(node, now)
         if isinstance(node, ast.IfExp):
             holds, fails = self.condition(node.test, now)
             self.expression(node.body, holds)
@@ -153,6 +173,14 @@ class Walk:
             elif isinstance(node, ast.Call):
                 self.call(node, now)
             self.parts(ast.iter_child_nodes(node), now)
+
+    def mention(self, node: ast.AST, now: Versions) -> None:
+        """Keeps under which releases a function, a class or a private method is mentioned."""
+        target = self.package.target(node, self.module) if isinstance(getattr(node, "ctx", None), ast.Load) else None
+        if target is None and isinstance(node, ast.Attribute) and is_private(node):
+            target = private_key(self.module.name, node)
+        if target is not None:
+            self.mentions[target] = self.mentions.get(target, NONE) | now
 
     def call(self, node: ast.Call, now: Versions) -> None:
         """``hasattr`` and its like: the name must be a real one, since a misspelt one is silently never there."""

@@ -34,7 +34,6 @@ DECLARED = {
 """Conditions that stand for feature detection made elsewhere."""
 
 OURS = {
-    "builder": "a field of what one build holds",
     "flags": "numpy's: whether an array is contiguous",
     "free": "of our device and page-locked buffers",
     "sticky": "of our CudaError",
@@ -111,6 +110,12 @@ WRONG = {
     "a default that is true": (
         "def f(engine):\n    x = getattr(engine, 'num_io_tensors', True)\n    if x: engine.num_io_tensors"
     ),
+    "a private method that is called otherwise too": (
+        "class A:\n    def run(self, trt, engine):\n        if hasattr(engine, 'num_bindings'): self._bound(engine)\n"
+        "    def go(self, engine): return self._bound(engine)\n"
+        "    def _bound(self, engine): return engine.num_bindings"
+    ),
+    "a private method that nobody here calls": "class A:\n    def _bound(self, engine): return engine.num_bindings",
     "a closure made before the question": (
         "def a(engine):\n    def b(): return engine.num_io_tensors\n    if hasattr(engine, 'num_io_tensors'): return b"
     ),
@@ -149,6 +154,10 @@ RIGHT = {
     "after a function that refuses": (
         "def need(config):\n    if not hasattr(config, 'int8_calibrator'):\n        raise ValueError\n"
         "def f(config):\n    need(config)\n    config.int8_calibrator = None"
+    ),
+    "a private method that is only called behind the question": (
+        "class A:\n    def run(self, trt, engine):\n        if hasattr(engine, 'num_bindings'): self._bound(engine)\n"
+        "    def _bound(self, engine): return engine.num_bindings"
     ),
     "something of ours": "buffer.free()\nimport numpy as np\nnp.float16\n'x'.format()",
 }
