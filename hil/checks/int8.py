@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CalibrationFacts:
-    """What was declared and what calibration really consumed; digests are of the samples in their order."""
+    """What was declared and what calibration really consumed; digests are of the samples in their order.
+
+    ``earlier`` says that an earlier build consumed them, and this one read the cache that is bound to them.
+    """
 
     declared: int
     consumed: int
@@ -31,6 +34,7 @@ class CalibrationFacts:
     consumed_digest: str
     synthetic: bool = False
     foreign: bool = False
+    earlier: bool = False
 
 
 def calibration(facts: CalibrationFacts) -> Judgement:
@@ -51,7 +55,9 @@ def calibration(facts: CalibrationFacts) -> Judgement:
     if facts.synthetic:
         reason = f"{facts.consumed} synthetic samples: ranges drawn from them say nothing of real data"
         return judged(Verdict.WARNED, reason, measurement, details=details)
-    return judged(Verdict.PASSED, f"{facts.consumed} declared samples were consumed", measurement, details=details)
+    whose = " by the build whose calibration cache this one read" if facts.earlier else ""
+    reason = f"{facts.consumed} declared samples were consumed{whose}"
+    return judged(Verdict.PASSED, reason, measurement, details=details)
 
 
 USED = (None, "written", "read")

@@ -18,7 +18,7 @@ from hil.errors import ExitCode, HilError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("init", "gate", "schema")
+COMMANDS = ("init", "build", "gate", "schema")
 """In the order in which a newcomer needs them; ``hil --help`` lists them so."""
 
 INTERRUPTED = 130

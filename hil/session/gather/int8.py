@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hil.checks import int8, parity
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.model import Row
+    from hil.session.calibration import Streamed
     from hil.session.core import Session
     from hil.session.provision import Provisioned
 
@@ -56,14 +58,25 @@ def _consumed(made: Provisioned, declared: int, declared_digest: str) -> Calibra
     """What TensorRT's calibrator says it was fed against what was streamed, and that against the declared samples."""
     streamed, about = made.streamed, _about(made)
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
-    fed = about.get("consumed") or {}
+    fed, samples, earlier = about.get("consumed") or {}, int(about.get("samples") or 0), False
+    if about.get("cache") == "read" and not fed and _bound(made, streamed):
+        # The cache's place in the store is the digest of these very blobs, and only a whole calibration writes it.
+        fed, samples, earlier = streamed.fed, streamed.samples, True
     return CalibrationFacts(
         declared=declared,
-        consumed=int(about.get("samples") or 0) if fed else 0,
+        consumed=samples if fed else 0,
         declared_digest=digest_of({"samples": declared_digest, "inputs": dict(streamed.fed)}),
         consumed_digest=digest_of({"samples": streamed.samples_digest, "inputs": dict(fed)}),
         synthetic=streamed.synthetic,
+        earlier=earlier,
     )
+
+
+def _bound(made: Provisioned, streamed: Streamed) -> bool:
+    """Whether the engine was built under the key of what was streamed, from the very blobs."""
+    facts = made.engine.facts
+    implicit = (facts.get("options") or {}).get("implicit")
+    return facts.get("calibration") == streamed.key and implicit == streamed.option()
 
 
 def _about(made: Provisioned) -> Mapping[str, Any]:
@@ -109,7 +122,7 @@ def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
     return CacheFacts(
         recorded={**streamed.parts, **bound},
         recomputed={**again, "engine": digest_of(again), "algorithm": streamed.algorithm},
-        scales={name: [float(scale)] for name, scale in (about.get("scales") or {}).items()},
+        scales={n: [math.nan if one is None else float(one)] for n, one in (about.get("scales") or {}).items()},
         quantizable=tuple(float_inputs(session.signature(row.model))),
         used=str(about.get("cache") or "not told"),
         header=header,

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import ExitCode
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CALIBRATION = '\n[models.toy.calibration]\ndata = "{}"\n'
+SLOW = """
+import time, numpy as np
+
+def samples():
+    print("feeding", flush=True)
+    for _ in range(1000):
+        time.sleep(0.1)
+        yield {"x": np.ones(6, np.float32)}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A model with real data on this machine's CPU, and a store of its own."""
+    return Project.make(tmp_path)
+
+
+def test_the_engine_is_built_once_and_kept(project: Project) -> None:
+    """The second time the store has it; nothing lands in the report's folder."""
+    first, second = (project.hil("build", "toy", "--target=cpu") for _ in range(2))
+    assert (first.code, second.code) == (0, 0), first.out
+    assert "building on cpu" in first.out
+    assert "in the store already" in second.out
+    (engine,) = (project.root / ".hil" / "cache" / "engines").iterdir()
+    assert engine.name in second.out
+    assert not (project.root / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("toz", "--target=cpu"), "did you mean 'toy'"),
+        (("toy", "--target=cpuu"), "did you mean 'cpu'"),
+        (("toy", "--target=cpu", "--precision=fp33"), "did you mean 'fp32'"),
+        (("toy", "--target=cpu", "--precision=int8"), "model toy is not built so on target 'cpu'"),
+        (("toy", "--target=cpu", "--time-limit=5"), "--time-limit: a unit is missing"),
+        (("toy", "--target=cpu", "--time-limit=0 s"), "nothing can be built in no time"),
+        (("toy", "--target=cpu", "--config=nowhere.toml"), "nowhere.toml"),
+        (("toy",), "--target"),
+    ],
+)
+def test_a_slip_is_the_users_mistake(project: Project, arguments: tuple[str, ...], message: str) -> None:
+    """One line that says what was meant, exit code 4, and no target is touched."""
+    done = project.hil("build", *arguments)
+    assert done.code == ExitCode.USER_ERROR
+    assert message in done.out
+    assert done.out.count("\n") == 1, done.out
+
+
+def test_a_file_that_is_no_onnx_is_the_users_mistake(project: Project) -> None:
+    """Whatever a runtime would call it."""
+    (project.root / "toy.onnx").write_bytes(b"not a model")
+    done = project.hil("build", "toy", "--target=cpu")
+    assert done.code == ExitCode.USER_ERROR
+    assert "cannot read" in done.out
+
+
+def test_a_build_that_takes_too_long_is_given_up(project: Project) -> None:
+    """The time limit of the command line wins, is named, and fails the command."""
+    done = project.hil("build", "toy", "--target=cpu", "--time-limit=1 us")
+    assert done.code == ExitCode.FAILED
+    assert "took longer than" in done.out
+
+
+def test_one_precision_that_fails_leaves_the_others(project: Project) -> None:
+    """What can be built is built and shown; the exit code is that of the failure."""
+    project.edit('precisions = ["fp32"]', 'precisions = ["fp16", "fp32"]')
+    done = project.hil("build", "toy", "--target=cpu")
+    assert done.code == ExitCode.FAILED
+    assert "error: " in done.out
+    assert len(list((project.root / ".hil" / "cache" / "engines").iterdir())) == 1
+
+
+def test_an_unreachable_target_is_the_labs_fault(project: Project) -> None:
+    """Building for a board never falls back to the CPU."""
+    path = project.root / "hil.toml"
+    path.write_text(path.read_text() + '\n[targets.board]\nkind = "ssh"\nhost = "board.invalid"\n')
+    done = project.hil("build", "toy", "--target=board")
+    assert done.code == ExitCode.LAB_ERROR
+    assert not (project.root / ".hil").exists()
+
+
+def test_an_interrupted_build_lets_go_of_the_target(project: Project) -> None:
+    """Ctrl-C ends it at once without a traceback, and the next one gets the target."""
+    project.edit('precisions = ["fp32"]', 'precisions = ["int8", "fp32"]')
+    path = project.root / "hil.toml"
+    path.write_text(path.read_text() + CALIBRATION.format("slow:samples"))
+    (project.root / "slow.py").write_text(SLOW)
+    command = [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())"]
+    with subprocess.Popen(
+        [*command, "build", "toy", "--target=cpu"],
+        cwd=project.root,
+        env=project.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "feeding\n"
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in out + err
+    assert project.hil("build", "toy", "--target=cpu", "--precision=fp32").code == 0
