@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from hil.model import Verdict
 from hil.report import plots, view
+from hil.report.text import printable
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def render(report: Report) -> str:
         verdicts=tuple(Verdict),
         show=show,
         pretty=_pretty,
+        printable=printable,
+        mixed=len({check.evidence for check in report.checks if check.evidence}) > 1,
         limit_bar=lambda check, ident: Markup(plots.limit_bar(check, ident)),  # noqa: S704 - escapes what it draws
         totals_bar=Markup(plots.totals_bar(report.totals)),  # noqa: S704 - numbers and our words
         passed=Verdict.PASSED,

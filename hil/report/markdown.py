@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hil.model import Verdict
 from hil.report import view
 from hil.report.text import one_line
+from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ ICON = {
 }
 DECIDED = {"PASSED": "✅", "WARNED": "⚠️", "FAILED": "❌", "INCOMPLETE": "⏳"}
 MOST_TROUBLES = 30
+MOST_ENGINES = 40
 LONGEST = 400
 MOST_LETTERS = 40_000
 """Of the tables together: forges cut or refuse a comment beyond 65,536 characters."""
@@ -42,7 +44,7 @@ def escape(text: str) -> str:
 
 def render(report: Report) -> str:
     """The whole summary; GitHub-flavoured tables, no raw HTML but ``<details>``."""
-    return "\n".join([*_head(report), *_troubles(report), *_groups(report), *_foot(report)]) + "\n"
+    return "\n".join([*_head(report), *_troubles(report), *_groups(report), *_engines(report), *_foot(report)]) + "\n"
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -52,6 +54,8 @@ def _head(report: Report) -> Iterator[str]:
     yield from (f"- {escape(reason)}" for reason in report.reasons)
     if report.target.fallback_reason:
         yield f"- fallback: {escape(report.target.fallback_reason)}"
+    if foreign := view.foreign_text(report):
+        yield f"- {escape(foreign)}"
     yield f"- evidence: **{escape(view.evidence_text(report))}**, required: {escape(report.policy.evidence)}"
     yield ""
     names = [("planned", ""), *((verdict.value, ICON[verdict] + " ") for verdict in Verdict)]
@@ -113,6 +117,21 @@ def _row(check: CheckResult) -> str:
         escape(view.interval_text(check.measurement)),
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _engines(report: Report) -> Iterator[str]:
+    if not report.engines:
+        return
+    yield from ("<details><summary>", "", "Engines that were judged", "", "</summary>", "")
+    yield "| engine | runtime | SHA-256 | size | ran on |"
+    yield "| :--- | :--- | :--- | ---: | :--- |"
+    for engine in report.engines[:MOST_ENGINES]:
+        name = f"{engine.model} {engine.precision}" + (" (foreign)" if engine.foreign else "")
+        cells = (name, f"{engine.runtime} {engine.runtime_version}", engine.digest[:12], show(engine.size, "B"))
+        yield "| " + " | ".join(map(escape, (*cells, view.work_text(engine.executed_on)))) + " |"
+    if len(report.engines) > MOST_ENGINES:
+        yield f"| … and {len(report.engines) - MOST_ENGINES} more: see report.html | | | | |"
+    yield from ("", "</details>", "")
 
 
 def _foot(report: Report) -> Iterator[str]:

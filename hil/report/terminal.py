@@ -87,6 +87,8 @@ def verdict(
     exit_code = report.exit_code if code is None else code
     if exit_code is not None:
         body.append(f", exit code {exit_code}")
+    if foreign := view.foreign_text(report):
+        body.append(printable(f"\n{foreign}"), style="yellow")
     colour = DECIDED[word]
     return Panel(body, title=Text(f" {word} ", style=f"bold {colour}"), title_align="left", border_style=colour)
 
@@ -97,10 +99,11 @@ def matrix(report: Report) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("model", overflow="fold", min_width=6)
     for name in names:
-        table.add_column(name, overflow="fold")
-    found = view.groups(report)
+        table.add_column(name, overflow="fold", min_width=len(name) if name in view.FAMILIES else None)
+    found, foreign = view.groups(report), view.foreign(report)
     for group in found[:MOST_GROUPS]:
-        table.add_row(Text(printable(group.title)), *(_cell(group.of(name)) for name in names))
+        title = Text(printable(group.title)).append(" foreign" if group.title in foreign else "", style="yellow")
+        table.add_row(title, *(_cell(group.of(name)) for name in names))
     if len(found) > MOST_GROUPS:
         table.add_row(f"… {len(found) - MOST_GROUPS} more: see report.html", *("" for _ in names))
     return table

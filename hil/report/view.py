@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
+from hil.model import CheckResult, ExecutedOn, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from hil.report.schema import Measured, Report
 
@@ -22,11 +22,11 @@ SIGN = {
 }
 WORD = {verdict: verdict.value.replace("_", " ") for verdict in Verdict}
 WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
-FAMILIES = ("contract", "parity", "int8", "latency", "fps", "memory")
+FAMILIES = ("contract", "parity", "int8", "placement", "latency", "fps", "memory")
 EVIDENCE = {
     "device": "measured on the declared board",
     "emulated": "a declared stand-in for the board",
-    "host": "this machine's CPU, as asked for",
+    "host": "this machine, as asked for: no declared board was confirmed",
     "cpu-fallback": "a board was asked for, the CPU was used",
 }
 NEXT = {
@@ -40,6 +40,8 @@ NEXT = {
     "no_result": "let the test call hil_check.judge() once on every path",
     "no_limit": "write the limit into hil.toml, or take the check out of gate.require",
 }
+SIZES = frozenset({"workspace", "rss", "device", "device_memory_size"})
+"""Facts of a build that are bytes."""
 MOST_NAMES = 12
 """How many rows of one trouble are named; the rest is counted."""
 HINT = {
@@ -48,6 +50,7 @@ HINT = {
     "contract": "compare the engine's inputs and outputs with the model's: rebuild, or export again",
     "parity": "look at the worst output first; a tolerance in hil.toml needs a reason beside it",
     "int8": "check the calibration data, or keep sensitive layers out with calibration.exclude_nodes",
+    "placement": "see the layers in report.html; what a DLA or INT8 cannot do must change in the model, or the limit",
     "latency": "see the slowest nodes and the board's clocks; then the model, or the limit, must change",
     "fps": "see the slowest nodes and the board's clocks; then the model, or the target rate, must change",
     "memory": "reduce batch, workspace or model; the limit stands in hil.toml",
@@ -187,6 +190,41 @@ def target_text(report: Report) -> str:
     """``cpu``, or ``cpu instead of jetson-orin``."""
     target = report.target
     return target.used if target.used == target.requested else f"{target.used} instead of {target.requested}"
+
+
+def work_text(work: ExecutedOn | None) -> str:
+    """``NVIDIA H200, gpu, SM 9.0``, or a dash."""
+    if work is None:
+        return "–"
+    return ", ".join([work.name, work.kind] + ([f"SM {work.sm}"] if work.sm else []))
+
+
+def built(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a build recorded, one fact a line: ``calibration samples``, lists as words, bytes with their unit."""
+    found: dict[str, Any] = {}
+    for key, value in about.items():
+        nested = isinstance(value, dict) and len(value) <= MOST_NAMES
+        for inner, fact in value.items() if nested else [("", value)]:
+            plain = isinstance(fact, list) and all(isinstance(each, (str, int, float)) for each in fact)
+            shown = ", ".join(map(str, fact)) if plain else fact
+            is_size = isinstance(fact, int) and (inner or key) in SIZES
+            found[f"{key} {inner}".strip()] = show(fact, "B") if is_size else shown
+    return found
+
+
+def foreign(report: Report) -> tuple[str, ...]:
+    """The engines that were built elsewhere, by model and precision."""
+    return tuple(f"{engine.model} {engine.precision}" for engine in report.engines if engine.foreign)
+
+
+def foreign_text(report: Report) -> str:
+    """One sentence that names the foreign engines; empty where there are none."""
+    names = foreign(report)
+    if not names:
+        return ""
+    engines = "engine" if len(names) == 1 else "engines"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"foreign {engines}, built elsewhere: {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def headline(report: Report) -> str:

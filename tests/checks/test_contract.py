@@ -44,6 +44,38 @@ def test_any_difference_fails_and_is_named(engine: Signature, word: str) -> None
     assert any(word in difference for difference in judgement.details["differences"])
 
 
+TOKENS = Signature((TensorSpec("ids", "int64", ("batch", 8)),), (TensorSpec("top", "int64", ("batch",)),))
+
+
+def as_dtype(model: Signature, ids: str, top: str) -> Signature:
+    """``model`` as an engine with these dtypes."""
+    return Signature((replace(model.inputs[0], dtype=ids),), (replace(model.outputs[0], dtype=top),))
+
+
+def test_a_runtime_without_int64_is_excused_and_told() -> None:
+    """int32 in the place of int64 is no difference there, and the reason says which tensors it was."""
+    judgement = contract.signature(TOKENS, as_dtype(TOKENS, "int32", "int32"), narrows=True)
+    assert (judgement.verdict, judgement.details["narrowed"]) == (Verdict.PASSED, ["ids", "top"])
+    assert "ids, top int32 instead of int64" in judgement.reason
+    assert contract.signature(TOKENS, TOKENS, narrows=True).details["narrowed"] == []
+
+
+@pytest.mark.parametrize(
+    ("ids", "top", "narrows"),
+    [("int32", "int64", False), ("int64", "int32", False), ("int16", "int64", True), ("int32", "float32", True)],
+)
+def test_no_other_dtype_is_excused(ids: str, top: str, *, narrows: bool) -> None:
+    """A runtime that has int64 has no excuse, and no runtime has one for any other pair."""
+    assert contract.signature(TOKENS, as_dtype(TOKENS, ids, top), narrows=narrows).verdict is Verdict.FAILED
+
+
+def test_an_excused_input_excuses_no_output_of_the_same_name() -> None:
+    """Each side is held by itself."""
+    x, y = TensorSpec("x", "int64", (1,)), TensorSpec("x", "float32", (1,))
+    engine = Signature((replace(x, dtype="int32"),), (replace(y, dtype="float16"),))
+    assert contract.signature(Signature((x,), (y,)), engine, narrows=True).verdict is Verdict.FAILED
+
+
 def test_a_model_of_nothing_fails() -> None:
     """Two empty signatures are equal and say nothing."""
     assert contract.signature(Signature((), ()), Signature((), ())).verdict is Verdict.FAILED

@@ -254,11 +254,35 @@ def on_board(work: ExecutedOn = H200) -> Report:
     facts = {**ENVIRONMENT, "facts": {"onnxruntime": {}, "tensorrt": GPU}}
     target = TargetReport(requested="gpu", used="gpu", kind="local", facts=facts, board="h200")
     made = draft(rows, target=target, policy=POLICY.model_copy(update={"evidence": "device"}))
-    ran = tuple(
-        each.model_copy(update={"runtime": "tensorrt", "runtime_version": "8.6.0", "executed_on": work})
-        for each in made.engines
-    )
+    ran = tuple(each.model_copy(update={**TENSORRT, "executed_on": work}) for each in made.engines)
     return made.model_copy(update={"engines": ran})
+
+
+TENSORRT: dict[str, Any] = {
+    "runtime": "tensorrt",
+    "runtime_version": "8.6.0",
+    "log": "[V] Tactic 0x0000000000000000 Time: 0.004\n[W] Using <kernel> & friends\x1b[31m\n[I] Engine generated",
+    "about": {
+        "timing_cache": "warm",
+        "flags": ["FP16", "INT8"],
+        "workspace": 2**30,
+        "calibration": {"algorithm": "entropy2", "cache": "written", "samples": 256, "scales": {"image": 0.0078}},
+        "peak": {"rss": 2**31, "device": 3 * 2**28, "source": "NVML"},
+    },
+    "trtexec": {
+        "command": "trtexec --onnx=model.onnx --saveEngine=model-int8.plan --int8 --fp16",
+        "timing": "trtexec --loadEngine=model-int8.plan",
+        "differs": ["trtexec feeds random data; we feed the validation data"],
+    },
+}
+"""What an engine of TensorRT has in a report beside what every engine has."""
+
+
+def foreign() -> Report:
+    """A run on a board that judged an engine which somebody else built."""
+    made = on_board()
+    first = made.engines[0].model_copy(update={"foreign": True, "about": {}, "trtexec": None, "log": ""})
+    return seal(made.model_copy(update={"engines": (first, *made.engines[1:])}))
 
 
 ON_HOST = frozenset(kind.id for kind in KINDS if kind.on_host)

@@ -174,6 +174,38 @@ def test_the_terminal_has_colour_where_asked() -> None:
     assert plain == terminal.as_text(report).rstrip("\n")
 
 
+def test_a_foreign_engine_is_called_so_wherever_engines_are_listed() -> None:
+    """Page, summary and terminal: nobody takes an engine of unknown origin for one that was built here."""
+    report = sample.foreign()
+    assert "digits fp32 <em>foreign</em>" in html.render(report)
+    assert "| digits fp32 (foreign) |" in markdown.render(report)
+    assert "built elsewhere: digits fp32" in markdown.render(report)
+    assert "foreign engine, built elsewhere: digits fp32" in terminal.as_text(report)
+    for text in (html.render(sample.passed()), markdown.render(sample.passed()), terminal.as_text(sample.passed())):
+        assert "foreign" not in text
+
+
+def test_the_page_tells_how_an_engine_was_built() -> None:
+    """Log, facts, the trtexec command with what differs, and where it ran; the runtime's words stay words."""
+    text = html.render(seal(sample.on_board()))
+    assert page(seal(sample.on_board())).tags.count("pre") == 4 * 2
+    for part in (
+        "timing cache",
+        "entropy2",
+        "trtexec --onnx=model.onnx",
+        "feeds random data",
+        "NVIDIA H200, gpu, SM 9.0",
+    ):
+        assert part in text, part
+    assert "&lt;kernel&gt; &amp; friends\N{REPLACEMENT CHARACTER}[31m" in text
+
+
+def test_a_row_tells_its_evidence_where_rows_differ() -> None:
+    """On a board the data's own check is the host's, and the page does not hide it."""
+    assert ">host</span>" in html.render(seal(sample.on_board()))
+    assert ">host</span>" not in html.render(sample.passed())
+
+
 def test_a_fallback_is_one_trouble() -> None:
     """What is missing for one reason is told once, with the names of all it concerns."""
     (trouble,) = view.troubles(sample.fallback())

@@ -21,6 +21,18 @@ evidence = "emulated"
 co_runner = "stress"
 clocks = "locked"
 
+[targets.gpu]
+runtime = "tensorrt"
+board = "h200"
+
+[targets.misled]
+board = "h200"
+gpu = 1
+
+[targets.threaded]
+runtime = "tensorrt"
+threads = 2
+
 [targets.board]
 kind = "ssh"
 host = "board.invalid"

@@ -68,3 +68,26 @@ def test_what_is_not_carried_out_is_refused(ask: Asks) -> None:
     """A co-runner that nobody starts, or clocks that nobody locks, would make every number another one."""
     with pytest.raises(UserError, match=r"co_runner, clocks cannot be seen to .* 'loaded': take it out"):
         Session.open(ask("loaded"))
+
+
+@pytest.mark.parametrize(("target", "keys"), [("misled", "board, gpu"), ("threaded", "threads")])
+def test_a_key_of_another_runtime_is_refused(ask: Asks, target: str, keys: str) -> None:
+    """A board that nobody can confirm, or threads that nobody sets, would be read and ignored."""
+    with pytest.raises(UserError, match=rf"{keys} mean nothing to runtime .* '{target}'"):
+        Session.open(ask(target))
+
+
+def test_a_machine_without_its_gpu_falls_back(ask: Asks, said: list[str]) -> None:
+    """Where TensorRT or the GPU is not there the CPU takes its place, by name and with the reason."""
+    try:
+        import tensorrt  # noqa: F401, PLC0415 - asked only whether it is there
+    except ImportError:
+        pass
+    else:
+        pytest.skip("TensorRT is installed here")
+    with closing(Session.open(ask("gpu"))) as session:
+        assert (session.evidence, session.used, session.board) == (Evidence.CPU_FALLBACK, "cpu", None)
+        assert "tensorrt cannot be used" in str(session.fallback_reason)
+    assert "never counts as gpu" in said[0]
+    with pytest.raises(LabError, match="tensorrt cannot be used"):
+        Session.open(ask("gpu", "fail"))
