@@ -27,9 +27,39 @@ PER = 1000
 GROWTH_UNIT = "B/1000 inferences"
 
 
-def peak(used: float | None, limit: Limit | None, details: Mapping[str, Any] | None = None) -> Judgement:
-    """``memory.peak``: the worker's peak over load, warm-up and run."""
-    return _bytes("the worker's peak", used, limit, details)
+def footprint(host: float | None, device: float | None, *, unified: bool, includes_host: bool = False) -> float | None:
+    """What counts of a worker with a GPU, in bytes; ``None`` as soon as a part of it is not readable.
+
+    On a GPU with memory of its own that memory alone; where CPU and GPU share it, both together, unless
+    the device's reading ``includes_host`` already.
+    """
+    if not _readable(device) or not (includes_host or not unified or _readable(host)):
+        return None
+    assert device is not None  # noqa: S101 - said above; for the type checker
+    return device if includes_host or not unified else device + (host or 0.0)
+
+
+def soaked(
+    resident: npt.NDArray[np.int64], device: npt.NDArray[np.int64] | None, *, unified: bool
+) -> npt.NDArray[np.float64]:
+    """Bytes whose growth is judged, shape (n,), of a worker with a GPU: resident and on the device together.
+
+    Where CPU and GPU share memory the driver counts the whole machine's, the resident bytes among it.
+    All NaN, which no judgement passes, where the driver did not tell.
+    """
+    if device is None or device.shape != resident.shape or not (device > 0).all():
+        return np.full(resident.shape, np.nan)
+    return device.astype(np.float64) if unified else resident.astype(np.float64) + device
+
+
+def peak(
+    used: float | None,
+    limit: Limit | None,
+    details: Mapping[str, Any] | None = None,
+    what: str = "the worker's peak",
+) -> Judgement:
+    """``memory.peak``: the worker's peak over load, warm-up and run; ``what`` names it where it is not readable."""
+    return _bytes(what, used, limit, details)
 
 
 def engine_size(size: float | None, limit: Limit | None) -> Judgement:

@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 
     from hil.model import Row
     from hil.session.core import Session
+    from hil.targets.answers import DeviceUse
+
+SAMPLED = "highest of samples taken each 20 ms and after each request"
+NOT_READ = "not readable"
 
 
 @dataclass(frozen=True)
 class Use:
-    """What one process used, in bytes; ``runs`` and ``resident`` are the soak's readings, shape (n,)."""
+    """What one process used, in bytes; ``runs``, ``resident`` and ``on_device`` are the soak's readings, shape (n,).
+
+    ``baseline`` and ``peak`` are the process's own on the host. ``has_device`` tells that the engine ran on
+    one; ``device`` is ``None`` then only where nothing of it could be read.
+    """
 
     baseline: float
     peak: float
@@ -29,26 +37,56 @@ class Use:
     system_total: float | None
     runs: npt.NDArray[np.int64]
     resident: npt.NDArray[np.int64]
+    has_device: bool = False
+    device: DeviceUse | None = None
+    on_device: npt.NDArray[np.int64] | None = None
+
+    @property
+    def unified(self) -> bool:
+        """Whether CPU and GPU share their memory."""
+        return self.device is not None and self.device.unified
+
+    def counted(self, host: float, part: str) -> float | None:
+        """What counts against a limit: ``host``, or on a device its reading called ``part`` as well or instead."""
+        if not self.has_device:
+            return host
+        if self.device is None:
+            return None
+        reading = getattr(self.device, part)
+        return memory.footprint(host, reading, unified=self.unified, includes_host=self.device.includes_host)
 
 
 def peak(session: Session, row: Row) -> Gathered:
     """``memory.peak``."""
     use = _use(session, row)
-    details = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
-    return Gathered(memory.peak(use.peak, row.limit, details), _method(session, use, "VmHWM of the worker"))
+    details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
+    what = "the worker's peak"
+    if use.has_device:
+        what = f"the worker's peak on the GPU ({_source(use)})"
+        baseline = use.counted(use.baseline, "baseline")
+        build_peak = session.engines.provisioned(row.model, row.precision).engine.peak
+        details.update(baseline=baseline, host_peak=use.peak, host_baseline=use.baseline, build_peak=build_peak)
+    judgement = memory.peak(use.counted(use.peak, "peak"), row.limit, details, what)
+    return Gathered(judgement, _method(session, use, "VmHWM of the worker"))
 
 
 def model(session: Session, row: Row) -> Gathered:
     """``memory.model``."""
     use = _use(session, row)
-    return Gathered(memory.increment(use.peak, use.baseline, row.limit), _method(session, use, "VmHWM less baseline"))
+    used, baseline = use.counted(use.peak, "peak"), use.counted(use.baseline, "baseline")
+    return Gathered(memory.increment(used, baseline, row.limit), _method(session, use, "VmHWM less baseline"))
 
 
 def system(session: Session, row: Row) -> Gathered:
-    """``memory.system``."""
+    """``memory.system``: of the machine, or of the GPU where it has memory of its own."""
     use = _use(session, row)
-    judgement = memory.system(use.system_used, use.system_total, row.limit)
-    return Gathered(judgement, _method(session, use, "MemTotal less MemAvailable, engine loaded"))
+    used, total = use.system_used, use.system_total
+    measured = "MemTotal less MemAvailable, engine loaded"
+    if use.has_device and not use.unified:
+        used = None if use.device is None else use.device.system_used
+        total = None if use.device is None else use.device.system_total
+        measured = "memory of the whole GPU in use, engine loaded"
+    return Gathered(memory.system(used, total, row.limit), _method(session, use, measured))
 
 
 def engine_size(session: Session, row: Row) -> Gathered:
@@ -61,8 +99,14 @@ def growth(session: Session, row: Row) -> Gathered:
     """``memory.growth``."""
     use = _use(session, row)
     level = session.config.spec.measure.confidence
-    judgement = memory.growth(use.runs, use.resident, row.limit, level)
-    return Gathered(judgement, _method(session, use, "RSS over a soak"))
+    watched: npt.NDArray[Any] = use.resident
+    measured = "RSS over a soak"
+    if use.has_device:
+        watched = memory.soaked(use.resident, use.on_device, unified=use.unified)
+        used = "the machine's memory in use" if use.unified else "RSS and the GPU's memory in use"
+        measured = f"{used}, as the driver tells the worker, over a soak"
+    judgement = memory.growth(use.runs, watched, row.limit, level)
+    return Gathered(judgement, _method(session, use, measured))
 
 
 def _use(session: Session, row: Row) -> Use:
@@ -78,6 +122,7 @@ def _watch(session: Session, row: Row) -> Use:
         soak = worker.soak(feeds[0], spec.soak)
         use = worker.memory()
         baseline = float(worker.load["memory_before"])
+        has_device = use.device is not None or worker.executed_on is not None
     used = None if use.system_available is None or use.system_total is None else use.system_total - use.system_available
     total = None if use.system_total is None else float(use.system_total)
     return Use(
@@ -89,11 +134,14 @@ def _watch(session: Session, row: Row) -> Use:
         system_total=total,
         runs=soak.runs,
         resident=soak.rss,
+        has_device=has_device,
+        device=use.device,
+        on_device=soak.device,
     )
 
 
 def _method(session: Session, use: Use, measured: str) -> dict[str, Any]:
-    return {
+    method: dict[str, Any] = {
         "version": 1,
         "measured": measured,
         "process": "fresh",
@@ -101,8 +149,19 @@ def _method(session: Session, use: Use, measured: str) -> dict[str, Any]:
         "high_water_mark": "reset before loading" if use.peak_is_exact else "since the process began",
         "shared_io_buffer": "left out",
     }
+    if use.has_device:
+        pool = "shared by CPU and GPU" if use.unified else "the GPU's own"
+        method.update(source=_source(use), pool=pool, device_peak=SAMPLED)
+    return method
+
+
+def _source(use: Use) -> str:
+    return NOT_READ if use.device is None else use.device.source
 
 
 def _thinned(use: Use, most: int = 200) -> dict[str, list[int]]:
     step = max(1, use.runs.size // most)
-    return {"runs": [int(n) for n in use.runs[::step]], "rss": [int(n) for n in use.resident[::step]]}
+    thinned = {"runs": [int(n) for n in use.runs[::step]], "rss": [int(n) for n in use.resident[::step]]}
+    if use.on_device is not None:
+        thinned["device"] = [int(n) for n in use.on_device[::step]]
+    return thinned
