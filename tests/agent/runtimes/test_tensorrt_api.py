@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,20 @@ def test_every_name_is_everywhere_or_asked_for() -> None:
     assert not [str(finding) for finding in package.findings()]
     assert package.conditions.used == set(DECLARED), "a declared condition occurs nowhere any more"
     assert package.spared == set(OURS), "an exemption is for nothing any more"
+
+
+@pytest.mark.parametrize("wanted", ["auto", "named", "bindings"])
+def test_labels_stand_for_what_was_asked(wanted: str) -> None:
+    """An engine without an interface never gets its label: what ``DECLARED`` says of ``label`` holds."""
+    tensors = importlib.import_module("hil.agent.runtimes.tensorrt.tensors")
+    failure = importlib.import_module("hil.agent.failure")
+    for there, label in (("num_io_tensors", "named"), ("num_bindings", "bindings")):
+        engine = SimpleNamespace(**{there: 1})
+        if wanted in {"auto", label}:
+            assert tensors.choose(engine, wanted) == label
+        else:
+            with pytest.raises(failure.Failure):
+                tensors.choose(engine, wanted)
 
 
 def test_names_in_tables_are_real() -> None:
