@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,9 @@ def one(name: str, stage: Stage) -> int:
         code = 1
     except SystemExit as error:
         print(f"{name}: not measured: {error.code}")
+        code = 1
+    except Exception:  # noqa: BLE001 - time on a GPU is dear: one broken benchmark must not cost the others theirs
+        traceback.print_exc()
         code = 1
     print(f"=== {name}: {time.perf_counter() - began:.0f} s", flush=True)
     return code

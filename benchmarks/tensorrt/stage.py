@@ -57,7 +57,10 @@ class Stage:
         path = self.networks / f"{name}.onnx"
         if not path.exists():
             self.networks.mkdir(parents=True, exist_ok=True)
-            networks.export(name, self.networks)
+            try:
+                networks.export(name, self.networks)
+            except ImportError as error:
+                raise SystemExit(f"{name} cannot be exported: {error}: install torch and torchvision") from None
         return path
 
     def feed(self) -> dict[str, npt.NDArray[Any]]:
@@ -74,9 +77,8 @@ class Stage:
 
     def spec(self) -> TargetSpec:
         """The target as ``hil.toml`` would have it."""
-        return TargetSpec(
-            kind="local", runtime=RUNTIME, python=self.python, store=str(self.store), store_size=32 * 2.0**30
-        )
+        table = {"kind": "local", "runtime": RUNTIME, "python": self.python, "store": str(self.store)}
+        return TargetSpec.model_validate({**table, "store_size": "32 GiB"})
 
     @contextmanager
     def agent(self) -> Iterator[AgentClient]:

@@ -17,13 +17,13 @@ from rich.table import Table
 
 from benchmarks.networks import NETWORKS
 from benchmarks.projects import PARITY_BARS, TARGET, bundled_project, networks_project
+from hil.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.tensorrt.stage import Stage
 
-ON_THE_HOST = ("parity.data", "int8.disjoint", "int8.calibration", "int8.cache", "memory.engine_size")
 QUICK_ONLY = "parity"
 
 
@@ -48,7 +48,6 @@ def rows_of(project: str, report: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for check in report["checks"]:
         told = check["measurement"] or {}
-        executed = (check["executed_on"] or {}).get("kind") if check["id"] not in ON_THE_HOST else "host"
         row = {
             "project": project,
             "check": check["id"],
@@ -57,7 +56,8 @@ def rows_of(project: str, report: dict[str, Any]) -> list[dict[str, Any]]:
             "verdict": check["verdict"],
             "reason": check["reason"],
             "evidence": check["evidence"],
-            "executed_on": executed,
+            "executed_on": (check["executed_on"] or {}).get("kind"),
+            "on_host": CATALOGUE[check["id"]].on_host,
             "value": told.get("value"),
             "unit": told.get("unit"),
         }

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from benchmarks import results
+from benchmarks.projects import PARITY_BARS
+from benchmarks.results import judging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Rows = list[dict[str, Any]]
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NEEDED = ("tensorrt", "gpu", "sm", "cuda", "target python", "target numpy", "host python", "host numpy", "pytest-hil")
+
+
+def honesty() -> Rows:
+    """Ten rounds of three pairs in each configuration, ours 0.5 % slower."""
+    side = {"host": [1e-3, 1.1e-3, 0.9e-3], "device": [9e-4, 9e-4, 9e-4], "n": [100.0] * 3}
+    slower = {name: [1.005 * value for value in values] for name, values in side.items()}
+    return [
+        {"binding": binding, "graph": graph, "round": number, "ours": slower, "bare": side}
+        for binding in ("ctypes", "pycuda")
+        for graph in (False, True)
+        for number in range(judging.ROUNDS)
+    ]
+
+
+def provision() -> Rows:
+    """A cold build of 70 s, warm ones of 14 s, and a cached engine 0.2 s behind the bare script."""
+    warm = [{"step": "warm", "seconds": 14.0, "timing_cache": "warm"}] * 3
+    return [
+        {"step": "cold", "seconds": 70.0, "timing_cache": "cold"},
+        *warm,
+        {"step": "cached", "seconds": 2.2},
+        {"step": "bare", "seconds": 2.0},
+    ]
+
+
+def streams() -> Rows:
+    """Four in flight are the best for both sides, ours one percent behind."""
+    return [
+        {"round": number, "streams": count, "side": side, "runs": runs, "seconds": 1.0 + number / 1000}
+        for number in range(judging.ROUNDS)
+        for count in judging.STREAMS
+        for side, runs in (("ours", 990 if count == 4 else 500), ("bare", 1000 if count == 4 else 600))
+    ]
+
+
+def leak() -> Rows:
+    """Memory that stays where it is."""
+    runs = {"what": "inferences", "done": list(range(0, 10_001, 50)), "device": [2**30] * 201}
+    cycles = {"what": "cycles", "done": list(range(1, 51)), "device": [2**30] * 50}
+    return [runs, {**cycles, "binding": "ctypes"}, {**cycles, "binding": "pycuda"}]
+
+
+def suites() -> Rows:
+    """Every model in every precision, well within its bar."""
+    asked = [(model, precision) for model in judging.MODELS for precision in (*PARITY_BARS, "int8")]
+    asked += [(f"{model}-implicit", "int8") for model in judging.MODELS]
+    return [
+        {
+            "check": "parity.outputs",
+            "model": model,
+            "precision": precision,
+            "max_rel": PARITY_BARS.get(precision, 1.0) / 10,
+            "verdict": "passed",
+            "reason": "within tolerance",
+            "executed_on": "gpu",
+            "evidence": "device",
+            "on_host": False,
+        }
+        for model, precision in asked
+    ]
+
+
+def faults() -> Rows:
+    """Each fault with its words."""
+    verdict = {"verdict": "failed", "message": "it happened: on target 'gpu': do that", "fresh": True}
+    return [{"fault": name, **verdict} for name in judging.FAULTS]
+
+
+GOOD: dict[str, Callable[[], Rows]] = {
+    "tensorrt-honesty": honesty,
+    "tensorrt-provision": provision,
+    "tensorrt-streams": streams,
+    "tensorrt-leak": leak,
+    "tensorrt-suites": suites,
+    "tensorrt-faults": faults,
+}
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Rows], dict[str, Any]]:
+    """A result of these rows, as a benchmark would write it."""
+    monkeypatch.setenv("HIL_COMMIT", COMMIT)
+
+    def made(benchmark: str, rows: Rows) -> dict[str, Any]:
+        versions = dict.fromkeys(NEEDED, "1.0")
+        command = ["python", "-m", "benchmarks.tensorrt", "all"]
+        found = results.result(benchmark, rows, command=command, versions=versions, quick=False)
+        read: dict[str, Any] = json.loads(json.dumps(found))
+        return read
+
+    return made
+
+
+def schema() -> dict[str, Any]:
+    """The schema of results."""
+    found: dict[str, Any] = json.loads(results.SCHEMA.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_kept_result_fits_the_schema_and_follows_from_its_rows() -> None:
+    """A figure that somebody typed in, a bar left out or a quick run taken for a whole one does not stay."""
+    checker = jsonschema.Draft202012Validator(schema())
+    for found in results.read_all():
+        checker.validate(found)
+        assert not results.problems(found), found["benchmark"]
+        assert (results.FOLDER / f"{found['benchmark']}.json").is_file()
+
+
+def test_readme_tells_the_kept_results() -> None:
+    """The README's table is the files', none left out, none from elsewhere: ``python -m benchmarks.results``."""
+    readme = (results.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert readme == results.refreshed(readme, results.read_all())
+    assert results.START in readme
+    assert results.END in readme
+
+
+def test_every_judge_has_a_sample_here() -> None:
+    """A benchmark that comes later is tried here too."""
+    assert set(GOOD) == set(judging.JUDGES)
+
+
+@pytest.mark.parametrize("judged", list(GOOD))
+def test_a_good_result_passes(judged: str, make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Rows within every bar make a result that passes, fits the schema and follows from its rows."""
+    found = make(judged, GOOD[judged]())
+    jsonschema.Draft202012Validator(schema()).validate(found)
+    assert found["passed"] is True
+    assert results.problems(found) == []
+
+
+@pytest.mark.parametrize("judged", list(GOOD))
+def test_no_rows_pass_no_bar(judged: str, make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Where nothing was measured no bar is met: a loop over nothing is no success."""
+    found = make(judged, [])
+    assert found["passed"] is False
+    assert not any(bar["met"] for bar in found["bars"] if bar["name"] != "engines that were not compared")
+
+
+@pytest.mark.parametrize("judged", list(GOOD))
+def test_a_figure_typed_in_is_found(judged: str, make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Neither figure, interval, limit, verdict nor commit can be changed by hand."""
+    good = make(judged, GOOD[judged]())
+    for number in range(len(good["bars"])):
+        for key, value in (("figure", -7.0), ("limit", 1e9), ("met", False), ("low", -7.0), ("sense", "about")):
+            found = copy.deepcopy(good)
+            found["bars"][number][key] = value
+            assert results.problems(found), (number, key)
+    assert results.problems({**good, "passed": False})
+    assert results.problems({**good, "commit": "main"})
+    assert results.problems({**good, "quick": True})
+    assert results.problems({**good, "bars": good["bars"][1:]})
+    assert results.problems({**good, "benchmark": "something else"})
+
+
+def test_a_row_taken_out_is_found(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """A round that was not to somebody's liking cannot be left out: the bar then has no figure."""
+    for benchmark in ("tensorrt-honesty", "tensorrt-streams", "tensorrt-leak", "tensorrt-suites", "tensorrt-faults"):
+        assert make(benchmark, GOOD[benchmark]()[:-1])["passed"] is False, benchmark
+
+
+def test_honesty_is_missed_on_either_side(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Faster than a bare loop by more than the bar is as suspect as slower."""
+    for factor in (0.97, 1.03):
+        rows = honesty()
+        for row in rows:
+            row["ours"] = {name: [factor * value for value in values] for name, values in row["bare"].items()}
+        assert [bar["met"] for bar in make("tensorrt-honesty", rows)["bars"]] == [False] * 8
+
+
+def test_a_warm_build_must_have_used_the_timing_cache(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """A build that was fast for another reason says nothing of the timing cache."""
+    rows = [{**row, "timing_cache": "cold"} for row in provision()]
+    assert make("tensorrt-provision", rows)["bars"][0]["met"] is False
+
+
+def test_growth_is_found(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """One piece of 2 MiB lost every 2,000 inferences or every fourth load is over the bar."""
+    rows = leak()
+    rows[0]["device"] = [2**30 + done // 2000 * 2**21 for done in rows[0]["done"]]
+    for row in rows[1:]:
+        row["device"] = [2**30 + done // 4 * 2**21 for done in row["done"]]
+    assert [bar["met"] for bar in make("tensorrt-leak", rows)["bars"]] == [False] * 3
+
+
+def test_a_miss_of_parity_must_be_told_by_the_report(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """An engine out of its bar that the report calls passed is two misses: its own, and one of the report."""
+    rows = suites()
+    rows[0]["max_rel"] = 1.0
+    silent = {bar["name"]: bar for bar in make("tensorrt-suites", rows)["bars"]}
+    assert silent["misses that the report does not tell"]["figure"] == 1
+    rows[0]["verdict"] = "failed"
+    told = {bar["name"]: bar for bar in make("tensorrt-suites", rows)["bars"]}
+    assert told["misses that the report does not tell"]["met"] is True
+    assert [bar["name"] for bar in told.values() if not bar["met"]] == ["relative error, digits fp32"]
+
+
+@pytest.mark.parametrize("change", [{"evidence": "host"}, {"executed_on": "cpu"}, {"evidence": None}])
+def test_an_engine_that_ran_elsewhere_is_found(
+    change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """A check of an engine counts only with evidence that this GPU did the work."""
+    rows = suites()
+    rows[-1].update(change)
+    assert make("tensorrt-suites", rows)["passed"] is False
+
+
+@pytest.mark.parametrize(
+    "change", [{"verdict": "passed"}, {"message": "  "}, {"message": "Traceback"}, {"fresh": False}]
+)
+def test_a_fault_needs_its_verdict_its_words_and_a_fresh_worker(
+    change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """A fault that passes, says nothing or takes the next check with it is missed."""
+    rows = faults()
+    rows[3].update(change)
+    assert [bar["met"] for bar in make("tensorrt-faults", rows)["bars"]].count(False) == 1
+
+
+def test_a_commit_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that does not say what was measured is not written."""
+    monkeypatch.setenv("HIL_COMMIT", "HEAD")
+    with pytest.raises(SystemExit, match="HIL_COMMIT"):
+        results.commit()
