@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.agent.failure import ENGINE, UNSUPPORTED, Failure
+from hil.agent.runtimes.cuda import CudaError, open_cuda, visible_devices
+from hil.agent.runtimes.cuda.errors import FRESH, SMALLER
+from hil.agent.runtimes.cuda.functions import load
+from hil.agent.runtimes.cuda.pycuda_ import code_of, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.agent.runtimes.cuda import Cuda
+
+SOURCE = Path(__file__).with_name("driver_stub.c")
+HUGE = 1 << 41
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The stub of a driver (``driver_stub.c``), which holds the logic that needs no GPU."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler for the stub of a driver")
+    made = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(made), str(SOURCE)], check=True)
+    return str(made)
+
+
+@pytest.fixture
+def state(library: str) -> Any:
+    """The stub's own counters, from zero."""
+    stub = ctypes.CDLL(library)
+    stub.stub_reset()
+    return lambda name: ctypes.c_int.in_dll(stub, name).value
+
+
+@pytest.fixture
+def cuda(library: str, state: Any) -> Iterator[Cuda]:
+    """The binding through ctypes, on the stub."""
+    opened = open_cuda(0, "ctypes", library)
+    yield opened
+    opened.close()
+    assert (state("depth"), state("retained")) == (0, 0)
+
+
+def test_without_a_driver_it_says_so() -> None:
+    """No libcuda: unsupported, with what to check, and no traceback."""
+    with pytest.raises(Failure, match="driver cannot be loaded") as caught:
+        open_cuda(0, "auto", "libcuda-that-is-nowhere.so.1")
+    assert (caught.value.kind, "nvidia-smi" in caught.value.advice) == (UNSUPPORTED, True)
+
+
+def test_an_unknown_binding_is_refused() -> None:
+    """A misspelt binding is not taken for auto."""
+    with pytest.raises(Failure, match="no binding"):
+        open_cuda(0, "pycuda2")
+
+
+def test_a_library_that_is_no_driver_is_refused() -> None:
+    """A driver without the functions that are needed is too old, not a crash."""
+    with pytest.raises(Failure, match="has no cuCtxGetCurrent"):
+        load("libc.so.6")
+
+
+@pytest.mark.parametrize("number", [2, -1, 99])
+def test_a_gpu_that_is_not_visible_is_refused(library: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another GPU is never taken in its place, and CUDA_VISIBLE_DEVICES is named."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    with pytest.raises(Failure, match=rf"no GPU {number}: GPUs 0 to 1 are visible .*'3,5'"):
+        open_cuda(number, "ctypes", library)
+
+
+def test_pycuda_that_was_asked_for_is_not_replaced(library: str, state: Any) -> None:
+    """``pycuda`` where it does not import is an error, ``auto`` takes ctypes and says so."""
+    with pytest.raises(Failure, match="pycuda was asked for"):
+        open_cuda(0, "pycuda", library)
+    opened = open_cuda(0, "auto", library)
+    opened.close()
+    assert (opened.binding, state("depth")) == ("ctypes", 0)
+
+
+def test_the_gpu_is_told(cuda: Cuda, library: str) -> None:
+    """Name, capability, multiprocessors, driver and identity are the driver's own."""
+    assert (cuda.name, cuda.sm, cuda.sms, cuda.driver, cuda.integrated) == ("Stub A", "8.7", 14, "12.4", False)
+    one, two = visible_devices(library)
+    assert (one["number"], two["number"], two["name"], two["integrated"]) == (0, 1, "Stub B", True)
+    assert (one["uuid"], one["pci"]) == ("000102030405060708090a0b0c0d0e0f", "0000:01:00.0")
+
+
+def test_copies_arrive(cuda: Cuda, state: Any) -> None:
+    """What goes in through page-locked memory comes out again, and everything is given back, once."""
+    stream, there = cuda.stream(), cuda.alloc(64)
+    source, back = cuda.pin(64), cuda.pin(64)
+    source.array[:] = np.arange(64)
+    cuda.copy_in(there.address, source.address, 64, stream)
+    cuda.copy_out(back.address, there.address, 64, stream)
+    stream.synchronize()
+    np.testing.assert_array_equal(back.array, np.arange(64))
+    assert state("allocated") == 3
+    for buffer in (there, source, back, there, source):
+        buffer.free()
+    stream.close()
+    stream.close()
+    assert state("allocated") == 0
+
+
+def test_nothing_still_has_an_address(cuda: Cuda) -> None:
+    """An empty tensor gets buffers too, although the driver refuses to allocate nothing."""
+    there, here = cuda.alloc(0), cuda.pin(0)
+    assert there.address
+    assert here.address
+    assert (there.nbytes, here.nbytes, here.array.shape) == (0, 0, (0,))
+    there.free()
+    here.free()
+
+
+def test_events_tell_seconds(cuda: Cuda) -> None:
+    """The driver's milliseconds become seconds; not ready is no error."""
+    stream, before, after = cuda.stream(), cuda.event(), cuda.event()
+    before.record(stream)
+    after.record(stream)
+    after.synchronize()
+    assert after.seconds_since(before) == pytest.approx(2.5e-3)
+    assert not after.done()
+    for each in (before, after, before, stream):
+        each.close()
+
+
+def test_out_of_memory_has_its_own_advice(cuda: Cuda) -> None:
+    """It is the engine's failure, is no reason to end the process, and says what to do."""
+    with pytest.raises(CudaError, match=r"CUDA_ERROR_OUT_OF_MEMORY \(2\): out of memory") as caught:
+        cuda.alloc(HUGE)
+    assert (caught.value.kind, caught.value.advice, caught.value.sticky) == (ENGINE, SMALLER, False)
+    assert cuda.memory_info() == (3 << 32, 5 << 32)
+
+
+def test_a_lost_context_is_sticky(cuda: Cuda) -> None:
+    """An illegal address is sticky, and closing afterwards is quiet."""
+    stream = cuda.stream()
+    with pytest.raises(CudaError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS \(700\)") as caught:
+        cuda.copy_in(0, 0, 4, stream)
+    assert (caught.value.sticky, caught.value.advice) == (True, FRESH)
+    stream.close()
+
+
+def test_a_capture_is_launched_and_given_back(cuda: Cuda, state: Any) -> None:
+    """A graph is instantiated as CUDA 10.2 does where nothing newer is there; nothing leaks."""
+    stream = cuda.stream()
+    graph = cuda.capture(stream, lambda: None)
+    assert state("graphs") == 1
+    graph.launch(stream)
+    graph.launch(stream)
+    graph.close()
+    graph.close()
+    assert (state("launched"), state("graphs")) == (2, 0)
+
+
+def test_a_capture_that_fails_leaves_the_stream_usable(cuda: Cuda, state: Any) -> None:
+    """What the work raised comes out, a capture that the driver broke is an error, and neither leaves it capturing."""
+
+    def stumble() -> None:
+        raise RuntimeError("the engine refused")
+
+    stream = cuda.stream()
+    with pytest.raises(RuntimeError, match="the engine refused"):
+        cuda.capture(stream, stumble)
+    with pytest.raises(CudaError, match="cuStreamSynchronize"):
+        cuda.capture(stream, stream.synchronize)
+    with pytest.raises(CudaError, match="cuStreamEndCapture"):
+        cuda.capture(stream, lambda: _quietly(stream))
+    stream.synchronize()
+    assert (state("graphs"), state("capturing")) == (0, 0)
+
+
+def _quietly(stream: Any) -> None:
+    with pytest.raises(CudaError):
+        stream.synchronize()
+
+
+def test_closing_twice_pops_once(library: str, state: Any) -> None:
+    """Two contexts of one process nest, and each closes only its own part."""
+    one, two = open_cuda(0, "ctypes", library), open_cuda(1, "ctypes", library)
+    assert (state("depth"), state("retained")) == (2, 2)
+    two.close()
+    two.close()
+    assert (state("depth"), state("retained")) == (1, 1)
+    one.close()
+    assert (state("depth"), state("retained")) == (0, 0)
+
+
+class PyCudaError(Exception):
+    """As ``pycuda.driver.Error``."""
+
+
+class PyCudaMemoryError(PyCudaError):
+    """As ``pycuda.driver.MemoryError``."""
+
+
+class PyCudaDriver:
+    """The two names of ``pycuda.driver`` that translating needs; the module itself does not import without a GPU."""
+
+    Error = PyCudaError
+    MemoryError = PyCudaMemoryError
+
+
+def test_what_pycuda_says_gets_its_code_back(library: str, cuda: Cuda) -> None:  # noqa: ARG001 - the context is needed
+    """An exception of pycuda's carries text alone; the driver's own sentence in it finds the code."""
+    functions = load(library)
+    text = "cuMemcpyHtoDAsync failed: an illegal memory access was encountered"
+    assert (code_of(functions, text), code_of(functions, "something else"), code_of(functions, "")) == (700, 0, 0)
+    error = translated(functions, PyCudaDriver, PyCudaError(text))
+    assert (error.code, error.sticky, error.call) == (700, True, "cuMemcpyHtoDAsync")
+    full = translated(functions, PyCudaDriver, PyCudaMemoryError("cuMemAlloc failed: out of memory"))
+    assert (full.code, full.advice) == (2, SMALLER)
+    other = translated(functions, PyCudaDriver, PyCudaError("pagelocked_empty failed: what is this"))
+    assert (other.code, other.sticky, "what is this" in other.message) == (0, False, True)
