@@ -1,0 +1,141 @@
+"""What a parser's errors become, and which plugins and log lines are kept; no GPU is needed for words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.agent.failure import Failure
+from hil.agent.runtimes.tensorrt import onnx_file, parse, plugins
+from hil.agent.runtimes.tensorrt.log import LIMIT, Journal
+from tests.agent import models
+from tests.agent.runtimes.tensorrt.fake import Network, Trt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Error:
+    """As of 8.x: an index, no name."""
+
+    def __init__(self, index: int, text: str) -> None:
+        self._index, self._text = index, text
+
+    def node(self) -> int:
+        """The index, -1 for none."""
+        return self._index
+
+    def code(self) -> str:
+        """As pybind11 spells it."""
+        return "ErrorCode.UNSUPPORTED_NODE"
+
+    def desc(self) -> str:
+        """What happened."""
+        return self._text
+
+
+class NamedError(Error):
+    """As of 10: name and operator too."""
+
+    def node_name(self) -> str:
+        """The node's name."""
+        return "inner"
+
+    def node_operator(self) -> str:
+        """The node's operator."""
+        return "Einsum"
+
+
+def message(path: Path, *errors: Error) -> str:
+    """The failure of a parser with these errors."""
+
+    class Refusing(Trt):
+        def OnnxParser(self, network: Any, log: Any) -> Any:  # noqa: N802, ARG002 - TensorRT's name and signature
+            names = {
+                "parse_from_file": lambda _self, _path: False,
+                "num_errors": len(errors),
+                "get_error": lambda _self, index: errors[index],
+            }
+            return type("Parser", (), names)()
+
+    journal = Journal()
+    journal.add(1, "said by the logger")
+    with pytest.raises(Failure) as refused:
+        parse.parse(Refusing(), Network(), journal, str(path))
+    return f"{refused.value.message}: {refused.value.advice}"
+
+
+def test_the_node_is_found_by_its_index(tmp_path: Path) -> None:
+    """Parsers that tell an index alone: name, operator and opset come from the file."""
+    path = models.tiny_qdq(tmp_path / "m.onnx")
+    told = message(path, Error(2, "Assertion failed: bad rank"))
+    assert "(opset 13): node 'multiply' (MatMul, opset 13): UNSUPPORTED_NODE: Assertion failed: bad rank" in told
+
+
+def test_a_stranger_is_not_named(tmp_path: Path) -> None:
+    """An index of a subgraph's node points at another operator than the text names: then no name is told."""
+    path = models.tiny(tmp_path / "m.onnx")
+    told = message(path, Error(0, "No importer registered for op: Frobnicate"))
+    assert "multiply" not in told
+    assert "node 0 (Frobnicate, opset 13)" in told
+    assert "plugins in [models.M.build]" in told
+    assert "node" not in message(path, Error(-1, "Model is broken")).split("UNSUPPORTED_NODE")[0]
+
+
+def test_the_parsers_own_names_win(tmp_path: Path) -> None:
+    """Parsers that tell name and operator are believed; the file gives the opset."""
+    told = message(models.tiny(tmp_path / "m.onnx"), NamedError(0, "Unsupported equation"))
+    assert "node 'inner' (Einsum, opset 13)" in told
+
+
+def test_many_or_no_errors(tmp_path: Path) -> None:
+    """The first three are shown with the number of the rest; without any, the log's errors are."""
+    path = models.tiny(tmp_path / "m.onnx")
+    assert "and 4 more" in message(path, *[Error(0, "x")] * 7)
+    assert "said by the logger" in message(path)
+    (tmp_path / "bad").write_bytes(b"nothing")
+    assert "node 3" not in message(tmp_path / "bad")
+
+
+def test_advice_is_by_what_is_said() -> None:
+    """Missing operators, external weights and damaged files each get their own way out; the rest a general one."""
+    said = ["No importer registered for op: A", "Failed to open external file w.bin", "Failed to parse ONNX model", "?"]
+    assert len({parse.advice(words) for words in said}) == 4
+    assert parse.advice("?") == parse.OTHERWISE
+
+
+def test_no_outputs_is_refused(tmp_path: Path) -> None:
+    """A parse that leaves a network without outputs is no success."""
+    network = Network()
+    network.num_outputs = 0
+    with pytest.raises(Failure, match="no outputs"):
+        parse.parse(Trt(), network, Journal(), str(models.tiny(tmp_path / "m.onnx")))
+    assert onnx_file.read(str(tmp_path / "m.onnx")).opset() == 13
+
+
+def test_a_plugin_library(tmp_path: Path) -> None:
+    """A file that is no library is refused with the loader's words; one that registers nothing is warned of."""
+    (tmp_path / "libx.so").write_bytes(b"#!/bin/sh\n")
+    with pytest.raises(Failure, match=r"plugin library libx\.so cannot be loaded: .*(header|short)"):
+        plugins.load(Trt(), Journal(), [str(tmp_path / "libx.so")])
+    with pytest.raises(Failure, match="cannot be loaded"):
+        plugins.load(Trt(), Journal(), [str(tmp_path / "gone.so")])
+    assert "registered no plugin" in plugins.load(Trt(), Journal(), [np.random.mtrand.__file__])[0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.text(max_size=40) | st.just("long " * 2000)), max_size=80))
+def test_the_log_is_bounded(lines: list[tuple[int, str]]) -> None:
+    """However much is logged: at most the limit and a line on the rest; no verbose lines, the first errors kept."""
+    journal = Journal()
+    for severity, text in lines:
+        journal.add(severity, text)
+    assert len(journal.text().encode()) <= LIMIT + 100
+    assert len(journal.errors()) <= 1500
+    first = next((" ".join(text.split()) for severity, text in lines if severity == 0), None)
+    if first is not None:
+        assert journal.errors().startswith(first[:1000])
+    assert bool(journal.text()) == any(severity < 4 for severity, _ in lines)
