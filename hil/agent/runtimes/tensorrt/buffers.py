@@ -12,12 +12,13 @@ KEPT = 64 << 20
 class Pool:
     """Page-locked blocks by size (a power of two), since locking pages takes longer than most inferences.
 
-    Blocks given back are kept up to ``KEPT`` bytes, the rest is freed.
+    Blocks given back are kept up to ``KEPT`` bytes, the rest is freed; closing frees those that are still out too.
     """
 
     def __init__(self, cuda: Any) -> None:
         self._cuda = cuda
         self._free: Dict[int, List[Any]] = {}
+        self._out: Dict[int, Any] = {}
         self._kept = 0
 
     def take(self, nbytes: int) -> Any:
@@ -28,11 +29,16 @@ class Pool:
         waiting = self._free.get(size)
         if waiting:
             self._kept -= size
-            return waiting.pop()
-        return self._cuda.pin(size)
+            block = waiting.pop()
+        else:
+            block = self._cuda.pin(size)
+        self._out[block.address] = block
+        return block
 
     def give(self, block: Any) -> None:
-        """Takes a block back."""
+        """Takes a block back; one that closing has freed already is none."""
+        if self._out.pop(block.address, None) is not block:
+            return
         if self._kept + block.nbytes > KEPT:
             block.free()
             return
@@ -40,11 +46,12 @@ class Pool:
         self._free.setdefault(block.nbytes, []).append(block)
 
     def close(self) -> None:
-        """Frees what waits here."""
-        for waiting in self._free.values():
-            for block in waiting:
+        """Frees all it has made."""
+        for blocks in [*self._free.values(), list(self._out.values())]:
+            for block in blocks:
                 block.free()
         self._free.clear()
+        self._out.clear()
         self._kept = 0
 
 

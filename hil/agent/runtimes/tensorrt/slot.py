@@ -226,9 +226,9 @@ class Ready:
         self._copies: List[Copy] = []
 
     def _enter(self) -> None:
-        if self.block is None:
-            raise Failure(ENGINE, "the inputs of this run were given back already", "bind them again")
         slot = self.slot
+        if self.block is None or slot.calls is None:
+            raise Failure(ENGINE, "the inputs of this run were given back already", "bind them again")
         if slot.layout is None or slot.key != self.key:
             slot.enter(self)
         self._copies = self._placed()
@@ -282,5 +282,6 @@ class Ready:
             return
         block, self.block, self._layout, self.arrays = self.block, None, None, []
         with contextlib.suppress(Failure):
-            self.slot.stream.synchronize()
+            if self.slot.calls is not None:  # a closed slot has nothing under way
+                self.slot.stream.synchronize()
             self.slot.made.pool.give(block)

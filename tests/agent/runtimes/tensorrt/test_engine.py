@@ -1,0 +1,360 @@
+"""Our bookkeeping around a loaded engine, on a make-believe GPU (``machine``): no real one is needed for it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.agent.failure import BUILD, ENGINE, UNSUPPORTED, Failure
+from hil.agent.runtimes.tensorrt import engine as under_test
+from hil.agent.runtimes.tensorrt.engine import TensorRtEngine
+from tests.agent.runtimes.tensorrt.machine import Gpu, Log, Named, Plan, module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Load = Callable[..., TensorRtEngine]
+
+
+@pytest.fixture
+def gpu() -> Gpu:
+    """Nothing on it yet."""
+    return Gpu()
+
+
+@pytest.fixture
+def load(gpu: Gpu, tmp_path: Path) -> Load:
+    """Loads a plan with options."""
+
+    def loaded(plan: Any = None, log: Log | None = None, **options: Any) -> TensorRtEngine:
+        path = tmp_path / "x.plan"
+        path.write_bytes(b"plan")
+        return TensorRtEngine(str(path), options, log or Log(), module(plan or Plan(gpu)), gpu)
+
+    return loaded
+
+
+def batch(rows: int, first: float = 0.0) -> dict[str, npt.NDArray[np.float32]]:
+    """``rows`` rows that tell themselves apart."""
+    return {"x": first + np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)}
+
+
+def plain(outputs: list[Any]) -> list[Any]:
+    """Copies: a slot's outputs are good until its next run."""
+    return [np.array(one) for one in outputs]
+
+
+def test_a_run_copies_in_works_and_copies_out_once(gpu: Gpu, load: Load) -> None:
+    """Nothing else is between the first copy and the wait, so that a bare loop is no faster."""
+    bound = load().bind(batch(2))
+    assert (plain(bound.run())[0] == 2 * batch(2)["x"]).all()
+    gpu.calls.clear()
+    bound.run()
+    assert gpu.calls == ["in", "event", "work", "event", "out", "synchronize"]
+    assert bound.device_seconds is not None
+    assert bound.device_seconds() == 1.0
+
+
+def test_feeds_of_equal_shape_share_all_but_their_values(load: Load) -> None:
+    """Shapes are set when they differ and at no other time."""
+    engine = load()
+    one, other, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
+    context = engine._open[0].calls.context  # noqa: SLF001 - what TensorRT was told
+    for bound in (one, other, one, other):
+        bound.run()
+    assert context.told == ["shape x"]
+    assert plain(larger.run())[0].shape == (4, 3)
+    assert (plain(other.run())[0] == 2 * batch(2, 9)["x"]).all()
+    assert context.told == ["shape x"] * 3
+
+
+def test_buffers_that_grew_are_known_to_feeds_bound_before(load: Load) -> None:
+    """A small feed bound before a large one ran does not go on at the old addresses."""
+    engine = load()
+    small = engine.bind(batch(1))
+    small.run()
+    engine.bind(batch(8)).run()
+    assert (plain(small.run())[0] == 2 * batch(1)["x"]).all()
+
+
+def test_a_thousand_feeds_leave_nothing(gpu: Gpu, load: Load) -> None:
+    """Page-locked memory of a feed is used again by the next, and closing the engine frees all."""
+    engine = load()
+    held = set()
+    for at in range(1000):
+        bound = engine.bind(batch(1 + at % 8))
+        bound.run()
+        bound.close()
+        bound.close()
+        held.add(len(gpu.live))
+    assert max(held) == min(held)
+    engine.close()
+    engine.close()
+    assert not gpu.live
+    assert not gpu.streams
+    assert not gpu.open
+
+
+def test_a_feed_outlives_its_engine_harmlessly(gpu: Gpu, load: Load) -> None:
+    """Closing the engine first frees the feed's memory too; the feed can be closed but not run."""
+    engine = load()
+    bound = engine.bind(batch(1))
+    bound.run()
+    engine.close()
+    assert not gpu.live
+    with pytest.raises(Failure, match="given back"):
+        bound.run()
+    bound.close()
+    assert not gpu.live
+
+
+def test_a_feed_that_was_given_back_does_not_run(load: Load) -> None:
+    """Its memory may be another feed's by now."""
+    bound = load().bind(batch(1))
+    bound.run()
+    bound.close()
+    with pytest.raises(Failure, match="given back"):
+        bound.run()
+
+
+def test_an_empty_output_is_an_output(gpu: Gpu, load: Load) -> None:
+    """A data-dependent output may have no element: its shape says so, nothing is copied."""
+    engine = load(Plan(gpu, dependent=True))
+    outputs = plain(engine.bind({"x": -np.ones((2, 3), np.float32)}).run())
+    assert outputs[1].shape == (0,)
+
+
+def test_an_output_may_be_as_long_as_the_data_says(gpu: Gpu, load: Load) -> None:
+    """Each run has its own length, longer and shorter, and the method says that there is a second wait."""
+    engine = load(Plan(gpu, dependent=True))
+    bounds = [engine.bind({"x": batch(rows)["x"] - 3}) for rows in (1, 8, 2)]
+    for bound, rows in zip(bounds, (1, 8, 2), strict=True):
+        x = batch(rows)["x"] - 3
+        assert (plain(bound.run())[1] == x[x > 0]).all()
+    assert "again" in engine.method()["sync"]
+    engine.close()
+    assert not gpu.live
+
+
+def test_memory_that_runs_out_inside_tensorrt_is_told(gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's own failure comes out, not TensorRT's that follows from it."""
+    engine = load(Plan(gpu, dependent=True))
+    slot = engine._open[0]  # noqa: SLF001 - the memory of one tensor is taken away
+
+    def none(name: str, nbytes: int) -> Any:
+        if name == "z":
+            raise Failure(ENGINE, f"out of memory for {nbytes} bytes")
+        return real(name, nbytes)
+
+    real = slot.device.need
+    monkeypatch.setattr(slot.device, "need", none)
+    with pytest.raises(Failure, match="out of memory for 24 bytes"):
+        engine.bind({"x": np.ones((2, 3), np.float32)}).run()
+
+
+def test_the_graph_is_captured_once_for_each_shape(gpu: Gpu, load: Load) -> None:
+    """A plain run comes before the capture; a change of shapes drops the graph and captures anew."""
+    engine = load(cuda_graph=True)
+    one, other, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
+    for bound, feed in ((one, batch(2)), (other, batch(2, 9)), (one, batch(2))):
+        assert (plain(bound.run())[0] == 2 * feed["x"]).all()
+    assert gpu.calls.count("capture") == 1
+    assert gpu.calls.index("work") < gpu.calls.index("capture")
+    gpu.calls.clear()
+    one.run()
+    assert gpu.calls == ["in", "event", "launch", "event", "out", "synchronize"]
+    assert (plain(larger.run())[0] == 2 * batch(4)["x"]).all()
+    assert gpu.calls.count("capture") == gpu.calls.count("drop") == 1
+    assert engine.method()["cuda_graph"] is True
+
+
+def test_what_cannot_be_captured_is_a_failure(gpu: Gpu, load: Load) -> None:
+    """Never run without a graph where one was asked for."""
+    gpu.capturable = False
+    with pytest.raises(Failure, match="cannot be captured") as caught:
+        load(cuda_graph=True).bind(batch(1)).run()
+    assert "cuda_graph = false" in caught.value.advice
+
+
+def test_no_graph_where_none_can_be(gpu: Gpu, load: Load) -> None:
+    """Data-dependent outputs and DLA cores are refused beforehand."""
+    with pytest.raises(Failure, match="depends on the data") as caught:
+        load(Plan(gpu, dependent=True), cuda_graph=True).bind(batch(1)).run()
+    assert caught.value.kind == UNSUPPORTED
+    with pytest.raises(Failure, match="DLA"):
+        load(cuda_graph=True, dla=0)
+
+
+def test_several_are_in_flight(gpu: Gpu, load: Load) -> None:
+    """Each slot has a stream and outputs of its own; starting waits for nobody."""
+    engine = load(streams=2)
+    feeds = [batch(2), batch(2, 50)]
+    bounds = [engine.bind(feed, slot) for slot, feed in enumerate(feeds)]
+    for bound in bounds:
+        bound.run()
+    gpu.calls.clear()
+    for bound in bounds:
+        assert bound.start is not None
+        bound.start()
+    assert "synchronize" not in gpu.calls
+    outputs = [bound.finish()[0] for bound in bounds if bound.finish is not None]
+    assert all((out == 2 * feed["x"]).all() for out, feed in zip(outputs, feeds, strict=True))
+    assert len(gpu.streams) == 2
+
+
+def test_no_more_slots_than_asked_for(load: Load) -> None:
+    """A slot that load did not promise is refused."""
+    with pytest.raises(Failure, match="loaded for 1") as caught:
+        load().bind(batch(1), 1)
+    assert caught.value.kind == UNSUPPORTED
+
+
+def test_one_profile_serves_one_context_before_10(gpu: Gpu, load: Load) -> None:
+    """A second context without the profile would run with nothing set: refused, and the way out named."""
+    engine = load(Plan(gpu, shared=False), streams=2)
+    with pytest.raises(Failure, match="one context at a time") as caught:
+        engine.bind(batch(1), 1)
+    assert "fixed shapes" in caught.value.advice
+
+
+def test_the_profile_of_layers_is_a_run_of_its_own(gpu: Gpu, load: Load) -> None:
+    """The timed context never has a profiler; warm-up is left out; seconds are a run's mean."""
+    engine = load()
+    costs = engine.profile(batch(2), 4)
+    assert [(cost.name, cost.seconds) for cost in costs] == [("double", 0.0005)]
+    assert engine._open[0].calls.context.profiler is None  # noqa: SLF001 - the timed one
+    assert len(gpu.streams) == 1
+
+
+def test_a_profile_is_taken_where_contexts_share_none(gpu: Gpu, load: Load) -> None:
+    """Then of another copy of the engine, whose first context has the profile."""
+    plan = Plan(gpu, shared=False)
+    engine = load(plan)
+    plan.contexts = -1  # what is deserialized next is this plan again: its second context stands for a first
+    assert engine.profile(batch(2), 2)
+
+
+def test_a_length_outside_the_profile_is_named(load: Load) -> None:
+    """TensorRT would only say no."""
+    with pytest.raises(Failure, match="'x' has length 9 in dimension 0; the engine was built for 1 to 8"):
+        load().check(batch(9))
+
+
+def test_a_shape_that_tensorrt_refuses_is_a_failure(gpu: Gpu, load: Load) -> None:
+    """False from set_input_shape is not passed over, and TensorRT's words are in the message."""
+    engine = load(log=(log := Log()))
+    log.said = "profile dimension mismatch"
+    with pytest.raises(Failure, match=r"refused shape \[9, 3\] for input 'x'; TensorRT says: profile") as caught:
+        engine.bind(batch(9)).run()
+    assert caught.value.kind == ENGINE
+    assert gpu.calls == []
+
+
+def test_a_refused_enqueue_is_a_failure(gpu: Gpu, load: Load) -> None:
+    """False from an enqueue would leave the last run's outputs."""
+    with pytest.raises(Failure, match="TensorRT refused to run"):
+        load(Plan(gpu, refuse=True)).bind(batch(1)).run()
+
+
+def test_a_broken_context_comes_out_of_a_refused_enqueue(gpu: Gpu, load: Load) -> None:
+    """The driver knows why, and that it is for good."""
+    engine = load(Plan(gpu, refuse=True))
+    bound = engine.bind(batch(1))
+    gpu.fault = Failure(ENGINE, "CUDA_ERROR_ILLEGAL_ADDRESS (700)")
+    with pytest.raises(Failure, match="ILLEGAL_ADDRESS"):
+        bound.run()
+    before = len(gpu.live)
+    bound.close()
+    engine.bind(batch(1))
+    assert len(gpu.live) == before + 1, "memory that may still be copied from was handed out again"
+
+
+def test_ports_are_free_where_the_engine_is(load: Load) -> None:
+    """-1 is any length; the profile's range is in the facts."""
+    engine = load()
+    assert [(port.name, port.dtype, port.shape) for port in engine.inputs] == [("x", "float32", (None, 3))]
+    assert engine.facts()["ranges"] == {"x": [[1, 3], [8, 3]]}
+    assert engine.facts()["device_memory_size"] == 4096
+    assert engine.executed_on() == {"kind": "gpu", "name": "Make-believe", "sm": "8.7"}
+    assert engine.device_bytes() is not None
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "words"),
+    [
+        ("get_tensor_dtype", Named("BF16"), "'x' has type BF16"),
+        ("get_tensor_format", Named("CHW32"), "laid out as CHW32"),
+    ],
+)
+def test_tensors_that_numpy_cannot_hold_are_refused(
+    gpu: Gpu, load: Load, attribute: str, value: Named, words: str
+) -> None:
+    """Bytes of another meaning than their dtype says would be compared as numbers."""
+    plan = Plan(gpu)
+    setattr(plan, attribute, lambda _: value)
+    with pytest.raises(Failure, match=words) as caught:
+        load(plan)
+    assert caught.value.kind == UNSUPPORTED
+
+
+def test_bindings_cannot_be_forced_where_there_are_none(load: Load) -> None:
+    """``io = "bindings"`` proves the old interface or says that it is gone."""
+    with pytest.raises(Failure, match="no bindings interface"):
+        load(io="bindings")
+
+
+REFUSALS = [
+    (
+        "The engine plan file is not compatible with this version of TensorRT, expecting library version 8.6.0.12",
+        "not written by this version",
+    ),
+    ("Version tag does not match. Note: Current Version: 232, Serialized Engine Version: 205", "this version"),
+    (
+        "The engine plan file is generated on an incompatible device, expecting compute 8.7 got compute 9.0",
+        "another GPU",
+    ),
+    ("Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match", "damaged"),
+    ("Requested amount of GPU memory (1048576 bytes) could not be allocated.", "memory does not suffice"),
+    ("IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory (no further information)", "memory does not suffice"),
+    (
+        "Cannot deserialize plugin since corresponding IPluginCreator not found in Plugin Registry",
+        "needs a plugin",
+    ),
+    ("", "damaged"),
+]
+
+
+@pytest.mark.parametrize(("words", "what"), REFUSALS)
+def test_an_engine_that_is_not_loaded_is_explained(words: str, what: str) -> None:
+    """One clear sentence, TensorRT's own words, and what to do (texts as libnvinfer 8.6 has them)."""
+    with pytest.raises(Failure, match=what) as caught:
+        under_test._deserialize(__file__, SimpleNamespace(deserialize_cuda_engine=lambda _: None), Log(words))  # noqa: SLF001 - what loads a plan
+    assert caught.value.kind == BUILD
+    assert caught.value.advice
+    assert words[:40] in caught.value.message
+
+
+def test_an_empty_file_is_no_engine(tmp_path: Path) -> None:
+    """Nothing can be mapped of it."""
+    (tmp_path / "x").touch()
+    with pytest.raises(Failure, match="the file is empty"):
+        under_test._deserialize(str(tmp_path / "x"), None, Log())  # noqa: SLF001 - what loads a plan
+
+
+def test_a_runtime_that_does_not_start_is_told(gpu: Gpu, tmp_path: Path) -> None:
+    """pybind11 makes a TypeError of TensorRT's null pointer."""
+
+    def broken(_: Any) -> Any:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    trt = module(Plan(gpu))
+    trt.Runtime = broken
+    with pytest.raises(Failure, match="CUDA initialization failure with error: 35") as caught:
+        TensorRtEngine(str(tmp_path), {}, Log("CUDA initialization failure with error: 35"), trt, gpu)
+    assert caught.value.kind == UNSUPPORTED
