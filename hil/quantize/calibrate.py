@@ -22,6 +22,7 @@ from hil.datasets.base import sample_digest
 from hil.errors import EngineBuildError, HilError, UserError
 from hil.ortwords import explained
 from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED, Runtime
+from hil.quantize.order import sort_nodes
 from hil.quantize.ranges import ranges_of
 from hil.suggest import did_you_mean
 
@@ -210,6 +211,7 @@ def _insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, runtime:
         dict(EXTRA[runtime]),
     )
     quantizer.quantize_model()
+    sort_nodes(quantizer.model.model.graph)
     result: onnx.ModelProto = quantizer.model.model
     return result
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Runtime = Literal["onnxruntime", "tensorrt"]
 
-OPTIONS_VERSION = 1
+OPTIONS_VERSION = 2
 """Part of the key: to be raised with every change here that changes a quantized model."""
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")

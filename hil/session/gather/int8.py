@@ -35,7 +35,7 @@ def calibration(session: Session, row: Row) -> Gathered:
     declared = (spec.samples if spec else None) or source.count
     if method["route"] == "implicit":
         made = session.engines.provisioned(row.model, row.precision)
-        return Gathered(int8.calibration(_consumed(made, declared, samples_digest(source, declared))), method)
+        return Gathered(int8.calibration(consumed(made, declared, samples_digest(source, declared))), method)
     explicit = calibrated(session, row.model)
     facts = CalibrationFacts(
         declared=declared,
@@ -54,7 +54,7 @@ def _method(session: Session, model: str) -> dict[str, Any]:
     return {"version": 1, "route": "implicit" if is_implicit(session, model) else "explicit"}
 
 
-def _consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
+def consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
     """What TensorRT's calibrator says it was fed against what was streamed, and that against the declared samples."""
     streamed, about = made.streamed, _about(made)
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker

@@ -1,0 +1,135 @@
+"""The implicit route's audit on what an agent would record; no TensorRT is at hand, so that is written here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from hil.checks import int8
+from hil.checks.int8 import CacheFacts
+from hil.errors import Unsupported
+from hil.model import Verdict
+from hil.session.calibration import Streamed
+from hil.session.gather.int8 import consumed
+from hil.session.provision import Provisioned, provision
+from hil.targets.answers import BuiltEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STREAMED = Streamed(
+    key="k" * 64,
+    parts={"route": "implicit"},
+    algorithm="entropy2",
+    batch=4,
+    samples=8,
+    samples_digest="s" * 64,
+    data={"x": "b" * 64},
+    fed={"x": "f" * 64},
+    synthetic=False,
+)
+ABOUT = {"cache": "written", "samples": 8, "consumed": {"x": "f" * 64}}
+SOUND = CacheFacts(
+    recorded={"model": "m"},
+    recomputed={"model": "m"},
+    scales={"x": [0.1], "y": [0.2]},
+    quantizable=("x",),
+    used="written",
+    header="TRT-8600-EntropyCalibration2",
+    expected_header="EntropyCalibration2",
+)
+
+
+def verdict(about: dict[str, Any], *, declared: int = 8, digest: str = "s" * 64, **facts: Any) -> Verdict:
+    """What ``int8.calibration`` says of an engine whose build told ``about``."""
+    known = {"calibration": STREAMED.key, "options": {"implicit": STREAMED.option()}, **facts}
+    told: dict[str, Any] = {"log": "", "facts": known, "about": {"calibration": about}}
+    engine = BuiltEngine("k", "d", 1, 1.0, cached=False, runtime="tensorrt", runtime_version="8.6.0", **told)
+    made = Provisioned(engine, cast("Path", None), None, "f", STREAMED)
+    return int8.calibration(consumed(made, declared, digest)).verdict
+
+
+def test_what_was_streamed_and_consumed_passes() -> None:
+    """Every declared sample went to the calibrator, byte for byte."""
+    assert verdict(ABOUT) is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {},
+        {**ABOUT, "consumed": {}},
+        {**ABOUT, "consumed": {"x": "0" * 64}},
+        {**ABOUT, "consumed": {"x": "f" * 64, "y": "f" * 64}},
+        {**ABOUT, "samples": 7},
+        {**ABOUT, "samples": 0},
+        {**ABOUT, "cache": "ignored", "consumed": {}, "samples": 0},
+    ],
+)
+def test_anything_else_fails(about: dict[str, Any]) -> None:
+    """No record, nothing consumed, other bytes, another number: never a pass."""
+    assert verdict(about) is Verdict.FAILED
+
+
+def test_the_stream_itself_is_held_against_the_declared_samples() -> None:
+    """Data that changed after it was sent is other data."""
+    assert verdict(ABOUT, digest="0" * 64) is Verdict.FAILED
+    assert verdict(ABOUT, declared=9) is Verdict.FAILED
+
+
+READ = {"cache": "read", "samples": 0, "consumed": {}}
+
+
+def test_a_cache_that_was_read_stands_for_the_data_of_its_key() -> None:
+    """Its place is the digest of the very blobs; under any other key or blobs it stands for nothing."""
+    assert verdict(READ) is Verdict.PASSED
+    assert verdict(READ, calibration="0" * 64) is Verdict.FAILED
+    assert verdict(READ, options={}) is Verdict.FAILED
+    assert verdict(READ, options={"implicit": {**STREAMED.option(), "data": {"x": "0" * 64}}}) is Verdict.FAILED
+
+
+def test_a_sound_cache_passes() -> None:
+    """Written or read, of the right algorithm, with a scale for each input."""
+    for used in ("written", "read"):
+        assert int8.cache(replace(SOUND, used=used)).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"used": "ignored"}, "neither written nor read"),
+        ({"used": "not told"}, "neither written nor read"),
+        ({"header": ""}, "begins with nothing"),
+        ({"header": "TRT-8600-MinMaxCalibration"}, "not EntropyCalibration2"),
+        ({"header": "TRT-8600-EntropyCalibration"}, "not EntropyCalibration2"),
+        ({"scales": {}}, "no scales"),
+        ({"scales": {"x": [float("nan")]}}, "not finite and positive"),
+        ({"scales": {"x": [0.0]}}, "not finite and positive"),
+        ({"scales": {"y": [0.2]}}, "should be quantized and have no range"),
+        ({"recomputed": {"model": "n"}}, "of another model"),
+        ({"recorded": {}}, "no key"),
+    ],
+)
+def test_a_cache_that_is_not_in_use_fails(change: dict[str, Any], reason: str) -> None:
+    """TensorRT passes over a cache that it does not like, and says so in its log alone."""
+    judged = int8.cache(replace(SOUND, **change))
+    assert judged.verdict is Verdict.FAILED
+    assert reason in judged.reason
+
+
+@pytest.mark.parametrize("precisions", [("int8",), ("fp32", "int8")])
+def test_one_engine_file_is_never_compared_with_itself(precisions: tuple[str, ...], tmp_path: Path) -> None:
+    """``int8.drop`` asks for the fp32 engine: a file that is judged as int8 is none."""
+    spec = SimpleNamespace(path="m.onnx", engine="x.plan", precisions=precisions)
+    session = SimpleNamespace(
+        model=lambda _: spec,
+        config=SimpleNamespace(resolve=lambda path: tmp_path / path),
+        sources=SimpleNamespace(watch=lambda _: None),
+        spec=SimpleNamespace(runtime="tensorrt"),
+        used="t",
+    )
+    with pytest.raises(Unsupported, match="there is no fp32 engine of model m"):
+        provision(cast("Any", session), "m", "fp32")
