@@ -97,10 +97,12 @@ def _devices(report: Report) -> Iterator[str]:
 
 
 def _gpus(report: Report) -> set[tuple[str, str]]:
-    """Name and SM of each GPU that the probe read through a runtime."""
-    found = report.target.facts.get("facts")
-    read = [facts for facts in found.values() if isinstance(facts, dict)] if isinstance(found, dict) else []
-    return {(str(facts["gpu"]), str(facts["sm"])) for facts in read if facts.get("gpu") and facts.get("sm")}
+    """Name and SM of each GPU that the probe read, through a runtime or from the driver's own list."""
+    found, listed = report.target.facts.get("facts"), report.target.facts.get("gpus")
+    read = [(each, "gpu") for each in (found.values() if isinstance(found, dict) else ())]
+    read += [(each, "name") for each in (listed if isinstance(listed, list) else ())]
+    named = [(each.get(key), each.get("sm")) for each, key in read if isinstance(each, dict)]
+    return {(name, sm) for name, sm in named if isinstance(name, str) and isinstance(sm, str)}
 
 
 def does_not_follow(check: CheckResult) -> str | None:

@@ -43,11 +43,19 @@ def is_gpu(board: str, gpu: str) -> bool:
     return bool(wanted) and wanted == found
 
 
-def runtime_facts(facts: Mapping[str, Any], runtime: str) -> dict[str, Any]:
-    """What the probe read through ``runtime`` (``gpu``, ``sm``, ``cuda``, …); empty where it read nothing."""
+def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
+    """What the probe read through ``runtime`` of GPU ``number`` (``gpu``, ``sm``, ``cuda``, …); empty if nothing.
+
+    A runtime tells of the first GPU; of another one the driver's own list tells, and one that is not in it has
+    neither name nor SM.
+    """
     found = facts.get("facts")
     known = found.get(runtime) if isinstance(found, dict) else None
-    return dict(known) if isinstance(known, dict) else {}
+    if not isinstance(known, dict) or not number or not known.get("gpu"):
+        return dict(known) if isinstance(known, dict) else {}
+    listed = [one for one in facts.get("gpus") or [] if isinstance(one, dict) and one.get("number") == number]
+    here = listed[0] if len(listed) == 1 else {}
+    return {**known, "gpu": here.get("name"), "sm": here.get("sm"), "sms": here.get("sms")}
 
 
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
@@ -58,7 +66,7 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
     """
     if spec.runtime != "tensorrt":
         return None
-    found = runtime_facts(facts, spec.runtime)
+    found = runtime_facts(facts, spec.runtime, spec.gpu)
     reason = _why_not(spec, facts, found)
     if reason:
         way_out = f"see to it there, or name a python that has {spec.runtime} in [targets.{name}]"
@@ -80,9 +88,9 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
 def _why_not(spec: TargetSpec, facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """Why the runtime cannot be used there; empty where it can. What is not known speaks against it."""
     told = facts.get("why_not")
-    reason = told.get(spec.runtime) if isinstance(told, dict) else None
+    reason = (told.get(spec.runtime) if isinstance(told, dict) else None) or found.get("reason")
     versions = facts.get("runtimes")
     version = versions.get(spec.runtime) if isinstance(versions, dict) else None
     if reason or not version:
         return str(reason or f"import {spec.runtime} fails there")
-    return "" if found.get("gpu") else f"{spec.runtime} {version} is there, but no GPU"
+    return "" if found.get("gpu") else f"{spec.runtime} {version} is there, but no GPU with number {spec.gpu}"

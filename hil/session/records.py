@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VARYING = frozenset({"memory"})
 """Facts that differ from one moment to the next: told in the report's target, no part of an environment."""
-OF_THE_RUN = ("cuda", "io")
+OF_THE_RUN = ("cuda", "driver", "io")
 """What a loaded engine tells that is the same for every engine of a target: how it is driven."""
 OF_THE_GPU = ("gpu", "sm", "sms", "driver", "cuda", "dla")
 LOG_LETTERS = 16_000
@@ -31,7 +31,7 @@ def environment(session: Session, row: Row) -> dict[str, Any]:
     facts = {key: value for key, value in session.facts.items() if key not in VARYING}
     total = (session.facts.get("memory") or {}).get("total")
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
-    gpu = runtime_facts(session.facts, session.spec.runtime)
+    gpu = runtime_facts(session.facts, session.spec.runtime, session.spec.gpu)
     found = {**declared, "memory_total": total, **facts}
     if gpu.get("gpu"):
         found["accelerator"] = {key: gpu[key] for key in OF_THE_GPU if gpu.get(key) is not None}

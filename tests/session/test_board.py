@@ -75,6 +75,19 @@ def test_another_board_is_the_labs_fault_and_never_a_fallback() -> None:
     assert not isinstance(caught.value, TargetUnreachable)
 
 
+def test_the_gpu_that_is_asked_for_is_the_one_confirmed() -> None:
+    """A runtime tells of the first GPU; ``gpu = 1`` is judged by the driver's list, and by nothing else."""
+    second = {"number": 1, "name": "NVIDIA L4", "sm": "8.9"}
+    facts = {**seen(), "gpus": [{"number": 0, "name": "NVIDIA H200", "sm": "9.0"}, second]}
+    asked = TargetSpec(runtime="tensorrt", board="l4", gpu=1)
+    assert confirm("gpu", asked, facts) == Board("l4", "NVIDIA L4", "8.9")
+    with pytest.raises(LabError, match="NVIDIA L4, not h200"):
+        confirm("gpu", TargetSpec(runtime="tensorrt", board="h200", gpu=1), facts)
+    for listed in ([], [second, second], None, ["NVIDIA L4"]):
+        with pytest.raises(TargetUnreachable, match="no GPU with number 1"):
+            confirm("gpu", asked, {**facts, "gpus": listed})
+
+
 @pytest.mark.parametrize("sm", [None, "", 9.0])
 def test_a_board_without_sm_is_not_confirmed(sm: Any) -> None:
     """A fact that was not read confirms nothing."""
@@ -90,6 +103,10 @@ def test_a_board_without_sm_is_not_confirmed(sm: Any) -> None:
         (seen(version=None), "import tensorrt fails"),
         (seen(gpu=None), "8.6.0 is there, but no GPU"),
         ({**seen(), "why_not": {"tensorrt": "libcuda.so.1 is not there"}}, r"libcuda\.so\.1"),
+        (
+            {"runtimes": {"tensorrt": "8.6.0"}, "facts": {"tensorrt": {"reason": "no NVIDIA driver"}}},
+            "no NVIDIA driver",
+        ),
         ({"runtimes": {"tensorrt": "8.6.0"}, "facts": None, "why_not": None}, "no GPU"),
     ],
 )
