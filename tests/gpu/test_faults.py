@@ -1,0 +1,294 @@
+"""Faults provoked on a real GPU: each is one verdict with one message, and the next check runs on a fresh worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from hil.errors import HilError, WorkerLost
+from hil.model import Cause, Verdict
+from tests import models
+from tests.gpu.board import LARGE_BYTES, LARGE_CHANNELS, LARGE_SIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hil.session import Session
+    from hil.targets.client import AgentClient
+    from tests.gpu.board import Board
+
+    Heard = Callable[..., None]
+
+ROOT = Path(__file__).parents[2]
+LEFT = 1200 << 20
+"""What the hog leaves: enough for a CUDA context with TensorRT's kernels, not for ``large``."""
+
+HOG = """
+import sys
+from hil.agent.runtimes.cuda import open_cuda
+cuda, kept, piece = open_cuda(0, "ctypes"), [], 1 << 30
+while piece >= 1 << 24:
+    if cuda.memory_info()[0] - piece < int(sys.argv[1]):
+        piece //= 2
+    else:
+        kept.append(cuda.alloc(piece))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def one_message(text: str) -> str:
+    """``text``, if it is a message for a user and no traceback."""
+    assert text.strip()
+    assert "Traceback" not in text
+    assert "in the worker:" not in text, "an exception that nobody foresaw"
+    return text
+
+
+def is_fresh(board: Board, session: Session, before: int | None = None) -> bool:
+    """Whether the next check passes, on another process than ``before``."""
+    passes = board.ask(session, "parity.outputs").verdict is Verdict.PASSED
+    with session.engines.lease("net", "fp32") as worker:
+        return passes and worker.pid != before
+
+
+def test_worker_killed_mid_inference(board: Board, heard: Heard) -> None:
+    """A worker that is killed while it infers takes one row with it, as crashed, and no other."""
+    session = board.session()
+    with session.engines.lease("net", "fp32") as worker:
+        pid = worker.pid
+    timer = threading.Timer(1.5, os.kill, (pid, signal.SIGKILL))
+    timer.start()
+    result = board.ask(session, "latency.p99")
+    timer.join()
+    assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.CRASHED)
+    assert "kill" in one_message(result.reason).lower()
+    fresh = is_fresh(board, session, pid)
+    heard("worker killed mid-inference", result.verdict.value, result.reason, fresh=fresh)
+    assert fresh
+
+
+def sorting(path: Path) -> None:
+    """Two networks in one, x[1, 1048576]: the 1,000 largest elements, and where they are; sorting needs room."""
+    nodes = [helper.make_node("TopK", ["x", "count"], ["values", "places"], name="topk", axis=1)]
+    weights = {"count": np.array([1000], np.int64)}
+    models.write(path, nodes, {"x": [1, 1 << 20]}, {"values": [1, 1000]}, weights)
+
+
+def suppressing(path: Path) -> None:
+    """Non-maximum suppression of 20,000 boxes by their scores."""
+    names = ["boxes", "scores", "most", "overlap"]
+    nodes = [
+        helper.make_node("NonMaxSuppression", names, ["kept"], name="nms"),
+        helper.make_node("Cast", ["kept"], ["y"], name="as_float", to=TensorProto.FLOAT),
+    ]
+    weights: dict[str, np.ndarray] = {"most": np.array([1000], np.int64), "overlap": np.array([0.5], np.float32)}
+    models.write(path, nodes, {"boxes": [1, 20000, 4], "scores": [1, 1, 20000]}, {"y": ["kept", 3]}, weights)
+
+
+def convolving(path: Path) -> None:
+    """A transposed convolution of many channels, x[1, 512, 64, 64]."""
+    weights = {"w": np.ones((512, 512, 4, 4), np.float32)}
+    nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], name="up", strides=[2, 2])]
+    models.write(path, nodes, {"x": [1, 512, 64, 64]}, {"y": [1, 512, 130, 130]}, weights)
+
+
+def test_impossible_workspace(board: Board, heard: Heard) -> None:
+    """A workspace in which a layer cannot run fails the build by TensorRT's own words, with the way out."""
+    refused: list[Any] = []
+    for number, write in enumerate((suppressing, sorting, convolving)):
+        write(board.root / f"tight{number}.onnx")
+        table = f'[models.tight{number}]\npath = "tight{number}.onnx"\ndata = "synthetic"\nbuild.workspace = "1 KiB"\n'
+        session = board.session(table)
+        result = board.ask(session, "contract.signature", f"tight{number}")
+        if result.verdict is not Verdict.PASSED:
+            refused.append((session, result))
+            break
+        board.close()
+    assert refused, "TensorRT found a way without workspace for each of the three networks"
+    session, result = refused[0]
+    assert result.verdict is Verdict.FAILED
+    assert "workspace" in one_message(result.reason)
+    fresh = is_fresh(board, session)
+    heard("impossible workspace", result.verdict.value, result.reason, fresh=fresh)
+    assert fresh
+
+
+def test_model_too_large_for_its_memory_limit(board: Board, heard: Heard) -> None:
+    """An engine whose process needs more than the limit fails by numbers, GPU included."""
+    session = board.session('[models.tight]\npath = "net.onnx"\ndata = "validation.npz"\nlimits.memory = "16 MiB"\n')
+    result = board.ask(session, "memory.peak", "tight")
+    assert result.verdict is Verdict.FAILED
+    assert result.measurement is not None
+    assert result.measurement.value > 16 * 2**20
+    assert "16 MiB" in one_message(result.reason)
+    fresh = is_fresh(board, session)
+    heard("model too large for its memory limit", result.verdict.value, result.reason, fresh=fresh)
+    assert fresh
+
+
+def large(path: Path) -> None:
+    """A convolution with an activation of 4 GiB, x[1, 1, 4096, 4096] to y[1, 64, 1, 1]."""
+    weights = {"w": np.random.default_rng(0).normal(0, 1, (LARGE_CHANNELS, 1, 3, 3)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["wide"], name="wide", pads=[1] * 4),
+        helper.make_node("Relu", ["wide"], ["lit"], name="lit"),
+        helper.make_node("GlobalAveragePool", ["lit"], ["y"], name="mean"),
+    ]
+    shapes = ({"x": [1, 1, LARGE_SIDE, LARGE_SIDE]}, {"y": [1, LARGE_CHANNELS, 1, 1]})
+    models.write(path, nodes, *shapes, weights)
+
+
+@pytest.fixture
+def hog(gpu_python: str) -> Iterator[Callable[[], None]]:
+    """Takes the GPU's memory but for ``LEFT`` when called; gives it back in the end."""
+    running: list[subprocess.Popen[str]] = []
+
+    def take() -> None:
+        command = [gpu_python, "-B", "-c", HOG, str(LEFT)]
+        running.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert running[0].stdout is not None
+        assert running[0].stdout.readline() == "held\n"
+
+    yield take
+    for process in running:
+        process.communicate(timeout=60)
+
+
+def test_gpu_memory_taken_by_somebody_else(board: Board, heard: Heard, hog: Callable[[], None]) -> None:
+    """An engine that does not fit beside another user of the GPU is refused for want of memory; a small one runs."""
+    assert LARGE_BYTES > LEFT
+    large(board.root / "large.onnx")
+    session = board.session('[models.large]\npath = "large.onnx"\ndata = "synthetic"\n')
+    session.engines.provisioned("large", "fp32")
+    session.engines.provisioned("net", "fp32")
+    hog()
+    result = board.ask(session, "contract.signature", "large")
+    assert result.verdict is Verdict.FAILED
+    assert "memory" in one_message(result.reason).lower()
+    fresh = is_fresh(board, session)
+    heard("GPU memory taken by somebody else", result.verdict.value, result.reason, fresh=fresh)
+    assert fresh
+
+
+def test_corrupt_cached_engine(gpu_agent: AgentClient, gpu_store: Path, board: Board, heard: Heard) -> None:
+    """An engine whose bytes in the store have changed is never loaded, and the next build makes it anew."""
+    model = gpu_agent.put_blob(board.root / "net.onnx")
+    built = gpu_agent.build(model, "fp32", "tensorrt", {}, 300)
+    blob = gpu_store / "blobs" / built.digest
+    content = bytearray(blob.read_bytes())
+    for at in range(len(content) // 2, len(content) // 2 + 64):
+        content[at] ^= 0xFF
+    blob.write_bytes(content)
+    with pytest.raises(HilError, match="damaged") as caught:
+        gpu_agent.load(built.key, {}, 60)
+    again = gpu_agent.build(model, "fp32", "tensorrt", {}, 300)
+    assert not again.cached
+    with gpu_agent.load(again.key, {}, 60) as worker:
+        outputs = worker.run({"image": np.zeros((1, 2, 6, 6), np.float32)})
+    fresh = [name for name, _ in outputs] == ["logits"]
+    heard("corrupt cached engine", "not loaded", one_message(str(caught.value)), fresh=fresh)
+    assert fresh
+
+
+def foreign(board: Board, gpu_agent: AgentClient) -> bytes:
+    """The bytes of ``net`` as a plan of the TensorRT at hand."""
+    built = gpu_agent.build(gpu_agent.put_blob(board.root / "net.onnx"), "fp32", "tensorrt", {}, 300)
+    path = board.root / "good.plan"
+    gpu_agent.get_blob(built.digest, path)
+    gpu_agent.close()
+    return path.read_bytes()
+
+
+def of_another_version(plan: bytes, version: str) -> bytes:
+    """The plan with another version in its header.
+
+    From 8.6 on trtexec reads major and minor from there; before, and where they are not found, the four bytes
+    after the magic are the version of the format.
+    """
+    changed = bytearray(plan)
+    major, minor = (int(part) for part in version.split(".")[:2])
+    at = changed.find(bytes([major, minor]), 8, 64)
+    changed[at + 1 if at >= 0 else 4] ^= 0x05
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"), [("engine of another TensorRT version", "version"), ("file that is no engine", "damaged")]
+)
+def test_engine_that_is_not_this_tensorrts(
+    board: Board, gpu_agent: AgentClient, heard: Heard, fault: str, word: str
+) -> None:
+    """A foreign engine of another version, or a file that is none, is refused by what it is."""
+    version = str(gpu_agent.probe()["runtimes"]["tensorrt"])
+    plan = foreign(board, gpu_agent)
+    content = of_another_version(plan, version) if word == "version" else b"no engine at all\n" * 1000
+    (board.root / "x.plan").write_bytes(content)
+    table = '[models.other]\npath = "net.onnx"\ndata = "validation.npz"\nengine = "x.plan"\n'
+    session = board.session(table)
+    result = board.ask(session, "parity.outputs", "other")
+    assert result.verdict is Verdict.FAILED
+    assert word in one_message(result.reason)
+    fresh = is_fresh(board, session)
+    heard(fault, result.verdict.value, result.reason, fresh=fresh)
+    assert fresh
+
+
+def picking(path: Path, op: str) -> dict[str, np.ndarray]:
+    """A model whose integers choose elements, and a feed that chooses far outside of the memory there is."""
+    far = np.linspace(1 << 24, (1 << 31) - 1, 64).astype(np.int64).reshape(1, 64)
+    at = helper.make_tensor_value_info("at", TensorProto.INT64, [1, 64])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])
+    if op == "Gather":
+        node, ends, size = helper.make_node(op, ["source", "at"], ["y"], name="pick", axis=1), [at], [1, 1, 64]
+    else:
+        node, ends, size = helper.make_node(op, ["source", "at", "x"], ["y"], name="put", axis=1), [at, x], [1, 1 << 12]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, size)
+    source = helper.make_tensor("source", TensorProto.FLOAT, [1, 1 << 12], np.arange(1 << 12, dtype=np.float32))
+    made = helper.make_model(
+        helper.make_graph([node], "picking", ends, [out], [source]),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=7,
+    )
+    path.write_bytes(made.SerializeToString())
+    feed: dict[str, np.ndarray] = {"at": far, "x": np.ones((1, 64), np.float32)}
+    return {end.name: feed[end.name] for end in ends}
+
+
+def provoked(session: Session, model: str, feed: dict[str, np.ndarray]) -> tuple[int, HilError | None]:
+    """The worker's process, and what a few runs of ``feed`` through a lease ended with; ``None`` if they went well."""
+    pid = 0
+    try:
+        with session.engines.lease(model, "fp32") as worker:
+            pid = worker.pid
+            for _ in range(3):
+                worker.run(feed)
+    except HilError as error:
+        return pid, error
+    return pid, None
+
+
+def test_sticky_cuda_error(board: Board, heard: Heard) -> None:
+    """An access outside of the GPU's memory ends the worker, which nobody can use any more, and no other check."""
+    error = None
+    for number, op in enumerate(("Gather", "ScatterElements")):
+        feed = picking(board.root / f"wild{number}.onnx", op)
+        session = board.session(f'[models.wild{number}]\npath = "wild{number}.onnx"\ndata = "synthetic"\n')
+        pid, error = provoked(session, f"wild{number}", feed)
+        if error is not None:
+            break
+        board.close()
+    assert error is not None, "no operator of TensorRT's went outside of the memory it was given"
+    assert isinstance(error, WorkerLost), error
+    assert "CUDA_ERROR" in one_message(str(error))
+    fresh = is_fresh(board, session, pid)
+    heard("sticky CUDA error", "not_run", str(error), fresh=fresh)
+    assert fresh
