@@ -2,7 +2,7 @@
 
 import contextlib
 import ctypes
-from typing import Any, Dict, Tuple
+from typing import Any, ClassVar, Dict, Tuple
 
 from .base import NON_BLOCKING, Cuda, DeviceBuffer, Event, PinnedBuffer, Stream
 from .device import Device
@@ -89,6 +89,47 @@ class PyCudaEvent(Event):
         self.raw = self._record = None
 
 
+class Primary:
+    """A device's primary context on pycuda's stack, once a process however often it is opened.
+
+    pycuda keeps a stack of its own above CUDA's, and puts the same context on it twice only half.
+    """
+
+    opened: ClassVar[Dict[int, "Primary"]] = {}
+
+    def __init__(self, driver: Any, device: int) -> None:
+        self.error = driver.Error
+        self.device = device
+        self.users = 0
+        self.context = driver.Device(device).retain_primary_context()
+        self.context.push()
+
+    @classmethod
+    def join(cls, driver: Any, device: int) -> "Primary":
+        """The device's, opened by its first user."""
+        if device not in cls.opened:
+            cls.opened[device] = cls(driver, device)
+        cls.opened[device].users += 1
+        return cls.opened[device]
+
+    def leave(self, functions: Functions) -> None:
+        """The last user takes it off the stack and releases it; raises nothing, a lost context cannot be helped."""
+        self.users -= 1
+        if self.users:
+            return
+        del self.opened[self.device]
+        before, after, popped = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+        with contextlib.suppress(self.error):
+            self.context.pop()
+            functions["cuCtxGetCurrent"](ctypes.byref(before))
+            self.context.detach()
+        # To detach it pycuda makes it current once more, and leaves it so: what is destroyed otherwise was popped by
+        # that, a primary context is not.
+        functions["cuCtxGetCurrent"](ctypes.byref(after))
+        if after.value is not None and before.value is None:
+            functions["cuCtxPopCurrent"](ctypes.byref(popped))
+
+
 class PyCuda(Cuda):
     """The primary context through pycuda."""
 
@@ -99,8 +140,7 @@ class PyCuda(Cuda):
         self.driver_module = driver
         self.error = driver.Error
         self.attempt(driver.init)
-        self._context = self.attempt(self.attempt(driver.Device, device.number).retain_primary_context)
-        self.attempt(self._context.push)
+        self._primary: Any = self.attempt(Primary.join, driver, device.number)
         super().__init__(functions, device)
         self._views: Dict[Tuple[int, int], Any] = {}
         self._in = driver.memcpy_htod_async
@@ -160,11 +200,9 @@ class PyCuda(Cuda):
         return int(free), int(total)
 
     def synchronize(self) -> None:
-        self.attempt(self._context.synchronize)
+        self.attempt(self.driver_module.Context.synchronize)
 
     def _leave(self) -> None:
-        context, self._context = self._context, None
-        if context is None:
-            return
-        with contextlib.suppress(self.error):  # a lost context cannot be popped, and nothing can be done about it
-            context.pop()
+        primary, self._primary = self._primary, None
+        if primary is not None:
+            primary.leave(self.functions)
