@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -256,3 +257,51 @@ def test_a_drifting_series_does_not_pass_what_it_is_about_to_cross(n: int, q: fl
     judgement = latency.percentile(series(ramp), q, at_most(0.0021), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert latency.percentile(series(ramp[::-1].copy()), 0.5, at_most(0.5), 0.99).verdict is Verdict.PASSED
+
+
+def test_the_devices_time_is_told_and_decides_nothing() -> None:
+    """Limits hold host to host; the device's own clock is in the details."""
+    timed = series(spread(2000))
+    with_device = replace(timed, device=timed.duration - 0.001)
+    judgement = latency.percentile(with_device, 0.99, at_most(0.0051), 0.99)
+    plain = latency.percentile(timed, 0.99, at_most(0.0051), 0.99)
+    assert judgement.measurement == plain.measurement
+    assert judgement.reason == plain.reason
+    assert 0.003 <= judgement.details["device_p50"] <= judgement.details["device_p99"] <= 0.004
+    assert "device_p50" not in plain.details
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (0.0061, "longer than the host saw"),
+        (math.nan, "not finite"),
+        (math.inf, "not finite"),
+        (-0.001, "not finite"),
+    ],
+)
+def test_device_times_that_cannot_be_decide_nothing(wrong: float, words: str) -> None:
+    """One device time past the host's own, or no number: whatever clock was read, it was another one."""
+    timed = series(spread(2000))
+    device = timed.duration - 0.001
+    device[77] = wrong
+    judgement = latency.percentile(replace(timed, device=device), 0.99, at_most(0.0051), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert words in judgement.reason
+    rate = fps.sustained(replace(timed, device=device), at_least(1.0))
+    assert rate.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_window_without_the_devices_clock_makes_the_series_unusable() -> None:
+    """Device times that are missing for some inferences are not told as all of them."""
+    timed = series(spread(2000))
+    judgement = latency.percentile(replace(timed, device=timed.duration[:-1]), 0.99, at_most(0.0051), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "do not belong" in judgement.reason
+
+
+def test_the_devices_clock_may_be_as_coarse_as_it_is() -> None:
+    """Half a microsecond beyond the host's time is the events' resolution."""
+    timed = series(spread(2000))
+    judgement = latency.percentile(replace(timed, device=timed.duration + 5e-7), 0.99, at_most(0.0051), 0.99)
+    assert judgement.verdict is Verdict.PASSED

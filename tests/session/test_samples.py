@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -29,8 +30,11 @@ def refuse() -> NoReturn:
 
 def same(one: Series, other: Series) -> bool:
     """Bit for bit, with everything said about them."""
-    told = [(each.batch, each.method, each.facts) for each in (one, other)]
-    bits = [each.start.tobytes() + each.duration.tobytes() for each in (one, other)]
+    told = [(each.batch, each.method, each.facts, each.device is None) for each in (one, other)]
+    bits = [
+        each.start.tobytes() + each.duration.tobytes() + (b"" if each.device is None else each.device.tobytes())
+        for each in (one, other)
+    ]
     return told[0] == told[1] and bits[0] == bits[1]
 
 
@@ -40,6 +44,13 @@ def test_another_process_of_the_run_reads_what_one_took(tmp_path: Path) -> None:
     read = Samples(tmp_path / "samples", "run").once(NAME, refuse)
     assert same(taken, read)
     assert same(read, series())
+
+
+def test_the_devices_clock_goes_through_the_file(tmp_path: Path) -> None:
+    """A process that reads the series judges by the same columns as the one that took it."""
+    timed = replace(series(), device=np.array([0.1, 0.2, 1e-10]))
+    Samples(tmp_path, "run").once(NAME, lambda: timed)
+    assert same(Samples(tmp_path, "run").once(NAME, refuse), timed)
 
 
 def test_an_earlier_runs_series_is_taken_anew(tmp_path: Path) -> None:

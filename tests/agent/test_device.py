@@ -1,0 +1,128 @@
+"""What a runtime with a device brings through the whole agent; the device is make-believe (``under/device.py``)."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.config.spec import TargetSpec
+from hil.errors import Unsupported, WorkerLost
+from hil.targets import bundle
+from hil.targets.base import open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from hil.targets.client import AgentClient
+    from hil.targets.worker import EngineWorker
+
+RUNTIME = Path(__file__).parent / "under" / "device.py"
+WINDOW: dict[str, Any] = {"warmup": 0.05, "seconds": 0.2, "min_samples": 10, "max_samples": 10**6}
+FEED = {"x": np.ones((2, 4), np.float32)}
+FATAL = {"x": np.full((2, 4), 7, np.float32)}
+
+
+def with_device(archive: bytes) -> bytes:
+    """The agent with the make-believe runtime in ONNX Runtime's place."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as whole, zipfile.ZipFile(made, "w") as changed:
+        for entry in whole.infolist():
+            replaced = entry.filename.endswith("runtimes/onnxruntime.py")
+            changed.writestr(entry, RUNTIME.read_bytes() if replaced else whole.read(entry))
+    return made.getvalue()
+
+
+@pytest.fixture
+def agent(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentClient]:
+    """An agent with such a device that holds its target."""
+    archive = with_device(bundle.agent_bytes())
+    monkeypatch.setattr(bundle, "agent_bytes", lambda: archive)
+    with open_target("bench", TargetSpec(store=str(store))).start_agent() as client:
+        client.hold("token", "tester")
+        yield client
+
+
+def load(agent: AgentClient, streams: int) -> EngineWorker:
+    """Any file, loaded for so many in flight."""
+    built = agent.build(agent.put_blob(RUNTIME), "fp32", "onnxruntime", {}, 60)
+    return agent.load(built.key, {"streams": streams}, 60)
+
+
+def test_the_devices_clock_comes_back_with_the_hosts(agent: AgentClient) -> None:
+    """One device time for each sample, read after the host's clock stopped."""
+    with load(agent, 1) as worker:
+        timed = worker.time([FEED], **WINDOW)
+    assert timed.device is not None
+    assert timed.device.dtype == np.float64
+    assert timed.device.shape == timed.duration.shape
+    assert (timed.device == 0.001).all()
+    assert timed.method["streams"] == 1
+
+
+@pytest.mark.parametrize("feeds", [1, 2, 3, 4])
+def test_streams_overlap(agent: AgentClient, feeds: int) -> None:
+    """Each inference starts before the one before it has ended, whatever the number of feeds."""
+    with load(agent, 2) as worker:
+        timed = worker.throughput([FEED] * feeds, streams=2, **WINDOW)
+    starts: npt.NDArray[np.float64] = timed.start
+    assert (np.diff(starts) >= 0).all()
+    assert starts.shape == timed.duration.shape
+    assert (starts[1:] < starts[:-1] + timed.duration[:-1]).all()
+    assert timed.method["streams"] == 2
+    assert timed.device is None
+    assert timed.warmup_runs > 0
+
+
+def test_a_series_of_streams_ends_whole(agent: AgentClient) -> None:
+    """Those that are under way when time or number is up are waited for and in the series; slots are free again."""
+    with load(agent, 3) as worker:
+        for most in (1, 2, 7):
+            timed = worker.throughput([FEED], streams=3, warmup=0.0, seconds=60.0, min_samples=1, max_samples=most)
+            assert timed.start.size == timed.duration.size == most
+        assert len(worker.run(FEED)) == 1
+
+
+def test_more_streams_than_loaded_are_refused(agent: AgentClient) -> None:
+    """Not measured with fewer under the name of more."""
+    with (
+        load(agent, 2) as worker,
+        pytest.raises(Unsupported, match=r"loaded for 2 inferences in flight, not 3.*stream"),
+    ):
+        worker.throughput([FEED], streams=3, **WINDOW)
+
+
+def test_layers_and_nodes_come_back_bounded(agent: AgentClient) -> None:
+    """A name that fills a page is cut; where the engine ran and what it tells comes with loading."""
+    with load(agent, 1) as worker:
+        assert worker.executed_on == {"kind": "gpu", "name": "Make-believe", "sm": "8.7"}
+        assert worker.about == {"io": "named"}
+        layers = worker.layers()
+        assert layers is not None
+        assert len(layers[0]["name"]) < 310
+        assert len(worker.profile(FEED, 1)[0].name) < 510
+
+
+def test_a_sticky_error_ends_its_worker(agent: AgentClient) -> None:
+    """The device cannot be used from that process again: one clear message, later calls say so, a fresh worker runs."""
+    with load(agent, 1) as worker:
+        assert len(worker.run(FEED)) == 1
+        with pytest.raises(WorkerLost, match=r"ILLEGAL_ADDRESS.*so the worker .* ends.*on target 'bench'"):
+            worker.run(FATAL)
+        assert worker.lost
+        with pytest.raises(WorkerLost):
+            worker.run(FEED)
+    with load(agent, 1) as fresh:
+        assert (dict(fresh.run(FEED))["y"] == 2).all()
+
+
+def test_a_sticky_error_ends_a_series(agent: AgentClient) -> None:
+    """With inferences in flight too; the samples until then are no series."""
+    with load(agent, 2) as worker, pytest.raises(WorkerLost, match="ILLEGAL_ADDRESS"):
+        worker.throughput([FEED, FATAL], streams=2, **WINDOW)
