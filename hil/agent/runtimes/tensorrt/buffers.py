@@ -12,7 +12,8 @@ KEPT = 64 << 20
 class Pool:
     """Page-locked blocks by size (a power of two), since locking pages takes longer than most inferences.
 
-    Blocks given back are kept up to ``KEPT`` bytes, the rest is freed; closing frees those that are still out too.
+    Blocks given back are kept up to ``KEPT`` bytes, or one that is larger; the rest is freed, and closing frees
+    those that are still out too.
     """
 
     def __init__(self, cuda: Any) -> None:
@@ -39,7 +40,7 @@ class Pool:
         """Takes a block back; one that closing has freed already is none."""
         if self._out.pop(block.address, None) is not block:
             return
-        if self._kept + block.nbytes > KEPT:
+        if self._kept and self._kept + block.nbytes > KEPT:
             block.free()
             return
         self._kept += block.nbytes

@@ -62,11 +62,7 @@ def load_engine(path: str, options: Mapping[str, Any], log: Any, trt: Any) -> "T
     (``auto``, ``named``, ``bindings``), ``dla`` core. Raises ``Failure`` with TensorRT's own words.
     """
     cuda = open_cuda(int(options.get("gpu") or 0), str(options.get("cuda") or "auto"))
-    try:
-        return TensorRtEngine(path, dict(options), log, trt, cuda)
-    except BaseException:
-        cuda.close()
-        raise
+    return TensorRtEngine(path, dict(options), log, trt, cuda)
 
 
 def _deserialize(path: str, runtime: Any, log: Any) -> Any:
@@ -97,21 +93,31 @@ class TensorRtEngine(Engine):
         self.slots = int(options.get("streams") or 1)
         self._dla = options.get("dla")
         self._graph = bool(options.get("cuda_graph"))
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._pool: Any = None
+        self._open: Dict[int, Slot] = {}
+        self._told: Optional[List[Dict[str, Any]]] = None
+        try:
+            self._load()
+        except BaseException:
+            self.close()  # TensorRT's objects must go before the context that they live in
+            raise
+        log.clear()  # what is said from here on is about running
+
+    def _load(self) -> None:
         if self._graph and self._dla is not None:
             what = "work on a DLA core cannot be held in a CUDA graph"
             raise Failure(UNSUPPORTED, what, "set cuda_graph = false for this model, or leave out dla")
         self._runtime = self._new_runtime()
-        self._engine = _deserialize(path, self._runtime, log)
-        self._io = tensors.choose(self._engine, str(options.get("io") or "auto"))
+        self._engine = _deserialize(self._path, self._runtime, self._log)
+        self._io = tensors.choose(self._engine, str(self._options.get("io") or "auto"))
         self._tensors = tensors.read(self._engine, self._io)
         self.inputs = tuple(tensor.port() for tensor in self._tensors if tensor.is_input)
         self.outputs = tuple(tensor.port() for tensor in self._tensors if not tensor.is_input)
-        self._warnings = log.warnings()
-        self._pool = Pool(cuda)
-        self._open: Dict[int, Slot] = {}
+        self._warnings = self._log.warnings()
+        self._pool = Pool(self._cuda)
         self._slot(0)
-        self._told: Optional[List[Dict[str, Any]]] = None
-        log.clear()  # what is said from here on is about running
 
     def _new_runtime(self) -> Any:
         try:

@@ -1,19 +1,14 @@
 """One inference in flight: an execution context, a stream, and the memory that both work on."""
 
-import contextlib
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-import numpy as np
-
-from ...failure import ENGINE, UNSUPPORTED, Failure
+from ...failure import UNSUPPORTED, Failure
 from ..base import Bound, Feed
-from .buffers import Grown, Pool, offsets, view, volume
+from .buffers import Grown, Pool, view, volume
 from .outputs import Told, allocator
+from .ready import Copy, Key, Layout, Ready
 from .tensors import Shape, Tensor
-
-Copy = Tuple[int, int, int]  # to, from, bytes
-Key = Tuple[Any, ...]
 
 
 class Made(NamedTuple):
@@ -25,19 +20,6 @@ class Made(NamedTuple):
     pool: Pool
     graph: bool
     refusal: Callable[[str, str], Failure]
-
-
-class Layout(NamedTuple):
-    """How one set of input shapes runs: made when shapes change, then used again by every feed that has them.
-
-    ``enqueue`` hands the work over (False where it is refused); ``results`` copies device to host; ``outputs``
-    are views of page-locked memory; ``told`` are outputs whose shape is known only after the run.
-    """
-
-    enqueue: Callable[[], Any]
-    results: List[Copy]
-    outputs: List[Any]
-    told: List[Tuple[int, Tensor]]
 
 
 class Slot:
@@ -69,7 +51,7 @@ class Slot:
         """The last finished run between the events around its enqueue."""
         return float(self.ended.seconds_since(self.begun))
 
-    def enter(self, ready: "Ready") -> None:
+    def enter(self, ready: Ready) -> None:
         """Sets the context up for a feed: shapes where they differ, addresses, memory, and the graph anew."""
         self.layout, self.key = None, None
         if self._graph is not None:
@@ -83,7 +65,7 @@ class Slot:
             layout = layout._replace(enqueue=self._captured(ready, enqueue, told))
         self.layout, self.key = layout, ready.key
 
-    def _set_inputs(self, ready: "Ready") -> None:
+    def _set_inputs(self, ready: Ready) -> None:
         for tensor, array in zip(self.inputs, ready.arrays):
             shape = tuple(array.shape)
             if tensor.dynamic and self._shapes.get(tensor.name) != shape:
@@ -143,7 +125,7 @@ class Slot:
         if not self.calls.place(tensor, address):
             raise self.made.refusal("TensorRT refused the memory for %r" % tensor.name, "report this with the log")
 
-    def _captured(self, ready: "Ready", enqueue: Callable[[], Any], told: Sequence[Any]) -> Callable[[], Any]:
+    def _captured(self, ready: Ready, enqueue: Callable[[], Any], told: Sequence[Any]) -> Callable[[], Any]:
         """The enqueue as a graph; TensorRT wants one plain run before, for what a change of shapes left to do."""
         assert not told  # noqa: S101 - refused before
         ready.copy()
@@ -194,94 +176,3 @@ class Slot:
         self.layout = self.key = self.calls = self._allocator = None
         for held in (self.device, self.host, self.begun, self.ended, self.stream):
             held.close()
-
-
-class Ready:
-    """A feed in page-locked memory, bound to a slot: ``Bound``'s functions.
-
-    ``start`` is the hot path: no look-ups beyond attributes, no allocation, no Python beside the driver's calls.
-    """
-
-    def __init__(self, slot: Slot, feed: Feed) -> None:
-        self.slot = slot
-        sizes = [int(feed[tensor.name].nbytes) for tensor in slot.inputs]
-        placed, total = offsets(sizes)
-        self.block: Any = slot.made.pool.take(total)
-        self.arrays = [
-            view(self.block, at, tuple(feed[tensor.name].shape), tensor.dtype)
-            for at, tensor in zip(placed, slot.inputs)
-        ]
-        for array, tensor in zip(self.arrays, slot.inputs):
-            np.copyto(array, feed[tensor.name], casting="equiv")
-        self._sources = [
-            (tensor.name, self.block.address + at, size)
-            for at, size, tensor in zip(placed, sizes, slot.inputs)
-            if size and not tensor.on_host
-        ]
-        self.key: Key = tuple(
-            (tuple(array.shape), array.tobytes() if tensor.on_host else b"")
-            for array, tensor in zip(self.arrays, slot.inputs)
-        )
-        self._layout: Optional[Layout] = None
-        self._copies: List[Copy] = []
-
-    def _enter(self) -> None:
-        slot = self.slot
-        if self.block is None or slot.calls is None:
-            raise Failure(ENGINE, "the inputs of this run were given back already", "bind them again")
-        if slot.layout is None or slot.key != self.key:
-            slot.enter(self)
-        self._copies = self._placed()
-        self._layout = slot.layout
-
-    def _placed(self) -> List[Copy]:
-        held = self.slot.device.held
-        return [(held[name].address, source, size) for name, source, size in self._sources]
-
-    def copy(self) -> None:
-        """Inputs to the device, outside of any timed run."""
-        for to, source, size in self._placed():
-            self.slot.made.cuda.copy_in(to, source, size, self.slot.stream)
-
-    def start(self) -> None:
-        """Hands copies and work to the stream."""
-        slot = self.slot
-        layout = self._layout
-        if layout is None or layout is not slot.layout:
-            self._enter()
-            layout = slot.layout
-        if layout.told:
-            slot.told.clear()
-        stream, cuda = slot.stream, slot.made.cuda
-        for to, source, size in self._copies:
-            cuda.copy_in(to, source, size, stream)
-        slot.begun.record(stream)
-        if layout.enqueue() is False:
-            raise slot.refused()
-        slot.ended.record(stream)
-        for to, source, size in layout.results:
-            cuda.copy_out(to, source, size, stream)
-
-    def finish(self) -> List[Any]:
-        """Waits; the outputs in the engine's order."""
-        slot = self.slot
-        slot.stream.synchronize()
-        layout = slot.layout
-        if layout.told:
-            slot.fetch(layout)
-        return layout.outputs
-
-    def run(self) -> List[Any]:
-        """Both halves."""
-        self.start()
-        return self.finish()
-
-    def close(self) -> None:
-        """Gives the page-locked memory back, once nothing can be copying from it; a broken context keeps it."""
-        if self.block is None:
-            return
-        block, self.block, self._layout, self.arrays = self.block, None, None, []
-        with contextlib.suppress(Failure):
-            if self.slot.calls is not None:  # a closed slot has nothing under way
-                self.slot.stream.synchronize()
-            self.slot.made.pool.give(block)

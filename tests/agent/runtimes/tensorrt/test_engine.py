@@ -301,6 +301,7 @@ def test_tensors_that_numpy_cannot_hold_are_refused(
     with pytest.raises(Failure, match=words) as caught:
         load(plan)
     assert caught.value.kind == UNSUPPORTED
+    assert not gpu.open, "what failed to load still holds the GPU"
 
 
 def test_bindings_cannot_be_forced_where_there_are_none(load: Load) -> None:
