@@ -27,8 +27,8 @@ python  = {python}
 [measure]
 duration = "1 s"
 warmup   = "0.2 s"
-budget   = "4 s"
-soak     = 1000
+budget   = "2 s"
+soak     = 500
 
 [gate]
 require  = ["contract.*", "parity.outputs", "latency.p99", "memory.peak", "int8.calibration"]
@@ -71,6 +71,8 @@ method = "{method}"
 route  = "{route}"
 """
 
+LEVEL = "build      = {{ optimization_level = {level} }}\n"
+
 BUNDLED = {"digits": "classification", "arm": "regression"}
 TASK = {
     "digits": 'top1_drop = "2 %"\nmax_rel = 0.5\ncosine = 0.98\nsqnr_db = 10\nreason = "one digit in fifty"',
@@ -92,15 +94,25 @@ def head(python: str, board: str | None, store: Path | None) -> str:
     )
 
 
-def networks_project(
-    folder: Path, python: str, board: str | None, names: Iterable[str], store: Path | None = None
+def networks_project(  # noqa: PLR0913, PLR0917 - a target and what is asked of it, in the order of the file
+    folder: Path,
+    python: str,
+    board: str | None,
+    names: Iterable[str],
+    store: Path | None = None,
+    level: int | None = None,
 ) -> Path:
-    """Write ``hil.toml`` for networks that ``benchmarks.networks`` exported into ``folder``; its path."""
+    """Write ``hil.toml`` for networks that ``benchmarks.networks`` exported into ``folder``; its path.
+
+    ``level`` is TensorRT's optimization level, 0 to 5, where not its own default is wanted.
+    """
+    build = "" if level is None else LEVEL.format(level=level)
     parts = [head(python, board, store)]
     for name in names:
         files = (f"{name}.onnx", f"{name}-validation.npz", f"{name}-calibration.npz")
         for twin, precisions, route in ((name, FULL, "explicit"), (f"{name}-implicit", ("int8",), "implicit")):
-            parts += [_model(twin, name, files, precisions, route), LIMITS.format(name=twin), INT8.format(name=twin)]
+            table = _model(twin, name, files, precisions, route).replace("\n\n[models", f"\n{build}\n[models", 1)
+            parts += [table, LIMITS.format(name=twin), INT8.format(name=twin)]
             if route == "explicit":
                 parts.append(TOLERANCES.format(name=twin))
     return _write(folder, parts)

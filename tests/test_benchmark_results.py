@@ -38,8 +38,8 @@ def provision() -> Rows:
     return [
         {"step": "cold", "seconds": 70.0, "timing_cache": "cold"},
         *warm,
-        {"step": "cached", "seconds": 2.2},
-        {"step": "bare", "seconds": 2.0},
+        *[{"step": "cached", "seconds": 2.2}] * 5,
+        *[{"step": "bare", "seconds": 2.0}] * 5,
     ]
 
 
@@ -174,7 +174,7 @@ def test_a_figure_typed_in_is_found(judged: str, make: Callable[[str, Rows], dic
 
 def test_a_row_taken_out_is_found(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """A round that was not to somebody's liking cannot be left out: the bar then has no figure."""
-    for benchmark in ("tensorrt-honesty", "tensorrt-streams", "tensorrt-leak", "tensorrt-suites", "tensorrt-faults"):
+    for benchmark in (*GOOD,):
         assert make(benchmark, GOOD[benchmark]()[:-1])["passed"] is False, benchmark
 
 

@@ -21,6 +21,9 @@ ROUNDS = 10
 CONFIDENCE = 0.95
 DEVICE_BAR, HOST_BAR = 0.01, 0.02
 WARM_BAR, CACHED_BAR = 4.0, 0.5
+REPEATS = {"cold": 1, "warm": 2, "cached": 5, "bare": 5}
+"""Fewest builds and loads of each kind."""
+
 STREAMS = (1, 2, 4, 8)
 STREAMS_BAR = 0.98
 INFERENCES, CYCLES = 10_000, 50
@@ -96,7 +99,7 @@ def provision(rows: Sequence[Row]) -> list[Bar]:
         step: [row["seconds"] for row in rows if row["step"] == step] for step in ("cold", "warm", "cached", "bare")
     }
     used = all(row.get("timing_cache") == "warm" for row in rows if row["step"] == "warm")
-    middle = {step: statistics.median(taken) for step, taken in seconds.items() if taken}
+    middle = {step: statistics.median(taken) for step, taken in seconds.items() if len(taken) >= REPEATS[step]}
     faster = middle["cold"] / middle["warm"] if used and {"cold", "warm"} <= set(middle) else None
     more = middle["cached"] - middle["bare"] if {"cached", "bare"} <= set(middle) else None
     return [

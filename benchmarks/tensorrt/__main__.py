@@ -46,6 +46,10 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--board", help="the GPU's name, e.g. h200, so that evidence is 'device'")
     parser.add_argument("--network", default="resnet50", choices=["resnet50", "mobilenet", "encoder"])
     parser.add_argument("--precision", default="fp16", choices=["fp32", "tf32", "fp16"])
+    parser.add_argument("--level", type=int, help="optimization level of the suites' networks: 1 builds faster")
+    parser.add_argument(
+        "--select", default="", help="pytest's -k for the suites; what it leaves out is told as not run"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, told as such: no result to keep")
     return parser.parse_args(arguments)
 
@@ -82,6 +86,8 @@ def main(given: list[str] | None = None) -> int:
             precision=arguments.precision,
             quick=arguments.quick,
             board=arguments.board,
+            level=arguments.level,
+            select=arguments.select,
         )
         stage.work.mkdir(parents=True, exist_ok=True)
         codes = {name: one(name, stage) for name in names}

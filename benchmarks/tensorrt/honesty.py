@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONFIGURATIONS = [(binding, graph) for binding in ("ctypes", "pycuda") for graph in (False, True)]
 RESTARTED_EACH = 5
-FULL, QUICK = (0.03, 0.12, 6), (0.02, 0.06, 2)  # seconds of warm-up, of timing, and pairs in a round
+FULL, QUICK = (0.03, 0.12, 4), (0.02, 0.06, 2)  # seconds of warm-up, of timing, and pairs in a round
 
 P50 = dict[str, float]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.targets.answers import BuiltEngine
     from hil.targets.client import AgentClient
 
-WARM, CACHED = 3, 7
+WARM, CACHED = 2, 5
 
 
 def timed_build(stage: Stage, agent: AgentClient) -> tuple[BuiltEngine, float]:

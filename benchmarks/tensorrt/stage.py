@@ -31,7 +31,10 @@ LOAD_DEADLINE = 120.0
 
 @dataclass
 class Stage:
-    """Where it all happens: ``python`` has TensorRT, ``out`` takes the results, ``work`` the networks and the store."""
+    """Where it all happens: ``python`` has TensorRT, ``out`` takes the results, ``work`` the networks and the store.
+
+    ``level`` and ``select`` are the suites': TensorRT's optimization level for the networks, and pytest's ``-k``.
+    """
 
     python: str
     out: Path
@@ -40,6 +43,8 @@ class Stage:
     precision: str = "fp16"
     quick: bool = False
     board: str | None = None
+    level: int | None = None
+    select: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     @property

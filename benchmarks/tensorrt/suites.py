@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 QUICK_ONLY = "parity"
 
 
-def run(folder: Path, *, quick: bool) -> dict[str, Any]:
+def run(folder: Path, select: str) -> dict[str, Any]:
     """The report of one project. Raises ``SystemExit`` where pytest wrote none."""
     command = [sys.executable, "-m", "pytest", "--pyargs", "hil.suites", f"--target={TARGET}", "--hil-fallback=fail"]
-    command += ["-q", *(["-k", QUICK_ONLY] if quick else [])]
+    command += ["-q", *(["-k", select] if select else [])]
     environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"))
     report = folder / "report" / "report.json"
     report.unlink(missing_ok=True)
@@ -96,13 +96,14 @@ def measure(stage: Stage) -> int:
     with stage.agent():
         pass  # the versions; the board is let go of before pytest asks for it
     rows: list[dict[str, Any]] = []
+    select = stage.select or (QUICK_ONLY if stage.quick else "")
     bundled = stage.work / "bundled"
     bundled_project(bundled, stage.python, stage.board, stage.store)
-    rows += rows_of("bundled", run(bundled, quick=stage.quick))
+    rows += rows_of("bundled", run(bundled, select))
     if not stage.quick:
         for name in NETWORKS:
             stage.exported(name)
-        networks_project(stage.networks, stage.python, stage.board, NETWORKS, stage.store)
-        rows += rows_of("networks", run(stage.networks, quick=False))
+        networks_project(stage.networks, stage.python, stage.board, NETWORKS, stage.store, stage.level)
+        rows += rows_of("networks", run(stage.networks, select))
     show(rows)
     return stage.keep("tensorrt-suites", rows)
