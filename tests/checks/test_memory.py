@@ -138,3 +138,44 @@ def test_a_passed_soak_grew_less_than_allowed(rate: float, seed: int) -> None:
     judgement = memory.growth(RUNS, 50 * MIB + RUNS / 1000 * rate * MIB + noise, LEAK)
     if rate >= 2:
         assert judgement.verdict is not Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("host", "device", "unified", "includes", "counted"),
+    [
+        (5.0, 7.0, False, False, 7.0),  # a GPU of its own: that alone
+        (5.0, 7.0, True, False, 12.0),  # shared: both
+        (5.0, 7.0, True, True, 7.0),  # the machine's difference has the host's part in it
+        (None, 7.0, False, False, 7.0),
+        (None, 7.0, True, False, None),
+        (5.0, None, False, False, None),
+        (5.0, None, True, False, None),
+        (5.0, None, True, True, None),
+        (5.0, 0.0, True, False, None),
+        (5.0, math.nan, False, False, None),
+    ],
+)
+def test_the_host_s_part_never_stands_for_the_device(
+    host: float | None, device: float | None, unified: bool, includes: bool, counted: float | None
+) -> None:
+    """A device that cannot be read leaves nothing to judge, however well the host's memory is known."""
+    found = memory.footprint(host, device, unified=unified, includes_host=includes)
+    assert found == counted
+    assert counted is not None or memory.peak(found, at_most(MIB)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_leak_on_the_device_fails() -> None:
+    """Host memory stays flat, the GPU's grows: that is a leak, on either kind of GPU."""
+    resident = np.full(RUNS.size, int(50 * MIB))
+    device = (500 * MIB + RUNS / 1000 * 2 * MIB).astype(np.int64)
+    for unified in (True, False):
+        watched = memory.soaked(resident, device, unified=unified)
+        assert memory.growth(RUNS, watched, LEAK).verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize("device", [None, np.zeros(RUNS.size, np.int64), np.ones(3, np.int64)], ids=["none", "0", "3"])
+def test_a_device_that_was_not_read_passes_no_soak(device: np.ndarray | None) -> None:
+    """Flat host memory is no answer where the GPU's was not readable throughout."""
+    resident = np.full(RUNS.size, int(50 * MIB))
+    watched = memory.soaked(resident, device, unified=False)
+    assert memory.growth(RUNS, watched, LEAK).verdict is Verdict.INCONCLUSIVE
