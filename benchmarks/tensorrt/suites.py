@@ -1,7 +1,8 @@
 """The stock suites on the GPU: five models in fp32, tf32, fp16 and int8 by both routes, through the real command line.
 
-Runs ``pytest --pyargs hil.suites --target=gpu`` in a project of exported networks and in one of the two bundled
-models, and reads what is claimed from ``report.json``: how far each engine is from ONNX Runtime in FP32.
+Runs ``pytest --pyargs hil.suites --target=gpu`` in a project of each exported network and in one of the two bundled
+models, and reads what is claimed from ``report.json``: how far each engine is from ONNX Runtime in FP32. The projects
+run side by side, each with a store of its own: times taken here are disturbed, and none of them is claimed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -28,13 +30,14 @@ QUICK_ONLY = "parity"
 
 
 def run(folder: Path, select: str) -> dict[str, Any]:
-    """The report of one project. Raises ``SystemExit`` where pytest wrote none."""
+    """The report of one project; pytest's words go to ``pytest.txt``. Raises ``SystemExit`` where it wrote none."""
     command = [sys.executable, "-m", "pytest", "--pyargs", "hil.suites", f"--target={TARGET}", "--hil-fallback=fail"]
     command += ["-q", *(["-k", select] if select else [])]
     environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"))
     report = folder / "report" / "report.json"
     report.unlink(missing_ok=True)
-    done = subprocess.run(command, cwd=folder, env=environment, check=False)
+    with (folder / "pytest.txt").open("w", encoding="utf-8") as words:
+        done = subprocess.run(command, cwd=folder, env=environment, stdout=words, stderr=words, check=False)
     if not report.is_file():
         raise SystemExit(f"pytest ended with exit code {done.returncode} and wrote no report")
     found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
@@ -95,15 +98,25 @@ def measure(stage: Stage) -> int:
     """The whole benchmark; the exit code."""
     with stage.agent():
         pass  # the versions; the board is let go of before pytest asks for it
-    rows: list[dict[str, Any]] = []
     select = stage.select or (QUICK_ONLY if stage.quick else "")
-    bundled = stage.work / "bundled"
-    bundled_project(bundled, stage.python, stage.board, stage.store)
-    rows += rows_of("bundled", run(bundled, select))
-    if not stage.quick:
-        for name in NETWORKS:
-            stage.exported(name)
-        networks_project(stage.networks, stage.python, stage.board, NETWORKS, stage.store, stage.level)
-        rows += rows_of("networks", run(stage.networks, select))
+    folders = {"bundled": stage.work / "bundled"}
+    bundled_project(folders["bundled"], stage.python, stage.board, folders["bundled"] / "store")
+    for name in () if stage.quick else NETWORKS:
+        folders[name] = project_of(stage, name)
+    with ThreadPoolExecutor(len(folders)) as pool:
+        reports = dict(zip(folders, pool.map(lambda folder: run(folder, select), folders.values()), strict=True))
+    rows = [row for name, report in reports.items() for row in rows_of(name, report)]
     show(rows)
     return stage.keep("tensorrt-suites", rows)
+
+
+def project_of(stage: Stage, name: str) -> Path:
+    """The network's project: its files beside its ``hil.toml``."""
+    stage.exported(name)
+    folder = stage.work / name
+    folder.mkdir(exist_ok=True)
+    for file in stage.networks.glob(f"{name}*"):
+        if not (folder / file.name).exists():
+            os.link(file, folder / file.name)
+    networks_project(folder, stage.python, stage.board, [name], folder / "store", stage.level)
+    return folder

@@ -138,32 +138,26 @@ class TensorRtEngine(Engine):
             if not 0 <= number < self.slots:
                 what = "the engine was loaded for %d inferences in flight, not %d" % (self.slots, number + 1)
                 raise Failure(UNSUPPORTED, what, "set streams in [models.M.run]")
-            self._open[number] = self._new_slot(self._engine, graph=self._graph)
+            self._open[number] = self._new_slot(graph=self._graph)
         return self._open[number]
 
-    def _new_slot(self, engine: Any, *, graph: bool) -> Slot:
+    def _new_slot(self, *, graph: bool) -> Slot:
+        engine, context = self._engine, self._context(self._engine)
+        # Before TensorRT 10 one context at a time has a profile of an engine, and 8.6 was seen to crash when a
+        # second one asked for it: further contexts get an engine of their own, at the price of its weights.
+        if getattr(context, "active_optimization_profile", 0) != 0:
+            context = None
+            engine = _deserialize(self._path, self._runtime, self._log)
+            self._log.clear()
+            context = self._context(engine)
+        made = Made(self._trt, self._cuda, self._tensors, self._pool, graph, self._refusal)
+        return Slot(made, tensors.calls(engine, context, self._io))
+
+    def _context(self, engine: Any) -> Any:
         context = engine.create_execution_context()
         if context is None:
             raise self._refusal("TensorRT made no execution context", "end what else uses the device's memory")
-        made = Made(self._trt, self._cuda, self._tensors, self._pool, graph, self._refusal)
-        slot = Slot(made, tensors.calls(engine, context, self._io))
-        if any(tensor.is_input and tensor.dynamic for tensor in self._tensors):
-            self._take_profile(context, slot)
-        return slot
-
-    def _take_profile(self, context: Any, slot: Slot) -> None:
-        """The first profile for a context; before TensorRT 10 the first context alone has it, unless shared."""
-        if getattr(context, "active_optimization_profile", 0) == 0:
-            return
-        try:
-            taken = context.set_optimization_profile_async(0, slot.stream.handle)
-        except RuntimeError:
-            taken = False
-        if not taken:
-            slot.close()
-            what = "this TensorRT lets one context at a time use an optimization profile"
-            raise Failure(UNSUPPORTED, what, "set streams = 1, or build the engine with fixed shapes")
-        slot.stream.synchronize()
+        return context
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
         return self._slot(slot).bind(feed)
@@ -214,13 +208,7 @@ class TensorRtEngine(Engine):
 
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
         types = {layer["name"]: layer["type"] for layer in self.layers() or ()}
-        try:
-            slot = self._new_slot(self._engine, graph=False)
-        except Failure as problem:
-            if problem.kind != UNSUPPORTED:
-                raise
-            self._log.clear()
-            slot = self._new_slot(_deserialize(self._path, self._runtime, self._log), graph=False)
+        slot = self._new_slot(graph=False)
         try:
             return profiler.costs(profiler.record(self._trt, slot, feed, runs), runs, types)
         finally:

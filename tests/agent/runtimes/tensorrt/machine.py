@@ -183,7 +183,7 @@ class Plan:
         self.gpu, self.dependent, self.shared, self.refuse = gpu, dependent, shared, refuse
         self.names = ["x", "y"] + ["z"] * dependent
         self.num_io_tensors = len(self.names)
-        self.contexts = 0
+        self.contexts = self.deserialized = 0
 
     def get_tensor_name(self, number: int) -> str:
         """As TensorRT's."""
@@ -238,10 +238,6 @@ class Context:
         self.allocator: Any = None
         self.profiler: Any = None
         self.told: list[str] = []
-
-    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
-        """Refused as 8.6 does."""
-        raise RuntimeError(f"Error in set optimization profile async. {profile} {stream}")
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         """Within the profile or refused."""
@@ -326,7 +322,12 @@ def module(plan: Any) -> Any:
     class Base:
         """Of what users derive from."""
 
-    runtime = SimpleNamespace(deserialize_cuda_engine=lambda _: plan)
+    def deserialized(_: Any) -> Plan:
+        plan.contexts = 0  # another engine, so its first context is again the first
+        plan.deserialized = getattr(plan, "deserialized", 0) + 1
+        return plan
+
+    runtime = SimpleNamespace(deserialize_cuda_engine=deserialized)
     return SimpleNamespace(
         Runtime=lambda _: runtime,
         IOutputAllocator=Base,
