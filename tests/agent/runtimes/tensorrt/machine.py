@@ -322,7 +322,7 @@ def module(plan: Any) -> Any:
     class Base:
         """Of what users derive from."""
 
-    def deserialized(_: Any) -> Plan:
+    def deserialized(_: Any) -> Any:
         plan.contexts = 0  # another engine, so its first context is again the first
         plan.deserialized = getattr(plan, "deserialized", 0) + 1
         return plan
