@@ -50,6 +50,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--select", default="", help="pytest's -k for the suites; what it leaves out is told as not run"
     )
+    parser.add_argument("--kept", action="store_true", help="the suites' finished reports in --work are not made again")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, told as such: no result to keep")
     return parser.parse_args(arguments)
 
@@ -88,6 +89,7 @@ def main(given: list[str] | None = None) -> int:
             board=arguments.board,
             level=arguments.level,
             select=arguments.select,
+            kept=arguments.kept,
         )
         stage.work.mkdir(parents=True, exist_ok=True)
         codes = {name: one(name, stage) for name in names}

@@ -33,7 +33,8 @@ LOAD_DEADLINE = 120.0
 class Stage:
     """Where it all happens: ``python`` has TensorRT, ``out`` takes the results, ``work`` the networks and the store.
 
-    ``level`` and ``select`` are the suites': TensorRT's optimization level for the networks, and pytest's ``-k``.
+    ``level`` and ``select`` are the suites': TensorRT's optimization level for the networks, and pytest's ``-k``;
+    with ``kept`` their finished reports in ``work`` are taken as they are.
     """
 
     python: str
@@ -45,6 +46,7 @@ class Stage:
     board: str | None = None
     level: int | None = None
     select: str = ""
+    kept: bool = False
     versions: dict[str, str] = field(default_factory=dict)
 
     @property

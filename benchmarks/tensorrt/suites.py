@@ -104,10 +104,20 @@ def measure(stage: Stage) -> int:
     for name in () if stage.quick else NETWORKS:
         folders[name] = project_of(stage, name)
     with ThreadPoolExecutor(len(folders)) as pool:
-        reports = dict(zip(folders, pool.map(lambda folder: run(folder, select), folders.values()), strict=True))
+        reports = dict(zip(folders, pool.map(lambda folder: had(stage, folder, select), folders.values()), strict=True))
     rows = [row for name, report in reports.items() for row in rows_of(name, report)]
     show(rows)
     return stage.keep("tensorrt-suites", rows)
+
+
+def had(stage: Stage, folder: Path, select: str) -> dict[str, Any]:
+    """The report of this project: with ``--kept`` one that is complete already, else of a run now."""
+    report = folder / "report" / "report.json"
+    if stage.kept and report.is_file():
+        found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+        if found["status"] == "complete":
+            return found
+    return run(folder, select)
 
 
 def project_of(stage: Stage, name: str) -> Path:

@@ -18,7 +18,7 @@ from .lock import open_lock, try_flock
 from .telemetry import Sampler
 
 HEARTBEAT = 2.0
-TURN_WAIT = 600.0
+TURN_WAIT = 7200.0  # longer than any build: the lock goes with its holder, and each request has its own deadline
 TURN_POLL = 0.005
 GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0x2000)
 

@@ -80,12 +80,14 @@ def test_the_stream_itself_is_held_against_the_declared_samples() -> None:
     assert verdict(ABOUT, declared=9) is Verdict.FAILED
 
 
-READ = {"cache": "read", "samples": 0, "consumed": {}}
+READ = {**ABOUT, "cache": "read"}
 
 
 def test_a_cache_that_was_read_stands_for_the_data_of_its_key() -> None:
-    """Its place is the digest of the very blobs; under any other key or blobs it stands for nothing."""
+    """The build that wrote it says what it consumed; under another key or of other blobs it stands for nothing."""
     assert verdict(READ) is Verdict.PASSED
+    assert verdict({**READ, "consumed": {}, "samples": 0}) is Verdict.FAILED
+    assert verdict({**READ, "consumed": {"x": "0" * 64}}) is Verdict.FAILED
     assert verdict(READ, calibration="0" * 64) is Verdict.FAILED
     assert verdict(READ, options={}) is Verdict.FAILED
     assert verdict(READ, options={"implicit": {**STREAMED.option(), "data": {"x": "0" * 64}}}) is Verdict.FAILED

@@ -58,10 +58,9 @@ def consumed(made: Provisioned, declared: int, declared_digest: str) -> Calibrat
     """What TensorRT's calibrator says it was fed against what was streamed, and that against the declared samples."""
     streamed, about = made.streamed, _about(made)
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
-    fed, samples, earlier = about.get("consumed") or {}, int(about.get("samples") or 0), False
-    if about.get("cache") == "read" and not fed and _bound(made, streamed):
-        # The cache's place in the store is the digest of these very blobs, and only a whole calibration writes it.
-        fed, samples, earlier = streamed.fed, streamed.samples, True
+    fed, samples, earlier = about.get("consumed") or {}, int(about.get("samples") or 0), about.get("cache") == "read"
+    if earlier and not _bound(made, streamed):
+        fed = {}  # a cache stands for the data of its own key alone
     return CalibrationFacts(
         declared=declared,
         consumed=samples if fed else 0,

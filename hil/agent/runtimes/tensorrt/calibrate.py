@@ -1,5 +1,6 @@
 """The implicit INT8 route: TensorRT's own calibrators, fed in batches, with a cache that is seen to be used."""
 
+import json
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ...failure import BUILD, UNSUPPORTED, Failure, short
@@ -29,18 +30,25 @@ class Calibration:
         self.warnings: List[str] = []
         self._path = path
         self._send = send
+        self._kept_fed: Dict[str, Any] = {}
         self._offered = self._kept()
         self._asked_cache = False
         self._written: Optional[bytes] = None
 
     def _kept(self) -> Optional[bytes]:
+        """The cache of an earlier build, with what that build fed (``_kept_fed``); None where either is not whole."""
         try:
-            cache = sealed.read(self._path)
+            content = sealed.read(self._path)
         except ValueError:
-            cache = b""
-        if cache is not None and not scales.fits(cache, self.algorithm):
+            content = b""
+        if content is None:
+            return None
+        note, _, cache = content.partition(b"\n")
+        fed = _fed(note)
+        if fed is None or not scales.fits(cache, self.algorithm):
             self.warnings.append("the calibration cache of an earlier build is damaged and not used")
             return None
+        self._kept_fed = fed
         return cache
 
     def batch_size(self) -> int:
@@ -73,15 +81,20 @@ class Calibration:
         self._written = bytes(cache)
 
     def finish(self) -> Dict[str, Any]:
-        """Facts of a finished build; keeps the cache. Raises ``Failure`` unless data or cache are seen to count."""
+        """Facts of a finished build; keeps the cache. Raises ``Failure`` unless data or cache are seen to count.
+
+        ``samples`` and ``consumed`` are what was fed: by this build or, of a cache that was read, by its writer.
+        """
         if self.problem is not None:
             raise self.problem
         state = self._state()
         cache = self._offered if state == "read" else self._written
         if cache is None or not scales.fits(cache, self.algorithm):
             raise Failure(BUILD, "TensorRT calibrated and left no scales of %s" % scales.NAMES[self.algorithm], WAY_OUT)
+        fed = self._kept_fed
         if state != "read":
-            sealed.write(self._path, cache)
+            fed = {"samples": self.batches.given * self.batches.batch, "consumed": dict(self.batches.consumed)}
+            sealed.write(self._path, json.dumps(fed, sort_keys=True).encode() + b"\n" + cache)
         found = scales.decode(cache)
         left_out = len(found.by_tensor) - len(scales.bounded(found.by_tensor))
         if left_out:
@@ -90,8 +103,8 @@ class Calibration:
             "algorithm": self.algorithm,
             "cache": state,
             "batches": self.batches.given,
-            "samples": self.batches.given * self.batches.batch,
-            "consumed": self.batches.consumed if self.batches.given else {},
+            "samples": fed["samples"],
+            "consumed": fed["consumed"],
             "header": found.header,
             "scales": scales.bounded(found.by_tensor),
         }
@@ -108,6 +121,16 @@ class Calibration:
             what = "TensorRT took %d of %d calibration batches" % (given, count)
             raise Failure(BUILD, what, "look into TensorRT's log for why it stopped")
         return "written" if self._offered is None else "ignored"
+
+
+def _fed(note: bytes) -> Optional[Dict[str, Any]]:
+    """What a kept cache says it was drawn from; None where it does not say."""
+    try:
+        fed = json.loads(note.decode("utf-8"))
+        found = {"samples": int(fed["samples"]), "consumed": dict(fed["consumed"])}
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found if found["samples"] > 0 and found["consumed"] else None
 
 
 def calibrator(trt: Any, calibration: Calibration) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CACHE = b"TRT-8600-EntropyCalibration2\nx: 3c009976\nblock: 1/out: 3c010a14\n"
+FED = b'{"consumed": {"x": "f"}, "samples": 6}\n'
 
 
 def batches(folder: Path, array: npt.NDArray[Any], batch: int = 2, shape: tuple[int, ...] = (-1, 3)) -> Batches:
@@ -81,7 +82,8 @@ def test_the_cache_is_seen_to_be_used(tmp_path: Path) -> None:
     reading, sent = calibration(tmp_path)
     assert reading.read_cache() == CACHE
     facts = reading.finish()
-    assert (facts["cache"], facts["batches"], facts["consumed"]) == ("read", 0, {})
+    assert (facts["cache"], facts["batches"], facts["samples"]) == ("read", 0, 6)
+    assert facts["consumed"] == {"x": hashlib.sha256(DATA.tobytes()).hexdigest()}
     assert not sent.batches
     ignoring, _ = calibration(tmp_path)
     feed(ignoring)
@@ -95,7 +97,7 @@ def test_a_build_that_asks_for_nothing_fails(tmp_path: Path) -> None:
     state.write_cache(CACHE)
     with pytest.raises(Failure, match="without asking for calibration data"):
         state.finish()
-    sealed.write(str(tmp_path / "cache"), CACHE)
+    sealed.write(str(tmp_path / "cache"), FED + CACHE)
     offered, _ = calibration(tmp_path)
     with pytest.raises(Failure, match="without asking"):
         offered.finish()
@@ -121,12 +123,15 @@ def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
 def test_another_algorithms_or_a_damaged_cache_is_not_offered(tmp_path: Path) -> None:
     """A cache that is not of this algorithm, or not as it was written, is calibrated anew and said so."""
     path = tmp_path / "cache"
-    sealed.write(str(path), CACHE)
+    sealed.write(str(path), FED + CACHE)
     assert calibration(tmp_path, "minmax")[0].read_cache() is None
     path.write_bytes(path.read_bytes()[:-3])
     state, _ = calibration(tmp_path)
     assert state.read_cache() is None
     assert "damaged" in state.warnings[0]
+    for note in (b"", b'{"samples": 0, "consumed": {"x": "f"}}\n', b'{"samples": 6, "consumed": {}}\n', b"[]\n"):
+        sealed.write(str(path), note + CACHE)  # a cache that does not say what it was drawn from
+        assert calibration(tmp_path)[0].read_cache() is None
 
 
 def test_a_failure_in_a_callback_is_not_lost(tmp_path: Path) -> None:
