@@ -24,7 +24,7 @@ def measure(stage: Stage) -> int:
     heard = stage.work / "faults.json"
     heard.unlink(missing_ok=True)
     environment = dict(os.environ, HIL_GPU_PYTHON=stage.python, HIL_GPU_FAULTS=str(heard))
-    command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "tests/gpu/test_faults.py", "-v", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     rows: list[dict[str, Any]] = json.loads(heard.read_text(encoding="utf-8")) if heard.is_file() else []
     for row in rows:
