@@ -202,7 +202,7 @@ class Service:
         return self.records.write(key, facts, digest, built)
 
     def _in_time(self, hand: Hand, order: Dict[str, Any], deadline: float, watch: Optional[Watch]) -> Dict[str, Any]:
-        sampler = follow(hand, watch)
+        sampler = follow(hand, watch, calm=True)
         try:
             built: Dict[str, Any] = self.supervisor.exchange(hand, order, deadline, sampler)["ok"]
             return built if sampler is None else dict(built, peak=peak_of(sampler))
@@ -291,7 +291,7 @@ class Service:
             timed = request["op"] in ("time", "throughput", "soak")
             if not hand.alive or (hand.watch is None and not timed):
                 return self._pass_on(hand, request)
-            sampler = Sampler(hand.pid, hand.watch)
+            sampler = Sampler(hand.pid, hand.watch, calm=timed)
             try:
                 reply, chunks = self._pass_on(hand, request, sampler)
                 if hand.watch is not None:

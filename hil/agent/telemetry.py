@@ -90,13 +90,15 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 class Sampler:
     """Samples of one worker, each ``INTERVAL``; with a ``watch`` of its memory on a GPU each ``INTERVAL_DEVICE``.
 
+    ``calm`` keeps to ``INTERVAL`` with a watch too: the driver answers nobody else while it lists processes, which
+    would show in what is timed, and a builder asks it without end.
     When ``MAX_KEPT`` are there every other one is dropped; the watch keeps the peak of all of them.
     Source of the RSS: ``/proc/PID/statm`` (pages; 3rd word: shared pages, file and segment alike).
     """
 
-    def __init__(self, pid: int, watch: Optional[Watch] = None) -> None:
+    def __init__(self, pid: int, watch: Optional[Watch] = None, *, calm: bool = False) -> None:
         self.watch = watch
-        self.interval = INTERVAL if watch is None else INTERVAL_DEVICE
+        self.interval = INTERVAL if watch is None or calm else INTERVAL_DEVICE
         self.channels: Dict[str, Any] = {"rss": Channel("/proc/%d/statm" % pid, PAGE, 1)}
         self.channels.update(sensors())
         if watch is not None:

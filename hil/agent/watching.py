@@ -22,13 +22,13 @@ class Watching:
         return Watch(self._opened[number])
 
 
-def follow(hand: Hand, watch: Optional[Watch]) -> Optional[Sampler]:
+def follow(hand: Hand, watch: Optional[Watch], *, calm: bool = False) -> Optional[Sampler]:
     """Has ``watch`` follow a fresh worker. The sampler that keeps its peak, or None where nothing is watched."""
     if watch is None:
         return None
     watch.follow(hand.pid)
     hand.watch = watch
-    return Sampler(hand.pid, watch)
+    return Sampler(hand.pid, watch, calm=calm)
 
 
 def peak_of(sampler: Sampler) -> Dict[str, Any]:

@@ -28,7 +28,7 @@ def build(trt: Any, model: str, wanted: str, options: Mapping[str, Any], out: st
 
     journal = log.of(trt)
     journal.clear()
-    cuda = open_cuda(int(options.get("gpu", 0)))
+    cuda = open_cuda(int(options.get("gpu") or 0), "ctypes")  # the target's choice of a binding is for running
     try:
         return Build(trt, cuda, journal, wanted, options).run(model, out)
     finally:
@@ -43,7 +43,9 @@ class Build:
         self.paths: Mapping[str, Any] = options.get("paths", {})
         self.facts: Dict[str, Any] = {}
         self.warnings = plugins.load(trt, journal, self.paths.get("plugins") or ())
+        began = time.perf_counter()
         self.builder = self._made(lambda: trt.Builder(journal), "builder")
+        self.facts["seconds_builder"] = time.perf_counter() - began
         self.network = self._made(lambda: api.network(trt, self.builder), "network")
         self.config = self._made(self.builder.create_builder_config, "builder config")
 
@@ -113,7 +115,9 @@ class Build:
 
     def _plan(self, calibration: Optional[Calibrating]) -> Any:
         try:
+            began = time.perf_counter()
             plan = self.builder.build_serialized_network(self.network, self.config)
+            self.facts["seconds_build"] = time.perf_counter() - began
             if calibration is not None and calibration.state.problem is not None:
                 raise calibration.state.problem
             if plan is None or not memoryview(plan).nbytes:
