@@ -118,14 +118,23 @@ def networks_project(  # noqa: PLR0913, PLR0917 - a target and what is asked of 
     return _write(folder, parts)
 
 
-def bundled_project(folder: Path, python: str, board: str | None, store: Path | None = None) -> Path:
-    """Write ``hil.toml`` for the two models of ``examples/``, whose files stay where they are; its path."""
+def bundled_project(  # noqa: PLR0913, PLR0917 - as above
+    folder: Path,
+    python: str,
+    board: str | None,
+    store: Path | None = None,
+    level: int | None = None,
+    names: Iterable[str] = tuple(BUNDLED),
+) -> Path:
+    """Write ``hil.toml`` for models of ``examples/``, whose files stay where they are; its path."""
+    build = "" if level is None else LEVEL.format(level=level)
     parts = [head(python, board, store)]
-    for name, task in BUNDLED.items():
+    for name in names:
+        task = BUNDLED[name]
         place = ROOT / "examples" / name
         files = tuple(str(place / file) for file in ("model.onnx", "validation.npz", "calibration.npz"))
         for twin, precisions, route in ((name, FULL, "explicit"), (f"{name}-implicit", ("int8",), "implicit")):
-            extra = f'task       = "{task}"\nsamples    = 256\nshapes     = {{ batch = [1, 1, 8] }}\n'
+            extra = f'task       = "{task}"\nsamples    = 256\nshapes     = {{ batch = [1, 1, 8] }}\n' + build
             parts += [
                 _model(twin, name, files, precisions, route).replace("\n\n[models", f"\n{extra}\n[models", 1),
                 LIMITS.format(name=twin),

@@ -1,7 +1,7 @@
 """The stock suites on the GPU: five models in fp32, tf32, fp16 and int8 by both routes, through the real command line.
 
-Runs ``pytest --pyargs hil.suites --target=gpu`` in a project of each exported network and in one of the two bundled
-models, and reads what is claimed from ``report.json``: how far each engine is from ONNX Runtime in FP32. The projects
+Runs ``pytest --pyargs hil.suites --target=gpu`` in a project of each exported network and of each bundled model,
+and reads what is claimed from ``report.json``: how far each engine is from ONNX Runtime in FP32. The projects
 run side by side, each with a store of its own: times taken here are disturbed, and none of them is claimed.
 """
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.networks import NETWORKS
-from benchmarks.projects import PARITY_BARS, TARGET, bundled_project, networks_project
+from benchmarks.projects import BUNDLED, PARITY_BARS, TARGET, bundled_project, networks_project
 from hil.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ def run(folder: Path, select: str) -> dict[str, Any]:
     return found
 
 
-def rows_of(project: str, report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each check of the report; of parity also the largest relative error over all outputs."""
+def rows_of(project: str, report: dict[str, Any], level: int | None) -> list[dict[str, Any]]:
+    """Each check of the report, with the optimization level asked for; of parity also the largest relative error."""
     rows = []
     for check in report["checks"]:
         told = check["measurement"] or {}
         row = {
             "project": project,
+            "level": level,
             "check": check["id"],
             "model": check["model"],
             "precision": check["precision"],
@@ -99,13 +100,14 @@ def measure(stage: Stage) -> int:
     with stage.agent():
         pass  # the versions; the board is let go of before pytest asks for it
     select = stage.select or (QUICK_ONLY if stage.quick else "")
-    folders = {"bundled": stage.work / "bundled"}
-    bundled_project(folders["bundled"], stage.python, stage.board, folders["bundled"] / "store")
+    folders = {name: stage.work / name for name in BUNDLED}
+    for name, folder in folders.items():
+        bundled_project(folder, stage.python, stage.board, folder / "store", stage.level, [name])
     for name in () if stage.quick else NETWORKS:
         folders[name] = project_of(stage, name)
     with ThreadPoolExecutor(len(folders)) as pool:
         reports = dict(zip(folders, pool.map(lambda folder: had(stage, folder, select), folders.values()), strict=True))
-    rows = [row for name, report in reports.items() for row in rows_of(name, report)]
+    rows = [row for name, report in reports.items() for row in rows_of(name, report, stage.level)]
     show(rows)
     return stage.keep("tensorrt-suites", rows)
 

@@ -61,6 +61,50 @@ def is_fresh(board: Board, session: Session, before: int | None = None) -> bool:
         return passes and worker.pid != before
 
 
+def large(path: Path) -> None:
+    """A convolution with an activation of 4 GiB, x[1, 1, 4096, 4096] to y[1, 64, 1, 1]."""
+    weights = {"w": np.random.default_rng(0).normal(0, 1, (LARGE_CHANNELS, 1, 3, 3)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["wide"], name="wide", pads=[1] * 4),
+        helper.make_node("Relu", ["wide"], ["lit"], name="lit"),
+        helper.make_node("GlobalAveragePool", ["lit"], ["y"], name="mean"),
+    ]
+    shapes = ({"x": [1, 1, LARGE_SIDE, LARGE_SIDE]}, {"y": [1, LARGE_CHANNELS, 1, 1]})
+    models.write(path, nodes, *shapes, weights)
+
+
+@pytest.fixture
+def hog(gpu_python: str) -> Iterator[Callable[[], None]]:
+    """Takes the GPU's memory but for ``LEFT`` when called; gives it back in the end."""
+    running: list[subprocess.Popen[str]] = []
+
+    def take() -> None:
+        command = [gpu_python, "-B", "-c", HOG, str(LEFT)]
+        running.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert running[0].stdout is not None
+        assert running[0].stdout.readline() == "held\n"
+
+    yield take
+    for process in running:
+        process.communicate(timeout=60)
+
+
+def test_gpu_memory_taken_by_somebody_else(board: Board, heard: Heard, hog: Callable[[], None]) -> None:
+    """An engine that does not fit beside another user of the GPU is refused for want of memory; a small one runs."""
+    assert LARGE_BYTES > LEFT
+    large(board.root / "large.onnx")
+    session = board.session('[models.large]\npath = "large.onnx"\ndata = "synthetic"\n')
+    session.engines.provisioned("large", "fp32")
+    session.engines.provisioned("net", "fp32")
+    hog()
+    result = board.ask(session, "contract.signature", "large")
+    assert result.verdict is Verdict.FAILED
+    assert "memory" in one_message(result.reason).lower()
+    fresh = is_fresh(board, session)
+    heard("GPU memory taken by somebody else", result.verdict.value, result.reason, fresh=fresh)
+    assert fresh
+
+
 def test_worker_killed_mid_inference(board: Board, heard: Heard) -> None:
     """A worker that is killed while it infers takes one row with it, as crashed, and no other."""
     session = board.session()
@@ -133,50 +177,6 @@ def test_model_too_large_for_its_memory_limit(board: Board, heard: Heard) -> Non
     assert "16 MiB" in one_message(result.reason)
     fresh = is_fresh(board, session)
     heard("model too large for its memory limit", result.verdict.value, result.reason, fresh=fresh)
-    assert fresh
-
-
-def large(path: Path) -> None:
-    """A convolution with an activation of 4 GiB, x[1, 1, 4096, 4096] to y[1, 64, 1, 1]."""
-    weights = {"w": np.random.default_rng(0).normal(0, 1, (LARGE_CHANNELS, 1, 3, 3)).astype(np.float32)}
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["wide"], name="wide", pads=[1] * 4),
-        helper.make_node("Relu", ["wide"], ["lit"], name="lit"),
-        helper.make_node("GlobalAveragePool", ["lit"], ["y"], name="mean"),
-    ]
-    shapes = ({"x": [1, 1, LARGE_SIDE, LARGE_SIDE]}, {"y": [1, LARGE_CHANNELS, 1, 1]})
-    models.write(path, nodes, *shapes, weights)
-
-
-@pytest.fixture
-def hog(gpu_python: str) -> Iterator[Callable[[], None]]:
-    """Takes the GPU's memory but for ``LEFT`` when called; gives it back in the end."""
-    running: list[subprocess.Popen[str]] = []
-
-    def take() -> None:
-        command = [gpu_python, "-B", "-c", HOG, str(LEFT)]
-        running.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        assert running[0].stdout is not None
-        assert running[0].stdout.readline() == "held\n"
-
-    yield take
-    for process in running:
-        process.communicate(timeout=60)
-
-
-def test_gpu_memory_taken_by_somebody_else(board: Board, heard: Heard, hog: Callable[[], None]) -> None:
-    """An engine that does not fit beside another user of the GPU is refused for want of memory; a small one runs."""
-    assert LARGE_BYTES > LEFT
-    large(board.root / "large.onnx")
-    session = board.session('[models.large]\npath = "large.onnx"\ndata = "synthetic"\n')
-    session.engines.provisioned("large", "fp32")
-    session.engines.provisioned("net", "fp32")
-    hog()
-    result = board.ask(session, "contract.signature", "large")
-    assert result.verdict is Verdict.FAILED
-    assert "memory" in one_message(result.reason).lower()
-    fresh = is_fresh(board, session)
-    heard("GPU memory taken by somebody else", result.verdict.value, result.reason, fresh=fresh)
     assert fresh
 
 
