@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from typing import Any, Dict, Optional, Set
+from typing import Any, Callable, Dict, Optional, Set
 
 from .failure import PROTOCOL, STORE, STORE_FULL, Failure
 from .upload import Upload, digest_of
@@ -30,7 +30,8 @@ class Store:
     """The folder ``root``; holds at most ``limit`` bytes of blobs.
 
     ``used`` are the digests that this session needs; they are never evicted, nor is anything another
-    agent of the same session touched since ``since`` (seconds since the epoch).
+    agent of the same session touched since ``since`` (seconds since the epoch). ``beat`` is called now and
+    then while a blob is hashed, which takes long for a large one on a slow card.
     """
 
     def __init__(self, root: str, limit: float = 4 * 2.0**30) -> None:
@@ -39,6 +40,7 @@ class Store:
         self.used: Set[str] = set()
         self.since = time.time()
         self.uploads: Dict[str, Upload] = {}
+        self.beat: Callable[[], None] = lambda: None
         try:
             for name in ("blobs", "partial", "engines", "tmp"):
                 os.makedirs(self.path(name), mode=0o700, exist_ok=True)
@@ -139,7 +141,7 @@ class Store:
 
     def adopt(self, path: str) -> str:
         """Moves a finished file of the store (``tmp/…``) in among the blobs; returns its digest."""
-        digest = digest_of(path)
+        digest = digest_of(path, self.beat)
         try:
             self.make_room(os.path.getsize(path))
             with open(path, "rb") as file:
@@ -160,7 +162,7 @@ class Store:
     def verify(self, digest: str) -> str:
         """The blob's path after its bytes were hashed again; a damaged one is deleted and raises ``Failure``."""
         path = self.need(digest)
-        if digest_of(path) != digest:
+        if digest_of(path, self.beat) != digest:
             os.unlink(path)
             raise Failure(STORE, "blob %s was damaged in the store and is deleted" % digest[:12], "run again")
         return path

@@ -15,7 +15,7 @@ def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]
     """``request``'s options with ``paths``; every blob is hashed again and kept in use. Raises ``Failure``.
 
     A timing cache is TensorRT's alone and is kept by version and GPU; a calibration cache by all that the
-    scales depend on: model, data and how it is drawn, algorithm, version.
+    scales depend on: model, plugins, data and how it is drawn, algorithm, version.
     """
     options = dict(request["options"])
     if "paths" in options:
@@ -30,16 +30,24 @@ def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]
     if implicit is not None:
         paths["data"] = {name: store.verify(digest) for name, digest in sorted(implicit["data"].items())}
         asked = [version, facts["model"], facts["calibration"], implicit, options.get("profiles")]
+        asked.append(options.get("plugins"))
         paths["calibration_cache"] = _place(store, "calibration", asked)
     return dict(options, paths=paths)
 
 
 def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]) -> Dict[str, Any]:
-    """``request``'s options with what the engine was built for: its plugins' paths and its DLA core."""
+    """``request``'s options with what the engine was built for: its plugins' paths and its DLA core.
+
+    ``foreign`` is set for an engine built elsewhere. Raises ``Failure``.
+    """
     options = dict(request["options"])
+    if "paths" in options:
+        raise Failure(PROTOCOL, "paths are the agent's to say")
     plugins = record.get("plugins") or []
     if plugins:
         options["paths"] = {"plugins": [store.verify(digest) for digest in plugins]}
+    if record["facts"].get("foreign"):
+        options["foreign"] = True
     core = record["facts"]["options"].get("dla")
     return options if core is None else dict(options, dla=core)
 

@@ -28,6 +28,7 @@ class Service:
     def __init__(self, supervisor: Supervisor, store: Store) -> None:
         self.supervisor = supervisor
         self.store = store
+        store.beat = supervisor.beat
         self.records = Records(store)
         self.lock = SessionLock(store.root)
         self._libraries: Optional[Dict[str, Any]] = None

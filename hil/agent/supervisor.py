@@ -18,7 +18,7 @@ from .lock import open_lock, try_flock
 from .telemetry import Sampler
 
 HEARTBEAT = 2.0
-TURN_WAIT = 7200.0  # longer than any build: the lock goes with its holder, and each request has its own deadline
+TURN_WAIT = 7200.0  # longer than builds take; a request's own deadline begins once it has its turn
 TURN_POLL = 0.005
 GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0x2000)
 
@@ -36,6 +36,7 @@ class Supervisor:
         self.scratch = scratch
         self.crew: Dict[int, Hand] = {}
         self.hired = 0
+        self._due: Optional[float] = None  # when the next sign of life is; None while no request is open
 
     def await_host(self) -> None:
         """Waits for the host's next request. Raises ``HostGone``."""
@@ -121,7 +122,7 @@ class Supervisor:
                 self.wait_until(lambda: try_flock(fd, fcntl.LOCK_EX), TURN_WAIT, TURN_POLL)
             except TimeoutError:
                 what = "another worker of this session kept the target busy for %g s" % TURN_WAIT
-                raise Failure(HELD, what, "run with fewer workers") from None
+                raise Failure(HELD, what, "run with fewer workers, or build ahead: hil build") from None
             yield
         finally:
             os.close(fd)
@@ -139,6 +140,13 @@ class Supervisor:
                 beat = now + HEARTBEAT
             self.step(min(pause, limit - now))
 
+    def beat(self) -> None:
+        """Tells the host that work on its request goes on; does nothing until ``HEARTBEAT`` seconds after the last."""
+        now = time.monotonic()
+        if self._due is not None and now >= self._due:
+            self.host.send({"alive": True})
+            self._due = now + HEARTBEAT
+
     def serve(self, answer: Callable[[wire.Header], None]) -> None:
         """Hands each request to ``answer`` until the host goes away or breaks the protocol."""
         try:
@@ -152,7 +160,9 @@ class Supervisor:
                     # Where the next frame starts is unknown from here on.
                     self.host.send({"error": Failure(PROTOCOL, str(error)).reply()})
                     return
+                self._due = time.monotonic() + HEARTBEAT
                 answer(request)
+                self._due = None
         except (HostGone, wire.Closed):
             return
         finally:

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from typing import Any
+from typing import Any, Callable, Optional
 
 from .lock import open_lock, try_flock
 
@@ -11,15 +11,17 @@ CHUNK = 1 << 20
 SYNC_EACH = 32 << 20  # so that the last fsync of a slow SD card stays short
 
 
-def digest_of(path: str) -> str:
-    """SHA-256 of a file's bytes, read in pieces."""
-    return str(_hash_into(hashlib.sha256(), path).hexdigest())
+def digest_of(path: str, beat: Optional[Callable[[], None]] = None) -> str:
+    """SHA-256 of a file's bytes, read in pieces; ``beat`` is called after each."""
+    return str(_hash_into(hashlib.sha256(), path, beat).hexdigest())
 
 
-def _hash_into(hasher: Any, path: str) -> Any:
+def _hash_into(hasher: Any, path: str, beat: Optional[Callable[[], None]] = None) -> Any:
     with open(path, "rb") as file:
         for piece in iter(lambda: file.read(CHUNK), b""):
             hasher.update(piece)
+            if beat is not None:
+                beat()
     return hasher
 
 

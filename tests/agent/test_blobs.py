@@ -114,6 +114,18 @@ def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
     assert not Path(store.blob(digest)).exists()
 
 
+def test_hashing_gives_signs_of_life(tmp_path: Path) -> None:
+    """Each piece of a blob that is hashed is one, when it is verified and when it is adopted."""
+    store = Store(str(tmp_path))
+    beats: list[int] = []
+    store.beat = lambda: beats.append(1)
+    (tmp_path / "tmp" / "x").write_bytes(b"x" * (2 << 20))
+    digest = store.adopt(str(tmp_path / "tmp" / "x"))
+    assert len(beats) == 2
+    store.verify(digest)
+    assert len(beats) == 4
+
+
 def test_two_agents_never_write_one_upload(tmp_path: Path) -> None:
     """The second agent waits for the first, and finds the blob or goes on after it."""
     one, two = Store(str(tmp_path)), Store(str(tmp_path))

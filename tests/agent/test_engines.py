@@ -81,12 +81,14 @@ def test_files_in_place_of_digests(tmp_path: Path) -> None:
     for change in ({"algorithm": "minmax"}, {"batch": 2}):
         other = ask(options={**options, "implicit": {**implicit, **change}})
         places.add(materials.for_build(store, other, key_facts(other, LIBRARIES, None))["paths"]["calibration_cache"])
+    other = ask(options={**options, "plugins": []})
+    places.add(materials.for_build(store, other, key_facts(other, LIBRARIES, None))["paths"]["calibration_cache"])
     for newer in ({"tensorrt": "8.6.1"},):
         facts = key_facts(request, {**LIBRARIES, "runtimes": newer}, None)
         changed = materials.for_build(store, request, facts)["paths"]
         places.add(changed["calibration_cache"])
         assert changed["timing_cache"] != paths["timing_cache"]
-    assert len(places) == 4
+    assert len(places) == 5
 
 
 def test_a_plugin_changed_on_disk_is_not_loaded(tmp_path: Path) -> None:
@@ -116,6 +118,8 @@ def test_a_load_gets_what_the_engine_was_built_for(tmp_path: Path) -> None:
     record = {"plugins": digests, "facts": {"options": {"dla": 1}}}
     options = materials.for_load(store, {"options": {"gpu": 0, "dla": 0}}, record)
     assert options == {"gpu": 0, "dla": 1, "paths": {"plugins": [store.blob(one) for one in digests]}}
+    foreign = {"facts": {"options": {}, "foreign": True}}
+    assert materials.for_load(store, {"options": {}}, foreign) == {"foreign": True}
 
 
 def test_paths_are_not_the_hosts_to_say(tmp_path: Path) -> None:
@@ -123,6 +127,8 @@ def test_paths_are_not_the_hosts_to_say(tmp_path: Path) -> None:
     request = ask(options={"paths": {"timing_cache": "/etc/passwd"}})
     with pytest.raises(Failure, match="paths are the agent's"):
         materials.for_build(Store(str(tmp_path)), request, key_facts(request, LIBRARIES, None))
+    with pytest.raises(Failure, match="paths are the agent's"):
+        materials.for_load(Store(str(tmp_path)), request, {"plugins": [], "facts": {"options": {}}})
 
 
 def test_what_a_build_says_is_in_its_record(tmp_path: Path) -> None:

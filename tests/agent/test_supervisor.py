@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hil.agent import supervisor, wire
+from hil.agent.channel import Channel
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, WorkerLost
 from hil.targets.base import open_target
@@ -169,6 +172,33 @@ def test_many_workers_leave_nothing_behind(agent: AgentClient, model: Path) -> N
         agent.load(built.key, {}, 60).close()
         counts.append(len(list(folder.iterdir())))
     assert len(set(counts)) == 1
+
+
+def test_signs_of_life_are_for_open_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a request is worked on each ``HEARTBEAT`` has one; before and after there is none."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        host = Channel(ours.fileno(), ours.fileno())
+        agent = supervisor.Supervisor(Channel(theirs.fileno(), theirs.fileno()), "", "")
+
+        def answer(_request: wire.Header) -> None:
+            agent.host.drain()
+            agent.beat()  # none is due so soon
+            monkeypatch.setattr(time, "monotonic", lambda: began + 2 * supervisor.HEARTBEAT + 60)
+            agent.beat()
+            agent.beat()
+            monkeypatch.undo()
+
+        began = time.monotonic()
+        agent.beat()
+        host.send({"op": "x"})
+        ours.shutdown(socket.SHUT_WR)
+        agent.serve(answer)
+        agent.beat()
+        theirs.shutdown(socket.SHUT_WR)
+        assert host.receive() == {"alive": True}
+        with pytest.raises(wire.Closed):
+            host.receive()
 
 
 def test_nonsense_is_answered(agent: AgentClient) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from hil.agent.runtimes.tensorrt import TensorRt
 from hil.targets.bundle import agent_archive
 from tests.agent.test_interpreters import CACHE, WHEELS, environment, find
 
@@ -41,3 +43,16 @@ def test_modules_import_without_tensorrt(version: str, cache: Path, request: pyt
     )
     assert done.returncode == 0, done.stderr
     assert "tensorrt" in done.stdout
+
+
+def test_a_folder_of_that_name_is_no_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder ``tensorrt`` on the path imports as an empty namespace: no version, and a reason instead."""
+    (tmp_path / "tensorrt").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    found = TensorRt()
+    try:
+        assert found.version() is None
+        assert "__version__" in str(found.reason_why())
+    finally:
+        sys.modules.pop("tensorrt", None)

@@ -80,6 +80,7 @@ class TensorRt(Runtime):
             try:
                 import tensorrt
 
+                str(tensorrt.__version__)  # a folder of this name without the package imports too, and has none
                 self._module = tensorrt
             except Exception as error:  # noqa: BLE001 - its native libraries fail in as many ways as there are boards
                 self._reason = "%s: %s" % (type(error).__name__, short(error, 500))

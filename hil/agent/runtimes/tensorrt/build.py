@@ -2,6 +2,7 @@
 
 import re
 import time
+import traceback
 from typing import Any, Dict, List, Mapping, Optional
 
 from ...failure import BUILD, UNSUPPORTED, Failure
@@ -31,6 +32,10 @@ def build(trt: Any, model: str, wanted: str, options: Mapping[str, Any], out: st
     cuda = open_cuda(int(options.get("gpu") or 0), "ctypes")  # the target's choice of a binding is for running
     try:
         return Build(trt, cuda, journal, wanted, options).run(model, out)
+    except BaseException as problem:
+        # The frames' locals hold builder and network, which must go before the CUDA context.
+        traceback.clear_frames(problem.__traceback__)
+        raise
     finally:
         cuda.close()
 

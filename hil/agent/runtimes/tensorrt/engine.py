@@ -3,6 +3,7 @@
 import contextlib
 import mmap
 import re
+import traceback
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ...failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
@@ -58,8 +59,9 @@ def explain(words: str) -> Tuple[str, str]:
 def load_engine(path: str, options: Mapping[str, Any], log: Any, trt: Any) -> "TensorRtEngine":
     """Loads the plan at ``path``; plugins are loaded already.
 
-    ``options``: ``gpu`` number, ``cuda`` binding, ``streams`` (contexts at most), ``cuda_graph``, ``io``
-    (``auto``, ``named``, ``bindings``), ``dla`` core. Raises ``Failure`` with TensorRT's own words.
+    ``options``: ``gpu`` number, ``cuda`` binding, ``streams`` (contexts), ``cuda_graph``, ``io`` (``auto``,
+    ``named``, ``bindings``), ``dla`` core, ``foreign`` (built elsewhere). Raises ``Failure`` with TensorRT's own
+    words.
     """
     cuda = open_cuda(int(options.get("gpu") or 0), str(options.get("cuda") or "auto"))
     return TensorRtEngine(path, dict(options), log, trt, cuda)
@@ -100,7 +102,9 @@ class TensorRtEngine(Engine):
         self._told: Optional[List[Dict[str, Any]]] = None
         try:
             self._load()
-        except BaseException:
+        except BaseException as problem:
+            # The frames' locals hold engine and context, which must go before the CUDA context.
+            traceback.clear_frames(problem.__traceback__)
             self.close()  # TensorRT's objects must go before the context that they live in
             raise
         log.clear()  # what is said from here on is about running
@@ -117,7 +121,8 @@ class TensorRtEngine(Engine):
         self.outputs = tuple(tensor.port() for tensor in self._tensors if not tensor.is_input)
         self._warnings = self._log.warnings()
         self._pool = Pool(self._cuda)
-        self._slot(0)
+        for number in range(self.slots):  # all at once, so that memory is of what will run
+            self._slot(number)
 
     def _new_runtime(self) -> Any:
         try:
@@ -169,7 +174,8 @@ class TensorRtEngine(Engine):
                 _within(tensor, feed[tensor.name].shape)
 
     def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
-        on_dla = self._dla is not None and any(layer["device"] == "dla" for layer in self.layers() or ())
+        maybe = self._dla is not None or self._options.get("foreign")  # how a foreign engine was built is not known
+        on_dla = maybe and any(layer["device"] == "dla" for layer in self.layers() or ())
         return {"kind": "dla" if on_dla else "gpu", "name": self._cuda.name, "sm": self._cuda.sm}
 
     def facts(self) -> Dict[str, Any]:

@@ -7,6 +7,8 @@ from ...failure import BUILD, UNSUPPORTED, Failure
 KNOWN = ("fp32", "tf32", "fp16", "bf16", "int8")
 FLAG = {"tf32": "TF32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
 TENSOR = {"fp16": "HALF", "bf16": "BF16"}  # DataType's names
+OTHER = ("FP4", "FP8", "INT4")  # types a network can be quantized to beside int8
+MOVES = ("CAST", "CONSTANT", "IDENTITY")  # LayerType's names; what bears values computes nothing in their type
 AMPERE = 8.0  # the architecture that brought TF32 and BF16
 TYPED = "this TensorRT takes precisions from the model alone (strongly typed)"
 WAYS = {
@@ -24,7 +26,7 @@ class Flags(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What the parsed network holds: numbers of Q and DQ layers, names of the tensors' types."""
+    """What the parsed network holds: numbers of Q and DQ layers, names of the types it computes in."""
 
     quantize: int
     dequantize: int
@@ -74,14 +76,19 @@ def _check_typed(precision: str, content: Content) -> None:
         raise Failure(UNSUPPORTED, what, WAYS[precision])
     if precision == "int8" and not content.quantize:
         raise Failure(UNSUPPORTED, "%s, and the ONNX file has no Q/DQ nodes" % TYPED, WAYS["int8"])
-    low = sorted(set(TENSOR.values()) & set(content.types))
-    if precision in ("fp32", "tf32") and (low or content.quantize):
-        told = "is quantized" if content.quantize else "computes in %s" % low[0]
+    low = sorted((set(TENSOR.values()) | set(OTHER)) & set(content.types))
+    quantized = content.quantize or content.dequantize
+    if precision in ("fp32", "tf32") and (low or quantized):
+        told = "is quantized" if quantized else "computes in %s" % low[0]
         raise Failure(BUILD, "%s, and the ONNX file %s" % (TYPED, told), "give the float32 file for %s" % precision)
 
 
 def check_route(precision: str, implicit: bool, content: Content) -> None:  # noqa: FBT001 - one of two routes
     """Refuses int8 that would silently run in floating point, and a calibrator that would silently be left out."""
+    other = sorted(set(OTHER) & set(content.types))
+    if precision == "int8" and other:
+        what = "the network is quantized to %s, so it would not run in int8 alone" % ", ".join(other)
+        raise Failure(BUILD, what, "give a file whose Q/DQ nodes are int8")
     qdq = content.quantize > 0 and content.dequantize > 0
     if precision == "int8" and not implicit and not qdq:
         what = "the network has no Q/DQ layers after parsing, so it would not run in int8"
@@ -94,12 +101,15 @@ def check_route(precision: str, implicit: bool, content: Content) -> None:  # no
 
 
 def content_of(trt: Any, network: Any) -> Content:
-    """What a parsed network holds."""
+    """What a parsed network holds; types of layers that only bear values count where they are ``OTHER``.
+
+    Neither casts nor the inputs make a model one of their type. Weights in ``OTHER`` are constants.
+    """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         kinds["q"] += layer.type == trt.LayerType.QUANTIZE
         kinds["d"] += layer.type == trt.LayerType.DEQUANTIZE
-        types.update(layer.get_output(at).dtype.name for at in range(layer.num_outputs) if layer.get_output(at))
-    types.update(network.get_input(index).dtype.name for index in range(network.num_inputs))
+        told = {layer.get_output(at).dtype.name for at in range(layer.num_outputs) if layer.get_output(at)}
+        types.update(told.intersection(OTHER) if layer.type.name in MOVES else told)
     return Content(kinds["q"], kinds["d"], frozenset(types))

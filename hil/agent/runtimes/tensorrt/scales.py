@@ -1,5 +1,6 @@
 """TensorRT's calibration cache: a header line, then ``TENSOR: HEX`` with a big-endian float32 scale each."""
 
+import json
 import re
 import struct
 from typing import Dict, NamedTuple, Optional
@@ -51,7 +52,7 @@ def bounded(by_tensor: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]
     """As many of the scales as a record has room for."""
     kept, size = {}, 0
     for name, scale in by_tensor.items():
-        size += len(name) + 30
+        size += len(json.dumps(name)) + 30  # escapes make it longer
         if size > MAX_RECORDED:
             break
         kept[name] = scale

@@ -33,6 +33,8 @@ class DataType(enum.Enum):
     HALF = 1
     INT8 = 2
     INT32 = 3
+    FP8 = 4
+    INT4 = 5
 
 
 class LayerType(enum.Enum):
@@ -41,6 +43,8 @@ class LayerType(enum.Enum):
     CONVOLUTION = 0
     QUANTIZE = 1
     DEQUANTIZE = 2
+    CAST = 3
+    CONSTANT = 4
 
 
 @dataclass

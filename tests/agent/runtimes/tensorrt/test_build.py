@@ -144,6 +144,25 @@ def test_strongly_typed_tensorrt(tmp_path: Path) -> None:
     assert 'route = "explicit"' in told
 
 
+def test_what_bears_values_makes_no_precision(tmp_path: Path) -> None:
+    """A cast, a constant or an input in fp16 leaves a float32 model one: fp16 is refused, fp32 is built."""
+    half = Tensor(dtype=DataType.HALF)
+    bearing = Strong(inputs=[half], layers=[Layer(), Layer(LayerType.CAST, half), Layer(LayerType.CONSTANT, half)])
+    assert "computes nothing in fp16" in refusal(bearing, tmp_path, "fp16")
+    build(bearing, tmp_path, "fp32")
+
+
+def test_other_quantized_types_are_not_int8(tmp_path: Path) -> None:
+    """A network quantized to FP8 or INT4, if only in its weights, passes neither for int8 nor for float32."""
+    eight, four = Tensor(dtype=DataType.FP8), Tensor(dtype=DataType.INT4)
+    for kind in (Trt, Strong):
+        for layer, name in ((Layer(LayerType.QUANTIZE, eight), "FP8"), (Layer(LayerType.CONSTANT, four), "INT4")):
+            told = refusal(kind(layers=[*QDQ, layer]), tmp_path, "int8")
+            assert f"the network is quantized to {name}, so it would not run in int8 alone" in told
+    for precision in ("fp32", "tf32"):
+        assert "is quantized" in refusal(Strong(layers=QDQ[1:]), tmp_path, precision)
+
+
 def test_dynamic_shapes_need_ranges(tmp_path: Path) -> None:
     """A dynamic input without a range gets the line to write; a static model needs none."""
     trt = Trt(inputs=[Tensor(shape=(-1, 4))])

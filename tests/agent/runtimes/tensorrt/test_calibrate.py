@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import struct
 from typing import TYPE_CHECKING, Any
@@ -197,6 +198,14 @@ def test_int64_is_narrowed_exactly(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.array([[1], [2**31]]))
     with pytest.raises(Failure, match="values outside int32"):
         Batches({"i": str(tmp_path / "i.npy")}, {"i": Wanted("int32", (-1, 1))}, 2, 2).take()
+
+
+def test_scales_in_a_record_are_bounded_as_they_are_written() -> None:
+    """A name's escapes count: what is kept is never longer as JSON than a record has room for."""
+    names = 2000
+    kept = scales.bounded({"\x00" * 60 + str(number): -1.2345678901234567e-300 for number in range(names)})
+    assert 0 < len(kept) < names
+    assert len(json.dumps(kept)) <= scales.MAX_RECORDED
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from hil.agent.failure import BUILD, ENGINE, UNSUPPORTED, Failure
 from hil.agent.runtimes.tensorrt import engine as under_test
+from hil.agent.runtimes.tensorrt import tensors
 from hil.agent.runtimes.tensorrt.engine import TensorRtEngine
 from tests.agent.runtimes.tensorrt.machine import Gpu, Log, Named, Plan, module
 
@@ -219,7 +221,7 @@ def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu
     """Before TensorRT 10 it would run with nothing set; the profile is never asked of a context that lacks it."""
     plan = Plan(gpu, shared=False)
     engine = load(plan, streams=2)
-    assert plan.deserialized == 1
+    assert plan.deserialized == 2
     outputs = engine.bind(batch(1), 1).run()
     assert plan.deserialized == 2
     assert (outputs[0] == 2 * batch(1)["x"]).all()
@@ -228,8 +230,10 @@ def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu
 def test_contexts_that_share_their_profile_share_the_engine(gpu: Gpu, load: Load) -> None:
     """From TensorRT 10 on, and where shapes are fixed, its weights are there once."""
     plan = Plan(gpu)
-    load(plan, streams=2).bind(batch(1), 1)
-    assert plan.deserialized == 1
+    engine = load(plan, streams=2)
+    assert (plan.contexts, len(gpu.streams)) == (2, 2), "memory is read after the load, so all must be there by then"
+    engine.bind(batch(1), 1)
+    assert (plan.contexts, plan.deserialized) == (2, 1)
 
 
 def test_the_profile_of_layers_is_a_run_of_its_own(gpu: Gpu, load: Load) -> None:
@@ -291,6 +295,42 @@ def test_ports_are_free_where_the_engine_is(load: Load) -> None:
     assert engine.facts()["device_memory_size"] == 4096
     assert engine.executed_on() == {"kind": "gpu", "name": "Make-believe", "sm": "8.7"}
     assert engine.device_bytes() is not None
+
+
+@pytest.mark.parametrize(("options", "kind"), [({}, "gpu"), ({"foreign": True}, "dla"), ({"dla": 0}, "dla")])
+def test_a_foreign_engine_may_be_for_a_dla(
+    load: Load, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], kind: str
+) -> None:
+    """How a foreign engine was built is not recorded, so its layers are looked at; ours is what it was built for."""
+    engine = load(**options)
+    monkeypatch.setattr(engine, "layers", lambda: [{"device": "dla"}])
+    told = engine.executed_on()
+    assert told is not None
+    assert told["kind"] == kind
+
+
+def test_a_failed_load_gives_tensorrts_objects_up_before_the_context(
+    gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No frame of the failure holds an engine's context any more when the CUDA context is closed."""
+    held: list[weakref.ref[Any]] = []
+    at_close: list[Any] = []
+
+    class Watched(Plan):
+        def create_execution_context(self) -> Any:
+            context = super().create_execution_context()
+            held.append(weakref.ref(context))
+            return context
+
+    def refuse(_engine: Any, context: Any, _io: str) -> Any:
+        assert context is not None
+        raise Failure(ENGINE, "no")
+
+    monkeypatch.setattr(tensors, "calls", refuse)
+    monkeypatch.setattr(gpu, "close", lambda: at_close.extend(one() for one in held))
+    with pytest.raises(Failure, match="no"):
+        load(Watched(gpu))
+    assert at_close == [None]
 
 
 @pytest.mark.parametrize(
