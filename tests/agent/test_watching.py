@@ -88,7 +88,7 @@ def test_a_watched_engine_is_read_from_start_to_end(service: Watched, model: Pat
     telemetry = ask(service, "time", loaded["worker"], feed, **timing)["telemetry"]
     lengths = {len(telemetry[name]) for name in ("t", "rss", "memory.gpu")}
     assert lengths == {len(telemetry["t"])}
-    assert len(telemetry["t"]) >= 10
+    assert len(telemetry["t"]) >= 3
     told = DeviceUse(**ask(service, "memory", loaded["worker"])["device"])
     assert (told.source, told.unified, told.includes_host) == (BY_MACHINE, True, True)
     assert told.system_used is not None
