@@ -44,6 +44,7 @@ class DeviceMemory:
     def __init__(self, gpu: Optional[nvml.Nvml], *, unified: bool, sys_root: str, proc_root: str) -> None:
         self.gpu = gpu
         self.unified = unified
+        self.facts: Mapping[str, Any] = {}
         self.whole = BY_MACHINE if unified else BY_GPU
         self._clients = os.path.join(sys_root, NVMAP)
         self._meminfo = os.path.join(proc_root, "meminfo")
@@ -84,7 +85,9 @@ def open_device_memory(
 ) -> DeviceMemory:
     """The memory of the GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``, ``integrated``)."""
     gpu = nvml.open_nvml(device, library)
-    return DeviceMemory(gpu, unified=bool(device["integrated"]), sys_root=sys_root, proc_root=proc_root)
+    opened = DeviceMemory(gpu, unified=bool(device["integrated"]), sys_root=sys_root, proc_root=proc_root)
+    opened.facts = device
+    return opened
 
 
 class Watch:
@@ -118,6 +121,11 @@ class Watch:
         if self._settled is None:
             self._settled = self.device.whole
             self._baseline = self.note()
+
+    @property
+    def by_process(self) -> bool:
+        """Whether the source tells this worker's memory alone, whatever else uses the GPU."""
+        return self._settled in (BY_NVML, BY_NVMAP)
 
     def note(self) -> Optional[int]:
         """Reads it now and keeps the peak. None where it cannot be read."""

@@ -292,6 +292,8 @@ class Service:
             timed = request["op"] in ("time", "throughput", "soak")
             if not hand.alive or (hand.watch is None and not timed):
                 return self._pass_on(hand, request)
+            if request["op"] == "soak" and hand.watch is not None and hand.watch.by_process:
+                request["watched"] = dict(hand.watch.device.facts)
             sampler = Sampler(hand.pid, hand.watch, calm=timed)
             try:
                 reply, chunks = self._pass_on(hand, request, sampler)

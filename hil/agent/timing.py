@@ -68,9 +68,9 @@ def measure(
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
-    began = clock()
-    enough, latest = began + window.seconds, began + window.budget
     with _no_collector():
+        began = clock()  # after a last collection, so that the series spans all of the seconds asked for
+        enough, latest = began + window.seconds, began + window.budget
         done = 0
         while done < window.max_samples:
             at = done % len(calls)

@@ -12,10 +12,11 @@ import resource
 import signal
 import sys
 import time
+from functools import partial
 from math import gcd
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from . import failure, memory, timing, wire
+from . import device_memory, failure, memory, timing, wire
 from .channel import Channel
 from .failure import Failure
 from .segment import Segment
@@ -315,7 +316,15 @@ class Worker:
         return memory.usage(self.peak), []
 
     def soak(self, request: Dict[str, Any]) -> Answer:
-        """Memory over many inferences; the segment is left out of each reading."""
+        """Memory over many inferences; the segment is left out of each reading.
+
+        On a GPU this process's own where the supervisor found it listed (``watched``), so that no other user of
+        the GPU shows; else what the driver tells of all of it.
+        """
+        watched = request.get("watched")
+        read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes
+        if watched is not None:
+            read_device = partial(_of_process, device_memory.open_device_memory(watched), os.getpid())
         with self._bound([(feed, 0) for feed in self._feeds(request)]) as bounds:
             calls = [bound.run for bound in bounds]
             segment = memory.shared()
@@ -325,11 +334,11 @@ class Worker:
                 request["runs"],
                 lambda: memory.resident() - segment,
                 request["budget"],
-                None if self.engine.device_bytes() is None else self.engine.device_bytes,
+                read_device,
             )
             self.peak.end()
         self.runs += table["runs"][-1]
-        return {}, sorted(_as_arrays(table).items())
+        return {"by_process": watched is not None}, sorted(_as_arrays(table).items())
 
 
 def _imported(request: Dict[str, Any]) -> Started:
@@ -358,6 +367,11 @@ def _bounded(layers: Any) -> Any:
         what = "the engine has %d layers, more than can be listed" % len(cut)
         raise Failure(failure.UNSUPPORTED, what, "leave out the checks of placement for this model")
     return cut
+
+
+def _of_process(opened: device_memory.DeviceMemory, pid: int) -> int:
+    """Bytes of the process on its GPU; 0, which the host takes for unreadable, where no list has it."""
+    return opened.process(pid) or 0
 
 
 def _as_arrays(table: Dict[str, Any]) -> Dict[str, Any]:

@@ -118,14 +118,15 @@ class MemoryUse:
 class Soak:
     """Memory over many inferences: seconds since the start, inferences done, resident bytes; shape (readings,).
 
-    ``device`` is the bytes in use on the device as its driver tells the worker (of all processes on it);
-    ``None`` where there is no device.
+    ``device`` is the worker's bytes on the device where it can be told apart (``by_process``), else what is in use
+    on the device by all, as its driver tells; ``None`` where there is no device.
     """
 
     t: npt.NDArray[np.float64]
     runs: npt.NDArray[np.int64]
     rss: npt.NDArray[np.int64]
     device: npt.NDArray[np.int64] | None = None
+    by_process: bool = False
 
 
 def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -148,8 +148,10 @@ class EngineWorker:
 
     def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
         """``runs`` inferences with memory read about 200 times; fewer if ``deadline`` comes near."""
-        table = dict(self._call("soak", deadline, [feeds], runs=runs, budget=deadline - min(MARGIN, deadline / 5))[1])
-        return Soak(table["t"], table["runs"], table["rss"], table.get("device"))
+        budget = deadline - min(MARGIN, deadline / 5)
+        ok, named = self._call("soak", deadline, [feeds], runs=runs, budget=budget)
+        table = dict(named)
+        return Soak(table["t"], table["runs"], table["rss"], table.get("device"), bool(ok.get("by_process")))
 
     def close(self) -> None:
         """Ends the worker process; never raises, may be called twice."""
