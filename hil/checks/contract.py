@@ -91,8 +91,12 @@ class ShapeTrial:
     error: str = ""
 
 
-def shapes(trials: Sequence[ShapeTrial]) -> Judgement:
-    """``contract.shapes``: every allowed shape ran, gave outputs of the promised shapes, finite; no other ran."""
+def shapes(trials: Sequence[ShapeTrial], *, bounded: bool = False) -> Judgement:
+    """``contract.shapes``: every allowed shape ran, gave outputs of the promised shapes, finite; no other ran.
+
+    ``bounded`` says that the engine takes some sizes alone, known or not: then one it must refuse has to be
+    tried, and without that the verdict is a warning.
+    """
     details = {"trials": [{**vars(trial), "verdict": _trial(trial) or "as promised"} for trial in trials]}
     if not any(trial.allowed for trial in trials):
         return inconclusive("no shape that the model allows was tried", details=details)
@@ -102,6 +106,9 @@ def shapes(trials: Sequence[ShapeTrial]) -> Judgement:
         return failed(f"inputs {_shown(trial.inputs)}: {why}; {len(wrong)} of {len(trials)} trials went wrong", details)
     refused = sum(not trial.allowed for trial in trials)
     reason = f"{len(trials) - refused} shapes ran as the model promises, {refused} others were refused"
+    if bounded and not refused:
+        what = "nothing says which sizes the engine was built for, so none beyond them was tried: give shapes"
+        return judged(Verdict.WARNED, f"{reason}; {what}", details=details)
     return judged(Verdict.PASSED, reason, details=details)
 
 

@@ -29,7 +29,12 @@ BLOB = re.compile(r"ForeignNode|^Myelin|^DLA", re.IGNORECASE)
 """Layers whose inside the inspector does not show: Myelin's graphs and a DLA's loadables."""
 
 MOVES = re.compile(r"reformat|noop|copynode|(?:to|from) nvm|copy finish|^signal|^wait|barrier", re.IGNORECASE)
-"""TensorRT's own movement of data, between devices and formats: no layer of the model."""
+"""Types of TensorRT's own movement of data, between devices and formats: no layer of the model."""
+
+MOVING = re.compile(
+    r"^reformatting copynode|^(?:input|output) reformatter|(?:to|from) nvm$|copy finish$", re.IGNORECASE
+)
+"""Names that TensorRT gives to such layers: a model's own nodes may be called ``barrier`` or ``signal``."""
 
 SEPARATORS = re.compile(r"\s*(?:\+|\|\||[\[\]{},()])\s*|\.\.\.")
 LISTED = 200
@@ -82,7 +87,7 @@ def _is_blob(layer: Layer) -> bool:
     if is_weighted(layer):
         return not layer.get("inputs") or not layer["inputs"][0]
     hidden = BLOB.search(kind) or BLOB.search(name) or layer.get("device") == "dla" or not kind
-    return bool(hidden) and not MOVES.search(name)
+    return bool(hidden) and not MOVING.search(name)
 
 
 def _names(layer: Layer) -> set[str]:
@@ -142,7 +147,11 @@ def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
     if not on_dla:
         return failed(f"no layer runs on the DLA: all {len(elsewhere)} fell back to the GPU", details)
     count = len(elsewhere)
-    judgement = hold(Measurement(value=count, unit="layers", low=count, high=count, n=len(work)), limit, details)
+    blobs = [str(layer.get("name", "")) for layer in work if layer.get("device") != "dla" and _is_blob(layer)]
+    high = None if blobs else count  # a graph of Myelin's may hold any number of the model's layers
+    measurement = Measurement(value=count, unit="layers", low=count, high=high, confidence=1.0, n=len(work))
+    advice = f"the inspector does not say how many layers are in {blobs[0][:80]!r}" if blobs else ""
+    judgement = hold_interval(measurement, limit, advice, details)
     if not elsewhere:
         return judgement
     names = ", ".join(name[:60] for name in elsewhere[:3])
@@ -150,7 +159,9 @@ def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
 
 
 def _is_move(layer: Layer) -> bool:
-    return bool(MOVES.search(str(layer.get("type") or "")) or MOVES.search(str(layer.get("name") or "")))
+    if is_weighted(layer):
+        return False
+    return bool(MOVES.search(str(layer.get("type") or "")) or MOVING.search(str(layer.get("name") or "")))
 
 
 def _details(layers: Sequence[Layer]) -> dict[str, Any]:

@@ -147,3 +147,10 @@ def test_bad_input_not_refused_never_passes(trials: list[RefusalTrial], verdict:
 def test_no_trial_at_all_is_not_excused() -> None:
     """Excusing every kind leaves nothing that was seen."""
     assert contract.bad_input([], dict.fromkeys(KINDS, "why")).verdict is Verdict.INCONCLUSIVE
+
+
+def test_an_engine_of_unknown_sizes_that_refused_none_is_warned_of() -> None:
+    """It takes some sizes alone; as long as nothing beyond them was tried, nobody knows that it refuses them."""
+    assert contract.shapes([RAN], bounded=True).verdict is Verdict.WARNED
+    assert contract.shapes([RAN, REFUSED], bounded=True).verdict is Verdict.PASSED
+    assert contract.shapes([RAN, replace(REFUSED, ok=True)], bounded=True).verdict is Verdict.FAILED

@@ -151,3 +151,27 @@ def test_details_are_bounded() -> None:
     """A network of a thousand layers does not make the report a thousand lines longer."""
     details = placement.int8_layers(convs(1000), SHARE).details
     assert (len(details["layers"]), details["count"], details["precisions"]) == (200, 1000, {"int8": 1000})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("/barrier_head/conv/Conv + /relu", "CaskConvolution"),
+        ("signal_encoder/conv1", "CaskConvolution"),
+        ("/wait/Add", "PointWiseV2"),
+        ("/wait/Add", None),
+    ],
+)
+def test_a_models_own_names_are_no_movement_of_data(name: str, kind: str | None) -> None:
+    """Whatever a node is called: what runs on the GPU of a DLA engine is counted."""
+    layers = [layer("{ForeignNode[a...b]}", "DLA", device="dla"), layer(name, kind, "fp16")]
+    assert placement.dla_fallback(layers, most(0)).verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(0, Verdict.FAILED), (1, Verdict.INCONCLUSIVE)])
+def test_a_graph_on_the_gpu_is_not_one_layer(limit: int, verdict: Verdict) -> None:
+    """Myelin's graph may hold any number of the model's layers: one at least, and never within a limit over that."""
+    judged = placement.dla_fallback([layer("{ForeignNode[a...b]}", "DLA", device="dla"), BLOB], most(limit))
+    assert judged.verdict is verdict
+    assert judged.measurement is not None
+    assert (judged.measurement.low, judged.measurement.high) == (1, None)

@@ -46,7 +46,9 @@ def shapes(session: Session, row: Row) -> Gathered:
         trials = [
             _trial(worker, model, tried, allowed=allowed) for tried, allowed in candidates(session, row, model, feeds)
         ]
-    return Gathered(contract.shapes(trials), METHOD)
+    dynamic = any(not isinstance(size, int) for spec in model.inputs for size in spec.shape)
+    foreign = session.engines.provisioned(row.model, row.precision).foreign
+    return Gathered(contract.shapes(trials, bounded=dynamic and foreign), METHOD)
 
 
 def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: bool) -> ShapeTrial:
