@@ -37,14 +37,15 @@ class CalibrationFacts:
     earlier: bool = False
 
 
-def calibration(facts: CalibrationFacts) -> Judgement:
+def calibration(facts: CalibrationFacts, brought: str = "the model came with its own Q/DQ nodes") -> Judgement:
     """``int8.calibration``: calibration consumed all of the declared samples, and no others.
 
-    ``foreign`` marks a model that came with its own Q/DQ nodes: nothing was calibrated here, warned.
+    ``foreign`` marks a model or an engine that came with its own ranges: nothing was calibrated here, warned.
+    ``brought`` says which of the two.
     """
     details = vars(facts)
     if facts.foreign:
-        return judged(Verdict.WARNED, "the model came with its own Q/DQ nodes: what from is not known", details=details)
+        return judged(Verdict.WARNED, f"{brought}: what its ranges were drawn from is not known", details=details)
     if facts.consumed < 1:
         return failed("calibration consumed no sample", details)
     if facts.consumed != facts.declared:

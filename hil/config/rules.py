@@ -134,16 +134,19 @@ def _callables(keys: Keys, model: Values) -> Iterator[Mistake]:
 
 
 def _precisions(keys: Keys, model: Values) -> Iterator[Mistake]:
-    places: dict[Keys, Any] = {("precisions",): model.get("precisions")}
+    places: dict[Keys, Values] = {("precisions",): model}
     for target, override in _table(model, "on").items():
-        places["on", target, "precisions"] = override.get("precisions") if isinstance(override, dict) else None
-    for inner, given in places.items():
+        places["on", target, "precisions"] = override if isinstance(override, dict) else {}
+    for inner, place in places.items():
+        given = place.get("precisions")
         precisions = given if isinstance(given, tuple) else ()
         if any(precisions.count(one) > 1 for one in precisions):
             yield Mistake((*keys, *inner), "the same precision is there twice: take one out")
         if given == ():
             yield Mistake((*keys, *inner), "no precision is given: write at least one, e.g. ['fp32']")
-        if "int8" in precisions and "calibration" not in model:
+        # An engine that is there already was calibrated by whoever built it.
+        has_engine = "engine" in model or "engine" in place
+        if "int8" in precisions and "calibration" not in model and not has_engine:
             table = ".".join(str(key) for key in keys)
             yield Mistake((*keys, *inner), f"int8 needs the table [{table}.calibration] with the key 'data'")
 

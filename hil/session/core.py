@@ -87,7 +87,10 @@ class Session:
 
     def calibration_data(self, name: str) -> Dataset:
         """The data INT8 ranges are drawn from. Raises ``Unsupported`` where the config names none."""
-        calibration = self.model(name).calibration
+        calibration, engine = self.model(name).calibration, self.model(name).engine
+        if calibration is None and engine is not None:
+            what = f"nothing says what {engine} was calibrated on, which was built elsewhere: model {name}"
+            raise Unsupported(f"{what}: name that data in [models.{name}.calibration]")
         if calibration is None:
             raise Unsupported(f"model {name} has no [models.{name}.calibration]: add it for int8")
         return self._data(name, calibration.data, "calibration", "data")

@@ -34,6 +34,8 @@ class Loaded:
 
 
 def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
+    if facts.get("foreign"):  # its record tells where it was taken, not that it runs there
+        return None
     gpu, sm = facts.get("gpu"), facts.get("sm")
     if not gpu:
         return None

@@ -42,6 +42,8 @@ def write(folder: Path, text: str) -> Path:
         ('engine = "x.plan"\nprecisions = ["fp16", "fp32"]', "an engine file has one precision, and fp16, fp32"),
         ('on.cpu.engine = "x.plan"\nprecisions = ["fp16", "tf32"]', "models.a.on.cpu.engine: an engine file has one"),
         ("limits.int8_layers = 80", "8000 % is more than all of it: write e.g. '80 %'"),
+        ('precisions = ["int8"]\non.cpu.engine = "x.plan"', "models.a.precisions: int8 needs the table"),
+        ('on.cpu.engine = "x.plan"\non.gpu.precisions = ["int8"]', "models.a.on.gpu.precisions: int8 needs the table"),
         ("build.dla = -1", "must be at least 0: got -1"),
         ("build.dal = 0", "unknown key: did you mean 'dla'?"),
         ("run.streams = 0", "must be at least 1: got 0"),
@@ -72,6 +74,8 @@ def test_a_mistake_of_the_model_is_told_once(tmp_path: Path) -> None:
         'on.cpu = { build = { dla = 0 }, precisions = ["fp16"] }',
         f'{CALIBRATED}route = "implicit"\n[models.a.limits]\nint8_layers = "80 %"',
         'engine = "x.plan"\nprecisions = ["fp16"]',
+        'engine = "x.plan"\nprecisions = ["int8"]',
+        'on.cpu = { engine = "x.plan", precisions = ["int8"] }',
     ],
 )
 def test_what_can_be_built_is_let_through(tmp_path: Path, text: str) -> None:

@@ -12,7 +12,9 @@ from hil.errors import Unsupported, UserError
 from hil.model import Row, Verdict
 from hil.plan import expand
 from hil.session import Session
+from hil.session.engines import _built_on
 from hil.session.foreign import UNSEEN, doubted
+from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
 from hil.session.preflight import preflight
 
@@ -94,3 +96,29 @@ def test_the_config_of_a_board_runs_on_the_cpu_too(ask: Asks, said: list[str]) -
     assert [line for line in said if "left out" in line] == [
         "toy: run.cuda_graph, run.streams mean nothing to onnxruntime and are left out here"
     ]
+
+
+def test_int8_that_somebody_else_calibrated_needs_no_data_here(ask: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a calibration table nothing passes for calibrated: one row is warned, the others say what is missing."""
+    asked = edited(with_engine(ask()), 'precisions = ["fp32"]', 'precisions = ["int8"]')
+    preflight(asked.config, "cpu")
+    with closing(Session.open(asked)) as session:
+        monkeypatch.setattr(session.engines, "provisioned", lambda *_: None)  # as if a runtime had taken it
+        found = doubted(
+            session,
+            Row(id="int8.calibration", model="toy", precision="int8", required=True),
+            GATHER["int8.calibration"],
+        )
+        assert found.judgement.verdict is Verdict.WARNED
+        assert "built elsewhere" in found.judgement.reason
+        for check_id, why in (("int8.cache", "built elsewhere"), ("int8.disjoint", "name that data in")):
+            row = Row(id=check_id, model="toy", precision="int8", required=True)
+            with pytest.raises(Unsupported, match=why):
+                doubted(session, row, GATHER[check_id])
+
+
+def test_a_foreign_engine_that_was_never_loaded_ran_nowhere() -> None:
+    """Its record has the GPU of the target that took it, which says nothing of what ran."""
+    facts = {"gpu": "NVIDIA H200", "sm": "9.0", "options": {}}
+    assert _built_on(facts) is not None
+    assert _built_on({**facts, "foreign": True}) is None

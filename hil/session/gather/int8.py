@@ -30,7 +30,10 @@ def calibration(session: Session, row: Row) -> Gathered:
 
     method = _method(session, row.model)
     if method["route"] == "foreign":
-        return Gathered(int8.calibration(CalibrationFacts(0, 0, "", "", foreign=True)), method)
+        facts = CalibrationFacts(0, 0, "", "", foreign=True)
+        if session.model(row.model).engine is not None:
+            return Gathered(int8.calibration(facts, "the engine was built elsewhere"), method)
+        return Gathered(int8.calibration(facts), method)
     source, spec = session.calibration_data(row.model), session.model(row.model).calibration
     declared = (spec.samples if spec else None) or source.count
     if method["route"] == "implicit":
