@@ -9,7 +9,7 @@ import platform
 import socket
 import sys
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hil import __version__
 from hil.config.spec import GateSpec
@@ -117,7 +117,12 @@ def _measured(outcome: Outcome) -> Measured:
 
 
 def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
-    seen = {(e["model"], e["precision"], e["digest"]): e for outcome in outcomes for e in outcome.engines}
+    """Each engine once; a process that has loaded it knows more of it than one that has only built it."""
+    seen: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for engine in (each for outcome in outcomes for each in outcome.engines):
+        key = (engine["model"], engine["precision"], engine["digest"])
+        if key not in seen or "loaded" in engine["about"] or "loaded" not in seen[key]["about"]:
+            seen[key] = engine
     return [EngineUsed.model_validate(engine) for engine in seen.values()]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.model import CheckResult, ExecutedOn, Limit, Measurement, Sense, Verdict
+from hil.report.text import printable
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ NEXT = {
     "deselected": "run without -k, -m, --lf or node ids: what is deselected stays planned",
     "not_collected": "restore the test file, or run the whole suite",
     "out_of_scope": "run without --hil-model",
-    "unsupported": "take the precision out of hil.toml for this target, or use a runtime that can do it",
+    "unsupported": "do what the reason says, or take the precision out of hil.toml for this target",
     "fallback": "make TARGET reachable as [targets.TARGET] in hil.toml says, or ask for another target",
     "crashed": "see the worker's last words above; run again with --hil-model and this test alone",
     "stopped": "run again without -x or --maxfail",
@@ -155,6 +156,10 @@ def next_step(check: CheckResult) -> str:
     if cause in NEXT:
         return NEXT[cause].replace("TARGET", check.target.requested)
     if check.verdict is Verdict.INCONCLUSIVE:
+        if family(check) == "placement":
+            return "the inspector does not show enough: see the layers in report.html, or take the limit out"
+        if family(check) == "memory" and check.measurement is None and "not readable" in check.reason:
+            return "see to it that the source of memory figures can be read on the target (docs/tensorrt.md)"
         return "measure longer ([measure] in hil.toml), or remove what disturbs the target"
     return HINT.get(check.id) or HINT.get(family(check), "see the test that made this check")
 
@@ -208,8 +213,46 @@ def built(about: Mapping[str, Any]) -> dict[str, Any]:
             plain = isinstance(fact, list) and all(isinstance(each, (str, int, float)) for each in fact)
             shown = ", ".join(map(str, fact)) if plain else fact
             is_size = isinstance(fact, int) and (inner or key) in SIZES
-            found[f"{key} {inner}".strip()] = show(fact, "B") if is_size else shown
+            found[printable(f"{key} {inner}".strip())] = show(fact, "B") if is_size else _words(shown)
     return found
+
+
+def _words(fact: Any) -> Any:
+    """``fact`` with each text in it made safe: a runtime's warnings and a model's tensor names are others' words."""
+    if isinstance(fact, dict):
+        return {printable(str(key)): _words(value) for key, value in fact.items()}
+    if isinstance(fact, list):
+        return [_words(each) for each in fact]
+    return printable(fact) if isinstance(fact, str) else fact
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one engine: device, precision, type and name of each that is listed, and how many there are."""
+
+    rows: tuple[tuple[str, str, str, str], ...]
+    count: int
+
+
+def layers(report: Report, group: Group) -> Layers | None:
+    """What the inspector told of the group's engine, from the first placement row that lists it."""
+    ours = [row for row in report.measurements if (row.model, row.precision) == (group.model, group.precision)]
+    told: list[CheckResult | Measured] = [*group.checks, *ours]
+    for row in told:
+        listed = row.details.get("layers") if row.id.startswith("placement.") else None
+        found = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        if found:
+            count = row.details.get("count")
+            most = count if isinstance(count, int) and count > len(found) else len(found)
+            return Layers(tuple(_layer(each) for each in found), most)
+    return None
+
+
+def _layer(told: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    device, precision, kind, name = (
+        printable(str(told.get(key) or "–")) for key in ("device", "precision", "type", "name")
+    )
+    return device, precision, kind, name
 
 
 def foreign(report: Report) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from hil.session.board import runtime_facts
 from hil.trtexec import equivalent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hil.model import Row
     from hil.session.core import Session
     from hil.session.provision import Provisioned
@@ -21,6 +23,8 @@ VARYING = frozenset({"memory"})
 """Facts that differ from one moment to the next: told in the report's target, no part of an environment."""
 OF_THE_RUN = ("cuda", "driver", "io")
 """What a loaded engine tells that is the same for every engine of a target: how it is driven."""
+OF_ONE_ENGINE = ("device_memory_size", "layers", "profiles", "ranges", "warnings")
+"""What a loaded engine tells of itself."""
 OF_THE_GPU = ("gpu", "sm", "sms", "driver", "cuda", "dla")
 LOG_LETTERS = 16_000
 MOST_SCALES = 256
@@ -79,7 +83,7 @@ def _engine(session: Session, row: Row, made: Provisioned) -> dict[str, Any]:
         # Either is enough: an engine of unknown origin must never be taken for one of ours.
         "foreign": made.foreign or session.model(row.model).engine is not None,
         "log": _bounded(engine.log),
-        "about": plain(_about(engine)),
+        "about": plain(_about(engine, loaded.about)),
         "trtexec": _trtexec(session, row.model, made),
         "executed_on": None if executed_on is None else executed_on.model_dump(),
     }
@@ -91,9 +95,15 @@ def _bounded(log: str) -> str:
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
 
-def _about(engine: BuiltEngine) -> dict[str, Any]:
-    """What the build recorded: caches, calibration, flags, and its own peak of memory (bytes)."""
+def _about(engine: BuiltEngine, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the build recorded: caches, calibration, flags, and its own peak of memory (bytes).
+
+    ``loaded`` is what the engine told of itself when it was loaded, if this process did that.
+    """
     about = dict(engine.about)
+    loaded = {key: told[key] for key in OF_ONE_ENGINE if told.get(key) is not None}
+    if loaded:
+        about["loaded"] = loaded
     calibration = about.get("calibration")
     if isinstance(calibration, dict) and len(calibration.get("scales") or {}) > MOST_SCALES:
         about["calibration"] = {**calibration, "scales": f"of {len(calibration['scales'])} tensors"}

@@ -200,6 +200,44 @@ def test_the_page_tells_how_an_engine_was_built() -> None:
     assert "&lt;kernel&gt; &amp; friends\N{REPLACEMENT CHARACTER}[31m" in text
 
 
+def test_the_page_lists_the_layers_that_placement_judged() -> None:
+    """Device, precision, type and name; names are others' words, and what is no list of layers is not drawn."""
+    listed = [{"name": "<b>conv\x1b[2J", "type": "CaskConvolution", "precision": "int8", "device": "dla"}, "odd", {}]
+    report = sample.with_row(sample.on_board(), "placement.int8_layers", details={"layers": listed, "count": 300})
+    text = html.render(seal(report))
+    for part in ("&lt;b&gt;conv\N{REPLACEMENT CHARACTER}[2J", "CaskConvolution", ">dla<", "the first 2 of them"):
+        assert part in text, part
+    for odd in (None, "layers", [], ["x"], {"a": 1}):
+        report = sample.with_row(sample.on_board(), "placement.int8_layers", details={"layers": odd})
+        assert "Layers of the engine" not in html.render(seal(report))
+
+
+def test_facts_of_a_build_are_words() -> None:
+    """A runtime's warnings and a model's tensor names are obeyed by no terminal."""
+    about = {
+        "flags": ["\x1b[2J"],
+        "loaded": {"warnings": ["\x1b[2J", "w"], "ranges": {"\x1b": [[1], [2]]}},
+        "why": "\x1b",
+    }
+    assert "\x1b" not in str(view.built(about)).encode().decode("unicode_escape")
+
+
+@pytest.mark.parametrize(
+    ("check_id", "reason", "step"),
+    [
+        ("placement.dla_fallback", "1 layers not settled against at most 1 layers", "see the layers in report.html"),
+        ("memory.peak", "the worker's peak on the GPU (not readable) is not readable (None)", "source of memory"),
+        ("memory.growth", "3 readings in the later half of the soak, 10 are needed", "measure longer"),
+        ("latency.p99", "the bounds straddle it", "measure longer"),
+    ],
+)
+def test_what_is_not_settled_says_what_would_settle_it(check_id: str, reason: str, step: str) -> None:
+    """Measuring longer shows no more of an engine, and reads no memory that cannot be read."""
+    row = next(check for check in sample.checks() if check.id == check_id)
+    update = {"verdict": Verdict.INCONCLUSIVE, "reason": reason, "measurement": None, "cause": None}
+    assert step in view.next_step(row.model_copy(update=update))
+
+
 def test_a_row_tells_its_evidence_where_rows_differ() -> None:
     """On a board the data's own check is the host's, and the page does not hide it."""
     assert ">host</span>" in html.render(seal(sample.on_board()))

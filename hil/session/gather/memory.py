@@ -66,6 +66,7 @@ def peak(session: Session, row: Row) -> Gathered:
         baseline = use.counted(use.baseline, "baseline")
         build_peak = session.engines.provisioned(row.model, row.precision).engine.peak
         details.update(baseline=baseline, host_peak=use.peak, host_baseline=use.baseline, build_peak=build_peak)
+        details["device_memory_size"] = session.engines.told(row.model, row.precision).get("device_memory_size")
     judgement = memory.peak(use.counted(use.peak, "peak"), row.limit, details, what)
     return Gathered(judgement, _method(session, use, "VmHWM of the worker"))
 
