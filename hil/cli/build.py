@@ -52,22 +52,24 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     """
     from hil.cli import built  # noqa: PLC0415 - numpy and pydantic are heavy, --help needs neither
     from hil.session import Request, Session  # noqa: PLC0415 - as above
+    from hil.session.preflight import preflight  # noqa: PLC0415 - as above
 
     found = _limited(_config(config), model, time_limit)
     chosen = _precisions(found.model(model, target), model, target, precision)
+    preflight(found, target, model, chosen)  # a user's mistake is told before the target is touched
     cache = found.resolve(found.spec.project.cache)
     with Steps() as steps:
         request = Request(
             found, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), cache, progress=steps.say
         )
         with closing(Session.open(request)) as session:
-            session.signature(model)  # a file that is no ONNX is the user's mistake, whatever a runtime calls it
             made, failures = _build(session, model, chosen)
             steps.close()
             built.tell(session, model, made)
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
-    return int(ExitCode.FAILED if failures else ExitCode.PASSED)
+    users = any(isinstance(failure, UserError) for failure in failures)
+    return int(ExitCode.USER_ERROR if users else ExitCode.FAILED if failures else ExitCode.PASSED)
 
 
 def _build(session: Session, model: str, precisions: Sequence[str]) -> tuple[dict[str, Provisioned], list[HilError]]:
@@ -77,7 +79,7 @@ def _build(session: Session, model: str, precisions: Sequence[str]) -> tuple[dic
     for one in precisions:
         try:
             made[one] = session.engines.provisioned(model, one)
-        except (EngineBuildError, Unsupported, WorkerLost) as error:  # noqa: PERF203 - builds take minutes
+        except (EngineBuildError, Unsupported, UserError, WorkerLost) as error:  # noqa: PERF203 - builds take minutes
             failures.append(error)
     return made, failures
 

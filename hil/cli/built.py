@@ -59,16 +59,16 @@ def _cells(precision: str, made: Provisioned) -> tuple[str, ...]:
 
 
 def commands(session: Session, model: str, made: Mapping[str, Provisioned]) -> Iterator[Text]:
-    """The ``trtexec`` commands of what TensorRT built, then what differs; nothing for another runtime."""
-    if session.spec.runtime != "tensorrt":
+    """The ``trtexec`` commands of what TensorRT built, then what differs; nothing of foreign engines."""
+    ours = {precision: one for precision, one in made.items() if not one.foreign}
+    if session.spec.runtime != "tensorrt" or not ours:
         return
     differences: dict[str, None] = {}
     yield Text("\nthe same by trtexec, on the target:", style="bold")
-    for precision, one in made.items():
-        if not one.foreign:
-            told = equivalent(one.source.name, precision, _options(session, model, one), one.engine.runtime_version)
-            differences |= dict.fromkeys(told.differences)
-            yield Text(f"  {told}")
+    for precision, one in ours.items():
+        told = equivalent(one.source.name, precision, _options(session, model, one), one.engine.runtime_version)
+        differences |= dict.fromkeys(told.differences)
+        yield Text(f"  {told}")
     yield Text("what differs:", style="bold")
     yield from (Text(f"  - {one}") for one in differences)
 

@@ -81,8 +81,8 @@ def _check_carried_out(name: str, spec: TargetSpec) -> None:
     for runtime, keys in OF_ONE_RUNTIME.items():
         others = [key for key in keys if key in spec.model_fields_set] if runtime != spec.runtime else []
         if others:
-            what = f"{', '.join(others)} mean nothing to runtime {spec.runtime!r}, only to {runtime!r}"
-            raise UserError(f"{what}: on target {name!r}: take it out of [targets.{name}], or change its runtime")
+            what = f"which only runtime {runtime!r} carries out, not {spec.runtime!r}"
+            raise UserError(f"[targets.{name}] has {', '.join(others)}, {what}: take it out, or change the runtime")
 
 
 def _instead(request: Request, reason: str) -> Held:

@@ -10,21 +10,26 @@ from hil.session.profiles import profiles_of
 from hil.signature import read_signature
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
     from hil.signature import Signature
 
 
-def preflight(config: Config, target: str) -> None:
-    """Opens every model and data set of the config. Raises ``UserError`` for the first that cannot be used."""
+def preflight(config: Config, target: str, only: str | None = None, precisions: Collection[str] = ("int8",)) -> None:
+    """Opens every model (or ``only`` one) and its data. Raises ``UserError`` for the first that cannot be used.
+
+    Calibration data is opened where int8 is among ``precisions``: it may take long to make.
+    """
     runtime = config.target(target).runtime
-    for name in config.spec.models:
+    for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
         signature = read_signature(config.resolve(spec.path))
         if runtime == "tensorrt":
             _buildable(config, name, spec, signature)
         sources: list[tuple[str, tuple[str, ...]]] = [(spec.data, ("data",))]
-        if spec.calibration is not None:
+        if spec.calibration is not None and "int8" in precisions:
             sources.append((spec.calibration.data, ("calibration", "data")))
         if spec.training_data is not None:
             sources.append((spec.training_data, ("training_data",)))

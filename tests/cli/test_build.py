@@ -88,6 +88,25 @@ def test_one_precision_that_fails_leaves_the_others(project: Project) -> None:
     assert len(list((project.root / ".hil" / "cache" / "engines").iterdir())) == 1
 
 
+def test_a_users_mistake_in_one_precision_still_shows_the_others(project: Project) -> None:
+    """What was built is told before the mistake is, and the exit code is that of the mistake."""
+    project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
+    path = project.root / "hil.toml"
+    path.write_text(path.read_text() + CALIBRATION.format("synthetic") + 'exclude_nodes = ["nowhere"]\n')
+    done = project.hil("build", "toy", "--target=cpu")
+    assert done.code == ExitCode.USER_ERROR
+    assert "toy on cpu" in done.out
+    assert done.out.index("toy on cpu") < done.out.index("error: ")
+
+
+def test_a_mistake_in_the_data_is_told_before_anything_is_built(project: Project) -> None:
+    """The target is not touched for a model whose data cannot be used."""
+    (project.root / "validation.npz").write_bytes(b"no archive")
+    done = project.hil("build", "toy", "--target=cpu")
+    assert done.code == ExitCode.USER_ERROR
+    assert "building on" not in done.out
+
+
 def test_an_unreachable_target_is_the_labs_fault(project: Project) -> None:
     """Building for a board never falls back to the CPU."""
     path = project.root / "hil.toml"
