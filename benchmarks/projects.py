@@ -134,7 +134,7 @@ def bundled_project(  # noqa: PLR0913, PLR0917 - as above
         place = ROOT / "examples" / name
         files = tuple(str(place / file) for file in ("model.onnx", "validation.npz", "calibration.npz"))
         for twin, precisions, route in ((name, FULL, "explicit"), (f"{name}-implicit", ("int8",), "implicit")):
-            extra = f'task       = "{task}"\nsamples    = 256\nshapes     = {{ batch = [1, 1, 8] }}\n' + build
+            extra = f'task       = "{task}"\nshapes     = {{ batch = [1, 1, 8] }}\n' + build
             parts += [
                 _model(twin, name, files, precisions, route).replace("\n\n[models", f"\n{extra}\n[models", 1),
                 LIMITS.format(name=twin),

@@ -76,6 +76,7 @@ class CacheFacts:
 
     Of the implicit route ``used`` is what TensorRT did with its calibration cache (``written``, ``read`` or
     ``ignored``), ``header`` the first line of it and ``expected_header`` the algorithm that must stand there.
+    ``in_use`` is whether any layer of the built engine computes in INT8, ``None`` where nothing tells.
     """
 
     recorded: Mapping[str, Any]
@@ -88,6 +89,7 @@ class CacheFacts:
     used: str | None = None
     header: str = ""
     expected_header: str = ""
+    in_use: bool | None = None
 
 
 def cache(facts: CacheFacts) -> Judgement:
@@ -127,6 +129,9 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
     if bare and not facts.foreign:
         yield f"{_some(bare)} should be quantized and have no range"
+    if facts.in_use is False:
+        what = "no layer of the engine computes in INT8, so its ranges are not in use: the builder found others faster"
+        yield f"{what}: leave int8 out of precisions for this target, or use the explicit route"
 
 
 def _unused(facts: CacheFacts) -> Iterator[str]:

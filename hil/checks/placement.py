@@ -73,6 +73,13 @@ def seen(layers: Sequence[Layer], nodes: Sequence[str] = ()) -> Seen:
     return Seen(tuple(inside), tuple(outside), tuple(blobs), hidden)
 
 
+def any_int8(layers: Sequence[Layer]) -> bool | None:
+    """Whether anything computes in INT8 at all; ``None`` where layers are hidden and none of the others does."""
+    if any("int8" in (*(layer.get("inputs") or ()), *(layer.get("outputs") or ())) for layer in layers):
+        return True
+    return None if not layers or any(_is_blob(layer) for layer in layers) else False
+
+
 def is_weighted(layer: Layer) -> bool:
     """A convolution, deconvolution or matrix product, by the inspector's type, or by Myelin's name for it."""
     kind, name = str(layer.get("type") or ""), str(layer.get("name") or "")

@@ -175,3 +175,14 @@ def test_a_graph_on_the_gpu_is_not_one_layer(limit: int, verdict: Verdict) -> No
     assert judged.verdict is verdict
     assert judged.measurement is not None
     assert (judged.measurement.low, judged.measurement.high) == (1, None)
+
+
+def test_whether_anything_is_in_int8_is_told_only_where_it_can_be_seen() -> None:
+    """One layer is enough; none is none only where nothing is hidden."""
+    plain = {"name": "conv", "type": "CaskConvolution", "inputs": ["fp16"], "outputs": ["fp16"], "device": "gpu"}
+    quantized = {**plain, "outputs": ["int8"]}
+    hidden = {**plain, "name": "{ForeignNode[a...b]}", "type": "Myelin", "inputs": [], "outputs": []}
+    assert placement.any_int8([plain, quantized]) is True
+    assert placement.any_int8([plain]) is False
+    assert placement.any_int8([plain, hidden]) is None
+    assert placement.any_int8([]) is None

@@ -113,6 +113,7 @@ def test_a_sound_cache_passes() -> None:
         ({"scales": {"y": [0.2]}}, "should be quantized and have no range"),
         ({"recomputed": {"model": "n"}}, "of another model"),
         ({"recorded": {}}, "no key"),
+        ({"in_use": False}, "no layer of the engine computes in INT8"),
     ],
 )
 def test_a_cache_that_is_not_in_use_fails(change: dict[str, Any], reason: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
+from hil.checks.placement import any_int8
 from hil.errors import Unsupported
 from hil.measure import digest_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import compared, engine_answers, side_by_side, where_of
+from hil.session.gather.placement import layers_of
 from hil.session.provision import calibrated, is_implicit
 
 if TYPE_CHECKING:
@@ -93,6 +96,8 @@ def cache(session: Session, row: Row) -> Gathered:
         raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: have it built from the ONNX file")
     made = session.engines.provisioned(row.model, row.precision)
     facts = _implicit_cache(session, row, made) if made.streamed else _explicit_cache(session, row, made)
+    if session.spec.runtime == "tensorrt":  # its builder may take faster layers of another precision
+        facts = replace(facts, in_use=any_int8(layers_of(session, row)))
     return Gathered(int8.cache(facts), method)
 
 

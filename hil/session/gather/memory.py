@@ -40,6 +40,7 @@ class Use:
     has_device: bool = False
     device: DeviceUse | None = None
     on_device: npt.NDArray[np.int64] | None = None
+    by_process: bool = False
 
     @property
     def unified(self) -> bool:
@@ -103,9 +104,11 @@ def growth(session: Session, row: Row) -> Gathered:
     watched: npt.NDArray[Any] = use.resident
     measured = "RSS over a soak"
     if use.has_device:
-        watched = memory.soaked(use.resident, use.on_device, unified=use.unified)
-        used = "the machine's memory in use" if use.unified else "RSS and the GPU's memory in use"
-        measured = f"{used}, as the driver tells the worker, over a soak"
+        whole = use.unified and not use.by_process
+        watched = memory.soaked(use.resident, use.on_device, unified=whole)
+        used = "the machine's memory in use" if whole else "RSS and the GPU's memory in use"
+        source = f"of the worker alone ({use.device.source})" if use.by_process and use.device else "of all processes"
+        measured = f"{used}, {source}, over a soak"
     judgement = memory.growth(use.runs, watched, row.limit, level)
     return Gathered(judgement, _method(session, use, measured))
 
@@ -138,6 +141,7 @@ def _watch(session: Session, row: Row) -> Use:
         has_device=has_device,
         device=use.device,
         on_device=soak.device,
+        by_process=soak.by_process,
     )
 
 
