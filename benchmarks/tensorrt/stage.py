@@ -6,6 +6,7 @@ import secrets
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,8 +18,6 @@ from hil.targets.base import open_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     import numpy.typing as npt
 
     from hil.targets.answers import BuiltEngine
@@ -109,7 +108,9 @@ class Stage:
 
     def keep(self, benchmark: str, rows: list[dict[str, Any]]) -> int:
         """Write the result, print its bars, the last line holding figure and bar; the exit code."""
-        command = ["python", "-m", "benchmarks.tensorrt", *sys.argv[1:]]
+        # Folders of the machine are nobody's business: of each path its last part stays.
+        given = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+        command = ["python", "-m", "benchmarks.tensorrt", *given]
         made = results.result(benchmark, rows, command=command, versions=self.versions, quick=self.quick)
         path = results.write(self.out, made)
         for bar in made["bars"]:
