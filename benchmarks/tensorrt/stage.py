@@ -18,6 +18,7 @@ from hil.targets.base import open_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
     import numpy.typing as npt
 
     from hil.targets.answers import BuiltEngine
