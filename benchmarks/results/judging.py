@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.networks import NETWORKS
@@ -151,8 +152,8 @@ def leak(rows: Sequence[Row]) -> list[Bar]:
     return bars
 
 
-def suites(rows: Sequence[Row]) -> list[Bar]:
-    """Parity of each model in each precision that has a bar, and whether the report told each miss, on this GPU."""
+def suites(model: str, rows: Sequence[Row]) -> list[Bar]:
+    """Parity of the model in each precision that has a bar, and whether the report told each miss, on this GPU."""
     parity = [row for row in rows if row["check"] == "parity.outputs"]
     bars = [
         bar(f"relative error, {row['model']} {row['precision']}", row["max_rel"], PARITY_BARS[row["precision"]])
@@ -163,8 +164,8 @@ def suites(rows: Sequence[Row]) -> list[Bar]:
     judged = {f"relative error, {row['model']} {row['precision']}": row for row in parity}
     silent = [name for name in missed if judged[name]["verdict"] != "failed" or not judged[name]["reason"]]
     compared = {(row["model"], row["precision"]) for row in parity if row["max_rel"] is not None}
-    wanted = {(model, precision) for model in MODELS for precision in (*PARITY_BARS, "int8")}
-    lacking = (wanted | {(f"{model}-implicit", "int8") for model in MODELS}) - compared
+    wanted = {(model, precision) for precision in (*PARITY_BARS, "int8")} | {(f"{model}-implicit", "int8")}
+    lacking = wanted - compared
     elsewhere = [
         row
         for row in rows
@@ -198,6 +199,6 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,
     "tensorrt-leak": leak,
-    "tensorrt-suites": suites,
     "tensorrt-faults": faults,
+    **{f"tensorrt-suites-{model}": partial(suites, model) for model in MODELS},
 }

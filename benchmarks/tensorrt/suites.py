@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -106,10 +106,20 @@ def measure(stage: Stage) -> int:
     for name in () if stage.quick else NETWORKS:
         folders[name] = project_of(stage, name)
     with ThreadPoolExecutor(len(folders)) as pool:
-        reports = dict(zip(folders, pool.map(lambda folder: had(stage, folder, select), folders.values()), strict=True))
-    rows = [row for name, report in reports.items() for row in rows_of(name, report, stage.level)]
+        ended = {pool.submit(had, stage, folder, select): name for name, folder in folders.items()}
+        # Each is kept as it ends: time on a GPU may be over before the last.
+        return max([kept(stage, ended[one], one) for one in as_completed(ended)])
+
+
+def kept(stage: Stage, name: str, run_of_it: Future[dict[str, Any]]) -> int:
+    """The result of one model's suites; the exit code. A run without a report is told, and costs no other."""
+    try:
+        rows = rows_of(name, run_of_it.result(), stage.level)
+    except SystemExit as error:
+        print(f"{name}: not measured: {error.code}", flush=True)
+        return 1
     show(rows)
-    return stage.keep("tensorrt-suites", rows)
+    return stage.keep(f"tensorrt-suites-{name}", rows)
 
 
 def had(stage: Stage, folder: Path, select: str) -> dict[str, Any]:
