@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import failure, materials, probe, wire
 from .blobs import Store
@@ -13,21 +13,17 @@ from .failure import Failure
 from .lock import SessionLock
 from .supervisor import HostGone, Supervisor
 from .telemetry import Sampler
+from .transfers import LOCK_POLL, Reply, Transfers
 from .watching import Watching, follow, peak_of
 
 PROBE_DEADLINE = 120.0
-LOCK_POLL = 0.1
-MAX_PIECE = 8 << 20
-
-Reply = Tuple[Dict[str, Any], List[Any]]
 
 
-class Service:
+class Service(Transfers):
     """Answers requests; every one names its ``op`` and ``id``, every reply repeats the ``id``."""
 
     def __init__(self, supervisor: Supervisor, store: Store) -> None:
-        self.supervisor = supervisor
-        self.store = store
+        super().__init__(supervisor, store)
         store.beat = supervisor.beat
         self.records = Records(store)
         self.lock = SessionLock(store.root)
@@ -105,46 +101,6 @@ class Service:
             finally:
                 self.supervisor.dismiss(hand)
         return dict(self._libraries or {})
-
-    def blob_begin(self, request: Dict[str, Any]) -> Reply:
-        """Is the blob there, or how far did an earlier upload come?"""
-        digest, size = request["digest"], int(request["size"])
-        if self.store.use(digest) is not None:
-            return {"ok": {"have": True, "offset": size}}, []
-        offsets: List[int] = []
-
-        def attempt() -> bool:
-            found = self.store.begin(digest, size)
-            if found is not None:
-                offsets.append(found)
-            return found is not None or self.store.use(digest) is not None
-
-        try:
-            self.supervisor.wait_until(attempt, 600.0, LOCK_POLL)
-        except TimeoutError:
-            raise Failure(
-                failure.STORE, "another agent has been uploading %.12s for long" % digest, "run again"
-            ) from None
-        return {"ok": {"have": not offsets, "offset": offsets[0] if offsets else size}}, []
-
-    def blob_append(self, request: Dict[str, Any]) -> Reply:
-        """The next piece of an upload."""
-        host = self.supervisor.host
-        if host.pending > MAX_PIECE:
-            raise Failure(failure.PROTOCOL, "a piece of %d bytes is too long" % host.pending)
-        return {"ok": {"offset": self.store.append(request["digest"], request["offset"], host.take())}}, []
-
-    def blob_commit(self, request: Dict[str, Any]) -> Reply:
-        """Ends an upload."""
-        self.store.commit(request["digest"])
-        return {"ok": {}}, []
-
-    def blob_read(self, request: Dict[str, Any]) -> Reply:
-        """A piece of a blob; ``size`` is the whole blob's."""
-        digest = request["digest"]
-        size = os.path.getsize(self.store.need(digest))
-        piece = self.store.read(digest, int(request["offset"]), min(int(request["length"]), MAX_PIECE))
-        return {"ok": {"size": size}}, [piece]
 
     def build(self, request: Dict[str, Any]) -> Reply:
         """An engine from the store by its key, or a new one made in a worker of its own.

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from hil.model import Verdict
-from hil.report import plots, view
+from hil.report import engine_view, plots, view
 from hil.report.text import printable
 from hil.units import show
 
@@ -52,6 +52,7 @@ def render(report: Report) -> str:
     return _template().render(
         report=report,
         view=view,
+        engine_view=engine_view,
         word=view.headline(report),
         standfirst=STANDFIRST[view.headline(report)],
         style=Markup(_asset("style.css")),  # noqa: S704 - our own file

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hil.model import Verdict
-from hil.report import view
+from hil.report import engine_view, view
 from hil.report.text import one_line
 from hil.units import show
 
@@ -54,7 +54,7 @@ def _head(report: Report) -> Iterator[str]:
     yield from (f"- {escape(reason)}" for reason in report.reasons)
     if report.target.fallback_reason:
         yield f"- fallback: {escape(report.target.fallback_reason)}"
-    if foreign := view.foreign_text(report):
+    if foreign := engine_view.foreign_text(report):
         yield f"- {escape(foreign)}"
     yield f"- evidence: **{escape(view.evidence_text(report))}**, required: {escape(report.policy.evidence)}"
     yield ""
@@ -128,7 +128,7 @@ def _engines(report: Report) -> Iterator[str]:
     for engine in report.engines[:MOST_ENGINES]:
         name = f"{engine.model} {engine.precision}" + (" (foreign)" if engine.foreign else "")
         cells = (name, f"{engine.runtime} {engine.runtime_version}", engine.digest[:12], show(engine.size, "B"))
-        yield "| " + " | ".join(map(escape, (*cells, view.work_text(engine.executed_on)))) + " |"
+        yield "| " + " | ".join(map(escape, (*cells, engine_view.work_text(engine.executed_on)))) + " |"
     if len(report.engines) > MOST_ENGINES:
         yield f"| … and {len(report.engines) - MOST_ENGINES} more: see report.html | | | | |"
     yield from ("", "</details>", "")

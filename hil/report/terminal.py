@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.model import Verdict
-from hil.report import view
+from hil.report import engine_view, view
 from hil.report.text import printable
 from hil.units import show
 
@@ -87,7 +87,7 @@ def verdict(
     exit_code = report.exit_code if code is None else code
     if exit_code is not None:
         body.append(f", exit code {exit_code}")
-    if foreign := view.foreign_text(report):
+    if foreign := engine_view.foreign_text(report):
         body.append(printable(f"\n{foreign}"), style="yellow")
     colour = DECIDED[word]
     return Panel(body, title=Text(f" {word} ", style=f"bold {colour}"), title_align="left", border_style=colour)
@@ -100,7 +100,7 @@ def matrix(report: Report) -> Table:
     table.add_column("model", overflow="fold", min_width=6)
     for name in names:
         table.add_column(name, overflow="fold", min_width=len(name) if name in view.FAMILIES else None)
-    found, foreign = view.groups(report), view.foreign(report)
+    found, foreign = view.groups(report), engine_view.foreign(report)
     for group in found[:MOST_GROUPS]:
         title = Text(printable(group.title)).append(" foreign" if group.title in foreign else "", style="yellow")
         table.add_row(title, *(_cell(group.of(name)) for name in names))

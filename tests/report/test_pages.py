@@ -12,7 +12,7 @@ import pytest
 
 from hil.gate import seal
 from hil.model import Verdict
-from hil.report import html, markdown, terminal, view
+from hil.report import engine_view, html, markdown, terminal, view
 from hil.report.schema import Rejected
 from tests.report import sample
 
@@ -219,7 +219,7 @@ def test_facts_of_a_build_are_words() -> None:
         "loaded": {"warnings": ["\x1b[2J", "w"], "ranges": {"\x1b": [[1], [2]]}},
         "why": "\x1b",
     }
-    assert "\x1b" not in str(view.built(about)).encode().decode("unicode_escape")
+    assert "\x1b" not in str(engine_view.built(about)).encode().decode("unicode_escape")
 
 
 @pytest.mark.parametrize(
