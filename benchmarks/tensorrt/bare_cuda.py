@@ -31,7 +31,7 @@ class Driver:
     name = "ctypes"
 
     def __init__(self, device: int = 0) -> None:
-        self.library = ctypes.CDLL("libcuda.so.1")
+        self.driver = ctypes.CDLL("libcuda.so.1")
         self.retained(device)
 
     def retained(self, device: int) -> None:
@@ -51,7 +51,7 @@ class Driver:
 
     def call(self, name: str, *arguments: Any) -> None:
         """One call of the driver; anything but success ends the script."""
-        code = getattr(self.library, name)(*arguments)
+        code = getattr(self.driver, name)(*arguments)
         if code:
             raise RuntimeError(f"{name} failed with CUDA error {code}")
 
@@ -91,7 +91,7 @@ class Driver:
 
     def record(self, event: Any, stream: Any) -> Step:
         """Notes the time at which the stream gets here."""
-        return partial(self.library.cuEventRecord, event, stream)
+        return partial(self.driver.cuEventRecord, event, stream)
 
     def between(self, first: Any, second: Any) -> float:
         """Seconds from one event to the other, both past."""
@@ -101,17 +101,17 @@ class Driver:
 
     def wait(self, stream: Any) -> Step:
         """Returns when the stream has done all it was given."""
-        return partial(self.library.cuStreamSynchronize, stream)
+        return partial(self.driver.cuStreamSynchronize, stream)
 
     def copy_in(self, device: int, host: Bytes, stream: Any) -> Step:
         """To the device, in the stream's turn."""
         arguments = (c_void_p(device), c_void_p(host.ctypes.data), c_size_t(host.nbytes), stream)
-        return partial(self.library.cuMemcpyHtoDAsync_v2, *arguments)
+        return partial(self.driver.cuMemcpyHtoDAsync_v2, *arguments)
 
     def copy_out(self, host: Bytes, device: int, stream: Any) -> Step:
         """From the device, in the stream's turn."""
         arguments = (c_void_p(host.ctypes.data), c_void_p(device), c_size_t(host.nbytes), stream)
-        return partial(self.library.cuMemcpyDtoHAsync_v2, *arguments)
+        return partial(self.driver.cuMemcpyDtoHAsync_v2, *arguments)
 
     def check(self) -> None:
         """Ends the script if anything went wrong before."""
@@ -125,7 +125,7 @@ class Driver:
         work()
         self.call("cuStreamEndCapture", handle, byref(graph))
         self.call("cuGraphInstantiateWithFlags", byref(ready), graph, ctypes.c_ulonglong(0))
-        return partial(self.library.cuGraphLaunch, ready, handle)
+        return partial(self.driver.cuGraphLaunch, ready, handle)
 
 
 class PyCuda(Driver):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from abc import ABC, abstractmethod
 from functools import partial
 from math import gcd
 from typing import Any, Dict, Iterator, List, Tuple
@@ -16,7 +17,7 @@ LISTED_NODES = 1000
 Answer = Tuple[Dict[str, Any], List[Any]]
 
 
-class Measuring:
+class Measuring(ABC):
     """The operations of ``worker.Worker`` that measure; it loads the engine and reads the feeds."""
 
     def __init__(self) -> None:
@@ -25,8 +26,9 @@ class Measuring:
         self.runs = 0
         self.asked: Dict[str, Any] = {}
 
+    @abstractmethod
     def _feeds(self, request: Dict[str, Any]) -> List[Dict[str, Any]]:
-        raise NotImplementedError
+        """The request's inputs, checked against the engine's."""
 
     def time(self, request: Dict[str, Any]) -> Answer:
         """Warm-up, then inferences back to back; samples go back whole, with the device's clock where it has one."""
