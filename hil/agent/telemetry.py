@@ -90,8 +90,8 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 class Sampler:
     """Samples of one worker, each ``INTERVAL``; with a ``watch`` of its memory on a GPU each ``INTERVAL_DEVICE``.
 
-    ``calm`` keeps to ``INTERVAL`` with a watch too: the driver answers nobody else while it lists processes, which
-    would show in what is timed, and a builder asks it without end.
+    ``calm`` keeps to ``INTERVAL`` with a watch too, for what is timed or built: asking the driver less often is a
+    precaution; what it costs there was not measured.
     When ``MAX_KEPT`` are there every other one is dropped; the watch keeps the peak of all of them.
     Source of the RSS: ``/proc/PID/statm`` (pages; 3rd word: shared pages, file and segment alike).
     """
