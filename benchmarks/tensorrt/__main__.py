@@ -16,6 +16,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.networks import NETWORKS
+from benchmarks.projects import BUNDLED
 from benchmarks.tensorrt import faults, honesty, leak, provision, streams, suites
 from benchmarks.tensorrt.stage import Stage
 from hil.errors import HilError
@@ -32,6 +34,8 @@ BENCHMARKS: dict[str, Callable[[Stage], int]] = {
     "suites": suites.measure,
     "faults": faults.measure,
 }
+
+ALL = [*BUNDLED, *NETWORKS]
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -50,6 +54,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--select", default="", help="pytest's -k for the suites; what it leaves out is told as not run"
     )
+    parser.add_argument("--models", nargs="+", choices=ALL, default=ALL, help="those that the suites are run on")
     parser.add_argument("--kept", action="store_true", help="the suites' finished reports in --work are not made again")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, told as such: no result to keep")
     return parser.parse_args(arguments)
@@ -89,6 +94,7 @@ def main(given: list[str] | None = None) -> int:
             board=arguments.board,
             level=arguments.level,
             select=arguments.select,
+            models=tuple(arguments.models),
             kept=arguments.kept,
         )
         stage.work.mkdir(parents=True, exist_ok=True)

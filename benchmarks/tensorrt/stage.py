@@ -33,8 +33,8 @@ LOAD_DEADLINE = 120.0
 class Stage:
     """Where it all happens: ``python`` has TensorRT, ``out`` takes the results, ``work`` the networks and the store.
 
-    ``level`` and ``select`` are the suites': TensorRT's optimization level for the networks, and pytest's ``-k``;
-    with ``kept`` their finished reports in ``work`` are taken as they are.
+    ``level`` and ``select`` are the suites': TensorRT's optimization level for the networks, and pytest's ``-k``,
+    ``models`` those they are run on; with ``kept`` their finished reports in ``work`` are taken as they are.
     """
 
     python: str
@@ -46,6 +46,7 @@ class Stage:
     board: str | None = None
     level: int | None = None
     select: str = ""
+    models: tuple[str, ...] = ()
     kept: bool = False
     versions: dict[str, str] = field(default_factory=dict)
 

@@ -101,14 +101,15 @@ def measure(stage: Stage) -> int:
         pass  # the versions; the board is let go of before pytest asks for it
     select = stage.select or (QUICK_ONLY if stage.quick else "")
     folders = {name: stage.work / name for name in BUNDLED}
+    folders = {name: folder for name, folder in folders.items() if name in stage.models}
     for name, folder in folders.items():
         bundled_project(folder, stage.python, stage.board, folder / "store", stage.level, [name])
-    for name in () if stage.quick else NETWORKS:
+    for name in () if stage.quick else (name for name in NETWORKS if name in stage.models):
         folders[name] = project_of(stage, name)
-    with ThreadPoolExecutor(len(folders)) as pool:
+    with ThreadPoolExecutor(max(1, len(folders))) as pool:
         ended = {pool.submit(had, stage, folder, select): name for name, folder in folders.items()}
         # Each is kept as it ends: time on a GPU may be over before the last.
-        return max([kept(stage, ended[one], one) for one in as_completed(ended)])
+        return max([kept(stage, ended[one], one) for one in as_completed(ended)], default=1)
 
 
 def kept(stage: Stage, name: str, run_of_it: Future[dict[str, Any]]) -> int:
