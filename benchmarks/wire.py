@@ -22,7 +22,7 @@ import numpy as np
 
 from hil.config.spec import TargetSpec
 from hil.targets.base import open_target
-from hil.targets.starting import F_SETPIPE_SZ, PIPE_BYTES
+from hil.targets.process import F_SETPIPE_SZ, PIPE_BYTES
 from hil.targets.worker import EngineWorker
 
 if TYPE_CHECKING:

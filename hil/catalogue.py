@@ -29,7 +29,8 @@ class CheckKind:
 
     ``limit`` is ``None`` for a check that carries its own criterion. ``needs_target`` marks what says
     nothing when it ran on another machine than the one asked for; ``on_host`` what never asks the engine,
-    so that no device could give it better evidence than the host's.
+    so that no device could give it better evidence than the host's. ``only_limited`` is not measured
+    where it has no limit, since few targets can; another check tells the figure beside its own.
     """
 
     id: str
@@ -40,6 +41,7 @@ class CheckKind:
     on_host: bool = False
     precisions: frozenset[str] | None = None
     needs_task: bool = False
+    only_limited: bool = False
     scenario: str = ""
 
 
@@ -99,6 +101,15 @@ KINDS: tuple[CheckKind, ...] = (
     _fps("sustained", "Is the frame rate kept up?"),
     _fps("slowest_second", "Is it kept in the slowest second too?"),
     _fps("last_100", "Is it kept over any 100 frames in a row?"),
+    CheckKind(
+        "energy.inference",
+        "What energy does the board take for an inference?",
+        "test_energy.py::test_inference",
+        LimitKey(("energy",), "J"),
+        needs_target=True,
+        only_limited=True,
+        scenario="saturated",
+    ),
     _int8("speedup", "Was INT8 faster at all?", LimitKey(("int8_speedup",), "x", Sense.AT_LEAST), needs_target=True),
     _placement(
         "int8_layers",

@@ -72,6 +72,8 @@ def _rows_of(
             continue
         limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)
         has_criterion = kind.limit is None or limit is not None or literal
+        if kind.only_limited and not has_criterion:
+            continue
         required = has_criterion and any(matches(pattern, kind.id, name, precision) for pattern in policy.require)
         row = Row(
             id=kind.id,

@@ -16,6 +16,8 @@ class Dimension(str, Enum):
     MEMORY = "B"
     FRACTION = "1"
     RATE = "1/s"
+    TEMPERATURE = "°C"
+    ENERGY = "J"
 
 
 SCALES: dict[Dimension, dict[str, float]] = {
@@ -31,19 +33,24 @@ SCALES: dict[Dimension, dict[str, float]] = {
     },
     Dimension.FRACTION: {"": 1.0, "%": 0.01},
     Dimension.RATE: {"": 1.0, "1/s": 1.0, "Hz": 1.0, "fps": 1.0, "FPS": 1.0},
+    Dimension.TEMPERATURE: {"": 1.0, "°C": 1.0, "C": 1.0},
+    Dimension.ENERGY: {"µJ": 1e-6, "uJ": 1e-6, "mJ": 1e-3, "J": 1.0},
 }
 EXAMPLES = {
     Dimension.TIME: "5 ms",
     Dimension.MEMORY: "512 MiB",
     Dimension.FRACTION: "1 %",
     Dimension.RATE: "30 fps",
+    Dimension.TEMPERATURE: "65 °C",
+    Dimension.ENERGY: "50 mJ",
 }
 KILO = 1000
 STEPS = {
     "s": (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)),
+    "J": (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)),
     "B": (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)),
 }
-"""Units that a value in seconds or bytes is shown in, largest first."""
+"""Units that a value in seconds, joules or bytes is shown in, largest first."""
 QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
 
 

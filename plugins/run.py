@@ -50,6 +50,7 @@ class HilRun:
         self.report: Report | None = None
         self.progress = Progress(config, quiet=self.is_worker)
         self._session: Session | None = None
+        self._used: TargetUse | None = None
         self._begun = False
 
     def begin(self) -> None:
@@ -150,6 +151,8 @@ class HilRun:
     def noted(self, notes: dict[str, Any]) -> None:
         """Takes the notes of a worker, which read ``hil.toml`` by itself: it must have been the same."""
         self.deselected(notes["hil_deselected"])
+        if notes.get("hil_lab"):
+            self.problem = self.problem or LabError(notes["hil_lab"])
         if self.config is not None and notes["hil_config"] not in ("", self.config.digest):
             what = f"{self.config.path.name} was changed while the run began: its workers read another one"
             self.problem = self.problem or UserError(f"{what}: run again")
@@ -207,11 +210,17 @@ class HilRun:
             self.other_tests_failed += 1
 
     def finish(self, session: pytest.Session) -> None:
-        """Closes the accounts: report, then exit code. A worker only hands in its notes."""
+        """Lets go of the target, then closes the accounts: report, exit code. A worker only hands in its notes."""
+        self._used = self.used()
+        try:
+            self.close()
+        except LabError as error:  # the target is not as it was found: nobody may overlook that
+            self.problem = self.problem or error
         if self.is_worker:
             notes: dict[str, Any] = self.pytest_config.workeroutput  # type: ignore[attr-defined] # xdist sets it
             notes["hil_deselected"] = sorted(self.fates.deselected)
             notes["hil_config"] = self.config.digest if self.config else ""
+            notes["hil_lab"] = self.error_text(ExitCode.LAB_ERROR)
         elif not wake.lists_only(self.pytest_config):
             self.fates.stopped = str(session.shouldfail or session.shouldstop or "")
             # xdist calls it an interrupt when a worker stops for the user's or the lab's error; alone it is a failure.
@@ -231,13 +240,15 @@ class HilRun:
         """Target asked for and, as far as results tell, used."""
         for _, outcome in self.accounts.outcomes.values():
             return outcome.result.target
+        if self._session is None and self._used is not None:
+            return self._used
         return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
 
     def close(self) -> None:
-        """Lets go of the target."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        """Lets go of the target. Raises ``LabError`` as ``Session.close`` does, once."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def error_text(self, kind: ExitCode) -> str | None:
         """The problem's message if it is the user's (4) or the lab's (11)."""

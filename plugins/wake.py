@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hil.errors import HilError
+
 if TYPE_CHECKING:
     from hil.plugins.run import HilRun
 
@@ -97,5 +99,8 @@ def forget(config: pytest.Config) -> None:
     if config in _controllers:
         _controllers.remove(config)
     if run := awake(config):
-        run.close()
+        try:
+            run.close()
+        except HilError as error:  # the run ended before its accounts were closed
+            sys.stderr.write(f"error: {error}\n")
         del config.stash[RUN]

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-VERMIN = ("vermin", "--quiet", "--no-tips", "--eval-annotations", "--violations", "--target=3.6-", "hil/agent")
+ON_BOARD = ("hil/board/helper.py", "hil/board/as_root.py")
+VERMIN = (
+    "vermin",
+    "--quiet",
+    "--no-tips",
+    "--eval-annotations",
+    "--violations",
+    "--target=3.6-",
+    "hil/agent",
+    *ON_BOARD,
+)
 SILENCED = re.compile(r"# (noqa|type: ignore)\b")
 REASONED = re.compile(r"# (noqa: [A-Z0-9, ]+ - \S|type: ignore\[[a-z, -]+\]  ?# \S)")
 

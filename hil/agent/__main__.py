@@ -1,7 +1,10 @@
-"""``agent.pyz --store DIR [--store-size BYTES]`` serves a host; ``agent.pyz --worker …`` is a worker of that."""
+"""``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS]`` serves a host, ``--worker …`` the agent."""
 
 import os
 import sys
+
+F_SETPIPE_SZ = 1031  # linux/fcntl.h; named by Python from 3.10 on
+PIPE_BYTES = 1 << 20  # fs.pipe-max-size, what anybody may set; sshd gives 64 KiB
 
 
 def private_stdout() -> int:
@@ -18,13 +21,33 @@ def main() -> None:
 
         work()
         return
+    if sys.argv[1:2] == ["--load"]:
+        from .load import main as load
+
+        load()
+        return
+    if sys.argv[1:2] == ["--inside"]:
+        from .inside import main as guard
+
+        guard()
+        return
     frames = private_stdout()
     serve(frames)
+
+
+def containers(text: str, store: str, archive: str) -> object:
+    """What makes workers in the container that ``text`` (JSON) describes. Raises ``Failure``."""
+    from .container import parse
+    from .containers import Containers
+
+    return Containers(parse(text), store, archive)
 
 
 def serve(frames: int) -> None:
     """A supervisor on standard input and ``frames``."""
     import argparse
+    import contextlib
+    import fcntl
     import signal
 
     from . import PROTOCOL, wire
@@ -38,12 +61,18 @@ def serve(frames: int) -> None:
     parser = argparse.ArgumentParser(prog="agent")
     parser.add_argument("--store", required=True)
     parser.add_argument("--store-size", type=float, default=4 * 2.0**30)
+    parser.add_argument("--host-silence", type=float, default=None, help="seconds after which a silent host is gone")
+    parser.add_argument("--container", default=None, help="what workers run in, as JSON")
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to answer; its end is seen on the pipe
-    host = Channel(0, frames)
+    for fd in (0, frames):
+        with contextlib.suppress(OSError):  # no pipe, or the user has too many: then it is only slower
+            fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
+    host = Channel(0, frames, given.host_silence)
     archive = os.path.abspath(sys.argv[0])
     try:
         store = Store(given.store, given.store_size)
+        workers = None if given.container is None else containers(given.container, store.root, archive)
     except Failure as problem:
         host.send({"error": problem.reply()})
         return
@@ -56,9 +85,14 @@ def serve(frames: int) -> None:
         "store": store.root,
         "pid": os.getpid(),
     }
-    supervisor = Supervisor(host, archive, store.path("tmp"))
+    supervisor = Supervisor(host, archive, store.path("tmp"), given.host_silence)
+    supervisor.container = workers
     try:
         host.send({"hello": hello})
-    except wire.Closed:
+    except (wire.Closed, wire.Silent):
         return
-    supervisor.serve(Service(supervisor, store).answer)
+    service = Service(supervisor, store)
+    try:
+        supervisor.serve(service.answer)
+    finally:
+        service.close_lanes()

@@ -5,18 +5,25 @@ Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that may g
 blob's modification time is the time of its last use.
 """
 
+import contextlib
 import errno
 import os
 import re
 import shutil
 import time
-from typing import Any, Callable, Dict, Optional, Set
+from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple
 
 from .failure import PROTOCOL, STORE, STORE_FULL, Failure
-from .upload import Upload, digest_of
+from .upload import PIECE, Upload, digest_of, outline_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 STALE = 24 * 3600.0
+
+
+def identity(path: str) -> Tuple[int, ...]:
+    """What changes when a file is written to or replaced; times in nanoseconds."""
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def checked(digest: Any) -> str:
@@ -40,6 +47,7 @@ class Store:
         self.used: Set[str] = set()
         self.since = time.time()
         self.uploads: Dict[str, Upload] = {}
+        self._verified: Dict[str, Tuple[int, ...]] = {}
         self.beat: Callable[[], None] = lambda: None
         try:
             for name in ("blobs", "partial", "engines", "tmp"):
@@ -70,11 +78,18 @@ class Store:
         """The blob's path, marked as used by this session; None where it is not there."""
         path = self.blob(digest)
         try:
+            whole = self._is_verified(digest, path)
             os.utime(path)
+            if whole:
+                self._verified[digest] = identity(path)
         except FileNotFoundError:
             return None
         self.used.add(digest)
         return path
+
+    def _is_verified(self, digest: str, path: str) -> bool:
+        """Whether this agent has hashed the blob and nobody has touched it since."""
+        return self._verified.get(digest) == identity(path)
 
     def need(self, digest: str) -> str:
         """Like ``use``, but raises ``Failure`` where the blob is not there."""
@@ -83,60 +98,90 @@ class Store:
             raise Failure(STORE, "blob %s is not in the store %s" % (digest[:12], self.root), "upload it first")
         return path
 
-    def begin(self, digest: str, size: int) -> Optional[int]:
-        """Starts or resumes an upload of ``size`` bytes; returns the offset to go on at, None while another writes."""
-        checked(digest)
-        if digest not in self.uploads:
+    def begin(self, name: str, size: int) -> Optional[int]:
+        """Starts or resumes an upload of ``size`` bytes; returns the offset to go on at, None while another writes.
+
+        ``name`` is the digest, or the outline where the digest will be known only at the end.
+        """
+        checked(name)
+        if name not in self.uploads:
             self.make_room(size)
             try:
-                upload = Upload(self.path("partial", digest))
-                if not upload.begin():
-                    upload.close()
+                upload = Upload(self.path("partial", name), self.beat)
+                begun = False
+                try:
+                    begun = upload.begin()
+                finally:
+                    if not begun:
+                        upload.close()
+                if not begun:
                     return None
             except OSError as error:
                 raise self.trouble(error) from None
-            self.uploads[digest] = upload
-        if self.uploads[digest].offset > size:
-            self.forget(digest)
-            return self.begin(digest, size)
-        return self.uploads[digest].offset
+            self.uploads[name] = upload
+        if self.uploads[name].offset > size:
+            self.forget(name)
+            return self.begin(name, size)
+        return self.uploads[name].offset
 
-    def append(self, digest: str, offset: int, data: Any) -> int:
-        """Writes the next piece; returns the new offset. A full disk leaves nothing half-written."""
-        upload = self.uploads.get(digest)
+    def has_like(self, outline: str, size: int) -> bool:
+        """Whether a blob here has this outline, and so may be the file that is asked for."""
+        for entry in os.scandir(self.path("blobs")):
+            with contextlib.suppress(FileNotFoundError):  # evicted by another agent meanwhile
+                if entry.stat().st_size == size and outline_of(entry.path) == outline:
+                    return True
+        return False
+
+    def append(self, name: str, offset: int, data: Any) -> int:
+        """Writes the next piece; returns the new offset."""
+        with self.appending(name, offset) as upload:
+            for at in range(0, len(data), PIECE):
+                piece = memoryview(data)[at : at + PIECE]
+                lent = upload.lend()[: len(piece)]
+                lent[:] = piece
+                upload.give(lent)
+            return upload.offset
+
+    @contextlib.contextmanager
+    def appending(self, name: str, offset: int) -> Iterator[Upload]:
+        """The upload that stands at ``offset``, for its next bytes. A full disk leaves nothing half-written."""
+        upload = self.uploads.get(name)
         if upload is None or upload.offset != offset:
-            raise Failure(PROTOCOL, "no upload of %.12s stands at byte %r" % (digest, offset))
+            raise Failure(PROTOCOL, "no upload of %.12s stands at byte %r" % (name, offset))
         try:
-            upload.write(data)
+            yield upload
         except OSError as error:
-            self.forget(digest)
+            self.forget(name)
             raise self.trouble(error) from None
-        return upload.offset
 
-    def commit(self, digest: str) -> None:
-        """Ends an upload: verified, fsynced, renamed. A wrong digest deletes it and raises ``Failure``."""
-        upload = self.uploads.get(digest)
+    def commit(self, name: str, digest: Optional[str] = None) -> None:
+        """Ends an upload: verified, fsynced, renamed. A wrong digest deletes it and raises ``Failure``.
+
+        ``digest`` is needed where ``name`` is none.
+        """
+        digest, upload = checked(name if digest is None else digest), self.uploads.get(name)
         if upload is None:
-            raise Failure(PROTOCOL, "no upload of %.12s is under way" % digest)
+            raise Failure(PROTOCOL, "no upload of %.12s is under way" % name)
         if upload.hasher.hexdigest() != digest:
-            self.forget(digest)
+            self.forget(name)
             raise Failure(STORE, "the upload of %s arrived damaged and was deleted" % digest[:12], "run again")
         try:
-            os.fsync(upload.fd)
+            upload.end()
             os.replace(upload.path, self.blob(digest))
             self._sync_folder("blobs")
         except OSError as error:
-            self.forget(digest)
+            self.forget(name)
             raise self.trouble(error) from None
-        del self.uploads[digest]
+        del self.uploads[name]
         upload.close()
         self.use(digest)
 
-    def forget(self, digest: str) -> None:
+    def forget(self, name: str) -> None:
         """Drops an upload and its partial file."""
-        upload = self.uploads.pop(digest, None)
+        upload = self.uploads.pop(name, None)
         if upload is not None:
-            os.unlink(upload.path)
+            with contextlib.suppress(OSError):  # it may be gone; what stays is judged by whoever goes on with it
+                os.unlink(upload.path)
             upload.close()
 
     def adopt(self, path: str) -> str:
@@ -160,11 +205,18 @@ class Store:
             return file.read(length)
 
     def verify(self, digest: str) -> str:
-        """The blob's path after its bytes were hashed again; a damaged one is deleted and raises ``Failure``."""
+        """The blob's path after its bytes were hashed again; a damaged one is deleted and raises ``Failure``.
+
+        Hashed once, unless somebody else touched the file since: a large one takes long on a slow card.
+        """
         path = self.need(digest)
+        before = identity(path)
+        if self._verified.get(digest) == before:
+            return path
         if digest_of(path, self.beat) != digest:
             os.unlink(path)
             raise Failure(STORE, "blob %s was damaged in the store and is deleted" % digest[:12], "run again")
+        self._verified[digest] = before
         return path
 
     def make_room(self, size: int) -> None:
@@ -192,7 +244,11 @@ class Store:
     def _drop_stale(self) -> None:
         for folder in ("partial", "tmp"):
             for entry in os.scandir(self.path(folder)):
-                if entry.is_file() and entry.stat().st_mtime < time.time() - STALE and entry.name not in self.uploads:
+                if (
+                    not entry.is_dir()
+                    and entry.stat().st_mtime < time.time() - STALE
+                    and entry.name not in self.uploads
+                ):
                     os.unlink(entry.path)
 
     def _sync_folder(self, name: str) -> None:

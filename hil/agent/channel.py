@@ -1,4 +1,4 @@
-"""Frames over file descriptors, with or without a limit to one's patience."""
+"""Frames over a byte stream; over file descriptors, with or without a limit to one's patience."""
 
 import os
 import select
@@ -12,23 +12,31 @@ PIECE = 1 << 20
 SMALL = 1 << 16  # a body up to this size is joined to its head: one system call is cheaper than a copy
 
 
-class Channel:
-    """Frames over a pair of file descriptors.
+class Frames:
+    """Frames over a stream of bytes; a subclass gives ``_fill`` and ``_write``.
 
-    With ``patience`` (seconds) both descriptors are made non-blocking, and a stream on which nothing
-    moves for that long raises ``Silent``; without it reads and writes wait for ever.
+    ``pending`` is how many bytes of the last frame's body nobody has taken yet. With ``patience`` (seconds) a
+    stream on which nothing moves for that long raises ``Silent``; without it reads and writes wait for ever.
+    ``came`` is when bytes were last read, ``moved`` when they were read or written (``time.monotonic``): who reads and
+    who writes may be two threads, and what moves for one is a sign of life for the other. ``closed`` is set before
+    the stream is taken away from both.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, patience: Optional[float] = None, max_body: int = MAX_BODY) -> None:
-        self.read_fd = read_fd
-        self.write_fd = write_fd
+    def __init__(self, patience: Optional[float] = None, max_body: int = MAX_BODY) -> None:
         self.patience = patience
         self.max_body = max_body
         self.pending = 0
+        self.came = self.moved = time.monotonic()
+        self.closed = False
         self._started = False
-        if patience is not None:
-            os.set_blocking(read_fd, False)
-            os.set_blocking(write_fd, False)
+
+    def _fill(self, view: memoryview, *, closing: bool = False) -> bool:
+        """Fills ``view``; False only if ``closing`` is set and the stream ended before its first byte."""
+        raise NotImplementedError
+
+    def _write(self, view: memoryview) -> None:
+        """Writes all of ``view``."""
+        raise NotImplementedError
 
     def find_start(self) -> bytes:
         """Reads past a login banner to the first frame; returns the banner. Call once, before ``receive``."""
@@ -99,14 +107,26 @@ class Channel:
         for chunk in chunks:
             self._write(memoryview(chunk))
 
+
+class Channel(Frames):
+    """Frames over a pair of file descriptors, which ``patience`` makes non-blocking."""
+
+    def __init__(self, read_fd: int, write_fd: int, patience: Optional[float] = None, max_body: int = MAX_BODY) -> None:
+        super().__init__(patience, max_body)
+        self.read_fd = read_fd
+        self.write_fd = write_fd
+        if patience is not None:
+            os.set_blocking(read_fd, False)
+            os.set_blocking(write_fd, False)
+
     def _fill(self, view: memoryview, *, closing: bool = False) -> bool:
-        """Fills ``view``; False only if ``closing`` is set and the stream ended before its first byte."""
         at = 0
         while at < len(view):
-            self._await(self.read_fd, select.POLLIN)
+            self._judge_open()
             try:
                 count = os.readv(self.read_fd, [view[at:]])
             except BlockingIOError:
+                self._await(self.read_fd, select.POLLIN)
                 continue
             except OSError as error:
                 raise Closed("the other side went away: %s" % error.strerror) from None
@@ -115,16 +135,18 @@ class Channel:
                     return False
                 raise WireError("the stream ended in the middle of a frame")
             at += count
+            self.came = self.moved = time.monotonic()
         return True
 
     def _write(self, view: memoryview) -> None:
         at = 0
         while at < len(view):
-            self._await(self.write_fd, select.POLLOUT)
+            self._judge_open()
             try:
                 at += os.write(self.write_fd, view[at:])
+                self.moved = time.monotonic()
             except BlockingIOError:
-                continue
+                self._await(self.write_fd, select.POLLOUT)
             except OSError as error:
                 raise Closed("the other side went away: %s" % error.strerror) from None
 
@@ -133,7 +155,13 @@ class Channel:
             return
         poller = select.poll()
         poller.register(fd, event)
-        until = time.monotonic() + self.patience
-        while not poller.poll(max(0.0, until - time.monotonic()) * 1000):
-            if time.monotonic() >= until:
+        began = time.monotonic()
+        left = self.patience
+        while not poller.poll(left * 1000):
+            left = max(began, self.moved) + self.patience - time.monotonic()
+            if left <= 0:
                 raise Silent("nothing moved for %g s" % self.patience)
+
+    def _judge_open(self) -> None:
+        if self.closed:
+            raise Closed("this side closed the stream")

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, Optional
 
 from .channel import Channel
 from .failure import DIED, Failure
@@ -24,12 +24,27 @@ class Hand:
     ``watch`` (``device_memory.Watch``) is the eye on its memory on a GPU, where it has one.
     """
 
+    leave = LEAVE_SECONDS
+
     def __init__(self, number: int, archive: str, scratch: str) -> None:
         self.number = number
         self.watch: Any = None
         self.segment = Segment.create(scratch)
+        self.stderr, write_end = os.pipe()
+        os.set_blocking(self.stderr, False)
+        self.said = b""
+        self.alive = True
+        self.talks = True
+        self._socket: Optional[socket.socket] = None
+        try:
+            self.process = self._start(archive, write_end)
+        finally:
+            os.close(write_end)
+
+    def _start(self, archive: str, output: int) -> "subprocess.Popen[bytes]":
+        """Starts the process, which writes to the descriptor ``output``, and joins it."""
         ours, theirs = socket.socketpair()
-        read_end, write_end = os.pipe()
+        self._join(ours)
         command = [
             sys.executable,
             "-B",
@@ -40,23 +55,20 @@ class Hand:
             str(os.getpid()),
         ]
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and archive
+            return subprocess.Popen(  # noqa: S603 - our own interpreter and archive
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=write_end,
-                stderr=write_end,
+                stdout=output,
+                stderr=output,
                 pass_fds=(theirs.fileno(), self.segment.fd),
             )
         finally:
             theirs.close()
-            os.close(write_end)
+
+    def _join(self, ours: socket.socket) -> None:
+        """Talks to the worker through ``ours`` from here on."""
         self._socket = ours
         self.channel = Channel(ours.fileno(), ours.fileno(), PATIENCE)
-        self.stderr = read_end
-        os.set_blocking(read_end, False)
-        self.said = b""
-        self.alive = True
-        self.talks = True
 
     @property
     def pid(self) -> int:
@@ -80,7 +92,7 @@ class Hand:
         self.kill()
         while self.listen() and time.monotonic() < ended:
             time.sleep(0.005)
-        code = self.process.returncode
+        code = self.code()
         how = "ended with exit code %d" % code if code >= 0 else "was killed by %s" % signal_name(-code)
         said = last_lines(self.said)
         return Failure(
@@ -88,6 +100,10 @@ class Hand:
             "the worker (process %d) %s%s" % (self.pid, how, "; it last wrote: " + said if said else ""),
             "the next check gets a fresh worker",
         )
+
+    def code(self) -> int:
+        """The exit code of a worker that has ended; a signal's number, negative, if one ended it."""
+        return int(self.process.returncode)
 
     def kill(self) -> None:
         """Ends the process now and reaps it."""
@@ -98,9 +114,10 @@ class Hand:
 
     def dismiss(self) -> None:
         """Lets the process end by itself by closing its channel; kills it after two seconds."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(LEAVE_SECONDS)
+            self.process.wait(self.leave)
         self.kill()
         os.close(self.stderr)
         self.segment.close()

@@ -1,6 +1,7 @@
 """Memory of a process on its GPU, read from outside; bytes throughout, None where it cannot be read, never 0.
 
-A discrete GPU and Thor tell it through NVML, Orin and older boards through NvMap's list in debugfs (root).
+A discrete GPU and Thor tell it through NVML, Orin and older boards through NvMap's list in debugfs, which
+only root may read: itself, or through the board's root helper (``helper.py``) where that is installed.
 Where neither knows the process (a container hides it, the user may not look), what is left is the difference
 that the worker makes to the whole GPU or machine, and the source says so.
 """
@@ -9,6 +10,7 @@ import os
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from . import memory, nvml
+from .helper import Helper
 
 NVMAP = "kernel/debug/nvmap/iovmm/clients"
 COLUMNS = 4
@@ -16,6 +18,7 @@ UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 BY_NVML = "NVML, by process"
 BY_NVMAP = "NvMap, by process"
+BY_HELPER = "NvMap through the root helper, by process"
 BY_GPU = "whole GPU, less what was in use before the worker"
 BY_MACHINE = "MemAvailable, less what was available before the worker"
 
@@ -41,7 +44,15 @@ def nvmap_clients(text: str) -> Dict[int, int]:
 class DeviceMemory:
     """One GPU's memory; ``unified`` tells that it is the machine's own."""
 
-    def __init__(self, gpu: Optional[nvml.Nvml], *, unified: bool, sys_root: str, proc_root: str) -> None:
+    def __init__(
+        self,
+        gpu: Optional[nvml.Nvml],
+        *,
+        unified: bool,
+        sys_root: str,
+        proc_root: str,
+        open_helper: Callable[[], Optional[Helper]] = Helper.open,
+    ) -> None:
         self.gpu = gpu
         self.unified = unified
         self.facts: Mapping[str, Any] = {}
@@ -50,7 +61,10 @@ class DeviceMemory:
         self._meminfo = os.path.join(proc_root, "meminfo")
         self.readers: List[Tuple[str, Callable[[], Mapping[int, Optional[int]]]]] = [(BY_NVML, self._by_nvml)]
         if unified:
-            self.readers.append((BY_NVMAP, self._by_nvmap))
+            self.readers += [(BY_NVMAP, self._by_nvmap), (BY_HELPER, self._by_helper)]
+        self._open_helper = open_helper
+        self._helper: Optional[Helper] = None
+        self._asked = False
 
     def _by_nvml(self) -> Mapping[int, Optional[int]]:
         return (self.gpu.processes() if self.gpu is not None else None) or {}
@@ -61,6 +75,16 @@ class DeviceMemory:
                 return nvmap_clients(file.read(1 << 20).decode("utf-8", "replace"))
         except OSError:
             return {}
+
+    def _by_helper(self) -> Mapping[int, Optional[int]]:
+        if not self._asked:
+            self._asked = True
+            self._helper = None if os.access(self._clients, os.R_OK) else self._open_helper()
+        told = self._helper.ask("nvmap") if self._helper is not None else {}
+        if not told.get("ok") and self._helper is not None:
+            self._helper.close()  # a board without NvMap, or a helper that is gone: neither comes back
+            self._helper = None
+        return nvmap_clients(str(told.get("text", "")))
 
     @property
     def source(self) -> str:
@@ -85,7 +109,10 @@ def open_device_memory(
 ) -> DeviceMemory:
     """The memory of the GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``, ``integrated``)."""
     gpu = nvml.open_nvml(device, library)
-    opened = DeviceMemory(gpu, unified=bool(device["integrated"]), sys_root=sys_root, proc_root=proc_root)
+    unified = bool(device["integrated"])
+    # The helper knows this machine's list alone: for another tree it would tell of something else.
+    ours: Callable[[], Optional[Helper]] = Helper.open if sys_root == "/sys" else lambda: None
+    opened = DeviceMemory(gpu, unified=unified, sys_root=sys_root, proc_root=proc_root, open_helper=ours)
     opened.facts = device
     return opened
 
@@ -125,7 +152,7 @@ class Watch:
     @property
     def by_process(self) -> bool:
         """Whether the source tells this worker's memory alone, whatever else uses the GPU."""
-        return self._settled in (BY_NVML, BY_NVMAP)
+        return self._settled in (BY_NVML, BY_NVMAP, BY_HELPER)
 
     def note(self) -> Optional[int]:
         """Reads it now and keeps the peak. None where it cannot be read."""

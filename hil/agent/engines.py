@@ -35,6 +35,9 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
         "l4t": l4t,
     }
     facts.update((name, known.get(name)) for name in FACTS)
+    container = libraries.get("container")
+    if container:  # its libraries are what builds
+        facts.update(image=container["digest"], container=container["args_digest"])
     return facts
 
 

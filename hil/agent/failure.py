@@ -11,6 +11,8 @@ UNSUPPORTED = "unsupported"
 HELD = "held"
 STORE = "store"
 STORE_FULL = "store_full"
+CONTAINER = "container"
+MISSING = "missing"
 INTERNAL = "internal"
 
 

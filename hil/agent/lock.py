@@ -41,6 +41,12 @@ class SessionLock:
         """Whether this agent holds or shares the lock."""
         return self._hold is not None
 
+    @property
+    def began(self) -> float:
+        """When the session took the target, by the target's own clock; 0 where its file does not tell a time."""
+        at = self.owner.get("at")
+        return float(at) if isinstance(at, (int, float)) else 0.0
+
     def attempt(self, claim: Dict[str, Any]) -> bool:
         """Takes the lock for ``claim`` (``token``, ``who``, ``host``, ``pid``) or joins agents of the same token.
 

@@ -5,7 +5,7 @@ import os
 import platform
 from typing import Any, Dict, Optional
 
-from . import memory
+from . import board, memory, native
 
 
 def _text(path: str) -> Optional[str]:
@@ -22,7 +22,7 @@ def _cpu_model() -> Optional[str]:
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Model"):
             return value.strip()
-    return _text("/proc/device-tree/model")
+    return _text("/proc/device-tree/model") or _text("/sys/firmware/devicetree/base/model")
 
 
 def _clocks() -> Dict[str, Any]:
@@ -38,6 +38,10 @@ def _clocks() -> Dict[str, Any]:
     return found
 
 
+def _libc() -> Optional[str]:
+    return " ".join(platform.libc_ver()) or None
+
+
 def machine() -> Dict[str, Any]:
     """Facts from the standard library and /proc alone; sizes in bytes, clocks in Hz."""
     return {
@@ -45,21 +49,34 @@ def machine() -> Dict[str, Any]:
         "hostname": platform.node(),
         "kernel": platform.release(),
         "system": platform.system(),
-        "libc": " ".join(platform.libc_ver()) or None,
+        "libc": _libc(),
         "cpu_model": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": memory.machine(),
         "python": platform.python_version(),
         "clocks": _clocks(),
         "l4t": _text("/etc/nv_tegra_release"),
-        "device_tree": _text("/proc/device-tree/model"),
+        "device_tree": _text("/proc/device-tree/model") or _text("/sys/firmware/devicetree/base/model"),
     }
 
 
+def whole(libraries: Dict[str, Any]) -> Dict[str, Any]:
+    """Everything that is known of this machine; ``libraries`` as a worker read them (``libraries``)."""
+    facts = dict(machine(), **libraries)
+    found, asked = board.facts(), facts.pop("native", None) or {}
+    found.update((name, asked.get(name)) for name in ("libraries", "cuinit"))
+    found["not_readable"].update(asked.get("not_readable") or {})
+    return dict(facts, board=found)
+
+
 def libraries() -> Dict[str, Any]:
-    """Versions of numpy and of each runtime, and each runtime's own facts; imports them, so a worker asks."""
+    """Versions of numpy and of each runtime, and each runtime's own facts; imports them, so a worker asks.
+
+    ``native`` is what the libraries say of themselves, asked in a process that may crash or hang by itself.
+    """
     from .runtimes import TABLE, runtime
 
+    asked = native.Asked()
     try:
         import numpy as np
 
@@ -71,10 +88,22 @@ def libraries() -> Dict[str, Any]:
         driver = runtime(name)
         runtimes[name] = driver.version()
         facts[name] = driver.facts()
-    found: Dict[str, Any] = {"numpy": version, "runtimes": runtimes, "facts": facts}
+    found: Dict[str, Any] = {"numpy": version, "runtimes": runtimes, "facts": facts, "native": _native(asked)}
+    found.update(python=platform.python_version(), libc=_libc())  # the worker's own: a container has others
     if any(known.get("gpu") for known in facts.values()):
         found["gpus"] = gpus()
     return found
+
+
+def _native(asked: native.Asked) -> Dict[str, Any]:
+    answers, why = asked.answers()
+    # The one that this process has loaded is the one that TensorRT runs with, wherever it was found.
+    version = native.loaded()
+    if version is not None:
+        answers["nvinfer"] = version
+        why.pop("nvinfer", None)
+    libraries = {name: answers[name] for name in ("nvinfer", "cudnn")}
+    return {"libraries": libraries, "cuinit": answers["cuinit"], "not_readable": why}
 
 
 def gpus() -> Any:

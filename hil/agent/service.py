@@ -5,11 +5,14 @@ import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from . import failure, materials, probe, wire
+from .bench import Bench
 from .blobs import Store
+from .conditions import Conditions
 from .crew import Hand
 from .device_memory import Watch
 from .engines import Records, key_facts, key_of
 from .failure import Failure
+from .instruments import Instruments
 from .lock import SessionLock
 from .supervisor import HostGone, Supervisor
 from .telemetry import Sampler
@@ -29,6 +32,7 @@ class Service(Transfers):
         self.lock = SessionLock(store.root)
         self._libraries: Optional[Dict[str, Any]] = None
         self._watching = Watching()
+        self.bench = Bench(supervisor)
         self.table: Dict[str, Callable[[Dict[str, Any]], Reply]] = {
             "hold": self.hold,
             "probe": self.probe,
@@ -36,6 +40,9 @@ class Service(Transfers):
             "blob_append": self.blob_append,
             "blob_commit": self.blob_commit,
             "blob_read": self.blob_read,
+            "lanes_open": self.lanes_open,
+            "lanes_join": self.lanes_join,
+            "lanes_close": self.lanes_close,
             "build": self.build,
             "adopt": self.adopt,
             "load": self.load,
@@ -46,15 +53,16 @@ class Service(Transfers):
             self.table[name] = self.engine_work
         for name in ("memory", "echo"):
             self.table[name] = self.worker_op
+        self.conditions = Conditions(supervisor, self.lock, self._nvml)
+        self.table.update(self.conditions.table)
 
     def answer(self, request: Dict[str, Any]) -> None:
         """Does what a request asks and sends the reply; only a vanished host ends it with an exception."""
-        host = self.supervisor.host
         number = request.get("id")
         try:
             result, chunks = self.table.get(str(request.get("op")), self.unknown)(request)
             header = dict(result, id=number)
-        except (HostGone, wire.Closed):
+        except (HostGone, wire.Closed, wire.Silent):
             raise
         except Failure as problem:
             header, chunks = {"id": number, "error": problem.reply()}, []
@@ -63,8 +71,8 @@ class Service(Transfers):
         except (KeyError, TypeError, ValueError, wire.WireError) as error:
             what = "the request %.40r is malformed: %s %s" % (request.get("op"), type(error).__name__, error)
             header, chunks = {"id": number, "error": Failure(failure.PROTOCOL, failure.short(what)).reply()}, []
-        host.drain()
-        host.send(header, *chunks)
+        self.supervisor.finish_body()
+        self.supervisor.tell(header, *chunks)
 
     def unknown(self, request: Dict[str, Any]) -> Reply:
         """Refuses what no entry of the table is named after."""
@@ -77,7 +85,7 @@ class Service(Transfers):
             self.supervisor.wait_until(lambda: self.lock.attempt(claim), float(request["wait"]), LOCK_POLL)
         except TimeoutError:
             raise self.lock.refusal() from None
-        self.store.since = min(self.store.since, float(self.lock.owner.get("at", self.store.since)))
+        self.store.since = min(self.store.since, self.lock.began)
         return {"ok": {}}, []
 
     def _must_hold(self) -> None:
@@ -88,19 +96,25 @@ class Service(Transfers):
 
     def probe(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """The machine, and what a worker of it can import."""
-        facts = probe.machine()
-        facts.update(self.libraries())
-        return {"ok": facts}, []
+        seen = self.libraries()
+        return {"ok": self.conditions.meanwhile(lambda: probe.whole(seen))}, []
 
     def libraries(self) -> Dict[str, Any]:
         """Versions as a worker sees them; asked once, since importing a runtime takes a second on a board."""
         if self._libraries is None:
             hand = self.supervisor.hire()
             try:
-                self._libraries = self.supervisor.exchange(hand, {"op": "facts"}, PROBE_DEADLINE)["ok"]
-            finally:
+                self._libraries = self._as_seen(self.supervisor.exchange(hand, {"op": "facts"}, PROBE_DEADLINE)["ok"])
+            except BaseException:
                 self.supervisor.dismiss(hand)
+                raise
+            self.bench.keep(hand, self._libraries or {})
         return dict(self._libraries or {})
+
+    def _as_seen(self, libraries: Dict[str, Any]) -> Dict[str, Any]:
+        """What a worker told of its libraries, and in which container it looked, where it is in one."""
+        container = self.supervisor.container
+        return libraries if container is None else dict(container.told(libraries))
 
     def build(self, request: Dict[str, Any]) -> Reply:
         """An engine from the store by its key, or a new one made in a worker of its own.
@@ -109,6 +123,9 @@ class Service(Transfers):
         """
         self._must_hold()
         model = self.store.verify(request["model"])
+        missing = (self.libraries().get("why_not") or {}).get(request["runtime"])
+        if missing is not None:
+            raise Failure(failure.CONTAINER, missing, "use an image that has it, or set python of the container")
         facts = key_facts(request, self.libraries(), probe.machine()["l4t"])
         key = key_of(facts)
         with self.turn():
@@ -144,6 +161,7 @@ class Service(Transfers):
             "out": out,
         }
         watch = self._watch(facts, request["options"])
+        self.bench.clear()
         hand = self.supervisor.hire()
         try:
             built = self._in_time(hand, order, float(request["deadline"]), watch)
@@ -178,6 +196,11 @@ class Service(Transfers):
             return None
         return self._watching.watch(self.libraries().get("gpus") or [], int(options.get("gpu") or 0))
 
+    def _nvml(self, number: int) -> Any:
+        """NVML's GPU with this number; None where there is none."""
+        watch = self._watching.watch(self.libraries().get("gpus") or [], number)
+        return None if watch is None else watch.device.gpu
+
     def adopt(self, request: Dict[str, Any]) -> Reply:
         """Records an uploaded engine that was built elsewhere; its key is one that no build has."""
         self._must_hold()
@@ -191,7 +214,7 @@ class Service(Transfers):
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """A fresh worker with the engine of ``key`` loaded; its bytes are hashed again before."""
+        """A worker, fresh unless it need not be, with the engine of ``key`` loaded; its bytes are hashed before."""
         self._must_hold()
         record = self.records.need(request["key"])
         order = {
@@ -203,7 +226,7 @@ class Service(Transfers):
         with self.turn():
             watch = self._watch(record["facts"], request["options"])
             began = time.perf_counter()
-            hand = self.supervisor.hire()
+            hand = self.bench.worker(fresh=bool(request.get("fresh", True)) or watch is not None)
             try:
                 loaded = self._load(hand, order, float(request["deadline"]), watch)
             except BaseException:
@@ -250,7 +273,10 @@ class Service(Transfers):
                 return self._pass_on(hand, request)
             if request["op"] == "soak" and hand.watch is not None and hand.watch.by_process:
                 request["watched"] = dict(hand.watch.device.facts)
-            sampler = Sampler(hand.pid, hand.watch, calm=timed)
+            is_series = request["op"] in ("time", "throughput")
+            before = self.conditions.around(hand.watch) if is_series else None
+            seen = Instruments(time.monotonic()) if is_series else None
+            sampler = Sampler(hand.pid, hand.watch, calm=timed, instruments=seen)
             try:
                 reply, chunks = self._pass_on(hand, request, sampler)
                 if hand.watch is not None:
@@ -259,6 +285,8 @@ class Service(Transfers):
                 sampler.close()
             if timed:
                 reply["ok"]["telemetry"] = sampler.report()
+            if is_series:
+                reply["ok"]["state"] = {"before": before, "after": self.conditions.around(hand.watch)}
             return reply, chunks
 
     def worker_op(self, request: Dict[str, Any]) -> Reply:

@@ -91,6 +91,9 @@ class Worker(Measuring):
             return {"error": Failure(failure.PROTOCOL, str(problem)).reply()}
         except MemoryError:
             return {"error": Failure(failure.ENGINE, "memory ran out", "use a smaller batch").reply()}
+        except ImportError as problem:
+            what = "%s cannot load what an engine runs with: %s" % (sys.executable, failure.short(problem))
+            return {"error": Failure(failure.MISSING, what, "`hil doctor` tells the command that mends it").reply()}
         except Exception as problem:  # noqa: BLE001 - whatever a runtime raises is an answer
             what = "%s in the worker: %s" % (type(problem).__name__, failure.short(problem))
             return {"error": Failure(failure.INTERNAL, what, "report this with the report's log").reply()}

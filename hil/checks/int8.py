@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hil.config.spec import TolerancesSpec
     from hil.measure import Series
 
+CONSTANT = " [Constant]_output"
+"""How TensorRT names a constant's tensor in a calibration cache: ``(Unnamed Layer* 11) [Constant]_output``."""
+
 
 @dataclass(frozen=True)
 class CalibrationFacts:
@@ -112,6 +115,11 @@ def cache(facts: CacheFacts) -> Judgement:
     return judged(Verdict.PASSED, reason, measurement, details=details)
 
 
+def _sound(tensor: str, scale: float) -> bool:
+    """A constant that is zero has a range of zero, rightly; TensorRT's caches list constants beside what flows."""
+    return math.isfinite(scale) and (scale > 0 or (scale == 0 and tensor.endswith(CONSTANT)))
+
+
 def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if not facts.recorded and not facts.foreign:
         yield "the ranges carry no key: nothing says what they were drawn from"
@@ -120,7 +128,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     yield from _unused(facts)
     if not facts.scales or not all(facts.scales.values()):
         yield "there are no scales: nothing was quantized"
-    bad = sorted(n for n, scales in facts.scales.items() if not all(math.isfinite(s) and s > 0 for s in scales))
+    bad = sorted(n for n, scales in facts.scales.items() if not all(_sound(n, s) for s in scales))
     if bad:
         yield f"scales of {_some(bad)} are not finite and positive"
     skewed = sorted(name for name, points in facts.zero_points.items() if any(point != 0 for point in points))

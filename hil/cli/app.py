@@ -1,7 +1,7 @@
 """The command line's frame: a table of commands, and what becomes of their errors.
 
-A command is the function ``command`` of the module of its name. It returns its exit code (``None`` is 0)
-and raises ``hil.errors.HilError`` for whatever the user or the lab did wrong.
+A command is the function ``command`` of the module of its name, or its ``group`` of such functions. It returns
+its exit code (``None`` is 0) and raises ``hil.errors.HilError`` for whatever the user or the lab did wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hil.errors import ExitCode, HilError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("init", "build", "gate", "schema")
+COMMANDS = ("init", "targets", "doctor", "probe", "board", "build", "gate", "schema")
 """In the order in which a newcomer needs them; ``hil --help`` lists them so."""
 
 INTERRUPTED = 130
@@ -51,7 +51,11 @@ def build_app() -> typer.Typer:
         callback=_root,
     )
     for name in COMMANDS:
-        app.command(name)(import_module(f"hil.cli.{name}").command)
+        module = import_module(f"hil.cli.{name}")
+        if hasattr(module, "group"):
+            app.add_typer(module.group, name=name)
+        else:
+            app.command(name)(module.command)
     return app
 
 

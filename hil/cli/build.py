@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hil.cli.configs import config_at
 from hil.cli.console import console
 from hil.errors import EngineBuildError, ExitCode, HilError, Unsupported, UserError, WorkerLost
 
@@ -54,7 +55,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     from hil.session import Request, Session  # noqa: PLC0415 - as above
     from hil.session.preflight import preflight  # noqa: PLC0415 - as above
 
-    found = _limited(_config(config), model, time_limit)
+    found = _limited(config_at(config), model, time_limit)
     chosen = _precisions(found.model(model, target), model, target, precision)
     preflight(found, target, model, chosen)  # a user's mistake is told before the target is touched
     cache = found.resolve(found.spec.project.cache)
@@ -127,17 +128,6 @@ def seconds(text: str, option: str) -> float:
         return parse(text, Dimension.TIME)
     except ValueError as error:
         raise UserError(f"{option}: {error}") from None
-
-
-def _config(path: Path | None) -> Config:
-    from hil.config.load import find, load  # noqa: PLC0415 - as above
-
-    here = Path.cwd()
-    chosen = path or find(here)
-    if chosen is None:
-        advice = "write one with 'hil init MODEL.onnx', or name it with --config"
-        raise UserError(f"no hil.toml in {here} or a folder above it: {advice}")
-    return load(chosen)
 
 
 def _limited(config: Config, model: str, time_limit: str | None) -> Config:

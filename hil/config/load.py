@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -21,7 +22,6 @@ from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 FILE = "hil.toml"
 CPU = "cpu"
@@ -51,9 +51,15 @@ class Config:
         return f"{self.path.name}:{self.lines.of(keys)}"
 
     def target(self, name: str) -> TargetSpec:
-        """The target called ``name``; ``cpu`` is always there. Raises ``UserError`` for an unknown one."""
+        """The target called ``name``; ``cpu`` is always there. Raises ``UserError`` for an unknown one.
+
+        Its files on this machine (``identity``, ``known_hosts``) are paths from wherever we run.
+        """
         if name in self.spec.targets:
-            return self.spec.targets[name]
+            spec = self.spec.targets[name]
+            files = {key: getattr(spec, key) for key in ("identity", "known_hosts")}
+            here = {key: str(self.resolve(str(Path(file).expanduser()))) for key, file in files.items() if file}
+            return spec.model_copy(update=here) if here else spec
         if name == CPU:
             return TargetSpec()
         known = [*self.spec.targets, *({CPU} - set(self.spec.targets))]

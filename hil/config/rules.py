@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.explain import Keys, Mistake
 from hil.config.sources import SYNTHETIC, SourceKind, is_callable, source_kind
+from hil.jetson import meant
 from hil.suggest import did_you_mean, nearest
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """Names of models and targets: they become parts of ids and of file names."""
 
 MAX_NAME = 100
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+WORDS = ("host", "user", "identity", "known_hosts", "python", "store")
 TASKS = ("classification", "regression", "detection", "segmentation")
 SLIP = 0.8
 """Likeness (difflib's ratio) from which an unknown target is taken for a misspelt one."""
@@ -41,6 +44,8 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
             yield Mistake(
                 ("targets", name, "kind"), "ssh needs the key 'host': a host name or an alias of ~/.ssh/config"
             )
+        yield from _board(("targets", name, "board"), target)
+        yield from _words(("targets", name), target)
     for name, model in models.items():
         if isinstance(model, dict):
             keys = ("models", name)
@@ -50,6 +55,14 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
             yield from _precisions(keys, model)
             yield from _intervals(keys, model)
             yield from _targets(keys, model, targets)
+
+
+def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
+    """What becomes a name, a path or an argument, of which none can have a control character."""
+    for key in WORDS if isinstance(target, dict) else ():
+        value = target.get(key)
+        if isinstance(value, str) and CONTROL.search(value):
+            yield Mistake((*keys, key), f"{value!r} has a control character: take it out")
 
 
 def unknown_targets(values: Values) -> Iterator[Mistake]:
@@ -71,6 +84,14 @@ def _names(keys: Keys, table: Values) -> Iterator[Mistake]:
         if NAME.fullmatch(name) is None or len(name) > MAX_NAME:
             what = "names are letters, digits, '_', '.' and '-', begin with a letter or digit"
             yield Mistake((*keys, name), f"{what}, and are at most {MAX_NAME} long")
+
+
+def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
+    """A Jetson's module with a slip in it or without its size; any other name may be a GPU's."""
+    board = target.get("board") if isinstance(target, dict) else None
+    slugs = meant(board) if isinstance(board, str) else ()
+    if slugs:
+        yield Mistake(keys, f"{board!r} is no module: did you mean {' or '.join(map(repr, slugs))}?")
 
 
 def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:

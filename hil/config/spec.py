@@ -27,6 +27,8 @@ def _schema(example: str) -> WithJsonSchema:
 Seconds = Annotated[float, _reader(Dimension.TIME), _schema("5 ms")]
 Bytes = Annotated[float, _reader(Dimension.MEMORY), _schema("512 MiB")]
 Fraction = Annotated[float, _reader(Dimension.FRACTION), _schema("1 %")]
+Celsius = Annotated[float, _reader(Dimension.TEMPERATURE), _schema("65 °C")]
+Energy = Annotated[float, _reader(Dimension.ENERGY), _schema("50 mJ")]
 Rate = Annotated[float, _reader(Dimension.RATE), _schema("30 fps")]
 Positive = Annotated[int, Field(ge=1)]
 # Bounded because translating a shell pattern takes time quadratic in its unclosed brackets.
@@ -47,14 +49,33 @@ class ProjectSpec(Table):
     cache: str = ".hil/cache"
 
 
+class ContainerSpec(Table):
+    """``[targets.NAME.container]``: workers run in a container of ``image``, the agent on the board's own system.
+
+    ``args`` go to ``run`` before the image, e.g. ``["--runtime", "nvidia"]``; ``python`` is the interpreter in it.
+    """
+
+    engine: Literal["docker", "podman"]
+    image: str
+    args: tuple[str, ...] = ()
+    python: str = "python3"
+
+
 class TargetSpec(Table):
-    """``[targets.NAME]``: a machine under test and how it is reached."""
+    """``[targets.NAME]``: a machine under test, how it is reached, and the state it must be in.
+
+    What names the state (``power_mode`` to ``co_runner``) is read before, during and after measuring.
+    """
 
     kind: Literal["local", "ssh", "labgrid"] = "local"
     runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     host: str | None = None
     user: str | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    identity: str | None = None
+    known_hosts: str | None = None
+    connect_timeout: Annotated[Seconds, Field(gt=0, le=600)] = 15.0
+    silence: Annotated[Seconds, Field(ge=5, le=3600)] = 60.0
     board: str | None = None
     serial: str | None = None
     power_mode: str | None = None
@@ -65,9 +86,14 @@ class TargetSpec(Table):
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     cuda: Literal["auto", "pycuda", "ctypes"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    start_below: Celsius | None = None
+    cool_within: Seconds = 300.0
+    gpu_clients: tuple[str, ...] = ()
+    free_memory: Bytes | None = None
     stop_services: tuple[str, ...] = ()
     reserve_memory: Bytes | None = None
     co_runner: str | None = None
+    container: ContainerSpec | None = None
     evidence: Literal["emulated"] | None = None
 
 
@@ -86,6 +112,7 @@ class LimitsSpec(Table):
     cold_load: Seconds | None = None
     first_inference: Seconds | None = None
     fps: Rate | None = None
+    energy: Energy | None = None  # joules an inference, of the whole board
     memory: Bytes | None = None
     model_memory: Bytes | None = None
     system_memory: Fraction | None = None

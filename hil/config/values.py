@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from hil.agent.container import is_reference
 from hil.config import building
 from hil.config.explain import Keys, Mistake
 from hil.units import show
@@ -12,13 +13,24 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hil.config.spec import ConfigSpec, LatencyLimits, LimitsSpec, Precision, ToleranceSpec, TolerancesSpec
+    from hil.config.spec import (
+        ConfigSpec,
+        ContainerSpec,
+        LatencyLimits,
+        LimitsSpec,
+        Precision,
+        ToleranceSpec,
+        TolerancesSpec,
+    )
 
 
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
     """What can only be a slip: limits that cannot fail, measurements that take no samples."""
     if spec.measure.duration == 0:
         yield Mistake(("measure", "duration"), "nothing can be measured in no time: write e.g. '4 s'")
+    for name, declared in spec.targets.items():
+        if declared.container is not None:
+            yield from _container(("targets", name, "container"), declared.container)
     for name, model in spec.models.items():
         keys = ("models", name)
         yield from _limits((*keys, "limits"), model.limits)
@@ -84,6 +96,13 @@ def _tolerances(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> I
         yield from _share((*place, "top1_agreement"), tolerance.top1_agreement)
         for output, own in tolerance.outputs.items():
             yield from _share((*place, "outputs", output, "top1_agreement"), own.top1_agreement)
+
+
+def _container(keys: Keys, container: ContainerSpec) -> Iterator[Mistake]:
+    if not is_reference(container.image):
+        yield Mistake((*keys, "image"), f"{container.image!r} names no image: write it as NAME:TAG")
+    if not container.python or container.python.startswith("-"):
+        yield Mistake((*keys, "python"), f"{container.python!r} is no interpreter: write e.g. 'python3'")
 
 
 def _share(keys: Keys, value: float | None) -> Iterator[Mistake]:

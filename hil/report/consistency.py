@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
+from hil.jetson import identify, module_of
 from hil.measure import digest_of
-from hil.model import Cause, CheckResult, Evidence, Sense, Verdict
+from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
 from hil.policy import matches
 from hil.report.schema import Report, count
 
@@ -86,14 +87,26 @@ def _devices(report: Report) -> Iterator[str]:
             why = f"its work ran on {work.name if work else 'nothing that it names'}"
         elif kind is not None and kind.on_host:
             why = "such a check is the host's work alone"
-        elif report.target.board is None:
-            why = "no board was confirmed"
+        elif other := _no_such_board(report, work):
+            why = other
         elif (work.name, work.sm) not in seen:
             why = f"the probe did not see {work.name} with SM {work.sm}"
         elif check.engine is None or check.engine in elsewhere:
             why = "its engine did not run there"
         if why is not None:
             yield f"{check.name}: evidence 'device', but {why}"
+
+
+def _no_such_board(report: Report, work: ExecutedOn) -> str:
+    """Why the report has no board that ``work`` may have run on; empty if it has. A Jetson's facts must bear it out."""
+    if report.target.board is None:
+        return "no board was confirmed"
+    module = module_of(report.target.board)
+    if module is None:
+        return ""
+    if identify(report.target.facts.get("board")).module != module:
+        return f"by the probe's own facts the board is no {module.slug}"
+    return "" if work.sm == module.sm else f"no GPU with SM {work.sm} is on {module.slug}"
 
 
 def _gpus(report: Report) -> set[tuple[str, str]]:

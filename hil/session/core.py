@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import CATALOGUE
 from hil.datasets import Dataset, open_dataset
-from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
+from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, WorkerLost
 from hil.measure import digest_of
 from hil.model import Cause, CheckResult, Evidence, Judgement, Measurement, Row, TargetUse, Verdict
 from hil.reference import Reference, open_reference
@@ -19,6 +19,7 @@ from hil.session.memo import Memo
 from hil.session.outcome import Outcome
 from hil.session.samples import Samples
 from hil.session.sources import Sources
+from hil.session.state import Keeper
 from hil.signature import Signature, read_signature
 
 if TYPE_CHECKING:
@@ -53,11 +54,26 @@ class Session:
         self.engines = Engines(self)
         self.facts: dict[str, Any] = held.facts
         self._agent = held.agent
+        self.state = Keeper(self)
 
     @classmethod
     def open(cls, request: Request) -> Session:
-        """Reaches the target, starts the agent there and holds it. Raises ``LabError`` as ``holding.hold`` does."""
-        return cls(request, hold(request))
+        """Reaches the target, starts the agent there, holds it and brings it into the declared state.
+
+        Raises ``LabError`` as ``holding.hold`` and ``state.Keeper.open`` do.
+        """
+        session = cls(request, hold(request))
+        try:
+            session.state.open()
+        except BaseException as error:
+            try:
+                session.close()
+            except LabError as left:
+                if isinstance(error, LabError):
+                    raise LabError(f"{error}; and {left}") from None
+                request.progress(str(left))
+            raise
+        return session
 
     @property
     def agent(self) -> AgentClient:
@@ -65,6 +81,11 @@ class Session:
         if self._agent is None:
             raise Unsupported(str(self.fallback_reason))
         return self._agent
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is an agent; none where the run skips for want of its target."""
+        return self._agent is not None
 
     @property
     def is_fallback(self) -> bool:
@@ -214,10 +235,16 @@ class Session:
         )
 
     def close(self) -> None:
-        """Ends all workers and lets go of the target."""
+        """Ends all workers and lets go of the target.
+
+        Raises ``LabError`` where something of it stays changed; all the rest is done all the same.
+        """
         self.engines.close()
         if self._agent is not None:
-            self._agent.close()
+            try:
+                self.state.close()
+            finally:
+                self._agent.close()
 
 
 def _without_number(verdict: Verdict, reason: str, cause: Cause | None) -> Gathered:

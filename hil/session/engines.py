@@ -75,7 +75,7 @@ class Engines:
         if key not in self._workers:
             while len(self._workers) >= LOADED_AT_MOST:
                 self._workers.popitem(last=False)[1].close()
-            self._workers[key] = self._load(model, precision)
+            self._workers[key] = self._load(model, precision, fresh=False)
         self._workers.move_to_end(key)
         try:
             yield self._workers[key]
@@ -86,16 +86,17 @@ class Engines:
     @contextlib.contextmanager
     def fresh(self, model: str, precision: str) -> Iterator[EngineWorker]:
         """A process of its own, for what must not remember: cold start, memory."""
-        worker = self._load(model, precision)
+        worker = self._load(model, precision, fresh=True)
         try:
             yield worker
         finally:
             with contextlib.suppress(WorkerLost):
                 worker.close()
 
-    def _load(self, model: str, precision: str) -> EngineWorker:
+    def _load(self, model: str, precision: str, *, fresh: bool) -> EngineWorker:
         built = self.provisioned(model, precision).engine
-        worker = self._session.agent.load(built.key, self._session.load_options(model), LOAD_DEADLINE)
+        options = self._session.load_options(model)
+        worker = self._session.agent.load(built.key, options, LOAD_DEADLINE, fresh=fresh)
         try:
             self._note(model, precision, worker)
             if narrows(built.runtime, built.runtime_version):

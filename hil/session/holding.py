@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import LabError, TargetUnreachable, UserError
+from hil.jetson import module_of
 from hil.model import Evidence
 from hil.session.board import Board, confirm
+from hil.session.state import words
 from hil.targets.base import open_target
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
 
 FALLBACK = "cpu"
-NOT_CARRIED_OUT = ("serial", "power_mode", "stop_services", "reserve_memory", "co_runner")
-"""Keys of a target that only a board's own facts and services can answer."""
 OF_ONE_RUNTIME = {"onnxruntime": ("threads",), "tensorrt": ("board", "gpu", "cuda")}
 """Keys of a target that one runtime alone carries out: another has no GPU to confirm, or no such setting."""
 
@@ -72,14 +72,11 @@ def _held(request: Request, name: str, spec: TargetSpec) -> Held:
 
 def _check_carried_out(name: str, spec: TargetSpec) -> None:
     """Refuses what the config asks of a target and nothing here sees to: read and ignored, it would pass for done."""
-    asked = [key for key in NOT_CARRIED_OUT if getattr(spec, key)]
-    if spec.clocks != "as-deployed":
-        asked.append("clocks")
-    if asked:
-        what = f"{', '.join(asked)} cannot be seen to on a target of kind {spec.kind!r} by this version"
-        raise UserError(f"{what}: on target {name!r}: take it out of [targets.{name}]")
+    words(name, spec)
     for runtime, keys in OF_ONE_RUNTIME.items():
         others = [key for key in keys if key in spec.model_fields_set] if runtime != spec.runtime else []
+        if module_of(spec.board or "") is not None:  # known by its device tree, whatever runs on it
+            others = [key for key in others if key != "board"]
         if others:
             what = f"which only runtime {runtime!r} carries out, not {spec.runtime!r}"
             raise UserError(f"[targets.{name}] has {', '.join(others)}, {what}: take it out, or change the runtime")
@@ -98,4 +95,5 @@ def _evidence(spec: TargetSpec, board: Board | None) -> Evidence:
     # A stand-in stays one, whatever GPU it has; a machine that no declared board confirmed is just a host.
     if spec.evidence == "emulated":
         return Evidence.EMULATED
-    return Evidence.HOST if board is None else Evidence.DEVICE
+    # Under a runtime that uses no GPU a confirmed Jetson's CPU does the work, as this host's would.
+    return Evidence.HOST if board is None or board.gpu is None else Evidence.DEVICE

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hil.signature import Signature, TensorSpec
+    from hil.targets.worker import Named
 
 WIDE, NARROW = "int64", "int32"
 LIMITS = np.iinfo(np.int32)
@@ -53,12 +54,12 @@ class NarrowedWorker(EngineWorker):
         self._widen = widen
         self._name = name
 
-    def _call(self, op: str, deadline: float, feeds: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Any:
+    def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
         """Every request with tensors goes through here, so that none can be forgotten."""
-        ok, named = super()._call(op, deadline, [self._fed(feed) for feed in feeds], **fields)
-        if op == "run":
-            named = list(widen(named, self._widen))
-        return ok, named
+        return super()._order([self._fed(feed) for feed in feeds], fields)
+
+    def _came(self, op: str, named: Named) -> Named:
+        return list(widen(named, self._widen)) if op == "run" else named
 
     def _fed(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         return {key: narrow(key, value, self._name) if key in self._narrow else value for key, value in feed.items()}

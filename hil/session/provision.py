@@ -187,5 +187,5 @@ def _bring_home(session: Session, engine: BuiltEngine, suffix: str, name: str, p
     folder = session.report_dir / "engines"
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
     with writing(folder):
-        session.agent.get_blob(engine.digest, file)
+        session.agent.get_blob(engine.digest, file, engine.size)
     return f"{folder.name}/{file.name}"

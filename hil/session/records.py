@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.checks.verdicts import plain
 from hil.errors import HilError, LabError, UserError
 from hil.files import file_digest
+from hil.jetson import said
 from hil.session.board import runtime_facts
 from hil.trtexec import equivalent
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from hil.session.provision import Provisioned
     from hil.targets.answers import BuiltEngine
 
-VARYING = frozenset({"memory"})
-"""Facts that differ from one moment to the next: told in the report's target, no part of an environment."""
+VARYING = frozenset({"memory", "board"})
+"""No part of an environment, told in the report's target: what differs from one moment to the next, and a board's raw
+facts, of which ``identity`` has what may make a difference: module, serial number, JetPack, versions, power mode."""
 OF_THE_RUN = ("cuda", "driver", "io")
 """What a loaded engine tells that is the same for every engine of a target: how it is driven."""
 OF_ONE_ENGINE = ("device_memory_size", "layers", "profiles", "ranges", "warnings")
@@ -37,6 +39,9 @@ def environment(session: Session, row: Row) -> dict[str, Any]:
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
     gpu = runtime_facts(session.facts, session.spec.runtime, session.spec.gpu)
     found = {**declared, "memory_total": total, **facts}
+    identity = said(session.facts.get("board"))
+    if identity is not None:
+        found["identity"] = identity
     if gpu.get("gpu"):
         found["accelerator"] = {key: gpu[key] for key in OF_THE_GPU if gpu.get(key) is not None}
     driven = session.engines.told(row.model, row.precision)
@@ -46,10 +51,14 @@ def environment(session: Session, row: Row) -> dict[str, Any]:
 
 
 def target(session: Session) -> dict[str, Any]:
-    """The target of the run; ``board`` is the declared one, if the probe confirmed it."""
+    """The target of the run; ``board`` is the declared one, if the probe confirmed it.
+
+    ``facts`` are what the probe read, and of a Jetson ``identity`` beside them: what these facts make it.
+    """
     board = None if session.board is None else session.board.declared
-    reason = session.fallback_reason
-    return {"kind": session.spec.kind, "fallback_reason": reason, "facts": session.facts, "board": board}
+    identity = said(session.facts.get("board"))
+    facts = session.facts if identity is None else {**session.facts, "identity": identity}
+    return {"kind": session.spec.kind, "fallback_reason": session.fallback_reason, "facts": facts, "board": board}
 
 
 def engines(session: Session, row: Row) -> list[dict[str, Any]]:

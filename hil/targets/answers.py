@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from hil.errors import (
     WorkerLost,
 )
 from hil.signature import TensorSpec
+from hil.targets.words import readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+DIGEST = re.compile("[0-9a-f]{64}")
+MOST_FILE = 64 << 30  # bytes: the memory of the largest Jetson, and no engine is larger than what has to hold it
 KINDS: dict[str, type[HilError]] = {
     "build": EngineBuildError,
     "deadline": WorkerLost,
@@ -136,7 +140,38 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
     """The error that a reply carries, as the class that its kind stands for."""
-    kind, message, advice = (str(reply.get(name, "")) for name in ("kind", "message", "advice"))
+    kind, message, advice = (readable(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":
         message = f"the target is {message}"
     return KINDS.get(kind, LabError)(f"{message}: on target {target!r}" + (f": {advice}" if advice else ""))
+
+
+def digest_in(value: Any) -> str:
+    """A digest that a board told: it becomes part of a path here. Raises ``ValueError`` for anything else."""
+    if not isinstance(value, str) or not DIGEST.fullmatch(value):
+        raise ValueError(f"{str(value)[:80]!r} is no SHA-256 digest")
+    return value
+
+
+def size_in(value: Any, most: int = MOST_FILE) -> int:
+    """Bytes that a board told. Raises ``ValueError`` for what is no number of bytes, or more than ``most``."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"{str(value)[:80]!r} is no size from 0 to {most}")
+    return value
+
+
+def built_engine(made: Mapping[str, Any], runtime: str) -> BuiltEngine:
+    """The engine of an answer. Raises ``ValueError``, ``KeyError`` or ``TypeError`` for what is none."""
+    return BuiltEngine(
+        key=digest_in(made["key"]),
+        digest=digest_in(made["digest"]),
+        size=size_in(made["size"]),
+        seconds=float(made["seconds"]),
+        cached=made["cached"],
+        runtime=runtime,
+        runtime_version=str(made["facts"]["runtime_version"]),
+        log=str(made["log"]),
+        facts=made["facts"],
+        about=made.get("about") or {},
+        peak=made.get("peak"),
+    )

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import socket
-import tempfile
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hil.agent import PROTOCOL, arrays, wire
-from hil.errors import EngineError, LabError, UserError
-from hil.files import file_digest
-from hil.targets.answers import BuiltEngine, error_of
+from hil.errors import EngineError
+from hil.targets import blobs
+from hil.targets.answers import BuiltEngine, built_engine, error_of
+from hil.targets.requests import Requests, pipelined
+from hil.targets.words import printable
 from hil.targets.worker import EngineWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
+    import numpy as np
     import numpy.typing as npt
     from typing_extensions import Self
 
     from hil.targets.link import Link
+    from hil.targets.process import Lane
+    from hil.targets.requests import Order
 
-PIECE = 4 << 20
+    Raw = tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.uint8]]
+
 Named = list[tuple[str, "npt.NDArray[Any]"]]
 
 
 class AgentClient:
-    """One agent; requests go one at a time, from whichever thread. A context manager that closes it.
+    """One agent; requests are answered one at a time, in the order of their sending, from whichever thread.
+
+    A context manager that closes it. ``uploaded`` counts the bytes of files that were sent.
 
     ``hello`` has ``agent`` (its digest), ``python``, ``executable``, ``store``, ``pid``. Every method may
     raise ``LabError`` when the agent is lost.
@@ -41,16 +45,18 @@ class AgentClient:
     def __init__(self, link: Link, digest: str) -> None:
         """Waits for the greeting of the agent with this digest. Raises ``TargetUnreachable`` or ``LabError``."""
         self._link = link
-        self._numbers = 0
-        self._lock = threading.Lock()
         self.target = link.target
         greeting = link.greeting()
-        if "error" in greeting:
-            link.close()
-            raise error_of(greeting["error"], self.target)
-        self.hello: Mapping[str, Any] = greeting.get("hello", {})
-        if self.hello.get("protocol") != PROTOCOL or self.hello.get("agent") != digest:
-            raise link.give_up("another agent than the one that was sent has answered")
+        with self.reading():
+            if "error" in greeting:
+                error = error_of(greeting["error"], self.target)
+                link.close()
+                raise error
+            self.hello: Mapping[str, Any] = greeting.get("hello", {})
+            if self.hello.get("protocol") != PROTOCOL or self.hello.get("agent") != digest:
+                raise link.give_up("another agent than the one that was sent has answered")
+        self._requests = Requests(link)
+        self.uploaded = 0
 
     def __enter__(self) -> Self:
         """Usable as a context manager."""
@@ -65,9 +71,25 @@ class AgentClient:
     def close(self) -> None:
         """Ends the agent and its workers; may be called twice."""
         self._link.close()
+        self._requests.close()
 
     def call(self, op: str, fields: Mapping[str, Any] | None = None, named: Iterable[tuple[str, Any]] = ()) -> Any:
         """Sends a request and returns ``(ok, [(name, array)])``; raises what the agent's error stands for."""
+        request, chunks = self._order(op, fields, named)
+        return self._found(*self.ask_raw(request, chunks))
+
+    def call_many(
+        self, op: str, orders: Iterable[tuple[Mapping[str, Any], Iterable[tuple[str, Any]]]]
+    ) -> Generator[tuple[dict[str, Any], Named], None, None]:
+        """As ``call`` for each of ``orders`` (fields and arrays), many in flight at a time; in their order.
+
+        An error is raised in its place, and ends it.
+        """
+        with contextlib.closing(self.ask_many(self._order(op, fields, named) for fields, named in orders)) as raws:
+            for raw in raws:
+                yield self._found(*raw)
+
+    def _order(self, op: str, fields: Mapping[str, Any] | None, named: Iterable[tuple[str, Any]]) -> Order:
         try:
             listing, chunks = arrays.describe(named)
         except wire.WireError as error:
@@ -75,32 +97,49 @@ class AgentClient:
         request = dict(fields or {}, op=op)
         if listing:
             request["arrays"] = listing
-        return self._ask(request, chunks)
+        return request, chunks
 
-    def _ask(self, request: dict[str, Any], chunks: list[Any]) -> tuple[dict[str, Any], Named]:
-        ok, header, body = self.ask_raw(request, chunks)
+    def _found(
+        self, ok: dict[str, Any], header: dict[str, Any], body: npt.NDArray[np.uint8]
+    ) -> tuple[dict[str, Any], Named]:
+        with self.reading():
+            return ok, arrays.views(body, wire.slots(header, len(body))) if header.get("arrays") else []
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """For reading what an answer says: an agent whose answer is no such one is ended, with ``LabError``."""
         try:
-            found = arrays.views(body, wire.slots(header, len(body))) if header.get("arrays") else []
-        except wire.WireError as error:
-            raise self._link.give_up(f"the agent's answer is malformed: {error}") from None
-        return ok, found
+            yield
+        except (wire.WireError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            what = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+            raise self._link.give_up(f"the agent's answer is malformed: {printable(what)}") from None
 
-    def ask_raw(
-        self, request: dict[str, Any], chunks: list[Any]
-    ) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.uint8]]:
-        """One request and its reply: ``ok``, the whole header, the body's bytes."""
-        with self._lock:
-            self._numbers += 1
-            number = self._numbers
-            self._link.send(dict(request, id=number), chunks)
-            header = self._link.receive(number)
-            body = np.empty(self._link.channel.pending, np.uint8)
-            self._link.take_into(body.data)
+    def ask_raw(self, request: dict[str, Any], chunks: Sequence[Any], most: int = wire.MAX_BODY) -> Raw:
+        """One request and its reply: ``ok``, the whole header, the body's bytes, which are ``most`` at most."""
+        return self._checked(*self._requests.take(self._requests.send(request, chunks, most)))
+
+    def ask_many(self, orders: Iterable[Order], most: int = wire.MAX_BODY) -> Generator[Raw, None, None]:
+        """As ``ask_raw`` for each of ``orders`` (request and chunks), many in flight at a time; in their order."""
+        with contextlib.closing(pipelined(self._requests, orders, most)) as replies:
+            for reply in replies:
+                yield self._checked(*reply)
+
+    def _checked(self, header: dict[str, Any], body: npt.NDArray[np.uint8]) -> Raw:
         if "error" in header:
-            raise error_of(header["error"], self.target)
+            with self.reading():
+                raise error_of(header["error"], self.target)
         if not isinstance(header.get("ok"), dict):
             raise self._link.give_up("the agent's answer is malformed")
         return header["ok"], header, body
+
+    @property
+    def remote(self) -> bool:
+        """Whether a network lies between."""
+        return self._link.process.remote
+
+    def lane(self, path: str) -> Lane:
+        """Another channel into a named pipe of the agent's. Raises ``LabError`` where there can be none."""
+        return self._link.process.lane(path, self.target)
 
     def hold(self, token: str, who: str, wait: float = 0.0) -> None:
         """Takes the target for the session ``token``, or joins agents that hold it under the same token.
@@ -120,45 +159,14 @@ class AgentClient:
 
         An upload that was interrupted goes on where it stopped. Raises ``LabError`` when the store is full.
         """
-        try:
-            with path.open("rb") as file:
-                digest = file_digest(path)
-                size = os.fstat(file.fileno()).st_size
-                state = self.call("blob_begin", {"digest": digest, "size": size})[0]
-                if state["have"]:
-                    return digest
-                offset = int(state["offset"])
-                file.seek(offset)
-                while piece := file.read(PIECE):
-                    order = {"op": "blob_append", "digest": digest, "offset": offset}
-                    offset = int(self.ask_raw(order, [piece])[0]["offset"])
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}: give a readable file") from None
-        self.call("blob_commit", {"digest": digest})
-        return digest
+        return blobs.put(self, path)
 
-    def get_blob(self, digest: str, path: Path) -> None:
-        """Brings a blob to ``path`` on the host, verified, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-        hasher = hashlib.sha256()
-        try:
-            with os.fdopen(handle, "wb") as file:
-                size = 1
-                while file.tell() < size:
-                    order = {"op": "blob_read", "digest": digest, "offset": file.tell(), "length": PIECE}
-                    ok, _, piece = self.ask_raw(order, [])
-                    size = int(ok["size"])
-                    if not piece.size and file.tell() < size:
-                        break
-                    hasher.update(piece.data)
-                    file.write(piece.data)
-            if hasher.hexdigest() != digest:
-                raise LabError(f"blob {digest[:12]} arrived damaged: on target {self.target!r}: run again")
-            Path(beside).chmod(0o644)
-            Path(beside).replace(path)
-        finally:
-            Path(beside).unlink(missing_ok=True)
+    def get_blob(self, digest: str, path: Path, size: int | None = None) -> None:
+        """Brings a blob to ``path`` on the host, verified, whole or not at all; ``size`` is what it must have.
+
+        Raises ``LabError`` for one of another size, or of more bytes than any engine has.
+        """
+        blobs.get(self, digest, path, size)
 
     def build(
         self, model_digest: str, precision: str, runtime: str, options: Mapping[str, Any], deadline: float
@@ -170,7 +178,8 @@ class AgentClient:
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         made = self.call("build", dict(order, deadline=deadline))[0]
-        return _built(made, runtime)
+        with self.reading():
+            return built_engine(made, runtime)
 
     def adopt(self, digest: str, precision: str, runtime: str, options: Mapping[str, Any]) -> BuiltEngine:
         """Takes an uploaded engine file that was built elsewhere, as what ``precision`` it is said to be.
@@ -179,25 +188,17 @@ class AgentClient:
         ``facts`` have ``foreign``, and its key is no build's. Raises ``LabError`` if it was not uploaded.
         """
         order = {"digest": digest, "precision": precision, "runtime": runtime, "options": dict(options)}
-        return _built(self.call("adopt", order)[0], runtime)
+        made = self.call("adopt", order)[0]
+        with self.reading():
+            return built_engine(made, runtime)
 
-    def load(self, engine_key: str, options: Mapping[str, Any], deadline: float) -> EngineWorker:
-        """Loads an engine that this store built in a fresh worker process. Raises like ``build``."""
-        order = {"key": engine_key, "options": dict(options), "deadline": deadline}
-        return EngineWorker(self, self.call("load", order)[0])
+    def load(self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True) -> EngineWorker:
+        """Loads an engine that this store built in a worker process of its own. Raises like ``build``.
 
-
-def _built(made: Mapping[str, Any], runtime: str) -> BuiltEngine:
-    return BuiltEngine(
-        key=made["key"],
-        digest=made["digest"],
-        size=made["size"],
-        seconds=made["seconds"],
-        cached=made["cached"],
-        runtime=runtime,
-        runtime_version=str(made["facts"]["runtime_version"]),
-        log=made["log"],
-        facts=made["facts"],
-        about=made.get("about") or {},
-        peak=made.get("peak"),
-    )
+        Unless it has to be ``fresh``, the process may be one that has imported the runtime already: quicker, but its
+        times of loading and its memory are not what a robot's would be.
+        """
+        order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh}
+        loaded = self.call("load", order)[0]
+        with self.reading():
+            return EngineWorker(self, loaded)

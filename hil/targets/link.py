@@ -3,54 +3,59 @@
 from __future__ import annotations
 
 import collections
-import contextlib
-import os
-import signal
-import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
 from hil.agent import wire
-from hil.agent.channel import Channel
 from hil.errors import LabError, TargetUnreachable
+from hil.targets.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hil.targets.process import Process
+
 GREETING_PATIENCE = 60.0
 SILENCE = 60.0  # the agent says every two seconds that it lives while it works on a request
 KEPT_LINES = 40
+LONGEST = 1000  # letters of a line of stderr
 LEAVE_SECONDS = 3.0
 
 
 class Link:
-    """A started agent: ``process`` with pipes on all three standard streams, in a process group of its own.
+    """A started agent, wherever it runs.
 
     ``silence`` is how many seconds an agent may say nothing before it counts as lost.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], target: str, silence: float = SILENCE) -> None:
+    def __init__(self, process: Process, target: str, silence: float = SILENCE) -> None:
         """Takes over a process that was just started; begins to read its stderr."""
-        if process.stdin is None or process.stdout is None or process.stderr is None:
-            raise ValueError("the process needs pipes on all three standard streams")
         self.process = process
         self.target = target
         self.said: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
-        self.channel = Channel(process.stdout.fileno(), process.stdin.fileno(), GREETING_PATIENCE)
+        self.channel = process.channel
         self.silence = silence
-        self._listener = threading.Thread(target=self._listen, name=f"hil-stderr-{process.pid}", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name=f"hil-stderr-{target}", daemon=True)
         self._listener.start()
         self._lost: LabError | None = None
+        self._ending = threading.RLock()  # whoever reads and whoever writes may find out at the same time
 
     def _listen(self) -> None:
         """Keeps stderr empty, so that the agent never waits for us to read it."""
-        stream = self.process.stderr
-        with contextlib.suppress(OSError, ValueError):
-            while stream is not None and (line := stream.readline(4096)):
-                self.said.append(line.decode("utf-8", "replace").strip())
+        for lines in self.process.lines():
+            for line in lines.rsplit(b"\n", KEPT_LINES)[-KEPT_LINES:]:
+                self.said.append(printable(line[-LONGEST:].decode("utf-8", "replace").strip(), LONGEST))
 
     def greeting(self) -> dict[str, Any]:
-        """The first frame, past any login banner. Raises ``TargetUnreachable`` if none comes."""
+        """The first frame, past any login banner. Raises ``TargetUnreachable`` if none comes in time.
+
+        The channel's patience is what it has for all of it: a byte now and then keeps nobody waiting.
+        """
+        patience = self.channel.patience
+        late = threading.Timer(patience or 0.0, self.give_up, [f"the agent did not start within {patience or 0:g} s"])
+        late.daemon = True
+        if patience is not None:
+            late.start()
         try:
             self.channel.find_start()
             header: dict[str, Any] = self.channel.receive()
@@ -59,6 +64,10 @@ class Link:
         except BaseException:
             self.destroy()
             raise
+        finally:
+            late.cancel()
+        if self._lost is not None:
+            raise TargetUnreachable(str(self._lost))
         self.channel.patience = self.silence
         return header
 
@@ -75,9 +84,20 @@ class Link:
             raise self.give_up(f"the agent answered request {header.get('id')} instead of {number}")
         return header
 
+    def coming(self, most: int) -> int:
+        """Bytes of the reply's body. Raises ``LabError`` where they are more than ``most``."""
+        size = self.channel.pending
+        if size > most:
+            raise self.give_up(f"the agent answered with {size} bytes where {most} are the most there can be")
+        return size
+
     def take_into(self, view: memoryview) -> None:
         """Reads the reply's body into ``view``."""
         self._transfer(lambda: self.channel.take_into(view))
+
+    def drain(self) -> None:
+        """Reads the reply's body and forgets it."""
+        self._transfer(self.channel.drain)
 
     def _transfer(self, action: Any) -> Any:
         if self._lost is not None:
@@ -92,33 +112,28 @@ class Link:
             raise
 
     def give_up(self, what: str) -> LabError:
-        """Ends the agent and returns the error that says ``what`` happened; later calls get the same."""
-        self.destroy()
-        said = " | ".join(line for line in list(self.said)[-6:] if line)
-        last = f" (it last wrote: {said})" if said else ""
-        self._lost = LabError(f"{what}{last}: on target {self.target!r}: run again; `hil doctor` tells more")
-        return self._lost
+        """Ends the agent and returns the error that says ``what`` happened first; later calls get the same."""
+        with self._ending:
+            if self._lost is None:
+                self._end()
+                said = " | ".join(line for line in list(self.said)[-6:] if line)
+                last = f" (it last wrote: {said})" if said else ""
+                self._lost = LabError(f"{what}{last}: on target {self.target!r}: run again; `hil doctor` tells more")
+            return self._lost
 
     def close(self) -> None:
         """Ends the agent by closing its input, as its host's death would."""
-        if self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(LEAVE_SECONDS)
+        self.process.end_input()
+        self.process.wait(LEAVE_SECONDS)
         self.destroy()
 
     def destroy(self) -> None:
         """Kills whatever is left of the agent and its workers, and reaps it."""
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        with self._ending:
+            self._end()
+            if self._lost is None:
+                self._lost = LabError(f"the agent is closed: on target {self.target!r}: start another one")
+
+    def _end(self) -> None:
+        self.process.destroy()
         self._listener.join(1.0)
-        read_out = None if self._listener.is_alive() else self.process.stderr
-        for stream in (self.process.stdin, self.process.stdout, read_out):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        if self._lost is None:
-            self._lost = LabError(f"the agent is closed: on target {self.target!r}: start another one")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import LabError
-from hil.targets.base import Target
+from hil.targets.base import Done, Target
 from hil.targets.bundle import agent_archive, cache_folder
-from hil.targets.starting import start
+from hil.targets.collecting import collect
+from hil.targets.process import kill_group
+from hil.targets.starting import agent_arguments, start
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hil.targets.client import AgentClient
 
 
@@ -29,14 +34,35 @@ class LocalTarget(Target):
                 f"the agent cannot be written: on target {self.name!r}: {error}: "
                 "set XDG_CACHE_HOME to a folder of yours"
             ) from None
-        return start(self.command(archive), self.name, digest)
+        return start(self.command(archive), self.name, digest, self.spec.silence)
 
     def command(self, archive: Path) -> list[str]:
         """What runs the agent in ``archive``, a file of this machine."""
         store = Path(self.spec.store).expanduser() if self.spec.store else cache_folder() / "store"
         python = self.spec.python or sys.executable
-        return [
-            *(python, "-B", str(archive)),
-            *("--store", str(store.absolute())),
-            *("--store-size", repr(float(self.spec.store_size))),
-        ]
+        return [python, "-B", str(archive), "--store", str(store.absolute()), *agent_arguments(self.spec)]
+
+    def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
+        """Runs one command on this machine."""
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the caller's command, never a shell's
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            code = 127 if isinstance(error, FileNotFoundError) else 126  # as sh has it
+            return Done(code, b"", f"{argv[0]}: {error.strerror}\n".encode())
+        with process:
+            try:
+                written = collect(process, stdin, timeout)
+            except OverflowError as error:
+                raise self.too_much(argv, error) from None
+            finally:
+                kill_group(process)
+        if written is None:
+            raise self.overdue(argv, timeout)
+        return Done(process.returncode, *written)

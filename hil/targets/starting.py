@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import subprocess
 from typing import TYPE_CHECKING
 
-from hil.errors import TargetUnreachable
 from hil.targets.client import AgentClient
-from hil.targets.link import Link
+from hil.targets.link import GREETING_PATIENCE, SILENCE, Link
+from hil.targets.process import LocalProcess, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-F_SETPIPE_SZ = 1031  # linux/fcntl.h; named by Python from 3.10 on, but only where its libc had it
-PIPE_BYTES = 1 << 20  # fs.pipe-max-size, what anybody may set
+    from hil.config.spec import TargetSpec
 
 
-def start(command: Sequence[str], target: str, digest: str) -> AgentClient:
+def agent_arguments(spec: TargetSpec) -> list[str]:
+    """What every agent is started with beside its store, wherever it runs."""
+    size = ["--store-size", repr(float(spec.store_size))]
+    if spec.container is not None:
+        size += ["--container", spec.container.model_dump_json()]
+    # Pipes tell of the host's death; a network may not, and then a dead host would hold the board.
+    return size if spec.kind == "local" else [*size, "--host-silence", repr(float(spec.silence))]
+
+
+def start(command: Sequence[str], target: str, digest: str, silence: float = SILENCE) -> AgentClient:
     """Starts ``command``, which runs the agent archive with this digest, and waits for its greeting.
 
-    The command gets a process group of its own. Raises ``TargetUnreachable`` where no agent answers,
-    ``LabError`` where its store cannot be used.
+    The command gets a process group of its own. An agent that says nothing for ``silence`` seconds is lost.
+    Raises ``TargetUnreachable`` where no agent answers, ``LabError`` where its store cannot be used.
     """
-    try:
-        process = subprocess.Popen(  # noqa: S603 - a target's own command, never a shell's
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise TargetUnreachable(
-            f"{command[0]} cannot be started: on target {target!r}: {error.strerror}: "
-            "set python to an interpreter that is there"
-        ) from None
-    link = Link(process, target)
-    for fd in (link.channel.read_fd, link.channel.write_fd):
-        with contextlib.suppress(OSError):  # a smaller pipe is only slower
-            fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
-    return AgentClient(link, digest)
+    process = LocalProcess(spawn(command, target), GREETING_PATIENCE)
+    return AgentClient(Link(process, target, silence), digest)

@@ -9,7 +9,7 @@ from hil.errors import HilError, WorkerLost
 from hil.targets.answers import DeviceUse, MemoryUse, NodeTime, Soak, Timed, tensor_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     import numpy.typing as npt
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from hil.signature import TensorSpec
     from hil.targets.client import AgentClient
+
+    Named = list[tuple[str, npt.NDArray[Any]]]
 
 MARGIN = 10.0
 
@@ -59,10 +61,30 @@ class EngineWorker:
         self.close()
 
     def _call(self, op: str, deadline: float, feeds: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Any:
+        with self._noted():
+            ok, named = self._client.call(op, *self._order(feeds, dict(fields, deadline=deadline)))
+            return ok, self._came(op, named)
+
+    def _call_many(self, op: str, deadline: float, feeds: Iterable[Mapping[str, Any]]) -> Generator[Any, None, None]:
+        with self._noted():
+            orders = (self._order([feed], {"deadline": deadline}) for feed in feeds)
+            with contextlib.closing(self._client.call_many(op, orders)) as replies:
+                for ok, named in replies:
+                    yield ok, self._came(op, named)
+
+    def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
+        """Fields and arrays of a request; every one with tensors goes through here."""
         named = [(name, array) for feed in feeds for name, array in feed.items()]
-        order = dict(fields, worker=self._number, deadline=deadline, feeds=max(1, len(feeds)))
+        return dict(fields, worker=self._number, feeds=max(1, len(feeds))), named
+
+    def _came(self, op: str, named: Named) -> Named:  # noqa: ARG002 - for whom it makes a difference
+        """The arrays of every answer to ``op``, as the caller is to see them."""
+        return named
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
         try:
-            return self._client.call(op, order, named)
+            yield
         except WorkerLost:
             self.lost = True
             raise
@@ -71,6 +93,18 @@ class EngineWorker:
         """One inference; the outputs in the engine's order."""
         outputs: list[tuple[str, npt.NDArray[Any]]] = self._call("run", deadline, [feeds])[1]
         return outputs
+
+    def run_many(
+        self, feeds: Iterable[Mapping[str, npt.NDArray[Any]]], deadline: float = 60
+    ) -> Generator[list[tuple[str, npt.NDArray[Any]]], None, None]:
+        """As ``run`` for each of ``feeds``, in their order, with many in flight, so that a long way there costs little.
+
+        ``feeds`` is drawn from in the caller's thread, ahead of the answers by tens of MiB and about a second of work
+        at most. What goes wrong, there or here, is raised in its place and ends it.
+        """
+        with contextlib.closing(self._call_many("run", deadline, feeds)) as replies:
+            for _, outputs in replies:
+                yield outputs
 
     def echo(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> list[tuple[str, npt.NDArray[Any]]]:
         """The arrays as they came back from the worker; measures the wire."""
@@ -118,40 +152,48 @@ class EngineWorker:
     ) -> Timed:
         limit = deadline if deadline is not None else 5 * fields["warmup"] + 4 * fields["seconds"] + 60
         ok, named = self._call(op, limit, feeds, budget=limit - min(MARGIN, limit / 5), **fields)
-        series = dict(named)
-        telemetry = dict(ok["telemetry"], warmup=ok["warmup"])
-        runs = int(ok["warmup"]["runs"])
-        return Timed(series["start"], series["duration"], runs, ok["method"], telemetry, series.get("device"))
+        with self._client.reading():
+            series = dict(named)
+            telemetry = dict(ok["telemetry"], warmup=ok["warmup"], state=ok.get("state"))
+            runs = int(ok["warmup"]["runs"])
+            return Timed(series["start"], series["duration"], runs, ok["method"], telemetry, series.get("device"))
 
     def first(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> float:
         """Seconds of the first inference after load; refused with ``EngineError`` once anything has run."""
-        return float(self._call("first", deadline, [feeds])[0]["seconds"])
+        ok = self._call("first", deadline, [feeds])[0]
+        with self._client.reading():
+            return float(ok["seconds"])
 
     def profile(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 120) -> list[NodeTime]:
         """Seconds by node, slowest first, from an engine of its own with the runtime's profiler on."""
-        nodes = self._call("profile", deadline, [feeds], runs=runs)[0]["nodes"]
-        return [NodeTime(node["name"], node["op"], node["seconds"]) for node in nodes]
+        ok = self._call("profile", deadline, [feeds], runs=runs)[0]
+        with self._client.reading():
+            return [NodeTime(node["name"], node["op"], node["seconds"]) for node in ok["nodes"]]
 
     def layers(self, deadline: float = 120) -> list[dict[str, Any]] | None:
         """What each layer of the engine became, as its runtime's inspector tells; ``None`` where it has none.
 
         Each has ``name``, ``type``, ``precision``, ``inputs`` and ``outputs`` (dtypes), ``device`` and ``onnx``.
         """
-        found: list[dict[str, Any]] | None = self._call("layers", deadline)[0]["layers"]
-        return found
+        ok = self._call("layers", deadline)[0]
+        with self._client.reading():
+            found: list[dict[str, Any]] | None = ok["layers"]
+            return found
 
     def memory(self) -> MemoryUse:
         """The worker's memory now and at its peak."""
         told = dict(self._call("memory", 30.0)[0])
-        device = told.pop("device", None)
-        return MemoryUse(**told, device=None if device is None else DeviceUse(**device))
+        with self._client.reading():
+            device = told.pop("device", None)
+            return MemoryUse(**told, device=None if device is None else DeviceUse(**device))
 
     def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
         """``runs`` inferences with memory read about 200 times; fewer if ``deadline`` comes near."""
         budget = deadline - min(MARGIN, deadline / 5)
         ok, named = self._call("soak", deadline, [feeds], runs=runs, budget=budget)
-        table = dict(named)
-        return Soak(table["t"], table["runs"], table["rss"], table.get("device"), bool(ok.get("by_process")))
+        with self._client.reading():
+            table = dict(named)
+            return Soak(table["t"], table["runs"], table["rss"], table.get("device"), bool(ok.get("by_process")))
 
     def close(self) -> None:
         """Ends the worker process; never raises, may be called twice."""

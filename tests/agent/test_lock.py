@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +18,6 @@ from hil.errors import LabError, TargetHeld
 from hil.targets.base import open_target
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hil.targets.client import AgentClient
 
 HOLDER = """
@@ -74,6 +74,53 @@ def test_a_dead_holder_holds_nothing(store: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate()
         agent.hold("mine", "bob", wait=2.0)
+
+
+def agent_of(process: subprocess.Popen[bytes]) -> int:
+    """The agent that another session started."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
+@pytest.mark.parametrize("stopped", ["session", "agent", "both"])
+def test_a_stopped_holder_that_is_killed_holds_nothing(store: Path, stopped: str) -> None:
+    """Stopped it holds on, since it may go on; killed as it stands, it frees the target at once."""
+    process = holder(store, 60)
+    theirs = agent_of(process)
+    for pid in {"session": [process.pid], "agent": [theirs], "both": [process.pid, theirs]}[stopped]:
+        os.kill(pid, signal.SIGSTOP)
+    with start(store) as agent:
+        with pytest.raises(TargetHeld, match="held by alice"):
+            agent.hold("mine", "bob", wait=0.3)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if stopped != "session":  # it cannot see its host's end; whoever ends it finds nothing in the way
+            os.kill(theirs, signal.SIGKILL)
+        began = time.monotonic()
+        agent.hold("mine", "bob", wait=5.0)
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("at", [0.0, 4e9, -1.0, "yesterday", None])
+def test_a_clock_that_jumped_holds_nothing(store: Path, at: object) -> None:
+    """Who holds is told by the kernel's lock alone: what the file says of another time never keeps anybody out."""
+    with start(store) as first:
+        first.hold("theirs", "alice")
+    owner = store / "owner.json"
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": at, "since": "2099-01-01 00:00:00 UTC"}))
+    with start(store) as agent:
+        agent.hold("mine", "bob")
+        with start(store) as other, pytest.raises(TargetHeld, match="held by bob"):
+            other.hold("theirs", "alice", wait=0.2)
+
+
+@pytest.mark.parametrize("at", [4e9, -1.0, "yesterday", None])
+def test_a_mate_joins_whatever_the_clock_says(store: Path, agent: AgentClient, at: object) -> None:
+    """The second process of a run is let in though the board's clock has jumped since the first."""
+    owner = store / "owner.json"
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": at}))
+    with start(store) as mate:
+        mate.hold("token", "tester")
+    assert agent.hello["pid"]
 
 
 def test_waiting_outlasts_the_holder(store: Path) -> None:

@@ -211,7 +211,9 @@ def test_nonsense_is_answered(agent: AgentClient) -> None:
 
 def test_bytes_that_are_no_frame_end_the_agent(agent: AgentClient) -> None:
     """Past a broken frame nobody knows where the next one starts: the agent says why and ends."""
-    os.write(agent._link.channel.write_fd, b"x" * 100)  # noqa: SLF001 - the raw pipe
+    channel = agent._link.channel  # noqa: SLF001 - the raw pipe
+    assert isinstance(channel, Channel)
+    os.write(channel.write_fd, b"x" * 100)
     with pytest.raises(LabError, match="no frame starts here"):
         agent.call("probe")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TABLES: dict[str, type[BaseModel]] = {
     "project": spec.ProjectSpec,
     "targets.NAME": spec.TargetSpec,
+    "targets.NAME.container": spec.ContainerSpec,
     "models.NAME": spec.ModelSpec,
     "models.NAME.calibration": spec.CalibrationSpec,
     "models.NAME.build": spec.BuildSpec,
@@ -72,6 +73,11 @@ def default(field: FieldInfo) -> Any:
     return {} if isinstance(field.default, BaseModel) else field.default
 
 
+def sample(field: FieldInfo) -> str:
+    """Something that a required key takes: the first of its words, if it has any."""
+    return next(iter(get_args(field.annotation)), "x")
+
+
 def read(table: str, key: str, text: str) -> Any:
     """The documented default as the spec would hold it."""
     if text in {"required", "—"}:
@@ -81,5 +87,5 @@ def read(table: str, key: str, text: str) -> Any:
     if isinstance(value, dict):
         return value
     model = TABLES[table]
-    needed = {each: "x" for each, field in model.model_fields.items() if field.is_required()}
+    needed = {each: sample(field) for each, field in model.model_fields.items() if field.is_required()}
     return getattr(model.model_validate({**needed, key: value}), key)

@@ -98,6 +98,48 @@ def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
     assert "did you mean 'measure'?" in lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("board", "message"),
+    [
+        ("orin-nx-16g", "'orin-nx-16g' is no module: did you mean 'orin-nx-16gb'?"),
+        ("agx-orin", "did you mean 'agx-orin-32gb' or 'agx-orin-64gb' or 'agx-orin-industrial-64gb'?"),
+    ],
+)
+def test_a_slip_in_a_modules_name_is_told_before_any_board_is_reached(tmp_path: Path, board: str, message: str) -> None:
+    """With the line, and with all names that may have been meant."""
+    lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\nhost = "h"\nboard = "{board}"\n')
+    assert len(lines) == 1
+    assert lines[0].startswith("hil.toml:7: targets.orin.board: ")
+    assert message in lines[0]
+
+
+@pytest.mark.parametrize("key", ["host", "user", "identity", "known_hosts", "python", "store"])
+@pytest.mark.parametrize("character", ["\\u0000", "\\n", "\\u001b", "\\u007f"])
+def test_a_control_character_is_told_before_any_board_is_reached(tmp_path: Path, key: str, character: str) -> None:
+    """What becomes a name, a path or an argument has none, and the message has none either."""
+    given = "" if key == "host" else 'host = "h"\n'
+    lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\n{given}{key} = "a{character}b"\n')
+    assert len(lines) == 1
+    assert lines[0].startswith(f"hil.toml:{6 if key == 'host' else 7}: targets.orin.{key}: ")
+    assert "has a control character: take it out" in lines[0]
+    assert lines[0].isprintable()
+
+
+@pytest.mark.parametrize(("key", "value"), [("silence", "2 h"), ("silence", "4 s"), ("connect_timeout", "11 min")])
+def test_patience_has_bounds(tmp_path: Path, key: str, value: str) -> None:
+    """What nobody would wait for is a slip, and would overflow what counts the time."""
+    (line,) = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\nhost = "h"\n{key} = "{value}"\n')
+    assert line.startswith(f"hil.toml:7: targets.orin.{key}: ")
+
+
+@pytest.mark.parametrize(
+    "board", ["orin-nx-16gb", "jetson-thor-t5000", "h200", "geforce-rtx-4090", "a-card-of-tomorrow"]
+)
+def test_a_board_that_may_be_one_is_left_to_the_probe(tmp_path: Path, board: str) -> None:
+    """A module, and whatever may be the name of a GPU, which no table lists."""
+    assert loaded(tmp_path, f'{MODEL}[targets.orin]\nboard = "{board}"\n').spec.targets["orin"].board == board
+
+
 def test_a_missing_key_names_its_table(tmp_path: Path) -> None:
     """What is not there has no line, so its table's is given, and the misspelt key beside it."""
     lines = refused(tmp_path, '[models.a]\npth = "examples/digits/model.onnx"\ndata = "synthetic"\n')

@@ -25,6 +25,7 @@ VALUES: dict[str, tuple[float, float]] = {
     "fps.sustained": (1181.4, 30.0),
     "fps.slowest_second": (1102.0, 30.0),
     "fps.last_100": (986.0, 30.0),
+    "energy.inference": (0.0123, 0.05),
     "int8.speedup": (1.31, 1.05),
     "memory.peak": (71.4 * 2**20, 512 * 2.0**20),
     "memory.model": (11.2 * 2**20, 64 * 2.0**20),
@@ -44,7 +45,7 @@ def digest(*parts: str) -> str:
 
 def measurement(check_id: str, value: float, unit: str) -> Measurement:
     """A value as the checks give it: with an interval where there is one."""
-    interval = check_id.startswith("latency.p") or check_id in ("int8.speedup", "memory.growth")
+    interval = check_id.startswith("latency.p") or check_id in ("energy.inference", "int8.speedup", "memory.growth")
     low, high = (value * 0.96, value * 1.05) if interval else (None, None)
     return Measurement(
         value=value,

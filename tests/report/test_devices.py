@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,8 +10,12 @@ from hil.errors import HilError
 from hil.gate import seal
 from hil.model import Evidence, ExecutedOn
 from hil.report.consistency import problems
-from hil.report.schema import TargetReport
+from hil.report.schema import Report, TargetReport
+from tests.jetson.trees import ORIN_NX
 from tests.report import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CPU = ExecutedOn(kind="cpu", name="AMD EPYC 9004")
 DEVICE: dict[str, Any] = {"evidence": Evidence.DEVICE, "executed_on": sample.H200}
@@ -61,6 +65,23 @@ def test_without_a_confirmed_board_nothing_is_a_device() -> None:
     found = list(problems(report))
     assert found
     assert all("no board was confirmed" in line for line in found)
+
+
+def test_a_jetson_is_borne_out_by_its_own_facts(tmp_path: Path) -> None:
+    """A module that stands in the report must be the one that its raw facts make; a name alone makes none."""
+    for gpu, sm, changes, told in (
+        ("Orin", "8.7", {}, None),
+        ("Orin", "8.7", {"memory_total": 2**33}, "by the probe's own facts the board is no orin-nx-16gb"),
+        ("Orin", "8.7", {"compatible": None}, "by the probe's own facts the board is no orin-nx-16gb"),
+        ("Orin", "8.6", {}, "no GPU with SM 8.6 is on orin-nx-16gb"),
+    ):
+        text = sample.on_board().model_dump_json().replace("NVIDIA H200", gpu).replace('"9.0"', f'"{sm}"')
+        report = Report.model_validate_json(text)
+        facts = {**report.target.facts, "board": ORIN_NX.facts(tmp_path, **changes)}
+        target = report.target.model_copy(update={"board": "orin-nx-16gb", "facts": facts})
+        found = [one for one in problems(report.model_copy(update={"target": target})) if "evidence 'device'" in one]
+        assert bool(found) is bool(told)
+        assert all(told is not None and told in one for one in found)
 
 
 @pytest.mark.parametrize("facts", [{}, {"facts": []}, {"facts": {"tensorrt": "NVIDIA H200"}}, {"facts": {"x": {}}}])

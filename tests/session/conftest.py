@@ -17,9 +17,8 @@ TARGETS = """
 [targets.stand-in]
 evidence = "emulated"
 
-[targets.loaded]
-co_runner = "stress"
-clocks = "locked"
+[targets.contained]
+container = { engine = "podman", image = "none" }
 
 [targets.gpu]
 runtime = "tensorrt"
@@ -32,6 +31,12 @@ gpu = 1
 [targets.threaded]
 runtime = "tensorrt"
 threads = 2
+
+[targets.module]
+board = "orin-nx-16gb"
+
+[targets.numbered]
+serial = "1424721012345"
 
 [targets.board]
 kind = "ssh"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,13 @@ from hypothesis import strategies as st
 
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, TargetUnreachable
-from hil.model import ExecutedOn
+from hil.model import Evidence, ExecutedOn
 from hil.session.board import Board, confirm, is_gpu, runtime_facts, slug
+from hil.session.holding import _evidence
+from tests.jetson.trees import GENERATIONS, ORIN_NX, Tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GPU = TargetSpec(runtime="tensorrt", board="h200")
 
@@ -144,3 +150,115 @@ def test_work_is_the_boards_only_with_its_name_and_sm(work: ExecutedOn | None, *
 def test_facts_that_are_none(facts: dict[str, Any]) -> None:
     """An agent that told nothing has told nothing."""
     assert runtime_facts(facts, "tensorrt") == {}
+
+
+def jetson(tree: Tree, root: Path, gpu: str | None = "Orin", sm: str | None = "8.7", **other: Any) -> dict[str, Any]:
+    """What a probe reads on this board, whose GPU TensorRT sees as ``gpu``."""
+    return {**seen(gpu, sm, "10.3.0"), "board": tree.facts(root, **other)}
+
+
+@pytest.mark.parametrize("jetpack", GENERATIONS)
+def test_a_jetson_is_confirmed_by_its_module(jetpack: str, tmp_path: Path) -> None:
+    """By part number and memory, whatever runtime is used; without a GPU in use it has done no work."""
+    tree, name = GENERATIONS[jetpack]
+    board = confirm("orin", TargetSpec(board=name), jetson(tree, tmp_path))
+    assert board == Board(name, None, None, name)
+    assert not board.did(ExecutedOn(kind="gpu", name="Orin", sm="8.7"))
+
+
+def test_a_jetson_has_its_gpu_too(tmp_path: Path) -> None:
+    """Under TensorRT the GPU that is seen must be the module's, and work on it is the board's own."""
+    asked = TargetSpec(runtime="tensorrt", board="jetson-orin-nx-16gb")
+    board = confirm("orin", asked, jetson(ORIN_NX, tmp_path))
+    assert board == Board("jetson-orin-nx-16gb", "Orin", "8.7", "orin-nx-16gb")
+    assert board.did(ExecutedOn(kind="dla", name="Orin", sm="8.7"))
+    assert not board.did(ExecutedOn(kind="cpu", name="Orin", sm="8.7"))
+    with pytest.raises(LabError, match=r"RTX A6000 with SM 8\.6, and that of Jetson Orin NX 16GB has SM 8\.7"):
+        confirm("orin", asked, jetson(ORIN_NX, tmp_path, "RTX A6000", "8.6"))
+    with pytest.raises(LabError, match="no SM"):
+        confirm("orin", asked, jetson(ORIN_NX, tmp_path, sm=None))
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize(
+    ("declared", "changes", "message"),
+    [
+        ("orin-nx-8gb", {}, r"is orin-nx-16gb \(part p3767-0000\), not orin-nx-8gb: on target 'orin'.*'orin-nx-16gb'"),
+        ("thor-t5000", {}, "is orin-nx-16gb .* not thor-t5000"),
+        ("orin-nx-16gb", {"memory_total": 2**33}, "not confirmed, .* but it has 8.0 GiB of memory: on target 'orin'"),
+        ("orin-nx-16gb", {"compatible": None}, "not confirmed, .* no one Tegra chip"),
+        ("orin-nx-16gb", {"compatible": ["nvidia,p3767-0009", "nvidia,tegra234"]}, "not confirmed"),
+    ],
+)
+def test_a_module_that_is_not_confirmed_is_never_a_fallback(
+    runtime: Any, declared: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """Another one and one that could not be told are the lab's fault alike, even where TensorRT is missing as well."""
+    facts = {**jetson(ORIN_NX, tmp_path, **changes), "runtimes": {}}
+    with pytest.raises(LabError, match=message) as caught:
+        confirm("orin", TargetSpec(runtime=runtime, board=declared), facts)
+    assert not isinstance(caught.value, TargetUnreachable)
+
+
+@pytest.mark.parametrize("raw", [None, {}, [], "orin-nx-16gb", {"module": "orin-nx-16gb"}, {"model": "orin-nx-16gb"}])
+def test_a_machine_that_tells_nothing_is_no_jetson(raw: Any) -> None:
+    """Neither an older agent's facts nor a name that is written somewhere make one."""
+    with pytest.raises(LabError, match="not confirmed"):
+        confirm("orin", TargetSpec(board="orin-nx-16gb"), {**seen("Orin", "8.7"), "board": raw})
+
+
+def test_a_jetsons_gpu_names_no_board(tmp_path: Path) -> None:
+    """Several modules have an "Orin": its name alone would let any of them pass for any other."""
+    for facts in (jetson(ORIN_NX, tmp_path), seen("Orin", "8.7")):
+        with pytest.raises(LabError, match="Orin is the GPU of several Jetson modules") as caught:
+            confirm("orin", TargetSpec(runtime="tensorrt", board="orin"), facts)
+        assert ("orin-nx-16gb" in str(caught.value)) is ("board" in facts)
+    with pytest.raises(LabError, match="'orin-nx-16gb'"):
+        confirm("orin", TargetSpec(runtime="tensorrt", board="h200"), jetson(ORIN_NX, tmp_path))
+
+
+def test_a_jetson_without_tensorrt_is_unreachable(tmp_path: Path) -> None:
+    """The board is the right one and cannot do the work: a fallback may answer, with the reason."""
+    facts = {**jetson(ORIN_NX, tmp_path), "runtimes": {}, "facts": {}}
+    facts["facts"] = {"tensorrt": {"reason": "ImportError: libnvdla_compiler.so"}}
+    with pytest.raises(TargetUnreachable, match="libnvdla_compiler"):
+        confirm("orin", TargetSpec(runtime="tensorrt", board="orin-nx-16gb"), facts)
+
+
+def test_the_serial_number_is_the_boards_own(tmp_path: Path) -> None:
+    """Two boards of one kind are two boards; a declared number that cannot be read is not taken on trust."""
+    asked = TargetSpec(serial=ORIN_NX.serial, board="orin-nx-16gb")
+    facts = jetson(ORIN_NX, tmp_path)
+    assert confirm("orin", asked, facts) is not None
+    assert confirm("orin", TargetSpec(serial=ORIN_NX.serial), facts) is None
+    for serial in ("", "1424721012344", f"{ORIN_NX.serial}0"):
+        with pytest.raises(LabError, match=f"has serial {ORIN_NX.serial}, not {serial}: on target 'orin'"):
+            confirm("orin", TargetSpec(serial=serial), facts)
+
+
+@pytest.mark.parametrize("serial", [ORIN_NX.serial, "", "None"])
+def test_a_serial_number_that_cannot_be_read_is_not_confirmed(serial: str, tmp_path: Path) -> None:
+    """Nothing read is nothing that could be equal to what was declared."""
+    asked = TargetSpec(serial=serial)
+    bare = replace(ORIN_NX, serial=None)
+    told = [jetson(bare, tmp_path), {"board": None}, {}, jetson(bare, tmp_path, serial=5, not_readable=None)]
+    for facts in told:
+        with pytest.raises(LabError, match="not confirmed, as none could be read") as caught:
+            confirm("orin", asked, facts)
+        assert not isinstance(caught.value, TargetUnreachable)
+
+
+@pytest.mark.parametrize(
+    ("spec", "board", "evidence"),
+    [
+        (TargetSpec(), None, Evidence.HOST),
+        (TargetSpec(kind="ssh", host="board"), None, Evidence.HOST),
+        (TargetSpec(board="orin-nx-16gb"), Board("orin-nx-16gb", None, None, "orin-nx-16gb"), Evidence.HOST),
+        (TargetSpec(board="orin-nx-16gb"), Board("orin-nx-16gb", "Orin", "8.7", "orin-nx-16gb"), Evidence.DEVICE),
+        (TargetSpec(evidence="emulated"), Board("orin-nx-16gb", "Orin", "8.7", "orin-nx-16gb"), Evidence.EMULATED),
+        (TargetSpec(evidence="emulated"), None, Evidence.EMULATED),
+    ],
+)
+def test_only_a_confirmed_boards_gpu_makes_device(spec: TargetSpec, board: Board | None, evidence: Evidence) -> None:
+    """A machine at the other end of a network is a host, and so is a Jetson whose CPU did the work."""
+    assert _evidence(spec, board) is evidence

@@ -26,7 +26,7 @@ def test_a_fallback_says_so(ask: Asks, said: list[str]) -> None:
     """Another machine than the one asked for: the lowest evidence, the reason kept, the user told."""
     with closing(Session.open(ask("board"))) as session:
         assert (session.evidence, session.requested, session.used) == (Evidence.CPU_FALLBACK, "board", "cpu")
-        assert "not driven" in str(session.fallback_reason)
+        assert "on target 'board'" in str(session.fallback_reason)
     assert "never counts as board" in said[0]
 
 
@@ -34,7 +34,7 @@ def test_skipping_starts_nothing(ask: Asks) -> None:
     """Under ``skip`` there is no agent, and whoever asks for one hears why."""
     with closing(Session.open(ask("board", "skip"))) as session:
         assert session.evidence is Evidence.CPU_FALLBACK
-        with pytest.raises(Unsupported, match="not driven"):
+        with pytest.raises(Unsupported, match="on target 'board'"):
             _ = session.agent
 
 
@@ -64,10 +64,10 @@ def test_processes_of_one_run_hold_together(ask: Asks) -> None:
     Session.open(ask(run_id="two")).close()
 
 
-def test_what_is_not_carried_out_is_refused(ask: Asks) -> None:
-    """A co-runner that nobody starts, or clocks that nobody locks, would make every number another one."""
-    with pytest.raises(UserError, match=r"co_runner, clocks cannot be seen to .* 'loaded': take it out"):
-        Session.open(ask("loaded"))
+def test_a_container_that_cannot_be_had_is_never_done_without(ask: Asks) -> None:
+    """Workers beside the container, or on the CPU instead, would make every number another one."""
+    with pytest.raises(LabError, match=r"podman (has no image none|is not there).* on target 'contained': "):
+        Session.open(ask("contained"))
 
 
 @pytest.mark.parametrize(("target", "keys"), [("misled", "board, gpu"), ("threaded", "threads")])
@@ -75,6 +75,17 @@ def test_a_key_of_another_runtime_is_refused(ask: Asks, target: str, keys: str) 
     """A board that nobody can confirm, or threads that nobody sets, would be read and ignored."""
     with pytest.raises(UserError, match=rf"\[targets.{target}\] has {keys}, which only runtime"):
         Session.open(ask(target))
+
+
+@pytest.mark.parametrize("fallback", ["cpu", "skip", "fail"])
+@pytest.mark.parametrize(
+    ("target", "message"), [("module", "board orin-nx-16gb"), ("numbered", "serial 1424721012345")]
+)
+def test_a_board_that_is_not_confirmed_is_never_replaced(ask: Asks, target: str, message: str, fallback: str) -> None:
+    """This machine is no Jetson: whatever the fallback, the run ends with what was found and what to do."""
+    with pytest.raises(LabError, match=rf"{message} is not confirmed, .*on target '{target}'"):
+        Session.open(ask(target, fallback))
+    Session.open(ask()).close()
 
 
 def test_a_machine_without_its_gpu_falls_back(ask: Asks, said: list[str]) -> None:

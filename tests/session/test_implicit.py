@@ -99,6 +99,12 @@ def test_a_sound_cache_passes() -> None:
         assert int8.cache(replace(SOUND, used=used)).verdict is Verdict.PASSED
 
 
+def test_a_constant_of_zeros_has_a_range_of_zero() -> None:
+    """TensorRT lists constants beside what flows; one of zeros calibrates to zero and is no fault."""
+    scales = {**SOUND.scales, "(Unnamed Layer* 3) [Constant]_output": [0.0]}
+    assert int8.cache(replace(SOUND, scales=scales)).verdict is Verdict.PASSED
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -110,6 +116,7 @@ def test_a_sound_cache_passes() -> None:
         ({"scales": {}}, "no scales"),
         ({"scales": {"x": [float("nan")]}}, "not finite and positive"),
         ({"scales": {"x": [0.0]}}, "not finite and positive"),
+        ({"scales": {**SOUND.scales, "(Unnamed Layer* 3) [Constant]_output": [float("inf")]}}, "not finite"),
         ({"scales": {"y": [0.2]}}, "should be quantized and have no range"),
         ({"recomputed": {"model": "n"}}, "of another model"),
         ({"recorded": {}}, "no key"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from hil.errors import EngineError
 from hil.session.narrow import LIMITS, NarrowedWorker, fitted, narrow, narrowed, narrows, widen
 from hil.signature import Signature, TensorSpec
 from hil.targets.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 IDS = TensorSpec("ids", "int64", ("batch", 4))
 MASK = TensorSpec("mask", "bool", ("batch", 4))
@@ -29,6 +33,11 @@ class Client:
         """Notes what came and answers."""
         self.asked.append((op, fields, list(named)))
         return {"seconds": 0.5}, [("top", dict(named)["ids"].sum(axis=1, dtype=np.int32))] if named else []
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Its answers are sound."""
+        yield
 
 
 def worker(client: Client, ids: str = "int32", top: str = "int32") -> EngineWorker:

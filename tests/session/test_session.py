@@ -92,7 +92,7 @@ def test_skipped_rows_say_why(ask: Asks) -> None:
         for planned in expand(asked.config, asked.target).rows:
             result = session.judge(planned).result
             assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.FALLBACK)
-            assert "not driven" in result.reason
+            assert "on target 'board'" in result.reason
 
 
 def test_an_engine_built_elsewhere_is_not_judged_in_secret(ask: Asks) -> None:

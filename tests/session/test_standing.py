@@ -47,8 +47,10 @@ def engine_on(monkeypatch: pytest.MonkeyPatch) -> Any:
     load = AgentClient.load
 
     def says(work: Mapping[str, Any] | None) -> None:
-        def loaded(self: AgentClient, key: str, options: Mapping[str, Any], deadline: float) -> EngineWorker:
-            worker = load(self, key, options, deadline)
+        def loaded(
+            self: AgentClient, key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = False
+        ) -> EngineWorker:
+            worker = load(self, key, options, deadline, fresh=fresh)
             worker.executed_on = work
             worker.about = {"cuda": "ctypes", "io": "named", "device_memory_size": 4096}
             return worker

@@ -69,6 +69,7 @@ def session(folder: Path, worker: Worker, streams: int, runtime: str = "tensorrt
         samples=Samples(folder, "run"),
         engines=SimpleNamespace(lease=lease),
         memo=Memo(),
+        state=SimpleNamespace(ready=lambda: None, loaded=contextlib.nullcontext, facts=dict),
         progress=lambda _: None,
         dataset=lambda _: SimpleNamespace(batches=lambda _: iter(batches)),
         config=SimpleNamespace(

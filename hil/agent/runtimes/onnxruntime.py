@@ -32,9 +32,17 @@ QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
 MAX_PROFILE = 256 << 20
 
 
+LEAST_NUMPY = (1, 16)
+"""What onnxruntime 1.10.0, the last for Python 3.6, asks for in its metadata. With JetPack 4's own 1.13 it loads, and
+crashes as it first gives an array."""
+
+
 def _import() -> Any:
+    import numpy as np
     import onnxruntime
 
+    if tuple(int(part) for part in np.__version__.split(".")[:2]) < LEAST_NUMPY:
+        raise ImportError("numpy %s is too old for onnxruntime, which needs %d.%d" % (np.__version__, *LEAST_NUMPY))
     return onnxruntime
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.session.gather import cold, contract, int8, memory, parity, placement, timing
+from hil.session.gather import cold, contract, energy, int8, memory, parity, placement, timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,7 @@ GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "fps.sustained": timing.rate,
     "fps.slowest_second": timing.rate,
     "fps.last_100": timing.rate,
+    "energy.inference": energy.inference,
     "placement.int8_layers": placement.int8_layers,
     "placement.dla_fallback": placement.dla_fallback,
     "memory.peak": memory.peak,

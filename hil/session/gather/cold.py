@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 from hil.checks import latency
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.timing import feeds_of
+from hil.session.state import method
+from hil.state import fold
 
 if TYPE_CHECKING:
     from hil.model import Row
     from hil.session.core import Session
+    from hil.state import Finding
+
+    Starts = tuple[list[tuple[float, float]], list[Finding]]
 
 REPEATS = 3
 METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "as found", "repeats": REPEATS}
@@ -18,24 +23,30 @@ METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "a
 
 def load(session: Session, row: Row) -> Gathered:
     """``latency.cold_load``: from the engine's file to ready, the runtime's own import left out."""
-    values = [once[0] for once in _starts(session, row)]
-    return Gathered(latency.single(values, row.limit), {**METHOD, "timed": "engine load"})
+    return _judged(session, row, 0, "engine load")
 
 
 def first(session: Session, row: Row) -> Gathered:
     """``latency.first_inference``: the first run after loading."""
-    values = [once[1] for once in _starts(session, row)]
-    return Gathered(latency.single(values, row.limit), {**METHOD, "timed": "first inference, host-to-host"})
+    return _judged(session, row, 1, "first inference, host-to-host")
 
 
-def _starts(session: Session, row: Row) -> list[tuple[float, float]]:
+def _judged(session: Session, row: Row, which: int, timed: str) -> Gathered:
+    starts, findings = _starts(session, row)
+    judgement = fold(latency.single([once[which] for once in starts], row.limit), findings)
+    return Gathered(judgement, {**METHOD, "timed": timed, **method(session.spec)})
+
+
+def _starts(session: Session, row: Row) -> Starts:
     return session.memo.once(("cold", row.model, row.precision), lambda: _start(session, row))
 
 
-def _start(session: Session, row: Row) -> list[tuple[float, float]]:
+def _start(session: Session, row: Row) -> Starts:
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
     starts = []
-    for _ in range(REPEATS):
-        with session.engines.fresh(row.model, row.precision) as worker:
-            starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
-    return starts
+    session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched
+    with session.state.watching() as seen:
+        for _ in range(REPEATS):
+            with session.engines.fresh(row.model, row.precision) as worker:
+                starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
+    return starts, seen.findings

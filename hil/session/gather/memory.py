@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks import memory
+from hil.session import state
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.timing import feeds_of
+from hil.state import OF_MEMORY, fold
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from hil.model import Row
+    from hil.model import Judgement, Row
     from hil.session.core import Session
+    from hil.state import Finding
     from hil.targets.answers import DeviceUse
 
 SAMPLED = "highest of samples taken each 20 ms and after each request"
@@ -26,7 +29,7 @@ class Use:
     """What one process used, in bytes; ``runs``, ``resident`` and ``on_device`` are the soak's readings, shape (n,).
 
     ``baseline`` and ``peak`` are the process's own on the host. ``has_device`` tells that the engine ran on
-    one; ``device`` is ``None`` then only where nothing of it could be read.
+    one; ``device`` is ``None`` then only where nothing of it could be read. ``findings`` are what disturbed it.
     """
 
     baseline: float
@@ -41,6 +44,7 @@ class Use:
     device: DeviceUse | None = None
     on_device: npt.NDArray[np.int64] | None = None
     by_process: bool = False
+    findings: tuple[Finding, ...] = ()
 
     @property
     def unified(self) -> bool:
@@ -69,14 +73,14 @@ def peak(session: Session, row: Row) -> Gathered:
         details.update(baseline=baseline, host_peak=use.peak, host_baseline=use.baseline, build_peak=build_peak)
         details["device_memory_size"] = session.engines.told(row.model, row.precision).get("device_memory_size")
     judgement = memory.peak(use.counted(use.peak, "peak"), row.limit, details, what)
-    return Gathered(judgement, _method(session, use, "VmHWM of the worker"))
+    return _told(session, use, judgement, "VmHWM of the worker")
 
 
 def model(session: Session, row: Row) -> Gathered:
     """``memory.model``."""
     use = _use(session, row)
     used, baseline = use.counted(use.peak, "peak"), use.counted(use.baseline, "baseline")
-    return Gathered(memory.increment(used, baseline, row.limit), _method(session, use, "VmHWM less baseline"))
+    return _told(session, use, memory.increment(used, baseline, row.limit), "VmHWM less baseline")
 
 
 def system(session: Session, row: Row) -> Gathered:
@@ -88,7 +92,7 @@ def system(session: Session, row: Row) -> Gathered:
         used = None if use.device is None else use.device.system_used
         total = None if use.device is None else use.device.system_total
         measured = "memory of the whole GPU in use, engine loaded"
-    return Gathered(memory.system(used, total, row.limit), _method(session, use, measured))
+    return _told(session, use, memory.system(used, total, row.limit), measured)
 
 
 def engine_size(session: Session, row: Row) -> Gathered:
@@ -110,7 +114,12 @@ def growth(session: Session, row: Row) -> Gathered:
         source = f"of the worker alone ({use.device.source})" if use.by_process and use.device else "of all processes"
         measured = f"{used}, {source}, over a soak"
     judgement = memory.growth(use.runs, watched, row.limit, level)
-    return Gathered(judgement, _method(session, use, measured))
+    return _told(session, use, judgement, measured)
+
+
+def _told(session: Session, use: Use, judgement: Judgement, measured: str) -> Gathered:
+    judgement = fold(judgement, use.findings, OF_MEMORY)
+    return Gathered(judgement, {**_method(session, use, measured), **state.method(session.spec, timed=False)})
 
 
 def _use(session: Session, row: Row) -> Use:
@@ -121,7 +130,8 @@ def _watch(session: Session, row: Row) -> Use:
     spec = session.config.spec.measure
     feeds = feeds_of(session, row.model, session.model(row.model).batch)
     session.progress(f"{row.model} {row.precision}: memory over {spec.soak} inferences")
-    with session.engines.fresh(row.model, row.precision) as worker:
+    session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched
+    with session.state.watching(timed=False) as seen, session.engines.fresh(row.model, row.precision) as worker:
         worker.first(feeds[0])
         soak = worker.soak(feeds[0], spec.soak)
         use = worker.memory()
@@ -142,6 +152,7 @@ def _watch(session: Session, row: Row) -> Use:
         device=use.device,
         on_device=soak.device,
         by_process=soak.by_process,
+        findings=tuple(seen.findings),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -83,7 +85,7 @@ def repeatable(session: Session, row: Row) -> Gathered:
     """``parity.repeatable``."""
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
     with session.engines.lease(row.model, row.precision) as worker:
-        runs = [worker.run(feeds) for _ in range(TIMES)]
+        runs = list(worker.run_many([feeds] * TIMES))
     return Gathered(parity.repeatable(runs), {"version": 1, "compared": "bit for bit", "times": TIMES})
 
 
@@ -102,7 +104,8 @@ def compared(session: Session, row: Row) -> Compared:
 def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Compared:
     """Runs the engine of ``row`` over the validation data beside ``answers`` to the same batches.
 
-    Never holds more than a batch of each. A side that ends before the other is fatal to the comparison.
+    Compares a batch at a time, and holds no more than what is on its way to the engine and back. A side that ends
+    before the other is fatal to the comparison.
     """
     spec, found = session.model(row.model), session.dataset(row.model)
     metric = _metric(session, row.model, spec.task) if spec.task is not None and found.has_labels else None
@@ -112,18 +115,35 @@ def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Comp
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
     seen = Compared(comparison, metric.key if metric else "", [], [], why_not)
-    with session.engines.lease(row.model, row.precision) as worker:
-        for batch, answer in zip_longest(found.batches(spec.batch, spec.samples), answers):
-            if batch is None or answer is None:
-                comparison.consume(_some(answer), _some(None if batch is None else worker.run(batch.inputs)))
+    mates: deque[Mate] = deque()
+    with (
+        session.engines.lease(row.model, row.precision) as worker,
+        closing(worker.run_many(_fed(found.batches(spec.batch, spec.samples), mates))) as runs,
+    ):
+        for got, answer in zip_longest(runs, answers):
+            if got is None or answer is None:
+                comparison.consume(_some(answer), _some(got))
                 break
-            got = worker.run(batch.inputs)
-            comparison.update(answer, got, samples=len(next(iter(batch.inputs.values()))))
+            mate = mates.popleft()
+            comparison.update(answer, got, samples=mate.samples)
             if comparison.fatal:
                 break
             if metric is not None:
-                _score(seen, metric, batch, answer, got)
+                _score(seen, metric, mate, answer, got)
     return seen
+
+
+class Mate(NamedTuple):
+    """What of a batch is still needed once it was sent."""
+
+    samples: int
+    labels: dict[str, np.ndarray[Any, Any]]
+
+
+def _fed(batches: Iterable[Batch], mates: deque[Mate]) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+    for batch in batches:
+        mates.append(Mate(len(next(iter(batch.inputs.values()))), batch.labels))
+        yield batch.inputs
 
 
 def _metric(session: Session, model: str, task: str) -> Metric:
@@ -135,9 +155,9 @@ def _some(outputs: Outputs | None) -> Iterator[Outputs]:
     return iter(() if outputs is None else (outputs,))
 
 
-def _score(seen: Compared, metric: Metric, batch: Batch, answer: Outputs, got: Outputs) -> None:
-    seen.reference.append(metric.score(dict(answer), batch.labels))
-    seen.candidate.append(metric.score(dict(got), batch.labels))
+def _score(seen: Compared, metric: Metric, mate: Mate, answer: Outputs, got: Outputs) -> None:
+    seen.reference.append(metric.score(dict(answer), mate.labels))
+    seen.candidate.append(metric.score(dict(got), mate.labels))
 
 
 def precision_of(row: Row) -> Any:
@@ -170,5 +190,6 @@ def engine_answers(session: Session, model: str, precision: str) -> Iterator[Out
     """What another engine of the same target answers to the validation data."""
     spec = session.model(model)
     with session.engines.lease(model, precision) as worker:
-        for batch in session.dataset(model).batches(spec.batch, spec.samples):
-            yield worker.run(batch.inputs)
+        batches = session.dataset(model).batches(spec.batch, spec.samples)
+        with closing(worker.run_many(batch.inputs for batch in batches)) as runs:
+            yield from runs

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.checks import fps, int8, latency
+from hil.checks import energy, fps, int8, latency
 from hil.errors import HilError
 from hil.measure import Series
 from hil.model import Judgement, Row, Verdict
 from hil.plan import expand
-from hil.session import running
+from hil.session import running, state
 from hil.session.gather.gathered import Gathered
 from hil.stats import smallest_n
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from hil.config.spec import MeasureSpec
     from hil.session.core import Session
 
@@ -49,6 +52,7 @@ def percentile(session: Session, row: Row) -> Gathered:
     series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
+    judgement = judgement.model_copy(update={"details": {**judgement.details, **energy.told(series)}})
     return _told(session, row, series, judgement, "saturated")
 
 
@@ -67,7 +71,8 @@ def speedup(session: Session, row: Row) -> Gathered:
     reference = saturated(session, row.model, "fp32")
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure)
-    return Gathered(int8.speedup(reference, series, row.limit, level), series.method)
+    judgement = int8.speedup(reference, series, row.limit, level)
+    return Gathered(state.told(judgement, reference, series), series.method)
 
 
 def saturated(session: Session, model: str, precision: str) -> Series:
@@ -85,7 +90,7 @@ def streamed(session: Session, model: str, precision: str, lanes: int) -> Series
 def _sample_streams(session: Session, model: str, precision: str, lanes: int) -> Series:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
-    with session.engines.lease(model, precision) as worker:
+    with session.engines.lease(model, precision) as worker, _conditions(session):
         session.progress(f"{model} {precision}: timing {lanes} in flight for {spec.duration:.0f} s")
         timed = worker.throughput(
             feeds,
@@ -95,8 +100,17 @@ def _sample_streams(session: Session, model: str, precision: str, lanes: int) ->
             min_samples=1,
             max_samples=MOST_SAMPLES,
         )
-    method = {**timed.method, "batch": batch, "feeds": len(feeds)}
-    return Series(timed.start, timed.duration, batch, method, {"windows": [timed.telemetry], "looks": 1}, timed.device)
+    method = {**timed.method, "batch": batch, "feeds": len(feeds), **state.method(session.spec)}
+    facts = {"windows": [timed.telemetry], "looks": 1, **session.state.facts()}
+    return Series(timed.start, timed.duration, batch, method, facts, timed.device)
+
+
+@contextmanager
+def _conditions(session: Session) -> Iterator[None]:
+    """The state contract around a series; entered once its engine is built and loaded, which heats and takes memory."""
+    session.state.ready()
+    with session.state.loaded():
+        yield
 
 
 def _sample(session: Session, model: str, precision: str) -> Series:
@@ -105,7 +119,7 @@ def _sample(session: Session, model: str, precision: str) -> Series:
     fewest = smallest_n(0.99, confidence(spec))
     seconds, spent = spec.duration, 0.0
     parts: list[Series] = []
-    with session.engines.lease(model, precision) as worker:
+    with session.engines.lease(model, precision) as worker, _conditions(session):
         while True:
             session.progress(f"{model} {precision}: timing for {seconds:.0f} s")
             timed = worker.time(
@@ -115,19 +129,19 @@ def _sample(session: Session, model: str, precision: str) -> Series:
                 min_samples=1 if parts else min(fewest, MOST_SAMPLES),
                 max_samples=MOST_SAMPLES,
             )
-            method = {**timed.method, "batch": session.model(model).batch, "feeds": len(feeds)}
             batch = session.model(model).batch
+            method = {**timed.method, "batch": batch, "feeds": len(feeds), **state.method(session.spec)}
             parts.append(Series(timed.start, timed.duration, batch, method, timed.telemetry, timed.device))
-            series = _joined(parts)
+            series = _joined(parts, session.state.facts())
             spent += seconds
             seconds = min(spent, spec.budget - spent)
             if seconds <= 0 or not _unsettled(session, model, precision, series):
                 return series
 
 
-def _joined(parts: list[Series]) -> Series:
+def _joined(parts: list[Series], about: Mapping[str, Any]) -> Series:
     last = parts[-1]
-    facts = {"windows": [dict(part.facts) for part in parts], "looks": len(parts)}
+    facts = {"windows": [{**part.facts, "n": part.n} for part in parts], "looks": len(parts), **about}
     start = np.concatenate([part.start for part in parts])
     duration = np.concatenate([part.duration for part in parts])
     clocks = [part.device for part in parts if part.device is not None]
@@ -147,7 +161,7 @@ def _unsettled(session: Session, model: str, precision: str, series: Series) -> 
         latency.percentile(series, QUANTILES[row.id], row.limit, level).verdict is Verdict.INCONCLUSIVE
         for row in rows
         if row.id in QUANTILES and row.limit is not None
-    )
+    ) or any(energy.unsettled(series, row.limit, level) for row in rows if row.id == "energy.inference")
 
 
 def feeds_of(session: Session, model: str, batch: int) -> list[dict[str, Any]]:
@@ -156,6 +170,7 @@ def feeds_of(session: Session, model: str, batch: int) -> list[dict[str, Any]]:
 
 
 def _told(session: Session, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
+    judgement = state.told(judgement, series)
     details = dict(judgement.details)
     details["samples"] = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
     details["histogram"] = histogram(series)

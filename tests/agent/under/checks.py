@@ -12,7 +12,7 @@ import time
 import unittest
 
 import numpy as np
-from hil_agent import arrays, memory, probe, telemetry, timing, wire
+from hil_agent import arrays, instruments, memory, probe, tegrareader, telemetry, timing, wire
 from hil_agent.blobs import Store
 from hil_agent.channel import Channel
 from hil_agent.engines import key_of
@@ -166,6 +166,49 @@ class Readings(unittest.TestCase):
         self.assertEqual(facts["numpy"], np.__version__)
         self.assertGreater(facts["cores"], 0)
         self.assertEqual(key_of({"a": 1, "b": None}), key_of({"b": None, "a": 1}))
+
+
+class Board(WithFolder):
+    """What is read of a board while it is timed."""
+
+    LINE = "01-03-2023 16:07:54 RAM 2257/30536MB (lfb 5392x4MB) CPU [0%@729,off] GR3D_FREQ 3%@[612] VDD_IN 5263mW/1mW"
+
+    def make(self, path, text):
+        path = os.path.join(self.folder, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def test_its_sensors_and_tegrastats_are_read(self):
+        """A zone by its type, and what a running tegrastats prints; it is gone afterwards."""
+        self.make("sys/class/thermal/thermal_zone0/type", "gpu-thermal\n")
+        self.make("sys/class/thermal/thermal_zone0/temp", "45968\n")
+        program = self.make("tegrastats", "#!/bin/sh\nwhile :; do echo '%s'; sleep 0.1; done\n" % self.LINE)
+        os.chmod(program, 0o700)
+        seen = instruments.Instruments(time.monotonic(), os.path.join(self.folder, "sys"), program)
+        sampler = telemetry.Sampler(os.getpid(), instruments=seen)
+        end = time.monotonic() + 10
+        while "load.gpu" not in sampler.values and time.monotonic() < end:
+            sampler.take(time.monotonic())
+            time.sleep(0.05)
+        report = sampler.report()
+        sampler.close()
+        self.assertEqual(report["temperature.gpu-thermal"][-1], 45.968)
+        self.assertEqual(report["load.gpu"][-1], 0.03)
+        self.assertEqual(report["clock.gpu"][-1], 612000000)
+        self.assertEqual(report["power.total"][-1], 5.263)
+        self.assertEqual(report["sources"]["power.total"], "VDD_IN")
+        self.assertEqual(report["not_readable"], {})
+        with self.assertRaises(OSError):
+            os.waitpid(-1, os.WNOHANG)  # no child is left, dead or alive
+
+    def test_a_missing_tegrastats_is_a_reason(self):
+        """Nothing is raised for a program that cannot be started."""
+        program = self.make("tegrastats", "no program")
+        reader = tegrareader.TegraReader(program, 0.0)
+        self.assertEqual(reader.latest(1.0), {})
+        self.assertIn("cannot be started", reader.why)
 
 
 class OnnxRuntime(unittest.TestCase):

@@ -106,7 +106,9 @@ class Build:
 
     def _add_profile(self, model: str) -> None:
         ranges = self.options.get("profiles") or {}
-        profiles.check(profiles.inputs_of(self.network), ranges, _dimension_names(model))
+        inputs = profiles.inputs_of(self.network)
+        profiles.check(inputs, ranges, _dimension_names(model))
+        ranges = ranges or profiles.fixed(self.network, inputs)
         if ranges:
             profiles.add(self.builder, self.config, ranges)
 

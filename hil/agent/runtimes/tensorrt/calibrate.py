@@ -45,7 +45,7 @@ class Calibration:
             return None
         note, _, cache = content.partition(b"\n")
         fed = _fed(note)
-        if fed is None or not scales.fits(cache, self.algorithm):
+        if fed is None or scales.misfit(cache, self.algorithm):
             self.warnings.append("the calibration cache of an earlier build is damaged and not used")
             return None
         self._kept_fed = fed
@@ -89,8 +89,12 @@ class Calibration:
             raise self.problem
         state = self._state()
         cache = self._offered if state == "read" else self._written
-        if cache is None or not scales.fits(cache, self.algorithm):
+        if cache is None:
             raise Failure(BUILD, "TensorRT calibrated and left no scales of %s" % scales.NAMES[self.algorithm], WAY_OUT)
+        why = scales.misfit(cache, self.algorithm)
+        if why:
+            what = "TensorRT calibrated by %s and left a cache %s" % (scales.NAMES[self.algorithm], why)
+            raise Failure(BUILD, what, WAY_OUT)
         fed = self._kept_fed
         if state != "read":
             fed = {"samples": self.batches.given * self.batches.batch, "consumed": dict(self.batches.consumed)}

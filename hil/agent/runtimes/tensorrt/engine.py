@@ -161,7 +161,7 @@ class TensorRtEngine(Engine):
     def _context(self, engine: Any) -> Any:
         context = engine.create_execution_context()
         if context is None:
-            raise self._refusal("TensorRT made no execution context", "end what else uses the device's memory")
+            raise self._refusal("TensorRT made no execution context", "read what it says; another precision may do")
         return context
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:

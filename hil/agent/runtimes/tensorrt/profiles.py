@@ -24,6 +24,20 @@ def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
     return found
 
 
+def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
+    """A profile for inputs that have no dynamic dimension, where an output has one all the same; empty elsewhere.
+
+    Without any profile TensorRT 8.6 builds such a network (NonZero, say) and then makes no context for it
+    ("vector<bool>::_M_range_check"; seen on an H200); with this one it does.
+    """
+    if any(-1 in shape for shape in inputs.values()):
+        return {}
+    outputs = [network.get_output(index).shape for index in range(network.num_outputs)]
+    if not any(int(dim) < 0 for shape in outputs for dim in shape):
+        return {}
+    return {name: [shape] * len(PARTS) for name, shape in inputs.items()}
+
+
 def check(inputs: Mapping[str, Shape], profiles: Mapping[str, Sequence[Shape]], names: Names) -> None:
     """Raises ``Failure`` unless every dynamic input has ``[min, opt, max]`` that fits, and nothing else has one."""
     for name, shape in inputs.items():

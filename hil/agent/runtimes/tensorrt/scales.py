@@ -1,4 +1,4 @@
-"""TensorRT's calibration cache: a header line, then ``TENSOR: HEX`` with a big-endian float32 scale each."""
+"""TensorRT's calibration cache: a header line, then ``TENSOR: HEX``, a float32 scale without its leading zeros."""
 
 import json
 import re
@@ -19,7 +19,7 @@ class Scales(NamedTuple):
 
 
 def decode(cache: bytes) -> Scales:
-    """Reads a cache. Raises ``ValueError`` for anything else."""
+    """Reads a cache. Raises ``ValueError``, which names the line, for anything else."""
     lines = cache.decode("utf-8", "replace").splitlines()
     if not lines or not HEADER.fullmatch(lines[0].strip()):
         raise ValueError("no header line")
@@ -29,23 +29,25 @@ def decode(cache: bytes) -> Scales:
             continue
         # Tensor names come from exporters and may hold ": " themselves.
         name, separator, text = line.rpartition(": ")
-        if not separator or not re.fullmatch(r"[0-9a-fA-F]{8}", text.strip()):
+        if not separator or not re.fullmatch(r"[0-9a-fA-F]{1,8}", text.strip()):
             raise ValueError("the line %.80r" % line)
-        (scale,) = struct.unpack("!f", bytes(bytearray.fromhex(text.strip())))
+        (scale,) = struct.unpack("!f", bytes(bytearray.fromhex(text.strip().zfill(8))))
         found[name] = scale if abs(scale) < float("inf") else None
         if len(found) > MAX_SCALES:
             raise ValueError("over %d tensors" % MAX_SCALES)
     return Scales(lines[0].strip(), found)
 
 
-def fits(cache: bytes, algorithm: str) -> bool:
-    """Whether it is a cache that ``algorithm`` wrote, with at least one scale."""
+def misfit(cache: bytes, algorithm: str) -> str:
+    """Why it is no cache that ``algorithm`` wrote, with at least one scale; empty if it is one."""
     try:
         scales = decode(cache)
-    except ValueError:
-        return False
+    except ValueError as error:
+        return "unreadable at %s" % error
     match = HEADER.fullmatch(scales.header)
-    return match is not None and match.group(2) == NAMES[algorithm] and bool(scales.by_tensor)
+    if match is None or match.group(2) != NAMES[algorithm]:
+        return "headed %.80r" % scales.header
+    return "" if scales.by_tensor else "without a single scale"
 
 
 def bounded(by_tensor: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:

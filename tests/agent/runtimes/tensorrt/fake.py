@@ -76,10 +76,15 @@ class Network:
     def __init__(self) -> None:
         self.inputs: list[Tensor] = []
         self.layers: list[Layer] = []
-        self.num_outputs = 1
+        self.outputs = [Tensor("y")]
 
     num_inputs = property(lambda self: len(self.inputs))
     num_layers = property(lambda self: len(self.layers))
+    num_outputs = property(lambda self: len(self.outputs))
+
+    def get_output(self, index: int) -> Tensor:
+        """By number."""
+        return self.outputs[index]
 
     def get_input(self, index: int) -> Tensor:
         """By number."""
@@ -216,9 +221,15 @@ class Trt:
     class IInt8EntropyCalibrator2:
         """Base of calibrators."""
 
-    def __init__(self, inputs: list[Tensor] | None = None, layers: list[Layer] | None = None) -> None:
+    def __init__(
+        self,
+        inputs: list[Tensor] | None = None,
+        layers: list[Layer] | None = None,
+        outputs: list[Tensor] | None = None,
+    ) -> None:
         self.config = Config()
         self.inputs = [Tensor()] if inputs is None else inputs
+        self.outputs = [Tensor("y")] if outputs is None else outputs
         self.layers = [Layer()] if layers is None else layers
         self.plan: bytes | None = b"plan"
         self.says: list[tuple[int, str]] = []
@@ -244,7 +255,7 @@ class Trt:
     def OnnxParser(self, network: Network, log: Any) -> Any:  # noqa: N802, ARG002 - TensorRT's name and signature
         """A parser that puts in what the test says."""
         self.calls.append("parse")
-        network.inputs, network.layers = self.inputs, self.layers
+        network.inputs, network.layers, network.outputs = self.inputs, self.layers, self.outputs
         return type("Parser", (), {"parse_from_file": lambda _self, _path: True})()
 
     def init_libnvinfer_plugins(self, log: Any, namespace: str) -> bool:  # noqa: ARG002 - as the real one

@@ -175,6 +175,16 @@ def test_dynamic_shapes_need_ranges(tmp_path: Path) -> None:
     assert "values of input" in refusal(Trt(inputs=[Tensor(is_shape_tensor=True)]), tmp_path)
 
 
+def test_an_output_whose_shape_only_running_tells_gets_a_profile(tmp_path: Path) -> None:
+    """Without one TensorRT 8.6 makes no context for such an engine; a model of fixed shapes throughout has none."""
+    trt = Trt(outputs=[Tensor("y", shape=(2, -1))])
+    build(trt, tmp_path)
+    assert trt.config.profiles == [{"x": ((2, 3),) * 3}]
+    trt = Trt()
+    build(trt, tmp_path)
+    assert trt.config.profiles == []
+
+
 def test_optimization_levels(tmp_path: Path) -> None:
     """A builder without levels refuses one, instead of building at its own."""
     assert "no optimization levels" in refusal(Trt(), tmp_path, optimization_level=3)

@@ -111,12 +111,18 @@ def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
     state.write_cache(CACHE)
     with pytest.raises(Failure, match="1 of 3 calibration batches"):
         state.finish()
-    for cache in (None, b"", b"TRT-8600-EntropyCalibration2\n", CACHE.replace(b"Entropy", b"MinMax")):
+    for cache, why in (
+        (None, "left no scales of EntropyCalibration2"),
+        (b"", "unreadable at no header line"),
+        (b"TRT-8600-EntropyCalibration2\n", "without a single scale"),
+        (CACHE + b"y: 3c00997g\n", "unreadable at the line 'y: 3c00997g'"),
+        (CACHE.replace(b"Entropy", b"MinMax"), "headed 'TRT-8600-MinMaxCalibration2'"),
+    ):
         state, _ = calibration(tmp_path)
         feed(state)
         if cache is not None:
             state.write_cache(cache)
-        with pytest.raises(Failure, match="left no scales of EntropyCalibration2"):
+        with pytest.raises(Failure, match=why):
             state.finish()
     assert not (tmp_path / "cache").exists()
 
@@ -212,8 +218,12 @@ def test_scales_in_a_record_are_bounded_as_they_are_written() -> None:
     st.dictionaries(st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1), st.floats(width=32))
 )
 def test_scales_come_back(table: dict[str, float]) -> None:
-    """Whatever scales are written as TensorRT writes them come back, names with colons too; NaN as None."""
-    lines = ["TRT-8600-MinMaxCalibration", *(f"{name}: {struct.pack('!f', v).hex()}" for name, v in table.items())]
+    """Whatever scales are written as TensorRT writes them come back, names with colons too; NaN as None.
+
+    It writes no leading zeros, so that a scale of zero is one digit.
+    """
+    words = {name: struct.pack("!f", value).hex().lstrip("0") or "0" for name, value in table.items()}
+    lines = ["TRT-8600-MinMaxCalibration", *(f"{name}: {word}" for name, word in words.items())]
     found = scales.decode("\n".join(lines).encode()).by_tensor
     assert found == {name: v if abs(v) < float("inf") else None for name, v in table.items()}
 

@@ -110,10 +110,8 @@ def test_advice_is_by_what_is_said() -> None:
 
 def test_no_outputs_is_refused(tmp_path: Path) -> None:
     """A parse that leaves a network without outputs is no success."""
-    network = Network()
-    network.num_outputs = 0
     with pytest.raises(Failure, match="no outputs"):
-        parse.parse(Trt(), network, Journal(), str(models.tiny(tmp_path / "m.onnx")))
+        parse.parse(Trt(outputs=[]), Network(), Journal(), str(models.tiny(tmp_path / "m.onnx")))
     assert onnx_file.read(str(tmp_path / "m.onnx")).opset() == 13
 
 

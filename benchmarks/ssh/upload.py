@@ -1,0 +1,102 @@
+"""How fast a large model comes to the board: as a session brings it, against ``scp`` of the same file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.ssh.board import program
+from hil.targets.ssh import SshTarget
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.ssh.board import Way
+
+MIB = 1 << 20
+
+
+class Pair(NamedTuple):
+    """Seconds of one round: ours and scp's, connecting included; ``start`` is that of the agent between the two.
+
+    A session has its agent whatever it uploads, so its start counts for neither side; ``strict`` counts it for ours.
+    """
+
+    ours: float
+    scp: float
+    start: float
+
+    @property
+    def ratio(self) -> float:
+        """Over 1 where ours is the faster one."""
+        return self.scp / self.ours
+
+    @property
+    def strict(self) -> float:
+        """As ``ratio``, with the agent's start."""
+        return self.scp / (self.ours + self.start)
+
+
+def random_file(path: Path, size: int) -> None:
+    """New bytes each time, which no store has and no cipher can make less of."""
+    with path.open("wb") as file:
+        for _ in range(size // (4 * MIB)):
+            file.write(os.urandom(4 * MIB))
+
+
+def settle(scratch: Path, size: int) -> None:
+    """Leaves both sides the same machine: nothing waits to be written, and memory for a file of this size is at hand.
+
+    Memory that a virtual machine has not used for a while comes from its host page by page, which makes writing a
+    file several times slower for whoever happens to be the first.
+    """
+    with scratch.open("wb") as file:
+        for _ in range(size // (4 * MIB)):
+            file.write(bytes(4 * MIB))
+    scratch.unlink()
+    os.sync()
+
+
+def ours(way: Way, source: Path, store: Path) -> tuple[float, float]:
+    """Seconds of connecting, and until the blob is in the store, hashed and synced; and of the agent's start."""
+    target = SshTarget("board", way.spec(store=str(store), store_size="64 GiB"))
+    began = time.perf_counter()
+    target.connection()
+    connected = time.perf_counter()
+    with target.start_agent() as agent:
+        ready = time.perf_counter()
+        digest = agent.put_blob(source)
+        ended = time.perf_counter()
+    if (store / "blobs" / digest).stat().st_size != source.stat().st_size:
+        raise AssertionError("the blob is not whole")
+    (store / "blobs" / digest).unlink()
+    return (connected - began) + (ended - ready), ready - connected
+
+
+def scp(way: Way, source: Path, to: Path) -> float:
+    """Seconds of ``scp``, its connecting included."""
+    began = time.perf_counter()
+    subprocess.run([program("scp"), "-q", *way.options(), str(source), f"127.0.0.1:{to}"], check=True)
+    seconds = time.perf_counter() - began
+    if to.stat().st_size != source.stat().st_size:
+        raise AssertionError("the copy is not whole")
+    to.unlink()
+    return seconds
+
+
+def measure(way: Way, folder: Path, size: int, rounds: int) -> list[Pair]:
+    """Rounds of a new file each, the two sides changing places; one small round before that leaves the agent there."""
+    source, store = folder / "model.bin", folder / "store"
+    random_file(source, 4 * MIB)
+    ours(way, source, store)
+    pairs = []
+    for number in range(rounds):
+        random_file(source, size)
+        taken = {}
+        for side in ("ours", "scp") if number % 2 == 0 else ("scp", "ours"):
+            settle(folder / "scratch.bin", size)
+            taken[side] = ours(way, source, store) if side == "ours" else (scp(way, source, folder / "copy.bin"), 0.0)
+        pairs.append(Pair(taken["ours"][0], taken["scp"][0], taken["ours"][1]))
+    return pairs

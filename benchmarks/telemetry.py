@@ -1,0 +1,200 @@
+"""What sampling a board while it is timed costs the latency: ``python -m benchmarks.telemetry [--quick]``.
+
+The bundled digits model is timed by the agent's own supervisor and worker, in short windows that take turns: AB BA AB …
+with the sampler on (ten a second: the worker's memory, every file of a sysfs tree with as many sensors as an AGX Orin
+has, a tegrastats that prints a line each 100 ms) and with none. Neighbouring windows of one worker are a pair, and a
+pair's figure is the ratio of the two p50; a round's is the median of its pairs, the benchmark's that of its rounds.
+Exit code 1 where that is over the bar.
+
+The tree is made of plain files. Reading a real sensor takes longer (a meter is asked over I2C, which takes no processor
+time but keeps the supervisor waiting), and a real tegrastats does other work: what those cost is shown on a board only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hil.agent import arrays, wire
+from hil.agent.blobs import Store
+from hil.agent.channel import Channel
+from hil.agent.instruments import Instruments
+from hil.agent.service import Service
+from hil.agent.supervisor import Supervisor
+from hil.agent.telemetry import INTERVAL, Sampler
+from hil.files import file_digest
+from hil.targets.bundle import agent_archive
+from tests.agent import orin
+from tests.agent.test_tegrastats import ORIN_R39
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.agent.crew import Hand
+
+BAR = 1.01
+QUIET = 0.03
+"""Quartiles of the rounds further apart than this say that the machine was too busy to tell."""
+
+MODEL = Path(__file__).parents[1] / "examples" / "digits" / "model.onnx"
+DATA = MODEL.with_name("validation.npz")
+DEADLINE = 60.0
+SENSORS = 37
+"""Columns that a window with the sampler on must have, so that a tree that was not read costs nothing unseen."""
+
+
+class Effort(NamedTuple):
+    """Seconds of warm-up and of timing of a window, pairs in a round, and rounds."""
+
+    warmup: float
+    seconds: float
+    pairs: int
+    rounds: int
+
+
+FULL = Effort(warmup=0.3, seconds=1.0, pairs=12, rounds=8)
+QUICK = Effort(warmup=0.2, seconds=0.5, pairs=5, rounds=5)
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[Service]:
+    """The agent's own service in this process; its workers are processes of their own, as ever."""
+    archive, _ = agent_archive(folder / "agents")
+    ours, theirs = socket.socketpair()
+    store = folder / "store"
+    made = Service(Supervisor(Channel(theirs.fileno(), theirs.fileno()), str(archive), str(store)), Store(str(store)))
+    try:
+        made.hold({"token": "a", "who": "benchmarks.telemetry", "host": "here", "pid": "1", "wait": 0})
+        yield made
+    finally:
+        for hand in list(made.supervisor.crew.values()):
+            made.supervisor.dismiss(hand)
+        made.lock.release()
+        ours.close()
+        theirs.close()
+
+
+def build(agent: Service) -> str:
+    """The model's engine in the store; returns its key."""
+    digest = file_digest(MODEL)
+    agent.store.begin(digest, MODEL.stat().st_size)
+    agent.store.append(digest, 0, MODEL.read_bytes())
+    agent.store.commit(digest)
+    order = {"model": digest, "precision": "fp32", "runtime": "onnxruntime", "options": {}, "deadline": DEADLINE}
+    return str(agent.build(order)[0]["ok"]["key"])
+
+
+class Timer:
+    """A fresh worker with the model loaded, whose windows are timed with the sampler or without."""
+
+    def __init__(self, agent: Service, key: str, board: Path) -> None:
+        self.supervisor = agent.supervisor
+        self.board = board
+        loaded = agent.load({"key": key, "options": {"threads": 1}, "deadline": DEADLINE})[0]["ok"]
+        self.hand: Hand = self.supervisor.crew[loaded["worker"]]
+        port = loaded["inputs"][0]
+        with np.load(DATA, allow_pickle=False) as data:
+            feed = data[port["name"]][:1]
+        self.listing, chunks = arrays.describe([(port["name"], feed)])
+        self.body = b"".join(bytes(chunk) for chunk in chunks)
+
+    def window(self, effort: Effort, *, sampled: bool) -> float:
+        """p50 in seconds."""
+        hand = self.hand
+        hand.segment.reserve(len(self.body))
+        hand.segment.view(0, len(self.body))[:] = self.body
+        order = {"op": "time", "arrays": self.listing, "body": len(self.body), "feeds": 1, "budget": DEADLINE / 2}
+        order.update(warmup=effort.warmup, seconds=effort.seconds, min_samples=1, max_samples=10**7)
+        sampler = None
+        if sampled:
+            now = time.monotonic()
+            seen = Instruments(now, str(self.board / "sys"), str(self.board / "tegrastats"))
+            sampler = Sampler(hand.pid, calm=True, instruments=seen)
+        try:
+            reply = self.supervisor.exchange(hand, order, DEADLINE, sampler)
+            if sampler is not None:
+                check(sampler.report(), effort)
+        finally:
+            if sampler is not None:
+                sampler.close()
+        body = reply["body"]
+        slots = wire.slots(reply, body)
+        return float(np.median(dict(arrays.views(hand.segment.view(reply.get("at", 0), body), slots))["duration"]))
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self.supervisor.dismiss(self.hand)
+
+
+def check(told: dict[str, Any], effort: Effort) -> None:
+    """Ends the benchmark if the sampler did not do all its work."""
+    columns = [name for name in told if isinstance(told[name], list)]
+    if len(columns) < SENSORS or "load.emc" not in told or "tegrastats" in told["not_readable"]:
+        raise SystemExit(f"the sensors were not read, so their cost was not measured: {len(columns)} columns")
+    if len(told["t"]) < (effort.warmup + effort.seconds) / INTERVAL - 1:
+        raise SystemExit(
+            f"{len(told['t'])} samples were taken: fewer than ten a second, so their cost was not measured"
+        )
+
+
+def one_round(timer: Timer, effort: Effort, *, sampled_first: bool) -> tuple[float, float, float]:
+    """Median p50 with and without, and the median of the pairs' ratios."""
+    timer.window(effort, sampled=False)  # the first window after loading warms up alone
+    pairs = []
+    for number in range(effort.pairs):
+        order = (True, False) if (number % 2 == 0) == sampled_first else (False, True)
+        p50 = {sampled: timer.window(effort, sampled=sampled) for sampled in order}
+        pairs.append((p50[True], p50[False]))
+    on, off = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return on, off, statistics.median(one / other for one, other in pairs)
+
+
+def measure(folder: Path, effort: Effort) -> list[tuple[float, float, float]]:
+    """Rounds, each with a fresh worker."""
+    (folder / "board").mkdir()
+    orin.sysfs(folder / "board" / "sys", orin.AGX)
+    orin.tegrastats(folder / "board" / "tegrastats", ORIN_R39)
+    rounds = []
+    with service(folder) as agent:
+        key = build(agent)
+        for number in range(effort.rounds):
+            timer = Timer(agent, key, folder / "board")
+            rounds.append(one_round(timer, effort, sampled_first=number % 2 == 0))
+            timer.close()
+    return rounds
+
+
+def main() -> int:
+    """Prints the table; the last line holds figure and bar."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="shorter windows, within a minute")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rounds = measure(Path(folder), QUICK if arguments.quick else FULL)
+    table = Table(title="p50 of examples/digits, with the sampler and without", title_justify="left")
+    for heading in ("round", "with µs", "without µs", "ratio"):
+        table.add_column(heading, justify="right")
+    for number, (on, off, ratio) in enumerate(rounds, 1):
+        table.add_row(str(number), f"{1e6 * on:,.2f}", f"{1e6 * off:,.2f}", f"{ratio:.4f}")
+    Console().print(table)
+    low, figure, high = statistics.quantiles((ratio for *_, ratio in rounds), n=4)
+    if high - low > QUIET:
+        print(f"the rounds differ by {high - low:.1%}: something else was running: measure again without it")
+    print("the sensors were plain files and tegrastats a script: what reading real ones costs is not shown here")
+    print(f"telemetry: {figure:.4f}; bar: at most {BAR}")
+    return 0 if figure <= BAR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,310 @@
+"""What loads a board as the rest of the robot would: memory that is held, and a command of the user's that runs.
+
+Each is a process of its own beside the supervisor, bound to it by a pipe: when its input closes, because it was told
+to end or because the supervisor died, it ends, and so does all that it started. Whatever a co-runner starts inherits
+``MARK`` in its environment, by which the rest is found where a keeper itself was killed. What belongs to another user
+(``sudo``) cannot be ended from here and is told; what another service starts (``docker run``) is not seen at all.
+Standard library only.
+"""
+
+import contextlib
+import ctypes
+import json
+import mmap
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Set
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_CHILD_SUBREAPER = 36
+MCL_CURRENT = 1  # sys/mman.h
+CHUNK = 1 << 20
+GRACE = 1.0
+FORCE = 3.0
+POLL = 0.05
+PATIENCE = 10.0
+MARK = "PYTEST_HIL_LOAD"
+LETTERS = 200  # of a command line that is told
+RESERVE, RUN = "reserve", "run"
+NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
+"""Kinds of loads, by the keys that ask for them."""
+
+
+class Load:
+    """The supervisor's handle on one such process.
+
+    ``ready`` is what it said once it was, ``ended`` why it is over, ``left`` what it could not end, by process id.
+    """
+
+    def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:
+        """``place`` names what it is a load of: where all of it has ended, ``sweep(place)`` finds nothing."""
+        self.kind = kind
+        self.place = place
+        self.ready: Optional[Dict[str, Any]] = None
+        self.ended: Optional[str] = None
+        self.left: Dict[int, str] = {}
+        self._heard = b""
+        command = [sys.executable, "-B", archive, "--load", kind, str(os.getpid())]
+        # Bytes: where the locale is C, Python 3.6 can make no argument of other letters.
+        given = [word.encode("utf-8", "surrogateescape") for word in command + words]
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and archive; the user's words are arguments
+            given,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_marked(place),
+        )
+        os.set_blocking(self._out(), False)
+
+    def _out(self) -> int:
+        if self.process.stdout is None:
+            raise ValueError("it was started without a pipe")
+        return self.process.stdout.fileno()
+
+    def listen(self) -> bool:
+        """Takes in what it said; True once it is ready or over."""
+        data = b"."
+        while data:
+            try:
+                data = os.read(self._out(), 1 << 12)
+            except BlockingIOError:
+                break
+            self._heard += data
+        lines = self._heard.split(b"\n")
+        self._heard = lines.pop()
+        for line in lines:
+            said = json.loads(line.decode("utf-8", "replace"))
+            self.ready = said.get("ready", self.ready)
+            self.ended = said.get("ended", self.ended)
+            self.left.update({int(pid): str(command) for pid, command in said.get("left", {}).items()})
+        if self.ended is None and not data and self.process.poll() is not None:
+            self.ended = "it was killed"
+        return self.ready is not None or self.ended is not None
+
+    def close(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Has it end, with all that it started; what cannot be ended is in ``left``. ``beat`` is called meanwhile."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        until = time.monotonic() + PATIENCE
+        while self.process.poll() is None:
+            if time.monotonic() >= until:
+                self.process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.2)
+            beat()
+        with contextlib.suppress(ValueError):  # cut short by its death
+            self.listen()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.left.update(sweep(self.place, beat))
+        self.left = {pid: command for pid, command in self.left.items() if alive(pid)}
+
+
+def _marked(place: str) -> Dict[bytes, bytes]:
+    found = dict(os.environb)
+    found[MARK.encode()] = os.fsencode(place)
+    return found
+
+
+def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]:
+    """Ends what is left of loads of ``place``, known by the mark in its environment; returns what stayed."""
+    until = time.monotonic() + FORCE
+    while True:
+        found = marked(place)
+        if not found or time.monotonic() >= until:
+            return found
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL)
+        beat()
+
+
+def marked(place: str, proc: str = "/proc") -> Dict[int, str]:
+    """The living processes of this user that have the mark of ``place``, and their commands."""
+    mark, found = b"\0" + MARK.encode() + b"=" + os.fsencode(place) + b"\0", {}
+    for name in os.listdir(proc):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open("%s/%s/environ" % (proc, name), "rb") as file:
+                    known = b"\0" + file.read() + b"\0"
+            except OSError:  # another user's, or gone
+                continue
+            if mark in known and alive(int(name)):
+                found[int(name)] = command_of(int(name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
+    except OSError:
+        return False
+
+
+def command_of(pid: int) -> str:
+    """Its command line, cut short; empty where nobody may read it."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read(LETTERS).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """``reserve PARENT BYTES`` or ``run PARENT COMMAND …``: does it until standard input closes."""
+    words = sys.argv[2:] if arguments is None else arguments
+    kind, parent = words[0], int(words[1])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if kind == RESERVE:
+        _die_with(parent)
+        reserve(int(words[2]))
+    else:
+        run(words[2:])
+
+
+def say(**words: Any) -> None:
+    """One line to the supervisor; nobody may be left to hear it."""
+    with contextlib.suppress(OSError):
+        os.write(1, (json.dumps(words) + "\n").encode())
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _die_with(parent: int) -> None:
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _wait(seconds: Optional[float]) -> bool:
+    """Whether standard input closed within that time; what is written to it means nothing."""
+    poller = select.poll()
+    poller.register(0, select.POLLIN)
+    return bool(poller.poll(None if seconds is None else seconds * 1000)) and not os.read(0, 1 << 12)
+
+
+def reserve(size: int) -> None:
+    """Holds ``size`` bytes of this process's own memory; each page is written, with what no swap can compress away."""
+    held = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    noise = os.urandom(CHUNK)
+    for at in range(0, size, CHUNK):
+        part = min(CHUNK, size - at)
+        held[at : at + part] = noise[:part]
+    # Users may lock little; what is not locked the kernel may swap out, which the state contract then sees.
+    fixed = ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT) == 0
+    say(ready={"bytes": size, "locked": fixed, "pid": os.getpid()})
+    while not _wait(None):
+        pass
+
+
+def run(command: List[str]) -> None:
+    """Runs ``command`` until told to end, in two processes that each clear up when the other is killed.
+
+    Descendants that were left by their parents become the children of either, so that none gets away.
+    """
+    os.setsid()  # whoever kills the agent's group leaves this one to clean up
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    guard = os.getpid()
+    keeper = os.fork()
+    if not keeper:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)  # forgotten by a fork
+        _keep(command, guard)
+        os._exit(0)
+    if os.waitpid(keeper, 0)[1]:
+        say(ended="it was killed")
+        _tell(clear())
+
+
+def _tell(left: Dict[int, str]) -> None:
+    if left:
+        say(left=left)
+
+
+def _keep(command: List[str], guard: int) -> None:
+    """Runs ``command`` in the user's home with its output dropped; ends it and all its descendants."""
+    home = os.path.expanduser("~")
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the user's own command under the user's own account, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=home if os.path.isdir(home) else "/",
+            preexec_fn=_alone,  # noqa: PLW1509 - this process has one thread
+        )
+    except OSError as error:
+        say(ended="it cannot be started: %s" % (error.strerror or error))
+        return
+    began = time.monotonic()
+    say(ready={"pid": process.pid})
+    told = False
+    while not _wait(POLL) and os.getppid() == guard:
+        if not told and process.poll() is not None:
+            say(ended="it ended with %s after %.1f s" % (_how(process.returncode), time.monotonic() - began))
+            told = True
+    _tell(clear())
+
+
+def _alone() -> None:
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _how(code: int) -> str:
+    return "exit code %d" % code if code >= 0 else "signal %d" % -code
+
+
+def clear() -> Dict[int, str]:
+    """Asks every descendant to end, and after ``GRACE`` seconds makes it; returns what stays ``FORCE`` seconds on."""
+    limit = time.monotonic() + GRACE
+    number = signal.SIGTERM
+    while True:
+        left = descendants(os.getpid())
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+        _reap()
+        left = descendants(os.getpid())
+        if not left or time.monotonic() >= limit + FORCE:
+            return {pid: command_of(pid) for pid in left}
+        time.sleep(POLL)
+        if time.monotonic() >= limit:
+            number = signal.SIGKILL
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except OSError:
+        pass
+
+
+def descendants(root: int, proc: str = "/proc") -> Set[int]:
+    """The processes below ``root``, those that have ended and wait to be reaped left out."""
+    parents: Dict[int, int] = {}
+    for name in os.listdir(proc):
+        if name.isdigit():
+            try:
+                with open("%s/%s/stat" % (proc, name), "rb") as file:
+                    state, parent = file.read().rpartition(b")")[2].split()[:2]
+            except (OSError, ValueError):
+                continue
+            if state != b"Z":
+                parents[int(name)] = int(parent)
+    found: Set[int] = set()
+    below = {root}
+    while below:
+        below = {pid for pid, parent in parents.items() if parent in below and pid not in found}
+        found |= below
+    return found

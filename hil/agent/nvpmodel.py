@@ -1,0 +1,53 @@
+"""The power modes that ``/etc/nvpmodel.conf`` of a Jetson offers; ``powermode`` tells which one is set.
+
+Identifiers follow no order and differ between boards and their "super" variants, so that a mode is known by its
+name. Layout of the file as in NVIDIA's own ``nvpmodel_p*.conf``.
+"""
+
+import re
+from typing import Any, Dict, List, Optional, Tuple
+
+CONF = "etc/nvpmodel.conf"
+MOST_MODES = 64
+
+_SECTION = re.compile(r"\s*<\s*(\w+)\s+([^<>]*)>")
+_MODE = re.compile(r"ID\s*=\s*(\d{1,6})\s+NAME\s*=\s*(\S+)")
+_DEFAULT = re.compile(r"DEFAULT\s*=\s*(\d{1,6})")
+_MASK = re.compile(r"\s*TPC_POWER_GATING\s+TPC_PG_MASK\s+(0[xX][0-9a-fA-F]{1,8}|\d{1,10})\s*(?:#.*)?$")
+
+
+def parse(text: str) -> Tuple[List[Dict[str, Any]], Optional[str]]:
+    """``[{"id", "name", "tpc_mask"}]`` in the file's order, and the default's name; never raises.
+
+    ``tpc_mask`` is None where the mode sets none. A name that stands for two modes, or a default that is none of
+    them, is left out: what it meant would be guessed.
+    """
+    modes: List[Dict[str, Any]] = []
+    default = None
+    inside = False
+    for line in text.splitlines():
+        section = _SECTION.match(line)
+        if section:
+            mode = _MODE.match(section.group(2)) if section.group(1) == "POWER_MODEL" else None
+            inside = mode is not None
+            if mode is not None:
+                modes.append({"id": int(mode.group(1)), "name": mode.group(2), "tpc_mask": None})
+            elif section.group(1) == "PM_CONFIG":
+                found = _DEFAULT.match(section.group(2))
+                default = int(found.group(1)) if found else default
+        elif inside:
+            mask = _MASK.match(line)
+            if mask:
+                modes[-1]["tpc_mask"] = int(mask.group(1), 0 if "x" in mask.group(1).lower() else 10)
+    modes = _single(modes[:MOST_MODES])
+    return modes, name_of(modes, default)
+
+
+def _single(modes: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    names, numbers = [mode["name"] for mode in modes], [mode["id"] for mode in modes]
+    return [mode for mode in modes if names.count(mode["name"]) == 1 and numbers.count(mode["id"]) == 1]
+
+
+def name_of(modes: List[Dict[str, Any]], number: Optional[int]) -> Optional[str]:
+    """The name of the mode with this id; None if there is none."""
+    return next((mode["name"] for mode in modes if mode["id"] == number), None)

@@ -1,0 +1,543 @@
+#!/usr/bin/python3 -IS
+"""What of a board needs root, and no more; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
+
+sudo lets one user start it, without a password and without arguments. It reads verbs from standard input, a line each,
+and answers each by a line of JSON. Whatever it changed it changes back when its input ends, a signal comes or nobody
+reads the answers; what a killed helper left, the next one changes back. ``docs/board-setup.md`` has the reasons.
+
+One file, Python 3.6 and its standard library. ``-IS``: no environment, no user's and no site's packages.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import resource
+import select
+import signal
+import stat
+import subprocess
+import sys
+import syslog
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+VERSION = 2
+STATE = "/run/pytest-hil"
+SERVICES = "/etc/pytest-hil/services"
+MODES = "/etc/nvpmodel.conf"
+NVMAP = "/sys/kernel/debug/nvmap/iovmm/clients"
+EMC = "/sys/kernel/debug/bpmp/debug/clk/emc"
+PROGRAMS = {
+    "nvpmodel": ("/usr/sbin/nvpmodel",),
+    "jetson_clocks": ("/usr/bin/jetson_clocks",),
+    "systemctl": ("/usr/bin/systemctl", "/bin/systemctl"),
+}
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/"}
+LINE = re.compile(r"[a-z_]{1,16}( [A-Za-z0-9][A-Za-z0-9@_.:+-]{0,99}){0,2}")
+LONGEST = 256  # bytes of a line
+RUNNING = ("active", "activating", "reloading", "refreshing")
+STOPPED = ("inactive", "failed")
+ENDINGS = ("TERM", "HUP", "INT", "QUIT", "TSTP", "TTIN", "TTOU", "ALRM", "PROF", "VTALRM", "USR1", "USR2")
+QUICK, SLOW = 30.0, 150.0  # seconds: sysfs tools; systemd's own limit for stopping a service is 90
+ENDING = 20.0  # seconds that a stopped unit may take to be seen so
+MEND = {"clocks": "sudo jetson_clocks --restore %s/clocks" % STATE, "mode": "sudo nvpmodel -m %s"}
+MEND["service"] = "sudo systemctl start %s"
+
+
+class Refused(Exception):
+    """What was asked is not done; the text says why and goes to the caller."""
+
+
+def trusted(path: str) -> str:
+    """``path`` with its links followed. Refused unless root alone can change every folder, link and file on the way."""
+    at, rest = "/", path.split("/")
+    for _ in range(200):
+        try:
+            seen = os.lstat(at)
+            link = os.readlink(at) if stat.S_ISLNK(seen.st_mode) else None
+        except OSError as problem:
+            raise Refused("%s: %s" % (at, problem.strerror)) from None
+        if seen.st_uid != 0 or (link is None and seen.st_mode & 0o022):
+            raise Refused("%s can be changed by others than root" % at)
+        if link is not None:
+            at, rest = "/" if link.startswith("/") else os.path.dirname(at), link.split("/") + rest
+            continue
+        while rest and rest[0] in ("", "."):
+            rest.pop(0)
+        if not rest:
+            return at
+        word = rest.pop(0)
+        at = os.path.dirname(at) if word == ".." else os.path.join(at, word)
+    raise Refused("%s leads through too many links" % path)
+
+
+def text_of(path: str) -> str:
+    """At most 1 MiB of a file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20).decode("ascii", "replace")
+    except OSError as problem:
+        raise Refused("%s: %s" % (path, problem.strerror)) from None
+
+
+def run(name: str, *arguments: str, **limit: float) -> str:
+    """What one of ``PROGRAMS`` prints. Refused where it is not root's alone, fails or takes longer than ``limit``."""
+    there = [path for path in PROGRAMS[name] if os.path.lexists(path)]
+    if not there:
+        raise Refused("this board has no %s" % PROGRAMS[name][0])
+    child = subprocess.Popen(
+        [trusted(there[0]), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        env=ENVIRONMENT,
+        preexec_fn=lambda: os.umask(0o022),  # noqa: PLW1509 - there are no threads; nvpmodel's own files stay readable
+        start_new_session=True,
+    )
+    try:
+        said = child.communicate(timeout=limit.get("seconds", QUICK))[0].decode("ascii", "replace")
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.communicate(timeout=5)
+        raise Refused("%s did not end in time" % name) from None
+    if child.returncode != 0:
+        raise Refused("%s ended with %d: %s" % (name, child.returncode, said.strip()[-200:]))
+    return said
+
+
+def locked(shown: str) -> Optional[bool]:
+    """Whether ``jetson_clocks --show`` tells pinned clocks; None where it has no GPU or no CPU that we can read."""
+    rows = [(line.split(" ")[0], dict(re.findall(r"(\w+)=(\S+)", line))) for line in shown.splitlines()]
+    gpu = [row for name, row in rows if name == "GPU"]
+    cpu = [row for name, row in rows if re.match(r"cpu\d+:$", name) and row.get("Online") == "1"]
+    if not gpu or not cpu or not all("MinFreq" in row and "MaxFreq" in row for row in gpu + cpu):
+        return None
+    emc = [row for name, row in rows if name == "EMC"]
+    return all(row["MinFreq"] == row["MaxFreq"] for row in gpu + cpu) and all(
+        row.get("CurrentFreq") == row.get("MaxFreq") for row in emc
+    )
+
+
+def power_modes(conf: str) -> Dict[int, Tuple[str, Dict[str, str]]]:
+    """Name and power-gating masks of each mode of nvpmodel.conf by its number."""
+    found: Dict[int, Tuple[str, Dict[str, str]]] = {}
+    masks: Dict[str, str] = {}
+    for line in conf.splitlines():
+        head = re.match(r"\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", line)
+        words = line.split()
+        if head or words[:1] == ["<"]:
+            masks = {}
+        if head:
+            found[int(head.group(1))] = head.group(2), masks
+        elif len(words) == 3 and words[1].endswith("PG_MASK"):
+            masks[words[1]] = words[2]
+    return found
+
+
+def current_mode(modes: Dict[int, Tuple[str, Dict[str, str]]]) -> int:
+    """The number of the mode in force."""
+    said = re.search(r"^NV Power Mode: *\S+\s*\n(\d+)\s*$", run("nvpmodel", "-q"), re.MULTILINE)
+    if not said or int(said.group(1)) not in modes:
+        raise Refused("nvpmodel does not tell a mode of %s" % MODES)
+    return int(said.group(1))
+
+
+def set_mode(modes: Dict[int, Tuple[str, Dict[str, str]]], number: int) -> None:
+    """Sets it, and believes it only when it is told back."""
+    run("nvpmodel", "-m", str(number))
+    if current_mode(modes) != number:
+        raise Refused("nvpmodel did not change to mode %s" % modes[number][0])
+
+
+def unit_of(name: str) -> str:
+    """The unit of a service that root listed; Refused for every other name."""
+    listed = [line for line in text_of(trusted(SERVICES)).split("\n") if line]
+    if name not in listed or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}", name):
+        raise Refused("%s lists no service %s" % (SERVICES, name))
+    return name if name.endswith(".service") else name + ".service"
+
+
+def state_of(unit: str) -> str:
+    """What systemd says of it."""
+    return run("systemctl", "show", "--property=ActiveState", "--value", "--", unit).strip()
+
+
+def is_running(unit: str) -> bool:
+    """Whether it runs, or is about to."""
+    return state_of(unit) in RUNNING
+
+
+def see_stopped(unit: str) -> None:
+    """Waits while it is ending. Refused where it is not seen to be stopped: ``systemctl stop`` alone shows nothing."""
+    until = time.monotonic() + ENDING
+    state = state_of(unit)
+    while state == "deactivating" and time.monotonic() < until:
+        time.sleep(0.1)
+        state = state_of(unit)
+    if state not in STOPPED:
+        raise Refused("%s is %s after it was stopped" % (unit, state or "in no state that systemd tells"))
+
+
+class Changes:
+    """What helpers have changed, in ``STATE``, where root alone looks.
+
+    ``gate`` is locked for moments. ``users`` is shared by all helpers that rely on a change for as long as they live;
+    whoever finds nobody else there is the last, and undoes all. The kernel frees both when a helper dies.
+    """
+
+    def __init__(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(STATE, 0o700)
+        self.folder = os.open(trusted(STATE), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        if os.fstat(self.folder).st_mode & 0o777 != 0o700:
+            raise Refused("%s is open to others than root" % STATE)
+        self.users = -1
+
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o600, dir_fd=self.folder)
+
+    @contextlib.contextmanager
+    def turn(self, seconds: float = QUICK) -> Iterator[bool]:
+        """No other helper changes anything meanwhile; tells whether no other helper relies on a change."""
+        gate, until = self._open("gate", os.O_RDWR | os.O_CREAT), time.monotonic() + seconds
+        try:
+            while True:
+                try:
+                    fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise Refused("another helper is changing something and does not end") from None
+                    time.sleep(0.02)
+            if self.users < 0:
+                self.users = self._open("users", os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
+            except BlockingIOError:
+                alone = False
+            fcntl.flock(self.users, fcntl.LOCK_SH)  # does not wait: nobody has it alone outside of the gate
+            yield alone
+        finally:
+            os.close(gate)
+
+    def read(self) -> List[List[Any]]:
+        """``["clocks"]``, ``["mode", number]`` and ``["service", unit]``, oldest first."""
+        try:
+            with os.fdopen(self._open("undo", os.O_RDONLY), "r") as file:
+                found: List[List[Any]] = json.load(file)
+        except FileNotFoundError:
+            return []
+        return found
+
+    def write(self, entries: List[List[Any]]) -> None:
+        """Before what it tells of is done, so that a change is never unknown."""
+        with os.fdopen(self._open("undo.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
+            json.dump(entries, file)
+        os.rename("undo.new", "undo", src_dir_fd=self.folder, dst_dir_fd=self.folder)
+
+    def note(self, entry: List[Any]) -> None:
+        """Adds what is about to be changed."""
+        syslog.syslog("changing: %s" % " ".join(map(str, entry)))
+        self.write([*self.read(), entry])
+
+    def forget(self, entry: List[Any]) -> None:
+        """It is as it was."""
+        self.write([other for other in self.read() if other != entry])
+
+    def store_clocks(self) -> None:
+        """Saves the clocks as they are, in whole or not at all."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("clocks.new", dir_fd=self.folder)  # jetson_clocks asks before it writes over a file
+        run("jetson_clocks", "--store", STATE + "/clocks.new")
+        if not os.stat("clocks.new", dir_fd=self.folder, follow_symlinks=False).st_size:
+            raise Refused("jetson_clocks stored nothing")
+        os.rename("clocks.new", "clocks", src_dir_fd=self.folder, dst_dir_fd=self.folder)
+
+    def undo(self, entry: List[Any]) -> None:
+        """Changes one thing back; Refused where it is not seen to be back."""
+        kind = entry[0]
+        if kind == "clocks":
+            run("jetson_clocks", "--restore", STATE + "/clocks")
+            if locked(run("jetson_clocks", "--show")):
+                raise Refused("clocks are still locked")
+        elif kind == "mode":
+            set_mode(power_modes(text_of(trusted(MODES))), entry[1])
+        else:
+            run("systemctl", "start", "--", entry[1], seconds=SLOW)
+            if not is_running(entry[1]):
+                raise Refused("%s does not run" % entry[1])
+        self.forget(entry)
+        syslog.syslog("restored: %s" % " ".join(map(str, entry)))
+
+    def undo_all(self) -> List[Dict[str, str]]:
+        """Newest first, each tried twice; what cannot be undone stays listed for the next helper, and is returned."""
+        left = []
+        for entry in reversed(self.read()):
+            for attempt in (1, 2):
+                try:
+                    self.undo(entry)
+                    break
+                except Exception as problem:  # noqa: BLE001 - the others must be restored all the same
+                    syslog.syslog(syslog.LOG_ERR, "not restored (attempt %d): %s: %s" % (attempt, entry, problem))
+                    why = str(problem) or type(problem).__name__
+            else:
+                mend = MEND[entry[0]]
+                what = " ".join(map(str, entry))
+                left.append({"what": what, "why": why, "mend": mend % entry[1] if "%s" in mend else mend})
+        return left
+
+    def leave(self, seconds: float) -> Dict[str, Any]:
+        """Undoes all if no other helper relies on it, and relies on nothing any more; tells what could not be undone.
+
+        ``deferred`` is whether another helper relies on something, which restores when it ends.
+        """
+        try:
+            with self.turn(seconds) as alone:
+                left = self.undo_all() if alone else []
+                return {"left": left, "deferred": not alone and bool(self.read())}
+        finally:
+            if self.users >= 0:
+                os.close(self.users)
+            self.users = -1
+
+
+class Verbs:
+    """One method a verb; the words have passed ``LINE``. Each returns its answer or raises ``Refused``."""
+
+    def __init__(self) -> None:
+        self.changes = Changes()
+        if self.changes.read():
+            with contextlib.suppress(Refused):  # busy: a living helper sees to it
+                self.changes.leave(0)  # undoes what a killed one left, and nothing that a living one relies on
+
+    def version(self) -> Dict[str, Any]:
+        return {"version": VERSION, "python": "%d.%d.%d" % sys.version_info[:3]}
+
+    def nvmap(self) -> Dict[str, Any]:
+        return {"text": text_of(NVMAP)}
+
+    def emc(self) -> Dict[str, Any]:
+        rates: Dict[str, Any] = {}
+        for name in ("rate", "min_rate", "max_rate"):
+            said = text_of("%s/%s" % (EMC, name)).strip()
+            rates[name] = int(said) if said.isdigit() else None
+        return rates
+
+    def drop_caches(self) -> Dict[str, Any]:
+        os.sync()
+        with open("/proc/sys/vm/drop_caches", "w") as file:
+            file.write("3\n")
+        return {}
+
+    def clocks(self, what: str) -> Dict[str, Any]:
+        if what == "show":
+            shown = run("jetson_clocks", "--show")
+            return {"text": shown, "locked": locked(shown), "saved": ["clocks"] in self.changes.read()}
+        if what == "lock":
+            return self._lock()
+        if what != "restore":
+            raise Refused("clocks show, clocks lock or clocks restore")
+        with self.changes.turn() as alone:
+            return self._undo_now(["clocks"], alone=alone)
+
+    def _lock(self) -> Dict[str, Any]:
+        with self.changes.turn():
+            before = locked(run("jetson_clocks", "--show"))
+            saved = ["clocks"] in self.changes.read()
+            if before:
+                return {"changed": False, "saved": saved, "locked": True}
+            if not saved:
+                self.changes.store_clocks()
+                self.changes.note(["clocks"])
+            run("jetson_clocks")
+            return {"changed": True, "saved": True, "locked": locked(run("jetson_clocks", "--show"))}
+
+    def _undo_now(self, entry: List[Any], *, alone: bool) -> Dict[str, Any]:
+        if entry not in self.changes.read():
+            return {"changed": False}
+        if not alone:
+            return {"changed": False, "deferred": "another session relies on it; the last to end restores it"}
+        self.changes.undo(entry)
+        return {"changed": True}
+
+    def restore(self) -> Dict[str, Any]:
+        return self.changes.leave(QUICK)
+
+    def mode(self, name: str) -> Dict[str, Any]:
+        modes = power_modes(text_of(trusted(MODES)))
+        wanted = [number for number, (known, _) in modes.items() if known == name]
+        if len(wanted) != 1:
+            raise Refused("no power mode %s; there is %s" % (name, ", ".join(known for known, _ in modes.values())))
+        with self.changes.turn() as alone:
+            before = current_mode(modes)
+            if before == wanted[0]:
+                return {"changed": False, "mode": name}
+            if not alone:
+                raise Refused("another session relies on mode %s" % modes[before][0])
+            listed = self.changes.read()
+            if ["clocks"] in listed:
+                raise Refused("the clocks are locked for mode %s: ask for the mode first" % modes[before][0])
+            if modes[before][1] != modes[wanted[0]][1]:
+                raise Refused(
+                    "from mode %s to %s the GPU's power-gating masks differ (%s, %s), which takes a reboot"
+                    % (modes[before][0], name, modes[before][1], modes[wanted[0]][1])
+                )
+            if not any(entry[0] == "mode" for entry in listed):
+                self.changes.note(["mode", before])
+            set_mode(modes, wanted[0])
+            return {"changed": True, "mode": name, "before": modes[before][0]}
+
+    def service(self, what: str, name: str) -> Dict[str, Any]:
+        unit = unit_of(name)
+        entry = ["service", unit]
+        if what == "show":
+            return {"state": state_of(unit)}
+        with self.changes.turn() as alone:
+            if what == "stop":
+                if not is_running(unit):
+                    see_stopped(unit)
+                    return {"changed": False}
+                if entry not in self.changes.read():
+                    self.changes.note(entry)
+                run("systemctl", "stop", "--", unit, seconds=SLOW)
+                see_stopped(unit)
+                return {"changed": True}
+            if what == "start":
+                if entry not in self.changes.read() and not is_running(unit):
+                    raise Refused("%s was not stopped here: restart it" % name)
+                return self._undo_now(entry, alone=alone)
+            if what != "restart":
+                raise Refused("service show, service stop, service start or service restart")
+            if entry in self.changes.read():
+                raise Refused("%s is stopped for a measurement" % name)
+            run("systemctl", "restart", "--", unit, seconds=SLOW)
+            return {"changed": True, "running": is_running(unit)}
+
+
+VERBS: Dict[str, Tuple[int, Callable[..., Dict[str, Any]]]] = {
+    "version": (0, Verbs.version),
+    "nvmap": (0, Verbs.nvmap),
+    "emc": (0, Verbs.emc),
+    "drop_caches": (0, Verbs.drop_caches),
+    "clocks": (1, Verbs.clocks),
+    "mode": (1, Verbs.mode),
+    "restore": (0, Verbs.restore),
+    "service": (2, Verbs.service),
+}
+
+
+def answer(verbs: Verbs, line: bytes) -> Dict[str, Any]:
+    """What a line does; what is no line of ours does nothing."""
+    words = line.decode("latin-1")
+    verb, *rest = words.split(" ")
+    if not LINE.fullmatch(words) or verb not in VERBS or len(rest) != VERBS[verb][0]:
+        return {"ok": False, "error": "no such verb"}
+    try:
+        return dict(VERBS[verb][1](verbs, *rest), ok=True)
+    except Refused as problem:
+        return {"ok": False, "error": str(problem)}
+    except Exception as problem:  # noqa: BLE001 - a traceback helps no caller, and what was changed must be restored
+        syslog.syslog(syslog.LOG_ERR, "%s: %r" % (verb, problem))
+        return {"ok": False, "error": "%s failed: %s" % (verb, type(problem).__name__)}
+
+
+class Caller:
+    """Lines from standard input and answers to standard output; a signal ends it as the end of the input does."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self.wake, wakes = os.pipe()
+        os.set_blocking(wakes, False)
+        signal.set_wakeup_fd(wakes)
+        for number in ENDINGS:
+            signal.signal(
+                getattr(signal, "SIG" + number), lambda *_: None
+            )  # seen at ``wake``: nothing is interrupted half-way
+
+    def line(self) -> Optional[bytes]:
+        """The next line; None when no more is to come, or will be read."""
+        poll = select.poll()
+        for descriptor, events in ((0, select.POLLIN), (1, 0), (self.wake, select.POLLIN)):
+            poll.register(descriptor, events)
+        while True:
+            line, end, rest = self.rest.partition(b"\n")
+            if end:
+                self.rest = rest
+            if end or len(line) > LONGEST:
+                return line
+            ready = dict(poll.poll())
+            piece = b"" if 1 in ready or self.wake in ready else os.read(0, LONGEST)
+            if not piece:
+                return None
+            self.rest += piece
+
+    def say(self, words: Dict[str, Any]) -> bool:
+        """False when nobody reads."""
+        data = json.dumps(words).encode("ascii") + b"\n"
+        poll = select.poll()
+        poll.register(1, select.POLLOUT)
+        while data:
+            ready = poll.poll(10000)  # ms
+            if not ready or ready[0][1] != select.POLLOUT:
+                return False
+            data = data[os.write(1, data[: select.PIPE_BUF]) :]
+        return True
+
+
+def settle() -> None:
+    """Forgets what the caller set up: environment, descriptors, limits, signals, folder. ValueError where it cannot."""
+    os.environ.clear()
+    os.umask(0o077)
+    os.chdir("/")
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # noqa: PERF203 - three of them
+            os.open("/dev/null", os.O_RDWR)  # else the first file opened became somebody's standard output
+    os.closerange(3, 4096)
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how programs ended
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("0")  # not lower: many helpers must not outlive the rest of the board
+
+
+def main() -> int:
+    """Serves one caller."""
+    if os.geteuid() != 0 or len(sys.argv) != 1:
+        sys.stderr.write("pytest-hil-helper: as root, and without arguments\n")
+        return 64
+    try:
+        settle()
+    except (OSError, ValueError) as problem:
+        sys.stderr.write("pytest-hil-helper: the caller's limits cannot be lifted: %s\n" % problem)
+        return 1
+    syslog.openlog("pytest-hil-helper", syslog.LOG_PID, syslog.LOG_DAEMON)
+    caller = Caller()
+    try:
+        verbs = Verbs()
+    except Refused as problem:
+        caller.say({"ok": False, "error": str(problem)})
+        return 1
+    try:
+        line = caller.line()
+        while line is not None and caller.say(answer(verbs, line)) and len(line) <= LONGEST:
+            line = caller.line()
+    except OSError:
+        return 1  # a descriptor that cannot be read or written: nobody is there
+    finally:
+        if verbs.changes.users >= 0:
+            verbs.changes.leave(2 * SLOW)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Energy of an inference: the board's mean power while it works, times the time, over the inferences.
+
+The whole board's, as its own meters tell it: what it would have taken idle is part of it and not subtracted. The
+interval covers the sampling of the power alone, not what the meter itself errs by.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hil.checks.latency import unusable
+from hil.checks.verdicts import finite, hold_interval, inconclusive
+from hil.measure import FloatArray, Series, digest_of
+from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.stats import mean_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+POWER = "power.total"
+FEWEST = 40
+"""Power samples below which nothing is said: four seconds at 10 Hz (``mean_interval`` says what fewer would err by)."""
+
+FEWEST_WORTH = 5.0
+"""Independent samples that they must be worth."""
+
+LEAST_READ = 0.9
+"""Share of the samples that must have a reading."""
+
+LONGEST_GAP = 1.0
+"""Seconds of a window that may pass without a power sample."""
+
+
+class Window(NamedTuple):
+    """One timed window: its ``seconds``, and the power samples (W) within it, all readable; or ``broken``, why not."""
+
+    seconds: float
+    power: FloatArray
+    broken: str
+
+
+class Energy(NamedTuple):
+    """Joules an inference with bounds, and the mean power (W) and what it stands on."""
+
+    joules: float
+    low: float
+    high: float
+    power: float
+    samples: int
+    worth: float
+
+
+def unreadable(series: Series) -> str:
+    """Why no window of ``series`` has the board's power, or an empty string if one has."""
+    windows = _windows(series)
+    if any(POWER in window for window in windows):
+        return ""
+    told = [str(window.get("not_readable", {}).get(POWER, "")) for window in windows]
+    return next(filter(None, told), "nothing was sampled while it was timed")
+
+
+def source(series: Series) -> str:
+    """Where the power was read: one name, or several if windows differ."""
+    return " / ".join(sorted({str(window.get("sources", {}).get(POWER, "unknown")) for window in _windows(series)}))
+
+
+def method(series: Series) -> dict[str, Any]:
+    """What must match beside the series' own method before two energies may be compared."""
+    return {"energy": "v1: mean power over the timed windows, idle not subtracted", "power": source(series)}
+
+
+def inference(series: Series, limit: Limit | None, confidence: float) -> Judgement:
+    """``energy.inference``: joules of the whole board for one inference (of a batch), back to back.
+
+    Mean power x timed seconds / inferences. The interval is that of the mean of correlated power samples
+    (``mean_interval``: effective sample size, Geyer 1992; Student's bounds, Zwiers and von Storch 1995).
+    """
+    broken = unusable(series)
+    if broken:
+        return inconclusive(broken, limit)
+    if limit is not None and limit.sense is not Sense.AT_MOST:
+        return inconclusive("an energy limit must be an upper one", limit)
+    found = _energy(series, confidence)
+    if isinstance(found, str):
+        return inconclusive(found, limit)
+    measurement = Measurement(
+        value=found.joules,
+        unit="J",
+        low=finite(found.low),
+        high=finite(found.high),
+        confidence=confidence,
+        n=series.n,
+        method=digest_of({**series.method, **method(series)}),
+    )
+    details = {
+        "mean_power": found.power,
+        "power_samples": found.samples,
+        "effective_samples": round(found.worth, 1),
+        "power": source(series),
+        "idle_power": "not subtracted",
+        "joules_per_sample": found.joules / series.batch,
+    }
+    judgement = hold_interval(measurement, limit, "measure longer", details)
+    return judgement.model_copy(
+        update={"reason": f"{judgement.reason}; whole board by {source(series)}, idle power not subtracted"}
+    )
+
+
+def told(series: Series) -> dict[str, Any]:
+    """``{"energy": …}`` for the details of another check: mean power (W) and joules; empty where they are not known."""
+    found = "" if unusable(series) or unreadable(series) else _energy(series, 0.99)
+    if isinstance(found, str):
+        return {}
+    return {"energy": {"mean_power": found.power, "joules": found.joules, "power": source(series)}}
+
+
+def unsettled(series: Series, limit: Limit | None, confidence: float) -> bool:
+    """Whether longer timing may yet settle it: the power is read and does not decide."""
+    if limit is None or unreadable(series):
+        return False
+    return inference(series, limit, confidence).verdict is Verdict.INCONCLUSIVE
+
+
+def _windows(series: Series) -> list[Mapping[str, Any]]:
+    found = series.facts.get("windows", [series.facts])
+    return [window for window in found if isinstance(window, dict)]
+
+
+def _energy(series: Series, confidence: float) -> Energy | str:
+    """The energy, or why there is none."""
+    if " / " in source(series):
+        return f"the power was not read alike throughout: {source(series)}"
+    windows = list(_timed(series))
+    broken = next((window.broken for window in windows if window.broken), "")
+    if broken or not windows:
+        return broken or "no window was timed"
+    samples = np.concatenate([window.power for window in windows])
+    if samples.size < FEWEST:
+        return f"{samples.size} power samples while it was timed, {FEWEST} are needed: measure longer"
+    if samples.min() == samples.max():
+        return f"all {samples.size} power samples are {samples[0]:g} W: a meter that does not move tells nothing"
+    mean, low, high, worth = mean_interval(samples, confidence)
+    if worth < FEWEST_WORTH or not math.isfinite(low):
+        return f"{samples.size} power samples hang together so much that they count for {worth:.1f}: measure longer"
+    seconds = sum(window.seconds for window in windows)
+    # Windows differ in length and, once thinned, in samples a second: each counts by its time.
+    power = sum(window.seconds * float(window.power.mean()) for window in windows) / seconds
+    each = seconds / series.n
+    return Energy(power * each, (power + low - mean) * each, (power + high - mean) * each, power, samples.size, worth)
+
+
+def _timed(series: Series) -> Iterator[Window]:
+    """The series cut into its windows again, each with its power."""
+    windows, first = _windows(series), 0
+    for window in windows:
+        n = window.get("n", series.n if len(windows) == 1 else 0)
+        starts, durations = series.start[first : first + n], series.duration[first : first + n]
+        first += n
+        if not starts.size:
+            yield Window(0.0, np.empty(0), "a window's inferences are not known")
+            return
+        yield _window(window, float(starts[0]), float((starts + durations).max()))
+    if first != series.n:
+        yield Window(0.0, np.empty(0), f"the windows hold {first} of {series.n} inferences")
+
+
+def _window(facts: Mapping[str, Any], begin: float, end: float) -> Window:
+    times, column = facts.get("t", ()), facts.get(POWER)
+    if column is None or len(column) != len(times):
+        return Window(0.0, np.empty(0), "the board's power was not readable in every window")
+    at = np.asarray(times, dtype=np.float64)
+    watts = np.array([math.nan if value is None else value for value in column], dtype=np.float64)
+    inside = (at >= begin) & (at <= end)
+    at, watts = at[inside], watts[inside]
+    read = np.isfinite(watts)
+    if not at.size or read.mean() < LEAST_READ:
+        return Window(0.0, np.empty(0), f"{int(read.sum())} of {at.size} power samples have a reading")
+    if (watts[read] <= 0).any():
+        return Window(0.0, np.empty(0), "a board that works takes power, and some samples have none")
+    edges = np.concatenate([[begin], at[read], [end]])
+    gap = float(np.diff(edges).max())
+    if gap > max(LONGEST_GAP, 3 * float(facts.get("interval", 0.0))):
+        return Window(0.0, np.empty(0), f"no power was read for {gap:.1f} s of the timed window")
+    return Window(end - begin, watts[read], "")

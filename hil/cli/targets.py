@@ -1,0 +1,119 @@
+"""``hil targets``: the machines that the config names; with ``--check`` which answer, and who holds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hil.cli.configs import config_at
+from hil.cli.console import console
+from hil.errors import ExitCode, HilError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.config.load import Config
+    from hil.config.spec import TargetSpec
+
+SCHEMA = 1
+AT_ONCE = 16
+"""Machines that are asked at the same time."""
+
+
+def command(
+    check: Annotated[bool, typer.Option("--check", help="Reach each of them, all at the same time.")] = False,  # noqa: FBT002 - an option
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,  # noqa: FBT002 - an option
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+    ] = None,
+) -> int:
+    """List the targets of hil.toml; with --check, which of them answer and who holds them.
+
+    Without --check nothing is reached. With it each gets its own connect_timeout, and the exit code is 11 if any of
+    them does not answer; a target that somebody holds answers.
+
+    [bold]Examples[/bold]
+
+      hil targets
+
+      hil targets --check
+    """
+    found = config_at(config)
+    specs = _specs(found)
+    seen = _checked(specs) if check else {}
+    if as_json:
+        listed = [_entry(name, spec, seen.get(name)) for name, spec in specs.items()]
+        typer.echo(json.dumps({"schema": SCHEMA, "targets": listed}, indent=2, ensure_ascii=False))
+    else:
+        _show(specs, seen, check=check)
+    return int(ExitCode.LAB_ERROR if any(why for why, _ in seen.values()) else ExitCode.PASSED)
+
+
+def _specs(config: Config) -> dict[str, TargetSpec]:
+    """As the file has them; ``cpu``, which is there without being written, last."""
+    from hil.config.load import CPU  # noqa: PLC0415 - pydantic is heavy, --help needs it not
+
+    names = [*config.spec.targets, *({CPU} - set(config.spec.targets))]
+    return {name: config.target(name) for name in names}
+
+
+def _checked(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
+    """Of each: why it does not answer (``None``: it does), and who holds it (``None``: nobody)."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(specs, pool.map(_asked, specs, specs.values()), strict=True))
+
+
+def _asked(name: str, spec: TargetSpec) -> tuple[str | None, Any]:
+    from hil.doctor.asking import holder_of  # noqa: PLC0415 - as above
+    from hil.targets.base import open_target  # noqa: PLC0415 - as above
+
+    try:
+        return holder_of(open_target(name, spec))
+    except HilError as error:
+        return str(error), None
+
+
+def _entry(name: str, spec: TargetSpec, seen: tuple[str | None, Any] | None) -> dict[str, Any]:
+    keys = ("kind", "host", "runtime", "board", "evidence")
+    entry: dict[str, Any] = {"name": name, **{key: getattr(spec, key) for key in keys}}
+    if seen is not None:
+        entry |= {"reachable": seen[0] is None, "why_not": seen[0], "held": seen[1]}
+    return entry
+
+
+def _show(specs: Mapping[str, TargetSpec], seen: Mapping[str, tuple[str | None, Any]], *, check: bool) -> None:
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    from hil.report.text import printable  # noqa: PLC0415 - as above
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("target", "kind", "host", "runtime", "board", *(("answers", "held") if check else ())):
+        table.add_column(column, overflow="fold", no_wrap=column in {"target", "kind", "runtime", "answers"})
+    for name, spec in specs.items():
+        board = spec.board or "—"
+        cells = [Text(name, style="bold"), Text(spec.kind), Text(spec.host or "—"), Text(spec.runtime), Text(board)]
+        if check:
+            why, holder = seen[name]
+            sign = Text("✗ no", style="bold red") if why else Text("✓ yes", style="green")
+            cells += [sign, Text("—" if why else "no" if holder is None else "yes")]
+        table.add_row(*cells)
+    out = console()
+    out.soft_wrap = False  # the table is drawn to the width that is there
+    out.print(table)
+    for name, (why, holder) in seen.items():
+        if why:
+            out.print(Text.assemble(("✗ ", "bold red"), printable(why)), soft_wrap=True)
+        elif holder is not None:
+            out.print(Text(printable(f"{name} is held by {_holder(holder)}")), soft_wrap=True)
+
+
+def _holder(holder: Any) -> str:
+    return (
+        f"{holder.get('who', 'somebody')} from {holder.get('host', 'unknown')} since {holder.get('since', 'unknown')}"
+    )

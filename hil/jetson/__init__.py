@@ -1,0 +1,28 @@
+"""NVIDIA's Jetson modules and JetPack releases, and which of them a machine is by its own raw facts.
+
+Tables and pure functions; what a board says of itself is read by ``hil.agent.board``. No row was checked on a real
+board: each names the source it was taken from.
+"""
+
+from hil.jetson.identify import Identity, identify
+from hil.jetson.modes import PowerMode, power_modes
+from hil.jetson.modules import MODULES, SMS, Module, meant, module_of
+from hil.jetson.releases import RELEASES, Release, release_of
+from hil.jetson.telling import said, versions
+
+__all__ = [
+    "MODULES",
+    "RELEASES",
+    "SMS",
+    "Identity",
+    "Module",
+    "PowerMode",
+    "Release",
+    "identify",
+    "meant",
+    "module_of",
+    "power_modes",
+    "release_of",
+    "said",
+    "versions",
+]

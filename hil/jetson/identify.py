@@ -1,0 +1,150 @@
+"""Which module and which JetPack a machine is, by the raw facts that ``hil.agent.board`` reads.
+
+Nothing is guessed: a fact of another type than expected is one that was not read, and facts that contradict each other
+leave unknown what they are about, with both of them told.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from hil.jetson.modules import GIB, MODULES, Module
+from hil.jetson.raw import Raw, text_of
+from hil.jetson.releases import Release, release_named, release_of
+
+THOR = "tegra264"
+_RELEASE = re.compile(r"^# R([0-9]{1,4}) \(release\), REVISION: ([0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9.])", re.MULTILINE)
+_CORE = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4}){1,2})(?:-|$)")
+_JETPACK = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4}){1,3})(?:[+-]|$)")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a machine was found to be; ``None`` is what is not known.
+
+    ``why`` says why the module is not known, and is empty where it is; ``doubts`` is all else that is not known or
+    does not agree. ``part`` is the number that decided, ``soc`` the chip (``tegra234``). ``jetpack`` may be known by
+    its package where the table has no ``release``. ``is_super`` tells the "super" configuration of Orin NX and Nano.
+    """
+
+    module: Module | None
+    release: Release | None
+    l4t: str | None
+    serial: str | None
+    why: str
+    jetpack: str | None = None
+    soc: str | None = None
+    part: str | None = None
+    power_mode: str | None = None
+    is_super: bool | None = None
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def is_jetson(self) -> bool:
+        """Whether it is some Jetson, known or not."""
+        return self.soc is not None or self.l4t is not None
+
+
+def identify(raw: Any) -> Identity:
+    """What the raw facts of a board make it. Takes anything and raises nothing; what is no mapping tells nothing."""
+    facts = Raw(raw)
+    doubts: list[str] = []
+    part, why = _part(facts, doubts)
+    module, why = (None, why) if why or part is None else _by_memory(facts, part)
+    l4t = _l4t(facts, doubts)
+    release, jetpack = _release(facts, l4t, doubts)
+    if module is not None and release is not None and module.soc not in release.socs:
+        doubts.append(f"JetPack {release.jetpack} is not for {module.name}, as far as the table knows")
+    return Identity(
+        module=module,
+        release=release,
+        l4t=l4t,
+        serial=facts.text("serial"),
+        why=why,
+        jetpack=jetpack,
+        soc=facts.soc,
+        part=part,
+        power_mode=facts.text("power_mode"),
+        is_super=facts.is_super,
+        doubts=tuple(doubts),
+    )
+
+
+def _part(facts: Raw, doubts: list[str]) -> tuple[str | None, str]:
+    """The part number that decides, and why the module is not known by it."""
+    soc, tree, spec = facts.soc, facts.tree_parts, facts.spec_parts
+    why = ""
+    if soc is None:
+        reason = text_of(facts.table("not_readable"), "compatible") or "its device tree names no one Tegra chip"
+        return None, f"it is not known to be a Jetson: {reason}"
+    if len(tree) > 1:
+        return None, f"its device tree names several modules: {', '.join(tree)}"
+    # Thor's modules may share a device tree, so what flashing read of the module itself comes first.
+    decides = spec or tree if soc == THOR else tree or spec
+    if not decides:
+        return None, f"its device tree names no module's part number ({', '.join(facts.compatible)})"
+    if tree and spec and tree != spec:
+        told = f"its device tree says {tree[0]}, /etc/nv_boot_control.conf says {spec[0]}"
+        if soc == THOR:
+            doubts.append(told)
+        elif not _modules(tree[0], spec[0]):
+            why = told
+    return decides[0], why
+
+
+def _modules(*parts: str) -> list[Module]:
+    """The modules that all of these part numbers may mean."""
+    return [module for module in MODULES if all(part in module.parts for part in parts)]
+
+
+def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
+    """The one module with this part and the machine's memory and chip, or why there is none."""
+    other = [] if facts.soc == THOR else facts.spec_parts
+    candidates = _modules(part, *other)
+    if not candidates:
+        return None, f"part {part} is not in the table of modules"
+    if candidates[0].soc != facts.soc:
+        return None, f"part {part} has a {candidates[0].soc}, but its device tree says {facts.soc}"
+    total = facts.memory
+    names = " or ".join(module.slug for module in candidates)
+    if total is None:
+        if len(candidates) == 1:
+            return candidates[0], ""
+        return None, f"part {part} is {names}, and its memory could not be read"
+    fitting = [module for module in candidates if module.fits(total)]
+    if len(fitting) == 1:
+        return fitting[0], ""
+    return None, f"part {part} is {names}, but it has {total / GIB:.1f} GiB of memory"
+
+
+def _l4t(facts: Raw, doubts: list[str]) -> str | None:
+    """Of the release file, or of the package that the file belongs to."""
+    line = _RELEASE.search(facts.text("nv_tegra_release") or "")
+    core = _CORE.match(facts.package("nvidia-l4t-core"))
+    by_file = _three(f"{line.group(1)}.{line.group(2)}") if line else None
+    by_package = _three(core.group(1)) if core else None
+    if by_file and by_package and by_file != by_package:
+        doubts.append(f"/etc/nv_tegra_release says L4T {by_file}, the package nvidia-l4t-core {by_package}")
+        return None
+    return by_file or by_package
+
+
+def _three(version: str) -> str:
+    numbers = [str(int(number)) for number in version.split(".")]
+    return ".".join((*numbers, "0", "0")[:3])
+
+
+def _release(facts: Raw, l4t: str | None, doubts: list[str]) -> tuple[Release | None, str | None]:
+    """By L4T, else by the package that stands for a whole JetPack."""
+    package = _JETPACK.match(facts.package("nvidia-jetpack"))
+    named = package.group(1) if package else None
+    release = release_of(l4t) if l4t else None
+    if release is not None:
+        if named is not None and release.jetpack.split()[0] != named:
+            doubts.append(f"L4T {l4t} is JetPack {release.jetpack}, the package nvidia-jetpack is {named}")
+        return release, release.jetpack
+    if l4t is not None:
+        doubts.append(f"L4T {l4t} is not in the table of releases")
+    return release_named(named) if named else None, named

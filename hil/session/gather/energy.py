@@ -1,0 +1,28 @@
+"""Energy: of the same series as the latency, with the power that was sampled meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.checks import energy
+from hil.errors import Unsupported
+from hil.session import state
+from hil.session.gather import timing
+from hil.session.gather.gathered import Gathered
+
+if TYPE_CHECKING:
+    from hil.model import Row
+    from hil.session.core import Session
+
+
+def inference(session: Session, row: Row) -> Gathered:
+    """``energy.inference``. Raises ``Unsupported`` where the board's power cannot be read."""
+    series = timing.saturated(session, row.model, row.precision)
+    why = energy.unreadable(series)
+    if why:
+        raise Unsupported(
+            f"the board's power cannot be read: {why}: on target {session.used!r}: take limits.energy of "
+            f"models.{row.model} out for it, or give its user what docs/boards.md says"
+        )
+    judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure))
+    return Gathered(state.told(judgement, series), {**series.method, **energy.method(series)})

@@ -1,0 +1,144 @@
+"""What is asked of a target's state, one reading of it as ``hil.agent.state`` gives it, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from hil.config.spec import TargetSpec
+
+Source = Literal["own", "outside", "told"]
+PLACEHOLDER = "pmic"
+"""Zones whose name begins so show a constant 100 °C on boards whose power controller has no sensor: nothing waits
+for them to cool (a Nano's tegrastats has ``PMIC@100C`` while all else is at 23 °C)."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the config declares of a target's state; ``clients_declared`` tells an empty list from none.
+
+    ``start_below`` in °C, ``free_memory`` and ``reserve_memory`` in bytes.
+    """
+
+    power_mode: str | None = None
+    clocks: str = "as-deployed"
+    gpu_clients: tuple[str, ...] = ()
+    clients_declared: bool = False
+    start_below: float | None = None
+    free_memory: float | None = None
+    reserve_memory: float = 0
+
+    @classmethod
+    def of(cls, spec: TargetSpec) -> Self:
+        """The contract of ``[targets.NAME]``."""
+        declared = "gpu_clients" in spec.model_fields_set
+        cool, free, reserved = spec.start_below, spec.free_memory, spec.reserve_memory
+        return cls(spec.power_mode, spec.clocks, spec.gpu_clients, declared, cool, free, reserved or 0)
+
+    @classmethod
+    def read(cls, stored: Any) -> Self:
+        """One that was stored by ``plain``; of anything else the one that asks nothing."""
+        known = stored if isinstance(stored, Mapping) else {}
+        mode, clients = known.get("power_mode"), known.get("gpu_clients")
+        return cls(
+            None if mode is None else str(mode),
+            str(known.get("clocks", "as-deployed")),
+            tuple(map(str, clients)) if isinstance(clients, (list, tuple)) else (),
+            bool(known.get("clients_declared")),
+            number(known.get("start_below")),
+            number(known.get("free_memory")),
+            number(known.get("reserve_memory")) or 0,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """The contract as JSON has it."""
+        return {**asdict(self), "gpu_clients": list(self.gpu_clients)}
+
+
+@dataclass(frozen=True)
+class State:
+    """One reading: what could not be read is ``None`` or left out, with the reason in ``not_readable``.
+
+    ``clocks`` in Hz by part (``gpu``, ``emc``, ``policy0``), each with ``min``, ``max``, ``cur``, ``governor``;
+    ``temperature`` in °C by zone, ``trips`` the least at which it holds something back; ``throttle`` states, 0 is
+    none; ``over_current`` events since boot; bytes.
+    """
+
+    power_mode: str | None = None
+    clocks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    locked: bool | None = None
+    temperature: Mapping[str, float] = field(default_factory=dict)
+    throttle: Mapping[str, float] = field(default_factory=dict)
+    over_current: Mapping[str, float] = field(default_factory=dict)
+    gpu_clients: tuple[Mapping[str, Any], ...] | None = None
+    swap_used: float | None = None
+    memory_available: float | None = None
+    not_readable: Mapping[str, str] = field(default_factory=dict)
+    trips: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, told: Any) -> Self:
+        """What an agent told; whatever is not of its kind counts as not readable."""
+        known = told if isinstance(told, Mapping) else {}
+        mode, locked, clients = known.get("power_mode"), known.get("locked"), known.get("gpu_clients")
+        parts = known.get("clocks")
+        listed = [one for one in clients if isinstance(one, Mapping)] if isinstance(clients, (list, tuple)) else None
+        reasons = known.get("not_readable")
+        return cls(
+            power_mode=mode if isinstance(mode, str) and mode else None,
+            clocks={str(k): v for k, v in parts.items() if isinstance(v, Mapping)}
+            if isinstance(parts, Mapping)
+            else {},
+            locked=locked if isinstance(locked, bool) else None,
+            temperature=_numbers(known.get("temperature")),
+            throttle=_numbers(known.get("throttle")),
+            over_current=_numbers(known.get("over_current")),
+            gpu_clients=None if listed is None else tuple(listed),
+            swap_used=number(known.get("swap_used")),
+            memory_available=number(known.get("memory_available")),
+            not_readable={str(k): str(v) for k, v in reasons.items()} if isinstance(reasons, Mapping) else {},
+            trips=_numbers(known.get("trips")),
+        )
+
+    def hottest(self) -> tuple[str, float] | None:
+        """The hottest zone that is a sensor, and its °C; ``None`` where none can be read."""
+        real = {zone: t for zone, t in self.temperature.items() if not zone.lower().startswith(PLACEHOLDER)}
+        return max(real.items(), key=lambda one: (one[1], one[0]), default=None)
+
+    def why_not(self, name: str) -> str:
+        """Why ``name`` cannot be read, in brackets for a sentence; empty where that is not known."""
+        reason = self.not_readable.get(name)
+        return f" ({reason})" if reason else ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A disturbance: ``own`` the model caused itself, ``outside`` it did not; ``text`` says so in words.
+
+    ``told`` is none that is judged: worth knowing, and not asked for.
+    """
+
+    kind: str
+    source: Source
+    text: str
+
+
+def number(value: Any) -> float | None:
+    """``value`` if it is a finite number; a truth value is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if value - value == 0 else None
+
+
+def numbers(column: Any) -> list[float]:
+    """The numbers of a column of telemetry, in order, without what could not be read."""
+    return [v for v in map(number, column) if v is not None] if isinstance(column, (list, tuple)) else []
+
+
+def _numbers(table: Any) -> dict[str, float]:
+    found = {str(key): number(value) for key, value in table.items()} if isinstance(table, Mapping) else {}
+    return {key: value for key, value in found.items() if value is not None}

@@ -1,0 +1,111 @@
+"""A connection over SSH, hop by hop: each host key verified, each step within its time, nothing left if one fails."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from hil.targets.ssh.dial import dial, tunnel
+from hil.targets.ssh.errors import ConnectionLost
+from hil.targets.ssh.handshake import exchange_keys, transport_over
+from hil.targets.ssh.known import known_keys, revoked_keys
+from hil.targets.ssh.login import log_in
+from hil.targets.ssh.trust import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hil.targets.ssh.config import Hop
+
+KEEPALIVE = 10.0
+
+
+class Connection:
+    """An open way to the last of ``hops``; ``target`` is its name in messages.
+
+    ``timeout`` (seconds) holds for each step: TCP, key exchange, each login. ``silence`` (seconds) is how long what
+    was sent may stay without acknowledgement before the kernel gives the connection up.
+    """
+
+    def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
+        """Connects. Raises a class of ``hil.targets.ssh.errors``; whatever happens, nothing stays open then."""
+        self.target = target
+        self.hops = hops
+        self.timeout = timeout
+        self.silence = silence
+        self._transports: list[paramiko.Transport] = []
+        try:
+            for hop in hops:
+                self._step(hop)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether each hop still stands."""
+        return bool(self._transports) and all(one.is_active() for one in self._transports)
+
+    def where(self, hop: Hop) -> str:
+        """The machine in words."""
+        jump = "" if hop is self.hops[-1] else f" (the jump host {hop.name})"
+        return f"{hop}{jump}: on target {self.target!r}"
+
+    def close(self) -> None:
+        """Closes every hop, the last first; never waits for the other side. May be called twice."""
+        while self._transports:
+            transport = self._transports.pop()
+            transport.close()
+            transport.sock.close()
+
+    def execute(self, command: str) -> paramiko.Channel:
+        """Starts a command line for the account's login shell. Raises ``ConnectionLost``."""
+        with self._told(), self._deadline() as watched:
+            channel = self._transports[-1].open_session(timeout=self.timeout)
+            watched.append(channel)
+            channel.exec_command(command)
+            return channel
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (paramiko.SSHException, EOFError, OSError, IndexError) as error:
+            what = f"no command can be started on {self.where(self.hops[-1])}"
+            raise ConnectionLost(f"{what}: {error or 'the connection was lost'}: run again") from None
+
+    @contextlib.contextmanager
+    def _deadline(self) -> Iterator[list[paramiko.Channel]]:
+        """Closes the channels put into the list once the time is over: paramiko waits for ever for some answers."""
+        watched: list[paramiko.Channel] = []
+        timer = threading.Timer(self.timeout, lambda: [channel.close() for channel in watched])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield watched
+        except BaseException:
+            for channel in watched:
+                channel.close()
+            raise
+        finally:
+            timer.cancel()
+
+    def _step(self, hop: Hop) -> None:
+        known = known_keys(hop.known_as, hop.known_hosts)
+        known.revoked |= revoked_keys(hop.revoked)
+        before = self.hops[len(self._transports) - 1] if self._transports else None
+        where = self.where(hop)
+        sock = (
+            dial(hop, where, self.timeout, self.silence)
+            if before is None
+            else tunnel(self._transports[-1], before, hop, where, self.timeout)
+        )
+        transport = transport_over(sock, self.timeout, known)
+        self._transports.append(transport)
+        exchange_keys(transport, self.timeout, lambda what: f"{what}: cannot reach {where}")
+        judge(hop, transport.get_remote_server_key().asbytes(), known, where, before)
+        log_in(transport, hop, where)
+        transport.set_keepalive(min(KEEPALIVE, self.silence / 3))

@@ -1,0 +1,70 @@
+"""Logging in to one hop by key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from hil.targets.ssh.agent import Holder
+from hil.targets.ssh.errors import ConnectionLost, NoAnswer, RefusedKey
+from hil.targets.ssh.keys import Keys
+
+if TYPE_CHECKING:
+    from hil.targets.ssh.config import Hop
+
+
+def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
+    """Tries the keys that the hop may be tried with. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``."""
+    agent = Holder(transport.auth_timeout)
+    try:
+        keys = Keys(hop, agent)
+        tried, methods = _try(transport, hop, keys, where)
+    finally:
+        agent.close()
+    if transport.is_authenticated():
+        return
+    told = f"tried {', '.join(tried)}" if tried else "there was no key to try"
+    if methods and "publickey" not in methods:
+        told += f"; the server wants {', '.join(methods)}, and pytest-hil logs in by key alone"
+    told = "; ".join([told, *keys.notes, *agent.notes])
+    raise RefusedKey(
+        f"{hop.user} was not let in at {where}: {told}: put your public key into its ~/.ssh/authorized_keys "
+        f"(`ssh-copy-id`), or set identity to the right key"
+    )
+
+
+def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tuple[list[str], list[str]]:
+    """The names of the keys that were tried, and what the server would rather have, if it said."""
+    tried: list[str] = []
+    for key, name in keys.candidates():
+        tried.append(name)
+        try:
+            more = transport.auth_publickey(hop.user, key)
+        except paramiko.BadAuthenticationType as error:
+            return tried, list(error.allowed_types)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if "timeout" in str(error).lower():
+                raise NoAnswer(
+                    f"no answer to the login at {where}: see to the network, or raise connect_timeout"
+                ) from None
+            if transport.is_active():
+                continue
+            if "shut down" in str(error):
+                return tried, []  # too many attempts, or an account that nobody may log in to
+            raise ConnectionLost(f"the login broke off at {where}: {name}: {error}: run again") from None
+        if more:
+            return tried, list(more)
+        return tried, []
+    return tried, [] if tried else _try_none(transport, hop, where)
+
+
+def _try_none(transport: paramiko.Transport, hop: Hop, where: str) -> list[str]:
+    """Asks to be let in without a key, which servers do that know us by the network; else what they would have."""
+    try:
+        transport.auth_none(hop.user)
+    except paramiko.BadAuthenticationType as error:
+        return list(error.allowed_types)
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise ConnectionLost(f"the login broke off at {where}: {error}: run again") from None
+    return []

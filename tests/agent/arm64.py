@@ -1,0 +1,125 @@
+"""A userland of another architecture: Debian's packages for arm64, run by qemu, with the wheels a board would have.
+
+The packages are unpacked and not set up, which would take qemu ten minutes: an interpreter needs no more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAMS = ("debootstrap", "dpkg-deb", "qemu-aarch64-static", "unshare", "chroot", "mount")
+# 1.32 ends with a segmentation fault as qemu-user 7.2 imports it, whatever processor that plays; 1.23 does not.
+WHEELS = ("numpy", "onnxruntime==1.23.2")
+PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
+HANDLER = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
+"""How the kernel is told to run such programs; its flag F has it open qemu now, wherever the program's root is."""
+REGISTRY = Path("/proc/sys/fs/binfmt_misc")
+SITE = "opt/site"
+INSIDE = (
+    'R=$1 W=$2; shift 2; cd "$R" && mount --rbind /proc proc && mount --rbind /sys sys && mount --rbind /dev dev '
+    '&& mount --bind "$W" mnt && exec chroot . /usr/bin/env PYTHONPATH=/' + SITE + ' "$@"'
+)
+
+
+def path_of(program: str) -> str:
+    """Where it is, looked for where root's programs are as well."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
+
+
+def mirror() -> tuple[str, str]:
+    """This machine's own Debian mirror and its release, as apt is told them. Skips where it has none."""
+    folder = Path("/etc/apt")
+    lines = [*folder.glob("sources.list"), *sorted(folder.glob("sources.list.d/*.list"))]
+    for text in (path.read_text(encoding="utf-8") for path in lines):
+        if found := re.search(r"^deb\s+(?:\[[^\]]*\]\s+)?(http\S+/debian/?)\s+(\w+)\s+main", text, re.MULTILINE):
+            return found[1], found[2]
+    for text in (path.read_text(encoding="utf-8") for path in sorted(folder.glob("sources.list.d/*.sources"))):
+        for stanza in re.split(r"\n\s*\n", text):
+            fields = dict(re.findall(r"^(URIs|Suites):\s*(\S+)", stanza, re.MULTILINE))
+            if fields.get("URIs", "").rstrip("/").endswith("/debian") and re.fullmatch(
+                r"\w+", fields.get("Suites", "")
+            ):
+                return fields["URIs"], fields["Suites"]
+    pytest.skip("apt is told of no Debian mirror, which an arm64 userland is made from")
+
+
+def userland(folder: Path) -> Path:
+    """The root, made once in ``folder``, even if several processes want it."""
+    if os.geteuid() != 0:
+        pytest.skip("an arm64 userland needs root")
+    for program in PROGRAMS:
+        if not path_of(program):
+            pytest.skip(f"{program} is not there, which an arm64 userland needs")
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / "arm64"
+    with (folder / "arm64.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "ready").exists():
+            shutil.rmtree(root, ignore_errors=True)
+            _unpack(folder / "arm64.packages", root)
+            _wheels(folder / "arm64.wheels", root)
+            (root / "ready").touch()
+    return root
+
+
+def _do(*words: str | Path) -> None:
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = f"{done.stdout[-300:]}{done.stderr[-300:]}"
+        pytest.skip(f"an arm64 userland cannot be made: {Path(words[0]).name}: {said}")
+
+
+def _unpack(scratch: Path, root: Path) -> None:
+    address, release = mirror()
+    shutil.rmtree(scratch, ignore_errors=True)
+    options = ("--arch=arm64", "--variant=minbase", "--include=python3", "--download-only")
+    _do(path_of("debootstrap"), *options, release, scratch, address)
+    for name in ("proc", "sys", "dev", "mnt", "tmp", SITE):
+        (root / name).mkdir(parents=True)
+    for package in sorted(scratch.glob("var/cache/apt/archives/*.deb")):
+        _do(path_of("dpkg-deb"), "-x", package, root)
+    shutil.rmtree(scratch)
+
+
+def _wheels(scratch: Path, root: Path) -> None:
+    version = (root / "usr/bin/python3").readlink().name.removeprefix("python")
+    shutil.rmtree(scratch, ignore_errors=True)
+    options = ["-q", "--no-deps", "--only-binary", ":all:", "--python-version", version, "-d", str(scratch)]
+    for platform in PLATFORMS:
+        options += ["--platform", platform]
+    _do(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options, *WHEELS)
+    for wheel in scratch.iterdir():
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(root / SITE)
+    shutil.rmtree(scratch)
+
+
+def emulated() -> Iterator[None]:
+    """While it lasts the kernel runs arm64 programs by qemu."""
+    if not (REGISTRY / "register").exists():
+        _do(path_of("mount"), "-t", "binfmt_misc", "binfmt_misc", REGISTRY)
+    if not HANDLER.exists():
+        pytest.skip(f"{HANDLER} is not there, which tells how arm64 programs are run")
+    name = f"hil-aarch64-{os.getpid()}"
+    _, _, rest = HANDLER.read_text(encoding="ascii").strip().removeprefix(":").partition(":")
+    (REGISTRY / "register").write_text(f":{name}:{rest}", encoding="ascii")
+    yield
+    (REGISTRY / name).write_text("-1", encoding="ascii")
+
+
+def within(root: Path, folder: Path, *words: str) -> list[str]:
+    """The command that runs ``words`` there, with ``folder`` as /mnt; its mounts go when it ends."""
+    return [path_of("unshare"), "-m", "sh", "-c", INSIDE, "hil", str(root), str(folder), *words]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.board.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def bare() -> Iterator[Sandbox]:
+    """A board on which nothing was set up."""
+    for tool in ("sudo", "visudo", "unshare", "nsenter", "setpriv", "openssl"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not there: apt-get install sudo util-linux openssl")
+    if os.geteuid() != 0:
+        pytest.skip("a mount namespace of one's own needs root")
+    sandbox = Sandbox()
+    try:
+        yield sandbox
+    finally:
+        sandbox.close()
+
+
+@pytest.fixture
+def board(bare: Sandbox) -> Sandbox:
+    """One with the helper, and the services ``robot`` and ``camera``."""
+    bare.install("robot", "camera")
+    return bare

@@ -1,0 +1,307 @@
+"""Whoever may start the helper tries to get more out of it than ``docs/board-setup.md`` grants."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.board.sandbox import PROGRAM, Talk
+from tests.board.test_helper import FREE, LOCKED, STORE, clocks, undo
+
+if TYPE_CHECKING:
+    from tests.board.sandbox import Sandbox
+
+ALLOWED = re.compile(
+    r"nvpmodel (-q|-m [02])"
+    r"|jetson_clocks (--show|--store /run/pytest-hil/clocks\.new|--restore /run/pytest-hil/clocks|)"
+    r"|systemctl (show --property=ActiveState --value|start|stop|restart) -- (robot|camera)\.service"
+)
+VERBS = ("version", "nvmap", "emc", "drop_caches", "clocks", "mode", "service")
+WORDS = ("lock", "restore", "show", "start", "stop", "restart", "robot", "camera", "MAXN", "15W", "0", "", "--", "-m")
+LINES = st.one_of(
+    st.binary(max_size=300),
+    st.lists(st.sampled_from(VERBS + WORDS), max_size=5).map(lambda words: " ".join(words).encode()),
+    st.tuples(st.sampled_from(VERBS), st.text(max_size=30), st.sampled_from(WORDS)).map(
+        lambda words: " ".join(words).encode()
+    ),
+).filter(lambda line: b"\n" not in line)
+BEFORE = """
+import os, resource, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() if hasattr(signal, "valid_signals") else [])
+signal.setitimer(signal.ITIMER_REAL, 1.0)
+for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU):
+    resource.setrlimit(limit, (1, 1 if "hard" in sys.argv[1:2] else resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for descriptor in (7, 8, 9):
+    os.dup2(2, descriptor)
+os.umask(0)
+program = sys.argv[-1]
+os.execv(program, [program])
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        " ",
+        "help",
+        "version now",
+        "clocks",
+        "clocks lock now",
+        "clocks  lock",
+        "clocks lock ",
+        " clocks lock",
+        "clocks\tlock",
+        "clocks lock\r",
+        "clocks lock\0",
+        "Clocks lock",
+        "clocks --store",
+        "clocks lock;id",
+        "_undo_now x",
+        "__init__",
+        "mode ../MAXN",
+        "mode -m",
+        "mode MAXN;reboot",
+        "mode 0",
+        "service stop",
+        "service stop ../robot",
+        "service stop --force",
+        "service stop /etc/robot.service",
+        "service stop sshd",
+        "service stop robot.service",
+        "service stop robot*",
+        "service stop robot camera",
+        "service start -- robot",
+        "service mask robot",
+        "service stop robotx",
+        "service stop $(id)",
+        "service stop " + "a" * 300,
+    ],
+)
+def test_lines_that_are_none_of_ours_run_nothing(board: Sandbox, line: str) -> None:
+    """Each is refused, and no program is started for it."""
+    with board.helper(user=True) as helper:
+        told = helper.ask(line)
+        assert told["ok"] is False
+        changing = [call for call in board.calls if "-q" not in call and "show" not in call]
+        assert changing == []
+
+
+def test_a_newline_is_a_second_line(board: Sandbox) -> None:
+    """It cannot smuggle a name behind one that is allowed."""
+    with board.helper(user=True) as helper:
+        helper.send(b"service restart robot\nservice restart sshd\n")
+        assert helper.answer()["ok"]
+        assert "lists no service sshd" in helper.answer()["error"]
+
+
+def test_no_line_runs_what_is_not_listed(board: Sandbox) -> None:
+    """Whatever is written, programs and their arguments are from the fixed list."""
+    helpers = [board.helper(user=True)]
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(LINES)
+    def holds(line: bytes) -> None:
+        helpers[-1].send(line + b"\n")
+        if helpers[-1].answer() is None:  # too long
+            helpers.append(board.helper(user=True))
+
+    holds()
+    for helper in helpers:
+        if helper.process.stdin is not None and not helper.process.stdin.closed:
+            helper.end()
+    assert [call for call in board.calls if not ALLOWED.fullmatch(call)] == []
+    assert (clocks(board), board.fake("mode").read_text()) == (FREE, "2\n")
+
+
+def test_half_a_line_does_nothing(board: Sandbox) -> None:
+    """A cut link leaves no order that was not meant so."""
+    with board.helper() as helper:
+        helper.send(b"service restart robot")
+    assert board.calls == []
+
+
+def test_a_line_without_an_end_ends_it(board: Sandbox) -> None:
+    """Memory is taken for a line's limit, no more, and what was changed is restored."""
+    helper = board.helper(user=True)
+    helper.ask("clocks lock")
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(4096):
+            helper.send(b"x" * 4096)
+        pytest.fail("16 MiB were read of one line")
+    assert helper.end() == 0
+    assert clocks(board) == FREE
+
+
+def test_answers_that_nobody_reads_do_not_keep_it(board: Sandbox) -> None:
+    """Its caller's end is seen while it has something to say."""
+    helper = board.helper()
+    helper.ask("clocks lock")
+    board.place("/sys/kernel/debug/nvmap/iovmm/clients", "x" * (1 << 20))
+    helper.send(b"nvmap\n" * 8)
+    helper.process.communicate(timeout=30)
+    assert clocks(board) == FREE
+
+
+def test_arguments_are_refused(board: Sandbox) -> None:
+    """By the program too, where sudo's line was loosened."""
+    done = board.run(PROGRAM, "version", input="clocks lock\n")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert board.calls == []
+
+
+def test_who_is_not_root_gets_nothing(board: Sandbox) -> None:
+    """Started without sudo it does nothing."""
+    done = board.run(PROGRAM, user=True, input="clocks lock\n")
+    assert (done.returncode, done.stdout) == (64, "")
+
+
+def test_the_environment_is_not_believed(board: Sandbox) -> None:
+    """No module, start-up file or program of the user's is picked up, even where sudo kept the variables."""
+    evil = "import os\nos.system('/usr/bin/touch /srv/hil/pwned')\n"
+    for name in ("json.py", "sitecustomize.py", "usercustomize.py", "start.py"):
+        board.place(f"/srv/hil/{name}", evil)
+    for name in ("systemctl", "nvpmodel", "jetson_clocks", "sh"):
+        board.place(f"/srv/hil/{name}", "#!/bin/sh\n/usr/bin/touch /srv/hil/pwned\n", 0o755)
+    board.place("/srv/hil/env.sh", "/usr/bin/touch /srv/hil/pwned\n")
+    keys = {
+        "PATH": "/srv/hil:/usr/bin",
+        "PYTHONPATH": "/srv/hil",
+        "PYTHONHOME": "/srv/hil",
+        "PYTHONSTARTUP": "/srv/hil/start.py",
+        "PYTHONUSERBASE": "/srv/hil",
+        "PYTHONINSPECT": "1",
+        "BASH_ENV": "/srv/hil/env.sh",
+        "ENV": "/srv/hil/env.sh",
+        "HOME": "/srv/hil",
+        "LD_LIBRARY_PATH": "/srv/hil",
+        "IFS": "/",
+        "SHELLOPTS": "xtrace",
+    }
+    with board.helper(env={**os.environ, **keys}, cwd="/tmp") as helper:  # noqa: S108 - anybody's folder is the point
+        for line in ("clocks lock", "mode MAXN", "service restart robot"):
+            assert helper.ask(line)
+    with board.helper(user=True, env={**os.environ, **keys}) as helper:
+        assert helper.ask("clocks lock")["ok"]
+    assert not board.file("/srv/hil/pwned").exists()
+    assert "/srv/hil" not in board.fake("env").read_text()
+
+
+def test_what_the_caller_set_up_is_forgotten(board: Sandbox) -> None:
+    """Ignored and blocked signals, timers, limits and descriptors: failures are seen, it lives on, and TERM ends it."""
+    board.fake("fail-nvpmodel").write_text("-m 0\n")
+    with board.helper(around=("/usr/bin/python3", "-c", BEFORE)) as helper:
+        assert "nvpmodel ended with 3" in helper.ask("mode MAXN")["error"]
+        assert helper.ask("clocks lock")["ok"]
+        assert clocks(board) == LOCKED
+        helper.process.send_signal(signal.SIGTERM)
+        assert helper.process.wait(20) == 0
+    assert clocks(board) == FREE
+
+
+def test_limits_that_cannot_be_lifted_are_told(board: Sandbox) -> None:
+    """Either it lifts them, as root usually may, or it does nothing: never half of something."""
+    done = board.run("/usr/bin/python3", "-c", BEFORE, "hard", PROGRAM, input="clocks lock\n")
+    assert '"ok": true' in done.stdout or "limits cannot be lifted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert clocks(board) == FREE
+
+
+def test_a_timer_from_before_does_not_end_it(board: Sandbox) -> None:
+    """An alarm outlives ``exec``."""
+    with board.helper(around=("/usr/bin/python3", "-c", BEFORE)) as helper:
+        helper.ask("version")
+        with pytest.raises(subprocess.TimeoutExpired):
+            helper.process.wait(1.5)
+        assert helper.ask("version")["ok"]
+
+
+def test_closed_descriptors_are_not_reused(board: Sandbox) -> None:
+    """Else an answer could be written into a file of root's."""
+    board.run("/bin/sh", "-c", f"exec {PROGRAM} <&- >&- 2>&-")
+    shell = f"echo 'clocks lock' | {PROGRAM} >&- 2>&-"
+    board.run("/bin/sh", "-c", shell)
+    assert clocks(board) == FREE
+    for path in board.file("/run/pytest-hil").glob("[gu]*"):
+        assert path.read_text() in ("", "[]")
+
+
+@pytest.mark.parametrize("how", ["link", "owner", "mode"])
+def test_a_state_folder_that_is_not_root_s_alone_is_refused(board: Sandbox, how: str) -> None:
+    """Only root can make it so; nothing is saved or restored through it all the same."""
+    folder = board.file("/run/pytest-hil")
+    if how == "link":
+        board.run("/usr/bin/ln", "-s", "/srv/hil", "/run/pytest-hil").check_returncode()
+    else:
+        folder.mkdir(0o700)
+        if how == "owner":
+            os.chown(folder, 4711, 4711)
+        else:
+            folder.chmod(0o755)
+    with board.helper(user=True) as helper:
+        told = helper.answer()
+        assert told["ok"] is False
+        assert "others than root" in told["error"]
+    assert board.calls == []
+
+
+PATHS = {
+    "/usr/sbin/nvpmodel": "mode MAXN",
+    "/usr/bin/jetson_clocks": "clocks lock",
+    "/usr/bin/systemctl": "service restart robot",
+    "/etc/nvpmodel.conf": "mode MAXN",
+    "/etc/pytest-hil/services": "service restart robot",
+    "/etc/pytest-hil": "service restart robot",
+}
+
+
+@pytest.mark.parametrize("how", ["group", "others", "owner", "link", "linked folder"])
+@pytest.mark.parametrize("path", list(PATHS))
+def test_what_others_can_change_is_not_used(board: Sandbox, path: str, how: str) -> None:
+    """Neither run nor read: the file itself, or what a link on the way leads through."""
+    if "link" in how:
+        board.run("/usr/bin/mv", path, "/srv/hil/theirs").check_returncode()
+        board.run("/usr/bin/ln", "-s", "/srv/hil/theirs", path).check_returncode()
+        if how == "linked folder":  # root's file in the user's folder: the name can be given to another file
+            board.run("/usr/bin/chown", "-R", "0:0", "/srv/hil/theirs").check_returncode()
+    elif how == "owner":
+        os.chown(board.file(path), 4711, 4711)
+    else:
+        file = board.file(path)
+        file.chmod(file.stat().st_mode | (0o020 if how == "group" else 0o002))
+    with board.helper(user=True) as helper:
+        told = helper.ask(PATHS[path])
+        assert told["ok"] is False
+        assert "can be changed by others than root" in told["error"]
+    assert [call for call in board.calls if "-m" in call or "restart" in call or "--store" in call] == []
+
+
+def test_helpers_that_race_and_die_leave_the_clocks_as_they_were(board: Sandbox) -> None:
+    """Two users at once, some killed anywhere: what was saved is never a locked clock, and the last one restores."""
+    chance = random.Random(7)  # noqa: S311 - which of them die
+    for _ in range(6):
+        talks = [Talk((*board.into, PROGRAM)) for _ in range(4)]
+        for talk in talks:
+            talk.send(b"clocks lock\nservice stop robot\n" if chance.random() < 0.7 else b"service stop robot\nnvmap\n")
+        for talk in talks:
+            if chance.random() < 0.5:
+                board.settled(lambda: False, chance.random() * 0.15)
+                talk.process.kill()
+            talk.end()
+    with board.helper() as last:
+        last.ask("version")
+    assert (clocks(board), undo(board)) == (FREE, [])
+    assert board.fake("units/robot.service").read_text() == "active\n"
+    assert STORE in board.calls

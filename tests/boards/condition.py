@@ -1,0 +1,124 @@
+"""What a board's surroundings do to it: heat, throttling, other clients, a wrong clock, little memory, a full disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.boards import accounts, memory
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+THERMAL = "/sys/class/thermal"
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+
+class Condition:
+    """The part of a board that changes while tests watch; ``SimulatedBoard`` is the whole."""
+
+    first: int
+    facts: dict[str, Any]
+
+    if TYPE_CHECKING:  # what the whole gives
+
+        def file(self, path: str | Path) -> Path: ...
+        def wait_for_sshd(self, on: bool) -> None: ...
+        def shell(self, *argv: str, user: str = "root", stdin: str = "") -> subprocess.CompletedProcess[str]: ...
+
+    def write(self, path: str, content: object) -> None:
+        """Changes one attribute below ``/sys`` in place, as the kernel would."""
+        self.file(path).write_text(f"{content}\n", encoding="utf-8")
+
+    def read(self, path: str) -> str:
+        """A file's text without its end."""
+        return self.file(path).read_text(encoding="utf-8").strip()
+
+    def temperature(self, celsius: float, zone: str | None = None) -> None:
+        """Sets a zone by its type, or every zone that can be read."""
+        for place in self._typed("thermal_zone", zone):
+            if (place / "temp").is_file():
+                (place / "temp").write_text(f"{round(celsius * 1000)}\n", encoding="utf-8")
+
+    def throttle(self, on: bool, name: str = "gpu-throttle-alert") -> None:
+        """Raises or lowers a throttle alert by its type."""
+        [place] = self._typed("cooling_device", name)
+        (place / "cur_state").write_text(f"{int(on)}\n", encoding="utf-8")
+
+    def _typed(self, prefix: str, kind: str | None) -> list[Path]:
+        found = sorted(self.file(THERMAL).glob(f"{prefix}*"))
+        real = [self.file(f"{THERMAL}/{place.name}") for place in found]
+        chosen = [place for place in real if kind in {None, (place / "type").read_text(encoding="utf-8").strip()}]
+        if not chosen:
+            raise LookupError(f"no {prefix} of type {kind}")
+        return chosen
+
+    def over_current(self, number: int, count: int) -> None:
+        """Sets an over-current counter of Orin."""
+        for place in self.file("/sys/class/hwmon").glob("hwmon*"):
+            if self.read(f"/sys/class/hwmon/{place.name}/name") == "soctherm_oc":
+                self.write(f"/sys/class/hwmon/{place.name}/oc{number}_event_cnt", count)
+                return
+        raise LookupError("this board has no over-current counters")
+
+    def power_mode(self, name: str) -> None:
+        """Sets a power mode by its name, as root with ``nvpmodel -m``; says yes to rebooting without doing so."""
+        modes = self.facts["power_modes"]["modes"]
+        [number] = [mode["id"] for mode in modes if mode["name"] == name]
+        self.shell("nvpmodel", "-m", str(number), stdin="YES\n")
+
+    def gpu_clock(self, min_hz: int, max_hz: int, cur_hz: int) -> None:
+        """Sets the GPU's clock and its limits."""
+        name = self.facts["devfreq"][0]["name"]
+        for file, value in (("min_freq", min_hz), ("max_freq", max_hz), ("cur_freq", cur_hz)):
+            self.write(f"/sys/class/devfreq/{name}/{file}", value)
+
+    def gpu_clients(self, *clients: tuple[str, int, int]) -> None:
+        """(name, process id, KiB) of each that NvMap says holds GPU memory."""
+        lines = [f"{'CLIENT':<20}{'PROCESS':>20}{'PID':>12}{'SIZE':>12}"]
+        lines += [f"{'user':<20}{name:>20}{pid:>12}{f'{kib}K':>12}" for name, pid, kib in clients]
+        lines += [f"{'total':<52}{f'{sum(kib for *_, kib in clients)}K':>12}"]
+        self.write("/sys/kernel/debug/nvmap/iovmm/clients", "\n".join(lines))
+
+    def swap(self, used_kib: int) -> None:
+        """Says that this much is swapped out."""
+        self.file("/usr/local/lib/board/swap_used_kib").write_text(str(used_kib), encoding="utf-8")
+
+    def clock(self, offset: str | None) -> None:
+        """Sets the clock that the user's programs see, e.g. ``-10y``, but no monotonic one; ``None`` sets it right."""
+        environment = f"PATH={accounts.PATH}"
+        if offset is not None:
+            faking = f"LD_PRELOAD={FAKETIME} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1"
+            environment += f" {faking}"
+        self.sshd_config(SetEnv=environment)
+
+    def sshd_config(self, **settings: str) -> None:
+        """Changes settings of sshd; who is logged in stays."""
+        place = self.file("/etc/ssh/sshd_config")
+        kept = [line for line in place.read_text(encoding="utf-8").splitlines() if line.split(" ")[0] not in settings]
+        lines = [*kept, *(f"{key} {value}" for key, value in settings.items())]
+        place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self.sshd(on=False)
+        self.sshd(on=True)
+
+    def sshd(self, on: bool) -> None:
+        """Starts or ends the listening sshd: its port is closed without it."""
+        if on:
+            self.shell("/usr/sbin/sshd", "-E", "/var/log/sshd.log")
+        else:
+            self.shell("pkill", "-F", "/run/sshd.pid")
+        self.wait_for_sshd(on)
+
+    def memory_limit(self, size: int) -> None:
+        """Bounds what all processes of the board, and files they write, may take in bytes; the kernel kills beyond."""
+        memory.limit(self.first, size)
+
+    def join_limit(self, outer: int) -> None:
+        """Puts a process of this machine, with what it starts from now, below the board's bound as well."""
+        memory.join(self.first, outer)
+
+    def small_disk(self, path: str, size: int) -> None:
+        """Mounts a file system of ``size`` bytes at ``path``, the user's own."""
+        self.shell("mkdir", "-p", path)
+        options = f"size={size},mode=700,uid={accounts.ID},gid={accounts.ID}"
+        self.shell("mount", "-t", "tmpfs", "-o", options, "disk", path)

@@ -1,0 +1,52 @@
+"""What runs on a board, as the kernel tells this machine."""
+
+from __future__ import annotations
+
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.boards import accounts
+
+
+@dataclass(frozen=True)
+class Process:
+    """``pid`` as the board counts, ``outer`` as this machine does."""
+
+    pid: int
+    user: str
+    command: str
+    outer: int
+
+
+def inside(first: int) -> list[Process]:
+    """Every process in the namespace of ``first`` but itself; what ends meanwhile is left out."""
+    try:
+        space = Path(f"/proc/{first}/ns/pid").readlink()
+    except OSError:
+        return []
+    found = [_read(int(entry.name), space) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return sorted((process for process in found if process and process.pid != 1), key=lambda process: process.pid)
+
+
+def _read(outer: int, space: Path) -> Process | None:
+    place = Path(f"/proc/{outer}")
+    try:
+        if (place / "ns/pid").readlink() != space:
+            return None
+        status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines() if ":" in line)
+        command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return None
+    if status["State"].split()[0] in {"Z", "X"}:
+        return None
+    return Process(int(status["NSpid"].split()[-1]), _name(int(status["Uid"].split()[1])), command, outer)
+
+
+def _name(number: int) -> str:
+    if number == accounts.ID:
+        return accounts.USER
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

@@ -1,0 +1,174 @@
+"""A relay on this machine in front of a board: delays what passes, holds it back, or cuts it.
+
+``python -m tests.boards.relay HOST PORT DELAY`` prints its own port and obeys ``stall``, ``flow`` and ``cut`` lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+PIECE = 1 << 18
+PIECES = 512
+"""Most pieces under way in one direction: 128 MiB, more than any link of the tests holds in its delay."""
+
+
+class Relay:
+    """A relay process to ``target``; unpacks to (host, port), where it listens. ``delay`` is there and back."""
+
+    def __init__(self, target: str, port: int, delay: float) -> None:
+        argv = (sys.executable, "-m", "tests.boards.relay", target, str(port), str(delay))
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(argv, cwd=REPOSITORY, stdin=pipe, stdout=pipe, text=True)
+        self.host = "127.0.0.1"
+        self.port = int(self._ask(None))
+
+    def __iter__(self) -> Iterator[str | int]:
+        return iter((self.host, self.port))
+
+    def _ask(self, line: str | None) -> str:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise TypeError("the relay was started without pipes")
+        if line is not None:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def stall(self) -> None:
+        """Passes nothing on from now, and closes nothing."""
+        self._ask("stall")
+
+    def flow(self) -> None:
+        """Passes on again, what was held back first."""
+        self._ask("flow")
+
+    def cut(self) -> None:
+        """Resets every connection; new ones are taken."""
+        self._ask("cut")
+
+    def passed(self) -> int:
+        """Bytes taken for the board so far."""
+        return int(self._ask("passed"))
+
+    def close(self) -> None:
+        """Ends the relay."""
+        if self._process.stdin is not None and self._process.stdout is not None:
+            self._process.stdin.close()
+            self._process.wait(10)
+            self._process.stdout.close()
+
+
+class Pump:
+    """Carries bytes one way: read as they come, written when their time has."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket, delay: float, flowing: threading.Event) -> None:
+        self.count = 0
+        self._source, self._sink, self._delay, self._flowing = source, sink, delay, flowing
+        self._pieces: queue.Queue[tuple[float, bytes]] = queue.Queue(PIECES)
+        for work in (self._read, self._write):
+            threading.Thread(target=work, daemon=True).start()
+
+    def _read(self) -> None:
+        data = b"-"
+        while data:
+            try:
+                data = self._source.recv(PIECE)
+            except OSError:
+                data = b""
+            self.count += len(data)
+            self._pieces.put((time.monotonic() + self._delay, data))
+
+    def _write(self) -> None:
+        while True:
+            due, data = self._pieces.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._flowing.wait()
+            try:
+                if not data:
+                    self._sink.shutdown(socket.SHUT_WR)
+                    return
+                self._sink.sendall(data)
+            except OSError:
+                # The far side is gone: whoever still writes shall learn it.
+                with contextlib.suppress(OSError):
+                    self._source.shutdown(socket.SHUT_RDWR)
+                return
+
+
+def _tuned(one: socket.socket) -> socket.socket:
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return one
+
+
+def _reset(one: socket.socket) -> None:
+    """Closes so that the other side sees a reset, not an end; a thread that reads from it wakes."""
+    with contextlib.suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # shutdown() would send an end first; disconnecting by AF_UNSPEC aborts at once (connect(2)).
+        _disconnect(one.fileno())
+        one.close()
+
+
+def _disconnect(number: int) -> None:
+    import ctypes  # noqa: PLC0415 - for this alone
+
+    ctypes.CDLL(None).connect(number, struct.pack("h14x", socket.AF_UNSPEC), 16)
+
+
+def serve(host: str, port: int, delay: float) -> None:
+    """Relays until standard input ends."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    flowing = threading.Event()
+    flowing.set()
+    sockets: list[socket.socket] = []
+    pumps: list[Pump] = []
+
+    def accept() -> None:
+        while True:
+            near, _ = listener.accept()
+            try:
+                far = socket.create_connection((host, port), 20)
+            except OSError:
+                _reset(near)
+                continue
+            far.settimeout(None)
+            sockets.extend((_tuned(near), _tuned(far)))
+            pumps.append(Pump(near, far, delay / 2, flowing))
+            Pump(far, near, delay / 2, flowing)
+
+    threading.Thread(target=accept, daemon=True).start()
+    _say(listener.getsockname()[1])
+    for line in sys.stdin:
+        word = line.strip()
+        if word == "stall":
+            flowing.clear()
+        elif word == "flow":
+            flowing.set()
+        elif word == "cut":
+            while sockets:
+                _reset(sockets.pop())
+            flowing.set()
+        _say(sum(pump.count for pump in pumps) if word == "passed" else "done")
+    os._exit(0)
+
+
+def _say(word: object) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -1,0 +1,220 @@
+"""What a session changes on a board across a network, and that it is given back, or told where it is not."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.board import install
+from hil.errors import LabError
+from hil.model import Verdict
+from hil.targets.base import open_target
+from tests.board.inside import SYSTEMCTL
+from tests.boards.faults import LAB, Judged
+from tests.boards.test_setup import PASSWORD, allow_sudo, locked, settled
+from tests.boards.test_state import Opens, judged, said, start, while_timing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.boards.board import SimulatedBoard
+
+__all__ = ["said", "start"]
+FAKE = "/var/lib/fake"
+UNIT = f"{FAKE}/units/robot.service"
+SHOWN = "LoadState=loaded\nFragmentPath=/etc/robot.service\nDropInPaths=\nUser=\nEnvironmentFiles=\n"
+SHOWN += "ExecStart={ path=/usr/bin/true ; argv[]=/usr/bin/true ; ignore_errors=no ; pid=0 }\n"
+
+
+def served(board: SimulatedBoard) -> None:
+    """A systemd that knows the service ``robot``, which runs, and the root helper, which may stop it."""
+    script = f"#!/bin/sh\nF={FAKE}\n{SYSTEMCTL}"
+    place = f"mkdir -p {FAKE}/units {FAKE}/shown; rm -f /usr/bin/systemctl; cat > /usr/bin/systemctl"
+    board.shell("sh", "-c", f"{place}; chmod 755 /usr/bin/systemctl; echo active > {UNIT}", stdin=script)
+    board.shell("sh", "-c", f"cat > {FAKE}/shown/robot.service; echo [Service] > /etc/robot.service", stdin=SHOWN)
+    allow_sudo(board)
+    with open_target("orin", board.spec()) as target:
+        install.install(target, install.planned(target, ("robot",)), lambda _: PASSWORD)
+
+
+def unit(board: SimulatedBoard) -> str:
+    """What systemd says of the service."""
+    return board.shell("cat", UNIT).stdout.strip()
+
+
+def becomes(board: SimulatedBoard, state: str) -> bool:
+    """Whether the service comes to be so, within ten seconds."""
+    limit = time.monotonic() + 10
+    while unit(board) != state and time.monotonic() < limit:
+        time.sleep(0.05)
+    return unit(board) == state
+
+
+def kill_helpers(board: SimulatedBoard) -> None:
+    """As root may, or a kernel short of memory."""
+    for one in board.processes():
+        if "pytest-hil-helper" in one.command and one.user == "root":
+            board.shell("kill", "-9", str(one.pid), check=False)
+
+
+def test_a_service_is_stopped_for_the_session(board: SimulatedBoard, start: Opens) -> None:
+    """Seen to be stopped, part of the number's method, restored at the session's end."""
+    served(board)
+    with closing(start(stop_services=["robot"])) as session:
+        assert unit(board) == "inactive"
+        assert judged(session).verdict is Verdict.PASSED
+        assert session.state.opened is not None
+        assert session.state.opened["services"] == {"robot": "inactive"}
+    assert unit(board) == "active"
+
+
+def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
+    """``systemctl stop`` that says nothing is no proof."""
+    served(board)
+    board.shell("sh", "-c", f"echo active > {FAKE}/stays")
+    with pytest.raises(LabError, match=r"robot\.service is active after it was stopped: on target 'orin'"):
+        start(stop_services=["robot"])
+
+
+def test_a_service_that_somebody_starts_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+    """A timer, its socket, a colleague; at the end it runs, as it did before."""
+    served(board)
+    with closing(start(stop_services=["robot"])) as session:
+        found = while_timing(session, said, lambda: board.shell("systemctl", "start", "robot.service"))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "service robot, which was stopped for this, was active" in found.reason
+    assert unit(board) == "active"
+
+
+def test_a_killed_host_gives_the_service_back(board: SimulatedBoard) -> None:
+    """Its connection ends with it, the agent with that, and the helper restores."""
+    served(board)
+    keys = board.spec().model_dump(mode="json", exclude_unset=True)
+    script = f"""
+import time
+from hil.config.spec import TargetSpec
+from hil.targets.base import open_target
+agent = open_target("orin", TargetSpec(**{keys!r})).start_agent()
+agent.hold("token", "tests")
+agent.call("prepare", {{"services": ["robot"], "lock": False}})
+print("stopped", flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        assert host.stdout.readline() == "stopped\n"
+        assert unit(board) == "inactive"
+        host.send_signal(signal.SIGKILL)
+    assert becomes(board, "active")
+
+
+def test_what_a_dead_helper_left_is_restored_at_the_end(board: SimulatedBoard, start: Opens) -> None:
+    """By a new one, so that the session's end finds all as it was."""
+    served(board)
+    with closing(start(stop_services=["robot"], clocks="locked")):
+        kill_helpers(board)
+        assert (unit(board), locked(board)) == ("inactive", True)
+    assert (unit(board), locked(board)) == ("active", False)
+
+
+def test_what_cannot_be_restored_is_the_labs_error(board: SimulatedBoard, start: Opens) -> None:
+    """With the command that mends it; and where no helper can be had any more, with what was changed."""
+    served(board)
+    session = start(stop_services=["robot"])
+    board.shell("sh", "-c", "printf '#!/bin/sh\\nexit 3\\n' > /usr/bin/systemctl")
+    with pytest.raises(
+        LabError, match=r"robot\.service was not restored .*: run `sudo systemctl start robot\.service`"
+    ):
+        session.close()
+    served(board)
+    session = start(stop_services=["robot"])
+    board.shell("rm", "/etc/sudoers.d/pytest-hil", "/etc/sudoers.d/lab")
+    kill_helpers(board)
+    with pytest.raises(LabError, match=r"service stop robot was not restored .*: run `sudo .*pytest-hil-helper"):
+        session.close()
+
+
+def test_two_workers_of_a_session_share_the_lock(board: SimulatedBoard) -> None:
+    """The first to end leaves the clocks to the other, though they were locked when that one began."""
+    served(board)
+    with open_target("orin", board.spec()) as target, target.start_agent() as one, target.start_agent() as other:
+        for agent in (one, other):
+            agent.hold("token", "tests")
+            assert agent.call("prepare", {"services": [], "lock": True})[0]["helper"] is True
+        assert one.call("restore")[0] == {"left": []}
+        one.close()
+        assert locked(board)
+        assert other.call("restore")[0] == {"left": []}
+        assert settled(board, locks=False)
+
+
+def test_a_hot_start_spoils_nothing(board: SimulatedBoard, start: Opens) -> None:
+    """What heat held back before it was waited for is not held against what was timed after."""
+    board.temperature(80)
+    board.gpu_clock(306_000_000, 612_000_000, 306_000_000)
+
+    def cool() -> None:
+        board.gpu_clock(306_000_000, 918_000_000, 306_000_000)
+        board.temperature(50)
+
+    timer = threading.Timer(2.0, cool)
+    timer.start()
+    with closing(start(start_below="65 °C", cool_within="60 s")) as session:
+        found = judged(session)
+    assert found.verdict is Verdict.PASSED, found.reason
+    assert "state" not in found.details
+
+
+@pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
+def test_a_co_runner_has_letters_of_any_kind(board: SimulatedBoard, start: Opens) -> None:
+    """Also where the board's locale is C and its Python is 3.6; the bytes arrive as UTF-8."""
+    with closing(start(co_runner="sh -c 'echo ü > heard; sleep 7602' ü")) as session:
+        found = judged(session)
+    assert found.verdict is Verdict.PASSED, found.reason
+    assert board.file("/home/hil/heard").read_text(encoding="utf-8") == "ü\n"
+
+
+def test_a_co_runner_that_cannot_be_ended_is_the_labs_error(board: SimulatedBoard, start: Opens) -> None:
+    """Root's process that ignores what sudo passes on: told with its number, and how to end it."""
+    board.shell("sh", "-c", f"umask 337; echo '{board.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/lab")
+    with (
+        closing(start(co_runner="sudo -n sh -c 'trap \"\" TERM; while :; do sleep 7603; done'")) as session,
+        pytest.raises(LabError, match=r"cannot be ended from here: process \d+ \(.*sleep 7603.*sudo kill -9 \d+"),
+    ):
+        judged(session)
+    left = [one for one in board.processes() if "7603" in one.command]
+    assert {one.user for one in left} == {"root"}
+
+
+def test_a_reading_that_hangs_is_waited_for(board: SimulatedBoard, start: Opens) -> None:
+    """An agent that waits for nvpmodel says so: its silence is no death."""
+    board.shell("sh", "-c", "printf '#!/bin/sh\\nsleep 600\\n' > /usr/sbin/nvpmodel")
+    with closing(start(silence="5 s")) as session:
+        assert judged(session).verdict is not Verdict.FAILED
+
+
+def test_what_nobody_locks_in_memory_is_told(start: Opens, said: list[str]) -> None:
+    """A reserve that the kernel may swap out: once, and kept with the series."""
+    with closing(start(reserve_memory="50 MiB")) as session, session.state.loaded():
+        (load,) = session.state.facts()["loads"]
+    assert load["locked"] is (not any("reserve_memory is not locked" in line for line in said))
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_the_run_ends_as_the_labs_error(board: SimulatedBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """With exit code 11 and the command, though all its rows passed: the board is not as it was found."""
+    served(board)
+    judging = Judged.make(tmp_path, board, stop_services=["robot"])
+    board.shell("sed", "-i", "s/^start|restart)/start) exit 3 ;; restart)/", "/usr/bin/systemctl")
+    ran = judging.run("-k", "latency", *workers)
+    assert ran.code == LAB, ran.out
+    assert "Traceback" not in ran.out
+    assert ran.report is not None
+    assert "run `sudo systemctl start robot.service` there" in ran.report["run"]["lab_error"]

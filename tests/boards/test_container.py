@@ -1,0 +1,27 @@
+"""A container that is asked for across a network: what the config says reaches the board's own engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from hil.config.spec import ContainerSpec
+from hil.errors import LabError
+from hil.targets.base import open_target
+
+if TYPE_CHECKING:
+    from tests.boards.board import SimulatedBoard
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_an_engine_that_cannot_be_used_is_one_message(
+    board: SimulatedBoard, engine: Literal["docker", "podman"]
+) -> None:
+    """The board has no such image, or no such engine for this user: no worker runs beside a container instead."""
+    container = ContainerSpec(engine=engine, image="hil-test:none", args=("--env", "QUOTES='\"$HOME`!"))
+    with open_target("rover", board.spec(container=container)).start_agent() as agent:
+        with pytest.raises(LabError, match=rf"{engine} (is not there|does not run|refuses|has no image)") as caught:
+            agent.probe()
+        assert "on target 'rover': " in str(caught.value)
+        assert not [one for one in board.processes() if "--worker" in one.command]

@@ -1,0 +1,225 @@
+"""Faults of the board itself: what is missing, full, altered or in the way is told, or is no fault to the run."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tests.boards.faults import LAB, STORE, Judged, clean, nothing_green, told, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.boards.board import SimulatedBoard
+
+CONTRACT = ("-k", "contract")
+MIB = 1 << 20
+
+
+@pytest.fixture
+def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
+    """A healthy project; the test breaks its board."""
+    return Judged.make(tmp_path, board)
+
+
+def site(board: SimulatedBoard) -> Path:
+    """Where the user's packages are."""
+    return board.file(f"/home/hil/.local/lib/python{board.facts['python']}/site-packages")
+
+
+def remove(board: SimulatedBoard, package: str) -> None:
+    """Takes a package away."""
+    for place in (*site(board).glob(package), *site(board).glob(f"{package}-*"), *site(board).glob(f"{package}.libs")):
+        shutil.rmtree(place)
+
+
+def larger(judged: Judged, size: int) -> None:
+    """Lets the model take that many bytes more, by weights that nothing can leave out."""
+    place = judged.project.root / "toy.onnx"
+    toy = onnx.load(place)
+    [gemm] = [node for node in toy.graph.node if node.op_type == "Gemm"]
+    wide = np.random.default_rng(1).normal(size=(6, size // 24)).astype(np.float32)
+    little = np.full((1, 1), 1e-9, np.float32)
+    toy.graph.initializer.extend([numpy_helper.from_array(wide, "wide"), numpy_helper.from_array(little, "little")])
+    node = onnx.helper.make_node
+    nodes = [node("MatMul", ["x", "wide"], ["spread"]), node("ReduceMean", ["spread"], ["mean"], axes=[1], keepdims=1)]
+    nodes += [node("Mul", ["mean", "little"], ["less"]), node("Add", ["x", "less"], ["moved"])]
+    gemm.input[0] = "moved"
+    del toy.graph.node[:]
+    toy.graph.node.extend([*nodes, gemm])
+    onnx.save(toy, place)
+
+
+def test_python_missing(judged: Judged) -> None:
+    """An interpreter that is not there is named."""
+    judged.target(python="/usr/bin/python3.99")
+    told(judged.run(*CONTRACT), LAB, "python3.99")
+    clean(judged.board)
+
+
+def test_numpy_missing(judged: Judged) -> None:
+    """Missing numpy is named with what tells the command that mends it."""
+    remove(judged.board, "numpy")
+    told(judged.run(*CONTRACT), LAB, "numpy", "hil doctor")
+    clean(judged.board)
+
+
+def test_stock_numpy_of_jetpack_4(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
+    """Ubuntu 18.04's own numpy 1.13 is too old for the runtime; what is told is numpy, and how to mend it."""
+    board = boards("jp46", "numpy==1.13.3")
+    donor = boards("jp46")
+    for name in ("onnxruntime", "google", "flatbuffers"):
+        shutil.copytree(site(donor) / name, site(board) / name)
+    told(Judged.make(tmp_path, board).run(*CONTRACT), LAB, "numpy", "hil doctor")
+    clean(board)
+
+
+def test_runtime_missing(judged: Judged) -> None:
+    """A missing runtime is named with what tells the command that mends it."""
+    remove(judged.board, "onnxruntime")
+    told(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
+    clean(judged.board)
+
+
+def test_wrong_architecture(judged: Judged) -> None:
+    """A runtime built for another processor is told in the loader's own words."""
+    [library] = site(judged.board).glob("onnxruntime/capi/onnxruntime_pybind11_state*.so")
+    data = bytearray(library.read_bytes())
+    data[18:20] = b"\xb7\x00"  # e_machine of AArch64, in elf.h
+    library.write_bytes(bytes(data))
+    told(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
+    clean(judged.board)
+
+
+def test_banner_and_a_shell_that_prints(judged: Judged) -> None:
+    """What sshd and the login shell print is passed over."""
+    board = judged.board
+    board.file("/etc/banner").write_text("HIL\x01 authorised use only\n" * 20, encoding="utf-8")
+    board.sshd_config(Banner="/etc/banner")
+    rc = board.file("/home/hil/.bashrc")
+    rc.write_text("echo Welcome to Jetson; echo careful >&2\n", encoding="utf-8")
+    rc.chmod(0o644)
+    assert board.ssh("true").stdout == "Welcome to Jetson\n"
+    ran = judged.run()
+    assert ran.code == 0, ran.out
+    clean(board)
+
+
+def test_a_native_library_that_prints(judged: Judged) -> None:
+    """What a native library prints to standard output, as it is loaded and at its end, harms no frame."""
+    place = site(judged.board) / "onnxruntime/__init__.py"
+    place.write_text(
+        "import ctypes\n_c = ctypes.CDLL(None)\n_c.printf(b'loaded %d\\n', 1)\n_c.puts(b'x' * 70000)\n"
+        + place.read_text(encoding="utf-8"),
+        encoding="utf-8",
+    )
+    ran = judged.run()
+    assert ran.code == 0, ran.out
+    clean(judged.board)
+
+
+def test_store_not_writable(judged: Judged) -> None:
+    """A store that the user may not write is told with its place."""
+    judged.board.shell("mkdir", "-p", "/data/store")
+    judged.target(store="/data/store")
+    told(judged.run(*CONTRACT), LAB, "/data/store")
+    clean(judged.board, "/data/store")
+
+
+def test_disk_full_on_upload(judged: Judged) -> None:
+    """A disk that takes the agent and not the model is told as full; nothing half-written stays."""
+    larger(judged, 8 * MIB)
+    judged.board.small_disk("/home/hil/store", 4 * MIB)
+    judged.target(store="/home/hil/store")
+    told(judged.run(*CONTRACT), LAB, "full")
+    clean(judged.board, "/home/hil/store")
+
+
+def test_disk_full_on_build(judged: Judged) -> None:
+    """A disk that somebody fills once the model is there, so that the engine finds no room, is told as full."""
+    board, store = judged.board, "/home/hil/store"
+    board.small_disk(store, 4 * MIB)
+    judged.target(store=store)
+    process = judged.start(*CONTRACT)
+    blobs = board.file(f"{store}/blobs")
+    until(lambda: blobs.is_dir() and any(blobs.iterdir()), 30, "an upload")
+    with contextlib.suppress(OSError):
+        board.file(store).joinpath("other").write_bytes(bytes(4 * MIB))
+    told(judged.end(process), LAB, "full")
+    clean(board, store)
+
+
+def test_blob_altered(judged: Judged) -> None:
+    """What was altered on the board's disk is never run: it is told, or made anew."""
+    assert judged.run(*CONTRACT).code == 1
+    blobs = list(judged.board.file(f"{STORE}/blobs").iterdir())
+    assert blobs
+    for blob in blobs:
+        data = bytearray(blob.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        blob.chmod(0o644)
+        blob.write_bytes(bytes(data))
+    ran = judged.run()
+    assert "Traceback" not in ran.out
+    if ran.code:
+        nothing_green(ran)
+        assert "board" in ran.out
+    for blob in judged.board.file(f"{STORE}/blobs").iterdir():
+        digest = judged.board.shell("sha256sum", f"{STORE}/blobs/{blob.name}").stdout.split()[0]
+        assert digest == blob.name, f"exit code {ran.code}, and the altered blob is still there:\n{ran.out}"
+    clean(judged.board)
+
+
+def test_clock_ten_years_off(judged: Judged) -> None:
+    """The board's clock is nobody's measure: the run is green all the same."""
+    judged.board.clock("-3650d")
+    ran = judged.run()
+    assert ran.code == 0, ran.out
+    clean(judged.board)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exec sleep 600",
+        "while :; do head -c 100000 /dev/urandom; done",
+        "exit 3",
+        'printf "RAM %0100000d\\n" 1; sleep 600',
+    ],
+    ids=["hanging", "garbage", "failing", "endless-line"],
+)
+def test_tegrastats_broken(judged: Judged, script: str) -> None:
+    """Whatever tegrastats does, the run is not harmed and nothing of it stays."""
+    place = judged.board.file("/usr/bin/tegrastats")
+    place.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    ran = judged.run()
+    assert ran.code == 0, ran.out
+    clean(judged.board)
+
+
+def test_tegrastats_missing(judged: Judged) -> None:
+    """A board without tegrastats is judged by what sysfs tells."""
+    judged.board.file("/usr/bin/tegrastats").unlink()
+    ran = judged.run()
+    assert ran.code == 0, ran.out
+    clean(judged.board)
+
+
+def test_too_hot_at_start(judged: Judged) -> None:
+    """A board that does not cool within the budget is not measured."""
+    judged.board.temperature(80)
+    judged.target(start_below="60 °C", cool_within="2 s")
+    ran = judged.run()
+    assert ran.code != 0, ran.out
+    assert "Traceback" not in ran.out
+    assert "80" in ran.out
+    assert "60" in ran.out
+    nothing_green(ran)
+    clean(judged.board)

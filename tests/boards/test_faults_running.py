@@ -1,0 +1,215 @@
+"""Faults in the middle of a run: each ends in one clear message, the right exit code, a clean board, nothing green."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.boards.faults import FAILED, LAB, LONG, STORE, Judged, clean, nothing_green, told, until, users
+from tests.boards.test_faults_board import MIB, larger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.boards.board import SimulatedBoard
+
+TIMED = ("-k", "p99 or sustained")
+INTERRUPTED = 2
+
+
+@pytest.fixture
+def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
+    """A healthy project whose timed window outlasts the test."""
+    made = Judged.make(tmp_path, board)
+    made.long()
+    return made
+
+
+def agents(board: SimulatedBoard) -> list[int]:
+    """Supervisors on the board."""
+    return [one.pid for one in users(board) if "agent-" in one.command and "--worker" not in one.command]
+
+
+def test_link_down_mid_run(judged: Judged) -> None:
+    """A cable that is pulled ends the run after the silence allowed; the agent lets go of the board by itself."""
+    process = judged.start(*TIMED)
+    judged.worker()
+    judged.board.link(up=False)
+    began = time.monotonic()
+    told(judged.end(process, 40), LAB)
+    assert time.monotonic() - began < 30
+    until(lambda: not any("python" in one.command for one in users(judged.board)), 30, "an end of the agent")
+    judged.board.link(up=True)  # sshd's own session ends when it learns that nobody is there
+    clean(judged.board, within=30)
+
+
+def test_link_down_mid_upload(board: SimulatedBoard, tmp_path: Path) -> None:
+    """An upload that a pulled cable broke goes on where it was: the second run sends only the rest."""
+    judged = Judged.make(tmp_path, board)
+    larger(judged, 64 * MIB)
+    relay = board.relay(delay=0.1)
+    judged.target(host=relay.host, port=relay.port)
+    process = judged.start("-k", "contract")
+    until(lambda: relay.passed() > 20 * MIB, 60, "an upload")
+    relay.stall()
+    told(judged.end(process, 60), LAB)
+    relay.cut()
+    until(lambda: not users(board), 30, "an end of the agent")
+    before = relay.passed()
+    kept = sum(file.stat().st_size for file in board.file(f"{STORE}/partial").iterdir())
+    assert kept > MIB
+    ran = judged.run("-k", "contract")  # nothing timed: an engine of this size takes long beside its samples
+    assert ran.report is not None, ran.out
+    found = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
+    assert found == {"passed"}, ran.out
+    assert relay.passed() - before < 64 * MIB - kept + 8 * MIB
+    clean(board)
+
+
+def test_packet_loss(board: SimulatedBoard, tmp_path: Path) -> None:
+    """Five packets of a hundred lost each way cost time and nothing else."""
+    judged = Judged.make(tmp_path, board)
+    board.loss(0.05)
+    ran = judged.run(timeout=200)
+    assert ran.code == 0, ran.out
+    board.loss(0)
+    clean(board)
+
+
+def test_reboot_mid_run(judged: Judged) -> None:
+    """A board that reboots is lost, and the message says so."""
+    process = judged.start(*TIMED)
+    judged.worker()
+    judged.board.reboot()
+    told(judged.end(process, 40), LAB)
+    clean(judged.board)
+
+
+def test_agent_killed(judged: Judged) -> None:
+    """A killed supervisor takes its workers along, and the run ends."""
+    process = judged.start(*TIMED)
+    judged.worker()
+    for pid in agents(judged.board):
+        judged.board.shell("kill", "-KILL", str(pid))
+    told(judged.end(process, 40), LAB)
+    clean(judged.board)
+
+
+def test_worker_killed(judged: Judged) -> None:
+    """A killed worker is the engine's failure, told with its signal: required rows are not run, and not green."""
+    process = judged.start(*TIMED)
+    judged.board.shell("kill", "-KILL", str(judged.worker()))
+    ran = judged.end(process, 200)
+    assert ran.code == FAILED, ran.out
+    assert "Traceback" not in ran.out
+    assert "signal 9" in ran.out or "SIGKILL" in ran.out or "was killed" in ran.out, ran.out
+    nothing_green(ran)
+    clean(judged.board)
+
+
+def test_memory_exhausted(judged: Judged) -> None:
+    """When memory runs out the worker goes; sshd and the agent stay, and the run says so."""
+    board = judged.board
+    process = judged.start(*TIMED)
+    worker = judged.worker()
+    held = sum(resident(one.outer) for one in board.processes())
+    board.memory_limit(held + 48 * MIB)
+    [outer] = [one.outer for one in board.processes() if one.pid == worker]
+    hungry = "a=[]\nimport time\nwhile 1: a.append(b'x'*(4<<20)); time.sleep(.01)"
+    with subprocess.Popen(board.inside("python3", "-c", hungry), stderr=subprocess.DEVNULL) as eater:
+        board.join_limit(eater.pid)
+        try:
+            until(lambda: not os.path.exists(f"/proc/{outer}"), 30, "an end of the worker")  # noqa: PTH110 - as short
+            assert board.ssh("true").returncode == 0
+        finally:
+            eater.kill()
+    ran = judged.end(process, 200)
+    assert ran.code == FAILED, ran.out  # a lost agent would end it with another
+    assert "Traceback" not in ran.out
+    assert "memory" in ran.out
+    nothing_green(ran)
+    clean(board)
+
+
+def resident(outer: int) -> int:
+    """Bytes a process has in memory."""
+    with open(f"/proc/{outer}/statm", encoding="utf-8") as file:  # noqa: PTH123 - one line
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_two_sessions_at_once(judged: Judged, tmp_path: Path) -> None:
+    """A second session is told who holds the board, from where and since when; the first is not disturbed."""
+    first = judged.start(*TIMED)
+    judged.worker()
+    (tmp_path / "second").mkdir()
+    second = Judged.make(tmp_path / "second", judged.board)
+    told(second.run("-k", "contract"), LAB, "held by", "since")
+    assert first.poll() is None
+    first.send_signal(signal.SIGINT)
+    judged.end(first)
+    clean(judged.board)
+
+
+@pytest.mark.parametrize("moment", range(10))
+def test_ctrl_c(judged: Judged, moment: int) -> None:
+    """Ctrl-C at any moment ends the run as pytest's own interrupt, within seconds, and leaves the board clean."""
+    larger(judged, 4 * MIB)  # else a fast machine has its most samples, and ends, before the last of the moments
+    process = judged.start(*TIMED)
+    time.sleep(random.Random(moment).uniform(0.3, 9))  # noqa: S311 - moments, no secrets
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    ran = judged.end(process, 30)
+    assert time.monotonic() - began < 20
+    assert ran.code in {INTERRUPTED, -signal.SIGINT}, ran.out
+    assert "PASSED" not in ran.out
+    if ran.report is not None:
+        nothing_green(ran)
+    clean(judged.board, within=20)
+
+
+def test_throttled_from_outside(judged: Judged) -> None:
+    """An alert that comes up while nothing got hotter makes what was timed inconclusive, and so not green."""
+    judged.project.edit(LONG, 'duration = "6 s"')
+    judged.project.edit('budget = "60 s"', 'budget = "6 s"')
+    process = judged.start(*TIMED)
+    judged.worker()
+    judged.board.throttle(on=True)
+    ran = judged.end(process, 90)
+    assert ran.code == FAILED, ran.out
+    assert "throttl" in ran.out
+    assert ran.verdict("latency.p99") == "inconclusive", ran.out
+    nothing_green(ran)
+    clean(judged.board)
+
+
+def test_power_mode_changed(judged: Judged) -> None:
+    """A mode that somebody changed while it was timed makes that inconclusive; both modes are named."""
+    judged.project.edit(LONG, 'duration = "6 s"')
+    judged.project.edit('budget = "60 s"', 'budget = "6 s"')
+    process = judged.start(*TIMED)
+    judged.worker()
+    judged.board.power_mode("MAXN_SUPER")
+    ran = judged.end(process, 90)
+    assert ran.code in {FAILED, LAB}, ran.out
+    assert "40W" in ran.out
+    assert "MAXN_SUPER" in ran.out
+    nothing_green(ran)
+    clean(judged.board)
+
+
+def test_sigterm(judged: Judged) -> None:
+    """A CI runner's SIGTERM leaves no green report and no agent."""
+    process = judged.start(*TIMED)
+    judged.worker()
+    process.terminate()
+    ran = judged.end(process, 30)
+    assert ran.code != 0, ran.out
+    assert json.dumps(ran.report).count("PASSED") == 0
+    clean(judged.board, within=30)

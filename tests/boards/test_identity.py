@@ -1,0 +1,55 @@
+"""What a simulated board is found to be, asked over the network as any machine; not shown on a real one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.errors import LabError
+from hil.jetson import identify
+from hil.session.board import confirm
+from hil.targets.base import open_target
+from tests.boards.generations import facts_of
+
+if TYPE_CHECKING:
+    from tests.boards.board import SimulatedBoard
+
+MODULES = {
+    "jp46": ("nano-4gb", "4.6.1"),
+    "jp51": ("agx-orin-32gb", "5.1.1"),
+    "jp62": ("orin-nx-16gb", "6.2"),
+    "jp70": ("thor-t5000", "7.0"),
+    "jp72": ("agx-orin-64gb", "7.2"),
+}
+"""Module and JetPack of each generation."""
+
+
+def probed(board: SimulatedBoard) -> dict[str, Any]:
+    """What the agent reads there."""
+    with open_target("board", board.spec()).start_agent() as agent:
+        return agent.probe()
+
+
+@pytest.mark.parametrize("board", MODULES, indirect=True)
+def test_each_generation_is_found_to_be_itself(board: SimulatedBoard) -> None:
+    """Module, JetPack and serial number by its own files, and what its driver is not there for has its reason."""
+    slug, jetpack = MODULES[board.generation]
+    facts = probed(board)
+    found = identify(facts["board"])
+    assert found.module is not None, found.why
+    assert (found.module.slug, found.jetpack, found.doubts) == (slug, jetpack, ())
+    serial = facts_of(board.generation)["serial"]
+    assert found.serial == serial
+    assert found.power_mode in {mode["name"] for mode in facts["board"]["power_modes"]}
+    assert facts["board"]["libraries"] == {"nvinfer": None, "cudnn": None}
+    assert "libcuda" in facts["board"]["not_readable"]["cuinit"]
+    assert confirm("board", board.spec(board=slug, serial=serial), facts) is not None
+
+
+def test_another_board_than_declared_is_the_labs_fault(board: SimulatedBoard) -> None:
+    """The message says what was found there; a number that its tree lost since is not confirmed."""
+    with pytest.raises(LabError, match=r"is orin-nx-16gb .* not agx-orin-64gb"):
+        confirm("board", board.spec(board="agx-orin-64gb"), probed(board))
+    with pytest.raises(LabError, match="has serial"):
+        confirm("board", board.spec(serial="1"), probed(board))

@@ -1,0 +1,71 @@
+"""The root helper on a board across a network: set up by its user, restored when a session dies, taken away."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.board import install
+from hil.board.as_root import PROGRAM, SERVICES, SUDOERS
+from hil.targets.base import open_target
+
+if TYPE_CHECKING:
+    from tests.boards.board import SimulatedBoard
+
+PASSWORD = "correct horse"  # noqa: S105 - of an account that lives as long as the test
+GENERATIONS = pytest.mark.parametrize("board", ["jp46", "jp51", "jp62", "jp70", "jp72"], indirect=True)
+
+
+def allow_sudo(board: SimulatedBoard) -> None:
+    """As a developer kit's own user: all of it, with the password."""
+    board.shell("chpasswd", stdin=f"{board.user}:{PASSWORD}\n")
+    board.shell("sh", "-c", f"umask 337; echo '{board.user} ALL=(ALL) ALL' > /etc/sudoers.d/lab")
+
+
+def locked(board: SimulatedBoard) -> bool:
+    """Whether the GPU's clock is pinned."""
+    found = [path for path in board.file("/sys/class/devfreq").iterdir() if (path / "min_freq").exists()]
+    lines = board.shell("/usr/bin/jetson_clocks", "--show").stdout.splitlines()
+    assert found
+    (gpu,) = [dict(word.split("=") for word in line.split()[1:]) for line in lines if line.startswith("GPU ")]
+    return gpu["MinFreq"] == gpu["MaxFreq"]
+
+
+def settled(board: SimulatedBoard, *, locks: bool) -> bool:
+    """Whether the clocks come to be so, within ten seconds."""
+    until = time.monotonic() + 10
+    while locked(board) is not locks and time.monotonic() < until:
+        time.sleep(0.05)
+    return locked(board) is locks
+
+
+@GENERATIONS
+@pytest.mark.parametrize("death", ["killed", "cut"])
+def test_set_up_lock_die_restored_remove(board: SimulatedBoard, death: str) -> None:
+    """From the first setup to a board as it was found: the agent is killed, or the connection is reset."""
+    allow_sudo(board)
+    before = board.shell("/usr/bin/jetson_clocks", "--show").stdout
+    relay = board.relay()
+    with open_target("orin", board.spec(host=relay.host, port=relay.port)) as target:
+        steps = install.install(target, install.planned(target, ()), lambda _: PASSWORD)
+        assert steps[-1] == "it answers"
+        agent = target.start_agent()
+        agent.hold("token", "tests")
+        told = agent.call("prepare", {"services": [], "lock": True})[0]
+        assert told["done"] == ["clocks lock"]
+        assert locked(board)
+        if death == "killed":
+            for process in board.processes():
+                if process.user == board.user:
+                    board.shell("kill", "-9", str(process.pid), check=False)
+        else:
+            relay.cut()
+        assert settled(board, locks=False)
+        agent.close()
+    assert board.shell("/usr/bin/jetson_clocks", "--show").stdout == before
+    with open_target("orin", board.spec()) as target:
+        install.remove(target, lambda _: PASSWORD)
+    for path in (PROGRAM, SERVICES, SUDOERS, "/run/pytest-hil", "/etc/pytest-hil"):
+        assert not board.file(path).exists()

@@ -1,0 +1,328 @@
+"""The state contract on a board across a network: what is read there, what is waited for, what disturbs a session."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from hil.board import install
+from hil.config.load import load
+from hil.errors import LabError, UserError
+from hil.model import Verdict
+from hil.plan import expand
+from hil.session import Request, Session
+from hil.targets.base import open_target
+from tests.boards.generations import facts_of
+from tests.boards.test_setup import PASSWORD, allow_sudo, locked, settled
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hil.model import CheckResult
+    from tests.boards.board import SimulatedBoard
+
+GENERATIONS = pytest.mark.parametrize("board", ["jp46", "jp51", "jp62", "jp70", "jp72"], indirect=True)
+
+
+class Opens(Protocol):
+    """Opens a session on the board, with keys of its table."""
+
+    def __call__(self, **keys: Any) -> Session:
+        """The session; the test closes it."""
+
+
+@pytest.fixture
+def start(board: SimulatedBoard, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Opens:
+    """One project, a second and a half to time."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    project = Project.make(tmp_path)
+    project.edit('duration = "2.2 s"', 'duration = "1.5 s"')
+    project.edit('budget = "4 s"', 'budget = "1.5 s"')
+    path = project.root / "hil.toml"
+    text = path.read_text()
+    runs = itertools.count()
+
+    def opened(**keys: Any) -> Session:
+        path.write_text(f"{text}\n{board.toml('orin', **keys)}")
+        return Session.open(
+            Request(load(path), "orin", "fail", 0.0, f"run {next(runs)}", tmp_path / "report", said.append)
+        )
+
+    return opened
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What a session told."""
+    return []
+
+
+def judged(session: Session, check: str = "latency.p99") -> CheckResult:
+    """One row."""
+    row = next(one for one in expand(session.config, "orin").rows if one.id == check)
+    return session.judge(row).result
+
+
+def while_timing(session: Session, said: list[str], act: Callable[[], object], delay: float = 1.0) -> CheckResult:
+    """A row that something is done to, ``delay`` seconds after it began to be timed."""
+    session.engines.provisioned("toy", "fp32")
+    said.clear()
+
+    def later() -> None:
+        limit = time.monotonic() + 60
+        while not any("timing for" in line for line in said) and time.monotonic() < limit:
+            time.sleep(0.01)
+        time.sleep(delay)
+        act()
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    try:
+        return judged(session)
+    finally:
+        thread.join()
+
+
+def default_mode(board: SimulatedBoard) -> str:
+    """The mode that it is in."""
+    return board.shell("nvpmodel", "-q").stdout.partition("NV Power Mode:")[2].split()[0]
+
+
+def another_mode(board: SimulatedBoard) -> str:
+    """A mode that it is not in."""
+    modes = [one["name"] for one in facts_of(board.generation)["power_modes"]["modes"]]
+    return next(str(name) for name in modes if name != default_mode(board))
+
+
+@GENERATIONS
+def test_each_generation_is_read(board: SimulatedBoard) -> None:
+    """Mode, GPU and CPU clocks, temperatures, alerts; what only root may read has its reason and no value."""
+    with open_target("orin", board.spec()).start_agent() as agent:
+        told = agent.call("state")[0]
+    assert told["power_mode"] == default_mode(board)
+    gpu = told["clocks"]["gpu"]
+    assert 0 < gpu["min"] <= gpu["max"]
+    assert any(part.startswith("policy") for part in told["clocks"])
+    assert told["locked"] is False
+    assert told["temperature"]
+    assert told["gpu_clients"] is None
+    assert "gpu_clients" in told["not_readable"]
+    assert told["memory_available"] > 0
+    if board.generation in {"jp51", "jp62", "jp72"}:
+        assert {"oc1", "oc2", "oc3"} <= set(told["over_current"])
+    if board.generation != "jp46":
+        assert "gpu-throttle-alert" in told["throttle"]
+
+
+def test_a_calm_board_is_measured(board: SimulatedBoard, start: Opens) -> None:
+    """In its declared mode, cool and undisturbed: the verdict is the measurement's."""
+    with closing(start(power_mode=default_mode(board), start_below="90 °C", free_memory="1 MiB")) as session:
+        found = judged(session)
+    assert found.verdict is Verdict.PASSED, found.reason
+    assert "state" not in found.details
+
+
+def test_another_mode_at_the_start_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
+    """With the mode found and the command, by the board's own numbers; a mode that it has not is the user's mistake."""
+    wanted = another_mode(board)
+    with pytest.raises(LabError, match=f"the power mode is {default_mode(board)}, not {wanted}: .*sudo nvpmodel -m"):
+        start(power_mode=wanted)
+    with pytest.raises(UserError, match="which the board does not have"):
+        start(power_mode="TURBO")
+
+
+def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+    """Declared or not; and where it was declared, nothing more is timed."""
+    mode, other = default_mode(board), another_mode(board)
+    with closing(start()) as session:
+        found = while_timing(session, said, lambda: board.power_mode(other))
+        assert found.verdict is Verdict.INCONCLUSIVE
+        assert f"the power mode changed from {mode} to {other}" in found.reason
+    board.power_mode(mode)
+    with closing(start(power_mode=mode)) as session:
+        board.power_mode(other)
+        with pytest.raises(LabError, match=f"the power mode is {other}, not {mode}"):
+            judged(session, "latency.p99")
+
+
+def test_a_mode_changed_between_windows_is_found(board: SimulatedBoard, start: Opens) -> None:
+    """No reading around the window differs from the other; the session's first one does."""
+    other = another_mode(board)
+    with closing(start()) as session:
+        board.power_mode(other)
+        found = judged(session)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert f"to {other}" in found.reason
+
+
+def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+    """The alert came up and nothing got hotter, though it was over before the window was."""
+
+    def blink() -> None:
+        board.throttle(on=True)
+        time.sleep(0.3)
+        board.throttle(on=False)
+
+    with closing(start()) as session:
+        found = while_timing(session, said, blink, delay=0.6)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "gpu-throttle-alert came up though it did not get hotter" in found.reason
+
+
+def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+    """It got hotter under the load: told, and the verdict is the measurement's own."""
+
+    def heat() -> None:
+        board.temperature(95)
+        time.sleep(0.3)  # longer than from one sample to the next: heat that comes after an alert has not raised it
+        board.throttle(on=True)
+
+    with closing(start()) as session:
+        found = while_timing(session, said, heat)
+    assert found.verdict is Verdict.PASSED, found.reason
+    assert "the model's own doing: gpu-throttle-alert came up as" in found.reason
+
+
+def test_throttling_far_from_the_trip_point_settles_nothing(
+    board: SimulatedBoard, start: Opens, said: list[str]
+) -> None:
+    """It got hotter, and not nearly as hot as where the kernel throttles: somebody else's doing."""
+
+    def warm() -> None:
+        board.temperature(70)
+        time.sleep(0.3)
+        board.throttle(on=True)
+
+    with closing(start()) as session:
+        found = while_timing(session, said, warm, delay=0.5)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "far from the 99.0 °C at which it throttles" in found.reason
+
+
+def test_a_limit_that_is_changed_there_and_back_settles_nothing(
+    board: SimulatedBoard, start: Opens, said: list[str]
+) -> None:
+    """The readings around the window agree; its samples do not."""
+    device = board.facts["devfreq"][0]
+    least, most = device["min_freq"], device["max_freq"]
+
+    def blink() -> None:
+        board.gpu_clock(least, most // 2, least)
+        time.sleep(0.4)
+        board.gpu_clock(least, most, least)
+
+    with closing(start()) as session:
+        found = while_timing(session, said, blink, delay=0.5)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "the max clock of gpu was" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda board: board.over_current(1, 5000), "over-current counter oc1 rose by"),
+        (lambda board: board.swap(50_000), "swap grew by"),
+        (lambda board: board.gpu_clock(1, 2, 2), "gpu clock changed from"),
+    ],
+)
+def test_other_disturbances_settle_nothing(
+    start: Opens, said: list[str], board: SimulatedBoard, act: Callable[[SimulatedBoard], None], told: str
+) -> None:
+    """The supply failed the board, memory went to swap, somebody changed the clocks."""
+    with closing(start()) as session:
+        found = while_timing(session, said, lambda: act(board))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert told in found.reason
+
+
+def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+    """It cools while the session tells what it waits for; one that does not cool ends it, with every temperature."""
+    board.temperature(80)
+    threading.Timer(2.0, board.temperature, (50,)).start()
+    with closing(start(start_below="65 °C", cool_within="60 s")) as session:
+        assert judged(session).verdict is Verdict.PASSED
+    assert any("to cool: 80.0 °C, " in line for line in said)
+    board.temperature(80)
+    with pytest.raises(LabError, match=r"did not get cooler than 65 °C within 1 s \(.*80\.0 °C.*\): on target 'orin'"):
+        start(start_below="65 °C", cool_within="1 s")
+
+
+def test_root_is_needed_and_its_helper_is_named(start: Opens) -> None:
+    """Clocks that nobody can lock end the session before anything is timed."""
+    with pytest.raises(LabError, match="run `hil board setup orin`"):
+        start(clocks="locked")
+
+
+def set_up(board: SimulatedBoard) -> None:
+    """Installs the helper as its user would."""
+    allow_sudo(board)
+    with open_target("orin", board.spec()) as target:
+        install.install(target, install.planned(target, ()), lambda _: PASSWORD)
+
+
+def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+    """From its start to its end, and unlocked in between they settle nothing."""
+    set_up(board)
+    with closing(start(clocks="locked")) as session:
+        assert locked(board)
+        assert any("clocks lock" in line for line in said)
+        found = judged(session)
+        assert found.verdict is Verdict.PASSED, found.reason
+    assert settled(board, locks=False)
+    with closing(start(clocks="locked")) as session:
+        found = while_timing(session, said, lambda: board.gpu_clock(306_000_000, 612_000_000, 306_000_000))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "the clocks were not locked" in found.reason
+
+
+def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, start: Opens) -> None:
+    """Declared and not readable: nothing is settled; with the helper, by name and against the list."""
+    with closing(start(gpu_clients=["Xorg"])) as session:
+        assert "who else uses the GPU cannot be read" in judged(session).reason
+    set_up(board)
+    board.gpu_clients(("Xorg", 1200, 4096))
+    with closing(start(gpu_clients=["Xorg"])) as session:
+        found = judged(session, "latency.p99")
+        assert found.verdict is Verdict.PASSED, found.reason
+    with closing(start()) as session:
+        found = judged(session, "latency.p99")
+        assert found.verdict is Verdict.PASSED, found.reason
+        assert {(one["source"], "Xorg" in one["text"]) for one in found.details["state"]} == {("told", True)}
+    board.gpu_clients()
+    with closing(start(gpu_clients=[])) as session:
+        assert "nobody in it holds memory" in judged(session).reason
+    board.gpu_clients(("Xorg", 1200, 4096), ("blender", 77, 4096))
+    with closing(start(gpu_clients=["Xorg"])) as session:
+        found = judged(session, "latency.p99")
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "blender (process 77) used the GPU" in found.reason
+
+
+@pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
+def test_loads_run_on_the_board_and_end_there(board: SimulatedBoard, start: Opens) -> None:
+    """The co-runner and the reserve are the board's own processes, and none is left."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.1):
+            seen.update(one.command for one in board.processes())
+
+    thread = threading.Thread(target=look)
+    with closing(start(co_runner="sleep 7601", reserve_memory="50 MiB")) as session:
+        thread.start()
+        found = judged(session)
+        done.set()
+        thread.join()
+        assert found.verdict is Verdict.PASSED, found.reason
+        left = [one.command for one in board.processes()]
+    assert any("sleep 7601" in one for one in seen)
+    assert any("--load reserve" in one for one in seen)
+    assert not any("7601" in one or "--load" in one for one in left)

@@ -1,0 +1,126 @@
+"""What is read of each simulated board while an engine is timed there, and what a tegrastats that fails leaves out."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hil.checks import energy
+from hil.measure import Series
+from hil.model import Limit, Sense, Verdict
+from hil.targets.base import open_target
+from tests.agent.models import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hil.targets.answers import Timed
+    from tests.boards.board import SimulatedBoard
+
+POWER = {
+    "jp46": "POM_5V_IN",
+    "jp51": "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0",
+    "jp62": "VDD_IN",
+    "jp70": "VIN",
+    "jp72": "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0",
+}
+"""Which meters are each board's power."""
+NO_COLUMNS = {"t", "interval", "taken", "sources", "not_readable", "warmup", "state"}
+TROUBLE = {
+    "missing": (None, "not found in PATH or /usr/bin"),
+    "hanging": ("exec sleep 600", "printed no line for 2 s"),
+    "garbage": ("while :; do echo RAM lfb ]]%@; sleep 0.05; done", "printed what cannot be read ("),
+    "leaving": ("echo no; exit 3", "ended with exit code 3 after printing 'no'"),
+}
+
+
+def timed(board: SimulatedBoard, folder: Path, seconds: float) -> Timed:
+    """A window timed on the board; nothing of tegrastats is left running there afterwards."""
+    feed = {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)}
+    with open_target("board", board.spec()).start_agent() as agent:
+        agent.hold("token", "tester")
+        built = agent.build(agent.put_blob(tiny(folder / "tiny.onnx")), "fp32", "onnxruntime", {}, 120)
+        with agent.load(built.key, {"threads": 1}, 120) as worker:
+            told = worker.time([feed], warmup=0.1, seconds=seconds, min_samples=5, max_samples=10**7)
+        assert not [one for one in board.processes() if "tegrastats" in one.command or "sleep 600" in one.command]
+    return told
+
+
+@pytest.mark.parametrize("board", POWER, indirect=True)
+def test_each_generation_is_read(board: SimulatedBoard, tmp_path: Path) -> None:
+    """Zones by type, GPU and EMC, throttle alerts, rails and total power, at 10 Hz, as that release names them."""
+    told = timed(board, tmp_path, 1.5).telemetry
+    names = set(told) - NO_COLUMNS
+    assert {len(told[name]) for name in names} == {len(told["t"])}
+    assert len(told["t"]) >= 15
+    assert "tegrastats" not in told["not_readable"]
+    kinds = board.shell("sh", "-c", "cat /sys/class/thermal/thermal_zone*/type").stdout.split()
+    zones = {f"temperature.{kind}" for kind in kinds}
+    assert zones == {name for name in (*names, *told["not_readable"]) if name.startswith("temperature.")}
+    assert zones & names
+    assert {"clock.gpu", "clock.policy0"} <= names
+    assert told["sources"]["power.total"] == POWER[board.generation]
+    assert 0.5 < told["power.total"][-1] < 100
+    assert "power.NC" not in names
+    assert not any(name.endswith("pwm-fan") for name in names)
+
+
+@pytest.mark.parametrize("kind", TROUBLE)
+def test_a_tegrastats_that_fails_is_told(board: SimulatedBoard, kind: str, tmp_path: Path) -> None:
+    """Its columns are absent, never zero; the reason stands in the telemetry, and everything else is read as ever."""
+    body, why = TROUBLE[kind]
+    program = board.file("/usr/bin/tegrastats")
+    if body is None:
+        program.unlink()
+    else:
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+    told = timed(board, tmp_path, 2.5).telemetry
+    assert told["not_readable"]["tegrastats"].startswith(why)
+    assert "tegrastats" not in told["sources"].values()
+    assert told["sources"]["power.total"] == "VDD_IN"
+    assert None not in told["power.total"]
+
+
+@contextlib.contextmanager
+def drawing(board: SimulatedBoard, milliamperes: int) -> Iterator[None]:
+    """The board's input draws so much, give or take a few percent, anew each 30 ms."""
+    meter = next(board.root.glob("sys/class/hwmon/*/in1_label"), None)
+    assert meter is not None
+    current = meter.with_name("curr1_input")
+    rng, over = random.Random(1), threading.Event()  # noqa: S311 - repeatable, not secret
+
+    def draw() -> None:
+        while not over.wait(0.03):
+            current.write_text(f"{int(milliamperes * rng.uniform(0.95, 1.05))}\n")
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_energy_is_judged_by_the_board_s_own_meter(board: SimulatedBoard, tmp_path: Path) -> None:
+    """Mean power times time over inferences, of a board that draws 2 A; one whose meter stands still passes nothing."""
+    with drawing(board, 2000):
+        moving = timed(board, tmp_path, 5.0)
+    still = timed(board, tmp_path, 5.0)
+    volts = int(next(board.root.glob("sys/class/hwmon/*/in1_input")).read_text()) / 1000
+    for seen, verdict in ((moving, Verdict.PASSED), (still, Verdict.INCONCLUSIVE)):
+        taken = Series(seen.start, seen.duration, 2, seen.method, {"windows": [seen.telemetry], "looks": 1})
+        expected = 2.0 * volts * float(seen.start[-1] + seen.duration[-1] - seen.start[0]) / taken.n
+        limit = Limit(value=1.1 * expected, unit="J", sense=Sense.AT_MOST, source="hil.toml:1 energy")
+        judgement = energy.inference(taken, limit, 0.99)
+        assert judgement.verdict is verdict, judgement.reason
+        if verdict is Verdict.PASSED:
+            assert judgement.measurement is not None
+            assert judgement.measurement.value == pytest.approx(expected, rel=0.02)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.board.as_root import PROGRAM, SUDOERS
+from hil.cli import board
+from hil.errors import UserError
+from tests.board.conftest import bare
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from tests.board.sandbox import Sandbox
+
+__all__ = ["bare"]
+HIL = "import sys; from hil.cli import main; sys.exit(main())"
+HELPER = Path(board.__file__).parents[1] / "board" / "helper.py"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A config with the target ``cpu``, this machine itself."""
+    return Project.make(tmp_path)
+
+
+def test_a_dry_run_prints_what_would_be_installed_and_changes_nothing(project: Project) -> None:
+    """Each file with owner and mode, the program by its digest."""
+    told = project.hil("board", "setup", "cpu", "--service", "robot", "--dry-run")
+    assert told.code == 0, told.out
+    digest = hashlib.sha256(HELPER.read_bytes()).hexdigest()
+    for piece in (f"{PROGRAM} (root:root, 0755): sha256 {digest}", "robot", "would be installed on cpu"):
+        assert piece in told.out
+    assert not Path(SUDOERS).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("setup", "cpuu"), "did you mean 'cpu'"),
+        (("setup", "cpu", "--service", "../x", "--dry-run"), "is no name of a service: on target 'cpu'"),
+        (("setup", "cpu", "--service=--force", "--dry-run"), "is no name of a service"),
+        (("setup",), "TARGET"),
+        (("remove",), "TARGET"),
+        (("sutep", "cpu"), "sutep"),
+    ],
+)
+def test_a_slip_is_the_users_mistake(project: Project, arguments: tuple[str, ...], message: str) -> None:
+    """One line, exit code 4."""
+    told = project.hil("board", *arguments)
+    assert (told.code, message in told.out, "Traceback" in told.out) == (4, True, False), told.out
+
+
+def test_set_up_and_removed_by_root(project: Project, bare: Sandbox) -> None:
+    """The command line, on a machine of its own: each step is told."""
+
+    def hil(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*bare.into, sys.executable, "-c", HIL, "board", *arguments, f"--config={project.root}/hil.toml"]
+        return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+
+    first = hil("setup", "cpu")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.splitlines()[0] == f"{PROGRAM} was written"
+    assert first.stdout.splitlines()[-1] == "it answers"
+    refused = hil("setup", "cpu", "--service", "robot")
+    assert refused.returncode == 11
+    assert "this board has no service robot" in refused.stderr
+    assert "on target 'cpu'" in refused.stderr
+    gone = hil("remove", "cpu")
+    assert (gone.returncode, "was taken away" in gone.stdout) == (0, True)
+    assert hil("remove", "cpu").stdout == "nothing was set up here\n"
+
+
+def test_a_password_comes_from_a_terminal_alone() -> None:
+    """In a pipeline there is none, and the message says what to do instead."""
+    with pytest.raises(UserError, match="run it at one, or as root on the board"):
+        board._password("password: ")  # noqa: SLF001 - what asks, without what it is asked for

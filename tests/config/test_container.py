@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = """[models.a]
+path = "model.onnx"
+data = "package.module:callable"
+[targets.b.container]
+engine = "docker"
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ('image = "--privileged"', r"hil\.toml:6: targets\.b\.container\.image: '--privileged' names no image"),
+        ('image = "a"\npython = "-c"', r"hil\.toml:7: targets\.b\.container\.python: '-c' is no interpreter"),
+        ('image = "a"\nargs = "-v"', r"hil\.toml:7: targets\.b\.container\.args: "),
+        ("", r"targets\.b\.container\.image"),
+    ],
+)
+def test_a_container_that_cannot_be_is_a_mistake_of_the_file(tmp_path: Path, keys: str, message: str) -> None:
+    """It is told with its line, before any board is reached."""
+    (tmp_path / "model.onnx").touch()
+    (tmp_path / "hil.toml").write_text(TEXT + keys)
+    with pytest.raises(UserError, match=message):
+        load(tmp_path / "hil.toml")

@@ -1,0 +1,55 @@
+"""What ``docs/boards.md`` lists of modules and releases: all that the tables have, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hil.config.load import load
+from hil.jetson import MODULES, RELEASES
+from hil.jetson.modules import GIB
+from tests.docs.book import chapters
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "boards.md"
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of the table in a section, its head left out."""
+    text = PAGE.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+    lines = re.findall(r"^\| (.+) \|$", text, re.MULTILINE)
+    return [line.split(" | ") for line in lines[2:]]
+
+
+def test_modules_are_those_of_the_table() -> None:
+    """Name, memory, parts, chip, SM, DLA, power modes and source of each."""
+    listed = rows("Modules")
+    assert len(listed) == len(MODULES)
+    for (slug, memory, parts, soc, sm, dla, modes, source), module in zip(listed, MODULES, strict=True):
+        assert slug == f"`{module.slug}`"
+        assert memory == f"{module.memory // GIB} GiB"
+        assert (parts, soc, sm, source) == (", ".join(module.parts), module.soc, module.sm, module.source)
+        assert dla == ("unknown" if module.dla is None else str(module.dla))
+        usual = ", ".join(module.power_modes) or "unknown"
+        assert modes == usual + (f" ({', '.join(module.super_modes)})" if module.super_modes else "")
+
+
+def test_releases_are_those_of_the_table() -> None:
+    """Each version of each release; what was not found out is called unknown."""
+    listed = rows("JetPack releases")
+    assert len(listed) == len(RELEASES)
+    for cells, release in zip(listed, RELEASES, strict=True):
+        versions = (release.ubuntu, release.python, release.cuda, release.tensorrt, release.cudnn)
+        told = [version or "unknown" for version in versions]
+        l4t = ", ".join(release.l4t) or "unknown"
+        assert cells == [release.jetpack, l4t, *told, ", ".join(release.socs), release.source]
+
+
+def test_the_configuration_loads(tmp_path: Path) -> None:
+    """The example is one that a user may copy."""
+    [block] = [one for one in chapters(PAGE)["What a board is known by"] if one.kind == "toml"]
+    model = '[models.a]\npath = "a.onnx"\ndata = "a.npz"\n'
+    for name in ("a.onnx", "a.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "hil.toml").write_text(model + block.body, encoding="utf-8")
+    target = load(tmp_path / "hil.toml").target("rover")
+    assert (target.board, target.serial) == ("orin-nx-16gb", "1424721012345")

@@ -1,0 +1,1 @@
+"""Tests of ``hil.jetson``: tables, and what raw facts make a machine."""

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.jetson import MODULES, RELEASES, SMS, identify, meant, module_of, power_modes, release_of, said, versions
+from hil.jetson.modules import GIB
+from tests.jetson.trees import AGX_ORIN, GENERATIONS, MIB, NANO, ORIN_NANO, ORIN_NX, THOR, XAVIER, Tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOSE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+"""Anything that may cross a wire."""
+
+TEXTS = st.sampled_from(
+    [
+        *("nvidia,tegra234", "nvidia,tegra264", "nvidia,tegra194", "nvidia,p3768-0000+p3767-0000", "nvidia,p3834-0008"),
+        *("nvidia,p3767-0009", "nvidia,p2822-0000+p2888-0001", "p3767-0000", "nvidia,p3701-0000", "x" * 40, ""),
+        *("3767-301-0000-M.1-1-1-jetson-orin-nano-devkit-super-", "3834-0000", "3701-500-0005-A.0", "9999-000-0000-"),
+        *(ORIN_NX.release, NANO.release, "# R40 (release), REVISION: 1.0", "# R36 (release), REVISION: ", "36.4.4-1"),
+        *("6.2.1+b38", "8.0-b1", "6..2", "40.1.0-2027"),
+    ]
+)
+SHAPED = st.fixed_dictionaries(
+    {},
+    optional={
+        "compatible": st.lists(TEXTS, max_size=5) | LOOSE,
+        "memory_total": st.integers(0, 200 * GIB) | LOOSE,
+        "boot_control": st.dictionaries(st.sampled_from(["TNSPEC", "COMPATIBLE_SPEC"]), TEXTS | LOOSE) | LOOSE,
+        "nv_tegra_release": TEXTS | LOOSE,
+        "packages": st.dictionaries(st.sampled_from(["nvidia-l4t-core", "nvidia-jetpack"]), TEXTS | LOOSE) | LOOSE,
+        "serial": LOOSE,
+        "libraries": LOOSE,
+        "cuda": LOOSE,
+        "power_modes": LOOSE,
+        "not_readable": LOOSE,
+    },
+)
+"""Facts with the right names, whose values fit each other only by luck."""
+
+
+@pytest.mark.parametrize("jetpack", GENERATIONS)
+def test_each_generation_is_what_it_is(jetpack: str, tmp_path: Path) -> None:
+    """Module, JetPack, L4T and serial number, with nothing left in doubt."""
+    tree, slug = GENERATIONS[jetpack]
+    found = identify(tree.facts(tmp_path))
+    assert found.module is not None
+    assert (found.module.slug, found.jetpack, found.serial) == (slug, jetpack, tree.serial)
+    assert found.release is not None
+    assert found.l4t in found.release.l4t
+    assert (found.why, found.doubts) == ("", ())
+    assert found.power_mode == tree.mode
+
+
+@given(LOOSE)
+def test_anything_may_be_asked_about_and_is_no_module(raw: Any) -> None:
+    """What is not a board's facts raises nothing and is nobody."""
+    found = identify(raw)
+    assert (found.module, found.release, found.soc) == (None, None, None)
+    assert found.why
+    assert said(raw) is None
+
+
+@given(SHAPED)
+def test_a_module_is_told_only_where_part_chip_and_memory_agree(raw: dict[str, Any]) -> None:
+    """Whatever else is sent, a module that is named has its part among the facts, its chip, and room for the memory."""
+    found = identify(raw)
+    said(raw), versions(raw), power_modes(raw)
+    assert (found.module is None) == bool(found.why)
+    if found.module is None:
+        return
+    assert found.part in found.module.parts
+    assert found.part[1:5] in str(raw["compatible"]) + str(raw.get("boot_control"))
+    assert f"nvidia,{found.module.soc}" in raw["compatible"]
+    total = raw.get("memory_total")
+    assert type(total) is not int or total <= 0 or found.module.fits(total)
+
+
+@given(SHAPED)
+def test_a_release_is_told_only_by_its_own_name(raw: dict[str, Any]) -> None:
+    """Of no other L4T, and of no JetPack that its package did not name."""
+    found = identify(raw)
+    if found.release is not None and found.l4t not in found.release.l4t:
+        assert raw["packages"]["nvidia-jetpack"].startswith(found.release.jetpack)
+
+
+@pytest.mark.parametrize(
+    ("tree", "changes", "why"),
+    [
+        (
+            ORIN_NX,
+            {"compatible": ["nvidia,p3767-0009", "nvidia,tegra234"], "boot_control": None},
+            "p3767-0009 is not in",
+        ),
+        (ORIN_NX, {"memory_total": 7620 * MIB}, "orin-nx-16gb, but it has 7.4 GiB"),
+        (ORIN_NX, {"memory_total": 30536 * MIB}, "orin-nx-16gb, but it has 29.8 GiB"),
+        (XAVIER, {"memory_total": None}, "its memory could not be read"),
+        (XAVIER, {"memory_total": 20 * GIB}, "it has 20.0 GiB"),
+        (ORIN_NX, {"compatible": ["nvidia,p3767-0000", "nvidia,p3767-0001", "nvidia,tegra234"]}, "several modules"),
+        (
+            ORIN_NX,
+            {"compatible": ["nvidia,p3767-0000", "nvidia,tegra264"], "boot_control": None},
+            "has a tegra234, but",
+        ),
+        (ORIN_NX, {"compatible": ["nvidia,p3767-0000"]}, "no one Tegra chip"),
+        (ORIN_NX, {"compatible": ["acme,carrier", "nvidia,tegra234"], "boot_control": None}, "no module's part number"),
+        (ORIN_NX, {"compatible": None, "not_readable": {"compatible": "there is no device tree"}}, "no device tree"),
+        (ORIN_NX, {"boot_control": {"TNSPEC": "3767-300-0001-M.1-1-1-x"}}, "says p3767-0000, .* says p3767-0001"),
+        (XAVIER, {"boot_control": {"TNSPEC": "2888-600-0008-A.0-1-2-x"}}, "says p2888-0001, .* says p2888-0008"),
+        (THOR, {"memory_total": 62 * GIB}, "thor-t5000, but it has 62.0 GiB"),
+        (THOR, {"boot_control": {"TNSPEC": "3834-400-0003-x"}}, "p3834-0003 is not in the table"),
+    ],
+)
+def test_what_does_not_agree_is_nobody(tree: Tree, changes: dict[str, Any], why: str, tmp_path: Path) -> None:
+    """Never the likelier of two: the module stays unknown, and both facts are told."""
+    found = identify(tree.facts(tmp_path, **changes))
+    assert found.module is None
+    assert re.search(why, found.why), found.why
+
+
+def test_memory_tells_apart_what_one_part_number_does_not(tmp_path: Path) -> None:
+    """The development kit's AGX Orin has had two sizes under one number; a known TNSPEC narrows it too."""
+    kit = replace(AGX_ORIN, compatible=("nvidia,p3737-0000+p3701-0000", "nvidia,tegra234"), tnspec=None)
+    sizes = {total: identify(kit.facts(tmp_path, memory_total=total * MIB)).module for total in (30536, 62817)}
+    assert {total: module and module.slug for total, module in sizes.items()} == {
+        30536: "agx-orin-32gb",
+        62817: "agx-orin-64gb",
+    }
+    told = {"TNSPEC": "3701-500-0005-A.0-1-0-x"}
+    narrowed = identify(kit.facts(tmp_path, memory_total=None, boot_control=told)).module
+    assert narrowed is not None
+    assert narrowed.slug == "agx-orin-64gb"
+
+
+def test_a_thor_is_what_its_own_memory_chip_says(tmp_path: Path) -> None:
+    """T4000 and T5000 may share a device tree: what flashing read of the module decides, and the other is told."""
+    told = {"TNSPEC": "3834-400-0000--1-0-jetson-agx-thor-devkit-"}
+    found = identify(THOR.facts(tmp_path, boot_control=told, memory_total=62 * GIB))
+    assert found.module is not None
+    assert found.module.slug == "thor-t4000"
+    assert "says p3834-0008" in found.doubts[0]
+
+
+@pytest.mark.parametrize(
+    "spec", ["3834-000-0008--1-0-jetson-agx-thor-devkit-", "3834-0008-400--1--x", "3834--0008--1--x", "3834-0008"]
+)
+def test_the_board_specification_has_more_than_one_layout(spec: str, tmp_path: Path) -> None:
+    """With the board's revision before the SKU, after it, or not at all: the SKU is the one of four digits."""
+    found = identify(THOR.facts(tmp_path, boot_control={"TNSPEC": spec}))
+    assert (found.part, found.doubts) == ("p3834-0008", ())
+
+
+def test_a_carrier_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
+    """Its name and model are its maker's; the module under it is known by its part all the same."""
+    tree = replace(ORIN_NX, model="Acme Rover", compatible=("acme,rover", "nvidia,p3767-0000", "nvidia,tegra234"))
+    found = identify(tree.facts(tmp_path, boot_control={"TNSPEC": "acme-rover-1"}))
+    assert found.module is not None
+    assert found.module.slug == "orin-nx-16gb"
+
+
+@pytest.mark.parametrize(("tree", "is_super"), [(ORIN_NX, True), (ORIN_NANO, False), (AGX_ORIN, False)])
+def test_the_super_configuration_is_told(tree: Tree, is_super: bool, tmp_path: Path) -> None:
+    """By the suffix that flashing left; the module is the same, its power modes are others."""
+    assert identify(tree.facts(tmp_path)).is_super is is_super
+    assert identify({}).is_super is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "l4t", "jetpack", "doubt"),
+    [
+        (
+            {"nv_tegra_release": "# R40 (release), REVISION: 1.0, GCID: 1", "packages": {}},
+            "40.1.0",
+            None,
+            "40.1.0 is not",
+        ),
+        ({"nv_tegra_release": None}, "36.4.4", "6.2.1", ""),
+        ({"nv_tegra_release": None, "packages": {}}, None, None, ""),
+        ({"nv_tegra_release": None, "packages": {"nvidia-jetpack": "6.2.2+b24"}}, None, "6.2.2", ""),
+        ({"packages": {"nvidia-l4t-core": "36.4.3-20250107174145"}}, None, None, "L4T 36.4.4, the package .* 36.4.3"),
+        ({"packages": {"nvidia-jetpack": "6.1+b123"}}, "36.4.4", "6.2.1", "the package nvidia-jetpack is 6.1"),
+        (
+            {"nv_tegra_release": "# R38 (release), REVISION: 2.0", "packages": {}},
+            "38.2.0",
+            "7.0",
+            "not for Jetson Orin NX",
+        ),
+        ({"nv_tegra_release": "# R36 (release), REVISION: 4.4.4.4", "packages": {}}, None, None, ""),
+        (
+            {"nv_tegra_release": "# R39 (release), REVISION: 2.2", "packages": {"nvidia-jetpack": "7.2.2-b10"}},
+            *("39.2.2", "7.2.2", "39.2.2 is not in the table"),
+        ),
+    ],
+)
+def test_jetpack_is_what_l4t_or_its_package_says(
+    changes: dict[str, Any], l4t: str | None, jetpack: str | None, doubt: str, tmp_path: Path
+) -> None:
+    """The table by L4T, else the package's own version, else nothing; what contradicts is told."""
+    found = identify(ORIN_NX.facts(tmp_path, **changes))
+    assert (found.l4t, found.jetpack) == (l4t, jetpack)
+    assert bool(found.doubts) == bool(doubt)
+    assert re.search(doubt, "; ".join(found.doubts))
+    assert found.module is not None
+
+
+def test_what_is_recorded_says_which_versions_were_there(tmp_path: Path) -> None:
+    """By the libraries' own word; two JetPacks differ in what is recorded of them."""
+    libraries = {"nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
+    told = said(ORIN_NX.facts(tmp_path, libraries=libraries))
+    assert told is not None
+    expected = {"module": "orin-nx-16gb", "jetpack": "6.2.1", "l4t": "36.4.4", "serial": ORIN_NX.serial}
+    expected |= {"cuda": "12.6.68", "tensorrt": "10.3.0.30", "cudnn": "9.3.0", "power_mode": "40W"}
+    assert expected.items() <= told.items()
+    assert told["not_known"] == []
+    other = said(replace(ORIN_NX, release=AGX_ORIN.release, core=AGX_ORIN.core).facts(tmp_path))
+    assert other is not None
+    assert other != told
+
+
+def test_modules_and_releases_can_be_told_apart() -> None:
+    """No name and no L4T twice; modules that share a part differ in memory; each row has its source."""
+    assert len({module.slug for module in MODULES}) == len(MODULES)
+    known = [l4t for release in RELEASES for l4t in release.l4t]
+    assert len(set(known)) == len(known)
+    assert all(module.source for module in MODULES)
+    assert all(release.source for release in RELEASES)
+    for one in MODULES:
+        for other in MODULES:
+            if one is not other and set(one.parts) & set(other.parts):
+                assert one.memory <= 0.7 * other.memory or other.memory <= 0.7 * one.memory
+                assert (one.soc, one.sm) == (other.soc, other.sm)
+
+
+def test_the_tables_have_what_boards_are_in_use() -> None:
+    """From the Nano to Thor, from JetPack 4.6 to 7.2.1; what is not known of a release is None and no number."""
+    assert {module.sm for module in MODULES} == SMS == {"5.3", "6.2", "7.2", "8.7", "11.0"}
+    names = [release.jetpack for release in RELEASES]
+    for name in (
+        "4.6",
+        "4.6.6",
+        "5.0.2",
+        "5.1",
+        "5.1.6",
+        "6.0 DP",
+        "6.0",
+        "6.1",
+        "6.2",
+        "6.2.3",
+        "7.0",
+        "7.1",
+        "7.2.1",
+    ):
+        assert name in names
+    unknown = next(release for release in RELEASES if release.jetpack == "7.2.2")
+    assert (unknown.l4t, unknown.cuda, unknown.tensorrt, unknown.python) == ((), None, None, None)
+    assert release_of("39.2.2") is None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.slug)
+def test_a_module_is_called_as_in_its_catalogue(module: Any) -> None:
+    """With the maker's words before it or without, in any case; its own name is never taken for a slip."""
+    for name in (module.slug, f"jetson-{module.slug}", f"NVIDIA {module.name}" if "GB" in module.name else module.slug):
+        assert module_of(name) is module
+        assert meant(name) == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "slugs"),
+    [
+        ("orin-nx-16g", ("orin-nx-16gb",)),
+        ("agx-orin-64bg", ("agx-orin-64gb",)),
+        ("orin-nx", ("orin-nx-8gb", "orin-nx-16gb")),
+        ("nano", ("nano-2gb", "nano-4gb")),
+        ("jetson-thor", ("thor-t4000", "thor-t5000")),
+        *((gpu, ()) for gpu in ("h200", "geforce-rtx-4090", "rtx-a6000", "l4", "a100-sxm4-80gb", "titan-v", "", "t4")),
+    ],
+)
+def test_only_what_is_certainly_a_slip_is_called_one(written: str, slugs: tuple[str, ...]) -> None:
+    """A module without its size names several; a card's name is none of ours to correct."""
+    assert meant(written) == slugs
+
+
+@pytest.mark.parametrize("jetpack", GENERATIONS)
+def test_power_modes_read_alike_from_text_and_facts(jetpack: str, tmp_path: Path) -> None:
+    """Numbers, names, masks, and one default."""
+    tree, _ = GENERATIONS[jetpack]
+    modes = power_modes(tree.nvpmodel())
+    assert modes == power_modes(tree.facts(tmp_path))
+    assert [(mode.name, mode.tpc_mask) for mode in modes] == list(tree.modes)
+    assert [mode.number for mode in modes if mode.default] == [tree.default]

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hil.config.load import load
+from hil.config.spec import TargetSpec
+from hil.errors import UserError
+from hil.targets.ssh.config import Hop, route, split_address
+from hil.targets.ssh.known import known_keys, matches
+from tests.targets.sshd import call
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES = st.sampled_from(["orin", "orin2", "xavier", "nano.lab", "10.0.0.7"])
+PATTERNS = st.sampled_from(["orin", "orin*", "*", "!orin orin*", "x?vier", "nano.lab xavier", "10.0.0.?"])
+LINES = st.one_of(
+    st.sampled_from(["one.example", "%h.example", "10.1.1.1"]).map("HostName {}".format),
+    st.integers(1, 65535).map("Port {}".format),
+    st.sampled_from(["nvidia", "ubuntu"]).map("user {}".format),
+    st.sampled_from(["~/.ssh/a", "/keys/b", '"/keys/c d"', "%d/%r-key"]).map("IdentityFile={}".format),
+    st.sampled_from(["yes", "no"]).map("IdentitiesOnly {}".format),
+    st.sampled_from(["alias-a", "alias-b"]).map("HostKeyAlias {}".format),
+    st.sampled_from(["/known/a", "~/k", "/known/a /known/b"]).map("UserKnownHostsFile {}".format),
+)
+
+
+def write(home: Path, text: str) -> Path:
+    """The user's config."""
+    path = home / ".ssh" / "config"
+    path.write_text(text)
+    return path
+
+
+def to(host: str, **keys: object) -> tuple[Hop, ...]:
+    """The hops to a target."""
+    return route("board", TargetSpec.model_validate({"kind": "ssh", "host": host, **keys}))
+
+
+def by_openssh(path: Path, host: str) -> dict[str, list[str]]:
+    """What OpenSSH makes of a config."""
+    found: dict[str, list[str]] = {}
+    for line in call("ssh", "-G", "-F", str(path), host).splitlines():
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def expanded(files: Sequence[str], home: Path, user: str) -> list[Path]:
+    """OpenSSH prints these as they were written."""
+    return [Path(file.replace("~", str(home)).replace("%d", str(home)).replace("%r", user)) for file in files]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(blocks=st.lists(st.tuples(PATTERNS, st.lists(LINES, max_size=5)), max_size=4), host=NAMES)
+def test_the_config_means_what_openssh_takes_it_for(home: Path, blocks: list[tuple[str, list[str]]], host: str) -> None:
+    """Address, user, port, keys, alias and files of known hosts are those of ``ssh -G``."""
+    path = write(
+        home, "".join(f"Host {pattern}\n" + "".join(f"  {one}\n" for one in lines) for pattern, lines in blocks)
+    )
+    (hop,) = to(host)
+    told = by_openssh(path, host)
+    assert [hop.host, hop.user, str(hop.port)] == [told["hostname"][0], told["user"][0], told["port"][0]]
+    if hop.chosen:
+        assert list(hop.identities) == expanded(told["identityfile"], home, hop.user)
+    assert hop.only == (told["identitiesonly"] == ["yes"])
+    alias = told.get("hostkeyalias", [None])[0]
+    assert hop.known_as == (alias or (hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}"))
+    # OpenSSH asks the system for the home folder, whatever HOME says.
+    users = [one.replace(pwd.getpwuid(os.getuid()).pw_dir, str(home)) for one in told["userknownhostsfile"][0].split()]
+    assert [str(one) for one in hop.known_hosts][: len(users)] == users
+
+
+def test_without_a_config(home: Path) -> None:
+    """The usual port, keys and files, and the name of who runs this."""
+    (hop,) = to("Orin.Local")
+    assert (hop.host, hop.port, hop.user) == ("Orin.Local", 22, getpass.getuser())
+    assert hop.identities[0] == home / ".ssh" / "id_ed25519"
+    assert hop.known_as == "orin.local"
+    assert hop.known_hosts[0] == home / ".ssh" / "known_hosts"
+    assert Path("/etc/ssh/ssh_known_hosts") in hop.known_hosts
+
+
+def test_the_target_wins(home: Path) -> None:
+    """What hil.toml says stands above the user's config, for the target and not for who is on the way."""
+    write(home, "Host *\n User a\n Port 1\n IdentityFile /a\n UserKnownHostsFile /k\nHost orin\n ProxyJump jump\n")
+    jump, hop = to("orin", user="b", port=2, identity="~/b", known_hosts="/l")
+    assert (hop.user, hop.port, hop.identities, hop.only) == ("b", 2, (home / "b",), True)
+    assert hop.known_hosts == (Path("/l"),)
+    assert (jump.user, jump.port, jump.identities) == ("a", 1, (Path("/a"),))
+    assert jump.known_hosts[:2] == (Path("/l"), Path("/k"))
+
+
+def test_jump_hosts_in_order(home: Path) -> None:
+    """A list is gone through from the left; only its first is reached by its own config's way; ``none`` ends it."""
+    write(
+        home,
+        "Host orin\n ProxyJump u@b:77,c\nHost b\n HostName b.example\n ProxyJump a\nHost c\n ProxyJump z\n"
+        "Host near\n ProxyJump none\nHost *\n ProxyJump b\n",
+    )
+    with pytest.raises(UserError, match="look for a circle"):
+        to("orin")
+    write(home, "Host orin\n ProxyJump u@b:77,c\nHost b\n HostName b.example\n ProxyJump a\nHost c\n ProxyJump z\n")
+    assert [(hop.host, hop.port) for hop in to("orin")] == [("a", 22), ("b.example", 77), ("c", 22), ("orin", 22)]
+    assert to("orin")[1].user == "u"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Host orin\n ProxyCommand touch {ran}\n", "ProxyCommand for 'orin'.*use ProxyJump"),
+        ('Match exec "touch {ran}"\n User x\n', "Match exec.*above it"),
+        ('Match host orin exec "touch {ran}"\n User x\n', "Match exec"),
+        ('Match !Exec "touch {ran}"\n User x\n', "Match exec"),
+        ('Match exec="touch {ran}"\n User x\n', "runs no command"),
+        ("Match localnetwork 10.0.0.0/8\n User x\n", "Match localnetwork"),
+        ("Include other\n", "Match exec"),
+    ],
+)
+def test_no_command_of_a_config_is_run(home: Path, tmp_path: Path, text: str, told: str) -> None:
+    """What would run a program, or cannot be judged, is refused where it would count, and never passed over."""
+    ran = tmp_path / "ran"
+    (home / ".ssh" / "other").write_text(f'Match exec "touch {ran}"\n User x\n')
+    write(home, text.format(ran=ran))
+    with pytest.raises(UserError, match=f"{told}.*") as caught:
+        to("orin")
+    assert "on target 'board'" in str(caught.value)
+    assert not ran.exists()
+
+
+def test_what_is_for_others_does_no_harm(home: Path, tmp_path: Path) -> None:
+    """A block that this host never reaches may have any command; a later Match by host counts."""
+    write(
+        home,
+        f'Host work\n ProxyCommand touch {tmp_path}/ran\nMatch host work exec "touch {tmp_path}/ran"\n User x\n'
+        "Match originalhost orin\n User seen\n",
+    )
+    assert to("orin")[0].user == "seen"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_includes(home: Path) -> None:
+    """Files are put in where they stand; the block they stand in goes on after them."""
+    folder = home / ".ssh"
+    (folder / "conf.d").mkdir()
+    (folder / "conf.d" / "a").write_text("Host orin\n User included\n")
+    (folder / "user").write_text("Port 77\n")
+    path = write(home, "Include conf.d/*\nUser everywhere\nHost orin\n Include user\n HostName there\n")
+    (hop,) = to("orin")
+    told = by_openssh(path, "orin")
+    assert (hop.user, hop.port, hop.host) == ("included", 77, "there")
+    assert [told[key][0] for key in ("user", "port", "hostname")] == ["included", "77", "there"]
+    assert to("nano")[0].user == "everywhere"
+    (folder / "user").write_text("Host other\n Port 1\n")
+    with pytest.raises(UserError, match="move the Include to the top"):
+        to("orin")
+    write(home, "Include config\n")
+    with pytest.raises(UserError, match="look for a circle"):
+        to("orin")
+
+
+@pytest.mark.parametrize("text", ['Host "orin\n', "Port\n", "Host orin\n Port x\n", "Match host\n User x\n", "!!\n"])
+def test_a_broken_config_is_one_message(home: Path, text: str) -> None:
+    """What cannot be read is the user's mistake, and names the file."""
+    path = write(home, text)
+    with pytest.raises(UserError, match=rf"{path}|`Match host`"):
+        to("orin")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("jump", (None, "jump", None)),
+        ("me@jump:2222", ("me", "jump", 2222)),
+        ("ssh://me@jump:2222/", ("me", "jump", 2222)),
+        ("me@[fe80::1]:22", ("me", "fe80::1", 22)),
+        ("fe80::1", (None, "fe80::1", None)),
+        ("a@b@jump", ("a@b", "jump", None)),
+    ],
+)
+def test_addresses_of_jump_hosts(text: str, found: tuple[str | None, str, int | None]) -> None:
+    """User, host and port; what is left out is for the config to say."""
+    assert split_address(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "me@", "jump:0", "jump:99999", "jump:x"])
+def test_no_addresses(text: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match=r"ProxyJump|invalid literal"):
+        split_address(text)
+
+
+WORDS = st.text(alphabet=string.ascii_lowercase + "*?.-", min_size=1, max_size=6)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    patterns=st.lists(st.tuples(st.sampled_from(["", "!"]), WORDS), min_size=1, max_size=3),
+    name=st.text(alphabet="abc.-", min_size=1, max_size=4),
+    port=st.sampled_from([22, 2222]),
+    hashed=st.booleans(),
+)
+def test_known_hosts_mean_what_openssh_takes_them_for(
+    home: Path, patterns: list[tuple[str, str]], name: str, port: int, hashed: bool
+) -> None:
+    """Plain, hashed, wildcards and negations match whom ``ssh-keygen -F`` finds there."""
+    public = (home / ".ssh" / "id_ed25519.pub").read_text().rsplit(" ", 1)[0]
+    wanted = name if port == 22 else f"[{name}]:{port}"
+    hosts = ",".join(no + (word if port == 22 else f"[{word}]:{port}") for no, word in patterns)
+    path = home / "known"
+    path.write_text(f"{hosts} {public}\n")
+    if hashed:
+        call("ssh-keygen", "-H", "-f", str(path))
+    try:
+        told = call("ssh-keygen", "-F", wanted, "-f", str(path)) != ""
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - it exits with 1 where nothing is found
+        told = False
+    assert bool(known_keys(wanted, [path]).keys) == told
+
+
+def test_lines_that_are_no_keys(home: Path) -> None:
+    """Comments, half lines, a key under another type's name and files that are not there are nobody's key."""
+    path = home / "known"
+    words = (home / ".ssh" / "id_ed25519.pub").read_text().split()
+    path.write_text(f"# orin {words[0]} {words[1]}\norin {words[0]}\norin ssh-rsa {words[1]}\norin {words[0]} ####\n")
+    known = known_keys("orin", [path, home / "none"])
+    assert (known.keys, known.revoked, known.authority) == ({}, set(), False)
+    path.write_text(f"@cert-authority * {words[0]} {words[1]}\n@else orin {words[0]} {words[1]}\n")
+    assert (known_keys("orin", [path]).keys, known_keys("orin", [path]).authority) == ({}, True)
+    assert not matches("|1|x|y", "orin")
+
+
+def test_files_are_relative_to_the_config_of_the_target(home: Path) -> None:
+    """``identity`` and ``known_hosts`` lie beside hil.toml, wherever one runs; ``~`` is this user's home."""
+    text = '[targets.board]\nkind = "ssh"\nhost = "orin"\nidentity = "ci/key"\nknown_hosts = "~/known"\n'
+    text += '[models.m]\npath = "m.onnx"\ndata = "m.npz"\n'
+    for name in ("m.onnx", "m.npz"):
+        (home / name).touch()
+    (home / "hil.toml").write_text(text)
+    (hop,) = route("board", load(home / "hil.toml").target("board"))
+    assert (hop.identities, hop.known_hosts) == ((home / "ci" / "key",), (home / "known",))
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("", {"identity": "~nobody-of-ours/id"}),
+        ("", {"known_hosts": "~nobody-of-ours/known"}),
+        ("Host orin\n UserKnownHostsFile ~nobody-of-ours/known\n", {}),
+        ("Include ~nobody-of-ours/config\n", {}),
+    ],
+)
+def test_the_home_folder_of_nobody(home: Path, text: str, keys: dict[str, str]) -> None:
+    """A path that leads to an account that is not there is the user's error, in one line that names it."""
+    write(home, text)
+    with pytest.raises(UserError, match=r"~nobody-of-ours/\w+' leads to.*not there: on target 'board'"):
+        to("orin", **keys)
+
+
+def test_an_account_without_a_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could be expanded to its name cannot be; that is the user's error, with what mends it."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    with pytest.raises(UserError, match="has no name: on target 'board': set the variable LOGNAME"):
+        to("orin")
+    assert home.exists()

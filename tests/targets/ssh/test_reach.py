@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import LabError, TargetUnreachable, UserError
+from hil.targets.base import open_target
+from hil.targets.ssh import errors
+from tests.targets.sshd import USER, Speaker, call, free_port, make_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.config.spec import TargetSpec
+    from tests.targets.conftest import Machine, MakeServer
+
+
+def refused(spec: TargetSpec, kind: type[LabError]) -> str:
+    """The message with which a target cannot be reached; leaves no thread that would keep the process alive."""
+    with pytest.raises(kind) as caught:
+        open_target("board", spec).start_agent()
+    assert type(caught.value) is kind
+    assert "target 'board'" in str(caught.value)
+    assert [one for one in threading.enumerate() if not one.daemon] == [threading.main_thread()]
+    return str(caught.value)
+
+
+def print_of(key: Path) -> str:
+    """A public key's fingerprint, by ssh-keygen."""
+    return call("ssh-keygen", "-lf", f"{key}.pub").split()[1]
+
+
+def test_an_agent_across_a_network(machine: Machine) -> None:
+    """The same agent answers, in the store that was asked for, and takes the connection with it when it goes."""
+    target = open_target("board", machine.spec())
+    with target.start_agent() as agent:
+        assert agent.hello["store"] == str(machine.store)
+        assert agent.probe()["cores"] >= 1
+    with pytest.raises(LabError, match="the agent is closed"):
+        agent.probe()
+    assert not any(one.name.startswith("hil-stderr") for one in threading.enumerate())
+
+
+def test_an_unknown_host_key_is_never_added(machine: Machine) -> None:
+    """The fingerprint is named, and the one line that would make it known; the file stays as it was."""
+    machine.known_hosts.write_text("")
+    text = refused(machine.spec(), errors.UnknownHostKey)
+    assert print_of(machine.server.key) in text
+    assert f"ssh-keyscan -p {machine.server.port} 127.0.0.1 >> {machine.known_hosts}" in text
+    assert text.index("compare") < text.index("ssh-keyscan")
+    assert machine.known_hosts.read_text() == ""
+    assert issubclass(errors.UnknownHostKey, TargetUnreachable)
+
+
+def test_the_line_that_is_told_makes_it_known(machine: Machine) -> None:
+    """Run as it stands, the command of the message lets the next session in."""
+    machine.known_hosts.unlink()
+    text = refused(machine.spec(), errors.UnknownHostKey)
+    line = text.partition("then run: ")[2]
+    call("sh", "-c", line)
+    open_target("board", machine.spec()).start_agent().close()
+
+
+def test_a_changed_host_key_is_the_labs_error(machine: Machine, tmp_path: Path) -> None:
+    """Another key than the known one stops everything: no fallback may answer it."""
+    other = make_key(tmp_path / "other")
+    words = (tmp_path / "other.pub").read_text().split()
+    machine.known_hosts.write_text(f"# ours\n[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
+    text = refused(machine.spec(), errors.ChangedHostKey)
+    assert f"{machine.known_hosts}:2" in text
+    assert print_of(machine.server.key) in text
+    assert print_of(other) not in text
+    assert not issubclass(errors.ChangedHostKey, TargetUnreachable)
+
+
+def test_a_key_of_another_type_is_no_way_around(machine: Machine, tmp_path: Path) -> None:
+    """A host known by one type of key is not believed with another, unknown one."""
+    make_key(tmp_path / "other", "-t", "ecdsa", "-N", "")
+    words = (tmp_path / "other.pub").read_text().split()
+    machine.known_hosts.write_text(f"[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
+    refused(machine.spec(), errors.ChangedHostKey)
+
+
+def test_the_known_key_is_asked_for(machine: Machine, serve: MakeServer, tmp_path: Path) -> None:
+    """Of several keys the server shows the one that is known, as it does to OpenSSH."""
+    second = make_key(tmp_path / "second", "-t", "rsa", "-b", "2048", "-N", "")
+    machine.server = serve(f"HostKey {second}")
+    words = (tmp_path / "second.pub").read_text().split()
+    machine.known_hosts.write_text(f"[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
+    open_target("board", machine.spec()).start_agent().close()
+
+
+def test_a_revoked_key_is_refused(machine: Machine) -> None:
+    """``@revoked`` wins over any line that knows the same key."""
+    with machine.known_hosts.open("a") as file:
+        file.write(f"@revoked * {machine.server.known_line('x').partition(' ')[2]}")
+    assert "revoked" in refused(machine.spec(), errors.ChangedHostKey)
+
+
+def test_a_file_of_known_hosts_in_the_config_is_the_only_one(machine: Machine, tmp_path: Path) -> None:
+    """``known_hosts`` replaces the user's own: what stands there does not count."""
+    empty = tmp_path / "known"
+    empty.write_text("")
+    assert f">> {empty}" in refused(machine.spec(known_hosts=str(empty)), errors.UnknownHostKey)
+    empty.write_text(machine.server.known_line())
+    machine.known_hosts.write_text("")
+    open_target("board", machine.spec(known_hosts=str(empty))).start_agent().close()
+
+
+def test_a_refused_key(machine: Machine, tmp_path: Path) -> None:
+    """Who was refused, with which key, and how to be let in."""
+    other = make_key(tmp_path / "other")
+    text = refused(machine.spec(identity=str(other)), errors.RefusedKey)
+    assert f"{USER} was not let in" in text
+    assert str(other) in text
+    assert "ssh-copy-id" in text
+
+
+def test_a_key_that_is_not_there(machine: Machine, tmp_path: Path) -> None:
+    """A configured key that is missing is told as that, and no other key is tried in its place."""
+    text = refused(machine.spec(identity=str(tmp_path / "none")), errors.RefusedKey)
+    assert "there was no key to try" in text
+    assert f"{tmp_path / 'none'}: No such file" in text
+
+
+def test_an_encrypted_key_leads_to_the_agent(machine: Machine, tmp_path: Path) -> None:
+    """A passphrase is never asked for: the message says how to give it to the SSH agent."""
+    locked = make_key(tmp_path / "locked", "-t", "ed25519", "-N", "secret phrase")
+    text = refused(machine.spec(identity=str(locked)), errors.RefusedKey)
+    assert f"run ssh-add {locked}" in text
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("options", [("-t", "rsa", "-b", "2048", "-m", "PEM"), ("-t", "ecdsa", "-m", "PKCS8")])
+def test_old_formats_of_encrypted_keys_are_seen(machine: Machine, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """PEM and PKCS8 files with a passphrase are told as encrypted, not as broken."""
+    locked = make_key(tmp_path / "locked", *options, "-N", "secret phrase")
+    assert "ssh-add" in refused(machine.spec(identity=str(locked)), errors.RefusedKey)
+
+
+def test_the_ssh_agent_has_the_key(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that only the SSH agent can use, named by its encrypted file, lets us in."""
+    place = tmp_path / "agent.sock"
+    command = ["ssh-agent", "-D", "-a", str(place)]
+    agent = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while not place.exists():
+            time.sleep(0.01)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
+        call("ssh-add", "-q", str(machine.identity))
+        call("ssh-keygen", "-q", "-p", "-P", "", "-N", "secret phrase", "-f", str(machine.identity))
+        open_target("board", machine.spec(identity=str(machine.identity))).start_agent().close()
+        machine.identity.unlink()
+        open_target("board", machine.spec()).start_agent().close()
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+@pytest.mark.parametrize("words", [None, b"", b"\x00\x00\x00\x01\x05"])
+def test_an_ssh_agent_that_is_stuck_or_none(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: bytes | None
+) -> None:
+    """It is not asked where a key file will do; where it is, it is waited for a while, and told."""
+    place = tmp_path / "agent.sock"
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen()
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                client, _ = listener.accept()
+                client.recv(100)
+                client.sendall(words or b"")
+                client.close()
+
+        if words is not None:
+            threading.Thread(target=answer, daemon=True).start()
+        spec = machine.spec(identity=str(machine.identity), connect_timeout="2 s")
+        with open_target("board", spec) as target:
+            assert target.run(["true"]).code == 0
+        call("ssh-keygen", "-q", "-p", "-P", "", "-N", "secret phrase", "-f", str(machine.identity))
+        assert "the SSH agent " in refused(spec, errors.RefusedKey)
+
+
+def test_revoked_host_keys_of_the_users_config(machine: Machine, tmp_path: Path) -> None:
+    """A key on the list is not believed though it is known; a list that cannot be read leaves no key believed."""
+    listed = tmp_path / "revoked"
+    (machine.home / ".ssh" / "config").write_text(f"Host *\n RevokedHostKeys {listed}\n")
+    public = machine.server.key.with_name(f"{machine.server.key.name}.pub").read_text()
+    assert "cannot be read: No such file" in refused_plainly(machine.spec())
+    for unreadable, told in ((b"SSHKRL\n\0\0\0", "are a KRL"), (b"# ours\nnonsense\n", "no key in line 2")):
+        listed.write_bytes(unreadable)
+        assert told in refused_plainly(machine.spec())
+    listed.write_text(f"# ours\n\n{public}")
+    assert "the host key was revoked" in refused(machine.spec(), errors.ChangedHostKey)
+    listed.write_text(machine.identity.with_suffix(".pub").read_text())
+    open_target("board", machine.spec()).start_agent().close()
+
+
+def refused_plainly(spec: TargetSpec) -> str:
+    """The message of a lab error that names a file of this machine, and no target."""
+    with pytest.raises(LabError) as caught:
+        open_target("board", spec).start_agent()
+    assert not isinstance(caught.value, TargetUnreachable)
+    return str(caught.value)
+
+
+def test_a_server_that_wants_a_password(machine: Machine, serve: MakeServer) -> None:
+    """None is ever sent: the message says that a key is needed."""
+    machine.server = serve("PubkeyAuthentication no", "PasswordAuthentication yes")
+    machine.known_hosts.write_text(machine.server.known_line())
+    assert "the server wants password" in refused(machine.spec(), errors.RefusedKey)
+
+
+def test_an_unknown_host_name(machine: Machine) -> None:
+    """A name that no address belongs to."""
+    assert "no-such.invalid" in refused(machine.spec(host="no-such.invalid"), errors.UnknownHost)
+
+
+def test_a_closed_port(machine: Machine) -> None:
+    """Nothing listens."""
+    assert "nothing listens" in refused(machine.spec(port=free_port()), errors.PortClosed)
+
+
+def test_a_black_hole(machine: Machine) -> None:
+    """Packets that vanish cost the time that was allowed, and no more."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)  # once its queue is full, the kernel drops what comes
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.settimeout(0)
+            one.connect_ex(listener.getsockname())
+        began = time.monotonic()
+        spec = machine.spec(port=listener.getsockname()[1], connect_timeout="500 ms")
+        assert "no answer within 0.5 s" in refused(spec, errors.NoAnswer)
+        assert 0.4 < time.monotonic() - began < 2
+        for one in waiting:
+            one.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "close", "kind", "told"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, errors.NotSsh, "correct port"),
+        (b"\r\n".join([b"220 mail ready"] * 120) + b"\r\n", False, errors.NotSsh, "does not speak SSH"),
+        (b"", False, errors.NotSsh, "has not said within 1 s"),
+        (b"", True, errors.NotSsh, "closed before any greeting"),
+        (b"SSH-1.5-old\r\n", False, errors.NotSsh, "no common way"),
+        (b"SSH-2.0-stuck\r\n", False, errors.NoAnswer, "SSH-2.0-stuck began and went silent"),
+        (b"SSH-2.0-broken\r\n", True, errors.ConnectionLost, "during the key exchange"),
+        (b"SSH-2.0-odd\r\n" + b"\xff" * 200, False, errors.ConnectionLost, "during the key exchange"),
+    ],
+)
+def test_what_is_no_ssh_server(machine: Machine, words: bytes, close: bool, kind: type[LabError], told: str) -> None:
+    """Whatever else listens there ends in one message within the time allowed."""
+    with Speaker(words, close=close) as speaker:
+        began = time.monotonic()
+        assert told in refused(machine.spec(port=speaker.port, connect_timeout="500 ms"), kind)
+        assert time.monotonic() - began < 3
+
+
+def test_a_target_without_a_host(machine: Machine) -> None:
+    """Is the user's mistake."""
+    with pytest.raises(UserError, match=r"has no host: on target 'board'"):
+        open_target("board", machine.spec(host=None)).start_agent()
+
+
+def test_an_alias_of_the_users_config(machine: Machine) -> None:
+    """``host`` may be an alias: host name, port, user and key come from the config then."""
+    hidden = machine.identity.rename(machine.home / "hidden")
+    machine.identity = hidden
+    (machine.home / ".ssh" / "config").write_text(
+        f"Host orin\n HostName 127.0.0.1\n Port {machine.server.port}\n User {USER}\n IdentityFile {hidden}\n"
+        " HostKeyAlias the-board\n"
+    )
+    machine.known_hosts.write_text(machine.server.known_line("the-board"))
+    open_target("board", machine.spec(host="orin", port=None, user=None)).start_agent().close()
+    assert "not known" in refused(machine.spec(), errors.UnknownHostKey)
+
+
+def test_jump_hosts(machine: Machine, serve: MakeServer) -> None:
+    """Over two other machines; the last only lets in who comes from there, and each one's key is verified."""
+    first, second = serve(), serve()
+    (machine.home / ".ssh" / "config").write_text(
+        f"Host first\n HostName 127.0.0.1\n Port {first.port}\n User {USER}\n"
+        f"Host second\n HostName localhost\n HostKeyAlias second\n Port {second.port}\n User {USER}\n ProxyJump first\n"
+        f"Host orin\n HostName 127.0.0.1\n ProxyJump second\n"
+    )
+    lines = [machine.server.known_line(), first.known_line(), second.known_line("second")]
+    machine.known_hosts.write_text("".join(lines))
+    target = open_target("board", machine.spec(host="orin"))
+    with target.start_agent() as agent:
+        assert agent.probe()["cores"] >= 1
+        assert target.run(["cat"], b"x" * 5_000_000).out == b"x" * 5_000_000
+    for missing, name in enumerate(("", "first", "second")):
+        machine.known_hosts.write_text("".join(lines[:missing] + lines[missing + 1 :]))
+        text = refused(machine.spec(host="orin"), errors.UnknownHostKey)
+        assert (f"(the jump host {name})" in text) == bool(name)
+    assert "ssh first" in text
+
+
+def test_a_closed_port_behind_a_jump_host(machine: Machine) -> None:
+    """Who could not reach whom is told."""
+    (machine.home / ".ssh" / "config").write_text(
+        f"Host jump\n HostName 127.0.0.1\n Port {machine.server.port}\n"
+        "Host orin\n HostName 127.0.0.1\n ProxyJump jump\n"
+    )
+    text = refused(machine.spec(host="orin", port=free_port()), errors.PortClosed)
+    assert "the jump host jump cannot connect" in text
+
+
+def test_too_many_keys_in_the_agent_do_not_hide_the_right_one(machine: Machine, tmp_path: Path) -> None:
+    """A server takes few attempts: the key of the config is tried before whatever else there is."""
+    keys = [make_key(tmp_path / f"key{number}") for number in range(8)]
+    text = "".join(f" IdentityFile {key}\n" for key in keys)
+    (machine.home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n{text}")
+    refused(machine.spec(), errors.RefusedKey)
+    open_target("board", machine.spec(identity=str(machine.identity))).start_agent().close()
+
+
+def test_fingerprints_are_those_of_openssh(machine: Machine) -> None:
+    """Base64 of SHA-256 without padding."""
+    blob = base64.b64decode(machine.server.known_line().split()[2])
+    ours = "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+    assert ours == print_of(machine.server.key)
+    assert os.environ["HOME"] == str(machine.home)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.config.spec import TargetSpec
+from hil.errors import EngineError, LabError, WorkerLost
+from hil.targets import requests
+from hil.targets.base import open_target
+from tests.agent import models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hil.targets.client import AgentClient
+    from hil.targets.worker import EngineWorker
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentClient]:
+    """An agent that holds its target."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with open_target("bench", TargetSpec(store=str(tmp_path / "store"))).start_agent() as client:
+        client.hold("token", "tester")
+        yield client
+
+
+@pytest.fixture
+def worker(agent: AgentClient, tmp_path: Path) -> Iterator[EngineWorker]:
+    """``models.tiny`` loaded."""
+    built = agent.build(agent.put_blob(models.tiny(tmp_path / "tiny.onnx")), "fp32", "onnxruntime", {}, 60)
+    with agent.load(built.key, {"threads": 1}, 60) as loaded:
+        yield loaded
+
+
+def feeds(count: int, rows: int = 2) -> list[dict[str, Any]]:
+    """Inputs that ``models.tiny`` takes, no two alike."""
+    return [{"x": np.full((rows, 4), number, np.float32)} for number in range(count)]
+
+
+def test_answers_come_in_the_order_of_the_feeds(worker: EngineWorker) -> None:
+    """Many in flight give what one after the other gives, bit for bit, for any number of feeds."""
+    for count in (0, 1, 2, 300):
+        alone = [worker.run(feed) for feed in feeds(count)]
+        many = list(worker.run_many(iter(feeds(count))))
+        assert len(many) == count
+        for (one,), (other,) in zip(alone, many, strict=True):
+            assert one[0] == other[0]
+            assert one[1].tobytes() == other[1].tobytes()
+
+
+def test_a_buffer_that_is_used_again_does_no_harm(worker: EngineWorker) -> None:
+    """Each feed is sent before the next is drawn: a generator may fill one array again and again."""
+    buffer = np.zeros((2, 4), np.float32)
+
+    def filled() -> Iterator[dict[str, Any]]:
+        for number in range(100):
+            buffer[:] = number
+            yield {"x": buffer}
+
+    for (expected,), (got,) in zip(worker.run_many(feeds(100)), worker.run_many(filled()), strict=True):
+        assert expected[1].tobytes() == got[1].tobytes()
+
+
+def test_a_refused_feed_is_an_error_in_its_place(worker: EngineWorker) -> None:
+    """What came before it is answered, what came after it is forgotten, and the worker goes on."""
+    bad = [*feeds(5), {"y": np.zeros(3, np.float32)}, *feeds(50)]
+    got: list[Any] = []
+    with pytest.raises(EngineError):
+        got.extend(worker.run_many(bad))
+    assert len(got) == 5
+    assert len(worker.run(feeds(1)[0])) == 1
+
+
+def test_an_error_of_who_feeds_is_raised_in_its_place(worker: EngineWorker) -> None:
+    """A data set that breaks does so after the answers to what it gave, though it was drawn from ahead."""
+
+    def breaking() -> Iterator[dict[str, Any]]:
+        yield from feeds(7)
+        raise KeyError("sample 7")
+
+    got: list[Any] = []
+    with pytest.raises(KeyError, match="sample 7"):
+        got.extend(worker.run_many(breaking()))
+    assert len(got) == 7
+    assert len(worker.run(feeds(1)[0])) == 1
+
+
+def test_whoever_stops_early_leaves_the_stream_in_order(worker: EngineWorker) -> None:
+    """After a break in the middle the next request gets its own answer."""
+    for _ in range(20):
+        stream = worker.run_many(feeds(100))
+        next(stream)
+        next(stream)
+        stream.close()
+        ((_, one),) = worker.run(feeds(100)[50])
+        ((_, other),) = worker.run(feeds(100)[50])
+        assert one.tobytes() == other.tobytes()
+
+
+def test_two_streams_at_once(agent: AgentClient, worker: EngineWorker, tmp_path: Path) -> None:
+    """Two engines of one agent answer two streams that are drawn from in turn, and a call in between."""
+    built = agent.build(agent.put_blob(tmp_path / "tiny.onnx"), "fp32", "onnxruntime", {}, 60)
+    with agent.load(built.key, {"threads": 1}, 60) as second:
+        pairs = zip(worker.run_many(feeds(200)), second.run_many(feeds(200)), strict=True)
+        for number, ((one,), (other,)) in enumerate(pairs):
+            assert one[1].tobytes() == other[1].tobytes()
+            if number % 50 == 0:
+                assert agent.call("memory", {"worker": second._number, "deadline": 10})[0]["rss"] > 0  # noqa: SLF001 - as the worker asks
+
+
+def test_threads_do_not_mix_their_answers(worker: EngineWorker) -> None:
+    """Several threads, each with requests of its own: every one gets its own answers."""
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        tensor = np.full(1000 + number, number, np.int32)
+        for _ in range(100):
+            ((_, back),) = worker.echo({"x": tensor})
+            if back.tobytes() != tensor.tobytes():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_large_feeds_and_large_answers_flow_both_ways(worker: EngineWorker) -> None:
+    """Neither side waits for the other to read, and no more than a few pieces are in flight."""
+    drawn = 0
+
+    def tensors() -> Iterator[dict[str, Any]]:
+        nonlocal drawn
+        for number in range(12):
+            drawn += 1
+            yield {"x": np.full(4 << 20, number, np.float32)}
+
+    seen = 0
+    for _, ((_, back),) in worker._call_many("echo", 60, tensors()):  # noqa: SLF001 - echo alone answers with as much
+        assert back[0] == back[-1] == seen
+        seen += 1
+        assert drawn - seen <= 1 + requests.MOST_BYTES // back.nbytes
+    assert seen == 12
+
+
+def test_a_slow_engine_gets_few_ahead() -> None:
+    """At most about a second of work is in flight: what is given up on is not waited for by the next for minutes."""
+    began, sent = time.monotonic(), []
+
+    class Slow:
+        def send(self, request: dict[str, Any], chunks: Any, most: int) -> requests.Answer:  # noqa: ARG002 - as Requests
+            sent.append(time.monotonic() - began)
+            return requests.Answer(len(sent))
+
+        def take(self, answer: requests.Answer) -> Any:  # noqa: ARG002 - as Requests
+            time.sleep(0.25)
+            return {}, b""
+
+    ahead = []
+    for number, _ in enumerate(requests.pipelined(Slow(), (({}, ()) for _ in range(16)))):  # type: ignore[arg-type]  # as much of one as is asked of it
+        ahead.append(len(sent) - number)
+    assert ahead[0] == requests.FIRST
+    assert max(ahead) <= 7
+
+
+def test_a_dead_worker_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
+    """The answers until its death come, then the loss, and the agent goes on."""
+    stream = worker.run_many(feeds(100_000))
+    for _ in range(10):
+        next(stream)
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(WorkerLost):
+        list(stream)
+    assert worker.lost
+    assert agent.probe()["cores"] >= 1
+
+
+def test_a_dead_agent_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
+    """The loss of the agent is one message, for the stream and for every call after it."""
+    stream = worker.run_many(feeds(100_000))
+    next(stream)
+    os.kill(agent.hello["pid"], signal.SIGKILL)
+    with pytest.raises(LabError, match="on target 'bench'"):
+        list(stream)
+    with pytest.raises(LabError, match="the agent was lost"):
+        agent.probe()
+
+
+def test_a_caller_that_takes_its_time(worker: EngineWorker) -> None:
+    """An answer that nobody asks for yet keeps the agent neither from its work nor from the host's other requests."""
+    stream = worker.run_many(feeds(64, rows=20_000))
+    next(stream)
+    time.sleep(0.5)
+    began = time.monotonic()
+    worker.memory()
+    assert time.monotonic() - began < 2
+    assert sum(1 for _ in stream) == 63
+
+
+def test_large_answers_that_nobody_wants_any_more(worker: EngineWorker) -> None:
+    """A stream closed early with many MiB in flight blocks neither side: a large request right after it is answered."""
+    large = np.zeros(4 << 20, np.uint8)
+    for _ in range(3):
+        stream = worker._call_many("echo", 60, ({"x": large} for _ in range(20)))  # noqa: SLF001 - echo alone answers with as much
+        next(stream)
+        next(stream)
+        stream.close()
+        time.sleep(0.3)  # what a check does between: meanwhile the agent writes an answer that nobody awaits
+        began = time.monotonic()
+        assert len(worker.echo({"x": large})) == 1
+        assert time.monotonic() - began < 10
