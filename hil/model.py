@@ -84,7 +84,8 @@ class Measurement(Frozen):
     """A value with its unit, interval and sample count, and by what method and where it was taken.
 
     ``low`` and ``high`` are the confidence interval at ``confidence`` (one side may be open:
-    ``None``). ``method`` and ``environment`` are digests into the report's own tables.
+    ``None``). ``method`` and ``environment`` are digests into the report's own tables. ``runs`` are the values
+    of separate runs, each in a fresh process, in ``unit``; empty where there was only the one.
     """
 
     value: float
@@ -95,6 +96,7 @@ class Measurement(Frozen):
     n: int = Field(ge=0)
     method: str = ""
     environment: str = ""
+    runs: tuple[float, ...] = ()
 
 
 class Question(Frozen):

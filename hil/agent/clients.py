@@ -2,7 +2,7 @@
 
 Our own are the agent's children, those of its session (in the kernel's sense), and those of any other agent of the
 same archive: several of them share a target where pytest-xdist runs, and nobody else's can while ours hold it.
-A session whose leader is outside our process namespace has the number 0, and so has everybody's there: it tells nothing.
+Where a session's leader is outside our process namespace its number is 0, everybody's alike: that tells nothing.
 """
 
 import os

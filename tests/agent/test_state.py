@@ -301,7 +301,7 @@ def test_a_list_that_cannot_be_relied_on_is_not_nobody(tmp_path: Path, text: str
     assert clients.read(Nvml({}), reasons, {"nvmap": text}) is None
 
 
-def process(root: Path, pid: int, session: int, words: str, parent: int = 1) -> None:
+def process(root: Path, pid: int, session: int, words: str, parent: int = 2) -> None:
     """As much of a process as is looked at."""
     write(root / f"proc/{pid}/stat", f"{pid} (a) b) S {parent} {pid} {session} 0 -1")
     (root / f"proc/{pid}/cmdline").write_text(words.replace(" ", "\0"))
