@@ -33,6 +33,7 @@ FLOORS = (
     ("hil.board",),
     ("hil.doctor",),
     ("hil.report",),
+    ("hil.history",),
     ("hil.rules",),
     ("hil.gate",),
     ("hil.cli",),
