@@ -30,6 +30,8 @@ __all__ = ["hil_case", "hil_check", "hil_dataset", "hil_engine", "hil_reference"
 
 TARGET_HELP = "the machine under test, as named in hil.toml, e.g. --target=jetson-orin"
 
+MOST_RUNS = 1000
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the ``--hil-…`` options; ``--target`` follows in ``pytest_load_initial_conftests``."""
@@ -46,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--hil-gate", action="store_true", default=None, help="add the policy's judgement ([gate]) to the exit code")
     add("--hil-model", metavar="NAME", action="append", help="only this model (repeatable); the rest stays planned")
+    add("--hil-runs", metavar="N", type=_runs, help="time each engine in N fresh processes (default: [measure] runs)")
     add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
 
 
@@ -58,6 +61,17 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds: write e.g. 60")
     return seconds
+
+
+def _runs(text: str) -> int:
+    """Reads a number of runs, as ``[measure] runs`` has it."""
+    try:
+        runs = int(text)
+    except ValueError:
+        runs = 0
+    if not 1 <= runs <= MOST_RUNS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs from 1 to {MOST_RUNS}: write e.g. 5")
+    return runs
 
 
 @pytest.hookimpl(wrapper=True)

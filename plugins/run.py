@@ -174,6 +174,7 @@ class HilRun:
                 run_id=self.run_id,
                 report_dir=self.report_dir,
                 progress=self.progress,
+                runs=option("hil_runs", None),
             )
             self._session = Session.open(request)
         return self._session

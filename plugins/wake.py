@@ -13,7 +13,16 @@ from hil.errors import HilError
 if TYPE_CHECKING:
     from hil.plugins.run import HilRun
 
-OPTIONS = ("hil_target", "hil_config", "hil_report", "hil_fallback", "hil_gate", "hil_model", "hil_wait")
+OPTIONS = (
+    "hil_target",
+    "hil_config",
+    "hil_report",
+    "hil_fallback",
+    "hil_gate",
+    "hil_model",
+    "hil_runs",
+    "hil_wait",
+)
 RUN: pytest.StashKey[HilRun] = pytest.StashKey()
 RUN_ID: pytest.StashKey[str] = pytest.StashKey()
 AWOKE: pytest.StashKey[bool] = pytest.StashKey()

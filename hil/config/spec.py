@@ -234,6 +234,9 @@ class MeasureSpec(Table):
     duration: Seconds = 4.0
     warmup: Seconds = 0.5
     budget: Seconds = 20.0
+    runs: Annotated[int, Field(ge=1, le=1000)] = 1
+    run_duration: Seconds = 1.0
+    sustained: Seconds = 60.0
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
     soak: Positive = 2000
 

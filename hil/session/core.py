@@ -34,7 +34,8 @@ class Session:
     """A target held for one run.
 
     ``requested`` and ``used`` name targets, ``evidence`` is the best that its verdicts can stand on (``board`` is
-    what confirmed a device), ``facts`` what the probe read. Opened by ``Session.open``, ended by ``close``; usable
+    what confirmed a device), ``facts`` what the probe read, ``runs`` how often an engine is timed in a process of
+    its own. Opened by ``Session.open``, ended by ``close``; usable
     without pytest.
     """
 
@@ -42,6 +43,7 @@ class Session:
         self.config = request.config
         self.progress = request.progress
         self.report_dir: Path = request.report_dir
+        self.runs = request.config.spec.measure.runs if request.runs is None else request.runs
         self.requested = request.target
         self.used = held.used
         self.spec = held.spec

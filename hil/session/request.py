@@ -17,6 +17,7 @@ class Request:
     """Which target under which config; ``fallback`` is cpu, skip or fail; ``wait`` is in seconds.
 
     ``run_id`` is shared by all processes of one run: it is what lets them hold one target together.
+    ``runs`` is how often engines are timed in a fresh process each; None leaves it to ``measure.runs``.
     """
 
     config: Config
@@ -26,3 +27,4 @@ class Request:
     run_id: str
     report_dir: Path
     progress: Callable[[str], None]
+    runs: int | None = None

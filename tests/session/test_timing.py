@@ -64,6 +64,7 @@ def session(folder: Path, worker: Worker, streams: int, runtime: str = "tensorrt
     batches = [SimpleNamespace(inputs={"x": np.zeros((1, 4), np.float32)})] * 3
     return SimpleNamespace(
         requested="bench",
+        runs=1,
         spec=TargetSpec(runtime=runtime),  # type: ignore[arg-type]  # one of the two, told by the test
         model=lambda _: SimpleNamespace(batch=1, run=RunSpec(streams=streams)),
         samples=Samples(folder, "run"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hil.checks import latency
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.timing import feeds_of
+from hil.session.sampling import feeds_of
 from hil.session.state import method
 from hil.state import fold
 

@@ -11,8 +11,8 @@ from hil.checks.contract import RefusalTrial, ShapeTrial
 from hil.errors import EngineError
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.shapes import Feeds, candidates
-from hil.session.gather.timing import feeds_of
 from hil.session.narrow import narrows
+from hil.session.sampling import feeds_of
 from hil.signature import Signature
 
 if TYPE_CHECKING:

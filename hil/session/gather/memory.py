@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.checks import memory
 from hil.session import state
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.timing import feeds_of
+from hil.session.sampling import feeds_of
 from hil.state import OF_MEMORY, fold
 
 if TYPE_CHECKING:

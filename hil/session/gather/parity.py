@@ -15,7 +15,7 @@ from hil.checks.comparison import Comparison, Outputs
 from hil.checks.parity import DataFacts, Scores
 from hil.metrics import Metric, open_metric
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.timing import feeds_of
+from hil.session.sampling import feeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,20 +12,19 @@ from hil.errors import HilError
 from hil.measure import Series
 from hil.model import Judgement, Row, Verdict
 from hil.plan import expand
-from hil.session import running, state
+from hil.session import replicates, running, state
 from hil.session.gather.gathered import Gathered
+from hil.session.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
 from hil.stats import smallest_n
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from hil.config.spec import MeasureSpec
     from hil.session.core import Session
 
-QUANTILES = {"latency.p50": 0.5, "latency.p90": 0.9, "latency.p99": 0.99}
+QUANTILES = replicates.QUANTILES
 FPS = {"fps.sustained": fps.sustained, "fps.slowest_second": fps.slowest_second, "fps.last_100": fps.last_100}
-FEEDS = 16  # inputs cycled through while timing: more than one, few enough to stay in memory
-MOST_SAMPLES = 1_000_000
 PROFILED_RUNS = 20
 NODES_NAMED = 3
 NAME_LENGTH = 60
@@ -53,6 +50,7 @@ def percentile(session: Session, row: Row) -> Gathered:
     level = confidence(session.config.spec.measure)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
     judgement = judgement.model_copy(update={"details": {**judgement.details, **energy.told(series)}})
+    judgement = replicates.added(session, row, judgement, series)
     return _told(session, row, series, judgement, "saturated")
 
 
@@ -61,9 +59,11 @@ def rate(session: Session, row: Row) -> Gathered:
     lanes = running.streams(session.spec, session.model(row.model))
     if lanes > 1:
         series = streamed(session, row.model, row.precision, lanes)
-        return _told(session, row, series, FPS[row.id](series, row.limit), "streams")
+        judgement = replicates.added(session, row, FPS[row.id](series, row.limit), series, lanes)
+        return _told(session, row, series, judgement, "streams")
     series = saturated(session, row.model, row.precision)
-    return _told(session, row, series, FPS[row.id](series, row.limit), "saturated")
+    judgement = replicates.added(session, row, FPS[row.id](series, row.limit), series)
+    return _told(session, row, series, judgement, "saturated")
 
 
 def speedup(session: Session, row: Row) -> Gathered:
@@ -90,7 +90,7 @@ def streamed(session: Session, model: str, precision: str, lanes: int) -> Series
 def _sample_streams(session: Session, model: str, precision: str, lanes: int) -> Series:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
-    with session.engines.lease(model, precision) as worker, _conditions(session):
+    with session.engines.lease(model, precision) as worker, conditions(session):
         session.progress(f"{model} {precision}: timing {lanes} in flight for {spec.duration:.0f} s")
         timed = worker.throughput(
             feeds,
@@ -100,17 +100,7 @@ def _sample_streams(session: Session, model: str, precision: str, lanes: int) ->
             min_samples=1,
             max_samples=MOST_SAMPLES,
         )
-    method = {**timed.method, "batch": batch, "feeds": len(feeds), **state.method(session.spec)}
-    facts = {"windows": [timed.telemetry], "looks": 1, **session.state.facts()}
-    return Series(timed.start, timed.duration, batch, method, facts, timed.device)
-
-
-@contextmanager
-def _conditions(session: Session) -> Iterator[None]:
-    """The state contract around a series; entered once its engine is built and loaded, which heats and takes memory."""
-    session.state.ready()
-    with session.state.loaded():
-        yield
+        return series_of(session, model, timed, len(feeds))
 
 
 def _sample(session: Session, model: str, precision: str) -> Series:
@@ -119,7 +109,7 @@ def _sample(session: Session, model: str, precision: str) -> Series:
     fewest = smallest_n(0.99, confidence(spec))
     seconds, spent = spec.duration, 0.0
     parts: list[Series] = []
-    with session.engines.lease(model, precision) as worker, _conditions(session):
+    with session.engines.lease(model, precision) as worker, conditions(session):
         while True:
             session.progress(f"{model} {precision}: timing for {seconds:.0f} s")
             timed = worker.time(
@@ -162,11 +152,6 @@ def _unsettled(session: Session, model: str, precision: str, series: Series) -> 
         for row in rows
         if row.id in QUANTILES and row.limit is not None
     ) or any(energy.unsettled(series, row.limit, level) for row in rows if row.id == "energy.inference")
-
-
-def feeds_of(session: Session, model: str, batch: int) -> list[dict[str, Any]]:
-    """Up to 16 real batches of the validation data, cycled through if there are fewer."""
-    return [dict(one.inputs) for one in islice(session.dataset(model).batches(batch), FEEDS)]
 
 
 def _told(session: Session, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
