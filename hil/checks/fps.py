@@ -30,8 +30,13 @@ def sustained(series: Series, limit: Limit | None) -> Judgement:
     broken = _unusable(series, limit, WINDOW)
     if broken:
         return _unknown(broken, limit)
+    return _judge(series, rate(series), limit)
+
+
+def rate(series: Series) -> float:
+    """Frames per second from the first start to the last end of a usable series, however short."""
     times, frames = _progress(series)
-    return _judge(series, float(frames[-1] / (times[-1] - times[0])), limit)
+    return float(frames[-1] / (times[-1] - times[0]))
 
 
 def slowest_second(series: Series, limit: Limit | None) -> Judgement:

@@ -72,10 +72,7 @@ def value(check: str, series: Series) -> float | None:
         if series.n < math.ceil(round(1 / (1 - q), 6)):
             return None
         return float(np.quantile(series.duration, q, method="inverted_cdf"))
-    if check == "fps.sustained":
-        judgement = fps.sustained(series, None)
-        return None if judgement.measurement is None else judgement.measurement.value
-    return None
+    return fps.rate(series) if check == "fps.sustained" else None
 
 
 def values(check: str, series: Sequence[Series], method: str) -> tuple[tuple[float, ...], str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Starts = tuple[list[tuple[float, float]], list[Finding]]
 
 REPEATS = 3
-METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "as found", "repeats": REPEATS}
+METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "as found"}
 
 
 def load(session: Session, row: Row) -> Gathered:
@@ -33,8 +33,13 @@ def first(session: Session, row: Row) -> Gathered:
 
 def _judged(session: Session, row: Row, which: int, timed: str) -> Gathered:
     starts, findings = _starts(session, row)
-    judgement = fold(latency.single([once[which] for once in starts], row.limit), findings)
-    return Gathered(judgement, {**METHOD, "timed": timed, **method(session.spec)})
+    repeats = [once[which] for once in starts]
+    judgement = latency.single(repeats, row.limit)
+    if judgement.measurement is not None:  # each was a fresh process: a run
+        measurement = judgement.measurement.model_copy(update={"runs": tuple(repeats)})
+        judgement = judgement.model_copy(update={"measurement": measurement})
+    how = {**METHOD, "repeats": len(repeats), "timed": timed, **method(session.spec)}
+    return Gathered(fold(judgement, findings), how)
 
 
 def _starts(session: Session, row: Row) -> Starts:
@@ -46,7 +51,7 @@ def _start(session: Session, row: Row) -> Starts:
     starts = []
     session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched
     with session.state.watching() as seen:
-        for _ in range(REPEATS):
+        for _ in range(max(REPEATS, session.runs)):
             with session.engines.fresh(row.model, row.precision) as worker:
                 starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
     return starts, seen.findings
