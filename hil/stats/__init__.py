@@ -1,0 +1,25 @@
+"""Bounds that hold without assuming a distribution, as pure functions over arrays.
+
+Every bound is one-sided at ``confidence``: ``high`` is exceeded by the true value with probability
+at most ``1 - confidence``, and so is ``low`` undercut. Nothing here draws a verdict.
+"""
+
+from __future__ import annotations
+
+from hil.stats.bootstrap import bootstrap_drop
+from hil.stats.correlation import effective_size
+from hil.stats.means import mean_interval
+from hil.stats.percentile import percentile_bounds, samples_needed, smallest_n
+from hil.stats.slope import slope_interval
+from hil.stats.trend import drift
+
+__all__ = [
+    "bootstrap_drop",
+    "drift",
+    "effective_size",
+    "mean_interval",
+    "percentile_bounds",
+    "samples_needed",
+    "slope_interval",
+    "smallest_n",
+]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.stats import (
+    effective_size,
+    percentile_bounds,
+    samples_needed,
+    smallest_n,
+)
+from tests.stats.series import ar1
+
+FINITE = st.floats(-1e6, 1e6)
+LEVEL = st.integers(500, 999).map(lambda thousandths: (thousandths + 0.3) / 1000)
+
+
+@pytest.mark.parametrize(
+    ("q", "confidence", "n"),
+    [
+        (0.9, 0.95, 29),
+        (0.95, 0.95, 59),
+        (0.99, 0.95, 299),
+        (0.999, 0.95, 2995),
+        (0.9, 0.99, 44),
+        (0.95, 0.99, 90),
+        (0.99, 0.99, 459),
+        (0.999, 0.99, 4603),
+    ],
+)
+def test_smallest_n_is_the_published_one(q: float, confidence: float, n: int) -> None:
+    """The known table of sample counts comes out."""
+    assert smallest_n(q, confidence) == n
+
+
+@given(LEVEL, LEVEL)
+def test_smallest_n_is_where_the_bound_begins(q: float, confidence: float) -> None:
+    """One sample less and there is no upper bound; with it the bound is the largest sample."""
+    n = smallest_n(q, confidence)
+    if n > 10_000:
+        return
+    assert percentile_bounds(np.arange(n - 1), q, confidence)[1] == math.inf
+    assert percentile_bounds(np.arange(n), q, confidence)[1] <= n - 1
+
+
+@given(st.lists(FINITE, max_size=300), LEVEL, LEVEL)
+def test_bounds_are_samples_around_the_quantile(samples: list[float], q: float, confidence: float) -> None:
+    """Each bound is one of the samples or open, and low is not above high."""
+    low, high = percentile_bounds(samples, q, confidence)
+    assert low <= high
+    assert low == -math.inf or low in samples
+    assert high == math.inf or high in samples
+
+
+@given(st.lists(FINITE, min_size=30, max_size=300), LEVEL, LEVEL, st.floats(0.01, 1))
+def test_fewer_independent_samples_never_narrow_the_bounds(
+    samples: list[float], q: float, confidence: float, share: float
+) -> None:
+    """A correlated series gets bounds at least as wide as an independent one of its length."""
+    low, high = percentile_bounds(samples, q, confidence)
+    wide_low, wide_high = percentile_bounds(samples, q, confidence, share * len(samples))
+    assert wide_high >= high or math.isclose(wide_high, high)
+    assert wide_low <= low or math.isclose(wide_low, low)
+
+
+@pytest.mark.parametrize(("q", "confidence", "n"), [(0.99, 0.99, 700), (0.5, 0.95, 40), (0.9, 0.95, 100)])
+def test_bounds_cover_as_often_as_they_say(q: float, confidence: float, n: int) -> None:
+    """Over 2,000 series the true quantile lies past a bound no oftener than the confidence allows."""
+    series = np.random.default_rng(7).random((2000, n))
+    bounds = np.array([percentile_bounds(row, q, confidence) for row in series])
+    noise = 3 * math.sqrt(confidence * (1 - confidence) / len(series))
+    assert np.mean(bounds[:, 1] >= q) >= confidence - noise
+    assert np.mean(bounds[:, 0] <= q) >= confidence - noise
+
+
+def test_correlated_series_are_covered_too() -> None:
+    """With the effective size the bound of an AR(1) series holds; without it it does not."""
+    random = np.random.default_rng(3)
+    missed = {True: 0, False: 0}
+    trials, n, rho = 200, 400, 0.9
+    for _ in range(trials):
+        series = ar1(random, n, rho)
+        for corrected in missed:
+            worth = effective_size(series, 0.5) if corrected else None
+            missed[corrected] += percentile_bounds(series, 0.5, 0.95, worth)[1] < 0
+    assert missed[True] / trials <= 0.10
+    assert missed[False] / trials >= 0.15
+
+
+@pytest.mark.parametrize("bad", [[1.0, math.nan], [[1.0]], [math.inf]])
+def test_bounds_of_nonsense_are_refused(bad: list[float]) -> None:
+    """NaN, infinity and matrices have no percentile."""
+    with pytest.raises(ValueError, match="finite vector"):
+        percentile_bounds(bad, 0.5, 0.95)
+
+
+def test_no_samples_bound_nothing() -> None:
+    """An empty series is open on both sides."""
+    assert percentile_bounds([], 0.5, 0.95) == (-math.inf, math.inf)
+
+
+def test_samples_needed_grows_towards_the_limit() -> None:
+    """None over the limit needs the fewest; a share at the very quantile needs more than there are."""
+    assert samples_needed(0.99, 0.99, 0.0) == smallest_n(0.99, 0.99)
+    near = samples_needed(0.99, 0.99, 0.009)
+    assert near is not None
+    assert near > 10_000
+    assert samples_needed(0.99, 0.99, 0.01) is None
+    crossing = samples_needed(0.99, 0.99, 0.05)
+    assert crossing is not None
+    assert crossing < 1000

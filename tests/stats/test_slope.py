@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.stats import (
+    slope_interval,
+)
+from tests.stats.series import ar1
+
+
+@given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
+def test_slope_of_a_line_is_its_slope(slope: float, offset: float) -> None:
+    """Without noise slope and bounds are the line's."""
+    x = np.arange(50.0)
+    found = slope_interval(x, offset + slope * x, 0.99)
+    assert found == pytest.approx((slope, slope, slope), abs=1e-6)
+
+
+def test_slope_interval_covers_under_correlated_noise() -> None:
+    """With noise that hangs together the true slope lies within both bounds about as often as promised."""
+    random = np.random.default_rng(2)
+    x = np.arange(100.0)
+    inside = 0
+    for _ in range(300):
+        _, low, high = slope_interval(x, 0.1 * x + ar1(random, 100, 0.6), 0.95)
+        inside += low <= 0.1 <= high
+    assert inside / 300 >= 0.85
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_too_few_points_have_no_bounds(n: int) -> None:
+    """Two points have a line but nothing that says how sure it is."""
+    assert slope_interval(np.arange(n), np.arange(n), 0.95)[1:] == (-math.inf, math.inf)
