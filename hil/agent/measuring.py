@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 from abc import ABC, abstractmethod
 from functools import partial
 from math import gcd
@@ -61,6 +62,34 @@ class Measuring(ABC):
             series = timing.fly(bounds, lanes, _window(request, warmup))
             self.peak.end()
         return self._timed(request, feeds, warmup, series, lanes)
+
+    def pace(self, request: Dict[str, Any]) -> Answer:
+        """As ``time``, but each inference at its own release time, ``period`` seconds apart.
+
+        After the warm-up inferences are released for as long again and not counted: at a camera's rate clocks and
+        caches settle elsewhere than back to back.
+        """
+        feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
+        if not period > 0 or releases < 1:
+            raise Failure(failure.PROTOCOL, "nothing is released %r times, %r s apart" % (releases, period))
+        with self._bound([(feed, 0) for feed in feeds]) as bounds:
+            calls = [bound.run for bound in bounds]
+            clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
+            self.peak.begin()
+            warmup = timing.warm_up(calls, request["warmup"])
+            began = time.perf_counter()
+            left = max(0.0, request["budget"] - warmup.seconds)
+            settling = int(request["warmup"] / period)
+            settled = timing.pace(calls, period, settling, left) if settling else {"start": []}
+            left = max(0.0, left - (time.perf_counter() - began))
+            series = timing.pace(calls, period, releases, left, clocks if len(clocks) == len(calls) else ())
+            self.peak.end()
+        first = series.pop("first")
+        self.runs += len(settled["start"])
+        answer, named = self._timed(request, feeds, warmup, series, 1)
+        answer["method"].update(scenario="paced", period=period, wait=timing.WAIT_RULE, settle=request["warmup"])
+        answer["pace"] = {"first": first, "period": period, "releases": releases}
+        return answer, named
 
     @contextlib.contextmanager
     def _bound(self, wanted: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:

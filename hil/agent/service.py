@@ -20,6 +20,8 @@ from .transfers import LOCK_POLL, Reply, Transfers
 from .watching import Watching, follow, peak_of
 
 PROBE_DEADLINE = 120.0
+SERIES = ("time", "throughput", "pace")
+"""Operations that answer with a series: the board's state is read around it, and sensors sampled in it."""
 
 
 class Service(Transfers):
@@ -49,7 +51,7 @@ class Service(Transfers):
             "spawn": self.spawn,
             "unload": self.unload,
         }
-        for name in ("run", "first", "time", "throughput", "profile", "layers", "soak"):
+        for name in (*SERIES, "run", "first", "profile", "layers", "soak"):
             self.table[name] = self.engine_work
         for name in ("memory", "echo"):
             self.table[name] = self.worker_op
@@ -268,12 +270,12 @@ class Service(Transfers):
         """Passes a request on to a worker while no other engine of this target works; samples it if it is timed."""
         hand = self._take_body(request)
         with self.turn():
-            timed = request["op"] in ("time", "throughput", "soak")
+            timed = request["op"] in (*SERIES, "soak")
             if not hand.alive or (hand.watch is None and not timed):
                 return self._pass_on(hand, request)
             if request["op"] == "soak" and hand.watch is not None and hand.watch.by_process:
                 request["watched"] = dict(hand.watch.device.facts)
-            is_series = request["op"] in ("time", "throughput")
+            is_series = request["op"] in SERIES
             before = self.conditions.around(hand.watch) if is_series else None
             seen = Instruments(time.monotonic()) if is_series else None
             sampler = Sampler(hand.pid, hand.watch, calm=timed, instruments=seen)

@@ -1,4 +1,4 @@
-"""Timing inferences back to back: warm up until stable, then each one host to host."""
+"""Timing inferences: warm up until stable, then each one host to host, back to back or at a fixed pace."""
 
 import contextlib
 import gc
@@ -9,6 +9,10 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 WARMUP_RULE = "v1: at least warmup seconds, until medians of two windows agree within 5 %, at most 4 x warmup + 1 s"
 AGREE = 0.05
 WINDOW_RUNS = 5
+SPIN = 5e-4
+"""Seconds before a release in which the clock is asked instead of slept: a sleep may end a tenth of a ms late."""
+
+WAIT_RULE = "v1: sleep until 0.5 ms before the release, then spin"
 
 Call = Callable[[], Any]
 
@@ -160,6 +164,48 @@ def fly(bounds: Sequence[Any], lanes: int, window: Window) -> Dict[str, "array[f
                 begun += 1
                 going = begun < window.max_samples
     return {"start": start, "duration": duration}
+
+
+def pace(
+    calls: Sequence[Call], period: float, releases: int, budget: float, clocks: Sequence[Callable[[], float]] = ()
+) -> Dict[str, Any]:
+    """Times ``calls`` in turn, the k-th of ``releases`` not before its release at ``first + k * period`` seconds.
+
+    Release times are fixed before the first: one inference that ends late makes the next start late, and that lateness
+    is part of the next one's response, which counts from its release. Were releases put off instead, a stall would
+    show in one sample and not in the many that a camera would have sent meanwhile ("coordinated omission", Tene 2013).
+    Returns the columns of ``measure`` and ``first``; fewer than ``releases`` rows where ``budget`` seconds were over.
+    """
+    clock = time.perf_counter
+    start, duration, device = array("d"), array("d"), array("d")
+    with _no_collector():
+        began = clock()
+        first = began + max(SPIN, min(period, 0.1))
+        for done in range(releases):
+            at = done % len(calls)
+            call = calls[at]
+            _wait_until(first + done * period, clock)
+            before = clock()
+            call()
+            after = clock()
+            start.append(before)
+            duration.append(after - before)
+            if clocks:
+                device.append(clocks[at]())
+            if after - began >= budget:
+                break
+    series: Dict[str, Any] = {"start": start, "duration": duration, "first": first}
+    if clocks:
+        series["device"] = device
+    return series
+
+
+def _wait_until(release: float, clock: Callable[[], float]) -> None:
+    ahead = release - clock() - SPIN
+    if ahead > 0:
+        time.sleep(ahead)
+    while clock() < release:
+        pass
 
 
 def soak(

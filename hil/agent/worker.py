@@ -64,6 +64,7 @@ class Worker(Measuring):
             "first": self.first,
             "time": self.time,
             "throughput": self.throughput,
+            "pace": self.pace,
             "profile": self.profile,
             "layers": self.layers,
             "memory": self.memory,

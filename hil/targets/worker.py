@@ -147,6 +147,27 @@ class EngineWorker:
         window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
         return self._timed("throughput", feeds, deadline, warmup=warmup, streams=streams, **window)
 
+    def pace(
+        self,
+        feeds: Sequence[Mapping[str, npt.NDArray[Any]]],
+        *,
+        warmup: float,
+        period: float,
+        releases: int,
+        deadline: float | None = None,
+    ) -> Timed:
+        """As ``time``, with the k-th of ``releases`` inferences not before ``k * period`` seconds after the first.
+
+        ``telemetry["pace"]`` has ``first`` (the first release on the clock of ``start``), ``period`` and ``releases``.
+        There are fewer samples than releases where the engine was so far behind that ``deadline`` came near.
+        """
+        fields = {"seconds": period * releases, "period": period, "releases": releases}
+        timed = self._timed("pace", feeds, deadline, warmup=warmup, **fields)
+        with self._client.reading():
+            told = timed.telemetry["pace"]
+            timed.telemetry["pace"] = {key: float(told[key]) for key in ("first", "period", "releases")}
+        return timed
+
     def _timed(
         self, op: str, feeds: Sequence[Mapping[str, npt.NDArray[Any]]], deadline: float | None, **fields: Any
     ) -> Timed:
@@ -155,6 +176,8 @@ class EngineWorker:
         with self._client.reading():
             series = dict(named)
             telemetry = dict(ok["telemetry"], warmup=ok["warmup"], state=ok.get("state"))
+            if "pace" in ok:
+                telemetry["pace"] = ok["pace"]
             runs = int(ok["warmup"]["runs"])
             return Timed(series["start"], series["duration"], runs, ok["method"], telemetry, series.get("device"))
 

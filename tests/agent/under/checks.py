@@ -67,6 +67,18 @@ class Wire(unittest.TestCase):
                 self.through(data).receive()
 
 
+class Pace(unittest.TestCase):
+    """Fixed release times."""
+
+    def test_a_stall_counts_against_all_it_made_late(self):
+        """Releases are not put off: what waited for a slow inference counts from its own release."""
+        pauses = iter([0.0, 0.05] + [0.0] * 8)
+        series = timing.pace([lambda: time.sleep(next(pauses))], 0.01, 10, 60.0)
+        ends = np.array(series["start"]) + np.array(series["duration"])
+        response = ends - series["first"] - np.arange(10) * 0.01
+        self.assertTrue((response[1:5] >= 0.0499 - np.arange(4) * 0.01).all())
+
+
 class Stores(WithFolder):
     """Blobs, locks, shared memory."""
 
