@@ -19,7 +19,7 @@ from hil.fixtures.fixtures import (
     hil_reference,
     hil_target,
 )
-from hil.plugins import wake
+from hil.plugins import benchmarks, wake
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -93,6 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "hil_precisions(*names): only these precisions",
     ):
         config.addinivalue_line("markers", line)
+    benchmarks.register(config)
     wake.configured(config)
 
 

@@ -12,7 +12,7 @@ from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
 from hil.model import Row, TargetUse
 from hil.plan import Plan, expand
-from hil.plugins import closing, collecting, wake
+from hil.plugins import benchmarks, closing, collecting, wake
 from hil.plugins.accounts import Accounts, Fates
 from hil.plugins.progress import Progress
 from hil.session import Request, Session
@@ -189,6 +189,10 @@ class HilRun:
         item.stash.setdefault(OUTCOMES, []).append(outcome)
         item.stash[JUDGED] = True
         item.user_properties.append((f"hil {outcome.result.name}", outcome.result.verdict.value))
+
+    def offer(self, request: pytest.FixtureRequest, outcome: Outcome) -> None:
+        """Gives pytest-benchmark, where it is in use, the series behind an outcome."""
+        benchmarks.export(request, outcome, self.report_dir, self.progress)
 
     # Reports
 
