@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hil.errors import UserError
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -18,12 +20,16 @@ MEASURED = "measured"
 """The verdict of a point that had no limit."""
 
 
+class NoHistory(UserError):  # noqa: N818 - as the errors in hil.errors, it reads as what it says
+    """Nothing was ever kept where a history was looked for."""
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One run, as its report tells it.
 
-    ``target`` was asked for, ``used`` did the work. ``board`` is the declared board that the probe confirmed; ``module``,
-    ``serial``, ``jetpack`` and ``l4t`` are what the probe read, ``cuda`` what the engines' environment says.
+    ``target`` was asked for, ``used`` did the work. ``board`` is the declared board that the probe confirmed;
+    ``module``, ``serial``, ``jetpack`` and ``l4t`` are what the probe read, ``cuda`` what drives the engines.
     ``commit`` is that of the repository that ``hil.toml`` lies in, ``dirty`` that it had changes not committed.
     ``decision`` is PASSED, WARNED, FAILED or ``incomplete``; ``evidence`` the best that a check stands on.
     ``whole`` is false for a run that was interrupted or ended by the user's or the lab's error.

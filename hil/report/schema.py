@@ -45,7 +45,8 @@ class Run(Stored):
     """Who ran what, where and when; times are ISO 8601 with a zone.
 
     ``pytest_exit_status`` is pytest's own, before ours is decided; ``lab_error`` and ``user_error``
-    are the message that ended the run, if one did.
+    are the message that ended the run, if one did. ``commit`` is that of the repository that ``hil.toml``
+    lies in, and ``dirty`` whether files of it had been changed since.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -60,6 +61,8 @@ class Run(Stored):
     lab_error: str | None = None
     user_error: str | None = None
     other_tests_failed: Count = 0
+    commit: str | None = None
+    dirty: bool | None = None
 
 
 class ConfigUsed(Stored):
