@@ -15,7 +15,9 @@ from hil import __version__
 from hil.config.spec import GateSpec
 from hil.errors import ExitCode, HilError
 from hil.gate import exit_code_of, seal
+from hil.history.urls import masked
 from hil.model import CheckResult, TargetUse
+from hil.plugins import keeping
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
 from hil.report.write import begin as write_begin
 from hil.report.write import finish as write_finish
@@ -55,7 +57,7 @@ def close(run: HilRun, pytest_status: int) -> int:
         sys.stderr.write(f"error: {error}\n")
         return int(error.exit_code)
     run.report = report
-    return _exit_code(run, report)
+    return keeping.keep(run, report, _exit_code(run, report))
 
 
 def _exit_code(run: HilRun, report: Report) -> int:
@@ -140,11 +142,13 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
         python=platform.python_version(),
         platform=platform.platform(),
         host=socket.gethostname(),
-        arguments=tuple(str(arg) for arg in run.pytest_config.invocation_params.args),
+        arguments=tuple(masked(str(arg)) for arg in run.pytest_config.invocation_params.args),
         pytest_exit_status=pytest_status,
         lab_error=run.error_text(ExitCode.LAB_ERROR),
         user_error=run.error_text(ExitCode.USER_ERROR),
         other_tests_failed=run.other_tests_failed,
+        commit=run.commit[0],
+        dirty=run.commit[1],
     )
 
 

@@ -49,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--hil-gate", action="store_true", default=None, help="add the policy's judgement ([gate]) to the exit code")
     add("--hil-model", metavar="NAME", action="append", help="only this model (repeatable); the rest stays planned")
     add("--hil-runs", metavar="N", type=_runs, help="time each engine in N fresh processes (default: [measure] runs)")
+    add(
+        "--hil-history",
+        metavar="URL",
+        help="where the report is kept to compare with: sqlite:///FILE, postgresql+psycopg://…, or none "
+        "(default: [project] history in hil.toml)",
+    )
     add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
 
 

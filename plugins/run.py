@@ -12,8 +12,9 @@ from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
 from hil.model import Row, TargetUse
 from hil.plan import Plan, expand
-from hil.plugins import benchmarks, closing, collecting, wake
+from hil.plugins import benchmarks, closing, collecting, keeping, wake
 from hil.plugins.accounts import Accounts, Fates
+from hil.plugins.commit import commit_of
 from hil.plugins.progress import Progress
 from hil.session import Request, Session
 from hil.session.preflight import preflight
@@ -48,6 +49,8 @@ class HilRun:
         self.fates = Fates()
         self.other_tests_failed = 0
         self.report: Report | None = None
+        self.commit: tuple[str | None, bool | None] = (None, None)
+        self.notes: list[str] = []
         self.progress = Progress(config, quiet=self.is_worker)
         self._session: Session | None = None
         self._used: TargetUse | None = None
@@ -63,6 +66,7 @@ class HilRun:
             self._scope()
             if not self.is_worker and not wake.lists_only(self.pytest_config):
                 preflight(self.config, self.target)
+                self.commit = commit_of(self.config.root)
         except HilError as error:
             self.problem = error
         self.pytest_config.stash[BENCH] = self
@@ -139,6 +143,7 @@ class HilRun:
         self._begun = True
         try:
             closing.begin(self)
+            keeping.check(self)
         except UserError as error:
             raise pytest.UsageError(str(error)) from None
         except HilError as error:
@@ -236,7 +241,7 @@ class HilRun:
 
     def summarize(self, terminal: TerminalReporter) -> None:
         """Shows the decision below pytest's own lines."""
-        for warning in self.config.warnings if self.config else ():
+        for warning in (*(self.config.warnings if self.config else ()), *self.notes):
             terminal.write_line(f"warning: {warning}", yellow=True)
         if self.report is not None:
             closing.show(self.report, self.report_dir, terminal)

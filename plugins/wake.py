@@ -22,6 +22,7 @@ OPTIONS = (
     "hil_model",
     "hil_runs",
     "hil_wait",
+    "hil_history",
 )
 RUN: pytest.StashKey[HilRun] = pytest.StashKey()
 RUN_ID: pytest.StashKey[str] = pytest.StashKey()

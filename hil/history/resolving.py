@@ -1,4 +1,4 @@
-"""What a reference means: ``latest``, ``latest~2``, ``jetpack:6.2``, ``commit:abc``, ``target:NAME``, a name, a run id."""
+"""What a reference means: ``latest``, ``jetpack:6.2``, ``commit:abc``, ``target:NAME``, a baseline's name, a run id."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scope:
 
 
 def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
-    """The runs that ``ref`` names, newest first. Raises ``UserError`` for none, for several, and for what is unusable."""
+    """The runs that ``ref`` names, newest first. Raises ``UserError`` for none and for several."""
     if match := LATEST.fullmatch(ref):
         return _latest(scope, int(match[1] or 0))
     kind, colon, name = ref.partition(":")

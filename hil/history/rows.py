@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hil.history.types import Acceptance, Baseline, Noise, Point, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from sqlalchemy import RowMapping
 
 RENAMED = {"commit": "commit_id", "check": "check_id", "when": "at"}
 """Names that are words of SQL, and what the columns are called instead."""
@@ -29,7 +29,7 @@ def run_row(run: RunRecord) -> dict[str, Any]:
     return {**row, "started": moment(run.started), "usable": run.usable}
 
 
-def run_of(row: Mapping[str, Any]) -> RunRecord:
+def run_of(row: RowMapping) -> RunRecord:
     """The run in a row, which may hold other columns too."""
     values = {name: row[RENAMED.get(name, name)] for name in RUN_FIELDS}
     return RunRecord(**{**values, "started": datetime.fromisoformat(values["started"])})
@@ -41,7 +41,7 @@ def point_row(point: Point, seq: int) -> dict[str, Any]:
     return {**row, "run": seq, "runs": json.dumps(point.runs)}
 
 
-def point_of(row: Mapping[str, Any], run: RunRecord) -> Point:
+def point_of(row: RowMapping, run: RunRecord) -> Point:
     """The point in a row."""
     values = {name: row[RENAMED.get(name, name)] for name in POINT_FIELDS}
     return Point(run=run, **{**values, "runs": tuple(json.loads(values["runs"]))})
@@ -54,7 +54,7 @@ def added_row(added: Acceptance | Baseline | Noise) -> dict[str, Any]:
     return {**row, "runs": json.dumps(added.runs)} if isinstance(added, Baseline) else row
 
 
-def added_of(kind: type[Any], row: Mapping[str, Any]) -> Any:
+def added_of(kind: type[Any], row: RowMapping) -> Any:
     """The ``kind`` (``Acceptance``, ``Baseline``, ``Noise``) in a row."""
     values = {field.name: row[RENAMED.get(field.name, field.name)] for field in fields(kind)}
     values["when"] = datetime.fromisoformat(values["when"])

@@ -58,6 +58,10 @@ class History:
         """Lets go of the database."""
         self._engine.dispose()
 
+    def check(self) -> None:
+        """Raises as ``append`` would for a database that cannot be written; writes nothing."""
+        self._write(lambda connection: connection.execute(sa.select(RUNS.c.seq).limit(1)).first())
+
     def append(self, report: Report) -> bool:
         """Keeps a report in one transaction; ``False`` if it is there already, and then nothing changes.
 
