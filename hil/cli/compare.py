@@ -1,0 +1,168 @@
+"""``hil compare BASE CAND``: did it get worse, by how much, how sure, and what changed."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hil.cli.configs import config_at
+from hil.cli.console import console
+from hil.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from hil.compare import Document, Settings
+    from hil.history.store import History
+
+HTML_SUFFIX = ".html"
+
+
+class By(str, Enum):
+    """What a matrix has its columns by."""
+
+    JETPACK = "jetpack"
+    COMMIT = "commit"
+    TARGET = "target"
+
+
+def command(  # noqa: PLR0913, PLR0917 - options, given by name
+    base: Annotated[
+        str | None, typer.Argument(metavar="BASE", help="A run, latest~1, jetpack:6.2, commit:SHA, …, or report.json.")
+    ] = None,
+    cand: Annotated[str | None, typer.Argument(metavar="CAND", help="The same, of what is compared with it.")] = None,
+    by: Annotated[By | None, typer.Option("--by", help="A matrix instead: all of the history side by side.")] = None,
+    base_column: Annotated[
+        str | None, typer.Option("--base", metavar="NAME", help="The matrix's column to compare with; the oldest.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="M", help="This model alone.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="T", help="Runs on this target alone.")] = None,
+    above: Annotated[str, typer.Option("--above", help="A change up to this size is none.")] = "1 %",
+    exclude: Annotated[str, typer.Option("--exclude", help="The worsening that must be excluded.")] = "5 %",
+    across_boards: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--across-boards", help="Judge runs of different machines as if of one.")
+    ] = False,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="… for a merge request.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="… as one page.")] = None,
+    history: Annotated[
+        str | None, typer.Option("--history", metavar="URL", help="The history; that of hil.toml if not given.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+    ] = None,
+) -> int:
+    """Compare two runs, or all JetPack releases, commits or targets of the history.
+
+    Numbers of different methods are refused, different machines are confounded, and what changed is listed. Exit code
+    0: nothing that counts is worse, open, missing or refused; 1: something is; 4: a mistake on the command line.
+
+    [bold]Examples[/bold]
+
+      hil compare latest~1 latest
+
+      hil compare jetpack:6.2 jetpack:7.2 --model detector --markdown comparison.md
+
+      hil compare --by jetpack --model detector --html matrix.html
+
+      hil compare old/report.json report/report.json
+    """
+    settings = _settings(above, exclude, across_boards=across_boards)
+    if by is None:
+        if base is None or cand is None:
+            raise UserError("hil compare: two sides are needed: hil compare BASE CAND, or hil compare --by jetpack")
+        if base_column is not None:
+            raise UserError("--base: names a column of a matrix: give --by too, or write BASE as the first argument")
+        found = _two(base, cand, settings, (model, target), (history, config))
+    else:
+        if base is not None:
+            raise UserError(f"{base}: --by compares all that the history has: name a column with --base instead")
+        found = _matrix(by, base_column, settings, (model, target), (history, config))
+    _write(found, {"json": as_json, "markdown": markdown, "html": html})
+    _show(found)
+    return int(ExitCode.PASSED if found.passed else ExitCode.FAILED)
+
+
+def _settings(above: str, exclude: str, *, across_boards: bool) -> Settings:
+    from hil.compare import Settings  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
+
+    least, most = _fraction("--above", above), _fraction("--exclude", exclude)
+    if least > most:
+        raise UserError(f"--above {above}: more than --exclude {exclude}: a change that is none cannot be a worsening")
+    return Settings(above=least, exclude=most, across_boards=across_boards)
+
+
+def _fraction(option: str, text: str) -> float:
+    from hil.units import Dimension, parse  # noqa: PLC0415 - as above
+
+    try:
+        value = parse(text, Dimension.FRACTION)
+    except ValueError as error:
+        raise UserError(f"{option} {text}: {error}") from None
+    if not 0 < value < 1:
+        raise UserError(f"{option} {text}: write more than 0 % and less than 100 %, e.g. '5 %'")
+    return value
+
+
+def _open(url: str | None, config: Path | None) -> History:
+    from hil.history import open_history  # noqa: PLC0415 - SQLAlchemy is heavy
+
+    if url is not None:
+        return open_history(url, read_only=True, base=Path.cwd())
+    found = config_at(config)
+    return open_history(found.spec.project.history, read_only=True, base=found.root)
+
+
+def _two(
+    base: str, cand: str, settings: Settings, only: tuple[str | None, str | None], where: tuple[str | None, Path | None]
+) -> Document:
+    from hil.compare import Side, compare, document  # noqa: PLC0415 - as above
+    from hil.compare.opening import is_path, learned_of, side_of_history, side_of_reports  # noqa: PLC0415 - as above
+
+    model, target = only
+    if is_path(base) and is_path(cand):
+        sides = [side_of_reports(ref, model) for ref in (base, cand)]
+        return document([compare(sides[0], sides[1], settings)], settings, model=model)
+    with _open(*where) as history:
+
+        def side(ref: str) -> Side:
+            return side_of_reports(ref, model) if is_path(ref) else side_of_history(history, ref, model, target)
+
+        compared = compare(side(base), side(cand), settings, learned_of(history, model))
+    return document([compared], settings, model=model)
+
+
+def _matrix(
+    by: By,
+    base: str | None,
+    settings: Settings,
+    only: tuple[str | None, str | None],
+    where: tuple[str | None, Path | None],
+) -> Document:
+    from hil.compare import against_base, document, sides_by  # noqa: PLC0415 - as above
+    from hil.compare.opening import facts_of, learned_of  # noqa: PLC0415 - as above
+
+    model, target = only
+    with _open(*where) as history:
+        points = history.matrix(by.value, model=model, target=target)
+        sides = sides_by(points, by.value, *facts_of(history, points))
+        compared = against_base(sides, base, settings, learned_of(history, model))
+    return document(compared, settings, by=by.value, model=model)
+
+
+def _write(found: Document, files: dict[str, Path | None]) -> None:
+    from hil.compare.files import write  # noqa: PLC0415 - Jinja2 is heavy
+
+    for kind, path in files.items():
+        if path is not None:
+            write(found, kind, path)
+
+
+def _show(found: Document) -> None:
+    from hil.compare import terminal  # noqa: PLC0415 - as above
+
+    out = console()
+    out.soft_wrap = False  # tables are drawn to the width that is there
+    for each in terminal.shown(found):
+        out.print(each)
