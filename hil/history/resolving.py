@@ -64,6 +64,13 @@ def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
     return _by_id(scope, ref, list(named))
 
 
+def find(scope: Scope, ref: str) -> RunRecord:
+    """The one run to show for ``ref``: any run by its id, else the newest that ``resolve`` finds."""
+    begins = RUNS.c.id.startswith(ref.lower(), autoescape=True)
+    found = reading.runs(scope.connection, where=[begins], limit=2) if len(ref) >= LEAST else []
+    return found[0] if len({run.id for run in found}) == 1 else resolve(scope, ref)[0]
+
+
 def _latest(scope: Scope, back: int) -> tuple[RunRecord, ...]:
     found = scope.runs(limit=1, offset=back)
     if not found:

@@ -90,12 +90,15 @@ class History:
 
         Raises ``UserError`` if there is none or more than one meaning, with what is nearest.
         """
+        return self._read(lambda connection: resolving.resolve(self._scope(connection, model, target), ref))
 
-        def look(connection: sa.Connection) -> tuple[RunRecord, ...]:
-            names = partial(self._added_in, connection, BASELINES, Baseline)
-            return resolving.resolve(resolving.Scope(connection, names, model, target), ref)
+    def find(self, ref: str) -> RunRecord:
+        """The one run to show for ``ref``, usable or not. Raises ``UserError``."""
+        return self._read(lambda connection: resolving.find(self._scope(connection), ref))
 
-        return self._read(look)
+    def _scope(self, connection: sa.Connection, model: str | None = None, target: str | None = None) -> resolving.Scope:
+        names = partial(self._added_in, connection, BASELINES, Baseline)
+        return resolving.Scope(connection, names, model, target)
 
     def points(
         self,
