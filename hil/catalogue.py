@@ -60,6 +60,18 @@ def _fps(name: str, question: str) -> CheckKind:
     return CheckKind(f"fps.{name}", question, f"test_fps.py::test_{name}", FPS, needs_target=True, scenario="saturated")
 
 
+def _paced(name: str, question: str, key: str, unit: str) -> CheckKind:
+    test, limit = f"test_paced.py::test_{name}", LimitKey(("paced", key), unit)
+    return CheckKind(f"paced.{name}", question, test, limit, needs_target=True, only_limited=True, scenario="paced")
+
+
+def _sustained(name: str, question: str, unit: str, sense: Sense = Sense.AT_MOST) -> CheckKind:
+    test, limit = f"test_sustained.py::test_{name}", LimitKey(("sustained", name), unit, sense)
+    return CheckKind(
+        f"sustained.{name}", question, test, limit, needs_target=True, only_limited=True, scenario="sustained"
+    )
+
+
 def _memory(name: str, question: str, limit: LimitKey) -> CheckKind:
     return CheckKind(f"memory.{name}", question, f"test_memory.py::test_{name}", limit, needs_target=True)
 
@@ -101,6 +113,13 @@ KINDS: tuple[CheckKind, ...] = (
     _fps("sustained", "Is the frame rate kept up?"),
     _fps("slowest_second", "Is it kept in the slowest second too?"),
     _fps("last_100", "Is it kept over any 100 frames in a row?"),
+    _paced("response_p99", "What do 99 of 100 take from their release at the camera's rate?", "p99", "s"),
+    _paced("missed", "How many of them miss their deadline?", "missed", "1"),
+    _paced("streak", "How many in a row?", "streak", "releases"),
+    _paced("jitter", "How unevenly do outputs come?", "jitter", "s"),
+    _sustained("p99", "What do 99 of 100 inferences take after minutes of work?", "s"),
+    _sustained("fps", "Is the frame rate kept up for minutes?", "1/s", Sense.AT_LEAST),
+    _sustained("slowdown", "How much slower does the model's own heat make it?", "1"),
     CheckKind(
         "energy.inference",
         "What energy does the board take for an inference?",

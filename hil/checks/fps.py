@@ -35,7 +35,7 @@ def sustained(series: Series, limit: Limit | None) -> Judgement:
 
 def rate(series: Series) -> float:
     """Frames per second from the first start to the last end of a usable series, however short."""
-    times, frames = _progress(series)
+    times, frames = progress(series)
     return float(frames[-1] / (times[-1] - times[0]))
 
 
@@ -48,7 +48,7 @@ def slowest_second(series: Series, limit: Limit | None) -> Judgement:
     broken = _unusable(series, limit, FEWEST_WINDOWS * WINDOW)
     if broken:
         return _unknown(broken, limit)
-    times, frames = _progress(series)
+    times, frames = progress(series)
     # The difference of two piecewise linear curves is least where either has a knot.
     begins = np.concatenate([times, times - WINDOW])
     begins = begins[(begins >= times[0]) & (begins <= times[-1] - WINDOW)]
@@ -68,7 +68,7 @@ def last_100(series: Series, limit: Limit | None) -> Judgement:
     row = max(2, math.ceil(FRAMES / series.batch))
     if series.n < row:
         return _unknown(f"{series.n * series.batch} frames were run, {row * series.batch} are needed", limit)
-    times, _ = _progress(series)
+    times, _ = progress(series)
     spans = times[row:] - times[:-row]
     worst = int(spans.argmax())
     return _judge(
@@ -82,7 +82,7 @@ def _unusable(series: Series, limit: Limit | None, seconds: float) -> str:
         return broken
     if limit is not None and limit.sense is not Sense.AT_LEAST:
         return "a frame rate's limit must be a lower one"
-    times, _ = _progress(series)
+    times, _ = progress(series)
     span = float(times[-1] - times[0])
     if span < seconds:
         return f"the series spans {span:.3g} s, {seconds:g} s are needed: time it for longer"
@@ -96,7 +96,7 @@ def _unknown(reason: str, limit: Limit | None) -> Judgement:
     return inconclusive(reason, limit)
 
 
-def _progress(series: Series) -> tuple[FloatArray, FloatArray]:
+def progress(series: Series) -> tuple[FloatArray, FloatArray]:
     """Times (s) from the first start on, and the frames completed by then; both of n + 1 entries."""
     ends = np.maximum.accumulate(series.start + series.duration)
     times = np.concatenate([series.start[:1], ends])

@@ -105,6 +105,23 @@ class LatencyLimits(Table):
     p99: Seconds | None = None
 
 
+class PacedLimits(Table):
+    """``paced = { p99 = "33 ms", missed = "0.1 %", streak = 2 }``: of inferences released at ``run.rate``."""
+
+    p99: Seconds | None = None  # from release to completion
+    missed: Fraction | None = None
+    streak: Annotated[int, Field(ge=0)] | None = None
+    jitter: Seconds | None = None
+
+
+class SustainedLimits(Table):
+    """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: at the end of ``measure.sustained``."""
+
+    p99: Seconds | None = None
+    fps: Rate | None = None
+    slowdown: Fraction | None = None
+
+
 class LimitsSpec(Table):
     """``[models.NAME.limits]``: what measurements are held against; what is absent is only measured."""
 
@@ -112,6 +129,8 @@ class LimitsSpec(Table):
     cold_load: Seconds | None = None
     first_inference: Seconds | None = None
     fps: Rate | None = None
+    paced: PacedLimits = PacedLimits()
+    sustained: SustainedLimits = SustainedLimits()
     energy: Energy | None = None  # joules an inference, of the whole board
     memory: Bytes | None = None
     model_memory: Bytes | None = None
@@ -181,11 +200,14 @@ class BuildSpec(Table):
 class RunSpec(Table):
     """``[models.NAME.run]``: how the robot runs the engine, and so how it is timed.
 
-    With ``streams`` over 1 the frame rate is measured with that many inferences in flight.
+    With ``streams`` over 1 the frame rate is measured with that many inferences in flight. ``rate`` is that of the
+    camera, which releases an inference each period; ``deadline`` is from release to completion (default: the period).
     """
 
     cuda_graph: bool = False
     streams: Annotated[int, Field(ge=1, le=32)] = 1
+    rate: Annotated[Rate, Field(ge=0.01, le=100_000)] | None = None
+    deadline: Annotated[Seconds, Field(gt=0)] | None = None
 
 
 class OverrideSpec(Table):
@@ -236,6 +258,7 @@ class MeasureSpec(Table):
     budget: Seconds = 20.0
     runs: Annotated[int, Field(ge=1, le=1000)] = 1
     run_duration: Seconds = 1.0
+    paced: Seconds = 300.0
     sustained: Seconds = 60.0
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
     soak: Positive = 2000

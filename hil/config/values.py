@@ -28,7 +28,7 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
     """What can only be a slip: limits that cannot fail, measurements that take no samples."""
     if spec.measure.duration == 0:
         yield Mistake(("measure", "duration"), "nothing can be measured in no time: write e.g. '4 s'")
-    for key, example in (("run_duration", "1 s"), ("sustained", "60 s")):
+    for key, example in (("run_duration", "1 s"), ("paced", "5 min"), ("sustained", "60 s")):
         if getattr(spec.measure, key) == 0:
             yield Mistake(("measure", key), f"nothing can be measured in no time: write e.g. '{example}'")
     for name, declared in spec.targets.items():

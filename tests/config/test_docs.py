@@ -31,6 +31,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "models.NAME.run": spec.RunSpec,
     "models.NAME.limits": spec.LimitsSpec,
     "models.NAME.limits.latency": spec.LatencyLimits,
+    "models.NAME.limits.paced": spec.PacedLimits,
+    "models.NAME.limits.sustained": spec.SustainedLimits,
     "models.NAME.tolerances.PRECISION": spec.TolerancesSpec,
     "models.NAME.on.TARGET": spec.OverrideSpec,
     "measure": spec.MeasureSpec,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.session.gather import cold, contract, energy, int8, memory, parity, placement, timing
+from hil.catalogue import KINDS
+from hil.session.gather import cold, contract, energy, int8, memory, paced, parity, placement, sustained, timing
+from hil.session.gather.regression import regression_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,13 @@ GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "fps.sustained": timing.rate,
     "fps.slowest_second": timing.rate,
     "fps.last_100": timing.rate,
+    "paced.response_p99": paced.response_p99,
+    "paced.missed": paced.missed,
+    "paced.streak": paced.streak,
+    "paced.jitter": paced.jitter,
+    "sustained.p99": sustained.p99,
+    "sustained.fps": sustained.frames,
+    "sustained.slowdown": sustained.slowdown,
     "energy.inference": energy.inference,
     "placement.int8_layers": placement.int8_layers,
     "placement.dla_fallback": placement.dla_fallback,
@@ -44,3 +53,4 @@ GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "memory.growth": memory.growth,
 }
 """One function for each check of ``hil.catalogue``."""
+GATHER |= {kind.id: regression_by(GATHER[kind.regresses]) for kind in KINDS if kind.regresses}

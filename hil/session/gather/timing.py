@@ -51,7 +51,7 @@ def percentile(session: Session, row: Row) -> Gathered:
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
     judgement = judgement.model_copy(update={"details": {**judgement.details, **energy.told(series)}})
     judgement = replicates.added(session, row, judgement, series)
-    return _told(session, row, series, judgement, "saturated")
+    return told(session, row, series, judgement, "saturated")
 
 
 def rate(session: Session, row: Row) -> Gathered:
@@ -60,10 +60,10 @@ def rate(session: Session, row: Row) -> Gathered:
     if lanes > 1:
         series = streamed(session, row.model, row.precision, lanes)
         judgement = replicates.added(session, row, FPS[row.id](series, row.limit), series, lanes)
-        return _told(session, row, series, judgement, "streams")
+        return told(session, row, series, judgement, "streams")
     series = saturated(session, row.model, row.precision)
     judgement = replicates.added(session, row, FPS[row.id](series, row.limit), series)
-    return _told(session, row, series, judgement, "saturated")
+    return told(session, row, series, judgement, "saturated")
 
 
 def speedup(session: Session, row: Row) -> Gathered:
@@ -154,7 +154,8 @@ def _unsettled(session: Session, model: str, precision: str, series: Series) -> 
     ) or any(energy.unsettled(series, row.limit, level) for row in rows if row.id == "energy.inference")
 
 
-def _told(session: Session, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
+def told(session: Session, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
+    """``judgement`` with what disturbed ``series``, its file, its histogram and, of no good one, the slowest nodes."""
     judgement = state.told(judgement, series)
     details = dict(judgement.details)
     details["samples"] = session.samples.file(f"{row.model}-{row.precision}-{scenario}")

@@ -1,0 +1,243 @@
+"""Paced: inferences released at a camera's rate. Response times, jitter and deadlines, all counted from the release.
+
+A series of this kind keeps start and duration of each inference, and in its facts where its release times lie:
+``first + k * period``, on the clock of ``start``. They were fixed before the first inference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.checks import latency
+from hil.checks.verdicts import finite, hold, hold_interval, inconclusive
+from hil.measure import FloatArray, Series, digest_of
+from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.stats import drift, effective_size, percentile_bounds, samples_needed, smallest_n
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+EARLY = 1e-9
+"""Seconds by which a start may lie before its release: rounding, not a clock that is wrong."""
+
+Q = 0.99
+
+
+def unusable(series: Series) -> str:
+    """Why nothing may be concluded from ``series``, or an empty string."""
+    broken = latency.unusable(series)
+    if broken:
+        return broken
+    pace = _pace(series)
+    if pace is None:
+        return "the release times of its inferences are not known: it was not taken at a pace"
+    if series.n > pace["releases"]:
+        return f"{series.n} inferences were run for {pace['releases']:.0f} releases: timing is broken"
+    if bool((series.start < release(series) - EARLY).any()):
+        return "inferences began before their release: timing is broken"
+    return ""
+
+
+def release(series: Series) -> FloatArray:
+    """Release times in seconds on the clock of ``series.start``, shape (n,)."""
+    pace = _pace(series) or {}
+    return np.asarray(pace["first"] + np.arange(series.n) * pace["period"], dtype=np.float64)
+
+
+def response(series: Series) -> FloatArray:
+    """Seconds from release to completion, shape (n,): what waited for an inference before it is in it."""
+    return series.start + series.duration - release(series)
+
+
+def responses(series: Series) -> Series:
+    """``series`` with release times as starts and response times as durations."""
+    return replace(series, start=release(series), duration=response(series))
+
+
+def prompt(series: Series) -> Series:
+    """``series`` as it would have gone had each inference begun at once when it could, with the durations it took.
+
+    It can from its release on, once the one before has ended: with d the durations and r the releases, the ends are
+    max over j <= k of r_j + d_j + ... + d_k (Lindley 1952, Proc. Camb. Phil. Soc. 48, 277).
+    """
+    work = np.cumsum(series.duration)
+    ends = work + np.maximum.accumulate(release(series) - (work - series.duration))
+    return replace(series, start=ends - series.duration)
+
+
+def response_p99(series: Series, limit: Limit | None, confidence: float) -> Judgement:
+    """``paced.response_p99``: what do 99 of 100 inferences take from their release? Bounded as ``latency.p99`` is."""
+    return _judge(series, limit, lambda one: latency.percentile(responses(one), Q, limit, confidence))
+
+
+def missed(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
+    """``paced.missed``: the share of inferences that end later than ``deadline`` (s) after their release.
+
+    Bounded by Clopper and Pearson (Biometrika 26, 1934), each side at ``confidence``, for as many independent
+    releases as the series is worth: misses come in rows, since one stall makes many late.
+    """
+    return _judge(series, limit, lambda one: _missed(one, deadline, limit, confidence))
+
+
+def _missed(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
+    took = response(series)
+    share = float(np.mean(took > deadline))
+    worth = effective_size(took, 0.5, deadline)
+    low, high = _binomial(share, worth, confidence)
+    measurement = _measured(series, share, "1", (low, high), confidence, deadline)
+    judgement = hold_interval(
+        measurement, limit, _advice(series, share, limit, worth, confidence), _told(series, deadline)
+    )
+    rise = drift(took, Q, confidence)
+    top = float(np.quantile(took, Q))
+    if judgement.verdict is Verdict.PASSED and rise > 0 and top + rise > deadline:
+        reason = f"{judgement.reason}, but responses got {show(rise, 's')} slower meanwhile: release for longer"
+        judgement = judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
+    return judgement
+
+
+def streak(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
+    """``paced.streak``: the longest row of misses that was seen, exactly; over 459 releases at least (99 % of 99 %)."""
+    return _judge(series, limit, lambda one: _streak(one, deadline, limit, confidence))
+
+
+def _streak(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
+    least = smallest_n(Q, confidence)
+    if series.n < least:
+        return inconclusive(f"{series.n} releases were served, {least} are needed: raise [measure] paced", limit)
+    value = float(longest(response(series) > deadline))
+    measurement = _measured(series, value, "releases", (None, None), None, deadline)
+    return hold(measurement, limit, _told(series, deadline))
+
+
+def jitter(series: Series, limit: Limit | None, confidence: float) -> Judgement:
+    """``paced.jitter``: how far from its usual time does an output come? The 99th percentile of |response - median|.
+
+    With its distribution-free bounds; the extremes that real-time texts call absolute finishing jitter (Buttazzo, Hard
+    Real-Time Computing Systems, 2.2) stand in the details: a maximum grows with the number of releases.
+    """
+    return _judge(series, limit, lambda one: _jitter(one, limit, confidence))
+
+
+def _jitter(series: Series, limit: Limit | None, confidence: float) -> Judgement:
+    took = response(series)
+    away = np.round(np.abs(took - np.median(took)), 9)  # no clock tells less than a nanosecond
+    worth = effective_size(away, Q, None if limit is None else limit.value)
+    bounds = percentile_bounds(away, Q, confidence, worth)
+    value = float(np.quantile(away, Q, method="inverted_cdf"))
+    measurement = _measured(series, value, "s", (finite(bounds[0]), finite(bounds[1])), confidence)
+    details = {
+        **_told(series),
+        "absolute_jitter": float(took.max() - took.min()),
+        "relative_jitter": float(np.abs(np.diff(took)).max()) if took.size > 1 else 0.0,
+        "effective_samples": round(worth, 1),
+    }
+    needed = math.ceil(smallest_n(Q, confidence) * series.n / worth)
+    advice = f"{needed} releases or more would settle it: raise [measure] paced" if needed > series.n else ""
+    return hold_interval(measurement, limit, advice, details)
+
+
+def longest(late: np.ndarray[Any, Any]) -> int:
+    """The most true values in a row of ``late``, bool of shape (n,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], late.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max()) if edges.size else 0
+
+
+def _pace(series: Series) -> Mapping[str, float] | None:
+    windows = series.facts.get("windows")
+    told = windows[0].get("pace") if isinstance(windows, (list, tuple)) and len(windows) == 1 else None
+    if not isinstance(told, dict):
+        return None
+    numbers = [told.get(key) for key in ("first", "period", "releases")]
+    good = all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
+    return told if good and told["period"] > 0 and told["releases"] >= 1 else None
+
+
+def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
+    """What ``judge`` makes of a usable series, where it speaks for the engine and for all releases.
+
+    No pass for an engine so far behind that not all releases were served. No failure for what the machine alone did:
+    where an idle worker was woken late and it would not have failed otherwise, nobody knows what the engine can do.
+    """
+    broken = unusable(series)
+    if broken:
+        return inconclusive(broken, limit)
+    judgement, asked, reason = judge(series), int((_pace(series) or {})["releases"]), ""
+    if series.n < asked and judgement.verdict in (Verdict.PASSED, Verdict.WARNED):
+        reason = f"only {series.n} of {asked} releases were served before time was up: the engine cannot keep the rate"
+    elif judgement.verdict is Verdict.FAILED and judge(prompt(series)).verdict is not Verdict.FAILED:
+        late = show(float(_told(series)["late_wakeup_p99"]), "s")
+        reason = (
+            f"{judgement.reason}, but only since the machine woke an idle worker late (p99 {late}): see what else runs"
+        )
+    update = {"verdict": Verdict.INCONCLUSIVE, "reason": reason}
+    return judgement.model_copy(update=update) if reason else judgement
+
+
+def _binomial(share: float, worth: float, confidence: float) -> tuple[float, float]:
+    from scipy.special import betaincinv  # noqa: PLC0415 - 24 MiB that only judging needs
+
+    count = share * worth
+    low = 0.0 if count <= 0 else float(betaincinv(count, worth - count + 1, 1 - confidence))
+    high = 1.0 if count >= worth else float(betaincinv(count + 1, worth - count, confidence))
+    return low, high
+
+
+def _measured(  # noqa: PLR0913, PLR0917 - private: what all measurements of this scenario share
+    series: Series,
+    value: float,
+    unit: str,
+    bounds: tuple[float | None, float | None],
+    confidence: float | None,
+    deadline: float | None = None,
+) -> Measurement:
+    method = {**series.method, **({} if deadline is None else {"deadline": deadline})}
+    return Measurement(
+        value=value,
+        unit=unit,
+        low=bounds[0],
+        high=bounds[1],
+        confidence=confidence,
+        n=series.n,
+        method=digest_of(method),
+    )
+
+
+def _advice(series: Series, share: float, limit: Limit | None, worth: float, confidence: float) -> str:
+    if limit is None or limit.sense is not Sense.AT_MOST or not 0 < limit.value < 1:
+        return ""
+    needed = samples_needed(1 - limit.value, confidence, share)
+    if needed is None:
+        return f"{share:.3%} missed, no number of releases would settle it"
+    total = math.ceil(needed * series.n / worth)
+    total = total if total > series.n else 2 * series.n
+    seconds = total * float((_pace(series) or {})["period"])
+    return f"about {total} releases would settle it: [measure] paced of {show(math.ceil(seconds), 's')} or more"
+
+
+def _told(series: Series, deadline: float | None = None) -> dict[str, Any]:
+    """What a reader wants to know of the series, whichever row it is judged for; seconds."""
+    grid, took = release(series), response(series)
+    ends = series.start + series.duration
+    free = np.maximum(grid, np.concatenate([grid[:1], ends[:-1]]))  # released, and the one before has ended
+    pace = _pace(series) or {}
+    told: dict[str, Any] = {
+        "rate": 1 / pace["period"],
+        "releases": int(pace["releases"]),
+        "response_p50": float(np.quantile(took, 0.5)),
+        "response_p99": float(np.quantile(took, Q)),
+        "response_largest": float(took.max()),
+        "start_delay_p99": float(np.quantile(series.start - grid, Q)),
+        "late_wakeup_p99": float(np.quantile(series.start - free, Q)),
+    }
+    if deadline is not None:
+        late = took > deadline
+        told |= {"deadline": deadline, "missed": int(late.sum()), "streak": longest(late)}
+        if late.any():
+            told["first_missed_at"] = float(grid[int(late.argmax())] - grid[0])
+    return told

@@ -1,0 +1,106 @@
+"""Paced: one series an engine, released at the rate that the model's ``run`` table says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.checks import paced
+from hil.errors import Unsupported
+from hil.plan import expand
+from hil.session.gather import timing
+from hil.session.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
+from hil.stats import smallest_n
+
+if TYPE_CHECKING:
+    from hil.measure import Series
+    from hil.model import Judgement, Row
+    from hil.session.core import Session
+    from hil.session.gather.gathered import Gathered
+
+SPARE = 2
+"""Times the fewest releases that a limit could be kept with: a few late ones must not leave it open."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """``rate`` in releases a second; ``deadline`` in seconds from a release to its completion."""
+
+    rate: float
+    deadline: float
+
+
+def pace_of(session: Session, model: str) -> Pace:
+    """The model's pace. Raises ``Unsupported`` where its ``run`` table has no rate."""
+    run = session.model(model).run
+    if run.rate is None:
+        raise Unsupported(f"nothing says at which rate model {model} is fed: add rate to [models.{model}.run]")
+    return Pace(run.rate, 1 / run.rate if run.deadline is None else run.deadline)
+
+
+def response_p99(session: Session, row: Row) -> Gathered:
+    """``paced.response_p99``."""
+    series = released(session, row)
+    return _told(session, row, series, paced.response_p99(series, row.limit, _confidence(session)))
+
+
+def missed(session: Session, row: Row) -> Gathered:
+    """``paced.missed``."""
+    series, deadline = released(session, row), pace_of(session, row.model).deadline
+    judgement = paced.missed(series, deadline, row.limit, _confidence(session))
+    return _told(session, row, series, judgement, deadline)
+
+
+def streak(session: Session, row: Row) -> Gathered:
+    """``paced.streak``."""
+    series, deadline = released(session, row), pace_of(session, row.model).deadline
+    judgement = paced.streak(series, deadline, row.limit, _confidence(session))
+    return _told(session, row, series, judgement, deadline)
+
+
+def jitter(session: Session, row: Row) -> Gathered:
+    """``paced.jitter``."""
+    series = released(session, row)
+    return _told(session, row, series, paced.jitter(series, row.limit, _confidence(session)))
+
+
+def released(session: Session, row: Row) -> Series:
+    """The series all paced rows of an engine are judged by, taken at one look: its confidence needs no correction."""
+    pace = pace_of(session, row.model)
+    name = f"{row.model}-{row.precision}-paced"
+    return session.samples.once(name, lambda: _release(session, row.model, row.precision, pace))
+
+
+def releases(session: Session, model: str, precision: str, pace: Pace) -> int:
+    """How many: for ``measure.duration``, or as long as the limits need, but ``measure.paced`` at most."""
+    spec = session.config.spec.measure
+    wanted = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]
+    for row in expand(session.config, session.requested).rows:
+        asked = (row.id, row.model, row.precision) == ("paced.missed", model, precision)
+        if asked and row.limit is not None and 0 < row.limit.value < 1:
+            wanted.append(SPARE * smallest_n(1 - row.limit.value, spec.confidence))
+    return max(1, math.floor(min(max(wanted), pace.rate * spec.paced, MOST_SAMPLES)))
+
+
+def _release(session: Session, model: str, precision: str, pace: Pace) -> Series:
+    spec = session.config.spec.measure
+    feeds = feeds_of(session, model, session.model(model).batch)
+    count = releases(session, model, precision, pace)
+    with session.engines.lease(model, precision) as worker, conditions(session):
+        seconds = count / pace.rate
+        session.progress(f"{model} {precision}: {count} releases at {pace.rate:g} /s, for {seconds:.0f} s")
+        timed = worker.pace(feeds, warmup=spec.warmup, period=1 / pace.rate, releases=count)
+        return series_of(session, model, timed, len(feeds))
+
+
+def _confidence(session: Session) -> float:
+    return session.config.spec.measure.confidence
+
+
+def _told(session: Session, row: Row, series: Series, judgement: Judgement, deadline: float | None = None) -> Gathered:
+    usable = not paced.unusable(series)
+    gathered = timing.told(session, row, paced.responses(series) if usable else series, judgement, "paced")
+    if deadline is None:
+        return gathered
+    return type(gathered)(gathered.judgement, {**gathered.method, "deadline": deadline})
