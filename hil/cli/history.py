@@ -21,7 +21,7 @@ Where = Annotated[str | None, typer.Option("--history", metavar="URL", help="The
 File = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The config; else the nearest hil.toml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 STYLE = {"PASSED": "green", "WARNED": "yellow", "FAILED": "red", "incomplete": "red"}
-COMMIT = 10
+COMMIT = 7
 
 
 @group.callback()
@@ -104,7 +104,7 @@ def _show(runs: list[RunRecord], models: dict[str, tuple[str, ...]]) -> None:
     rows = [_row(run, models.get(run.id, ())) for run in runs]
     # What no run has (a board, a JetPack, a commit) takes no room.
     names = [name for name in rows[0] if any(row[name] for row in rows)]
-    table = _table(names, whole=("run", "started", "decision"))
+    table = _table(names, whole=("run", "started", "commit"))
     for run, row in zip(runs, rows, strict=True):
         styles = {"decision": STYLE.get(run.decision, "")}
         table.add_row(*(Text(_safe(row[name]), style=styles.get(name, "")) for name in names))
@@ -129,13 +129,11 @@ def _row(run: RunRecord, models: tuple[str, ...]) -> dict[str, str]:
 def _points(points: list[Point]) -> Table:
     from hil.units import show as quantity  # noqa: PLC0415 - as in _safe
 
-    table = _table(
-        ["check", "model", "precision", "value", "from", "to", "n", "runs", "verdict"], whole=("check", "value")
-    )
+    table = _table(["check", "of", "value", "interval", "verdict"], whole=("check", "of", "value"))
     for point in points:
-        numbers = (quantity(each, point.unit) if each is not None else "" for each in (point.low, point.high))
-        row = (point.check, point.model, point.precision, quantity(point.value, point.unit), *numbers)
-        cells = (*row, point.n, len(point.runs) or "", point.verdict.replace("_", " "))
+        ends = [quantity(each, point.unit) for each in (point.low, point.high) if each is not None]
+        value, verdict = quantity(point.value, point.unit), point.verdict.replace("_", " ")
+        cells = (point.check, f"{point.model} {point.precision}", value, " to ".join(ends), verdict)
         table.add_row(*(Text(_safe(cell)) for cell in cells))
     return table
 

@@ -1,0 +1,61 @@
+"""Reports as runs make them, for a history: small, consistent, each of a run of its own."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from hil.catalogue import KINDS
+from hil.gate import seal
+from hil.model import Cause, TargetUse, Verdict
+from hil.report.schema import TargetReport
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from hil.report.schema import Report
+
+START = datetime(2026, 11, 1, tzinfo=timezone.utc)
+BOARD = {
+    "compatible": ["nvidia,p3737-0000+p3701-0005", "nvidia,tegra234"],
+    "model": "NVIDIA Jetson AGX Orin Developer Kit",
+    "memory_total": 64 * 10**9,
+}
+ROWS = tuple(
+    sample.check(kind, "digits", precision)
+    for precision in ("fp32", "int8")
+    for kind in KINDS
+    if (kind.precisions is None or precision in kind.precisions) and (kind.limit is None or kind.id in sample.VALUES)
+)
+RELEASES = {"6.2": "36.4.3", "6.1": "36.4.0"}
+
+
+def report(number: int = 0, **changes: Any) -> Report:
+    """The report of run ``number``, an hour after the one before; ``changes`` are those of ``Run``."""
+    return seal(draft(number, **changes))
+
+
+def draft(number: int = 0, **changes: Any) -> Report:
+    """As ``report``, not sealed."""
+    started = (START + timedelta(hours=number)).isoformat()
+    fields = {"id": f"{number * 7919:016x}", "started": started, "commit": f"{number // 10:040x}", "dirty": False}
+    return sample.draft(ROWS, run=sample.run(**{**fields, **changes}))
+
+
+def on_jetpack(number: int, jetpack: str, serial: str = "1420") -> Report:
+    """A run whose probe read a Jetson of this JetPack."""
+    major, minor, patch = RELEASES[jetpack].split(".")
+    told = f"# R{major} (release), REVISION: {minor}.{patch}, GCID: 38968081, BOARD: generic, EABI: aarch64"
+    facts = {**sample.ENVIRONMENT, "board": {**BOARD, "serial": serial, "nv_tegra_release": told}}
+    target = TargetReport(requested="cpu", used="cpu", kind="local", facts=facts)
+    return seal(draft(number).model_copy(update={"target": target}))
+
+
+def fallback(number: int) -> Report:
+    """A run that asked for a board and got the CPU: nothing was measured."""
+    use = TargetUse(requested="jetson", used="cpu")
+    update = {"verdict": Verdict.NOT_RUN, "cause": Cause.FALLBACK, "target": use, "reason": "the board was not reached"}
+    gone: dict[str, Any] = {"evidence": None, "executed_on": None, "engine": None, "measurement": None}
+    made = draft(number)
+    rows = tuple(row.model_copy(update={**update, **gone}) for row in made.checks)
+    target = TargetReport(requested="jetson", used="cpu", kind="ssh", fallback_reason="no route to host")
+    return seal(made.model_copy(update={"checks": rows, "target": target, "measurements": ()}))
