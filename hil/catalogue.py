@@ -30,7 +30,8 @@ class CheckKind:
     ``limit`` is ``None`` for a check that carries its own criterion. ``needs_target`` marks what says
     nothing when it ran on another machine than the one asked for; ``on_host`` what never asks the engine,
     so that no device could give it better evidence than the host's. ``only_limited`` is not measured
-    where it has no limit, since few targets can; another check tells the figure beside its own.
+    where it has no limit, since few targets can; another check tells the figure beside its own. ``regresses`` is the
+    check whose numbers are compared with earlier ones: asked only where there is a baseline, or a policy wants it.
     """
 
     id: str
@@ -43,6 +44,7 @@ class CheckKind:
     needs_task: bool = False
     only_limited: bool = False
     scenario: str = ""
+    regresses: str = ""
 
 
 INT8 = frozenset({"int8"})
@@ -90,8 +92,17 @@ def _plain(family: str, name: str, question: str, *, needs_task: bool = False) -
     return CheckKind(f"{family}.{name}", question, f"test_{family}.py::test_{name}", needs_task=needs_task)
 
 
+def _regression(name: str, question: str, of: str, limit: LimitKey, *, needs_task: bool = False) -> CheckKind:
+    kind = CheckKind(f"regression.{name}", question, f"test_regression.py::test_{name}", limit, needs_target=True)
+    return replace(kind, regresses=of, needs_task=needs_task)
+
+
 _CEILING = "a robot needs the rest of the memory: ceiling of the project's design"
 _LEAK = "a leak of 1 MiB in 1,000 inferences fills a board's memory within days"
+ABOVE, EXCLUDE = 0.01, 0.05
+"""Of regressions: the least worsening that is called one, and the one that must be excluded to pass."""
+_WORSE = LimitKey(("regression", "exclude"), "1", Sense.AT_MOST, EXCLUDE, "what a noisy board can settle in a few runs")
+_EXACT = LimitKey(("regression", "above"), "1", Sense.AT_MOST, ABOVE, "what two builds of one engine may differ by")
 
 KINDS: tuple[CheckKind, ...] = (
     _plain("contract", "signature", "Are the engine's inputs and outputs those of the model?"),
@@ -152,5 +163,13 @@ KINDS: tuple[CheckKind, ...] = (
         "Does memory grow with every inference?",
         LimitKey(("memory_growth",), "B/1000 inferences", Sense.AT_MOST, 2.0**20, _LEAK),
     ),
+    _regression("latency_p50", "Is the median latency that of before?", "latency.p50", _WORSE),
+    _regression("latency_p99", "Is the slow tail that of before?", "latency.p99", _WORSE),
+    _regression("fps", "Is the frame rate that of before?", "fps.sustained", _WORSE),
+    _regression("memory", "Is the memory that of before?", "memory.peak", _WORSE),
+    _regression("engine_size", "Is the engine as small as before?", "memory.engine_size", _EXACT),
+    _regression("accuracy", "Is the task done as well as before?", "parity.task", _EXACT, needs_task=True),
 )
 CATALOGUE: dict[str, CheckKind] = {kind.id: kind for kind in KINDS}
+NOISY = frozenset({"latency.p50", "latency.p99", "fps.sustained", "memory.peak"})
+"""What is compared by runs; the rest that is compared is exact."""

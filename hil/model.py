@@ -43,6 +43,7 @@ class Cause(str, Enum):
     STOPPED = "stopped"
     NO_RESULT = "no_result"
     NO_LIMIT = "no_limit"
+    NO_BASELINE = "no_baseline"
 
 
 class Evidence(str, Enum):

@@ -43,11 +43,13 @@ class Plan:
         return tuple(row for row in (*self.rows, *self.unlimited) if row.id == check_id)
 
 
-def expand(config: Config, target: str) -> Plan:
+def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Plans every check of every model and precision on ``target``.
 
     A check is planned if it carries its own criterion, has a limit, or is required by its literal id
-    (then without a limit it cannot pass). Raises ``UserError`` for a policy that names nothing.
+    (then without a limit it cannot pass). Regressions are planned where there is a ``baseline`` to compare with, or a
+    policy names them (``regression.*``): then without a baseline they cannot pass. Raises ``UserError`` for a policy
+    that names nothing.
     """
     policy = config.spec.gate
     judged: list[Row] = []
@@ -56,6 +58,9 @@ def expand(config: Config, target: str) -> Plan:
         model = config.model(name, target)
         for precision in model.precisions:
             for row, has_criterion in _rows_of(config, name, model, precision, policy):
+                kind = CATALOGUE[row.id]
+                if kind.regresses and not baseline and not _named(policy, row):
+                    continue
                 (judged if has_criterion else unlimited).append(row)
     _check_policy(config, policy, judged)
     return Plan(target, tuple(judged), tuple(unlimited))
@@ -85,6 +90,13 @@ def _rows_of(
             test=f"{kind.test}[{name}-{precision}]",
         )
         yield row, has_criterion
+
+
+def _named(policy: GateSpec, row: Row) -> bool:
+    """Whether the policy asks for the row by its family at least; ``*`` alone does not mean to compare."""
+    family = row.id.split(".", maxsplit=1)[0]
+    patterns = (pattern for pattern in policy.require if pattern.startswith(family))
+    return any(matches(pattern, row.id, row.model, row.precision) for pattern in patterns)
 
 
 def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limit | None:

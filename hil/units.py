@@ -18,6 +18,7 @@ class Dimension(str, Enum):
     RATE = "1/s"
     TEMPERATURE = "°C"
     ENERGY = "J"
+    AGE = "age"
 
 
 SCALES: dict[Dimension, dict[str, float]] = {
@@ -35,6 +36,7 @@ SCALES: dict[Dimension, dict[str, float]] = {
     Dimension.RATE: {"": 1.0, "1/s": 1.0, "Hz": 1.0, "fps": 1.0, "FPS": 1.0},
     Dimension.TEMPERATURE: {"": 1.0, "°C": 1.0, "C": 1.0},
     Dimension.ENERGY: {"µJ": 1e-6, "uJ": 1e-6, "mJ": 1e-3, "J": 1.0},
+    Dimension.AGE: {"h": 3600.0, "days": 86400.0, "weeks": 604800.0},  # seconds too, of what is kept and not timed
 }
 EXAMPLES = {
     Dimension.TIME: "5 ms",
@@ -43,6 +45,7 @@ EXAMPLES = {
     Dimension.RATE: "30 fps",
     Dimension.TEMPERATURE: "65 °C",
     Dimension.ENERGY: "50 mJ",
+    Dimension.AGE: "90 days",
 }
 KILO = 1000
 STEPS = {

@@ -55,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where the report is kept to compare with: sqlite:///FILE, postgresql+psycopg://…, or none "
         "(default: [project] history in hil.toml)",
     )
+    add(
+        "--hil-baseline",
+        metavar="REF",
+        help="compare with earlier runs of this target: a run's id, latest, jetpack:6.2, commit:SHA or a name; "
+        "plans the checks regression.*, and times each engine in 5 fresh processes unless --hil-runs says otherwise",
+    )
     add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
 
 
@@ -180,6 +186,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tells an xdist worker which run it belongs to."""
     node.workerinput["hil_run_id"] = wake.run_id(node.config)
+    if (run := wake.awake(node.config)) and run.baseline is not None:
+        node.workerinput["hil_baseline"] = run.baseline.model_dump_json()
 
 
 @pytest.hookimpl(optionalhook=True)

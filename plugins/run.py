@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hil.baseline import Baseline
 from hil.config.load import Config, find, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
 from hil.model import Row, TargetUse
 from hil.plan import Plan, expand
-from hil.plugins import benchmarks, closing, collecting, keeping, wake
+from hil.plugins import baseline, benchmarks, closing, collecting, keeping, wake
 from hil.plugins.accounts import Accounts, Fates
 from hil.plugins.commit import commit_of
 from hil.plugins.progress import Progress
@@ -44,6 +45,7 @@ class HilRun:
         self.target: str = config.getoption("hil_target", None) or "cpu"
         self.problem: HilError | None = None
         self.config: Config | None = None
+        self.baseline: Baseline | None = None
         self.plan = Plan(self.target, ())
         self.accounts = Accounts(self.plan)
         self.fates = Fates()
@@ -61,7 +63,8 @@ class HilRun:
         try:
             self.config = self._load()
             self.config.target(self.target)
-            self.plan = expand(self.config, self.target)
+            self.baseline = self._baseline(self.config)
+            self.plan = expand(self.config, self.target, baseline=self.baseline is not None)
             self.accounts = Accounts(self.plan)
             self._scope()
             if not self.is_worker and not wake.lists_only(self.pytest_config):
@@ -84,6 +87,24 @@ class HilRun:
         if path is None:
             raise UserError(NO_CONFIG.format(here))
         return load(path)
+
+    def _baseline(self, config: Config) -> Baseline | None:
+        """What the run is compared with: read by the controller, told to its workers."""
+        ref: str | None = self.pytest_config.getoption("hil_baseline", None)
+        if ref is None:
+            return None
+        told = getattr(self.pytest_config, "workerinput", {}).get("hil_baseline")
+        if told is not None:
+            return Baseline.model_validate_json(told)
+        if wake.lists_only(self.pytest_config):
+            return Baseline(ref=ref)
+        return baseline.load(config, ref, self.target)
+
+    def _runs(self, config: Config) -> int | None:
+        """How often engines are timed in processes of their own: what was asked for, or enough to compare."""
+        asked: int | None = self.pytest_config.getoption("hil_runs", None)
+        enough = self.baseline is None or config.spec.measure.runs > 1
+        return asked if asked is not None or enough else baseline.RUNS
 
     def _scope(self) -> None:
         assert self.config is not None  # noqa: S101 - begin() loaded it
@@ -179,7 +200,8 @@ class HilRun:
                 run_id=self.run_id,
                 report_dir=self.report_dir,
                 progress=self.progress,
-                runs=option("hil_runs", None),
+                runs=self._runs(self.config),
+                baseline=self.baseline,
             )
             self._session = Session.open(request)
         return self._session

@@ -23,6 +23,7 @@ OPTIONS = (
     "hil_runs",
     "hil_wait",
     "hil_history",
+    "hil_baseline",
 )
 RUN: pytest.StashKey[HilRun] = pytest.StashKey()
 RUN_ID: pytest.StashKey[str] = pytest.StashKey()

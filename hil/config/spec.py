@@ -30,6 +30,7 @@ Fraction = Annotated[float, _reader(Dimension.FRACTION), _schema("1 %")]
 Celsius = Annotated[float, _reader(Dimension.TEMPERATURE), _schema("65 °C")]
 Energy = Annotated[float, _reader(Dimension.ENERGY), _schema("50 mJ")]
 Rate = Annotated[float, _reader(Dimension.RATE), _schema("30 fps")]
+Age = Annotated[float, _reader(Dimension.AGE), _schema("90 days")]
 Positive = Annotated[int, Field(ge=1)]
 # Bounded because translating a shell pattern takes time quadratic in its unclosed brackets.
 Pattern = Annotated[str, Field(max_length=200)]
@@ -122,6 +123,16 @@ class SustainedLimits(Table):
     slowdown: Fraction | None = None
 
 
+class RegressionLimits(Table):
+    """``regression = { above = "1 %", exclude = "5 %" }``: what counts as worse than the baseline, relative.
+
+    A significant worsening by more than ``above`` fails; a row passes once one by ``exclude`` can be excluded.
+    """
+
+    above: Annotated[Fraction, Field(lt=1)] | None = None
+    exclude: Annotated[Fraction, Field(gt=0, lt=1)] | None = None
+
+
 class LimitsSpec(Table):
     """``[models.NAME.limits]``: what measurements are held against; what is absent is only measured."""
 
@@ -140,6 +151,7 @@ class LimitsSpec(Table):
     int8_speedup: Annotated[float, Field(gt=0)] | None = None  # fp32 p50 / int8 p50
     int8_layers: Fraction | None = None  # least share of the layers INT8 is for that run in it
     dla_fallback: Annotated[int, Field(ge=0)] | None = None  # most layers meant for the DLA that run on the GPU
+    regression: RegressionLimits = RegressionLimits()
 
 
 class ToleranceSpec(Table):
@@ -261,6 +273,7 @@ class MeasureSpec(Table):
     paced: Seconds = 300.0
     sustained: Seconds = 60.0
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
+    baseline_age: Annotated[Age, Field(gt=0)] = 90 * 86400.0
     soak: Positive = 2000
 
 

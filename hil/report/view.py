@@ -22,7 +22,7 @@ SIGN = {
 }
 WORD = {verdict: verdict.value.replace("_", " ") for verdict in Verdict}
 WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
-FAMILIES = ("contract", "parity", "int8", "placement", "latency", "fps", "memory")
+FAMILIES = ("contract", "parity", "int8", "placement", "latency", "fps", "memory", "regression")
 EVIDENCE = {
     "device": "measured on the declared board",
     "emulated": "a declared stand-in for the board",
@@ -39,6 +39,7 @@ NEXT = {
     "stopped": "run again without -x or --maxfail",
     "no_result": "let the test call hil_check.judge() once on every path",
     "no_limit": "write the limit into hil.toml, or take the check out of gate.require",
+    "no_baseline": "do what the reason says: name a baseline that can be compared with, or make one",
 }
 MOST_NAMES = 12
 """How many rows of one trouble are named; the rest is counted."""
@@ -52,6 +53,7 @@ HINT = {
     "latency": "see the slowest nodes and the board's clocks; then the model, or the limit, must change",
     "fps": "see the slowest nodes and the board's clocks; then the model, or the target rate, must change",
     "memory": "reduce batch, workspace or model; the limit stands in hil.toml",
+    "regression": "see what changed since the baseline (hil compare); if it is meant: hil accept",
 }
 
 

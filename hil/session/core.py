@@ -44,6 +44,8 @@ class Session:
         self.progress = request.progress
         self.report_dir: Path = request.report_dir
         self.runs = request.config.spec.measure.runs if request.runs is None else request.runs
+        self.baseline = request.baseline
+        self.run_id = request.run_id
         self.requested = request.target
         self.used = held.used
         self.spec = held.spec

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from hil.baseline import Baseline
     from hil.config.load import Config
 
 
@@ -18,6 +19,7 @@ class Request:
 
     ``run_id`` is shared by all processes of one run: it is what lets them hold one target together.
     ``runs`` is how often engines are timed in a fresh process each; None leaves it to ``measure.runs``.
+    ``baseline`` is what the run is compared with, if it is.
     """
 
     config: Config
@@ -28,3 +30,4 @@ class Request:
     report_dir: Path
     progress: Callable[[str], None]
     runs: int | None = None
+    baseline: Baseline | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.catalogue import KINDS
 from hil.session.gather import cold, contract, energy, int8, memory, paced, parity, placement, sustained, timing
+from hil.session.gather.regression import regression_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,3 +53,4 @@ GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "memory.growth": memory.growth,
 }
 """One function for each check of ``hil.catalogue``."""
+GATHER |= {kind.id: regression_by(GATHER[kind.regresses]) for kind in KINDS if kind.regresses}

@@ -1,0 +1,78 @@
+"""Regressions: what a row measured in this run, beside the baseline that came with the request."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from hil.baseline import machine
+from hil.catalogue import ABOVE, CATALOGUE, EXCLUDE, NOISY
+from hil.checks import regression
+from hil.jetson import said
+from hil.measure import digest_of
+from hil.model import Row, Sense
+from hil.plan import expand
+from hil.session import records
+from hil.session.gather.gathered import Gathered
+from hil.stats.runs import FEWEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hil.session.core import Session
+
+LOSS = frozenset({"parity.task"})
+"""What is a share lost already, and compared by the difference."""
+
+
+def regression_by(gather: Callable[[Session, Row], Gathered]) -> Callable[[Session, Row], Gathered]:
+    """The gathering of a ``regression.…`` row whose numbers come from ``gather``."""
+
+    def work(session: Session, row: Row) -> Gathered:
+        return _compared(session, row, gather)
+
+    return work
+
+
+def _compared(session: Session, row: Row, gather: Callable[[Session, Row], Gathered]) -> Gathered:
+    of = CATALOGUE[CATALOGUE[row.id].regresses]
+    asked = Row(id=of.id, model=row.model, precision=row.precision, scenario=of.scenario, required=False)
+    rules = _rules(session, row, of.id)
+    baseline = session.baseline
+    key = asked.key
+    if baseline is None or baseline.why_not or baseline.of(key) is None:  # nothing is timed for nothing
+        gathered = Gathered(regression.missing(baseline, key, rules), {})
+    else:
+        gathered = gather(session, asked)
+    judgement, method = gathered.judgement, dict(gathered.method)
+    if not method:
+        return gathered
+    environment = records.environment(session, row)
+    serial = (said(session.facts.get("board")) or {}).get("serial")
+    seen = regression.Seen(key, judgement, digest_of(method), method, machine(serial, environment), session.run_id)
+    if of.id in NOISY:
+        judged = regression.by_runs(baseline, seen, row.limit, rules)
+    else:
+        judged = regression.exactly(baseline, seen, row.limit, rules, difference=of.id in LOSS)
+    return Gathered(judged, _method(of.id, digest_of(method), rules))
+
+
+def _method(of: str, method: str, rules: regression.Rules) -> dict[str, Any]:
+    how = "Welch's t on logarithms of run values" if of in NOISY else "exact"
+    return {"version": 1, "compared": of, "measured_by": method, "how": how, "above": rules.above}
+
+
+def _rules(session: Session, row: Row, of: str) -> regression.Rules:
+    spec, limits = session.config.spec.measure, session.model(row.model).limits.regression
+    planned = expand(session.config, session.requested, baseline=True).rows
+    limit = CATALOGUE[of].limit
+    return regression.Rules(
+        above=ABOVE if limits.above is None else limits.above,
+        exclude=EXCLUDE if limits.exclude is None else limits.exclude,
+        confidence=spec.confidence,
+        rows=sum(CATALOGUE[one.id].regresses in NOISY for one in planned),
+        oldest=spec.baseline_age,
+        now=datetime.now(timezone.utc),
+        again=f"pytest --target={session.requested} --hil-runs={FEWEST}",
+        lower_is_better=limit is None or limit.sense is Sense.AT_MOST,
+    )

@@ -1,0 +1,46 @@
+"""Regressions: as fast, as small and as good as the run named with ``--hil-baseline``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from hil.fixtures.check import HilCheck
+
+
+@pytest.mark.hil("regression.latency_p50")
+def test_latency_p50(hil_check: HilCheck) -> None:
+    """Is the median latency that of before?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("regression.latency_p99")
+def test_latency_p99(hil_check: HilCheck) -> None:
+    """Is the slow tail that of before?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("regression.fps")
+def test_fps(hil_check: HilCheck) -> None:
+    """Is the frame rate that of before?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("regression.memory")
+def test_memory(hil_check: HilCheck) -> None:
+    """Is the memory that of before?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("regression.engine_size")
+def test_engine_size(hil_check: HilCheck) -> None:
+    """Is the engine as small as before?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("regression.accuracy")
+def test_accuracy(hil_check: HilCheck) -> None:
+    """Is the task done as well as before?"""
+    hil_check.judge()
