@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hil.catalogue import KINDS
 from hil.gate import seal
 from hil.model import Cause, TargetUse, Verdict
-from hil.report.schema import TargetReport
+from hil.report.schema import Report, TargetReport
 from tests.report import sample
-
-if TYPE_CHECKING:
-    from hil.report.schema import Report
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
 BOARD = {

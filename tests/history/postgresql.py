@@ -1,0 +1,90 @@
+"""A PostgreSQL server of its own, started from the distribution's package as a user without rights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USER, PASSWORD = "hil", "p@ss:w/rd"  # noqa: S105 - of a server that lives for minutes, on this machine alone
+CONFIG = "-c fsync=off -c max_connections=60 -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -p {port}"
+
+
+def programs() -> Path | None:
+    """The folder of the newest server's programs, or ``None``."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server; each ``database`` is a new one."""
+
+    port: int
+
+    def url(self, database: str, *, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
+        """The URL of a database, with its password written as people should."""
+        return str(
+            sa.URL.create("postgresql+psycopg", USER, password, host, self.port, database).render_as_string(
+                hide_password=False
+            )
+        )
+
+    def database(self, name: str) -> str:
+        """Makes a database and returns its URL."""
+        engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+        return self.url(name)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[Server]:
+    """A server that is gone afterwards; needs ``programs()``."""
+    found = programs()
+    assert found is not None
+    folder = Path(tempfile.mkdtemp(prefix="hil-pg-"))
+    try:
+        if os.geteuid() == 0:
+            account = pwd.getpwnam("postgres")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        secret = folder / "password"
+        secret.write_text(PASSWORD, encoding="utf-8")
+        secret.chmod(0o644)
+        port = _free_port()
+        data, options = str(folder / "data"), CONFIG.format(folder=folder, port=port)
+        auth = ("--auth=scram-sha-256", "-U", USER, f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
+        _as_postgres(found / "initdb", "-D", data, *auth)
+        _as_postgres(found / "pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
+        try:
+            yield Server(port)
+        finally:
+            _as_postgres(found / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _as_postgres(program: Path, *arguments: str) -> None:
+    before = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    done = subprocess.run(  # the server keeps a pipe open, so its output goes nowhere
+        [*before, str(program), *arguments], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from hil.errors import UserError
+from hil.history import Acceptance, NoHistory, Noise, open_history
+from hil.history.derive import derive
+from hil.history.opening import engine_for
+from hil.history.urls import place_of
+from tests.history import kept
+
+HERE = Path("/")
+
+
+def test_what_goes_in_comes_out(url: str) -> None:
+    """A run, all its points with every digit of their values, and the facts behind their digests."""
+    report = kept.on_jetpack(1, "6.2")
+    derived = derive(report)
+    with open_history(url, base=HERE) as history:
+        assert history.append(report)
+        assert history.runs() == [derived.run]
+        found = history.points([report.run.id])
+        assert sorted(found, key=repr) == sorted(derived.points, key=repr)
+        point = next(each for each in found if each.check == "latency.p99")
+        assert history.method(point.method) == report.methods[point.method]
+        assert history.environment(point.environment) == report.environments[point.environment]
+        assert derived.run.jetpack == "6.2"
+        assert derived.run.serial == "1420"
+
+
+def test_run_values_are_kept(url: str) -> None:
+    """The values of fresh processes are what later comparisons rest on: none is rounded, none lost."""
+    draft = kept.draft(1)
+    rows = tuple(
+        row.model_copy(update={"measurement": row.measurement.model_copy(update={"runs": (0.1, 0.2 / 3, 1e-9)})})
+        if row.measurement
+        else row
+        for row in draft.checks
+    )
+    report = kept.seal(draft.model_copy(update={"checks": rows}))
+    with open_history(url, base=HERE) as history:
+        history.append(report)
+        found = [each for each in history.points([report.run.id]) if each.verdict == "passed"]
+        assert found
+        assert {each.runs for each in found} == {(0.1, 0.2 / 3, 1e-9)}
+
+
+def test_a_report_is_kept_once(url: str) -> None:
+    """Who does not know whether a report arrived sends it again; nothing is lost by that and nothing doubled."""
+    report = kept.report(1)
+    with open_history(url, base=HERE) as history:
+        assert history.append(report)
+        before = history.points([report.run.id])
+        assert not history.append(report)
+        assert history.points([report.run.id]) == before
+        assert len(history.runs()) == 1
+
+
+def test_another_report_of_the_same_run_is_refused(url: str) -> None:
+    """What a run measured cannot be told differently later."""
+    with open_history(url, base=HERE) as history:
+        history.append(kept.report(1))
+        with pytest.raises(UserError, match="another report of run"):
+            history.append(kept.report(1, host="elsewhere"))
+        assert len(history.runs()) == 1
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE runs SET decision = 'PASSED'", "DELETE FROM measurements", "UPDATE facts SET content = '{}'"]
+)
+def test_nothing_is_changed_or_removed(url: str, statement: str) -> None:
+    """The database itself refuses it, whoever asks."""
+    with open_history(url, base=HERE) as history:
+        history.append(kept.report(1))
+    engine = engine_for(place_of(url, HERE), read_only=False)
+    with pytest.raises(sa.exc.DatabaseError, match="append-only"), engine.begin() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def test_newest_first_by_when_they_ran(url: str) -> None:
+    """A report that is brought in later is no newer for that."""
+    with open_history(url, base=HERE) as history:
+        for number in (3, 1, 2):
+            history.append(kept.report(number))
+        assert [run.started for run in history.runs(limit=2)] == [
+            kept.START + timedelta(hours=3),
+            kept.START + timedelta(hours=2),
+        ]
+        assert history.runs(model="arm") == []
+        assert len(history.runs(model="digits")) == 3
+
+
+def test_reading_makes_nothing(tmp_path: Path) -> None:
+    """A command that only looks neither creates a history nor takes an empty one for a good one."""
+    with pytest.raises(NoHistory, match="run pytest"):
+        open_history("sqlite:///new/history.db", base=tmp_path, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_matrix_takes_the_newest_runs_of_each_group(url: str) -> None:
+    """Bounded however long the history: so many groups, so many runs of each, fallbacks none."""
+    with open_history(url, base=HERE) as history:
+        for number in range(8):
+            history.append(kept.on_jetpack(number, ("6.1", "6.2")[number % 2]))
+        history.append(kept.fallback(20))
+        points = history.matrix("jetpack", model="digits", per_group=3)
+        runs = list(dict.fromkeys(point.run.id for point in points))
+        assert runs == [kept.report(number).run.id for number in (7, 6, 5, 4, 3, 2)]
+        assert {point.run.jetpack for point in points} == {"6.1", "6.2"}
+        assert history.matrix("jetpack", model="arm") == []
+        newest = history.matrix("jetpack", per_group=1, groups=1)
+        assert {point.run.id for point in newest} == {kept.report(7).run.id}
+        assert {point.run.target for point in history.matrix("target")} == {"cpu"}
+
+
+def test_what_people_add(url: str) -> None:
+    """A name, an acceptance and a board's noise come back as they were given; the last one of a name counts."""
+    when = kept.START
+    accepted = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "new sensor", when)
+    noise = Noise("1420", "jetson", "latency.p50", "digits", "fp32", 0.004, 0.01, 100, when)
+    with open_history(url, base=HERE) as history:
+        history.append(kept.report(1))
+        history.append(kept.report(2))
+        for number in (1, 2):
+            history.name_baseline("release", [kept.report(number).run.id], who="ann", why="shipped")
+        history.accept(accepted)
+        history.add_noise(replace(noise, sd=0.1))
+        history.add_noise(noise)
+    with open_history(url, base=HERE, read_only=True) as history:
+        assert [run.id for run in history.resolve("release")] == [kept.report(2).run.id]
+        assert [(each.name, each.who, each.why) for each in history.baselines()] == [("release", "ann", "shipped")] * 2
+        assert history.acceptances(model="digits") == [accepted]
+        assert history.acceptances(model="arm") == []
+        assert history.noise("1420", "latency.p50", "digits", "fp32") == noise
+        assert history.noise("9999", "latency.p50", "digits", "fp32") is None
+
+
+def test_an_acceptance_needs_a_reason(url: str) -> None:
+    """Whoever accepts a regression says why, or nothing is recorded."""
+    empty = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "  ", kept.START)
+    with open_history(url, base=HERE) as history:
+        with pytest.raises(UserError, match="say why"):
+            history.accept(empty)
+        assert history.acceptances() == []
