@@ -10,7 +10,7 @@ import numpy as np
 from hil.checks.verdicts import finite, hold, hold_interval, inconclusive, judged
 from hil.measure import Series, digest_of
 from hil.model import Judgement, Limit, Measurement, Sense, Verdict
-from hil.stats import drift, effective_size, percentile_bounds, samples_needed, smallest_n
+from hil.stats import drift, effective_size, percentile_bounds, samples_missing, smallest_n
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DEVICE_RESOLUTION = 2e-6
 """Seconds by which two CUDA events may err: about half a microsecond each (cuEventElapsedTime), and some."""
+
+AHEAD = 10
+"""How many times as long as it was watched a series may go on drifting until its verdict falls."""
 
 DEVICE_DRIFT = 1e-3
 """Share by which the device's clock may run faster than the host's."""
@@ -63,15 +66,23 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
 
 
 def _steady(judgement: Judgement, rise: float) -> Judgement:
-    """A pass that the series' own trend would undo within as long again is none: it has no percentile to keep."""
+    """A verdict that the series' own trend undoes is none: what drifts has no percentile to keep.
+
+    It is undone where the limit lies between the series' start and where it will be after ``AHEAD`` times as long
+    again: a drift of a tenth makes half the limit inconclusive, one of a hundredth does not.
+    """
     measurement, limit = judgement.measurement, judgement.limit
-    if judgement.verdict is not Verdict.PASSED or rise <= 0 or measurement is None or limit is None:
+    if judgement.verdict is Verdict.INCONCLUSIVE or not rise or measurement is None or limit is None:
         return judgement
     # The quantile of a ramp lies about half its rise under its end.
-    if measurement.value + 1.5 * rise <= limit.value:
+    start, ahead = measurement.value - rise / 2, measurement.value + (0.5 + AHEAD) * rise
+    if not min(start, ahead) <= limit.value <= max(start, ahead):
         return judgement
-    seen = f"{show(measurement.value, 's')}, but {show(rise, 's')} slower at the end than at the start"
-    reason = f"{seen}: going on like this it is past {show(limit.value, 's')} soon: measure longer"
+    held, word = show(limit.value, "s"), "slower" if rise > 0 else "faster"
+    seen = f"{show(measurement.value, 's')}, but {show(abs(rise), 's')} {word} at the end than at the start"
+    ahead_of_it = judgement.verdict is (Verdict.PASSED if rise > 0 else Verdict.FAILED)
+    where = f"going on like this it crosses {held}" if ahead_of_it else f"it began on the other side of {held}"
+    reason = f"{seen}: {where}: warm up or measure longer"
     return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
 
@@ -87,14 +98,11 @@ def _decided(low: float, high: float, at_limit: tuple[float, float], limit: floa
 
 def _advice(series: Series, q: float, limit: float, confidence: float, worth: float) -> str:
     share = float(np.mean(series.duration > limit))
-    needed = samples_needed(q, confidence, share)
-    if needed is None:
+    missing = samples_missing(q, confidence, share, series.n, worth)
+    if missing is None:
         return f"{share:.3%} of the samples are over the limit, no number of samples would settle it"
-    total = math.ceil(needed * series.n / worth)
-    if total <= series.n:  # the estimate sits on the line: the next power of two may decide
-        total = 2 * series.n
     correlated = "" if worth > 0.9 * series.n else f" ({series.n} correlated ones count for {worth:.0f})"
-    return f"about {total - series.n} more samples would settle it{correlated}"
+    return f"about {missing} more samples would settle it{correlated}"
 
 
 def single(values: Sequence[float], limit: Limit | None) -> Judgement:

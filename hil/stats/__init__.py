@@ -11,14 +11,18 @@ from hil.stats.correlation import effective_size
 from hil.stats.means import mean_interval
 from hil.stats.percentile import percentile_bounds, samples_needed, smallest_n
 from hil.stats.slope import slope_interval
+from hil.stats.stopping import Looks, first_look, samples_missing
 from hil.stats.trend import drift
 
 __all__ = [
+    "Looks",
     "bootstrap_drop",
     "drift",
     "effective_size",
+    "first_look",
     "mean_interval",
     "percentile_bounds",
+    "samples_missing",
     "samples_needed",
     "slope_interval",
     "smallest_n",

@@ -24,5 +24,5 @@ def inference(session: Session, row: Row) -> Gathered:
             f"the board's power cannot be read: {why}: on target {session.used!r}: take limits.energy of "
             f"models.{row.model} out for it, or give its user what docs/boards.md says"
         )
-    judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure))
+    judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure, series))
     return Gathered(state.told(judgement, series), {**series.method, **energy.method(series)})

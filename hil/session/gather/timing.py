@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from hil.plan import expand
 from hil.session import replicates, running, state
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
-from hil.stats import smallest_n
+from hil.stats import Looks, first_look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,23 +30,24 @@ NAME_LENGTH = 60
 TAIL_GROWTH = 2.0
 
 
-def looks(spec: MeasureSpec) -> int:
-    """How often at most a series is looked at: after ``duration``, then doubling until ``budget`` is spent."""
-    return 1 + max(0, math.ceil(math.log2(max(1.0, spec.budget / spec.duration))))
+def looks(spec: MeasureSpec) -> Looks:
+    """When a series is looked at: after ``duration``, then at twice as many seconds until ``budget`` is spent."""
+    return Looks(spec.duration, spec.budget, spec.confidence)
 
 
-def confidence(spec: MeasureSpec) -> float:
-    """The confidence of each look, so that all of them together err no more than ``measure.confidence`` allows.
+def confidence(spec: MeasureSpec, *series: Series) -> float:
+    """The confidence at which ``series`` are judged, so that all looks together err as ``measure.confidence`` allows.
 
-    Bonferroni over the looks that may be taken, whether they are or not.
+    That of the look a series ended at, the surer one's of several; of a series not taken by looks, the first's.
     """
-    return 1 - (1 - spec.confidence) / looks(spec)
+    plan = looks(spec)
+    return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
 
 
 def percentile(session: Session, row: Row) -> Gathered:
     """``latency.p50``, ``p90``, ``p99``."""
     series = saturated(session, row.model, row.precision)
-    level = confidence(session.config.spec.measure)
+    level = confidence(session.config.spec.measure, series)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
     judgement = judgement.model_copy(update={"details": {**judgement.details, **energy.told(series)}})
     judgement = replicates.added(session, row, judgement, series)
@@ -70,7 +70,7 @@ def speedup(session: Session, row: Row) -> Gathered:
     """``int8.speedup``: FP32 against INT8 on the same target in the same session."""
     reference = saturated(session, row.model, "fp32")
     series = saturated(session, row.model, "int8")
-    level = confidence(session.config.spec.measure)
+    level = confidence(session.config.spec.measure, reference, series)
     judgement = int8.speedup(reference, series, row.limit, level)
     return Gathered(state.told(judgement, reference, series), series.method)
 
@@ -106,11 +106,12 @@ def _sample_streams(session: Session, model: str, precision: str, lanes: int) ->
 def _sample(session: Session, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
-    fewest = smallest_n(0.99, confidence(spec))
-    seconds, spent = spec.duration, 0.0
+    fewest = first_look(0.99, spec.confidence)
+    spent = 0.0
     parts: list[Series] = []
     with session.engines.lease(model, precision) as worker, conditions(session):
-        while True:
+        for end in looks(spec).ends:
+            seconds, spent = end - spent, end
             session.progress(f"{model} {precision}: timing for {seconds:.0f} s")
             timed = worker.time(
                 feeds,
@@ -123,10 +124,9 @@ def _sample(session: Session, model: str, precision: str) -> Series:
             method = {**timed.method, "batch": batch, "feeds": len(feeds), **state.method(session.spec)}
             parts.append(Series(timed.start, timed.duration, batch, method, timed.telemetry, timed.device))
             series = _joined(parts, session.state.facts())
-            spent += seconds
-            seconds = min(spent, spec.budget - spent)
-            if seconds <= 0 or not _unsettled(session, model, precision, series):
-                return series
+            if not _unsettled(session, model, precision, series):
+                break
+    return series
 
 
 def _joined(parts: list[Series], about: Mapping[str, Any]) -> Series:
@@ -141,7 +141,7 @@ def _joined(parts: list[Series], about: Mapping[str, Any]) -> Series:
 
 
 def _unsettled(session: Session, model: str, precision: str, series: Series) -> bool:
-    level = confidence(session.config.spec.measure)
+    level = confidence(session.config.spec.measure, series)
     rows = [
         row
         for row in expand(session.config, session.requested).rows
