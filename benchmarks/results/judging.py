@@ -13,7 +13,9 @@ from typing import Any
 
 from benchmarks.networks import NETWORKS
 from benchmarks.projects import BUNDLED, PARITY_BARS
+from benchmarks.verdicts.table import bounds
 from hil.stats import percentile_bounds, slope_interval
+from hil.stats.runs import compare_pairs, compare_runs, judge_change
 
 Row = Mapping[str, Any]
 Bar = dict[str, Any]
@@ -34,6 +36,14 @@ SETTLED = {"inferences": 0.5, "cycles": 0.2}
 GROWTH_BARS = {"inferences": 64.0, "cycles": 256.0}
 """KiB per 1,000 inferences, and per cycle of loading, running and unloading: the driver hands out 2 MiB at a time,
 so that one piece lost in 30,000 inferences or in 8 cycles would show."""
+
+AA_MODELS = ("digits", "arm")
+AA_ROUNDS, AA_PAIRS, AA_SIZE_PAIRS = 10, 9, 24
+"""Each round compares every model five times with itself and once with its slowed copy; fixed before the first."""
+
+ALARM_BAR, FOUND_BAR = 0.01, 0.95
+SLOWDOWN_BAR = 0.055
+"""The slowdown that is called one of 5 % is at most that."""
 
 MODELS = (*BUNDLED, *NETWORKS)
 DEVICE = ("gpu", "device")
@@ -194,7 +204,54 @@ def _clear(message: str) -> bool:
     return bool(message.strip()) and "Traceback" not in message
 
 
+def aa_called(row: Row, *, paired: bool = True) -> str:
+    """What is called of one comparison: the pairs' ratios, or each side's own times as runs of one session."""
+    first, second, ratios = (list(side) for side in zip(*row["pairs"], strict=True))
+    found = compare_pairs(ratios) if paired else compare_runs([first], [second])
+    return judge_change(found).value
+
+
+def aa(rows: Sequence[Row]) -> list[Bar]:
+    """False alarms among all A/A comparisons, slowdowns found, and how large those truly were.
+
+    A change that is called either way is a false alarm. Bounds of a share are one-sided at 95 %.
+    """
+    same = [row for row in rows if row["kind"] == "same" and len(row["pairs"]) == AA_PAIRS]
+    slower = [row for row in rows if row["kind"] == "slowed" and len(row["pairs"]) == AA_PAIRS]
+    of_each = {(model, kind, count) for model in AA_MODELS for kind, count in (("same", 5), ("slowed", 1))}
+    whole = all(
+        sum(row["model"] == model for row in (same if kind == "same" else slower)) == count * AA_ROUNDS
+        for model, kind, count in of_each
+    )
+    bars = []
+    for paired, how in ((True, "timed in turns"), (False, "by runs")):
+        alarms = sum(aa_called(row, paired=paired) in {"worse", "better"} for row in same)
+        name = f"false alarms of {5 * len(AA_MODELS) * AA_ROUNDS} A/A comparisons, {how}"
+        bars.append(_share(name, alarms, len(same), ALARM_BAR, whole=whole))
+    found = sum(aa_called(row) == "worse" for row in slower)
+    bars.append(_share("slowdowns found, timed in turns", found, len(slower), FOUND_BAR, whole=whole, at_least=True))
+    for model in AA_MODELS:
+        long = [row for row in rows if (row["model"], row["kind"]) == (model, "size")]
+        sized = len(long) == 1 and len(long[0]["pairs"]) == AA_SIZE_PAIRS
+        seen = compare_pairs([ratio for *_, ratio in long[0]["pairs"]]) if sized else None
+        low, high = (None, None) if seen is None else (seen.low - 1, seen.high - 1)
+        size = None if seen is None else seen.ratio - 1
+        bars.append(bar(f"slowdown put into {model}", size, SLOWDOWN_BAR, low=low, high=high))
+    return bars
+
+
+def _share(  # noqa: PLR0913 - what a share and its bar are, named at each call
+    name: str, hits: int, of: int, limit: float, *, whole: bool, at_least: bool = False
+) -> Bar:
+    """A share with Clopper's and Pearson's bounds; none of less than all that was planned."""
+    if not whole:
+        return bar(name, None, limit, at_least=at_least)
+    low, high = bounds(hits, of, CONFIDENCE)
+    return bar(name, hits / of, limit, at_least=at_least, low=low, high=high)
+
+
 JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
+    "compare-aa": aa,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,

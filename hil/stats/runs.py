@@ -17,12 +17,17 @@ FEWEST = 5
 """Units a side below which no change is called: of 5 and 5 runs all of one side over all of the other is the outcome of
 2 in C(10, 5) = 252 permutations, 0.8 %, whatever the distribution; of 4 and 4 it is 2 in 70."""
 
+FEWEST_PAIRS = 8
+"""As ``FEWEST``, of pairs: eight that all point one way are 2 of 2^8 = 256 sign flips, seven are 2 of 128."""
+
 NOISE_DF = 20
 """Degrees of freedom that a learned noise between sessions counts with: a calibration takes 40 sessions and more
 (``hil board calibrate``), and the half of it leaves room for a board that has changed since."""
 
 POWER = 0.9
 """The chance with which a change that is called visible is found."""
+
+Unit = Literal["runs", "sessions", "pairs"]
 
 Sessions = Sequence[Sequence[float]]
 """The run values of one side: one sequence for each session, in any unit, all positive."""
@@ -49,7 +54,7 @@ class Comparison:
         runs: run values of base and candidate.
         visible: the least relative rise that this comparison would have found in 90 %; infinite if it cannot say.
         confidence: of the interval, and the complement of the level at which a change is called.
-        unit: what was counted: runs, or sessions where there are at least five a side.
+        unit: what was counted: runs, or sessions where there are at least five a side; pairs of ``compare_pairs``.
         noise: the relative standard deviation between sessions that is in the interval, learned or seen in a side of
             many sessions; None where it is not known and runs of different sessions were compared all the same.
     """
@@ -61,7 +66,7 @@ class Comparison:
     runs: tuple[int, int]
     visible: float
     confidence: float
-    unit: Literal["runs", "sessions"] = "runs"
+    unit: Unit = "runs"
     noise: float | None = None
 
 
@@ -95,11 +100,29 @@ def compare_runs(
         parts.append((sd * sd * blocks, df))
     shift = _mean(units[1]) - _mean(units[0])
     counted = len(runs[0]), len(runs[1])
-    unit: Literal["runs", "sessions"] = "sessions" if all(many) else "runs"
+    unit: Unit = "sessions" if all(many) else "runs"
     if min(len(one) for one in units) < 2:  # noqa: PLR2004 - one value has no spread
         return Comparison(math.exp(shift), 0.0, math.inf, 1.0, counted, math.inf, confidence, unit, noise)
     seen = _variance(means[0]) ** 0.5 if all(many) else None if between is None else between[0]
     return Comparison(*_welch(shift, parts, confidence, above, counted), unit, seen)
+
+
+def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: float = 0.01) -> Comparison:
+    """A candidate by its base from ``ratios`` of pairs, each of two fresh processes that were timed in turns.
+
+    What else runs on the machine meets both of a pair and leaves the ratio alone: it is a block of two, and Student's
+    test of one sample is of the logarithms of the ratios (Box, Hunter and Hunter, Statistics for Experimenters, 3.2).
+    Raises ``ValueError`` for what is not finite and positive, and for no pairs.
+    """
+    if not 0 < confidence < 1 or not 0 <= above < math.inf:
+        raise ValueError(f"confidence {confidence} and above {above} must be a share and a size")
+    logs = _logs(ratios)
+    if not logs:
+        raise ValueError("no pairs to compare")
+    shift, n = _mean(logs), len(logs)
+    if n < 2:  # noqa: PLR2004 - one value has no spread
+        return Comparison(math.exp(shift), 0.0, math.inf, 1.0, (n, n), math.inf, confidence, "pairs", 0.0)
+    return Comparison(*_welch(shift, [(_variance(logs) / n, n - 1.0)], confidence, above, (n, n)), "pairs", 0.0)
 
 
 def judge_change(
@@ -115,7 +138,8 @@ def judge_change(
     ``WORSE`` and ``BETTER``: significant, and the estimate lies beyond ``above``, a relative change. ``SAME``: neither,
     and the interval excludes a worsening by ``exclude``. All else is ``UNCLEAR``, fewer than five runs a side included.
     """
-    if min(c.runs) < FEWEST or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:
+    fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
+    if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:
         return Change.UNCLEAR
     if c.p <= (1 - c.confidence if alpha is None else alpha):
         if c.ratio > 1 + above:

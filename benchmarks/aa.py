@@ -1,0 +1,126 @@
+"""Comparisons of real runs on this machine, as noisy as it is: ``python -m benchmarks.aa [--quick] [--out DIR]``.
+
+The bundled models, each in fresh processes of the product's own agent, compared with themselves (A/A) 100 times and
+with a copy that has one node more, about 5 % slower, 20 times. How many was fixed before the first, each is counted,
+and what goes wrong ends the benchmark without a result. Each comparison is of nine pairs, timed in turns
+(``hil.session.turns``) and judged as ``hil.stats`` judges: called where significant at 99 % and beyond 1 %. Beside it
+stands what the same processes' own times give without pairing, nine runs against nine. The true size of the slowdown
+comes from pairs of its own. Exit code 1 where a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import secrets
+import sys
+import tempfile
+import time
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results
+from benchmarks.results.judging import AA_MODELS, AA_PAIRS, AA_ROUNDS, AA_SIZE_PAIRS, aa_called
+from benchmarks.slowed import ROOT, slowed
+from hil.config.load import Config, load
+from hil.session import Request, Session, turns
+
+OPERANDS = {"digits": 11, "arm": 4}
+"""Constants that the added node takes the maximum with: about 5 % of the model's time on the machine of the result."""
+
+QUICK_PAIRS = 8
+SETTINGS = """# Written by the benchmarks of pytest-hil.
+[targets.cpu]
+kind    = "local"
+runtime = "onnxruntime"
+threads = 1  # a second thread would meet whatever runs on the other processors
+
+[measure]
+warmup = "20 ms"
+"""
+MODEL = """
+[models.{name}]
+path       = "{path}"
+precisions = ["fp32"]
+data       = "{data}"
+"""
+
+
+def project(folder: Path) -> Config:
+    """``hil.toml`` with each bundled model as it is and with a node added, the latter called ``MODEL-slowed``."""
+    text = SETTINGS
+    for model, operands in OPERANDS.items():
+        data = ROOT / "examples" / model / "validation.npz"
+        slowed(model, folder / f"{model}-slowed.onnx", operands)
+        text += MODEL.format(name=model, path=ROOT / "examples" / model / "model.onnx", data=data)
+        text += MODEL.format(name=f"{model}-slowed", path=folder / f"{model}-slowed.onnx", data=data)
+    (folder / "hil.toml").write_text(text, encoding="utf-8")
+    return load(folder / "hil.toml")
+
+
+def plan(*, quick: bool) -> list[tuple[str, str, int]]:
+    """Model, kind and number of pairs of every comparison, in their order: the kinds alternate over the whole time."""
+    rounds, alike, pairs, last = (1, 1, QUICK_PAIRS, QUICK_PAIRS) if quick else (AA_ROUNDS, 5, AA_PAIRS, AA_SIZE_PAIRS)
+    one_round = [(model, kind, pairs) for model in AA_MODELS for kind in (*["same"] * alike, "slowed")]
+    return [*one_round * rounds, *((model, "size", last) for model in AA_MODELS)]
+
+
+def measure(session: Session, comparisons: list[tuple[str, str, int]]) -> list[dict[str, Any]]:
+    """A row for each comparison, as it ends: all its pairs, each the two p50 in seconds and their ratio."""
+    rows = []
+    began = time.monotonic()
+    for number, (model, kind, pairs) in enumerate(comparisons, 1):
+        other = model if kind == "same" else f"{model}-slowed"
+        taken = turns.pairs(session, (model, "fp32"), (other, "fp32"), pairs)
+        row = {"model": model, "kind": kind, "pairs": [[one.first, one.second, one.ratio] for one in taken]}
+        rows.append(row)
+        called = f"in turns {aa_called(row)}, by runs {aa_called(row, paired=False)}"
+        print(
+            f"{number:3} of {len(comparisons)}, {time.monotonic() - began:5.0f} s: {model} {kind}: {called}", flush=True
+        )
+    return rows
+
+
+def versions() -> dict[str, str]:
+    """What was measured with, and on which machine."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "host python": platform.python_version(),
+        "host numpy": version("numpy"),
+        "onnxruntime": version("onnxruntime"),
+        "pytest-hil": version("pytest-hil"),
+    }
+
+
+def main() -> int:
+    """Measures, prints the bars, and keeps the result in ``--out``; the last line holds figures and bars."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one comparison of each kind, never a result")
+    parser.add_argument("--out", type=Path, help="the folder to write compare-aa.json to")
+    arguments = parser.parse_args()
+    os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
+    with tempfile.TemporaryDirectory() as folder:
+        config = project(Path(folder))
+        request = Request(config, "cpu", "fail", 0.0, secrets.token_hex(16), Path(folder) / "report", lambda _: None)
+        with closing(Session.open(request)) as session:
+            rows = measure(session, plan(quick=arguments.quick))
+    command = ["python", "-m", "benchmarks.aa", *sys.argv[1:]]
+    made = results.result("compare-aa", rows, command=command, versions=versions(), quick=arguments.quick)
+    if arguments.out is not None and not arguments.quick:
+        print(results.write(arguments.out, made))
+    for bar in made["bars"]:
+        verdict = "met" if bar["met"] else "missed"
+        print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
+    if arguments.quick:
+        print(f"compare-aa: {len(rows)} comparisons, not enough to judge; bar: none with --quick")
+        return 0
+    missed = sum(not bar["met"] for bar in made["bars"])
+    print(f"compare-aa: {missed} of {len(made['bars'])} bars missed; bar: none")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
