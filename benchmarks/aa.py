@@ -36,6 +36,7 @@ SETTINGS = """# Written by the benchmarks of pytest-hil.
 [targets.cpu]
 kind    = "local"
 runtime = "onnxruntime"
+store   = "{store}"
 threads = 1  # a second thread would meet whatever runs on the other processors
 
 [measure]
@@ -51,7 +52,7 @@ data       = "{data}"
 
 def project(folder: Path) -> Config:
     """``hil.toml`` with each bundled model as it is and with a node added, the latter called ``MODEL-slowed``."""
-    text = SETTINGS
+    text = SETTINGS.format(store=folder / "store")
     for model, operands in OPERANDS.items():
         data = ROOT / "examples" / model / "validation.npz"
         slowed(model, folder / f"{model}-slowed.onnx", operands)
