@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hil.agent.container import is_reference
-from hil.config import building
+from hil.config import building, scenarios
 from hil.config.explain import Keys, Mistake
 from hil.units import show
 
@@ -39,6 +39,7 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
         yield from _limits((*keys, "limits"), model.limits)
         yield from _tolerances(keys, model.tolerances)
         yield from building.mistakes(keys, model)
+        yield from scenarios.mistakes(keys, model)
         for target, override in model.on.items():
             if override.limits is not None:
                 yield from _limits((*keys, "on", target, "limits"), override.limits)
@@ -53,6 +54,7 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
     for name, model in spec.models.items():
         yield from _order(("models", name, "limits", "latency"), model.limits.latency)
         yield from building.doubts(("models", name), model)
+        yield from scenarios.doubts(("models", name), model, spec.measure)
         used = set(model.precisions).union(*(override.precisions or () for override in model.on.values()))
         for precision in model.tolerances:
             if precision not in used:
@@ -82,6 +84,10 @@ def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
         yield Mistake((*keys, "fps"), "every model reaches 0 fps: write the rate that is needed")
     yield from _share((*keys, "system_memory"), limits.system_memory)
     yield from _share((*keys, "int8_layers"), limits.int8_layers)
+    above, exclude = limits.regression.above, limits.regression.exclude
+    if above is not None and exclude is not None and above > exclude:
+        what = f"a change that is over {show(above, '1')} cannot be excluded from {show(exclude, '1')} on"
+        yield Mistake((*keys, "regression"), f"{what}: let above be at most exclude")
 
 
 def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = """\
+[models.a]
+path = "model.onnx"
+data = "synthetic"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    """``hil.toml`` beside the model it names."""
+    (folder / "model.onnx").touch()
+    path = folder / "hil.toml"
+    path.write_text(MODEL + text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("limits.paced = { streak = 2 }", "hil.toml:4: models.a.limits.paced: nothing says at which rate"),
+        ("on.cpu.limits.paced = { streak = 2 }", "models.a.on.cpu.limits.paced: nothing says at which rate"),
+        (
+            'run.rate = "30 fps"\nlimits.paced = { missed = 0 }',
+            "hil.toml:5: models.a.limits.paced.missed: no number of",
+        ),
+        ('run.rate = "30 fps"\nlimits.paced = { missed = 1 }', "limits.paced.missed: every engine keeps it"),
+        ("limits.sustained = { fps = 0 }", "models.a.limits.sustained.fps: every model reaches 0 fps"),
+        ("limits.sustained = { slowdown = 0 }", "models.a.limits.sustained.slowdown: no time is enough"),
+        ("limits.paced = { strek = 2 }", "did you mean 'streak'?"),
+        ("run.rate = 0", "models.a.run.rate: must be at least 0.01"),
+        ('run.deadline = "0 s"', "models.a.run.deadline: must be more than 0"),
+        ('[measure]\nsustained = "0 s"', "measure.sustained: nothing can be measured in no time"),
+        ('[measure]\nrun_duration = "0 s"', "measure.run_duration: nothing can be measured in no time"),
+        ("[measure]\nruns = 0", "measure.runs: must be at least 1: got 0"),
+    ],
+)
+def test_a_slip_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    """Before anything is timed, with what would be right."""
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, text + "\n"))
+    assert message in str(caught.value)
+
+
+def test_a_rate_of_one_target_is_enough_for_its_limits(tmp_path: Path) -> None:
+    """What is written for a target is held together with what the model says everywhere."""
+    text = 'on.cpu.run.rate = "30 fps"\non.cpu.limits.paced = { streak = 2 }\n'
+    model = load(write(tmp_path, text)).model("a", "cpu")
+    assert model.run.rate == 30.0
+    assert model.limits.paced.streak == 2
+
+
+def test_limits_that_no_time_is_given_for_are_warned_of(tmp_path: Path) -> None:
+    """0.1 % at 10 /s needs 4603 releases, over seven minutes: told before the run is inconclusive."""
+    text = 'run.rate = "10 fps"\nlimits.paced = { missed = "0.1 %", p99 = "50 ms" }\n'
+    (warning,) = load(write(tmp_path, text)).warnings
+    assert "models.a.limits.paced.missed: 4603 releases at least" in warning
+    assert load(write(tmp_path, text + '[measure]\npaced = "10 min"\n')).warnings == ()
