@@ -103,14 +103,22 @@ def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limi
     value: object = limits
     for part in key.path:
         value = getattr(value, part)
-    source, reason = config.where("models", name, "limits", *key.path), None
+    source, reason, expires = config.where("models", name, "limits", *key.path), limits.why, limits.expires
     if value is None:
         if key.default is None:
             return None
-        value, source, reason = key.default, "default", key.default_reason
+        value, source, reason, expires = key.default, "default", key.default_reason, None
     assert isinstance(value, float | int)  # noqa: S101 - the spec's types say so; for the type checker
     fail_at = None if key.fail_factor is None else key.fail_factor * value
-    return Limit(value=value, unit=key.unit, sense=key.sense, source=source, fail_at=fail_at, reason=reason)
+    return Limit(
+        value=value,
+        unit=key.unit,
+        sense=key.sense,
+        source=source,
+        fail_at=fail_at,
+        reason=reason,
+        expires=expires,
+    )
 
 
 def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:

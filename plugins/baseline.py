@@ -12,14 +12,14 @@ from hil.model import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hil.config.load import Config
     from hil.history import Acceptance, History, Point
+    from hil.plugins.keeping import Place
 
 RUNS = 5
 """How often each engine is timed in a fresh process where there is a baseline and nobody says how often."""
 
 
-def load(config: Config, ref: str, target: str) -> Baseline:
+def load(place: Place, ref: str, target: str) -> Baseline:
     """What ``ref`` stands for on ``target``; with ``why_not`` where it stands for nothing.
 
     Raises ``UserError`` for a history that cannot be used and ``LabError`` for one that cannot be reached.
@@ -27,7 +27,7 @@ def load(config: Config, ref: str, target: str) -> Baseline:
     from hil.history import NoHistory, open_history  # noqa: PLC0415 - a database comes with it
 
     try:
-        with open_history(config.spec.project.history, read_only=True, base=config.root) as history:
+        with open_history(place.url, read_only=True, base=place.base) as history:
             return _read(history, ref, target)
     except NoHistory as error:
         return Baseline(ref=ref, why_not=f"--hil-baseline={ref}: {error}")

@@ -63,7 +63,7 @@ class HilRun:
         try:
             self.config = self._load()
             self.config.target(self.target)
-            self.baseline = self._baseline(self.config)
+            self.baseline = self._baseline()
             self.plan = expand(self.config, self.target, baseline=self.baseline is not None)
             self.accounts = Accounts(self.plan)
             self._scope()
@@ -88,7 +88,7 @@ class HilRun:
             raise UserError(NO_CONFIG.format(here))
         return load(path)
 
-    def _baseline(self, config: Config) -> Baseline | None:
+    def _baseline(self) -> Baseline | None:
         """What the run is compared with: read by the controller, told to its workers."""
         ref: str | None = self.pytest_config.getoption("hil_baseline", None)
         if ref is None:
@@ -98,7 +98,10 @@ class HilRun:
             return Baseline.model_validate_json(told)
         if wake.lists_only(self.pytest_config):
             return Baseline(ref=ref)
-        return baseline.load(config, ref, self.target)
+        place = keeping.place(self)
+        if place is None:
+            raise UserError(f"--hil-baseline={ref} needs a history, and it is switched off: leave one of the two out")
+        return baseline.load(place, ref, self.target)
 
     def _runs(self, config: Config) -> int | None:
         """How often engines are timed in processes of their own: what was asked for, or enough to compare."""

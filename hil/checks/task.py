@@ -108,9 +108,9 @@ def _unscored(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) ->
 
 def _task_limit(key: str, unit: str, precision: Precision, spec: TolerancesSpec | None, where: Where) -> Limit | None:
     written = None if spec is None else getattr(spec, key)
-    if written is not None:
-        reason = None if spec is None else spec.reason
-        return Limit(value=float(written), unit=unit, sense=Sense.AT_MOST, source=where(key), reason=reason)
+    if spec is not None and written is not None:
+        source, value = where(key), float(written)
+        return Limit(value=value, unit=unit, sense=Sense.AT_MOST, source=source, reason=spec.why, expires=spec.expires)
     if key not in TASK_DEFAULTS:
         return None
     return Limit(value=TASK_DEFAULTS[key][precision], unit=unit, sense=Sense.AT_MOST, source=TASK_ORIGIN)

@@ -6,6 +6,7 @@ written relative to the file that names them and are resolved while loading (``h
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -24,6 +25,16 @@ def _schema(example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": ["string", "number"], "examples": [example]})
 
 
+def _day(value: object) -> str:
+    """A day as ISO 8601 has it, written as TOML's own date or as text."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "").isoformat()
+    except ValueError:
+        raise ValueError(f"{str(value)!r} is no day: write e.g. 2026-12-31") from None
+
+
 Seconds = Annotated[float, _reader(Dimension.TIME), _schema("5 ms")]
 Bytes = Annotated[float, _reader(Dimension.MEMORY), _schema("512 MiB")]
 Fraction = Annotated[float, _reader(Dimension.FRACTION), _schema("1 %")]
@@ -31,6 +42,7 @@ Celsius = Annotated[float, _reader(Dimension.TEMPERATURE), _schema("65 °C")]
 Energy = Annotated[float, _reader(Dimension.ENERGY), _schema("50 mJ")]
 Rate = Annotated[float, _reader(Dimension.RATE), _schema("30 fps")]
 Age = Annotated[float, _reader(Dimension.AGE), _schema("90 days")]
+Day = Annotated[str, BeforeValidator(_day), WithJsonSchema({"type": "string", "examples": ["2026-12-31"]})]
 Positive = Annotated[int, Field(ge=1)]
 # Bounded because translating a shell pattern takes time quadratic in its unclosed brackets.
 Pattern = Annotated[str, Field(max_length=200)]
@@ -40,6 +52,21 @@ class Table(BaseModel):
     """A table of ``hil.toml``: an unknown key is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class StatedTable(Table):
+    """What somebody decided: why, who, when, and until when it holds (that day included)."""
+
+    reason: str | None = None
+    by: str | None = None
+    date: Day | None = None
+    expires: Day | None = None
+
+    @property
+    def why(self) -> str | None:
+        """``reason (by, date)``, as far as it is written."""
+        who = ", ".join(filter(None, (self.by, self.date)))
+        return " ".join(filter(None, (self.reason, f"({who})" if who else ""))) or None
 
 
 class ProjectSpec(Table):
@@ -133,7 +160,7 @@ class RegressionLimits(Table):
     exclude: Annotated[Fraction, Field(gt=0, lt=1)] | None = None
 
 
-class LimitsSpec(Table):
+class LimitsSpec(StatedTable):
     """``[models.NAME.limits]``: what measurements are held against; what is absent is only measured."""
 
     latency: LatencyLimits = LatencyLimits()
@@ -170,7 +197,7 @@ class ToleranceSpec(Table):
     top1_agreement: Fraction | None = None
 
 
-class TolerancesSpec(ToleranceSpec):
+class TolerancesSpec(ToleranceSpec, StatedTable):
     """``[models.NAME.tolerances.PRECISION]``: for all outputs, then ``outputs.NAME`` for one of them.
 
     ``top1_drop`` is the most accuracy that may be lost, ``error_increase`` the most by which a
@@ -181,7 +208,6 @@ class TolerancesSpec(ToleranceSpec):
     top1_drop: Fraction | None = None
     error_increase: Fraction | None = None
     score_drop: Annotated[float, Field(ge=0)] | None = None
-    reason: str | None = None
 
 
 class CalibrationSpec(Table):

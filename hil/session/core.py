@@ -10,7 +10,7 @@ from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, Wor
 from hil.measure import digest_of
 from hil.model import Cause, CheckResult, Evidence, Judgement, Measurement, Row, TargetUse, Verdict
 from hil.reference import Reference, open_reference
-from hil.session import foreign, records, running, standing
+from hil.session import foreign, records, running, standing, terms
 from hil.session.engines import EngineHandle, Engines
 from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
@@ -186,7 +186,7 @@ class Session:
         if self.is_fallback and CATALOGUE[row.id].needs_target:
             reason = f"needs {self.requested}; {self.used} was used in its place: {self.fallback_reason}"
             return _without_number(Verdict.NOT_RUN, reason, Cause.FALLBACK)
-        return foreign.doubted(self, row, GATHER[row.id])
+        return terms.held(self, row, foreign.doubted(self, row, GATHER[row.id]))
 
     def enter(self, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
         """A verdict that a user's own check reached, as a result of this session.
