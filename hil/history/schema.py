@@ -48,13 +48,14 @@ def migrate(engine: sa.Engine, place: Place) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         if version_of(connection, place) < NEWEST:
-            _steps(connection)
+            steps(connection, NEWEST)
 
 
-def _steps(connection: sa.Connection) -> None:
+def steps(connection: sa.Connection, version: int) -> None:
+    """Takes the steps that are missing up to ``version``, in the transaction of ``connection``."""
     from alembic import command  # noqa: PLC0415 - heavy, and needed once in a history's life
     from alembic.config import Config  # noqa: PLC0415 - as above
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "hil.history:migrations")
-    command.upgrade(config, str(NEWEST))
+    command.upgrade(config, str(version))

@@ -18,8 +18,10 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-USER, PASSWORD = "hil", "p@ss:w/rd"  # noqa: S105 - of a server that lives for minutes, on this machine alone
-CONFIG = "-c fsync=off -c max_connections=60 -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -p {port}"
+USER, PASSWORD = "hil", "p@ss:w/rd"
+CONFIG = (
+    "-c fsync=off -c max_connections=60 -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -p {port}"
+)
 
 
 def programs() -> Path | None:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from hil.errors import UserError
+from hil.gate import seal
 from hil.history import Acceptance, NoHistory, Noise, open_history
 from hil.history.derive import derive
 from hil.history.opening import engine_for
@@ -42,7 +43,7 @@ def test_run_values_are_kept(url: str) -> None:
         else row
         for row in draft.checks
     )
-    report = kept.seal(draft.model_copy(update={"checks": rows}))
+    report = seal(draft.model_copy(update={"checks": rows}))
     with open_history(url, base=HERE) as history:
         history.append(report)
         found = [each for each in history.points([report.run.id]) if each.verdict == "passed"]

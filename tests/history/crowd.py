@@ -1,0 +1,118 @@
+"""Many writers of one history at once, killed at random: what they were told is kept must be there, whole and once.
+
+``python -m tests.history.crowd URL FOLDER SECONDS`` prints what it found as JSON; it forks, so it runs by itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import alembic.command  # noqa: F401 - as hil.history.store below: imported once here, and not by each writer
+import sqlalchemy as sa
+
+import hil.history.store  # noqa: F401 - as above
+from hil.history import open_history
+from hil.history.derive import derive
+from hil.history.opening import engine_for
+from hil.history.tables import MEASUREMENTS, RUN_MODELS, RUNS
+from hil.history.urls import place_of
+from tests.history import kept
+
+WRITERS = 16
+EACH = 100_000
+"""Runs that a writer may reach; its numbers begin at its own multiple."""
+ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of the runs: ``lost`` were confirmed and are not there, ``partial`` lack some of their points."""
+
+    confirmed: int
+    kept: int
+    killed: int
+    lost: int
+    twice: int
+    partial: int
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was lost, doubled or cut in half, and there was something to lose."""
+        return not (self.lost or self.twice or self.partial) and self.confirmed > 0 and self.killed > 0
+
+
+def main(url: str, folder: Path, seconds: float, seed: int = 1) -> Found:
+    """Lets the crowd write for so long, then counts."""
+    draw = random.Random(seed)  # noqa: S311 - which writer dies is no secret
+    started = {_start(number, url, folder): number for number in range(WRITERS)}
+    killed = 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(draw.uniform(0.01, 0.3))
+        victim = draw.choice(list(started))
+        number = started.pop(victim)
+        _kill(victim)
+        killed += 1
+        started[_start(number, url, folder)] = number
+    for process in started:
+        _kill(process)
+    return _count(url, folder, killed)
+
+
+def _start(number: int, url: str, folder: Path) -> int:
+    process = os.fork()
+    return process or _write(number, url, folder)
+
+
+def _kill(process: int) -> None:
+    os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    # A writer ends by our hand alone: one that failed by itself would hide in the crowd.
+    assert os.WIFSIGNALED(status), f"a writer ended by itself: {status}"
+
+
+def _write(number: int, url: str, folder: Path) -> NoReturn:
+    """Adds run after run, each through a connection of its own, and notes each only when it is told that it is kept.
+
+    After a kill it begins with the first that it has not noted, which may be there already.
+    """
+    try:
+        notes = folder / str(number)
+        first = len(notes.read_bytes().splitlines()) if notes.exists() else 0
+        with notes.open("ab", buffering=0) as file:
+            for each in itertools.count(number * EACH + first):
+                report = kept.report(each)
+                with open_history(url, base=ROOT) as history:
+                    history.append(report)
+                file.write(f"{report.run.id}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def _count(url: str, folder: Path, killed: int) -> Found:
+    confirmed = [line for notes in folder.iterdir() for line in notes.read_text(encoding="ascii").splitlines()]
+    expected = len(derive(kept.report(0)).points)
+    engine = engine_for(place_of(url, ROOT), read_only=True)
+    with engine.connect() as connection:
+        ids = Counter(connection.execute(sa.select(RUNS.c.id)).scalars())
+        points = sa.select(sa.func.count()).where(MEASUREMENTS.c.run == RUNS.c.seq).correlate(RUNS).scalar_subquery()
+        models = sa.select(sa.func.count()).where(RUN_MODELS.c.run == RUNS.c.seq).correlate(RUNS).scalar_subquery()
+        query = sa.select(points, models).select_from(RUNS)
+        partial = sum(1 for row in connection.execute(query) if tuple(row) != (expected, 1))
+    engine.dispose()
+    lost, twice = set(confirmed) - set(ids), [run for run, times in ids.items() if times > 1]
+    return Found(len(confirmed), len(ids), killed, len(lost), len(twice), partial)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])))))  # noqa: T201 - its answer
