@@ -125,6 +125,30 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
     return Comparison(*_welch(shift, [(_variance(logs) / n, n - 1.0)], confidence, above, (n, n)), "pairs", 0.0)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Relative standard deviations: between ``runs`` of one session, and between ``sessions`` beyond what runs explain."""
+
+    runs: float
+    sessions: float
+
+
+def spread_of(sessions: Sessions) -> Spread:
+    """How runs and sessions differ, by the components of a one-way analysis of variance of their logarithms.
+
+    Sessions of equal size: the variance of their means less what their runs' own makes of it, 0 where that is more
+    (Searle, Casella and McCulloch, Variance Components, 3.6). Raises ``ValueError`` for fewer than two sessions of two
+    runs each, for unequal ones, and as ``compare_runs`` does.
+    """
+    logs = [_logs(session) for session in sessions]
+    size = len(logs[0]) if logs else 0
+    if len(logs) < 2 or size < 2 or any(len(one) != size for one in logs):  # noqa: PLR2004 - nothing to tell apart
+        raise ValueError(f"two sessions of two runs, all of one size, are wanted, got {[len(one) for one in logs]}")
+    within = math.fsum(_variance(one) for one in logs) / len(logs)
+    between = _variance([_mean(one) for one in logs]) - within / size
+    return Spread(math.sqrt(within), math.sqrt(max(0.0, between)))
+
+
 def judge_change(
     c: Comparison,
     *,

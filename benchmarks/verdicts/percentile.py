@@ -1,0 +1,104 @@
+"""Whether a percentile's bounds cover it as often as they say, and whether a drift keeps its verdict open."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.verdicts.noise import MODELS, SPREAD, FloatArray, Noise
+from benchmarks.verdicts.table import Cell, cell
+from hil.checks import latency
+from hil.measure import Series
+from hil.model import Limit, Sense, Verdict
+from hil.stats import effective_size, first_look, percentile_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONFIDENCE = 0.99
+QUANTILES = (0.5, 0.9, 0.99)
+SIZES = (first_look(0.99, CONFIDENCE), 3000, 10_000)
+DRIFT = 0.2
+"""By how much a drifting series ends slower or faster than it began, as a share: two standard deviations of the noise."""
+
+OFF = (-0.05, -0.02, 0.02, 0.05)
+"""How far the limit is from the percentile that the whole series has."""
+
+OPEN_BAR = 0.95
+ROWS = 50  # series drawn at a time: some 10 MiB
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """A cell's own random numbers, the same whichever other cells run."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def drawn(noise: Noise, trials: int, n: int, seed: int, name: str) -> Iterator[FloatArray]:
+    """``trials`` series of ``n`` latencies."""
+    random = generator(seed, f"{name} {noise.name} {n}")
+    for done in range(0, trials, ROWS):
+        yield from noise.draw(random, min(ROWS, trials - done), n)
+
+
+def coverage(trials: int, seed: int) -> list[Cell]:
+    """How often each percentile lies within a bound, of the two the one that is wrong more often."""
+    cells = []
+    for noise in MODELS:
+        for n in SIZES:
+            missed = {q: np.zeros(2, dtype=np.int64) for q in QUANTILES}
+            for series in drawn(noise, trials, n, seed, "coverage"):
+                for q in QUANTILES:
+                    low, high = percentile_bounds(series, q, CONFIDENCE, effective_size(series, q))
+                    true = noise.quantile(q)
+                    missed[q] += (high < true, low > true)
+            cells += [
+                cell(
+                    f"p{100 * q:g} of {n} samples within its bound",
+                    noise.name,
+                    trials - int(missed[q].max()),
+                    trials,
+                    bar=CONFIDENCE,
+                    sense="at least",
+                )
+                for q in QUANTILES
+            ]
+    return cells
+
+
+def drift(trials: int, seed: int) -> list[Cell]:
+    """How often a series that drifts by ``DRIFT`` has no verdict, its limit near its percentile or at twice of it."""
+    cells = []
+    for q in (0.5, 0.99):
+        for n in SIZES[1:]:
+            cells += [
+                _open(q, n, way * DRIFT, 1 / (1 + off), f"limit {off:+.0%}", trials, seed) for way in (1, -1) for off in OFF
+            ]
+            cells.append(_open(q, n, DRIFT, 0.5, "at half the limit", trials, seed))
+    return cells
+
+
+def _open(q: float, n: int, rise: float, share: float, where: str, trials: int, seed: int) -> Cell:  # noqa: PLR0913, PLR0917 - a cell's coordinates
+    """How often there is no verdict where the series' own percentile is ``share`` of the limit."""
+    random = generator(seed, f"drift {q} {n} {rise}")
+    ramp = 1 + rise * (np.linspace(0, 1, n) - 0.5)
+    hits = 0
+    for _ in range(trials):
+        series = ramp * (1 + SPREAD * random.standard_normal(n))
+        limit = float(np.quantile(series, q)) / share
+        hits += verdict(series, q, limit, CONFIDENCE) is Verdict.INCONCLUSIVE
+    name = f"p{100 * q:g} of {n} samples inconclusive, {where}"
+    return cell(name, f"drift of {rise:+.0%}", hits, trials, bar=OPEN_BAR, sense="at least")
+
+
+def verdict(samples: FloatArray, q: float, limit: float, confidence: float) -> Verdict:
+    """What the suites say of these latencies."""
+    start = np.concatenate([[0.0], np.cumsum(samples)[:-1]])
+    held = Limit(value=limit, unit="s", sense=Sense.AT_MOST, source="simulation")
+    return latency.percentile(Series(start, samples, 1, {}), q, held, confidence).verdict
+
+
+def cells(trials: int, seed: int) -> list[Cell]:
+    """All of them."""
+    return [*coverage(trials, seed), *drift(trials, seed)]
