@@ -324,6 +324,7 @@ class MeasureSpec(Table):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
     baseline_age: Annotated[Age, Field(gt=0)] = 90 * 86400.0
     soak: Positive = 2000
+    examples: Annotated[int, Field(ge=1, le=100_000)] = 50
 
 
 class GateSpec(Table):
