@@ -114,7 +114,8 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
         kind = source_kind(source, root)
         kinds.add(kind)
         if kind is None:
-            yield Mistake((*keys, *inner), _no_file(".npz file, folder or package.module:callable", source, root))
+            what = ".npz file, Polygraphy's .json, folder or package.module:callable"
+            yield Mistake((*keys, *inner), _no_file(what, source, root))
         elif kind is SourceKind.FOLDER and "preprocess" not in model:
             what = "a folder needs the key 'preprocess' beside it: package.module:callable, which takes a path"
             yield Mistake((*keys, *inner), what)

@@ -56,7 +56,7 @@ def bootstrap_pooled_drop(  # noqa: PLR0913 - as above
     seed: int,
     *,
     relative: bool = False,
-    resamples: int = 1000,
+    resamples: int = 400,
 ) -> tuple[float, float, float]:
     """As ``bootstrap_drop``, of scores that pool the evidence of all ``n`` samples, as mAP does, instead of a mean.
 
