@@ -77,7 +77,6 @@ def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
         ('task = "clasification"', "did you mean 'classification'?"),
         ('task = "detection"', "detection needs the table [models.a.detection]"),
         ('metric = "top1"', "only tasks known by name have metrics to choose from"),
-        ("layout and boxes say nothing",),
         ('preprocess = "pkg.mod:fn"', "no data of this model is a folder, so nothing uses this"),
         ("shapes.height = [8, 4, 16]", "[min, opt, max] must not fall: got [8, 4, 16]"),
         ("shapes.height = [8, 4]", "models.a.shapes.height"),
