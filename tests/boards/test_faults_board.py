@@ -107,7 +107,7 @@ def test_banner_and_a_shell_that_prints(judged: Judged) -> None:
     rc.write_text("echo Welcome to Jetson; echo careful >&2\n", encoding="utf-8")
     rc.chmod(0o644)
     assert board.ssh("true").stdout == "Welcome to Jetson\n"
-    ran = judged.run()
+    ran = judged.brief()
     assert ran.code == 0, ran.out
     clean(board)
 
@@ -120,7 +120,7 @@ def test_a_native_library_that_prints(judged: Judged) -> None:
         + place.read_text(encoding="utf-8"),
         encoding="utf-8",
     )
-    ran = judged.run()
+    ran = judged.brief()
     assert ran.code == 0, ran.out
     clean(judged.board)
 
@@ -180,7 +180,7 @@ def test_blob_altered(judged: Judged) -> None:
 def test_clock_ten_years_off(judged: Judged) -> None:
     """The board's clock is nobody's measure: the run is green all the same."""
     judged.board.clock("-3650d")
-    ran = judged.run()
+    ran = judged.brief()
     assert ran.code == 0, ran.out
     clean(judged.board)
 
@@ -199,7 +199,7 @@ def test_tegrastats_broken(judged: Judged, script: str) -> None:
     """Whatever tegrastats does, the run is not harmed and nothing of it stays."""
     place = judged.board.file("/usr/bin/tegrastats")
     place.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    ran = judged.run()
+    ran = judged.brief()
     assert ran.code == 0, ran.out
     clean(judged.board)
 
@@ -207,7 +207,7 @@ def test_tegrastats_broken(judged: Judged, script: str) -> None:
 def test_tegrastats_missing(judged: Judged) -> None:
     """A board without tegrastats is judged by what sysfs tells."""
     judged.board.file("/usr/bin/tegrastats").unlink()
-    ran = judged.run()
+    ran = judged.brief()
     assert ran.code == 0, ran.out
     clean(judged.board)
 

@@ -58,7 +58,7 @@ def sessions(board: SimulatedBoard, pid: int) -> list[int]:
 
 def test_a_dead_holder_keeps_nobody_out(judged: Judged, tmp_path: Path) -> None:
     """A run that was killed outright in the middle of timing is followed at once by one that waits, and is green."""
-    judged.long()
+    judged.window()
     first = judged.start("-k", "p99")
     judged.worker()
     (tmp_path / "second").mkdir()
