@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -207,11 +206,14 @@ def test_power_mode_changed(judged: Judged) -> None:
 
 
 def test_sigterm(judged: Judged) -> None:
-    """A CI runner's SIGTERM leaves no green report and no agent."""
+    """A CI runner's SIGTERM ends the run as Ctrl-C does: told, with a report that is not green, and no agent left."""
     process = judged.start(*TIMED)
     judged.worker()
     process.terminate()
     ran = judged.end(process, 30)
-    assert ran.code != 0, ran.out
-    assert json.dumps(ran.report).count("PASSED") == 0
+    assert ran.code == INTERRUPTED, ran.out
+    assert "ended by SIGTERM: on target 'board': run again" in ran.out
+    assert "Traceback" not in ran.out
+    assert ran.report is not None
+    assert (ran.report["status"], ran.report["decision"]) == ("complete", "FAILED")
     clean(judged.board, within=30)
