@@ -53,7 +53,9 @@ def scenes(part: str, count: int, seed: int | None = None, held_out: int = 0) ->
     ``held_out`` leaves out the part's last digits, as many; if negative it leaves out all others.
     """
     random = np.random.default_rng(SEEDS[part] if seed is None else seed)
-    glyphs, classes = (one[: len(one) - held_out] if held_out >= 0 else one[held_out:] for one in digits(part))
+    glyphs, classes = digits(part)
+    chosen = slice(held_out, None) if held_out < 0 else slice(len(glyphs) - held_out)
+    glyphs, classes = glyphs[chosen], classes[chosen]
     made = [_scene(random, glyphs, classes) for _ in range(count)]
     return {"image": np.stack([image for image, _ in made]), "labels": np.stack([boxes for _, boxes in made])}
 
@@ -107,7 +109,7 @@ def main() -> None:
     for part, count in (("validation", VALIDATION), ("calibration", CALIBRATION)):
         arrays = scenes(part, count)
         kept = arrays if part == "validation" else {"image": arrays["image"]}
-        np.savez_compressed(HERE / f"{part}.npz", **kept)
+        np.savez_compressed(HERE / f"{part}.npz", allow_pickle=False, **kept)
         print(f"{part}: {count} scenes")  # noqa: T201 - a script's output
 
 

@@ -155,7 +155,7 @@ def export(model: Any, path: Path, provenance: dict[str, str]) -> None:
 
 def _decoding() -> list[Any]:
     """From the map to corners and scores, as ``decoded`` does it."""
-    steps = (
+    steps: tuple[tuple[str, list[str], list[str], dict[str, Any]], ...] = (
         ("Transpose", ["head"], ["cells"], {"perm": [0, 2, 3, 1]}),
         ("Reshape", ["cells", "rows"], ["table"], {}),
         ("Split", ["table", "parts"], ["place", "extent", "logits"], {"axis": 2}),

@@ -67,7 +67,7 @@ def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]
 
 def nearest(unit: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The number of each vector's nearest other one, the first of equals; -1 for a vector of NaN. Shape (n,)."""
-    sure = np.isfinite(unit).all(axis=1)
+    sure = np.asarray(np.isfinite(unit).all(axis=1))
     safe = np.where(sure[:, None], unit, 0.0)
     found = np.full(len(unit), -1, dtype=np.int64)
     for start in range(0, len(unit), _BLOCK):

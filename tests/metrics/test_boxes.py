@@ -21,7 +21,8 @@ SCORES = np.array([[[0.1, 0.9], [0.3, 0.2]]])
 
 def _decoded(outputs: Mapping[str, np.ndarray], **spec: Any) -> list[list[float]]:
     (one,) = decoder(DetectionSpec(**spec))(outputs)
-    return np.column_stack([one.boxes, one.scores, one.classes]).tolist()
+    rows: list[list[float]] = np.column_stack([one.boxes, one.scores, one.classes]).tolist()
+    return rows
 
 
 WANTED = [[10, 20, 30, 60, 0.9, 1], [0, 0, 8, 8, 0.3, 0]]

@@ -63,7 +63,12 @@ def test_a_search_repeats_itself_and_shrinks_to_the_plainest() -> None:
 def test_all_batches_are_counted_where_nothing_is_wrong() -> None:
     """As many as were asked for, and their samples."""
     sizes: list[int] = []
-    examples, samples, smallest, wrong = search(SPACE, 40, lambda drawn: sizes.append(len(drawn.samples)) or "")
+
+    def trial(drawn: Drawn) -> str:
+        sizes.append(len(drawn.samples))
+        return ""
+
+    examples, samples, smallest, wrong = search(SPACE, 40, trial)
     assert (examples, samples) == (40, sum(sizes))
     assert (smallest, wrong) == (None, "")
 
