@@ -1,4 +1,4 @@
-"""Twenty thousand runs with fifty measurements each, as nightly runs on a few boards of many JetPacks would leave them."""
+"""Twenty thousand runs with fifty measurements each, as nightly runs on a few boards of many JetPacks leave them."""
 
 from __future__ import annotations
 
