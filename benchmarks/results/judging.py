@@ -52,7 +52,7 @@ HISTORY_RUNS, HISTORY_MEASUREMENTS, HISTORY_REPEATS = 20_000, 1_000_000, 11
 HISTORY_BAR = 1.0
 """Seconds that the slowest of the repeated matrix queries may take."""
 DATABASES = ("SQLite", "PostgreSQL")
-FEWEST_KILLS, FEWEST_KEPT = 50, 200
+FEWEST_KILLS, FEWEST_KEPT = 50, 100
 """Writers that were killed and runs that they were told are kept, at least: less says little."""
 SPOILED = tuple(
     f"{what}, {when}"
@@ -269,12 +269,12 @@ def history(rows: Sequence[Row]) -> list[Bar]:
         mine = {row["what"]: row for row in rows if row.get("database") == database}
         asked, wrote, older = (mine.get(what) for what in ("matrix", "writers", "older schema"))
         large = asked and asked["runs"] >= HISTORY_RUNS and asked["measurements"] >= HISTORY_MEASUREMENTS
-        whole = asked if large and asked["points"] and len(asked["seconds"]) >= HISTORY_REPEATS else None
+        whole = asked if asked and large and asked["points"] and len(asked["seconds"]) >= HISTORY_REPEATS else None
         slowest = max(whole["seconds"]) if whole else None
         name = f"matrix query over {HISTORY_MEASUREMENTS:,} measurements, slowest of {HISTORY_REPEATS}, {database}"
         bars.append(bar(name, slowest, HISTORY_BAR, unit="s"))
         enough = wrote if wrote and wrote["killed"] >= FEWEST_KILLS and wrote["confirmed"] >= FEWEST_KEPT else None
-        spoilt = enough and enough["lost"] + enough["twice"] + enough["partial"]
+        spoilt = None if enough is None else float(enough["lost"] + enough["twice"] + enough["partial"])
         bars.append(bar(f"runs lost, doubled or cut in half by 16 killed writers, {database}", spoilt, 0))
         share = None if older is None else float(older["good"] is True)
         bars.append(bar(f"a database of the first schema migrates, {database}", share, 1, at_least=True))
