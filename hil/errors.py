@@ -42,6 +42,10 @@ class AttestationRefused(UserError):
     exit_code = ExitCode.FAILED
 
 
+class DeployRefused(HilError):
+    """An engine must not run on that robot, or what was deployed did not get healthy there and was taken back."""
+
+
 class LabError(HilError):
     """The target or the lab failed: unreachable, lost, held by somebody, disk full."""
 

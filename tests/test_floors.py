@@ -39,6 +39,7 @@ FLOORS = (
     ("hil.rules",),
     ("hil.gate",),
     ("hil.attestation",),
+    ("hil.deploy",),
     ("hil.cli",),
     ("hil.fixtures",),
     ("hil.suites",),

@@ -46,6 +46,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
             )
         yield from _board(("targets", name, "board"), target)
         yield from _words(("targets", name), target)
+        yield from _deployed(("targets", name, "deploy"), _table(target, "deploy"), root)
     for name, model in models.items():
         if isinstance(model, dict):
             keys = ("models", name)
@@ -132,6 +133,15 @@ def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
                 yield Mistake((*keys, *inner, "plugins"), _no_file("plugin library", plugin, root))
         if isinstance(plugins, (tuple, list)) and any(plugins.count(one) > 1 for one in plugins):
             yield Mistake((*keys, *inner, "plugins"), "the same plugin library is there twice: take one out")
+
+
+def _deployed(keys: Keys, table: Values, root: Path) -> Iterator[Mistake]:
+    """The robot's own files, and the public keys of who signs reports: files of this machine."""
+    for key, kind in (("config", "file"), ("keys", "public key")):
+        listed = table.get(key)
+        for file in listed if isinstance(listed, (tuple, list)) else ():
+            if isinstance(file, str) and not os.path.isfile(root / file):  # noqa: PTH113 - as above
+                yield Mistake((*keys, key), _no_file(kind, file, root))
 
 
 def _no_file(kind: str, path: str, root: Path) -> str:

@@ -111,6 +111,34 @@ class ContainerSpec(Table):
     python: str = "python3"
 
 
+Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
+"""A program and its arguments, run without a shell."""
+
+
+class DeploySpec(Table):
+    """``[targets.NAME.deploy]``: what a robot runs, how it is stopped and started, and how it tells that it is well.
+
+    Commands are lists of words, run on the robot without a shell. ``config`` are the robot's own files, put into each
+    release as ``config/NAME``; ``engines`` are patterns over ``model`` or ``model precision``; ``keys`` are public
+    keys (PEM), one of which must have signed the report.
+    """
+
+    directory: str
+    service: str | None = None
+    restart: Command = ()
+    restart_within: Annotated[Seconds, Field(gt=0, le=3600)] = 60.0
+    health: Annotated[Command, Field(min_length=1)]
+    health_within: Annotated[Seconds, Field(gt=0, le=3600)] = 30.0
+    safe_state: Command = ()
+    safe_within: Annotated[Seconds, Field(gt=0, le=3600)] = 60.0
+    config: tuple[str, ...] = ()
+    engines: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=200)] = ("*",)
+    golden: Annotated[int, Field(ge=1, le=10_000)] = 16
+    max_age: Annotated[Age, Field(gt=0)] = 7 * 86400.0
+    keep: Annotated[int, Field(ge=1, le=100)] = 3
+    keys: tuple[str, ...] = ()
+
+
 class TargetSpec(Table):
     """``[targets.NAME]``: a machine under test, how it is reached, and the state it must be in.
 
@@ -144,6 +172,7 @@ class TargetSpec(Table):
     reserve_memory: Bytes | None = None
     co_runner: str | None = None
     container: ContainerSpec | None = None
+    deploy: DeploySpec | None = None
     evidence: Literal["emulated"] | None = None
 
 
