@@ -1,0 +1,47 @@
+"""A report of a real run on a simulated board, made once, and robots to deploy it to."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.boards.board import SimulatedBoard
+from tests.boards.conftest import board, boards, interpreters
+from tests.boards.faults import Judged
+from tests.boards.generations import facts_of
+from tests.deploy.fleet import Fleet
+from tests.deploy.robot import Robot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.boards.board import Interpreter
+
+__all__ = ["board", "boards", "interpreters"]
+
+
+@pytest.fixture(scope="session")
+def judged(
+    interpreters: Callable[..., Interpreter],  # noqa: F811 - pytest's way to ask for it
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A project that was judged on a board of JetPack 6.2, with its report."""
+    found = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
+    try:
+        root = tmp_path_factory.mktemp("project")
+        ran = Judged.make(root, found).run("--hil-gate")
+    finally:
+        found.close()
+    assert ran.code == 0, ran.out
+    return root
+
+
+@pytest.fixture
+def fleet(judged: Path, board: SimulatedBoard, tmp_path: Path) -> Fleet:  # noqa: F811 - as above
+    """The judged project in a folder of its own, with a robot as its target ``rover``."""
+    root = tmp_path / "project"
+    shutil.copytree(judged, root)
+    return Fleet.make(root, Robot(board))
