@@ -59,6 +59,21 @@ FAULTS = (
     "sticky CUDA error",
 )
 
+DEPLOYMENTS = 200
+DEPLOY_FAULTS = (
+    "host killed",
+    "agent killed",
+    "board's processes killed",
+    "power cut",
+    "link down",
+    "disk full",
+    "service does not start",
+    "service does not start, host killed",
+    "health check hangs",
+    "health check hangs, board's processes killed",
+)
+"""What happens to deployments, one after the other."""
+
 
 def bar(  # noqa: PLR0913 - what a bar is, named at each call
     name: str,
@@ -204,6 +219,16 @@ def _clear(message: str) -> bool:
     return bool(message.strip()) and "Traceback" not in message
 
 
+def deploy_faults(rows: Sequence[Row]) -> list[Bar]:
+    """Each kind of fault: the old or the new release ran wholly afterwards, and was told to; and how many runs."""
+    bars = []
+    for name in DEPLOY_FAULTS:
+        mine = [row for row in rows if row["fault"] == name]
+        share = sum(row["held"] is True and row["runs"] in {"old", "new"} for row in mine) / len(mine) if mine else None
+        bars.append(bar(f"old or new release, wholly, and told: {name}", share, 1, at_least=True))
+    return [*bars, bar("deployments with a fault at a random moment", len(rows), DEPLOYMENTS, at_least=True)]
+
+
 def aa_called(row: Row, *, paired: bool = True) -> str:
     """What is called of one comparison: the pairs' ratios, or each side's own times as runs of one session."""
     first, second, ratios = (list(side) for side in zip(*row["pairs"], strict=True))
@@ -252,6 +277,7 @@ def _share(  # noqa: PLR0913 - what a share and its bar are, named at each call
 
 JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "compare-aa": aa,
+    "deploy-faults": deploy_faults,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,

@@ -56,7 +56,7 @@ class Deploying:
             "previous": folder.previous(current),
             "releases": releases,
             "operation": folder.operation(),
-            "busy": folder.busy(),
+            "busy": self._lock < 0 and folder.busy(),  # by somebody else
             "holder": folder.holder(),
             "history": folder.history()[-20:],
         }

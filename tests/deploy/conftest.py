@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.boards.board import SimulatedBoard
-from tests.boards.conftest import board, boards, interpreters
+from tests.boards.conftest import board, boards, environments, interpreters
 from tests.boards.faults import Judged
 from tests.boards.generations import facts_of
 from tests.deploy.fleet import Fleet
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     from tests.boards.board import Interpreter
 
-__all__ = ["board", "boards", "interpreters"]
+__all__ = ["board", "boards", "environments", "interpreters"]
+
+DISK = 16 << 20
+"""Bytes of the disk for releases: small, so that it can be filled."""
 
 
 @pytest.fixture(scope="session")
 def judged(
-    interpreters: Callable[..., Interpreter],  # noqa: F811 - pytest's way to ask for it
+    interpreters: Callable[..., Interpreter],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A project that was judged on a board of JetPack 6.2, with its report."""
@@ -40,8 +43,8 @@ def judged(
 
 
 @pytest.fixture
-def fleet(judged: Path, board: SimulatedBoard, tmp_path: Path) -> Fleet:  # noqa: F811 - as above
+def fleet(judged: Path, board: SimulatedBoard, tmp_path: Path) -> Fleet:
     """The judged project in a folder of its own, with a robot as its target ``rover``."""
     root = tmp_path / "project"
     shutil.copytree(judged, root)
-    return Fleet.make(root, Robot(board))
+    return Fleet.make(root, Robot(board, DISK))

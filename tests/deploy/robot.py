@@ -97,15 +97,13 @@ class Robot:
         return found if alive else None
 
     def whole(self) -> str | None:
-        """The release that the service runs, every file as its manifest has it and none besides; ``None``: none runs."""
+        """The release that the service runs, each file as its manifest has it and no other; ``None``: none runs."""
         found = self.running()
         if found is None:
             return None
         release, files = str(found["release"]), dict(found["files"])
         assert files.pop("manifest.json") == release, "the manifest is another release's"
-        manifest = json.loads(
-            self.board.file(f"{FOLDER}/releases/{release}/manifest.json").read_text(encoding="utf-8")
-        )
+        manifest = json.loads(self.board.file(f"{FOLDER}/releases/{release}/manifest.json").read_text(encoding="utf-8"))
         assert files == {one["path"]: one["sha256"] for one in manifest["files"]}, "a mixture of releases runs"
         return release
 
