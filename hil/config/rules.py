@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.explain import Keys, Mistake
 from hil.config.sources import SYNTHETIC, SourceKind, is_callable, source_kind
+from hil.importers.isaac_ros import split
 from hil.jetson import meant
 from hil.suggest import did_you_mean, nearest
 
@@ -96,8 +97,11 @@ def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
 
 
 def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
-    for key in ("path", "engine", "reference"):
-        if isinstance(path := model.get(key), str) and not os.path.isfile(root / path):  # noqa: PTH113 - never raises
+    for key in ("path", "engine", "reference", "isaac_ros"):
+        path = model.get(key)
+        if isinstance(path, str) and key == "isaac_ros":
+            path = split(path)[0]
+        if isinstance(path, str) and not os.path.isfile(root / path):  # noqa: PTH113 - never raises
             yield Mistake((*keys, key), _no_file("file", path, root))
     sources: dict[Keys, Any] = {("data",): model.get("data"), ("training_data",): model.get("training_data")}
     sources["calibration", "data"] = _table(model, "calibration").get("data")

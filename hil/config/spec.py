@@ -315,7 +315,8 @@ class ModelSpec(Table):
 
     ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, a folder of images
     (needs ``preprocess``) or ``package.module:callable``; ``synthetic`` alone draws random inputs,
-    which warns and never satisfies a gate. ``shapes`` gives dynamic dimensions ``[min, opt, max]`` by
+    which warns and never satisfies a gate. ``isaac_ros`` is the ROS 2 parameter file of the node that is to load the
+    engine, ``FILE#NODE`` where it has several. ``shapes`` gives dynamic dimensions ``[min, opt, max]`` by
     the name the ONNX file gives them.
     """
 
@@ -331,6 +332,7 @@ class ModelSpec(Table):
     shapes: dict[str, tuple[Positive, Positive, Positive]] = {}
     ranges: dict[str, tuple[float, float]] = {}
     engine: str | None = None
+    isaac_ros: str | None = None
     build: BuildSpec = BuildSpec()
     run: RunSpec = RunSpec()
     calibration: CalibrationSpec | None = None
