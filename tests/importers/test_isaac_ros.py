@@ -61,9 +61,7 @@ def test_only_a_wildcard() -> None:
 def test_several_nodes_have_to_be_told_apart() -> None:
     """Which of them is meant is said by its name, in whichever way."""
     text = "a:\n  ros__parameters: {inference_fps: 1}\n/b:\n  ros__parameters: {inference_fps: 2}\n"
-    with pytest.raises(
-        UserError, match=r"several nodes .*\(/a, /b\): write e\.g\. .params\.yaml#/a"):
-    ):
+    with pytest.raises(UserError, match=r"several nodes .*\(/a, /b\): write e\.g\. .params\.yaml#/a"):
         node(text)
     assert node(text, "b").inference_fps == 2.0
     assert node(text, "/b") == node(text, "b")
