@@ -1,6 +1,6 @@
 """Deployments to a simulated board with a fault at a random moment: the robot runs the old or the new release, wholly.
 
-``python -m benchmarks.deploy [--runs 200] [--seed 0] [--out benchmarks/results] [--quick]``, as root. The board has a
+``python -m benchmarks.deploy [--runs 200] [--jobs 1] [--out benchmarks/results] [--quick]``, as root. The board has a
 real SSH server in namespaces of its own; when its power is cut its processes end, and what a disk cached stays.
 After each run the service says which files it has loaded, every one is held against a manifest, and ``hil releases``
 is asked which release runs. Exit code 1 where the bar is missed.
@@ -9,8 +9,10 @@ is asked which release runs. Exit code 1 where the bar is missed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -93,6 +95,28 @@ def measure(fleet: Fleet, runs: int, seed: int, faults: list[str]) -> list[dict[
     return rows
 
 
+def alone(folder: Path, runs: int, seed: int, faults: list[str]) -> list[dict[str, Any]]:
+    """The rows of one board."""
+    board = board_at(folder)
+    try:
+        return measure(fleet_at(folder, board), runs, seed, faults)
+    finally:
+        board.close()
+
+
+def shared(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]]:
+    """The rows of several boards at a time, each with runs of its own, in the order of their seeds."""
+    parts = [len(range(job, runs, jobs)) for job in range(jobs)]
+    started = []
+    for job, part in enumerate(parts):
+        rows = folder / f"rows-{job}.json"
+        words = ["--runs", str(part), "--seed", str(seed + sum(parts[:job])), "--rows", str(rows)]
+        started.append((subprocess.Popen([sys.executable, "-m", "benchmarks.deploy", *words], cwd=REPOSITORY), rows))
+    if any(process.wait() not in {0, 1} for process, _ in started):
+        sys.exit("one of the boards' processes failed")
+    return [row for _, rows in started for row in json.loads(rows.read_text(encoding="utf-8"))]
+
+
 def versions() -> dict[str, str]:
     """What was measured with."""
     return {
@@ -109,17 +133,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first run; each next one has the next")
     parser.add_argument("--only", choices=FAULTS, help="one kind of fault, never a result")
     parser.add_argument("--quick", action="store_true", help=f"{SHORT} runs, never a result")
+    parser.add_argument("--jobs", type=int, default=1, help="boards at a time")
+    parser.add_argument("--rows", type=Path, help="write the rows alone to this file")
     parser.add_argument("--out", type=Path, help="the folder to write deploy-faults.json to")
     arguments = parser.parse_args()
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     runs = SHORT if arguments.quick else arguments.runs
     with tempfile.TemporaryDirectory() as folder:
-        board = board_at(Path(folder))
-        try:
-            faults = [arguments.only] if arguments.only else list(FAULTS)
-            rows = measure(fleet_at(Path(folder), board), runs, arguments.seed, faults)
-        finally:
-            board.close()
+        faults = [arguments.only] if arguments.only else list(FAULTS)
+        if arguments.jobs > 1:
+            rows = shared(Path(folder), runs, arguments.seed, arguments.jobs)
+        else:
+            rows = alone(Path(folder), runs, arguments.seed, faults)
+    if arguments.rows is not None:
+        arguments.rows.write_text(json.dumps(rows), encoding="utf-8")
     command = ["python", "-m", "benchmarks.deploy", *sys.argv[1:]]
     made = results.result("deploy-faults", rows, command=command, versions=versions(), quick=arguments.quick)
     if arguments.out is not None and not arguments.quick:

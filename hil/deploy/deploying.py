@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import tempfile
 import uuid
@@ -19,13 +20,14 @@ from hil.errors import DeployRefused, LabError, TargetUnreachable, UserError
 from hil.files import file_digest
 from hil.jetson import identify
 from hil.model import EVIDENCE_RANK, Evidence
-from hil.report.read import MAX_BYTES, parse
+from hil.report.read import content_of, file_in, parse
+from hil.report.write import BUNDLE, REPORT
 from hil.session.board import confirm
 from hil.targets.base import open_target
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hil.config.load import Config
     from hil.config.spec import DeploySpec
@@ -47,6 +49,7 @@ class Judged:
     report: Report = field(repr=False)
     engines: tuple[EngineUsed, ...] = field(repr=False)
     evidence: Evidence = Evidence.CPU_FALLBACK
+    bundle: bytes | None = field(default=None, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -71,8 +74,8 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
     Raises ``DeployRefused`` with every reason, ``UserError`` for what is no report.
     """
     spec = deploy_spec(config, robot)
-    path = path / "report.json" if path.is_dir() else path
-    content = _content(path)
+    path = file_in(path, REPORT)
+    content = content_of(path)
     report = parse(content, str(path))
     gate.verify(report, str(path))
     engines = release.chosen(report, spec.engines, robot)
@@ -89,17 +92,34 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
             f"its engines have evidence {evidence.value}, and gate.evidence asks for {config.spec.gate.evidence}"
         )
     _refuse(reasons, path, robot)
-    return Judged(path, content, report, engines, evidence)
+    bundle = _signed(config, robot, path, content, files.values(), now) if spec.keys else None
+    return Judged(path, content, report, engines, evidence, bundle)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no report: run pytest --target=NAME first") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}: name report.json or its folder") from None
+def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to be
+    config: Config, robot: str, path: Path, content: bytes, engines: Iterable[Path], now: datetime
+) -> bytes:
+    """The bundle beside the report, if one of the robot's keys signed it, over these bytes and these engines.
+
+    Raises ``AttestationRefused``, ``UserError`` where there is none.
+    """
+    from hil.attestation import Freshness, public_key, verify  # noqa: PLC0415 - only who wants signatures needs it
+
+    spec, place = deploy_spec(config, robot), path.parent / BUNDLE
+    if not place.is_file():
+        what = f"there is no {BUNDLE} beside it, and [targets.{robot}.deploy] has keys"
+        raise DeployRefused(f"{path} is not signed: on target {robot!r}: {what}: sign it with `hil attest`")
+    verified = verify(
+        place,
+        keys=[public_key(config.resolve(key)) for key in spec.keys],
+        report=path,
+        files=[("engine", engine) for engine in engines],
+        fresh=Freshness(max_age=spec.max_age, report=hashlib.sha256(content).hexdigest()),
+        now=now,
+    )
+    if not verified.passed:
+        raise DeployRefused(f"{place} says {verified.decision}: on target {robot!r}: run the checks again")
+    return content_of(place)
 
 
 def _refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
@@ -206,7 +226,8 @@ def _built(config: Config, robot: str, found: Judged, samples: dict[str, golden.
     contents = {
         **release.own_files(config, deploy_spec(config, robot)),
         **{f"golden/{name}.npz": one.content() for name, one in samples.items()},
-        "report.json": found.content,
+        REPORT: found.content,
+        **({} if found.bundle is None else {BUNDLE: found.bundle}),
     }
     board = _board(found.report)
     told = release.about(
