@@ -15,7 +15,8 @@ from typing import Any, Dict, Optional
 from . import commands
 from .failure import Failure, short
 from .helper import Helper
-from .releases import BACK, FORWARD, Releases
+from .journal import BACK, FORWARD, Journal
+from .releases import Releases
 
 HEALTH_PAUSE = 0.5
 ATTEMPT = 30.0  # seconds of one health command at most
@@ -28,6 +29,7 @@ class Activation:
 
     def __init__(self, folder: Releases, operation: Dict[str, Any]) -> None:
         self.folder = folder
+        self.journal = Journal(folder)
         self.operation = operation
         self.plan: Dict[str, Any] = operation["plan"]
         self.old: Optional[str] = operation["from"]
@@ -41,7 +43,7 @@ class Activation:
 
     def end(self, outcome: str, text: str) -> None:
         """Tells how it ended, once nothing is under way any more."""
-        self.folder.done(self.operation, outcome, text)
+        self.journal.done(self.operation, outcome, text)
         self.say("end " + outcome, text)
 
     def forward(self) -> None:
@@ -53,10 +55,10 @@ class Activation:
             self.stay("release %.12s is damaged: %s" % (new, wrong))
             return
         self.say("switching", "current -> release %.12s" % new)
-        self.folder.point(FORWARD)
+        self.journal.point(FORWARD)
         trouble = self.start()
         if not trouble:
-            self.folder.mark(new)
+            self.journal.mark(new)
             with contextlib.suppress(OSError, Failure):  # what is too much another time
                 self.folder.prune(int(self.plan["keep"]))
             self.end(DEPLOYED, "release %.12s runs and is healthy" % new)
@@ -66,8 +68,8 @@ class Activation:
     def back(self, trouble: str) -> None:
         """To the old release, because of ``trouble``."""
         self.say("rolling back", trouble)
-        self.folder.unmark()
-        self.folder.point(BACK)
+        self.journal.unmark()
+        self.journal.point(BACK)
         again = self.start()
         if self.old is None:
             self.end(ROLLED_BACK, "%s; there is no earlier release: current was taken away" % trouble)
@@ -79,7 +81,7 @@ class Activation:
     def stay(self, why: str) -> None:
         """The old release was never left, but may have been stopped: it is started again."""
         if self.operation.get("was_healthy"):
-            self.folder.mark(str(self.new))
+            self.journal.mark(str(self.new))
         again = self.start() if self.old is not None and self.plan["safe_state"] else ""
         if again:
             self.end(UNHEALTHY, "%s; release %.12s was started again: %s" % (why, self.old, again))
@@ -99,7 +101,7 @@ class Activation:
     def resume(self, why: str) -> None:
         """The old release is the current one, and whether it runs is not known: it is started again."""
         if self.operation.get("was_healthy"):
-            self.folder.mark(str(self.new))
+            self.journal.mark(str(self.new))
         again = self.start() if self.old is not None else ""
         text = "%s; " % why + (again or ("release %.12s runs" % self.old if self.old else "there is no release"))
         self.end(UNHEALTHY if again else UNCHANGED, text)
@@ -161,7 +163,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the host's end is not ours
     os.umask(0o022)
     folder = Releases(root)
-    operation = folder.operation()
+    operation = Journal(folder).operation()
     if operation is None:
         return
     activation = Activation(folder, operation)

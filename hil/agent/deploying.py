@@ -11,7 +11,9 @@ from . import commands, failure
 from .activating import surroundings
 from .blobs import Store
 from .failure import Failure
+from .journal import Journal
 from .releases import Releases
+from .staging import Staging
 from .supervisor import Supervisor
 
 Reply = Tuple[Dict[str, Any], List[Any]]
@@ -55,10 +57,10 @@ class Deploying:
             "damage": None if current is None else folder.damage(current),
             "previous": folder.previous(current),
             "releases": releases,
-            "operation": folder.operation(),
+            "operation": Journal(folder).operation(),
             "busy": self._lock < 0 and folder.busy(),  # by somebody else
             "holder": folder.holder(),
-            "history": folder.history()[-20:],
+            "history": Journal(folder).history()[-20:],
         }
         return {"ok": found}, []
 
@@ -78,28 +80,28 @@ class Deploying:
         if lock is None:
             raise folder.refusal()
         self.folder, self._lock = folder, lock
-        pending = folder.operation()
+        pending = Journal(folder).operation()
         self._touched = pending is not None
         current = folder.current()
-        told = {"folder": folder.root, "current": current, "previous": folder.previous(current), "pending": pending}
-        told["releases"] = folder.ordered()
+        told: Dict[str, Any] = {"folder": folder.root, "current": current, "previous": folder.previous(current)}
+        told.update(pending=pending, releases=folder.ordered())
         return {"ok": told}, []
 
     def stage(self, request: Dict[str, Any]) -> Reply:
         """Puts a release together from the store's blobs."""
-        return {"ok": {"staged": self._open().stage(request["release"], self.store.verify)}}, []
+        return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
         """Notes the operation, and brings the robot into its safe state: from here on it is always ended."""
         folder = self._open()
-        if folder.operation() is not None:
+        if Journal(folder).operation() is not None:
             raise Failure(failure.PROTOCOL, "another operation is under way there")
         plan, to = request["plan"], request["to"]
         if to not in folder.ordered():
             raise Failure(failure.RELEASE, "there is no release %.12s" % to, "hil releases lists what is there")
         operation = dict(self.claim, plan=plan, to=to, kind=str(request["kind"]), was_healthy=folder.healthy(to))
         operation["from"] = folder.current()
-        folder.ready(operation)
+        Journal(folder).ready(operation)
         self._touched = True
         if not plan["safe_state"]:
             return {"ok": {"trouble": ""}}, []
@@ -150,7 +152,7 @@ class Deploying:
         lines, end, self._told = self._told.rpartition(b"\n")
         told = [json.loads(line.decode("ascii")) for line in lines.split(b"\n") if line] if end else []
         if ended:
-            self._touched = self._open().operation() is not None
+            self._touched = Journal(self._open()).operation() is not None
         return {"ok": {"told": told, "ended": ended, "current": self._open().current()}}, []
 
     def _heard(self) -> bool:

@@ -4,8 +4,6 @@ Layout of the folder: ``current`` -> ``releases/DIGEST``, where ``DIGEST`` is th
 ``.hil/`` with the lock, the operation that is under way (``operation.json``) and a mark for each release that was once
 seen to be healthy (``healthy/DIGEST``). A release is put together under another name and renamed, ``current`` is
 replaced by a rename: whatever is killed when, each of them is there whole or not at all.
-
-What has to succeed on a full disk is made ready before anything is touched, and then only renamed.
 """
 
 import contextlib
@@ -23,15 +21,11 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import manifest
 from .failure import HELD, RELEASE, STORE, STORE_FULL, Failure
 from .lock import open_lock, try_flock
-from .manifest import DIGEST, Entry
+from .manifest import DIGEST
 
 LINK = re.compile(r"releases/([0-9a-f]{64})")
-SPARE = 1 << 20  # bytes that must stay free beside a release: for links, marks and the journal
 CHUNK = 1 << 20
-LOCK, OPERATION, HISTORY, STAGING = "lock", "operation.json", "history.jsonl", ".staging"
-FORWARD, BACK, MARK = "forward", "back", "mark"
-"""What is made ready in ``.hil``: the links to the new and to the old release, the mark of the new one."""
-TOLD = 64 << 10  # bytes of the history that are read
+LOCK = "lock"
 
 Beat = Callable[[], None]
 
@@ -107,7 +101,7 @@ class Releases:
 
     def holder(self) -> Dict[str, str]:
         """Who took the lock last: ``who``, ``host``, ``pid``, ``since``, as far as it is known."""
-        found = self._json(self.own(LOCK))
+        found = self.table_at(self.own(LOCK))
         return {key: str(found[key]) for key in ("who", "host", "pid", "since") if key in found}
 
     def busy(self) -> bool:
@@ -208,165 +202,11 @@ class Releases:
                 size += len(piece)
                 self.beat()
 
-    def stage(self, digest: str, blob: Callable[[str], str]) -> bool:
-        """Puts release ``digest`` together from blobs (by SHA-256), whole or not at all; False if it is there already.
-
-        A release that was damaged is mended file by file, each replaced by its own content.
-        """
-        with open(blob(digest), "rb") as file:
-            content = file.read(manifest.LARGEST + 1)
-        listed = manifest.entries(manifest.parse(content))
-        place = self.path("releases", digest)
-        with self.told():
-            if os.path.isdir(place) and not self.damage(digest):
-                self._newest(place)
-                return False
-            self._need(sum(entry.size for entry in listed))
-            staging = self.path("releases", STAGING)
-            shutil.rmtree(staging, ignore_errors=True)
-            try:
-                os.mkdir(staging)
-                self._fill(staging, listed, content, blob)
-                self._settle(staging, place, listed)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-            wrong = self.damage(digest)
-            if wrong:
-                raise Failure(STORE, "release %.12s was staged, and %s" % (digest, wrong), "see to that disk")
-            self._newest(place)
-            return True
-
-    def _need(self, size: int) -> None:
-        free = shutil.disk_usage(self.root).free
-        if size + SPARE > free:
-            what = "the release takes %d MiB, and %s has %d MiB free" % (size >> 20, self.root, free >> 20)
-            raise Failure(STORE_FULL, what, "free space there, or keep fewer releases")
-
-    def _fill(self, staging: str, listed: List[Entry], content: bytes, blob: Callable[[str], str]) -> None:
-        for entry in listed:
-            place = os.path.join(staging, entry.path)
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            with open(blob(entry.sha256), "rb") as source:
-                copied = self._copy(source, place)
-            if copied != (entry.sha256, entry.size):
-                raise Failure(RELEASE, "%s is not what the manifest says" % entry.path, manifest.ADVICE)
-        with open(os.path.join(staging, manifest.NAME), "xb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        for folder, _, _ in os.walk(staging):
-            os.chmod(folder, 0o755)  # noqa: S103 - as the folder itself
-            sync(folder)
-
-    def _copy(self, source: Any, place: str) -> Tuple[str, int]:
-        """Copies a file anew; its digest and size as they were written."""
-        state, size = hashlib.sha256(), 0
-        with open(place, "xb") as target:  # never through a link, never into a file that is there
-            while True:
-                piece = source.read(CHUNK)
-                if not piece:
-                    break
-                target.write(piece)
-                state.update(piece)
-                size += len(piece)
-                self.beat()
-            target.flush()
-            os.fchmod(target.fileno(), 0o644)
-            os.fsync(target.fileno())
-        return state.hexdigest(), size
-
-    def _settle(self, staging: str, place: str, listed: List[Entry]) -> None:
-        if not os.path.isdir(place):
-            os.rename(staging, place)
-            sync(self.path("releases"))
-            return
-        for path in [entry.path for entry in listed] + [manifest.NAME]:
-            target = os.path.join(place, path)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.replace(os.path.join(staging, path), target)
-        known = {entry.path for entry in listed} | {manifest.NAME}
-        for folder, _, files in os.walk(place):
-            for name in files:
-                other = os.path.join(folder, name)
-                if os.path.relpath(other, place) not in known:
-                    os.unlink(other)
-            sync(folder)
-
-    def _newest(self, place: str) -> None:
+    def newest(self, place: str) -> None:
         """Makes a release the newest, whatever the board's clock says: many start in 1970."""
         others = [self._order(name) for name in self.ordered() if self.path("releases", name) != place]
         at = max([time.time_ns() if hasattr(time, "time_ns") else int(time.time() * 1e9)] + [1 + one for one in others])
         os.utime(place, ns=(at, at))
-
-    def ready(self, operation: Dict[str, Any]) -> None:
-        """Notes what is about to be done, and makes ready what must not fail afterwards."""
-        with self.told():
-            for name, digest in ((FORWARD, operation["to"]), (BACK, operation["from"])):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.own(name))
-                if digest is not None:
-                    os.symlink("releases/" + digest, self.own(name))
-            self._write(self.own(MARK), b"")
-            self._write(self.own(OPERATION), json.dumps(operation, sort_keys=True).encode("ascii"))
-            mark = self.own("healthy", str(operation["to"]))
-            if os.path.exists(mark):  # until it is seen to be healthy this time
-                os.replace(mark, self.own(MARK))
-            sync(self.own("healthy"))
-            sync(self.own())
-
-    def operation(self) -> Optional[Dict[str, Any]]:
-        """What is being done, or was when its process was killed."""
-        found = self._json(self.own(OPERATION))
-        return found or None
-
-    def point(self, name: str) -> None:
-        """Replaces ``current`` by the link that was made ready as ``name``; takes it away where there is none."""
-        place = self.path("current")
-        try:
-            os.replace(self.own(name), place)
-        except FileNotFoundError:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(place)
-        sync(self.root)
-
-    def mark(self, digest: str) -> None:
-        """The release was seen to be healthy."""
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(self.own(MARK), self.own("healthy", digest))
-        sync(self.own("healthy"))
-
-    def unmark(self) -> None:
-        """The release was not seen to be healthy: no mark of an earlier time speaks for it."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.own(MARK))
-
-    def done(self, operation: Dict[str, Any], outcome: str, text: str) -> None:
-        """Nothing is under way any more; ``outcome`` goes into the history as far as there is room."""
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = {"at": at, "outcome": outcome, "text": text[:500]}
-        line.update({key: operation.get(key) for key in ("kind", "from", "to", "who", "host")})
-        with contextlib.suppress(OSError), open(self.own(HISTORY), "ab") as file:
-            file.write(json.dumps(line, sort_keys=True).encode("ascii") + b"\n")
-        for name in (OPERATION, FORWARD, BACK, MARK):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.own(name))
-        sync(self.own())
-
-    def history(self) -> List[Dict[str, Any]]:
-        """What was done there, oldest first, of late."""
-        try:
-            with open(self.own(HISTORY), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - TOLD))
-                lines = file.read().split(b"\n")
-        except OSError:
-            return []
-        found = []
-        for line in lines:
-            with contextlib.suppress(ValueError):  # one that was cut off, by us or by a full disk
-                one = json.loads(line.decode("ascii"))
-                if isinstance(one, dict):
-                    found.append(one)
-        return found
 
     def prune(self, keep: int) -> List[str]:
         """Takes away what is older than the last ``keep``; never what runs, nor what it would be rolled back to."""
@@ -388,15 +228,8 @@ class Releases:
             sync(self.path("releases"))
         shutil.rmtree(trash, ignore_errors=True)
 
-    def _write(self, place: str, content: bytes) -> None:
-        """A small file, whole or not at all."""
-        with open(place + ".new", "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(place + ".new", place)
-
-    def _json(self, place: str) -> Dict[str, Any]:
+    def table_at(self, place: str) -> Dict[str, Any]:
+        """A small JSON object; empty where there is none that can be read."""
         try:
             with open(place, "rb") as file:
                 found = json.loads(file.read(1 << 20).decode("utf-8"))

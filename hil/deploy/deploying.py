@@ -18,6 +18,7 @@ from hil.deploy import golden, refusing, release
 from hil.deploy.robot import Outcome, Robot
 from hil.errors import DeployRefused, LabError, TargetUnreachable, UserError
 from hil.files import file_digest
+from hil.importers import isaac_ros
 from hil.jetson import identify
 from hil.model import EVIDENCE_RANK, Evidence
 from hil.report.read import content_of, file_in, parse
@@ -85,6 +86,7 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
         *refusing.of_report(report, decision, now=now, max_age=spec.max_age),
         *refusing.of_engines(report, engines),
         *refusing.of_files(engines, {name: file_digest(place) for name, place in files.items()}),
+        *_of_nodes(config, robot, engines),
     ]
     evidence = refusing.evidence_of(report, engines)
     if EVIDENCE_RANK[evidence] < EVIDENCE_RANK[Evidence(config.spec.gate.evidence)]:
@@ -94,6 +96,21 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
     _refuse(reasons, path, robot)
     bundle = _signed(config, robot, path, content, files.values(), now) if spec.keys else None
     return Judged(path, content, report, engines, evidence, bundle)
+
+
+def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iterator[str]:
+    """An Isaac ROS node that is to load an engine has to look where the engine will lie."""
+    folder = deploy_spec(config, robot).directory
+    for name in dict.fromkeys(engine.model for engine in engines):
+        asked = config.model(name, robot).isaac_ros
+        if asked is None:
+            continue
+        file, node = isaac_ros.split(asked)
+        places = [f"{folder}/current/{release.path_in_release(one)}" for one in engines if one.model == name]
+        path = isaac_ros.read(config.resolve(file), node).engine_file_path or "nothing"
+        # The home folder's own path is the robot's to know: only what follows it is compared.
+        if not any(path == place or (place[0] == "~" and path.endswith(place[1:])) for place in places):
+            yield f"{file}: engine_file_path is {path}, and the engine will lie at {' or '.join(places)}"
 
 
 def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to be
