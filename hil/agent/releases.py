@@ -205,7 +205,7 @@ class Releases:
     def newest(self, place: str) -> None:
         """Makes a release the newest, whatever the board's clock says: many start in 1970."""
         others = [self._order(name) for name in self.ordered() if self.path("releases", name) != place]
-        at = max([time.time_ns() if hasattr(time, "time_ns") else int(time.time() * 1e9)] + [1 + one for one in others])
+        at = max([int(time.time() * 1e9)] + [1 + one for one in others])
         os.utime(place, ns=(at, at))
 
     def prune(self, keep: int) -> List[str]:

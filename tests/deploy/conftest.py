@@ -43,8 +43,18 @@ def judged(
 
 
 @pytest.fixture
-def fleet(judged: Path, board: SimulatedBoard, tmp_path: Path) -> Fleet:
+def copied(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copies a project to a folder of its own."""
+
+    def copy(source: Path) -> Path:
+        root = tmp_path / "project"
+        shutil.copytree(source, root, ignore=shutil.ignore_patterns("cache"))
+        return root
+
+    return copy
+
+
+@pytest.fixture
+def fleet(judged: Path, board: SimulatedBoard, copied: Callable[[Path], Path]) -> Fleet:
     """The judged project in a folder of its own, with a robot as its target ``rover``."""
-    root = tmp_path / "project"
-    shutil.copytree(judged, root)
-    return Fleet.make(root, Robot(board, DISK))
+    return Fleet.make(copied(judged), Robot(board, DISK))
