@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,14 +53,22 @@ def board_at(folder: Path) -> SimulatedBoard:
     return SimulatedBoard(GENERATION, interpreter, folder / "board")
 
 
-def fleet_at(folder: Path, board: SimulatedBoard) -> Fleet:
-    """A project that was judged on the board, with the board as its robot too."""
-    project = folder / "project"
+def judged(project: Path, board: SimulatedBoard) -> None:
+    """A project in the folder ``project``, judged on the board."""
     project.mkdir()
-    ran = Judged.make(project, board).run("--hil-gate")
+    ran = Judged.make(project, board).run("--hil-gate", timeout=300)
     if ran.code:
         sys.exit(ran.out)
-    fleet = Fleet.make(project, Robot(board, DISK))
+
+
+def fleet_at(folder: Path, board: SimulatedBoard, project: Path | None) -> Fleet:
+    """A judged ``project`` with the board as its robot; without one, one that was judged on this board."""
+    own = folder / "project"
+    if project is None:
+        judged(own, board)
+    else:
+        shutil.copytree(project, own)
+    fleet = Fleet.make(own, Robot(board, DISK))
     fleet.target(health_within="2 s")
     return fleet
 
@@ -95,11 +104,11 @@ def measure(fleet: Fleet, runs: int, seed: int, faults: list[str]) -> list[dict[
     return rows
 
 
-def alone(folder: Path, runs: int, seed: int, faults: list[str]) -> list[dict[str, Any]]:
+def alone(folder: Path, runs: int, seed: int, faults: list[str], project: Path | None) -> list[dict[str, Any]]:
     """The rows of one board."""
     board = board_at(folder)
     try:
-        return measure(fleet_at(folder, board), runs, seed, faults)
+        return measure(fleet_at(folder, board, project), runs, seed, faults)
     finally:
         board.close()
 
@@ -107,10 +116,24 @@ def alone(folder: Path, runs: int, seed: int, faults: list[str]) -> list[dict[st
 def shared(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]]:
     """The rows of several boards at a time, each with runs of its own, in the order of their seeds."""
     parts = [len(range(job, runs, jobs)) for job in range(jobs)]
+    board = board_at(folder)
+    try:
+        judged(folder / "project", board)
+    finally:
+        board.close()
     started = []
     for job, part in enumerate(parts):
         rows = folder / f"rows-{job}.json"
-        words = ["--runs", str(part), "--seed", str(seed + sum(parts[:job])), "--rows", str(rows)]
+        words = [
+            "--runs",
+            str(part),
+            "--seed",
+            str(seed + sum(parts[:job])),
+            "--rows",
+            str(rows),
+            "--project",
+            str(folder / "project"),
+        ]
         started.append((subprocess.Popen([sys.executable, "-m", "benchmarks.deploy", *words], cwd=REPOSITORY), rows))
     if any(process.wait() not in {0, 1} for process, _ in started):
         sys.exit("one of the boards' processes failed")
@@ -134,6 +157,7 @@ def main() -> int:
     parser.add_argument("--only", choices=FAULTS, help="one kind of fault, never a result")
     parser.add_argument("--quick", action="store_true", help=f"{SHORT} runs, never a result")
     parser.add_argument("--jobs", type=int, default=1, help="boards at a time")
+    parser.add_argument("--project", type=Path, help="a project that was judged already")
     parser.add_argument("--rows", type=Path, help="write the rows alone to this file")
     parser.add_argument("--out", type=Path, help="the folder to write deploy-faults.json to")
     arguments = parser.parse_args()
@@ -144,7 +168,7 @@ def main() -> int:
         if arguments.jobs > 1:
             rows = shared(Path(folder), runs, arguments.seed, arguments.jobs)
         else:
-            rows = alone(Path(folder), runs, arguments.seed, faults)
+            rows = alone(Path(folder), runs, arguments.seed, faults, arguments.project)
     if arguments.rows is not None:
         arguments.rows.write_text(json.dumps(rows), encoding="utf-8")
     command = ["python", "-m", "benchmarks.deploy", *sys.argv[1:]]

@@ -23,6 +23,7 @@ from hil.jetson import identify
 from hil.model import EVIDENCE_RANK, Evidence
 from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT
+from hil.rules import Circumstances
 from hil.session.board import confirm
 from hil.targets.base import open_target
 from hil.units import show
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hil.config.load import Config
-    from hil.config.spec import DeploySpec
+    from hil.config.spec import DeploySpec, GateSpec
     from hil.deploy.release import Release
     from hil.deploy.robot import Tell
     from hil.report.schema import EngineUsed, Report
@@ -81,7 +82,7 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
     gate.verify(report, str(path))
     engines = release.chosen(report, spec.engines, robot)
     files = release.engine_files(path.parent, engines)
-    decision = gate.judge(report, config.spec.gate)
+    decision = gate.judge(report, config.spec.gate, around=_around(path, config.spec.gate, now))
     reasons = [
         *refusing.of_report(report, decision, now=now, max_age=spec.max_age),
         *refusing.of_engines(report, engines),
@@ -96,6 +97,15 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
     _refuse(reasons, path, robot)
     bundle = _signed(config, robot, path, content, files.values(), now) if spec.keys else None
     return Judged(path, content, report, engines, evidence, bundle)
+
+
+def _around(path: Path, policy: GateSpec, now: datetime) -> Circumstances:
+    """The moment, and who signed the report, where the policy asks for that."""
+    if not policy.signed_by:
+        return Circumstances(now)
+    from hil.attestation import circumstances  # noqa: PLC0415 - only who wants signatures needs it
+
+    return circumstances(path, policy)
 
 
 def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iterator[str]:
