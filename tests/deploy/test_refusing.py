@@ -189,7 +189,7 @@ def test_signed_by_the_robots_key_or_another(project: Path) -> None:
     from hil.attestation import KeySigner, attest  # noqa: PLC0415 - as above
 
     ours, theirs = (KeySigner(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
-    (project / "release.pub").write_text(ours.public.pem(), encoding="ascii")
+    (project / "release.pub").write_text(ours.public.pem, encoding="ascii")
     with (project / "hil.toml").open("a", encoding="utf-8") as file:
         file.write('keys = ["release.pub"]\n')
     attest(project / "report", ours)

@@ -28,6 +28,13 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "deploy.md"
 CLONED = ("hil.toml", "examples", "tests", "hil", "plugins", "fixtures", "suites", "conftest.py", "pyproject.toml")
 MEASURE = '\n[measure]\nduration = "2.2 s"\nwarmup = "0.2 s"\nbudget = "10 s"\nsoak = 400\n'
 """Shorter than the bundled examples', whose numbers are not what is told here."""
+LOOSE = (
+    ('{ p50 = "5 ms", p90 = "10 ms", p99 = "20 ms" }', '{ p99 = "5 s" }'),
+    ('{ p50 = "5 ms", p99 = "20 ms" }', '{ p99 = "5 s" }'),
+    ("fps           = 30", "fps           = 1"),
+    ("fps           = 100", "fps           = 1"),
+)
+"""Limits that a busy machine keeps: speed is not what is told here either."""
 
 
 @pytest.fixture
@@ -47,8 +54,11 @@ def clone(repository: Path, tmp_path: Path) -> Path:
         program = Path(sys.executable).with_name(name)
         (root / ".venv/bin" / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n', encoding="utf-8")
         (root / ".venv/bin" / name).chmod(0o755)
-    with (root / "hil.toml").open("a", encoding="utf-8") as file:
-        file.write(MEASURE)
+    text = (root / "hil.toml").read_text(encoding="utf-8")
+    for strict, loose in LOOSE:
+        assert strict in text
+        text = text.replace(strict, loose)
+    (root / "hil.toml").write_text(text + MEASURE, encoding="utf-8")
     return root
 
 
@@ -61,16 +71,16 @@ def test_tried_as_printed(
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     env |= {CACHE: str(environments), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(clone)}
     (keeps,) = commands(blocks[0].body)
-    started = subprocess.Popen(["sh", "-c", f"exec {keeps.words}"], cwd=clone, env=env, stdin=subprocess.DEVNULL)
+    started = subprocess.Popen(["/bin/sh", "-c", f"exec {keeps.words}"], cwd=clone, env=env, stdin=subprocess.DEVNULL)
     try:
-        until(lambda: (clone / "board/ssh_config").exists(), 60, "a board")
+        until((clone / "board/ssh_config").exists, 60, "a board")
         for block in blocks[1:]:
             if block.path:
                 (clone / block.path).parent.mkdir(exist_ok=True)
                 (clone / block.path).write_text(block.body, encoding="utf-8")
             for command in commands(block.body) if block.kind == "console" else ():
                 done = subprocess.run(
-                    ["bash", "-c", command.words], cwd=clone, env=env, capture_output=True, text=True, check=False
+                    ["/bin/bash", "-c", command.words], cwd=clone, env=env, capture_output=True, text=True, check=False
                 )
                 said = done.stdout + done.stderr
                 assert done.returncode == command.code, f"{command.words}: {said}"
