@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,12 +29,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "deploy.md"
 CLONED = ("hil.toml", "examples", "tests", "hil", "plugins", "fixtures", "suites", "conftest.py", "pyproject.toml")
 MEASURE = '\n[measure]\nduration = "2.2 s"\nwarmup = "0.2 s"\nbudget = "10 s"\nsoak = 400\n'
 """Shorter than the bundled examples', whose numbers are not what is told here."""
-LOOSE = (
-    ('{ p50 = "5 ms", p90 = "10 ms", p99 = "20 ms" }', '{ p99 = "5 s" }'),
-    ('{ p50 = "5 ms", p99 = "20 ms" }', '{ p99 = "5 s" }'),
-    ("fps           = 30", "fps           = 1"),
-    ("fps           = 100", "fps           = 1"),
-)
+LOOSE = ((r"(?m)^latency( +)= .*$", 'latency = { p99 = "5 s" }'), (r"(?m)^fps( +)= \d+$", "fps = 1"))
 """Limits that a busy machine keeps: speed is not what is told here either."""
 
 
@@ -56,8 +52,8 @@ def clone(repository: Path, tmp_path: Path) -> Path:
         (root / ".venv/bin" / name).chmod(0o755)
     text = (root / "hil.toml").read_text(encoding="utf-8")
     for strict, loose in LOOSE:
-        assert strict in text
-        text = text.replace(strict, loose)
+        text, count = re.subn(strict, loose, text)
+        assert count
     (root / "hil.toml").write_text(text + MEASURE, encoding="utf-8")
     return root
 
