@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WARNING = "warning"
 BAD = frozenset({"rolling back", "failed", "giving up", "recovering"})
 GOOD = frozenset({"deployed", "unchanged"})
-WIDTH = 18
+WIDTH = 20
 
 
 class Steps:
@@ -34,9 +34,10 @@ class Steps:
         self.out.print(Text.assemble(("· ", style), (f"{step:<{WIDTH}}", style), text))
 
 
-def ended(outcome: Outcome, steps: Steps) -> int:
-    """Prints how it ended; the exit code: 0 deployed, or as it was asked for already; 1 for all else."""
+def ended(outcome: Outcome, steps: Steps, done: str = "deployed") -> int:
+    """Prints how it ended, ``done`` if well; the exit code: 0 then, or if it was so already; 1 for all else."""
     good = outcome.how in GOOD and outcome.release is not None
+    how = done if outcome.how == "deployed" else outcome.how
     sign = ("✓ ", "bold green") if good else ("✗ ", "bold red")
-    steps.out.print(Text.assemble(sign, (f"{outcome.how:<{WIDTH}}", sign[1]), outcome.text))
+    steps.out.print(Text.assemble(sign, (f"{how:<{WIDTH}}", sign[1]), outcome.text))
     return int(ExitCode.PASSED if good else ExitCode.FAILED)

@@ -34,4 +34,4 @@ def command(
     from hil.deploy.deploying import roll_back  # noqa: PLC0415 - heavy, --help needs it not
 
     steps = Steps()
-    return ended(roll_back(config_at(config), robot, to, steps.tell), steps)
+    return ended(roll_back(config_at(config), robot, to, steps.tell), steps, "back")

@@ -164,7 +164,7 @@ def deploy(config: Config, path: Path, robot: str, tell: Tell) -> Outcome:
     found = judged(config, path, robot, datetime.now(timezone.utc))
     tell(
         "judged",
-        f"{found.path}: {found.report.decision}, {len(found.engines)} engines, evidence {found.evidence.value}",
+        f"{found.path}: {found.report.decision}, {_counted(found.engines)}, evidence {found.evidence.value}",
     )
     if found.evidence is not Evidence.DEVICE:
         policy = config.spec.gate.evidence
@@ -267,6 +267,10 @@ def _board(report: Report) -> dict[str, Any]:
     identity = identify(report.target.facts.get("board"))
     module = None if identity.module is None else identity.module.slug
     return {"module": module, "l4t": identity.l4t, "jetpack": identity.jetpack}
+
+
+def _counted(engines: Sequence[EngineUsed]) -> str:
+    return ", ".join(f"{engine.model} {engine.precision}" for engine in engines)
 
 
 def _compare(config: Config, found: Judged, agent: AgentClient, robot: str) -> None:

@@ -50,7 +50,5 @@ def test_a_robot_that_does_not_get_safe_is_left_alone(fleet: Fleet) -> None:
     fleet.mood("well", "second")
     said = fleet.deploy()
     assert said.code == 1
-    assert (
-        "the robot is not in its safe state: /home/hil/robot/safe ended with code 7: the arm does not park" in said.out
-    )
+    assert "safe ended with code 7: the arm does not park" in said.out
     assert fleet.robot.whole() == before
