@@ -143,8 +143,10 @@ def shared(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]
 def versions() -> dict[str, str]:
     """What was measured with."""
     return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "board": f"simulated, {GENERATION}, Python {facts_of(GENERATION)['python']}",
         "host python": platform.python_version(),
+        "host numpy": version("numpy"),
         "pytest-hil": version("pytest-hil"),
     }
 
