@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-NEEDED = ("tensorrt", "gpu", "sm", "cuda", "target python", "target numpy", "host python", "host numpy", "pytest-hil")
+NEEDED = (
+    "machine",
+    "tensorrt",
+    "gpu",
+    "sm",
+    "cuda",
+    "target python",
+    "target numpy",
+    "host python",
+    "host numpy",
+    "pytest-hil",
+)
 
 
 def honesty() -> Rows:
