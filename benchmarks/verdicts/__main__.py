@@ -50,10 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write(folder: Path, name: str, cells: list[table.Cell], given: argparse.Namespace) -> None:
-    versions = {
-        "host python": platform.python_version(),
-        **{one: version(one) for one in ("numpy", "scipy", "pytest-hil")},
-    }
+    versions = {"host python": platform.python_version(), **{one: version(one) for one in ("numpy", "scipy", "pytest-hil")}}
     command = ["python", "-m", "benchmarks.verdicts", "--only", name, "--seed", str(given.seed)]
     made = results.result(
         f"verdicts-{name}", table.as_rows(cells), command=command, versions=versions, quick=given.quick

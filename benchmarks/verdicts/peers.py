@@ -52,7 +52,7 @@ def plain_p99(base: FloatArray, cand: FloatArray) -> FloatArray:
 
 
 def asv_test(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Asv's Mann-Whitney U test on the timings of two processes a side, and slower."""
+    """asv's Mann-Whitney U test on the timings of two processes a side, and slower."""
     before, after = (_pooled(side) for side in (base, cand))
     p = mannwhitneyu(before, after, axis=1, method="asymptotic").pvalue
     return np.asarray((p < P_VALUE) & (np.median(after, axis=1) > np.median(before, axis=1)))

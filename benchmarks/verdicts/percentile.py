@@ -73,9 +73,7 @@ def drift(trials: int, seed: int) -> list[Cell]:
     for q in (0.5, 0.99):
         for n in SIZES[1:]:
             cells += [
-                _open(q, n, way * DRIFT, 1 / (1 + off), f"limit {off:+.0%}", trials, seed)
-                for way in (1, -1)
-                for off in OFF
+                _open(q, n, way * DRIFT, 1 / (1 + off), f"limit {off:+.0%}", trials, seed) for way in (1, -1) for off in OFF
             ]
             cells.append(_open(q, n, DRIFT, 0.5, "at half the limit", trials, seed))
     return cells
