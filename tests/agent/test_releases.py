@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,14 @@ def activate(folder: Releases, to: str, tmp_path: Path, *, healthy: bool = True,
     """Makes a staged release the current one, with commands that do nothing but end."""
     log = tmp_path / "log"
     restart = ["sh", "-c", f"readlink {folder.path('current')} >>{log}"]
-    plan = {"service": None, "restart": restart, "restart_within": 5, "safe_state": [], "safe_within": 5, "keep": keep}
+    plan: dict[str, Any] = {
+        "service": None,
+        "restart": restart,
+        "restart_within": 5,
+        "safe_state": [],
+        "safe_within": 5,
+        "keep": keep,
+    }
     plan |= {"health": ["true" if healthy else "false"], "health_within": 5 if healthy else 0.2}
     operation = {"kind": "deploy", "from": folder.current(), "to": to, "plan": plan, "was_healthy": folder.healthy(to)}
     Journal(folder).ready(operation)
