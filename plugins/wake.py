@@ -111,7 +111,7 @@ def forget(config: pytest.Config) -> None:
         _controllers.remove(config)
     if run := awake(config):
         try:
-            run.close()
+            run.forget()
         except HilError as error:  # the run ended before its accounts were closed
             sys.stderr.write(f"error: {error}\n")
         del config.stash[RUN]

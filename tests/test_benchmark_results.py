@@ -104,6 +104,28 @@ def deploy_faults() -> Rows:
         for number in range(judging.DEPLOYMENTS // len(judging.DEPLOY_FAULTS))
         for fault in judging.DEPLOY_FAULTS
     ]
+def ssh() -> Rows:
+    """Uploads a tenth faster than scp, sessions 0.3 s behind, parity a fifth slower with the delay."""
+    size = judging.UPLOAD_SIZE
+    uploads: Rows = [
+        {"part": "upload", "round_trip": trip, "size": size, "ours": 2.0, "scp": 2.2, "start": 0.4}
+        for trip in judging.ROUND_TRIPS
+        for _ in range(judging.UPLOAD_ROUNDS)
+    ]
+    sessions: Rows = [
+        {"part": "session", "round_trip": 0, "ours": 1.0, "bare": 0.7, "uploaded": 0}
+        for _ in range(judging.SESSION_ROUNDS)
+    ]
+    parity: Rows = [
+        {"part": "parity", "samples": judging.PARITY_SAMPLES, "near": 1.0, "far": 1.2}
+        for _ in range(judging.PARITY_ROUNDS)
+    ]
+    return uploads + sessions + parity
+
+
+def telemetry() -> Rows:
+    """Half a percent slower with the sampler."""
+    return [{"with": [1.005e-5] * 3, "without": [1e-5] * 3} for _ in range(judging.TELEMETRY_ROUNDS)]
 
 
 GOOD: dict[str, Callable[[], Rows]] = {
@@ -114,6 +136,8 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "tensorrt-leak": leak,
     "tensorrt-suites-digits": suites,
     "tensorrt-faults": faults,
+    "ssh": ssh,
+    "telemetry": telemetry,
 }
 
 
@@ -266,6 +290,28 @@ def test_a_deployment_that_did_not_hold_is_found(
     rows = deploy_faults()
     rows[7].update(change)
     assert [bar["met"] for bar in make("deploy-faults", rows)["bars"]].count(False) == 1
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("upload", {"ours": 2.3}),
+        ("upload", {"size": 1 << 20}),
+        ("session", {"ours": 1.3}),
+        ("session", {"uploaded": 1}),
+        ("parity", {"far": 1.4}),
+        ("parity", {"samples": 10}),
+    ],
+)
+def test_what_a_network_costs_too_much_is_missed(
+    part: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """Slower than scp, a smaller file, a session that sends anything, parity over fewer samples: each is missed."""
+    rows = [{**row, **change} if row["part"] == part else row for row in ssh()]
+    assert make("ssh", rows)["passed"] is False
+
+
+def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Two percent slower is over the bar."""
+    assert make("telemetry", [{**row, "with": [1.02e-5] * 3} for row in telemetry()])["passed"] is False
 
 
 def test_a_commit_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

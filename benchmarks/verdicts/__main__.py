@@ -1,8 +1,8 @@
 """How often verdicts are wrong, by seeded simulation of latencies whose truth is known.
 
 Each cell is a rate over many trials with Clopper and Pearson's bounds, each one-sided at 99 %, beside its bar. A bar is
-missed only where the rate is significantly beyond it, so that few trials (``--quick``) miss no bar by bad luck, and show less.
-Exit code 1 where one is missed.
+missed only where the rate is significantly beyond it, so that few trials (``--quick``) miss no bar by bad luck, and
+show less. Exit code 1 where one is missed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write(folder: Path, name: str, cells: list[table.Cell], given: argparse.Namespace) -> None:
-    versions = {"host python": platform.python_version(), **{one: version(one) for one in ("numpy", "scipy", "pytest-hil")}}
+    versions = {
+        "host python": platform.python_version(),
+        **{one: version(one) for one in ("numpy", "scipy", "pytest-hil")},
+    }
     command = ["python", "-m", "benchmarks.verdicts", "--only", name, "--seed", str(given.seed)]
     made = results.result(
         f"verdicts-{name}", table.as_rows(cells), command=command, versions=versions, quick=given.quick

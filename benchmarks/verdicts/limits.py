@@ -79,7 +79,9 @@ def _of(noise: Noise, trials: int, seed: int) -> Iterator[Cell]:
         verdict(series, Q, 2 * noise.quantile(Q), CONFIDENCE) is Verdict.PASSED
         for series in drawn(noise, trials, fewest - 1, seed, "short")
     ]
-    yield cell(f"passed on {fewest - 1} samples, p99 half the limit", noise.name, sum(short), trials, bar=0.0, sense="at most")
+    yield cell(
+        f"passed on {fewest - 1} samples, p99 half the limit", noise.name, sum(short), trials, bar=0.0, sense="at most"
+    )
 
 
 def ended_early(series: FloatArray, noise: Noise, n: int) -> bool:

@@ -52,7 +52,7 @@ def plain_p99(base: FloatArray, cand: FloatArray) -> FloatArray:
 
 
 def asv_test(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """asv's Mann-Whitney U test on the timings of two processes a side, and slower."""
+    """Asv's Mann-Whitney U test on the timings of two processes a side, and slower."""
     before, after = (_pooled(side) for side in (base, cand))
     p = mannwhitneyu(before, after, axis=1, method="asymptotic").pvalue
     return np.asarray((p < P_VALUE) & (np.median(after, axis=1) > np.median(before, axis=1)))
@@ -61,7 +61,7 @@ def asv_test(base: FloatArray, cand: FloatArray) -> FloatArray:
 def asv_factor(base: FloatArray, cand: FloatArray) -> FloatArray:
     """As ``asv_test``, and slower by the factor of 1.1 that asv asks for."""
     before, after = (_pooled(side) for side in (base, cand))
-    return np.asarray(asv_test(base, cand) & (np.median(after, axis=1) > FACTOR * np.median(before, axis=1)))
+    return np.logical_and(asv_test(base, cand), np.median(after, axis=1) > FACTOR * np.median(before, axis=1))
 
 
 def bencher(base: FloatArray, cand: FloatArray) -> FloatArray:

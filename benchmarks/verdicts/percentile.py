@@ -21,7 +21,7 @@ CONFIDENCE = 0.99
 QUANTILES = (0.5, 0.9, 0.99)
 SIZES = (first_look(0.99, CONFIDENCE), 3000, 10_000)
 DRIFT = 0.2
-"""By how much a drifting series ends slower or faster than it began, as a share: two standard deviations of the noise."""
+"""By how much a drifting series ends slower or faster than it began, a share: two standard deviations of the noise."""
 
 OFF = (-0.05, -0.02, 0.02, 0.05)
 """How far the limit is from the percentile that the whole series has."""
@@ -73,7 +73,9 @@ def drift(trials: int, seed: int) -> list[Cell]:
     for q in (0.5, 0.99):
         for n in SIZES[1:]:
             cells += [
-                _open(q, n, way * DRIFT, 1 / (1 + off), f"limit {off:+.0%}", trials, seed) for way in (1, -1) for off in OFF
+                _open(q, n, way * DRIFT, 1 / (1 + off), f"limit {off:+.0%}", trials, seed)
+                for way in (1, -1)
+                for off in OFF
             ]
             cells.append(_open(q, n, DRIFT, 0.5, "at half the limit", trials, seed))
     return cells

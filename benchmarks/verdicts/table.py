@@ -37,7 +37,7 @@ class Cell:
 def cell(  # noqa: PLR0913 - what a cell is, named at each call
     name: str, model: str, hits: int, trials: int, *, bar: float | None, sense: Literal["at most", "at least"]
 ) -> Cell:
-    """A cell from counts, with its bounds and whether they allow the bar. Raises ``ValueError`` for impossible counts."""
+    """A cell from counts, with its bounds and whether they allow the bar. Raises ``ValueError`` if impossible."""
     if not 0 <= hits <= trials or not trials:
         raise ValueError(f"{name}, {model}: {hits} of {trials} is no rate")
     low, high = bounds(hits, trials)

@@ -87,7 +87,7 @@ BETWEEN: dict[str, Callable[[np.random.Generator, tuple[int, ...]], FloatArray]]
     ),
     "one of two": lambda random, shape: np.asarray(random.choice([-1.0, 1.0], shape)),
 }
-"""How runs differ, at a standard deviation of 1: as a crowd, with some far slower, or as those of two memory layouts."""
+"""How runs differ, at a standard deviation of 1: as a crowd, with some far slower, or as of two memory layouts."""
 
 
 def values(  # noqa: PLR0913 - what a simulated side is, named at each call

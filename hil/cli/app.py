@@ -33,6 +33,7 @@ COMMANDS = (
     "releases",
     "history",
     "compare",
+    "accept",
     "schema",
 )
 """In the order in which a newcomer needs them; ``hil --help`` lists them so."""

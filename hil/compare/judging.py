@@ -206,7 +206,7 @@ def _more(waiting: _Open, seen: Comparison, settings: Settings) -> str:
     sd, sure = waiting.sd or 0.0, settings.confidence
     needed = runs_needed(sd, settings.exclude, confidence=sure, above=settings.above, noise=seen.noise or 0.0)
     if needed is None:
-        return f"{CAP} runs a side would not do: quieten the machine (docs/comparing.md)"
+        return f"{CAP} runs a side would not do: quieten the machine"
     return f"about {max(needed, min(seen.runs) + 1)} runs a side would do: pytest --hil-runs=N"
 
 

@@ -27,6 +27,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "targets.NAME.container": spec.ContainerSpec,
     "targets.NAME.deploy": spec.DeploySpec,
     "models.NAME": spec.ModelSpec,
+    "models.NAME.detection": spec.DetectionSpec,
     "models.NAME.calibration": spec.CalibrationSpec,
     "models.NAME.build": spec.BuildSpec,
     "models.NAME.run": spec.RunSpec,
