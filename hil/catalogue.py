@@ -32,6 +32,7 @@ class CheckKind:
     so that no device could give it better evidence than the host's. ``only_limited`` is not measured
     where it has no limit, since few targets can; another check tells the figure beside its own. ``regresses`` is the
     check whose numbers are compared with earlier ones: asked only where there is a baseline, or a policy wants it.
+    ``needs_node`` is asked of models with an ``isaac_ros`` file.
     """
 
     id: str
@@ -42,6 +43,7 @@ class CheckKind:
     on_host: bool = False
     precisions: frozenset[str] | None = None
     needs_task: bool = False
+    needs_node: bool = False
     only_limited: bool = False
     scenario: str = ""
     regresses: str = ""
@@ -111,6 +113,7 @@ KINDS: tuple[CheckKind, ...] = (
     _plain("contract", "signature", "Are the engine's inputs and outputs those of the model?"),
     _plain("contract", "shapes", "Does every shape the model allows run, and no other?"),
     _plain("contract", "bad_input", "Is bad input refused instead of computed?"),
+    replace(_plain("contract", "isaac_ros", "Does the robot's Isaac ROS node ask for this engine?"), needs_node=True),
     replace(_plain("parity", "data", "Is the validation data real, enough and unseen?"), on_host=True),
     _plain("parity", "outputs", "Are the engine's outputs those of the reference?"),
     _plain("parity", "repeatable", "Does the same input give the same output twice?"),

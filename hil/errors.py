@@ -36,6 +36,16 @@ class ReportRefused(UserError):
     exit_code = ExitCode.FAILED
 
 
+class AttestationRefused(UserError):
+    """A signed report that is not what it must be: another key, another file, edited, too old; never a pass."""
+
+    exit_code = ExitCode.FAILED
+
+
+class DeployRefused(HilError):
+    """An engine must not run on that robot, or what was deployed did not get healthy there and was taken back."""
+
+
 class LabError(HilError):
     """The target or the lab failed: unreachable, lost, held by somebody, disk full."""
 

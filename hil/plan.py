@@ -75,6 +75,8 @@ def _rows_of(
         literal = any(literal_id(p) == kind.id and matches(p, kind.id, name, precision) for p in policy.require)
         if kind.needs_task and model.task is None and not literal:
             continue
+        if kind.needs_node and model.isaac_ros is None and not literal:
+            continue
         limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)
         has_criterion = kind.limit is None or limit is not None or literal
         if kind.only_limited and not has_criterion:

@@ -26,3 +26,9 @@ def test_shapes(hil_check: HilCheck) -> None:
 def test_bad_input(hil_check: HilCheck) -> None:
     """Is bad input refused instead of computed?"""
     hil_check.judge()
+
+
+@pytest.mark.hil("contract.isaac_ros")
+def test_isaac_ros(hil_check: HilCheck) -> None:
+    """Does the robot's Isaac ROS node ask for this engine?"""
+    hil_check.judge()

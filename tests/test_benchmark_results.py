@@ -97,6 +97,13 @@ def faults() -> Rows:
     return [{"fault": name, **verdict} for name in judging.FAULTS]
 
 
+def deploy_faults() -> Rows:
+    """Two hundred deployments, twenty of each kind, after which the old or the new release ran."""
+    return [
+        {"fault": fault, "seed": number, "moment": 1.0, "runs": "new" if number % 2 else "old", "held": True}
+        for number in range(judging.DEPLOYMENTS // len(judging.DEPLOY_FAULTS))
+        for fault in judging.DEPLOY_FAULTS
+    ]
 def ssh() -> Rows:
     """Uploads a tenth faster than scp, sessions 0.3 s behind, parity a fifth slower with the delay."""
     size = judging.UPLOAD_SIZE
@@ -153,6 +160,7 @@ def history() -> Rows:
 GOOD: dict[str, Callable[[], Rows]] = {
     "compare-aa": aa,
     "history": history,
+    "deploy-faults": deploy_faults,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,
@@ -305,6 +313,14 @@ def test_a_fault_needs_its_verdict_its_words_and_a_fresh_worker(
     assert [bar["met"] for bar in make("tensorrt-faults", rows)["bars"]].count(False) == 1
 
 
+@pytest.mark.parametrize("change", [{"held": False}, {"runs": ""}, {"held": "yes"}])
+def test_a_deployment_that_did_not_hold_is_found(
+    change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """One of two hundred is enough to miss the bar of its kind."""
+    rows = deploy_faults()
+    rows[7].update(change)
+    assert [bar["met"] for bar in make("deploy-faults", rows)["bars"]].count(False) == 1
 @pytest.mark.parametrize(
     ("part", "change"),
     [

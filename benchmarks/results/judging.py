@@ -71,6 +71,20 @@ FAULTS = (
     "sticky CUDA error",
 )
 
+DEPLOYMENTS = 200
+DEPLOY_FAULTS = (
+    "host killed",
+    "agent killed",
+    "board's processes killed",
+    "power cut",
+    "link down",
+    "disk full",
+    "service does not start",
+    "service does not start, host killed",
+    "health check hangs",
+    "health check hangs, board's processes killed",
+)
+"""What happens to deployments, one after the other."""
 UPLOAD_SIZE, UPLOAD_ROUNDS, UPLOAD_BAR = 512 << 20, 5, 1.0
 """Bytes of a new file each round, rounds on each way, and our speed by that of ``scp``."""
 
@@ -226,6 +240,14 @@ def _clear(message: str) -> bool:
     return bool(message.strip()) and "Traceback" not in message
 
 
+def deploy_faults(rows: Sequence[Row]) -> list[Bar]:
+    """Each kind of fault: the old or the new release ran wholly afterwards, and was told to; and how many runs."""
+    bars = []
+    for name in DEPLOY_FAULTS:
+        mine = [row for row in rows if row["fault"] == name]
+        share = sum(row["held"] is True and row["runs"] in {"old", "new"} for row in mine) / len(mine) if mine else None
+        bars.append(bar(f"old or new release, wholly, and told: {name}", share, 1, at_least=True))
+    return [*bars, bar("deployments with a fault at a random moment", len(rows), DEPLOYMENTS, at_least=True)]
 def ssh(rows: Sequence[Row]) -> list[Bar]:
     """What a network costs: an upload beside ``scp``, a second session beside a bare runtime, parity with a delay."""
     bars = []
@@ -338,6 +360,7 @@ def _survived(row: Row) -> bool:
 
 JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "compare-aa": aa,
+    "deploy-faults": deploy_faults,
     "ssh": ssh,
     "telemetry": telemetry,
     "history": history,

@@ -26,6 +26,11 @@ def main() -> None:
 
         load()
         return
+    if sys.argv[1:2] == ["--activate"]:
+        from .activating import main as activate
+
+        activate()
+        return
     if sys.argv[1:2] == ["--inside"]:
         from .inside import main as guard
 
@@ -95,4 +100,5 @@ def serve(frames: int) -> None:
     try:
         supervisor.serve(service.answer)
     finally:
+        service.deploying.leave()
         service.close_lanes()

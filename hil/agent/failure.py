@@ -13,6 +13,7 @@ STORE = "store"
 STORE_FULL = "store_full"
 CONTAINER = "container"
 MISSING = "missing"
+RELEASE = "release"
 INTERNAL = "internal"
 
 

@@ -9,6 +9,7 @@ from .bench import Bench
 from .blobs import Store
 from .conditions import Conditions
 from .crew import Hand
+from .deploying import Deploying
 from .device_memory import Watch
 from .engines import Records, key_facts, key_of
 from .failure import Failure
@@ -57,6 +58,8 @@ class Service(Transfers):
             self.table[name] = self.worker_op
         self.conditions = Conditions(supervisor, self.lock, self._nvml)
         self.table.update(self.conditions.table)
+        self.deploying = Deploying(supervisor, store, supervisor.archive)
+        self.table.update(self.deploying.table)
 
     def answer(self, request: Dict[str, Any]) -> None:
         """Does what a request asks and sends the reply; only a vanished host ends it with an exception."""

@@ -14,14 +14,15 @@ from hil.config import values as sense
 from hil.config.explain import Mistake, mistake, written
 from hil.config.locate import Lines
 from hil.config.merge import on_target
+from hil.config.nodes import applied
 from hil.config.read import parse, read_text
 from hil.config.rules import mistakes, unknown_targets
-from hil.config.spec import ConfigSpec, ModelSpec, TargetSpec
+from hil.config.spec import ConfigSpec, GateSpec, ModelSpec, TargetSpec
 from hil.errors import UserError
 from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 FILE = "hil.toml"
 CPU = "cpu"
@@ -45,9 +46,12 @@ class Config:
     digest: str
     lines: Lines = field(repr=False, compare=False)
     warnings: tuple[str, ...] = ()
+    elsewhere: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False)
 
     def where(self, *keys: str) -> str:
-        """``hil.toml:41``: the line of the deepest of ``keys`` that is written."""
+        """``hil.toml:41``: the line of the deepest of ``keys`` that is written, or the other file that gave it."""
+        if keys in self.elsewhere:
+            return self.elsewhere[keys]
         return f"{self.path.name}:{self.lines.of(keys)}"
 
     def target(self, name: str) -> TargetSpec:
@@ -93,13 +97,29 @@ def load(path: Path) -> Config:
     try:
         spec = ConfigSpec.model_validate(values)
         found += sense.mistakes(spec)
+        given = applied(spec, root)
+        found += given.mistakes
     except ValidationError as error:
         found += [mistake(detail) for detail in error.errors(include_url=False)]
     if found or spec is None:
         raise UserError(_listed(found, lines, path.name))
     doubts = [*unknown_targets(values), *sense.doubts(spec)]
     warnings = tuple(_line(one, lines, path.name) for one in doubts)
-    return Config(spec, path.absolute(), root, sha256(data).hexdigest(), lines, warnings)
+    return Config(given.spec, path.absolute(), root, sha256(data).hexdigest(), lines, warnings, given.sources)
+
+
+def load_policy(path: Path) -> GateSpec:
+    """``[gate]`` of a config file, or of a policy file, which holds nothing else. Raises ``UserError`` as ``load``."""
+    text, _ = read_text(path)
+    values = parse(text, path.name)
+    if set(values) != {"gate"}:
+        return load(path).spec.gate
+    try:
+        return GateSpec.model_validate(values["gate"])
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    found = [mistake({**detail, "loc": ("gate", *detail["loc"])}) for detail in details]
+    raise UserError(_listed(found, Lines(text), path.name))
 
 
 def find(start: Path) -> Path | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.explain import Keys, Mistake
 from hil.config.sources import SYNTHETIC, SourceKind, is_callable, source_kind
+from hil.importers.isaac_ros import split
 from hil.jetson import meant
 from hil.suggest import did_you_mean, nearest
 
@@ -53,6 +54,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
             )
         yield from _board(("targets", name, "board"), target)
         yield from _words(("targets", name), target)
+        yield from _deployed(("targets", name, "deploy"), _table(target, "deploy"), root)
     for name, model in models.items():
         if isinstance(model, dict):
             keys = ("models", name)
@@ -102,8 +104,11 @@ def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
 
 
 def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
-    for key in ("path", "engine", "reference"):
-        if isinstance(path := model.get(key), str) and not os.path.isfile(root / path):  # noqa: PTH113 - never raises
+    for key in ("path", "engine", "reference", "isaac_ros"):
+        path = model.get(key)
+        if isinstance(path, str) and key == "isaac_ros":
+            path = split(path)[0]
+        if isinstance(path, str) and not os.path.isfile(root / path):  # noqa: PTH113 - never raises
             yield Mistake((*keys, key), _no_file("file", path, root))
     sources: dict[Keys, Any] = {("data",): model.get("data"), ("training_data",): model.get("training_data")}
     sources["calibration", "data"] = _table(model, "calibration").get("data")
@@ -140,6 +145,15 @@ def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
                 yield Mistake((*keys, *inner, "plugins"), _no_file("plugin library", plugin, root))
         if isinstance(plugins, (tuple, list)) and any(plugins.count(one) > 1 for one in plugins):
             yield Mistake((*keys, *inner, "plugins"), "the same plugin library is there twice: take one out")
+
+
+def _deployed(keys: Keys, table: Values, root: Path) -> Iterator[Mistake]:
+    """The robot's own files, and the public keys of who signs reports: files of this machine."""
+    for key, kind in (("config", "file"), ("keys", "public key")):
+        listed = table.get(key)
+        for file in listed if isinstance(listed, (tuple, list)) else ():
+            if isinstance(file, str) and not os.path.isfile(root / file):  # noqa: PTH113 - as above
+                yield Mistake((*keys, key), _no_file(kind, file, root))
 
 
 def _no_file(kind: str, path: str, root: Path) -> str:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hil.agent.container import is_reference
-from hil.config import building, scenarios
+from hil.config import building, deploying, scenarios
 from hil.config.explain import Keys, Mistake
 from hil.units import show
 
@@ -34,6 +34,8 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
     for name, declared in spec.targets.items():
         if declared.container is not None:
             yield from _container(("targets", name, "container"), declared.container)
+        if declared.deploy is not None:
+            yield from deploying.mistakes(("targets", name, "deploy"), declared.deploy)
     for name, model in spec.models.items():
         keys = ("models", name)
         yield from _limits((*keys, "limits"), model.limits)

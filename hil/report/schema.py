@@ -76,6 +76,7 @@ class TargetReport(Stored):
     """Which target was asked for, which one did the work, and what the probe read on it.
 
     ``board`` is the declared board, if the probe confirmed it: without one no check has evidence ``device``.
+    ``contract`` is what was declared of its state (``hil.state.types.Contract``).
     """
 
     requested: str
@@ -84,6 +85,7 @@ class TargetReport(Stored):
     fallback_reason: str | None = None
     facts: Table = Field(default_factory=dict)
     board: str | None = None
+    contract: Table | None = None
 
 
 class Measured(Stored):
@@ -103,6 +105,8 @@ class EngineUsed(Stored):
     ``foreign`` marks one that was built elsewhere. ``log`` is the end of the runtime's own words while building,
     ``about`` what the build recorded (caches, calibration, flags, its peak of memory), ``trtexec`` the ``command``
     that builds the like of it and what ``differs``, ``executed_on`` the processor that does its work.
+    ``calibration_cache`` is the SHA-256 of what its INT8 ranges came from: TensorRT's calibration cache, or the ONNX
+    file with Q/DQ nodes.
     """
 
     model: str
@@ -120,6 +124,7 @@ class EngineUsed(Stored):
     about: Table = Field(default_factory=dict)
     trtexec: Table | None = None
     executed_on: ExecutedOn | None = None
+    calibration_cache: Digest | None = None
 
 
 class ModelUsed(Stored):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import (
+    DeployRefused,
     EngineBuildError,
     EngineError,
     HilError,
@@ -32,6 +33,7 @@ KINDS: dict[str, type[HilError]] = {
     "died": WorkerLost,
     "engine": EngineError,
     "held": TargetHeld,
+    "release": DeployRefused,
     "unsupported": Unsupported,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -25,6 +25,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "project": spec.ProjectSpec,
     "targets.NAME": spec.TargetSpec,
     "targets.NAME.container": spec.ContainerSpec,
+    "targets.NAME.deploy": spec.DeploySpec,
     "models.NAME": spec.ModelSpec,
     "models.NAME.detection": spec.DetectionSpec,
     "models.NAME.calibration": spec.CalibrationSpec,
@@ -77,8 +78,10 @@ def default(field: FieldInfo) -> Any:
     return {} if isinstance(field.default, BaseModel) else field.default
 
 
-def sample(field: FieldInfo) -> str:
+def sample(field: FieldInfo) -> Any:
     """Something that a required key takes: the first of its words, if it has any."""
+    if get_origin(field.annotation) is tuple:
+        return ("x",)
     return next(iter(get_args(field.annotation)), "x")
 
 

@@ -31,6 +31,7 @@ GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "contract.signature": contract.signature,
     "contract.shapes": contract.shapes,
     "contract.bad_input": contract.bad_input,
+    "contract.isaac_ros": contract.isaac_ros,
     "parity.data": parity.data,
     "parity.outputs": parity.outputs,
     "parity.repeatable": parity.repeatable,

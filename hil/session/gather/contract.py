@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hil.checks import contract
 from hil.checks.contract import RefusalTrial, ShapeTrial
+from hil.checks.isaac_ros import Asked
+from hil.checks.isaac_ros import isaac_ros as judge_node
 from hil.errors import EngineError
+from hil.importers.isaac_ros import read as read_node
+from hil.importers.isaac_ros import split
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.shapes import Feeds, candidates
 from hil.session.narrow import narrows
@@ -32,6 +37,21 @@ def signature(session: Session, row: Row) -> Gathered:
     built = session.engines.provisioned(row.model, row.precision).engine
     excused = narrows(built.runtime, built.runtime_version)
     return Gathered(contract.signature(session.signature(row.model), engine, narrows=excused), METHOD)
+
+
+def isaac_ros(session: Session, row: Row) -> Gathered:
+    """``contract.isaac_ros``."""
+    spec, asked = session.model(row.model), None
+    if spec.isaac_ros is not None:
+        file, name = split(spec.isaac_ros)
+        path = session.config.resolve(file)
+        session.sources.watch(path)
+        node = read_node(path, name)
+        told = {field.name: getattr(node, field.name) for field in fields(Asked) if field.name != "source"}
+        asked = Asked(source=f"{path.name} {node.name}", **told)
+    with session.engines.lease(row.model, row.precision) as worker:
+        engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
+    return Gathered(judge_node(asked, engine, spec.batch), METHOD)
 
 
 def shapes(session: Session, row: Row) -> Gathered:

@@ -1,0 +1,186 @@
+"""Deployments to a simulated board with a fault at a random moment: the robot runs the old or the new release, wholly.
+
+``python -m benchmarks.deploy [--runs 200] [--jobs 1] [--out benchmarks/results] [--quick]``, as root. The board has a
+real SSH server in namespaces of its own; when its power is cut its processes end, and what a disk cached stays.
+After each run the service says which files it has loaded, every one is held against a manifest, and ``hil releases``
+is asked which release runs. Exit code 1 where the bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import results
+from tests.agent.test_interpreters import CACHE
+from tests.boards.board import REPOSITORY, SimulatedBoard
+from tests.boards.conftest import found_interpreter, lacking
+from tests.boards.faults import Judged
+from tests.boards.generations import facts_of
+from tests.deploy.conftest import DISK
+from tests.deploy.faults import FAULTS, deployment, run
+from tests.deploy.fleet import Fleet
+from tests.deploy.robot import Robot
+
+GENERATION = "jp62"
+RUNS, SHORT = 200, 6
+FIRST = 3
+"""Deployments without a fault, by which the length of one is known."""
+
+
+def board_at(folder: Path) -> SimulatedBoard:
+    """A simulated board. Raises ``SystemExit`` where this machine can have none."""
+    why = lacking()
+    if why:
+        sys.exit(why)
+    cached = Path(os.environ.get(CACHE) or REPOSITORY / ".pytest_cache/d/hil-interpreters")
+    try:
+        interpreter = found_interpreter(facts_of(GENERATION)["python"], (), cached)
+    except pytest.skip.Exception as skipped:
+        sys.exit(str(skipped))
+    return SimulatedBoard(GENERATION, interpreter, folder / "board")
+
+
+def judged(project: Path, board: SimulatedBoard) -> None:
+    """A project in the folder ``project``, judged on the board."""
+    project.mkdir()
+    ran = Judged.make(project, board).run("--hil-gate", timeout=300)
+    if ran.code:
+        sys.exit(ran.out)
+
+
+def fleet_at(folder: Path, board: SimulatedBoard, project: Path | None) -> Fleet:
+    """A judged ``project`` with the board as its robot; without one, one that was judged on this board."""
+    own = folder / "project"
+    if project is None:
+        judged(own, board)
+    else:
+        shutil.copytree(project, own)
+    fleet = Fleet.make(own, Robot(board, DISK))
+    fleet.target(health_within="2 s")
+    return fleet
+
+
+def length_of(fleet: Fleet) -> float:
+    """Seconds of a deployment to which nothing happens: the longest of a few."""
+    taken = []
+    for number in range(FIRST):
+        fleet.mood("well", f"first {number}")
+        began = time.monotonic()
+        child = deployment(fleet)
+        told = child.wait()
+        if child.code:
+            sys.exit(f"a deployment without a fault failed: {told}")
+        taken.append(time.monotonic() - began)
+    return max(taken)
+
+
+def measure(fleet: Fleet, runs: int, seed: int, faults: list[str]) -> list[dict[str, Any]]:
+    """A row a run; the faults by turns."""
+    length, began = length_of(fleet), time.monotonic()
+    print(f"a deployment without a fault takes up to {length:.2f} s", flush=True)
+    rows = []
+    for number in range(runs):
+        fault = faults[number % len(faults)]
+        row = run(fleet, fault, seed + number, length)
+        rows.append(row)
+        end = "held" if row["held"] else f"NOT HELD: {row['why']}"
+        what = f"{fault} at {row['moment']:.2f} s: exit {row['exit']}, {row['runs']} release runs: {end}"
+        print(f"{number + 1:3} of {runs}, {time.monotonic() - began:5.0f} s: {what}", flush=True)
+        if not row["held"]:
+            print(f"    {row.get('told')}", flush=True)
+    return rows
+
+
+def alone(folder: Path, runs: int, seed: int, faults: list[str], project: Path | None) -> list[dict[str, Any]]:
+    """The rows of one board."""
+    board = board_at(folder)
+    try:
+        return measure(fleet_at(folder, board, project), runs, seed, faults)
+    finally:
+        board.close()
+
+
+def shared(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]]:
+    """The rows of several boards at a time, each with runs of its own, in the order of their seeds."""
+    parts = [len(range(job, runs, jobs)) for job in range(jobs)]
+    board = board_at(folder)
+    try:
+        judged(folder / "project", board)
+    finally:
+        board.close()
+    started = []
+    for job, part in enumerate(parts):
+        rows = folder / f"rows-{job}.json"
+        words = [
+            "--runs",
+            str(part),
+            "--seed",
+            str(seed + sum(parts[:job])),
+            "--rows",
+            str(rows),
+            "--project",
+            str(folder / "project"),
+        ]
+        started.append((subprocess.Popen([sys.executable, "-m", "benchmarks.deploy", *words], cwd=REPOSITORY), rows))
+    if any(process.wait() not in {0, 1} for process, _ in started):
+        sys.exit("one of the boards' processes failed")
+    return [row for _, rows in started for row in json.loads(rows.read_text(encoding="utf-8"))]
+
+
+def versions() -> dict[str, str]:
+    """What was measured with."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "board": f"simulated, {GENERATION}, Python {facts_of(GENERATION)['python']}",
+        "host python": platform.python_version(),
+        "host numpy": version("numpy"),
+        "pytest-hil": version("pytest-hil"),
+    }
+
+
+def main() -> int:
+    """Runs, prints a line a run, and keeps the result in ``--out``; the last line holds figure and bar."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--seed", type=int, default=0, help="of the first run; each next one has the next")
+    parser.add_argument("--only", choices=FAULTS, help="one kind of fault, never a result")
+    parser.add_argument("--quick", action="store_true", help=f"{SHORT} runs, never a result")
+    parser.add_argument("--jobs", type=int, default=1, help="boards at a time")
+    parser.add_argument("--project", type=Path, help="a project that was judged already")
+    parser.add_argument("--rows", type=Path, help="write the rows alone to this file")
+    parser.add_argument("--out", type=Path, help="the folder to write deploy-faults.json to")
+    arguments = parser.parse_args()
+    os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
+    runs = SHORT if arguments.quick else arguments.runs
+    with tempfile.TemporaryDirectory() as folder:
+        faults = [arguments.only] if arguments.only else list(FAULTS)
+        if arguments.jobs > 1:
+            rows = shared(Path(folder), runs, arguments.seed, arguments.jobs)
+        else:
+            rows = alone(Path(folder), runs, arguments.seed, faults, arguments.project)
+    if arguments.rows is not None:
+        arguments.rows.write_text(json.dumps(rows), encoding="utf-8")
+    command = ["python", "-m", "benchmarks.deploy", *sys.argv[1:]]
+    made = results.result("deploy-faults", rows, command=command, versions=versions(), quick=arguments.quick)
+    if arguments.out is not None and not arguments.quick:
+        print(results.write(arguments.out, made))
+    held = sum(row["held"] for row in rows)
+    print(f"deploy-faults: {held} of {len(rows)} runs held; bar: all, and {SHORT if arguments.quick else RUNS} of them")
+    return 0 if held == len(rows) and (arguments.quick or made["passed"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The robot's own commands: run without a shell, each with a deadline, none able to keep us waiting."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+
+TAIL = 400  # letters of what a command wrote
+POLL = 0.05
+
+
+class Ended(NamedTuple):
+    """How a command ended: ``why`` is empty where its exit code was 0, ``said`` the end of what it wrote."""
+
+    why: str
+    said: str
+
+    def __str__(self) -> str:
+        return self.why + (": " + self.said if self.said else "")
+
+
+def run(
+    argv: Sequence[str],
+    seconds: float,
+    extra: Optional[Dict[str, str]] = None,
+    meanwhile: Callable[[float], Any] = time.sleep,
+    *,
+    reap: bool = True,
+) -> Ended:
+    """Runs ``argv`` for at most ``seconds``; what it leaves behind is killed unless ``reap`` is false or it is late.
+
+    ``meanwhile`` is called with the seconds to wait, again and again.
+    """
+    with _output() as output:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the robot's own command, from its config, never a shell's
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env=dict(os.environ, **(extra or {})),
+                start_new_session=True,
+                preexec_fn=_settle,  # noqa: PLW1509 - there are no other threads
+            )
+        except OSError as error:
+            return Ended("%s cannot be run: %s" % (argv[0], error.strerror), "")
+        until = time.monotonic() + seconds
+        # Its end is waited for and not that of what it wrote: a service that it started keeps that open.
+        try:
+            while process.poll() is None and time.monotonic() < until:
+                meanwhile(min(POLL, max(0.001, until - time.monotonic())))
+        except BaseException:  # whoever it is run for has gone
+            _kill(process)
+            raise
+        late = process.poll() is None
+        if late or reap:
+            _kill(process)
+        return Ended(_why(argv[0], process.wait(), seconds, late=late), _tail(output))
+
+
+def _output() -> Any:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # a full disk is no reason not to start a service
+        return open(os.devnull, "r+b")
+
+
+def _settle() -> None:
+    os.umask(0o022)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _why(name: str, code: int, seconds: float, *, late: bool) -> str:
+    if late:
+        return "%s was not done after %g s and was killed" % (name, seconds)
+    if code < 0:
+        return "%s was ended by signal %d" % (name, -code)
+    return "%s ended with code %d" % (name, code) if code else ""
+
+
+def _tail(output: Any) -> str:
+    try:
+        size = output.seek(0, os.SEEK_END)
+        output.seek(max(0, size - TAIL))
+        return " ".join(output.read().decode("utf-8", "replace").split())
+    except OSError:
+        return ""

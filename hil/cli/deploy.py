@@ -1,0 +1,37 @@
+"""``hil deploy report/report.json --to robot-7``: what was judged, on the robot, or a reason why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hil.cli.configs import config_at
+from hil.cli.robots import Steps, ended
+
+
+def command(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
+    to: Annotated[str, typer.Option("--to", metavar="ROBOT", help="The target of hil.toml that it is for.")] = ...,  # type: ignore[assignment]  # typer's word for "required"
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+    ] = None,
+) -> int:
+    """Deploy the engines that were judged, and no others, to a robot of the kind that they were judged on.
+
+    Refuses (1) unless the gate passed, for these very engine files, on this very board, JetPack and runtime. On the
+    robot every file is hashed again and golden samples are answered before the switch, which is one rename. If the
+    service does not get healthy in time, the earlier release is put back. What is begun ends there by itself, even if
+    the connection breaks.
+
+    [bold]Examples[/bold]
+
+      hil deploy report/report.json --to robot-7
+
+      hil releases robot-7
+    """
+    from hil.deploy.deploying import deploy  # noqa: PLC0415 - heavy, --help needs it not
+
+    steps = Steps()
+    return ended(deploy(config_at(config), report, to, steps.tell), steps)

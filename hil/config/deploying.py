@@ -1,0 +1,49 @@
+"""``[targets.NAME.deploy]``: folders, commands and files that no robot or release can have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from hil.agent.failure import Failure
+from hil.agent.manifest import path_of
+from hil.config.explain import Keys, Mistake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.config.spec import DeploySpec
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
+"""As the root helper takes it (``hil/board/helper.py``)."""
+COMMANDS = ("restart", "health", "safe_state")
+
+
+def mistakes(keys: Keys, spec: DeploySpec) -> Iterator[Mistake]:
+    """What can only be a slip, whatever the files beside it."""
+    folder = spec.directory
+    if CONTROL.search(folder) or ".." in folder.split("/") or not folder.startswith(("/", "~/")):
+        yield Mistake((*keys, "directory"), f"{folder!r} is no folder on the robot: write it as /…, or as ~/…")
+    elif len([part for part in folder.split("/") if part]) < 2:  # noqa: PLR2004 - never a folder that others live in
+        yield Mistake((*keys, "directory"), f"{folder!r} is nobody's own: name a folder of its own below it")
+    if (spec.service is None) == (not spec.restart):
+        what = "give either service (restarted through the root helper) or restart (a command)"
+        yield Mistake((*keys, "service" if spec.service else "directory"), what)
+    if spec.service is not None and not SERVICE.fullmatch(spec.service):
+        yield Mistake((*keys, "service"), f"{spec.service!r} is no service's name: write e.g. 'perception'")
+    for name in COMMANDS:
+        if any(CONTROL.search(word) for word in getattr(spec, name)):
+            yield Mistake((*keys, name), "a word of the command has a control character: take it out")
+    seen: set[str] = set()
+    for file in spec.config:
+        name = PurePosixPath(file).name
+        try:
+            path_of(f"config/{name}")
+        except Failure:
+            what = f"{name!r} cannot be a file's name in a release: use letters, digits, '_', '.', '+' and '-'"
+            yield Mistake((*keys, "config"), what)
+        if name.lower() in seen:
+            yield Mistake((*keys, "config"), f"two files would both be config/{name}: rename one")
+        seen.add(name.lower())

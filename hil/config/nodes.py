@@ -1,0 +1,57 @@
+"""``[models.NAME] isaac_ros``: limits that a robot's own parameter file gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from hil.config.explain import Keys, Mistake
+from hil.errors import UserError
+from hil.importers import isaac_ros
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hil.config.spec import ConfigSpec, ModelSpec
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The config with those limits, where each was given, and what is wrong with them."""
+
+    spec: ConfigSpec
+    sources: Mapping[Keys, str] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
+
+
+def applied(spec: ConfigSpec, root: Path) -> Applied:
+    """Takes ``inference_fps`` of each model's parameter file, which is relative to ``root``, as its ``limits.fps``."""
+    models = dict(spec.models)
+    sources: dict[Keys, str] = {}
+    wrong: list[Mistake] = []
+    for name, model in spec.models.items():
+        if model.isaac_ros is None:
+            continue
+        file, node = isaac_ros.split(model.isaac_ros)
+        try:
+            found = isaac_ros.read(root / file, node)
+        except UserError as error:
+            wrong.append(Mistake(("models", name, "isaac_ros"), str(error)))
+            continue
+        rate = found.inference_fps
+        if rate is None:
+            continue
+        place = f"{PurePosixPath(file).name}:{found.lines['inference_fps']}"
+        if model.limits.fps is not None and model.limits.fps != rate:
+            what = f"the robot's node asks for {rate:g} fps ({place}): let them be the same, or take this one out"
+            wrong.append(Mistake(("models", name, "limits", "fps"), what))
+            continue
+        models[name] = _limited(model, rate)
+        sources["models", name, "limits", "fps"] = f"{place} inference_fps"
+    return Applied(spec.model_copy(update={"models": models}), sources, tuple(wrong))
+
+
+def _limited(model: ModelSpec, rate: float) -> ModelSpec:
+    return model.model_copy(update={"limits": model.limits.model_copy(update={"fps": rate})})

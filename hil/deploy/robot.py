@@ -1,0 +1,152 @@
+"""A robot's folder of releases, as the host asks the agent there about it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import DeployRefused, HilError, LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hil.config.spec import DeploySpec
+    from hil.targets.client import AgentClient
+
+    Tell = Callable[[str, str], None]
+
+AFTERWARDS = "what was begun ends there by itself"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an operation ended: ``deployed``, ``rolled back``, ``unchanged`` or ``unhealthy``, and why, in words."""
+
+    how: str
+    text: str
+    release: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What is on a robot: ``current`` runs, ``damage`` is what is wrong with its files (empty: nothing)."""
+
+    there: bool
+    folder: str = ""
+    current: str | None = None
+    damage: str | None = None
+    previous: str | None = None
+    releases: tuple[Mapping[str, Any], ...] = ()
+    operation: Mapping[str, Any] | None = None
+    busy: bool = False
+    holder: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+
+
+class Robot:
+    """One robot by its name in ``hil.toml``; ``tell`` is called with each step and its words."""
+
+    def __init__(self, name: str, spec: DeploySpec, agent: AgentClient, tell: Tell) -> None:
+        self.name = name
+        self.spec = spec
+        self.agent = agent
+        self.tell = tell
+
+    def listing(self) -> Listing:
+        """What is there, changing nothing. Raises ``LabError``."""
+        found = self.agent.call("releases_list", {"folder": self.spec.directory})[0]
+        with self.agent.reading():
+            for key in ("releases", "history"):
+                found[key] = tuple(found.get(key, ()))
+            return Listing(**found)
+
+    def open(self) -> str | None:
+        """Takes the robot for a deployment and ends what a killed one left; returns the release that runs.
+
+        Raises ``TargetHeld`` where another deployment is under way.
+        """
+        claim = {"who": getpass.getuser(), "host": socket.gethostname(), "pid": str(os.getpid())}
+        found = self._open(claim)
+        if found.get("pending"):
+            self.tell("recovering", "an earlier deployment was interrupted")
+            outcome = self.activate("recover")
+            self.tell("recovered", outcome.text)
+            found["current"] = self.listing().current
+        current: str | None = found["current"]
+        return current
+
+    def _open(self, claim: Mapping[str, str]) -> dict[str, Any]:
+        found: dict[str, Any] = self.agent.call("releases_open", {"folder": self.spec.directory, **claim})[0]
+        return found
+
+    def stage(self, digest: str) -> bool:
+        """Puts the release together from what was uploaded; False where it was there."""
+        return bool(self.agent.call("releases_stage", {"release": digest})[0]["staged"])
+
+    def begin(self, kind: str, release: str) -> None:
+        """Brings the robot into its safe state; from here on the operation must be ended by ``activate``.
+
+        Raises ``DeployRefused`` where that fails; the robot is then as it was.
+        """
+        plan = self.plan()
+        if plan["safe_state"]:
+            self.tell("safe state", " ".join(plan["safe_state"]))
+        told = self.agent.call("releases_begin", {"kind": kind, "to": release, "plan": plan})[0]
+        if told["trouble"]:
+            outcome = self.activate("stay")
+            where = f"on target {self.name!r}"
+            raise DeployRefused(f"the robot is not in its safe state: {told['trouble']}: {where}: {outcome.text}")
+
+    def plan(self) -> dict[str, Any]:
+        """The robot's commands and deadlines, as its own processes need them."""
+        wanted = (
+            "service",
+            "restart",
+            "restart_within",
+            "health",
+            "health_within",
+            "safe_state",
+            "safe_within",
+            "keep",
+        )
+        return {key: self.spec.model_dump(mode="json")[key] for key in wanted}
+
+    def activate(self, what: str) -> Outcome:
+        """Has the operation carried out (``forward``), given up (``stay``) or ended (``recover``), and waits for that.
+
+        Raises ``LabError`` where the robot is lost meanwhile: it goes on by itself.
+        """
+        try:
+            self.agent.call("releases_activate", {"what": what})
+            return self._followed()
+        except LabError as error:
+            raise LabError(f"{error}; {AFTERWARDS}, and `hil releases {self.name}` tells how") from None
+
+    def _followed(self) -> Outcome:
+        outcome = None
+        while True:
+            told = self.agent.call("releases_watch")[0]
+            with self.agent.reading():
+                for line in told["told"]:
+                    step, text = str(line["step"]), str(line["text"])
+                    if step.startswith("end "):
+                        outcome = Outcome(step[4:], text, told["current"])
+                    else:
+                        self.tell(step, text)
+                ended = bool(told["ended"])
+            if ended:
+                break
+        if outcome is None:
+            raise LabError(f"what switches releases was killed there: on target {self.name!r}: run again")
+        return outcome
+
+    def give_up(self, error: BaseException) -> None:
+        """Ends an operation that was begun and not switched; ``error`` is why."""
+        try:
+            self.tell("giving up", f"{self.activate('stay').text}")
+        except HilError as other:
+            if isinstance(error, HilError):
+                error.args = (f"{error}; and {other}",)

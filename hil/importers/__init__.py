@@ -1,0 +1,1 @@
+"""Files of other tools that say what a model has to hold."""

@@ -1,0 +1,194 @@
+"""A ROS 2 parameter file of an Isaac ROS inference node: which engine it loads, by which names, at what rate.
+
+The keys are those of ``isaac_ros_dnn_inference``'s TensorRT node (its README, "ROS Parameters"), and ``inference_fps``.
+A file maps node names, which may be wildcards (``/**``), to ``ros__parameters``; a node's own win over a wildcard's
+(ROS 2 design, "Node parameters from YAML"). Read by PyYAML's safe loader, as nodes with their lines; nothing is made
+of a tag, and an alias is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import UserError
+from hil.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import yaml
+
+LARGEST = 1 << 20
+PARAMETERS = "ros__parameters"
+NAMES = ("input_tensor_names", "output_tensor_names", "input_binding_names", "output_binding_names")
+KEYS = ("engine_file_path", *NAMES, "inference_fps", "max_batch_size")
+DEEPEST = 16
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node is given; ``None`` is what the file does not say. ``lines`` are those of its keys, from 1."""
+
+    name: str
+    engine_file_path: str | None
+    input_tensor_names: tuple[str, ...] | None
+    output_tensor_names: tuple[str, ...] | None
+    input_binding_names: tuple[str, ...] | None
+    output_binding_names: tuple[str, ...] | None
+    inference_fps: float | None
+    max_batch_size: int | None
+    lines: Mapping[str, int]
+
+
+SCALARS: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": lambda text: text.lower() in {"true", "yes", "on"},
+}
+"""What is made of a scalar, by the last word of its tag; of any other tag nothing."""
+
+Found = dict[str, tuple[Any, int]]
+"""A node's keys with value and line."""
+
+
+def split(text: str) -> tuple[str, str | None]:
+    """``params.yaml#/camera/trt`` as path and node; the node is needed where a file has several."""
+    path, mark, node = text.partition("#")
+    return path, node if mark else None
+
+
+def read(path: Path, wanted: str | None = None) -> Node:
+    """The inference node in a parameter file, the one called ``wanted`` if given.
+
+    Raises ``UserError`` for what is no such file, or has none or several of them.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}: correct isaac_ros in hil.toml") from None
+    if len(content) > LARGEST:
+        raise UserError(f"{path}: larger than {LARGEST >> 20} MiB: this is no parameter file")
+    return chosen(nodes(content, path.name), path.name, wanted)
+
+
+def chosen(found: Mapping[str, Found], file: str, wanted: str | None) -> Node:
+    """The node that is meant, with what its wildcards give it. Raises ``UserError``."""
+    wild = {name: keys for name, keys in found.items() if "*" in name}
+    own = {name: keys for name, keys in found.items() if "*" not in name}
+    whole = {name: {**_wild(wild, name), **keys} for name, keys in own.items()} or wild
+    able = {name: keys for name, keys in whole.items() if any(key in keys for key in KEYS)}
+    if wanted is not None:
+        name = wanted if wanted.startswith("/") else f"/{wanted}"
+        if name not in able:
+            raise UserError(f"{file}: no inference node is called {name!r}{did_you_mean(name, able)}")
+        able = {name: able[name]}
+    if not able:
+        raise UserError(f"{file}: no node has parameters of an inference node: give it e.g. input_binding_names")
+    if len(able) > 1:
+        names = ", ".join(able)
+        raise UserError(f"{file}: several nodes are inference nodes ({names}): write e.g. '{file}#{next(iter(able))}'")
+    ((name, keys),) = able.items()
+    return _node(name, keys, file)
+
+
+def _wild(wild: Mapping[str, Found], name: str) -> Found:
+    """What wildcards give a node, the later ones over the earlier."""
+    given: Found = {}
+    for pattern, keys in wild.items():
+        words = re.split(r"(\*\*|\*)", pattern)
+        parts = [{"**": ".*", "*": "[^/]+"}.get(word, re.escape(word)) for word in words]
+        if re.fullmatch("".join(parts), name):
+            given |= keys
+    return given
+
+
+def _node(name: str, keys: Found, file: str) -> Node:
+    values: dict[str, Any] = dict.fromkeys(KEYS)
+    for key in KEYS:
+        if key in keys:
+            value, line = keys[key]
+            values[key] = _checked(key, value, f"{file}:{line}: {name}: {key}")
+    return Node(name=name, lines={key: keys[key][1] for key in KEYS if key in keys}, **values)
+
+
+def _checked(key: str, value: Any, where: str) -> Any:
+    """The value as its key wants it. Raises ``UserError``."""
+    if key in NAMES:
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
+            raise UserError(f"{where}: {value!r} is no list of names: write e.g. ['input']")
+        return tuple(listed)
+    if key == "engine_file_path":
+        if not isinstance(value, str) or not value:
+            raise UserError(f"{where}: {value!r} is no path: write it as /…")
+        return value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if key == "inference_fps" and is_number and 0 < value < float("inf"):
+        return float(value)
+    if key == "max_batch_size" and type(value) is int and value >= 1:
+        return value
+    wanted = "a rate, e.g. 30.0" if key == "inference_fps" else "a number of samples, e.g. 1"
+    raise UserError(f"{where}: {value!r} is not {wanted}")
+
+
+def nodes(content: bytes, file: str) -> dict[str, Found]:
+    """Every node of a parameter file, by its full name, with its parameters. Raises ``UserError``."""
+    import yaml  # noqa: PLC0415 - only who has such a file needs it
+
+    try:
+        root = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
+        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}:{mark.line + 1}" if mark else file
+        what = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UserError(f"{place}: no YAML: {what[:200]}: mend it, or correct isaac_ros in hil.toml") from None
+    if aliases:
+        raise UserError(f"{file}: has an alias (*name), which ROS 2 does not take: write the value out")
+    return dict(_walk(root, "", file, 0))
+
+
+def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[tuple[str, Found]]:
+    if depth > DEEPEST:
+        raise UserError(f"{file}: nested too deeply: this is no parameter file")
+    for key, line, value in _pairs(node, file):
+        if key == PARAMETERS:
+            yield name or "/", {inner: (_plain(item), at) for inner, at, item in _pairs(value, file)}
+        else:
+            full = key if key.startswith("/") and not name else f"{name}/{key.strip('/')}"
+            yield from _walk(value, full, f"{file}:{line}" if ":" not in file else file, depth + 1)
+
+
+def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.Node]]:
+    """Keys with line and value of a mapping. Raises ``UserError`` for another thing, and for a key that is twice."""
+    import yaml  # noqa: PLC0415 - as above
+
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{file}: no ROS 2 parameter file: nodes with {PARAMETERS} are expected")
+    seen: set[str] = set()
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode) or key.value in seen:
+            raise UserError(f"{file.partition(':')[0]}:{line}: a key is no word, or is there twice: mend it")
+        seen.add(key.value)
+        yield key.value, line, value
+
+
+def _plain(node: yaml.Node) -> Any:
+    """Text, a number, a truth value, or a list of those; ``None`` for anything else."""
+    import yaml  # noqa: PLC0415 - as above
+
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(one) if isinstance(one, yaml.ScalarNode) else None for one in node.value]
+    if not isinstance(node, yaml.ScalarNode):
+        return None
+    make = SCALARS.get(str(node.tag).rpartition(":")[2])
+    try:
+        return None if make is None else make(str(node.value))
+    except ValueError:
+        return None

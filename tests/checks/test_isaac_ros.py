@@ -1,0 +1,58 @@
+"""``contract.isaac_ros``: a node that would not find what it asks for never passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hil.checks.isaac_ros import Asked, isaac_ros
+from hil.model import Verdict
+from hil.signature import Signature, TensorSpec
+
+ENGINE = Signature(
+    inputs=(TensorSpec("x", "float32", ("batch", 6)),), outputs=(TensorSpec("scores", "float32", ("batch", 4)),)
+)
+GOOD = Asked("params.yaml /trt", "/opt/toy.plan", ("in",), ("out",), ("x",), ("scores",), 30.0, 1)
+
+
+def test_a_node_that_fits() -> None:
+    """Names, batch and path are the engine's."""
+    found = isaac_ros(GOOD, ENGINE, 1)
+    assert found.verdict is Verdict.PASSED
+    assert found.reason == "params.yaml /trt: its 2 bindings are the engine's"
+
+
+def test_no_file_is_no_pass() -> None:
+    """A policy may ask for the check where the config names no file."""
+    assert isaac_ros(None, ENGINE, 1).verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"input_binding_names": None}, "input_binding_names is not given; the engine has x"),
+        ({"input_binding_names": ()}, "input_binding_names lacks the engine's input 'x'"),
+        ({"input_binding_names": ("X",)}, "input_binding_names has 'X', and the engine's inputs are x"),
+        ({"input_binding_names": ("x", "x"), "input_tensor_names": ("a", "b")}, "input_binding_names has a name twice"),
+        ({"output_binding_names": ("logits",)}, "output_binding_names has 'logits'"),
+        ({"output_tensor_names": None}, "output_tensor_names is not given"),
+        ({"output_tensor_names": ("a", "b")}, "output_tensor_names has 2 names, output_binding_names 1"),
+        ({"max_batch_size": 4}, "max_batch_size is 4, and the engine was judged with batch 1"),
+        ({"engine_file_path": None}, "engine_file_path is not given"),
+        ({"engine_file_path": "toy.plan"}, "engine_file_path 'toy.plan' is not absolute"),
+    ],
+)
+def test_a_node_that_does_not_fit(change: dict[str, object], why: str) -> None:
+    """Each difference fails, and is told first."""
+    found = isaac_ros(replace(GOOD, **change), ENGINE, 1)  # type: ignore[arg-type]  # a table of fields
+    assert found.verdict is Verdict.FAILED
+    assert why in found.reason
+
+
+def test_an_engine_of_a_smaller_batch() -> None:
+    """What the node may run at once has to fit, whatever was judged."""
+    fixed = Signature(inputs=(TensorSpec("x", "float32", (1, 6)),), outputs=ENGINE.outputs)
+    found = isaac_ros(replace(GOOD, max_batch_size=2), fixed, 2)
+    assert found.verdict is Verdict.FAILED
+    assert "input 'x' of the engine takes 1" in found.reason

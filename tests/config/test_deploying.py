@@ -1,0 +1,64 @@
+"""``[targets.NAME.deploy]``: what no robot or release can have is a mistake of the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = """[models.a]
+path = "model.onnx"
+data = "package.module:callable"
+[targets.b.deploy]
+"""
+GOOD = {"directory": '"~/robot/perception"', "health": '["/opt/healthy"]', "service": '"perception"'}
+
+
+def config(root: Path, **keys: str | None) -> None:
+    """Loads a config with these keys changed; ``None`` leaves one out."""
+    for name in ("model.onnx", "robot.yaml", "release.pub"):
+        (root / name).touch()
+    lines = [f"{key} = {value}\n" for key, value in {**GOOD, **keys}.items() if value is not None]
+    (root / "hil.toml").write_text(TEXT + "".join(lines), encoding="utf-8")
+    load(root / "hil.toml")
+
+
+def test_what_a_robot_needs(tmp_path: Path) -> None:
+    """Folder, health, and one way to restart; the robot's own files and keys are there."""
+    config(tmp_path)
+    config(tmp_path, service=None, restart='["systemctl", "--user", "restart", "x"]', config='["robot.yaml"]')
+    config(tmp_path, keys='["release.pub"]')
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"directory": '"robot"'}, "'robot' is no folder on the robot: write it as /…, or as ~/…"),
+        ({"directory": '"/opt/../etc/x"'}, "is no folder on the robot"),
+        ({"directory": '"/opt"'}, "'/opt' is nobody's own"),
+        ({"directory": None}, "directory"),
+        ({"health": None}, "health"),
+        ({"health": "[]"}, "health"),
+        ({"health": '"/opt/healthy"'}, "health"),
+        ({"health": '["a\\nb"]'}, "control character"),
+        ({"service": None}, "give either service"),
+        ({"restart": '["x"]'}, "give either service"),
+        ({"service": '"-x; y"'}, "is no service's name"),
+        ({"config": '["robots.yaml"]'}, "no such file: .*did you mean 'robot.yaml'"),
+        ({"config": '["robot.yaml", "./robot.yaml"]'}, "two files would both be config/robot.yaml"),
+        ({"keys": '["release.pem"]'}, "no such public key: .*did you mean 'release.pub'"),
+        ({"keep": "0"}, "keep"),
+        ({"max_age": '"0 days"'}, "max_age"),
+        ({"restart_in": '"5 s"'}, "did you mean 'restart"),
+    ],
+)
+def test_a_slip_is_told_with_its_line(tmp_path: Path, keys: dict[str, str | None], message: str) -> None:
+    """Before any robot is reached."""
+    with pytest.raises(UserError, match=rf"hil\.toml:\d+: (?s:.*){message}"):
+        config(tmp_path, **keys)

@@ -1,0 +1,60 @@
+"""A report of a real run on a simulated board, made once, and robots to deploy it to."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.boards.board import SimulatedBoard
+from tests.boards.conftest import board, boards, environments, interpreters
+from tests.boards.faults import Judged
+from tests.boards.generations import facts_of
+from tests.deploy.fleet import Fleet
+from tests.deploy.robot import Robot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.boards.board import Interpreter
+
+__all__ = ["board", "boards", "environments", "interpreters"]
+
+DISK = 16 << 20
+"""Bytes of the disk for releases: small, so that it can be filled."""
+
+
+@pytest.fixture(scope="session")
+def judged(
+    interpreters: Callable[..., Interpreter],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A project that was judged on a board of JetPack 6.2, with its report."""
+    found = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
+    try:
+        root = tmp_path_factory.mktemp("project")
+        ran = Judged.make(root, found).run("--hil-gate")
+    finally:
+        found.close()
+    assert ran.code == 0, ran.out
+    return root
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copies a project to a folder of its own."""
+
+    def copy(source: Path) -> Path:
+        root = tmp_path / "project"
+        shutil.copytree(source, root, ignore=shutil.ignore_patterns("cache"))
+        return root
+
+    return copy
+
+
+@pytest.fixture
+def fleet(judged: Path, board: SimulatedBoard, copied: Callable[[Path], Path]) -> Fleet:
+    """The judged project in a folder of its own, with a robot as its target ``rover``."""
+    return Fleet.make(copied(judged), Robot(board, DISK))

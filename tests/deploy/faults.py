@@ -1,0 +1,225 @@
+"""A deployment that something happens to at a random moment, and what must be so afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from hil.config.load import load
+from hil.deploy.deploying import deploy
+from hil.deploy.listing import listed
+from hil.errors import HilError
+from tests.boards.faults import until
+from tests.deploy.robot import FOLDER, HOME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.deploy.fleet import Fleet
+
+DOWN = 7.0  # seconds without a link: longer than either side waits for the other
+PATIENCE = 90.0
+CRASHED = 99
+GOOD = ("deployed", "unchanged")
+
+
+class Child:
+    """``work`` in a process of its own, forked from this one, which has imported everything and has no threads."""
+
+    def __init__(self, work: Callable[[], Any], folder: Path) -> None:
+        self.out = folder / f"child-{time.monotonic_ns()}"
+        self.code: int | None = None
+        self.pid = os.fork()
+        if not self.pid:
+            code = CRASHED
+            with contextlib.suppress(BaseException):
+                code = self._inside(work)
+            os._exit(code)
+
+    def _inside(self, work: Callable[[], Any]) -> int:
+        os.setsid()
+        try:
+            told = work()
+            self.out.write_text(json.dumps(told), encoding="utf-8")
+            return int(told[0] not in GOOD) if isinstance(told, list) else 0
+        except HilError as error:
+            self.out.write_text(json.dumps(str(error)), encoding="utf-8")
+            return int(error.exit_code)
+
+    def ended(self) -> bool:
+        """Whether it has; its exit code, negative for a signal, is ``code`` then."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code is not None
+
+    def kill(self) -> None:
+        """As the kernel kills."""
+        if not self.ended():
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> Any:
+        """What it said, once it has ended."""
+        until(self.ended, PATIENCE, "the end of a command")
+        text = self.out.read_text(encoding="utf-8") if self.out.exists() else ""
+        self.out.unlink(missing_ok=True)
+        return json.loads(text) if text else None
+
+
+def deployment(fleet: Fleet) -> Child:
+    """``hil deploy report --to rover``, under way; it says how it ended."""
+
+    def work() -> list[str]:
+        outcome = deploy(load(fleet.root / "hil.toml"), fleet.root / "report", "rover", lambda *_: None)
+        return [outcome.how, outcome.text]
+
+    return Child(work, fleet.root)
+
+
+def releases(fleet: Fleet) -> dict[str, Any]:
+    """What ``hil releases rover`` says; it ends what was interrupted."""
+
+    def work() -> dict[str, Any]:
+        found = listed(load(fleet.root / "hil.toml"), "rover", lambda *_: None)
+        healthy = [one["release"] for one in found.releases if one["healthy"]]
+        return {"current": found.current, "damage": found.damage, "healthy": healthy, "busy": found.busy}
+
+    child = Child(work, fleet.root)
+    told = child.wait()
+    assert child.code == 0, told
+    assert isinstance(told, dict)
+    return told
+
+
+def host_killed(_: Fleet, child: Child) -> None:
+    """The process that deploys is killed."""
+    child.kill()
+
+
+def _kill(fleet: Fleet, *, all_of_it: bool) -> None:
+    for process in fleet.robot.board.processes():
+        service = "service.py" in process.command
+        if process.user == "hil" and not service and (all_of_it or "--activate" not in process.command):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.outer, signal.SIGKILL)
+
+
+def agent_killed(fleet: Fleet, _: Child) -> None:
+    """The agent there is killed, and not what it has begun."""
+    _kill(fleet, all_of_it=False)
+
+
+def board_killed(fleet: Fleet, _: Child) -> None:
+    """Every process of the user's there is killed, but for the service: the agent, what switches, hooks."""
+    _kill(fleet, all_of_it=True)
+
+
+def power_cut(fleet: Fleet, _: Child) -> None:
+    """Every process of the board ends at once; it boots, and starts the service as an init system does."""
+    board = fleet.robot.board
+    board.reboot()
+    if fleet.robot.current():
+        board.shell(f"{HOME}/restart", user="hil")
+
+
+def link_down(fleet: Fleet, child: Child) -> None:
+    """The cable is out until both sides have noticed."""
+    fleet.robot.board.link(up=False)
+    time.sleep(DOWN)
+    until(child.ended, PATIENCE, "the end of a deployment without a link")
+    fleet.robot.board.link(up=True)
+
+
+def disk_full(fleet: Fleet, _: Child) -> None:
+    """Somebody else fills the disk that the releases are on."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        fleet.robot.board.shell("sh", "-c", f"cat /dev/zero >{FOLDER}/fill 2>/dev/null; :", user="hil", timeout=20)
+
+
+def nothing(_: Fleet, __: Child) -> None:
+    """What goes wrong is the release's own doing."""
+
+
+FAULTS: dict[str, tuple[Callable[[Fleet, Child], None], str]] = {
+    "host killed": (host_killed, "well"),
+    "agent killed": (agent_killed, "well"),
+    "board's processes killed": (board_killed, "well"),
+    "power cut": (power_cut, "well"),
+    "link down": (link_down, "well"),
+    "disk full": (disk_full, "well"),
+    "service does not start": (nothing, "dies"),
+    "service does not start, host killed": (host_killed, "dies"),
+    "health check hangs": (nothing, "hangs"),
+    "health check hangs, board's processes killed": (board_killed, "hangs"),
+}
+"""What happens at the moment, and the mood of the release that is deployed meanwhile."""
+
+
+def run(fleet: Fleet, fault: str, seed: int, length: float) -> dict[str, Any]:
+    """One deployment with ``fault`` at a moment of its ``length`` (seconds) that ``seed`` draws; a row of what was so.
+
+    ``held`` says whether the robot runs the old or the new release wholly, and says which; ``why`` what did not hold.
+    """
+    happens, mood = FAULTS[fault]
+    robot, moment = fleet.robot, random.Random(seed).uniform(0.0, length)  # noqa: S311 - has to be drawn again
+    old = robot.whole()
+    fleet.mood(mood, f"seed {seed}")
+    child = deployment(fleet)
+    time.sleep(moment)
+    early = child.ended()
+    happens(fleet, child)
+    row = {"fault": fault, "seed": seed, "moment": round(moment, 3), "ended_before": early}
+    try:
+        told = child.wait()
+        robot.settled(PATIENCE)
+        until(lambda: not _agents(fleet), PATIENCE, "an end of the agent there")
+        mixed = _mixed(fleet)
+        robot.board.shell("rm", "-f", f"{FOLDER}/fill")
+        says = releases(fleet)
+        row |= {"exit": child.code, "told": str(told)[:300], **_held(fleet, old, says, mood, child.code)}
+        row["held"] = row["held"] and not mixed
+        row["why"] = row["why"] or mixed
+    except AssertionError as error:
+        row |= {"held": False, "why": str(error)[:300], "runs": "", "exit": child.code}
+    finally:
+        child.kill()
+        robot.board.link(up=True)
+    return row
+
+
+def _agents(fleet: Fleet) -> list[Any]:
+    return [one for one in fleet.robot.board.processes() if "--store" in one.command and one.user == "hil"]
+
+
+def _mixed(fleet: Fleet) -> str:
+    """Empty unless the service runs files of more than one release, before anything was recovered."""
+    try:
+        fleet.robot.whole()
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def _held(fleet: Fleet, old: str | None, says: dict[str, Any], mood: str, code: int | None) -> dict[str, Any]:
+    runs = fleet.robot.whole()
+    which = "old" if runs == old else "new"
+    wrong = ""
+    if runs is None:
+        wrong = "nothing runs"
+    elif runs != says["current"] or runs != fleet.robot.current():
+        wrong = f"{runs[:12]} runs, and {says['current']} is told"
+    elif says["damage"] or runs not in says["healthy"] or says["busy"]:
+        wrong = f"what runs is not told to be whole and healthy: {says}"
+    elif which == "new" and mood != "well":
+        wrong = "a release that is not well runs"
+    elif code == 0 and which == "old":
+        wrong = "a deployment that ended well did not deploy"
+    return {"runs": which, "held": not wrong, "why": wrong}

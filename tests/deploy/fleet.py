@@ -1,0 +1,78 @@
+"""A judged project and the robot that it is deployed to, by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.deploy.robot import Robot
+
+HIL = (sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())")
+
+
+@dataclass
+class Said:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+
+    def json(self) -> dict[str, Any]:
+        """Its output as JSON."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@dataclass
+class Fleet:
+    """``root`` has ``hil.toml`` and ``report/``; ``robot`` is its target ``rover``, whose config says its ``mood``."""
+
+    root: Path
+    robot: Robot
+
+    @classmethod
+    def make(cls, root: Path, robot: Robot, **keys: Any) -> Fleet:
+        """A project that was judged, with this robot for its target."""
+        made = cls(root, robot)
+        made.mood("well")
+        made.target(**keys)
+        return made
+
+    def target(self, **keys: Any) -> None:
+        """Writes the robot's tables anew; a silent robot is lost after five seconds."""
+        place = self.root / "hil.toml"
+        text = place.read_text(encoding="utf-8").split("[targets.")[0].replace('"host"', '"emulated"')
+        keys = {"silence": "5 s", **keys}
+        place.write_text(text + self.robot.toml("rover", "robot.yaml", **keys), encoding="utf-8")
+
+    def mood(self, mood: str, note: str = "") -> None:
+        """The robot's own config: ``well``, ``ill``, ``hangs`` or ``dies``; another note is another release."""
+        (self.root / "robot.yaml").write_text(f"mood: {mood}\nnote: {note}\n", encoding="utf-8")
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """``hil WORDS``, under way."""
+        env = {**os.environ, "XDG_CACHE_HOME": str(self.root / "cache"), "PYTHONPATH": str(self.root)}
+        return subprocess.Popen(
+            (*HIL, *words), cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def hil(self, *words: str, timeout: float = 120) -> Said:
+        """``hil WORDS``, to its end; what went to standard error is told if there is nothing else."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=timeout)
+        return Said(process.returncode, out if "--json" in words else out + err)
+
+    def deploy(self) -> Said:
+        """``hil deploy report --to rover``."""
+        return self.hil("deploy", "report", "--to", "rover")
+
+    def releases(self) -> dict[str, Any]:
+        """``hil releases rover --json``."""
+        return self.hil("releases", "rover", "--json").json()

@@ -1,0 +1,122 @@
+"""A robot in a simulated board: a service of its user that loads a release once, and tells what it loaded."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.boards.faults import until
+
+if TYPE_CHECKING:
+    from tests.boards.board import SimulatedBoard
+
+HOME = "/home/hil/robot"
+FOLDER = f"{HOME}/perception"
+SERVICE = '''\
+"""Loads what current names, once; ends where its config says so. It tells every file that it has."""
+import hashlib, json, os, sys, time
+
+place = os.path.realpath("perception/current")
+files = {}
+for folder, _, names in os.walk(place):
+    for name in names:
+        path = os.path.join(folder, name)
+        with open(path, "rb") as file:
+            files[os.path.relpath(path, place)] = hashlib.sha256(file.read()).hexdigest()
+with open(os.path.join(place, "config/robot.yaml")) as file:
+    mood = file.read().split("mood:")[1].split()[0]
+if mood == "dies":
+    sys.exit(3)
+with open("running.new", "w") as file:
+    json.dump({"pid": os.getpid(), "release": os.path.basename(place), "files": files, "mood": mood}, file)
+os.rename("running.new", "running.json")
+time.sleep(100000)
+'''
+RESTART = """\
+#!/bin/sh
+cd /home/hil/robot || exit 1
+[ -f pid ] && kill -9 "$(cat pid)" 2>/dev/null
+rm -f running.json
+setsid /usr/bin/python3 service.py </dev/null >/dev/null 2>&1 &
+echo $! >pid
+echo restart >>log 2>/dev/null
+exit 0
+"""
+HEALTH = """\
+#!/bin/sh
+cd /home/hil/robot || exit 1
+[ -f running.json ] || { echo "it has not started"; exit 1; }
+kill -0 "$(cat pid)" 2>/dev/null || { echo "it has ended"; exit 1; }
+grep -q '"mood": "hangs"' running.json && sleep 1000
+grep -q '"mood": "well"' running.json || { echo "it is not well"; exit 1; }
+"""
+SAFE = """\
+#!/bin/sh
+cd /home/hil/robot || exit 1
+echo safe >>log 2>/dev/null
+[ ! -e unsafe ] || { echo "the arm does not park"; exit 7; }
+"""
+
+
+class Robot:
+    """``board`` with the service on it; ``running`` is what that loaded."""
+
+    def __init__(self, board: SimulatedBoard, disk: int | None = None) -> None:
+        """With ``disk`` (bytes) its releases are on a small one."""
+        self.board = board
+        board.shell("mkdir", "-p", HOME)
+        for name, text in (("service.py", SERVICE), ("restart", RESTART), ("health", HEALTH), ("safe", SAFE)):
+            board.shell("sh", "-c", f"cat >{HOME}/{name}; chmod 755 {HOME}/{name}", stdin=text)
+        board.shell("mkdir", "-p", FOLDER)
+        if disk is not None:
+            board.small_disk(FOLDER, disk)
+        board.shell("chown", "-R", "hil:hil", HOME)
+
+    def toml(self, name: str, *config: str, **keys: Any) -> str:
+        """The target's tables: reached as the board is, deployed to as the service wants it."""
+        deploy: dict[str, Any] = {
+            "directory": "~/robot/perception",
+            "restart": [f"{HOME}/restart"],
+            "health": [f"{HOME}/health"],
+            "health_within": "5 s",
+            "safe_state": [f"{HOME}/safe"],
+            "config": list(config),
+            "golden": 4,
+        }
+        target = {key: keys.pop(key) for key in ("silence", "host", "port") if key in keys}
+        lines = [f"{key} = {json.dumps(value)}\n" for key, value in (deploy | keys).items()]
+        return self.board.toml(name, **target) + f"[targets.{name}.deploy]\n" + "".join(lines)
+
+    def running(self) -> dict[str, Any] | None:
+        """What the service that runs has loaded; ``None`` where none runs."""
+        place = self.board.file(f"{HOME}/running.json")
+        if not place.exists():
+            return None
+        found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        alive = any(process.pid == found["pid"] for process in self.board.processes())
+        return found if alive else None
+
+    def whole(self) -> str | None:
+        """The release that the service runs, each file as its manifest has it and no other; ``None``: none runs."""
+        found = self.running()
+        if found is None:
+            return None
+        release, files = str(found["release"]), dict(found["files"])
+        assert files.pop("manifest.json") == release, "the manifest is another release's"
+        manifest = json.loads(self.board.file(f"{FOLDER}/releases/{release}/manifest.json").read_text(encoding="utf-8"))
+        assert files == {one["path"]: one["sha256"] for one in manifest["files"]}, "a mixture of releases runs"
+        return release
+
+    def current(self) -> str | None:
+        """What ``current`` names."""
+        place = self.board.file(FOLDER) / "current"
+        return place.readlink().name if place.is_symlink() else None
+
+    def log(self) -> list[str]:
+        """What was done to the robot, in its order: ``safe``, ``restart``."""
+        place = self.board.file(f"{HOME}/log")
+        return place.read_text(encoding="utf-8").split() if place.exists() else []
+
+    def settled(self, within: float = 30) -> None:
+        """Waits until nothing deploys there any more."""
+        until(lambda: not [one for one in self.board.processes() if "--activate" in one.command], within, "an end")

@@ -1,0 +1,22 @@
+"""Whatever happens when: the robot runs the old or the new release, wholly, and ``hil releases`` says which."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.deploy.faults import FAULTS, deployment, run
+
+if TYPE_CHECKING:
+    from tests.deploy.fleet import Fleet
+
+
+def test_a_fault_of_each_kind(fleet: Fleet) -> None:
+    """One of each, one after the other on the same robot; ``python -m benchmarks.deploy`` makes 200."""
+    fleet.target(health_within="1.5 s")
+    began = time.monotonic()
+    child = deployment(fleet)
+    assert child.wait()[0] == "deployed"
+    length = time.monotonic() - began
+    rows = [run(fleet, fault, seed, length) for seed, fault in enumerate(FAULTS)]
+    assert not [row for row in rows if not row["held"]]
