@@ -36,6 +36,12 @@ class ReportRefused(UserError):
     exit_code = ExitCode.FAILED
 
 
+class AttestationRefused(UserError):
+    """A signed report that is not what it must be: another key, another file, edited, too old; never a pass."""
+
+    exit_code = ExitCode.FAILED
+
+
 class LabError(HilError):
     """The target or the lab failed: unreachable, lost, held by somebody, disk full."""
 

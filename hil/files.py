@@ -30,13 +30,13 @@ def writing(folder: Path) -> Iterator[None]:
         raise kind(f"{what}: free some space, or name another folder with --hil-report DIR") from None
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, read in pieces. Raises ``UserError`` if it cannot be read."""
+def file_digest(path: Path, hint: str = "check its path in hil.toml") -> str:
+    """SHA-256 of a file, read in pieces. Raises ``UserError``, with ``hint`` as what to do, if it cannot be read."""
     state = hashlib.sha256()
     try:
         with path.open("rb") as stream:
             while chunk := stream.read(CHUNK):
                 state.update(chunk)
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): check its path in hil.toml") from None
+        raise UserError(f"cannot read {path} ({error.strerror}): {hint}") from None
     return state.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from hil.config.spec import GateSpec
 
+SKEW = 300.0
+"""Seconds by which two clocks may differ before a report of the future is one."""
+TWO_DAYS = 48
 NAMED = 3
 """How many rows a rule names before it counts the rest."""
 
@@ -28,6 +32,26 @@ class RuleOutcome:
     ok: bool
     saw: str
     code: int = 0
+
+
+def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
+    """Seconds since a run ``finished``, and what is wrong with that moment: none, in the future, too long ago."""
+    try:
+        then = datetime.fromisoformat(finished)
+        age = (now - then).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # TypeError: it has no zone
+        return 0.0, f"the report does not say when the run finished ({finished[:40]!r})"
+    if age < -SKEW:
+        return age, f"the run finished in the future ({finished}): one of the two clocks is wrong"
+    if most is not None and age > most:
+        return age, f"the run finished {ago(age)} ago ({finished}), at most {ago(most)} are allowed"
+    return age, ""
+
+
+def ago(seconds: float) -> str:
+    """``36 h``, ``9 days``: as long as the policy writes it."""
+    hours = max(0.0, seconds) / 3600
+    return f"{hours:.3g} h" if hours < TWO_DAYS else f"{hours / 24:.3g} days"
 
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from hil import strictjson
 from hil.errors import ReportRefused, UserError
 from hil.report.canonical import report_digest
 from hil.report.consistency import problems
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 SHOWN = 3
 LONGEST = 300
+MISSING = "there is no report: run pytest --target=NAME first"
 DAMAGED = "no report of hil, or one cut off or damaged: run the checks again"
 
 
@@ -30,18 +31,33 @@ def read(path: Path) -> Report:
     Raises ``UserError`` for what is no report of this version, ``ReportRefused`` for one that
     contradicts itself. The recorded decision is judged again by ``hil.gate.open_report``.
     """
+    path = file_in(path, "report.json")
+    return parse(content_of(path), str(path))
+
+
+def file_in(path: Path, name: str) -> Path:
+    """The file ``path``, or the file ``name`` in the folder ``path``."""
     try:
-        path = path / "report.json" if path.is_dir() else path
+        return path / name if path.is_dir() else path
+    except (OSError, ValueError):  # what is wrong with it is told when it is read
+        return path
+
+
+def content_of(path: Path, missing: str = MISSING, *, most: int = MAX_BYTES) -> bytes:
+    """The bytes of the file ``path``, at most one over ``most``; ``missing`` is said where there is none.
+
+    Raises ``UserError`` if it cannot be read.
+    """
+    try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(most + 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no report: run pytest --target=NAME first") from None
+        raise UserError(f"{path}: {missing}") from None
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or "not a path"
         raise UserError(
             f"{one_line(str(path), LONGEST)}: cannot be read: {why}: name report.json or its folder"
         ) from None
-    return parse(content, str(path))
 
 
 def parse(content: bytes, name: str = "report.json") -> Report:
@@ -69,9 +85,7 @@ def parse(content: bytes, name: str = "report.json") -> Report:
 
 def _document(content: bytes, name: str) -> dict[str, Any]:
     try:
-        document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
-        )
+        document = strictjson.loads(content)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name}: not UTF-8 at byte {error.start}: this is no report of hil, or a damaged one"
@@ -88,25 +102,6 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{name}: not a report of hil: the top is no object")
     return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        # Two readers may take different ones of two values: what was judged would depend on who reads.
-        raise ValueError("a key stands twice in one object")
-    return table
-
-
-def _constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is out of range")
-    return value
 
 
 def _first_errors(error: ValidationError) -> str:

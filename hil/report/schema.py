@@ -103,6 +103,8 @@ class EngineUsed(Stored):
     ``foreign`` marks one that was built elsewhere. ``log`` is the end of the runtime's own words while building,
     ``about`` what the build recorded (caches, calibration, flags, its peak of memory), ``trtexec`` the ``command``
     that builds the like of it and what ``differs``, ``executed_on`` the processor that does its work.
+    ``calibration_cache`` is the SHA-256 of what its INT8 ranges came from: TensorRT's calibration cache, or the ONNX
+    file with Q/DQ nodes.
     """
 
     model: str
@@ -120,6 +122,7 @@ class EngineUsed(Stored):
     about: Table = Field(default_factory=dict)
     trtexec: Table | None = None
     executed_on: ExecutedOn | None = None
+    calibration_cache: Digest | None = None
 
 
 class ModelUsed(Stored):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 REPORT, SUMMARY, PAGE = "report.json", "summary.md", "report.html"
+BUNDLE = "report.sigstore.json"
+"""The signature, where the report is signed; one of an earlier report must not lie beside a later one."""
 THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
 
 
@@ -58,8 +60,8 @@ def begin(folder: Path, report: Report) -> None:
         return
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / REPORT, to_json(sealed(report)))
-        for name in (SUMMARY, PAGE):
+        replace_file(folder / REPORT, to_json(sealed(report)))
+        for name in (SUMMARY, PAGE, BUNDLE):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -76,9 +78,9 @@ def finish(folder: Path, report: Report) -> None:
         raise ValueError("a report is finished as hil.gate.seal made it")
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / PAGE, page(report))
-        _replace(folder / SUMMARY, summary(report))
-        _replace(folder / REPORT, to_json(report))
+        replace_file(folder / PAGE, page(report))
+        replace_file(folder / SUMMARY, summary(report))
+        replace_file(folder / REPORT, to_json(report))
 
 
 def to_json(report: Report) -> str:
@@ -86,7 +88,8 @@ def to_json(report: Report) -> str:
     return json.dumps(as_document(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Puts ``text`` into the file ``path``, whole or not at all, and readable by everybody. Raises ``OSError``."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ OF_ONE_ENGINE = ("device_memory_size", "layers", "profiles", "ranges", "warnings
 """What a loaded engine tells of itself."""
 OF_THE_GPU = ("gpu", "sm", "sms", "driver", "cuda", "dla")
 LOG_LETTERS = 16_000
+DIGEST = re.compile("[0-9a-f]{64}")
 MOST_SCALES = 256
 
 
@@ -95,7 +97,17 @@ def _engine(session: Session, row: Row, made: Provisioned) -> dict[str, Any]:
         "about": plain(_about(engine, loaded.about)),
         "trtexec": _trtexec(session, row.model, made),
         "executed_on": None if executed_on is None else executed_on.model_dump(),
+        "calibration_cache": _calibration_cache(made),
     }
+
+
+def _calibration_cache(made: Provisioned) -> str | None:
+    """The SHA-256 of what the engine's INT8 ranges came from, where something was calibrated."""
+    if made.quantized is not None and not made.quantized.provenance.get("foreign"):
+        return made.quantized.digest
+    told = made.engine.about.get("calibration")
+    found = told.get("digest") if isinstance(told, dict) else None
+    return found if isinstance(found, str) and DIGEST.fullmatch(found) else None
 
 
 def _bounded(log: str) -> str:

@@ -1,5 +1,6 @@
 """The implicit INT8 route: TensorRT's own calibrators, fed in batches, with a cache that is seen to be used."""
 
+import hashlib
 import json
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
@@ -106,6 +107,7 @@ class Calibration:
         return {
             "algorithm": self.algorithm,
             "cache": state,
+            "digest": hashlib.sha256(cache).hexdigest(),
             "batches": self.batches.given,
             "samples": fed["samples"],
             "consumed": fed["consumed"],

@@ -1,0 +1,54 @@
+"""Signing a report: judged again, its engines hashed again, one bundle written beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from hil.attestation import dsse, statement
+from hil.errors import AttestationRefused, LabError, ReportRefused, UserError
+from hil.files import THE_LAB, file_digest
+from hil.gate import verify as judge_again
+from hil.report.read import content_of, file_in, parse
+from hil.report.write import BUNDLE, REPORT, replace_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.attestation.keys import Signer
+    from hil.report.schema import Report
+
+
+def attest(report: Path, signer: Signer, out: Path | None = None) -> Path:
+    """Signs the report in the file (or folder) ``report``; returns the bundle, ``report.sigstore.json`` beside it.
+
+    A failed report is signed as failed. Raises ``ReportRefused`` for one that was edited or whose engines, where they
+    lie beside it, are not those it names; ``UserError`` for one that did not finish or has no engine, and as the
+    signer does. Nothing is written then.
+    """
+    path = file_in(report, REPORT)
+    content = content_of(path)
+    found = parse(content, str(path))
+    judge_again(found, str(path))
+    _engines(found, path)
+    payload = statement.write(statement.statement_of(found, hashlib.sha256(content).hexdigest()))
+    signature = signer.sign(dsse.pae(payload))
+    if not signer.public.signed(signature, dsse.pae(payload)):
+        raise AttestationRefused(f"{path}: the signer's signature is not its own key's: nothing was written: see to it")
+    text = dsse.write(payload, signature, signer.public)
+    target = path.parent / BUNDLE if out is None else out
+    try:
+        replace_file(target, text)
+    except OSError as error:
+        kind = LabError if error.errno in THE_LAB else UserError
+        why = error.strerror or error
+        raise kind(f"{target}: the bundle cannot be written: {why}: free some space, or name another place") from None
+    return target
+
+
+def _engines(report: Report, path: Path) -> None:
+    for engine in report.engines:
+        file = path.parent / engine.file if engine.file else None
+        if file is not None and file.exists() and file_digest(file, "look at the report's folder") != engine.digest:
+            what = f"{file} is not the engine that was judged ({engine.model} {engine.precision})"
+            raise ReportRefused(f"{path}: refused: {what}: run the checks again")
