@@ -15,7 +15,7 @@ from hil.model import Verdict
 from hil.report.read import read
 from hil.report.schema import Decided, Report, count
 from hil.report.write import sealed
-from hil.rules import RuleOutcome, first, required_rows
+from hil.rules import Circumstances, RuleOutcome, first, required_rows
 from hil.rules import rules as asked
 
 if TYPE_CHECKING:
@@ -34,9 +34,13 @@ class Decision:
     rules: tuple[RuleOutcome, ...]
 
 
-def judge(report: Report, policy: GateSpec, *, full: bool = True) -> Decision:
-    """Judges ``report`` by ``policy``. Without ``full`` (pytest without ``--hil-gate``) evidence is not judged."""
-    rules = tuple(asked(report, policy, full=full))
+def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circumstances | None = None) -> Decision:
+    """Judges ``report`` by ``policy``. Without ``full`` (pytest without ``--hil-gate``) evidence is not judged.
+
+    ``around`` has the moment and the signature. Without it neither age nor signature is judged: that is the report's
+    own decision, which stays the same for ever.
+    """
+    rules = tuple(asked(report, policy, full=full, around=around))
     code = exit_code(
         Facts(
             pytest_status=report.run.pytest_exit_status,

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
 from hil.errors import ExitCode
-from hil.model import EVIDENCE_RANK, Cause, CheckResult, Evidence, Verdict
+from hil.model import EVIDENCE_RANK, Cause, CheckResult, Evidence, Sense, Verdict
 from hil.policy import matches
 from hil.report.schema import Report, count
+from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from hil.config.spec import GateSpec
 
 SKEW = 300.0
 """Seconds by which two clocks may differ before a report of the future is one."""
 TWO_DAYS = 48
+SHORT = 12
 NAMED = 3
 """How many rows a rule names before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is true of a report outside of it: the moment it is judged at, and what came of its signature.
+
+    ``unsigned`` says why no key of the policy's signed it, empty where one did; ``signer`` is that key's id.
+    """
+
+    now: datetime
+    unsigned: str = "no signature was looked for"
+    signer: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +86,13 @@ def _named_by(policy: GateSpec, check: CheckResult) -> bool:
     return any(matches(pattern, check.id, check.model, check.precision) for pattern in policy.require)
 
 
-def rules(report: Report, policy: GateSpec, *, full: bool) -> Iterator[RuleOutcome]:
-    """Every rule in the order in which a reader wants to hear of it; ``full`` judges the evidence too."""
+def rules(
+    report: Report, policy: GateSpec, *, full: bool, around: Circumstances | None = None
+) -> Iterator[RuleOutcome]:
+    """Every rule in the order in which a reader wants to hear of it; ``full`` judges the evidence too.
+
+    Age and signature are judged where ``around`` tells of them.
+    """
     required = required_rows(report, policy)
     fell_back = _fell_back(report)
     yield _complete(report)
@@ -86,6 +107,14 @@ def rules(report: Report, policy: GateSpec, *, full: bool) -> Iterator[RuleOutco
     if full:
         yield _evidence(required, policy, fell_back=fell_back)
         yield _real_data(report, policy)
+        if policy.detects is not None:
+            yield _detects(required, policy.detects)
+        if policy.state:
+            yield _state(report, policy.state)
+    if around is not None and policy.oldest is not None:
+        yield _age(report, policy.oldest, around.now)
+    if around is not None and policy.signed_by:
+        yield _signed(around)
 
 
 def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
@@ -232,3 +261,60 @@ def _real_data(report: Report, policy: GateSpec) -> RuleOutcome:
     strict = policy.evidence != "host" or not policy.warnings
     wrong = [f"synthetic data says nothing about accuracy: {', '.join(names)}"] if names and strict else []
     return _outcome("data", wrong, "synthetic data, which the policy allows" if names else "real data")
+
+
+def smallest_change(check: CheckResult) -> float | None:
+    """The smallest change, as a share, that a row could have seen; ``None`` for an exact value or none at all.
+
+    Of a comparison with a baseline it is the one that it would have seen with 90 % (``hil.stats.runs``). Of a limit it
+    is how far the worse end of the interval lies from the value, as a share of the limit: what is smaller hides there.
+    """
+    measurement, limit = check.measurement, check.limit
+    if measurement is None or measurement.confidence is None:
+        return None
+    if check.id.startswith("regression."):
+        visible = check.details.get("visible")
+        return float(visible) if isinstance(visible, (int, float)) and not isinstance(visible, bool) else math.inf
+    if limit is None:
+        return None
+    worse = measurement.high if limit.sense is Sense.AT_MOST else measurement.low
+    return math.inf if worse is None or not limit.value else abs(worse - measurement.value) / abs(limit.value)
+
+
+def _detects(required: Sequence[CheckResult], most: float) -> RuleOutcome:
+    seen = [(change, check) for check in required if (change := smallest_change(check)) is not None]
+    blind = sorted(((change, check) for change, check in seen if change > most), key=lambda pair: -pair[0])
+    wrong = [f"{check.name} could not have seen less than {show(change, '1')}" for change, check in blind]
+    if wrong:
+        wrong[0] = f"a change of {show(most, '1')} must be seen: {wrong[0]}"
+    if not seen:
+        wrong = ["no required check can see a change: require one with an interval, such as latency.p99"]
+    finest = max((change for change, _ in seen), default=0.0)
+    return _outcome("power", wrong, f"{len(seen)} required checks could have seen {show(finest, '1')} or less")
+
+
+def _state(report: Report, wanted: Sequence[str]) -> RuleOutcome:
+    contract = report.target.contract or {}
+    undeclared = [key for key in wanted if not _declared(contract, key)]
+    name = report.target.used
+    wrong = [f"the state contract of {name} says nothing of {', '.join(undeclared)}"] if undeclared else []
+    return _outcome("state", wrong, f"the state contract of {name} declares {', '.join(wanted)}, and it held")
+
+
+def _declared(contract: Mapping[str, Any], key: str) -> bool:
+    """Whether the contract asks for something there. Where it was not so, what was measured is inconclusive."""
+    if key == "clocks":
+        return contract.get("clocks") == "locked"
+    if key == "gpu_clients":
+        return contract.get("clients_declared") is True
+    return bool(contract.get(key))
+
+
+def _age(report: Report, most: float, now: datetime) -> RuleOutcome:
+    age, trouble = age_of(report.run.finished or "", now, most)
+    return _outcome("age", [trouble] if trouble else [], f"{ago(age)} old, {ago(most)} are allowed")
+
+
+def _signed(around: Circumstances) -> RuleOutcome:
+    wrong = [around.unsigned] if around.unsigned or not around.signer else []
+    return _outcome("signature", wrong, f"signed by key {around.signer[:SHORT]}, which the policy names")

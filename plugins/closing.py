@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from hil import __version__
 from hil.config.spec import GateSpec
 from hil.errors import ExitCode, HilError
+from hil.exitcode import PRECEDENCE
 from hil.gate import exit_code_of, seal
 from hil.history.urls import masked
 from hil.model import CheckResult, TargetUse
-from hil.plugins import keeping
+from hil.plugins import keeping, signing
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
+from hil.report.write import BUNDLE, unfinished
 from hil.report.write import begin as write_begin
 from hil.report.write import finish as write_finish
-from hil.report.write import unfinished
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hil.plugins.run import HilRun
     from hil.session.outcome import Outcome
 
+SECRET = "PRIVATE KEY"  # noqa: S105 - what a PEM of one says, by which it is told apart
 NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
@@ -57,7 +59,8 @@ def close(run: HilRun, pytest_status: int) -> int:
         sys.stderr.write(f"error: {error}\n")
         return int(error.exit_code)
     run.report = report
-    return keeping.keep(run, report, _exit_code(run, report))
+    codes = (_exit_code(run, report), signing.sign(run))
+    return keeping.keep(run, report, next(int(code) for code in (*PRECEDENCE, ExitCode.PASSED) if code in codes))
 
 
 def _exit_code(run: HilRun, report: Report) -> int:
@@ -91,6 +94,7 @@ def _report(run: HilRun, checks: tuple[CheckResult, ...], *, status: str, pytest
             fallback_reason=target.get("fallback_reason"),
             facts=target.get("facts", {}),
             board=target.get("board"),
+            contract=target.get("contract"),
         ),
         measurements=tuple(
             _measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement
@@ -142,7 +146,7 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
         python=platform.python_version(),
         platform=platform.platform(),
         host=socket.gethostname(),
-        arguments=tuple(masked(str(arg)) for arg in run.pytest_config.invocation_params.args),
+        arguments=tuple(_told(str(arg)) for arg in run.pytest_config.invocation_params.args),
         pytest_exit_status=pytest_status,
         lab_error=run.error_text(ExitCode.LAB_ERROR),
         user_error=run.error_text(ExitCode.USER_ERROR),
@@ -150,6 +154,11 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
         commit=run.commit[0],
         dirty=run.commit[1],
     )
+
+
+def _told(argument: str) -> str:
+    """An argument without what is secret in it: a password, or a key that was given where its file belongs."""
+    return "***" if SECRET in argument else masked(argument)
 
 
 def _config(run: HilRun) -> ConfigUsed:
@@ -173,3 +182,5 @@ def show(report: Report, folder: Path, terminal: TerminalReporter) -> None:
     terminal.section("hil", cyan=True, bold=True)
     terminal.write(as_text(report, width=width, color=color))
     terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")
+    if (bundle := folder / BUNDLE).exists():
+        terminal.write_line(f"signed: {os.path.relpath(bundle)}")

@@ -61,6 +61,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="compare with earlier runs of this target: a run's id, latest, jetpack:6.2, commit:SHA or a name; "
         "plans the checks regression.*, and times each engine in 5 fresh processes unless --hil-runs says otherwise",
     )
+    add(
+        "--hil-sign-key",
+        metavar="FILE",
+        help="sign the report with this private key (ECDSA P-256, PEM), or with the one in a variable: env:NAME; "
+        "HIL_SIGN_KEY_PASSWORD opens one that is encrypted",
+    )
     add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
 
 

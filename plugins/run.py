@@ -13,7 +13,7 @@ from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
 from hil.model import Row, TargetUse
 from hil.plan import Plan, expand
-from hil.plugins import baseline, benchmarks, closing, collecting, keeping, wake
+from hil.plugins import baseline, benchmarks, closing, collecting, keeping, signing, wake
 from hil.plugins.accounts import Accounts, Fates
 from hil.plugins.commit import commit_of
 from hil.plugins.progress import Progress
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
+    from hil.attestation import Signer
     from hil.report.schema import Report
     from hil.session.outcome import Outcome
 
@@ -52,6 +53,7 @@ class HilRun:
         self.fates = Fates()
         self.other_tests_failed = 0
         self.report: Report | None = None
+        self.signer: Signer | None = None
         self.commit: tuple[str | None, bool | None] = (None, None)
         self.notes: list[str] = []
         self.progress = Progress(config, quiet=self.is_worker)
@@ -72,6 +74,7 @@ class HilRun:
             if not self.is_worker and not wake.lists_only(self.pytest_config):
                 preflight(self.config, self.target)
                 self.commit = commit_of(self.config.root)
+                self.signer = signing.signer(self)
         except HilError as error:
             self.problem = error
         self.pytest_config.stash[BENCH] = self

@@ -16,6 +16,7 @@ from hil.attestation.keys import (
     parse_public,
     public_key,
 )
+from hil.attestation.signed import circumstances
 from hil.attestation.statement import Role, Subject
 from hil.attestation.verifying import Freshness, Verified, verify
 
@@ -28,6 +29,7 @@ __all__ = [
     "Subject",
     "Verified",
     "attest",
+    "circumstances",
     "key_from_environment",
     "key_from_file",
     "parse_public",

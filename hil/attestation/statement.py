@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, ValidationError
 
 from hil import strictjson
-from hil.errors import AttestationRefused, UserError
+from hil.errors import AttestationRefused
 from hil.measure import digest_of
 from hil.model import Digest, Frozen, Verdict
 from hil.report.schema import Decided
@@ -145,13 +145,13 @@ class Statement(Part):
 def statement_of(report: Report, content_digest: str) -> Statement:
     """The statement that a complete report makes; ``content_digest`` is the SHA-256 of the file's bytes.
 
-    Raises ``UserError`` for a report that did not finish, and for one that judged no engine.
+    Raises ``AttestationRefused`` for a report that did not finish, and for one that judged no engine.
     """
     if report.status != "complete" or report.decision is None:
-        raise UserError("the report is of a run that did not finish: nothing can be attested: run the checks again")
+        raise AttestationRefused("the report is of a run that did not finish: nothing can be attested: run the checks again")
     subjects = tuple(_subjects(report))
     if not any(subject.role == "engine" for subject in subjects):
-        raise UserError("the report judged no engine: nothing can be attested: let a check build one")
+        raise AttestationRefused("the report judged no engine: nothing can be attested: let a check build one")
     settled = {Verdict.PASSED, Verdict.WARNED}
     unsettled = {check.key for check in required_rows(report, report.policy) if check.verdict not in settled}
     judged = {Verdict.FAILED, Verdict.INCONCLUSIVE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from hil.config.spec import GateSpec
     from hil.gate import Decision
     from hil.report.schema import Report
+    from hil.rules import Circumstances
 
 
 def command(
@@ -23,12 +25,17 @@ def command(
     policy: Annotated[
         Path | None, typer.Option("--policy", metavar="FILE", help="Judge by \\[gate] of this hil.toml instead.")
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="The signature (default: report.sigstore.json beside it)."),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show each rule and what it saw.")] = False,  # noqa: FBT002 - an option
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,  # noqa: FBT002 - an option
 ) -> int:
     """Judge a report again, from the file alone; the exit code is the verdict.
 
-    Reads nothing but the file. A report that was damaged, edited or cut off is refused.
+    Reads nothing but the file, and its signature where the policy wants one. A report that was damaged, edited or cut
+    off is refused. Its age is judged by this machine's clock.
 
     [bold]Examples[/bold]
 
@@ -42,12 +49,22 @@ def command(
 
     found = open_report(report)
     rules = found.policy if policy is None else _policy(policy)
-    decision = judge(found, rules)
+    decision = judge(found, rules, around=_around(report, rules, bundle))
     if as_json:
         typer.echo(json.dumps(_as_json(found, decision, report, policy), indent=2, ensure_ascii=False))
     else:
         _show(found, decision, policy, explain=explain)
     return decision.exit_code
+
+
+def _around(report: Path, policy: GateSpec, bundle: Path | None) -> Circumstances:
+    from hil.rules import Circumstances  # noqa: PLC0415 - as above
+
+    if not policy.signed_by:
+        return Circumstances(datetime.now(timezone.utc))
+    from hil.attestation import circumstances  # noqa: PLC0415 - only a policy that wants a signature pays for it
+
+    return circumstances(report, policy, bundle)
 
 
 def _policy(path: Path) -> GateSpec:

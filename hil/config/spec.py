@@ -6,6 +6,7 @@ written relative to the file that names them and are resolved while loading (``h
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,24 @@ def _day(value: object) -> str:
         raise ValueError(f"{str(value)!r} is no day: write e.g. 2026-12-31") from None
 
 
+def _age(value: object) -> str:
+    """An age that stays as it was written: the report's own copy of the policy reads like the policy."""
+    if parse(value, Dimension.AGE) <= 0:
+        raise ValueError(f"{value!r} is no age: write e.g. '7 days'")
+    return str(value)
+
+
+def _signer(value: object) -> str:
+    """A public key as one line of base64, given so or as a PEM."""
+    lines = value.split("\n") if isinstance(value, str) else []
+    text = "".join("".join(line.split()) for line in lines if not line.strip().startswith("-----"))
+    if P256.fullmatch(text) is None:
+        raise ValueError("no public key of ECDSA P-256: give the PEM that openssl pkey -pubout prints")
+    return text
+
+
+P256 = re.compile(r"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==")
+"""A SubjectPublicKeyInfo (RFC 5480) of an uncompressed point on P-256, in base64: its head is always the same."""
 Seconds = Annotated[float, _reader(Dimension.TIME), _schema("5 ms")]
 Bytes = Annotated[float, _reader(Dimension.MEMORY), _schema("512 MiB")]
 Fraction = Annotated[float, _reader(Dimension.FRACTION), _schema("1 %")]
@@ -42,6 +61,9 @@ Celsius = Annotated[float, _reader(Dimension.TEMPERATURE), _schema("65 °C")]
 Energy = Annotated[float, _reader(Dimension.ENERGY), _schema("50 mJ")]
 Rate = Annotated[float, _reader(Dimension.RATE), _schema("30 fps")]
 Age = Annotated[float, _reader(Dimension.AGE), _schema("90 days")]
+AgeText = Annotated[str, BeforeValidator(_age), WithJsonSchema({"type": "string", "examples": ["7 days"]})]
+Signer = Annotated[str, BeforeValidator(_signer), WithJsonSchema({"type": "string", "pattern": P256.pattern})]
+Declared = Literal["power_mode", "clocks", "gpu_clients", "start_below", "free_memory", "reserve_memory"]
 Day = Annotated[str, BeforeValidator(_day), WithJsonSchema({"type": "string", "examples": ["2026-12-31"]})]
 Positive = Annotated[int, Field(ge=1)]
 # Bounded because translating a shell pattern takes time quadratic in its unclosed brackets.
@@ -333,11 +355,24 @@ class GateSpec(Table):
     ``require`` holds patterns over ``id``, ``id model`` or ``id model precision`` (shell wildcards).
     A literal id is required of every model and precision it applies to, limit or not; a wildcard
     requires every planned row it matches, and at least one.
+
+    ``detects`` is the change, as a share, that each required row with an interval must have been able to see.
+    ``state`` names what the target's state contract must have declared. ``max_age`` and ``signed_by`` are judged where
+    there is a clock and a bundle, by ``hil gate``: not by the run itself, whose report is new and not yet signed.
     """
 
     require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)
     evidence: Literal["device", "emulated", "host"] = "device"
     warnings: bool = False
+    detects: Annotated[Fraction, Field(gt=0)] | None = None
+    state: Annotated[tuple[Declared, ...], Field(max_length=10)] = ()
+    max_age: AgeText | None = None
+    signed_by: Annotated[tuple[Signer, ...], Field(max_length=20)] = ()
+
+    @property
+    def oldest(self) -> float | None:
+        """``max_age`` in seconds."""
+        return None if self.max_age is None else parse(self.max_age, Dimension.AGE)
 
 
 class ConfigSpec(Table):

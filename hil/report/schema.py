@@ -76,6 +76,7 @@ class TargetReport(Stored):
     """Which target was asked for, which one did the work, and what the probe read on it.
 
     ``board`` is the declared board, if the probe confirmed it: without one no check has evidence ``device``.
+    ``contract`` is what was declared of its state (``hil.state.types.Contract``).
     """
 
     requested: str
@@ -84,6 +85,7 @@ class TargetReport(Stored):
     fallback_reason: str | None = None
     facts: Table = Field(default_factory=dict)
     board: str | None = None
+    contract: Table | None = None
 
 
 class Measured(Stored):

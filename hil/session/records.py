@@ -60,7 +60,13 @@ def target(session: Session) -> dict[str, Any]:
     board = None if session.board is None else session.board.declared
     identity = said(session.facts.get("board"))
     facts = session.facts if identity is None else {**session.facts, "identity": identity}
-    return {"kind": session.spec.kind, "fallback_reason": session.fallback_reason, "facts": facts, "board": board}
+    return {
+        "kind": session.spec.kind,
+        "fallback_reason": session.fallback_reason,
+        "facts": facts,
+        "board": board,
+        "contract": session.state.contract.plain(),
+    }
 
 
 def engines(session: Session, row: Row) -> list[dict[str, Any]]:
