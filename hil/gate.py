@@ -40,7 +40,8 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
     ``around`` has the moment and the signature. Without it neither age nor signature is judged: that is the report's
     own decision, which stays the same for ever.
     """
-    rules = tuple(asked(report, policy, full=full, around=around))
+    required = required_rows(report, policy)
+    rules = tuple(asked(report, policy, required, full=full, around=around))
     code = exit_code(
         Facts(
             pytest_status=report.run.pytest_exit_status,
@@ -58,7 +59,7 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
     warned = tuple(f"{check.name}: {check.reason}" for check in report.checks if check.verdict is Verdict.WARNED)
     if warned or notes:
         return Decision("WARNED", code, (*first(warned, "more warnings"), *notes), rules)
-    return Decision("PASSED", code, (_good_news(report, policy),), rules)
+    return Decision("PASSED", code, (_good_news(report, len(required)),), rules)
 
 
 def seal(report: Report) -> Report:
@@ -104,7 +105,6 @@ def _notes(report: Report) -> tuple[str, ...]:
     return (f"synthetic data says nothing about accuracy: {', '.join(names)}",) if names else ()
 
 
-def _good_news(report: Report, policy: GateSpec) -> str:
-    required = len(required_rows(report, policy))
+def _good_news(report: Report, required: int) -> str:
     kinds = sorted({check.evidence.value for check in report.checks if check.evidence})
     return f"all {required} required checks passed on {report.target.used}, evidence {', '.join(kinds) or 'none'}"

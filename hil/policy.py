@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 WILDCARDS = frozenset("*?[")
 WORDS = 3  # of a pattern at most: id, model, precision
@@ -10,10 +11,19 @@ WORDS = 3  # of a pattern at most: id, model, precision
 
 def matches(pattern: str, check_id: str, model: str, precision: str) -> bool:
     """Whether ``pattern`` (one to three words: id, model, precision) names this row; case matters."""
-    words = pattern.split()
-    if not 1 <= len(words) <= WORDS:
-        return False
-    return all(fnmatchcase(value, word) for value, word in zip((check_id, model, precision), words, strict=False))
+    words = _words(pattern)
+    return bool(words) and all(map(_fits, words, (check_id, model, precision)))
+
+
+@lru_cache(1024)
+def _words(pattern: str) -> tuple[str, ...]:
+    words = tuple(pattern.split())
+    return words if len(words) <= WORDS else ()
+
+
+@lru_cache(16_384)  # thousands of rows have few ids, models and precisions
+def _fits(word: str, value: str) -> bool:
+    return fnmatchcase(value, word)
 
 
 def literal_id(pattern: str) -> str | None:

@@ -87,13 +87,17 @@ def _named_by(policy: GateSpec, check: CheckResult) -> bool:
 
 
 def rules(
-    report: Report, policy: GateSpec, *, full: bool, around: Circumstances | None = None
+    report: Report,
+    policy: GateSpec,
+    required: Sequence[CheckResult],
+    *,
+    full: bool,
+    around: Circumstances | None = None,
 ) -> Iterator[RuleOutcome]:
     """Every rule in the order in which a reader wants to hear of it; ``full`` judges the evidence too.
 
-    Age and signature are judged where ``around`` tells of them.
+    ``required`` are the ``required_rows``. Age and signature are judged where ``around`` tells of them.
     """
-    required = required_rows(report, policy)
     fell_back = _fell_back(report)
     yield _complete(report)
     yield _target(report)

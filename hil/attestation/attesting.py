@@ -23,8 +23,8 @@ def attest(report: Path, signer: Signer, out: Path | None = None) -> Path:
     """Signs the report in the file (or folder) ``report``; returns the bundle, ``report.sigstore.json`` beside it.
 
     A failed report is signed as failed. Raises ``ReportRefused`` for one that was edited or whose engines, where they
-    lie beside it, are not those it names; ``AttestationRefused`` for one that did not finish or has no engine, and as the
-    signer does. Nothing is written then.
+    lie beside it, are not those it names; ``AttestationRefused`` for one that did not finish or has no engine; and as
+    the signer does. Nothing is written then.
     """
     path = file_in(report, REPORT)
     content = content_of(path)

@@ -148,7 +148,7 @@ def statement_of(report: Report, content_digest: str) -> Statement:
     Raises ``AttestationRefused`` for a report that did not finish, and for one that judged no engine.
     """
     if report.status != "complete" or report.decision is None:
-        raise AttestationRefused("the report is of a run that did not finish: nothing can be attested: run the checks again")
+        raise AttestationRefused("the run of this report did not finish: nothing can be attested: run the checks again")
     subjects = tuple(_subjects(report))
     if not any(subject.role == "engine" for subject in subjects):
         raise AttestationRefused("the report judged no engine: nothing can be attested: let a check build one")

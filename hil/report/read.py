@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from hil.report.schema import SCHEMA_VERSION, Report
 from hil.report.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAX_BYTES = 64 * 2**20
@@ -70,7 +73,8 @@ def parse(content: bytes, name: str = "report.json") -> Report:
         what = f"report of schema version {version}" if type(version) is int else "no schema_version"
         raise UserError(f"{name}: {what}: this hil reads {SCHEMA_VERSION}: use the hil that wrote it, or run again")
     try:
-        report = Report.model_validate_json(content, strict=True)
+        with collector_paused():
+            report = Report.model_validate_json(content, strict=True)
         wrong = [] if report.digest == report_digest(document) else ["its content does not match its digest"]
         wrong += islice(problems(report), SHOWN)
     except ValidationError as error:
@@ -85,7 +89,8 @@ def parse(content: bytes, name: str = "report.json") -> Report:
 
 def _document(content: bytes, name: str) -> dict[str, Any]:
     try:
-        document = strictjson.loads(content)
+        with collector_paused():
+            document = strictjson.loads(content)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name}: not UTF-8 at byte {error.start}: this is no report of hil, or a damaged one"
@@ -102,6 +107,18 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{name}: not a report of hil: the top is no object")
     return document
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Reading makes many objects and no garbage: the collector would look at all of them over and over for nothing."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _first_errors(error: ValidationError) -> str:

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.attestation import verify
+from hil.errors import AttestationRefused, UserError
+from hil.gate import seal
+from hil.report.canonical import report_digest
+from hil.report.write import finish
+from tests.attestation import case as cases
+from tests.fuzz import tamper
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.attestation.case import Case
+
+
+def refused(case: Case, why: str, **changes: Any) -> None:
+    """Verifying with the report at hand raises, saying ``why``, and so it does without, where that can be seen."""
+    with pytest.raises(UserError, match=why):
+        verify(case.bundle, **{"keys": case.keys, "report": case.report, **changes})
+
+
+def test_recomputed_totals_under_an_old_signature(tmp_path: Path) -> None:
+    """A failed run's report turned green, totals and digest made again, beside the signature of the failed one."""
+    case = cases.signed(tmp_path, sample.failed())
+    finish(tmp_path, cases.made())
+    refused(case, "not the report that was signed")
+
+
+def test_a_signature_over_another_report(tmp_path: Path) -> None:
+    """The good signature of another run says nothing of this one."""
+    other = cases.signed(tmp_path / "other", cases.made(sample.draft(run=sample.run(id="another"))))
+    case = cases.signed(tmp_path / "this", signer=other.signer)
+    case.bundle.write_bytes(other.bundle.read_bytes())
+    refused(case, "not the report that was signed")
+
+
+def test_another_key(tmp_path: Path) -> None:
+    """Whoever signs with a key of their own is not trusted, and neither is a signature that names a trusted one."""
+    case = cases.signed(tmp_path)
+    thief = cases.new_signer()
+    case.sign_again(case.statement(), thief)
+    refused(case, "not trusted here")
+    document = case.document()
+    document["verificationMaterial"]["publicKey"]["hint"] = case.signer.public.hint
+    document["dsseEnvelope"]["signatures"][0]["keyid"] = case.signer.public.id
+    case.put(document)
+    refused(case, "not that of key")
+
+
+def test_a_swapped_subject(tmp_path: Path) -> None:
+    """An engine that was never judged, an engine in a model's place, and a statement about another engine."""
+    case = cases.signed(tmp_path)
+    rogue = tmp_path / "rogue.plan"
+    rogue.write_text("never judged")
+    refused(case, "no engine that was judged", files=[("engine", rogue)])
+    refused(case, "no onnx that was judged", files=[("onnx", case.engine())])
+    refused(case, "no engine that was judged", files=[("engine", case.onnx)])
+    said = case.statement()
+    said["subject"][0]["digest"]["sha256"] = hashlib.sha256(b"never judged").hexdigest()
+    document = case.document()
+    document["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(said).encode()).decode()
+    case.put(document)
+    refused(case, "not that of key")
+
+
+def test_a_statement_that_the_report_does_not_give(tmp_path: Path) -> None:
+    """Where the report can be judged even the right key's word is not believed: no subject, decision or test of it."""
+    case = cases.signed(tmp_path, sample.failed())
+    good = case.statement()
+    said = json.loads(json.dumps(good))
+    said["predicate"] |= {"result": "PASSED", "warnedTests": [], "failedTests": []}
+    case.sign_again(said)
+    refused(case, "not what .* gives")
+    said = json.loads(json.dumps(good))
+    said["subject"][0]["digest"]["sha256"] = "0" * 64
+    case.sign_again(said)
+    refused(case, "not what .* gives", failed_too=True)
+    said = json.loads(json.dumps(good))
+    said["predicate"]["configuration"][0]["digest"]["sha256"] = "0" * 64
+    case.sign_again(said)
+    refused(case, "not what .* gives", failed_too=True)
+
+
+def test_a_result_that_its_own_tests_deny(tmp_path: Path) -> None:
+    """Without the report at hand, PASSED beside failed tests is a contradiction."""
+    case = cases.signed(tmp_path, sample.failed())
+    said = case.statement()
+    for result in ("PASSED", "WARNED"):
+        said["predicate"]["result"] = result
+        case.sign_again(said)
+        refused(case, "names tests that did worse", report=None)
+
+
+def test_a_downgraded_schema(tmp_path: Path) -> None:
+    """A report, a statement, a predicate or a bundle of another version is not read as this one."""
+    case = cases.signed(tmp_path)
+    document = json.loads(case.report.read_text())
+    document["schema_version"] = 0
+    document["digest"] = report_digest(document)
+    case.report.write_text(json.dumps(document))
+    said = case.statement()
+    said["predicate"]["configuration"][1]["digest"]["sha256"] = hashlib.sha256(case.report.read_bytes()).hexdigest()
+    case.sign_again(said)
+    refused(case, "schema version 0")
+    for key, value in (
+        ("_type", "https://in-toto.io/Statement/v0.1"),
+        ("predicateType", "https://in-toto.io/attestation/test-result/v0.0"),
+    ):
+        case.sign_again({**said, key: value})
+        refused(case, "no statement of hil", report=None)
+    case = cases.signed(tmp_path)
+    case.put({**case.document(), "mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.2"})
+    refused(case, "media type")
+
+
+def test_a_duplicate_key(tmp_path: Path) -> None:
+    """Two readers may take different ones of two values: in report, statement and bundle no key stands twice."""
+    case = cases.signed(tmp_path)
+    payload = json.dumps(case.statement())
+    case.sign_again(payload.replace('"result": "PASSED"', '"result": "FAILED", "result": "PASSED"').encode())
+    refused(case, "a key stands twice", report=None)
+    case = cases.signed(tmp_path)
+    text = case.bundle.read_text()
+    case.bundle.write_text(text.replace('{"mediaType"', '{"mediaType":"x","mediaType"', 1))
+    refused(case, "a key stands twice")
+    case = cases.signed(tmp_path)
+    case.report.write_text(case.report.read_text().replace("{", '{"status": "complete",', 1))
+    said = case.statement()
+    said["predicate"]["configuration"][1]["digest"]["sha256"] = hashlib.sha256(case.report.read_bytes()).hexdigest()
+    case.sign_again(said)
+    refused(case, "a key stands twice")
+
+
+def test_a_bundle_with_two_signatures(tmp_path: Path) -> None:
+    """Two signatures, or none, are not one, whoever made them."""
+    case = cases.signed(tmp_path)
+    document = case.document()
+    signatures = document["dsseEnvelope"]["signatures"]
+    for wrong in ([*signatures, *signatures], []):
+        document["dsseEnvelope"]["signatures"] = wrong
+        case.put(document)
+        refused(case, "exactly one signature")
+
+
+ODD: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
+    ("an unknown field", lambda d: d.update(extra=1)),
+    ("a missing field", lambda d: d.pop("verificationMaterial")),
+    ("a log's entry", lambda d: d["verificationMaterial"].update(tlogEntries=[{}])),
+    ("another payload type", lambda d: d["dsseEnvelope"].update(payloadType="text/plain")),
+    ("padding within base64", lambda d: d["dsseEnvelope"].update(payload=d["dsseEnvelope"]["payload"] + "\n")),
+    ("no base64", lambda d: d["dsseEnvelope"].update(payload="é")),
+    ("an empty payload", lambda d: d["dsseEnvelope"].update(payload="")),
+    ("a payload that is no text", lambda d: d["dsseEnvelope"].update(payload=7)),
+    ("two keys named", lambda d: d["dsseEnvelope"]["signatures"][0].update(keyid="0" * 64)),
+    ("a certificate in place of a key", lambda d: d["verificationMaterial"].update(publicKey={"rawBytes": "AAAA"})),
+)
+
+
+@pytest.mark.parametrize(("what", "change"), ODD, ids=[what for what, _ in ODD])
+def test_an_odd_bundle(tmp_path: Path, what: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Whatever is not exactly a bundle of ours is refused before its signature is looked at."""
+    case = cases.signed(tmp_path)
+    document = case.document()
+    change(document)
+    case.put(document)
+    with pytest.raises(AttestationRefused):
+        verify(case.bundle, keys=case.keys)
+    assert what
+
+
+NONE = (b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff", b'{"a":NaN}', b"x" * (9 << 20))
+
+
+@pytest.mark.parametrize("content", NONE, ids=range(len(NONE)))
+def test_what_is_no_bundle(tmp_path: Path, content: bytes) -> None:
+    """Anything else in its place is one message, whatever its depth or size."""
+    case = cases.signed(tmp_path)
+    case.bundle.write_bytes(content)
+    with pytest.raises(AttestationRefused):
+        verify(case.bundle, keys=case.keys)
+
+
+def test_a_statement_with_a_field_of_its_own(tmp_path: Path) -> None:
+    """What this version does not know it does not vouch for."""
+    case = cases.signed(tmp_path)
+    case.sign_again({**case.statement(), "note": "trust me"})
+    refused(case, "no statement of hil", report=None)
+
+
+def test_a_policy_that_was_loosened(tmp_path: Path) -> None:
+    """The policy is part of what was signed: a report under a looser one is another report."""
+    case = cases.signed(tmp_path)
+    loose = sample.draft(policy=sample.POLICY.model_copy(update={"require": ("contract.*",)}))
+    finish(tmp_path, seal(loose))
+    refused(case, "not the report that was signed")
+
+
+def test_single_bytes(tmp_path: Path) -> None:
+    """A sample of ``python -m tests.fuzz.tamper``: one byte changed anywhere is refused, in every file."""
+    folder = tamper.prepare(tmp_path)
+    chance = random.Random(6)  # noqa: S311 - repeatable, not secret
+    found = [tamper.attempt(folder, kind, chance) for kind in tamper.KINDS for _ in range(30)]
+    assert not [fault for fault in found if fault]

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.attestation import Freshness, attest, dsse, verify
+from hil.errors import AttestationRefused, ReportRefused, UserError
+from hil.gate import seal
+from hil.model import Verdict
+from hil.report.write import begin, finish
+from tests.attestation import case as cases
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.attestation.keys import PublicKey
+
+FINISHED = datetime.fromisoformat("2026-11-22T10:00:42+00:00")
+
+
+def test_what_was_signed_is_what_is_verified(tmp_path: Path) -> None:
+    """Decision, key, report and each subject by role come back, and the report was judged again."""
+    case = cases.signed(tmp_path)
+    files = (("engine", case.engine()), ("onnx", case.onnx), ("calibration-cache", case.cache))
+    found = verify(case.bundle, keys=case.keys, report=case.report, files=files)  # type: ignore[arg-type] # literals
+    assert (found.gate, found.decision, found.key) == ("hil-gate", "PASSED", case.signer.public.id)
+    assert found.report_digest == hashlib.sha256(case.report.read_bytes()).hexdigest()
+    assert [s.role for s in found.subjects] == ["engine"] * 4 + ["onnx"] * 2 + ["calibration-cache"] * 2
+    engine = found.subject("engine", hashlib.sha256(case.engine().read_bytes()).hexdigest())
+    assert engine is not None
+    assert (engine.model, engine.precision, engine.name) == ("digits", "int8", "engines/digits-int8.onnx")
+    assert found.report is not None
+    assert found.passed
+
+
+def test_the_statement_is_that_of_the_specification(tmp_path: Path) -> None:
+    """Statement v1, test-result v0.1, the gate's name first, every descriptor with a digest."""
+    said = cases.signed(tmp_path).statement()
+    assert said["_type"] == "https://in-toto.io/Statement/v1"
+    assert said["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    predicate = said["predicate"]
+    assert predicate["result"] == "PASSED"
+    assert [each["name"] for each in predicate["configuration"]] == ["hil-gate", "report.json", "hil.toml"]
+    assert all(len(each["digest"]["sha256"]) == 64 for each in (*predicate["configuration"], *said["subject"]))
+    assert "latency.p99 digits int8 saturated" in predicate["passedTests"]
+
+
+def test_what_was_required_and_not_settled_is_a_failed_test(tmp_path: Path) -> None:
+    """The predicate has no word for skipped: inconclusive and not run rows are failed, never left out."""
+    report = sample.failed()
+    case = cases.signed(tmp_path, report)
+    predicate = case.statement()["predicate"]
+    rows = {check.name: check.verdict for check in report.checks}
+    unsettled = {n for n, v in rows.items() if v in (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN)}
+    assert {rows[name] for name in unsettled} == {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN}
+    assert set(predicate["failedTests"]) == unsettled
+    assert set(predicate["passedTests"]) | set(predicate["warnedTests"]) | unsettled == set(rows)
+
+
+def test_a_failed_report_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    """Its signature holds and it is no pass: who does not ask for failed ones gets none."""
+    case = cases.signed(tmp_path, sample.failed())
+    with pytest.raises(AttestationRefused, match="decision is FAILED"):
+        verify(case.bundle, keys=case.keys, report=case.report)
+    found = verify(case.bundle, keys=case.keys, report=case.report, failed_too=True)
+    assert (found.decision, found.passed) == ("FAILED", False)
+
+
+def test_a_run_that_did_not_finish_cannot_be_signed(tmp_path: Path) -> None:
+    """Neither an incomplete report nor one without an engine becomes evidence, and nothing is written."""
+    begin(tmp_path, sample.draft())
+    with pytest.raises(AttestationRefused, match="did not finish"):
+        attest(tmp_path, cases.new_signer())
+    bare = tuple(row.model_copy(update={"engine": None}) for row in sample.checks())
+    finish(tmp_path, seal(sample.draft(bare)))
+    with pytest.raises(AttestationRefused, match="no engine"):
+        attest(tmp_path, cases.new_signer())
+    assert not (tmp_path / "report.sigstore.json").exists()
+
+
+def test_an_engine_that_is_not_the_judged_one_stops_signing(tmp_path: Path) -> None:
+    """The engines beside the report are hashed again: a swapped one is found before anything is signed."""
+    case = cases.signed(tmp_path)
+    case.engine().write_text("another")
+    with pytest.raises(ReportRefused, match="not the engine that was judged"):
+        attest(tmp_path, case.signer)
+
+
+def test_a_signer_whose_signature_is_not_its_own_writes_nothing(tmp_path: Path) -> None:
+    """Any signer may be used, and what it gives is verified before it is written."""
+
+    class Faulty:
+        public: PublicKey = cases.new_signer().public
+
+        def sign(self, data: bytes) -> bytes:
+            return cases.new_signer().sign(data)
+
+    finish(tmp_path, cases.made())
+    with pytest.raises(AttestationRefused, match="not its own key's"):
+        attest(tmp_path, Faulty())
+    assert not (tmp_path / "report.sigstore.json").exists()
+
+
+def test_a_new_run_takes_an_old_signature_away(tmp_path: Path) -> None:
+    """The moment a run begins, nothing signed is left of the one before."""
+    case = cases.signed(tmp_path)
+    begin(tmp_path, sample.draft(run=sample.run(id="another")))
+    assert not case.bundle.exists()
+
+
+@pytest.mark.parametrize(
+    ("fresh", "why"),
+    [
+        (Freshness(max_age=3600.0), "2 h ago"),
+        (Freshness(newer_than=FINISHED), "an older report, shown again"),
+        (Freshness(newer_than=FINISHED + timedelta(days=1)), "an older report, shown again"),
+        (Freshness(commit="a" * 40), "it is of commit"),
+        (Freshness(report="b" * 64), "another run's"),
+    ],
+)
+def test_a_replayed_report_is_refused(tmp_path: Path, fresh: Freshness, why: str) -> None:
+    """An older report is as well signed as ever: age, moment, commit and digest tell it apart."""
+    case = cases.signed(tmp_path)
+    with pytest.raises(AttestationRefused, match=why):
+        verify(case.bundle, keys=case.keys, report=case.report, fresh=fresh, now=FINISHED + timedelta(hours=2))
+
+
+def test_a_fresh_report_is_taken(tmp_path: Path) -> None:
+    """What is asked for and holds is no reason to refuse."""
+    commit = "c" * 40
+    report = cases.made(sample.draft(run=sample.run(commit=commit)))
+    case = cases.signed(tmp_path, report)
+    digest = hashlib.sha256(case.report.read_bytes()).hexdigest()
+    before = FINISHED - timedelta(seconds=1)
+    fresh = Freshness(max_age=86400.0, newer_than=before, commit=commit, report=digest)
+    assert verify(case.bundle, keys=case.keys, fresh=fresh, now=FINISHED + timedelta(hours=2)).commit == commit
+
+
+@pytest.mark.parametrize(("finished", "why"), [(None, "does not say when"), ("yesterday", "does not say when")])
+def test_a_report_without_a_moment_is_never_fresh(tmp_path: Path, finished: str | None, why: str) -> None:
+    """Where an age is asked for, one that nobody can tell is too old."""
+    case = cases.signed(tmp_path, cases.made(sample.draft(run=sample.run(finished=finished))))
+    with pytest.raises(AttestationRefused, match=why):
+        verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=1e9))
+
+
+def test_a_report_of_the_future_is_refused(tmp_path: Path) -> None:
+    """One of two clocks is wrong, and nobody can tell how old it is."""
+    case = cases.signed(tmp_path)
+    with pytest.raises(AttestationRefused, match="future"):
+        verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=1e9), now=FINISHED - timedelta(hours=1))
+    soon = FINISHED - timedelta(seconds=60)
+    assert verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=1e9), now=soon).passed
+
+
+def test_without_a_key_nothing_is_verified(tmp_path: Path) -> None:
+    """No key is the user's mistake, and never a pass."""
+    with pytest.raises(UserError, match="no key"):
+        verify(cases.signed(tmp_path).bundle, keys=[])
+
+
+def test_pae_is_that_of_the_specification() -> None:
+    """The example of the DSSE specification."""
+    assert dsse.pae(b"hello world", "http://example.com/HelloWorld") == (
+        b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
+
+
+def test_now_is_the_default(tmp_path: Path) -> None:
+    """Without a moment given it is this one."""
+    report = cases.made(sample.draft(run=sample.run(finished=datetime.now(timezone.utc).isoformat())))
+    case = cases.signed(tmp_path, report)
+    assert verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=3600.0)).passed
