@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST = 64 * 2**10
 """Bytes of a key file; one of P-256 has about 250."""
 PASSWORD = "HIL_SIGN_KEY_PASSWORD"  # noqa: S105 - the name of a variable, not what is in it
-MAKE = "openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -out hil.key"
+MAKE = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -out hil.key"
 PUBLIC = "openssl pkey -in hil.key -pubout -out hil.pub"
 SECRET = "PRIVATE KEY"  # noqa: S105 - what a PEM of one says, by which it is told apart
 LONGEST = 200

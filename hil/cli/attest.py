@@ -33,7 +33,7 @@ def command(
 
     [bold]A new key[/bold]
 
-      openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -out hil.key
+      openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -out hil.key
 
       openssl pkey -in hil.key -pubout -out hil.pub
 

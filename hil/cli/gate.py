@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
     policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="Judge by \\[gate] of this hil.toml instead.")
+        Path | None, typer.Option("--policy", metavar="FILE", help="Judge by \\[gate] of this file instead.")
     ] = None,
     bundle: Annotated[
         Path | None,
@@ -68,9 +68,9 @@ def _around(report: Path, policy: GateSpec, bundle: Path | None) -> Circumstance
 
 
 def _policy(path: Path) -> GateSpec:
-    from hil.config.load import load  # noqa: PLC0415 - as above
+    from hil.config.load import load_policy  # noqa: PLC0415 - as above
 
-    return load(path).spec.gate
+    return load_policy(path)
 
 
 def _show(report: Report, decision: Decision, policy: Path | None, *, explain: bool) -> None:

@@ -16,7 +16,7 @@ from hil.config.locate import Lines
 from hil.config.merge import on_target
 from hil.config.read import parse, read_text
 from hil.config.rules import mistakes, unknown_targets
-from hil.config.spec import ConfigSpec, ModelSpec, TargetSpec
+from hil.config.spec import ConfigSpec, GateSpec, ModelSpec, TargetSpec
 from hil.errors import UserError
 from hil.suggest import did_you_mean
 
@@ -100,6 +100,20 @@ def load(path: Path) -> Config:
     doubts = [*unknown_targets(values), *sense.doubts(spec)]
     warnings = tuple(_line(one, lines, path.name) for one in doubts)
     return Config(spec, path.absolute(), root, sha256(data).hexdigest(), lines, warnings)
+
+
+def load_policy(path: Path) -> GateSpec:
+    """``[gate]`` of a config file, or of a policy file, which has nothing else in it. Raises ``UserError`` as ``load``."""
+    text, _ = read_text(path)
+    values = parse(text, path.name)
+    if set(values) != {"gate"}:
+        return load(path).spec.gate
+    try:
+        return GateSpec.model_validate(values["gate"])
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    found = [mistake({**detail, "loc": ("gate", *detail["loc"])}) for detail in details]
+    raise UserError(_listed(found, Lines(text), path.name))
 
 
 def find(start: Path) -> Path | None:

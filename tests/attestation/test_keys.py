@@ -107,7 +107,7 @@ def test_a_signer_is_neither_shown_nor_stored() -> None:
 
 def test_openssl_makes_keys_as_the_messages_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands that messages and documentation print make a key that signs and its public half."""
-    script = f"{MAKE} -passout pass:secret && {PUBLIC} -passin pass:secret"
+    script = f"{MAKE} -pass pass:secret && {PUBLIC} -passin pass:secret"
     shell = ["/bin/bash", "-euo", "pipefail", "-c", script]
     subprocess.run(shell, cwd=tmp_path, check=True, capture_output=True)
     monkeypatch.setenv(PASSWORD, "secret")

@@ -17,7 +17,7 @@ from tests.docs.book import Block, Command, chapters, commands, patched, shown
 
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("hil", "plugins", "fixtures", "suites")
-PAGES = ("adding.md", "pytest.md")
+PAGES = ("adding.md", "pytest.md", "signing.md")
 EXAMPLES = [
     pytest.param(page, title, id=f"{page}:{title or 'introduction'}")
     for page in PAGES
