@@ -127,9 +127,7 @@ def _show(found: Verified) -> None:
     out = console()
     out.print(Text(f"{found.gate}: {found.decision}", style="bold green" if found.decision == "PASSED" else "yellow"))
     where = ", ".join(filter(None, (found.used, found.board, found.jetpack and f"JetPack {found.jetpack}")))
-    again = (
-        "judged again, and it gives what was signed" if found.report else "not at hand: the signature is all there is"
-    )
+    again = "judged again: it gives what was signed" if found.report else "not at hand: the signature is all there is"
     lines = {
         "signed by": found.key,
         "run": f"{found.run}, finished {found.finished or 'at no known time'}, on {where}",

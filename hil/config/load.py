@@ -103,7 +103,7 @@ def load(path: Path) -> Config:
 
 
 def load_policy(path: Path) -> GateSpec:
-    """``[gate]`` of a config file, or of a policy file, which has nothing else in it. Raises ``UserError`` as ``load``."""
+    """``[gate]`` of a config file, or of a policy file, which holds nothing else. Raises ``UserError`` as ``load``."""
     text, _ = read_text(path)
     values = parse(text, path.name)
     if set(values) != {"gate"}:

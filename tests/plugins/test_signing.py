@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+
+from hil.attestation import parse_public, verify
+from hil.errors import ExitCode
+from tests.attestation import case as cases
+from tests.plugins.project import SUITES, Project
+
+USER = int(ExitCode.USER_ERROR)
+SOME = (*SUITES, "--target=cpu", "-k", "contract or parity")
+LEAK = """
+import os
+
+def test_no_key_is_in_reach():
+    assert "SIGNING" not in os.environ
+    assert "HIL_SIGN_KEY_PASSWORD" not in os.environ
+"""
+
+
+def test_a_run_signs_its_report(project: Project) -> None:
+    """The bundle verifies with report and engine, and neither key nor password was in the tests' environment."""
+    pem = cases.pem(password="correct horse").decode()  # noqa: S106 - of a key of this test
+    project.env |= {"SIGNING": pem, "HIL_SIGN_KEY_PASSWORD": "correct horse"}
+    (project.root / "test_leak.py").write_text(LEAK)
+    ran = project.run(*SOME[:-1], "contract or parity or leak", "test_leak.py", "--hil-sign-key", "env:SIGNING")
+    assert ran.code == 0, ran.out
+    assert "signed: report/report.sigstore.json" in ran.out
+    assert ran.report is not None
+    folder = project.root / "report"
+    engine = folder / ran.report["engines"][0]["file"]
+    hint = json.loads((folder / "report.sigstore.json").read_text())["dsseEnvelope"]["signatures"][0]["keyid"]
+    key = _public(pem)
+    assert key.id == hint
+    assert verify(folder, keys=[key], report=folder, files=[("engine", engine)]).decision == "PASSED"
+    lines = [line for line in pem.splitlines() if "-----" not in line]
+    written = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()) + ran.out
+    assert not [line for line in lines if line in written]
+    assert "correct horse" not in written
+
+
+def _public(pem: str) -> object:
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - for this test alone
+
+    key = serialization.load_pem_private_key(pem.encode(), b"correct horse").public_key()
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    return parse_public(key.public_bytes(serialization.Encoding.PEM, kind))
+
+
+def test_a_key_that_cannot_sign_ends_the_run_before_it_begins(project: Project) -> None:
+    """No file, no variable, the key itself in place of its file: exit code 4, and nothing of the key is repeated."""
+    pem = cases.pem().decode()
+    for given in ("no-such.key", "env:NO_SUCH", pem):
+        ran = project.run(*SOME, "--hil-sign-key", given)
+        assert ran.code == USER, ran.out
+        assert "Traceback" not in ran.out
+        assert ran.report is None
+        assert pem.splitlines()[1] not in ran.out
+
+
+def test_a_gate_that_wants_a_signature_wants_the_key_first(project: Project) -> None:
+    """--hil-gate cannot pass unsigned and says so before anything runs, as for another key than the policy's."""
+    wanted = cases.new_signer().public
+    line = "".join(wanted.pem.splitlines()[1:-1])
+    project.edit('evidence = "host"', f'evidence = "host"\nsigned_by = ["{line}"]')
+    ran = project.run(*SOME, "--hil-gate")
+    assert (ran.code, "nobody signs" in ran.out) == (USER, True), ran.out
+    project.env["SIGNING"] = cases.pem().decode()
+    ran = project.run(*SOME, "--hil-gate", "--hil-sign-key", "env:SIGNING")
+    assert (ran.code, "is not one that gate.signed_by names" in ran.out) == (USER, True), ran.out

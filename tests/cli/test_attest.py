@@ -1,0 +1,110 @@
+"""``hil attest``, ``hil verify`` and a policy file through the real command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.cli import main
+from hil.errors import ExitCode
+from hil.report.write import finish
+from tests.attestation import case as cases
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER, FAILED = int(ExitCode.USER_ERROR), int(ExitCode.FAILED)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A report's folder with a key pair beside the report."""
+    finish(tmp_path, cases.made())
+    (tmp_path / "hil.key").write_bytes(cases.pem())
+    (tmp_path / "hil.key").chmod(0o600)
+    from hil.attestation import key_from_file  # noqa: PLC0415 - where it is needed
+
+    (tmp_path / "hil.pub").write_text(key_from_file(tmp_path / "hil.key").public.pem)
+    return tmp_path
+
+
+def test_sign_and_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two commands, and what was verified in words and as JSON."""
+    assert main(["attest", str(folder), "--key", str(folder / "hil.key")]) == 0
+    assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == 0
+    out = capsys.readouterr().out
+    assert "hil-gate: PASSED" in out
+    assert "judged again: it gives what was signed" in out
+    assert main(["verify", str(folder / "report.sigstore.json"), "--key", str(folder / "hil.pub"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["decision"], found["report"]["judged_again"]) == ("PASSED", True)
+    assert {each["role"] for each in found["subjects"]} == {"engine", "onnx", "calibration-cache"}
+
+
+def test_a_failed_report_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is signed, and verifying it exits with 1."""
+    finish(folder, sample.failed())
+    assert main(["attest", str(folder), "--key", str(folder / "hil.key")]) == 0
+    assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == FAILED
+    assert "the gate's decision is FAILED" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["attest", "."], USER, "one key signs"),
+        (["attest", ".", "--key", "hil.key", "--key-env", "X"], USER, "one key signs"),
+        (["attest", ".", "--key", "hil.pub"], USER, "others can read"),
+        (["attest", "none", "--key", "hil.key"], USER, "there is no report"),
+        (["attest", ".", "--key", "hil.key", "--out", "no/where.json"], USER, "cannot be written"),
+        (["verify", "."], USER, "no key to verify"),
+        (["verify", ".", "--key", "hil.key"], USER, "a public one is wanted"),
+        (["verify", ".", "--key", "hil.pub", "--max-age", "7"], USER, "--max-age"),
+        (["verify", ".", "--key", "hil.pub", "--newer-than", "yesterday"], USER, "--newer-than"),
+        (["verify", ".", "--key", "hil.pub", "--newer-than", "2026-11-22"], USER, "--newer-than"),
+        (["verify", ".", "--key", "hil.pub", "--commit", "HEAD"], USER, "commit in full"),
+        (["verify", ".", "--key", "hil.pub", "--engine", "none.plan"], USER, "none.plan"),
+        (["verify", ".", "--key", "hil.pub", "--engine", "hil.pub"], FAILED, "no engine that was judged"),
+        (["verify", ".", "--key", "hil.pub", "--commit", "a" * 40], FAILED, "it is of commit unknown"),
+        (["verify", "none", "--key", "hil.pub"], USER, "there is no bundle"),
+    ],
+    ids=range(15),
+)
+def test_mistakes_are_one_message(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    """What happened, on which file, what to do; exit code 4 for the user's mistakes, 1 for what is refused."""
+    monkeypatch.chdir(folder)
+    (folder / "hil.pub").chmod(0o644)
+    if arguments[0] == "verify":
+        assert main(["attest", ".", "--key", "hil.key"]) == 0
+        capsys.readouterr()
+    assert main(arguments) == code
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    assert said in told
+
+
+def test_a_policy_file_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file with ``[gate]`` alone judges a saved report and shows its rules; its mistakes have their line."""
+    assert main(["attest", str(folder), "--key", str(folder / "hil.key")]) == 0
+    policy = folder / "release.toml"
+    pem = (folder / "hil.pub").read_text()
+    policy.write_text(f'[gate]\nrequire = ["contract.*"]\nevidence = "host"\nsigned_by = ["""\n{pem}"""]\n')
+    assert main(["gate", str(folder), "--policy", str(policy), "--explain"]) == 0
+    assert "signed by key" in capsys.readouterr().out
+    (folder / "report.sigstore.json").unlink()
+    assert main(["gate", str(folder), "--policy", str(policy)]) == FAILED
+    assert "the policy wants a signature" in " ".join(capsys.readouterr().out.split())
+    policy.write_text('[gate]\nmax_age = "7 d"\n')
+    assert main(["gate", str(folder), "--policy", str(policy)]) == USER
+    assert "release.toml:2: gate.max_age:" in capsys.readouterr().err
