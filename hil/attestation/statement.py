@@ -129,7 +129,7 @@ class Predicate(Part):
 class Statement(Part):
     """The whole statement; ``type`` is written as ``_type``."""
 
-    type: Literal["https://in-toto.io/Statement/v1"] = Field("https://in-toto.io/Statement/v1", alias="_type")
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(default="https://in-toto.io/Statement/v1", alias="_type")
     subject: Annotated[tuple[Subject, ...], Field(min_length=1)]
     predicateType: Literal["https://in-toto.io/attestation/test-result/v0.1"] = (  # noqa: N815 - as above
         "https://in-toto.io/attestation/test-result/v0.1"

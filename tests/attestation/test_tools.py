@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from google.protobuf import json_format
 from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult as Result  # type: ignore[import-untyped]
-from in_toto_attestation.v1.statement_pb2 import Statement as Message  # type: ignore[import-untyped]
 from in_toto_attestation.v1.statement import Statement  # type: ignore[import-untyped]
+from in_toto_attestation.v1.statement_pb2 import Statement as Message  # type: ignore[import-untyped]
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined] # it is public, and in no __all__
 
 from tests.attestation import case as cases
 
@@ -64,10 +66,10 @@ def test_securesystemslib_verifies_the_envelope(case: Case) -> None:
         envelope(case).verify([key], threshold=1)
 
 
-def _loaded(case: Case) -> object:
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - for this test alone
-
-    return load_pem_public_key(case.signer.public.pem.encode())
+def _loaded(case: Case) -> EllipticCurvePublicKey:
+    key = load_pem_public_key(case.signer.public.pem.encode())
+    assert isinstance(key, EllipticCurvePublicKey)
+    return key
 
 
 def test_in_toto_reads_the_statement(case: Case) -> None:
