@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.config.spec import GateSpec
+from hil.demands import Circumstances
 from hil.gate import judge, open_report
 from hil.report.write import to_json
-from hil.rules import Circumstances
 from tests.report import sample
 
 if TYPE_CHECKING:

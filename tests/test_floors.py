@@ -36,6 +36,8 @@ FLOORS = (
     ("hil.report",),
     ("hil.history",),
     ("hil.compare",),
+    ("hil.ruling",),
+    ("hil.demands",),
     ("hil.rules",),
     ("hil.gate",),
     ("hil.attestation",),
