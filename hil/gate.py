@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 from hil.errors import ExitCode, ReportRefused
 from hil.exitcode import Facts, exit_code
 from hil.model import Verdict
-from hil.report.read import read
+from hil.report.read import collector_paused, read
 from hil.report.schema import Decided, Report, count
 from hil.report.write import sealed
-from hil.rules import Circumstances, RuleOutcome, first, required_rows
+from hil.rules import required_rows
 from hil.rules import rules as asked
+from hil.ruling import RuleOutcome, first
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.config.spec import GateSpec
+    from hil.demands import Circumstances
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,10 @@ def open_report(path: Path) -> Report:
 
     Raises as ``hil.report.read.read`` does; ``ReportRefused`` if the decision was edited.
     """
-    report = read(path)
-    verify(report, str(path))
-    return report
+    with collector_paused():
+        report = read(path)
+        verify(report, str(path))
+        return report
 
 
 def verify(report: Report, name: str = "report.json") -> None:

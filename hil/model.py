@@ -30,6 +30,8 @@ class Verdict(str, Enum):
     INCONCLUSIVE = "inconclusive"
     NOT_RUN = "not_run"
 
+    __hash__ = str.__hash__  # Enum's own is a Python function, and rows are counted by the thousand
+
 
 class Cause(str, Enum):
     """Why a planned row was not run."""
@@ -53,6 +55,8 @@ class Evidence(str, Enum):
     EMULATED = "emulated"
     HOST = "host"
     CPU_FALLBACK = "cpu-fallback"
+
+    __hash__ = str.__hash__  # as Verdict's
 
 
 EVIDENCE_RANK = {Evidence.DEVICE: 3, Evidence.EMULATED: 2, Evidence.HOST: 1, Evidence.CPU_FALLBACK: 0}

@@ -15,6 +15,12 @@ def matches(pattern: str, check_id: str, model: str, precision: str) -> bool:
     return bool(words) and all(map(_fits, words, (check_id, model, precision)))
 
 
+@lru_cache(65_536)  # a report's rows are asked for several times
+def named_by(patterns: tuple[str, ...], check_id: str, model: str, precision: str) -> bool:
+    """Whether any of ``patterns`` names this row."""
+    return any(matches(pattern, check_id, model, precision) for pattern in patterns)
+
+
 @lru_cache(1024)
 def _words(pattern: str) -> tuple[str, ...]:
     words = tuple(pattern.split())

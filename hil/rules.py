@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
+from hil.demands import Circumstances, demands, outside
 from hil.errors import ExitCode
-from hil.model import EVIDENCE_RANK, Cause, CheckResult, Evidence, Sense, Verdict
-from hil.policy import matches
+from hil.model import EVIDENCE_RANK, Cause, CheckResult, Evidence, Verdict
+from hil.policy import matches, named_by
 from hil.report.schema import Report, count
-from hil.units import show
+from hil.ruling import NAMED, RuleOutcome, outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Iterator, Sequence
 
     from hil.config.spec import GateSpec
-
-SKEW = 300.0
-"""Seconds by which two clocks may differ before a report of the future is one."""
-TWO_DAYS = 48
-SHORT = 12
-NAMED = 3
-"""How many rows a rule names before it counts the rest."""
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What is true of a report outside of it: the moment it is judged at, and what came of its signature.
-
-    ``unsigned`` says why no key of the policy's signed it, empty where one did; ``signer`` is that key's id.
-    """
-
-    now: datetime
-    unsigned: str = "no signature was looked for"
-    signer: str = ""
-
-
-@dataclass(frozen=True)
-class RuleOutcome:
-    """What one rule of the gate saw. ``code`` is the exit code it calls for, 0 if it is content."""
-
-    rule: str
-    ok: bool
-    saw: str
-    code: int = 0
-
-
-def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
-    """Seconds since a run ``finished``, and what is wrong with that moment: none, in the future, too long ago."""
-    try:
-        then = datetime.fromisoformat(finished)
-        age = (now - then).total_seconds()
-    except (ValueError, TypeError, OverflowError):  # TypeError: it has no zone
-        return 0.0, f"the report does not say when the run finished ({finished[:40]!r})"
-    if age < -SKEW:
-        return age, f"the run finished in the future ({finished}): one of the two clocks is wrong"
-    if most is not None and age > most:
-        return age, f"the run finished {ago(age)} ago ({finished}), at most {ago(most)} are allowed"
-    return age, ""
-
-
-def ago(seconds: float) -> str:
-    """``36 h``, ``9 days``: as long as the policy writes it."""
-    hours = max(0.0, seconds) / 3600
-    return f"{hours:.3g} h" if hours < TWO_DAYS else f"{hours / 24:.3g} days"
 
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
@@ -83,7 +31,7 @@ def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
 
 
 def _named_by(policy: GateSpec, check: CheckResult) -> bool:
-    return any(matches(pattern, check.id, check.model, check.precision) for pattern in policy.require)
+    return named_by(policy.require, check.id, check.model, check.precision)
 
 
 def rules(
@@ -111,14 +59,8 @@ def rules(
     if full:
         yield _evidence(required, policy, fell_back=fell_back)
         yield _real_data(report, policy)
-        if policy.detects is not None:
-            yield _detects(required, policy.detects)
-        if policy.state:
-            yield _state(report, policy.state)
-    if around is not None and policy.oldest is not None:
-        yield _age(report, policy.oldest, around.now)
-    if around is not None and policy.signed_by:
-        yield _signed(around)
+        yield from demands(report, policy, required)
+    yield from outside(report, policy, around)
 
 
 def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
@@ -130,25 +72,13 @@ def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
     return [f"{len(checks)} {what}: {', '.join(names)}{more}"]
 
 
-def _outcome(rule: str, wrong: Sequence[str], good: str, code: int = ExitCode.FAILED) -> RuleOutcome:
-    if not wrong:
-        return RuleOutcome(rule, ok=True, saw=good)
-    return RuleOutcome(rule, ok=False, saw="; ".join(first(wrong, "more")), code=int(code))
-
-
-def first(lines: Sequence[str], more: str) -> tuple[str, ...]:
-    """The first few lines, and how many ``more`` there are."""
-    left = len(lines) - NAMED
-    return (*lines[:NAMED], *([f"and {left} {more}"] if left > 0 else []))
-
-
 def _fell_back(report: Report) -> bool:
     return report.target.requested != report.target.used
 
 
 def _complete(report: Report) -> RuleOutcome:
     wrong = [] if report.status == "complete" else ["the run did not finish: its report is incomplete"]
-    return _outcome("complete", wrong, "the run finished")
+    return outcome("complete", wrong, "the run finished")
 
 
 def _target(report: Report) -> RuleOutcome:
@@ -159,12 +89,12 @@ def _target(report: Report) -> RuleOutcome:
         used = target.used if _fell_back(report) else ", ".join(elsewhere)
         why = f": {target.fallback_reason}" if target.fallback_reason else ""
         wrong = [f"asked for target {target.requested}, used {used}{why}"]
-    return _outcome("target", wrong, f"the target asked for, {target.requested}, was used", ExitCode.OTHER_TARGET)
+    return outcome("target", wrong, f"the target asked for, {target.requested}, was used", ExitCode.OTHER_TARGET)
 
 
 def _totals(report: Report) -> RuleOutcome:
     ok = report.totals == count(report.checks)
-    return _outcome("totals", [] if ok else ["totals do not add up"], f"{report.totals.planned} planned, all accounted")
+    return outcome("totals", [] if ok else ["totals do not add up"], f"{report.totals.planned} planned, all accounted")
 
 
 def _ended(report: Report) -> Iterator[RuleOutcome]:
@@ -174,10 +104,10 @@ def _ended(report: Report) -> Iterator[RuleOutcome]:
         ("lab", report.run.lab_error, ExitCode.LAB_ERROR),
     ):
         wrong = [] if error is None else [error or f"the run ended by a {rule} error"]
-        yield _outcome(rule, wrong, "no error", code)
+        yield outcome(rule, wrong, "no error", code)
     status = report.run.pytest_exit_status
     unusual = status not in (None, 0, 1) and [f"pytest itself ended with status {status}"]
-    yield _outcome("pytest", unusual or [], "pytest ran to its end", code=ExitCode.PASSED)
+    yield outcome("pytest", unusual or [], "pytest ran to its end", code=ExitCode.PASSED)
 
 
 def _required(
@@ -190,33 +120,33 @@ def _required(
     ]
     if not required:
         nothing.append("the policy requires no check at all, so nothing was asked")
-    yield _outcome("required checks exist", nothing, f"{len(required)} required checks")
+    yield outcome("required checks exist", nothing, f"{len(required)} required checks")
     absent = [check for check in required if check.verdict is Verdict.NOT_RUN]
     excused = [check for check in absent if fell_back and check.cause is Cause.FALLBACK]
     left = [check for check in absent if not (fell_back and check.cause is Cause.FALLBACK)]
     wrong = _named("required and not run", left)
-    yield _outcome("required checks run", wrong, f"{len(required) - len(excused)} required checks were judged")
+    yield outcome("required checks run", wrong, f"{len(required) - len(excused)} required checks were judged")
     lines = [f"{len(excused)} required checks need {report.target.requested}"] if excused else []
-    yield _outcome("required on the target", lines, "none was left out by a fallback", ExitCode.OTHER_TARGET)
+    yield outcome("required on the target", lines, "none was left out by a fallback", ExitCode.OTHER_TARGET)
 
 
 def _failures(report: Report) -> RuleOutcome:
     failed = [check for check in report.checks if check.verdict is Verdict.FAILED]
     unsettled = [check for check in report.checks if check.verdict is Verdict.INCONCLUSIVE]
     bad = [*_named("failed", failed), *_named("inconclusive", unsettled)]
-    return _outcome("verdicts", bad, "no check failed or stayed inconclusive")
+    return outcome("verdicts", bad, "no check failed or stayed inconclusive")
 
 
 def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
     warned = [check for check in report.checks if check.verdict is Verdict.WARNED]
     if policy.warnings:
-        return _outcome("warnings", [], f"{len(warned)} warnings, which the policy allows")
-    return _outcome("warnings", _named("warned, and the policy allows no warnings", warned), "no warnings")
+        return outcome("warnings", [], f"{len(warned)} warnings, which the policy allows")
+    return outcome("warnings", _named("warned, and the policy allows no warnings", warned), "no warnings")
 
 
 def _rejected(report: Report) -> RuleOutcome:
     wrong = [f"{row.id} {row.model} {row.precision}".strip() + f": rejected: {row.reason}" for row in report.rejected]
-    return _outcome("results", wrong, "every result answers a planned check")
+    return outcome("results", wrong, "every result answers a planned check")
 
 
 def _others(report: Report) -> RuleOutcome:
@@ -224,7 +154,7 @@ def _others(report: Report) -> RuleOutcome:
     wrong = [f"{failed} other test{'s' if failed > 1 else ''} of the same run failed"] if failed else []
     if not wrong and report.run.pytest_exit_status == 1 and not _explained(report):
         wrong = ["pytest ended with status 1 and no check says why"]
-    return _outcome("other tests", wrong, "no other test failed")
+    return outcome("other tests", wrong, "no other test failed")
 
 
 def _explained(report: Report) -> bool:
@@ -241,7 +171,7 @@ def _evidence(required: Sequence[CheckResult], policy: GateSpec, *, fell_back: b
     # A fallback is told once, by its own code: without the board no check can have the board's evidence.
     only_fallback = fell_back and all(check.evidence is Evidence.CPU_FALLBACK for check in weak)
     code = ExitCode.OTHER_TARGET if only_fallback else ExitCode.FAILED
-    return _outcome("evidence", wrong, f"{policy.evidence} or better for {len(judged)} required checks", code)
+    return outcome("evidence", wrong, f"{policy.evidence} or better for {len(judged)} required checks", code)
 
 
 def evidence_rank(check: CheckResult) -> int:
@@ -264,61 +194,4 @@ def _real_data(report: Report, policy: GateSpec) -> RuleOutcome:
     names = [model.name for model in report.models if model.synthetic]
     strict = policy.evidence != "host" or not policy.warnings
     wrong = [f"synthetic data says nothing about accuracy: {', '.join(names)}"] if names and strict else []
-    return _outcome("data", wrong, "synthetic data, which the policy allows" if names else "real data")
-
-
-def smallest_change(check: CheckResult) -> float | None:
-    """The smallest change, as a share, that a row could have seen; ``None`` for an exact value or none at all.
-
-    Of a comparison with a baseline it is the one that it would have seen with 90 % (``hil.stats.runs``). Of a limit it
-    is how far the worse end of the interval lies from the value, as a share of the limit: what is smaller hides there.
-    """
-    measurement, limit = check.measurement, check.limit
-    if measurement is None or measurement.confidence is None:
-        return None
-    if check.id.startswith("regression."):
-        visible = check.details.get("visible")
-        return float(visible) if isinstance(visible, (int, float)) and not isinstance(visible, bool) else math.inf
-    if limit is None:
-        return None
-    worse = measurement.high if limit.sense is Sense.AT_MOST else measurement.low
-    return math.inf if worse is None or not limit.value else abs(worse - measurement.value) / abs(limit.value)
-
-
-def _detects(required: Sequence[CheckResult], most: float) -> RuleOutcome:
-    seen = [(change, check) for check in required if (change := smallest_change(check)) is not None]
-    blind = sorted(((change, check) for change, check in seen if change > most), key=lambda pair: -pair[0])
-    wrong = [f"{check.name} could not have seen less than {show(change, '1')}" for change, check in blind]
-    if wrong:
-        wrong[0] = f"a change of {show(most, '1')} must be seen: {wrong[0]}"
-    if not seen:
-        wrong = ["no required check can see a change: require one with an interval, such as latency.p99"]
-    finest = max((change for change, _ in seen), default=0.0)
-    return _outcome("power", wrong, f"{len(seen)} required checks could have seen {show(finest, '1')} or less")
-
-
-def _state(report: Report, wanted: Sequence[str]) -> RuleOutcome:
-    contract = report.target.contract or {}
-    undeclared = [key for key in wanted if not _declared(contract, key)]
-    name = report.target.used
-    wrong = [f"the state contract of {name} says nothing of {', '.join(undeclared)}"] if undeclared else []
-    return _outcome("state", wrong, f"the state contract of {name} declares {', '.join(wanted)}, and it held")
-
-
-def _declared(contract: Mapping[str, Any], key: str) -> bool:
-    """Whether the contract asks for something there. Where it was not so, what was measured is inconclusive."""
-    if key == "clocks":
-        return contract.get("clocks") == "locked"
-    if key == "gpu_clients":
-        return contract.get("clients_declared") is True
-    return bool(contract.get(key))
-
-
-def _age(report: Report, most: float, now: datetime) -> RuleOutcome:
-    age, trouble = age_of(report.run.finished or "", now, most)
-    return _outcome("age", [trouble] if trouble else [], f"{ago(age)} old, {ago(most)} are allowed")
-
-
-def _signed(around: Circumstances) -> RuleOutcome:
-    wrong = [around.unsigned] if around.unsigned or not around.signer else []
-    return _outcome("signature", wrong, f"signed by key {around.signer[:SHORT]}, which the policy names")
+    return outcome("data", wrong, "synthetic data, which the policy allows" if names else "real data")

@@ -37,6 +37,8 @@ FLOORS = (
     ("hil.report",),
     ("hil.history",),
     ("hil.compare",),
+    ("hil.ruling",),
+    ("hil.demands",),
     ("hil.rules",),
     ("hil.gate",),
     ("hil.attestation",),

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from hil.attestation import circumstances
 from hil.config.spec import GateSpec
+from hil.demands import Circumstances, smallest_change
 from hil.gate import judge, seal
 from hil.model import Verdict
 from hil.report.read import parse
 from hil.report.write import to_json
-from hil.rules import Circumstances, smallest_change
 from tests.attestation import case as cases
 from tests.report import sample
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hil.attestation.keys import parse_public
 from hil.attestation.verifying import verify
+from hil.demands import Circumstances
 from hil.errors import HilError
 from hil.report.write import BUNDLE
-from hil.rules import Circumstances
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from hil.attestation import dsse, statement
+from hil.demands import age_of
 from hil.errors import AttestationRefused, UserError
 from hil.files import file_digest
 from hil.gate import verify as judge_again
 from hil.report.read import content_of, file_in, parse
 from hil.report.text import one_line
 from hil.report.write import BUNDLE, REPORT
-from hil.rules import age_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

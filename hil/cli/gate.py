@@ -15,9 +15,9 @@ from hil.cli.console import console
 
 if TYPE_CHECKING:
     from hil.config.spec import GateSpec
+    from hil.demands import Circumstances
     from hil.gate import Decision
     from hil.report.schema import Report
-    from hil.rules import Circumstances
 
 
 def command(
@@ -58,7 +58,7 @@ def command(
 
 
 def _around(report: Path, policy: GateSpec, bundle: Path | None) -> Circumstances:
-    from hil.rules import Circumstances  # noqa: PLC0415 - as above
+    from hil.demands import Circumstances  # noqa: PLC0415 - as above
 
     if not policy.signed_by:
         return Circumstances(datetime.now(timezone.utc))

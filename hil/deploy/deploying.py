@@ -23,7 +23,7 @@ from hil.jetson import identify
 from hil.model import EVIDENCE_RANK, Evidence
 from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT
-from hil.rules import Circumstances
+from hil.demands import Circumstances
 from hil.session.board import confirm
 from hil.targets.base import open_target
 from hil.units import show

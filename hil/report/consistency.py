@@ -11,7 +11,7 @@ from hil.catalogue import CATALOGUE
 from hil.jetson import identify, module_of
 from hil.measure import digest_of
 from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
-from hil.policy import matches
+from hil.policy import named_by
 from hil.report.schema import Report, count
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _row(check: CheckResult, report: Report, *, fallback: bool) -> Iterator[str]
         yield f"ran on target {check.target.used!r}, the run on {report.target.used!r}"
     if (check.evidence is Evidence.CPU_FALLBACK) != (check.target.requested != check.target.used) and check.evidence:
         yield f"evidence {check.evidence.value!r} contradicts its target {check.target.used!r}"
-    if not check.required and any(matches(p, check.id, check.model, check.precision) for p in report.policy.require):
+    if not check.required and named_by(report.policy.require, check.id, check.model, check.precision):
         yield "the policy requires it, the row says that it is not required"
     if check.verdict in GOOD:
         reason = does_not_follow(check)

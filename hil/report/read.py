@@ -65,6 +65,11 @@ def content_of(path: Path, missing: str = MISSING, *, most: int = MAX_BYTES) -> 
 
 def parse(content: bytes, name: str = "report.json") -> Report:
     """The report in these bytes; ``name`` goes into the messages. Raises as ``read`` does."""
+    with collector_paused():
+        return _parsed(content, name)
+
+
+def _parsed(content: bytes, name: str) -> Report:
     if len(content) > MAX_BYTES:
         raise UserError(f"{name}: larger than {MAX_BYTES // 2**20} MiB: this is no report of hil")
     document = _document(content, name)
@@ -73,8 +78,7 @@ def parse(content: bytes, name: str = "report.json") -> Report:
         what = f"report of schema version {version}" if type(version) is int else "no schema_version"
         raise UserError(f"{name}: {what}: this hil reads {SCHEMA_VERSION}: use the hil that wrote it, or run again")
     try:
-        with collector_paused():
-            report = Report.model_validate_json(content, strict=True)
+        report = Report.model_validate_json(content, strict=True)
         wrong = [] if report.digest == report_digest(document) else ["its content does not match its digest"]
         wrong += islice(problems(report), SHOWN)
     except ValidationError as error:
@@ -89,8 +93,7 @@ def parse(content: bytes, name: str = "report.json") -> Report:
 
 def _document(content: bytes, name: str) -> dict[str, Any]:
     try:
-        with collector_paused():
-            document = strictjson.loads(content)
+        document = strictjson.loads(content)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name}: not UTF-8 at byte {error.start}: this is no report of hil, or a damaged one"
