@@ -124,9 +124,22 @@ def test_memory_exhausted(judged: Judged) -> None:
     held = sum(resident(one.outer) for one in board.processes())
     board.memory_limit(held + 48 * MIB)
     [outer] = [one.outer for one in board.processes() if one.pid == worker]
-    hungry = "a=[]\nimport time\nwhile 1: a.append(b'x'*(4<<20)); time.sleep(.01)"
-    with subprocess.Popen(board.inside("python3", "-c", hungry), stderr=subprocess.DEVNULL) as eater:
-        board.join_limit(eater.pid)
+    hungry = "input()\na=[]\nimport time\nwhile 1: a.append(b'x'*(4<<20)); time.sleep(.01)"
+    with subprocess.Popen(
+        board.inside("python3", "-c", hungry), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as eater:
+        assert eater.stdin is not None
+        eating: list[int] = []  # nsenter has a child, which is the one that must be bounded before it begins
+
+        def there() -> bool:
+            eating[:] = [one.outer for one in board.processes() if "a.append" in one.command]
+            return bool(eating)
+
+        until(there, 30, "an eater of memory")
+        for each in eating:
+            board.join_limit(each)
+        eater.stdin.write(b"\n")
+        eater.stdin.flush()
         try:
             until(lambda: not os.path.exists(f"/proc/{outer}"), 30, "an end of the worker")  # noqa: PTH110 - as short
             assert board.ssh("true").returncode == 0
