@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks import results
 from benchmarks.verdicts import comparison, limits, peers, percentile, table
 
-TRIALS, QUICK = 2000, 20
+QUICK = 20
 SEED = 20261124
 BLOCKS = {
     "percentile": (percentile.cells, table.text),
@@ -30,7 +30,7 @@ BLOCKS = {
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} trials a cell instead of {TRIALS:,}")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} trials a cell instead of {table.TRIALS:,}")
     parser.add_argument("--seed", type=int, default=SEED, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--only", choices=BLOCKS, action="append", help="this block alone; may be given again")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write verdicts-BLOCK.json to")
@@ -40,7 +40,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table as it grows; the last line is figure and bar."""
     given = options(arguments)
-    trials = QUICK if given.quick else TRIALS
+    trials = QUICK if given.quick else table.TRIALS
     cells: list[table.Cell] = []
     for name in given.only or BLOCKS:
         began = time.monotonic()

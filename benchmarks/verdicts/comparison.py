@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from benchmarks.verdicts import timings
-from benchmarks.verdicts.table import Cell, cell
+from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.stats.power import power_of, runs_needed
 from hil.stats.runs import FEWEST, Change, compare_runs, judge_change, spread_of
 
@@ -22,6 +22,13 @@ ALARM_CLAIM = "false alarms between runs"
 FOUND_CLAIM = {0.02: "+2 % found between runs", 0.05: "+5 % found between runs"}
 PROMISE_CLAIM = "the planner's promise of power, within 3 points"
 SESSION_CLAIM = "false alarms between sessions"
+_NOISES = len(SDS) * len(timings.MODELS) + len(timings.BETWEEN) - 1
+CLAIMS: Claims = {
+    ALARM_CLAIM: (len(FOUND) * _NOISES, ALARMS, "at most"),
+    **{FOUND_CLAIM[effect]: (_NOISES, wanted, "at least") for effect, wanted in FOUND.items()},
+    SESSION_CLAIM: (2, ALARMS, "at most"),
+}
+PROMISES = len(FOUND) * _NOISES
 CALIBRATED = 20_000
 """Runs that the planner's standard deviation comes from: what it promises is judged, not how well that is known."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.verdicts.noise import MODELS, FloatArray, Noise
 from benchmarks.verdicts.percentile import CONFIDENCE, drawn, verdict
-from benchmarks.verdicts.table import Cell, cell
+from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.model import Verdict
 from hil.stats import Looks, first_look, smallest_n
 
@@ -27,6 +27,13 @@ WRONG_CLAIM = {Verdict.PASSED: "wrong passes, p99 2 % over the limit", Verdict.F
 DECIDED_CLAIM = "decided within 20,000 samples, 5 % beside the limit"
 EARLY_CLAIM = "a clearly good engine decided at the first look"
 SHORT_CLAIM = "passed on fewer samples than p99 takes"
+_INDEPENDENT = sum(noise.independent for noise in MODELS)
+CLAIMS: Claims = {
+    **dict.fromkeys(WRONG_CLAIM.values(), (len(MODELS), WRONG_BAR, "at most")),
+    DECIDED_CLAIM: (2 * _INDEPENDENT, DECIDED_BAR, "at least"),
+    EARLY_CLAIM: (_INDEPENDENT, DECIDED_BAR, "at least"),
+    SHORT_CLAIM: (len(MODELS), 0.0, "at most"),
+}
 
 
 @dataclass(frozen=True)

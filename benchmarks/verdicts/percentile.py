@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.verdicts.noise import MODELS, SPREAD, FloatArray, Noise
-from benchmarks.verdicts.table import Cell, cell
+from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.checks import latency
 from hil.measure import Series
 from hil.model import Limit, Sense, Verdict
@@ -31,6 +31,10 @@ SLIGHT = 0.02
 
 OPEN_BAR = 0.95
 OPEN_CLAIM = "no verdict on what drifts"
+CLAIMS: Claims = {
+    **{f"p{100 * q:g} within its bound": (len(SIZES) * len(MODELS), CONFIDENCE, "at least") for q in QUANTILES},
+    OPEN_CLAIM: (4 * (2 * len(OFF) + 1), OPEN_BAR, "at least"),
+}
 ROWS = 50  # series drawn at a time: some 10 MiB
 
 

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Sense = Literal["at most", "at least"]
+Claims = dict[str, tuple[int, float, Sense]]
+"""Of each claim of a block: in how many cells it is tried, and its bar."""
+
+TRIALS = 2000
+"""Of each cell of a result."""
 
 CONFIDENCE = 0.99
 """Of each bound of a rate, one-sided (Clopper and Pearson 1934): a cell whose true rate is its bar misses by chance in
