@@ -66,17 +66,17 @@ def test_sampling_ends_where_the_limit_is_settled(share: float, said: Verdict) -
 
 
 def test_each_peer_calls_what_its_rule_says() -> None:
-    """A slowdown of 6 % is over the thresholds of 5 % and under asv's factor; none is called where both are alike."""
+    """A slowdown of 8 % is over the thresholds of 5 % and under asv's factor; nobody calls what is faster."""
     random = np.random.default_rng(4)
     base, cand = (
         timings.values(random, "Gaussian", (8, peers.HISTORY), sd=1e-4, statistic=peers.statistics) for _ in range(2)
     )
-    called = {name: int(rule(base, 1.06 * cand).sum()) for name, rule in peers.RULES.items()}
+    called = {name: int(rule(base, 1.08 * cand).sum()) for name, rule in peers.RULES.items()}
     assert called.pop("asv p < 0.002 and factor 1.1") == 0
     assert called == dict.fromkeys(called, 8)
-    quiet = {name: int(rule(base, base).sum()) for name, rule in peers.RULES.items()}
+    quiet = {name: int(rule(base, 0.95 * base).sum()) for name, rule in peers.RULES.items()}
     assert quiet == dict.fromkeys(quiet, 0)
-    assert peers.ours(base, 1.06 * cand, 5, either=False).all()
+    assert peers.ours(base, 1.08 * cand, 5, either=False).all()
     assert not peers.ours(base, base, 5, either=True).any()
 
 

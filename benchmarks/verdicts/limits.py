@@ -29,7 +29,8 @@ EARLY_CLAIM = "a clearly good engine decided at the first look"
 SHORT_CLAIM = "passed on fewer samples than p99 takes"
 _INDEPENDENT = sum(noise.independent for noise in MODELS)
 CLAIMS: Claims = {
-    **dict.fromkeys(WRONG_CLAIM.values(), (len(MODELS), WRONG_BAR, "at most")),
+    WRONG_CLAIM[Verdict.PASSED]: (len(MODELS), WRONG_BAR, "at most"),
+    WRONG_CLAIM[Verdict.FAILED]: (len(MODELS), WRONG_BAR, "at most"),
     DECIDED_CLAIM: (2 * _INDEPENDENT, DECIDED_BAR, "at least"),
     EARLY_CLAIM: (_INDEPENDENT, DECIDED_BAR, "at least"),
     SHORT_CLAIM: (len(MODELS), 0.0, "at most"),

@@ -197,7 +197,7 @@ def test_spread_tells_sessions_from_runs(sd: float) -> None:
     levels = random.normal(0, sd, (400, 1))
     found = spread_of(np.exp(levels + random.normal(0, 0.01, (400, 5))).tolist())
     assert found.runs == pytest.approx(0.01, rel=0.06)
-    assert found.sessions == pytest.approx(sd, rel=0.12, abs=0.0015)
+    assert found.sessions == pytest.approx(sd, rel=0.2, abs=0.0025)
 
 
 @pytest.mark.parametrize("wrong", [[], [[1.0, 1.0]], [[1.0], [1.0]], [[1.0, 1.0], [1.0]], [[1.0, 1.0], [1.0, 0.0]]])
