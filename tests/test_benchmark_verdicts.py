@@ -59,7 +59,7 @@ def test_runs_differ_by_what_is_said(model: str) -> None:
 def test_sampling_ends_where_the_limit_is_settled(share: float, said: Verdict) -> None:
     """Far from the limit the first look decides; on it the budget is spent and nothing is said."""
     model = noise.MODELS[0]
-    series = next(percentile.drawn(model, 1, limits.BUDGET, 3, "test"))[0]
+    series = next(percentile.drawn(model, 1, limits.BUDGET, 3, "test"))
     verdict, samples = limits.ended(series, model.quantile(0.99) / share)
     assert verdict is said
     assert samples == (limits.BUDGET if said is Verdict.INCONCLUSIVE else 688)
