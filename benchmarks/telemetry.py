@@ -4,7 +4,7 @@ The bundled digits model is timed by the agent's own supervisor and worker, in s
 with the sampler on (ten a second: the worker's memory, every file of a sysfs tree with as many sensors as an AGX Orin
 has, a tegrastats that prints a line each 100 ms) and with none. Neighbouring windows of one worker are a pair, and a
 pair's figure is the ratio of the two p50; a round's is the median of its pairs, the benchmark's that of its rounds.
-Exit code 1 where that is over the bar.
+Exit code 1 where that is over the bar. With ``--out FOLDER`` a whole run is kept as ``telemetry.json``.
 
 The tree is made of plain files. Reading a real sensor takes longer (a meter is asked over I2C, which takes no processor
 time but keeps the supervisor waiting), and a real tegrastats does other work: what those cost is shown on a board only.
@@ -13,12 +13,15 @@ time but keeps the supervisor waiting), and a real tegrastats does other work: w
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import socket
 import statistics
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +29,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import results
+from benchmarks.results import judging
 from hil.agent import arrays, wire
 from hil.agent.blobs import Store
 from hil.agent.channel import Channel
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 
     from hil.agent.crew import Hand
 
-BAR = 1.01
+BAR = judging.TELEMETRY_BAR
 QUIET = 0.03
 """Quartiles of the rounds further apart than this say that the machine was too busy to tell."""
 
@@ -63,7 +68,7 @@ class Effort(NamedTuple):
     rounds: int
 
 
-FULL = Effort(warmup=0.3, seconds=1.0, pairs=12, rounds=8)
+FULL = Effort(warmup=0.3, seconds=1.0, pairs=12, rounds=judging.TELEMETRY_ROUNDS)
 QUICK = Effort(warmup=0.2, seconds=0.5, pairs=5, rounds=5)
 
 
@@ -148,19 +153,30 @@ def check(told: dict[str, Any], effort: Effort) -> None:
         )
 
 
-def one_round(timer: Timer, effort: Effort, *, sampled_first: bool) -> tuple[float, float, float]:
-    """Median p50 with and without, and the median of the pairs' ratios."""
+class Round(NamedTuple):
+    """p50 in seconds of neighbouring windows."""
+
+    on: list[float]
+    off: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """The median of the pairs' ratios."""
+        return statistics.median(one / other for one, other in zip(self.on, self.off, strict=True))
+
+
+def one_round(timer: Timer, effort: Effort, *, sampled_first: bool) -> Round:
+    """Pairs of windows with and without."""
     timer.window(effort, sampled=False)  # the first window after loading warms up alone
-    pairs = []
+    taken = Round([], [])
     for number in range(effort.pairs):
         order = (True, False) if (number % 2 == 0) == sampled_first else (False, True)
-        p50 = {sampled: timer.window(effort, sampled=sampled) for sampled in order}
-        pairs.append((p50[True], p50[False]))
-    on, off = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return on, off, statistics.median(one / other for one, other in pairs)
+        for sampled in order:
+            (taken.on if sampled else taken.off).append(timer.window(effort, sampled=sampled))
+    return taken
 
 
-def measure(folder: Path, effort: Effort) -> list[tuple[float, float, float]]:
+def measure(folder: Path, effort: Effort) -> list[Round]:
     """Rounds, each with a fresh worker."""
     (folder / "board").mkdir()
     orin.sysfs(folder / "board" / "sys", orin.AGX)
@@ -175,20 +191,37 @@ def measure(folder: Path, effort: Effort) -> list[tuple[float, float, float]]:
     return rounds
 
 
+def keep(folder: Path, rounds: list[Round]) -> Path:
+    """Writes the result."""
+    rows = [{"round": number, "with": one.on, "without": one.off} for number, one in enumerate(rounds)]
+    found = {"host python": platform.python_version(), "host numpy": np.__version__}
+    found |= {name: version(name) for name in ("onnxruntime", "pytest-hil")}
+    command = ["python", "-m", "benchmarks.telemetry", "--out", folder.name]
+    return results.write(folder, results.result("telemetry", rows, command=command, versions=found, quick=False))
+
+
 def main() -> int:
     """Prints the table; the last line holds figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="shorter windows, within a minute")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to keep the result; not with --quick")
     arguments = parser.parse_args()
+    if arguments.out is not None:
+        if arguments.quick:
+            parser.error("only a whole run is kept: leave out --quick or --out")
+        os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     with tempfile.TemporaryDirectory() as folder:
         rounds = measure(Path(folder), QUICK if arguments.quick else FULL)
     table = Table(title="p50 of examples/digits, with the sampler and without", title_justify="left")
     for heading in ("round", "with µs", "without µs", "ratio"):
         table.add_column(heading, justify="right")
-    for number, (on, off, ratio) in enumerate(rounds, 1):
-        table.add_row(str(number), f"{1e6 * on:,.2f}", f"{1e6 * off:,.2f}", f"{ratio:.4f}")
+    for number, one in enumerate(rounds, 1):
+        on, off = (f"{1e6 * statistics.median(side):,.2f}" for side in one)
+        table.add_row(str(number), on, off, f"{one.ratio:.4f}")
     Console().print(table)
-    low, figure, high = statistics.quantiles((ratio for *_, ratio in rounds), n=4)
+    if arguments.out is not None:
+        print(keep(arguments.out, rounds))
+    low, figure, high = statistics.quantiles((one.ratio for one in rounds), n=4)
     if high - low > QUIET:
         print(f"the rounds differ by {high - low:.1%}: something else was running: measure again without it")
     print("the sensors were plain files and tegrastats a script: what reading real ones costs is not shown here")

@@ -50,6 +50,9 @@ class CheckKind:
 INT8 = frozenset({"int8"})
 DLA = frozenset({"fp16", "int8"})
 """All that a DLA computes in."""
+NUMERIC = frozenset({"fp32", "tf32", "fp16"})
+"""Precisions whose rounding leaves numbers to compare, whatever the input."""
+
 FPS = LimitKey(("fps",), "1/s", Sense.AT_LEAST, fail_factor=0.8)
 
 
@@ -112,6 +115,11 @@ KINDS: tuple[CheckKind, ...] = (
     _plain("parity", "outputs", "Are the engine's outputs those of the reference?"),
     _plain("parity", "repeatable", "Does the same input give the same output twice?"),
     _plain("parity", "task", "Is the task done as well as by the reference?", needs_task=True),
+    replace(
+        _plain("property", "parity", "Are outputs those of the reference for whatever the signature allows?"),
+        precisions=NUMERIC,
+    ),
+    _plain("property", "stable", "Does any valid batch give finite outputs of the right shapes, the same twice?"),
     replace(_int8("calibration", "Did calibration run on the declared data?"), on_host=True),
     _int8("cache", "Are the ranges in use those of this model and this data?"),
     replace(_int8("disjoint", "Is the validation data unseen by the calibration?"), on_host=True),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hil.datasets import polygraphy
 from hil.datasets.npz import NpzArrays
 from hil.errors import UserError
 from hil.files import file_digest
@@ -116,7 +117,7 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
     Runtime lacks.
     """
     if saved is not None:
-        return _saved(saved)
+        return _saved(polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved, saved)
     import onnxruntime  # noqa: PLC0415 - heavy
 
     facts = {
@@ -131,11 +132,11 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
     return _opened(folder) or _made(folder, facts, model, dataset.batches(batch, limit))
 
 
-def _saved(path: Path) -> SavedReference:
+def _saved(path: Path, told: Path) -> SavedReference:
     arrays = NpzArrays(path)
     lengths = [arrays.header(name)[1][0] for name in arrays.names]
     count = max(lengths, default=0)
-    return SavedReference(path, arrays.names, count, file_digest(path), f"outputs saved in {path.name}")
+    return SavedReference(path, arrays.names, count, file_digest(path), f"outputs saved in {told.name}")
 
 
 def _opened(folder: Path) -> CachedReference | None:

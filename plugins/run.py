@@ -17,6 +17,7 @@ from hil.plugins import baseline, benchmarks, closing, collecting, keeping, wake
 from hil.plugins.accounts import Accounts, Fates
 from hil.plugins.commit import commit_of
 from hil.plugins.progress import Progress
+from hil.plugins.terminated import obeyed
 from hil.session import Request, Session
 from hil.session.preflight import preflight
 
@@ -57,6 +58,7 @@ class HilRun:
         self._session: Session | None = None
         self._used: TargetUse | None = None
         self._begun = False
+        self._until_end = contextlib.ExitStack()
 
     def begin(self) -> None:
         """Loads the config, plans, and looks at models and data; keeps the first mistake as ``problem``."""
@@ -165,6 +167,8 @@ class HilRun:
         if self._begun or wake.lists_only(self.pytest_config) or self.problem is not None:
             return
         self._begun = True
+        if not self.is_worker:
+            self._until_end.enter_context(obeyed(self.target))
         try:
             closing.begin(self)
             keeping.check(self)
@@ -278,6 +282,11 @@ class HilRun:
         if self._session is None and self._used is not None:
             return self._used
         return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
+
+    def forget(self) -> None:
+        """The end of it all, however it came. Raises ``LabError`` as ``close``."""
+        with self._until_end:
+            self.close()
 
     def close(self) -> None:
         """Lets go of the target. Raises ``LabError`` as ``Session.close`` does, once."""

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-NEEDED = ("tensorrt", "gpu", "sm", "cuda", "target python", "target numpy", "host python", "host numpy", "pytest-hil")
+NEEDED = (
+    "machine",
+    "tensorrt",
+    "gpu",
+    "sm",
+    "cuda",
+    "target python",
+    "target numpy",
+    "host python",
+    "host numpy",
+    "pytest-hil",
+)
 
 
 def honesty() -> Rows:
@@ -88,25 +99,6 @@ def faults() -> Rows:
     return [{"fault": name, **verdict} for name in judging.FAULTS]
 
 
-def aa() -> Rows:
-    """Every comparison that was planned: pairs alike, pairs 5 % apart, and what that truly is."""
-
-    def pairs(count: int, ratio: float) -> list[list[float]]:
-        ratios = [ratio * (1 + 0.001 * (at % 3 - 1)) for at in range(count)]
-        firsts = [1e-3 * (1 + 0.002 * (at % 2)) for at in range(count)]
-        return [[first, first * each, each] for first, each in zip(firsts, ratios, strict=True)]
-
-    kinds = [("same", 1.0)] * 5 + [("slowed", 1.05)]
-    taken = [
-        {"model": model, "kind": kind, "pairs": pairs(judging.AA_PAIRS, ratio)}
-        for _ in range(judging.AA_ROUNDS)
-        for model in judging.AA_MODELS
-        for kind, ratio in kinds
-    ]
-    sizes = pairs(judging.AA_SIZE_PAIRS, 1.05)
-    return [*taken, *({"model": model, "kind": "size", "pairs": sizes} for model in judging.AA_MODELS)]
-
-
 def simulated(claims: table.Claims) -> Rows:
     """Every cell of a block, all as they are wanted."""
     return table.as_rows(
@@ -131,7 +123,61 @@ def compared() -> Rows:
     )
 
 
+def ssh() -> Rows:
+    """Uploads a tenth faster than scp, sessions 0.3 s behind, parity a fifth slower with the delay."""
+    size = judging.UPLOAD_SIZE
+    uploads: Rows = [
+        {"part": "upload", "round_trip": trip, "size": size, "ours": 2.0, "scp": 2.2, "start": 0.4}
+        for trip in judging.ROUND_TRIPS
+        for _ in range(judging.UPLOAD_ROUNDS)
+    ]
+    sessions: Rows = [
+        {"part": "session", "round_trip": 0, "ours": 1.0, "bare": 0.7, "uploaded": 0}
+        for _ in range(judging.SESSION_ROUNDS)
+    ]
+    parity: Rows = [
+        {"part": "parity", "samples": judging.PARITY_SAMPLES, "near": 1.0, "far": 1.2}
+        for _ in range(judging.PARITY_ROUNDS)
+    ]
+    return uploads + sessions + parity
+
+
+def telemetry() -> Rows:
+    """Half a percent slower with the sampler."""
+    return [{"with": [1.005e-5] * 3, "without": [1e-5] * 3} for _ in range(judging.TELEMETRY_ROUNDS)]
+
+
+def aa() -> Rows:
+    """No false alarm in a hundred, every slowdown of 5 % found, in pairs that differ by next to nothing."""
+    same = [[1e-3, 1e-3 * (1 + at / 1e5), 1 + at / 1e5] for at in range(-4, 5)]
+    slower = [[1e-3, 1.05e-3 * (1 + at / 1e5), 1.05 * (1 + at / 1e5)] for at in range(-4, 5)]
+    found: Rows = []
+    for model in judging.AA_MODELS:
+        found += [{"model": model, "kind": "same", "pairs": same}] * (5 * judging.AA_ROUNDS)
+        found += [{"model": model, "kind": "slowed", "pairs": slower}] * judging.AA_ROUNDS
+    return [*found, *({"model": model, "kind": "size", "pairs": slower[:8] * 3} for model in judging.AA_MODELS)]
+
+
+def history() -> Rows:
+    """Both databases fast and whole, and every broken history told in one message."""
+    found: Rows = []
+    for database in judging.DATABASES:
+        large = {"runs": 20_000, "measurements": 1_000_000, "points": 500, "seconds": [0.2] * judging.HISTORY_REPEATS}
+        crowd = {"confirmed": 900, "kept": 910, "killed": 150, "lost": 0, "twice": 0, "partial": 0}
+        found += [
+            {"what": "matrix", "database": database, **large},
+            {"what": "writers", "database": database, **crowd},
+            {"what": "older schema", "database": database, "good": True},
+        ]
+    told = {"what": "trouble", "code": 11, "messages": ["error: history: is damaged: move it"], "traceback": False}
+    return found + [
+        {**told, "case": case, "early": "before" in case, "report": "incomplete" if "before" in case else "complete"}
+        for case in judging.SPOILED
+    ]
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
+    "history": history,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,
@@ -143,6 +189,8 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "verdicts-limits": partial(simulated, limits.CLAIMS),
     "verdicts-comparison": compared,
     "verdicts-peers": partial(simulated, peers.CLAIMS),
+    "ssh": ssh,
+    "telemetry": telemetry,
 }
 
 
@@ -233,7 +281,7 @@ def test_a_false_alarm_counts_whichever_way_it_points(make: Callable[[str, Rows]
     """Two of a hundred A/A comparisons called, one worse and one better, are over the bar; the bound is told."""
     rows = aa()
     slow, fast = ([[first, first * by, by] for first, *_ in rows[0]["pairs"]] for by in (1.06, 1 / 1.06))
-    rows[0]["pairs"], rows[1]["pairs"] = slow, fast
+    rows[0], rows[1] = {**rows[0], "pairs": slow}, {**rows[1], "pairs": fast}
     alarms = make("compare-aa", rows)["bars"][0]
     assert (alarms["figure"], alarms["met"]) == (0.02, False)
     assert alarms["high"] == pytest.approx(0.0616, abs=1e-4)  # Clopper and Pearson, 2 of 100 at 95 %
@@ -313,6 +361,57 @@ def test_a_fault_needs_its_verdict_its_words_and_a_fresh_worker(
     rows = faults()
     rows[3].update(change)
     assert [bar["met"] for bar in make("tensorrt-faults", rows)["bars"]].count(False) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("upload", {"ours": 2.3}),
+        ("upload", {"size": 1 << 20}),
+        ("session", {"ours": 1.3}),
+        ("session", {"uploaded": 1}),
+        ("parity", {"far": 1.4}),
+        ("parity", {"samples": 10}),
+    ],
+)
+def test_what_a_network_costs_too_much_is_missed(
+    part: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """Slower than scp, a smaller file, a session that sends anything, parity over fewer samples: each is missed."""
+    rows = [{**row, **change} if row["part"] == part else row for row in ssh()]
+    assert make("ssh", rows)["passed"] is False
+
+
+def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Two percent slower is over the bar."""
+    assert make("telemetry", [{**row, "with": [1.02e-5] * 3} for row in telemetry()])["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("matrix", {"seconds": [0.1] * 10 + [1.1]}),
+        ("matrix", {"seconds": [0.1] * 10}),
+        ("matrix", {"measurements": 999_999}),
+        ("matrix", {"points": 0}),
+        ("writers", {"lost": 1}),
+        ("writers", {"twice": 1}),
+        ("writers", {"partial": 1}),
+        ("writers", {"killed": 3}),
+        ("older schema", {"good": False}),
+        ("trouble", {"report": None}),
+        ("trouble", {"messages": []}),
+        ("trouble", {"traceback": True}),
+        ("trouble", {"code": 0}),
+    ],
+)
+def test_a_history_that_is_slow_or_loses_is_found(
+    what: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """One query too slow, one run lost, one broken file that is passed over: one bar is missed."""
+    rows = history()
+    next(row for row in rows if row["what"] == what).update(change)
+    assert [bar["met"] for bar in make("history", rows)["bars"]].count(False) == 1
 
 
 def test_a_commit_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,18 @@ SLOWDOWN_BAR = 0.055
 MODELS = (*BUNDLED, *NETWORKS)
 DEVICE = ("gpu", "device")
 
+HISTORY_RUNS, HISTORY_MEASUREMENTS, HISTORY_REPEATS = 20_000, 1_000_000, 11
+HISTORY_BAR = 1.0
+"""Seconds that the slowest of the repeated matrix queries may take."""
+DATABASES = ("SQLite", "PostgreSQL")
+FEWEST_KILLS, FEWEST_KEPT = 50, 100
+"""Writers that were killed and runs that they were told are kept, at least: less says little."""
+SPOILED = tuple(
+    f"{what}, {when}"
+    for what in ("no database", "cut in half", "read-only")
+    for when in ("before the run", "while it measured")
+)
+
 FAULTS = (
     "worker killed mid-inference",
     "impossible workspace",
@@ -59,6 +71,16 @@ FAULTS = (
     "file that is no engine",
     "sticky CUDA error",
 )
+
+UPLOAD_SIZE, UPLOAD_ROUNDS, UPLOAD_BAR = 512 << 20, 5, 1.0
+"""Bytes of a new file each round, rounds on each way, and our speed by that of ``scp``."""
+
+SESSION_ROUNDS, SESSION_BAR = 7, 0.5
+PARITY_SAMPLES, PARITY_ROUNDS, PARITY_WAY_BAR = 1000, 7, 1.3
+ROUND_TRIPS = (0, 40)
+"""Milliseconds between host and board."""
+
+TELEMETRY_ROUNDS, TELEMETRY_BAR = 8, 1.01
 
 
 def bar(  # noqa: PLR0913 - what a bar is, named at each call
@@ -205,6 +227,42 @@ def _clear(message: str) -> bool:
     return bool(message.strip()) and "Traceback" not in message
 
 
+def ssh(rows: Sequence[Row]) -> list[Bar]:
+    """What a network costs: an upload beside ``scp``, a second session beside a bare runtime, parity with a delay."""
+    bars = []
+    for trip in ROUND_TRIPS:
+        mine = [row for row in rows if row["part"] == "upload" and row["round_trip"] == trip]
+        ratios = [row["scp"] / row["ours"] for row in mine if row["size"] >= UPLOAD_SIZE]
+        name = f"upload of 512 MiB at {trip} ms round trip, by scp's speed"
+        bars.append(_middle(name, ratios, UPLOAD_ROUNDS, UPLOAD_BAR, at_least=True))
+    near = [row for row in rows if row["part"] == "session" and row["round_trip"] == 0]
+    more = [row["ours"] - row["bare"] for row in near]
+    bars.append(_middle("second session, over ssh and a bare runtime", more, SESSION_ROUNDS, SESSION_BAR, unit="s"))
+    sent = sum(row["uploaded"] for row in rows if row["part"] == "session")
+    enough = len(near) >= SESSION_ROUNDS
+    bars.append(bar("uploaded by second sessions", sent if enough else None, 0, unit="B"))
+    compared = [row for row in rows if row["part"] == "parity" and row["samples"] >= PARITY_SAMPLES]
+    ratios = [row["far"] / row["near"] for row in compared]
+    name = "parity over 1,000 samples at 40 ms round trip, by that at 0 ms"
+    return [*bars, _middle(name, ratios, PARITY_ROUNDS, PARITY_WAY_BAR)]
+
+
+def _middle(  # noqa: PLR0913 - what a bar is, named at each call
+    name: str, figures: Sequence[float], rounds: int, limit: float, *, unit: str = "", at_least: bool = False
+) -> Bar:
+    """The median of at least so many rounds, between the least and the most of them."""
+    if len(figures) < rounds:
+        return bar(name, None, limit, unit=unit, at_least=at_least)
+    middle = statistics.median(figures)
+    return bar(name, middle, limit, unit=unit, at_least=at_least, low=min(figures), high=max(figures))
+
+
+def telemetry(rows: Sequence[Row]) -> list[Bar]:
+    """The p50 with the sampler by that without: the median over rounds of the median over neighbouring windows."""
+    ratios = [statistics.median(a / b for a, b in zip(row["with"], row["without"], strict=True)) for row in rows]
+    return [_middle("p50 with the sampler, by that without", ratios, TELEMETRY_ROUNDS, TELEMETRY_BAR)]
+
+
 def aa_called(row: Row, *, paired: bool = True) -> str:
     """What is called of one comparison: the pairs' ratios, or each side's own times as runs of one session."""
     first, second, ratios = (list(side) for side in zip(*row["pairs"], strict=True))
@@ -284,12 +342,43 @@ def compared(rows: Sequence[Row]) -> list[Bar]:
     return [*verdicts(comparison.CLAIMS, rows), bar(name, figure, 0.0)]
 
 
+def history(rows: Sequence[Row]) -> list[Bar]:
+    """The matrix query's slowest repeat, what killed writers cost, older schemas, and what a broken history costs."""
+    bars = []
+    for database in DATABASES:
+        mine = {row["what"]: row for row in rows if row.get("database") == database}
+        asked, wrote, older = (mine.get(what) for what in ("matrix", "writers", "older schema"))
+        large = asked and asked["runs"] >= HISTORY_RUNS and asked["measurements"] >= HISTORY_MEASUREMENTS
+        whole = asked if asked and large and asked["points"] and len(asked["seconds"]) >= HISTORY_REPEATS else None
+        slowest = max(whole["seconds"]) if whole else None
+        name = f"matrix query over {HISTORY_MEASUREMENTS:,} measurements, slowest of {HISTORY_REPEATS}, {database}"
+        bars.append(bar(name, slowest, HISTORY_BAR, unit="s"))
+        enough = wrote if wrote and wrote["killed"] >= FEWEST_KILLS and wrote["confirmed"] >= FEWEST_KEPT else None
+        spoilt = None if enough is None else float(enough["lost"] + enough["twice"] + enough["partial"])
+        bars.append(bar(f"runs lost, doubled or cut in half by 16 killed writers, {database}", spoilt, 0))
+        share = None if older is None else float(older["good"] is True)
+        bars.append(bar(f"a database of the first schema migrates, {database}", share, 1, at_least=True))
+    told = {row["case"]: _survived(row) for row in rows if row["what"] == "trouble"}
+    found = sum(told.get(case, False) for case in SPOILED) / len(SPOILED) if set(told) == set(SPOILED) else None
+    bars.append(bar("a broken history: one clear message, and the report on disk", found, 1, at_least=True))
+    return bars
+
+
+def _survived(row: Row) -> bool:
+    """One message; the report whole, or begun where the run was refused before it measured anything."""
+    report = "incomplete" if row["early"] else "complete"
+    return row["code"] in {4, 11} and len(row["messages"]) == 1 and not row["traceback"] and row["report"] == report
+
+
 JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "compare-aa": aa,
     "verdicts-percentile": partial(verdicts, percentile.CLAIMS),
     "verdicts-limits": partial(verdicts, limits.CLAIMS),
     "verdicts-comparison": compared,
     "verdicts-peers": partial(verdicts, peers.CLAIMS),
+    "ssh": ssh,
+    "telemetry": telemetry,
+    "history": history,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,

@@ -9,23 +9,27 @@ at least, without delay and at 40 ms round trip.
 session: a second session on an unchanged model, from connecting to the first inference, against ``ssh`` and a bare
 script that loads the same model with the same runtime. Bar: half a second more, and nothing uploaded.
 parity: 1,000 samples at 40 ms round trip against none. Bar: 1.3 times the time.
-Exit code 1 where a bar is missed.
+Exit code 1 where a bar is missed. With ``--out FOLDER`` a whole run is kept as ``ssh.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import results
+from benchmarks.results import judging
 from benchmarks.ssh import parity, session, upload
 from benchmarks.ssh.board import board, program
 
@@ -34,14 +38,15 @@ if TYPE_CHECKING:
 
     from benchmarks.ssh.board import Board
 
-    Said = tuple[str, bool]
+    Rows = list[dict[str, Any]]
+    Said = tuple[str, bool, Rows]
 
 DELAY = 0.020
 """Seconds that each direction takes where the round trip is 40 ms."""
 
-UPLOAD_BAR, MORE_BAR, PARITY_BAR = 1.0, 0.5, 1.3
-SIZE, SIZE_QUICK = 512 * upload.MIB, 128 * upload.MIB
-ROUNDS = {"upload": 5, "session": 7, "parity": 7}
+UPLOAD_BAR, MORE_BAR, PARITY_BAR = judging.UPLOAD_BAR, judging.SESSION_BAR, judging.PARITY_WAY_BAR
+SIZE, SIZE_QUICK = judging.UPLOAD_SIZE, 128 * upload.MIB
+ROUNDS = {"upload": judging.UPLOAD_ROUNDS, "session": judging.SESSION_ROUNDS, "parity": judging.PARITY_ROUNDS}
 ROUNDS_QUICK = {"upload": 1, "session": 3, "parity": 3}
 
 
@@ -58,7 +63,8 @@ def show(title: str, headings: Iterable[str], rows: Iterable[Iterable[str]]) -> 
 def uploads(there: Board, folder: Path, rounds: int, *, quick: bool) -> Said:
     """Both round trips."""
     size = SIZE_QUICK if quick else SIZE
-    figures = {}
+    figures: dict[str, float] = {}
+    kept: Rows = []
     for delay in (0.0, DELAY):
         way, place = there.way(delay), folder / f"upload-{delay}"
         place.mkdir()
@@ -76,13 +82,16 @@ def uploads(there: Board, folder: Path, rounds: int, *, quick: bool) -> Said:
             ),
         )
         figures[way.name] = statistics.median(one.ratio for one in pairs)
+        kept += rows_of("upload", pairs, round_trip=round(2000 * delay), size=size)
     told = ", ".join(f"{figure:.2f} at {name}" for name, figure in figures.items())
-    return f"upload {told} of scp's speed (bar: {UPLOAD_BAR} or more)", min(figures.values()) >= UPLOAD_BAR
+    return f"upload {told} of scp's speed (bar: {UPLOAD_BAR} or more)", min(figures.values()) >= UPLOAD_BAR, kept
 
 
 def sessions(there: Board, folder: Path, rounds: int, *, quick: bool) -> Said:
     """Without a delay, which is what the bar is for; with one for information, where there is time."""
-    figures, uploaded = {}, 0
+    figures: dict[str, float] = {}
+    kept: Rows = []
+    uploaded = 0
     for delay in (0.0,) if quick else (0.0, DELAY):
         way, place = there.way(delay), folder / f"session-{delay}"
         place.mkdir()
@@ -95,9 +104,11 @@ def sessions(there: Board, folder: Path, rounds: int, *, quick: bool) -> Said:
         heading = ("round", "session s", "ssh and bare runtime s", "more s", "bytes uploaded")
         show(f"second session, from connecting to the first inference, at {way.name} round trip", heading, rows)
         figures[way.name] = statistics.median(one.more for one in pairs)
+        kept += rows_of("session", pairs, round_trip=round(2000 * delay))
     told = ", ".join(f"{figure:.2f} s at {name}" for name, figure in figures.items())
     good = figures["0 ms"] <= MORE_BAR and not uploaded
-    return f"second session {told} more than the bare runtime (bar at 0 ms: {MORE_BAR}), {uploaded} B uploaded", good
+    text = f"second session {told} more than the bare runtime (bar at 0 ms: {MORE_BAR}), {uploaded} B uploaded"
+    return text, good, kept
 
 
 def parities(there: Board, folder: Path, rounds: int, *, quick: bool) -> Said:  # noqa: ARG001 - as uploads
@@ -110,7 +121,13 @@ def parities(there: Board, folder: Path, rounds: int, *, quick: bool) -> Said:  
     )
     show(f"parity over {parity.SAMPLES:,} samples, one a request", ("round", "0 ms s", "40 ms s", "ratio"), rows)
     figure = statistics.median(one.ratio for one in pairs)
-    return f"parity {figure:.2f} times as long at 40 ms (bar: {PARITY_BAR})", figure <= PARITY_BAR
+    kept = rows_of("parity", pairs, samples=parity.SAMPLES)
+    return f"parity {figure:.2f} times as long at 40 ms (bar: {PARITY_BAR})", figure <= PARITY_BAR, kept
+
+
+def rows_of(part: str, pairs: Iterable[Any], **what: int) -> Rows:
+    """Each round as it is kept."""
+    return [{"part": part, "round": number, **what, **pair._asdict()} for number, pair in enumerate(pairs)]
 
 
 PARTS: dict[str, Callable[..., Said]] = {"upload": uploads, "session": sessions, "parity": parities}
@@ -122,19 +139,38 @@ def scp_version() -> str:
     return done.stderr.split(",")[0].strip()
 
 
+def versions() -> dict[str, str]:
+    """What took part."""
+    named = {f"host {name}" if name == "numpy" else name: version(name) for name in ("numpy", "paramiko", "pytest-hil")}
+    return {"host python": platform.python_version(), "ssh": scp_version(), **named}
+
+
+def keep(folder: Path, rows: Rows) -> None:
+    """Writes the result, and says where."""
+    command = ["python", "-m", "benchmarks.ssh", "--out", folder.name]
+    print(results.write(folder, results.result("ssh", rows, command=command, versions=versions(), quick=False)))
+
+
 def main() -> int:
     """Prints the tables; the last line holds figures and bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and 128 MiB, within a minute")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to keep the result; all parts, not --quick")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure (default: all)")
     arguments = parser.parse_args()
+    if arguments.out is not None:
+        if arguments.quick or arguments.parts:
+            parser.error("only a whole run is kept: leave out --quick and the parts, or --out")
+        os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     rounds = ROUNDS_QUICK if arguments.quick else ROUNDS
     with tempfile.TemporaryDirectory() as name, board(Path(name) / "board") as there:
         os.environ["XDG_CACHE_HOME"] = str(Path(name) / "cache")
         chosen = arguments.parts or PARTS
         said = [PARTS[part](there, Path(name), rounds[part], quick=arguments.quick) for part in chosen]
-    good = all(held for _, held in said)
-    print(f"ssh: {'; '.join(text for text, _ in said)}: {'held' if good else 'MISSED'}")
+    if arguments.out is not None:
+        keep(arguments.out, [row for *_, rows in said for row in rows])
+    good = all(held for _, held, _ in said)
+    print(f"ssh: {'; '.join(text for text, *_ in said)}: {'held' if good else 'MISSED'}")
     return 0 if good else 1
 
 

@@ -13,6 +13,8 @@ from hil.stats.power import power_of, runs_needed
 from hil.stats.runs import FEWEST, Change, compare_runs, judge_change, spread_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.verdicts.timings import FloatArray
 
 SDS = (0.002, 0.005, 0.01)
@@ -99,7 +101,7 @@ def _sessions(trials: int, seed: int) -> list[Cell]:
     few, many = (_days(random, trials, count) for count in (1, 6))
     taught = _days(random, trials, SESSIONS // 2)
     learned = [spread_of([*a, *b]).sessions for a, b in zip(*taught, strict=True)]
-    rows = {
+    rows: dict[str, tuple[FloatArray, Sequence[float | None], float | None]] = {
         "false alarm, 1 session a side, noise unknown": (few, [None] * trials, None),
         "false alarm, 1 session a side, noise learned": (few, learned, ALARMS),
         "false alarm, 6 sessions a side": (many, [None] * trials, ALARMS),

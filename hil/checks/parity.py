@@ -23,6 +23,10 @@ FEW = 10
 """Validation samples below which parity is only an anecdote: warned."""
 
 
+LABELLESS = frozenset({"embedding"})
+"""Tasks that are scored without labels too."""
+
+
 @dataclass(frozen=True)
 class Overlap:
     """Samples of one data set found in another, by digest."""
@@ -89,7 +93,7 @@ def _unfit(facts: DataFacts) -> str:
         return "there is no validation sample"
     if facts.declared is not None and count < facts.declared:
         return f"{count} validation samples, {facts.declared} are declared"
-    if facts.task and not facts.has_labels:
+    if facts.task and facts.task not in LABELLESS and not facts.has_labels:
         return f"task {facts.task!r} needs labels, the validation data has none: add them as 'labels'"
     if seen is not None and (seen.checked < count or seen.against < 1):
         return f"only {seen.checked} of {count} samples were compared with {seen.against} training samples"

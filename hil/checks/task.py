@@ -11,7 +11,7 @@ import numpy as np
 from hil.checks.tolerances import TASK_DEFAULTS, TASK_ORIGIN, Where, somewhere
 from hil.checks.verdicts import failed, finite, hold_interval, inconclusive, no_limit
 from hil.model import Judgement, Limit, Measurement, Sense, Verdict
-from hil.stats import bootstrap_drop
+from hil.stats import Pool, bootstrap_drop, bootstrap_pooled_drop
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -22,24 +22,39 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 """Of the task's interval: the usual one of paired bootstraps. At 99 % a 1 % loss takes 459 samples to exclude."""
 
-TASK_KEYS = ("top1_drop", "error_increase", "score_drop")
+HITS = frozenset({"top1_drop", "top5_drop", "retrieval_drop"})
+"""Shares of hits among samples."""
+
+SHARES = HITS | {"map_drop", "miou_drop"}
+"""Scores from 0 to 1, of which a sample makes a difference of 1/n at most, or nearly so."""
+
+TASK_KEYS = (*sorted(SHARES), "error_increase", "score_drop")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Per-sample scores of the same samples, shape (n,) each, and what they may lose.
+    """What the same samples say of two engines, shape (n, …) each, and what may be lost.
 
-    ``key`` is the tolerance they are held against: ``top1_drop`` (1 or 0, higher is better, absolute),
-    ``error_increase`` (an error, lower is better, relative to the reference's mean) or ``score_drop``
-    (higher is better, absolute, in the score's own unit).
+    ``key`` is the tolerance they are held against: one of ``SHARES`` (higher is better, absolute),
+    ``error_increase`` (an error, lower is better, relative to the reference's) or ``score_drop``
+    (higher is better, absolute, in the score's own unit). Without ``pools`` both are scores of shape (n,) and count by
+    their mean; with them, evidence that the one of the reference and the one of the engine make a score of.
     """
 
     key: str
     reference: npt.NDArray[np.float64]
     candidate: npt.NDArray[np.float64]
+    pools: tuple[Pool, Pool] | None = None
+
+    def whole(self) -> tuple[float, float]:
+        """The scores of reference and engine over all samples."""
+        if self.pools is None:
+            return float(self.reference.mean()), float(self.candidate.mean())
+        once = np.ones((1, len(self.reference)))
+        return float(self.pools[0](once)[0]), float(self.pools[1](once)[0])
 
 
-def task(  # noqa: PLR0913 - all but the first two have a default
+def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the first two have a default
     scores: Scores | None,
     precision: Precision,
     spec: TolerancesSpec | None = None,
@@ -51,9 +66,9 @@ def task(  # noqa: PLR0913 - all but the first two have a default
 ) -> Judgement:
     """``parity.task``: does the engine do the task as well as the reference?
 
-    The loss of the mean score is resampled in pairs, each bound one-sided at ``confidence``. Passed if the
+    The loss of the score is resampled in pairs, each bound one-sided at ``confidence``. Passed if the
     upper bound is within the tolerance, failed if the loss seen, or the lower bound, is past it, else
-    inconclusive. Of hits and misses the upper bound is never less than 1 - (1 - confidence)^(1/n): with no
+    inconclusive. Of ``SHARES`` the upper bound is never less than 1 - (1 - confidence)^(1/n): with no
     miss among n samples a loss up to that cannot be excluded (the rule of three), which a bootstrap of
     equal scores cannot know. So an engine equal to the reference passes 1 % at 95 % from 299 samples on,
     and is inconclusive on fewer. ``why_not`` is the reason given where ``scores`` is ``None``.
@@ -62,12 +77,15 @@ def task(  # noqa: PLR0913 - all but the first two have a default
         return inconclusive(why_not)
     others = [k for k in TASK_KEYS if k != scores.key and spec is not None and getattr(spec, k) is not None]
     unused = f"tolerance {others[0]} applied to nothing ({where(others[0])}): use {scores.key}" if others else ""
-    wrong = unused or _unscored(scores.reference, scores.candidate)
+    wrong = unused or _unscored(scores)
     if wrong:
         return failed(wrong)
-    n = int(scores.reference.size)
+    n = len(scores.reference)
+    ours, theirs = scores.whole()
+    if not math.isfinite(ours) or not math.isfinite(theirs):
+        return failed(f"the scores are not finite: the reference's {ours}, the engine's {theirs}")
     drop, low, high = _lost(scores, confidence, seed)
-    details = {"reference": float(scores.reference.mean()), "candidate": float(scores.candidate.mean()), "samples": n}
+    details = {"reference": ours, "candidate": theirs, "samples": n}
     if not math.isfinite(drop):
         return failed("the reference makes no error at all and the engine does: no relative increase", details)
     unit = "" if scores.key == "score_drop" else "1"
@@ -76,8 +94,9 @@ def task(  # noqa: PLR0913 - all but the first two have a default
     if limit is None:
         return no_limit(measurement, details)
     judgement = hold_interval(measurement, limit, f"{n} samples are too few: validate with more", details)
-    if scores.key == "top1_drop" and details["reference"] <= limit.value:
-        right = f"the reference itself gets {show(details['reference'], '1')} right"
+    if scores.key in SHARES and ours <= limit.value:
+        right = f"the reference itself {'gets' if scores.key in HITS else 'scores'} {show(ours, '1')}"
+        right += " right" if scores.key in HITS else ""
         reason = f"{right}, so it has nothing to lose: are labels and preprocessing those of the model?"
         judgement = inconclusive(reason, limit, details)
     if drop <= limit.value or judgement.verdict is Verdict.FAILED:
@@ -89,19 +108,31 @@ def task(  # noqa: PLR0913 - all but the first two have a default
 def _lost(scores: Scores, confidence: float, seed: int) -> tuple[float, float, float]:
     relative = scores.key == "error_increase"
     sign = -1.0 if relative else 1.0
-    ours, theirs = sign * scores.reference, sign * scores.candidate
-    drop, low, high = bootstrap_drop(ours, theirs, confidence, seed, relative=relative)
-    if scores.key == "top1_drop":
-        high = max(high, 1 - (1 - confidence) ** (1 / ours.size))
+    n = len(scores.reference)
+    if scores.pools is None:
+        ours, theirs = sign * scores.reference, sign * scores.candidate
+        drop, low, high = bootstrap_drop(ours, theirs, confidence, seed, relative=relative)
+    else:
+        first, second = (_signed(pool, sign) for pool in scores.pools)
+        drop, low, high = bootstrap_pooled_drop(first, second, n, confidence, seed, relative=relative)
+    if scores.key in SHARES:
+        high = max(high, 1 - (1 - confidence) ** (1 / n))
     # 5 of 500 are 1 %, not 1.0000000000000009 %.
     return round(drop, 12), round(low, 12), round(high, 12)
 
 
-def _unscored(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> str:
-    if ours.shape != theirs.shape or ours.ndim != 1:
+def _signed(pool: Pool, sign: float) -> Pool:
+    return lambda counts: np.asarray(sign * pool(counts), dtype=np.float64)
+
+
+def _unscored(scores: Scores) -> str:
+    ours, theirs = scores.reference, scores.candidate
+    if ours.shape != theirs.shape or (scores.pools is None and ours.ndim != 1):
         return f"{ours.shape} reference scores do not pair with {theirs.shape} of the engine"
-    for whose, scores in (("reference", ours), ("engine", theirs)):
-        if not np.isfinite(scores).all():
+    if scores.pools is not None:
+        return ""
+    for whose, values in (("reference", ours), ("engine", theirs)):
+        if not np.isfinite(values).all():
             return f"the {whose}'s scores are not all finite"
     return ""
 

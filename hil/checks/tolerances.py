@@ -43,6 +43,10 @@ ORIGINS: Mapping[Precision, str] = {
 
 TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
     "top1_drop": dict.fromkeys(DEFAULTS, 0.01),
+    "top5_drop": dict.fromkeys(DEFAULTS, 0.01),
+    "map_drop": dict.fromkeys(DEFAULTS, 0.01),
+    "miou_drop": dict.fromkeys(DEFAULTS, 0.01),
+    "retrieval_drop": dict.fromkeys(DEFAULTS, 0.01),
     "error_increase": {"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1},
 }
 """Most that the task may lose; a callable's own score has no default, its unit is not known."""

@@ -18,7 +18,7 @@ from hil.errors import ExitCode, HilError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("init", "targets", "doctor", "probe", "board", "build", "gate", "history", "compare", "schema")
+COMMANDS = ("init", "targets", "doctor", "probe", "board", "build", "gate", "history", "compare", "accept", "schema")
 """In the order in which a newcomer needs them; ``hil --help`` lists them so."""
 
 INTERRUPTED = 130

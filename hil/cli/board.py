@@ -1,4 +1,4 @@
-"""``hil board setup TARGET``, ``hil board remove TARGET``: what needs root on a board, installed once, on request."""
+"""``hil board``: the root helper, put there and taken away on request; and how noisy a board is, learned."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from hil.targets.base import Target
 
 group = typer.Typer(
-    help="""Install or take away the small helper that does on a board what needs root.
+    help="""Prepare a board: the small helper that does what needs root, and how noisy its timings are.
 
     [bold]Examples[/bold]
 
       hil board setup jetson-orin --dry-run
 
       hil board remove jetson-orin
+
+      hil board calibrate jetson-orin --model detector
     """
 )
 
@@ -77,6 +79,37 @@ def remove(target: TargetName, config: ConfigFile = None) -> None:
 
     with closing(_target(target, config)) as opened:
         _say(install.remove(opened, _password))
+
+
+@group.command()
+def calibrate(
+    target: TargetName,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", metavar="M", help="This model alone (repeatable); else all.")
+    ] = None,
+    comparisons: Annotated[
+        int, typer.Option("--comparisons", metavar="N", min=20, help="Pairs of sessions, five runs in each.")
+    ] = 20,
+    history: Annotated[
+        str | None, typer.Option("--history", metavar="URL", help="Where it is kept; else the history of hil.toml.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Learn how much a board's timings differ from session to session, and keep it in the history.
+
+    Each engine is timed against itself, again and again: whatever differs is the board's own noise. hil compare and
+    the regression checks then allow for it, say what they could have seen, and how many runs it takes to see more. It
+    takes long (the first session tells how long), and the board should be used by nobody else.
+
+    [bold]Examples[/bold]
+
+      hil board calibrate jetson-orin
+
+      hil board calibrate jetson-orin --model detector --comparisons 30
+    """
+    from hil.cli.calibrated import calibrated  # noqa: PLC0415 - as above
+
+    calibrated(target, model or (), comparisons, history, config)
 
 
 def _target(name: str, config: Path | None) -> Target:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations as it runs
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from hil.cli.accept import File, Where, Who, by, told
 from hil.cli.console import console
 from hil.cli.histories import history_at
+from hil.errors import UserError
 
 if TYPE_CHECKING:
     from hil.history import Point, RunRecord
 
 group = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-Where = Annotated[str | None, typer.Option("--history", metavar="URL", help="The history; else that of hil.toml.")]
-File = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The config; else the nearest hil.toml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 STYLE = {"PASSED": "green", "WARNED": "yellow", "FAILED": "red", "incomplete": "red"}
 COMMIT = 7
@@ -43,6 +43,8 @@ def command(  # noqa: PLR0913, PLR0917 - typer passes each option by name
       hil history show latest
 
       hil history import report/report.json
+
+      hil history baseline release-4 latest --why "what robots run since June"
     """
     if context.invoked_subcommand is not None:
         return
@@ -67,8 +69,8 @@ def show(
         found = kept.find(run)
         points = kept.points([found.id])
     if as_json:
-        told = [{name: value for name, value in vars(point).items() if name != "run"} for point in points]
-        typer.echo(json.dumps({**_plain(found), "points": told}, indent=2))
+        measured = [{name: value for name, value in vars(point).items() if name != "run"} for point in points]
+        typer.echo(json.dumps({**_plain(found), "points": measured}, indent=2))
         return
     out = console()
     for name, value in _plain(found).items():
@@ -95,6 +97,62 @@ def bring(
         for path, report in zip(reports, found, strict=True):
             new = kept.append(report)
             console().print(Text(f"{path}: run {report.run.id} {'kept' if new else 'was there already'}"))
+
+
+@group.command()
+def baseline(  # noqa: PLR0913, PLR0917 - as above
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What comparisons call them, e.g. release-4.")],
+    refs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs: ids, latest, jetpack:6.2, commit:SHA, …")],
+    why: Annotated[str, typer.Option("--why", metavar="REASON", help="Why these runs; stays on record.")],
+    who: Who = None,
+    history: Where = None,
+    config: File = None,
+) -> None:
+    """Give runs a name, to compare with: --hil-baseline NAME, hil compare NAME latest.
+
+    The last runs that were given a name are what it means; the earlier ones stay on record.
+
+    [bold]Examples[/bold]
+
+      hil history baseline release-4 latest --why "what robots run since June"
+    """
+    if not why.strip():
+        raise UserError("--why: is empty: say why these runs, it stays on record")
+    with history_at(history, config, read_only=False) as kept:
+        runs = dict.fromkeys(run.id for ref in refs for run in kept.resolve(ref))
+        kept.name_baseline(name, list(runs), who=by(who), why=why.strip())
+    console().print(Text(f"{_safe(name)}: {', '.join(runs)}"))
+
+
+@group.command()
+def baselines(history: Where = None, config: File = None) -> None:
+    """List the names that were given to runs, by whom, when and why; the last one of a name counts."""
+    with history_at(history, config) as kept:
+        found = kept.baselines()
+    if not found:
+        console().print("no baseline has a name: hil history baseline NAME RUN --why REASON")
+        return
+    last = {one.name: number for number, one in enumerate(found)}
+    table = _table(["name", "runs", "by", "on", "why"], whole=("name", "on"))
+    for number, one in enumerate(found):
+        cells = (one.name, ", ".join(one.runs), one.who, f"{one.when:%Y-%m-%d}", one.why)
+        table.add_row(*(Text(_safe(cell), style="" if last[one.name] == number else "dim") for cell in cells))
+    console().print(table)
+
+
+@group.command()
+def accepted(
+    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Of this model.")] = None,
+    history: Where = None,
+    config: File = None,
+) -> None:
+    """List the levels that were accepted with hil accept, oldest first: by whom, when and why."""
+    with history_at(history, config) as kept:
+        found = kept.acceptances(model=model)
+    for act in found:
+        console().print(Text(told(act)))
+    if not found:
+        console().print("nothing was accepted")
 
 
 def _show(runs: list[RunRecord], models: dict[str, tuple[str, ...]]) -> None:

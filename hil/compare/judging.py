@@ -140,7 +140,7 @@ def _by_runs(pair: Pair, measure: Measure, row: Row, known: Known) -> _Open:
     base, cand = (sessions(_distinct(side)) for side in (pair.base, pair.cand))
     values = [value for side in (base, cand) for run in side for value in run]
     if pair.key[0] == BUILD and {point.engine for point in pair.base} == {point.engine for point in pair.cand}:
-        return _Open(pair, measure, _told(row, Status.SAME, "the same engine: there was no other build", effect=0.0))
+        return _Open(pair, measure, _told(row, Status.SAME, "the same engine: there was no other build"))
     if min(row.runs) < 2:  # noqa: PLR2004 - a spread takes two
         return _Open(pair, measure, _told(row, Status.UNCLEAR, ONE_RUN, **_effect(row)))
     if not all(math.isfinite(value) and value > 0 for value in values):
@@ -206,7 +206,7 @@ def _more(waiting: _Open, seen: Comparison, settings: Settings) -> str:
     sd, sure = waiting.sd or 0.0, settings.confidence
     needed = runs_needed(sd, settings.exclude, confidence=sure, above=settings.above, noise=seen.noise or 0.0)
     if needed is None:
-        return f"{CAP} runs a side would not do: quieten the machine (docs/comparing.md)"
+        return f"{CAP} runs a side would not do: quieten the machine"
     return f"about {max(needed, min(seen.runs) + 1)} runs a side would do: pytest --hil-runs=N"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hil.baseline import machine
 from hil.compare.accepting import Level
 from hil.compare.comparing import Learned
 from hil.compare.sides import Side
@@ -64,8 +65,8 @@ def learned_of(history: History, model: str | None = None) -> Learned:
 
 
 def _noise(history: History, point: Point) -> Noise | None:
-    serial = point.run.serial
-    return history.noise(serial, point.check, point.model, point.precision) if serial else None
+    at = point.run.serial or machine(None, history.environment(point.environment))
+    return history.noise(at, point.check, point.model, point.precision) if at else None
 
 
 def _levels(history: History, acceptances: Sequence[Acceptance]) -> tuple[Level, ...]:

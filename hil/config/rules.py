@@ -27,7 +27,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MAX_NAME = 100
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 WORDS = ("host", "user", "identity", "known_hosts", "python", "store")
-TASKS = ("classification", "regression", "detection", "segmentation")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("top1", "top5"),
+    "regression": ("mae", "rmse", "angle"),
+    "detection": ("map", "map50"),
+    "segmentation": ("miou",),
+    "embedding": ("retrieval",),
+}
+"""Tasks with a metric of ours; of each the first is meant where none is named (``hil.metrics`` has them)."""
 SLIP = 0.8
 """Likeness (difflib's ratio) from which an unknown target is taken for a misspelt one."""
 
@@ -107,7 +114,8 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
         kind = source_kind(source, root)
         kinds.add(kind)
         if kind is None:
-            yield Mistake((*keys, *inner), _no_file(".npz file, folder or package.module:callable", source, root))
+            what = ".npz file, Polygraphy's .json, folder or package.module:callable"
+            yield Mistake((*keys, *inner), _no_file(what, source, root))
         elif kind is SourceKind.FOLDER and "preprocess" not in model:
             what = "a folder needs the key 'preprocess' beside it: package.module:callable, which takes a path"
             yield Mistake((*keys, *inner), what)
@@ -149,9 +157,37 @@ def _callables(keys: Keys, model: Values) -> Iterator[Mistake]:
     preprocess, task = model.get("preprocess"), model.get("task")
     if isinstance(preprocess, str) and not is_callable(preprocess):
         yield Mistake((*keys, "preprocess"), f"{preprocess!r} is not written as package.module:callable")
-    if isinstance(task, str) and task not in TASKS and not is_callable(task):
+    if isinstance(task, str) and task not in METRICS and not is_callable(task):
         what = f"{task!r} is no task and not written as package.module:callable"
-        yield Mistake((*keys, "task"), what + did_you_mean(task, TASKS))
+        yield Mistake((*keys, "task"), what + did_you_mean(task, METRICS))
+    yield from _scoring(keys, model, task if isinstance(task, str) else "")
+
+
+def _scoring(keys: Keys, model: Values, task: str) -> Iterator[Mistake]:
+    """The metric is one of the task's, and of a detector it is said how its boxes are laid out."""
+    metric, detection = model.get("metric"), model.get("detection")
+    known = METRICS.get(task, ())
+    if isinstance(metric, str) and metric not in known:
+        belongs = f"it has {' and '.join(known)}" if known else "only tasks known by name have metrics to choose from"
+        yield Mistake(
+            (*keys, "metric"), f"{metric!r} is no metric of task {task!r}: {belongs}" + did_you_mean(metric, known)
+        )
+    if task == "detection" and detection is None:
+        table = ".".join(str(key) for key in keys)
+        yield Mistake(
+            (*keys, "task"), f"detection needs the table [{table}.detection], which says how boxes are laid out"
+        )
+    if detection is not None and task != "detection":
+        yield Mistake(
+            (*keys, "detection"), f"says how a detector's boxes are laid out, but the task is {task or 'not given'!r}"
+        )
+    decode = detection.get("decode") if isinstance(detection, dict) else None
+    if isinstance(decode, str) and not is_callable(decode):
+        yield Mistake((*keys, "detection", "decode"), f"{decode!r} is not written as package.module:callable")
+    if decode is not None and isinstance(detection, dict) and {"layout", "boxes"} & set(detection):
+        yield Mistake(
+            (*keys, "detection", "decode"), "decodes the boxes, so layout and boxes say nothing: take them out"
+        )
 
 
 def _precisions(keys: Keys, model: Values) -> Iterator[Mistake]:

@@ -1,4 +1,4 @@
-"""What a data source is, by how it is written: ``.npz`` file, folder, callable or ``synthetic``."""
+"""What a data source is, by how it is written: ``.npz`` file, Polygraphy's JSON, folder, callable or ``synthetic``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w
 
 
 class SourceKind(Enum):
-    """The four ways in which samples come."""
+    """The ways in which samples come."""
 
     SYNTHETIC = "synthetic"
     NPZ = "npz"
+    POLYGRAPHY = "polygraphy"
     FOLDER = "folder"
     CALLABLE = "callable"
 
@@ -32,6 +33,8 @@ def source_kind(source: str, root: Path) -> SourceKind | None:
         return SourceKind.FOLDER
     if source.endswith(".npz"):
         return SourceKind.NPZ if os.path.isfile(path) else None  # noqa: PTH113 - as above
+    if source.endswith(".json"):
+        return SourceKind.POLYGRAPHY if os.path.isfile(path) else None  # noqa: PTH113 - as above
     return SourceKind.CALLABLE if is_callable(source) else None
 
 

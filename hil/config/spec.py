@@ -200,12 +200,17 @@ class ToleranceSpec(Table):
 class TolerancesSpec(ToleranceSpec, StatedTable):
     """``[models.NAME.tolerances.PRECISION]``: for all outputs, then ``outputs.NAME`` for one of them.
 
-    ``top1_drop`` is the most accuracy that may be lost, ``error_increase`` the most by which a
-    regression's mean absolute error may grow (relative), ``score_drop`` for a callable's mean score.
+    ``top1_drop``, ``top5_drop``, ``map_drop``, ``miou_drop`` and ``retrieval_drop`` are the most that the task's score
+    may lose, ``error_increase`` the most by which a regression's error may grow (relative), ``score_drop`` for a
+    callable's mean score.
     """
 
     outputs: dict[str, ToleranceSpec] = {}
     top1_drop: Fraction | None = None
+    top5_drop: Fraction | None = None
+    map_drop: Fraction | None = None
+    miou_drop: Fraction | None = None
+    retrieval_drop: Fraction | None = None
     error_increase: Fraction | None = None
     score_drop: Annotated[float, Field(ge=0)] | None = None
 
@@ -219,6 +224,22 @@ class CalibrationSpec(Table):
     route: Literal["explicit", "implicit"] = "explicit"
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     exclude_nodes: tuple[str, ...] = ()
+
+
+class DetectionSpec(Table):
+    """``[models.NAME.detection]``: how a detector's outputs are laid out, so that boxes can be scored.
+
+    ``layout`` names where boxes, scores and classes stand (``hil.metrics.boxes``), ``boxes`` whether a box is two
+    corners or centre and size; ``nms`` is the IoU over which of two boxes of a class the less sure one goes, absent
+    where the graph does that itself; boxes under ``score`` are left out. ``decode`` is a callable that takes a batch's
+    outputs and gives an array [boxes, 6] an image: x1 y1 x2 y2 score class.
+    """
+
+    layout: Literal["end-to-end", "efficient-nms", "channels-first", "objectness", "boxes-scores"] = "end-to-end"
+    boxes: Literal["corners", "centers"] = "corners"
+    nms: Annotated[float, Field(gt=0, le=1)] | None = None
+    score: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    decode: str | None = None
 
 
 class BuildSpec(Table):
@@ -275,6 +296,8 @@ class ModelSpec(Table):
     training_data: str | None = None
     reference: str | None = None
     task: str | None = None
+    metric: str | None = None
+    detection: DetectionSpec | None = None
     batch: Positive = 1
     samples: Positive | None = None
     shapes: dict[str, tuple[Positive, Positive, Positive]] = {}
@@ -301,6 +324,7 @@ class MeasureSpec(Table):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
     baseline_age: Annotated[Age, Field(gt=0)] = 90 * 86400.0
     soak: Positive = 2000
+    examples: Annotated[int, Field(ge=1, le=100_000)] = 50
 
 
 class GateSpec(Table):

@@ -101,7 +101,8 @@ def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:
 def _tolerances(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterator[Mistake]:
     for precision, tolerance in tolerances.items():
         place = (*keys, "tolerances", precision)
-        yield from _share((*place, "top1_drop"), tolerance.top1_drop)
+        for drop in ("top1_drop", "top5_drop", "map_drop", "miou_drop", "retrieval_drop"):
+            yield from _share((*place, drop), getattr(tolerance, drop))
         yield from _share((*place, "top1_agreement"), tolerance.top1_agreement)
         for output, own in tolerance.outputs.items():
             yield from _share((*place, "outputs", output, "top1_agreement"), own.top1_agreement)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hil.callables import load_callable
 from hil.config.sources import SourceKind, source_kind
+from hil.datasets import polygraphy
 from hil.datasets.base import Origin
 from hil.datasets.code import CallableDataset, FolderDataset
 from hil.datasets.files import NpzDataset
@@ -33,7 +34,7 @@ def open_dataset(  # noqa: PLR0913 - all but the source by keyword
     ranges: Mapping[str, tuple[float, float]],
     where: str,
 ) -> Dataset:
-    """Opens an ``.npz`` file, a folder, ``package.module:callable`` or ``synthetic`` as ``source`` says.
+    """Opens an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic`` as ``source`` says.
 
     ``model`` is the model's name, ``where`` (``hil.toml:23``) begins messages. Raises ``UserError`` for
     what cannot be read, for names, dtypes and shapes that do not match the inputs, and for zero samples.
@@ -52,8 +53,10 @@ def open_dataset(  # noqa: PLR0913 - all but the source by keyword
         )
     matcher = Matcher(signature, model=model, source=f"{where}: {source}", shapes=spec.shapes)
     provenance = {"source": source, "kind": kind.value}
-    if kind is SourceKind.NPZ:
-        arrays = NpzArrays(config.resolve(source))
+    if kind in {SourceKind.NPZ, SourceKind.POLYGRAPHY}:
+        path = config.resolve(source)
+        cache = config.resolve(config.spec.project.cache)
+        arrays = NpzArrays(path if kind is SourceKind.NPZ else polygraphy.converted(path, cache))
         return NpzDataset(arrays, matcher, Origin(source, model, batch, provenance))
     if kind is SourceKind.CALLABLE:
         code = load_callable(source, config.root, model=model, where=where)

@@ -126,9 +126,11 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Noise:
-    """What A/A runs taught of a board: ``sd`` is the relative standard deviation between runs.
+    """What A/A sessions taught of a board: ``sd`` is the relative standard deviation between them.
 
-    ``false_alarm`` is the share of ``comparisons`` that told a change where there was none.
+    That is what runs of one session share and cannot show. ``false_alarm`` is the share of ``comparisons`` that told a
+    change where there was none, each allowing for the noise that the others taught. ``serial`` is the board's; of
+    another machine its host name, GPU and CPU (``hil.baseline.machine``).
     """
 
     serial: str

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hil.config.spec import ModelSpec, TargetSpec
 
 ONLY_TENSORRT = {"build": ("workspace", "optimization_level", "plugins", "dla"), "run": ("cuda_graph", "streams")}
-"""Keys of a model that ONNX Runtime's CPU provider has nothing for; ``build.time_limit`` holds for all."""
+"""Keys of a model that ONNX Runtime's CPU provider has nothing for; the others hold for all."""
 
 
 def load_options(target: TargetSpec, model: ModelSpec) -> dict[str, Any]:

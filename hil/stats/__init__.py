@@ -6,7 +6,7 @@ at most ``1 - confidence``, and so is ``low`` undercut. Nothing here draws a ver
 
 from __future__ import annotations
 
-from hil.stats.bootstrap import bootstrap_drop
+from hil.stats.bootstrap import Pool, bootstrap_drop, bootstrap_pooled_drop
 from hil.stats.correlation import effective_size
 from hil.stats.means import mean_interval
 from hil.stats.percentile import percentile_bounds, samples_needed, smallest_n
@@ -16,7 +16,9 @@ from hil.stats.trend import drift
 
 __all__ = [
     "Looks",
+    "Pool",
     "bootstrap_drop",
+    "bootstrap_pooled_drop",
     "drift",
     "effective_size",
     "first_look",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from hil.stats.vectors import FloatArray, check, vector
 
 _BLOCK = 2**20  # elements of one block of resampled indices: 8 MiB
+
+Pool = Callable[[FloatArray], FloatArray]
 
 
 def bootstrap_drop(  # noqa: PLR0913 - a resampling has this many knobs
@@ -42,6 +46,41 @@ def bootstrap_drop(  # noqa: PLR0913 - a resampling has this many knobs
     low = float(np.quantile(drops, 1 - confidence, method="lower"))
     high = float(np.quantile(drops, confidence, method="higher"))
     return float(_drop(pair.mean(axis=1), relative=relative)), low, high
+
+
+def bootstrap_pooled_drop(  # noqa: PLR0913 - as above
+    reference: Pool,
+    candidate: Pool,
+    n: int,
+    confidence: float,
+    seed: int,
+    *,
+    relative: bool = False,
+    resamples: int = 400,
+) -> tuple[float, float, float]:
+    """As ``bootstrap_drop``, of scores that pool the evidence of all ``n`` samples, as mAP does, instead of a mean.
+
+    Each pool takes how often each sample was drawn, float64 of shape (draws, n), to scores of shape (draws,), higher
+    is better; both sides get the same draws. A draw without a finite score on both sides counts as the worst, an
+    infinite drop. Raises ``ValueError`` for no samples.
+    """
+    check(0.5, confidence)
+    if n < 1:
+        raise ValueError("no samples to draw from")
+    random = np.random.default_rng(seed)
+    rows = max(1, min(resamples, _BLOCK // n))
+    drops = []
+    for done in range(0, resamples, rows):
+        drawn = min(rows, resamples - done)
+        picked = random.integers(0, n, (drawn, n)) + n * np.arange(drawn)[:, None]
+        counts = np.bincount(picked.ravel(), minlength=drawn * n).reshape(drawn, n).astype(np.float64)
+        drops.append(_drop(np.stack([reference(counts), candidate(counts)]), relative=relative))
+    found = np.concatenate(drops)
+    found[np.isnan(found)] = np.inf
+    low = float(np.quantile(found, 1 - confidence, method="lower"))
+    high = float(np.quantile(found, confidence, method="higher"))
+    whole = np.ones((1, n))
+    return float(_drop(np.stack([reference(whole), candidate(whole)]), relative=relative)[0]), low, high
 
 
 def _drop(means: FloatArray, *, relative: bool) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -24,6 +25,8 @@ from hil.targets.base import open_target
 from tests.agent import image, models
 from tests.agent.test_interpreters import CACHE, environment, find
 from tests.agent.test_supervisor import all_gone
+from tests.plugins.project import SUITES, Project
+from tests.targets.sshd import USER, Server, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -301,6 +304,36 @@ def test_nobody_else_is_taken_for_the_worker(contained: Starts, store: Path) -> 
         asking.join(20)
     os.close(folder)
     assert f"who answered as the worker (process {os.getpid()}) is not seen to be in its container" in told[0]
+
+
+def test_the_suites_across_a_network(
+    podman: image.Podman, target: Callable[..., TargetSpec], tmp_path: Path, store: Path
+) -> None:
+    """Over SSH the supervisor is on the machine there, every worker in a container, and the report says which."""
+    key = make_key(tmp_path / "key")
+    server = Server(tmp_path / "sshd", Path(f"{key}.pub"), f"SetEnv PATH={podman.folder}:/usr/bin:/bin")
+    (tmp_path / "known").write_text(server.known_line(), encoding="ascii")
+    project = Project.make(tmp_path)
+    where = {"kind": "ssh", "host": "127.0.0.1", "port": server.port, "user": USER, "python": sys.executable}
+    where |= {"identity": str(key), "known_hosts": str(tmp_path / "known"), "store": str(store), "evidence": "emulated"}
+    container = target().container
+    assert container is not None
+    tables = {"targets.rover": where, "targets.rover.container": container.model_dump(exclude_none=True)}
+    with (tmp_path / "hil.toml").open("a", encoding="utf-8") as file:
+        for name, keys in tables.items():
+            file.write(f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items()))
+    try:
+        ran = project.run(*SUITES, "--target=rover")
+    finally:
+        server.stop()
+    assert ran.code == 0, ran.out
+    assert ran.report is not None
+    assert ran.report["target"]["facts"]["container"]["image"] == "hil-test:full"
+    timed = ran.check("latency.p99")
+    assert ran.report["environments"][timed["measurement"]["environment"]]["container"]["engine"] == "podman"
+    assert (timed["verdict"], timed["evidence"]) == ("passed", "emulated")
+    assert nothing_left(podman, 3.0)
+    assert not list((store / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.8"])

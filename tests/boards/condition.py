@@ -92,6 +92,11 @@ class Condition:
             environment += f" {faking}"
         self.sshd_config(SetEnv=environment)
 
+    def allow_sudo(self, password: str) -> None:
+        """As a developer kit's own user: all of it, with that password."""
+        self.shell("chpasswd", stdin=f"{accounts.USER}:{password}\n")
+        self.shell("sh", "-c", f"umask 337; echo '{accounts.USER} ALL=(ALL) ALL' > /etc/sudoers.d/lab")
+
     def sshd_config(self, **settings: str) -> None:
         """Changes settings of sshd; who is logged in stays."""
         place = self.file("/etc/ssh/sshd_config")

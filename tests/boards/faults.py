@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 LAB, FAILED, OTHER = int(ExitCode.LAB_ERROR), int(ExitCode.FAILED), int(ExitCode.OTHER_TARGET)
 STORE = "/home/hil/.cache/pytest-hil/store"
-LONG = 'duration = "60 s"'
-"""A timed window that lasts longer than any fault takes to be noticed."""
+BRIEF = ("-k", "contract or outputs or p99")
+"""As little as may be green: every kind of work that is done on a board, and no more."""
 
 
 @dataclass
@@ -35,23 +35,32 @@ class Judged:
     def make(cls, root: Path, board: SimulatedBoard, **keys: Any) -> Judged:
         """The healthy toy project; ``keys`` are the target's."""
         made = cls(Project.make(root), board)
+        made.project.edit("\n[models.toy]\n", '\n[project]\nhistory = "none"\n\n[models.toy]\n')
         made.target(**keys)
         return made
 
     def target(self, **keys: Any) -> None:
         """Writes the target's table anew; lost after five seconds of silence unless told otherwise."""
-        place = self.project.root / "hil.toml"
-        text = place.read_text(encoding="utf-8").split("[targets.board]")[0]
-        place.write_text(text + self.board.toml("board", **{"silence": "5 s", **keys}), encoding="utf-8")
+        text = self.project.toml.read_text(encoding="utf-8").split("[targets.board]")[0]
+        self.project.toml.write_text(text + self.board.toml("board", **{"silence": "5 s", **keys}), encoding="utf-8")
 
     def run(self, *args: str, fallback: str = "fail", timeout: float = 120) -> Ran:
         """The suites on the board, to the end."""
         return self.project.run(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args, timeout=timeout)
 
-    def long(self) -> None:
-        """Makes the timed window outlast the test."""
-        self.project.edit('duration = "2.2 s"', LONG)
-        self.project.edit('budget = "4 s"', 'budget = "60 s"')
+    def brief(self) -> Ran:
+        """A run that is green where ``BRIEF`` passes, timed for a second."""
+        text = self.project.toml.read_text(encoding="utf-8")
+        text = re.sub(r"require = .*", 'require = ["contract.*", "parity.outputs", "latency.p99"]', text)
+        self.project.toml.write_text(text, encoding="utf-8")
+        self.window(1)
+        return self.run(*BRIEF)
+
+    def window(self, length: int = 60) -> None:
+        """Lets it time for so many seconds; by default longer than any fault takes to be noticed."""
+        text = self.project.toml.read_text(encoding="utf-8")
+        text = re.sub(r'(duration|budget) = "[^"]*"', rf'\1 = "{length} s"', text)
+        self.project.toml.write_text(text, encoding="utf-8")
 
     def start(self, *args: str, fallback: str = "fail") -> subprocess.Popen[str]:
         """The suites on the board, under way; in a session of its own as under a CI runner."""

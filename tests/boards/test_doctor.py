@@ -13,7 +13,7 @@ from hil.cli import main
 from hil.targets.base import open_target
 from tests.boards.faults import until
 from tests.boards.generations import GENERATIONS, facts_of
-from tests.boards.test_setup import PASSWORD, allow_sudo
+from tests.boards.test_setup import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,7 +200,7 @@ def test_the_root_helper(board: SimulatedBoard, doctor: Any) -> None:
     """Missing where it is needed, then there with its version; by it GPU clients are seen."""
     wanted = {"clocks": "locked"}
     assert line(doctor(**wanted)[1], "root helper")["state"] == "bad"
-    allow_sudo(board)
+    board.allow_sudo(PASSWORD)
     with open_target("rover", board.spec()) as target:
         install.install(target, install.planned(target, ()), lambda _: PASSWORD)
     board.gpu_clients(("perception", 812, 4096))

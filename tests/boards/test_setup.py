@@ -18,12 +18,6 @@ PASSWORD = "correct horse"  # noqa: S105 - of an account that lives as long as t
 GENERATIONS = pytest.mark.parametrize("board", ["jp46", "jp51", "jp62", "jp70", "jp72"], indirect=True)
 
 
-def allow_sudo(board: SimulatedBoard) -> None:
-    """As a developer kit's own user: all of it, with the password."""
-    board.shell("chpasswd", stdin=f"{board.user}:{PASSWORD}\n")
-    board.shell("sh", "-c", f"umask 337; echo '{board.user} ALL=(ALL) ALL' > /etc/sudoers.d/lab")
-
-
 def locked(board: SimulatedBoard) -> bool:
     """Whether the GPU's clock is pinned."""
     found = [path for path in board.file("/sys/class/devfreq").iterdir() if (path / "min_freq").exists()]
@@ -45,7 +39,7 @@ def settled(board: SimulatedBoard, *, locks: bool) -> bool:
 @pytest.mark.parametrize("death", ["killed", "cut"])
 def test_set_up_lock_die_restored_remove(board: SimulatedBoard, death: str) -> None:
     """From the first setup to a board as it was found: the agent is killed, or the connection is reset."""
-    allow_sudo(board)
+    board.allow_sudo(PASSWORD)
     before = board.shell("/usr/bin/jetson_clocks", "--show").stdout
     relay = board.relay()
     with open_target("orin", board.spec(host=relay.host, port=relay.port)) as target:

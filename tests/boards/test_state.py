@@ -18,7 +18,7 @@ from hil.plan import expand
 from hil.session import Request, Session
 from hil.targets.base import open_target
 from tests.boards.generations import facts_of
-from tests.boards.test_setup import PASSWORD, allow_sudo, locked, settled
+from tests.boards.test_setup import PASSWORD, locked, settled
 from tests.plugins.project import Project
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def test_root_is_needed_and_its_helper_is_named(start: Opens) -> None:
 
 def set_up(board: SimulatedBoard) -> None:
     """Installs the helper as its user would."""
-    allow_sudo(board)
+    board.allow_sudo(PASSWORD)
     with open_target("orin", board.spec()) as target:
         install.install(target, install.planned(target, ()), lambda _: PASSWORD)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.boards.generations import GENERATIONS
+from tests.plugins.project import QUIET, SUITES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def test_the_main_job(board: SimulatedBoard, repository: Path, tmp_path: Path) -
     settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     for name in [name for name in settings if name.startswith(("PYTEST_", "COV_"))]:
         del settings[name]
-    command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--pyargs", "hil.suites", "--target=board")
+    command = (sys.executable, "-m", "pytest", *QUIET, *SUITES, "--target=board", "--hil-history=none")
     done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))

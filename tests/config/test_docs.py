@@ -26,6 +26,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "targets.NAME": spec.TargetSpec,
     "targets.NAME.container": spec.ContainerSpec,
     "models.NAME": spec.ModelSpec,
+    "models.NAME.detection": spec.DetectionSpec,
     "models.NAME.calibration": spec.CalibrationSpec,
     "models.NAME.build": spec.BuildSpec,
     "models.NAME.run": spec.RunSpec,

@@ -72,9 +72,11 @@ def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
         ("tolerances.fp32.cosine = 2", "must be at most 1: got 2"),
         ("tolerances.fp23.cosine = 0.5", "models.a.tolerances.fp23: unknown name: did you mean 'fp32'?"),
         ('reference = "examples/digits/validatoin.npz"', "did you mean 'validation.npz'?"),
-        ('training_data = "nowhere.npz"', "no such .npz file, folder or package.module:callable"),
+        ('training_data = "nowhere.npz"', "Polygraphy's .json, folder or package.module:callable"),
         ('training_data = "synthetic"', "training data cannot be synthetic"),
         ('task = "clasification"', "did you mean 'classification'?"),
+        ('task = "detection"', "detection needs the table [models.a.detection]"),
+        ('metric = "top1"', "only tasks known by name have metrics to choose from"),
         ('preprocess = "pkg.mod:fn"', "no data of this model is a folder, so nothing uses this"),
         ("shapes.height = [8, 4, 16]", "[min, opt, max] must not fall: got [8, 4, 16]"),
         ("shapes.height = [8, 4]", "models.a.shapes.height"),
@@ -87,6 +89,21 @@ def test_a_mistake_has_file_line_and_remedy(tmp_path: Path, line: str, message: 
     lines = refused(tmp_path, MODEL + line + "\n")
     assert any(message in one for one in lines), lines
     assert all(one.startswith("hil.toml:4: ") for one in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("task", "line", "message"),
+    [
+        ("classification", 'metric = "top6"', "'top6' is no metric of task 'classification'"),
+        ("regression", "detection.nms = 0.5", "says how a detector's boxes are laid out"),
+        ("detection", 'detection.decode = "boxes.py"', "not written as package.module:callable"),
+        ("detection", 'detection = { decode = "a:b", layout = "objectness" }', "layout and boxes say nothing"),
+    ],
+)
+def test_scoring_fits_its_task(tmp_path: Path, task: str, line: str, message: str) -> None:
+    """A metric of another task, boxes of no detector, and two ways to read them are told at their line."""
+    lines = refused(tmp_path, f'{MODEL}task = "{task}"\n{line}\n')
+    assert any(message in one and one.startswith("hil.toml:5: ") for one in lines), lines
 
 
 def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:

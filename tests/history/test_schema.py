@@ -35,10 +35,10 @@ def older(url: str) -> str:
             connection.executescript(V1.read_text(encoding="utf-8"))
         connection.close()
         return url
-    with writing(url) as connection:
-        schema.steps(connection, 1)
+    with writing(url) as transaction:
+        schema.steps(transaction, 1)
         for number, jetpack in ((1, "6.1"), (2, "6.2")):
-            write(connection, derive(kept.on_jetpack(number, jetpack)))
+            write(transaction, derive(kept.on_jetpack(number, jetpack)))
     return url
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUITES = ("--pyargs", "hil.suites")
+QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 FEATURES, CLASSES, SAMPLES = 6, 4, 400
 CONFIG = """
 [models.toy]
@@ -110,6 +111,11 @@ class Project:
             del project.env[name]
         return project
 
+    @property
+    def toml(self) -> Path:
+        """Its ``hil.toml``."""
+        return self.root / "hil.toml"
+
     def edit(self, old: str, new: str) -> None:
         """Replaces text in ``hil.toml``; the text must be there."""
         text = (self.root / "hil.toml").read_text()
@@ -117,8 +123,8 @@ class Project:
         (self.root / "hil.toml").write_text(text.replace(old, new))
 
     def command(self, *args: str, python: tuple[str, ...] = ()) -> list[str]:
-        """The command line that ``run`` runs."""
-        return [sys.executable, *python, "-m", "pytest", "-p", "no:cacheprovider", *args]
+        """The command line that ``run`` runs, without the plugin of Hypothesis: it loads all of it to say nothing."""
+        return [sys.executable, *python, "-m", "pytest", *QUIET, *args]
 
     def run(self, *args: str, python: tuple[str, ...] = (), timeout: float = 120) -> Ran:
         """Runs pytest in the project."""

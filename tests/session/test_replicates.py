@@ -26,7 +26,7 @@ METHOD = {"timed": "host-to-host", "streams": 1}
 
 def taken(n: int = 1000, level: float = 0.002, **method: object) -> Series:
     """A run of ``n`` inferences back to back."""
-    return Series(np.arange(n) * level, np.full(n, level), 1, {**METHOD, **method})
+    return Series(np.arange(n) * np.float64(level), np.full(n, level), 1, {**METHOD, **method})
 
 
 def quick(request: Request, runs: int | None) -> Request:

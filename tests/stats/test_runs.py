@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
         ({"runs": (5, 4)}, Change.UNCLEAR, Change.UNCLEAR),
     ],
 )
-def test_what_may_be_said(change: dict[str, float], lower: Change, higher: Change) -> None:
+def test_what_may_be_said(change: dict[str, Any], lower: Change, higher: Change) -> None:
     """A change is significant and beyond the least effect; alike is what excludes a worsening; all else is unclear."""
     found = replace(CLEAR, **change)
     assert (judge_change(found), judge_change(found, lower_is_better=False)) == (lower, higher)
@@ -158,7 +159,7 @@ def test_a_visible_change_is_what_nine_of_ten_would_find() -> None:
     random = np.random.default_rng(4)
     visible = compare_runs([runs(1, 400, 0.05)], [runs(2, 400, 0.05)]).visible
     found = [
-        judge_change(compare_runs([random.lognormal(0, 0.05, 400)], [random.lognormal(math.log1p(visible), 0.05, 400)]))
+        judge_change(compare_runs(*([random.lognormal(mean, 0.05, 400).tolist()] for mean in (0, math.log1p(visible)))))
         for _ in range(400)
     ]
     assert 0.85 <= found.count(Change.WORSE) / 400 <= 0.95

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.catalogue import KINDS
-from hil.session.gather import cold, contract, energy, int8, memory, paced, parity, placement, sustained, timing
+from hil.session.gather import (
+    cold,
+    contract,
+    energy,
+    int8,
+    memory,
+    paced,
+    parity,
+    placement,
+    properties,
+    sustained,
+    timing,
+)
 from hil.session.gather.regression import regression_by
 
 if TYPE_CHECKING:
@@ -23,6 +35,8 @@ GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
     "parity.outputs": parity.outputs,
     "parity.repeatable": parity.repeatable,
     "parity.task": parity.task,
+    "property.parity": properties.numeric,
+    "property.stable": properties.stable,
     "int8.calibration": int8.calibration,
     "int8.cache": int8.cache,
     "int8.disjoint": int8.disjoint,

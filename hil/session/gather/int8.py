@@ -12,7 +12,7 @@ from hil.checks.placement import any_int8
 from hil.errors import Unsupported
 from hil.measure import digest_of
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.parity import compared, engine_answers, side_by_side, where_of
+from hil.session.gather.parity import compared, engine_answers, scored, side_by_side, where_of
 from hil.session.gather.placement import layers_of
 from hil.session.provision import calibrated, is_implicit
 
@@ -159,7 +159,10 @@ def drop(session: Session, row: Row) -> Gathered:
         if ours is None or theirs is None:
             reason = compared(session, row).comparison.fatal or compared(session, fp32).comparison.fatal
             return Gathered(int8.drop(None, tolerances, why_not=reason or "nothing was scored"), method)
-        scores = parity.Scores(ours.key, theirs.candidate, ours.candidate)
+        metric = compared(session, row).metric
+        if metric is None:
+            return Gathered(int8.drop(None, tolerances, why_not="nothing was scored"), method)
+        scores = scored(metric, theirs.candidate, ours.candidate)
         return Gathered(int8.drop(scores, tolerances, where=where_of(session, row)), {**method, "task": spec.task})
     seen = side_by_side(session, row, engine_answers(session, row.model, "fp32"))
     return Gathered(int8.drop(seen.comparison, tolerances), method)

@@ -62,8 +62,8 @@ class Use:
 
 
 def peak(session: Session, row: Row) -> Gathered:
-    """``memory.peak``."""
-    use = _use(session, row)
+    """``memory.peak``; with as many fresh processes as runs were asked for, each soaked alike."""
+    use, *others = _uses(session, row)
     details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
     what = "the worker's peak"
     if use.has_device:
@@ -73,7 +73,12 @@ def peak(session: Session, row: Row) -> Gathered:
         details.update(baseline=baseline, host_peak=use.peak, host_baseline=use.baseline, build_peak=build_peak)
         details["device_memory_size"] = session.engines.told(row.model, row.precision).get("device_memory_size")
     judgement = memory.peak(use.counted(use.peak, "peak"), row.limit, details, what)
-    return _told(session, use, judgement, "VmHWM of the worker")
+    runs = [one for each in (use, *others) if (one := each.counted(each.peak, "peak")) is not None]
+    if judgement.measurement is not None and len(runs) == 1 + len(others) > 1:
+        measurement = judgement.measurement.model_copy(update={"runs": tuple(runs)})
+        judgement = judgement.model_copy(update={"measurement": measurement})
+    findings = tuple(finding for each in others for finding in each.findings)
+    return _told(session, use, fold(judgement, findings, OF_MEMORY), "VmHWM of the worker")
 
 
 def model(session: Session, row: Row) -> Gathered:
@@ -124,6 +129,15 @@ def _told(session: Session, use: Use, judgement: Judgement, measured: str) -> Ga
 
 def _use(session: Session, row: Row) -> Use:
     return session.memo.once(("memory", row.model, row.precision), lambda: _watch(session, row))
+
+
+def _uses(session: Session, row: Row) -> list[Use]:
+    """The process that all memory checks are of, and where runs were asked for the others."""
+    more = range(max(0, session.runs - 1))
+    others = session.memo.once(
+        ("memory of runs", row.model, row.precision), lambda: [_watch(session, row) for _ in more]
+    )
+    return [_use(session, row), *others]
 
 
 def _watch(session: Session, row: Row) -> Use:

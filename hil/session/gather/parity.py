@@ -33,16 +33,22 @@ class Compared:
     """Two runs over the same data: their comparison, and each sample's score where there is a task."""
 
     comparison: Comparison
-    key: str
+    metric: Metric | None
     reference: list[np.ndarray[Any, Any]]
     candidate: list[np.ndarray[Any, Any]]
     why_not: str
 
     def scores(self) -> Scores | None:
         """The scores in pairs, or ``None`` if there is nothing to pair (``why_not`` says why)."""
-        if self.comparison.fatal or not self.candidate:
+        if self.comparison.fatal or not self.candidate or self.metric is None:
             return None
-        return Scores(self.key, np.concatenate(self.reference), np.concatenate(self.candidate))
+        ours, theirs = np.concatenate(self.reference), np.concatenate(self.candidate)
+        return scored(self.metric, ours, theirs)
+
+
+def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> Scores:
+    """Two sides' evidence as ``parity.task`` judges it."""
+    return Scores(metric.key, ours, theirs, None if metric.pools is None else metric.pools(ours, theirs))
 
 
 def data(session: Session, row: Row) -> Gathered:
@@ -108,13 +114,14 @@ def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Comp
     before the other is fatal to the comparison.
     """
     spec, found = session.model(row.model), session.dataset(row.model)
-    metric = _metric(session, row.model, spec.task) if spec.task is not None and found.has_labels else None
+    metric = None if spec.task is None else _metric(session, row.model, spec.task)
+    metric = metric if metric is not None and (found.has_labels or not metric.needs_labels) else None
     declared = found.count if spec.samples is None else min(spec.samples, found.count)
     comparison = Comparison(
         precision_of(row), spec.tolerances.get(precision_of(row)), samples=declared, where=where_of(session, row)
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
-    seen = Compared(comparison, metric.key if metric else "", [], [], why_not)
+    seen = Compared(comparison, metric, [], [], why_not)
     mates: deque[Mate] = deque()
     with (
         session.engines.lease(row.model, row.precision) as worker,
@@ -147,8 +154,9 @@ def _fed(batches: Iterable[Batch], mates: deque[Mate]) -> Iterator[dict[str, np.
 
 
 def _metric(session: Session, model: str, task: str) -> Metric:
-    config = session.config
-    return open_metric(task, config.root, model=model, where=config.where("models", model, "task"))
+    config, spec = session.config, session.model(model)
+    where = config.where("models", model, "task" if spec.metric is None else "metric")
+    return open_metric(task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where)
 
 
 def _some(outputs: Outputs | None) -> Iterator[Outputs]:

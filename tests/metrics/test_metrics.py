@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.errors import Unsupported, UserError
+from hil.errors import UserError
 from hil.metrics import open_metric
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def test_regression_labels_must_fit(labels: dict[str, np.ndarray], word: str) ->
 
 def test_a_callable_scores_by_its_own_unit() -> None:
     """``package.module:callable`` is imported and given outputs and labels by name."""
-    metric = open_metric("tests.test_metrics:mean_logit")
+    metric = open_metric("tests.metrics.test_metrics:mean_logit")
     assert metric.key == "score_drop"
     assert metric.score({"logits": LOGITS}, {}) == pytest.approx([0.5, 0.5, 0.5])
 
@@ -125,15 +125,21 @@ def test_a_callable_stands_beside_the_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["one_number", "broken"])
 def test_a_callable_that_does_not_score_samples_is_named(name: str) -> None:
     """A single number, or an exception, is one message with the callable's name."""
-    with pytest.raises(UserError, match=f"tests.test_metrics:{name}"):
-        open_metric(f"tests.test_metrics:{name}").score({"logits": LOGITS}, {})
+    with pytest.raises(UserError, match=f"tests.metrics.test_metrics:{name}"):
+        open_metric(f"tests.metrics.test_metrics:{name}").score({"logits": LOGITS}, {})
 
 
-@pytest.mark.parametrize("task", ["detection", "segmentation"])
-def test_a_task_without_a_metric_is_unsupported(task: str) -> None:
-    """Known by name, and what to write instead."""
-    with pytest.raises(Unsupported, match=r"package\.module:callable"):
-        open_metric(task)
+def test_a_detector_without_a_layout_is_the_users_mistake() -> None:
+    """What boxes mean is never guessed, and the message names the table."""
+    with pytest.raises(UserError, match=r"\[models\.eyes\.detection\]"):
+        open_metric("detection", model="eyes")
+
+
+@pytest.mark.parametrize(("task", "name"), [("classification", "map"), ("detection", "top1"), ("math:sqrt", "top1")])
+def test_a_metric_of_another_task_is_the_users_mistake(task: str, name: str) -> None:
+    """A task has its own metrics, and a callable is one already."""
+    with pytest.raises(UserError, match=r"metric|not known"):
+        open_metric(task, name=name)
 
 
 @pytest.mark.parametrize("task", ["clasification", "", "no.such.module:f", "math:nothing", "math:pi", "tests:"])

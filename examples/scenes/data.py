@@ -1,0 +1,117 @@
+"""Composes scenes of the bundled handwritten digits, with a box around the ink of each.
+
+``python -m examples.scenes.data`` writes ``validation.npz`` and ``calibration.npz`` again. Scenes to train on are
+composed anew each time: ``training`` is what ``hil.toml`` names as training data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    Images = npt.NDArray[np.float32]
+    Boxes = npt.NDArray[np.float32]
+
+HERE = Path(__file__).parent
+DIGITS = HERE.parent / "digits"
+SIZE = 48
+"""Pixels of a scene, each way."""
+
+GLYPHS = (12, 20)
+"""Smallest and largest side of a digit's square in pixels, its margins among them."""
+
+MOST = 4
+"""Digits of a scene at most; there is at least one."""
+
+LEVELS = 16
+"""Grey levels, those of the scanned digits."""
+
+INK = 0.25
+"""What counts as ink: paper between is no part of the box."""
+
+SEEDS = {"train": 1, "validation": 2, "calibration": 3}
+VALIDATION, CALIBRATION, TRAINING = 320, 128, 3000
+_TRIES = 50
+
+
+def digits(part: str) -> tuple[Images, npt.NDArray[np.int64]]:
+    """Images (n, 8, 8) and labels (n,) of that part of the digits, which shares none with the others."""
+    with np.load(DIGITS / f"{part}.npz", allow_pickle=False) as file:
+        return file["image"][:, 0], file["labels"]
+
+
+def scenes(part: str, count: int, seed: int | None = None, held_out: int = 0) -> dict[str, npt.NDArray[np.float32]]:
+    """``image`` (count, 1, 48, 48) in 0 to 1 and ``labels`` (count, 4, 5): x1 y1 x2 y2 class, -1 where there is none.
+
+    ``held_out`` leaves out the part's last digits, as many; if negative it leaves out all others.
+    """
+    random = np.random.default_rng(SEEDS[part] if seed is None else seed)
+    glyphs, classes = digits(part)
+    chosen = slice(held_out, None) if held_out < 0 else slice(len(glyphs) - held_out)
+    glyphs, classes = glyphs[chosen], classes[chosen]
+    made = [_scene(random, glyphs, classes) for _ in range(count)]
+    return {"image": np.stack([image for image, _ in made]), "labels": np.stack([boxes for _, boxes in made])}
+
+
+def training() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+    """The scenes of the first epoch of training, one at a time."""
+    made = scenes("train", TRAINING)
+    for image, labels in zip(made["image"], made["labels"], strict=True):
+        yield {"image": image, "labels": labels}
+
+
+def _scene(random: np.random.Generator, glyphs: Images, classes: npt.NDArray[np.int64]) -> tuple[Images, Boxes]:
+    image = np.zeros((1, SIZE, SIZE), np.float32)
+    boxes = np.full((MOST, 5), -1, np.float32)
+    taken = np.zeros((SIZE, SIZE), dtype=bool)
+    wanted = random.integers(1, MOST + 1)
+    placed = 0
+    for _ in range(_TRIES):
+        side = int(random.integers(GLYPHS[0], GLYPHS[1] + 1))
+        x, y = (int(one) for one in random.integers(0, SIZE - side + 1, 2))
+        picked = int(random.integers(len(glyphs)))
+        glyph = enlarged(glyphs[picked], side)
+        if taken[y : y + side, x : x + side].any():
+            continue
+        taken[y : y + side, x : x + side] = True
+        image[0, y : y + side, x : x + side] = glyph
+        boxes[placed] = (*_around(glyph, x, y), classes[picked])
+        placed += 1
+        if placed == wanted:
+            break
+    return image, boxes
+
+
+def enlarged(glyph: Images, side: int) -> Images:
+    """A square image as one of ``side`` pixels, bilinear, in the digits' own grey levels."""
+    at = np.clip((np.arange(side) + 0.5) * len(glyph) / side - 0.5, 0, len(glyph) - 1)
+    low = np.minimum(at.astype(np.int64), len(glyph) - 2)
+    share = (at - low)[:, None]
+    rows = glyph[low] * (1 - share) + glyph[low + 1] * share
+    both = rows[:, low] * (1 - share.T) + rows[:, low + 1] * share.T
+    return np.asarray(np.round(both * LEVELS) / LEVELS, dtype=np.float32)
+
+
+def _around(glyph: Images, x: int, y: int) -> tuple[float, float, float, float]:
+    rows, columns = (np.flatnonzero((glyph > INK).any(axis=axis)) for axis in (1, 0))
+    return (float(x + columns[0]), float(y + rows[0]), float(x + columns[-1] + 1), float(y + rows[-1] + 1))
+
+
+def main() -> None:
+    """Write both files beside this one."""
+    for part, count in (("validation", VALIDATION), ("calibration", CALIBRATION)):
+        arrays = scenes(part, count)
+        kept = arrays if part == "validation" else {"image": arrays["image"]}
+        np.savez_compressed(HERE / f"{part}.npz", allow_pickle=False, **kept)
+        print(f"{part}: {count} scenes")  # noqa: T201 - a script's output
+
+
+if __name__ == "__main__":
+    main()

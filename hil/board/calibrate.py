@@ -1,0 +1,153 @@
+"""A board's own noise, by A/A sessions: each engine against itself, where whatever is told is a false alarm.
+
+What a session shares (a connection, an agent, clocks, heat) moves all its runs alike, and one session cannot show it.
+Sessions come in pairs, each opened anew; how many is fixed before the first. One that was disturbed from outside would
+have settled nothing in a pytest run either, and is taken again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hil.baseline import machine
+from hil.errors import LabError, Unsupported, UserError
+from hil.jetson import said
+from hil.measure import digest_of
+from hil.model import Judgement, Row, Verdict
+from hil.session import Request, Session, records, replicates, state
+from hil.stats.runs import FEWEST, NOISE_DF, Change, compare_runs, judge_change, spread_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from hil.config.load import Config
+    from hil.measure import Series
+
+CHECKS = (*replicates.QUANTILES, "fps.sustained")
+"""What fresh processes give a value of."""
+COMPARISONS = NOISE_DF
+"""Pairs of sessions at least: twice as many sessions as the degrees of freedom that the noise is taken to have."""
+SPOILED = 5
+"""Sessions that may be taken again before the board is called too restless to learn anything of."""
+
+Key = tuple[str, str, str]
+Values = dict[Key, list[tuple[float, ...]]]
+"""By check, model and precision: the run values of each session, as many in each."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What A/A sessions taught of one row.
+
+    ``runs`` and ``sessions`` are relative standard deviations, between runs of a session and between sessions beyond
+    that. Of ``comparisons``, ``unaware`` told a change without knowing the noise and ``alarms`` did with the noise
+    that all other sessions taught.
+    """
+
+    key: Key
+    runs: float
+    sessions: float
+    comparisons: int
+    unaware: int
+    alarms: int
+
+
+def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:
+    """What sessions taught, row by row; the first is compared with the second, the third with the fourth.
+
+    Raises ``ValueError`` for fewer than two pairs and for an odd one.
+    """
+    found = []
+    for key, sessions in values.items():
+        if len(sessions) < 4 or len(sessions) % 2:  # noqa: PLR2004 - a pair to compare and one to learn from
+            raise ValueError(f"{' '.join(key)}: {len(sessions)} sessions are no two pairs")
+        unaware = alarms = 0
+        for at in range(0, len(sessions), 2):
+            others = spread_of([*sessions[:at], *sessions[at + 2 :]]).sessions
+            unaware += _told(sessions[at], sessions[at + 1], None)
+            alarms += _told(sessions[at], sessions[at + 1], others)
+        spread = spread_of(sessions)
+        found.append(Learned(key, spread.runs, spread.sessions, len(sessions) // 2, unaware, alarms))
+    return found
+
+
+def _told(base: Sequence[float], cand: Sequence[float], noise: float | None) -> bool:
+    return judge_change(compare_runs([base], [cand], noise=noise)) in {Change.WORSE, Change.BETTER}
+
+
+def measure(
+    config: Config,
+    target: str,
+    engines: Sequence[tuple[str, str]],
+    tell: Callable[[str], None],
+    *,
+    comparisons: int = COMPARISONS,
+) -> tuple[str, Values]:
+    """The machine (a board's serial) and the run values of ``2 * comparisons`` sessions of five runs an engine.
+
+    Raises ``UserError`` if the target can do none of ``engines``, ``LabError`` for a target that is not reached, is
+    lost, turns into another machine, or is disturbed again and again, and what timing an engine raises.
+    """
+    taken: list[tuple[str, dict[tuple[str, str], list[Series]]]] = []
+    began, spoiled, count = time.monotonic(), 0, 2 * comparisons
+    while len(taken) < count:
+        at, series, why = _session(config, target, engines, tell if not taken else lambda _: None)
+        if why:
+            spoiled += 1
+            if spoiled > SPOILED:
+                raise LabError(f"{spoiled} sessions were disturbed from outside ({why}): on target {target!r}: calm it")
+            tell(f"a session was disturbed from outside and is taken again: {why}")
+            continue
+        taken.append((at, series))
+        left = (time.monotonic() - began) / (len(taken) + spoiled) * (count - len(taken))
+        tell(f"session {len(taken)} of {count}: about {left / 60:.0f} min left")
+    machines = {at for at, _ in taken}
+    if len(machines) != 1 or "" in machines:
+        raise LabError(f"target {target!r} was {' and '.join(sorted(machines)) or 'unknown'}: calibrate one machine")
+    return machines.pop(), _values([series for _, series in taken], tell)
+
+
+def _session(
+    config: Config, target: str, engines: Iterable[tuple[str, str]], tell: Callable[[str], None]
+) -> tuple[str, dict[tuple[str, str], list[Series]], str]:
+    """One session as a pytest run would have it: the machine, five runs an engine, and what disturbed one of them."""
+    found, why_not = {}, []
+    with tempfile.TemporaryDirectory(prefix="hil-calibrate-") as folder:
+        request = Request(config, target, "fail", 0.0, secrets.token_hex(16), Path(folder), tell)
+        with closing(Session.open(request)) as session:
+            at = ""
+            for model, precision in engines:
+                try:
+                    found[model, precision] = replicates.take(session, model, precision, FEWEST)
+                except Unsupported as error:
+                    why_not.append(str(error))
+                    tell(f"{model} {precision} is left out: {error}")
+                    continue
+                row = Row(id="latency.p50", model=model, precision=precision, required=False)
+                serial = (said(session.facts.get("board")) or {}).get("serial")
+                at = serial or machine(None, records.environment(session, row))
+    if not found:
+        raise UserError(f"nothing can be timed on target {target!r}: {'; '.join(why_not) or 'no model'}")
+    fine = Judgement(verdict=Verdict.PASSED, reason="")
+    judged = state.told(fine, *(one for series in found.values() for one in series))
+    return at, found, judged.reason if judged.verdict is not Verdict.PASSED else ""
+
+
+def _values(taken: Sequence[Mapping[tuple[str, str], list[Series]]], tell: Callable[[str], None]) -> Values:
+    """Values by row; a row that one session has no value of is told and left out: the rest would be a selection."""
+    values: Values = {}
+    for model, precision in taken[0]:
+        method = digest_of(taken[0][model, precision][0].method)
+        for check in CHECKS:
+            told = [replicates.values(check, each[model, precision], method) for each in taken]
+            if why := next((why for _, why in told if why), ""):
+                tell(f"{check} {model} {precision} is left out: {why}: raise [measure] run_duration")
+            else:
+                values[check, model, precision] = [found for found, _ in told]
+    return values

@@ -1,0 +1,128 @@
+"""What Polygraphy saved, read as samples or as reference outputs: its JSON becomes an ``.npz`` file, once a content.
+
+Inputs are ``polygraphy run --save-inputs`` (a list of iterations, each arrays by name), outputs ``--save-outputs`` (a
+``RunResults``), in the form of versions 0.49 to 0.53. Each iteration is a batch of one or more samples. Arrays are
+``.npy`` bytes in base64; pickled objects, and PyTorch's own format, are refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hil.errors import UserError
+from hil.files import file_digest, writing
+
+SUFFIX = ".json"
+MOST = 2**31
+"""Bytes of one file: all of it is in memory while it is converted."""
+
+FORMAT = 1
+_REFERENCE = "onnxrt"
+
+
+def converted(path: Path, folder: Path) -> Path:
+    """The ``.npz`` file in ``folder`` with what ``path`` holds, made if it is not there yet.
+
+    Of several runs the one of ONNX Runtime is taken. Raises ``UserError`` for a file that is none of Polygraphy's,
+    iterations that do not fit together, and several runs of which none, or more than one, is ONNX Runtime's.
+    """
+    made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
+    if not made.is_file():
+        arrays = _joined(path, _iterations(path))
+        with writing(made.parent):
+            handle, name = tempfile.mkstemp(prefix=".making-", dir=made.parent)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    np.savez(stream, allow_pickle=False, **arrays)
+                Path(name).replace(made)
+            finally:
+                Path(name).unlink(missing_ok=True)
+    return made
+
+
+def _iterations(path: Path) -> list[dict[str, Any]]:
+    """Arrays by name of each iteration, still as JSON."""
+    if path.stat().st_size > MOST:
+        raise _wrong(path, f"is over {MOST >> 30} GiB", "save the arrays with numpy.savez instead")
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _wrong(path, f"is no JSON ({error})", "save it again with --save-inputs or --save-outputs") from None
+    if isinstance(content, list):
+        return [_named(path, one) for one in content]
+    if isinstance(content, dict) and content.get("polygraphy_class") == "RunResults":
+        return [_named(path, one.get("outputs") if isinstance(one, dict) else None) for one in _run(path, content)]
+    raise _wrong(path, "is neither inputs nor results of Polygraphy", "save it with --save-inputs or --save-outputs")
+
+
+def _run(path: Path, content: dict[str, Any]) -> list[Any]:
+    """The iterations of the only run, or of ONNX Runtime's."""
+    runs = content.get("lst")
+    if not isinstance(runs, list) or not runs or not all(isinstance(one, list) and len(one) == 2 for one in runs):  # noqa: PLR2004 - name and iterations
+        raise _wrong(path, "has no run in it", "save it again with polygraphy run --save-outputs")
+    chosen = runs if len(runs) == 1 else [one for one in runs if str(one[0]).startswith(_REFERENCE)]
+    if len(chosen) != 1:
+        names = ", ".join(str(one[0]) for one in runs)
+        raise _wrong(path, f"holds the runs of {names}, and it is not clear which is meant", "save one of them alone")
+    iterations = chosen[0][1]
+    return iterations if isinstance(iterations, list) else []
+
+
+def _named(path: Path, iteration: Any) -> dict[str, Any]:
+    if not isinstance(iteration, dict) or not iteration:
+        raise _wrong(path, "has an iteration without arrays", "save it again with Polygraphy")
+    return iteration
+
+
+def _joined(path: Path, iterations: list[dict[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    """All iterations one after another, along the first dimension."""
+    if not iterations:
+        raise _wrong(path, "has no iteration in it", "save one or more")
+    names = list(iterations[0])
+    if any(list(one) != names for one in iterations):
+        raise _wrong(path, "has iterations with different names", "save iterations of one model")
+    found = {}
+    for name in names:
+        parts = [_array(path, name, one[name]) for one in iterations]
+        like = {(part.dtype, part.shape[1:]) for part in parts}
+        if len(like) != 1 or not parts[0].ndim:
+            what = f"has iterations of {name!r} that do not fit together"
+            raise _wrong(path, what, "save samples of one shape and dtype")
+        found[name] = np.ascontiguousarray(np.concatenate(parts))
+    lengths = {name: len(array) for name, array in found.items()}
+    if len(set(lengths.values())) != 1:
+        raise _wrong(path, f"has different numbers of samples: {lengths}", "let the first dimension count samples")
+    return found
+
+
+def _array(path: Path, name: str, entry: Any) -> np.ndarray[Any, Any]:
+    """One array; results wrap it once more than inputs do."""
+    inner = entry.get("values", entry) if isinstance(entry, dict) else entry
+    kind = inner.get("polygraphy_class") if isinstance(inner, dict) else type(inner).__name__
+    if kind != "ndarray" or not isinstance(inner.get("array"), str):
+        raise _wrong(path, f"has {name!r} as {kind}, not as a numpy array", "save numpy arrays")
+    try:
+        return _npy(base64.b64decode(inner["array"], validate=True))
+    except (binascii.Error, ValueError, EOFError, OSError) as error:
+        raise _wrong(path, f"has a damaged array {name!r} ({error})", "save it again with Polygraphy") from None
+
+
+def _npy(data: bytes) -> np.ndarray[Any, Any]:
+    stream = io.BytesIO(data)
+    array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    if stream.read(1):
+        raise ValueError("bytes after its end")
+    return array
+
+
+def _wrong(path: Path, what: str, remedy: str) -> UserError:
+    return UserError(f"{path} {what}: {remedy}")

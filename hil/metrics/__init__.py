@@ -1,0 +1,61 @@
+"""How a task is scored: one module a kind of task. ``open_metric`` is the way in.
+
+A batch's outputs and labels become evidence, the same for reference and engine; ``hil.checks.task`` holds what the one
+loses against the other, in pairs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hil.config.rules import METRICS
+from hil.errors import UserError
+from hil.metrics import boxes, classification, detection, embedding, own, regression, segmentation
+from hil.metrics.base import Arrays, Metric, mean
+from hil.metrics.classification import top1
+from hil.metrics.regression import absolute_error
+
+if TYPE_CHECKING:
+    from hil.config.spec import DetectionSpec
+
+__all__ = ["METRICS", "Arrays", "Metric", "absolute_error", "mean", "open_metric", "top1"]
+
+_OPEN = {
+    "classification": classification.metric,
+    "regression": regression.metric,
+    "segmentation": segmentation.metric,
+    "embedding": embedding.metric,
+}
+
+
+def open_metric(  # noqa: PLR0913 - all but the task have a default
+    task: str,
+    root: Path = Path(),
+    *,
+    name: str | None = None,
+    boxes_as: DetectionSpec | None = None,
+    model: str = "",
+    where: str = "task",
+) -> Metric:
+    """The metric ``name`` of ``task``, one of ``METRICS``, or that of ``package.module:callable``.
+
+    A callable takes outputs and labels of a batch as dicts of arrays and returns one finite score a
+    sample, higher is better; its module is looked for in ``root`` first. ``boxes_as`` tells how a detector's outputs
+    are laid out. ``model`` and ``where`` (``hil.toml:12``) are for messages. Raises ``Unsupported`` where a library is
+    missing, ``UserError`` for an unknown task or metric, no layout for a detection, a callable that cannot be had.
+    """
+    if ":" in task and name is None:
+        return own.metric(task, root, model, where)
+    if task not in METRICS:
+        raise UserError(f"task {task!r} is not known: write {', '.join(METRICS)} or package.module:callable")
+    known = METRICS[task]
+    if name is not None and name not in known:
+        raise UserError(f"{where}: {task} has no metric {name!r}: model {model}: write {' or '.join(known)}")
+    if task != "detection":
+        return _OPEN[task](name or known[0])
+    if boxes_as is None:
+        table = f"[models.{model or 'NAME'}.detection]"
+        raise UserError(f"{where}: it is not said how boxes are laid out: model {model}: add the table {table}")
+    decode = own.decoder(boxes_as, root, model, where) if boxes_as.decode else boxes.decoder(boxes_as)
+    return detection.metric(name or known[0], decode)

@@ -1,0 +1,53 @@
+"""Is the right class the largest, or among the five largest?"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from hil.errors import UserError
+from hil.metrics.base import Array, Arrays, FloatArray, Metric, class_labels, labelled
+
+FIVE = 5
+
+
+def metric(name: str) -> Metric:
+    """``top1`` or ``top5``."""
+    if name == "top5":
+        return Metric(name, "top5_drop", "1", partial(ranked, FIVE))
+    return Metric("top1", "top1_drop", "1", top1)
+
+
+def top1(outputs: Arrays, labels: Arrays) -> FloatArray:
+    """1.0 where the largest entry along the last axis is the label's, else 0.0; shape (n,).
+
+    Labels are integers in the shape of the output without its last axis (or with one of size 1); a sample
+    of many decisions scores their mean. A row that is not all finite is a miss, not a choice.
+    Raises ``UserError`` for labels that do not fit.
+    """
+    return ranked(1, outputs, labels)
+
+
+def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
+    """As ``top1``, of the ``most`` largest entries: of equal ones the first counts as larger, as argmax has it."""
+    name, truth = labelled(outputs, labels, ranked=True)
+    logits = outputs[name]
+    truth = truth[..., 0] if truth.ndim == logits.ndim and truth.shape[-1] == 1 else truth
+    if truth.shape != logits.shape[:-1]:
+        raise UserError(
+            f"labels have shape {list(truth.shape)}, output {name!r} has {list(logits.shape)}: give one label a row"
+        )
+    if most > 1 and logits.shape[-1] <= most:
+        raise UserError(f"output {name!r} has {logits.shape[-1]} classes, all of them among {most}: score top1")
+    truth = class_labels(name, truth, logits.shape[-1])
+    sure = np.isfinite(logits).all(axis=-1) if logits.dtype.kind == "f" else np.ones(truth.shape, dtype=bool)
+    hits = (_rank(logits, truth) < most) & sure
+    return np.asarray(hits.reshape(len(hits), -1).mean(axis=1), dtype=np.float64)
+
+
+def _rank(logits: Array, truth: Array) -> Array:
+    """How many entries come before the label's."""
+    own = np.take_along_axis(logits, truth[..., None].astype(np.int64), axis=-1)
+    first = np.arange(logits.shape[-1]) < truth[..., None]
+    return np.asarray(((logits > own) | ((logits == own) & first)).sum(axis=-1))

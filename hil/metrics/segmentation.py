@@ -1,0 +1,84 @@
+"""Mean intersection over union of the classes of pixels, over all samples (Everingham et al., IJCV 2010, 4.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.errors import UserError
+from hil.metrics.base import Array, Arrays, FloatArray, Metric, each, labelled
+
+if TYPE_CHECKING:
+    from hil.stats import Pool
+
+IGNORE = 255
+"""The label of pixels that count for nothing, as Pascal VOC and Cityscapes have it; negative ones do too."""
+
+MOST = 1024
+"""Classes; the evidence of a sample is two numbers a class."""
+
+
+def metric(_name: str) -> Metric:
+    """``miou``."""
+    return Metric("miou", "miou_drop", "1", overlaps, each(miou))
+
+
+def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
+    """Pixels of each class in both and in either, shape (n, classes, 2).
+
+    The output is scores (n, classes, …) or, as integers, the classes (n, …) themselves; labels are integers of shape
+    (n, …), 255 or less than 0 where nothing counts. A pixel whose scores are not all finite is of no class.
+    Raises ``UserError`` for labels that do not fit.
+    """
+    name, truth = labelled(outputs, labels)
+    ours = outputs[name]
+    if truth.dtype.kind not in "iu":
+        raise UserError(f"labels of output {name!r} are {truth.dtype}: classes of pixels are integers")
+    chosen, classes = _chosen(name, ours, truth)
+    counted = (truth >= 0) & (truth != IGNORE)
+    if counted.any() and truth[counted].max() >= classes:
+        raise UserError(
+            f"labels of output {name!r} go up to {truth[counted].max()}, its classes to {classes - 1}: "
+            "number them as the model does, 255 for what does not count"
+        )
+    found = np.empty((len(truth), classes, 2))
+    for row, (mine, true, count) in enumerate(zip(chosen, truth, counted, strict=True)):
+        both = np.bincount(true[count & (mine == true)], minlength=classes)
+        known = count & (mine >= 0)
+        either = np.bincount(true[count], minlength=classes) + np.bincount(mine[known], minlength=classes) - both
+        found[row] = np.stack([both, either], axis=1)
+    return found
+
+
+def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
+    """The class of each pixel, -1 for none, and how many there are."""
+    if ours.dtype.kind in "iu":
+        ours = ours[:, 0] if ours.ndim == truth.ndim + 1 and ours.shape[1] == 1 else ours
+        if ours.shape != truth.shape:
+            raise UserError(f"labels have shape {list(truth.shape)}, output {name!r} has {list(ours.shape)}")
+        highest = max((int(one[one != IGNORE].max(initial=0)) for one in (ours, truth)), default=0)
+        if highest >= MOST or ours.min(initial=0) < 0:
+            raise UserError(f"output {name!r} has classes from {ours.min()} to {highest}: 0 to {MOST - 1} are allowed")
+        return ours.astype(np.int64), MOST
+    if ours.ndim != truth.ndim + 1 or (ours.shape[0], *ours.shape[2:]) != truth.shape:
+        raise UserError(
+            f"labels have shape {list(truth.shape)}, output {name!r} has {list(ours.shape)}: scores are (n, classes, …)"
+        )
+    sure = np.isfinite(ours).all(axis=1)
+    return np.where(sure, ours.argmax(axis=1), -1), ours.shape[1]
+
+
+def miou(evidence: FloatArray) -> Pool:
+    """The mean over the classes that occur in any sample; a class that a draw lacks on both sides is left out of it."""
+    present = evidence[:, :, 1].any(axis=0)
+    both, either = (np.ascontiguousarray(evidence[:, present, part]) for part in (0, 1))
+
+    def pooled(counts: FloatArray) -> FloatArray:
+        unions = counts @ either
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = np.where(unions > 0, counts @ both / unions, np.nan)
+        there = unions > 0
+        return np.asarray(np.nansum(shares, axis=1) / np.maximum(there.sum(axis=1), 1), dtype=np.float64)
+
+    return pooled

@@ -1,0 +1,128 @@
+"""A simulated board to try things on by hand: ``python -m tests.boards jp62``, as root, from the repository.
+
+Its keys and files for the way to it are put into a folder; the board is there until Ctrl-C, ``quit`` or SIGTERM.
+Lines of standard input change it meanwhile; where there is none to read, it waits for a signal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from tests.agent.test_interpreters import CACHE
+from tests.boards.board import REPOSITORY, SimulatedBoard
+from tests.boards.conftest import found_interpreter, lacking
+from tests.boards.generations import GENERATIONS, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PASSWORD = "jetson"  # noqa: S105 - of an account that lives as long as this program
+VERBS: dict[str, tuple[str, Callable[[SimulatedBoard, list[str]], object]]] = {
+    "temperature": ("temperature CELSIUS [ZONE]", lambda board, words: board.temperature(float(words[0]), *words[1:2])),
+    "throttle": ("throttle on|off", lambda board, words: board.throttle(on=words[0] == "on")),
+    "mode": ("mode NAME", lambda board, words: board.power_mode(words[0])),
+    "link": ("link up|down", lambda board, words: board.link(up=words[0] == "up")),
+    "loss": ("loss PERCENT", lambda board, words: board.loss(float(words[0]) / 100)),
+    "sshd": ("sshd on|off", lambda board, words: board.sshd(on=words[0] == "on")),
+    "disk": ("disk PATH MIB", lambda board, words: board.small_disk(words[0], int(words[1]) << 20)),
+    "reboot": ("reboot", lambda board, _: board.reboot()),
+    "root": ("root COMMAND…", lambda board, words: print(board.shell("sh", "-c", " ".join(words)).stdout, end="")),  # noqa: T201
+}
+"""How each is written, and what it does."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Starts the board and keeps it; exit code 1 where this machine cannot."""
+    asked = _arguments().parse_args(argv)
+    why = lacking()
+    if why:
+        return _tell(why)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    with tempfile.TemporaryDirectory(prefix="board-") as temporary:
+        folder = asked.folder.resolve() if asked.folder else Path(temporary)
+        if (folder / "host_key").exists():
+            return _tell(f"{folder} has a board's keys: give another folder, or remove it")
+        try:
+            cached = Path(os.environ.get(CACHE) or REPOSITORY / ".pytest_cache/d/hil-interpreters")
+            interpreter = found_interpreter(facts_of(asked.generation)["python"], (), cached)
+        except pytest.skip.Exception as skipped:
+            return _tell(str(skipped))
+        board = SimulatedBoard(asked.generation, interpreter, folder)
+        try:
+            if asked.sudo:
+                board.allow_sudo(PASSWORD)
+            _introduce(board, asked.name, folder, asked.sudo)
+            _obey(board)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            board.close()
+    return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.boards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("generation", choices=GENERATIONS, help="JetPack 4.6, 5.1, 6.2, 7.0 or 7.2, with its board")
+    parser.add_argument("--name", default="rover", help="of the target in hil.toml and the host in ssh_config (rover)")
+    parser.add_argument("--folder", type=Path, help="where keys, target.toml and ssh_config go; else a temporary one")
+    parser.add_argument(
+        "--sudo", action="store_true", help=f"its user may use sudo, with the password {PASSWORD!r}, as on a dev kit"
+    )
+    return parser
+
+
+def _introduce(board: SimulatedBoard, name: str, folder: Path, sudo: bool) -> None:
+    target = folder / "target.toml"
+    target.write_text(board.toml(name), encoding="utf-8")
+    config = folder / "ssh_config"
+    lines = [f"Host {name}", f"HostName {board.host}", f"Port {board.port}", f"User {board.user}"]
+    lines += [f"IdentityFile {board.key}", "IdentitiesOnly yes", f"UserKnownHostsFile {board.known_hosts}"]
+    config.write_text("\n    ".join(lines) + "\n", encoding="utf-8")
+    said = [f"{board.facts['model']}, {board.generation}, at {board.host}", "", target.read_text(encoding="utf-8")]
+    said += [f"cat {target} >> hil.toml", f"ssh -F {config} {name}"]
+    said += [f"sudo's password: {PASSWORD}"] * sudo
+    said += ["", f"it changes by: {', '.join(usage for usage, _ in VERBS.values())}, quit (or Ctrl-C)"]
+    print("\n".join(said), flush=True)  # noqa: T201 - a program for people
+
+
+def _obey(board: SimulatedBoard) -> None:
+    for line in sys.stdin:
+        verb, *words = line.split() or [""]
+        if verb == "quit":
+            return
+        if not verb:
+            continue
+        usage, change = VERBS.get(verb, (", ".join(VERBS), None))
+        if change is None:
+            _tell(f"no word {verb!r}: there are {usage}, quit")
+            continue
+        try:
+            change(board, words)
+        except (IndexError, ValueError, LookupError, OSError) as error:
+            _tell(f"{line.strip()}: {error}: write {usage}")
+    while True:
+        signal.pause()
+
+
+def _end(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _tell(why: str) -> int:
+    print(why, file=sys.stderr, flush=True)  # noqa: T201 - as above
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""``python -m tests.boards``: a board for a person to try things on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.agent.test_interpreters import CACHE
+from tests.boards.board import REPOSITORY
+from tests.boards.faults import until
+from tests.boards.test_board import gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.boards.board import SimulatedBoard
+
+
+def test_a_board_by_hand(boards: Callable[..., SimulatedBoard], environments: Path, tmp_path: Path) -> None:
+    """Its folder has what a person needs to reach it; it changes as told, outlasts its input, and ends on SIGTERM."""
+    boards("jp62").close()  # skips where this machine cannot have one; its interpreter is there from now on
+    folder = tmp_path / "board"
+    argv = (sys.executable, "-m", "tests.boards", "jp62", "--name", "mule", "--folder", str(folder), "--sudo")
+    with subprocess.Popen(
+        argv,
+        cwd=REPOSITORY,
+        env={**os.environ, CACHE: str(environments)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stderr is not None
+        try:
+            until(lambda: "quit" in program.stdout.readline(), 30, "a board")  # type: ignore[union-attr]
+            program.stdin.write("temperature hot\nnonsense\ntemperature 71.5\n")
+            program.stdin.close()
+            assert "could not convert" in program.stderr.readline()
+            assert "no word 'nonsense': there are temperature" in program.stderr.readline()
+            ssh = ("ssh", "-F", str(folder / "ssh_config"), "mule")
+            zone = "cat /sys/class/thermal/thermal_zone0/temp"
+            until(
+                lambda: subprocess.run((*ssh, zone), capture_output=True, check=False).stdout == b"71500\n", 10, "heat"
+            )
+            assert subprocess.run((*ssh, "sudo -S id -un"), input=b"jetson\n", capture_output=True, check=True).stdout
+            head, *lines = (folder / "target.toml").read_text(encoding="utf-8").splitlines()
+            keys = dict(line.split(" = ") for line in lines)
+            assert (head, keys["user"], keys["evidence"]) == ("[targets.mule]", '"hil"', '"emulated"')
+        finally:
+            program.terminate()
+        assert program.wait(20) == 0
+    number = [int(part) for part in keys["host"].strip('"').split(".")]
+    assert gone(f"hilb{(number[2] << 6) + number[3] // 4}")

@@ -1,0 +1,116 @@
+"""``hil accept``, named baselines and what a calibration keeps: recorded acts, on a real history."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.board.calibrate import Learned
+from hil.cli.calibrated import keep, show, wanted
+from hil.config.load import load
+from hil.errors import UserError
+from hil.history import open_history
+from tests.history import kept
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+URL = "sqlite:///history.db"
+P99 = ("--check", "latency.p99", "--model", "digits")
+WHY = ("--why", "larger input, agreed")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project with three runs in its history, the last of them a fallback."""
+    made = Project.make(tmp_path)
+    with open_history(URL, base=tmp_path) as history:
+        for report in (kept.report(1), kept.report(2), kept.fallback(3)):
+            history.append(report)
+    return made
+
+
+def test_a_level_is_accepted_on_record(project: Project) -> None:
+    """By whom, when and why, of which run; the regression's own id means what it compares."""
+    done = project.hil("accept", "latest", *P99, *WHY, "--precision", "int8", "--who", "ann", "--history", URL)
+    assert done.code == 0, done.out
+    again = ("--check", "regression.fps", "--model", "digits", "--precision", "fp32", "--why", "same")
+    assert project.hil("accept", "latest~1", *again, "--who", "bob", "--history", URL).code == 0
+    with open_history(URL, base=project.root, read_only=True) as history:
+        first, second = history.acceptances()
+        newest, before = history.resolve("latest")[0], history.resolve("latest~1")[0]
+    assert (first.check, first.precision, first.who, first.why) == (
+        "latency.p99",
+        "int8",
+        "ann",
+        "larger input, agreed",
+    )
+    assert (first.run, first.target, second.run, second.check) == (newest.id, "cpu", before.id, "fps.sustained")
+    listed = project.hil("history", "accepted", "--history", URL).out
+    assert "latency.p99 digits int8" in listed
+    assert "by ann on" in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("latest", *P99, *WHY), "was measured in fp32, int8: name one with --precision"),
+        (("latest", *P99, "--why", " "), "say why this level is right"),
+        (("latest", *P99), "--why"),
+        (("latest", "--check", "latency.p9", "--model", "digits", *WHY), "did you mean 'latency.p99'"),
+        (("latest", "--check", "latency.p99", "--model", "digit", *WHY), "did you mean 'digits'"),
+        (("latest~7", *P99, *WHY), "the history has 2 usable runs"),
+        ((f"{3 * 7919:016x}", *P99, *WHY), "fell back to cpu: nothing in it can be accepted"),
+        (("latest", *P99, *WHY, "--precision", "fp32", "--who", " "), "--who: is empty"),
+    ],
+)
+def test_a_slip_accepts_nothing(project: Project, arguments: tuple[str, ...], message: str) -> None:
+    """One line, exit code 4, and no record of it."""
+    done = project.hil("accept", *arguments, "--history", URL)
+    assert (done.code, message in done.out, "Traceback" in done.out) == (4, True, False), done.out
+    with open_history(URL, base=project.root, read_only=True) as history:
+        assert history.acceptances() == []
+
+
+def test_runs_get_a_name(project: Project) -> None:
+    """The last ones that were given it count, earlier ones stay on record, and no name means something else."""
+    for ref in ("latest~1", "latest"):
+        done = project.hil(
+            "history", "baseline", "shipped", ref, "--why", f"is {ref}", "--who", "ann", "--history", URL
+        )
+        assert done.code == 0, done.out
+    with open_history(URL, base=project.root, read_only=True) as history:
+        assert history.resolve("shipped") == history.resolve("latest")
+    listed = project.hil("history", "baselines", "--history", URL).out
+    assert listed.count("shipped") == 2
+    assert "is latest~1" in listed
+    for wrong in (("latest", "latest"), ("x", "nothing-like-it"), ("x", "latest", "--why", "")):
+        why = () if "--why" in wrong else ("--why", "y")
+        assert project.hil("history", "baseline", *wrong, *why, "--history", URL).code == 4
+
+
+def test_noise_is_kept_with_its_machine(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was learned of a row on a board is found under its serial, the last of it."""
+    rows = [Learned(("latency.p99", "toy", "fp32"), 0.004, sd, 20, 5, 1) for sd in (0.02, 0.01)]
+    with open_history(URL, base=project.root) as history:
+        keep(history, "1420", "orin", rows)
+        found = history.noise("1420", "latency.p99", "toy", "fp32")
+        assert history.noise("1421", "latency.p99", "toy", "fp32") is None
+    assert found is not None
+    assert (found.sd, found.false_alarm, found.comparisons, found.target) == (0.01, 0.05, 20, "orin")
+    show("1420", rows)
+    assert "5 → 1 of 20" in capsys.readouterr().out
+
+
+def test_only_engines_of_the_config_are_calibrated(project: Project) -> None:
+    """All of them, or those of the models that were named."""
+    config = load(project.root / "hil.toml")
+    assert wanted(config, "cpu", ()) == wanted(config, "cpu", ("toy",)) == [("toy", "fp32")]
+    with pytest.raises(UserError, match="did you mean 'toy'"):
+        wanted(config, "cpu", ("toyy",))
+    done = project.hil("board", "calibrate", "cpu", "--comparisons", "3")
+    assert (done.code, "--comparisons" in done.out) == (4, True), done.out
+    assert json.loads(project.hil("history", "--json", "--history", URL).out)[0]["target"] == "jetson"

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hil.errors import UserError
+from hil.metrics import open_metric
+
+PAIRS = np.array([[1, 0.1], [1, 0.2], [-1, 1], [-1, 1.1]])
+LABELS = np.array([0, 0, 1, 1])
+
+
+def _scores(ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray | None = None) -> tuple[float, float]:
+    metric = open_metric("embedding")
+    truth = {} if labels is None else {"": labels}
+    first, second = (metric.score({"y": one}, truth) for one in (ours, theirs))
+    assert metric.pools is not None
+    pools = metric.pools(first, second)
+    once = np.ones((1, len(ours)))
+    return float(pools[0](once)[0]), float(pools[1](once)[0])
+
+
+def test_with_labels_a_neighbour_of_the_same_label_is_right() -> None:
+    """Both sides are held against the truth, each in its own space."""
+    assert _scores(PAIRS, PAIRS[[0, 2, 1, 3]], LABELS) == (1, 0)
+
+
+def test_without_labels_the_reference_s_own_neighbour_is_right() -> None:
+    """Scale changes nothing; two samples swapped lose what they had."""
+    assert _scores(PAIRS, 7 * PAIRS) == (1, 1)
+    assert _scores(PAIRS, PAIRS[[0, 2, 1, 3]]) == (1, 0)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, 0.0])
+def test_an_embedding_that_is_none_finds_nothing(broken: float) -> None:
+    """NaN, infinite or zero throughout is a miss, and is nobody's neighbour."""
+    assert _scores(PAIRS, np.full_like(PAIRS, broken), LABELS) == (1, 0)
+    assert _scores(PAIRS, np.full_like(PAIRS, broken)) == (1, 0)
+
+
+def test_what_cannot_be_found_is_the_users_mistake() -> None:
+    """One sample, labels that are all different, labels that are no integers."""
+    with pytest.raises(UserError, match="two samples"):
+        _scores(PAIRS[:1], PAIRS[:1])
+    with pytest.raises(UserError, match="there once"):
+        _scores(PAIRS, PAIRS, np.arange(4))
+    with pytest.raises(UserError, match="one integer"):
+        _scores(PAIRS, PAIRS, LABELS.astype(float))
