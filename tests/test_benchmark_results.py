@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -10,6 +11,7 @@ import pytest
 from benchmarks import results
 from benchmarks.projects import PARITY_BARS
 from benchmarks.results import judging
+from benchmarks.verdicts import comparison, limits, peers, percentile, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +106,32 @@ def deploy_faults() -> Rows:
         for number in range(judging.DEPLOYMENTS // len(judging.DEPLOY_FAULTS))
         for fault in judging.DEPLOY_FAULTS
     ]
+
+
+def simulated(claims: table.Claims) -> Rows:
+    """Every cell of a block, all as they are wanted."""
+    return table.as_rows(
+        table.cell(
+            str(number),
+            "noise",
+            table.TRIALS if sense == "at least" else 0,
+            table.TRIALS,
+            bar=limit,
+            sense=sense,
+            claim=claim,
+        )
+        for claim, (cells, limit, sense) in claims.items()
+        for number in range(cells)
+    )
+
+
+def compared() -> Rows:
+    """As ``simulated``, and every promise of the planner kept."""
+    return simulated(
+        {**comparison.CLAIMS, comparison.PROMISE_CLAIM: (comparison.PROMISES, 0.97, "at least")},
+    )
+
+
 def ssh() -> Rows:
     """Uploads a tenth faster than scp, sessions 0.3 s behind, parity a fifth slower with the delay."""
     size = judging.UPLOAD_SIZE
@@ -158,7 +186,6 @@ def history() -> Rows:
 
 
 GOOD: dict[str, Callable[[], Rows]] = {
-    "compare-aa": aa,
     "history": history,
     "deploy-faults": deploy_faults,
     "tensorrt-honesty": honesty,
@@ -167,6 +194,11 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "tensorrt-leak": leak,
     "tensorrt-suites-digits": suites,
     "tensorrt-faults": faults,
+    "compare-aa": aa,
+    "verdicts-percentile": partial(simulated, percentile.CLAIMS),
+    "verdicts-limits": partial(simulated, limits.CLAIMS),
+    "verdicts-comparison": compared,
+    "verdicts-peers": partial(simulated, peers.CLAIMS),
     "ssh": ssh,
     "telemetry": telemetry,
 }
@@ -255,6 +287,34 @@ def test_a_row_taken_out_is_found(make: Callable[[str, Rows], dict[str, Any]]) -
         assert make(benchmark, GOOD[benchmark]()[:-1])["passed"] is False, benchmark
 
 
+def test_a_false_alarm_counts_whichever_way_it_points(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Two of a hundred A/A comparisons called, one worse and one better, are over the bar; the bound is told."""
+    rows = aa()
+    slow, fast = ([[first, first * by, by] for first, *_ in rows[0]["pairs"]] for by in (1.06, 1 / 1.06))
+    rows[0], rows[1] = {**rows[0], "pairs": slow}, {**rows[1], "pairs": fast}
+    alarms = make("compare-aa", rows)["bars"][0]
+    assert (alarms["figure"], alarms["met"]) == (0.02, False)
+    assert alarms["high"] == pytest.approx(0.0616, abs=1e-4)  # Clopper and Pearson, 2 of 100 at 95 %
+
+
+def test_a_simulated_claim_is_as_good_as_its_worst_cell(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """One cell that is significantly beyond its bar misses the claim, whatever the others are."""
+    rows = simulated(limits.CLAIMS)
+    rows[3].update(hits=40)  # 2 % wrong passes of 1 % allowed
+    assert [bar["met"] for bar in make("verdicts-limits", rows)["bars"]].count(False) == 1
+    rows[3].update(hits=22)  # 1.1 %: chance
+    assert make("verdicts-limits", rows)["passed"] is True
+    rows[3].update(hits=0, trials=40)
+    assert make("verdicts-limits", rows)["passed"] is False
+
+
+def test_a_promise_of_power_is_held_to_three_points(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """A power that is measured further from the promised one misses, without any allowance for chance."""
+    rows = compared()
+    rows[-1].update(rate=0.969)
+    assert [bar["met"] for bar in make("verdicts-comparison", rows)["bars"]].count(False) == 1
+
+
 def test_honesty_is_missed_on_either_side(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """Faster than a bare loop by more than the bar is as suspect as slower."""
     for factor in (0.97, 1.03):
@@ -321,6 +381,8 @@ def test_a_deployment_that_did_not_hold_is_found(
     rows = deploy_faults()
     rows[7].update(change)
     assert [bar["met"] for bar in make("deploy-faults", rows)["bars"]].count(False) == 1
+
+
 @pytest.mark.parametrize(
     ("part", "change"),
     [

@@ -13,7 +13,8 @@ from typing import Any
 
 from benchmarks.networks import NETWORKS
 from benchmarks.projects import BUNDLED, PARITY_BARS
-from benchmarks.verdicts.table import bounds
+from benchmarks.verdicts import comparison, limits, peers, percentile
+from benchmarks.verdicts.table import TRIALS, Claims, Sense, bounds, within
 from hil.stats import percentile_bounds, slope_interval
 from hil.stats.runs import compare_pairs, compare_runs, judge_change
 
@@ -248,6 +249,8 @@ def deploy_faults(rows: Sequence[Row]) -> list[Bar]:
         share = sum(row["held"] is True and row["runs"] in {"old", "new"} for row in mine) / len(mine) if mine else None
         bars.append(bar(f"old or new release, wholly, and told: {name}", share, 1, at_least=True))
     return [*bars, bar("deployments with a fault at a random moment", len(rows), DEPLOYMENTS, at_least=True)]
+
+
 def ssh(rows: Sequence[Row]) -> list[Bar]:
     """What a network costs: an upload beside ``scp``, a second session beside a bare runtime, parity with a delay."""
     bars = []
@@ -330,6 +333,39 @@ def _share(  # noqa: PLR0913 - what a share and its bar are, named at each call
     return bar(name, hits / of, limit, at_least=at_least, low=low, high=high)
 
 
+def verdicts(claims: Claims, rows: Sequence[Row]) -> list[Bar]:
+    """Of each claim the cell that is worst: missed where its bound does not reach the bar, as each cell is."""
+    return [
+        _worst(name, cells, limit, sense, [row for row in rows if row["claim"] == name])
+        for name, (cells, limit, sense) in claims.items()
+    ]
+
+
+def _worst(name: str, cells: int, limit: float, sense: Sense, mine: Sequence[Row]) -> Bar:
+    name, at_least = f"{name}: the worst of {cells} cells", sense == "at least"
+    if not _all_cells(cells, mine):
+        return bar(name, None, limit, at_least=at_least)
+    worst = (min if at_least else max)(mine, key=lambda row: float(row["hits"] / row["trials"]))
+    low, high = bounds(worst["hits"], worst["trials"])
+    made = bar(name, worst["hits"] / worst["trials"], limit, at_least=at_least, low=low, high=high)
+    return {**made, "met": within(low, high, limit, sense)}
+
+
+def _all_cells(cells: int, mine: Sequence[Row]) -> bool:
+    return len({(row["name"], row["model"]) for row in mine}) == len(mine) == cells and all(
+        row["trials"] >= TRIALS for row in mine
+    )
+
+
+def compared(rows: Sequence[Row]) -> list[Bar]:
+    """The claims of comparisons, and by how much a measured power is beyond three points from the promised one."""
+    mine = [row for row in rows if row["claim"] == comparison.PROMISE_CLAIM]
+    beyond = [(row["rate"] - row["bar"]) * (1 if row["sense"] == "at most" else -1) for row in mine]
+    name = f"{comparison.PROMISE_CLAIM}: how far beyond, the worst of {comparison.PROMISES} cells"
+    figure = max(beyond) if _all_cells(comparison.PROMISES, mine) else None
+    return [*verdicts(comparison.CLAIMS, rows), bar(name, figure, 0.0)]
+
+
 def history(rows: Sequence[Row]) -> list[Bar]:
     """The matrix query's slowest repeat, what killed writers cost, older schemas, and what a broken history costs."""
     bars = []
@@ -361,6 +397,10 @@ def _survived(row: Row) -> bool:
 JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "compare-aa": aa,
     "deploy-faults": deploy_faults,
+    "verdicts-percentile": partial(verdicts, percentile.CLAIMS),
+    "verdicts-limits": partial(verdicts, limits.CLAIMS),
+    "verdicts-comparison": compared,
+    "verdicts-peers": partial(verdicts, peers.CLAIMS),
     "ssh": ssh,
     "telemetry": telemetry,
     "history": history,

@@ -1,8 +1,8 @@
 """How often verdicts are wrong, by seeded simulation of latencies whose truth is known.
 
 Each cell is a rate over many trials with Clopper and Pearson's bounds, each one-sided at 99 %, beside its bar. A bar is
-missed only where the rate is significantly beyond it, so that few trials (``--quick``) miss no bar by bad luck, and
-show less. Exit code 1 where one is missed.
+missed only where the rate is significantly beyond it, so that few trials (``--quick``) miss none by bad luck, and show
+less. Exit code 1 where one is missed.
 """
 
 from __future__ import annotations
@@ -15,50 +15,52 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import results
-from benchmarks.verdicts import comparison, limits, percentile, table
+from benchmarks.verdicts import comparison, limits, peers, percentile, table
 
-TRIALS, QUICK = 2000, 40
+QUICK = 20
 SEED = 20261124
-BLOCKS = {"percentile": percentile.cells, "limits": limits.cells, "comparison": comparison.cells}
+BLOCKS = {
+    "percentile": (percentile.cells, table.text),
+    "limits": (limits.cells, table.text),
+    "comparison": (comparison.cells, table.text),
+    "peers": (peers.cells, peers.text),
+}
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} trials a cell instead of {TRIALS:,}")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} trials a cell instead of {table.TRIALS:,}")
     parser.add_argument("--seed", type=int, default=SEED, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--only", choices=BLOCKS, action="append", help="this block alone; may be given again")
-    parser.add_argument("--json", type=Path, metavar="FOLDER", help="where to write the results, one file a block")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write verdicts-BLOCK.json to")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table as it grows; the last line is figure and bar."""
     given = options(arguments)
-    trials = QUICK if given.quick else TRIALS
+    trials = QUICK if given.quick else table.TRIALS
     cells: list[table.Cell] = []
     for name in given.only or BLOCKS:
         began = time.monotonic()
-        found = BLOCKS[name](trials, given.seed)
+        simulated, told = BLOCKS[name]
+        found = simulated(trials, given.seed)
         print(f"{name}: {trials:,} trials a cell, seed {given.seed}, {time.monotonic() - began:.0f} s\n")
-        print(table.text(found), "\n", flush=True)
+        print(told(found), "\n", flush=True)
         cells += found
-        if given.json is not None:
-            _write(given.json, name, found, given)
+        if given.out is not None and not given.quick:
+            print(_written(given.out, name, found, given.seed), "\n")
     print(table.last_line(cells))
     return 0 if table.passed(cells) else 1
 
 
-def _write(folder: Path, name: str, cells: list[table.Cell], given: argparse.Namespace) -> None:
-    versions = {
-        "host python": platform.python_version(),
-        **{one: version(one) for one in ("numpy", "scipy", "pytest-hil")},
-    }
-    command = ["python", "-m", "benchmarks.verdicts", "--only", name, "--seed", str(given.seed)]
-    made = results.result(
-        f"verdicts-{name}", table.as_rows(cells), command=command, versions=versions, quick=given.quick
-    )
-    results.write(folder, made)
+def _written(folder: Path, name: str, cells: list[table.Cell], seed: int) -> Path:
+    packages = {f"host {one}": version(one) for one in ("numpy", "scipy")}
+    versions = {"host python": platform.python_version(), **packages, "pytest-hil": version("pytest-hil")}
+    command = ["python", "-m", "benchmarks.verdicts", "--only", name, "--seed", str(seed)]
+    block, rows = f"verdicts-{name}", table.as_rows(cells)
+    return results.write(folder, results.result(block, rows, command=command, versions=versions, quick=False))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from zlib import crc32
 
 import numpy as np
 
-from benchmarks.verdicts import peers, timings
-from benchmarks.verdicts.table import Cell, cell
+from benchmarks.verdicts import timings
+from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.stats.power import power_of, runs_needed
 from hil.stats.runs import FEWEST, Change, compare_runs, judge_change, spread_of
 
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 SDS = (0.002, 0.005, 0.01)
 ALARMS, PROMISE = 0.01, 0.03
 FOUND = {0.02: 0.90, 0.05: 0.99}
+ALARM_CLAIM = "false alarms between runs"
+FOUND_CLAIM = {0.02: "+2 % found between runs", 0.05: "+5 % found between runs"}
+PROMISE_CLAIM = "the planner's promise of power, within 3 points"
+SESSION_CLAIM = "false alarms between sessions"
+_NOISES = len(SDS) * len(timings.MODELS) + len(timings.BETWEEN) - 1
+CLAIMS: Claims = {FOUND_CLAIM[effect]: (_NOISES, wanted, "at least") for effect, wanted in FOUND.items()}
+CLAIMS[ALARM_CLAIM] = (len(FOUND) * _NOISES, ALARMS, "at most")
+CLAIMS[SESSION_CLAIM] = (2, ALARMS, "at most")
+PROMISES = len(FOUND) * _NOISES
 CALIBRATED = 20_000
 """Runs that the planner's standard deviation comes from: what it promises is judged, not how well that is known."""
 
@@ -28,7 +37,7 @@ SESSIONS, SESSION_SD = 40, 0.005
 
 
 def cells(trials: int, seed: int) -> list[Cell]:
-    """All cells of comparisons between runs, ours and then the peers'; the same for the same seed."""
+    """All cells of comparisons between runs; the same for the same seed."""
     found = []
     for model in timings.MODELS:
         for sd in SDS:
@@ -36,7 +45,7 @@ def cells(trials: int, seed: int) -> list[Cell]:
     for between in timings.BETWEEN:
         if between != "Gaussian":
             found += _planned(trials, seed, "Gaussian", SDS[-1], between)
-    return [*found, *_sessions(trials, seed), *peers.cells(trials, seed)]
+    return [*found, *_sessions(trials, seed)]
 
 
 def generator(seed: int, *what: object) -> np.random.Generator:
@@ -52,31 +61,37 @@ def _planned(trials: int, seed: int, model: str, sd: float, between: str) -> lis
     spread = float(np.log(pool).std(ddof=1))
     found = []
     for effect, wanted in FOUND.items():
-        runs = runs_needed(spread, effect, wanted)
-        what = f"+{100 * effect:g} % found"
-        if runs is None:
-            found.append(cell(f"{what}, no plan of 30 runs", noise, 0, trials, bar=wanted, sense="at least"))
-            continue
-        alike = timings.values(random, model, (2, trials, runs), sd=sd, between=between)
-        slower = timings.values(random, model, (2, trials, runs), sd=sd, between=between)
-        slower[1] *= 1 + effect
-        alarms = sum(_called(base, cand) for base, cand in zip(*alike, strict=True))
-        hits = sum(_change(base, cand) is Change.WORSE for base, cand in zip(*slower, strict=True))
-        promised = power_of(runs, spread, effect)
-        found += [
-            cell(f"false alarm, {runs} runs a side", noise, alarms, trials, bar=ALARMS, sense="at most"),
-            cell(f"{what}, {runs} runs a side", noise, hits, trials, bar=wanted, sense="at least"),
-            *_kept(what, noise, hits, trials, promised),
-        ]
+        found += _of_effect(random, (trials, model, sd, between, spread), noise, effect, wanted)
     return found
 
 
-def _kept(what: str, noise: str, hits: int, trials: int, promised: float) -> list[Cell]:
+def _of_effect(
+    random: np.random.Generator, given: tuple[int, str, float, str, float], noise: str, effect: float, wanted: float
+) -> list[Cell]:
+    """The cells of one effect; ``given`` are trials, model, what runs differ by and how, and their whole spread."""
+    trials, model, sd, between, spread = given
+    what, claim = f"+{100 * effect:g} % found", FOUND_CLAIM[effect]
+    runs = runs_needed(spread, effect, wanted)
+    if runs is None:
+        return [cell(f"{what}, no plan of 30 runs", noise, 0, trials, bar=wanted, sense="at least", claim=claim)]
+    alike, slower = (timings.values(random, model, (2, trials, runs), sd=sd, between=between) for _ in range(2))
+    slower[1] *= 1 + effect
+    alarms = sum(_called(base, cand) for base, cand in zip(*alike, strict=True))
+    hits = sum(_change(base, cand) is Change.WORSE for base, cand in zip(*slower, strict=True))
+    side = f"{runs} runs a side"
+    return [
+        cell(f"false alarm, {side}", noise, alarms, trials, bar=ALARMS, sense="at most", claim=ALARM_CLAIM),
+        cell(f"{what}, {side}", noise, hits, trials, bar=wanted, sense="at least", claim=claim),
+        _kept(what, noise, hits, trials, power_of(runs, spread, effect)),
+    ]
+
+
+def _kept(what: str, noise: str, hits: int, trials: int, promised: float) -> Cell:
     """Whether the measured power is within three points of the promised, on the side where it is not."""
     name = f"{what}, promised {100 * promised:.1f} %"
     if hits / trials < promised:
-        return [cell(name, noise, hits, trials, bar=max(0.0, promised - PROMISE), sense="at least")]
-    return [cell(name, noise, hits, trials, bar=min(1.0, promised + PROMISE), sense="at most")]
+        return cell(name, noise, hits, trials, bar=max(0.0, promised - PROMISE), sense="at least", claim=PROMISE_CLAIM)
+    return cell(name, noise, hits, trials, bar=min(1.0, promised + PROMISE), sense="at most", claim=PROMISE_CLAIM)
 
 
 def _sessions(trials: int, seed: int) -> list[Cell]:
@@ -102,6 +117,7 @@ def _sessions(trials: int, seed: int) -> list[Cell]:
             trials,
             bar=bar,
             sense="at most",
+            claim="" if bar is None else SESSION_CLAIM,
         )
         for name, (sides, knowing, bar) in rows.items()
     ]

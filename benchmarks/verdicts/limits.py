@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.verdicts.noise import MODELS, FloatArray, Noise
 from benchmarks.verdicts.percentile import CONFIDENCE, drawn, verdict
-from benchmarks.verdicts.table import Cell, cell
+from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.model import Verdict
 from hil.stats import Looks, first_look, smallest_n
 
@@ -23,6 +23,18 @@ BUDGET = 20_000
 LOOKS = Looks(first_look(Q, CONFIDENCE), BUDGET, CONFIDENCE)
 WRONG_BAR, DECIDED_BAR = 0.01, 0.9
 NEAR, FAR = 0.02, 0.05
+WRONG_CLAIM = {Verdict.PASSED: "wrong passes, p99 2 % over the limit", Verdict.FAILED: "wrong fails, p99 2 % under it"}
+DECIDED_CLAIM = "decided within 20,000 samples, 5 % beside the limit"
+EARLY_CLAIM = "a clearly good engine decided at the first look"
+SHORT_CLAIM = "passed on fewer samples than p99 takes"
+_INDEPENDENT = sum(noise.independent for noise in MODELS)
+CLAIMS: Claims = {
+    WRONG_CLAIM[Verdict.PASSED]: (len(MODELS), WRONG_BAR, "at most"),
+    WRONG_CLAIM[Verdict.FAILED]: (len(MODELS), WRONG_BAR, "at most"),
+    DECIDED_CLAIM: (2 * _INDEPENDENT, DECIDED_BAR, "at least"),
+    EARLY_CLAIM: (_INDEPENDENT, DECIDED_BAR, "at least"),
+    SHORT_CLAIM: (len(MODELS), 0.0, "at most"),
+}
 
 
 @dataclass(frozen=True)
@@ -57,33 +69,32 @@ def simulated(noise: Noise, beside: float, trials: int, seed: int) -> Ends:
 
 def cells(trials: int, seed: int) -> list[Cell]:
     """All cells, model by model."""
-    return [one for noise in MODELS for one in _of(noise, trials, seed)]
+    return [one for noise in MODELS for one in (*_wrong(noise, trials, seed), *_decided(noise, trials, seed))]
 
 
-def _of(noise: Noise, trials: int, seed: int) -> Iterator[Cell]:
-    decided = (Verdict.PASSED, Verdict.FAILED)
+def _wrong(noise: Noise, trials: int, seed: int) -> Iterator[Cell]:
     for beside, wrong, what in ((NEAR, Verdict.PASSED, "passed though"), (-NEAR, Verdict.FAILED, "failed though")):
-        ends = simulated(noise, beside, trials, seed)
+        hits = simulated(noise, beside, trials, seed).count(wrong)
         where = f"{what} p99 {abs(beside):.0%} {'over' if beside > 0 else 'under'} the limit"
-        yield cell(where, noise.name, ends.count(wrong), trials, bar=WRONG_BAR, sense="at most")
-    for beside, side in ((FAR, "over"), (-FAR, "under")) if noise.independent else ():
-        ends = simulated(noise, beside, trials, seed)
+        yield cell(where, noise.name, hits, trials, bar=WRONG_BAR, sense="at most", claim=WRONG_CLAIM[wrong])
+
+
+def _decided(noise: Noise, trials: int, seed: int) -> Iterator[Cell]:
+    bar, asked = (DECIDED_BAR, True) if noise.independent else (None, False)
+    for beside, side in ((FAR, "over"), (-FAR, "under")) if asked else ():
+        hits = simulated(noise, beside, trials, seed).count(Verdict.PASSED, Verdict.FAILED)
         where = f"decided within {BUDGET:,} samples, p99 {FAR:.0%} {side} the limit"
-        yield cell(where, noise.name, ends.count(*decided), trials, bar=DECIDED_BAR, sense="at least")
+        yield cell(where, noise.name, hits, trials, bar=bar, sense="at least", claim=DECIDED_CLAIM)
     fewest, early = smallest_n(Q, CONFIDENCE), first_look(Q, CONFIDENCE)
-    good = [ended_early(series, noise, early) for series in drawn(noise, trials, early, seed, "good")]
-    bar = DECIDED_BAR if noise.independent else None
+    hits = _passed(noise, early, LOOKS.level(1), trials, seed)
     where = f"decided within {early} samples, p99 half the limit"
-    yield cell(where, noise.name, sum(good), trials, bar=bar, sense="at least")
-    short = [
-        verdict(series, Q, 2 * noise.quantile(Q), CONFIDENCE) is Verdict.PASSED
-        for series in drawn(noise, trials, fewest - 1, seed, "short")
-    ]
-    yield cell(
-        f"passed on {fewest - 1} samples, p99 half the limit", noise.name, sum(short), trials, bar=0.0, sense="at most"
-    )
+    yield cell(where, noise.name, hits, trials, bar=bar, sense="at least", claim=EARLY_CLAIM if asked else "")
+    hits = _passed(noise, fewest - 1, CONFIDENCE, trials, seed)
+    where = f"passed on {fewest - 1} samples, p99 half the limit"
+    yield cell(where, noise.name, hits, trials, bar=0.0, sense="at most", claim=SHORT_CLAIM)
 
 
-def ended_early(series: FloatArray, noise: Noise, n: int) -> bool:
-    """Whether an engine at half its limit is passed at the first look."""
-    return verdict(series[:n], Q, 2 * noise.quantile(Q), LOOKS.level(1)) is Verdict.PASSED
+def _passed(noise: Noise, n: int, level: float, trials: int, seed: int) -> int:
+    """How many of the trials pass on ``n`` samples, an engine at half its limit being timed."""
+    limit = 2 * noise.quantile(Q)
+    return sum(verdict(series, Q, limit, level) is Verdict.PASSED for series in drawn(noise, trials, n, seed, "good"))

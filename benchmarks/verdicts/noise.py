@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], FloatArray]
 
 SPREAD = 0.1
-"""Standard deviation of the Gaussian models, as a share of their mean: 2 % of the p99 is a quarter of it."""
+"""Standard deviation of the Gaussian models, a share of their mean: 2 % of the 99th percentile is a quarter of it."""
 
 TAIL, SHARE = 0.8, 0.1
 """Of the log-normal tail: sigma of the logarithm, and how much of the middle it makes; p99 is 1.5 times the middle."""
@@ -30,9 +30,10 @@ SLOWER, JITTER = 1.25, 0.03
 """How much slower the slow clock is, and the noise at either."""
 
 BLOCK = 50
-"""Samples of a trace that stay together. Longer blocks keep more of how it hangs together; fewer of them are seen."""
+"""Samples of a trace that stay together. Longer blocks keep more of how it hangs together, but fewer are seen."""
 
 TRACES = Path(__file__).parent / "traces"
+RECORDED = ("arm-fp32", "arm-int8", "digits-fp32", "digits-int8")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def trace(name: str) -> FloatArray:
 
 
 def resampled(name: str, random: np.random.Generator, rows: int, n: int) -> FloatArray:
-    """Blocks of a trace in random order, the trace closed to a ring (Politis, Romano 1992): its quantile is known."""
+    """Blocks of a trace in random order, it being closed to a ring (Politis and Romano 1992): its quantile is known."""
     recorded = trace(name)
     count = n // BLOCK + 2
     starts = random.integers(0, recorded.size, (rows, count, 1))
@@ -125,8 +126,5 @@ MODELS = (
     Noise("AR(1) 0.5", partial(autoregressive, 0.5), _normal_quantile),
     Noise("AR(1) 0.9", partial(autoregressive, 0.9), _normal_quantile),
     Noise("bimodal clocks", clocks, _clocks_quantile),
-    *(
-        Noise(f"trace {name}", partial(resampled, name), partial(_trace_quantile, name))
-        for name in ("arm-fp32", "arm-int8", "digits-fp32", "digits-int8")
-    ),
+    *(Noise(f"trace {name}", partial(resampled, name), partial(_trace_quantile, name)) for name in RECORDED),
 )

@@ -1,6 +1,7 @@
-"""What other tools' rules do with the same runs: nothing is asked of them, their rates stand beside ours.
+"""What other tools' rules do with the same runs, beside ours: of them nothing is asked, their rates are only told.
 
 Each is simulated by its documented default, on runs of the same samples as ours, and called where it calls a slowdown.
+Ours is called for a gain as well where nothing changed: either is a false alarm.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from scipy.stats import mannwhitneyu
 from scipy.stats import t as student
 
 from benchmarks.verdicts import timings
-from benchmarks.verdicts.table import Cell, cell
+from benchmarks.verdicts.table import Cell, Claims, Sense, aligned, cell, percent
+from hil.stats.power import runs_needed
+from hil.stats.runs import Change, compare_runs, judge_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from benchmarks.verdicts.timings import FloatArray
 
-SD = 0.01
-EFFECTS = (0.0, 0.02, 0.05)
+SDS = (0.002, 0.005, 0.01)
 HISTORY = 30
-"""Runs of the base that Bencher's threshold has to go by: the others take as many of them as they would."""
+"""Runs of each side that there are: every rule takes as many of them as it would."""
 
 PROCESSES, REPEATS = 2, 10
 """asv's defaults: processes a benchmark runs in, and timings in each, every one a mean over some calls."""
@@ -30,19 +32,28 @@ PROCESSES, REPEATS = 2, 10
 P_VALUE, FACTOR = 0.002, 1.1
 """Of ``asv compare`` and ``asv continuous`` (asv 0.6, ``asv/_stats.py`` and ``asv/commands/compare.py``)."""
 
-GROUPS = slice(2, 2 + REPEATS)
-MEAN, P99 = 0, 1
+GROUPS = slice(3, 3 + REPEATS)
+MEDIAN, MEAN, P99 = 0, 1, 2
+
+OURS = "ours, runs by plan"
+BARS: dict[float, tuple[float, Sense]] = {0.0: (0.01, "at most"), 0.02: (0.90, "at least"), 0.05: (0.99, "at least")}
+CLAIM = {
+    0.0: "our false alarms beside theirs",
+    0.02: "our +2 % found beside theirs",
+    0.05: "our +5 % found beside theirs",
+}
+CLAIMS: Claims = {CLAIM[effect]: (len(SDS) * len(timings.MODELS), *wanted) for effect, wanted in BARS.items()}
 
 
 def statistics(samples: FloatArray) -> FloatArray:
-    """Of each run: its mean, its 99th percentile and the ten timings that asv would take of it, shape (runs, 12)."""
+    """Of each run: median, mean, 99th percentile and the ten timings that asv would take of it, shape (runs, 13)."""
     groups = samples.reshape(len(samples), REPEATS, -1).mean(axis=2)
-    p99 = np.quantile(samples, 0.99, axis=1)
-    return np.column_stack([samples.mean(axis=1), p99, groups])
+    middle, p99 = np.quantile(samples, (0.5, 0.99), axis=1)
+    return np.column_stack([middle, samples.mean(axis=1), p99, groups])
 
 
 def benchmark_mean(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """pytest-benchmark's ``--benchmark-compare-fail=mean:5%``: one run's mean by the other's."""
+    """What ``--benchmark-compare-fail=mean:5%`` of pytest-benchmark calls: one run's mean by the other's."""
     return np.asarray(cand[:, 0, MEAN] > 1.05 * base[:, 0, MEAN])
 
 
@@ -52,7 +63,7 @@ def plain_p99(base: FloatArray, cand: FloatArray) -> FloatArray:
 
 
 def asv_test(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Asv's Mann-Whitney U test on the timings of two processes a side, and slower."""
+    """The Mann-Whitney U test that asv makes on the timings of two processes a side, and slower."""
     before, after = (_pooled(side) for side in (base, cand))
     p = mannwhitneyu(before, after, axis=1, method="asymptotic").pvalue
     return np.asarray((p < P_VALUE) & (np.median(after, axis=1) > np.median(before, axis=1)))
@@ -61,7 +72,7 @@ def asv_test(base: FloatArray, cand: FloatArray) -> FloatArray:
 def asv_factor(base: FloatArray, cand: FloatArray) -> FloatArray:
     """As ``asv_test``, and slower by the factor of 1.1 that asv asks for."""
     before, after = (_pooled(side) for side in (base, cand))
-    return np.logical_and(asv_test(base, cand), np.median(after, axis=1) > FACTOR * np.median(before, axis=1))
+    return np.asarray(asv_test(base, cand) & (np.median(after, axis=1) > FACTOR * np.median(before, axis=1)))
 
 
 def bencher(base: FloatArray, cand: FloatArray) -> FloatArray:
@@ -80,20 +91,54 @@ RULES: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
 }
 
 
+def ours(base: FloatArray, cand: FloatArray, runs: int, *, either: bool) -> FloatArray:
+    """Our rule on the first ``runs`` of each side: what is called worse, or with ``either`` called at all."""
+    called = {Change.WORSE, Change.BETTER} if either else {Change.WORSE}
+    sides = zip(base[:, :runs, MEDIAN].tolist(), cand[:, :runs, MEDIAN].tolist(), strict=True)
+    return np.array([judge_change(compare_runs([before], [after])) in called for before, after in sides])
+
+
 def cells(trials: int, seed: int) -> list[Cell]:
     """Every rule in every model: called where nothing changed, at +2 % and at +5 %."""
+    return [
+        one
+        for number, (sd, model) in enumerate((sd, model) for sd in SDS for model in timings.MODELS)
+        for one in _of(np.random.default_rng([seed, number]), model, sd, trials)
+    ]
+
+
+def _of(random: np.random.Generator, model: str, sd: float, trials: int) -> list[Cell]:
+    base = timings.values(random, model, (trials, HISTORY), sd=sd, statistic=statistics)
+    cand = timings.values(random, model, (trials, HISTORY), sd=sd, statistic=statistics)
+    spread = float(np.log(base[:, :, MEDIAN]).std())
+    noise = f"{model}, runs {100 * sd:g} %"
     found = []
-    for number, model in enumerate(timings.MODELS):
-        random = np.random.default_rng([seed, number])
-        base = timings.values(random, model, (trials, HISTORY), sd=SD, statistic=statistics)
-        cand = timings.values(random, model, (trials, PROCESSES), sd=SD, statistic=statistics)
-        noise = f"{model}, runs {100 * SD:g} %"
+    for effect, (bar, sense) in BARS.items():
+        what = _what(effect)
+        after = cand * (1 + effect)
+        runs = runs_needed(spread, effect or 0.02, BARS[effect or 0.02][0]) or HISTORY
+        hits = int(ours(base, after, runs, either=not effect).sum())
+        claim = CLAIM[effect]
+        found.append(cell(f"{what}: {OURS}", noise, hits, trials, bar=bar, sense=sense, claim=claim))
         for name, rule in RULES.items():
-            for effect in EFFECTS:
-                hits = int(rule(base, cand * (1 + effect)).sum())
-                what = f"+{100 * effect:g} % found" if effect else "false alarm"
-                found.append(cell(f"{what}: {name}", noise, hits, trials, bar=None, sense="at most"))
+            hits = int(rule(base, after).sum())
+            found.append(cell(f"{what}: {name}", noise, hits, trials, bar=None, sense=sense))
     return found
+
+
+def text(found: Sequence[Cell]) -> str:
+    """The rules side by side: a row for each noise, in each cell false alarms, +2 % found and +5 % found."""
+    rates = {(one.name, one.model): one.rate for one in found}
+    rules = (OURS, *RULES)
+    rows = [["false alarm / +2 % / +5 % found", *rules]]
+    for noise in dict.fromkeys(one.model for one in found):
+        triples = ([rates[f"{_what(effect)}: {rule}", noise] for effect in BARS] for rule in rules)
+        rows.append([noise, *(" / ".join(map(percent, three)) for three in triples)])
+    return aligned(rows)
+
+
+def _what(effect: float) -> str:
+    return f"+{100 * effect:g} % found" if effect else "false alarm"
 
 
 def _pooled(side: FloatArray) -> FloatArray:

@@ -7,7 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+Sense = Literal["at most", "at least"]
+Claims = dict[str, tuple[int, float, Sense]]
+"""Of each claim of a block: in how many cells it is tried, and its bar."""
+
+TRIALS = 2000
+"""Of each cell of a result."""
 
 CONFIDENCE = 0.99
 """Of each bound of a rate, one-sided (Clopper and Pearson 1934): a cell whose true rate is its bar misses by chance in
@@ -18,31 +25,43 @@ at most 1 of 100 tables."""
 class Cell:
     """How often something happened in ``trials`` simulated runs of one noise ``model``, beside what is asked of it.
 
-    ``met`` is None where nothing is asked (another tool's figure). A bar is missed only where the rate is
-    significantly beyond it: where the bound on the far side does not reach the bar.
+    ``claim`` is the sentence that it is one of the cells of. ``met`` is None where nothing is asked (another tool's
+    figure). A bar is missed only where the rate is significantly beyond it: where the bound on the far side does not
+    reach the bar.
     """
 
+    claim: str
     name: str
     model: str
     rate: float
     low: float
     high: float
     bar: float | None
-    sense: Literal["at most", "at least"]
+    sense: Sense
     met: bool | None
     hits: int
     trials: int
 
+    @property
+    def outright(self) -> bool:
+        """Whether the rate itself is within the bar, not only its bound."""
+        return self.bar is not None and (self.rate <= self.bar if self.sense == "at most" else self.rate >= self.bar)
+
 
 def cell(  # noqa: PLR0913 - what a cell is, named at each call
-    name: str, model: str, hits: int, trials: int, *, bar: float | None, sense: Literal["at most", "at least"]
+    name: str, model: str, hits: int, trials: int, *, bar: float | None, sense: Sense, claim: str = ""
 ) -> Cell:
-    """A cell from counts, with its bounds and whether they allow the bar. Raises ``ValueError`` if impossible."""
+    """A cell from counts, with its bounds and whether they allow the bar; ``ValueError`` for impossible counts."""
     if not 0 <= hits <= trials or not trials:
         raise ValueError(f"{name}, {model}: {hits} of {trials} is no rate")
     low, high = bounds(hits, trials)
-    met = None if bar is None else (low <= bar if sense == "at most" else high >= bar)
-    return Cell(name, model, hits / trials, low, high, bar, sense, met, int(hits), int(trials))
+    met = None if bar is None else within(low, high, bar, sense)
+    return Cell(claim, name, model, hits / trials, low, high, bar, sense, met, int(hits), int(trials))
+
+
+def within(low: float, high: float, bar: float, sense: Sense) -> bool:
+    """Whether a rate's bounds reach its bar."""
+    return low <= bar if sense == "at most" else high >= bar
 
 
 def bounds(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -61,6 +80,11 @@ def text(cells: Sequence[Cell]) -> str:
         (one.name, one.model, percent(one.rate), f"{percent(one.low)} to {percent(one.high)}", _wanted(one), _met(one))
         for one in cells
     ]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as columns of fixed width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -68,10 +92,12 @@ def text(cells: Sequence[Cell]) -> str:
 
 
 def last_line(cells: Sequence[Cell]) -> str:
-    """How many cells met their bar, of how many: figure and bar."""
+    """How many cells met their bar, of how many, and how many of those not outright: figure and bar."""
     asked = [one for one in cells if one.met is not None]
-    met = sum(one.met is True for one in asked)
-    return f"cells within their bar: {met} of {len(asked)} (bar: {len(asked)} of {len(asked)})"
+    met = [one for one in asked if one.met]
+    chance = sum(not one.outright for one in met)
+    beside = f", {chance} of them beyond it by no more than chance" if chance else ""
+    return f"cells within their bar: {len(met)} of {len(asked)}{beside} (bar: {len(asked)} of {len(asked)})"
 
 
 def passed(cells: Sequence[Cell]) -> bool:
@@ -80,7 +106,7 @@ def passed(cells: Sequence[Cell]) -> bool:
     return bool(asked) and all(one.met for one in asked)
 
 
-def as_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+def as_rows(cells: Iterable[Cell]) -> list[dict[str, Any]]:
     """The cells as plain rows, for a result's file."""
     return [asdict(one) for one in cells]
 
@@ -96,4 +122,6 @@ def _wanted(one: Cell) -> str:
 
 
 def _met(one: Cell) -> str:
-    return "" if one.met is None else "met" if one.met else "MISSED"
+    if one.met is None:
+        return ""
+    return "MISSED" if not one.met else "met" if one.outright else "met, by its bound"

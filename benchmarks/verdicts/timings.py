@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
+
+from benchmarks.verdicts import noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +35,12 @@ DRIFT = 0.02
 
 CHUNK = 2**22
 """Samples simulated at once: 32 MiB."""
+
+RECORDED_SAMPLES = 4000
+"""Inferences of one run of a trace: 0.2 s. The traces' machine was slow for 200 in a row now and then."""
+
+POOL = 5000
+"""Runs of a trace that are made, and then drawn from: resampling each anew would take minutes and tell the same."""
 
 
 def gaussian(random: np.random.Generator, runs: int) -> FloatArray:
@@ -70,6 +80,12 @@ def drifting(random: np.random.Generator, runs: int) -> FloatArray:
     return gaussian(random, runs) * (1 + pace * np.linspace(0, 1, SAMPLES))
 
 
+def recorded(name: str) -> Callable[[np.random.Generator, int], FloatArray]:
+    """Runs of a trace, resampled by blocks: how the samples of one process of a bundled model hang together."""
+    return lambda random, runs: noise.resampled(name, random, runs, RECORDED_SAMPLES)
+
+
+RECORDED = {f"trace {name}": recorded(name) for name in noise.RECORDED}
 MODELS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "Gaussian": gaussian,
     "log-normal tail": lognormal,
@@ -77,6 +93,7 @@ MODELS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "AR(1) 0.9": ar1(0.9),
     "two clocks": two_clocks,
     "slow drift": drifting,
+    **RECORDED,
 }
 """What the samples of a run do."""
 
@@ -101,12 +118,29 @@ def values(  # noqa: PLR0913 - what a simulated side is, named at each call
 ) -> FloatArray:
     """The run values of ``shape`` fresh processes that differ by ``sd``: by default each one's median.
 
-    ``statistic`` takes samples, shape (runs, 200), to values, shape (runs, …), which are put behind ``shape``.
+    ``statistic`` takes samples, shape (runs, n), to values, shape (runs, …), which are put behind ``shape``.
     """
-    taken = statistic or (lambda samples: np.asarray(np.median(samples, axis=1)))
+    taken = statistic or _medians
     runs = math.prod(shape)
-    size = CHUNK // SAMPLES
-    parts = [taken(MODELS[model](random, min(size, runs - done))) for done in range(0, runs, size)]
-    found = np.concatenate(parts)
+    if model in RECORDED:
+        found = _pool(model, taken)[random.integers(0, POOL, runs)]
+    else:
+        found = _taken(random, model, runs, taken)
     level = np.exp(sd * BETWEEN[between](random, (runs,))).reshape(runs, *(1,) * (found.ndim - 1))
     return np.asarray((found * level).reshape(*shape, *found.shape[1:]))
+
+
+def _medians(samples: FloatArray) -> FloatArray:
+    return np.asarray(np.median(samples, axis=1))
+
+
+@cache
+def _pool(model: str, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    return _taken(np.random.default_rng(crc32(model.encode())), model, POOL, statistic)
+
+
+def _taken(
+    random: np.random.Generator, model: str, runs: int, statistic: Callable[[FloatArray], FloatArray]
+) -> FloatArray:
+    size = CHUNK // (RECORDED_SAMPLES if model in RECORDED else SAMPLES)
+    return np.concatenate([statistic(MODELS[model](random, min(size, runs - done))) for done in range(0, runs, size)])

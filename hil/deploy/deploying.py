@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil import gate
+from hil.demands import Circumstances
 from hil.deploy import golden, refusing, release
 from hil.deploy.robot import Outcome, Robot
 from hil.errors import DeployRefused, LabError, TargetUnreachable, UserError
@@ -23,7 +24,6 @@ from hil.jetson import identify
 from hil.model import EVIDENCE_RANK, Evidence
 from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT
-from hil.demands import Circumstances
 from hil.session.board import confirm
 from hil.targets.base import open_target
 from hil.units import show

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from hil.stats.vectors import FloatArray, autocorrelation, check, vector
+from hil.stats.vectors import FloatArray, autocorrelation, check, energy, vector
 
 _TAIL = 40  # fewest exceedances from which an autocorrelation is estimated
 FEWEST = 4  # samples below which no autocorrelation is looked for
@@ -42,12 +42,13 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | N
     if q is None:
         return worth_of(_mid_ranks(series))
     check(q, 0.5)
-    line = float(np.quantile(series, max(min(q, 1 - _TAIL / n), 0.5)))
+    rare = min(_TAIL / n, 0.5)
+    wanted = (max(min(q, 1 - rare), 0.5), rare, 1 - rare, _BULK, *(min(p, 1 - rare) for p in _BODY))
+    line, least, most, bulk, *body = np.quantile(series, wanted)
     if at is not None:
-        rare = min(_TAIL / n, 0.5)
-        line = float(np.clip(at, *np.quantile(series, (rare, 1 - rare))))
-    inside = q <= _BODY[-1] and n > 2 * _TAIL and line <= float(np.quantile(series, _BULK))
-    body = np.quantile(series, [min(p, 1 - _TAIL / n) for p in _BODY]) if inside else ()
+        line = np.clip(at, least, most)
+    if q > _BODY[-1] or n <= 2 * _TAIL or line > bulk:
+        body = []
     return min(_cautious(_over(series, float(each))) for each in (line, *body))
 
 
@@ -86,12 +87,12 @@ def _lasting(signal: FloatArray) -> float:
     """The largest ratio of variances of block sums that is no chance, 0.0 for none."""
     n = signal.size
     centred = signal - signal.mean()
-    variance = float(centred @ centred) / n
+    variance = energy(centred) / n
     sums = np.concatenate([[0.0], np.cumsum(centred)])
     largest, length = 0.0, _SHORTEST
     while n // length >= _FEWEST_BLOCKS:
         blocks = sums[length:] - sums[:-length]
-        ratio = float(blocks @ blocks) / blocks.size / (length * variance) / (1 - length / n)
+        ratio = energy(blocks) / blocks.size / (length * variance) / (1 - length / n)
         error = math.sqrt(4 / 3 * length / n)
         if ratio > 1 + _ALARM * error:
             largest = max(largest, ratio * (1 + error))

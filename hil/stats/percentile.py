@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +48,16 @@ def percentile_bounds(
     return low, high
 
 
+@lru_cache(4096)
 def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]:
     """How many of ``n`` samples stay under the lower bound's and over the upper bound's order statistic."""
     from scipy.special import bdtr  # noqa: PLC0415 - 24 MiB that only judging needs
 
-    cumulative = np.asarray(bdtr(np.arange(n, dtype=np.float64), n, q))  # [k] = P(Binomial(n, q) <= k), k < n
-    under = int(np.searchsorted(cumulative, 1 - confidence, side="right"))  # ranks l with P(<= l - 1) <= 1 - c
-    over = int(np.searchsorted(cumulative, confidence, side="left"))  # r - 1
+    def at_most(k: int) -> float:
+        return float(bdtr(float(k), n, q))  # P(Binomial(n, q) <= k), which grows with k
+
+    under = bisect_right(range(n), 1 - confidence, key=at_most)  # ranks l with P(<= l - 1) <= 1 - c
+    over = bisect_left(range(n), confidence, key=at_most)  # r - 1
     return (under - 1 if under >= 1 else None), (n - 1 - over if over < n else None)
 
 

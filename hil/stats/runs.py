@@ -127,7 +127,7 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
 
 @dataclass(frozen=True)
 class Spread:
-    """Relative standard deviations: between ``runs`` of one session, between ``sessions`` beyond what runs explain."""
+    """Relative standard deviations: between ``runs`` of one session, and between ``sessions`` beyond what runs make."""
 
     runs: float
     sessions: float

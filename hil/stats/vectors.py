@@ -28,9 +28,20 @@ def autocorrelation(signal: FloatArray) -> FloatArray | None:
     """Autocorrelation at lags 0 to n // 2 by FFT; ``None`` for a constant signal."""
     n = signal.size
     centred = signal - signal.mean()
-    power = float(centred @ centred)
+    power = energy(centred)
     if power <= 0:
         return None
-    spectrum = np.fft.rfft(centred, 2 ** math.ceil(math.log2(2 * n)))
-    product = np.fft.irfft(spectrum * spectrum.conj())[: n // 2 + 1]
+    # Padded by n // 2 or more, so that no lag up to there wraps around.
+    spectrum = np.fft.rfft(centred, _fast_length(n + n // 2 + 1))
+    product = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, _fast_length(n + n // 2 + 1))[: n // 2 + 1]
     return np.asarray(product / power, dtype=np.float64)
+
+
+def energy(signal: FloatArray) -> float:
+    """The sum of squares. Not by ``@``, whose threads wait for each other on a machine that is at work."""
+    return float(np.square(signal).sum())
+
+
+def _fast_length(least: int) -> int:
+    """A length of at least ``least`` that is even and has no prime factor over 5, so that its FFT is fast."""
+    return min(odd * 2 ** max(1, math.ceil(math.log2(least / odd))) for odd in (1, 3, 5, 9, 15))

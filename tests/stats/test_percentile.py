@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from hil.stats import (
     effective_size,
@@ -113,3 +114,13 @@ def test_samples_needed_grows_towards_the_limit() -> None:
     crossing = samples_needed(0.99, 0.99, 0.05)
     assert crossing is not None
     assert crossing < 1000
+
+
+@given(st.integers(1, 400), LEVEL, LEVEL)
+def test_the_ranks_are_those_of_the_definition(n: int, q: float, confidence: float) -> None:
+    """The least r with P(Binomial(n, q) <= r - 1) >= confidence is the upper bound, the greatest l the lower one."""
+    below = binom.cdf(np.arange(n), n, q)  # [k] = P(<= k), of the order statistic k + 1
+    over, under = np.flatnonzero(below >= confidence), np.flatnonzero(below <= 1 - confidence)
+    low, high = percentile_bounds(np.arange(n), q, confidence)
+    assert high == (over[0] if over.size else math.inf)
+    assert low == (under[-1] if under.size else -math.inf)

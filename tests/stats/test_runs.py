@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_1samp, ttest_ind
 
-from hil.stats.runs import FEWEST, Change, Comparison, compare_runs, judge_change
+from hil.stats.runs import (
+    FEWEST,
+    FEWEST_PAIRS,
+    Change,
+    Comparison,
+    compare_pairs,
+    compare_runs,
+    judge_change,
+    spread_of,
+)
 
 CLEAR = Comparison(1.05, 1.04, 1.06, 1e-6, (5, 5), 0.02, 0.99)
 
@@ -154,3 +163,46 @@ def test_a_visible_change_is_what_nine_of_ten_would_find() -> None:
         for _ in range(400)
     ]
     assert 0.85 <= found.count(Change.WORSE) / 400 <= 0.95
+
+
+def test_pairs_are_students_test_of_the_ratios_logarithms() -> None:
+    """The p value and the interval are those of scipy's test of one sample; what a pair shares does not count."""
+    ratios = runs(5, 9, 0.02, 0.03)
+    found = compare_pairs(ratios, confidence=0.99)
+    theirs = ttest_1samp(np.log(ratios), 0.0)
+    interval = theirs.confidence_interval(0.99)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert (found.low, found.high) == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+    assert (found.runs, found.unit) == ((9, 9), "pairs")
+
+
+def test_fewer_than_eight_pairs_are_never_judged() -> None:
+    """Seven that all point one way are 2 of 128 sign flips, whatever Student says; eight may be called."""
+    ratios = runs(6, FEWEST_PAIRS, 0.001, 0.05)
+    assert judge_change(compare_pairs(ratios)) is Change.WORSE
+    assert judge_change(compare_pairs(ratios[:-1])) is Change.UNCLEAR
+    assert judge_change(compare_pairs(ratios[:1])) is Change.UNCLEAR
+
+
+@pytest.mark.parametrize("wrong", [[], [1.0, 0.0], [1.0, math.nan], [1.0, -1.0], [math.inf]])
+def test_pairs_that_are_no_ratios_are_refused(wrong: list[float]) -> None:
+    """Nothing, zero, less than that and what is not finite say nothing."""
+    with pytest.raises(ValueError, match=r"pairs|finite"):
+        compare_pairs(wrong)
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.005, 0.02])
+def test_spread_tells_sessions_from_runs(sd: float) -> None:
+    """Of 400 sessions both standard deviations come out, that of sessions freed of what their runs make of it."""
+    random = np.random.default_rng(3)
+    levels = random.normal(0, sd, (400, 1))
+    found = spread_of(np.exp(levels + random.normal(0, 0.01, (400, 5))).tolist())
+    assert found.runs == pytest.approx(0.01, rel=0.06)
+    assert found.sessions == pytest.approx(sd, rel=0.2, abs=0.0025)
+
+
+@pytest.mark.parametrize("wrong", [[], [[1.0, 1.0]], [[1.0], [1.0]], [[1.0, 1.0], [1.0]], [[1.0, 1.0], [1.0, 0.0]]])
+def test_a_spread_needs_two_sessions_of_two_runs(wrong: list[list[float]]) -> None:
+    """One session, one run each, unequal sessions and a value that is no time tell nothing apart."""
+    with pytest.raises(ValueError, match=r"two sessions|finite"):
+        spread_of(wrong)

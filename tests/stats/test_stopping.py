@@ -24,7 +24,7 @@ def test_all_looks_together_spend_the_error_and_no_more(first: float, most: floa
 
 @given(AMOUNT, AMOUNT)
 def test_looks_grow_from_the_first_amount_to_the_budget(first: float, most: float) -> None:
-    """Nothing is looked at before the first amount; each look is at most twice the one before; the last is all."""
+    """Nothing is looked at before the first amount; a look at most doubles the one before; the last is the budget."""
     ends = Looks(first, most, 0.99).ends
     assert len(ends) == Looks(first, most, 0.99).count
     assert ends[0] == first
