@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil import __version__
 from hil.config.spec import GateSpec
+from hil.diagnose.advice import advised
 from hil.errors import ExitCode, HilError
 from hil.gate import exit_code_of, seal
 from hil.history.urls import masked
@@ -67,7 +68,7 @@ def _exit_code(run: HilRun, report: Report) -> int:
 
 def _finish(run: HilRun, pytest_status: int) -> Report:
     checks = tuple(run.accounts.close(run.fates, run.used()))
-    report = seal(_report(run, checks, status="complete", pytest_status=pytest_status))
+    report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
     write_finish(run.report_dir, report)
     return report
 

@@ -33,6 +33,7 @@ FLOORS = (
     ("hil.board",),
     ("hil.doctor",),
     ("hil.report",),
+    ("hil.diagnose",),
     ("hil.history",),
     ("hil.compare",),
     ("hil.rules",),

@@ -75,7 +75,7 @@ def _troubles(report: Report) -> Iterator[str]:
         check, cause = trouble.first, view.cause_key(trouble.first)
         shown = f"{view.WORD[check.verdict]}{f', {cause}' if cause else ''}"
         yield f"- {ICON[check.verdict]} **{escape(trouble.names)}** ({escape(shown)}): {escape(check.reason)}"
-        yield f"  Next: {escape(view.next_step(check))}"
+        yield from (f"  - Next: {escape(step)}" for step in view.next_steps(check))
     if len(rows) > MOST_TROUBLES:
         yield f"- … and {len(rows) - MOST_TROUBLES} more: see report.html"
     for row in report.rejected[:MOST_TROUBLES]:

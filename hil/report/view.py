@@ -126,10 +126,11 @@ class Trouble:
 
 def troubles(report: Report) -> tuple[Trouble, ...]:
     """What did not pass, worst first; of the rows that were not run only those that are required."""
-    found: dict[tuple[Verdict, str | None, str], list[CheckResult]] = {}
+    found: dict[tuple[Verdict, str | None, str, tuple[str, ...]], list[CheckResult]] = {}
     for check in report.checks:
         if check.verdict is not Verdict.PASSED and (check.required or check.verdict is not Verdict.NOT_RUN):
-            found.setdefault((check.verdict, cause_key(check), check.reason), []).append(check)
+            key = (check.verdict, cause_key(check), check.reason, next_steps(check))
+            found.setdefault(key, []).append(check)
     order = sorted(found, key=lambda key: (WORST_FIRST.index(key[0]), not found[key][0].required))
     return tuple(Trouble(tuple(found[key])) for key in order)
 
@@ -149,8 +150,13 @@ def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
     return found
 
 
+def next_steps(check: CheckResult) -> tuple[str, ...]:
+    """What to do about a row that did not pass: what its own measurements advise, or what helps its like."""
+    return check.advice or (next_step(check),)
+
+
 def next_step(check: CheckResult) -> str:
-    """What to do about a row that did not pass."""
+    """What helps rows of this kind; said where nothing particular is known."""
     cause = cause_key(check)
     if cause in NEXT:
         return NEXT[cause].replace("TARGET", check.target.requested)
