@@ -59,7 +59,7 @@ def slowest(check: CheckResult, around: Around) -> Iterator[str]:
     first, share = ranked[0]
     if share > need:
         faster = share / (share - need)
-        yield f"{need:.0%} of the time must go; {first} takes {share:.0%}: {faster:.2g} times as fast it would do alone"
+        yield f"{need:.0%} of the time must go; {first} takes {share:.0%}: {faster:.3g} times as fast it would do alone"
         return
     together = 0.0
     for count, (_, more) in enumerate(ranked, 1):

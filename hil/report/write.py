@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hil.errors import HilError, LabError, UserError
 from hil.model import Cause, CheckResult, Row, TargetUse, not_run
 from hil.report.canonical import as_document, report_digest
+from hil.report.ci import CODE_QUALITY
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
 from hil.report.text import one_line
@@ -59,7 +60,7 @@ def begin(folder: Path, report: Report) -> None:
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / REPORT, to_json(sealed(report)))
-        for name in (SUMMARY, PAGE):
+        for name in (SUMMARY, PAGE, CODE_QUALITY):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -76,7 +77,7 @@ def finish(folder: Path, report: Report) -> None:
         raise ValueError("a report is finished as hil.gate.seal made it")
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / PAGE, page(report))
+        _replace(folder / PAGE, page(report, folder))
         _replace(folder / SUMMARY, summary(report))
         _replace(folder / REPORT, to_json(report))
 
