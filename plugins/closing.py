@@ -165,12 +165,15 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def show(report: Report, folder: Path, terminal: TerminalReporter) -> None:
-    """Writes the decision and its table into pytest's summary."""
+def show(report: Report, folder: Path, config: Path | None, terminal: TerminalReporter) -> None:
+    """Writes the decision and its table into pytest's summary, and what a pipeline shows where one runs."""
+    from hil.report import ci  # noqa: PLC0415 - as below
     from hil.report.terminal import as_text  # noqa: PLC0415 - rich is needed here alone
 
     width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
     color = terminal._tw.hasmarkup  # noqa: SLF001 - as above
     terminal.section("hil", cyan=True, bold=True)
-    terminal.write(as_text(report, width=width, color=color))
+    with ci.quoted(os.environ, terminal.write_line):
+        terminal.write(as_text(report, width=width, color=color))
     terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")
+    ci.announce(report, folder, config, os.environ, terminal.write_line)
