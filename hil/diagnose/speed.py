@@ -115,11 +115,11 @@ def settle(check: CheckResult, around: Around) -> Iterator[str]:
     seen, limit = check.measurement, check.limit
     if check.id not in PERCENTILES or check.verdict is not Verdict.INCONCLUSIVE or seen is None or limit is None:
         return
-    typical = around.measured(check, "latency.p50") or seen
     missing = number(check.details.get("samples_missing"))
     if missing is not None:
-        total = (seen.n + missing) * typical.value
-        more = f"{missing:,.0f} more samples take about {show(missing * typical.value, 's')}"
+        each = _seconds_each(check, around)
+        total = (seen.n + missing) * each
+        more = f"{missing:,.0f} more samples take about {show(missing * each, 's')}"
         yield f"{more}: raise [measure] budget to {math.ceil(total)} s or more"
     elif "samples_missing" in check.details and seen.high is not None and seen.low is not None:
         need = excess(check)
@@ -128,6 +128,15 @@ def settle(check: CheckResult, around: Around) -> Iterator[str]:
                 f"the limit lies inside what the engine does ({show(seen.low, 's')} to {show(seen.high, 's')}): "
                 f"make it {need:.1%} faster, or give a reason for {show(seen.high, 's')}"
             )
+
+
+def _seconds_each(check: CheckResult, around: Around) -> float:
+    """Seconds from one inference to the next: by the frame rate, for where a few are slow no percentile tells it."""
+    rate, batch = around.measured(check, "fps.sustained"), around.method(check).get("batch")
+    if rate is not None and rate.value > 0 and isinstance(batch, int):
+        return batch / rate.value
+    typical = around.measured(check, "latency.p50") or check.measurement
+    return typical.value if typical is not None else 0.0
 
 
 def drifting(check: CheckResult, _around: Around) -> Iterator[str]:

@@ -59,7 +59,7 @@ def nodes(*shares: float) -> dict[str, Any]:
 
 CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("one layer", {"latency.p99": slow(0.00625, details=nodes(0.5, 0.1))}, "latency.p99 fp32",
-     "20% of the time must go; Conv_0 takes 50%: 1.7 times as fast it would do alone"),
+     "20% of the time must go; Conv_0 takes 50%: 1.67 times as fast it would do alone"),
     ("some layers", {"latency.p99": slow(0.01, details=nodes(0.3, 0.3, 0.2))}, "latency.p99 fp32",
      "only Conv_0, Conv_1 together take more (60%)"),
     ("no layer", {"latency.p99": slow(0.1, details=nodes(0.3, 0.3))}, "latency.p99 fp32",
@@ -75,7 +75,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
      "gpu-alert came up as gpu went from 50.0 to 97.0 °C: cool the board better"),
     ("more samples", {"latency.p99 fp32": {**UNSETTLED, "measurement": measured(0.0049, "s", low=0.004, high=0.006),
      "details": {"samples_missing": 1000}}}, "latency.p99 fp32",
-     "1,000 more samples take about 810 ms: raise [measure] budget to 5 s or more"),
+     "1,000 more samples take about 846.5 ms: raise [measure] budget to 5 s or more"),
     ("never settles", {"latency.p99 fp32": {**UNSETTLED, "measurement": measured(0.005, "s", low=0.004, high=0.00625),
      "details": {"samples_missing": None}}}, "latency.p99 fp32", "make it 20.0% faster, or give a reason for 6.25 ms"),
     ("warm up", {"latency.p99 fp32": {**UNSETTLED, "details": {"drift": -0.00076}}}, "latency.p99 fp32",
@@ -216,7 +216,7 @@ def test_advice_is_read_wherever_the_row_is() -> None:
     assert row.advice
     for text in (html.render(report), markdown.render(report), " ".join(terminal.as_text(report, width=160).split())):
         assert "Conv" in text
-        assert "1.7 times as fast" in text
+        assert "1.67 times as fast" in text
         assert "see the slowest nodes" not in text
 
 
