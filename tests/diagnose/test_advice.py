@@ -14,6 +14,7 @@ from hil.measure import digest_of
 from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
 from hil.report import html, markdown, terminal
 from hil.report.consistency import problems
+from hil.report.schema import count
 from tests.report import sample
 
 FAILED: dict[str, Any] = {"verdict": Verdict.FAILED, "reason": "not good"}
@@ -42,7 +43,7 @@ def told(rows: dict[str, dict[str, Any]], **changes: Any) -> dict[str, str]:
                 row = CheckResult.model_validate({**row.model_dump(), **change})  # noqa: PLW2901 - changed in turn
         found.append(row)
     report = advised(sample.draft(tuple(found), **changes))
-    assert list(problems(report.model_copy(update={"totals": sample.count(report.checks)}))) == []
+    assert list(problems(report.model_copy(update={"totals": count(report.checks)}))) == []
     return {f"{row.id} {row.precision}": " | ".join(row.advice) for row in report.checks if row.advice}
 
 
