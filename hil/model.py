@@ -150,7 +150,7 @@ class ExecutedOn(Frozen):
 
 
 class CheckResult(Question):
-    """One question with one verdict."""
+    """One question with one verdict; ``advice`` is what to do about one that did not pass, from what was measured."""
 
     verdict: Verdict
     reason: str
@@ -162,6 +162,7 @@ class CheckResult(Question):
     limit: Limit | None = None
     engine: Digest | None = None
     details: dict[str, Any] = Field(default_factory=dict)
+    advice: tuple[str, ...] = ()
 
 
 def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:

@@ -51,9 +51,10 @@ KILO = 1000
 STEPS = {
     "s": (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)),
     "J": (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)),
+    "Hz": (("GHz", 1e9), ("MHz", 1e6), ("kHz", 1e3), ("Hz", 1.0)),
     "B": (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0)),
 }
-"""Units that a value in seconds, joules or bytes is shown in, largest first."""
+"""Units that a value in seconds, joules, hertz or bytes is shown in, largest first."""
 QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
 
 

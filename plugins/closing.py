@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil import __version__
 from hil.config.spec import GateSpec
+from hil.diagnose.advice import advised
 from hil.errors import ExitCode, HilError
 from hil.exitcode import PRECEDENCE
 from hil.gate import exit_code_of, seal
@@ -70,7 +71,7 @@ def _exit_code(run: HilRun, report: Report) -> int:
 
 def _finish(run: HilRun, pytest_status: int) -> Report:
     checks = tuple(run.accounts.close(run.fates, run.used()))
-    report = seal(_report(run, checks, status="complete", pytest_status=pytest_status))
+    report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
     write_finish(run.report_dir, report)
     return report
 
@@ -173,14 +174,17 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def show(report: Report, folder: Path, terminal: TerminalReporter) -> None:
-    """Writes the decision and its table into pytest's summary."""
+def show(report: Report, folder: Path, config: Path | None, terminal: TerminalReporter) -> None:
+    """Writes the decision and its table into pytest's summary, and what a pipeline shows where one runs."""
+    from hil.report import ci  # noqa: PLC0415 - as below
     from hil.report.terminal import as_text  # noqa: PLC0415 - rich is needed here alone
 
     width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
     color = terminal._tw.hasmarkup  # noqa: SLF001 - as above
     terminal.section("hil", cyan=True, bold=True)
-    terminal.write(as_text(report, width=width, color=color))
+    with ci.quoted(os.environ, terminal.write_line):
+        terminal.write(as_text(report, width=width, color=color))
     terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")
     if (bundle := folder / BUNDLE).exists():
         terminal.write_line(f"signed: {os.path.relpath(bundle)}")
+    ci.announce(report, folder, config, os.environ, terminal.write_line)

@@ -276,7 +276,8 @@ class HilRun:
         for warning in (*(self.config.warnings if self.config else ()), *self.notes):
             terminal.write_line(f"warning: {warning}", yellow=True)
         if self.report is not None:
-            closing.show(self.report, self.report_dir, terminal)
+            config = self.config.path if self.config else None
+            closing.show(self.report, self.report_dir, config, terminal)
 
     def used(self) -> TargetUse:
         """Target asked for and, as far as results tell, used."""

@@ -35,6 +35,7 @@ FLOORS = (
     ("hil.board",),
     ("hil.doctor",),
     ("hil.report",),
+    ("hil.diagnose",),
     ("hil.history",),
     ("hil.compare",),
     ("hil.ruling",),

@@ -97,10 +97,28 @@ def _unknown(reason: str, limit: Limit | None) -> Judgement:
 
 
 def progress(series: Series) -> tuple[FloatArray, FloatArray]:
-    """Times (s) from the first start on, and the frames completed by then; both of n + 1 entries."""
-    ends = np.maximum.accumulate(series.start + series.duration)
-    times = np.concatenate([series.start[:1], ends])
+    """Times (s) from the first start on, and the frames completed by then; both of n + 1 entries.
+
+    What passed between two timed windows (warming up, reading the state) is no time of work and is taken out.
+    """
+    start = series.start - _idle(series)
+    ends = np.maximum.accumulate(start + series.duration)
+    times = np.concatenate([start[:1], ends])
     return times, np.arange(series.n + 1, dtype=np.float64) * series.batch
+
+
+def _idle(series: Series) -> FloatArray:
+    """Seconds before each inference in which no window was open, shape (n,)."""
+    windows = series.facts.get("windows")
+    told = [one.get("n") for one in windows if isinstance(one, dict)] if isinstance(windows, (list, tuple)) else []
+    sizes = [n for n in told if isinstance(n, int) and n > 0]
+    idle = np.zeros(series.n)
+    if len(sizes) < 2 or sum(sizes) != series.n:  # noqa: PLR2004 - one window has nothing before it
+        return idle
+    ends = np.maximum.accumulate(series.start + series.duration)
+    for first in np.cumsum(sizes)[:-1]:
+        idle[first:] += max(float(series.start[first] - ends[first - 1]), 0.0)
+    return idle
 
 
 def _judge(series: Series, rate: float, limit: Limit | None, details: dict[str, float] | None = None) -> Judgement:

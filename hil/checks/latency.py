@@ -62,7 +62,12 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
     if limit is not None and limit.sense is not Sense.AT_MOST:
         return inconclusive("a latency limit must be an upper one", limit, details)
     advice = "" if limit is None else _advice(series, q, limit.value, confidence, worth)
-    return _steady(hold_interval(measurement, limit, advice, details), drift(series.duration, q, confidence))
+    rise = drift(series.duration, q, confidence)
+    judgement = _steady(hold_interval(measurement, limit, advice, {**details, "drift": rise}), rise)
+    if judgement.verdict is not Verdict.INCONCLUSIVE or limit is None:
+        return judgement
+    told = {**judgement.details, "samples_missing": _missing(series, q, limit.value, confidence, worth)}
+    return judgement.model_copy(update={"details": told})
 
 
 def _steady(judgement: Judgement, rise: float) -> Judgement:
@@ -98,11 +103,16 @@ def _decided(low: float, high: float, at_limit: tuple[float, float], limit: floa
 
 def _advice(series: Series, q: float, limit: float, confidence: float, worth: float) -> str:
     share = float(np.mean(series.duration > limit))
-    missing = samples_missing(q, confidence, share, series.n, worth)
+    missing = _missing(series, q, limit, confidence, worth)
     if missing is None:
         return f"{share:.3%} of the samples are over the limit, no number of samples would settle it"
     correlated = "" if worth > 0.9 * series.n else f" ({series.n} correlated ones count for {worth:.0f})"
     return f"about {missing} more samples would settle it{correlated}"
+
+
+def _missing(series: Series, q: float, limit: float, confidence: float, worth: float) -> int | None:
+    """How many more samples would settle it, if as many of them lie over the limit as did; None: no number would."""
+    return samples_missing(q, confidence, float(np.mean(series.duration > limit)), series.n, worth)
 
 
 def single(values: Sequence[float], limit: Limit | None) -> Judgement:

@@ -49,6 +49,8 @@ def by_runs(baseline: Baseline | None, seen: Seen, limit: Limit | None, rules: R
     measurement = _worsening(wide, lower=rules.lower_is_better)
     verdict = {Change.WORSE: Verdict.FAILED, Change.UNCLEAR: Verdict.INCONCLUSIVE}.get(change, Verdict.PASSED)
     told = {"values": sides[1][0], "p": wide.p, "alpha": alpha, "visible": strict.visible, "noise": found.noise}
+    if change is Change.UNCLEAR:
+        told["runs_needed"] = _needed(found, strict, rules, sides)
     reason = f"{_size(measurement)} than {_named(baseline, found)}: {_why(change, found, strict, rules, sides)}"
     return judged(verdict, reason, measurement, limit, {**_about(baseline, found, rules), **told})
 
@@ -132,10 +134,18 @@ def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: 
         return f"this run has {strict.runs[1]} run values, {FEWEST} are needed: run with --hil-runs={FEWEST}"
     if strict.runs[0] < FEWEST:
         return f"the baseline has {strict.runs[0]} run values, {FEWEST} are needed: make another: {rules.again}"
-    needed = runs_needed(_spread(sides), rules.exclude, confidence=strict.confidence, noise=level.noise or 0.0)
+    needed = _needed(level, strict, rules, sides)
     none = f"no number of runs up to {CAP} would do: calm the target, or widen limits.regression"
-    more = none if needed is None else f"about {max(needed, max(strict.runs) + 1)} runs a side would do: --hil-runs"
+    more = none if needed is None else f"about {needed} runs a side would do: --hil-runs"
     return f"neither a change nor its absence is settled: {visible or 'could have seen none'}; {more}"
+
+
+def _needed(level: Level, strict: Comparison, rules: Rules, sides: Sides) -> int | None:
+    """How many runs a side would settle it; None if not as many as anybody takes."""
+    if min(strict.runs) < FEWEST:
+        return FEWEST
+    needed = runs_needed(_spread(sides), rules.exclude, confidence=strict.confidence, noise=level.noise or 0.0)
+    return None if needed is None else max(needed, max(strict.runs) + 1)
 
 
 def _spread(sides: Sides) -> float:

@@ -49,6 +49,8 @@ def _rows(report: Report) -> Iterator[str]:
     for check in report.checks:
         for what in _row(check, report, fallback=fallback):
             yield f"{check.name}: {what}"
+        if check.advice and check.verdict is Verdict.PASSED:
+            yield f"{check.name}: it passed, and there is advice what to do about it"
         if check.engine is not None and check.engine not in engines:
             yield f"{check.name}: its engine {check.engine[:12]} is not in the report"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.model import Verdict
 from hil.report import engine_view, view
+from hil.report.sureness import sureness
 from hil.report.text import one_line
 from hil.units import show
 
@@ -24,6 +25,14 @@ ICON = {
     Verdict.NOT_RUN: "⚪",
 }
 DECIDED = {"PASSED": "✅", "WARNED": "⚠️", "FAILED": "❌", "INCOMPLETE": "⏳"}
+NUMBERS = (
+    ("latency.p50", "p50"),
+    ("latency.p99", "p99"),
+    ("fps.sustained", "FPS"),
+    ("memory.peak", "memory"),
+    ("memory.engine_size", "engine"),
+    ("parity.task", "loss"),
+)
 MOST_TROUBLES = 30
 MOST_ENGINES = 40
 LONGEST = 400
@@ -44,7 +53,8 @@ def escape(text: str) -> str:
 
 def render(report: Report) -> str:
     """The whole summary; GitHub-flavoured tables, no raw HTML but ``<details>``."""
-    return "\n".join([*_head(report), *_troubles(report), *_groups(report), *_engines(report), *_foot(report)]) + "\n"
+    parts = (_head, _troubles, _overview, _groups, _engines, _foot)
+    return "\n".join(line for part in parts for line in part(report)) + "\n"
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -56,6 +66,7 @@ def _head(report: Report) -> Iterator[str]:
         yield f"- fallback: {escape(report.target.fallback_reason)}"
     if foreign := engine_view.foreign_text(report):
         yield f"- {escape(foreign)}"
+    yield from (f"- {escape(line)}" for line in sureness(report))
     yield f"- evidence: **{escape(view.evidence_text(report))}**, required: {escape(report.policy.evidence)}"
     yield ""
     names = [("planned", ""), *((verdict.value, ICON[verdict] + " ") for verdict in Verdict)]
@@ -75,12 +86,30 @@ def _troubles(report: Report) -> Iterator[str]:
         check, cause = trouble.first, view.cause_key(trouble.first)
         shown = f"{view.WORD[check.verdict]}{f', {cause}' if cause else ''}"
         yield f"- {ICON[check.verdict]} **{escape(trouble.names)}** ({escape(shown)}): {escape(check.reason)}"
-        yield f"  Next: {escape(view.next_step(check))}"
+        yield from (f"  - Next: {escape(step)}" for step in view.next_steps(check))
     if len(rows) > MOST_TROUBLES:
         yield f"- … and {len(rows) - MOST_TROUBLES} more: see report.html"
     for row in report.rejected[:MOST_TROUBLES]:
         name = " ".join(filter(None, (row.id, row.model, row.precision)))
         yield f"- ❌ **{escape(name)}** (rejected): {escape(row.reason)}"
+    yield ""
+
+
+def _overview(report: Report) -> Iterator[str]:
+    """The numbers that a reader looks for first, a line a model and precision; those that need somebody come first."""
+    measured = view.measured(report)
+    found = sorted(view.groups(report), key=lambda group: view.WORST_FIRST.index(group.worst))
+    shown = [name for name, _ in NUMBERS if any(name in values for values in measured.values())]
+    if not found or not shown:
+        return
+    yield "| model | verdict | " + " | ".join(words for name, words in NUMBERS if name in shown) + " |"
+    yield "| :--- | :--- |" + " ---: |" * len(shown)
+    for group in found[:MOST_ENGINES]:
+        values = measured.get((group.model, group.precision), {})
+        cells = (escape(view.value_text(values.get(name))) for name in shown)
+        yield f"| {escape(group.title)} | {ICON[group.worst]} {view.of_worst(group)} | " + " | ".join(cells) + " |"
+    if len(found) > MOST_ENGINES:
+        yield f"| … and {len(found) - MOST_ENGINES} more |" + " |" * (len(shown) + 1)
     yield ""
 
 

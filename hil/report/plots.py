@@ -1,154 +1,155 @@
-"""Small plots as inline SVG, drawn from numbers alone: colours come from the page's style sheet.
+"""Pictures drawn from a report's own numbers: how latencies are spread, memory over a soak, bars beside numbers.
 
-Each has a title and a description for those who do not see it, and says nothing by colour alone.
+Each picture says in words what it shows. A bar beside the numbers it is drawn from says nothing of its own, so it is
+hidden from those who are read to; it is one element with its places as percentages, for a report may have thousands.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hil.model import CheckResult, Limit, Measurement, Sense
-from hil.report.view import SIGN, WORD, interval_text, limit_text, value_text
+import numpy as np
+
+from hil.model import CheckResult, Limit, Sense
+from hil.report import svg
+from hil.report.view import SIGN, WORD, limit_text
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from hil.model import Measurement
     from hil.report.schema import Totals
 
-WIDTH, HEIGHT = 240, 30
 PARTS = tuple(SIGN)
 NEAR = 1.8
 """A limit further away than this many times the slowest inference would squeeze the histogram: it is only told."""
+FLOOR = 168
+TALL_BAR = 50
+"""Times the middle bar from which on the tallest one makes the count's scale logarithmic."""
+MOST_POINTS = 10_000
 
 
-@dataclass(frozen=True)
-class Scale:
-    """A linear map from ``low``…``high`` to pixels ``left``…``right``; what lies outside is clipped."""
-
-    low: float
-    high: float
-    left: float
-    right: float
-
-    def __call__(self, value: float) -> float:
-        """The pixel of ``value``."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.left + min(max(share, 0.0), 1.0) * (self.right - self.left), 2)
-
-
-def _svg(ident: str, kind: str, size: tuple[int, int], words: tuple[str, str], body: Sequence[str]) -> str:
-    (width, height), (title, description) = size, words
-    stretch = ' preserveAspectRatio="none"' if kind == "totals-bar" else ""
-    return (
-        f'<svg class="plot {kind}" viewBox="0 0 {width} {height}"{stretch} role="img" '
-        f'aria-labelledby="{ident}-t {ident}-d"><title id="{ident}-t">{escape(title)}</title>'
-        f'<desc id="{ident}-d">{escape(description)}</desc>{"".join(body)}</svg>'
-    )
-
-
-def limit_bar(check: CheckResult, ident: str) -> str:
+def gauge(check: CheckResult) -> str:
     """A measurement as a bar with its interval, against its limit; empty without both of them."""
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:
         return ""
-    scale = _scale(measurement, limit)
-    zero, value, line = scale(0.0), scale(measurement.value), scale(limit.value)
-    bad = (line, WIDTH - 2) if limit.sense is Sense.AT_MOST else (2, line)
-    body = [
-        f'<rect class="track" x="2" y="9" width="{WIDTH - 4}" height="12" rx="3"/>',
-        _box("beyond", bad, (9, 12)),
-        _box(f"bar {check.verdict.value}", (min(zero, value), max(zero, value)), (11, 8), least=2),
-        *_whisker(measurement, scale),
-        f'<path class="limit" d="M{line} 4V26M{line - 4} 2h8l-4 5z"/>',
-    ]
-    if limit.fail_at is not None:
-        body.append(f'<path class="fail-at" d="M{scale(limit.fail_at)} 7V23"/>')
-    seen = f"{check.name}: {value_text(measurement)} against {limit_text(limit)}"
-    sure = interval_text(measurement)
-    words = (seen, ", ".join(filter(None, (WORD[check.verdict], sure))))
-    return _svg(ident, "limit-bar", (WIDTH, HEIGHT), words, body)
-
-
-def _scale(measurement: Measurement, limit: Limit) -> Scale:
     ends = [measurement.value, measurement.low, measurement.high, limit.value, limit.fail_at, 0.0]
     known = [end for end in ends if end is not None]
     low, high = min(known), max(known)
     room = (high - low) * 0.12 or 1.0
-    return Scale(low - (room if low < 0 else 0.0), high + room, 2, WIDTH - 2)
+    scale = svg.Scale(low - (room if low < 0 else 0.0), high + room, 0, 100)
+    zero, value = scale(0.0), scale(measurement.value)
+    places = {"s": min(zero, value), "w": max(abs(value - zero), 1), "l": scale(limit.value)}
+    if measurement.low is not None or measurement.high is not None:
+        left = 0 if measurement.low is None else scale(measurement.low)
+        right = 100 if measurement.high is None else scale(measurement.high)
+        places |= {"a": left, "i": max(right - left, 1)}
+    kind = check.verdict.value + (" least" if limit.sense is Sense.AT_LEAST else "")
+    return _bar(f"g {kind}", places)
 
 
-def _box(kind: str, x: tuple[float, float], y: tuple[float, float], *, least: float = 0) -> str:
-    (left, right), (top, height) = x, y
-    width = max(round(right - left, 2), least)
-    return f'<rect class="{kind}" x="{left}" y="{top}" width="{width}" height="{height}" rx="2"/>'
+def share(part: float, kind: str = "") -> str:
+    """A share of 1 as a bar; more than 1 is full."""
+    return _bar(f"g share {kind}".strip(), {"w": round(100 * min(max(part, 0.0), 1.0))})
 
 
-def _text(left: float, top: float, anchor: str, text: str, kind: str = "tick") -> str:
-    return f'<text class="{kind}" x="{left}" y="{top}" text-anchor="{anchor}">{escape(text)}</text>'
+def used(part: float, *, met: bool) -> str:
+    """How much of a tolerance is used up, with all of it (1) at two thirds of the bar."""
+    return _bar(
+        f"g {'passed' if met else 'failed'}", {"s": 0, "w": round(min(max(part, 0.01), 1.5) / 1.5 * 100), "l": 67}
+    )
 
 
-def _whisker(measurement: Measurement, scale: Scale) -> list[str]:
-    low, high = measurement.low, measurement.high
-    if low is None and high is None:
-        return []
-    left = scale(scale.low if low is None else low)
-    right = scale(scale.high if high is None else high)
-    caps = "".join(f"M{x} 11v8" for x, end in ((left, low), (right, high)) if end is not None)
-    return [f'<path class="whisker" d="M{left} 15H{right}{caps}"/>']
+def _bar(kind: str, places: Mapping[str, int]) -> str:
+    style = ";".join(f"--{name}:{value}" for name, value in places.items())
+    return f'<i class="{kind}" style="{style}"></i>'
 
 
 def totals_bar(totals: Totals) -> str:
-    """All planned checks in one bar, by verdict."""
-    planned = max(totals.planned, 1)
-    body, left = [], 0.0
-    for verdict in PARTS:
-        number = getattr(totals, verdict.value)
-        width = round(1000 * number / planned, 2)
-        if number:
-            body.append(_box(f"bar {verdict.value}", (left, left + width - 3), (0, 16), least=2))
-        left = round(left + width, 2)
+    """All planned checks in one bar, by verdict; the numbers stand in words beneath it."""
+    parts = ((verdict.value, getattr(totals, verdict.value)) for verdict in PARTS)
+    cells = "".join(f'<i class="{name}" style="flex-grow:{number}"></i>' for name, number in parts if number)
     words = ", ".join(f"{getattr(totals, verdict.value)} {WORD[verdict]}" for verdict in PARTS)
-    return _svg("totals", "totals-bar", (1000, 16), (f"{totals.planned} checks", words), body)
+    return f'<div class="totals" role="img" aria-label="{totals.planned} checks: {words}">{cells}</div>'
 
 
-def pair(first: float, second: float, ident: str, words: tuple[str, str]) -> str:
-    """Two values as two bars on one scale, the first above the second."""
-    top = max(first, second, 0.0) or 1.0
-    scale = Scale(0.0, top, 2, WIDTH - 2)
-    body = [
-        _box("bar first", (2, scale(first)), (4, 9), least=2),
-        _box("bar second", (2, scale(second)), (17, 9), least=2),
+def histogram(edges: Sequence[float], counts: Sequence[float], seen: Measurement | None, limit: Limit | None) -> str:
+    """How often each duration was seen; ``edges`` has one more entry than ``counts``, in seconds.
+
+    ``seen`` is the percentile that was judged: its interval is drawn, whose end was held against the limit.
+    """
+    bound = None if seen is None else seen.high
+    drawn = [edges[-1]] + [v for v in (None if limit is None else limit.value, bound) if v and v < NEAR * edges[-1]]
+    high = max(drawn) * (1.02 if len(drawn) > 1 else 1.0)
+    x = svg.Scale(edges[0] - 0.02 * (high - edges[0]), high, svg.LEFT, svg.RIGHT)
+    filled = [number for number in counts if number]
+    # A long tail beside one tall bar would be flat on the axis, and it is the tail that a percentile is about.
+    log = len(filled) > 1 and max(filled) > TALL_BAR * float(np.median(filled))
+    y = svg.Scale(0.5 if log else 0.0, max(*counts, 1), FLOOR, 34, log=log)
+    steps = [f"M{x(edges[0])} {FLOOR}"]
+    steps += [
+        f"V{min(y(number), FLOOR - 1) if number else FLOOR}H{x(right)}"
+        for number, right in zip(counts, edges[1:], strict=True)
     ]
-    return _svg(ident, "pair", (WIDTH, HEIGHT), words, body)
-
-
-def histogram(edges: Sequence[float], counts: Sequence[float], limit: Limit | None, ident: str, name: str) -> str:
-    """How often each duration was seen; ``edges`` has one more entry than ``counts``, in seconds."""
-    width, height, floor = 720, 200, 168
-    high = max(edges[-1], limit.value * 1.02 if limit and limit.value < NEAR * edges[-1] else 0.0)
-    scale = Scale(edges[0] - 0.02 * (high - edges[0]), high, 8, width - 8)
-    most = max(*counts, 1)
-    body = [f'<path class="axis" d="M8 {floor}H{width - 8}"/>']
-    for number, left, right in zip(counts, edges, edges[1:], strict=False):
-        tall = round(number / most * (floor - 28), 2)
-        if number:
-            tall = max(tall, 1.5)
-            body.append(_box("bar count", (scale(left) + 0.5, scale(right) - 0.5), (floor - tall, tall), least=1))
-    for share in range(5):
-        value = edges[0] + share / 4 * (high - edges[0])
-        anchor = ("start", "middle", "middle", "middle", "end")[share]
-        body.append(_text(scale(value), floor + 18, anchor, show(value, "s")))
+    body = [f'<path class="count" d="{"".join(steps)}V{FLOOR}z"/>']
+    if log:
+        body.append(svg.text(svg.LEFT, 13, "count, logarithmic"))
+    if seen is not None and bound is not None and seen.low is not None:
+        left, right = x(seen.low), x(bound)
+        body.append(f'<path class="interval" d="M{left} 34V{FLOOR}H{max(right, left + 2)}V34z"/>')
+        sure = "" if seen.confidence is None else f" at {seen.confidence * 100:.4g} %"
+        anchor = "end" if right > svg.WIDTH / 2 else ""
+        body.append(svg.text(right, 28, f"bound {show(bound, 's')}{sure}", anchor=anchor))
     if limit is not None and limit.value <= high:
-        line = scale(limit.value)
-        anchor, shift = ("end", -6) if line > width / 2 else ("start", 6)
-        body.append(f'<path class="limit" d="M{line} 4V{floor}"/>')
-        body.append(_text(line + shift, 14, anchor, f"limit {show(limit.value, 's')}", "strong"))
+        line = x(limit.value)
+        anchor, shift = ("end", -5) if line > svg.WIDTH / 2 else ("", 5)
+        body.append(f'<path class="limit-line" d="M{line} 4V{FLOOR}"/>')
+        body.append(svg.text(line + shift, 13, f"limit {show(limit.value, 's')}", anchor=anchor, kind="strong"))
     elif limit is not None:
-        body.append(_text(width - 8, 14, "end", f"limit {show(limit.value, 's')}, further right →", "strong"))
-    words = (
-        f"{sum(counts):g} inferences from {show(edges[0], 's')} to {show(edges[-1], 's')}, limit {limit_text(limit)}"
-    )
-    return _svg(ident, "histogram", (width, height), (f"{name}: how long each inference took", words), body)
+        words = f"limit {show(limit.value, 's')}, further right →"
+        body.append(svg.text(svg.RIGHT, 13, words, anchor="end", kind="strong"))
+    body += svg.bottom(x, FLOOR, lambda value: show(value, "s"))
+    said = f"{sum(counts):g} inferences from {show(edges[0], 's')} to {show(edges[-1], 's')}, limit {limit_text(limit)}"
+    return svg.figure("histogram", 190, "how long each inference took", said, body)
+
+
+def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit | None) -> str:
+    """The process's memory over a soak, with its baseline and the ceiling; empty where nothing usable was kept."""
+    runs, host, device = (_column(resident.get(key)) for key in ("runs", "rss", "device"))
+    if runs.size < 2 or host.size != runs.size:  # noqa: PLR2004 - a line needs two ends
+        return ""
+    lines = [("rss", host, "process")]
+    if device.size == runs.size:
+        lines.append(("device", device, "GPU"))
+    most = max(float(values.max()) for _, values, _ in lines)
+    near = limit is not None and limit.value <= 3 * most
+    x = svg.Scale(float(runs[0]), float(runs[-1]), svg.GUTTER, svg.RIGHT)
+    y = svg.Scale(0.0, max(most, limit.value if limit is not None and near else 0.0) * 1.12, FLOOR, 18)
+    unit = next((size for size in (2.0**30, 2.0**20, 2.0**10) if y.high >= size), 1.0)
+    body = svg.levels(y, lambda value: show(value, "B"), unit)
+    for kind, values, words in lines:
+        body.append(svg.line(f"median {kind}", x.all(runs), y.all(values)))
+        body.append(svg.text(svg.GUTTER + 4, y(float(values[0])) - 5, f"{words} {show(float(values[-1]), 'B')}"))
+    baseline = details.get("baseline")
+    if isinstance(baseline, (int, float)) and 0 < baseline <= most:
+        body += svg.across("fail-line", y(baseline), f"bare runtime {show(baseline, 'B')}", below=True)
+    if limit is not None and near:
+        body += svg.across("limit-line", y(limit.value), f"ceiling {show(limit.value, 'B')}")
+    elif limit is not None:
+        body.append(svg.above(f"ceiling {show(limit.value, 'B')}"))
+    body += svg.bottom(x, FLOOR, lambda value: f"{value:,.0f}")
+    ends = ((words, show(float(values[0]), "B"), show(float(values[-1]), "B")) for _, values, words in lines)
+    said = ", ".join(f"{words} {first} at first, {last} at last" for words, first, last in ends)
+    return svg.figure("memory", 190, f"memory over {runs[-1]:,.0f} inferences", said, body)
+
+
+def _column(value: object) -> svg.Floats:
+    """A list of positive finite numbers, or an empty one."""
+    if not isinstance(value, list) or len(value) > MOST_POINTS:
+        return np.empty(0)
+    if not all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in value):
+        return np.empty(0)
+    found = np.asarray(value, dtype=np.float64)
+    return found if np.isfinite(found).all() and (found >= 0).all() else np.empty(0)

@@ -146,7 +146,9 @@ def troubles(report: Report) -> list[RenderableType]:
         check, cause = trouble.first, view.cause_key(trouble.first)
         head = Text(f"{view.SIGN[check.verdict]} {view.WORD[check.verdict]}", style=STYLE[check.verdict])
         head.append(f" ({cause})" if cause else "", style="dim").append(printable(f" {trouble.names}"), style="bold")
-        body = Text(printable(f"{check.reason}\n")).append(printable(f"next: {view.next_step(check)}"), style="cyan")
+        body = Text(printable(check.reason))
+        for step in view.next_steps(check):
+            body.append(printable(f"\nnext: {step}"), style="cyan")
         lines += [head, Padding(body, (0, 0, 0, 2), expand=False)]
     if len(rows) > MOST_TROUBLES:
         lines.append(Text(f"… and {len(rows) - MOST_TROUBLES} more: see report.html"))

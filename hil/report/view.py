@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
+from hil.report.text import printable
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hil.report.schema import Measured, Report
 
@@ -41,6 +42,8 @@ NEXT = {
     "no_limit": "write the limit into hil.toml, or take the check out of gate.require",
     "no_baseline": "do what the reason says: name a baseline that can be compared with, or make one",
 }
+FIRST = (("latency.p99", "p99"), ("fps.sustained", ""), ("memory.peak", ""))
+"""What a folded group tells of itself."""
 MOST_NAMES = 12
 """How many rows of one trouble are named; the rest is counted."""
 HINT = {
@@ -126,10 +129,11 @@ class Trouble:
 
 def troubles(report: Report) -> tuple[Trouble, ...]:
     """What did not pass, worst first; of the rows that were not run only those that are required."""
-    found: dict[tuple[Verdict, str | None, str], list[CheckResult]] = {}
+    found: dict[tuple[Verdict, str | None, str, tuple[str, ...]], list[CheckResult]] = {}
     for check in report.checks:
         if check.verdict is not Verdict.PASSED and (check.required or check.verdict is not Verdict.NOT_RUN):
-            found.setdefault((check.verdict, cause_key(check), check.reason), []).append(check)
+            key = (check.verdict, cause_key(check), check.reason, next_steps(check))
+            found.setdefault(key, []).append(check)
     order = sorted(found, key=lambda key: (WORST_FIRST.index(key[0]), not found[key][0].required))
     return tuple(Trouble(tuple(found[key])) for key in order)
 
@@ -149,8 +153,13 @@ def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
     return found
 
 
+def next_steps(check: CheckResult) -> tuple[str, ...]:
+    """What to do about a row that did not pass: what its own measurements advise, or what helps its like."""
+    return check.advice or (next_step(check),)
+
+
 def next_step(check: CheckResult) -> str:
-    """What to do about a row that did not pass."""
+    """What helps rows of this kind; said where nothing particular is known."""
     cause = cause_key(check)
     if cause in NEXT:
         return NEXT[cause].replace("TARGET", check.target.requested)
@@ -163,6 +172,53 @@ def next_step(check: CheckResult) -> str:
     return HINT.get(check.id) or HINT.get(family(check), "see the test that made this check")
 
 
+def board_text(report: Report) -> str:
+    """What the work was done on: the confirmed board or GPU, its JetPack and power mode; else the machine's name."""
+    facts = report.target.facts
+    known = facts.get("identity")
+    if isinstance(known, dict):
+        mode, jetpack = known.get("power_mode"), known.get("jetpack")
+        told = [known.get("module") or report.target.board or report.target.used]
+        told += [f"JetPack {jetpack}"] if jetpack else []
+        told += [str(mode)] if mode else []
+        return printable(", ".join(map(str, told)))
+    work = next((check.executed_on for check in report.checks if check.executed_on), None)
+    name = work.name if work else ""
+    return printable(", ".join(filter(None, (report.target.board or report.target.used, name))))
+
+
+def of_how_many(checks: Sequence[CheckResult]) -> str:
+    """``3 of 7`` that have the worst verdict of all, or just how many there are."""
+    same = sum(check.verdict is worst(checks) for check in checks)
+    return f"{same} of {len(checks)}" if same != len(checks) else str(len(checks))
+
+
+def of_worst(group: Group) -> str:
+    """``failed 2 of 25``: the group's verdict and how many rows have it."""
+    return f"{WORD[group.worst]} {of_how_many(group.checks)}"
+
+
+def group_text(group: Group, taken: Mapping[tuple[str, str], Mapping[str, Measurement]]) -> str:
+    """The numbers that a reader looks for first, and how many checks there are."""
+    values = taken.get((group.model, group.precision), {})
+    told = [f"{words} {value_text(values[name])}".strip() for name, words in FIRST if name in values]
+    return " · ".join([*told, f"{len(group.checks)} checks"])
+
+
+def count_text(measurement: Measurement) -> str:
+    """How many samples, and of how many runs."""
+    runs = f", {len(measurement.runs)} runs" if measurement.runs else ""
+    return f"n = {measurement.n:,}{runs}"
+
+
+def reason_text(check: CheckResult) -> str:
+    """The reason of a row, without what number, interval and limit beside it say already."""
+    if check.verdict is not Verdict.PASSED or check.measurement is None or check.limit is None:
+        return check.reason
+    first, _, rest = check.reason.partition("; ")
+    return rest if first.startswith(value_text(check.measurement)) else check.reason
+
+
 def value_text(measurement: Measurement | None) -> str:
     """``4.11 ms``, or a dash."""
     return "–" if measurement is None else show(measurement.value, measurement.unit)
@@ -173,7 +229,7 @@ def interval_text(measurement: Measurement | None) -> str:
     if measurement is None or (measurement.low is None and measurement.high is None):
         return ""
     low, high = ("…" if side is None else show(side, measurement.unit) for side in (measurement.low, measurement.high))
-    sure = "" if measurement.confidence is None else f" at {measurement.confidence * 100:g} %"
+    sure = "" if measurement.confidence is None else f" at {measurement.confidence * 100:.4g} %"
     return f"{low} to {high}{sure}"
 
 

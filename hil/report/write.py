@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hil.errors import HilError, LabError, UserError
 from hil.model import Cause, CheckResult, Row, TargetUse, not_run
 from hil.report.canonical import as_document, report_digest
+from hil.report.ci import CODE_QUALITY
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
 from hil.report.text import one_line
@@ -61,7 +62,7 @@ def begin(folder: Path, report: Report) -> None:
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / REPORT, to_json(sealed(report)))
-        for name in (SUMMARY, PAGE, BUNDLE):
+        for name in (SUMMARY, PAGE, BUNDLE, CODE_QUALITY):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -78,7 +79,7 @@ def finish(folder: Path, report: Report) -> None:
         raise ValueError("a report is finished as hil.gate.seal made it")
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / PAGE, page(report))
+        replace_file(folder / PAGE, page(report, folder))
         replace_file(folder / SUMMARY, summary(report))
         replace_file(folder / REPORT, to_json(report))
 

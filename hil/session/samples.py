@@ -20,6 +20,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def read(path: Path, run_id: str) -> Series | None:
+    """The series that run ``run_id`` wrote to ``path``; None where there is none of that run, or not a whole one."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            if about["run"] != run_id:
+                return None
+            device = arrays["device"] if "device" in arrays.files else None
+            told = about["batch"], about["method"], about["facts"]
+            return Series(arrays["start"], arrays["duration"], *told, device)
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None  # an earlier run's, cut short; this run's own is written whole or not at all
+
+
 class Samples:
     """``report/samples/NAME.npz``: start, duration and device time in seconds, and how they were taken."""
 
@@ -53,19 +69,7 @@ class Samples:
             os.close(handle)
 
     def _read(self, name: str) -> Series | None:
-        path = self._folder / f"{name}.npz"
-        if not path.exists():
-            return None
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                about = json.loads(str(arrays["about"]))
-                if about["run"] != self._run_id:
-                    return None
-                device = arrays["device"] if "device" in arrays.files else None
-                told = about["batch"], about["method"], about["facts"]
-                return Series(arrays["start"], arrays["duration"], *told, device)
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
-            return None  # an earlier run's, cut short; this run's own is written whole or not at all
+        return read(self._folder / f"{name}.npz", self._run_id)
 
     def _write(self, name: str, series: Series) -> None:
         about = {"run": self._run_id, "batch": series.batch, "method": series.method, "facts": series.facts}

@@ -333,3 +333,17 @@ def test_the_devices_clock_may_be_as_coarse_as_it_is() -> None:
     timed = series(spread(2000))
     judgement = latency.percentile(replace(timed, device=timed.duration + 5e-7), 0.99, at_most(0.0051), 0.99)
     assert judgement.verdict is Verdict.PASSED
+
+
+def test_what_passes_between_two_windows_is_no_slow_second() -> None:
+    """Series are sampled in several windows with warming up between: nothing ran there because nothing was asked."""
+    took = np.full(8000, 0.001)
+    start = np.cumsum(took) - took + np.where(np.arange(8000) < 4000, 0.0, 3.0)
+
+    def windows(*sizes: int) -> Series:
+        return replace(series(took, start), facts={"windows": [{"n": size} for size in sizes]})
+
+    assert fps.slowest_second(windows(4000, 4000), at_least(30.0)).verdict is Verdict.PASSED
+    assert fps.rate(windows(4000, 4000)) == pytest.approx(1000.0)
+    for stalled in (windows(8000), windows(4000, 3999), windows(2000, 6000)):
+        assert fps.slowest_second(stalled, at_least(30.0)).verdict is Verdict.FAILED

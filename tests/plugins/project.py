@@ -107,7 +107,7 @@ class Project:
         (root / "hil.toml").write_text(CONFIG)
         project = cls(root)
         project.env = {**os.environ, "XDG_CACHE_HOME": str(root / "cache"), "PYTHONPATH": str(root)}
-        for name in [name for name in project.env if name.startswith(("PYTEST_", "COV_"))]:
+        for name in [name for name in project.env if name.startswith(("PYTEST_", "COV_", "GITHUB_", "GITLAB_"))]:
             del project.env[name]
         return project
 

@@ -1,0 +1,1 @@
+"""From a verdict to its cause and the next step."""

@@ -1,0 +1,143 @@
+"""What to do about answers: is it quantization, the build or the export; which output; too few samples."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hil.diagnose.around import listed, named, number, table
+from hil.model import Verdict
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.diagnose.around import Around
+    from hil.model import CheckResult
+
+ANSWERS = ("parity.outputs", "parity.task", "int8.drop")
+FEW_SAMPLES = 100
+"""Calibration samples under which more are worth trying (TensorRT's guide: about 500 for an image classifier)."""
+FAR_OFF = 10
+"""Times the mean distance (1 - cosine) from which one sample is another matter than the rest."""
+MOST_NAMED = 3
+
+
+def _failed(check: CheckResult, *ids: str) -> bool:
+    return check.id in ids and check.verdict is Verdict.FAILED
+
+
+def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
+    """Is the same check of the same model good in a finer precision on the same target?"""
+    if not _failed(check, *ANSWERS) or check.precision in ("", "fp32"):
+        return
+    name = "parity.outputs" if check.id == "int8.drop" else check.id
+    sides = {p: around.judged(check, name, p) for p in ("fp32", "fp16") if p != check.precision}
+    known = {p: row.verdict for p, row in sides.items() if row is not None and row.verdict is not Verdict.NOT_RUN}
+    good = [p for p, verdict in known.items() if verdict in (Verdict.PASSED, Verdict.WARNED)]
+    bad = [p for p, verdict in known.items() if verdict is Verdict.FAILED]
+    if bad:
+        where = "look at the export or the build first"
+        yield f"{name} fails in {' and '.join(bad)} too: {where}, not at {check.precision}"
+    elif good:
+        yield f"{name} holds in {' and '.join(good)} on the same target: the loss is {check.precision}'s own"
+
+
+def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
+    """Which outputs use up their tolerance, and by how much."""
+    rows = listed(check.details.get("outputs"))
+    out = [row for row in rows if row.get("met") is False]
+    if not _failed(check, "parity.outputs", "int8.drop") or not out or len(out) == len(rows) == 1:
+        return
+    parts = []
+    for row in out[:MOST_NAMED]:
+        use = number(row.get("use"))
+        parts.append(f"{named(row.get('output'))}{f' ({use:.3g} times)' if use is not None else ''}")
+    kept = len(rows) - len(out)
+    yield f"{len(out)} of {len(rows)} outputs are past their tolerance: {', '.join(parts)}; {kept} keep theirs"
+
+
+def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
+    """A single sample's answer is far worse than the rest's: look at that one."""
+    for row in listed(check.details.get("outputs"))[:1]:
+        mean, worst = number(table(row.get("metrics")).get("cosine")), number(row.get("worst_cosine"))
+        sample = row.get("worst_cosine_sample")
+        if not _failed(check, "parity.outputs") or mean is None or worst is None or not isinstance(sample, int):
+            return
+        if 1 - worst > FAR_OFF * max(1 - mean, 1e-12):
+            off = f"sample {sample} is far off (cosine {worst:.4g}, all together {mean:.4g})"
+            yield f"{off}: look at that sample's input"
+
+
+def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
+    """The layers that cost most accuracy, where a sensitivity ranking is in the report."""
+    if check.precision != "int8" or not _failed(check, *ANSWERS):
+        return
+    ranked = listed(check.details.get("sensitivity")) or listed(around.details(check, "int8.drop").get("sensitivity"))
+    names = [named(each.get("name")) for each in ranked[:MOST_NAMED] if each.get("name")]
+    if names:
+        where = f"[models.{check.model}.calibration] exclude_nodes"
+        yield f"keep {', '.join(names)} in FP16, which cost most: name them in {where}"
+
+
+def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
+    """INT8 ranges drawn from few samples, or by a method that clips."""
+    model = around.model(check)
+    if check.precision != "int8" or not _failed(check, *ANSWERS) or model is None:
+        return
+    about = table(model.calibration)
+    samples, method = number(about.get("samples")), about.get("method")
+    if about.get("synthetic") is True:
+        yield "its ranges were drawn from synthetic samples: calibrate with real ones"
+    elif samples is not None and samples < FEW_SAMPLES:
+        yield f"its ranges were drawn from {samples:.0f} samples: calibrate with some hundred that cover the task"
+    elif samples is not None and isinstance(method, str):
+        other = "minmax" if method != "minmax" else "entropy"
+        yield f"its ranges were drawn from {samples:.0f} samples by {named(method)}: try {other} before more samples"
+
+
+def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
+    """A loss that is not settled: how many samples would bound it, if none or as many are lost as were."""
+    seen, limit = check.measurement, check.limit
+    if check.id not in ("parity.task", "int8.drop") or check.verdict is not Verdict.INCONCLUSIVE:
+        return
+    if seen is None or limit is None or seen.confidence is None or not 0 < limit.value < 1 or seen.n < 1:
+        return
+    least = math.ceil(math.log(1 - seen.confidence) / math.log(1 - limit.value))
+    if seen.value <= 0 and seen.n < least:
+        yield f"with no loss seen {least:,} samples exclude {show(limit.value, '1')}: there are {seen.n:,}"
+    elif seen.high is not None and 0 < seen.value < limit.value < seen.high:
+        # A mean's interval shrinks as the square root of the samples.
+        times = ((seen.high - seen.value) / (limit.value - seen.value)) ** 2
+        yield f"about {math.ceil(seen.n * times):,} validation samples would settle it: there are {seen.n:,}"
+
+
+def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
+    """INT8 that brought nothing: how much of the model runs in it, and what fp16 takes."""
+    if not _failed(check, "int8.speedup"):
+        return
+    share = around.measured(check, "placement.int8_layers")
+    if share is not None:
+        yield f"{show(share.value, '1')} of the layers that INT8 is for run in it (placement.int8_layers)"
+    ours, half = around.measured(check, "latency.p50"), around.measured(check, "latency.p50", "fp16")
+    if ours is not None and half is not None and half.value <= ours.value:
+        yield f"fp16 takes {show(half.value, 's')}, int8 {show(ours.value, 's')} (p50): deploy fp16 and leave int8 out"
+
+
+def fell_back(check: CheckResult, _around: Around) -> Iterator[str]:
+    """Layers that stayed on the GPU, or out of INT8, by name."""
+    key = {"placement.dla_fallback": "on_gpu", "placement.int8_layers": "not_int8"}.get(check.id, "")
+    names = check.details.get(key)
+    if check.verdict is not Verdict.FAILED or not isinstance(names, list) or not names:
+        return
+    shown = ", ".join(named(name) for name in names[:MOST_NAMED])
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    moves = number(check.details.get("moves")) if key == "on_gpu" else None
+    cost = f", with {moves:.0f} copies between the two" if moves else ""
+    yield f"{'on the GPU' if key == 'on_gpu' else 'not in INT8'}: {shown}{more}{cost}"
+
+
+RULES = (
+    *(three_ways, worst_output, one_sample, layers_to_keep, calibration_data),
+    *(more_samples, not_faster, fell_back),
+)

@@ -1,0 +1,211 @@
+"""Pictures of one timed series: latency over time with what the board did meanwhile, and frames in each second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.checks import fps
+from hil.report import svg
+from hil.state.heat import NVML_HEAT, NVML_SLOW
+from hil.units import show
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from hil.measure import Series
+    from hil.model import Limit
+
+    Floats = svg.Floats
+
+TALL = 190
+PLOT = (18, 168)
+LANE = 44
+WIDE_RANGE = 12
+"""Times its median from which on the slowest would press all others onto the axis: the scale is logarithmic then."""
+CLOCKS = (("clock.gpu", "GPU clock"), ("clock.policy0", "CPU clock"), ("clock.emc", "memory clock"))
+MOST_COLUMN = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """What one sensor read: times (s, on the clock of the series) and values, both of shape (n,)."""
+
+    name: str
+    unit: str
+    at: Floats
+    values: Floats
+
+
+def latency(series: Series, limit: Limit | None, bins: int) -> str:
+    """Durations over time: least, median and greatest of each stretch; clocks, heat, power and throttling beneath."""
+    first = float(series.start[0])
+    took = series.duration
+    middle, low, mid, high = svg.thinned(series.start - first, took, bins)
+    typical, most, least = float(np.median(took)), float(took.max()), float(took.min())
+    wide = most > WIDE_RANGE * typical
+    ends = (least * 0.9, most * 1.1) if wide else (0.0, most * 1.05)
+    over = limit is not None and limit.value <= (ends[1] * 3 if wide else ends[1] * 1.4)
+    if limit is not None and over:
+        ends = (ends[0], max(ends[1], limit.value * 1.15))
+    x = svg.Scale(0.0, float(series.start[-1] + took[-1]) - first, svg.GUTTER, svg.RIGHT)
+    y = svg.Scale(*ends, PLOT[1], PLOT[0], log=wide)
+    body = [
+        *svg.levels(y, lambda value: show(value, "s")),
+        svg.area("band", x.all(middle), y.all(low), y.all(high)),
+        svg.line("median", x.all(middle), y.all(mid)),
+    ]
+    if limit is not None and over:
+        body += svg.across("limit-line", y(limit.value), f"limit {show(limit.value, 's')}")
+    elif limit is not None:
+        body.append(svg.above(f"limit {show(limit.value, 's')}"))
+    lanes, alerts = lanes_of(series, first), alerts_of(series, first)
+    height = PLOT[1]
+    said = [f"median {show(typical, 's')}, from {show(least, 's')} to {show(most, 's')}"]
+    steady = [lane for lane in lanes if float(np.ptp(lane.values)) == 0.0]
+    for lane in lanes:
+        said.append(f"{lane.name} {_range(lane)}")
+        if lane not in steady:
+            body += _lane(lane, x, height + 12, bins)
+            height += LANE
+    if steady:
+        told = ", ".join(f"{lane.name} {_range(lane)}" for lane in steady)
+        body.append(svg.text(svg.GUTTER, height + 22, f"unchanged: {told}"))
+        height += LANE // 2
+    if alerts is not None:
+        body += _alerts(alerts, x, height + 12)
+        height += LANE // 2
+        said.append(f"throttling {_alerts_text(alerts)}")
+    body += svg.bottom(x, height + 8, lambda value: show(value, "s"))
+    return svg.figure("over-time", height + 30, "latency over time", "; ".join(said), body)
+
+
+def _lane(lane: Lane, x: svg.Scale, top: int, bins: int) -> list[str]:
+    low, high = float(lane.values.min()), float(lane.values.max())
+    room = (high - low) * 0.1 or max(abs(high), 1.0) * 0.05
+    middle, _, mid, _ = svg.thinned(lane.at, lane.values, min(bins, 80))
+    y = svg.Scale(low - room, high + room, top + LANE - 8, top + 14)
+    return [
+        svg.text(svg.GUTTER, top + 10, lane.name, kind="strong"),
+        svg.text(svg.RIGHT, top + 10, _range(lane), anchor="end"),
+        svg.line("lane", x.all(middle), y.all(mid)),
+    ]
+
+
+def _range(lane: Lane) -> str:
+    low, high = show(float(lane.values.min()), lane.unit), show(float(lane.values.max()), lane.unit)
+    return low if low == high else f"{low} to {high}"
+
+
+def _alerts(spans: list[tuple[float, float]], x: svg.Scale, top: int) -> list[str]:
+    bars = "".join(f"M{x(a)} {top + 12}h{max(x(b) - x(a), 2)}v6h-{max(x(b) - x(a), 2)}z" for a, b in spans)
+    return [
+        svg.text(svg.GUTTER, top + 8, "Throttling", kind="strong"),
+        svg.text(svg.RIGHT, top + 8, _alerts_text(spans), anchor="end"),
+        *([f'<path class="alert" d="{bars}"/>'] if bars else []),
+    ]
+
+
+def _held_back(column: Floats) -> npt.NDArray[np.bool_]:
+    """NVML's bits for heat and for a hardware slowdown (``hil.state.heat``)."""
+    bits = np.where(np.isfinite(column) & (np.abs(column) < 2**31), column, 0).astype(np.int64)
+    return (bits & (NVML_HEAT | NVML_SLOW)) > 0
+
+
+def _alerts_text(spans: list[tuple[float, float]]) -> str:
+    return f"active for {show(sum(b - a for a, b in spans), 's')}" if spans else "none"
+
+
+def lanes_of(series: Series, first: float) -> list[Lane]:
+    """Clocks, the hottest sensor and the board's power, as far as they were read while it was timed."""
+    found = [_column(series, first, name, title, "Hz") for name, title in CLOCKS]
+    hot = sorted({k for w in _windows(series) for k in w if k.startswith("temperature.") and "pmic" not in k.lower()})
+    zones = [lane for name in hot if (lane := _column(series, first, name, name.partition(".")[2], "°C"))]
+    hottest = max(zones, key=lambda lane: float(lane.values.max()), default=None)
+    if hottest is not None:
+        found.append(replace(hottest, name=f"Temperature, {hottest.name}"))
+    found.append(_column(series, first, "power.total", "Power of the board", "W"))
+    return [lane for lane in found if lane is not None]
+
+
+def alerts_of(series: Series, first: float) -> list[tuple[float, float]] | None:
+    """From when to when an alert of the kernel or the driver was up; None where none can be read."""
+    names = {key for window in _windows(series) for key in window if key.startswith("throttle.")}
+    if not names:
+        return None
+    spans: list[tuple[float, float]] = []
+    for window in _windows(series):
+        at = _numbers(window.get("t"))
+        up = np.zeros(at.size, dtype=bool)
+        for name in names & set(window):
+            column = _numbers(window[name])
+            if column.size == at.size:
+                up |= _held_back(column) if name == "throttle.gpu" else column > 0
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], up.astype(np.int8), [0]])))
+        told = _numbers([window.get("interval")])
+        step = float(told[0]) if np.isfinite(told[0]) else 0.0
+        pairs = zip(edges[::2], edges[1::2], strict=True)
+        spans += [(float(at[a]) - first, float(at[b - 1]) - first + step) for a, b in pairs]
+    return spans
+
+
+def unread(series: Series) -> str:
+    """What of clocks and temperature cannot be read there, and the first reason; empty where something can."""
+    if any(key.startswith(("clock.", "temperature.")) for window in _windows(series) for key in window):
+        return ""
+    return "Clocks, temperature and throttling cannot be read on this target."
+
+
+def _column(series: Series, first: float, name: str, title: str, unit: str) -> Lane | None:
+    parts = [(_numbers(w.get("t")), _numbers(w.get(name))) for w in _windows(series)]
+    parts = [(at, values) for at, values in parts if at.size == values.size and at.size]
+    if not parts:
+        return None
+    at = np.concatenate([part for part, _ in parts]) - first
+    values = np.concatenate([part for _, part in parts])
+    keep = np.isfinite(at) & np.isfinite(values)
+    return Lane(title, unit, at[keep], values[keep]) if keep.any() else None
+
+
+def _windows(series: Series) -> list[Mapping[str, Any]]:
+    told = series.facts.get("windows")
+    return [one for one in told if isinstance(one, Mapping)] if isinstance(told, (list, tuple)) else []
+
+
+def _numbers(column: Any) -> Floats:
+    """A column of telemetry; what could not be read is NaN."""
+    if not isinstance(column, (list, tuple)) or len(column) > MOST_COLUMN:
+        return np.empty(0)
+    return np.asarray([float(v) if isinstance(v, (int, float)) and not isinstance(v, bool) else np.nan for v in column])
+
+
+def rate(series: Series, limit: Limit | None, bins: int) -> str:
+    """Frames in every one-second window, wherever it begins, against the target and the line where failing begins."""
+    times, done = fps.progress(series)
+    span = float(times[-1] - times[0])
+    if span < fps.FEWEST_WINDOWS * fps.WINDOW:
+        return ""
+    # Where the curve of a window's frames has its knots: a slow second between two even steps would get lost.
+    begins = np.concatenate([times, times - fps.WINDOW])
+    begins = np.sort(begins[(begins >= times[0]) & (begins <= times[-1] - fps.WINDOW)])
+    frames = np.interp(begins + fps.WINDOW, times, done) - np.interp(begins, times, done)
+    middle, low, mid, high = svg.thinned(begins - times[0], frames, bins)
+    most = max(float(frames.max()), limit.value if limit is not None else 0.0)
+    x = svg.Scale(0.0, span - fps.WINDOW, svg.GUTTER, svg.RIGHT)
+    y = svg.Scale(0.0, most * 1.08 or 1.0, PLOT[1], PLOT[0])
+    body = [
+        *svg.levels(y, lambda value: show(value, "1/s")),
+        svg.area("band", x.all(middle), y.all(low), y.all(high)),
+        svg.line("median", x.all(middle), y.all(mid)),
+    ]
+    if limit is not None:
+        body += svg.across("limit-line", y(limit.value), f"target {show(limit.value, '1/s')}")
+        if limit.fail_at is not None:
+            share = f"{limit.fail_at / limit.value:.0%}" if limit.value else ""
+            body += svg.across("fail-line", y(limit.fail_at), f"fails under {share}", below=True)
+    body += svg.bottom(x, PLOT[1], lambda value: show(value, "s"))
+    said = f"slowest second {show(float(frames.min()), '1/s')}, fastest {show(float(frames.max()), '1/s')}"
+    return svg.figure("rate", TALL, "frames in each second", said, body)

@@ -1,0 +1,262 @@
+"""Advice: each rule says its piece with its numbers, and nothing where it has none to stand on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hil.diagnose.advice import LONGEST, MOST, RULES, advised
+from hil.gate import seal
+from hil.measure import digest_of
+from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
+from hil.report import html, markdown, terminal
+from hil.report.consistency import problems
+from hil.report.schema import count
+from tests.report import sample
+
+FAILED: dict[str, Any] = {"verdict": Verdict.FAILED, "reason": "not good"}
+UNSETTLED: dict[str, Any] = {"verdict": Verdict.INCONCLUSIVE, "reason": "not settled"}
+MIB = 2.0**20
+GRAPH = {**sample.METHOD, "cuda_graph": False, "streams": 1}
+
+
+def measured(value: float, unit: str, **more: Any) -> Measurement:
+    """A measurement with the sample's environment."""
+    about = {"method": digest_of(sample.METHOD), "environment": digest_of(sample.ENVIRONMENT)}
+    return Measurement(**{"value": value, "unit": unit, "n": 4096, **about, **more})
+
+
+def limit(value: float, unit: str, sense: Sense = Sense.AT_MOST) -> Limit:
+    """A limit that the test wrote."""
+    return Limit(value=value, unit=unit, sense=sense, source="hil.toml:3")
+
+
+def told(rows: dict[str, dict[str, Any]], **changes: Any) -> dict[str, str]:
+    """What is advised where these rows of ``arm`` differ from a good run's; by ``id precision``, joined."""
+    found = []
+    for row in sample.checks(("arm",), ("fp32", "fp16", "int8")):
+        for name, change in rows.items():
+            if f"{row.id} {row.precision}".startswith(name):
+                row = CheckResult.model_validate({**row.model_dump(), **change})  # noqa: PLW2901 - changed in turn
+        found.append(row)
+    report = advised(sample.draft(tuple(found), **changes))
+    assert list(problems(report.model_copy(update={"totals": count(report.checks)}))) == []
+    return {f"{row.id} {row.precision}": " | ".join(row.advice) for row in report.checks if row.advice}
+
+
+def slow(value: float, **more: Any) -> dict[str, Any]:
+    """A latency over its limit."""
+    return {**FAILED, "measurement": measured(value, "s", low=value, high=value, confidence=0.99), **more}
+
+
+def nodes(*shares: float) -> dict[str, Any]:
+    """Details with the slowest layers."""
+    ranked = [{"name": f"Conv_{n}", "op": "Conv", "seconds": share, "share": share} for n, share in enumerate(shares)]
+    return {"slowest_nodes": ranked}
+
+
+CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
+    ("one layer", {"latency.p99": slow(0.00625, details=nodes(0.5, 0.1))}, "latency.p99 fp32",
+     "20% of the time must go; Conv_0 takes 50%: 1.67 times as fast it would do alone"),
+    ("some layers", {"latency.p99": slow(0.01, details=nodes(0.3, 0.3, 0.2))}, "latency.p99 fp32",
+     "only Conv_0, Conv_1 together take more (60%)"),
+    ("no layer", {"latency.p99": slow(0.1, details=nodes(0.3, 0.3))}, "latency.p99 fp32",
+     "95% of the time must go and the 2 slowest layers take 60% together"),
+    ("lower precision", {"latency.p99 fp32": slow(0.006)}, "latency.p99 fp32",
+     "int8 of arm keeps this limit here, with 1.094 ms (parity.task passed)"),
+    ("stall", {"fps.slowest_second fp32": {**FAILED, "measurement": measured(2.0, "1/s"), "details":
+     {"at_seconds": 3.5, **nodes(0.9)}}}, "fps.slowest_second fp32", "1,181 /s on the whole and 2.0 /s from 3.5 s on"),
+    ("frame", {"fps.sustained": {**FAILED, "measurement": measured(20.0, "1/s")}}, "fps.sustained fp32",
+     "a frame takes 50 ms and may take 33.33 ms"),
+    ("throttled", {"latency.p99": slow(0.006, details={"state": [{"kind": "throttle", "source": "own",
+     "text": "gpu-alert came up as gpu went from 50.0 to 97.0 °C"}]})}, "latency.p99 fp16",
+     "gpu-alert came up as gpu went from 50.0 to 97.0 °C: cool the board better"),
+    ("more samples", {"latency.p99 fp32": {**UNSETTLED, "measurement": measured(0.0049, "s", low=0.004, high=0.006),
+     "details": {"samples_missing": 1000}}}, "latency.p99 fp32",
+     "1,000 more samples take about 846.5 ms: raise [measure] budget to 5 s or more"),
+    ("never settles", {"latency.p99 fp32": {**UNSETTLED, "measurement": measured(0.005, "s", low=0.004, high=0.00625),
+     "details": {"samples_missing": None}}}, "latency.p99 fp32", "make it 20.0% faster, or give a reason for 6.25 ms"),
+    ("warm up", {"latency.p99 fp32": {**UNSETTLED, "details": {"drift": -0.00076}}}, "latency.p99 fp32",
+     "it got 50% faster while it was timed: raise [measure] warmup"),
+    ("heats", {"latency.p99 fp32": {**UNSETTLED, "details": {"drift": 0.00076}}}, "latency.p99 fp32",
+     "it got 50% slower while it was timed"),
+    ("cold", {"latency.cold_load": {**FAILED, "measurement": measured(0.9, "s"), "details": {"repeats": [0.9, 0.1]}}},
+     "latency.cold_load fp32", "only the first of 2 is over (900 ms, then at most 100 ms)"),
+    ("paced", {"paced.missed": {**FAILED, "measurement": measured(1.0, "1"), "details": {"rate": 1000.0}}},
+     "paced.missed fp32", "a frame comes each 1 ms and an inference takes 1.52 ms (p99): up to 658 /s"),
+    ("woken late", {"paced.missed": {**FAILED, "measurement": measured(1.0, "1"), "details":
+     {"rate": 30.0, "late_wakeup_p99": 0.03, "response_p99": 0.04}}}, "paced.missed fp32",
+     "30 ms of the 40 ms response (p99) is waiting for the processor"),
+    ("slows down", {"sustained.slowdown": {**FAILED, "measurement": measured(0.3, "1"), "details":
+     {"thirds_p99": [0.004, 0.005, 0.0052], "steady_since": 92.0}}}, "sustained.slowdown fp32",
+     "p99 went from 4 ms to 5.2 ms and was steady from 92 s on"),
+    ("runtime alone", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
+     {"baseline": 600 * MIB}}}, "memory.peak fp32", "the bare runtime takes 600 MiB before the model is loaded"),
+    ("model's part", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
+     {"baseline": 100 * MIB}}}, "memory.peak fp32", "of 900 MiB the model takes 800 MiB, and 412 MiB is left for it"),
+    ("activations", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
+     {"device_memory_size": 500 * MIB}}}, "memory.peak fp32", "activations and scratch take 500 MiB of 900 MiB"),
+    ("build peak", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
+     {"build_peak": {"rss": 3000 * MIB}}}}, "memory.peak fp32", "building it took 2.93 GiB"),
+    ("fits in int8", {"memory.engine_size fp32": {**FAILED, "measurement": measured(5e6, "B")}},
+     "memory.engine_size fp32", "fp16 of arm fits, with 305.2 KiB"),
+    ("prune", {"memory.engine_size int8": {**FAILED, "measurement": measured(5e6, "B")}},
+     "memory.engine_size int8", "3.815 MiB must go (80%)"),
+    ("machine", {"memory.system": {**FAILED, "measurement": measured(0.95, "1"), "details":
+     {"used": 7600 * MIB, "total": 8000 * MIB}}}, "memory.system fp32", "is not this model's, over the ceiling of"),
+    ("leak", {"memory.growth": {**FAILED, "measurement": measured(2 * MIB, "B/1000 inferences")}}, "memory.growth fp32",
+     "at 1,181 /s it loses 8.307 GiB an hour"),
+    ("soak", {"memory.growth": {**UNSETTLED, "measurement": measured(1e5, "B/1000 inferences", low=-1e6, high=2e6,
+     confidence=0.99), "details": {"inferences": 2000.0}}}, "memory.growth fp32", "set [measure] soak to 4000"),
+    ("quantization's own", {"parity.outputs int8": FAILED}, "parity.outputs int8",
+     "parity.outputs holds in fp32 and fp16 on the same target: the loss is int8's own"),
+    ("the build's", {"parity.outputs": FAILED}, "parity.outputs int8", "fails in fp32 and fp16 too"),
+    ("which output", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "boxes", "met": False,
+     "use": 3.2}, {"output": "scores", "met": True, "use": 0.4}]}}}, "parity.outputs fp32",
+     "1 of 2 outputs are past their tolerance: boxes (3.2 times); 1 keep theirs"),
+    ("one sample", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "y", "met": False, "use": 2.0,
+     "metrics": {"cosine": 0.999}, "worst_cosine": 0.5, "worst_cosine_sample": 17}]}}}, "parity.outputs fp32",
+     "sample 17 is far off (cosine 0.5, all together 0.999)"),
+    ("keep in fp16", {"int8.drop": {**FAILED, "details": {"sensitivity": [{"name": "Conv_4"}, {"name": "Conv_1"}]}}},
+     "int8.drop int8", "keep Conv_4, Conv_1 in FP16"),
+    ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "drawn from 256 samples by entropy: try minmax"),
+    ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
+     confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",
+     "with no loss seen 299 samples exclude 1 %: there are 100"),
+    ("loss not settled", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.005, "1", low=0.0, high=0.015,
+     n=100, confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32", "about 400 validation samples"),
+    ("int8 brought nothing", {"int8.speedup": {**FAILED, "measurement": measured(0.9, "x")},
+     "latency.p50 fp16": {"measurement": measured(0.0001, "s", low=0.0001, high=0.0001, confidence=0.99)}},
+     "int8.speedup int8", "94 % of the layers that INT8 is for run in it (placement.int8_layers) | fp16 takes 100 µs"),
+    ("fell back", {"placement.dla_fallback": {**FAILED, "details": {"on_gpu": list("abcd"), "moves": 2}}},
+     "placement.dla_fallback fp16", "on the GPU: a, b, c and 1 more, with 2 copies between the two"),
+    ("gpu client", {"latency.p99": {**UNSETTLED, "details": {"state": [{"kind": "gpu_clients", "source": "outside",
+     "text": "Xorg (process 812) used the GPU; if it may, add 'Xorg' to gpu_clients"}]}}}, "latency.p99 fp32",
+     "stop the service of Xorg (process 812) while measuring"),
+    ("supply", {"latency.p99": {**UNSETTLED, "details": {"state": [{"kind": "over_current", "source": "outside",
+     "text": "over-current counter oc1 rose by 3"}]}}}, "latency.p99 fp32", "oc1 rose by 3: the supply cannot feed"),
+    ("swap", {"latency.p99": {**UNSETTLED, "details": {"state": [{"kind": "swap", "source": "outside",
+     "text": "swap grew by 12 MiB"}]}}}, "latency.p99 fp32", "swap grew by 12 MiB: free memory"),
+    ("another JetPack", {"contract.signature": {**FAILED, "reason": "model arm: the engine was not written by this "
+     "version of TensorRT"}}, "contract.signature fp32", "rebuild it on cpu: without engine in [models.arm]"),
+    ("more runs", {"regression.latency_p50": {**UNSETTLED, "details": {"runs_needed": 9, "visible": 0.08}}},
+     "regression.latency_p50 fp32", "this run could have seen 8.0%: take 9 runs a side, with --hil-runs=9"),
+    ("noisy", {"regression.latency_p50": {**UNSETTLED, "details": {"runs_needed": None, "visible": 0.08}}},
+     "regression.latency_p50 fp32", "could have seen 8.0% and 5 % must be excluded: calm the target"),
+    ("one cause", {"regression.latency_p50": FAILED, "regression.memory": FAILED}, "regression.latency_p50 fp32",
+     "worse as well: regression.memory 0.05 %"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "where", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_rule_says_its_piece_with_its_numbers(rows: dict[str, dict[str, Any]], where: str, words: str) -> None:
+    """What was measured decides what is advised, and stands in it."""
+    assert words in told(rows)[where]
+
+
+def test_every_rule_has_a_case() -> None:
+    """A rule that no case makes speak is a rule that nobody has heard."""
+    spoken = {rule.__name__ for rule in RULES}
+    heard = set()
+    for _, rows, _, _ in [*CASES, HOST]:
+        for row in sample.checks(("arm",), ("fp32", "fp16", "int8")):
+            for name, change in rows.items():
+                if f"{row.id} {row.precision}".startswith(name):
+                    changed = CheckResult.model_validate({**row.model_dump(), **change})
+                    report = host_report(changed)
+                    heard |= {rule.__name__ for rule in RULES if list(rule(changed, report))}
+    assert spoken - heard <= {"quantize", "others", "lower_precision", "three_ways", "regressed", "not_faster"}, (
+        "those that need another row beside are heard in their own cases"
+    )
+
+
+def host_report(changed: CheckResult) -> Any:
+    """What stands around one changed row."""
+    from hil.diagnose.around import Around  # noqa: PLC0415 - for this alone
+
+    rows = tuple(
+        changed if row.key == changed.key else row for row in sample.checks(("arm",), ("fp32", "fp16", "int8"))
+    )
+    method = {digest_of(GRAPH): GRAPH, digest_of(sample.METHOD): sample.METHOD}
+    return Around(sample.draft(rows, methods=method))
+
+
+HOST: tuple[str, dict[str, dict[str, Any]], str, str] = (
+    "host bound",
+    {
+        "latency.p50 fp32": {
+            **FAILED,
+            "measurement": measured(0.004, "s", low=0.004, high=0.004, confidence=0.99, method=digest_of(GRAPH)),
+            "details": {"device_p50": 0.001},
+        }
+    },
+    "latency.p50 fp32",
+    "the device works for 1 ms of the 4 ms of latency.p50 (25%), the rest is launching: set cuda_graph = true",
+)
+
+
+def test_an_engine_that_waits_for_its_host_is_told_of_the_graph() -> None:
+    """Device time far under host time, and no CUDA graph yet."""
+    methods = {digest_of(GRAPH): GRAPH, digest_of(sample.METHOD): sample.METHOD}
+    assert HOST[3] in told(HOST[1], methods=methods)[HOST[2]]
+
+
+def test_a_failure_without_a_number_is_told_nothing_particular() -> None:
+    """No filler: a failed row that has nothing to stand on has no advice, and shows what helps its like."""
+    rows = {"parity.outputs fp32": FAILED, "contract.shapes": FAILED, "latency.cold_load": FAILED}
+    assert told(rows) == {}
+
+
+def test_advice_is_read_wherever_the_row_is() -> None:
+    """Page, summary and terminal give a row's own advice in the place of what helps its like."""
+    report = seal(advised(sample.with_row(sample.draft(), "latency.p99", **slow(0.00625, details=nodes(0.5)))))
+    row = next(row for row in report.checks if row.id == "latency.p99")
+    assert row.advice
+    for text in (html.render(report), markdown.render(report), " ".join(terminal.as_text(report, width=160).split())):
+        assert "Conv" in text
+        assert "1.67 times as fast" in text
+        assert "see the slowest nodes" not in text
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = ("slowest_nodes", "state", "repeats", "outputs", "sensitivity", "baseline", "device_p50", "drift", "thirds_p99",
+        "samples_missing", "rate", "late_wakeup_p99", "response_p99", "used", "total", "on_gpu", "not_int8", "moves",
+        "inferences", "runs_needed", "visible", "build_peak", "device_memory_size", "steady_since")  # fmt: skip
+finite = st.floats(allow_nan=False, allow_infinity=False)
+measurements = st.builds(
+    Measurement, value=finite, unit=st.sampled_from(["s", "B", "1/s", "1"]), low=st.none() | finite,
+    high=st.none() | finite, confidence=st.none() | st.floats(0.5, 0.999), n=st.integers(0, 10**6),
+)  # fmt: skip
+changes = st.fixed_dictionaries({
+    "verdict": st.sampled_from(Verdict),
+    "measurement": st.none() | measurements,
+    "details": st.dictionaries(st.sampled_from(KEYS), json | finite | st.lists(finite, max_size=4), max_size=8),
+})  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, 95), changes), max_size=8))
+def test_no_row_that_passed_is_told_anything(changed: list[tuple[int, dict[str, Any]]]) -> None:
+    """Whatever a row's numbers and details are: no error, no advice on a pass, few, short and different pieces else."""
+    rows = list(sample.checks(("arm",), ("fp32", "fp16", "int8")))
+    for at, change in changed:
+        place = at % len(rows)
+        rows[place] = rows[place].model_copy(update=change)
+    for row in advised(sample.draft(tuple(rows))).checks:
+        assert not (row.advice and row.verdict is Verdict.PASSED)
+        assert len(set(row.advice)) == len(row.advice) <= MOST
+        assert all(0 < len(said) <= LONGEST and "\n" not in said for said in row.advice)
+        assert not any("nan" in said or "inf " in said for said in row.advice)
+
+
+def test_a_report_in_which_a_pass_is_advised_contradicts_itself() -> None:
+    """Whoever wrote it: a row that passed needs nothing done."""
+    report = sample.with_row(sample.draft(), "latency.p99", advice=("make it faster",))
+    assert any("there is advice" in problem for problem in problems(report))

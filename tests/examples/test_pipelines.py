@@ -1,0 +1,44 @@
+"""The pipelines that are there to be copied."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.cli.app import COMMANDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIPELINES = {
+    "github.yml": ["--builtin-schema", "vendor.github-workflows"],
+    "gitlab-ci.yml": ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_satisfies_its_systems_schema(repository: Path, name: str) -> None:
+    """By the schemas that schemastore publishes."""
+    command = [sys.executable, "-m", "check_jsonschema", *PIPELINES[name], str(repository / "examples" / "ci" / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_asks_for_commands_and_options_that_there_are(repository: Path, name: str) -> None:
+    """Whoever copies it gets no usage error; the board's own runner, one job at a time, no fallback, no forks."""
+    text = (repository / "examples" / "ci" / name).read_text(encoding="utf-8")
+    lines = [line.split("#")[0] for line in text.splitlines() if not line.strip().startswith("#")]
+    asked = re.findall(r"(?:^|[:\-] )hil (\w+)", "\n".join(lines), re.MULTILINE)
+    assert set(asked) == {"doctor", "gate"}
+    assert set(asked) <= set(COMMANDS)
+    options = set(re.findall(r"--hil-[\w-]+", "\n".join(lines)))
+    plugin = (repository / "plugins" / "plugin.py").read_text(encoding="utf-8")
+    assert options == {"--hil-gate", "--hil-fallback"}
+    assert all(f'"{option}"' in plugin for option in options)
+    assert "jetson-bench" in text
+    assert "board-orin-3" in text

@@ -1,0 +1,61 @@
+"""The page before a real browser: nothing leaves it, nothing is wrong with it, and it reads well to a screen reader."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.page import browser, fleet
+from hil.gate import open_report, seal
+from hil.report import html
+from hil.report.write import finish
+from tests.report import sample
+from tests.report.test_pages import hostile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hil.report.schema import Report
+
+pytestmark = pytest.mark.skipif(browser.path() is None, reason="chromium is not there")
+
+
+def empty() -> Report:
+    """Nothing was planned and nothing was measured."""
+    return seal(sample.draft((), measurements=(), methods={}, environments={}))
+
+
+@pytest.mark.parametrize("make", [sample.failed, sample.fallback, empty, hostile])
+def test_the_page_stands_alone_and_axe_finds_nothing(make: Callable[[], Report], tmp_path: Path) -> None:
+    """No request, no console message, no violation, folded or with everything open."""
+    page = tmp_path / "report.html"
+    page.write_text(html.render(make()), encoding="utf-8")
+    seen = browser.look(page)
+    assert (seen.requests, seen.console, seen.violations) == ([], [], [])
+
+
+def test_a_fleet_has_its_pictures_and_axe_finds_nothing(tmp_path: Path) -> None:
+    """Four models in three precisions with raw series, small enough for a test; `python -m benchmarks.page` has 40."""
+    report = fleet.write(tmp_path, 4)
+    assert open_report(tmp_path / "report.json") == report
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for kind in ("histogram", "over-time", "rate", "memory"):
+        assert text.count(f'<svg class="plot {kind}"') == 12, kind
+    for words in ("GPU clock", "Temperature", "Throttling", "fails under 80%", "ceiling 512 MiB", "Parity by output"):
+        assert words in text, words
+    seen = browser.look(tmp_path / "report.html")
+    assert (seen.requests, seen.console, seen.violations) == ([], [], [])
+
+
+def test_a_series_of_another_run_is_not_drawn(tmp_path: Path) -> None:
+    """What lies in the folder and is not this run's, or not whole, is no picture of it."""
+    report = fleet.write(tmp_path, 1)
+    other = seal(report.model_copy(update={"run": report.run.model_copy(update={"id": "another"}), "digest": ""}))
+    assert 'class="plot over-time"' not in html.render(other, tmp_path)
+    for file in (tmp_path / "samples").glob("*.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    finish(tmp_path, report)
+    assert 'class="plot over-time"' not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'class="plot histogram"' in html.render(report, tmp_path)
