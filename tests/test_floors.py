@@ -28,7 +28,7 @@ FLOORS = (
     ("hil.reference",),
     ("hil.quantize",),
     ("hil.targets",),
-    ("hil.checks",),
+    ("hil.checks", "hil.diagnose"),
     ("hil.session",),
     ("hil.board",),
     ("hil.doctor",),

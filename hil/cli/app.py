@@ -18,7 +18,10 @@ from hil.errors import ExitCode, HilError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("init", "targets", "doctor", "probe", "board", "build", "gate", "history", "compare", "accept", "schema")
+COMMANDS = (
+    *("init", "targets", "doctor", "probe", "board", "build", "diagnose", "gate", "history", "compare", "accept"),
+    "schema",
+)
 """In the order in which a newcomer needs them; ``hil --help`` lists them so."""
 
 INTERRUPTED = 130
