@@ -29,6 +29,7 @@ FLOORS = (
     ("hil.quantize",),
     ("hil.targets",),
     ("hil.checks", "hil.diagnose"),
+    ("hil.sidebyside",),
     ("hil.session",),
     ("hil.board",),
     ("hil.doctor",),

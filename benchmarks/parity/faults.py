@@ -15,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from hil.diagnose.graph import DEQUANTIZE, QUANTIZE, Graph
+from hil.diagnose.seeing import FP16_MAX
 
 Array = npt.NDArray[Any]
 Rng = np.random.Generator
@@ -22,6 +23,9 @@ Rng = np.random.Generator
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 HOMOGENEOUS = ("Relu", "MaxPool", "Flatten", "Reshape", "Dropout")
 """Operators that let a positive factor through, so that a later weight can take it out again."""
+
+NORMALIZATIONS = ("BatchNormalization", "LayerNormalization")
+ORDERED = ("Transpose", "Softmax")
 
 HIGH = 3e5
 """Where an activation that must not fit FP16 is brought to, at its largest."""
@@ -78,7 +82,7 @@ def weight(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 def epsilon(model: onnx.ModelProto, rng: Rng) -> Planted | None:
     """The epsilon of one normalization a hundred times too large, as between two frameworks' defaults."""
-    node = _pick(rng, [n for n in model.graph.node if n.op_type in {"BatchNormalization", "LayerNormalization"}])
+    node = _pick(rng, [n for n in model.graph.node if n.op_type in NORMALIZATIONS])
     if node is None:
         return None
     kept = [attribute for attribute in node.attribute if attribute.name != "epsilon"]
@@ -91,7 +95,7 @@ def epsilon(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 def axis(model: onnx.ModelProto, rng: Rng) -> Planted | None:
     """One axis swapped: of a Transpose two of its axes, of a Softmax the one before."""
-    node = _pick(rng, [n for n in model.graph.node if n.op_type in {"Transpose", "Softmax"}])
+    node = _pick(rng, [n for n in model.graph.node if n.op_type in ORDERED])
     if node is None:
         return None
     if node.op_type == "Softmax":
@@ -129,7 +133,7 @@ def _axis(node: onnx.NodeProto) -> int:
 
 def scale(model: onnx.ModelProto, rng: Rng) -> Planted | None:
     """The scale of one normalization, or the factor of one multiplication, halved."""
-    node = _pick(rng, _weighted(model, ("BatchNormalization", "LayerNormalization", "Mul", "Div")))
+    node = _pick(rng, _weighted(model, (*NORMALIZATIONS, "Mul", "Div")))
     if node is None:
         return None
     tensor = _constants(model)[node.input[1]]
@@ -177,6 +181,8 @@ def overflow(model: onnx.ModelProto, rng: Rng, values: Mapping[str, Array]) -> P
     node, end = found[int(rng.integers(len(found)))]
     factor = HIGH / float(np.abs(values[node.output[0]]).max())
     constants = _constants(model)
+    if factor * float(np.abs(numpy_helper.to_array(constants[node.input[1]])).max()) > FP16_MAX:
+        return None  # the weights themselves would not fit
     for name in node.input[1:]:
         _set(constants[name], (numpy_helper.to_array(constants[name]) * np.float32(factor)).astype(np.float32))
     _set(constants[end], (numpy_helper.to_array(constants[end]) / np.float32(factor)).astype(np.float32))
@@ -229,4 +235,12 @@ GRAPH_FAULTS: Mapping[str, Fault] = {
     "bias": bias,
     "preprocessing": preprocessing,
 }
+NEEDS: Mapping[str, frozenset[str]] = {
+    "epsilon": frozenset(NORMALIZATIONS),
+    "axis": frozenset(ORDERED),
+    "bias": frozenset({"Conv", "Gemm"}),
+    "overflow": frozenset({"Conv", "Gemm"}),
+}
+"""Operators of which a graph must have one to be drawn for a kind of fault."""
+
 KINDS = (*GRAPH_FAULTS, "overflow", "range")

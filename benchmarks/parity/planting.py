@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from hil.diagnose.seeing import error
 from hil.diagnose.types import Diagnosis
 from hil.errors import HilError
 
-GRAPHS = ("digits", "arm", "encoder", "squeezenet", "shufflenet", "inception_v1")
+GRAPHS = ("digits", "arm", "encoder", "squeezenet", "shufflenet")
 PRECISIONS = ("fp32", "fp16", "int8")
 SAMPLES, CALIBRATION = 3, 12
 TRIES = 200
@@ -52,14 +53,21 @@ def draw_fault(seed: int, number: int) -> Drawn:
     """The fault number ``number``: kinds take turns, all else is drawn."""
     kind = faults.KINDS[number % len(faults.KINDS)]
     rng = np.random.default_rng([seed, number])
+    fit = [graph for graph in GRAPHS if faults.NEEDS.get(kind, _operators(graph)) & _operators(graph)]
     for _ in range(TRIES):
-        graph = str(rng.choice(GRAPHS))
+        graph = str(rng.choice(fit))
         precision = {"overflow": "fp16", "range": "int8"}.get(kind) or str(rng.choice(PRECISIONS))
         case = MAKERS[graph](int(rng.integers(1 << 16)))
         made = _plant(case, kind, precision, rng)
         if made is not None:
             return made
     raise SystemExit(f"no {kind} fault could be drawn in {TRIES} tries: seed {seed}, number {number}")
+
+
+@cache
+def _operators(graph: str) -> frozenset[str]:
+    """What a graph is made of: one without a node for a kind need not be drawn to be thrown away."""
+    return frozenset(node.op_type for node in MAKERS[graph](0).model.graph.node)
 
 
 def draw_healthy(seed: int, number: int) -> Drawn:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = (
-    *("init", "targets", "doctor", "probe", "board", "build", "diagnose", "gate", "history", "compare", "accept"),
-    "schema",
+    *("init", "targets", "doctor", "probe", "board", "build", "parity", "diagnose", "gate", "history", "compare"),
+    *("accept", "schema"),
 )
 """In the order in which a newcomer needs them; ``hil --help`` lists them so."""
 

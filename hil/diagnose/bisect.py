@@ -265,7 +265,8 @@ def _effect(case: Case, region: Region, value: np.ndarray) -> float:
 
 def _culprit(case: Case, region: Region, seen: Seen, alone: Values) -> Culprit:
     name = region.pair.suspect
-    place = Place(case.reference, case.suspect, region, case.precision, case.value(name), alone[name])
+    entering = frozenset(one for one in region.takes if case.meaning.get(one, one) in case.reference.inputs)
+    place = Place(case.reference, case.suspect, region, case.precision, case.value(name), alone[name], entering)
     cause, evidence = cause_of(place, {each: case.value(each) for each in region.takes})
     return Culprit(
         seen=seen,

@@ -41,6 +41,8 @@ class Place:
     precision: str
     expected: Array
     obtained: Array
+    entering: frozenset[str] = frozenset()
+    """Tensors of the suspect that are an input of the model, as fed or after its own Q and DQ."""
 
     def ours(self) -> list[onnx.NodeProto]:
         """The suspect's nodes that compute."""
@@ -105,14 +107,14 @@ def _overflow(place: Place) -> Finding | None:
 def _extra(place: Place) -> Finding | None:
     """Nodes between an input and the first tensor, or their constants, that the reference has otherwise."""
     ours, theirs = [node.op_type for node in place.ours()], [node.op_type for node in place.theirs()]
-    fed = [name for name in place.region.takes if name in place.suspect.inputs]
+    fed = [name for name in place.region.takes if name in place.entering]
     if not fed or len(ours) <= len(theirs):
         return None
     more = list(ours)
     for op in theirs:
         if op in more:
             more.remove(op)
-    first = [n.op_type for n in place.ours() if any(name in place.suspect.inputs for name in n.input)]
+    first = [node.op_type for node in place.ours() if any(name in place.entering for name in node.input)]
     told = f"the engine's graph treats input {fed[0]!r} by {', '.join(more)} first, which the model does not"
     return (Cause.PREPROCESSING, [told]) if more and first and first[0] in more else None
 
@@ -150,7 +152,7 @@ def _weights(place: Place) -> Finding | None:
     """Constants of nodes that correspond."""
     if [node.op_type for node in place.ours()] != [node.op_type for node in place.theirs()]:
         return None
-    first = any(name in place.suspect.inputs for name in place.region.takes)
+    first = any(name in place.entering for name in place.region.takes)
     for ours, theirs in zip(place.ours(), place.theirs(), strict=True):
         for number, (have, want) in enumerate(zip(ours.input, theirs.input, strict=False)):
             a, b = constants.value(place.suspect, have), constants.value(place.reference, want)

@@ -99,6 +99,8 @@ def _order(ours: Array, theirs: Array, room: float) -> str | None:
     """The axis along which both hold the same slices in another order."""
     for axis in range(theirs.ndim):
         count = theirs.shape[axis]
+        if count > 1 and np.abs(ours - np.flip(theirs, axis)).max() <= room:
+            return f"its slices along axis {axis} are the model's in reverse order"
         if not 1 < count <= MOST_CHANNELS:
             continue
         a, b = (np.moveaxis(one, axis, 0).reshape(count, -1) for one in (ours, theirs))
