@@ -6,7 +6,6 @@ One session at a time: the reference's outputs wait on disk, so that neither mod
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from hil.reference import cpu_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from hil.config.spec import Precision
 
@@ -58,7 +58,9 @@ def _answers(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
     missing = sorted(wanted - set(arrays.names))
     if missing:
         there = ", ".join(arrays.names)
-        raise UserError(f"{data} has no array {missing[0]!r}, an input of model {model.stem}: name it so (there are {there})")
+        raise UserError(
+            f"{data} has no array {missing[0]!r}, an input of model {model.stem}: name it so (there are {there})"
+        )
     for rows in arrays.rows(batch, wanted):
         try:
             results = session.run(names, rows)

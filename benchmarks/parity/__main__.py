@@ -1,8 +1,9 @@
 """Parity that names the cause: ``python -m benchmarks.parity [--quick] [--part P] [--out DIR]``.
 
 Three parts. ``planted``: 40 faults planted in real graphs and 40 healthy engines (``planting.py``): all faults detected,
-36 named by their node or one that is fused with it, no healthy engine accused. Detected is what parity failed or a node
-is at fault for; accused likewise. ``peer``: time and memory against Polygraphy (``peer.py``). ``holes``: eight comparisons
+36 named by their node or one that is fused with it, no healthy engine accused. Detected, and accused, is what a node is
+found at fault in or, but for INT8, what failed parity: INT8 alone puts some of these random networks out of tolerance, which
+no node is then blamed for. ``peer``: time and memory against Polygraphy (``peer.py``). ``holes``: eight comparisons
 that must not pass (``holes.py``). ``--quick`` runs a tenth of it within a minute and is never a result. Exit code 1
 where a bar is missed.
 """
@@ -14,14 +15,16 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.parity import engines, holes, peer, planting
 from benchmarks.results.judging import PARITY_PLANTED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SEED = 7
 QUICK = 9
@@ -100,6 +103,9 @@ def main() -> int:
     for bar in bars:
         verdict = "met" if bar["met"] else "missed"
         print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
+    if arguments.quick:
+        print(f"parity: {len(bars)} bars on a tenth of the cases, not enough to judge; bar: none with --quick")
+        return 0
     missed = sum(not bar["met"] for bar in bars)
     print(f"parity: {missed} of {len(bars)} bars missed; bar: none")
     return 1 if missed else 0

@@ -16,7 +16,6 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.parity.graphs import Feeds
 from hil.agent.runtimes.onnxruntime import OnnxRuntime
 from hil.config.spec import CalibrationSpec
 from hil.datasets.base import Batch
@@ -26,6 +25,8 @@ from hil.quantize import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.parity.graphs import Feeds
 
 THREADS = 2
 RAW = ".raw"
@@ -55,7 +56,8 @@ def in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     made.graph.node.extend(kept)
     for tensor in made.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
-            half = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            with np.errstate(over="ignore"):
+                half = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
     return made
 

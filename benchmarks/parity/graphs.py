@@ -7,10 +7,9 @@ built node by node. What a seed draws, it draws on every machine alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,9 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 from hil.diagnose.cutting import marked
 from hil.diagnose.graph import Graph
 from hil.diagnose.running import on_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]

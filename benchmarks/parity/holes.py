@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hil.checks.comparison import Comparison
 from hil.model import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Iteration = dict[str, npt.NDArray[Any]]
 Runs = dict[str, list[Iteration]]

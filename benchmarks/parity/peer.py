@@ -22,7 +22,7 @@ import onnx
 from benchmarks.parity.graphs import MAKERS, ROOT
 from hil.quantize import quantize
 
-THEIRS = '''
+THEIRS = """
 import sys
 import numpy as np
 from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
@@ -36,8 +36,8 @@ feeds = ({name: array[row : row + 1] for name, array in arrays.items()} for row 
 runners = [OnnxrtRunner(SessionFromOnnx(path), name=name) for path, name in ((reference, "a"), (engine, "b"))]
 results = Comparator.run(runners, data_loader=feeds)
 sys.exit(0 if bool(Comparator.compare_accuracy(results, compare_func=CompareFunc.simple(rtol=1.0, atol=1.0))) else 1)
-'''
-FLOOR = '''
+"""
+FLOOR = """
 import sys
 import numpy as np
 import onnxruntime
@@ -52,7 +52,7 @@ for path in sys.argv[1:3]:
     for row in range(len(arrays[names[0]])):
         session.run(None, {name: array[row : row + 1] for name, array in arrays.items()})
     del session
-'''
+"""
 SIDES = ("theirs", "ours", "floor")
 ROUNDS = 3
 

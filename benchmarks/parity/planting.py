@@ -10,13 +10,11 @@ scale of Q and DQ and an overflow are nothing in FP32: they must move what the s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
 from benchmarks.parity import engines, faults
 from benchmarks.parity.graphs import MAKERS, Case, Feeds
@@ -27,8 +25,14 @@ from hil.diagnose.graph import DEQUANTIZE, Graph
 from hil.diagnose.healthy import FLOORS
 from hil.diagnose.running import on_host
 from hil.diagnose.seeing import error
-from hil.diagnose.types import Diagnosis
 from hil.errors import HilError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import onnx
+
+    from hil.diagnose.types import Diagnosis
 
 GRAPHS = ("digits", "arm", "encoder", "squeezenet", "shufflenet")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -167,7 +171,12 @@ def _right(drawn: Drawn, found: Diagnosis) -> bool:
     tensors = {drawn.planted.tensor}
     readers = [node for node in suspect.nodes if drawn.planted.tensor in node.input]
     for node in readers:
-        tensors |= {name for one in suspect.nodes if node.output[0] in one.input and one.op_type == DEQUANTIZE for name in one.output}
+        tensors |= {
+            name
+            for one in suspect.nodes
+            if node.output[0] in one.input and one.op_type == DEQUANTIZE
+            for name in one.output
+        }
     allowed = {graph.label(graph.makers[name]) for name in tensors if name in graph.makers}
     allowed |= {graph.label(n) for n, node in enumerate(graph.nodes) if any(name in tensors for name in node.input)}
     return found.culprits[0].seen.node.name in allowed | tensors

@@ -305,15 +305,20 @@ def _share(  # noqa: PLR0913 - what a share and its bar are, named at each call
 def parity_planted(rows: Sequence[Row]) -> list[Bar]:
     """Faults detected and named by the node or one that is fused with it, and healthy engines that were accused."""
     sick, healthy = ([row for row in rows if bool(row["planted"]) is planted] for planted in (True, False))
-    told = [row for row in sick if row["accused"] or row["parity"] == "failed"]
+    told, accused = ([row for row in side if row["accused"] or _out(row)] for side in (sick, healthy))
     right = [row for row in sick if row["right"]]
-    accused = [row for row in healthy if row["accused"] or row["parity"] == "failed"]
-    share = [len(one) / len(sick) if sick else None for one in (told, right)]
+    whole = len(sick) >= PARITY_PLANTED and len(healthy) >= PARITY_PLANTED
+    share = [len(one) / len(sick) if whole else None for one in (told, right)]
     return [
         bar("planted faults that were detected", share[0], 1.0, at_least=True),
         bar("planted faults whose node was named", share[1], PARITY_NAMED, at_least=True),
-        bar("healthy engines that were accused", len(accused) if healthy else None, 0),
+        bar("healthy engines that were accused", len(accused) if whole else None, 0),
     ]
+
+
+def _out(row: Row) -> bool:
+    """Whether parity failed for what the fault did: random weights may lose as much by INT8 alone, so there it says nothing."""
+    return bool(row["parity"] == "failed" and row["precision"] != "int8")
 
 
 def parity_peer(rows: Sequence[Row]) -> list[Bar]:

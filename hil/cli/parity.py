@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The original, FP32: an ONNX file.")],
     engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="What was made of it: an ONNX file.")],
-    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="An .npz file of arrays named after the inputs.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="FILE", help="An .npz file of arrays named after the inputs.")
+    ],
     precision: Annotated[
         str, typer.Option("--precision", metavar="P", help="Whose tolerances hold: fp32, tf32, fp16, bf16 or int8.")
     ] = "fp32",

@@ -28,6 +28,9 @@ CLIPPED = 0.001
 """Share of values beyond a range from which the range, and not its step, is to blame."""
 
 NOT_COMPUTING = frozenset({QUANTIZE, DEQUANTIZE, "Cast", "Constant", "ConstantOfShape", "Identity"})
+IMPLIED = frozenset({"kernel_shape"})
+"""Attributes that the weights tell as well."""
+
 AXES = frozenset({"axis", "axes", "perm"})
 
 
@@ -62,10 +65,17 @@ def cause_of(place: Place, taken: Mapping[str, Array]) -> Finding:
     """
     if place.region.pair.quantized:
         return _scale(place)
-    for found in (_overflow(place), _extra(place), _structure(place), _weights(place), values.cause(place, taken)):
+    for found in (_overflow(place), difference(place), values.cause(place, taken)):
         if found is not None:
             return found
     return Cause.UNKNOWN, [f"the node alone is off by {error(place.expected, place.obtained):.3g} of its RMS"]
+
+
+def difference(place: Place) -> Finding | None:
+    """What the two graphs have otherwise in a region, if anything: nodes, attributes, operands, constants."""
+    if place.region.pair.quantized:
+        return None
+    return _extra(place) or _structure(place) or _weights(place)
 
 
 def scale_of(graph: Graph, region: Region) -> float | None:
@@ -143,9 +153,10 @@ def _wiring(place: Place, node: onnx.NodeProto) -> list[str]:
 
 def _attributes(ours: onnx.NodeProto, theirs: onnx.NodeProto) -> Iterator[tuple[str, tuple[Any, Any]]]:
     have, want = constants.attributes(ours), constants.attributes(theirs)
-    for name in sorted(set(have) | set(want)):
-        if have.get(name) != want.get(name):
-            yield name, (have.get(name, "left out"), want.get(name, "left out"))
+    for name in sorted((set(have) | set(want)) - IMPLIED):
+        one, other = (constants.attribute(node, name) for node in (ours, theirs))
+        if not constants.same(one, other):
+            yield name, (one, other)
 
 
 def _weights(place: Place) -> Finding | None:
@@ -162,6 +173,8 @@ def _weights(place: Place) -> Finding | None:
             if found is None:
                 continue
             cause, told = found
+            if number > 1 and place.precision == "int8" and cause in {Cause.WEIGHTS, Cause.SCALE}:
+                continue  # a bias in INT32 has the step of its sums, which may be coarse for it
             if first and ours.op_type in {"Sub", "Div", "Mul", "Add"}:
                 cause = Cause.PREPROCESSING
             if cause is Cause.BIAS and number == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import defs, helper, numpy_helper
 
 from hil.diagnose.graph import DEQUANTIZE
 from hil.diagnose.types import Cause
@@ -70,13 +70,39 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return found
 
 
+def attribute(node: onnx.NodeProto, name: str) -> Any:
+    """An attribute's value, ONNX's default where it is left out, ``None`` where it has none that is written down."""
+    found = attributes(node)
+    if name in found:
+        return found[name]
+    try:
+        default = defs.get_schema(node.op_type, domain=node.domain).attributes[name].default_value
+    except (defs.SchemaError, KeyError):
+        return None
+    return helper.get_attribute_value(default) if default.type else None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of an attribute mean the same; what is left out and implied is ones, or zeros, or a shape."""
+    if one is None or other is None:
+        given = other if one is None else one
+        return isinstance(given, list) and (len(set(given)) <= 1 or set(given) <= {0, 1})
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return bool(np.array_equal(one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= SAME["fp32"] * max(abs(one), abs(other))
+    return bool(one == other)
+
+
 def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] | None:
     """In what way a constant of the engine's graph differs from the model's; ``None`` where it does not."""
     if ours.shape != theirs.shape:
         return Cause.WEIGHTS, f"its shape is {list(ours.shape)}, the model's is {list(theirs.shape)}"
     if theirs.dtype.kind != "f":
         same = np.array_equal(ours, theirs)
-        return None if same else (Cause.AXIS, f"it is {ours.ravel()[:LISTED_SHAPE]}, not {theirs.ravel()[:LISTED_SHAPE]}")
+        return (
+            None if same else (Cause.AXIS, f"it is {ours.ravel()[:LISTED_SHAPE]}, not {theirs.ravel()[:LISTED_SHAPE]}")
+        )
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     top = float(np.abs(b).max()) if b.size else 0.0
     apart = ~(np.abs(a - b) <= SAME[precision] * top)

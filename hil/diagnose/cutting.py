@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 from onnx import helper
 
@@ -13,6 +12,7 @@ from hil.diagnose.graph import taken
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    import numpy as np
     import numpy.typing as npt
 
     from hil.diagnose.graph import Graph, Region
@@ -47,7 +47,9 @@ def types_of(model: onnx.ModelProto) -> dict[str, np.dtype[np.generic]]:
     return found
 
 
-def severed(graph: Graph, parts: Iterable[Region], feeds: Mapping[str, Array], side: str = "suspect") -> onnx.ModelProto:
+def severed(
+    graph: Graph, parts: Iterable[Region], feeds: Mapping[str, Array], side: str = "suspect"
+) -> onnx.ModelProto:
     """Only the nodes of ``parts``, each part fed by itself: what it takes is an input, what it makes an output.
 
     ``feeds`` has an array for every tensor that is cut or fed, whose shape and dtype the input gets. ``side`` says
@@ -124,9 +126,7 @@ def _keep(field: object, wanted: Callable[[onnx.TensorProto], bool]) -> None:
     repeated.extend(copies)
 
 
-def _value(
-    name: str, dtype: np.dtype[np.generic] | None, shape: tuple[int, ...] | None = None
-) -> onnx.ValueInfoProto:
+def _value(name: str, dtype: np.dtype[np.generic] | None, shape: tuple[int, ...] | None = None) -> onnx.ValueInfoProto:
     if dtype is None:
         value = onnx.ValueInfoProto()
         value.name = name

@@ -60,12 +60,12 @@ def rounded(array: Array, precision: str) -> Array:
     if array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float32).itemsize:
         return array
     if precision == "fp16":
-        return np.clip(array, -FP16_MAX, FP16_MAX).astype(np.float16).astype(array.dtype)
+        return np.asarray(np.clip(array, -FP16_MAX, FP16_MAX), np.float16).astype(array.dtype)
     if precision in MANTISSA:
-        return _shortened(array.astype(np.float32), MANTISSA[precision]).astype(array.dtype)
+        return np.asarray(_shortened(np.asarray(array, np.float32), MANTISSA[precision]), array.dtype)
     if precision == "fp32":
         noise = np.random.default_rng(array.size).uniform(-NOISE, NOISE, array.shape)
-        return (array * (1 + noise)).astype(array.dtype)
+        return np.asarray(array * (1 + noise), array.dtype)
     return array
 
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hil.diagnose.types import Diagnosis, Part
 from hil.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx
+
+    from hil.diagnose.types import Diagnosis, Part
 
 MOST = 256 * 2**20
 """Bytes of both whole models up to which they are put in beside the part at fault."""

@@ -69,5 +69,7 @@ def table(culprit: Culprit) -> list[tuple[str, str, str]]:
     rows = []
     for key in ("shape", "dtype", "min", "max", "mean", "rms", "nan", "inf"):
         have = [side.get(key) for side in sides]
-        rows.append((key, *(number(one) if isinstance(one, float) else str("–" if one is None else one) for one in have)))
+        rows.append(
+            (key, *(number(one) if isinstance(one, float) else str("–" if one is None else one) for one in have))
+        )
     return [(row[0], row[1], row[2]) for row in rows]

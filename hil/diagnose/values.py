@@ -66,7 +66,9 @@ def _offset(x: Array, y: Array) -> tuple[Cause, list[str]] | None:
         others = tuple(one for one in range(x.ndim) if one != axis)
         steady = d.mean(axis=others, keepdims=True)
         if x.size >= LEAST * x.shape[axis] and _left(d, np.broadcast_to(steady, d.shape)) < FITS:
-            return Cause.BIAS, [f"each index along axis {axis} is off by a constant, by up to {np.abs(steady).max():.4g}"]
+            return Cause.BIAS, [
+                f"each index along axis {axis} is off by a constant, by up to {np.abs(steady).max():.4g}"
+            ]
     return None
 
 
@@ -76,4 +78,6 @@ def _tf32(place: Place, x: Array, y: Array) -> tuple[Cause, list[str]] | None:
     off = float(np.sqrt(((y - x) ** 2).mean()) / max(np.sqrt((x**2).mean()), 1e-30))
     if not TF32_LOW < off < TF32_HIGH:
         return None
-    return Cause.TF32, [f"a product that is off by {off:.2g} of its RMS: 10 bits of mantissa give about 3e-4, FP32 1e-7"]
+    return Cause.TF32, [
+        f"a product that is off by {off:.2g} of its RMS: 10 bits of mantissa give about 3e-4, FP32 1e-7"
+    ]

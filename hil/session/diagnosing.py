@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hil.errors import HilError, Unsupported
 from hil.session.narrow import fitted, narrows
 from hil.session.provision import build_options
@@ -19,6 +17,7 @@ from hil.signature import read_signature
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     import onnx
 
     from hil.checks.comparison import Comparison
