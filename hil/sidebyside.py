@@ -29,8 +29,9 @@ LABELS = "labels"
 def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: int = 1) -> Comparison:
     """Every sample of ``data`` through both files, ``batch`` at a time, compared by the tolerances of ``precision``.
 
-    Raises ``UserError`` for files that cannot be read and data that does not fit the inputs, ``EngineBuildError`` for an
-    operator that ONNX Runtime lacks. What differs in names, shapes or dtypes of the outputs is the comparison's verdict.
+    Raises ``UserError`` for files that cannot be read and data that does not fit the inputs, ``EngineBuildError`` for
+    an operator that ONNX Runtime lacks. What differs in names, shapes or dtypes of the outputs is the comparison's
+    verdict.
     """
     with tempfile.TemporaryFile() as kept:
         counts = [_store(kept, outputs) for outputs in _answers(model, data, batch)]

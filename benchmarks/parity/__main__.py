@@ -1,11 +1,11 @@
 """Parity that names the cause: ``python -m benchmarks.parity [--quick] [--part P] [--out DIR]``.
 
 Three parts. ``planted``: 40 faults planted in real graphs and 40 healthy engines (``planting.py``): all faults detected,
-36 named by their node or one that is fused with it, no healthy engine accused. Detected, and accused, is what a node is
-found at fault in or, but for INT8, what failed parity: INT8 alone puts some of these random networks out of tolerance, which
-no node is then blamed for. ``peer``: time and memory against Polygraphy (``peer.py``). ``holes``: eight comparisons
-that must not pass (``holes.py``). ``--quick`` runs a tenth of it within a minute and is never a result. Exit code 1
-where a bar is missed.
+36 named by their node or one that is fused with it, no healthy engine accused. Detected, and accused, is what a node
+is found at fault in or, but for INT8, what failed parity: INT8 alone puts some of these random networks out of
+tolerance, which no node is then blamed for. ``peer``: time and memory against Polygraphy (``peer.py``). ``holes``:
+eight comparisons that must not pass (``holes.py``). ``--quick`` runs a part of it within a minute and is never a
+result. Exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def line(row: Mapping[str, Any]) -> str:
     seen = f"parity {row['parity']}, " + (f"{row['named']}: {row['cause']}" if row["accused"] else "no node at fault")
     mark = "exact" if row["exact"] else "near" if row["right"] else "WRONG" if row["planted"] else ""
     where = f"{row['graph']} {row['precision']}"
-    return f"{row['number']:3} {row['kind']:<13} {where:<18} {row['planted'] or '':<14} -> {seen} {mark} {row['seconds']:.1f} s"
+    planted = f"{row['number']:3} {row['kind']:<13} {where:<18} {row['planted'] or '':<14}"
+    return f"{planted} -> {seen} {mark} {row['seconds']:.1f} s"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -60,11 +61,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in rows
         if row["part"] == "hole"
     ]
-    lines += [
-        f"{row['model']:<9} {row['side']:<7} {row['seconds']:6.2f} s  {row['cpu']:6.2f} s of CPU  {row['peak'] / 2**20:6.1f} MiB"
-        for row in rows
-        if row["part"] == "peer"
-    ]
+    for row in rows:
+        if row["part"] == "peer":
+            numbers = f"{row['seconds']:6.2f} s  {row['cpu']:6.2f} s of CPU  {row['peak'] / 2**20:6.1f} MiB"
+            lines.append(f"{row['model']:<9} {row['side']:<7} {numbers}")
     return lines
 
 

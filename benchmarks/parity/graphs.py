@@ -44,8 +44,8 @@ class Case:
     samples: Callable[[int, int], list[Feeds]]
 
 
-def bundled(name: str, seed: int) -> Case:
-    """``digits`` or ``arm`` with its own weights; ``seed`` only draws the samples."""
+def bundled(name: str) -> Case:
+    """``digits`` or ``arm`` with its own weights."""
     folder = ROOT / "examples" / name
     model = onnx.load(str(folder / "model.onnx"))
     inputs = [value.name for value in model.graph.input]
@@ -81,10 +81,10 @@ def _image(seed: int) -> Array:
     rng = np.random.default_rng(seed)
     rows, columns = np.meshgrid(*(np.linspace(0, 1, side) for side in IMAGE[1:]), indexing="ij")
     made = rng.normal(0, 0.3, IMAGE)
-    for channel in made:
+    for channel in range(len(made)):
         for _ in range(4):
             down, across, phase = rng.uniform(-12, 12), rng.uniform(-12, 12), rng.uniform(0, 2 * np.pi)
-            channel += 0.67 * np.sin(2 * np.pi * (down * rows + across * columns) + phase)
+            made[channel] += 0.67 * np.sin(2 * np.pi * (down * rows + across * columns) + phase)
     return made[None].astype(np.float32)
 
 
@@ -111,7 +111,7 @@ def _fill(model: onnx.ModelProto, rng: np.random.Generator) -> None:
 
 
 def _temper(model: onnx.ModelProto, feeds: Feeds) -> None:
-    """Scales the last weight so that the softmax's input spreads by ``SPREAD``: one that is saturated hides all faults."""
+    """Scales the last weight so that the softmax's input spreads by ``SPREAD``: a saturated one hides faults."""
     graph = Graph(model)
     number = next(n for n, node in enumerate(graph.nodes) if node.op_type == "Softmax")
     logits = on_host(marked(graph, graph.nodes[number].input[:1], {}), feeds)[graph.nodes[number].input[0]]
@@ -200,8 +200,8 @@ def encoder(seed: int) -> Case:
 
 
 MAKERS: Mapping[str, Callable[[int], Case]] = {
-    "digits": lambda seed: bundled("digits", seed),
-    "arm": lambda seed: bundled("arm", seed),
+    "digits": lambda _: bundled("digits"),
+    "arm": lambda _: bundled("arm"),
     "encoder": encoder,
     "squeezenet": lambda seed: light("squeezenet", seed),
     "shufflenet": lambda seed: light("shufflenet", seed),

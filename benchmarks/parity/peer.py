@@ -1,8 +1,8 @@
 """Polygraphy's comparison against ours: same models, same data, whole processes, both references computed afresh.
 
-Theirs is its Python API at its best: one process, both runners, inputs from the ``.npz`` file and no subprocess; ours is
-``hil parity``. The floor is ONNX Runtime alone: a script that imports it, runs both models on the same data one after the
-other and compares nothing. Processes alternate; of each the fastest counts, and its largest peak of memory.
+Theirs is its Python API at its best: one process, both runners, inputs from the ``.npz`` file and no subprocess; ours
+is ``hil parity``. The floor is ONNX Runtime alone: a script that imports it, runs both models on the same data one
+after the other and compares nothing. Processes alternate; of each the fastest counts, and its largest peak of memory.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def inputs(folder: Path, *, quick: bool) -> dict[str, tuple[Path, Path, Path]]:
         onnx.save(case.model, folder / "resnet50.onnx")
         onnx.save(copied(case.model), folder / "resnet50-engine.onnx")
         rows = case.samples(50, 1)
-        np.savez(folder / "resnet50.npz", **{name: np.concatenate([one[name] for one in rows]) for name in rows[0]})
+        arrays: dict[str, Any] = {name: np.concatenate([one[name] for one in rows]) for name in rows[0]}
+        np.savez(folder / "resnet50.npz", **arrays)
         found["resnet50"] = (folder / "resnet50.onnx", folder / "resnet50-engine.onnx", folder / "resnet50.npz")
     return found
 

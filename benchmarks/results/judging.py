@@ -317,7 +317,7 @@ def parity_planted(rows: Sequence[Row]) -> list[Bar]:
 
 
 def _out(row: Row) -> bool:
-    """Whether parity failed for what the fault did: random weights may lose as much by INT8 alone, so there it says nothing."""
+    """Whether parity failed for what the fault did: random weights may lose as much by INT8 alone."""
     return bool(row["parity"] == "failed" and row["precision"] != "int8")
 
 

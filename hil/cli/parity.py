@@ -26,8 +26,9 @@ def command(
 ) -> int:
     """Compare two ONNX files on all samples of a file, under ONNX Runtime on this machine's CPU.
 
-    Passed only if names, shapes, dtypes and counts of all outputs agree, something was compared, nothing finite became NaN
-    or infinite, and every output is within its tolerances. For engines on a target write a hil.toml ([bold]hil init[/bold]).
+    Passed only if names, shapes, dtypes and counts of all outputs agree, something was compared, nothing finite became
+    NaN or infinite, and every output is within its tolerances. For engines on a target write a hil.toml
+    ([bold]hil init[/bold]).
 
     [bold]Examples[/bold]
 

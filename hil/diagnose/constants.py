@@ -94,7 +94,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] | None:
+def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] | None:  # noqa: PLR0911 - a rule each
     """In what way a constant of the engine's graph differs from the model's; ``None`` where it does not."""
     if ours.shape != theirs.shape:
         return Cause.WEIGHTS, f"its shape is {list(ours.shape)}, the model's is {list(theirs.shape)}"

@@ -44,11 +44,9 @@ def looked_for(case: Case, found: Diagnosis, seen: Mapping[Region, Seen], inside
             continue
         off = error(again[name], inside[name])
         if off > one.bound:
-            evidence = (
-                f"alone it is within {one.bound:.2g}; of the very values that arrive there in the whole engine, it makes "
-                f"something else alone than within it, {off:.2g} apart"
-            )
-            return replace(found, culprits=(_fused(case, region, one, (evidence,), statistics(inside[name])),))
+            told = f"of the very values that arrive there in the whole engine it gives others alone, {off:.2g} apart"
+            evidence = (told, f"alone, on the reference's values, it is within its bound of {one.bound:.2g}")
+            return replace(found, culprits=(_fused(case, region, one, evidence, statistics(inside[name])),))
     return found
 
 

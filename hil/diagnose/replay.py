@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a script that is put beside its data, for people to run
 """Shows the failure that this folder was made of: python repro.py. Needs numpy and onnxruntime, no GPU, no board.
 
 Exit code 0: the failure shows on this CPU as it did on the target. 3: it does not, and why is said.

@@ -14,7 +14,7 @@ from hil.errors import EngineBuildError, EngineError
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
 Runner = Callable[[onnx.ModelProto, Mapping[str, Array]], Values]
-"""Builds a model where the engine runs, feeds it and returns its outputs. Raises ``EngineBuildError``, ``EngineError``."""
+"""Builds a model where the engine runs and returns its outputs. Raises ``EngineBuildError``, ``EngineError``."""
 
 AT_ONCE = 256 * 2**20
 """Bytes of tensors that one variant takes and gives."""

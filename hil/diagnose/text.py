@@ -34,9 +34,9 @@ def verdict(found: Diagnosis) -> str:
         count = len(found.culprits)
         return sentence(found) if count == 1 else f"{sentence(found)} ({count} nodes are at fault)"
     worst = max(found.outputs.values(), default=0.0)
+    told = f"no node is at fault: each costs what {found.precision} does, the outputs are off by {number(worst)}"
     grown = found.grown[0] if found.grown else None
-    much = "" if grown is None else f"; {grown.node} uses most of its bound, {grown.ratio:.0%}"
-    return f"no node is at fault: each is within what {found.precision} costs, the outputs are off by {number(worst)}{much}"
+    return told if grown is None or not grown.alone else f"{told}; most is lost at {grown.node}"
 
 
 def lines(found: Diagnosis) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _about(culprit: Culprit) -> Iterator[str]:
     if culprit.effect is not None:
         yield f"it alone would put the model's outputs off by {number(culprit.effect)}"
     if culprit.after is not None:
-        yield f"the outputs are off by {number(culprit.before)}, and by {number(culprit.after)} with this tensor put right"
+        yield f"the outputs are off by {number(culprit.before)}; with this tensor put right, by {number(culprit.after)}"
     others = [name for name in culprit.suspect_nodes if name != seen.node.name]
     if others:
         yield f"in the engine's graph: {', '.join(culprit.suspect_nodes)}"

@@ -85,8 +85,8 @@ class Culprit:
 class Part:
     """What replays a fault: graphs of the nodes at fault, fed with the reference's values.
 
-    ``model`` is the engine's graph of them and ``reference`` the original's (``None`` for a Q/DQ pair, which the original
-    has not). Arrays by tensor; ``expected`` and ``obtained`` under the outputs' names of ``model``.
+    ``model`` is the engine's graph of them and ``reference`` the original's (``None`` for a Q/DQ pair, which the
+    original has not). Arrays by tensor; ``expected`` and ``obtained`` under the outputs' names of ``model``.
     """
 
     model: Any

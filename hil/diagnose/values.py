@@ -1,4 +1,4 @@
-"""What the values of a node alone say of its error, where the graphs say nothing: an engine of somebody else's kernels."""
+"""What the values of a node alone say of its error, where the graphs say nothing: kernels of somebody else."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ LOAD_DEADLINE = 300.0
 Values = dict[str, "np.ndarray[Any, Any]"]
 
 
-class OutOfTime(HilError):
+class OutOfTime(HilError):  # noqa: N818 - as the other errors here are named
     """The time for finding a cause is spent; what was found before is lost, the verdict is not."""
 
 

@@ -45,4 +45,5 @@ def with_constant(
 
 def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
     """The node of that name."""
-    return next(one for one in model.graph.node if one.name == name)
+    found: onnx.NodeProto = next(one for one in model.graph.node if one.name == name)
+    return found
