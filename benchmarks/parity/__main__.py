@@ -1,6 +1,6 @@
 """Parity that names the cause: ``python -m benchmarks.parity [--quick] [--part P] [--out DIR]``.
 
-Three parts. ``planted``: 40 faults planted in real graphs and 40 healthy engines (``planting.py``): all faults detected,
+Three parts. ``planted``: 40 faults planted in real graphs and 40 healthy engines (``planting.py``): all are detected,
 36 named by their node or one that is fused with it, no healthy engine accused. Detected, and accused, is what a node
 is found at fault in or, but for INT8, what failed parity: INT8 alone puts some of these random networks out of
 tolerance, which no node is then blamed for. ``peer``: time and memory against Polygraphy (``peer.py``). ``holes``:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,10 +48,12 @@ def theirs(runs: Runs) -> bool:
     """Whether Polygraphy's lets it pass."""
     from polygraphy.comparator import Comparator, CompareFunc, IterationResult, RunResults  # noqa: PLC0415 - a peer
 
-    results = RunResults()
-    for name, iterations in runs.items():
-        results.append((name, [IterationResult(one, runner_name=name) for one in iterations]))
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    silent = io.StringIO()
+    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it deprecates what its own examples use
+        results = RunResults()
+        for name, iterations in runs.items():
+            results.append((name, [IterationResult(one, runner_name=name) for one in iterations]))
         return bool(Comparator.compare_accuracy(results, compare_func=CompareFunc.simple()))
 
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 LISTED = 5
 """Culprits and grown tensors that are told."""
 
+LESS = 0.1
+"""Share of the precision's rounding that the outputs must err by for a node that errs and is another one."""
+
 TRIED = 20
 """Nodes that err by themselves whose effect on the outputs is tried."""
 
@@ -110,14 +113,19 @@ def _guilty(case: Case, seen: Mapping[Region, Seen], alone: Values) -> list[tupl
     """The regions that make the outputs err, the worst first, each with the outputs' error.
 
     Tried are those that err by themselves, and those that the two graphs have otherwise, whose error may hide in the
-    rounding of the precision. A range that clips what a ReLU behind it drops anyway harms nobody.
+    rounding of the precision. A range that clips what a ReLU behind it drops anyway harms nobody, so the outputs must
+    err by more than that rounding; where a node both errs and is another one, by a tenth of it.
     """
-    off = [(one.ratio, region) for region, one in seen.items() if one.ratio > 1]
-    off += [(1.0, region) for region, one in seen.items() if one.ratio <= 1 and difference(_place(case, region, alone))]
-    off.sort(key=lambda one: -min(one[0], 1e12))
-    effects = ((region, _effect(case, region, alone[region.pair.suspect])) for _, region in off[:TRIED])
     floor = healthy.FLOORS[case.precision]
-    return sorted((one for one in effects if one[1] > floor), key=lambda one: -one[1])[:LISTED]
+    tried: list[tuple[float, Region, float]] = []
+    for region, one in seen.items():
+        differs = difference(_place(case, region, alone)) is not None
+        if one.ratio > 1 or differs:
+            tried.append((min(max(one.ratio, 1.0), 1e12), region, LESS * floor if differs and one.ratio > 1 else floor))
+    tried.sort(key=lambda one: -one[0])
+    effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]
+    guilty = [(region, effect) for region, effect, least in effects if effect > least]
+    return sorted(guilty, key=lambda one: -one[1])[:LISTED]
 
 
 def _place(case: Case, region: Region, alone: Values) -> Place:

@@ -80,8 +80,6 @@ def test_deployed_int8_needs_its_nodes(project: Project) -> None:
     """A deployed file without Q and DQ is never run in float and called int8."""
     spoil(project)
     project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "spoilt.onnx"')
-    with (project.root / "hil.toml").open("a") as file:
-        file.write('\n[models.toy.calibration]\ndata = "validation.npz"\n')
     ran = project.hil("diagnose", "toy", "--precision", "int8")
     assert ran.code == ExitCode.FAILED, ran.out
     assert "has no QuantizeLinear" in ran.out

@@ -1,4 +1,4 @@
-"""The first node that differs, through TensorRT: intermediates marked, parts built alone, causes named on a real GPU."""
+"""The first node that differs, through TensorRT: marked, built alone, and its cause named, on a real GPU."""
 
 from __future__ import annotations
 
