@@ -66,6 +66,7 @@ def write(folder: Path, found: Examined, facts: Mapping[str, Any], verdict: str)
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:
             _fill(made, found, facts, verdict)
+            made.chmod(0o755)  # a temporary folder is its maker's alone
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
         finally:
