@@ -27,7 +27,7 @@ FLOORS: Mapping[str, float] = {"fp32": 5e-5, "tf32": 4e-3, "fp16": 4e-3, "bf16":
 ROOM: Mapping[str, float] = {"fp32": 30.0, "tf32": 6.0, "fp16": 6.0, "bf16": 6.0, "int8": 5.0}
 """How many times the rounding of the operands alone may be seen: accumulators and kernels differ too."""
 
-CLIPPING, UNUSED, INT8_STEPS = 0.25, 0.2, 127
+CLIPPING, UNUSED, INT8_STEPS = 0.25, 0.15, 127
 """What clipping may cost, the share of a range that must be used, and the steps of a range on each side."""
 
 NOISE = 2.0**-22
@@ -47,7 +47,7 @@ def range_bound(best: float, top: float, scale: float | None) -> float:
     """Most that a healthy INT8 range may cost its tensor, from what the ``best`` range of these values costs.
 
     ``top`` is the largest magnitude, ``scale`` the range's step. Calibration clips on purpose, and draws ranges from
-    other data: a quarter of the RMS in a channel is still that. A range of which the values use less than a fifth is
+    other data: a quarter of the RMS in a channel is still that. A range of which the values use less than a seventh is
     not, and is held to what its steps should cost.
     """
     if scale is not None and 0 < top < UNUSED * INT8_STEPS * scale:
