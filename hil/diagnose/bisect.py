@@ -93,7 +93,7 @@ def _seen(case: Case, inside: Values, alone: Values) -> dict[Region, Seen]:
         found[region] = Seen(
             tensor=region.pair.reference,
             node=node_of(case, region),
-            alone=error(value, alone[name]),
+            alone=error(cases.kept(case, region, value), cases.kept(case, region, alone[name])),
             bound=bounds[name],
             whole=error(value, inside[name]) if name in inside else math.inf,
         )
@@ -114,14 +114,15 @@ def _guilty(case: Case, seen: Mapping[Region, Seen], alone: Values) -> list[tupl
 
     Tried are those that err by themselves, and those that the two graphs have otherwise, whose error may hide in the
     rounding of the precision. A range that clips what a ReLU behind it drops anyway harms nobody, so the outputs must
-    err by more than that rounding; where a node both errs and is another one, by a tenth of it.
+    err by more than that rounding; by a tenth of it where a node errs and is another one, or a range is mostly unused.
     """
     floor = healthy.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
     for region, one in seen.items():
         differs = difference(_place(case, region, alone)) is not None
         if one.ratio > 1 or differs:
-            tried.append((min(max(one.ratio, 1.0), 1e12), region, LESS * floor if differs and one.ratio > 1 else floor))
+            other = differs or (region.pair.quantized and one.bound < healthy.CLIPPING)
+            tried.append((min(max(one.ratio, 1.0), 1e12), region, LESS * floor if other and one.ratio > 1 else floor))
     tried.sort(key=lambda one: -one[0])
     effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]
     guilty = [(region, effect) for region, effect, least in effects if effect > least]

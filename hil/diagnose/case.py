@@ -12,7 +12,7 @@ import numpy as np
 from hil.diagnose import healthy
 from hil.diagnose.causes import scale_of
 from hil.diagnose.cutting import OWN, marked, severed, types_of
-from hil.diagnose.graph import Graph, Region, pairs, regions
+from hil.diagnose.graph import Graph, Region, pairs, regions, taken
 from hil.diagnose.running import Runner, Values, on_host, portions
 from hil.diagnose.seeing import error, largest
 
@@ -110,6 +110,19 @@ def feeds_of(
     return feeds
 
 
+def kept(case: Case, region: Region, array: np.ndarray) -> np.ndarray:
+    """What of a tensor behind its Q/DQ pair is read: nothing below zero where a ReLU alone reads it.
+
+    Calibrators give such a tensor the range of what comes out of the ReLU, and may clip all below it.
+    """
+    name = region.pair.reference
+    readers = [node for node in case.reference.nodes if name in taken(node)]
+    dropped = region.pair.quantized and name not in case.reference.outputs and array.dtype.kind == "f"
+    if dropped and readers and all(node.op_type == "Relu" for node in readers):
+        return np.maximum(array, 0)
+    return array
+
+
 def bounds(case: Case) -> dict[str, float]:
     """By the suspect's tensor, the most that a healthy engine may show there."""
     origin = tuple(region for region in case.regions if region.origin)
@@ -117,13 +130,13 @@ def bounds(case: Case) -> dict[str, float]:
     for region in case.regions:
         if region.pair.quantized:
             name = region.pair.suspect
-            measured[name] = max(measured.get(name, 0.0), healthy.quantization(case.value(name)))
+            measured[name] = max(measured.get(name, 0.0), healthy.quantization(kept(case, region, case.value(name))))
     found = {name: healthy.bound(off, case.precision) for name, off in measured.items()}
     for region in case.regions:
         if region.pair.quantized:
             scale = scale_of(case.suspect, region)
             name = region.pair.suspect
-            found[name] = healthy.range_bound(measured[name], largest(case.value(name)), scale)
+            found[name] = healthy.range_bound(measured[name], largest(kept(case, region, case.value(name))), scale)
     floor = healthy.FLOORS[case.precision]
     return {region.pair.suspect: found.get(region.pair.suspect, floor) for region in case.regions}
 
