@@ -119,7 +119,7 @@ def kept(case: Case, region: Region, array: np.ndarray) -> np.ndarray:
     readers = [node for node in case.reference.nodes if name in taken(node)]
     dropped = region.pair.quantized and name not in case.reference.outputs and array.dtype.kind == "f"
     if dropped and readers and all(node.op_type == "Relu" for node in readers):
-        return np.maximum(array, 0)
+        return np.asarray(np.maximum(array, 0))
     return array
 
 
