@@ -108,6 +108,8 @@ def ssh() -> Rows:
 def telemetry() -> Rows:
     """Half a percent slower with the sampler."""
     return [{"with": [1.005e-5] * 3, "without": [1e-5] * 3} for _ in range(judging.TELEMETRY_ROUNDS)]
+
+
 def planted() -> Rows:
     """Every fault detected and named, nobody healthy accused; INT8 may be out of tolerance all the same."""
     seen = {"precision": "fp32", "parity": "failed", "accused": True, "right": True}
@@ -305,6 +307,9 @@ def test_what_a_network_costs_too_much_is_missed(
 def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """Two percent slower is over the bar."""
     assert make("telemetry", [{**row, "with": [1.02e-5] * 3} for row in telemetry()])["passed"] is False
+
+
+@pytest.mark.parametrize(
     ("place", "change"),
     [
         (0, {"accused": False, "parity": "passed"}),
