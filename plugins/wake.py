@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,7 @@ AWOKE: pytest.StashKey[bool] = pytest.StashKey()
 DECIDED: pytest.StashKey[int] = pytest.StashKey()
 LISTINGS = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "collectonly", "cacheshow")
 """Options with which pytest tells something and runs nothing."""
+INSTALLED = {"site-packages", "dist-packages"}
 # pytest_runtest_logreport is not given the config; nested runs (pytester) stack up.
 _controllers: list[pytest.Config] = []
 
@@ -40,11 +42,24 @@ def configured(config: pytest.Config) -> None:
     if not is_worker(config):
         _controllers.append(config)
     if asked_for(config):
+        add_suites(config)
         run = run_of(config)
         run.check_folder()
         run.raise_problem()
         if not run.is_worker and getattr(config.option, "xmlpath", "") is None and not config.option.collectonly:
             config.option.xmlpath = str(run.report_dir / "junit.xml")
+
+
+def add_suites(config: pytest.Config) -> None:
+    """Where a target is named and no test is, the stock suites run beside the project's own tests."""
+    if not config.getoption("hil_target", None) or config.args_source is config.ArgsSource.ARGS:
+        return
+    suites = (Path(__file__).parent.parent / "suites").resolve()
+    given = [(config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.args]
+    # Not twice where pytest finds them by itself, as in this repository; it does not look into environments.
+    around = [place for place in given if suites.is_relative_to(place)]
+    if not any(INSTALLED.isdisjoint(suites.relative_to(place).parts) for place in around):
+        config.args.append(str(suites))
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-NEEDED = ("tensorrt", "gpu", "sm", "cuda", "target python", "target numpy", "host python", "host numpy", "pytest-hil")
+NEEDED = (
+    "machine",
+    "tensorrt",
+    "gpu",
+    "sm",
+    "cuda",
+    "target python",
+    "target numpy",
+    "host python",
+    "host numpy",
+    "pytest-hil",
+)
 
 
 def honesty() -> Rows:
@@ -129,7 +140,38 @@ def holes() -> Rows:
     return [{"hole": str(number), "theirs": True, "ours": False} for number in range(judging.PARITY_HOLES)]
 
 
+def aa() -> Rows:
+    """No false alarm in a hundred, every slowdown of 5 % found, in pairs that differ by next to nothing."""
+    same = [[1e-3, 1e-3 * (1 + at / 1e5), 1 + at / 1e5] for at in range(-4, 5)]
+    slower = [[1e-3, 1.05e-3 * (1 + at / 1e5), 1.05 * (1 + at / 1e5)] for at in range(-4, 5)]
+    found: Rows = []
+    for model in judging.AA_MODELS:
+        found += [{"model": model, "kind": "same", "pairs": same}] * (5 * judging.AA_ROUNDS)
+        found += [{"model": model, "kind": "slowed", "pairs": slower}] * judging.AA_ROUNDS
+    return [*found, *({"model": model, "kind": "size", "pairs": slower[:8] * 3} for model in judging.AA_MODELS)]
+
+
+def history() -> Rows:
+    """Both databases fast and whole, and every broken history told in one message."""
+    found: Rows = []
+    for database in judging.DATABASES:
+        large = {"runs": 20_000, "measurements": 1_000_000, "points": 500, "seconds": [0.2] * judging.HISTORY_REPEATS}
+        crowd = {"confirmed": 900, "kept": 910, "killed": 150, "lost": 0, "twice": 0, "partial": 0}
+        found += [
+            {"what": "matrix", "database": database, **large},
+            {"what": "writers", "database": database, **crowd},
+            {"what": "older schema", "database": database, "good": True},
+        ]
+    told = {"what": "trouble", "code": 11, "messages": ["error: history: is damaged: move it"], "traceback": False}
+    return found + [
+        {**told, "case": case, "early": "before" in case, "report": "incomplete" if "before" in case else "complete"}
+        for case in judging.SPOILED
+    ]
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
+    "compare-aa": aa,
+    "history": history,
     "parity-planted": planted,
     "parity-peer": peers,
     "parity-holes": holes,
@@ -343,6 +385,33 @@ def test_a_hole_that_opens_is_seen(make: Callable[[str, Rows], dict[str, Any]]) 
     rows[3]["ours"] = True
     assert make("parity-holes", rows)["passed"] is False
     assert make("parity-holes", holes()[1:])["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("matrix", {"seconds": [0.1] * 10 + [1.1]}),
+        ("matrix", {"seconds": [0.1] * 10}),
+        ("matrix", {"measurements": 999_999}),
+        ("matrix", {"points": 0}),
+        ("writers", {"lost": 1}),
+        ("writers", {"twice": 1}),
+        ("writers", {"partial": 1}),
+        ("writers", {"killed": 3}),
+        ("older schema", {"good": False}),
+        ("trouble", {"report": None}),
+        ("trouble", {"messages": []}),
+        ("trouble", {"traceback": True}),
+        ("trouble", {"code": 0}),
+    ],
+)
+def test_a_history_that_is_slow_or_loses_is_found(
+    what: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """One query too slow, one run lost, one broken file that is passed over: one bar is missed."""
+    rows = history()
+    next(row for row in rows if row["what"] == what).update(change)
+    assert [bar["met"] for bar in make("history", rows)["bars"]].count(False) == 1
 
 
 def test_a_commit_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Twenty thousand runs of fifty measurements each, as nightly runs on boards of many JetPacks leave them."""
+"""Twenty thousand runs with fifty measurements each, as nightly runs on a few boards of many JetPacks leave them."""
 
 from __future__ import annotations
 

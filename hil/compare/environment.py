@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 WORDS = {
     "identity.jetpack": "JetPack",
     "identity.l4t": "L4T",
-    "l4t": "L4T",
     "identity.tensorrt": "TensorRT",
     "runtimes.tensorrt": "TensorRT",
     "identity.cuda": "CUDA",
@@ -45,6 +44,8 @@ ORDER = (
     "target",
     "hil.toml",
 )
+TOLD_BETTER = {"runtime", "l4t"}
+"""Fields that the run tells with its version, or without the rest of the file that it was read from."""
 UNKNOWN = "unknown"
 SHORT = 12
 MOST_VALUES = 4
@@ -87,7 +88,7 @@ def _seen(side: Side) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for facts in side.environments.values():
         for name, value in flat(facts).items():
-            if value not in {"null", "{}"}:
+            if value not in {"null", "{}"} and name not in TOLD_BETTER:
                 found.setdefault(_word(name), set()).add(value)
     for run in side.runs:
         for name, known in _of_run(run):

@@ -30,6 +30,7 @@ NEXT = {
     Status.MISSING: "run the same suites, models and precisions on both sides",
 }
 MOST_NAMES = 8
+MOST_CHANGE = 10.0
 
 
 def value(row: Row, side: float | None) -> str:
@@ -46,9 +47,14 @@ def interval(row: Row) -> str:
     """``+1.2 % to +3.0 %``; empty where nothing is known."""
     if row.low is None and row.high is None:
         return ""
-    low, high = ("" if end is None else _change(row, end) for end in (row.low, row.high))
+    low, high = ("" if end is None else _end(row, end) for end in (row.low, row.high))
     # The unit once: "-0.4…+1.2 %".
     return f"{low.rpartition(' ')[0]}…{high}"
+
+
+def _end(row: Row, change: float) -> str:
+    """One end; beyond tenfold it says no more than that nothing is known there."""
+    return _change(row, change) if row.absolute or change <= MOST_CHANGE else f">{MOST_CHANGE:+.0%}".replace("%", " %")
 
 
 def _change(row: Row, change: float) -> str:

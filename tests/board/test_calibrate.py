@@ -54,7 +54,7 @@ def test_too_few_sessions_teach_nothing(count: int) -> None:
 def test_sessions_are_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four sessions of five fresh processes on this machine, and on which machine that was."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    Project.make(tmp_path).edit('warmup = "0.1 s"', 'warmup = "5 ms"\nrun_duration = "20 ms"')
+    Project.make(tmp_path).edit('warmup = "0.1 s"', 'warmup = "5 ms"\nrun_duration = "100 ms"')
     told: list[str] = []
     at, values = measure(load(tmp_path / "hil.toml"), "cpu", [("toy", "fp32")], told.append, comparisons=2)
     assert at

@@ -26,6 +26,23 @@ def test_a_run_without_hil_leaves_no_trace(project: Project) -> None:
     assert "hil" not in ran.out.split("plugins:")[1].split("\n", 1)[1]
 
 
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_target_alone_runs_the_stock_suites(project: Project, processes: tuple[str, ...]) -> None:
+    """``pytest --target=NAME`` is the whole job: the stock suites and the project's own tests, each once."""
+    (project.root / "test_own.py").write_text("def test_own(): pass\n")
+    ran = project.run("--target=cpu", "-k", "signature or own", *processes)
+    assert "2 passed" in ran.out, ran.out
+    assert ran.verdict("contract.signature") == "passed"
+
+
+def test_a_test_that_is_named_runs_alone(project: Project) -> None:
+    """Who names tests gets those, and the accounts say what is missing."""
+    (project.root / "test_own.py").write_text("def test_own(): pass\n")
+    ran = project.run("test_own.py", "--target=cpu")
+    assert "1 passed" in ran.out, ran.out
+    assert ran.check("contract.signature")["cause"] == "not_collected"
+
+
 def test_another_plugins_target_option_is_left_alone(project: Project) -> None:
     """``--target`` is common; whoever had it first keeps it, and ``--hil-target`` does the same."""
     (project.root / "conftest.py").write_text(

@@ -1,0 +1,148 @@
+"""A history in SQLite and in PostgreSQL: ``python -m benchmarks.history [--quick] [--out DIR]``.
+
+A million measurements of twenty thousand runs, and how long ``hil compare --by jetpack --model M`` waits for its query:
+opened for reading anew each time, with the facts behind the digests. Sixteen writers at once, killed at random, from
+the first moment on; a database of the first schema; and runs whose history is no database, cut in half or read-only.
+Both databases are this machine's own; PostgreSQL runs without ``fsync``, which neither a query nor a killed client
+meets. Exit code 1 where a bar is missed. ``--quick`` has a twentieth of it and is never a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import results
+from benchmarks.history.filling import MODELS, PER_RUN, ROOT, RUNS_KEPT, fill
+from benchmarks.results.judging import HISTORY_REPEATS
+from hil.compare.opening import facts_of
+from hil.history import open_history, schema
+from hil.history.derive import derive
+from hil.history.opening import WRITES, engine_for
+from hil.history.urls import place_of
+from hil.history.writing import write
+from tests.history import kept, postgresql
+from tests.history.spoiled import BEFORE, CASES, spoiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+QUICK_RUNS, WRITING, QUICK_WRITING = RUNS_KEPT // 20, 30.0, 4.0
+
+
+def measure(database: str, new: Callable[[str], str], folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
+    """The rows of one database; ``new`` makes one of a name and gives its URL."""
+    url = new("large")
+    began = time.monotonic()
+    measurements = fill(url, QUICK_RUNS if quick else RUNS_KEPT)
+    filled = {"runs": measurements // PER_RUN, "measurements": measurements, "filling": time.monotonic() - began}
+    seconds, points = [], 0
+    for number in range(HISTORY_REPEATS):
+        began = time.perf_counter()
+        with open_history(url, base=ROOT, read_only=True) as history:
+            found = history.matrix("jetpack", model=f"model-{number % MODELS:02}")
+            facts_of(history, found)
+        seconds.append(time.perf_counter() - began)
+        points = len(found)
+    yield {"what": "matrix", "database": database, **filled, "points": points, "seconds": seconds}
+    crowd = folder / f"crowd-{database}"
+    crowd.mkdir()
+    told = [
+        sys.executable,
+        "-m",
+        "tests.history.crowd",
+        new("crowd"),
+        str(crowd),
+        str(QUICK_WRITING if quick else WRITING),
+    ]
+    done = subprocess.run(told, capture_output=True, text=True, check=True)
+    yield {"what": "writers", "database": database, **json.loads(done.stdout)}
+    yield {"what": "older schema", "database": database, "good": migrated(new("older"))}
+
+
+def migrated(url: str) -> bool:
+    """Whether a database of the first schema has its runs and takes new ones after it was opened."""
+    engine = engine_for(place_of(url, ROOT), read_only=False).execution_options(**{WRITES: True})
+    with engine.begin() as connection:
+        schema.steps(connection, 1)
+        for number in (1, 2):
+            write(connection, derive(kept.report(number)))
+    engine.dispose()
+    with open_history(url, base=ROOT) as history:
+        history.append(kept.report(3))
+        history.name_baseline("kept", [kept.report(1).run.id], who="ann", why="was there before")
+        ids = [run.id for run in history.runs()]
+        return ids == [kept.report(number).run.id for number in (3, 2, 1)] and len(history.resolve("kept")) == 1
+
+
+def rows(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
+    """Both databases, then the troubles."""
+    yield from measure("SQLite", lambda name: f"sqlite:///{folder / name}.db", folder, quick=quick)
+    with postgresql.server() as server:
+        yield from measure("PostgreSQL", server.database, folder, quick=quick)
+    for number, (what, when) in enumerate(CASES if not quick else CASES[:2]):
+        yield {"what": "trouble", "early": when == BEFORE, **spoiled(folder / f"spoiled-{number}", what, when)}
+
+
+def versions() -> dict[str, str]:
+    """What was measured with, and on which machine."""
+    server = postgresql.programs()
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "host python": platform.python_version(),
+        "host numpy": version("numpy"),
+        "sqlalchemy": version("sqlalchemy"),
+        "postgresql": "none" if server is None else server.parent.name,
+        "pytest-hil": version("pytest-hil"),
+    }
+
+
+def main() -> int:
+    """Measures, prints the bars, and keeps the result in ``--out``; the last line holds figures and bars."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the runs, never a result")
+    parser.add_argument("--out", type=Path, help="the folder to write history.json to")
+    arguments = parser.parse_args()
+    os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for row in rows(Path(folder), quick=arguments.quick):
+            found.append(row)
+            print(f"{row['what']} {row.get('database') or row['case']}: {_told(row)}", flush=True)
+    command = ["python", "-m", "benchmarks.history", *(word for word in sys.argv[1:] if word == "--quick")]
+    made = results.result("history", found, command=command, versions=versions(), quick=arguments.quick)
+    if arguments.out is not None and not arguments.quick:
+        print(results.write(arguments.out, made))
+    for bar in made["bars"]:
+        verdict = "met" if bar["met"] else "missed"
+        print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
+    if arguments.quick:
+        slowest = max(max(row["seconds"]) for row in found if row["what"] == "matrix")
+        print(f"history: matrix query of a twentieth in {slowest:.3f} s, not enough to judge; bar: none with --quick")
+        return 0
+    missed = sum(not bar["met"] for bar in made["bars"])
+    print(f"history: {missed} of {len(made['bars'])} bars missed; bar: none")
+    return 1 if missed else 0
+
+
+def _told(row: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in {"what", "database", "case"})
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return " ".join(map(_short, value)) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

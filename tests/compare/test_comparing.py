@@ -1,0 +1,146 @@
+"""Two sides beside each other: what is refused, confounded or missing is no pass, and what changed is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.compare import Learned, Settings, Side, Status, against_base, compare, document, sides_by, text
+from hil.compare.accepting import Level
+from hil.compare.files import rendered
+from hil.errors import UserError
+from hil.history import Acceptance, Noise, Point
+from hil.history.derive import derive
+from tests.history import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RULE = Settings()
+FASTER, SAME, SLOWER = 0.8, 1.0, 1.2
+
+
+def side(number: int, jetpack: str, factor: float = SAME, **changes: Any) -> Side:
+    """A run with five run values a point, 0.1 % apart, all times ``factor``."""
+    derived = derive(kept.on_jetpack(number, jetpack))
+    points = tuple(
+        replace(point, runs=tuple(point.value * factor * (1 + at / 1000) for at in range(5)), **changes)
+        for point in derived.points
+        if point.check in {"latency.p50", "fps.sustained"} and point.precision == "fp32"
+    )
+    return Side(jetpack, points, derived.facts, derived.facts)
+
+
+def status(base: Side, cand: Side, learned: Learned | None = None) -> dict[str, Status]:
+    """The status of each check."""
+    return {row.check: row.status for row in compare(base, cand, RULE, learned).rows}
+
+
+def test_which_way_is_good_is_known() -> None:
+    """Twice the rows up: the latency got worse and the frame rate better."""
+    base = side(1, "6.1")
+    assert status(base, side(2, "6.2")) == {"latency.p50": Status.SAME, "fps.sustained": Status.SAME}
+    assert status(base, side(2, "6.2", SLOWER)) == {"latency.p50": Status.WORSE, "fps.sustained": Status.BETTER}
+    assert status(base, side(2, "6.2", FASTER)) == {"latency.p50": Status.BETTER, "fps.sustained": Status.WORSE}
+
+
+def test_another_method_is_refused_and_the_field_named() -> None:
+    """Not compared at all, however alike the numbers are."""
+    base, cand = side(1, "6.1"), side(2, "6.2", method="other")
+    cand = replace(cand, methods={**cand.methods, "other": {"version": 9, "timed": "enqueue"}})
+    found = compare(base, cand, RULE)
+    assert {row.status for row in found.rows} == {Status.REFUSED}
+    assert any(each.name == "timed" and each.cand == "enqueue" for row in found.rows for each in row.differing)
+    assert not found.passed
+
+
+def test_another_board_is_confounded() -> None:
+    """A change may be the board's, and so may its absence."""
+    derived = derive(kept.on_jetpack(2, "6.2", serial="9999"))
+    other = replace(side(2, "6.2"), points=tuple(replace(p, run=derived.run) for p in side(2, "6.2").points))
+    assert set(status(side(1, "6.1"), other).values()) == {Status.CONFOUNDED}
+    across = compare(side(1, "6.1"), other, Settings(across_boards=True))
+    assert {row.status for row in across.rows} == {Status.SAME}
+
+
+def test_what_one_side_lacks_is_missing() -> None:
+    """A row that was left out is no row that got no worse."""
+    base, cand = side(1, "6.1"), side(2, "6.2")
+    lacking = replace(cand, points=cand.points[:1])
+    assert Status.MISSING in status(base, lacking).values()
+    assert not compare(base, lacking, RULE).passed
+
+
+def test_a_run_that_could_not_say_hides_no_change() -> None:
+    """Inconclusive then is unclear now."""
+    assert set(status(side(1, "6.1"), side(2, "6.2", verdict="inconclusive")).values()) == {Status.UNCLEAR}
+
+
+def test_known_noise_takes_a_change_back() -> None:
+    """What the board does by itself from session to session is no regression."""
+
+    def noisy(point: Point) -> Noise:
+        return Noise("1420", "cpu", point.check, point.model, point.precision, 0.1, 0.0, 20, kept.START)
+
+    found = status(side(1, "6.1"), side(2, "6.2", SLOWER), Learned(noisy))
+    assert found == {"latency.p50": Status.UNCLEAR, "fps.sustained": Status.UNCLEAR}
+
+
+@pytest.mark.parametrize(("worse", "expected"), [(1.0, Status.ACCEPTED), (1.2, Status.WORSE)])
+def test_an_accepted_level_covers_itself_and_nothing_worse(worse: float, expected: Status) -> None:
+    """On its row, target and board; what is worse than it is worse."""
+    base, level = side(1, "6.1"), side(2, "6.2", SLOWER)
+    point = next(one for one in level.points if one.check == "latency.p50")
+    run = point.run
+    act = Acceptance(
+        run.id,
+        point.check,
+        point.model,
+        point.precision,
+        run.target,
+        run.serial,
+        point.value,
+        point.unit,
+        "ann",
+        "larger input",
+        run.started + timedelta(minutes=1),
+        point.scenario,
+    )
+    learned = Learned(None, (Level(act, point),))
+    assert status(base, side(3, "6.2", SLOWER * worse), learned)["latency.p50"] is expected
+    other = Learned(None, (Level(replace(act, target="rover"), point),))
+    assert status(base, side(3, "6.2", SLOWER), other)["latency.p50"] is Status.WORSE
+
+
+def _matrix(sides: Sequence[Side]) -> tuple[Side, ...]:
+    points = [point for one in sides for point in one.points]
+    facts = {digest: table for one in sides for digest, table in one.methods.items()}
+    return sides_by(points, "jetpack", facts, facts)
+
+
+def test_a_matrix_has_a_column_a_release_and_reads_alike_everywhere() -> None:
+    """In the order of releases; what changed is named in each form."""
+    found = _matrix([side(2, "6.2", SLOWER), side(1, "6.1")])
+    assert [one.name for one in found] == ["6.1", "6.2"]
+    told = document(against_base(found, None, RULE), RULE, by="jetpack", model="digits")
+    assert not told.passed
+    assert text.columns(told) == ("6.1", "6.2")
+    (row, *_) = told.comparisons[0].changed
+    assert (row.name, row.base, row.cand) == ("JetPack", "6.1", "6.2")
+    for kind in ("json", "markdown", "html"):
+        page = rendered(told, kind)
+        assert all(piece in page for piece in ("worse", "L4T", "36.4.3", "latency.p50"))
+    with pytest.raises(UserError, match="no such column"):
+        against_base(found, "6.3", RULE)
+    with pytest.raises(UserError, match="put side by side"):
+        against_base(found[:1], None, RULE)
+
+
+def test_an_interval_without_an_end_says_so() -> None:
+    """Nobody reads a bound of a billion per cent."""
+    (row, *_) = compare(side(1, "6.1"), side(2, "6.2"), RULE).rows
+    wide = row.model_copy(update={"low": -1.0, "high": 1e7})
+    assert text.interval(wide) == "-100.0…>+1000 %"
