@@ -36,7 +36,7 @@ from tests.history.spoiled import BEFORE, CASES, spoiled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-QUICK_RUNS, WRITING, QUICK_WRITING = RUNS_KEPT // 20, 30.0, 4.0
+QUICK_RUNS, WRITING, QUICK_WRITING = RUNS_KEPT // 20, 120.0, 4.0
 
 
 def measure(database: str, new: Callable[[str], str], folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:

@@ -58,7 +58,7 @@ HISTORY_RUNS, HISTORY_MEASUREMENTS, HISTORY_REPEATS = 20_000, 1_000_000, 11
 HISTORY_BAR = 1.0
 """Seconds that the slowest of the repeated matrix queries may take."""
 DATABASES = ("SQLite", "PostgreSQL")
-FEWEST_KILLS, FEWEST_KEPT = 50, 100
+FEWEST_KILLS, FEWEST_KEPT = 50, 200
 """Writers that were killed and runs that they were told are kept, at least: less says little."""
 SPOILED = tuple(
     f"{what}, {when}"
