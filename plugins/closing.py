@@ -12,8 +12,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil import __version__
+from hil.advice import advised
 from hil.config.spec import GateSpec
-from hil.diagnose.advice import advised
 from hil.errors import ExitCode, HilError
 from hil.exitcode import PRECEDENCE
 from hil.gate import exit_code_of, seal

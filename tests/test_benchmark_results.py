@@ -156,6 +156,25 @@ def telemetry() -> Rows:
     return [{"with": [1.005e-5] * 3, "without": [1e-5] * 3} for _ in range(judging.TELEMETRY_ROUNDS)]
 
 
+def planted() -> Rows:
+    """Every fault detected and named, nobody healthy accused; INT8 may be out of tolerance all the same."""
+    seen = {"precision": "fp32", "parity": "failed", "accused": True, "right": True}
+    sick = [{**seen, "planted": f"node{number}"} for number in range(judging.PARITY_PLANTED)]
+    sound = {"planted": None, "precision": "int8", "parity": "failed", "accused": False, "right": False}
+    return [*sick, *[dict(sound) for _ in range(judging.PARITY_PLANTED)]]
+
+
+def peers() -> Rows:
+    """We take a third of their time and of their memory."""
+    theirs = {"model": "digits", "side": "theirs", "seconds": 3.0, "peak": 3e8}
+    return [theirs, {**theirs, "side": "ours", "seconds": 1.0, "peak": 1e8}]
+
+
+def holes() -> Rows:
+    """None passes with us."""
+    return [{"hole": str(number), "theirs": True, "ours": False} for number in range(judging.PARITY_HOLES)]
+
+
 def aa() -> Rows:
     """No false alarm in a hundred, every slowdown of 5 % found, in pairs that differ by next to nothing."""
     same = [[1e-3, 1e-3 * (1 + at / 1e5), 1 + at / 1e5] for at in range(-4, 5)]
@@ -188,6 +207,9 @@ def history() -> Rows:
 GOOD: dict[str, Callable[[], Rows]] = {
     "history": history,
     "deploy-faults": deploy_faults,
+    "parity-planted": planted,
+    "parity-peer": peers,
+    "parity-holes": holes,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,
@@ -405,6 +427,42 @@ def test_what_a_network_costs_too_much_is_missed(
 def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """Two percent slower is over the bar."""
     assert make("telemetry", [{**row, "with": [1.02e-5] * 3} for row in telemetry()])["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        (0, {"accused": False, "parity": "passed"}),
+        (-1, {"accused": True}),
+        (-1, {"precision": "fp16"}),
+    ],
+)
+def test_a_fault_missed_and_a_healthy_engine_accused_are_seen(
+    place: int, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """One fault that nothing tells of misses a bar, and so does one healthy engine that something is said against."""
+    rows = planted()
+    rows[place].update(change)
+    assert make("parity-planted", rows)["passed"] is False
+
+
+def test_nodes_are_named_in_nine_of_ten(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Four of forty may go to another node, five may not; fewer than forty are nothing."""
+    rows = planted()
+    for row in rows[:4]:
+        row["right"] = False
+    assert make("parity-planted", rows)["passed"] is True
+    rows[4]["right"] = False
+    assert make("parity-planted", rows)["passed"] is False
+    assert make("parity-planted", planted()[1:])["passed"] is False
+
+
+def test_a_hole_that_opens_is_seen(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """A comparison of nothing that passes, and one that was not tried, miss the bar."""
+    rows = holes()
+    rows[3]["ours"] = True
+    assert make("parity-holes", rows)["passed"] is False
+    assert make("parity-holes", holes()[1:])["passed"] is False
 
 
 @pytest.mark.parametrize(

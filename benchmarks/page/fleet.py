@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.verdicts.noise import trace
+from hil.advice import advised
 from hil.checks import energy, fps, int8, latency, memory, parity
 from hil.checks.comparison import Comparison
 from hil.checks.verdicts import judged
 from hil.config.load import load
-from hil.diagnose.advice import advised
 from hil.gate import seal
 from hil.measure import Series, digest_of
 from hil.model import CheckResult, Evidence, ExecutedOn, Judgement, TargetUse, Verdict

@@ -25,6 +25,8 @@ COMMANDS = (
     "probe",
     "board",
     "build",
+    "parity",
+    "diagnose",
     "gate",
     "attest",
     "verify",

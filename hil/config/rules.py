@@ -104,7 +104,7 @@ def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
 
 
 def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
-    for key in ("path", "engine", "reference", "isaac_ros"):
+    for key in ("path", "deployed", "engine", "reference", "isaac_ros"):
         path = model.get(key)
         if isinstance(path, str) and key == "isaac_ros":
             path = split(path)[0]
@@ -215,8 +215,8 @@ def _precisions(keys: Keys, model: Values) -> Iterator[Mistake]:
             yield Mistake((*keys, *inner), "the same precision is there twice: take one out")
         if given == ():
             yield Mistake((*keys, *inner), "no precision is given: write at least one, e.g. ['fp32']")
-        # An engine that is there already was calibrated by whoever built it.
-        has_engine = "engine" in model or "engine" in place
+        # An engine or a graph that is there already was calibrated by whoever made it.
+        has_engine = "engine" in model or "engine" in place or "deployed" in model
         if "int8" in precisions and "calibration" not in model and not has_engine:
             table = ".".join(str(key) for key in keys)
             yield Mistake((*keys, *inner), f"int8 needs the table [{table}.calibration] with the key 'data'")

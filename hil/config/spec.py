@@ -338,10 +338,12 @@ class ModelSpec(Table):
     (needs ``preprocess``) or ``package.module:callable``; ``synthetic`` alone draws random inputs,
     which warns and never satisfies a gate. ``isaac_ros`` is the ROS 2 parameter file of the node that is to load the
     engine, ``FILE#NODE`` where it has several. ``shapes`` gives dynamic dimensions ``[min, opt, max]`` by
-    the name the ONNX file gives them.
+    the name the ONNX file gives them. ``deployed`` is the ONNX file that engines are built from where somebody's
+    tool made another one of ``path``, which stays what they are compared with.
     """
 
     path: str
+    deployed: str | None = None
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
     data: str
     preprocess: str | None = None

@@ -1,1 +1,1 @@
-"""From a verdict to its cause and the next step."""
+"""Where a failure starts: the first node that differs, the likely cause, and a bundle that replays it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.errors import Unsupported
 from hil.files import writing
 from hil.session.profiles import profiles_of
+from hil.signature import read_signature
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def provision(session: Session, name: str, precision: str) -> Provisioned:
     if spec.engine is not None:
         return _adopted(session, name, precision, spec, source)
     quantized, streamed = None, None
-    if precision == "int8" and not session.signature(name).has_qdq:
+    if spec.deployed is not None:
+        source = _deployed(session, name, precision, spec.deployed)
+    elif precision == "int8" and not session.signature(name).has_qdq:
         if is_implicit(session, name):
             streamed = calibration_stream(session, name)
         else:
@@ -73,6 +76,18 @@ def provision(session: Session, name: str, precision: str) -> Provisioned:
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {told}")
     suffix = "onnx" if engine.digest == digest else "plan"
     return Provisioned(engine, source, quantized, _bring_home(session, engine, suffix, name, precision), streamed)
+
+
+def _deployed(session: Session, name: str, precision: str, file: str) -> Path:
+    """The ONNX file that stands in for the model's own. Raises ``Unsupported`` for int8 without Q/DQ nodes in it."""
+    source = session.config.resolve(file)
+    session.sources.watch(source)
+    if precision == "int8" and not read_signature(source).has_qdq:
+        raise Unsupported(
+            f"{file} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8: model {name} on "
+            f"target {session.used}: quantize it, or leave int8 out of precisions"
+        )
+    return source
 
 
 def build_options(session: Session, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def calibration(session: Session, row: Row) -> Gathered:
 
 def _method(session: Session, model: str) -> dict[str, Any]:
     """Which way the ranges came; ``foreign`` where the model or the engine brought its own."""
-    if session.model(model).engine is not None or session.signature(model).has_qdq:
+    spec = session.model(model)
+    if spec.engine is not None or spec.deployed is not None or session.signature(model).has_qdq:
         return {"version": 1, "route": "foreign"}
     return {"version": 1, "route": "implicit" if is_implicit(session, model) else "explicit"}
 

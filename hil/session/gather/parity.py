@@ -14,6 +14,7 @@ from hil.checks import parity
 from hil.checks.comparison import Comparison, Outputs
 from hil.checks.parity import DataFacts, Scores
 from hil.metrics import Metric, open_metric
+from hil.session.gather.cause import explained
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling import feeds_of
 
@@ -70,7 +71,9 @@ def data(session: Session, row: Row) -> Gathered:
 
 def outputs(session: Session, row: Row) -> Gathered:
     """``parity.outputs``."""
-    return Gathered(compared(session, row).comparison.judge(), _method(session, row, "outputs"))
+    comparison = compared(session, row).comparison
+    judgement = explained(session, row, comparison, comparison.judge())
+    return Gathered(judgement, _method(session, row, "outputs"))
 
 
 def task(session: Session, row: Row) -> Gathered:

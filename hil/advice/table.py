@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.diagnose import accuracy, conditions, space, speed
-from hil.diagnose.around import Around
+from hil.advice import accuracy, conditions, space, speed
+from hil.advice.around import Around
 from hil.model import Verdict
 from hil.report.text import one_line
 

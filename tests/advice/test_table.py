@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.diagnose.advice import LONGEST, MOST, RULES, advised
+from hil.advice import LONGEST, MOST, RULES, advised
 from hil.gate import seal
 from hil.measure import digest_of
 from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
@@ -175,7 +175,7 @@ def test_every_rule_has_a_case() -> None:
 
 def host_report(changed: CheckResult) -> Any:
     """What stands around one changed row."""
-    from hil.diagnose.around import Around  # noqa: PLC0415 - for this alone
+    from hil.advice.around import Around  # noqa: PLC0415 - for this alone
 
     rows = tuple(
         changed if row.key == changed.key else row for row in sample.checks(("arm",), ("fp32", "fp16", "int8"))

@@ -1,0 +1,246 @@
+"""Faults as they come into an engine's graph, each planted in a node that a seed draws.
+
+A fault gets a copy of the model and a generator, changes it and says in which node; ``None`` where the model has
+no node for it. ``overflow`` changes the reference too, ``range_`` an INT8 graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from hil.diagnose.graph import DEQUANTIZE, QUANTIZE, Graph
+from hil.diagnose.seeing import FP16_MAX
+
+Array = npt.NDArray[Any]
+Rng = np.random.Generator
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+HOMOGENEOUS = ("Relu", "MaxPool", "Flatten", "Reshape", "Dropout")
+"""Operators that let a positive factor through, so that a later weight can take it out again."""
+
+NORMALIZATIONS = ("BatchNormalization", "LayerNormalization")
+ORDERED = ("Transpose", "Softmax")
+
+HIGH = 3e5
+"""Where an activation that must not fit FP16 is brought to, at its largest."""
+
+
+class Planted(NamedTuple):
+    """The node of the reference at fault, by what it makes, and what was done to it."""
+
+    tensor: str
+    what: str
+
+
+Fault = Callable[[onnx.ModelProto, Rng], Planted | None]
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def _set(tensor: onnx.TensorProto, array: Array) -> None:
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
+
+
+def _pick(rng: Rng, nodes: list[onnx.NodeProto]) -> onnx.NodeProto | None:
+    return nodes[int(rng.integers(len(nodes)))] if nodes else None
+
+
+def _weighted(model: onnx.ModelProto, ops: tuple[str, ...] = WEIGHTED, at: int = 1) -> list[onnx.NodeProto]:
+    """Nodes whose operand ``at`` is a constant of their own."""
+    constants = _constants(model)
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            counts[name] = counts.get(name, 0) + 1
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in ops and len(node.input) > at and node.input[at] in constants and counts[node.input[at]] == 1
+    ]
+
+
+def weight(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """One weight of one node corrupted, as a flipped high bit of an exponent does it."""
+    node = _pick(rng, _weighted(model))
+    if node is None:
+        return None
+    tensor = _constants(model)[node.input[1]]
+    array = numpy_helper.to_array(tensor).copy()
+    place = int(rng.integers(array.size))
+    array.flat[place] = 8 * np.abs(array).max() * rng.choice([-1, 1])
+    _set(tensor, array)
+    return Planted(node.output[0], f"weight {place} of {node.input[1]}")
+
+
+def epsilon(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """The epsilon of one normalization a hundred times too large, as between two frameworks' defaults."""
+    node = _pick(rng, [n for n in model.graph.node if n.op_type in NORMALIZATIONS])
+    if node is None:
+        return None
+    kept = [attribute for attribute in node.attribute if attribute.name != "epsilon"]
+    before = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
+    copies = [onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in kept]
+    del node.attribute[:]
+    node.attribute.extend([*copies, helper.make_attribute("epsilon", 100 * before)])
+    return Planted(node.output[0], f"epsilon {100 * before:.1g} instead of {before:.1g}")
+
+
+def axis(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """One axis swapped: of a Transpose two of its axes, of a Softmax the one before."""
+    node = _pick(rng, [n for n in model.graph.node if n.op_type in ORDERED])
+    if node is None:
+        return None
+    if node.op_type == "Softmax":
+        attribute = next((one for one in node.attribute if one.name == "axis"), None)
+        before = -1 if attribute is None else attribute.i
+        del node.attribute[:]
+        node.attribute.append(helper.make_attribute("axis", before - 1 if before else 1))
+        return Planted(node.output[0], f"softmax axis {before - 1} instead of {before}")
+    perm = list(node.attribute[0].ints)
+    first, second = (int(one) for one in rng.choice(np.arange(1, len(perm)), 2, replace=False))
+    perm[first], perm[second] = perm[second], perm[first]
+    before = list(node.attribute[0].ints)
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("perm", perm))
+    return Planted(node.output[0], f"perm {perm} instead of {before}")
+
+
+def channels(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """The input channels of one convolution or product in reverse order, as BGR for RGB."""
+    constants = _constants(model)
+    found = [n for n in _weighted(model) if constants[n.input[1]].dims[_axis(n)] > 1]
+    node = _pick(rng, found)
+    if node is None:
+        return None
+    tensor = constants[node.input[1]]
+    _set(tensor, np.flip(numpy_helper.to_array(tensor), _axis(node)))
+    return Planted(node.output[0], f"input channels of {node.input[1]} reversed")
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    """Which axis of a weight are the input channels."""
+    turned = any(one.name == "transB" and one.i for one in node.attribute)
+    return 1 if node.op_type == "Conv" or turned else 0
+
+
+def scale(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """The scale of one normalization, or the factor of one multiplication, halved."""
+    node = _pick(rng, _weighted(model, (*NORMALIZATIONS, "Mul", "Div")))
+    if node is None:
+        return None
+    tensor = _constants(model)[node.input[1]]
+    array = numpy_helper.to_array(tensor)
+    _set(tensor, (array * array.dtype.type(0.5)).astype(array.dtype))
+    return Planted(node.output[0], f"{node.input[1]} halved")
+
+
+def bias(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """The bias of one node left out."""
+    node = _pick(rng, _weighted(model, ("Conv", "Gemm"), 2))
+    if node is None:
+        return None
+    name = node.input[2]
+    del node.input[2]
+    return Planted(node.output[0], f"{name} left out")
+
+
+def preprocessing(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """One input treated otherwise than the model expects: a mean that is not taken off, or another scale."""
+    graph = Graph(model)
+    name = graph.inputs[int(rng.integers(len(graph.inputs)))]
+    factor, shift = float(rng.choice([1.0, 0.5, 1 / 0.226])), float(rng.choice([0.5, -0.5]))
+    consts = [numpy_helper.from_array(np.float32(one), f"pre.{key}") for key, one in (("f", factor), ("s", shift))]
+    model.graph.initializer.extend(consts)
+    for node in model.graph.node:
+        node.input[:] = ["pre.out" if one == name else one for one in node.input]
+    mul = helper.make_node("Mul", [name, "pre.f"], ["pre.scaled"], name="pre.mul")
+    add = helper.make_node("Add", ["pre.scaled", "pre.s"], ["pre.out"], name="pre.add")
+    nodes = [mul, add, *(onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return Planted(name, f"{name} times {factor:.3g} plus {shift}")
+
+
+def overflow(model: onnx.ModelProto, rng: Rng, values: Mapping[str, Array]) -> Planted | None:
+    """Both models changed alike: one node's activations beyond FP16, taken back by the next weight.
+
+    ``values`` are the reference's tensors, so that the factor is known.
+    """
+    graph = Graph(model)
+    found = [(n, end) for n in _weighted(model, ("Conv", "Gemm")) if (end := _next_weight(graph, n)) is not None]
+    if not found:
+        return None
+    node, end = found[int(rng.integers(len(found)))]
+    factor = HIGH / float(np.abs(values[node.output[0]]).max())
+    constants = _constants(model)
+    if factor * float(np.abs(numpy_helper.to_array(constants[node.input[1]])).max()) > FP16_MAX:
+        return None  # the weights themselves would not fit
+    for name in node.input[1:]:
+        _set(constants[name], (numpy_helper.to_array(constants[name]) * np.float32(factor)).astype(np.float32))
+    _set(constants[end], (numpy_helper.to_array(constants[end]) / np.float32(factor)).astype(np.float32))
+    return Planted(node.output[0], f"activations up to {HIGH:.0e}")
+
+
+def _next_weight(graph: Graph, node: onnx.NodeProto) -> str | None:
+    """The weight of the one node that takes what ``node`` makes, behind what lets a factor through."""
+    while True:
+        readers = [one for one in graph.nodes if node.output[0] in one.input]
+        if len(readers) != 1 or node.output[0] in graph.outputs:
+            return None
+        (node,) = readers
+        if node.op_type in {"Conv", "Gemm"} and node.input[1] in graph.constants:
+            return str(node.input[1])
+        if node.op_type not in HOMOGENEOUS:
+            return None
+
+
+def range_(model: onnx.ModelProto, rng: Rng) -> Planted | None:
+    """The scale of one activation's Q and DQ wrong by 8, either way; ``model`` is an INT8 graph."""
+    constants = _constants(model)
+    graph = Graph(model)
+    pairs = [
+        (node, graph.nodes[graph.makers[node.input[0]]])
+        for node in model.graph.node
+        if node.op_type == DEQUANTIZE and node.input[0] in graph.makers and node.input[1] in constants
+    ]
+    pairs = [(dq, q) for dq, q in pairs if q.op_type == QUANTIZE and q.input[0] in graph.varying]
+    if not pairs:
+        return None
+    dq, q = pairs[int(rng.integers(len(pairs)))]
+    factor = float(rng.choice([8.0, 0.125]))
+    name = f"{dq.input[1]}.wrong"
+    tensor = numpy_helper.from_array(numpy_helper.to_array(constants[dq.input[1]]) * np.float32(factor), name)
+    model.graph.initializer.append(tensor)
+    wrong = {q.output[0], dq.output[0]}
+    for node in model.graph.node:
+        if node.output[0] in wrong:
+            node.input[1] = name
+    return Planted(q.input[0], f"scale of {q.input[0]} times {factor}")
+
+
+GRAPH_FAULTS: Mapping[str, Fault] = {
+    "weight": weight,
+    "epsilon": epsilon,
+    "axis": axis,
+    "channels": channels,
+    "scale": scale,
+    "bias": bias,
+    "preprocessing": preprocessing,
+}
+NEEDS: Mapping[str, frozenset[str]] = {
+    "epsilon": frozenset(NORMALIZATIONS),
+    "axis": frozenset(ORDERED),
+    "bias": frozenset({"Conv", "Gemm"}),
+    "overflow": frozenset({"Conv", "Gemm"}),
+}
+"""Operators of which a graph must have one to be drawn for a kind of fault."""
+
+KINDS = (*GRAPH_FAULTS, "overflow", "range")

@@ -1,0 +1,62 @@
+"""Eight ways in which a comparison passes though nothing, or not the right thing, was compared: theirs and ours.
+
+Each is a pair of runs, iterations of named outputs, that no gate may let through. Theirs is what ``bool()`` of
+``Comparator.compare_accuracy`` gives, which their users and command line go by; ours is the verdict of ``Comparison``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.checks.comparison import Comparison
+from hil.model import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Iteration = dict[str, npt.NDArray[Any]]
+Runs = dict[str, list[Iteration]]
+
+A = np.linspace(0, 1, 8, dtype=np.float32).reshape(2, 4)
+B = A[:, :2].copy()
+
+HOLES: Mapping[str, Runs] = {
+    "no iteration on either side": {"reference": [], "engine": []},
+    "three iterations against one": {"reference": [{"a": A}] * 3, "engine": [{"a": A}]},
+    "no runners at all": {},
+    "one of two outputs is missing": {"reference": [{"a": A, "b": B}], "engine": [{"a": A}]},
+    "an extra output that is NaN": {"reference": [{"a": A}], "engine": [{"a": A, "b": B * np.nan}]},
+    "an output renamed: boxes against scores": {"reference": [{"boxes": A}], "engine": [{"scores": A}]},
+    "both outputs empty": {"reference": [{"a": A[:0]}], "engine": [{"a": A[:0]}]},
+    "int8 against uint8": {"reference": [{"a": A.astype(np.int8)}], "engine": [{"a": A.astype(np.uint8)}]},
+}
+
+
+def ours(runs: Runs) -> bool:
+    """Whether our comparison lets it pass."""
+    sides = [[list(one.items()) for one in side] for side in runs.values()] or [[], []]
+    return Comparison("fp32").consume(*sides).judge().verdict is Verdict.PASSED
+
+
+def theirs(runs: Runs) -> bool:
+    """Whether Polygraphy's lets it pass."""
+    from polygraphy.comparator import Comparator, CompareFunc, IterationResult, RunResults  # noqa: PLC0415 - a peer
+
+    silent = io.StringIO()
+    with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it deprecates what its own examples use
+        results = RunResults()
+        for name, iterations in runs.items():
+            results.append((name, [IterationResult(one, runner_name=name) for one in iterations]))
+        return bool(Comparator.compare_accuracy(results, compare_func=CompareFunc.simple()))
+
+
+def rows() -> list[dict[str, Any]]:
+    """A row for each hole: whether either side lets it pass."""
+    return [{"part": "hole", "hole": name, "theirs": theirs(runs), "ours": ours(runs)} for name, runs in HOLES.items()]

@@ -1,0 +1,147 @@
+"""Constants and attributes of two graphs, as values, and in what way two of them differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import defs, helper, numpy_helper
+
+from hil.diagnose.graph import DEQUANTIZE
+from hil.diagnose.types import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+    import onnx
+
+    from hil.diagnose.graph import Graph
+
+    Array = npt.NDArray[Any]
+
+SAME: Mapping[str, float] = {"fp32": 1e-6, "tf32": 1e-3, "fp16": 1e-3, "bf16": 8e-3, "int8": 2e-2}
+"""What two constants may differ by, relative to the largest, and be the same in a precision."""
+
+LISTED_SHAPE = 6
+MOST_CHANNELS = 512
+"""Channels up to which an order is looked for; more would take minutes."""
+
+
+def value(graph: Graph, name: str, depth: int = 8) -> Array | None:
+    """The constant called ``name``, through Q/DQ, casts and copies; ``None`` for what is no constant."""
+    if name in graph.constants:
+        return numpy_helper.to_array(graph.constants[name])
+    if name not in graph.makers or name in graph.varying or not depth:
+        return None
+    node = graph.nodes[graph.makers[name]]
+    if node.op_type == "Constant":
+        given = attributes(node).get("value")
+        return given if isinstance(given, np.ndarray) else None
+    if node.op_type in {"Identity", "Cast"}:
+        return value(graph, node.input[0], depth - 1)
+    if node.op_type == DEQUANTIZE:
+        return _dequantized(graph, node, depth)
+    return None
+
+
+def _dequantized(graph: Graph, node: onnx.NodeProto, depth: int) -> Array | None:
+    source, scale = value(graph, node.input[0], depth - 1), value(graph, node.input[1], depth - 1)
+    if source is None or scale is None:
+        return None
+    axis = int(attributes(node).get("axis", 1))
+    shape = [1] * source.ndim
+    if scale.size > 1 and source.ndim:
+        shape[axis % source.ndim] = scale.size
+    made: Array = source.astype(np.float32) * scale.reshape(shape)
+    return made
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Attributes by name: numbers, texts, lists, and tensors as arrays; graphs are left out."""
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        given = helper.get_attribute_value(attribute)
+        if attribute.HasField("g") or attribute.graphs:
+            continue
+        if attribute.HasField("t"):
+            given = numpy_helper.to_array(attribute.t)
+        found[attribute.name] = list(given) if isinstance(given, (list, tuple)) or hasattr(given, "append") else given
+    return found
+
+
+def attribute(node: onnx.NodeProto, name: str) -> Any:
+    """An attribute's value, ONNX's default where it is left out, ``None`` where it has none that is written down."""
+    found = attributes(node)
+    if name in found:
+        return found[name]
+    try:
+        default = defs.get_schema(node.op_type, domain=node.domain).attributes[name].default_value
+    except (defs.SchemaError, KeyError):
+        return None
+    return helper.get_attribute_value(default) if default.type else None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of an attribute mean the same; what is left out and implied is ones, or zeros, or a shape."""
+    if one is None or other is None:
+        given = other if one is None else one
+        return isinstance(given, list) and (len(set(given)) <= 1 or set(given) <= {0, 1})
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return bool(np.array_equal(one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= SAME["fp32"] * max(abs(one), abs(other))
+    return bool(one == other)
+
+
+def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] | None:  # noqa: PLR0911 - a rule each
+    """In what way a constant of the engine's graph differs from the model's; ``None`` where it does not."""
+    if ours.shape != theirs.shape:
+        return Cause.WEIGHTS, f"its shape is {list(ours.shape)}, the model's is {list(theirs.shape)}"
+    if theirs.dtype.kind != "f":
+        same = np.array_equal(ours, theirs)
+        return (
+            None if same else (Cause.AXIS, f"it is {ours.ravel()[:LISTED_SHAPE]}, not {theirs.ravel()[:LISTED_SHAPE]}")
+        )
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    top = float(np.abs(b).max()) if b.size else 0.0
+    apart = ~(np.abs(a - b) <= SAME[precision] * top)
+    if not apart.any():
+        return None
+    if not a.any():
+        return Cause.BIAS, "it is zero throughout, the model's is not"
+    order = _order(a, b, SAME[precision] * top)
+    if order is not None:
+        return Cause.CHANNELS, order
+    ratio = _ratio(a, b)
+    if ratio is not None:
+        return Cause.SCALE, f"it is {ratio:.4g} times the model's"
+    where = np.unravel_index(int(np.abs(a - b).argmax()), a.shape)
+    at, count = [int(one) for one in where], int(apart.sum())
+    return Cause.WEIGHTS, f"{count} of {a.size} elements differ, most at {at}: {a[where]:.6g} instead of {b[where]:.6g}"
+
+
+def _order(ours: Array, theirs: Array, room: float) -> str | None:
+    """The axis along which both hold the same slices in another order."""
+    for axis in range(theirs.ndim):
+        count = theirs.shape[axis]
+        if count > 1 and np.abs(ours - np.flip(theirs, axis)).max() <= room:
+            return f"its slices along axis {axis} are the model's in reverse order"
+        if not 1 < count <= MOST_CHANNELS:
+            continue
+        a, b = (np.moveaxis(one, axis, 0).reshape(count, -1) for one in (ours, theirs))
+        moved = [row for row in range(count) if np.abs(a[row] - b[row]).max() > room]
+        places = [next((to for to in moved if np.abs(a[row] - b[to]).max() <= room), None) for row in moved]
+        if moved and None not in places and len(set(places)) == len(moved):
+            return f"slices {moved[:LISTED_SHAPE]} along axis {axis} are the model's {places[:LISTED_SHAPE]}"
+    return None
+
+
+def _ratio(ours: Array, theirs: Array) -> float | None:
+    """The one factor between both, if there is one."""
+    keep = np.abs(theirs) > 1e-3 * np.abs(theirs).max()
+    if not keep.any():
+        return None
+    ratios = ours[keep] / theirs[keep]
+    middle = float(np.median(ratios))
+    return middle if abs(middle) > 0 and np.abs(ratios / middle - 1).max() < 2e-2 else None  # noqa: PLR2004 - 2 %

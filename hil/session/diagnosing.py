@@ -1,0 +1,134 @@
+"""A failed comparison taken apart on the target: the engine's graph, variants of it built there, a bundle of it all."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import HilError, Unsupported
+from hil.session.narrow import fitted, narrows
+from hil.session.provision import build_options
+from hil.signature import read_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import onnx
+
+    from hil.checks.comparison import Comparison
+    from hil.diagnose.types import Diagnosis
+    from hil.session.core import Session
+
+BUDGET = 120.0
+"""Seconds that a failed check may spend on its cause, unless it is asked for by itself."""
+
+ROWS = 4
+"""Samples looked at where the batch may be chosen: the worst one and its neighbours."""
+
+LOAD_DEADLINE = 300.0
+
+Values = dict[str, "np.ndarray[Any, Any]"]
+
+
+class OutOfTime(HilError):  # noqa: N818 - as the other errors here are named
+    """The time for finding a cause is spent; what was found before is lost, the verdict is not."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A diagnosis with what it was made from: both models and what was fed."""
+
+    diagnosis: Diagnosis
+    reference: onnx.ModelProto
+    suspect: onnx.ModelProto
+    feeds: Values
+
+
+class OnTarget:
+    """Builds a variant of a model's graph on the target as the engine was built, runs it once and lets it go.
+
+    Raises ``OutOfTime`` once ``budget`` seconds (``None``: no end) are spent, and what building and running raise.
+    """
+
+    def __init__(self, session: Session, model: str, precision: str, budget: float | None = None) -> None:
+        self._session = session
+        self._model = model
+        self._precision = precision
+        self._until = None if budget is None else time.monotonic() + budget
+        self.built = 0
+
+    def __call__(self, variant: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Values:
+        """The outputs of ``variant`` on the target."""
+        if self._until is not None and time.monotonic() > self._until:
+            raise OutOfTime(f"the time for finding a cause is spent after {self.built} variants: run hil diagnose")
+        session, spec = self._session, self._session.model(self._model)
+        with tempfile.TemporaryDirectory(prefix="hil-diagnose-") as folder:
+            path = Path(folder) / f"{self._model}.onnx"
+            path.write_bytes(variant.SerializeToString())
+            signature = read_signature(path)
+            digest = session.agent.put_blob(path)
+        precision = self._precision
+        if precision == "int8" and not signature.has_qdq:  # this part of the engine computes in float
+            precision = "fp32"
+        options = build_options(session, self._model, precision, spec)
+        if all(isinstance(size, int) for one in signature.inputs for size in one.shape):
+            options.pop("profiles", None)
+        engine = session.agent.build(digest, precision, session.spec.runtime, options, spec.build.time_limit)
+        self.built += 1
+        worker = session.agent.load(engine.key, session.load_options(self._model), LOAD_DEADLINE, fresh=False)
+        try:
+            if narrows(engine.runtime, engine.runtime_version):
+                worker = fitted(worker, signature, self._model)
+            wanted = {one.name for one in worker.inputs}
+            return dict(worker.run({name: array for name, array in feeds.items() if name in wanted}))
+        finally:
+            worker.close()
+
+
+def examine(
+    session: Session, model: str, precision: str, comparison: Comparison, budget: float | None = None
+) -> Examined:
+    """Finds the node where ``comparison`` went wrong. Raises ``Unsupported`` where the engine's graph is not known.
+
+    Also raises ``EngineBuildError``, ``EngineError`` and ``WorkerLost`` for variants that cannot be built or run, and
+    ``OutOfTime``.
+    """
+    import onnx  # noqa: PLC0415 - heavy, and only a failure needs it
+
+    from hil.diagnose.bisect import diagnose  # noqa: PLC0415 - as above
+
+    made = session.engines.provisioned(model, precision)
+    if made.foreign or made.streamed is not None:
+        what = "was built elsewhere" if made.foreign else "has its ranges from TensorRT's calibrator alone"
+        raise Unsupported(
+            f"the {precision} engine of model {model} {what}, so no part of it can be built on target {session.used}: "
+            'have it built from the ONNX file, int8 with calibration.route = "explicit"'
+        )
+    session.progress(f"{model} {precision}: looking for the node where it starts to differ")
+    reference = onnx.load(str(session.config.resolve(session.model(model).path)))
+    suspect = onnx.load(str(made.source))
+    feeds = worst_batch(session, model, comparison)
+    found = diagnose(reference, suspect, feeds, precision, OnTarget(session, model, precision, budget))
+    return Examined(found, reference, suspect, feeds)
+
+
+def worst_batch(session: Session, model: str, comparison: Comparison) -> Values:
+    """The inputs among which ``comparison`` saw the worst element, or where it stopped.
+
+    As many samples as the model or the config fixes; up to four where a runtime takes any number.
+    """
+    spec, data = session.model(model), session.dataset(model)
+    fixed = session.signature(model).batch()
+    size = spec.batch if fixed is not None or session.spec.runtime == "tensorrt" else max(spec.batch, ROWS)
+    at = comparison.samples
+    if not comparison.fatal:
+        worst = [(-one.error, one.sample) for numbers in comparison.numbers.values() for one in numbers.worst]
+        at = min(worst)[1] if worst else 0
+    number = min(at, data.count - 1) // size
+    batch = next(islice(data.batches(size), number, None))
+    return dict(batch.inputs)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from hil.errors import ExitCode
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A model with real data on this machine's CPU, and a store of its own."""
+    return Project.make(tmp_path)
+
+
+def spoil(project: Project, name: str = "spoilt.onnx") -> None:
+    """A copy of the model with one weight far out of place."""
+    model = onnx.load(str(project.root / "toy.onnx"))
+    tensor = model.graph.initializer[0]
+    array = numpy_helper.to_array(tensor).copy()
+    array[2, 1] = 40
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    onnx.save(model, str(project.root / name))
+
+
+def test_the_node_at_fault_is_named_and_bundled(project: Project) -> None:
+    """A corrupted weight in the deployed file: node, operator, position and cause are told, and a bundle is there."""
+    spoil(project)
+    ran = project.hil("diagnose", "toy", "--precision", "fp32", "--deployed", "spoilt.onnx")
+    assert ran.code == ExitCode.FAILED, ran.out
+    assert "'scores' (Gemm, node 1 of 1), weights differ" in ran.out
+    assert "1 of 24 elements differ, most at [2, 1]: 40" in ran.out
+    assert (project.root / "report/repro/toy-fp32/repro.py").is_file()
+
+
+def test_a_sound_engine_is_no_case(project: Project) -> None:
+    """Within tolerance and no node at fault: exit code 0, and no bundle."""
+    ran = project.hil("diagnose", "toy", "--precision", "fp32")
+    assert ran.code == 0, ran.out
+    assert "no node is at fault" in ran.out
+    assert not (project.root / "report/repro").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("toy", "--precision", "int9"), "--precision int9"),
+        (("toi", "--precision", "fp32"), "toi"),
+        (("toy", "--precision", "fp32", "--deployed", "gone.onnx"), "gone.onnx is not there"),
+    ],
+)
+def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], message: str) -> None:
+    """Exit code 4 and the option that is wrong."""
+    ran = project.hil("diagnose", *arguments)
+    assert ran.code == ExitCode.USER_ERROR, ran.out
+    assert message in ran.out
+    assert "Traceback" not in ran.out
+
+
+def test_a_failed_parity_check_names_its_node(project: Project) -> None:
+    """In a run nobody has to ask: the reason, the details and the report's folder have the cause."""
+    spoil(project)
+    project.edit('path = "toy.onnx"', 'path = "toy.onnx"\ndeployed = "spoilt.onnx"')
+    ran = project.run("--pyargs", "hil.suites", "-k", "test_parity and test_outputs")
+    result = ran.check("parity.outputs")
+    assert result["verdict"] == "failed"
+    assert "it starts at node 'scores' (Gemm, node 1 of 1), weights differ" in result["reason"], ran.out
+    assert result["details"]["diagnosis"]["culprits"][0]["cause"] == "weights differ"
+    assert (project.root / "report" / result["details"]["repro"] / "environment.json").is_file()
+
+
+def test_deployed_int8_needs_its_nodes(project: Project) -> None:
+    """A deployed file without Q and DQ is never run in float and called int8."""
+    spoil(project)
+    project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "spoilt.onnx"')
+    ran = project.hil("diagnose", "toy", "--precision", "int8")
+    assert ran.code == ExitCode.FAILED, ran.out
+    assert "has no QuantizeLinear" in ran.out
+
+
+def test_two_files_are_compared_without_a_config(project: Project) -> None:
+    """``hil parity``: equal files pass, a spoilt one fails with its worst element, data that does not fit is told."""
+    spoil(project)
+    good = project.hil("parity", "toy.onnx", "toy.onnx", "--data", "validation.npz")
+    assert good.code == 0, good.out
+    bad = project.hil("parity", "toy.onnx", "spoilt.onnx", "--data", "validation.npz", "--batch", "7")
+    assert bad.code == ExitCode.FAILED
+    assert "OUT scores" in bad.out
+    assert "worst at sample" in bad.out
+    np.savez(project.root / "other.npz", z=np.zeros((3, 6), np.float32))
+    other = project.hil("parity", "toy.onnx", "toy.onnx", "--data", "other.npz")
+    assert other.code == ExitCode.USER_ERROR
+    assert "has no array 'x'" in other.out

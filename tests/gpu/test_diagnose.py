@@ -1,0 +1,83 @@
+"""The first node that differs, through TensorRT: marked, built alone, and its cause named, on a real GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from hil.model import Row
+from tests import models
+
+if TYPE_CHECKING:
+    from tests.gpu.board import Board
+
+DEPLOYED = """
+[models.spoilt]
+path = "net.onnx"
+deployed = "spoilt.onnx"
+data = "validation.npz"
+precisions = ["{precision}"]
+calibration = {{ data = "calibration.npz" }}
+"""
+LOUD = """
+[models.loud]
+path = "loud.onnx"
+data = "validation.npz"
+precisions = ["fp16"]
+"""
+
+
+def changed(board: Board, source: str, target: str, **factors: float) -> None:
+    """A copy of a model with constants multiplied."""
+    model = onnx.load(str(board.root / source))
+    for tensor in model.graph.initializer:
+        if tensor.name in factors:
+            array = (numpy_helper.to_array(tensor) * np.float32(factors[tensor.name])).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    onnx.save(model, str(board.root / target))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_changed_weight_is_found_in_the_engine(board: Board, precision: str) -> None:
+    """A dense layer halved in the deployed graph: TensorRT's engine is out of tolerance, and that node is named."""
+    changed(board, "net.onnx", "spoilt.onnx", dense=0.5)
+    session = board.session(DEPLOYED.format(precision=precision))
+    result = board.ask(session, "parity.outputs", "spoilt", precision)
+    assert result.verdict.value == "failed"
+    culprits = result.details["diagnosis"]["culprits"]
+    assert [one["seen"]["node"]["name"] for one in culprits] == ["head"], result.details["diagnosis"]
+    assert culprits[0]["cause"] == "scale"
+    assert culprits[0]["after"] < 0.05 < culprits[0]["before"]
+    assert (session.report_dir / result.details["repro"] / "repro.py").is_file()
+
+
+def test_an_overflow_in_fp16_is_found_in_the_engine(board: Board) -> None:
+    """Activations that FP16 cannot hold, taken back by the next layer: the reference is sound, the engine is not."""
+    changed(board, "net.onnx", "loud.onnx", kernel=1e5, offset=1e5, dense=1e-5)
+    session = board.session(LOUD)
+    result = board.ask(session, "parity.outputs", "loud", "fp16")
+    assert result.verdict.value == "failed"
+    culprits = result.details["diagnosis"]["culprits"]
+    assert culprits, result.details["diagnosis"]
+    assert culprits[0]["seen"]["node"]["name"] in {"conv", "relu"}
+    assert culprits[0]["cause"] == "overflow in FP16"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_healthy_engine_is_not_accused(board: Board, precision: str) -> None:
+    """What TensorRT's kernels, fusions and precisions do to a sound graph is nobody's fault."""
+    from hil.diagnose import text  # noqa: PLC0415 - heavy, and only here
+    from hil.session.diagnosing import examine  # noqa: PLC0415 - as above
+    from hil.session.gather.parity import compared  # noqa: PLC0415 - as above
+
+    models.convnet(board.root / "spoilt.onnx", batch=1)
+    asked = Row(id="parity.outputs", model="spoilt", precision=precision, required=True)
+    session = board.session(DEPLOYED.format(precision=precision).replace('deployed = "spoilt.onnx"\n', ""))
+    comparison = compared(session, asked).comparison
+    found = examine(session, "spoilt", precision, comparison).diagnosis
+    assert not found.culprits, list(text.lines(found))
+    assert found.looked_at
