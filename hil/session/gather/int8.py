@@ -13,6 +13,7 @@ from hil.errors import Unsupported
 from hil.measure import digest_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import compared, engine_answers, scored, side_by_side, where_of
+from hil.session.gather.int8_audit import tensors
 from hil.session.gather.placement import layers_of
 from hil.session.provision import calibrated, is_implicit
 
@@ -113,11 +114,16 @@ def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
         recorded, skipped = made.quantized.provenance["parts"], made.quantized.provenance["skipped"]
         recomputed = key_parts(model, source, spec.calibration, session.spec.runtime)
     found = read_ranges(made.source)
-    return CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
+    facts = CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
+    if made.quantized is None or made.quantized.provenance["foreign"]:
+        return facts
+    known = set().union(*tensors(session, row.model))
+    return replace(facts, known=known, damaged=made.quantized.damaged)
 
 
 def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
     """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
+    from hil.quantize.ranges import taken  # noqa: PLC0415 - heavy
     from hil.session.calibration import expected_header, float_inputs, key_parts  # noqa: PLC0415 - only INT8 needs it
 
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
@@ -134,14 +140,22 @@ def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
         used=str(about.get("cache") or "not told"),
         header=header,
         expected_header=expected_header(streamed.algorithm),
+        flowing=taken(session.config.resolve(spec.path)),
     )
 
 
 def disjoint(session: Session, row: Row) -> Gathered:
     """``int8.disjoint``."""
-    seen = session.dataset(row.model).sample_digests()
-    shared = parity.overlap(seen, session.calibration_data(row.model).sample_digests())
-    return Gathered(int8.disjoint(shared), {"version": 1, "compared": "samples by SHA-256 of their inputs"})
+    from hil.datasets.likeness import NEAR, near  # noqa: PLC0415 - only INT8 needs it
+
+    data, source = session.dataset(row.model), session.calibration_data(row.model)
+    shared = parity.overlap(data.sample_digests(), source.sample_digests())
+    spec, batch = session.model(row.model), session.signature(row.model).batch()
+    counts = spec.samples, spec.calibration.samples if spec.calibration else None
+    alike = near(data, source, counts=counts, **({"batch": batch} if batch else {}))
+    facts = int8.NearFacts(alike.pairs, alike.checked, NEAR)
+    method = {"version": 2, "compared": "samples by SHA-256 of their inputs, and by likeness", "near": NEAR}
+    return Gathered(int8.disjoint(shared, facts), method)
 
 
 def drop(session: Session, row: Row) -> Gathered:
