@@ -22,8 +22,8 @@ CONSTANT = 0.02
 REPEATED = 0.5
 """Least share of the samples that must differ from each other."""
 
-MOVED = 1.5
-"""Factor by which a range may still change with the second half of the samples."""
+MOVED = 2.0
+"""Factor by which a range may still change with the second half of the samples: one of the eight bits."""
 
 COVERED = 0.5
 """Least share of the classes that a random draw of as many samples would be expected to hold."""
