@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from benchmarks import results
+from benchmarks.int8_audit.faults import FAULTS
 from benchmarks.projects import PARITY_BARS
 from benchmarks.results import judging
 
@@ -155,6 +156,11 @@ def history() -> Rows:
         {**told, "case": case, "early": "before" in case, "report": "incomplete" if "before" in case else "complete"}
         for case in judging.SPOILED
     ]
+def int8_audit() -> Rows:
+    """Each fault found and named in each draw, and no healthy calibration accused."""
+    planted = [(kind, seed) for kind in judging.INT8_FAULTS for seed in range(judging.INT8_SEEDS)]
+    rows: Rows = [{"kind": kind, "seed": seed, "found": True, "named": True} for kind, seed in planted]
+    return rows + [{"kind": "healthy", "seed": seed, "accused": False} for seed in range(judging.INT8_HEALTHY)]
 
 
 GOOD: dict[str, Callable[[], Rows]] = {
@@ -169,6 +175,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "tensorrt-faults": faults,
     "ssh": ssh,
     "telemetry": telemetry,
+    "int8-audit": int8_audit,
 }
 
 
@@ -343,6 +350,13 @@ def test_what_a_network_costs_too_much_is_missed(
 def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """Two percent slower is over the bar."""
     assert make("telemetry", [{**row, "with": [1.02e-5] * 3} for row in telemetry()])["passed"] is False
+def test_a_fault_must_be_named_and_the_healthy_left_alone(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """One fault found under another name, or one healthy calibration accused, misses its bar."""
+    assert tuple(fault.kind for fault in FAULTS) == judging.INT8_FAULTS
+    for number, key, value in ((0, "named", False), (5, "found", False), (-1, "accused", True)):
+        rows = int8_audit()
+        rows[number][key] = value
+        assert [bar["met"] for bar in make("int8-audit", rows)["bars"]].count(False) == 1
 
 
 @pytest.mark.parametrize(

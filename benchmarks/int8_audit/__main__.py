@@ -1,9 +1,9 @@
 """``python -m benchmarks.int8_audit [--quick]``: planted faults of calibrations, and healthy ones.
 
 Each kind of fault is planted in one of the bundled models, all of it drawn by seed: model, method, which of the
-training data, and the fault's own details. It counts as named only where the check that is for it fails with the cause in its
-reason. Each healthy calibration, drawn in the same way, must pass all checks of the audit. All of it is the explicit
-route, on this machine's CPU. Exit code 1 where a bar is missed.
+training data, and the fault's own details. It counts as named only where the check that is for it fails with the cause
+in its reason. Each healthy calibration, drawn in the same way, must pass all checks of the audit.
+All of it is the explicit route, on this machine's CPU. Exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ COMMANDS = (
     "deploy",
     "rollback",
     "releases",
+    "int8",
+    "gate",
     "history",
     "compare",
     "accept",
