@@ -257,6 +257,22 @@ def drop(
     return task(seen, "int8", spec, where=where, confidence=confidence)
 
 
+def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
+    """``judgement`` of the drop with where it comes from: FP32 to FP16 is half precision's part, the rest is INT8's.
+
+    ``means`` are mean scores of the ``fp32`` and ``int8`` engines of one target, ``fp16`` that of its fp16 engine, or
+    ``why_not``. The verdict stays.
+    """
+    told: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
+    if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):
+        told["not_split"] = why_not or "a score is not finite"
+        return judgement.model_copy(update={"details": {**judgement.details, "split": told}})
+    first, second = means["fp32"] - fp16, fp16 - means["int8"]
+    told |= {"fp32_to_fp16": first, "fp16_to_int8": second}
+    reason = f"{judgement.reason}; the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} on to INT8"
+    return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, "split": told}})
+
+
 def speedup(fp32: Series, int8: Series, limit: Limit | None, confidence: float) -> Judgement:
     """``int8.speedup``: fp32 p50 over int8 p50, with the interval from both medians' order-statistic bounds."""
     return ratio(fp32, int8, limit, confidence)

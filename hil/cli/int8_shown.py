@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 NAME = 30
+WORTH = 1.0
+"""Decibels that a proposal must have saved when it was measured, to be passed on."""
 MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "inconclusive": "?", "not_run": "–"}
 ADVICE = (
     ("int8.calibration_set", "mend the calibration data first: all else follows from it"),
@@ -143,11 +145,19 @@ def sensitivity(model: str, found: dict[str, Any]) -> None:
     out.print(table)
     out.print(Text("\nmeasured on this machine's CPU", style="bold"))
     out.print(_measured(found, sqnr))
-    if found["kept"]:
-        names = ", ".join(json.dumps(one) for one in found["keep"])
-        out.print(Text(f"predicted with those in float: {sqnr(float(found['predicted'])):.1f} dB", style=""))
-        out.print(Text(f"to keep them, in [models.{model}.calibration]:", style="cyan"))
-        out.print(Text(f"  exclude_nodes = [{names}]", style="cyan"))
+    if not found["kept"]:
+        out.print(Text("nothing is proposed: no layer alone adds noise"))
+        return
+    names = ", ".join(json.dumps(one) for one in found["keep"])
+    saved = sqnr(float(found["kept"]["noise"])) - sqnr(float(found["int8"]["noise"]))
+    out.print(Text(f"predicted with {printable(names)} in float: {sqnr(float(found['predicted'])):.1f} dB"))
+    if not saved >= WORTH:
+        out.print(
+            Text(f"measured, it saves {saved:.1f} dB: the noise is not in single layers, so keep none", style="yellow")
+        )
+        return
+    out.print(Text(f"to keep them, in [models.{model}.calibration]:", style="cyan"))
+    out.print(Text(f"  exclude_nodes = [{printable(names)}]", style="cyan"))
 
 
 def _measured(found: dict[str, Any], sqnr: Callable[[float], float]) -> Table:
@@ -179,9 +189,7 @@ def drifted(found: Drift, least: float) -> None:
     """Tensors whose ranges moved, worst first, and those that only one side has."""
     out = console()
     moved = [(name, change) for name, change in found.moved if abs(change) > least]
-    out.print(
-        Text(f"{len(moved)} of {len(found.moved)} ranges moved by more than {least:.3g} (relative)", style="bold")
-    )
+    out.print(Text(f"{len(moved)} of {len(found.moved)} ranges moved by more than {least:.0%}", style="bold"))
     for name, change in moved[:SHOWN]:
         told = f"{change:+.1%}" if math.isfinite(change) else "not comparable"
         out.print(Text(f"  {printable(name)}  {told}", style="yellow"))

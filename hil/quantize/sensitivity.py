@@ -69,7 +69,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """``layers`` worst first; ``keep`` is what is proposed; ``predicted`` noise of ``kept``, which was then measured."""
+    """``layers`` worst first; ``keep`` is what is proposed; ``predicted`` the noise of ``kept``, then measured."""
 
     layers: tuple[Layer, ...]
     keep: tuple[str, ...]
@@ -88,8 +88,8 @@ def sqnr(noise: float) -> float:
 def proposed(layers: Sequence[Layer], noise: float) -> tuple[tuple[str, ...], float]:
     """The layers to keep in float, most noise first, and the noise that this should leave of ``noise``.
 
-    As many as take it to a fourth, a quarter of all at most (one at least); none where one alone adds nothing. The noise
-    of the whole is scaled to what the layers add up to, since what is between them has its own.
+    As many as take it to a fourth, a quarter of all at most (one at least); none where they add nothing. The noise of
+    the whole is scaled to what the layers add up to, since what is between them has its own.
     """
     total = sum(layer.noise for layer in layers)
     if not total > 0:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
 from hil.checks.placement import any_int8
-from hil.errors import Unsupported
+from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.measure import digest_of
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.parity import compared, engine_answers, scored, side_by_side, where_of
 from hil.session.gather.int8_audit import tensors
+from hil.session.gather.parity import compared, engine_answers, scored, side_by_side, where_of
 from hil.session.gather.placement import layers_of
 from hil.session.provision import calibrated, is_implicit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hil.metrics import Metric
     from hil.model import Row
     from hil.session.calibration import Streamed
     from hil.session.core import Session
@@ -177,6 +178,23 @@ def drop(session: Session, row: Row) -> Gathered:
         if metric is None:
             return Gathered(int8.drop(None, tolerances, why_not="nothing was scored"), method)
         scores = scored(metric, theirs.candidate, ours.candidate)
-        return Gathered(int8.drop(scores, tolerances, where=where_of(session, row)), {**method, "task": spec.task})
+        judgement = int8.drop(scores, tolerances, where=where_of(session, row))
+        fp32_score, int8_score = scores.whole()
+        half, why_not = _fp16(session, row, metric, theirs.candidate)
+        judgement = int8.split(judgement, {"fp32": fp32_score, "int8": int8_score}, half, why_not)
+        return Gathered(judgement, {**method, "task": spec.task})
     seen = side_by_side(session, row, engine_answers(session, row.model, "fp32"))
     return Gathered(int8.drop(seen.comparison, tolerances), method)
+
+
+def _fp16(session: Session, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
+    """The score of the fp16 engine beside, or why there is none: a loss that fp16 has too is not INT8's."""
+    if "fp16" not in session.model(row.model).precisions:
+        return None, "fp16 is not among the model's precisions"
+    try:
+        found = compared(session, row.model_copy(update={"precision": "fp16"})).scores()
+    except (Unsupported, EngineBuildError, EngineError, WorkerLost) as error:
+        return None, str(error)
+    if found is None:
+        return None, "the fp16 engine's outputs could not be scored"
+    return scored(metric, fp32, found.candidate).whole()[1], ""
