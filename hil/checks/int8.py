@@ -82,6 +82,7 @@ class CacheFacts:
 
     Of the implicit route ``used`` is what TensorRT did with its calibration cache (``written``, ``read`` or
     ``ignored``), ``header`` the first line of it and ``expected_header`` the algorithm that must stand there.
+    ``header_versions`` are the ways in which this TensorRT may write its own version there (empty: not known).
     ``known`` are the names of the model's tensors, of which all that have a range must be, or, of the implicit route
     (``flowing`` are what its convolutions and matrix products take), half of those: TensorRT renames some.
     ``damaged`` says that a kept calibration was not what its record says, and was made again.
@@ -98,6 +99,7 @@ class CacheFacts:
     used: str | None = None
     header: str = ""
     expected_header: str = ""
+    header_versions: Collection[str] = ()
     known: Collection[str] | None = None
     damaged: bool = False
     flowing: Sequence[str] = ()
@@ -193,6 +195,9 @@ def _unused(facts: CacheFacts) -> Iterator[str]:
     if facts.used is not None and facts.expected_header not in facts.header.split("-"):
         what = f"{facts.header!r}, not {facts.expected_header}" if facts.header else "nothing of its algorithm"
         yield f"TensorRT's calibration cache begins with {what}"
+    elif facts.header_versions and not set(facts.header_versions) & set(facts.header.split("-")):
+        what = f"{facts.header!r}: another version than the one that built the engine"
+        yield f"TensorRT's calibration cache is headed {what}: calibrate again"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -105,9 +105,15 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
         )
 
     def opened(source: str, *key: str) -> Any:
-        where = config.where("models", model, *key)
-        given = {"config": config, "model": model, "signature": signature, "preprocess": spec.preprocess}
-        return open_dataset(source, **given, ranges=spec.ranges, where=where)
+        return open_dataset(
+            source,
+            config=config,
+            model=model,
+            signature=signature,
+            preprocess=spec.preprocess,
+            ranges=spec.ranges,
+            where=config.where("models", model, *key),
+        )
 
     data = opened(spec.data, "data")
     where = config.where("models", model, "task")
@@ -140,17 +146,17 @@ def sensitivity(model: str, found: dict[str, Any]) -> None:
     total = sum(float(one["noise"]) for one in found["layers"]) or 1.0
     for one in found["layers"][:SHOWN]:
         noise = float(one["noise"])
-        name = Text(one_line(str(one["node"]), NAME), style="yellow" if one["node"] in found["keep"] else "")
-        table.add_row(name, str(one["op"]), f"{sqnr(noise):.1f} dB", f"{noise / total:.0%}", f"{one['weights']:,}")
+        node = Text(one_line(str(one["node"]), NAME), style="yellow" if one["node"] in found["keep"] else "")
+        table.add_row(node, str(one["op"]), f"{sqnr(noise):.1f} dB", f"{noise / total:.0%}", f"{one['weights']:,}")
     out.print(table)
     out.print(Text("\nmeasured on this machine's CPU", style="bold"))
     out.print(_measured(found, sqnr))
     if not found["kept"]:
-        out.print(Text("nothing is proposed: no layer alone adds noise"))
+        out.print(Text("nothing is proposed: no layer alone adds noise, or there is only one"))
         return
     names = ", ".join(json.dumps(one) for one in found["keep"])
     saved = sqnr(float(found["kept"]["noise"])) - sqnr(float(found["int8"]["noise"]))
-    out.print(Text(f"predicted with {printable(names)} in float: {sqnr(float(found['predicted'])):.1f} dB"))
+    out.print(Text(f"predicted with {printable(names)} in float: {_decibel(sqnr(float(found['predicted'])))}"))
     if not saved >= WORTH:
         out.print(
             Text(f"measured, it saves {saved:.1f} dB: the noise is not in single layers, so keep none", style="yellow")

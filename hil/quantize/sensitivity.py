@@ -88,11 +88,11 @@ def sqnr(noise: float) -> float:
 def proposed(layers: Sequence[Layer], noise: float) -> tuple[tuple[str, ...], float]:
     """The layers to keep in float, most noise first, and the noise that this should leave of ``noise``.
 
-    As many as take it to a fourth, a quarter of all at most (one at least); none where they add nothing. The noise of
-    the whole is scaled to what the layers add up to, since what is between them has its own.
+    As many as take it to a fourth, a quarter of all at most (one at least); none where they add nothing, or where there
+    is one alone. The noise of the whole is scaled to what the layers add up to, since what is between them has its own.
     """
     total = sum(layer.noise for layer in layers)
-    if not total > 0:
+    if not total > 0 or len(layers) < 2:  # noqa: PLR2004 - without its only layer nothing is INT8
         return (), noise
     most = max(1, int(KEPT * len(layers)))
     keep: list[str] = []

@@ -125,7 +125,7 @@ def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
 def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
     """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
     from hil.quantize.ranges import taken  # noqa: PLC0415 - heavy
-    from hil.session.calibration import expected_header, float_inputs, key_parts  # noqa: PLC0415 - only INT8 needs it
+    from hil.session.calibration import expected_header, float_inputs, header_versions, key_parts  # noqa: PLC0415 - only INT8 needs it
 
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
     assert spec.calibration is not None  # noqa: S101 - the implicit route calibrated; for the type checker
@@ -141,6 +141,7 @@ def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
         used=str(about.get("cache") or "not told"),
         header=header,
         expected_header=expected_header(streamed.algorithm),
+        header_versions=header_versions(made.engine.runtime_version),
         flowing=taken(session.config.resolve(spec.path)),
     )
 
