@@ -78,10 +78,10 @@ def _classes(session: Session, name: str, ours: Looks, theirs: Looks) -> Classes
     spec = session.model(name).calibration
     source, batch = session.calibration_data(name), session.model(name).batch
     path = session.config.resolve(session.model(name).path)
-    answers = [_answers(path, source, batch, spec.samples if spec else None)]
-    answers.append(theirs.classes or _answers(path, session.dataset(name), batch, session.model(name).samples))
-    found = [one for one in answers if one]
-    return Classes(found[0], found[1], "the FP32 model's answers") if len(found) == len(answers) else None
+    # Of both sets: a model that never answers some class says so of either.
+    answers = _answers(path, source, batch, spec.samples if spec else None)
+    truths = _answers(path, session.dataset(name), batch, session.model(name).samples)
+    return Classes(answers, truths, "the FP32 model's answers") if answers and truths else None
 
 
 def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict[int, int]:
