@@ -232,9 +232,7 @@ def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
         return failed(f"{reason}, e.g. {shared.examples[0][:12]}", details)
     if near is not None and near.pairs:
         one, other, apart = near.pairs[0]
-        reason = (
-            f"{len(near.pairs)} of {near.checked} validation samples are in the calibration data, saved again"
-        )
+        reason = f"{len(near.pairs)} of {near.checked} validation samples are in the calibration data, saved again"
         return failed(f"{reason}, e.g. {one} is {other} there to within {apart:.1%}", details)
     reason = f"none of {shared.checked} validation samples is among {shared.against} for calibration"
     if near is not None and near.checked:
