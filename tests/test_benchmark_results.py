@@ -350,6 +350,8 @@ def test_what_a_network_costs_too_much_is_missed(
 def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """Two percent slower is over the bar."""
     assert make("telemetry", [{**row, "with": [1.02e-5] * 3} for row in telemetry()])["passed"] is False
+
+
 def test_a_fault_must_be_named_and_the_healthy_left_alone(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """One fault found under another name, or one healthy calibration accused, misses its bar."""
     assert tuple(fault.kind for fault in FAULTS) == judging.INT8_FAULTS

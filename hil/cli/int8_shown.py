@@ -117,14 +117,18 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
 
     data = opened(spec.data, "data")
     where = config.where("models", model, "task")
-    metric = open_metric(spec.task, config.root, model=model, where=where) if spec.task and data.has_labels else None
+    metric = None
+    if spec.task is not None:
+        metric = open_metric(
+            spec.task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where
+        )
     found = rank(
         path,
         opened(spec.calibration.data, "calibration", "data"),
         data,
         spec.calibration,
         config.spec.targets[target].runtime if target in config.spec.targets else "onnxruntime",
-        score=metric.score if metric else None,
+        metric=metric,
         progress=lambda text: say(f"{model} int8: {text}"),
     )
     told: dict[str, Any] = plain({**asdict(found), "task": spec.task})

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.base import Batch, Dataset
+    from hil.metrics import Metric
     from hil.quantize.layout import Runtime
 
     Outputs = list[npt.NDArray[Any]]
@@ -112,17 +113,17 @@ def sensitivity(  # noqa: PLR0913 - a model, its two data sets, how, and who sco
     spec: CalibrationSpec,
     runtime: Runtime,
     *,
-    score: Callable[[dict[str, Any], dict[str, Any]], npt.NDArray[np.float64]] | None = None,
+    metric: Metric | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Sensitivity:
     """Ranks the layers of ``model``, proposes some to keep in float, and measures that proposal.
 
-    ``score`` is a task's metric (``hil.metrics``), of a batch's outputs and labels by name. Raises as ``quantize``.
+    ``metric`` is the task's. Raises as ``quantize``.
     """
     signature = read_signature(model)
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-sensitivity-") as folder:
-            work = _Work(Path(folder), prepared(model, Path(folder)), spec, score)
+            work = _Work(Path(folder), prepared(model, Path(folder)), spec, metric)
             feed = Feed(calibration, stride_of(signature, calibration), spec.samples or calibration.count, model.stem)
             *_, (_, ranges) = collect(work.proto, work.folder, feed, spec, runtime)
             work.look(validation, signature.batch())
@@ -136,8 +137,8 @@ def sensitivity(  # noqa: PLR0913 - a model, its two data sets, how, and who sco
 class _Work:
     """The FP32 model, some validation batches and what it answers to them."""
 
-    def __init__(self, folder: Path, proto: onnx.ModelProto, spec: CalibrationSpec, score: Any) -> None:
-        self.folder, self.proto, self.spec, self.score = folder, proto, spec, score
+    def __init__(self, folder: Path, proto: onnx.ModelProto, spec: CalibrationSpec, metric: Metric | None) -> None:
+        self.folder, self.proto, self.spec, self.metric = folder, proto, spec, metric
         self.batches: list[Batch] = []
         self.answers: list[Outputs] = []
         self.signal = 0.0
@@ -174,11 +175,18 @@ class _Work:
         return power / self.signal if self.signal else math.inf
 
     def scored(self, names: list[str], answers: list[Outputs]) -> float | None:
-        if self.score is None or not all(one.labels for one in self.batches):
+        if self.metric is None or (self.metric.needs_labels and not all(one.labels for one in self.batches)):
             return None
+        fp32, ours = self._evidence(names, self.answers), self._evidence(names, answers)
+        if self.metric.pools is None:
+            return float(ours.mean())
+        return float(self.metric.pools(fp32, ours)[1](np.ones((1, len(ours))))[0])
+
+    def _evidence(self, names: list[str], answers: list[Outputs]) -> npt.NDArray[np.float64]:
+        score = self.metric.score if self.metric else None
+        assert score is not None  # noqa: S101 - the caller's condition; for the type checker
         pairs = zip(self.batches, answers, strict=True)
-        scores = [self.score(dict(zip(names, outputs, strict=True)), one.labels) for one, outputs in pairs]
-        return float(np.concatenate(scores).mean())
+        return np.concatenate([score(dict(zip(names, outputs, strict=True)), one.labels) for one, outputs in pairs])
 
 
 def _ranked(work: _Work, ranges: Any, runtime: Runtime, progress: Callable[[str], None]) -> Sensitivity:
