@@ -156,6 +156,8 @@ def history() -> Rows:
         {**told, "case": case, "early": "before" in case, "report": "incomplete" if "before" in case else "complete"}
         for case in judging.SPOILED
     ]
+
+
 def int8_audit() -> Rows:
     """Each fault found and named in each draw, and no healthy calibration accused."""
     planted = [(kind, seed) for kind in judging.INT8_FAULTS for seed in range(judging.INT8_SEEDS)]
