@@ -22,6 +22,24 @@ def test_cache(hil_check: HilCheck) -> None:
     hil_check.judge()
 
 
+@pytest.mark.hil("int8.calibration_set")
+def test_calibration_set(hil_check: HilCheck) -> None:
+    """Is the calibration data enough, varied, and prepared like the validation data?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("int8.ranges")
+def test_ranges(hil_check: HilCheck) -> None:
+    """Do the ranges fit what flows at validation?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("int8.repeatable")
+def test_repeatable(hil_check: HilCheck) -> None:
+    """Does calibrating again give the ranges in use?"""
+    hil_check.judge()
+
+
 @pytest.mark.hil("int8.disjoint")
 def test_disjoint(hil_check: HilCheck) -> None:
     """Is the validation data unseen by the calibration?"""

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from benchmarks import results
+from benchmarks.int8_audit.faults import FAULTS
 from benchmarks.projects import PARITY_BARS
 from benchmarks.results import judging
 from benchmarks.verdicts import comparison, limits, peers, percentile, table
@@ -164,7 +165,7 @@ def planted() -> Rows:
     return [*sick, *[dict(sound) for _ in range(judging.PARITY_PLANTED)]]
 
 
-def peers() -> Rows:
+def parity_peers() -> Rows:
     """We take a third of their time and of their memory."""
     theirs = {"model": "digits", "side": "theirs", "seconds": 3.0, "peak": 3e8}
     return [theirs, {**theirs, "side": "ours", "seconds": 1.0, "peak": 1e8}]
@@ -204,11 +205,18 @@ def history() -> Rows:
     ]
 
 
+def int8_audit() -> Rows:
+    """Each fault found and named in each draw, and no healthy calibration accused."""
+    planted = [(kind, seed) for kind in judging.INT8_FAULTS for seed in range(judging.INT8_SEEDS)]
+    rows: Rows = [{"kind": kind, "seed": seed, "found": True, "named": True} for kind, seed in planted]
+    return rows + [{"kind": "healthy", "seed": seed, "accused": False} for seed in range(judging.INT8_HEALTHY)]
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
     "history": history,
     "deploy-faults": deploy_faults,
     "parity-planted": planted,
-    "parity-peer": peers,
+    "parity-peer": parity_peers,
     "parity-holes": holes,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
@@ -223,6 +231,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "verdicts-peers": partial(simulated, peers.CLAIMS),
     "ssh": ssh,
     "telemetry": telemetry,
+    "int8-audit": int8_audit,
 }
 
 
@@ -427,6 +436,15 @@ def test_what_a_network_costs_too_much_is_missed(
 def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """Two percent slower is over the bar."""
     assert make("telemetry", [{**row, "with": [1.02e-5] * 3} for row in telemetry()])["passed"] is False
+
+
+def test_a_fault_must_be_named_and_the_healthy_left_alone(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """One fault found under another name, or one healthy calibration accused, misses its bar."""
+    assert tuple(fault.kind for fault in FAULTS) == judging.INT8_FAULTS
+    for number, key, value in ((0, "named", False), (5, "found", False), (-1, "accused", True)):
+        rows = int8_audit()
+        rows[number][key] = value
+        assert [bar["met"] for bar in make("int8-audit", rows)["bars"]].count(False) == 1
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,22 @@ ROUND_TRIPS = (0, 40)
 """Milliseconds between host and board."""
 
 TELEMETRY_ROUNDS, TELEMETRY_BAR = 8, 1.01
+INT8_FAULTS = (
+    "cache of another model",
+    "cache of another data set",
+    "cache of another version",
+    "renamed tensors",
+    "4 images",
+    "one class only",
+    "other preprocessing",
+    "constant images",
+    "an outlier that stretches a range",
+    "validation data in the calibration set",
+    "a scale of zero",
+    "a truncated cache",
+)
+INT8_SEEDS, INT8_HEALTHY = 3, 12
+"""Draws of each fault, and of healthy calibrations."""
 
 
 def bar(  # noqa: PLR0913 - what a bar is, named at each call
@@ -329,6 +345,23 @@ def aa(rows: Sequence[Row]) -> list[Bar]:
     return bars
 
 
+def int8_audit(rows: Sequence[Row]) -> list[Bar]:
+    """Faults of calibrations that were found and named, and healthy ones that were accused."""
+    planted = {kind: [row for row in rows if row["kind"] == kind] for kind in INT8_FAULTS}
+    healthy = [row for row in rows if row["kind"] == "healthy"]
+    whole = all(sorted(row["seed"] for row in mine) == list(range(INT8_SEEDS)) for mine in planted.values())
+    drawn = sorted(row["seed"] for row in healthy) == list(range(INT8_HEALTHY))
+    mine = [row for rows_of_kind in planted.values() for row in rows_of_kind]
+    bars = []
+    for key, what in (("found", "found"), ("named", "named with their cause")):
+        share = sum(row[key] is True for row in mine) / len(mine) if whole else None
+        name = f"faults {what}, of {INT8_SEEDS} draws each of {len(INT8_FAULTS)} kinds"
+        bars.append(bar(name, share, 1, at_least=True))
+    accused = sum(row["accused"] is not False for row in healthy) if drawn else None
+    bars.append(bar(f"healthy calibrations accused, of {INT8_HEALTHY}", accused, 0))
+    return bars
+
+
 def _share(  # noqa: PLR0913 - what a share and its bar are, named at each call
     name: str, hits: int, of: int, limit: float, *, whole: bool, at_least: bool = False
 ) -> Bar:
@@ -450,6 +483,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "parity-peer": parity_peer,
     "parity-holes": parity_holes,
     "history": history,
+    "int8-audit": int8_audit,
     "tensorrt-honesty": honesty,
     "tensorrt-provision": provision,
     "tensorrt-streams": streams,

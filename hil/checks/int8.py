@@ -14,7 +14,7 @@ from hil.checks.verdicts import failed, inconclusive, judged
 from hil.model import Judgement, Limit, Measurement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from hil.checks.parity import Overlap
     from hil.config.spec import TolerancesSpec
@@ -64,6 +64,9 @@ def calibration(facts: CalibrationFacts, brought: str = "the model came with its
     return judged(Verdict.PASSED, reason, measurement, details=details)
 
 
+MOST_SCALES = 4096
+"""Tensors whose scales are told among the details, so that two reports can be compared."""
+
 USED = (None, "written", "read")
 """What may have become of a calibration cache; the explicit route has none."""
 
@@ -79,6 +82,10 @@ class CacheFacts:
 
     Of the implicit route ``used`` is what TensorRT did with its calibration cache (``written``, ``read`` or
     ``ignored``), ``header`` the first line of it and ``expected_header`` the algorithm that must stand there.
+    ``header_versions`` are the ways in which this TensorRT may write its own version there (empty: not known).
+    ``known`` are the names of the model's tensors, of which all that have a range must be, or, of the implicit route
+    (``flowing`` are what its convolutions and matrix products take), half of those: TensorRT renames some.
+    ``damaged`` says that a kept calibration was not what its record says, and was made again.
     ``in_use`` is whether any layer of the built engine computes in INT8, ``None`` where nothing tells.
     """
 
@@ -92,6 +99,10 @@ class CacheFacts:
     used: str | None = None
     header: str = ""
     expected_header: str = ""
+    header_versions: Collection[str] = ()
+    known: Collection[str] | None = None
+    damaged: bool = False
+    flowing: Sequence[str] = ()
     in_use: bool | None = None
 
 
@@ -105,6 +116,8 @@ def cache(facts: CacheFacts) -> Judgement:
         "differ": differ,
         "key": facts.recorded,
     }
+    if len(facts.scales) <= MOST_SCALES:
+        details["scales"] = {name: max(scales, default=0.0) for name, scales in facts.scales.items()}
     if facts.used is not None:
         details |= {"used": facts.used, "header": facts.header}
     fault = next(_faults(facts, differ), "")
@@ -112,12 +125,46 @@ def cache(facts: CacheFacts) -> Judgement:
         return failed(fault, details)
     measurement = Measurement(value=len(facts.scales), unit="tensors", n=sum(map(len, facts.scales.values())))
     reason = f"{len(facts.scales)} tensors have sound ranges, {len(facts.skipped)} are left out with a reason"
+    if facts.damaged:
+        reason += (
+            "; the calibration that was kept for them was damaged or cut short, and was made again: look at the disk"
+        )
+        return judged(Verdict.WARNED, reason, measurement, details=details)
     return judged(Verdict.PASSED, reason, measurement, details=details)
+
+
+TINIEST, LARGEST = 2.0**-126, 3.4e38 / 127
+"""Between the smallest normal float32 and the scale at which the largest code is no float32 any more."""
 
 
 def _sound(tensor: str, scale: float) -> bool:
     """A constant that is zero has a range of zero, rightly; TensorRT's caches list constants beside what flows."""
-    return math.isfinite(scale) and (scale > 0 or (scale == 0 and tensor.endswith(CONSTANT)))
+    return TINIEST <= scale <= LARGEST or (scale == 0 and tensor.endswith(CONSTANT))
+
+
+def _scale_faults(scales: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    bad = sorted(name for name, each in scales.items() if not all(_sound(name, one) for one in each))
+    if not bad:
+        return
+    ill = next(one for one in scales[bad[0]] if not _sound(bad[0], one))
+    if not math.isfinite(ill) or ill < 0:
+        yield f"scales of {_some(bad)} are not finite and positive"
+    elif ill < TINIEST:
+        yield f"scales of {_some(bad)} are {'zero' if ill == 0 else 'as good as zero'}, not finite and positive"
+    else:
+        yield f"scales of {_some(bad)} are saturated, at the end of what a float32 holds"
+
+
+def _renamed(facts: CacheFacts) -> Iterator[str]:
+    if facts.known is not None:
+        strange = sorted(set(facts.scales) - set(facts.known))
+        if strange:
+            what = f"{_some(strange)} have ranges, and the model has no such tensors"
+            yield f"{what}: they were renamed since, or the ranges are another model's: calibrate again"
+    found = [name for name in facts.flowing if name in facts.scales]
+    if facts.flowing and 2 * len(found) < len(facts.flowing):
+        what = f"of {len(facts.flowing)} tensors that convolutions and matrix products take {len(found)} have a range"
+        yield f"{what}, by their names: they were renamed since, or the cache is another model's: calibrate again"
 
 
 def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
@@ -128,9 +175,8 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     yield from _unused(facts)
     if not facts.scales or not all(facts.scales.values()):
         yield "there are no scales: nothing was quantized"
-    bad = sorted(n for n, scales in facts.scales.items() if not all(_sound(n, s) for s in scales))
-    if bad:
-        yield f"scales of {_some(bad)} are not finite and positive"
+    yield from _scale_faults(facts.scales)
+    yield from _renamed(facts)
     skewed = sorted(name for name, points in facts.zero_points.items() if any(point != 0 for point in points))
     if skewed:
         yield f"zero points of {_some(skewed)} are not 0: TensorRT takes symmetric ranges alone"
@@ -149,21 +195,48 @@ def _unused(facts: CacheFacts) -> Iterator[str]:
     if facts.used is not None and facts.expected_header not in facts.header.split("-"):
         what = f"{facts.header!r}, not {facts.expected_header}" if facts.header else "nothing of its algorithm"
         yield f"TensorRT's calibration cache begins with {what}"
+    elif facts.header_versions and not set(facts.header_versions) & set(facts.header.split("-")):
+        what = f"{facts.header!r}: another version than the one that built the engine"
+        yield f"TensorRT's calibration cache is headed {what}: calibrate again"
 
 
 def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"  # noqa: PLR2004 - enough
 
 
-def disjoint(shared: Overlap) -> Judgement:
-    """``int8.disjoint``: no validation sample was seen by the calibration; ``shared`` is their overlap."""
-    details = vars(shared)
+@dataclass(frozen=True)
+class NearFacts:
+    """Validation samples that are nearly one of the calibration's: pairs of index with their relative distance.
+
+    ``checked`` is 0 where closeness says nothing, as of a handful of numbers; ``limit`` is what counts as near.
+    """
+
+    pairs: Sequence[tuple[int, int, float]]
+    checked: int
+    limit: float
+
+
+def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
+    """``int8.disjoint``: no validation sample was seen by the calibration, neither itself nor saved again.
+
+    ``shared`` is the overlap by digest, ``near`` that by likeness.
+    """
+    details: dict[str, Any] = dict(vars(shared))
+    if near is not None:
+        told = [{"validation": one, "calibration": other, "apart": apart} for one, other, apart in near.pairs[:5]]
+        details["near"] = {"count": len(near.pairs), "checked": near.checked, "limit": near.limit, "examples": told}
     if shared.checked < 1 or shared.against < 1:
         return inconclusive(f"{shared.checked} against {shared.against} samples: nothing to compare", details=details)
     if shared.count:
         reason = f"{shared.count} of {shared.checked} validation samples are in the calibration data"
         return failed(f"{reason}, e.g. {shared.examples[0][:12]}", details)
+    if near is not None and near.pairs:
+        one, other, apart = near.pairs[0]
+        reason = f"{len(near.pairs)} of {near.checked} validation samples are in the calibration data, saved again"
+        return failed(f"{reason}, e.g. {one} is {other} there to within {apart:.1%}", details)
     reason = f"none of {shared.checked} validation samples is among {shared.against} for calibration"
+    if near is not None and near.checked:
+        reason += ", none is nearly"
     return judged(Verdict.PASSED, reason, Measurement(value=0.0, unit="samples", n=shared.checked), details=details)
 
 
@@ -185,6 +258,22 @@ def drop(
     if isinstance(seen, Comparison):
         return seen.judge()
     return task(seen, "int8", spec, where=where, confidence=confidence)
+
+
+def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
+    """``judgement`` of the drop with where it comes from: FP32 to FP16 is half precision's part, the rest is INT8's.
+
+    ``means`` are mean scores of the ``fp32`` and ``int8`` engines of one target, ``fp16`` that of its fp16 engine, or
+    ``why_not``. The verdict stays.
+    """
+    told: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
+    if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):
+        told["not_split"] = why_not or "a score is not finite"
+        return judgement.model_copy(update={"details": {**judgement.details, "split": told}})
+    first, second = means["fp32"] - fp16, fp16 - means["int8"]
+    told |= {"fp32_to_fp16": first, "fp16_to_int8": second}
+    reason = f"{judgement.reason}; the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} on to INT8"
+    return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, "split": told}})
 
 
 def speedup(fp32: Series, int8: Series, limit: Limit | None, confidence: float) -> Judgement:

@@ -27,6 +27,7 @@ COMMANDS = (
     "build",
     "parity",
     "diagnose",
+    "int8",
     "gate",
     "attest",
     "verify",

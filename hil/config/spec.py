@@ -227,6 +227,7 @@ class LimitsSpec(StatedTable):
     engine_size: Bytes | None = None
     memory_growth: Bytes | None = None  # bytes per 1,000 inferences
     int8_speedup: Annotated[float, Field(gt=0)] | None = None  # fp32 p50 / int8 p50
+    int8_clipping: Fraction | None = None  # most of a tensor's validation values beyond its INT8 range
     int8_layers: Fraction | None = None  # least share of the layers INT8 is for that run in it
     dla_fallback: Annotated[int, Field(ge=0)] | None = None  # most layers meant for the DLA that run on the GPU
     regression: RegressionLimits = RegressionLimits()

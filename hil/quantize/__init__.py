@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,15 @@ class Quantized:
 
     ``provenance`` holds ``parts`` (of the key), ``samples`` and ``samples_digest`` (what calibration consumed),
     ``quantized`` (node names), ``skipped`` (tensors left in float, and why), ``foreign`` (the model brought
-    its own Q/DQ nodes) and ``synthetic``.
+    its own Q/DQ nodes) and ``synthetic``. ``damaged`` says that what was kept under this key was not what its record
+    says, and was made again.
     """
 
     path: Path
     digest: str
     key: str
     provenance: dict[str, Any]
+    damaged: bool = False
 
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, runtime: Runtime = "onnxruntime") -> dict[str, Any]:
@@ -90,7 +92,12 @@ def quantize(
             "lower calibration.samples or give more data"
         )
     path, record = out_dir / f"{key}.onnx", out_dir / f"{key}.json"
-    return _kept(path, record, key) or _made(path, record, key, model, signature, data, spec, parts)
+    kept = _kept(path, record, key)
+    if kept is not None:
+        return kept
+    damaged = path.exists() and record.exists()  # a killed run leaves the one without the other
+    made = _made(path, record, key, model, signature, data, spec, parts)
+    return replace(made, damaged=damaged)
 
 
 def _kept(path: Path, record: Path, key: str) -> Quantized | None:

@@ -27,7 +27,7 @@ from hil.quantize.ranges import ranges_of
 from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from hil.config.spec import CalibrationSpec
@@ -64,14 +64,12 @@ def calibrated(  # noqa: PLR0913, PLR0917 - what quantize() worked out
     """Quantizes ``model`` into a file in ``folder``; errors as ``hil.quantize.quantize`` says."""
     runtime: Runtime = parts["layout"]
     try:
-        with _silence():
-            proto = _prepared(model, folder)
+        with silence():
+            proto = prepared(model, folder)
             _check_excluded(proto, spec.exclude_nodes, model)
-            floating = folder / "floating.onnx"
-            onnx.save(proto, str(floating))
-            feed = _Feed(data, _stride(signature, data), parts["samples"], model.stem)
-            ranges = _collect(floating, folder, feed, spec, runtime)
-            result = _insert(proto, ranges, spec, runtime)
+            feed = Feed(data, stride_of(signature, data), parts["samples"], model.stem)
+            [(_, ranges)] = collect(proto, folder, feed, spec, runtime)
+            result = insert(proto, ranges, spec, runtime)
             result.ir_version = proto.ir_version
             path = folder / "quantized.onnx"
             onnx.save(result, str(path))
@@ -83,7 +81,7 @@ def calibrated(  # noqa: PLR0913, PLR0917 - what quantize() worked out
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keeps what the quantizer prints, logs and warns of to itself, and leaves logging as it was."""
     root, sink = logging.getLogger(), logging.NullHandler()
     root.addHandler(sink)  # else its logging.warning() would configure the root logger
@@ -98,7 +96,7 @@ def _silence() -> Iterator[None]:
         root.removeHandler(sink)
 
 
-def _prepared(model: Path, folder: Path) -> onnx.ModelProto:
+def prepared(model: Path, folder: Path) -> onnx.ModelProto:
     """The model with batch norms folded, opset 13 or later, every node named and shapes inferred."""
     proto = onnx.load(str(model))
     version = proto.ir_version
@@ -131,20 +129,23 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
             raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{did_you_mean(name, names)}")
 
 
-def _stride(signature: Signature, data: Dataset) -> int:
+def stride_of(signature: Signature, data: Dataset, most_bytes: int = FEED) -> int:
+    """Samples fed at once: what the model fixes, else as many as ``most_bytes`` of inputs hold, 32 at most."""
     fixed = signature.batch()
     if fixed is not None:
         return fixed
     first = next(iter(data.batches(1, 1))).inputs
-    return int(min(MOST, max(1, FEED // max(1, sum(array.nbytes for array in first.values())))))
+    return int(min(MOST, max(1, most_bytes // max(1, sum(array.nbytes for array in first.values())))))
 
 
-class _Feed:
+class Feed:
     """Batches of the data set for the calibrator, which counts and digests what was really consumed."""
 
     def __init__(self, data: Dataset, stride: int, samples: int, model: str) -> None:
+        """``samples`` of ``data``, ``stride`` at a time; ``model`` is its name for messages."""
         self.model = model
         self.stride = stride
+        self.samples = samples
         self.consumed = 0
         self._batches = data.batches(stride, samples)
         self._digest = hashlib.sha256()
@@ -179,7 +180,18 @@ class _Feed:
         return {"samples": self.consumed, "samples_digest": self._digest.hexdigest(), "stride": self.stride}
 
 
-def _collect(floating: Path, folder: Path, feed: _Feed, spec: CalibrationSpec, runtime: Runtime) -> Any:
+def collect(  # noqa: PLR0913 - the steps of one calibration share these
+    proto: onnx.ModelProto,
+    folder: Path,
+    feed: Feed,
+    spec: CalibrationSpec,
+    runtime: Runtime,
+    *,
+    marks: Sequence[int] = (),
+) -> Iterator[tuple[int, Any]]:
+    """Samples consumed and the ranges they give, as soon as each of ``marks`` samples is reached, and at the end."""
+    floating, waiting = folder / "floating.onnx", sorted(marks)
+    onnx.save(proto, str(floating))
     options = {"symmetric": True, "percentile": spec.percentile}
     calibrator = create_calibrator(
         floating,
@@ -190,12 +202,16 @@ def _collect(floating: Path, folder: Path, feed: _Feed, spec: CalibrationSpec, r
     )
     while feed.advance():
         calibrator.collect_data(feed)
+        if waiting and feed.consumed >= waiting[0]:
+            waiting = [mark for mark in waiting if mark > feed.consumed]
+            yield feed.consumed, calibrator.compute_data()
     if not feed.consumed:
         raise UserError(f"calibration data has no samples: model {feed.model}: give some under calibration.data")
-    return calibrator.compute_data()
+    yield feed.consumed, calibrator.compute_data()
 
 
-def _insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, runtime: Runtime) -> onnx.ModelProto:
+def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, runtime: Runtime) -> onnx.ModelProto:
+    """A copy of ``proto`` with Q/DQ nodes of ``ranges``, as ``compute_data`` of a calibrator gave them."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     quantizer = QDQQuantizer(

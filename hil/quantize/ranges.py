@@ -46,6 +46,17 @@ def weighted_nodes(path: Path) -> tuple[str, ...]:
     return tuple(node.name for node in model.graph.node if node.op_type in WEIGHTED)
 
 
+def taken(path: Path) -> tuple[str, ...]:
+    """The tensors that the model's convolutions and matrix products compute on, constants left out."""
+    import onnx  # noqa: PLC0415 - heavy
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    fixed = {one.name for one in graph.initializer}
+    fixed |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    fed = (name for node in graph.node if node.op_type in WEIGHTED for name in node.input[:_FED])
+    return tuple(sorted({name for name in fed if name not in fixed}))
+
+
 def ranges_of(model: onnx.ModelProto) -> Ranges:
     """As ``read_ranges``, of a model in memory."""
     constants = _constants(model)

@@ -209,6 +209,19 @@ def expected_header(algorithm: str) -> str:
     return {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}[algorithm]
 
 
+def header_versions(version: str) -> tuple[str, ...]:
+    """How TensorRT ``8.6.0`` writes its version in a cache: ``8600``, from release 10 on ``100300`` for 10.3.0.
+
+    That is NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (from 10 on 10000) + minor * 100 + patch. Both are
+    taken of any release; empty for a version that is not of three numbers.
+    """
+    parts = version.split(".")[:3]
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):  # noqa: PLR2004 - major, minor, patch
+        return ()
+    major, minor, patch = map(int, parts)
+    return tuple(str(major * unit + minor * 100 + patch) for unit in (1000, 10_000))
+
+
 def float_inputs(signature: Signature) -> Iterator[str]:
     """The inputs that must have a range; integers and truth values have none."""
     return (one.name for one in signature.inputs if one.dtype in {"float16", "float32", "float64"})

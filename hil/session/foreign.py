@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hil.model import Row
     from hil.session.core import Session
 
-UNSEEN = frozenset({"int8.calibration", "int8.cache", "int8.disjoint"})
+UNSEEN = frozenset({"int8.calibration", "int8.calibration_set", "int8.cache", "int8.disjoint"})
 """What hangs on the data that an engine was calibrated on: the config's need not be that."""
 
 

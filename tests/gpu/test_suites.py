@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from hil.checks import int8
+from hil.checks.int8 import _faults
 from hil.errors import EngineError, Unsupported
 from hil.model import Verdict
+from hil.plan import expand
+from hil.session.gather.int8 import _implicit_cache
 from tests import models
 from tests.gpu.board import images
 
@@ -99,6 +105,41 @@ def test_int8_runs_in_int8(board: Board, route: str) -> None:
     assert in_use or route == "implicit"
     result = board.ask(session, "int8.cache", route, "int8")
     assert result.verdict is (Verdict.PASSED if in_use else Verdict.FAILED), result.reason
+
+
+@pytest.mark.parametrize("route", ["explicit", "implicit"])
+def test_the_audit_sees_the_ranges_of_either_route(board: Board, route: str) -> None:
+    """Validation is held against them by the model's own names, and calibrating again gives them again.
+
+    On the implicit route that is a second build by TensorRT, which reads no cache of the first.
+    """
+    session = board.session(INT8)
+    ranges = board.ask(session, "int8.ranges", route, "int8")
+    assert ranges.verdict in (Verdict.PASSED, Verdict.FAILED), ranges.reason
+    assert {one["name"] for one in ranges.details["tensors"]} >= {"image"}
+    again = board.ask(session, "int8.repeatable", route, "int8")
+    assert again.verdict is Verdict.PASSED, again.reason
+    calibrated = board.ask(session, "int8.calibration_set", route, "int8")
+    assert calibrated.verdict is not Verdict.INCONCLUSIVE, calibrated.reason
+
+
+@pytest.mark.parametrize("fault", ["renamed", "of another version", "cut short", "a scale of zero"])
+def test_a_real_cache_with_a_fault_is_told(board: Board, fault: str) -> None:
+    """What TensorRT wrote, spoiled as a text: the check of the cache fails in words that name it."""
+    session = board.session(INT8)
+    made = session.engines.provisioned("implicit", "int8")
+    row = next(one for one in expand(session.config, "gpu").rows if (one.id, one.model) == ("int8.cache", "implicit"))
+    facts = _implicit_cache(session, row, made)
+    assert not list(_faults(replace(facts, in_use=None), [])), "healthy as TensorRT wrote it"
+    spoiled, words = {
+        "renamed": ({"scales": {f"old/{name}": one for name, one in facts.scales.items()}}, "renamed|should be"),
+        "of another version": ({"header": "TRT-7103-EntropyCalibration2"}, "another version"),
+        "cut short": ({"scales": {}}, "no scales"),
+        "a scale of zero": ({"scales": {**facts.scales, "image": [0.0]}}, "zero"),
+    }[fault]
+    told = int8.cache(replace(facts, **spoiled))  # type: ignore[arg-type]  # a dict of changes is looser than the fields
+    assert told.verdict is Verdict.FAILED
+    assert re.search(words, told.reason), told.reason
 
 
 def test_calibration_cache_is_seen_to_be_read(board: Board) -> None:

@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[float, float]] = {
     "regression.engine_size": (0.0, 0.01),
     "regression.accuracy": (0.0, 0.01),
     "energy.inference": (0.0123, 0.05),
+    "int8.ranges": (0.01, 0.05),
     "int8.speedup": (1.31, 1.05),
     "memory.peak": (71.4 * 2**20, 512 * 2.0**20),
     "memory.model": (11.2 * 2**20, 64 * 2.0**20),

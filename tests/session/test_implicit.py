@@ -12,7 +12,7 @@ from hil.checks import int8
 from hil.checks.int8 import CacheFacts
 from hil.errors import Unsupported
 from hil.model import Verdict
-from hil.session.calibration import Streamed
+from hil.session.calibration import Streamed, header_versions
 from hil.session.gather.int8 import consumed
 from hil.session.provision import Provisioned, provision
 from hil.targets.answers import BuiltEngine
@@ -99,6 +99,15 @@ def test_a_sound_cache_passes() -> None:
         assert int8.cache(replace(SOUND, used=used)).verdict is Verdict.PASSED
 
 
+def test_a_cache_names_the_version_that_wrote_it() -> None:
+    """As NvInferVersion.h counts, before and from release 10 on; an unknown version is not held against it."""
+    assert header_versions("8.6.0") == ("8600", "80600")
+    assert header_versions("10.3.0.26")[1] == "100300"
+    assert header_versions("unknown") == header_versions("8.6") == ()
+    for versions in ((), header_versions("8.6.0")):
+        assert int8.cache(replace(SOUND, header_versions=versions)).verdict is Verdict.PASSED
+
+
 def test_a_constant_of_zeros_has_a_range_of_zero() -> None:
     """TensorRT lists constants beside what flows; one of zeros calibrates to zero and is no fault."""
     scales = {**SOUND.scales, "(Unnamed Layer* 3) [Constant]_output": [0.0]}
@@ -120,6 +129,8 @@ def test_a_constant_of_zeros_has_a_range_of_zero() -> None:
         ({"scales": {"y": [0.2]}}, "should be quantized and have no range"),
         ({"recomputed": {"model": "n"}}, "of another model"),
         ({"recorded": {}}, "no key"),
+        ({"header_versions": ("8601", "80601")}, "another version than the one that built the engine"),
+        ({"flowing": ("a", "b", "c", "x")}, "renamed since"),
         ({"in_use": False}, "no layer of the engine computes in INT8"),
     ],
 )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
 from hil.checks.placement import any_int8
-from hil.errors import Unsupported
+from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.measure import digest_of
 from hil.session.gather.gathered import Gathered
+from hil.session.gather.int8_audit import tensors
 from hil.session.gather.parity import compared, engine_answers, scored, side_by_side, where_of
 from hil.session.gather.placement import layers_of
 from hil.session.provision import calibrated, is_implicit
@@ -19,6 +20,7 @@ from hil.session.provision import calibrated, is_implicit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hil.metrics import Metric
     from hil.model import Row
     from hil.session.calibration import Streamed
     from hil.session.core import Session
@@ -114,12 +116,17 @@ def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
         recorded, skipped = made.quantized.provenance["parts"], made.quantized.provenance["skipped"]
         recomputed = key_parts(model, source, spec.calibration, session.spec.runtime)
     found = read_ranges(made.source)
-    return CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
+    facts = CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
+    if made.quantized is None or made.quantized.provenance["foreign"]:
+        return facts
+    known = set().union(*tensors(session, row.model))
+    return replace(facts, known=known, damaged=made.quantized.damaged)
 
 
 def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
     """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
-    from hil.session.calibration import expected_header, float_inputs, key_parts  # noqa: PLC0415 - only INT8 needs it
+    from hil.quantize.ranges import taken  # noqa: PLC0415 - heavy
+    from hil.session.calibration import expected_header, float_inputs, header_versions, key_parts  # noqa: PLC0415 - only INT8 needs it
 
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
     assert spec.calibration is not None  # noqa: S101 - the implicit route calibrated; for the type checker
@@ -135,14 +142,23 @@ def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
         used=str(about.get("cache") or "not told"),
         header=header,
         expected_header=expected_header(streamed.algorithm),
+        header_versions=header_versions(made.engine.runtime_version),
+        flowing=taken(session.config.resolve(spec.path)),
     )
 
 
 def disjoint(session: Session, row: Row) -> Gathered:
     """``int8.disjoint``."""
-    seen = session.dataset(row.model).sample_digests()
-    shared = parity.overlap(seen, session.calibration_data(row.model).sample_digests())
-    return Gathered(int8.disjoint(shared), {"version": 1, "compared": "samples by SHA-256 of their inputs"})
+    from hil.datasets.likeness import NEAR, near  # noqa: PLC0415 - only INT8 needs it
+
+    data, source = session.dataset(row.model), session.calibration_data(row.model)
+    shared = parity.overlap(data.sample_digests(), source.sample_digests())
+    spec, batch = session.model(row.model), session.signature(row.model).batch()
+    counts = spec.samples, spec.calibration.samples if spec.calibration else None
+    alike = near(data, source, counts=counts, **({"batch": batch} if batch else {}))
+    facts = int8.NearFacts(alike.pairs, alike.checked, NEAR)
+    method = {"version": 2, "compared": "samples by SHA-256 of their inputs, and by likeness", "near": NEAR}
+    return Gathered(int8.disjoint(shared, facts), method)
 
 
 def drop(session: Session, row: Row) -> Gathered:
@@ -164,6 +180,23 @@ def drop(session: Session, row: Row) -> Gathered:
         if metric is None:
             return Gathered(int8.drop(None, tolerances, why_not="nothing was scored"), method)
         scores = scored(metric, theirs.candidate, ours.candidate)
-        return Gathered(int8.drop(scores, tolerances, where=where_of(session, row)), {**method, "task": spec.task})
+        judgement = int8.drop(scores, tolerances, where=where_of(session, row))
+        fp32_score, int8_score = scores.whole()
+        half, why_not = _fp16(session, row, metric, theirs.candidate)
+        judgement = int8.split(judgement, {"fp32": fp32_score, "int8": int8_score}, half, why_not)
+        return Gathered(judgement, {**method, "task": spec.task})
     seen = side_by_side(session, row, engine_answers(session, row.model, "fp32"))
     return Gathered(int8.drop(seen.comparison, tolerances), method)
+
+
+def _fp16(session: Session, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
+    """The score of the fp16 engine beside, or why there is none: a loss that fp16 has too is not INT8's."""
+    if "fp16" not in session.model(row.model).precisions:
+        return None, "fp16 is not among the model's precisions"
+    try:
+        found = compared(session, row.model_copy(update={"precision": "fp16"})).scores()
+    except (Unsupported, EngineBuildError, EngineError, WorkerLost) as error:
+        return None, str(error)
+    if found is None:
+        return None, "the fp16 engine's outputs could not be scored"
+    return scored(metric, fp32, found.candidate).whole()[1], ""

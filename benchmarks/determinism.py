@@ -1,0 +1,91 @@
+"""``python -m benchmarks.determinism [--quick]``: two runs on the CPU judge parity and INT8 byte for byte alike.
+
+Runs the main job on the bundled examples twice, each time in a fresh process, in a folder of its own and with an empty
+cache, and compares the rows of parity and INT8 in the two reports: verdict, reason, number, interval, limit, method,
+digest of the engine, details. What is left out is named in ``LEFT_OUT`` and nothing else is. ``--quick`` takes one
+model. Exit code 1 where anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from shutil import copytree
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ROOT = Path(__file__).parent.parent
+FAMILIES = ("parity.", "int8.")
+TIMED = frozenset({"int8.speedup"})
+"""A ratio of times."""
+
+LEFT_OUT: Mapping[tuple[str, ...], str] = {
+    ("measurement", "environment"): "digest of the machine's state, of which free memory and clocks are part",
+}
+"""Fields of a row that may differ, and why."""
+
+
+def comparable(report: Mapping[str, Any]) -> bytes:
+    """The rows of parity and INT8 as canonical JSON, without what is left out. Raises ``ValueError`` without any."""
+    rows = [row for row in report["checks"] if row["id"].startswith(FAMILIES) and row["id"] not in TIMED]
+    if not any(row["measurement"] for row in rows):
+        raise ValueError("the report has no measurement of parity or INT8")
+    kept = [
+        _without(row, LEFT_OUT) for row in sorted(rows, key=lambda row: (row["id"], row["model"], row["precision"]))
+    ]
+    return json.dumps(kept, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def _without(row: Mapping[str, Any], paths: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
+    copy: dict[str, Any] = json.loads(json.dumps(row))
+    for *above, last in paths:
+        place: Any = copy
+        for key in above:
+            place = (place or {}).get(key)
+        if place:
+            place.pop(last, None)
+    return copy
+
+
+def ran(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """The report of the main job, run in a copy of the examples. Raises ``SystemExit`` where it wrote none."""
+    folder.mkdir()
+    copytree(ROOT / "examples", folder / "examples")
+    (folder / "hil.toml").write_bytes((ROOT / "hil.toml").read_bytes())
+    env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "hil.suites", *arguments]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    path = folder / "report" / "report.json"
+    if not path.exists():
+        raise SystemExit(f"no report was written:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    report: dict[str, Any] = json.loads(path.read_text())
+    return report
+
+
+def main() -> int:
+    """Runs twice, compares, prints what differs."""
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--quick", action="store_true", help="the digits alone")
+    given = ask.parse_args()
+    arguments = ["-k", "parity or (int8 and not speedup)", *(["--hil-model", "digits"] if given.quick else [])]
+    with tempfile.TemporaryDirectory(prefix="determinism-") as work:
+        found = [comparable(ran(Path(work) / name, arguments)) for name in ("first", "second")]
+    first, second = (one.decode().splitlines() for one in found)
+    differ = [(a, b) for a, b in zip(first, second, strict=False) if a != b]
+    for one, other in differ[:20]:
+        print(f"  {one.strip()}\n  {other.strip()}\n")
+    rows = len(json.loads(found[0]))
+    same = found[0] == found[1]
+    print(f"{rows} rows, {len(found[0])} bytes: {len(differ)} lines differ (bar: 0): {'same' if same else 'DIFFERENT'}")
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""INT8: is the calibration set large and varied enough, and made like the validation data?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hil.checks.int8_ranges import LISTED, drift
+from hil.checks.verdicts import failed, inconclusive, judged
+from hil.model import Judgement, Measurement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+FEWEST = 16
+"""Distinct samples below which ranges are an accident, whatever they look like."""
+
+CONSTANT = 0.02
+"""Share of samples without any content (one value everywhere) that may be among them: a dark frame, a lens cap."""
+
+REPEATED = 0.5
+"""Least share of the samples that must differ from each other."""
+
+MOVED = 2.0
+"""Factor by which a range may still change with the second half of the samples: one of the eight bits."""
+
+COVERED = 0.5
+"""Least share of the classes that a random draw of as many samples would be expected to hold."""
+
+SPREAD, SHIFT = 1.6, 0.5
+"""An input prepared alike is spread as widely within this factor, and lies as high within this part of its spread.
+
+Between seeded halves and subsets (64 samples and more) of the bundled data sets the factor is at most 1.1 and the
+shift 0.1; leaving out a division by 255 or a normalization to unit variance gives 2 to 255.
+"""
+
+FAR = 8.0
+"""Times that one sample may reach further than 99 of 100 samples do."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How one input is distributed: mean and standard deviation without the outermost 1 % either side."""
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """One input in both sets; ``far`` are calibration samples that reach further than the others, by how much."""
+
+    name: str
+    calibration: Spread
+    validation: Spread
+    far: Sequence[tuple[int, float]] = ()
+
+
+@dataclass(frozen=True)
+class Classes:
+    """How often each class occurs, in calibration and validation; ``by`` says who tells the class."""
+
+    calibration: Mapping[int, int]
+    validation: Mapping[int, int]
+    by: str
+
+
+@dataclass(frozen=True)
+class SetFacts:
+    """What is known of a calibration set.
+
+    ``samples`` are those that calibration takes, ``distinct`` of them by content, ``constant`` without any;
+    ``growth`` are the scales by tensor after some of the samples, the whole last.
+    """
+
+    samples: int
+    distinct: int
+    constant: int
+    inputs: Sequence[InputFacts] = ()
+    classes: Classes | None = None
+    growth: Sequence[tuple[int, Mapping[str, Sequence[float]]]] = ()
+    synthetic: bool = False
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+def calibration_set(facts: SetFacts) -> Judgement:
+    """``int8.calibration_set``: enough samples, varied, prepared like the validation data, ranges that stand still."""
+    faults = list(_faults(facts))
+    details: dict[str, Any] = {
+        "samples": facts.samples,
+        "distinct": facts.distinct,
+        "constant": facts.constant,
+        "inputs": [_told(one) for one in facts.inputs],
+        "growth": _growth_told(facts),
+        "not_judged": dict(facts.unknown),
+        "faults": faults,
+    }
+    if facts.classes is not None:
+        details["classes"] = _classes_told(facts.classes)
+    if faults:
+        more = f" (and {len(faults) - 1} more: see faults)" if len(faults) > 1 else ""
+        return failed(f"{faults[0]}{more}", details)
+    if not facts.inputs:
+        return inconclusive("no input of calibration and validation data could be compared", details=details)
+    measurement = Measurement(value=facts.samples, unit="samples", n=facts.samples)
+    if facts.synthetic:
+        reason = f"{facts.samples} synthetic samples: they say nothing of how varied real data is"
+        return judged(Verdict.WARNED, reason, measurement, details=details)
+    if len(facts.growth) < 2:  # noqa: PLR2004 - half and whole
+        reason = f"whether {facts.samples} samples are enough is not seen: {facts.unknown.get('growth', 'not tried')}"
+        return judged(Verdict.WARNED, reason, measurement, details=details)
+    reason = (
+        f"{facts.distinct} distinct samples; with the second half of them no range moved by more than {_most(facts)}"
+    )
+    told = facts.classes
+    if told is not None:
+        reason += f"; {len(told.calibration)} classes of {len(told.validation)} at validation, by {told.by}"
+    return judged(Verdict.PASSED, reason, measurement, details=details)
+
+
+def _faults(facts: SetFacts) -> Iterator[str]:
+    """What is wrong, the cause before what follows from it."""
+    count = facts.samples
+    if facts.constant > CONSTANT * count:
+        what = f"{facts.constant} of {count} calibration samples are constant, one value everywhere"
+        yield f"{what}: they say nothing of what flows: give real samples"
+    if facts.distinct < REPEATED * count:
+        yield f"only {facts.distinct} of {count} calibration samples differ: give others instead of repeats"
+    if facts.distinct < FEWEST:
+        yield f"only {facts.distinct} distinct calibration samples: give {FEWEST} at the least, some hundreds are usual"
+    for one in facts.inputs:
+        yield from _far(one)
+    for one in facts.inputs:
+        yield from _prepared_otherwise(one)
+    if facts.classes is not None:
+        yield from _one_sided(facts.classes)
+    yield from _moving(facts)
+
+
+def _far(one: InputFacts) -> Iterator[str]:
+    if one.far:
+        sample, times = one.far[0]
+        more = f" and {len(one.far) - 1} more" if len(one.far) > 1 else ""
+        what = f"calibration sample {sample}{more} is an outlier: input {one.name!r} reaches {times:.3g} times further"
+        yield f"{what} there than in 99 of 100 samples: drop it, or use method = 'percentile'"
+
+
+def _prepared_otherwise(one: InputFacts) -> Iterator[str]:
+    ours, theirs = one.calibration, one.validation
+    if not theirs.deviation and not ours.deviation:
+        return
+    wider = _ratio(ours.deviation, theirs.deviation)
+    shift = abs(ours.mean - theirs.mean) / (theirs.deviation or ours.deviation)
+    if max(wider, 1 / wider if wider else math.inf) > SPREAD or shift > SHIFT:
+        yield (
+            f"input {one.name!r} is prepared otherwise for calibration than for validation: {_span(ours)} against "
+            f"{_span(theirs)}: use the same preprocessing for both"
+        )
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else math.inf
+
+
+def _span(one: Spread) -> str:
+    return f"mean {one.mean:.3g}, deviation {one.deviation:.3g}, {one.low:.3g} to {one.high:.3g}"
+
+
+def expected_classes(validation: Mapping[int, int], samples: int) -> float:
+    """Classes that a random draw of ``samples`` from the validation's mix holds on average."""
+    total = sum(validation.values())
+    return sum(1 - (1 - count / total) ** samples for count in validation.values()) if total else 0.0
+
+
+def _one_sided(classes: Classes) -> Iterator[str]:
+    expected = expected_classes(classes.validation, sum(classes.calibration.values()))
+    shared = set(classes.calibration) & set(classes.validation)
+    if len(shared) < COVERED * expected:
+        missing = sorted(set(classes.validation) - shared, key=lambda one: -classes.validation[one])
+        what = f"calibration covers {len(shared)} of {len(classes.validation)} classes of the validation data"
+        listed = ", ".join(map(str, sorted(missing[:5])))
+        yield f"{what} (by {classes.by}), without {listed}{' …' if len(missing) > 5 else ''}: draw from all classes"  # noqa: PLR2004 - enough
+
+
+def _pair(facts: SetFacts) -> tuple[tuple[int, Mapping[str, Sequence[float]]], ...]:
+    return tuple(facts.growth[-2:]) if len(facts.growth) > 1 else ()
+
+
+def _moving(facts: SetFacts) -> Iterator[str]:
+    if not _pair(facts):
+        return
+    (few, before), (all_of, after) = _pair(facts)
+    name, change = next(iter(drift(before, after).moved), ("", 0.0))
+    if abs(math.log(max(1 + change, 1e-30))) > math.log(MOVED):
+        what = f"the ranges have not settled: {name!r} moves by {change:+.0%} from {few} to {all_of} samples"
+        yield f"{what}: give more calibration data"
+
+
+def _most(facts: SetFacts) -> str:
+    (_, before), (_, after) = _pair(facts)
+    return f"{drift(before, after).worst:.1%}"
+
+
+def _growth_told(facts: SetFacts) -> list[dict[str, Any]]:
+    last = facts.growth[-1][1] if facts.growth else {}
+    seen = [(samples, drift(scales, last)) for samples, scales in facts.growth[:-1]]
+    return [
+        {"samples": samples, "worst": one.worst, "moved": [list(each) for each in one.moved[:LISTED] if each[1]]}
+        for samples, one in seen
+    ]
+
+
+def _classes_told(classes: Classes) -> dict[str, Any]:
+    missing = sorted(set(classes.validation) - set(classes.calibration))
+    return {
+        "by": classes.by,
+        "calibration": len(classes.calibration),
+        "validation": len(classes.validation),
+        "missing": missing[:LISTED],
+    }
+
+
+def _told(one: InputFacts) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "calibration": vars(one.calibration),
+        "validation": vars(one.validation),
+        "far": [{"sample": sample, "times": times} for sample, times in one.far[:LISTED]],
+    }

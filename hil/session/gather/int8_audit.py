@@ -1,0 +1,192 @@
+"""INT8: what the ranges are worth, seen by running the FP32 model on the host and by calibrating again."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hil.checks import int8_ranges, int8_set
+from hil.checks.int8_ranges import RangesFacts, RepeatFacts, TensorUse
+from hil.checks.int8_set import Classes, InputFacts, SetFacts
+from hil.errors import Unsupported
+from hil.session.gather.gathered import Gathered
+from hil.session.provision import build_options, is_implicit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from hil.datasets import Dataset
+    from hil.datasets.looks import Looks
+    from hil.model import Row
+    from hil.quantize.again import Snapshot
+    from hil.session.core import Session
+
+CLASSIFYING = "classification"
+LEVELS = 127
+
+
+def calibration_set(session: Session, row: Row) -> Gathered:
+    """``int8.calibration_set``."""
+    from hil.datasets.looks import CHUNK, far, look  # noqa: PLC0415 - only INT8 needs it
+
+    spec = session.model(row.model)
+    source, data = session.calibration_data(row.model), session.dataset(row.model)
+    size = session.signature(row.model).batch() or CHUNK
+    session.progress(f"{row.model} int8: looking at calibration and validation data")
+    ours = look(source, spec.calibration.samples if spec.calibration else None, size)
+    theirs = look(data, spec.samples, size)
+    growth, unknown = _growth(session, row.model)
+    facts = SetFacts(
+        samples=ours.samples,
+        distinct=ours.distinct,
+        constant=ours.constant,
+        inputs=[
+            InputFacts(name, _spread(one), _spread(theirs.inputs[name]), far(one.peaks, int8_set.FAR))
+            for name, one in ours.inputs.items()
+            if name in theirs.inputs
+        ],
+        classes=_classes(session, row.model, ours, theirs),
+        growth=growth,
+        synthetic=source.synthetic or data.synthetic,
+        unknown=unknown,
+    )
+    method = {"version": 1, "samples": ours.samples, "data": source.digest, "against": data.digest}
+    return Gathered(int8_set.calibration_set(facts), method)
+
+
+def _spread(one: Any) -> int8_set.Spread:
+    return int8_set.Spread(one.mean, one.deviation, one.low, one.high)
+
+
+def _growth(session: Session, name: str) -> tuple[list[tuple[int, Mapping[str, Sequence[float]]]], dict[str, str]]:
+    if session.model(name).engine is not None or session.signature(name).has_qdq:
+        return [], {"growth": "the ranges came with the model, and nothing is calibrated here"}
+    taken = again(session, name)
+    if len(taken) < 2:  # noqa: PLR2004 - half and whole
+        return [], {"growth": "the model's fixed batch leaves no half of the samples"}
+    flowing = tensors(session, name)[0]
+    return [(one.samples, {n: s for n, s in one.ranges.scales.items() if n in flowing}) for one in taken], {}
+
+
+def _classes(session: Session, name: str, ours: Looks, theirs: Looks) -> Classes | None:
+    """By labels where both sets have them, else by the FP32 model's own answers; of a classification alone."""
+    if session.model(name).task != CLASSIFYING:
+        return None
+    if ours.classes and theirs.classes:
+        return Classes(ours.classes, theirs.classes, "labels")
+    spec = session.model(name).calibration
+    source, batch = session.calibration_data(name), session.model(name).batch
+    path = session.config.resolve(session.model(name).path)
+    # Of both sets: a model that never answers some class says so of either.
+    answers = _answers(path, source, batch, spec.samples if spec else None)
+    truths = _answers(path, session.dataset(name), batch, session.model(name).samples)
+    return Classes(answers, truths, "the FP32 model's answers") if answers and truths else None
+
+
+def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict[int, int]:
+    """How often the model answers each class: the largest entry of its one output of shape (n, classes)."""
+    from collections import Counter  # noqa: PLC0415 - as below
+
+    from hil.reference import cpu_session  # noqa: PLC0415 - heavy
+
+    runtime, counted = cpu_session(path), Counter[int]()
+    for one in data.batches(batch, samples):
+        ranked = [array for array in runtime.run(None, one.inputs) if array.ndim == 2]  # noqa: PLR2004 - (n, classes)
+        if len(ranked) != 1:
+            return {}
+        counted.update(int(value) for value in ranked[0].argmax(axis=1))
+    return dict(sorted(counted.items()))
+
+
+def again(session: Session, name: str) -> list[Snapshot]:
+    """The model calibrated a second time on the host, by parts of the samples; once for all that ask."""
+    from hil.quantize.again import snapshots  # noqa: PLC0415 - heavy
+
+    spec = session.model(name)
+    if spec.calibration is None:
+        raise Unsupported(f"model {name} has no [models.{name}.calibration]: add it for int8")
+    calibration, path = spec.calibration, session.config.resolve(spec.path)
+
+    def work() -> list[Snapshot]:
+        session.progress(f"{name} int8: calibrating again ({calibration.method})")
+        return snapshots(path, session.calibration_data(name), calibration, session.spec.runtime)
+
+    return session.memo.once(("calibrated again", name), work)
+
+
+def tensors(session: Session, name: str) -> tuple[set[str], set[str]]:
+    """Names of the model's tensors as the quantizer has them: what flows, and constants."""
+    from hil.quantize.flow import known_tensors  # noqa: PLC0415 - heavy
+
+    path = session.config.resolve(session.model(name).path)
+    return session.memo.once(("tensors", name), lambda: known_tensors(path))
+
+
+def scales_in_use(session: Session, row: Row) -> dict[str, list[float]]:
+    """By tensor: of the file that was built, or, of the implicit route, of TensorRT's own cache."""
+    from hil.quantize import read_ranges  # noqa: PLC0415 - heavy
+
+    if session.model(row.model).engine is not None:
+        what = "the engine was built elsewhere, and TensorRT does not tell an engine's ranges"
+        raise Unsupported(f"{what}: model {row.model} on target {session.used}: have it built from the ONNX file")
+    made = session.engines.provisioned(row.model, row.precision)
+    if made.streamed is None:
+        return dict(read_ranges(made.source).scales)
+    return _of_cache(made.engine.about)
+
+
+def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
+    scales = (about.get("calibration") or {}).get("scales") or {}
+    return {name: [math.nan if one is None else float(one)] for name, one in scales.items()}
+
+
+def ranges(session: Session, row: Row) -> Gathered:
+    """``int8.ranges``: validation data through the FP32 model on the host, beside the ranges in use."""
+    from hil.quantize.flow import observe  # noqa: PLC0415 - heavy
+
+    scales = scales_in_use(session, row)
+    foreign = session.signature(row.model).has_qdq
+    path = session.config.resolve(session.model(row.model).path)
+    constants = set() if foreign else tensors(session, row.model)[1]
+    tops = {name: LEVELS * each[0] for name, each in scales.items() if len(each) == 1 and name not in constants}
+    data = session.dataset(row.model)
+    session.progress(f"{row.model} int8: holding {len(tops)} ranges against what flows at validation")
+    seen = observe(path, tops, data, limit=session.model(row.model).samples, fold=not foreign)
+    uses = [
+        TensorUse(name, one.top, one.peak, one.beyond, one.n, one.lost / one.energy if one.energy else 0.0)
+        for name, one in seen.uses.items()
+    ]
+    facts = RangesFacts(uses, seen.samples, seen.unknown, synthetic=data.synthetic)
+    through = "the model's own Q/DQ nodes" if foreign else "the FP32 model"
+    method = {"version": 1, "through": through, "data": data.digest, "samples": seen.samples}
+    return Gathered(int8_ranges.ranges(facts, row.limit), method)
+
+
+def repeatable(session: Session, row: Row) -> Gathered:
+    """``int8.repeatable``: on the explicit route on the host, on the implicit one by a second build on the target."""
+    name, source = row.model, session.calibration_data(row.model)
+    in_use = scales_in_use(session, row)
+    if session.signature(name).has_qdq:
+        raise Unsupported(f"the ranges came with the model's own Q/DQ nodes: model {name}: nothing is calibrated here")
+    if is_implicit(session, name):
+        fresh, where = _built_again(session, row), f"on {session.used}, by a build of its own"
+    else:
+        fresh, where = again(session, name)[-1].ranges.scales, "on the host"
+    spec = session.model(name).calibration
+    samples = (spec.samples if spec else None) or source.count
+    method = {"version": 1, "calibrated": where, "data": source.digest, "samples": samples}
+    return Gathered(int8_ranges.repeatable(RepeatFacts(in_use, fresh, samples, where)), method)
+
+
+def _built_again(session: Session, row: Row) -> dict[str, list[float]]:
+    """TensorRT's ranges by another build, which finds neither the engine nor the calibration cache of the first."""
+    spec, made = session.model(row.model), session.engines.provisioned(row.model, row.precision)
+    streamed = made.streamed
+    assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
+    options = build_options(session, row.model, row.precision, spec)
+    options |= {"calibration": streamed.key, "implicit": {**streamed.option(), "again": True}}
+    session.progress(f"{row.model} int8: calibrating again on {session.used}")
+    digest = session.agent.put_blob(made.source)
+    engine = session.agent.build(digest, row.precision, session.spec.runtime, options, spec.build.time_limit)
+    return _of_cache(engine.about)

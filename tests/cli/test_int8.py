@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hil.cli import main
+from hil.config.spec import CalibrationSpec
+from hil.quantize import quantize
+from tests.memory_data import MemoryData
+from tests.models import convnet, images
+from tests.plugins.project import Project, samples, save
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOLERANCE = '\n[models.toy.tolerances.int8]\ntop1_drop = "5 %"\n'
+CALIBRATION = '\n[models.toy.calibration]\ndata = "calibration.npz"\nmethod = "minmax"\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small classifier that has INT8."""
+    made = Project.make(tmp_path)
+    made.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
+    path = tmp_path / "hil.toml"
+    path.write_text(path.read_text() + CALIBRATION + TOLERANCE)
+    save(tmp_path / "calibration.npz", samples(128, seed=5))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def cache(path: Path, **scales: float) -> Path:
+    """A calibration cache as TensorRT writes it."""
+    lines = [f"{name}: {struct.pack('!f', scale).hex()}" for name, scale in scales.items()]
+    path.write_text("\n".join(["TRT-8600-EntropyCalibration2", *lines]) + "\n")
+    return path
+
+
+def test_an_audit_tells_each_check(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All checks of INT8 with their reasons, as a table and as JSON; the ranking beside where it is asked for."""
+    code = main(["int8", "audit", "toy", "--sensitivity", "--json", "audit.json"])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    for name in ("calibration_set", "ranges", "repeatable", "disjoint", "speedup"):
+        assert name in shown
+    assert "share of noise" in shown
+    told = json.loads((project / "audit.json").read_text())
+    assert {one["verdict"] for one in told["checks"] if one["id"] == "int8.repeatable"} == {"passed"}
+    assert told["layers"]["layers"][0]["node"] == "scores"
+
+
+def test_an_audit_of_a_bad_set_fails_and_says_what_is_next(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, the cause, and the first thing to do."""
+    bad = samples(128, seed=5)
+    bad["x"] = (bad["x"] * 255).astype(np.float32)
+    save(project / "calibration.npz", bad)
+    assert main(["int8", "audit", "toy"]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "prepared otherwise" in shown
+    assert "next: mend the calibration data first" in shown
+
+
+def test_mistakes_are_told_in_a_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No such model, no INT8, files that are missing, empty or something else: exit code 4 and no traceback."""
+    text = (project / "hil.toml").read_text()
+    (project / "broken.onnx").write_bytes(b"no model")
+    (project / "float.onnx").write_bytes((project / "toy.onnx").read_bytes())
+    (project / "short.cache").write_text("TRT-8600-EntropyCalibration2\nx: zz")
+    (project / "other.json").write_text("{}")
+    (project / "list.json").write_text('{"checks": [1]}')
+    (project / "none.json").write_text('{"checks": []}')
+    sound = str(cache(project / "sound.cache", x=0.1))
+    for arguments, words in (
+        (["audit", "toi"], "toi"),
+        (["sensitivity", "toi"], "toi"),
+        (["diff", "nowhere", sound], "is not there"),
+        (["diff", "broken.onnx", sound], "cannot be read as an ONNX model"),
+        (["diff", "float.onnx", sound], "has no Q/DQ nodes"),
+        (["diff", "short.cache", sound], "no calibration cache"),
+        (["diff", "other.json", sound], "no report"),
+        (["diff", "list.json", sound], "no report"),
+        (["diff", "none.json", sound], "no ranges"),
+        (["diff", sound, sound, "--above", "much"], "--above much"),
+    ):
+        assert main(["int8", *arguments]) == 4, arguments
+        assert words in capsys.readouterr().err
+    (project / "hil.toml").write_text(text.replace('["fp32", "int8"]', '["fp32"]'))
+    assert main(["int8", "audit", "toy"]) == 4
+    assert "has no int8" in capsys.readouterr().err
+
+
+def test_caches_are_compared_by_tensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What moved, worst first, and what only one has; a small change is none."""
+    old = cache(tmp_path / "old", a=0.1, b=0.2, c=0.3)
+    assert main(["int8", "diff", str(old), str(old)]) == 0
+    assert main(["int8", "diff", str(old), str(cache(tmp_path / "near", a=0.105, b=0.2, c=0.3))]) == 0
+    capsys.readouterr()
+    assert main(["int8", "diff", str(old), str(cache(tmp_path / "far", a=0.2, b=0.2, d=0.3))]) == 1
+    shown = capsys.readouterr().out
+    assert "a  +100.0%" in shown
+    assert "1 in the old alone: c" in shown
+    assert "1 in the new alone: d" in shown
+
+
+def test_models_and_reports_are_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Q/DQ model beside another; a report's ranges by model, which must be named where there are several."""
+    model = convnet(tmp_path / "m.onnx")
+    table = CalibrationSpec(data="memory", method="minmax")
+    made = [quantize(model, tmp_path, MemoryData(image=images(64) * size), table).path for size in (1, 2)]
+    assert main(["int8", "diff", str(made[0]), str(made[0])]) == 0
+    assert main(["int8", "diff", str(made[0]), str(made[1])]) == 1
+    rows = [{"id": "int8.cache", "model": name, "details": {"scales": {"a": 0.1}}} for name in ("m", "n")]
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"checks": rows}))
+    same = str(cache(tmp_path / "cache", a=0.1))
+    capsys.readouterr()
+    assert main(["int8", "diff", str(report), same]) == 4
+    assert "name one with --model" in capsys.readouterr().err
+    assert main(["int8", "diff", str(report), same, "--model", "m"]) == 0

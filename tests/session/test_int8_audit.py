@@ -1,0 +1,111 @@
+"""The audit by a real session on the CPU: models with ranges of their own, with a fixed batch, without labels."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.agent.blobs import Store
+from hil.agent.materials import for_build
+from hil.config.load import load
+from hil.config.spec import CalibrationSpec
+from hil.model import Cause, Verdict
+from hil.plan import expand
+from hil.quantize import quantize
+from hil.session import Request, Session
+from tests.memory_data import MemoryData
+from tests.models import convnet, images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.model import CheckResult
+
+CONFIG = """
+[models.net]
+path = "net.onnx"
+data = "validation.npz"
+precisions = ["fp32", "int8"]
+batch = {batch}
+task = "classification"
+
+[models.net.calibration]
+data = "calibration.npz"
+method = "minmax"
+"""
+
+
+def audited(root: Path, *, batch: int = 1, calibration: np.ndarray | None = None) -> dict[str, CheckResult]:
+    """What a session says of ``net.onnx`` in ``root``, with labels for validation alone."""
+    shown = images(80, seed=1)
+    np.savez(root / "validation.npz", image=shown, labels=np.arange(80) % 4)
+    np.savez(root / "calibration.npz", image=images(60) if calibration is None else calibration)
+    (root / "hil.toml").write_text(CONFIG.format(batch=batch))
+    config = load(root / "hil.toml")
+    request = Request(config, "cpu", "fail", 0.0, "run", root / "report", progress=lambda _: None)
+    asked = [row for row in expand(config, "cpu").rows if row.id.startswith("int8.") and row.id != "int8.drop"]
+    with closing(Session.open(request)) as session:
+        return {row.id: session.judge(row).result for row in asked}
+
+
+def test_a_model_without_calibration_labels_is_audited(tmp_path: Path) -> None:
+    """Classes are then the FP32 model's own answers; all checks pass or say why not."""
+    convnet(tmp_path / "net.onnx")
+    found = audited(tmp_path)
+    assert found["int8.calibration_set"].verdict is Verdict.PASSED, found["int8.calibration_set"].reason
+    assert "by the FP32 model's answers" in found["int8.calibration_set"].reason
+    for check in ("int8.ranges", "int8.repeatable", "int8.cache", "int8.disjoint"):
+        assert found[check].verdict is Verdict.PASSED, found[check].reason
+    assert found["int8.cache"].details["scales"]["image"] > 0
+
+
+def test_a_fixed_batch_is_kept_to(tmp_path: Path) -> None:
+    """Everything that looks at data feeds what the model takes."""
+    convnet(tmp_path / "net.onnx", batch=20)
+    found = audited(tmp_path, batch=20)
+    for check in ("int8.calibration_set", "int8.ranges", "int8.repeatable", "int8.disjoint"):
+        assert found[check].verdict is Verdict.PASSED, found[check].reason
+
+
+def test_ranges_that_came_with_the_model_are_judged_by_the_model_itself(tmp_path: Path) -> None:
+    """Nothing is calibrated here, so nothing is repeated, and whether they settled is not known."""
+    spec = CalibrationSpec(data="memory", method="minmax")
+    made = quantize(convnet(tmp_path / "float.onnx"), tmp_path, MemoryData(image=images(64)), spec)
+    made.path.rename(tmp_path / "net.onnx")
+    found = audited(tmp_path)
+    assert found["int8.ranges"].verdict is Verdict.PASSED, found["int8.ranges"].reason
+    assert found["int8.ranges"].measurement is not None
+    assert (found["int8.repeatable"].verdict, found["int8.repeatable"].cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
+    assert found["int8.calibration_set"].verdict is Verdict.WARNED
+    assert "not seen" in found["int8.calibration_set"].reason
+
+
+@pytest.mark.parametrize(
+    ("calibration", "check", "words"),
+    [
+        (images(60) * 255, "int8.calibration_set", "prepared otherwise"),
+        (np.concatenate([images(59), images(80, seed=1)[:1] * np.float32(1.01)]), "int8.disjoint", "saved again"),
+        (images(60) * np.float32(0.2), "int8.ranges", "clipping takes"),
+    ],
+)
+def test_a_bad_set_fails_where_it_should(tmp_path: Path, calibration: Any, check: str, words: str) -> None:
+    """Through the whole session, not the check alone."""
+    convnet(tmp_path / "net.onnx")
+    found = audited(tmp_path, calibration=calibration)[check]
+    assert found.verdict is Verdict.FAILED
+    assert words in found.reason
+
+
+def test_a_second_build_finds_no_calibration_cache(tmp_path: Path) -> None:
+    """On the implicit route ``again`` gives the build a cache of its own, so that TensorRT calibrates."""
+    store = Store(str(tmp_path / "store"))
+    facts = {"runtime": "tensorrt", "runtime_version": "8.6.0", "gpu": None, "model": "m", "calibration": "c"}
+    implicit: dict[str, Any] = {"algorithm": "entropy2", "batch": 1, "samples": 1, "data": {}}
+    places = [
+        for_build(store, {"options": {"implicit": {**implicit, **more}}}, facts)["paths"]["calibration_cache"]
+        for more in ({}, {}, {"again": True})
+    ]
+    assert places[0] == places[1] != places[2]
