@@ -44,4 +44,4 @@ def energy(signal: FloatArray) -> float:
 
 def _fast_length(least: int) -> int:
     """A length of at least ``least`` that is even and has no prime factor over 5, so that its FFT is fast."""
-    return min(odd * 2 ** max(1, math.ceil(math.log2(least / odd))) for odd in (1, 3, 5, 9, 15))
+    return min(odd << max(1, math.ceil(math.log2(least / odd))) for odd in (1, 3, 5, 9, 15))
