@@ -70,14 +70,16 @@ def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
-    """The layers that cost most accuracy, where a sensitivity ranking is in the report."""
+    """The nodes at which an INT8 engine starts to differ, where the diagnosis of its failed parity named any."""
     if check.precision != "int8" or not _failed(check, *ANSWERS):
         return
-    ranked = listed(check.details.get("sensitivity")) or listed(around.details(check, "int8.drop").get("sensitivity"))
-    names = [named(each.get("name")) for each in ranked[:MOST_NAMED] if each.get("name")]
+    found = table(around.details(check, "parity.outputs").get("diagnosis")).get("culprits")
+    nodes = [table(table(each.get("seen")).get("node")).get("name") for each in listed(found)[:MOST_NAMED]]
+    names = [named(name) for name in nodes if name]
     if names:
         where = f"[models.{check.model}.calibration] exclude_nodes"
-        yield f"keep {', '.join(names)} in FP16, which cost most: name them in {where}"
+        ranked = f"hil int8 sensitivity {check.model} ranks all layers by what they cost"
+        yield f"keep {', '.join(names)} in floating point, where the error starts: name them in {where}; {ranked}"
 
 
 def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:

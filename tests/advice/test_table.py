@@ -120,8 +120,8 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("one sample", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "y", "met": False, "use": 2.0,
      "metrics": {"cosine": 0.999}, "worst_cosine": 0.5, "worst_cosine_sample": 17}]}}}, "parity.outputs fp32",
      "sample 17 is far off (cosine 0.5, all together 0.999)"),
-    ("keep in fp16", {"int8.drop": {**FAILED, "details": {"sensitivity": [{"name": "Conv_4"}, {"name": "Conv_1"}]}}},
-     "int8.drop int8", "keep Conv_4, Conv_1 in FP16"),
+    ("keep in float", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"culprits": [
+     {"seen": {"node": {"name": "Conv_4"}}}]}}}}, "int8.drop int8", "keep Conv_4 in floating point"),
     ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "drawn from 256 samples by entropy: try minmax"),
     ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
      confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",
@@ -226,7 +226,7 @@ json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-KEYS = ("slowest_nodes", "state", "repeats", "outputs", "sensitivity", "baseline", "device_p50", "drift", "thirds_p99",
+KEYS = ("slowest_nodes", "state", "repeats", "outputs", "diagnosis", "baseline", "device_p50", "drift", "thirds_p99",
         "samples_missing", "rate", "late_wakeup_p99", "response_p99", "used", "total", "on_gpu", "not_int8", "moves",
         "inferences", "runs_needed", "visible", "build_peak", "device_memory_size", "steady_since")  # fmt: skip
 finite = st.floats(allow_nan=False, allow_infinity=False)
