@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import commands, failure
+from . import commands, failure, images
 from .activating import surroundings
 from .blobs import Store
 from .failure import Failure
@@ -38,6 +38,7 @@ class Deploying:
             "releases_list": self.listing,
             "releases_open": self.open,
             "releases_stage": self.stage,
+            "releases_load": self.load,
             "releases_begin": self.begin,
             "releases_activate": self.activate,
             "releases_watch": self.watch,
@@ -90,6 +91,12 @@ class Deploying:
     def stage(self, request: Dict[str, Any]) -> Reply:
         """Puts a release together from the store's blobs."""
         return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
+
+    def load(self, request: Dict[str, Any]) -> Reply:
+        """Has the board's container engine take an image from the store's archive, if it has not got it."""
+        self._open()
+        archive = self.store.verify(request["archive"])
+        return {"ok": {"loaded": images.load(request["engine"], archive, request["image"], self._pause)}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
         """Notes the operation, and brings the robot into its safe state: from here on it is always ended."""

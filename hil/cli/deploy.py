@@ -9,11 +9,20 @@ import typer
 
 from hil.cli.configs import config_at
 from hil.cli.robots import Steps, ended
+from hil.errors import ExitCode, UserError
 
 
 def command(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
     to: Annotated[str, typer.Option("--to", metavar="ROBOT", help="The target of hil.toml that it is for.")] = ...,  # type: ignore[assignment]  # typer's word for "required"
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", metavar="FILE", help="Bring this image (docker save, podman save), which has them in."),
+    ] = None,
+    container: Annotated[
+        Path | None,
+        typer.Option("--container", metavar="DIR", help="Write there what such an image is built from; no more."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
     ] = None,
@@ -29,9 +38,20 @@ def command(
 
       hil deploy report/report.json --to robot-7
 
+      hil deploy report/report.json --to robot-7 --container image
+
+      hil deploy report/report.json --to robot-7 --image image.tar
+
       hil releases robot-7
     """
-    from hil.deploy.deploying import deploy  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.deploy.deploying import containerize, deploy  # noqa: PLC0415 - heavy, --help needs it not
 
     steps = Steps()
-    return ended(deploy(config_at(config), report, to, steps.tell), steps)
+    if container is not None:
+        if image is not None:
+            raise UserError("--container writes what an image is built from, --image brings it: give one of them")
+        build = containerize(config_at(config), report, to, container, steps.tell)
+        steps.tell("written", f"{container}: build it with")
+        typer.echo(build)
+        return int(ExitCode.PASSED)
+    return ended(deploy(config_at(config), report, to, steps.tell, image), steps)

@@ -1,0 +1,80 @@
+"""``hil deploy --container`` and ``--image``: real images, a real podman, a plain base, and no Jetson."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agent import image
+from tests.deploy import container
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def podman() -> Iterator[image.Podman]:
+    """A podman with the plain base and nothing else in its storage."""
+    if os.geteuid() != 0:
+        pytest.skip("podman with storage and a mount namespace of its own needs root")
+    for program in ("podman", "unshare", "ldd", "tar", "dash"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not there, which containers need")
+    with tempfile.TemporaryDirectory(prefix="hil-") as place:
+        made = image.podman(Path(place))
+        container.plain(made, Path(place))
+        yield made
+        made("rm", "--all", "--force")
+        made("rmi", "--all", "--force")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was judged on this machine."""
+    return container.judged(tmp_path_factory.mktemp("local"))
+
+
+@pytest.fixture
+def ship(local: Path, podman: image.Podman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> container.Ship:
+    """The judged project in a folder of its own, deployed as images."""
+    monkeypatch.setenv("PATH", f"{podman.folder}:{os.environ['PATH']}")
+    root = tmp_path / "project"
+    shutil.copytree(local, root, ignore=shutil.ignore_patterns("cache"))
+    return container.Ship.launch(root, podman)
+
+
+def test_an_image_runs_and_is_taken_back(ship: container.Ship) -> None:
+    """Built, brought, run; one that does not get well gives way to the earlier image; a good one, and back again."""
+    first = ship.build("first")
+    said = ship.bring(first)
+    assert said.code == 0, said.out
+    assert "evidence is emulated, not device" in said.out
+    one = ship.runs()
+    assert one
+    assert ship.bring(first).code == 0
+
+    ship.mood("ill")
+    said = ship.bring(ship.build("ill"))
+    assert said.code == 1, said.out
+    assert "rolled back" in said.out
+    assert ship.runs() == one
+
+    ship.mood("well", "second")
+    assert ship.bring(ship.build("second")).code == 0
+    two = ship.runs()
+    told = ship.releases()
+    images = {one["release"]: one["manifest"]["image"]["id"] for one in told["releases"]}
+    assert images[told["current"]] == two != one == images[told["previous"]]
+    there = ship.engine("images", "--all", "--quiet", "--no-trunc").replace("sha256:", "").split()
+    assert {one, two} <= set(there)
+    assert set(images.values()) == {one, two}
+
+    back = ship.hil("rollback", "rover")
+    assert back.code == 0, back.out
+    assert ship.runs() == one
