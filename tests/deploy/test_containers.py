@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -78,3 +77,38 @@ def test_an_image_runs_and_is_taken_back(ship: container.Ship) -> None:
     back = ship.hil("rollback", "rover")
     assert back.code == 0, back.out
     assert ship.runs() == one
+
+
+def test_an_image_of_another_release_or_a_cut_one(ship: container.Ship) -> None:
+    """Refused before the robot is asked: another config, another engine inside, half an archive."""
+    archive = ship.build("other")
+    content = archive.read_bytes()
+    ship.mood("well", "changed since")
+    said = ship.bring(archive)
+    assert said.code == 1
+    assert "/opt/hil/release/config/robot.yaml in its image has SHA-256" in said.out
+    ship.mood("well")
+    context = ship.root / "forged"
+    shutil.copytree(ship.root / "other-context", context)
+    (context / "release/engines/toy-fp32.onnx").write_bytes(b"another engine")
+    ship.engine("build", "--quiet", "--isolation", "chroot", "--tag", "hil-test:forged", str(context))
+    ship.engine("save", "--quiet", "--output", str(ship.root / "forged.tar"), "hil-test:forged")
+    said = ship.bring(ship.root / "forged.tar")
+    assert said.code == 1
+    assert "toy-fp32.onnx in its image has SHA-256" in said.out
+    archive.write_bytes(content[: len(content) // 2])
+    said = ship.bring(archive)
+    assert said.code == 1
+    assert "it is no whole archive of an image" in said.out
+    assert not (ship.root / "robot").exists()
+
+
+def test_a_container_that_ends_is_not_healthy_whatever_the_command_says(ship: container.Ship) -> None:
+    """The container itself is looked at, and not the health command alone."""
+    place = ship.root / "hil.toml"
+    text = place.read_text(encoding="utf-8").replace("sleep 1000", "true")
+    text = text.replace(f'["podman", "exec", "{container.NAME}", "/bin/test", "-e", "/well"]', '["/bin/true"]')
+    place.write_text(text, encoding="utf-8")
+    said = ship.bring(ship.build("ends"))
+    assert said.code == 1, said.out
+    assert "does not run image" in said.out
