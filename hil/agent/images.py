@@ -4,11 +4,12 @@ An image's id is the SHA-256 of its configuration, which names its layers by the
 files. A release whose manifest has ``image`` runs as a container of it.
 """
 
-from typing import Any, Callable, Dict, Optional, Set
+import os
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import commands
-from .container import ENGINES
-from .failure import CONTAINER, PROTOCOL, Failure
+from .container import ENGINES, is_reference
+from .failure import CONTAINER, PROTOCOL, RELEASE, Failure
 from .manifest import DIGEST
 from .releases import Releases
 
@@ -22,13 +23,49 @@ def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
         raise Failure(PROTOCOL, "no image %.80r of %.20r can be loaded" % (image, engine))
     if _has(engine, image, wait):
         return False
-    ended = commands.run([engine, "load", "--quiet", "--input", archive], LOAD, None, wait)
-    if ended.why:
-        raise Failure(CONTAINER, "%s does not load the image: %s" % (engine, ended), "try `%s info` there" % engine)
+    _must([engine, "load", "--quiet", "--input", archive], LOAD, wait)
     if not _has(engine, image, wait):
         what = "%s loaded the archive, and it has no image with the id sha256:%s" % (engine, image)
         raise Failure(CONTAINER, what, "save the image again, with this engine's own `save`")
     return True
+
+
+def pull(engine: str, reference: str, release: Tuple[str, str], scratch: str, wait: Wait) -> str:
+    """Has ``engine`` pull an image by its digest; its id. Raises ``Failure``.
+
+    ``release`` is the digest of a manifest and where it lies in images: what is there is copied out to ``scratch``, a
+    folder of ours, and must be that release, whole and nothing else.
+    """
+    digest, place = release
+    if engine not in ENGINES or not is_reference(reference) or "@sha256:" not in reference:
+        raise Failure(PROTOCOL, "no image %.200r of %.20r can be pulled" % (reference, engine))
+    _must([engine, "pull", "--quiet", reference], LOAD, wait)
+    words = _must([engine, "image", "inspect", "--format", "{{.Id}}", reference], ASK, wait)
+    image = words.replace("sha256:", "").split()[-1:]
+    if not image or not DIGEST.fullmatch(image[0]):
+        raise Failure(CONTAINER, "%s does not tell the id of %s: %s" % (engine, reference, words))
+    copy = Releases(scratch)
+    os.makedirs(copy.path("releases"))
+    name = "hil-look-" + os.path.basename(scratch)
+    try:
+        # Created and never started: a word is needed where the image has no command of its own.
+        _must([engine, "create", "--pull", "never", "--name", name, "sha256:" + image[0], "none"], ASK, wait)
+        _must([engine, "cp", "%s:%s" % (name, place), copy.path("releases", digest)], LOAD, wait)
+        wrong = copy.damage(digest)
+    finally:
+        commands.run([engine, "rm", "--force", name], ASK, None, wait)
+    if wrong:
+        what = "image %s does not have the release that is to be deployed: %s" % (reference, wrong)
+        raise Failure(RELEASE, what, "build it from what `hil deploy --container DIR` writes")
+    return image[0]
+
+
+def _must(words: List[str], seconds: float, wait: Wait) -> str:
+    ended = commands.run(words, seconds, None, wait)
+    if ended.why:
+        what = "%s %s: %s" % (words[0], words[1], ended)
+        raise Failure(CONTAINER, what, "try `%s info` there" % words[0])
+    return ended.said
 
 
 def _has(engine: str, image: str, wait: Wait) -> bool:

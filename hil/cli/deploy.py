@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hil.agent.container import is_reference
 from hil.cli.configs import config_at
 from hil.cli.robots import Steps, ended
 from hil.errors import ExitCode, UserError
@@ -16,8 +17,12 @@ def command(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
     to: Annotated[str, typer.Option("--to", metavar="ROBOT", help="The target of hil.toml that it is for.")] = ...,  # type: ignore[assignment]  # typer's word for "required"
     image: Annotated[
-        Path | None,
-        typer.Option("--image", metavar="FILE", help="Bring this image (docker save, podman save), which has them in."),
+        str | None,
+        typer.Option(
+            "--image",
+            metavar="IMAGE",
+            help="Bring this image that has them in it: an archive (docker save), or NAME@sha256:… to pull.",
+        ),
     ] = None,
     container: Annotated[
         Path | None,
@@ -54,4 +59,14 @@ def command(
         steps.tell("written", f"{container}: build it with")
         typer.echo(build)
         return int(ExitCode.PASSED)
-    return ended(deploy(config_at(config), report, to, steps.tell, image), steps)
+    return ended(deploy(config_at(config), report, to, steps.tell, None if image is None else _carried(image)), steps)
+
+
+def _carried(image: str) -> Path | str:
+    """An archive, or what a registry knows an image by: its digest has to be given."""
+    if "@sha256:" in image and is_reference(image):
+        return image
+    path = Path(image)
+    if not path.is_file():
+        raise UserError(f"--image {image}: there is no such archive: give one, or NAME@sha256:… to have it pulled")
+    return path

@@ -10,6 +10,7 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,23 +157,41 @@ def _refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
         raise DeployRefused(f"{path} is not deployed: on target {robot!r}: {what}:{listed}")
 
 
-def deploy(config: Config, path: Path, robot: str, tell: Tell, archive: Path | None = None) -> Outcome:
+def deploy(config: Config, path: Path, robot: str, tell: Tell, carried: Path | str | None = None) -> Outcome:
     """Brings the engines of a judged report to the robot, and back where it does not get healthy with them.
 
-    With ``archive``, as an image that was built from what ``containerize`` wrote. Raises ``DeployRefused`` for every
-    reason not to, ``LabError`` where the robot cannot be had or is lost.
+    With ``carried``, as an image that was built from what ``containerize`` wrote: an archive, or what a registry knows
+    it by (``NAME@sha256:…``). Raises ``DeployRefused`` for every reason not to, ``LabError`` where the robot cannot be
+    had or is lost.
     """
-    _one_way(config, robot, archive)
+    _one_way(config, robot, carried)
     found = _found(config, path, robot, tell)
     samples = _samples(config, robot, found)
     with tempfile.TemporaryDirectory(prefix="hil-release-") as folder:
-        made = _built(config, robot, found, samples, Path(folder))
-        if archive is not None:
-            carried = image.verified(archive, made)
-            tell("image", f"sha256:{carried.image[:12]}… has release {made.short} in it, whole")
-            made = _built(config, robot, found, samples, Path(folder), carried.image)
+        make = partial(_built, config, robot, found, samples, Path(folder))
+        made = make()
+        if isinstance(carried, Path):
+            archive = image.verified(carried, made)
+            tell("image", f"sha256:{archive.image[:12]}… has release {made.short} in it, whole")
+            made = make(archive.image)
         with reached(config, robot) as agent:
-            return _brought(config, robot, found, samples, made, archive, agent, tell)
+            there = Robot(robot, deploy_spec(config, robot), agent, tell)
+            _compare(config, found, agent, robot)
+            tell("compared", f"{robot} is the board that was judged on, with the same runtime")
+            current = there.open()
+            if isinstance(carried, str):
+                tell("pulling", carried)
+                made = make(there.pull(carried, made.digest))
+                tell("image", f"sha256:{_image(made)[:12]}… has the release in it, whole")
+            listing = there.listing()
+            if current == made.digest and not listing.damage:
+                return Outcome("unchanged", f"release {made.short} runs there already", current)
+            there.of_one_kind(listing, current)
+            _send(agent, made, tell)
+            if isinstance(carried, Path):
+                _load(there, made, carried)
+            tell("staged" if there.stage(made.digest) else "there already", f"release {made.short}")
+            return _switched(config, there, found, samples, made)
 
 
 def containerize(config: Config, path: Path, robot: str, folder: Path, tell: Tell) -> str:
@@ -190,12 +209,12 @@ def containerize(config: Config, path: Path, robot: str, folder: Path, tell: Tel
         return context.write(made, spec, board["l4t"], robot, folder)
 
 
-def _one_way(config: Config, robot: str, archive: Path | None) -> None:
+def _one_way(config: Config, robot: str, carried: Path | str | None) -> None:
     """A robot gets images, or files: its config says which. Raises ``UserError``."""
-    if (deploy_spec(config, robot).container is None) == (archive is None):
+    if (deploy_spec(config, robot).container is None) == (carried is None):
         return
     table = f"[targets.{robot}.deploy.container]"
-    if archive is None:
+    if carried is None:
         raise UserError(f"{robot} runs an image ({table}): build one (--container DIR), then give it with --image FILE")
     raise UserError(f"{robot} runs no images: on target {robot!r}: write {table}, see deploy.md")
 
@@ -212,35 +231,22 @@ def _found(config: Config, path: Path, robot: str, tell: Tell) -> Judged:
     return found
 
 
-def _brought(  # noqa: PLR0913, PLR0917 - what was found, by whom, and where it is to go
-    config: Config,
-    robot: str,
-    found: Judged,
-    samples: dict[str, golden.Golden],
-    made: Release,
-    archive: Path | None,
-    agent: AgentClient,
-    tell: Tell,
-) -> Outcome:
-    _compare(config, found, agent, robot)
-    tell("compared", f"{robot} is the board that was judged on, with the same runtime")
-    there = Robot(robot, deploy_spec(config, robot), agent, tell)
-    current = there.open()
-    listing = there.listing()
-    if current == made.digest and not listing.damage:
-        return Outcome("unchanged", f"release {made.short} runs there already", current)
-    there.of_one_kind(listing, current)
-    _send(agent, made, tell)
-    if archive is not None:
-        tell("uploading", f"image {archive}: {show(archive.stat().st_size, 'B')}")
-        told = there.load(agent.put_blob(archive), release.table(made)["image"]["id"])
-        tell("loaded" if told else "there already", f"image sha256:{release.table(made)['image']['id'][:12]}…")
-    tell("staged" if there.stage(made.digest) else "there already", f"release {made.short}")
+def _image(made: Release) -> str:
+    return str(release.table(made)["image"]["id"])
+
+
+def _load(there: Robot, made: Release, archive: Path) -> None:
+    name = f"image sha256:{_image(made)[:12]}…"
+    there.tell("uploading", f"{name}: {show(archive.stat().st_size, 'B')}")
+    there.tell("loaded" if there.load(there.agent.put_blob(archive), _image(made)) else "there already", name)
+
+
+def _switched(config: Config, there: Robot, found: Judged, samples: dict[str, golden.Golden], made: Release) -> Outcome:
     there.begin("deploy", made.digest)
     try:
         for engine in found.engines:
-            text = golden.check(agent, config, robot, engine, samples[engine.model])
-            tell("golden samples", f"{engine.model} {engine.precision}: {text}")
+            text = golden.check(there.agent, config, there.name, engine, samples[engine.model])
+            there.tell("golden samples", f"{engine.model} {engine.precision}: {text}")
     except BaseException as error:
         there.give_up(error)
         raise

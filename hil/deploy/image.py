@@ -143,7 +143,7 @@ def _apply(layer: IO[bytes], files: dict[str, str]) -> str:
     source: Any = gzip.GzipFile(fileobj=layer) if packed else layer
     stream = _Hashed(source)
     added: dict[str, str] = {}
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as members:  # type: ignore[call-overload]  # reads alone
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as members:
         for number, member in enumerate(members):
             if number > MOST_MEMBERS:
                 raise ValueError(f"a layer has more than {MOST_MEMBERS} files")

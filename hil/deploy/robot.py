@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hil.deploy.image import FOLDER
 from hil.errors import DeployRefused, HilError, LabError, UserError
 
 if TYPE_CHECKING:
@@ -92,6 +93,18 @@ class Robot:
             raise ValueError("this robot runs no images")
         order = {"engine": self.spec.container.engine, "archive": archive, "image": image}
         return bool(self.agent.call("releases_load", order)[0]["loaded"])
+
+    def pull(self, reference: str, release: str) -> str:
+        """Has the robot's engine pull an image that has ``release`` (a digest) in it, whole; its id."""
+        if self.spec.container is None:
+            raise ValueError("this robot runs no images")
+        order = {
+            "engine": self.spec.container.engine,
+            "reference": reference,
+            "release": release,
+            "place": f"/{FOLDER}",
+        }
+        return str(self.agent.call("releases_pull", order)[0]["image"])
 
     def of_one_kind(self, listing: Listing, release: str | None) -> None:
         """A robot that ran files is not rolled back to them by a container's engine, nor the other way about.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.agent import image
-from tests.deploy import container
+from tests.deploy import container, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,3 +112,26 @@ def test_a_container_that_ends_is_not_healthy_whatever_the_command_says(ship: co
     said = ship.bring(ship.build("ends"))
     assert said.code == 1, said.out
     assert "does not run image" in said.out
+
+
+def test_an_image_is_pulled_by_its_digest(ship: container.Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at on the robot: the one that has the release runs, one with another engine is refused there."""
+    archive = ship.build("pulled")
+    ship.engine("load", "--quiet", "--input", str(archive))
+    ship.engine("save", "--quiet", "--format", "oci-dir", "--output", str(ship.root / "good"), "hil-test:pulled")
+    (ship.root / "pulled-context/release/engines/toy-fp32.onnx").write_bytes(b"another engine")
+    context = str(ship.root / "pulled-context")
+    ship.engine("build", "--quiet", "--isolation", "chroot", "--tag", "hil-test:bad", context)
+    ship.engine("save", "--quiet", "--format", "oci-dir", "--output", str(ship.root / "bad"), "hil-test:bad")
+    ship.engine("rmi", "hil-test:pulled", "hil-test:bad")
+    for name, code, message in (("bad", 1, "engines/toy-fp32.onnx was changed"), ("good", 0, "runs and is healthy")):
+        with registry.served(ship.root / name) as reference:
+            conf = ship.root / "registries.conf"
+            place = reference.partition("/")[0]
+            conf.write_text(f'[[registry]]\nlocation = "{place}"\ninsecure = true\n', encoding="utf-8")
+            monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
+            said = ship.hil("deploy", "report", "--to", "rover", "--image", reference)
+        assert said.code == code, said.out
+        assert message in said.out
+        assert bool(ship.runs()) == (name == "good")
+    assert "hil-look" not in ship.engine("ps", "--all")
