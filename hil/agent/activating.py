@@ -123,8 +123,7 @@ class Activation:
 
     def _restart(self) -> str:
         if self.container is not None:
-            image = images.of(self.folder, self.folder.current())
-            return images.start(self.container, image, float(self.plan["restart_within"]))
+            return images.start(self.container, self._image(), float(self.plan["restart_within"]))
         if self.plan["service"]:
             return restart_service(str(self.plan["service"]))
         return str(self._run("restart", float(self.plan["restart_within"]), reap=False))
@@ -147,7 +146,13 @@ class Activation:
         """Empty where the container is there with the current release's image, whatever else says it is well."""
         if self.container is None:
             return ""
-        return images.runs(self.container, images.of(self.folder, self.folder.current()))
+        return images.runs(self.container, self._image())
+
+    def _image(self) -> Optional[str]:
+        """The current release's; None as well where its manifest is damaged: it is told, and nothing is run."""
+        with contextlib.suppress(Failure):
+            return images.of(self.folder, self.folder.current())
+        return None
 
     def _run(self, what: str, seconds: float, *, reap: bool = True) -> commands.Ended:
         return commands.run(self.plan[what], seconds, surroundings(self.folder), reap=reap)

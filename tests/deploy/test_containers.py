@@ -56,7 +56,7 @@ def test_an_image_runs_and_is_taken_back(ship: container.Ship) -> None:
     assert "evidence is emulated, not device" in said.out
     one = ship.runs()
     assert one
-    assert ship.bring(first).code == 0
+    assert "runs there already" in ship.bring(first).out
 
     ship.mood("ill")
     said = ship.bring(ship.build("ill"))
@@ -76,6 +76,15 @@ def test_an_image_runs_and_is_taken_back(ship: container.Ship) -> None:
 
     back = ship.hil("rollback", "rover")
     assert back.code == 0, back.out
+    assert ship.runs() == one
+
+    place = ship.root / "hil.toml"
+    files = place.read_text(encoding="utf-8").split("[targets.rover.deploy.container]")[0]
+    place.write_text(files + 'restart = ["/bin/true"]\n', encoding="utf-8")
+    said = ship.deploy()
+    assert said.code == 4
+    assert "is an image" in said.out
+    assert "set directory to another folder" in said.out
     assert ship.runs() == one
 
 
