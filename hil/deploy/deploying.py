@@ -310,7 +310,7 @@ def _samples(config: Config, robot: str, found: Judged) -> dict[str, golden.Gold
     return {name: golden.golden(config, robot, used[name], wanted) for name in names}
 
 
-def _built(  # noqa: PLR0913, PLR0917 - as above
+def _built(  # noqa: PLR0913, PLR0917 - all that a release is made of
     config: Config,
     robot: str,
     found: Judged,
