@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from . import commands
+from . import commands, images
 from .failure import Failure, short
 from .helper import Helper
 from .journal import BACK, FORWARD, Journal
@@ -34,6 +34,7 @@ class Activation:
         self.plan: Dict[str, Any] = operation["plan"]
         self.old: Optional[str] = operation["from"]
         self.new: Optional[str] = operation["to"]
+        self.container: Optional[Dict[str, Any]] = self.plan.get("container")
 
     def say(self, step: str, text: str = "") -> None:
         """One line for whoever listens; nobody has to."""
@@ -60,10 +61,17 @@ class Activation:
         if not trouble:
             self.journal.mark(new)
             with contextlib.suppress(OSError, Failure):  # what is too much another time
-                self.folder.prune(int(self.plan["keep"]))
+                self.prune()
             self.end(DEPLOYED, "release %.12s runs and is healthy" % new)
             return
         self.back(trouble)
+
+    def prune(self) -> None:
+        """Takes away the releases that are too many, and the images that only they named."""
+        before = images.of_releases(self.folder)
+        self.folder.prune(int(self.plan["keep"]))
+        if self.container is not None:
+            images.forget(self.container, before - images.of_releases(self.folder))
 
     def back(self, trouble: str) -> None:
         """To the old release, because of ``trouble``."""
@@ -108,11 +116,14 @@ class Activation:
 
     def start(self) -> str:
         """Restarts the service and waits until it is healthy; empty, or what is wrong."""
-        self.say("restarting", str(self.plan["service"] or " ".join(self.plan["restart"])))
+        what = "container " + self.container["name"] if self.container else self.plan["service"]
+        self.say("restarting", str(what or " ".join(self.plan["restart"])))
         trouble = self._restart()
         return trouble or self._health()
 
     def _restart(self) -> str:
+        if self.container is not None:
+            return images.start(self.container, self._image(), float(self.plan["restart_within"]))
         if self.plan["service"]:
             return restart_service(str(self.plan["service"]))
         return str(self._run("restart", float(self.plan["restart_within"]), reap=False))
@@ -126,10 +137,22 @@ class Activation:
             if left <= 0:
                 return "it did not get healthy within %g s: %s" % (seconds, trouble or "no time was left to ask")
             seen = self._run("health", min(left, ATTEMPT))
-            if not seen.why:
+            trouble = str(seen) if seen.why else self._runs()
+            if not trouble:
                 return ""
-            trouble = str(seen)
             time.sleep(max(0.0, min(HEALTH_PAUSE, until - time.monotonic())))
+
+    def _runs(self) -> str:
+        """Empty where the container is there with the current release's image, whatever else says it is well."""
+        if self.container is None:
+            return ""
+        return images.runs(self.container, self._image())
+
+    def _image(self) -> Optional[str]:
+        """The current release's; None as well where its manifest is damaged: it is told, and nothing is run."""
+        with contextlib.suppress(Failure):
+            return images.of(self.folder, self.folder.current())
+        return None
 
     def _run(self, what: str, seconds: float, *, reap: bool = True) -> commands.Ended:
         return commands.run(self.plan[what], seconds, surroundings(self.folder), reap=reap)

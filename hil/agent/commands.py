@@ -19,7 +19,8 @@ class Ended(NamedTuple):
     said: str
 
     def __str__(self) -> str:
-        return self.why + (": " + self.said if self.said else "")
+        """Empty where it ended well, whatever it wrote."""
+        return self.why + (": " + self.said if self.why and self.said else "")
 
 
 def run(

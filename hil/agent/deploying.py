@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import commands, failure
+from . import commands, failure, images, manifest
 from .activating import surroundings
 from .blobs import Store
 from .failure import Failure
@@ -38,6 +40,8 @@ class Deploying:
             "releases_list": self.listing,
             "releases_open": self.open,
             "releases_stage": self.stage,
+            "releases_load": self.load,
+            "releases_pull": self.pull,
             "releases_begin": self.begin,
             "releases_activate": self.activate,
             "releases_watch": self.watch,
@@ -90,6 +94,24 @@ class Deploying:
     def stage(self, request: Dict[str, Any]) -> Reply:
         """Puts a release together from the store's blobs."""
         return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
+
+    def load(self, request: Dict[str, Any]) -> Reply:
+        """Has the board's container engine take an image from the store's archive, if it has not got it."""
+        self._open()
+        archive = self.store.verify(request["archive"])
+        return {"ok": {"loaded": images.load(request["engine"], archive, request["image"], self._pause)}}, []
+
+    def pull(self, request: Dict[str, Any]) -> Reply:
+        """Has the board's container engine pull an image by its digest, and looks at what is in it; its id."""
+        folder = self._open()
+        digest = manifest.digest_of(request["release"])
+        scratch = tempfile.mkdtemp(prefix="image-", dir=folder.own())
+        try:
+            wanted = (digest, request["place"])
+            image = images.pull(request["engine"], request["reference"], wanted, scratch, self._pause)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return {"ok": {"image": image}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
         """Notes the operation, and brings the robot into its safe state: from here on it is always ended."""

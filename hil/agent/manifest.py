@@ -59,6 +59,13 @@ def entries(manifest: Dict[str, Any]) -> List[Entry]:
     return found
 
 
+def digest_of(text: Any) -> str:
+    """``text`` if it is a SHA-256 digest. Raises ``Failure``."""
+    if not isinstance(text, str) or not DIGEST.fullmatch(text):
+        raise _refused("%.80r is no SHA-256 digest" % (text,))
+    return text
+
+
 def path_of(path: Any) -> str:
     """``path`` if it may lie in a release: relative, of plain names, nowhere else. Raises ``Failure``."""
     parts = path.split("/") if isinstance(path, str) else []

@@ -116,5 +116,7 @@ def _row(one: Mapping[str, Any], found: Listing) -> list[Text]:
     name = Text(str(one["release"])[:12], style="bold" if runs else "")
     evidence = str(judged.get("evidence", "unknown"))
     style = "" if evidence == "device" else "bold red"
-    words = [Text(one_line(engines, 60)), Text(one_line(evidence, 20), style=style)]
+    if isinstance(about.get("image"), dict):
+        engines += f", in image {str(about['image'].get('id'))[:12]}"
+    words = [Text(one_line(engines, 90)), Text(one_line(evidence, 20), style=style)]
     return [mark, name, sign, *words, Text(str(judged.get("report", ""))[:12])]

@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from hil.agent.container import is_reference
 from hil.agent.failure import Failure
 from hil.agent.manifest import path_of
 from hil.config.explain import Keys, Mistake
@@ -13,7 +14,7 @@ from hil.config.explain import Keys, Mistake
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.config.spec import DeploySpec
+    from hil.config.spec import DeployContainerSpec, DeploySpec
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
@@ -28,9 +29,7 @@ def mistakes(keys: Keys, spec: DeploySpec) -> Iterator[Mistake]:
         yield Mistake((*keys, "directory"), f"{folder!r} is no folder on the robot: write it as /…, or as ~/…")
     elif len([part for part in folder.split("/") if part]) < 2:  # noqa: PLR2004 - never a folder that others live in
         yield Mistake((*keys, "directory"), f"{folder!r} is nobody's own: name a folder of its own below it")
-    if (spec.service is None) == (not spec.restart):
-        what = "give either service (restarted through the root helper) or restart (a command)"
-        yield Mistake((*keys, "service" if spec.service else "directory"), what)
+    yield from _started(keys, spec)
     if spec.service is not None and not SERVICE.fullmatch(spec.service):
         yield Mistake((*keys, "service"), f"{spec.service!r} is no service's name: write e.g. 'perception'")
     for name in COMMANDS:
@@ -47,3 +46,24 @@ def mistakes(keys: Keys, spec: DeploySpec) -> Iterator[Mistake]:
         if name.lower() in seen:
             yield Mistake((*keys, "config"), f"two files would both be config/{name}: rename one")
         seen.add(name.lower())
+
+
+def _started(keys: Keys, spec: DeploySpec) -> Iterator[Mistake]:
+    if spec.container is not None:
+        yield from _container((*keys, "container"), spec.container)
+        if spec.service is not None or spec.restart:
+            what = "a container is started by its engine: take service and restart out, or container"
+            yield Mistake((*keys, "service" if spec.service else "restart"), what)
+    elif (spec.service is None) == (not spec.restart):
+        what = "give either service (restarted through the root helper) or restart (a command)"
+        yield Mistake((*keys, "service" if spec.service else "directory"), what)
+
+
+def _container(keys: Keys, container: DeployContainerSpec) -> Iterator[Mistake]:
+    if not SERVICE.fullmatch(container.name):
+        yield Mistake((*keys, "name"), f"{container.name!r} is no container's name: write e.g. 'perception'")
+    if container.base is not None and not is_reference(container.base):
+        yield Mistake((*keys, "base"), f"{container.base!r} names no image: write it as NAME:TAG")
+    for name in ("args", "command"):
+        if any(CONTROL.search(word) for word in getattr(container, name)):
+            yield Mistake((*keys, name), "a word has a control character: take it out")

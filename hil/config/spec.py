@@ -115,6 +115,19 @@ Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
 """A program and its arguments, run without a shell."""
 
 
+class DeployContainerSpec(Table):
+    """``[targets.NAME.deploy.container]``: the robot runs an image that has the release in it, as container ``name``.
+
+    ``args`` go to ``run`` before the image, ``command`` after it; ``base`` is the image that one is built on.
+    """
+
+    engine: Literal["docker", "podman"]
+    name: str = "hil-release"
+    base: str | None = None
+    args: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
 class DeploySpec(Table):
     """``[targets.NAME.deploy]``: what a robot runs, how it is stopped and started, and how it tells that it is well.
 
@@ -137,6 +150,7 @@ class DeploySpec(Table):
     max_age: Annotated[Age, Field(gt=0)] = 7 * 86400.0
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     keys: tuple[str, ...] = ()
+    container: DeployContainerSpec | None = None
 
 
 class TargetSpec(Table):

@@ -10,12 +10,13 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil import gate
 from hil.demands import Circumstances
-from hil.deploy import golden, refusing, release
+from hil.deploy import context, golden, image, refusing, release
 from hil.deploy.robot import Outcome, Robot
 from hil.errors import DeployRefused, LabError, TargetUnreachable, UserError
 from hil.files import file_digest
@@ -156,11 +157,69 @@ def _refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
         raise DeployRefused(f"{path} is not deployed: on target {robot!r}: {what}:{listed}")
 
 
-def deploy(config: Config, path: Path, robot: str, tell: Tell) -> Outcome:
+def deploy(config: Config, path: Path, robot: str, tell: Tell, carried: Path | str | None = None) -> Outcome:
     """Brings the engines of a judged report to the robot, and back where it does not get healthy with them.
 
-    Raises ``DeployRefused`` for every reason not to, ``LabError`` where the robot cannot be had or is lost.
+    With ``carried``, as an image that was built from what ``containerize`` wrote: an archive, or what a registry knows
+    it by (``NAME@sha256:…``). Raises ``DeployRefused`` for every reason not to, ``LabError`` where the robot cannot be
+    had or is lost.
     """
+    _one_way(config, robot, carried)
+    found = _found(config, path, robot, tell)
+    samples = _samples(config, robot, found)
+    with tempfile.TemporaryDirectory(prefix="hil-release-") as folder:
+        make = partial(_built, config, robot, found, samples, Path(folder))
+        made = make()
+        if isinstance(carried, Path):
+            archive = image.verified(carried, made)
+            tell("image", f"sha256:{archive.image[:12]}… has release {made.short} in it, whole")
+            made = make(archive.image)
+        with reached(config, robot) as agent:
+            there = Robot(robot, deploy_spec(config, robot), agent, tell)
+            _compare(config, found, agent, robot)
+            tell("compared", f"{robot} is the board that was judged on, with the same runtime")
+            current = there.open()
+            if isinstance(carried, str):
+                tell("pulling", carried)
+                made = make(there.pull(carried, made.digest))
+                tell("image", f"sha256:{_image(made)[:12]}… has the release in it, whole")
+            listing = there.listing()
+            if current == made.digest and not listing.damage:
+                return Outcome("unchanged", f"release {made.short} runs there already", current)
+            there.of_one_kind(listing, current)
+            _send(agent, made, tell)
+            if isinstance(carried, Path):
+                _load(there, made, carried)
+            tell("staged" if there.stage(made.digest) else "there already", f"release {made.short}")
+            return _switched(config, there, found, samples, made)
+
+
+def containerize(config: Config, path: Path, robot: str, folder: Path, tell: Tell) -> str:
+    """Writes what an image of the judged engines is built from into ``folder``; returns the command that builds it.
+
+    No robot is asked. Raises ``DeployRefused`` as ``deploy`` does, ``UserError`` where no base image is known.
+    """
+    spec = deploy_spec(config, robot).container
+    if spec is None:
+        raise UserError(f"nothing says how {robot} runs containers: write [targets.{robot}.deploy.container]")
+    found = _found(config, path, robot, tell)
+    board = _board(found.report)
+    with tempfile.TemporaryDirectory(prefix="hil-release-") as place:
+        made = _built(config, robot, found, _samples(config, robot, found), Path(place))
+        return context.write(made, spec, board["l4t"], robot, folder)
+
+
+def _one_way(config: Config, robot: str, carried: Path | str | None) -> None:
+    """A robot gets images, or files: its config says which. Raises ``UserError``."""
+    if (deploy_spec(config, robot).container is None) == (carried is None):
+        return
+    table = f"[targets.{robot}.deploy.container]"
+    if carried is None:
+        raise UserError(f"{robot} runs an image ({table}): build one (--container DIR), then give it with --image FILE")
+    raise UserError(f"{robot} runs no images: on target {robot!r}: write {table}, see deploy.md")
+
+
+def _found(config: Config, path: Path, robot: str, tell: Tell) -> Judged:
     found = judged(config, path, robot, datetime.now(timezone.utc))
     tell(
         "judged",
@@ -169,26 +228,29 @@ def deploy(config: Config, path: Path, robot: str, tell: Tell) -> Outcome:
     if found.evidence is not Evidence.DEVICE:
         policy = config.spec.gate.evidence
         tell(WARNING, f"evidence is {found.evidence.value}, not device: gate.evidence = {policy!r} lets it through")
-    samples = _samples(config, robot, found)
-    with tempfile.TemporaryDirectory(prefix="hil-release-") as folder, reached(config, robot) as agent:
-        made = _built(config, robot, found, samples, Path(folder))
-        _compare(config, found, agent, robot)
-        tell("compared", f"{robot} is the board that was judged on, with the same runtime")
-        there = Robot(robot, deploy_spec(config, robot), agent, tell)
-        current = there.open()
-        if current == made.digest and not there.listing().damage:
-            return Outcome("unchanged", f"release {made.short} runs there already", current)
-        _send(agent, made, tell)
-        tell("staged" if there.stage(made.digest) else "there already", f"release {made.short}")
-        there.begin("deploy", made.digest)
-        try:
-            for engine in found.engines:
-                text = golden.check(agent, config, robot, engine, samples[engine.model])
-                tell("golden samples", f"{engine.model} {engine.precision}: {text}")
-        except BaseException as error:
-            there.give_up(error)
-            raise
-        return there.activate("forward")
+    return found
+
+
+def _image(made: Release) -> str:
+    return str(release.table(made)["image"]["id"])
+
+
+def _load(there: Robot, made: Release, archive: Path) -> None:
+    name = f"image sha256:{_image(made)[:12]}…"
+    there.tell("uploading", f"{name}: {show(archive.stat().st_size, 'B')}")
+    there.tell("loaded" if there.load(there.agent.put_blob(archive), _image(made)) else "there already", name)
+
+
+def _switched(config: Config, there: Robot, found: Judged, samples: dict[str, golden.Golden], made: Release) -> Outcome:
+    there.begin("deploy", made.digest)
+    try:
+        for engine in found.engines:
+            text = golden.check(there.agent, config, there.name, engine, samples[engine.model])
+            there.tell("golden samples", f"{engine.model} {engine.precision}: {text}")
+    except BaseException as error:
+        there.give_up(error)
+        raise
+    return there.activate("forward")
 
 
 def roll_back(config: Config, robot: str, to: str | None, tell: Tell) -> Outcome:
@@ -200,6 +262,7 @@ def roll_back(config: Config, robot: str, to: str | None, tell: Tell) -> Outcome
         release_there = _wanted(found.previous, [str(one["release"]) for one in found.releases], to, robot)
         if release_there == found.current:
             return Outcome("unchanged", f"release {release_there[:12]} runs there already", release_there)
+        there.of_one_kind(found, release_there)
         there.begin("rollback", release_there)
         return there.activate("forward")
 
@@ -247,7 +310,14 @@ def _samples(config: Config, robot: str, found: Judged) -> dict[str, golden.Gold
     return {name: golden.golden(config, robot, used[name], wanted) for name in names}
 
 
-def _built(config: Config, robot: str, found: Judged, samples: dict[str, golden.Golden], folder: Path) -> Release:
+def _built(  # noqa: PLR0913, PLR0917 - all that a release is made of
+    config: Config,
+    robot: str,
+    found: Judged,
+    samples: dict[str, golden.Golden],
+    folder: Path,
+    image_id: str | None = None,
+) -> Release:
     files = release.engine_files(found.folder, found.engines)
     engines = {release.path_in_release(one): files[str(one.file)] for one in found.engines}
     contents = {
@@ -260,6 +330,8 @@ def _built(config: Config, robot: str, found: Judged, samples: dict[str, golden.
     told = release.about(
         robot=robot, report=found.report, evidence=found.evidence, engines=found.engines, identity=board
     )
+    if image_id is not None:
+        told["image"] = {"id": image_id}
     return release.build(told, engines, contents, folder)
 
 

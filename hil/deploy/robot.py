@@ -8,7 +8,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import DeployRefused, HilError, LabError
+from hil.deploy.image import FOLDER
+from hil.errors import DeployRefused, HilError, LabError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,6 +87,36 @@ class Robot:
         """Puts the release together from what was uploaded; False where it was there."""
         return bool(self.agent.call("releases_stage", {"release": digest})[0]["staged"])
 
+    def load(self, archive: str, image: str) -> bool:
+        """Has the robot's engine load the image from the blob ``archive``; False where it was there."""
+        if self.spec.container is None:
+            raise ValueError("this robot runs no images")
+        order = {"engine": self.spec.container.engine, "archive": archive, "image": image}
+        return bool(self.agent.call("releases_load", order)[0]["loaded"])
+
+    def pull(self, reference: str, release: str) -> str:
+        """Has the robot's engine pull an image that has ``release`` (a digest) in it, whole; its id."""
+        if self.spec.container is None:
+            raise ValueError("this robot runs no images")
+        order = {
+            "engine": self.spec.container.engine,
+            "reference": reference,
+            "release": release,
+            "place": f"/{FOLDER}",
+        }
+        return str(self.agent.call("releases_pull", order)[0]["image"])
+
+    def of_one_kind(self, listing: Listing, release: str | None) -> None:
+        """A robot that ran files is not rolled back to them by a container's engine, nor the other way about.
+
+        Raises ``UserError`` where ``release`` is not of the kind that the config is for.
+        """
+        about = next((one["manifest"] or {} for one in listing.releases if one["release"] == release), None)
+        if about is not None and ("image" in about) != (self.spec.container is not None):
+            what = "is an image" if "image" in about else "is no image"
+            where = f"on target {self.name!r}: set directory to another folder"
+            raise UserError(f"release {str(release)[:12]} in {listing.folder} {what}: {where}")
+
     def begin(self, kind: str, release: str) -> None:
         """Brings the robot into its safe state; from here on the operation must be ended by ``activate``.
 
@@ -111,6 +142,7 @@ class Robot:
             "safe_state",
             "safe_within",
             "keep",
+            "container",
         )
         return {key: self.spec.model_dump(mode="json")[key] for key in wanted}
 

@@ -34,6 +34,7 @@ def test_what_a_robot_needs(tmp_path: Path) -> None:
     config(tmp_path)
     config(tmp_path, service=None, restart='["systemctl", "--user", "restart", "x"]', config='["robot.yaml"]')
     config(tmp_path, keys='["release.pub"]')
+    config(tmp_path, service=None, container='{ engine = "docker", args = ["--runtime", "nvidia"], base = "a/b:1" }')
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,11 @@ def test_what_a_robot_needs(tmp_path: Path) -> None:
         ({"keys": '["release.pem"]'}, "no such public key: .*did you mean 'release.pub'"),
         ({"keep": "0"}, "keep"),
         ({"max_age": '"0 days"'}, "max_age"),
+        ({"container": '{ engine = "docker" }'}, "a container is started by its engine"),
+        ({"service": None, "container": '{ engine = "crun" }'}, "docker"),
+        ({"service": None, "container": '{ engine = "docker", name = "-x" }'}, "'-x' is no container's name"),
+        ({"service": None, "container": '{ engine = "docker", base = "--privileged" }'}, "names no image"),
+        ({"service": None, "container": '{ engine = "docker", args = ["a\\nb"] }'}, "control character"),
         ({"restart_in": '"5 s"'}, "did you mean 'restart"),
     ],
 )

@@ -26,6 +26,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "targets.NAME": spec.TargetSpec,
     "targets.NAME.container": spec.ContainerSpec,
     "targets.NAME.deploy": spec.DeploySpec,
+    "targets.NAME.deploy.container": spec.DeployContainerSpec,
     "models.NAME": spec.ModelSpec,
     "models.NAME.detection": spec.DetectionSpec,
     "models.NAME.calibration": spec.CalibrationSpec,

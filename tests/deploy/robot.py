@@ -39,6 +39,7 @@ cd /home/hil/robot || exit 1
 rm -f running.json
 setsid /usr/bin/python3 service.py </dev/null >/dev/null 2>&1 &
 echo $! >pid
+echo "the service was restarted"
 echo restart >>log 2>/dev/null
 exit 0
 """

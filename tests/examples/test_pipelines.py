@@ -34,7 +34,7 @@ def test_a_pipeline_asks_for_commands_and_options_that_there_are(repository: Pat
     text = (repository / "examples" / "ci" / name).read_text(encoding="utf-8")
     lines = [line.split("#")[0] for line in text.splitlines() if not line.strip().startswith("#")]
     asked = re.findall(r"(?:^|[:\-] )hil (\w+)", "\n".join(lines), re.MULTILINE)
-    assert set(asked) == {"doctor", "gate"}
+    assert set(asked) == {"doctor", "gate", "deploy", "releases"}
     assert set(asked) <= set(COMMANDS)
     options = set(re.findall(r"--hil-[\w-]+", "\n".join(lines)))
     plugin = (repository / "plugins" / "plugin.py").read_text(encoding="utf-8")
@@ -42,3 +42,15 @@ def test_a_pipeline_asks_for_commands_and_options_that_there_are(repository: Pat
     assert all(f'"{option}"' in plugin for option in options)
     assert "jetson-bench" in text
     assert "board-orin-3" in text
+
+
+@pytest.mark.parametrize(("name", "word"), [("github.yml", "required reviewers"), ("gitlab-ci.yml", "when: manual")])
+def test_a_robot_is_deployed_to_from_the_main_branch_by_somebodys_word(repository: Path, name: str, word: str) -> None:
+    """Never by a merge request, never by itself: a protected environment or a button, from what the board judged."""
+    text = (repository / "examples" / "ci" / name).read_text(encoding="utf-8")
+    job = text[text.index("on the robot") :]
+    assert "environment: robot-7" in job
+    assert word in job
+    assert "refs/heads/main" in job or "$CI_DEFAULT_BRANCH" in job
+    assert "on the board" in job or "needs: board" in job
+    assert "--hil-fallback" not in job

@@ -1,0 +1,121 @@
+"""A robot that runs images: this machine, podman, and a plain base of a shell and a few programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.agent import image
+from tests.deploy.fleet import Fleet
+from tests.plugins.project import SUITES, Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.deploy.fleet import Said
+
+BASE, NAME = "hil-test:plain", "hil-test-robot"
+PROGRAMS = ("dash", "sleep", "touch", "test", "grep")
+SERVICE = "grep -q 'mood: well' /opt/hil/release/config/robot.yaml && touch /well; sleep 1000"
+TARGET = """
+[targets.rover]
+kind = "local"
+store = "{store}"
+evidence = "emulated"
+threads = 1
+"""
+DEPLOY = """
+[targets.rover.deploy]
+directory = "{folder}"
+health = ["podman", "exec", "{name}", "/bin/test", "-e", "/well"]
+health_within = "3 s"
+config = ["robot.yaml"]
+golden = 4
+keep = 1
+[targets.rover.deploy.container]
+engine = "podman"
+name = "{name}"
+{base}
+args = {args}
+command = ["/bin/dash", "-c", "{service}"]
+"""
+
+
+def plain(engine: image.Podman, folder: Path) -> None:
+    """Imports the base: no distribution's image, nothing of NVIDIA's."""
+    root = folder / "plain"
+    for name in ("dev", "proc", "sys", "etc", "run", "tmp", "bin"):
+        (root / name).mkdir(parents=True)
+    for name in PROGRAMS:
+        shutil.copy(shutil.which(name) or name, root / "bin" / name)
+    told = subprocess.run(
+        ["/usr/bin/ldd", *map(str, (root / "bin").iterdir())], capture_output=True, text=True, check=True
+    ).stdout
+    for found in set(image.LIBRARY.findall(told)):
+        place = root / found[1:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(found, place)
+    tar = folder / "plain.tar"
+    subprocess.run(["/usr/bin/tar", "-C", root, "-cf", tar, "."], check=True)
+    engine("import", "-q", str(tar), BASE)
+
+
+def judged(root: Path) -> Path:
+    """A project that was judged on this machine, as a stand-in."""
+    project = Project.make(root)
+    project.edit("\n[models.toy]\n", '\n[project]\nhistory = "none"\n\n[models.toy]\n')
+    project.edit('evidence = "host"', 'evidence = "emulated"')
+    with project.toml.open("a", encoding="utf-8") as file:
+        file.write(TARGET.format(store=root / "store"))
+    ran = project.run(*SUITES, "--target=rover", "--hil-fallback=fail", "--hil-gate")
+    assert ran.code == 0, ran.out
+    return root
+
+
+class Ship(Fleet):
+    """The judged project, deployed as images by the command line."""
+
+    engine: image.Podman
+
+    @classmethod
+    def launch(cls, root: Path, engine: image.Podman, *, base: str | None = BASE) -> Ship:
+        """With this base for its images; ``None`` leaves it to the board."""
+        made = cls(root, None)  # type: ignore[arg-type]  # no simulated board
+        made.engine = engine
+        args = [*image.ARGS, "--stop-timeout", "0", "--network", "none"]
+        text = DEPLOY.format(
+            folder=root / "robot/releases",
+            name=NAME,
+            base="" if base is None else f'base = "{base}"',
+            args=json.dumps(args),
+            service=SERVICE,
+        )
+        with (root / "hil.toml").open("a", encoding="utf-8") as file:
+            file.write(text)
+        made.mood("well")
+        return made
+
+    def build(self, name: str) -> Path:
+        """An image of what is written for the config as it stands, as somebody builds it; its archive."""
+        context, archive = self.root / f"{name}-context", self.root / f"{name}.tar"
+        said = self.hil("deploy", "report", "--to", "rover", "--container", str(context))
+        assert said.code == 0, said.out
+        self.engine("build", "--quiet", "--isolation", "chroot", "--tag", f"hil-test:{name}", str(context))
+        self.engine("save", "--quiet", "--output", str(archive), f"hil-test:{name}")
+        self.engine("rmi", f"hil-test:{name}")
+        return archive
+
+    def bring(self, archive: Path) -> Said:
+        """``hil deploy report --to rover --image ARCHIVE``."""
+        return self.hil("deploy", "report", "--to", "rover", "--image", str(archive))
+
+    def runs(self) -> str:
+        """The id of the image that the container runs; empty where none does."""
+        try:
+            told = self.engine("container", "inspect", "--format", "{{.State.Running}} {{.Image}}", NAME)
+        except OSError:
+            return ""
+        running, _, found = told.partition(" ")
+        return found if running == "true" else ""

@@ -1,0 +1,31 @@
+"""Base images by Jetson Linux: what a source names, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.jetson import RELEASES
+from hil.jetson.bases import BASES, base_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_table_of_bases() -> None:
+    """Each has a source; each of its releases is one that JetPack has, of the image's own line, and in it once."""
+    known = {l4t for one in RELEASES for l4t in one.l4t}
+    listed = [l4t for base in BASES for l4t in base.l4t]
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= known
+    for base in BASES:
+        assert base.source
+        assert all(base.image.split(":r")[1].split(".")[0] == l4t.split(".")[0] for l4t in base.l4t)
+        assert [base_for(l4t) for l4t in base.l4t] == [base] * len(base.l4t)
+
+
+def test_the_documented_table_is_this_one(repository: Path) -> None:
+    """Row by row."""
+    text = (repository / "docs/deploy.md").read_text(encoding="utf-8")
+    rows = [f"| {', '.join(base.l4t)} | `{base.image}` |" for base in BASES]
+    assert "\n".join(rows) in text
+    assert text.count("`nvcr.io/") == len(rows)
