@@ -170,7 +170,7 @@ def cold(check: CheckResult, _around: Around) -> Iterator[str]:
         return
     values = [number(each) for each in repeats] if isinstance(repeats, list) else []
     known = [value for value in values if value is not None]
-    if check.limit is None or len(known) != len(values) or len(known) < 2 or known[0] != max(known):  # noqa: PLR2004
+    if check.limit is None or len(known) != len(values) or len(known) < 2 or known[0] != max(known):  # noqa: PLR2004 - one alone has nothing to stand beside
         return
     rest = max(known[1:])
     if rest <= check.limit.value < known[0]:

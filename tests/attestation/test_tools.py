@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from google.protobuf import json_format
-from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult as Result  # type: ignore[import-untyped]
-from in_toto_attestation.v1.statement import Statement  # type: ignore[import-untyped]
-from in_toto_attestation.v1.statement_pb2 import Statement as Message  # type: ignore[import-untyped]
+from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult as Result  # type: ignore[import-untyped]  # it ships no types
+from in_toto_attestation.v1.statement import Statement  # type: ignore[import-untyped]  # it ships no types
+from in_toto_attestation.v1.statement_pb2 import Statement as Message  # type: ignore[import-untyped]  # it ships no types
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined] # it is public, and in no __all__

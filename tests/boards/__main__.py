@@ -34,7 +34,7 @@ VERBS: dict[str, tuple[str, Callable[[SimulatedBoard, list[str]], object]]] = {
     "sshd": ("sshd on|off", lambda board, words: board.sshd(on=words[0] == "on")),
     "disk": ("disk PATH MIB", lambda board, words: board.small_disk(words[0], int(words[1]) << 20)),
     "reboot": ("reboot", lambda board, _: board.reboot()),
-    "root": ("root COMMAND…", lambda board, words: print(board.shell("sh", "-c", " ".join(words)).stdout, end="")),  # noqa: T201
+    "root": ("root COMMAND…", lambda board, words: print(board.shell("sh", "-c", " ".join(words)).stdout, end="")),  # noqa: T201 - what it prints is what it is for
 }
 """How each is written, and what it does."""
 

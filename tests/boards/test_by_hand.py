@@ -37,7 +37,7 @@ def test_a_board_by_hand(boards: Callable[..., SimulatedBoard], environments: Pa
         assert program.stdout is not None
         assert program.stderr is not None
         try:
-            until(lambda: "quit" in program.stdout.readline(), 30, "a board")  # type: ignore[union-attr]
+            until(lambda: "quit" in program.stdout.readline(), 30, "a board")  # type: ignore[union-attr]  # it was started with a pipe
             program.stdin.write("temperature hot\nnonsense\ntemperature 71.5\n")
             program.stdin.close()
             assert "could not convert" in program.stderr.readline()
