@@ -99,7 +99,9 @@ def _of_effect(
     ]
 
 
-def _kept(what: str, noise: str, hits: int, trials: int, promised: float, *, judged: bool) -> Cell:  # noqa: PLR0913 - a cell's coordinates
+def _kept(  # noqa: PLR0913 - a cell's coordinates
+    what: str, noise: str, hits: int, trials: int, promised: float, *, judged: bool
+) -> Cell:
     """Whether the measured power is within three points of the promised, on the side where it is not."""
     name = f"{what}, promised {100 * promised:.1f} %"
     if not judged:

@@ -12,8 +12,8 @@ CAP = 30
 """Runs a side that a planner asks for at most: what needs more is better sought by a quieter board."""
 
 SPARE = 2
-"""Runs a side beyond what normal theory asks: medians of recorded series have heavier tails. Without them +5 % was found
-in 98.2 % of simulated comparisons of such runs where 99.9 % were promised (``python -m benchmarks.verdicts``)."""
+"""Runs a side beyond what normal theory asks: medians of recorded series have heavier tails. Without them +5 % was
+found in 98.2 % of simulated comparisons of such runs, 99.9 % were promised (``python -m benchmarks.verdicts``)."""
 
 _NODES = 64  # of each sample variance's distribution: power to within 0.001
 _WIDEST = 10.0  # a change by more than that factor is none that a planner is asked for

@@ -89,7 +89,7 @@ def test_explain_shows_each_rule(tmp_path: Path) -> None:
     """``--explain`` tells what each rule saw, good or not."""
     finish(tmp_path, sample.passed())
     out = gate(tmp_path, ".", "--explain").stdout
-    assert "36 required checks were judged" in out
+    assert "40 required checks were judged" in out
     assert out.count("✓ ok") == 15
 
 
