@@ -19,4 +19,5 @@ def test_a_fault_of_each_kind(fleet: Fleet) -> None:
     assert child.wait()[0] == "deployed"
     length = time.monotonic() - began
     rows = [run(fleet, fault, seed, length) for seed, fault in enumerate(FAULTS)]
-    assert not [row for row in rows if not row["held"]]
+    wrong = [f"{row['fault']} at {row['moment']} s: {row['why']}: {row.get('told')}" for row in rows if not row["held"]]
+    assert not wrong, "\n".join(wrong)
