@@ -125,11 +125,11 @@ def test_a_folder_that_is_a_file_is_the_users_mistake(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from hil.report.write import _replace
+from hil.report.write import replace_file
 folder = Path(sys.argv[1])
 print("go", flush=True)
 while True:
-    _replace(folder / "report.json", sys.argv[2] * 3000)
+    replace_file(folder / "report.json", sys.argv[2] * 3000)
 """
 
 
@@ -141,6 +141,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         writer.stdout.readline()
         seen = 0
         while seen < 50:
+            assert writer.poll() is None
             if (tmp_path / "report.json").exists():
                 assert (tmp_path / "report.json").read_text(encoding="utf-8") == text * 3000
                 seen += 1

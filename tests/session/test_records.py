@@ -31,7 +31,9 @@ def held(tree: Tree | None, root: Path, **other: Any) -> Any:
         facts["board"] = tree.facts(root, **other)
     engines = SimpleNamespace(told=lambda *_: {})
     spec = TargetSpec()
-    return SimpleNamespace(facts=facts, spec=spec, used="orin", board=None, fallback_reason=None, engines=engines)
+    state = SimpleNamespace(contract=SimpleNamespace(plain=dict))
+    told = {"facts": facts, "spec": spec, "board": None, "fallback_reason": None, "engines": engines, "state": state}
+    return SimpleNamespace(used="orin", **told)
 
 
 def test_two_jetpacks_are_two_environments(tmp_path: Path) -> None:

@@ -39,7 +39,10 @@ def interrupted(machine: Machine, port: int, after: float, sign: signal.Signals)
         time.sleep(after)
         host.send_signal(sign)
         began = time.monotonic()
-        host.wait(20)
+        try:
+            host.wait(20)
+        finally:
+            host.kill()
         assert time.monotonic() - began < 10
     return host.returncode
 
