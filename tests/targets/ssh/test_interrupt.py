@@ -21,6 +21,7 @@ from hil.config.spec import TargetSpec
 from hil.targets.base import open_target
 import hil.targets.ssh
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started us in the background
 print("ready", flush=True)
 agent = open_target("board", TargetSpec.model_validate_json(sys.argv[1])).start_agent()
 print("started", flush=True)
