@@ -43,7 +43,7 @@ def power_of(  # noqa: PLR0913 - what power depends on, each named at the call
             f"{runs} runs, sd {relative_sd}, noise {noise}, effect {effect}: two runs and sizes are wanted"
         )
     shift, least = math.log1p(effect), math.log1p(above)
-    if relative_sd == 0 and noise == 0:
+    if relative_sd**2 == 0 and noise**2 == 0:
         return float(shift > least)
     df = runs - 1
     shares = (np.arange(_NODES) + 0.5) / _NODES

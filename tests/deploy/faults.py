@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,16 @@ def link_down(fleet: Fleet, child: Child) -> None:
     time.sleep(DOWN)
     until(child.ended, PATIENCE, "the end of a deployment without a link")
     fleet.robot.board.link(up=True)
+    until(lambda: _answers(fleet), PATIENCE, "a robot that answers again")
+
+
+def _answers(fleet: Fleet) -> bool:
+    """Whether the network has found the robot again: for a moment after the cable is in it has no route."""
+    try:
+        socket.create_connection((fleet.robot.board.host, 22), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def disk_full(fleet: Fleet, _: Child) -> None:
