@@ -17,6 +17,7 @@ found in 98.2 % of simulated comparisons of such runs, 99.9 % were promised (``p
 
 _NODES = 64  # of each sample variance's distribution: power to within 0.001
 _WIDEST = 10.0  # a change by more than that factor is none that a planner is asked for
+_NOTHING = 1e-12  # a spread under that of rounding, whose powers underflow
 _EXACT = 1e-4  # of a relative change
 
 
@@ -43,7 +44,7 @@ def power_of(  # noqa: PLR0913 - what power depends on, each named at the call
             f"{runs} runs, sd {relative_sd}, noise {noise}, effect {effect}: two runs and sizes are wanted"
         )
     shift, least = math.log1p(effect), math.log1p(above)
-    if relative_sd**2 == 0 and noise**2 == 0:
+    if max(relative_sd, noise) < _NOTHING:
         return float(shift > least)
     df = runs - 1
     shares = (np.arange(_NODES) + 0.5) / _NODES
