@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 MOST = 512  # requests in flight: of 0.1 ms each, as many as fit into a round trip of 50 ms
 MOST_BYTES = 32 << 20  # of them and of their answers: 32 MiB in 40 ms is 800 MB/s
 AHEAD = 1.0  # seconds of an agent's work that may be in flight: what is given up half-way is waited for by the next
-FIRST = 2  # before it is known how long one takes, and how large its answer is
+FIRST = 4  # before it is known how long one takes, and how large its answer is
+GROWTH = 32  # more in flight for each answer at most: some that a network held up and gives at once tell no pace
 PING_EVERY = 5.0
 PINGS_A_SILENCE = 4  # so that one or two may be late
 
@@ -162,11 +163,12 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
     """
     ahead = _Ahead(orders)
     flying: collections.deque[tuple[Answer, int]] = collections.deque()
-    began, answered, answer_bytes = time.monotonic(), 0, 0
+    first, answered, answer_bytes = 0.0, 0, 0
     try:
         while True:
-            pace = answered / max(1e-9, time.monotonic() - began)
-            allowed = min(MOST, 2 + int(AHEAD * pace)) if answered else FIRST
+            # By the time between answers: the way there and back says nothing of how long the agent works on one.
+            pace = (answered - 1) / max(1e-9, time.monotonic() - first)
+            allowed = min(MOST, 2 + int(AHEAD * pace), GROWTH * answered) if answered > 1 else FIRST
             while len(flying) < allowed and sum(size + answer_bytes for _, size in flying) < MOST_BYTES:
                 order = ahead.draw()
                 if order is None:
@@ -176,6 +178,7 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
                 break
             reply = requests.take(flying[0][0])
             flying.popleft()
+            first = first if answered else time.monotonic()
             answered, answer_bytes = answered + 1, max(answer_bytes, len(reply[1]))
             yield reply
         if ahead.problem is not None:

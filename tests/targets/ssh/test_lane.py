@@ -118,10 +118,12 @@ def test_a_server_that_allows_no_more_channels(machine: Machine, serve: MakeServ
 
 def test_a_lane_that_is_killed(machine: Machine, agent: AgentClient, source: Path) -> None:
     """The upload fails in one message, nothing is left, and the next try goes on where it stopped."""
+    size = 3 * SIZE  # more than is ever on its way at once
+    source.write_bytes(os.urandom(size))
     digest = sha(source)
-    with source.open("rb") as file, blobs.lanes(agent, SIZE) as further:
-        upload = blobs._Upload(agent, file, outline_of(str(source)), SIZE)  # noqa: SLF001 - as put does
-        upload.begin(blobs._begin(agent, upload.name, digest, SIZE))  # noqa: SLF001 - as put does
+    with source.open("rb") as file, blobs.lanes(agent, size) as further:
+        upload = blobs._Upload(agent, file, outline_of(str(source)), size)  # noqa: SLF001 - as put does
+        upload.begin(blobs._begin(agent, upload.name, digest, size))  # noqa: SLF001 - as put does
         replies = agent.ask_many(upload.pieces(further))
         for _ in range(4):
             next(replies)
@@ -130,7 +132,7 @@ def test_a_lane_that_is_killed(machine: Machine, agent: AgentClient, source: Pat
             list(replies)
     assert ends_within(3, lambda: not writers(machine))
     assert not leftovers(machine)
-    assert blobs._begin(agent, upload.name, digest, SIZE)["offset"] >= 3 << 20  # noqa: SLF001 - as put does
+    assert blobs._begin(agent, upload.name, digest, size)["offset"] >= 3 << 20  # noqa: SLF001 - as put does
     assert agent.put_blob(source) == digest
 
 
