@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
 from typing import Literal
+
+from hil.stats.exchange import exchanged
 
 FEWEST = 5
 """Units a side below which no change is called: of 5 and 5 runs all of one side over all of the other is the outcome of
@@ -57,6 +59,8 @@ class Comparison:
         unit: what was counted: runs, or sessions where there are at least five a side; pairs of ``compare_pairs``.
         noise: the relative standard deviation between sessions that is in the interval, learned or seen in a side of
             many sessions; None where it is not known and runs of different sessions were compared all the same.
+        dealt: two-sided, of the same runs dealt out to the sides at random (``exchanged``), which holds for runs of any
+            distribution. Of runs alone, and only where Welch's test finds something at ``confidence``; else 0.
     """
 
     ratio: float
@@ -68,6 +72,7 @@ class Comparison:
     confidence: float
     unit: Unit = "runs"
     noise: float | None = None
+    dealt: float = 0.0
 
 
 def compare_runs(
@@ -104,7 +109,10 @@ def compare_runs(
     if min(len(one) for one in units) < 2:  # noqa: PLR2004 - one value has no spread
         return Comparison(math.exp(shift), 0.0, math.inf, 1.0, counted, math.inf, confidence, unit, noise)
     seen = _variance(means[0]) ** 0.5 if all(many) else None if between is None else between[0]
-    return Comparison(*_welch(shift, parts, confidence, above, counted), unit, seen)
+    found = Comparison(*_welch(shift, parts, confidence, above, counted), unit, seen)
+    if unit == "sessions" or found.p > 1 - confidence:
+        return found
+    return replace(found, dealt=exchanged(*runs))
 
 
 def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: float = 0.01) -> Comparison:
@@ -159,13 +167,16 @@ def judge_change(
 ) -> Change:
     """What may be said of the candidate; ``alpha`` is the level where many are judged at once, else the comparison's.
 
-    ``WORSE`` and ``BETTER``: significant, and the estimate lies beyond ``above``, a relative change. ``SAME``: neither,
-    and the interval excludes a worsening by ``exclude``. All else is ``UNCLEAR``, fewer than five runs a side included.
+    ``WORSE`` and ``BETTER``: significant, and the estimate lies beyond ``above``, a relative change. Significant is
+    what Welch's test finds at ``alpha`` and chance does not deal out at the comparison's own level: the former alone
+    calls 1.7 % of comparisons of seven runs a side in which nothing changed, where runs are of two kinds. ``SAME``:
+    neither, and the interval excludes a worsening by ``exclude``. All else is ``UNCLEAR``, fewer than five runs a side
+    included.
     """
     fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
     if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:
         return Change.UNCLEAR
-    if c.p <= (1 - c.confidence if alpha is None else alpha):
+    if c.p <= (1 - c.confidence if alpha is None else alpha) and c.dealt <= 1 - c.confidence:
         if c.ratio > 1 + above:
             return Change.WORSE if lower_is_better else Change.BETTER
         if c.ratio < 1 - above:

@@ -206,3 +206,17 @@ def test_a_spread_needs_two_sessions_of_two_runs(wrong: list[list[float]]) -> No
     """One session, one run each, unequal sessions and a value that is no time tell nothing apart."""
     with pytest.raises(ValueError, match=r"two sessions|finite"):
         spread_of(wrong)
+
+
+def test_runs_of_two_kinds_are_no_change() -> None:
+    """Six slow runs of seven beside one of seven is what Welch's test calls a change at 99 %, and chance deals out."""
+    kinds = {"slow": 1.02, "fast": 1.0}
+    base = [kinds["slow"]] + [kinds["fast"]] * 6
+    cand = [kinds["fast"]] + [kinds["slow"]] * 6
+    found = compare_runs([base], [cand])
+    assert found.p <= 0.01 < found.dealt
+    assert judge_change(found) is Change.SAME
+    assert judge_change(replace(found, dealt=0.0)) is Change.WORSE
+    apart = compare_runs([[1.0] * 7], [[1.02] * 7])
+    assert apart.dealt == pytest.approx(2 / math.comb(14, 7))
+    assert judge_change(apart) is Change.WORSE
