@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 OWN = "/hil.own"
 """Ends the name under which a cut tensor is given out; under its own name it is fed."""
 
+RAW = "/hil.raw"
+"""Ends the name of what a DequantizeLinear gives whose tensor is given out."""
+
 
 def marked(graph: Graph, names: Iterable[str], dtypes: Mapping[str, np.dtype[np.generic]]) -> onnx.ModelProto:
     """The model with ``names`` as outputs too, behind its own ones; ``dtypes`` as far as they are known."""
@@ -31,6 +34,7 @@ def marked(graph: Graph, names: Iterable[str], dtypes: Mapping[str, np.dtype[np.
     for name in dict.fromkeys(names):
         if name not in there:
             made.graph.output.append(_value(name, dtypes.get(name)))
+    _stand_before_outputs(made.graph)
     return made
 
 
@@ -75,6 +79,7 @@ def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None
     wanted = set(graph.outputs if outputs is None else outputs)
     _keep(made.graph.output, lambda one: one.name in wanted)
     _prune(made, wanted)
+    _stand_before_outputs(made.graph)
     return made
 
 
@@ -95,7 +100,29 @@ def _only(
     made_model = helper.make_model(built, opset_imports=list(proto.opset_import), functions=list(proto.functions))
     made_model.ir_version = proto.ir_version
     _prune(made_model, set(out))
+    _stand_before_outputs(made_model.graph)
     return made_model
+
+
+def _stand_before_outputs(graph: onnx.GraphProto) -> None:
+    """An Identity between each DequantizeLinear and the output that it gives, past its readers.
+
+    TensorRT 8.6 fails with an internal error where such a node gives an output itself. Its readers go on reading it
+    directly, so that it is fused with them as before.
+    """
+    ends = {one.name for one in graph.output}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        node.input[:] = [each + RAW if each + RAW in ends else each for each in node.input]
+        nodes.append(node)
+        if node.op_type == "DequantizeLinear" and node.output[0] in ends:
+            name = node.output[0]
+            node.output[0] = name + RAW
+            ends.add(name + RAW)
+            nodes.append(helper.make_node("Identity", [name + RAW], [name], name=name + "/hil.seen"))
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def _prune(model: onnx.ModelProto, wanted: set[str]) -> None:
