@@ -26,12 +26,14 @@ from benchmarks.results.judging import PARITY_PLANTED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SEED = 7
+SEED = 20261129
+"""Of what is planted and where. On 7 the rules of the diagnosis were mended, so that it shows nothing."""
+
 QUICK = 9
 PARTS = ("planted", "peer", "holes")
 
 
-def measure(part: str, *, quick: bool) -> list[dict[str, Any]]:
+def measure(part: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
     """The rows of one part, told as they come."""
     if part == "holes":
         return holes.rows()
@@ -39,7 +41,7 @@ def measure(part: str, *, quick: bool) -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             return peer.rows(Path(folder), quick=quick)
     made = []
-    for row in planting.rows(SEED, QUICK if quick else PARITY_PLANTED, engines.Engine()):
+    for row in planting.rows(seed, QUICK if quick else PARITY_PLANTED, engines.Engine()):
         made.append({"part": "planted", **row})
         print(line(row), flush=True)
     return made
@@ -88,14 +90,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of it, never a result")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this; may be given again")
+    parser.add_argument("--seed", type=int, default=SEED, help="of what is planted (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the folder to write parity-PART.json to")
     arguments = parser.parse_args()
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     bars = []
     for part in arguments.part or PARTS:
-        rows = measure(part, quick=arguments.quick)
+        rows = measure(part, arguments.seed, quick=arguments.quick)
         print("\n".join(table(rows)))
         command = ["python", "-m", "benchmarks.parity", "--part", part]
+        command += ["--seed", str(arguments.seed)] if part == "planted" else []
         made = results.result(f"parity-{part}", rows, command=command, versions=versions(), quick=arguments.quick)
         bars += made["bars"]
         if arguments.out is not None and not arguments.quick:

@@ -27,7 +27,7 @@ MOST = 512  # requests in flight: of 0.1 ms each, as many as fit into a round tr
 MOST_BYTES = 32 << 20  # of them and of their answers: 32 MiB in 40 ms is 800 MB/s
 AHEAD = 1.0  # seconds of an agent's work that may be in flight: what is given up half-way is waited for by the next
 FIRST = 4  # before it is known how long one takes, and how large its answer is
-GROWTH = 32  # more in flight for each answer at most: some that a network held up and gives at once tell no pace
+GROWTH = 64  # times as many in flight as were answered, at most: some that a network held up and gave at once tell no pace
 PING_EVERY = 5.0
 PINGS_A_SILENCE = 4  # so that one or two may be late
 
