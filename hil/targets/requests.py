@@ -27,7 +27,7 @@ MOST = 512  # requests in flight: of 0.1 ms each, as many as fit into a round tr
 MOST_BYTES = 32 << 20  # of them and of their answers: 32 MiB in 40 ms is 800 MB/s
 AHEAD = 1.0  # seconds of an agent's work that may be in flight: what is given up half-way is waited for by the next
 FIRST = 4  # before it is known how long one takes, and how large its answer is
-GROWTH = 64  # times as many in flight as were answered, at most: some that a network held up and gave at once tell no pace
+GROWTH = 64  # times as many in flight as were answered, at most: a few that a network gave at once tell no pace
 PING_EVERY = 5.0
 PINGS_A_SILENCE = 4  # so that one or two may be late
 
@@ -173,7 +173,7 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
                 order = ahead.draw()
                 if order is None:
                     break
-                flying.append((requests.send(*order, most), sum(len(chunk) for chunk in order[1])))
+                flying.append((requests.send(*order, most), _bytes_of(order)))
             if not flying:
                 break
             reply = requests.take(flying[0][0])
@@ -186,6 +186,12 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
     finally:
         for answer, _ in flying:
             answer.unwanted = True
+
+
+def _bytes_of(order: Order) -> int:
+    """What an order sends: its own chunks, and the piece that goes over a lane beside it."""
+    request, chunks = order
+    return sum(len(chunk) for chunk in chunks) + (int(request["length"]) if "lane" in request else 0)
 
 
 class _Ahead:

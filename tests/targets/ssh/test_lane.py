@@ -117,23 +117,32 @@ def test_a_server_that_allows_no_more_channels(machine: Machine, serve: MakeServ
 
 
 def test_a_lane_that_is_killed(machine: Machine, agent: AgentClient, source: Path) -> None:
-    """The upload fails in one message, nothing is left, and the next try goes on where it stopped."""
+    """The upload fails in one message, nothing is left, and the next try goes on where it stopped.
+
+    Bytes that paramiko sends on a channel just after its end make OpenSSH end the whole connection, agent and all.
+    """
     size = 3 * SIZE  # more than is ever on its way at once
     source.write_bytes(os.urandom(size))
     digest = sha(source)
-    with source.open("rb") as file, blobs.lanes(agent, size) as further:
+    with contextlib.suppress(LabError), source.open("rb") as file, blobs.lanes(agent, size) as further:
         upload = blobs._Upload(agent, file, outline_of(str(source)), size)  # noqa: SLF001 - as put does
         upload.begin(blobs._begin(agent, upload.name, digest, size))  # noqa: SLF001 - as put does
         replies = agent.ask_many(upload.pieces(further))
         for _ in range(4):
             next(replies)
         os.kill(writers(machine)[0], signal.SIGKILL)
-        with pytest.raises(LabError, match=r"a channel of the upload was lost.*on target 'board'"):
+        with pytest.raises(LabError, match=r"(a channel of the upload|the agent) was lost.*on target 'board'") as told:
             list(replies)
+    assert told.value
     assert ends_within(3, lambda: not writers(machine))
-    assert not leftovers(machine)
-    assert blobs._begin(agent, upload.name, digest, size)["offset"] >= 3 << 20  # noqa: SLF001 - as put does
-    assert agent.put_blob(source) == digest
+    assert ends_within(3, lambda: not leftovers(machine))
+    with contextlib.ExitStack() as stack:
+        try:
+            agent.probe()
+        except LabError:
+            agent = stack.enter_context(open_target("board", machine.spec()).start_agent())
+        assert blobs._begin(agent, upload.name, digest, size)["offset"] >= 3 << 20  # noqa: SLF001 - as put does
+        assert agent.put_blob(source) == digest
 
 
 def test_an_agent_that_is_killed(machine: Machine, agent: AgentClient, source: Path) -> None:
