@@ -66,10 +66,10 @@ class Board:
                 sys.exit(f"sshd did not start: {(self.folder / 'log').read_text()}")
             time.sleep(0.02)
 
-    def way(self, delay: float) -> Way:
-        """A way to it on which each direction takes ``delay`` seconds; without one nothing lies between."""
+    def way(self, delay: float, *, relayed: bool = False) -> Way:
+        """A way to it on which each direction takes ``delay`` seconds; without one a relay is between if ``relayed``."""
         port = self.port
-        if delay:
+        if delay or relayed:
             command = [sys.executable, str(Path(__file__).with_name("relay.py")), str(port), str(delay)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE)
             self._processes.append(process)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.agent.upload import outline_of
-from hil.errors import LabError
+from hil.errors import ExitCode, LabError
 from hil.targets import blobs
 from hil.targets.base import open_target
 from tests.targets.sshd import ends_within
@@ -133,7 +133,7 @@ def test_a_lane_that_is_killed(machine: Machine, agent: AgentClient, source: Pat
         os.kill(writers(machine)[0], signal.SIGKILL)
         with pytest.raises(LabError, match=r"(a channel of the upload|the agent) was lost.*on target 'board'") as told:
             list(replies)
-    assert told.value
+    assert told.value.exit_code == ExitCode.LAB_ERROR
     assert ends_within(3, lambda: not writers(machine))
     assert ends_within(3, lambda: not leftovers(machine))
     with contextlib.ExitStack() as stack:
