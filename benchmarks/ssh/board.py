@@ -67,7 +67,7 @@ class Board:
             time.sleep(0.02)
 
     def way(self, delay: float, *, relayed: bool = False) -> Way:
-        """A way to it on which each direction takes ``delay`` seconds; a relay is between for none too if ``relayed``."""
+        """A way to it on which each direction takes ``delay`` seconds, over a relay too for none if ``relayed``."""
         port = self.port
         if delay or relayed:
             command = [sys.executable, str(Path(__file__).with_name("relay.py")), str(port), str(delay)]
