@@ -40,6 +40,7 @@ class Fates:
     finished: set[str] = field(default_factory=set)
     out_of_scope: set[str] = field(default_factory=set)  # models left out by --hil-model
     stopped: str = ""
+    problem: str = ""  # the user's or the laboratory's, as which tests ended
 
     def cause_of(self, row: Row) -> tuple[Cause, str]:
         """Why ``row`` has no result, in one word and in one line."""
@@ -53,6 +54,8 @@ class Fates:
             return Cause.OUT_OF_SCOPE, "--hil-model left this model out"
         if among(self.deselected):
             return Cause.DESELECTED, "its test was deselected on the command line"
+        if among(self.finished) and self.problem:
+            return Cause.STOPPED, f"its test could not be run: {self.problem}"
         if among(self.finished):
             return Cause.NO_RESULT, "its test ended without giving a result"
         if among(self.selected):

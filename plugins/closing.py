@@ -70,6 +70,7 @@ def _exit_code(run: HilRun, report: Report) -> int:
 
 
 def _finish(run: HilRun, pytest_status: int) -> Report:
+    run.fates.problem = "" if run.problem is None else str(run.problem)
     checks = tuple(run.accounts.close(run.fates, run.used()))
     report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
     write_finish(run.report_dir, report)

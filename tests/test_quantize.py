@@ -17,6 +17,7 @@ from hil.checks import int8
 from hil.checks.comparison import Comparison
 from hil.config.spec import CalibrationSpec
 from hil.errors import EngineBuildError, UserError
+from hil.files import file_digest
 from hil.model import Verdict
 from hil.quantize import Quantized, Runtime, key_parts, quantize, read_ranges, samples_digest
 from tests.memory_data import MemoryData
@@ -107,7 +108,7 @@ def test_whatever_the_ranges_depend_on_changes_the_key(tmp_path: Path, data: Mem
     assert len({one.digest for one in made}) == len(made)
 
 
-@pytest.mark.parametrize("damage", ["model", "record", "no model", "no record"])
+@pytest.mark.parametrize("damage", ["model", "record", "no model", "no record", "cut before it was recorded"])
 def test_a_damaged_store_is_made_again(tmp_path: Path, data: MemoryData, damage: str) -> None:
     """A flipped byte, an unreadable record or a missing half: calibrated afresh, to the same model."""
     model = convnet(tmp_path / "m.onnx")
@@ -117,11 +118,16 @@ def test_a_damaged_store_is_made_again(tmp_path: Path, data: MemoryData, damage:
         first.path.write_bytes(first.path.read_bytes()[:-1] + b"\0")
     elif damage == "record":
         record.write_text('{"key":')
+    elif damage == "cut before it was recorded":
+        first.path.write_bytes(first.path.read_bytes()[:-100])
+        noted = {**json.loads(record.read_text()), "digest": file_digest(first.path)}
+        record.write_text(json.dumps(noted))
     else:
         (first.path if damage == "no model" else record).unlink()
     passes = data.passes
     again = quantize(model, tmp_path / "out", data, spec())
     assert again.digest == first.digest
+    assert again.damaged == (not damage.startswith("no "))
     assert data.passes > passes
     assert json.loads(record.read_text())["digest"] == first.digest
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".onnx"]

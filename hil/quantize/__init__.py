@@ -106,6 +106,7 @@ def _kept(path: Path, record: Path, key: str) -> Quantized | None:
         provenance = json.loads(record.read_text())
         if provenance["key"] != key or provenance["digest"] != file_digest(path):
             return None
+        read_signature(path)  # a record may have been made of a file that was cut short already
         return Quantized(path, provenance["digest"], key, provenance)
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return None

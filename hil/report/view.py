@@ -37,7 +37,7 @@ NEXT = {
     "unsupported": "do what the reason says, or take the precision out of hil.toml for this target",
     "fallback": "make TARGET reachable as [targets.TARGET] in hil.toml says, or ask for another target",
     "crashed": "see the worker's last words above; run again with --hil-model and this test alone",
-    "stopped": "run again without -x or --maxfail",
+    "stopped": "mend what the reason says, and run again; without -x and --maxfail",
     "no_result": "let the test call hil_check.judge() once on every path",
     "no_limit": "write the limit into hil.toml, or take the check out of gate.require",
     "no_baseline": "do what the reason says: name a baseline that can be compared with, or make one",

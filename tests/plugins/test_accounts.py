@@ -86,6 +86,7 @@ def test_the_cause_of_a_missing_result_is_told() -> None:
         (Fates(out_of_scope={"m"}), Cause.OUT_OF_SCOPE),
         (Fates(deselected={node}), Cause.DESELECTED),
         (Fates(selected={node}, finished={node}), Cause.NO_RESULT),
+        (Fates(selected={node}, finished={node}, problem="the board is gone"), Cause.STOPPED),
         (Fates(selected={node}), Cause.STOPPED),
         (Fates(selected={f"suites/x{row.test}"}), Cause.NOT_COLLECTED),
     ]
