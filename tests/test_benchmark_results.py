@@ -447,6 +447,16 @@ def test_a_fault_must_be_named_and_the_healthy_left_alone(make: Callable[[str, R
         assert [bar["met"] for bar in make("int8-audit", rows)["bars"]].count(False) == 1
 
 
+def test_draws_of_the_audit_are_all_of_consecutive_seeds(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """From whichever seed on; one that was drawn again with another in its place gives no figure."""
+    later = [{**row, "seed": row["seed"] + 2000} for row in int8_audit()]
+    assert make("int8-audit", later)["passed"] is True
+    for number in (0, -1):
+        chosen = [dict(row) for row in later]
+        chosen[number]["seed"] += 100
+        assert make("int8-audit", chosen)["passed"] is False
+
+
 @pytest.mark.parametrize(
     ("place", "change"),
     [
