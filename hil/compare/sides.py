@@ -36,9 +36,15 @@ class Side:
 
     @cached_property
     def machines(self) -> tuple[str, ...]:
-        """The machines that the runs were on, each once."""
-        told = (machine(point.run, self.environments.get(point.environment, {})) for point in self.points)
-        return tuple(sorted(set(told)))
+        """The machines that the runs were on, each once.
+
+        A run is told by those of its points that have an environment: an engine's size has none of its own.
+        """
+        known: dict[str, list[Facts]] = {run.id: [] for run in self.runs}
+        for point in self.points:
+            if point.environment in self.environments:
+                known[point.run.id].append(self.environments[point.environment])
+        return tuple(sorted({machine(run, facts) for run in self.runs for facts in known[run.id] or [{}]}))
 
     @property
     def used(self) -> SideUsed:

@@ -66,6 +66,25 @@ def test_another_board_is_confounded() -> None:
     assert {row.status for row in across.rows} == {Status.SAME}
 
 
+def test_a_row_without_an_environment_is_of_its_runs_machine() -> None:
+    """Without a serial number a machine is known by its environment, which an engine's size has none of."""
+    facts = {
+        "host": {"hostname": "bench", "cpu_model": "Some CPU"},
+        "other": {"hostname": "lab", "cpu_model": "Some CPU"},
+    }
+
+    def of(number: int, environment: str) -> Side:
+        made = side(number, "6.1")
+        rows = [replace(point, run=replace(point.run, serial=None), environment=environment) for point in made.points]
+        points = (*rows, replace(rows[0], check="memory.engine_size", environment="", runs=()))
+        return replace(made, points=points, environments=facts)
+
+    assert len(of(1, "host").machines) == 1
+    assert Status.CONFOUNDED not in status(of(1, "host"), of(2, "host")).values()
+    assert set(status(of(1, "host"), of(2, "other")).values()) == {Status.CONFOUNDED}
+    assert set(status(of(1, ""), of(2, "host")).values()) == {Status.CONFOUNDED}
+
+
 def test_what_one_side_lacks_is_missing() -> None:
     """A row that was left out is no row that got no worse."""
     base, cand = side(1, "6.1"), side(2, "6.2")

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
-from tests.plugins.project import SUITES, Project
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from hil.compare import Document
+from tests.plugins.project import CLASSES, SUITES, Project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,3 +31,65 @@ def test_a_baseline_out_of_the_history_is_compared_with_or_not_run(tmp_path: Pat
     lacking = project.run(*SUITES, "-k", "test_accuracy", "--hil-baseline=shipped").check("regression.accuracy")
     assert (lacking["verdict"], lacking["cause"]) == ("not_run", "no_baseline")
     assert "baseline shipped has no parity.task toy fp32: measure it first" in lacking["reason"]
+
+
+def grow(project: Project, times: int) -> None:
+    """The same classifier with ``times`` as many weights that nothing comes of: an engine that much larger."""
+    model = onnx.load(project.root / "toy.onnx")
+    ballast = [one for one in model.graph.initializer if one.name == "ballast"]
+    for one in ballast:
+        model.graph.initializer.remove(one)
+    zeros = np.zeros((CLASSES, 50_000 * times), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(zeros, "ballast"))
+    if not ballast:
+        model.graph.node.append(helper.make_node("ReduceSum", ["ballast"], ["nothing"], name="idle", keepdims=0))
+        model.graph.node.append(helper.make_node("Add", ["raw", "nothing"], ["scores"], name="sum"))
+        model.graph.node[0].output[0] = "raw"
+    onnx.save(model, project.root / "toy.onnx")
+
+
+def test_an_accepted_regression_is_the_new_level_and_no_more(tmp_path: Path) -> None:
+    """A larger engine fails beside the baseline, passes once accepted, and one that is larger still fails again."""
+    project = Project.make(tmp_path)
+    grow(project, 1)
+    assert project.run(*SUITES, *SIZE).report is not None
+    assert project.hil("history", "baseline", "shipped", "latest", "--why", "what robots run", "--who", "ann").code == 0
+    compare = (*SUITES, *SIZE, "--hil-baseline=shipped")
+
+    grow(project, 2)
+    worse = project.run(*compare).check("regression.engine_size")
+    assert worse["verdict"] == "failed"
+    assert "if it is meant: hil accept" in worse["reason"]
+    size = ("--check", "memory.engine_size", "--model", "toy", "--why", "a larger head, agreed", "--who", "ann")
+    accepted = project.hil("accept", "latest", *size)
+    assert accepted.code == 0, accepted.out
+    assert project.run(*compare).verdict("regression.engine_size") == "passed"
+
+    grow(project, 3)
+    assert project.run(*compare).verdict("regression.engine_size") == "failed"
+
+
+def test_commits_and_targets_side_by_side(tmp_path: Path) -> None:
+    """What grew between two commits is worse, and what two targets on one machine have alike is the same."""
+    project = Project.make(tmp_path)
+    project.toml.write_text(project.toml.read_text() + '\n[targets.other]\nkind = "local"\nstore = "other"\n')
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=ann", "-c", "user.email=ann@example.org")
+    subprocess.run([*git, "init", "-q"], check=True)
+    for times in (1, 2):
+        grow(project, times)
+        subprocess.run([*git, "add", "toy.onnx"], check=True)
+        subprocess.run([*git, "commit", "-q", "-m", f"grown {times}"], check=True)
+        assert project.run(*SUITES, *SIZE).report is not None
+    assert project.run(*SUITES, *SIZE, "--target=other", "--hil-fallback=fail").report is not None
+
+    def sides(by: str, *more: str) -> tuple[int, dict[str, str]]:
+        ran = project.hil("compare", "--by", by, "--model", "toy", "--json", f"{by}.json", *more)
+        document = Document.model_validate_json((tmp_path / f"{by}.json").read_text(encoding="utf-8"))
+        (compared,) = document.comparisons
+        return ran.code, {row.check: row.status.value for row in compared.rows}
+
+    code, commits = sides("commit", "--target", "cpu")
+    assert (code, commits["memory.engine_size"]) == (1, "worse")
+    assert sides("target")[1]["memory.engine_size"] == "confounded"
+    code, targets = sides("target", "--across-boards")
+    assert (code, targets["memory.engine_size"]) == (1, "unclear")  # the one side's own commits differ
