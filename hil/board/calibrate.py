@@ -106,7 +106,8 @@ def measure(
             continue
         taken.append((at, series))
         left = (time.monotonic() - began) / (len(taken) + spoiled) * (count - len(taken))
-        tell(f"session {len(taken)} of {count}: about {left / 60:.0f} min left")
+        more = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"  # noqa: PLR2004 - 1 min is up to half off
+        tell(f"session {len(taken)} of {count}: about {more} left")
     machines = {at for at, _ in taken}
     if len(machines) != 1 or "" in machines:
         raise LabError(f"target {target!r} was {' and '.join(sorted(machines)) or 'unknown'}: calibrate one machine")

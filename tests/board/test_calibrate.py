@@ -62,7 +62,7 @@ def test_sessions_are_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for sessions in values.values():
         assert [len(session) for session in sessions] == [5] * 4
         assert all(math.isfinite(value) and value > 0 for session in sessions for value in session)
-    assert "session 4 of 4: about 0 min left" in told
+    assert "session 4 of 4: about 0 s left" in told
     assert all(one.comparisons == 2 for one in learn(values))
 
 
