@@ -75,7 +75,8 @@ def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None
     made.CopyFrom(graph.model)
     for node in made.graph.node:
         node.output[:] = [each + OWN if each == name else each for each in node.output]
-    made.graph.input.append(_value(name, value.dtype, value.shape))
+    if name not in {one.name for one in made.graph.input}:  # of an input that is quantized, what is fed anyway
+        made.graph.input.append(_value(name, value.dtype, value.shape))
     wanted = set(graph.outputs if outputs is None else outputs)
     _keep(made.graph.output, lambda one: one.name in wanted)
     _prune(made, wanted)

@@ -110,23 +110,24 @@ def test_fp16_overflow_is_found(tmp_path: Path) -> None:
     assert "65504" in found.culprits[0].evidence[0]
 
 
+@pytest.mark.parametrize("tensor", ["pooled", "image"])
 @pytest.mark.parametrize(("factor", "cause"), [(0.1, Cause.SATURATED), (10.0, Cause.COARSE)])
-def test_a_wrong_scale_is_found_at_its_tensor(tmp_path: Path, factor: float, cause: Cause) -> None:
-    """Of an INT8 graph the tensor whose range is wrong, too narrow or too wide."""
+def test_a_wrong_scale_is_found_at_its_tensor(tmp_path: Path, factor: float, cause: Cause, tensor: str) -> None:
+    """Of an INT8 graph the tensor whose range is wrong, too narrow or too wide, be it an input of the model."""
     model = net(tmp_path)
     suspect = in_int8(model, samples(16))
     wrong = {}
     for one in suspect.graph.node:
-        if one.op_type in {QUANTIZE, DEQUANTIZE} and one.input[0] in {"pooled", "pooled_QuantizeLinear_Output"}:
+        if one.op_type in {QUANTIZE, DEQUANTIZE} and one.input[0] in {tensor, f"{tensor}_QuantizeLinear_Output"}:
             wrong[one.input[1]] = f"{one.input[1]}_wrong"
             one.input[1] = wrong[one.input[1]]
     assert wrong
-    for tensor in list(suspect.graph.initializer):
-        if tensor.name in wrong:
-            scaled = numpy_helper.to_array(tensor) * np.float32(factor)
-            suspect.graph.initializer.append(numpy_helper.from_array(scaled, wrong[tensor.name]))
+    for one in list(suspect.graph.initializer):
+        if one.name in wrong:
+            scaled = numpy_helper.to_array(one) * np.float32(factor)
+            suspect.graph.initializer.append(numpy_helper.from_array(scaled, wrong[one.name]))
     found = diagnose(model, suspect, feeds(), "int8")
-    assert (found.culprits[0].seen.tensor, found.culprits[0].cause) == ("pooled", cause)
+    assert (found.culprits[0].seen.tensor, found.culprits[0].cause) == (tensor, cause)
     assert "covers" in found.culprits[0].evidence[0]
 
 

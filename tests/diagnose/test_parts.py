@@ -12,7 +12,7 @@ from onnx import helper
 
 from benchmarks.parity.engines import in_int8
 from hil.diagnose import constants, healthy
-from hil.diagnose.cutting import OWN, marked, severed
+from hil.diagnose.cutting import OWN, marked, patched, severed
 from hil.diagnose.graph import Graph, Pair, pairs, regions, taken
 from hil.diagnose.running import on_host, portions
 from hil.diagnose.seeing import clipped, error, statistics
@@ -156,3 +156,29 @@ def test_a_part_that_cannot_run_is_one_line(tmp_path: Path) -> None:
     node(model, "relu").op_type = "Nonsense"
     with pytest.raises(EngineBuildError, match="Nonsense"):
         on_host(model, feeds())
+
+
+def test_no_dequantize_gives_an_output_itself(tmp_path: Path) -> None:
+    """TensorRT 8.6 fails on one that does: an Identity stands between, its readers go on reading it, values stay."""
+    model, x = in_int8(net(tmp_path), [{"image": row[None]} for row in images(8, 1)]), feeds()
+    graph = Graph(model)
+    made = [one.output[0] for one in model.graph.node if one.op_type == "DequantizeLinear"]
+    names = [name for name in made if name in graph.varying]
+    assert names
+    seen = marked(graph, names, {})
+    makers = {name: one.op_type for one in seen.graph.node for name in one.output}
+    assert {makers[one.name] for one in seen.graph.output if one.name in names} == {"Identity"}
+    readers = [name for one in seen.graph.node if one.op_type != "Identity" for name in one.input]
+    assert not set(readers) & set(names)
+    before, after = on_host(model, x), on_host(seen, x)
+    assert all(np.array_equal(value, after[name]) for name, value in before.items())
+    assert set(names) <= set(after)
+
+
+def test_an_input_put_right_is_the_input(tmp_path: Path) -> None:
+    """The range of an input may be at fault too; the tensor that is put right then is what is fed anyway."""
+    x = feeds()
+    (name, value), *_ = x.items()
+    made = patched(Graph(net(tmp_path)), name, value)
+    assert [one.name for one in made.graph.input].count(name) == 1
+    assert on_host(made, x).keys() == on_host(net(tmp_path), x).keys()

@@ -21,7 +21,7 @@ path = "net.onnx"
 deployed = "spoilt.onnx"
 data = "validation.npz"
 precisions = ["{precision}"]
-calibration = {{ data = "calibration.npz" }}
+calibration = {{ data = "calibration.npz", method = "minmax" }}
 """
 LOUD = """
 [models.loud]
@@ -29,7 +29,7 @@ path = "loud.onnx"
 data = "loud.npz"
 precisions = ["fp16"]
 """
-WIDTH, SIDE = 64, 32
+WIDTH, SIDE = 64, 128
 
 
 def changed(board: Board, source: str, target: str, **factors: float) -> None:
@@ -62,7 +62,7 @@ def loud(board: Board) -> None:
     FP16 holds the weights: where it cannot, TensorRT keeps the layer in FP32.
     """
     random = np.random.default_rng(0)
-    kernels = [random.normal(0, size, (WIDTH, WIDTH, 3, 3)).astype(np.float32) for size in (1e4, 1e-6)]
+    kernels = [random.normal(0, size, (WIDTH, WIDTH, 3, 3)).astype(np.float32) for size in (3e3, 1e-3)]
     nodes = [
         helper.make_node("Conv", ["x", "first"], ["huge"], name="first", pads=[1] * 4),
         helper.make_node("Relu", ["huge"], ["lit"], name="relu"),
