@@ -16,7 +16,8 @@ _BULK = 0.95  # a limit over this quantile is past the body
 _CUT = 2.0  # standard errors at which a pair of autocorrelations counts as noise
 _MARGIN = 1.5  # standard errors that are added to tau
 _MOST_MARGIN = 4.0
-_ALARM = 3.0  # standard errors at which a variance of block sums counts as raised
+_ALARM = 3.0, 2.0  # standard errors at which a variance of block sums counts as raised: of a short series, a long one
+_SHORT = 750  # samples from which the one becomes the other, over a factor of two
 _SHORTEST, _FEWEST_BLOCKS = 8, 16
 
 
@@ -68,6 +69,8 @@ def _cautious(signal: FloatArray) -> float:
     fourfold. The other sees what is weak but lasts, as of clocks that switch now and
     then: the variance of the sums of overlapping blocks by that of independent samples, for lengths from 8 to n / 16,
     where it is raised by 3 standard errors, sqrt(4 b / 3 n) (batch means; Flegal and Jones 2010, Ann. Stat. 38, 1034).
+    From 1,500 samples on 2 will do: at 3, the bounds of p99 of 3,000 samples of such clocks were wrong in 1.4 % where
+    1 % were allowed. A shorter series has wider bounds, and a good one shall be settled at the first look.
     """
     n = signal.size
     correlation = autocorrelation(signal)
@@ -89,12 +92,13 @@ def _lasting(signal: FloatArray) -> float:
     centred = signal - signal.mean()
     variance = energy(centred) / n
     sums = np.concatenate([[0.0], np.cumsum(centred)])
+    alarm = max(_ALARM[1], _ALARM[0] - max(0.0, math.log2(n / _SHORT)))
     largest, length = 0.0, _SHORTEST
     while n // length >= _FEWEST_BLOCKS:
         blocks = sums[length:] - sums[:-length]
         ratio = energy(blocks) / blocks.size / (length * variance) / (1 - length / n)
         error = math.sqrt(4 / 3 * length / n)
-        if ratio > 1 + _ALARM * error:
+        if ratio > 1 + alarm * error:
             largest = max(largest, ratio * (1 + error))
         length *= 2
     return largest
