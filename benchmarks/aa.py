@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.results.judging import AA_MODELS, AA_PAIRS, AA_ROUNDS, AA_SIZE_PAIRS, aa_called
+from benchmarks.results.judging.aa import AA_MODELS, AA_PAIRS, AA_ROUNDS, AA_SIZE_PAIRS, aa_called
 from benchmarks.slowed import ROOT, slowed
 from hil.config.load import Config, load
 from hil.session import Request, Session, turns

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import results
-from benchmarks.results import judging
+from benchmarks.results.judging import network
 from hil.agent import arrays, wire
 from hil.agent.blobs import Store
 from hil.agent.channel import Channel
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from hil.agent.crew import Hand
 
-BAR = judging.TELEMETRY_BAR
+BAR = network.TELEMETRY_BAR
 QUIET = 0.03
 """Quartiles of the rounds further apart than this say that the machine was too busy to tell."""
 
@@ -68,7 +68,7 @@ class Effort(NamedTuple):
     rounds: int
 
 
-FULL = Effort(warmup=0.3, seconds=1.0, pairs=12, rounds=judging.TELEMETRY_ROUNDS)
+FULL = Effort(warmup=0.3, seconds=1.0, pairs=12, rounds=network.TELEMETRY_ROUNDS)
 QUICK = Effort(warmup=0.2, seconds=0.5, pairs=5, rounds=5)
 
 

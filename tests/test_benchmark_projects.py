@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import networks, projects
-from benchmarks.results.judging import MODELS
+from benchmarks.results.judging.suites import MODELS
 from benchmarks.tensorrt.__main__ import BENCHMARKS, parsed
 from hil.config.load import load
 from hil.plan import expand

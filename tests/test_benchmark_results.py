@@ -42,7 +42,7 @@ def honesty() -> Rows:
         {"binding": binding, "graph": graph, "round": number, "ours": slower, "bare": side}
         for binding in ("ctypes", "pycuda")
         for graph in (False, True)
-        for number in range(judging.ROUNDS)
+        for number in range(judging.tensorrt.ROUNDS)
     ]
 
 
@@ -61,8 +61,8 @@ def streams() -> Rows:
     """Four in flight are the best for both sides, ours one percent behind."""
     return [
         {"round": number, "streams": count, "side": side, "runs": runs, "seconds": 1.0 + number / 1000}
-        for number in range(judging.ROUNDS)
-        for count in judging.STREAMS
+        for number in range(judging.tensorrt.ROUNDS)
+        for count in judging.tensorrt.STREAMS
         for side, runs in (("ours", 990 if count == 4 else 500), ("bare", 1000 if count == 4 else 600))
     ]
 
@@ -97,15 +97,15 @@ def suites() -> Rows:
 def faults() -> Rows:
     """Each fault with its words."""
     verdict = {"verdict": "failed", "message": "it happened: on target 'gpu': do that", "fresh": True}
-    return [{"fault": name, **verdict} for name in judging.FAULTS]
+    return [{"fault": name, **verdict} for name in judging.tensorrt.FAULTS]
 
 
 def deploy_faults() -> Rows:
     """Two hundred deployments, twenty of each kind, after which the old or the new release ran."""
     return [
         {"fault": fault, "seed": number, "moment": 1.0, "runs": "new" if number % 2 else "old", "held": True}
-        for number in range(judging.DEPLOYMENTS // len(judging.DEPLOY_FAULTS))
-        for fault in judging.DEPLOY_FAULTS
+        for number in range(judging.deploy.DEPLOYMENTS // len(judging.deploy.DEPLOY_FAULTS))
+        for fault in judging.deploy.DEPLOY_FAULTS
     ]
 
 
@@ -135,34 +135,34 @@ def compared() -> Rows:
 
 def ssh() -> Rows:
     """Uploads a tenth faster than scp, sessions 0.3 s behind, parity a fifth slower with the delay."""
-    size = judging.UPLOAD_SIZE
+    size = judging.network.UPLOAD_SIZE
     uploads: Rows = [
         {"part": "upload", "round_trip": trip, "size": size, "ours": 2.0, "scp": 2.2, "start": 0.4}
-        for trip in judging.ROUND_TRIPS
-        for _ in range(judging.UPLOAD_ROUNDS)
+        for trip in judging.network.ROUND_TRIPS
+        for _ in range(judging.network.UPLOAD_ROUNDS)
     ]
     sessions: Rows = [
         {"part": "session", "round_trip": 0, "ours": 1.0, "bare": 0.7, "uploaded": 0}
-        for _ in range(judging.SESSION_ROUNDS)
+        for _ in range(judging.network.SESSION_ROUNDS)
     ]
     parity: Rows = [
-        {"part": "parity", "samples": judging.PARITY_SAMPLES, "near": 1.0, "far": 1.2}
-        for _ in range(judging.PARITY_ROUNDS)
+        {"part": "parity", "samples": judging.network.PARITY_SAMPLES, "near": 1.0, "far": 1.2}
+        for _ in range(judging.network.PARITY_ROUNDS)
     ]
     return uploads + sessions + parity
 
 
 def telemetry() -> Rows:
     """Half a percent slower with the sampler."""
-    return [{"with": [1.005e-5] * 3, "without": [1e-5] * 3} for _ in range(judging.TELEMETRY_ROUNDS)]
+    return [{"with": [1.005e-5] * 3, "without": [1e-5] * 3} for _ in range(judging.network.TELEMETRY_ROUNDS)]
 
 
 def planted() -> Rows:
     """Every fault detected and named, nobody healthy accused; INT8 may be out of tolerance all the same."""
     seen = {"precision": "fp32", "parity": "failed", "accused": True, "right": True}
-    sick = [{**seen, "planted": f"node{number}"} for number in range(judging.PARITY_PLANTED)]
+    sick = [{**seen, "planted": f"node{number}"} for number in range(judging.parity.PARITY_PLANTED)]
     sound = {"planted": None, "precision": "int8", "parity": "failed", "accused": False, "right": False}
-    return [*sick, *[dict(sound) for _ in range(judging.PARITY_PLANTED)]]
+    return [*sick, *[dict(sound) for _ in range(judging.parity.PARITY_PLANTED)]]
 
 
 def parity_peers() -> Rows:
@@ -173,7 +173,7 @@ def parity_peers() -> Rows:
 
 def holes() -> Rows:
     """None passes with us."""
-    return [{"hole": str(number), "theirs": True, "ours": False} for number in range(judging.PARITY_HOLES)]
+    return [{"hole": str(number), "theirs": True, "ours": False} for number in range(judging.parity.PARITY_HOLES)]
 
 
 def aa() -> Rows:
@@ -181,17 +181,22 @@ def aa() -> Rows:
     same = [[1e-3, 1e-3 * (1 + at / 1e5), 1 + at / 1e5] for at in range(-4, 5)]
     slower = [[1e-3, 1.05e-3 * (1 + at / 1e5), 1.05 * (1 + at / 1e5)] for at in range(-4, 5)]
     found: Rows = []
-    for model in judging.AA_MODELS:
-        found += [{"model": model, "kind": "same", "pairs": same}] * (5 * judging.AA_ROUNDS)
-        found += [{"model": model, "kind": "slowed", "pairs": slower}] * judging.AA_ROUNDS
-    return [*found, *({"model": model, "kind": "size", "pairs": slower[:8] * 3} for model in judging.AA_MODELS)]
+    for model in judging.aa.AA_MODELS:
+        found += [{"model": model, "kind": "same", "pairs": same}] * (5 * judging.aa.AA_ROUNDS)
+        found += [{"model": model, "kind": "slowed", "pairs": slower}] * judging.aa.AA_ROUNDS
+    return [*found, *({"model": model, "kind": "size", "pairs": slower[:8] * 3} for model in judging.aa.AA_MODELS)]
 
 
 def history() -> Rows:
     """Both databases fast and whole, and every broken history told in one message."""
     found: Rows = []
-    for database in judging.DATABASES:
-        large = {"runs": 20_000, "measurements": 1_000_000, "points": 500, "seconds": [0.2] * judging.HISTORY_REPEATS}
+    for database in judging.history.DATABASES:
+        large = {
+            "runs": 20_000,
+            "measurements": 1_000_000,
+            "points": 500,
+            "seconds": [0.2] * judging.history.HISTORY_REPEATS,
+        }
         crowd = {"confirmed": 900, "kept": 910, "killed": 150, "lost": 0, "twice": 0, "partial": 0}
         found += [
             {"what": "matrix", "database": database, **large},
@@ -201,15 +206,15 @@ def history() -> Rows:
     told = {"what": "trouble", "code": 11, "messages": ["error: history: is damaged: move it"], "traceback": False}
     return found + [
         {**told, "case": case, "early": "before" in case, "report": "incomplete" if "before" in case else "complete"}
-        for case in judging.SPOILED
+        for case in judging.history.SPOILED
     ]
 
 
 def int8_audit() -> Rows:
     """Each fault found and named in each draw, and no healthy calibration accused."""
-    planted = [(kind, seed) for kind in judging.INT8_FAULTS for seed in range(judging.INT8_SEEDS)]
+    planted = [(kind, seed) for kind in judging.int8.INT8_FAULTS for seed in range(judging.int8.INT8_SEEDS)]
     rows: Rows = [{"kind": kind, "seed": seed, "found": True, "named": True} for kind, seed in planted]
-    return rows + [{"kind": "healthy", "seed": seed, "accused": False} for seed in range(judging.INT8_HEALTHY)]
+    return rows + [{"kind": "healthy", "seed": seed, "accused": False} for seed in range(judging.int8.INT8_HEALTHY)]
 
 
 GOOD: dict[str, Callable[[], Rows]] = {
@@ -275,7 +280,7 @@ def test_readme_tells_the_kept_results() -> None:
 
 def test_every_judge_has_a_sample_here() -> None:
     """A benchmark that comes later is tried here too."""
-    models = {f"tensorrt-suites-{model}" for model in judging.MODELS}
+    models = {f"tensorrt-suites-{model}" for model in judging.suites.MODELS}
     assert set(GOOD) | models == set(judging.JUDGES)
 
 
@@ -440,7 +445,7 @@ def test_a_sampler_that_disturbs_is_missed(make: Callable[[str, Rows], dict[str,
 
 def test_a_fault_must_be_named_and_the_healthy_left_alone(make: Callable[[str, Rows], dict[str, Any]]) -> None:
     """One fault found under another name, or one healthy calibration accused, misses its bar."""
-    assert tuple(fault.kind for fault in FAULTS) == judging.INT8_FAULTS
+    assert tuple(fault.kind for fault in FAULTS) == judging.int8.INT8_FAULTS
     for number, key, value in ((0, "named", False), (5, "found", False), (-1, "accused", True)):
         rows = int8_audit()
         rows[number][key] = value

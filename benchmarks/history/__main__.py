@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.history.filling import MODELS, PER_RUN, ROOT, RUNS_KEPT, fill
-from benchmarks.results.judging import HISTORY_REPEATS
+from benchmarks.results.judging.history import HISTORY_REPEATS
 from hil.compare.opening import facts_of
 from hil.history import open_history, schema
 from hil.history.derive import derive

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.parity import engines, holes, peer, planting
-from benchmarks.results.judging import PARITY_PLANTED
+from benchmarks.results.judging.parity import PARITY_PLANTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import results
-from benchmarks.results import judging
+from benchmarks.results.judging import network
 from benchmarks.ssh import parity, session, upload
 from benchmarks.ssh.board import board, program
 
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 DELAY = 0.020
 """Seconds that each direction takes where the round trip is 40 ms."""
 
-UPLOAD_BAR, MORE_BAR, PARITY_BAR = judging.UPLOAD_BAR, judging.SESSION_BAR, judging.PARITY_WAY_BAR
-SIZE, SIZE_QUICK = judging.UPLOAD_SIZE, 128 * upload.MIB
-ROUNDS = {"upload": judging.UPLOAD_ROUNDS, "session": judging.SESSION_ROUNDS, "parity": judging.PARITY_ROUNDS}
+UPLOAD_BAR, MORE_BAR, PARITY_BAR = network.UPLOAD_BAR, network.SESSION_BAR, network.PARITY_WAY_BAR
+SIZE, SIZE_QUICK = network.UPLOAD_SIZE, 128 * upload.MIB
+ROUNDS = {"upload": network.UPLOAD_ROUNDS, "session": network.SESSION_ROUNDS, "parity": network.PARITY_ROUNDS}
 ROUNDS_QUICK = {"upload": 1, "session": 3, "parity": 3}
 
 

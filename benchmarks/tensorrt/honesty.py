@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results.judging import ROUNDS, pair_ratio
+from benchmarks.results.judging.tensorrt import ROUNDS, pair_ratio
 from benchmarks.tensorrt.peers import ROOT, Peer
 from benchmarks.tensorrt.stage import LOAD_DEADLINE, Stage
 

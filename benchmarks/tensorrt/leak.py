@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.results.judging import CYCLES, INFERENCES
+from benchmarks.results.judging.tensorrt import CYCLES, INFERENCES
 from benchmarks.tensorrt.peers import Peer
 from benchmarks.tensorrt.stage import LOAD_DEADLINE, Stage
 

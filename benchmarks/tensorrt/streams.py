@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results.judging import ROUNDS, STREAMS, rate
+from benchmarks.results.judging.tensorrt import ROUNDS, STREAMS, rate
 from benchmarks.tensorrt.peers import Peer
 from benchmarks.tensorrt.stage import LOAD_DEADLINE, Stage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.deploy.deploying import deploy_spec, reached
+from hil.deploy.reaching import deploy_spec, reached
 from hil.deploy.robot import Robot
 
 if TYPE_CHECKING:

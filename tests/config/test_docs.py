@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from hil.config import spec
+from hil.config import fields, limits, models, spec, targets
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,8 +58,9 @@ def documented(repository: Path) -> dict[str, dict[str, str]]:
 def test_every_table_is_there(repository: Path) -> None:
     """In the order of the spec, and no other; each model of the spec is one of them."""
     assert list(documented(repository)) == list(TABLES)
-    models = {each for each in vars(spec).values() if isinstance(each, type) and issubclass(each, spec.Table)}
-    assert models - set(TABLES.values()) == {spec.Table, spec.StatedTable, spec.ConfigSpec, spec.ToleranceSpec}
+    named = [each for module in (fields, targets, limits, models, spec) for each in vars(module).values()]
+    tables = {each for each in named if isinstance(each, type) and issubclass(each, spec.Table)}
+    assert tables - set(TABLES.values()) == {spec.Table, spec.StatedTable, spec.ConfigSpec, spec.ToleranceSpec}
 
 
 @pytest.mark.parametrize("name", TABLES)

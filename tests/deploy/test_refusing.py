@@ -11,7 +11,7 @@ import pytest
 from hil import gate
 from hil.config.load import load
 from hil.deploy import refusing, release
-from hil.deploy.deploying import judged
+from hil.deploy.judging import judged
 from hil.errors import DeployRefused, HilError, UserError
 from hil.jetson import Identity, module_of, release_of
 from hil.model import Evidence

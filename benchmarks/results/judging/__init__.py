@@ -1,0 +1,40 @@
+"""What follows from a benchmark's raw rows: its bars, as pure functions.
+
+A judge takes the rows as the file keeps them and returns each bar with its figure. Rows that lack a round, a
+configuration or a step give a bar that is missed with no figure: less was measured than is claimed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchmarks.results.judging import aa, deploy, history, int8, network, parity, suites, tensorrt, verdicts
+from benchmarks.verdicts import limits, peers, percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from benchmarks.results.judging.bars import Bar, Row
+
+JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
+    "compare-aa": aa.judge,
+    "deploy-faults": deploy.judge,
+    "verdicts-percentile": partial(verdicts.judge, percentile.CLAIMS),
+    "verdicts-limits": partial(verdicts.judge, limits.CLAIMS),
+    "verdicts-comparison": verdicts.compared,
+    "verdicts-peers": partial(verdicts.judge, peers.CLAIMS),
+    "ssh": network.ssh,
+    "telemetry": network.telemetry,
+    "parity-planted": parity.planted,
+    "parity-peer": parity.peer,
+    "parity-holes": parity.holes,
+    "history": history.judge,
+    "int8-audit": int8.judge,
+    "tensorrt-honesty": tensorrt.honesty,
+    "tensorrt-provision": tensorrt.provision,
+    "tensorrt-streams": tensorrt.streams,
+    "tensorrt-leak": tensorrt.leak,
+    "tensorrt-faults": tensorrt.faults,
+    **{f"tensorrt-suites-{model}": partial(suites.judge, model) for model in suites.MODELS},
+}

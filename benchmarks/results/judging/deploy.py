@@ -1,0 +1,37 @@
+"""The bars of deployments that are broken at random moments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.results.judging.bars import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.results.judging.bars import Bar, Row
+
+DEPLOYMENTS = 200
+DEPLOY_FAULTS = (
+    "host killed",
+    "agent killed",
+    "board's processes killed",
+    "power cut",
+    "link down",
+    "disk full",
+    "service does not start",
+    "service does not start, host killed",
+    "health check hangs",
+    "health check hangs, board's processes killed",
+)
+"""What happens to deployments, one after the other."""
+
+
+def judge(rows: Sequence[Row]) -> list[Bar]:
+    """Each kind of fault: the old or the new release ran wholly afterwards, and was told to; and how many runs."""
+    bars = []
+    for name in DEPLOY_FAULTS:
+        mine = [row for row in rows if row["fault"] == name]
+        share = sum(row["held"] is True and row["runs"] in {"old", "new"} for row in mine) / len(mine) if mine else None
+        bars.append(bar(f"old or new release, wholly, and told: {name}", share, 1, at_least=True))
+    return [*bars, bar("deployments with a fault at a random moment", len(rows), DEPLOYMENTS, at_least=True)]

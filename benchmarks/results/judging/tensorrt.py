@@ -1,0 +1,136 @@
+"""The bars of TensorRT beside bare loops and bare processes, of its memory and of its faults, on a GPU."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from benchmarks.results.judging.bars import CONFIDENCE, bar, finite
+from hil.stats import percentile_bounds, slope_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.results.judging.bars import Bar, Row
+
+ROUNDS = 10
+DEVICE_BAR, HOST_BAR = 0.01, 0.02
+WARM_BAR, CACHED_BAR = 4.0, 0.5
+REPEATS = {"cold": 1, "warm": 2, "cached": 5, "bare": 5}
+"""Fewest builds and loads of each kind."""
+
+STREAMS = (1, 2, 4, 8)
+STREAMS_BAR = 0.98
+INFERENCES, CYCLES = 10_000, 50
+SETTLED = {"inferences": 0.5, "cycles": 0.2}
+"""Share of the readings that is left out at the start: allocators and the driver's caches fill then."""
+
+GROWTH_BARS = {"inferences": 64.0, "cycles": 256.0}
+"""KiB per 1,000 inferences, and per cycle of loading, running and unloading: the driver hands out 2 MiB at a time,
+so that one piece lost in 30,000 inferences or in 8 cycles would show."""
+
+FAULTS = (
+    "worker killed mid-inference",
+    "impossible workspace",
+    "model too large for its memory limit",
+    "GPU memory taken by somebody else",
+    "corrupt cached engine",
+    "engine of another TensorRT version",
+    "file that is no engine",
+    "sticky CUDA error",
+)
+
+
+def pair_ratio(row: Row, clock: str) -> float:
+    """A round's figure: the median over its pairs of neighbouring windows of our p50 by the bare loop's."""
+    ours, bare = row["ours"][clock], row["bare"][clock]
+    return float(statistics.median(a / b for a, b in zip(ours, bare, strict=True)))
+
+
+def honesty(rows: Sequence[Row]) -> list[Bar]:
+    """How far our p50 is from a bare loop's, for each CUDA binding with and without a CUDA graph."""
+    bars = []
+    for binding in ("ctypes", "pycuda"):
+        for graph in (False, True):
+            mine = [row for row in rows if row.get("binding") == binding and row.get("graph") is graph]
+            complete = sorted(row["round"] for row in mine) == list(range(ROUNDS))
+            name = f"{binding}, {'CUDA graph' if graph else 'no graph'}"
+            for clock, limit in (("device", DEVICE_BAR), ("host", HOST_BAR)):
+                ratios = [pair_ratio(row, clock) for row in mine]
+                off = abs(statistics.median(ratios) - 1) if complete else None
+                low, high = (min(ratios), max(ratios)) if complete else (None, None)
+                bars.append(bar(f"{clock} p50 beside the bare loop: {name}", off, limit, low=low, high=high))
+    return bars
+
+
+def provision(rows: Sequence[Row]) -> list[Bar]:
+    """What the timing cache and the engine cache save.
+
+    A timing cache can only save time within TensorRT's build itself, which is judged; that a fresh process starts
+    TensorRT's builder, the same seconds with and without one, stands in the rows.
+    """
+    seconds = {step: [row["seconds"] for row in rows if row["step"] == step] for step in ("cached", "bare")}
+    seconds |= {step: [row["build"] for row in rows if row["step"] == step] for step in ("cold", "warm")}
+    used = all(row.get("timing_cache") == "warm" for row in rows if row["step"] == "warm")
+    middle = {step: statistics.median(taken) for step, taken in seconds.items() if len(taken) >= REPEATS[step]}
+    faster = middle["cold"] / middle["warm"] if used and {"cold", "warm"} <= set(middle) else None
+    more = middle["cached"] - middle["bare"] if {"cached", "bare"} <= set(middle) else None
+    return [
+        bar("TensorRT's cold build, by one with a warm timing cache", faster, WARM_BAR, unit="x", at_least=True),
+        bar("cached engine, over a bare process that deserializes it", more, CACHED_BAR, unit="s"),
+    ]
+
+
+def rate(row: Row) -> float:
+    """Inferences a second of one window."""
+    return float(row["runs"]) / float(row["seconds"])
+
+
+def streams(rows: Sequence[Row]) -> list[Bar]:
+    """Our best rate by the bare loop's best: each at the number of streams with its highest median."""
+    name = "rate at the best number of streams, by the bare loop's"
+    rates: dict[str, dict[int, list[float]]] = {"ours": {}, "bare": {}}
+    for row in sorted(rows, key=lambda row: int(row["round"])):
+        rates[row["side"]].setdefault(row["streams"], []).append(rate(row))
+    whole = all(len(side.get(count, ())) >= ROUNDS for side in rates.values() for count in STREAMS)
+    if not whole:
+        return [bar(name, None, STREAMS_BAR, at_least=True)]
+    ours, bare = (max(side.values(), key=statistics.median) for side in (rates["ours"], rates["bare"]))
+    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+    low, high = percentile_bounds(ratios, 0.5, CONFIDENCE)
+    return [bar(name, statistics.median(ratios), STREAMS_BAR, at_least=True, low=low, high=high)]
+
+
+def leak(rows: Sequence[Row]) -> list[Bar]:
+    """By how much device memory can have grown at most: the upper end of the slope's interval."""
+    bars = []
+    for what, binding, wanted, per, unit in (
+        ("inferences", "", INFERENCES, 1000, "KiB/1,000 inferences"),
+        ("cycles", "ctypes", CYCLES, 1, "KiB/cycle"),
+        ("cycles", "pycuda", CYCLES, 1, "KiB/cycle"),
+    ):
+        name = f"device memory grows over {wanted:,} " + (f"loads and unloads, {binding}" if binding else what)
+        series = next((row for row in rows if (row["what"], row.get("binding", "")) == (what, binding)), None)
+        if series is None or series["done"][-1] < wanted or min(series["device"]) <= 0:
+            bars.append(bar(name, None, GROWTH_BARS[what], unit=unit))
+            continue
+        skipped = round(SETTLED[what] * len(series["done"]))
+        slopes = slope_interval(series["done"][skipped:], series["device"][skipped:], CONFIDENCE)
+        _, low, high = (slope * per / 1024 for slope in slopes)
+        bars.append(bar(name, finite(high), GROWTH_BARS[what], unit=unit, low=low, high=high))
+    return bars
+
+
+def faults(rows: Sequence[Row]) -> list[Bar]:
+    """Each fault: one verdict that is no pass, with one message, and a fresh worker for the next check."""
+    bars = []
+    for name in FAULTS:
+        mine = [row for row in rows if row["fault"] == name]
+        good = [row for row in mine if row["verdict"] != "passed" and _clear(row["message"]) and row["fresh"] is True]
+        share = len(good) / len(mine) if mine else None
+        bars.append(bar(f"one clear verdict, then a fresh worker: {name}", share, 1, at_least=True))
+    return bars
+
+
+def _clear(message: str) -> bool:
+    return bool(message.strip()) and "Traceback" not in message

@@ -1,0 +1,99 @@
+"""``[targets.NAME]``: a machine under test, and the robot that it may be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hil.config.fields import Age, Bytes, Celsius, Pattern, Seconds, Table
+
+Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
+"""A program and its arguments, run without a shell."""
+
+
+class ContainerSpec(Table):
+    """``[targets.NAME.container]``: workers run in a container of ``image``, the agent on the board's own system.
+
+    ``args`` go to ``run`` before the image, e.g. ``["--runtime", "nvidia"]``; ``python`` is the interpreter in it.
+    """
+
+    engine: Literal["docker", "podman"]
+    image: str
+    args: tuple[str, ...] = ()
+    python: str = "python3"
+
+
+class DeployContainerSpec(Table):
+    """``[targets.NAME.deploy.container]``: the robot runs an image that has the release in it, as container ``name``.
+
+    ``args`` go to ``run`` before the image, ``command`` after it; ``base`` is the image that one is built on.
+    """
+
+    engine: Literal["docker", "podman"]
+    name: str = "hil-release"
+    base: str | None = None
+    args: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+class DeploySpec(Table):
+    """``[targets.NAME.deploy]``: what a robot runs, how it is stopped and started, and how it tells that it is well.
+
+    Commands are lists of words, run on the robot without a shell. ``config`` are the robot's own files, put into each
+    release as ``config/NAME``; ``engines`` are patterns over ``model`` or ``model precision``; ``keys`` are public
+    keys (PEM), one of which must have signed the report.
+    """
+
+    directory: str
+    service: str | None = None
+    restart: Command = ()
+    restart_within: Annotated[Seconds, Field(gt=0, le=3600)] = 60.0
+    health: Annotated[Command, Field(min_length=1)]
+    health_within: Annotated[Seconds, Field(gt=0, le=3600)] = 30.0
+    safe_state: Command = ()
+    safe_within: Annotated[Seconds, Field(gt=0, le=3600)] = 60.0
+    config: tuple[str, ...] = ()
+    engines: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=200)] = ("*",)
+    golden: Annotated[int, Field(ge=1, le=10_000)] = 16
+    max_age: Annotated[Age, Field(gt=0)] = 7 * 86400.0
+    keep: Annotated[int, Field(ge=1, le=100)] = 3
+    keys: tuple[str, ...] = ()
+    container: DeployContainerSpec | None = None
+
+
+class TargetSpec(Table):
+    """``[targets.NAME]``: a machine under test, how it is reached, and the state it must be in.
+
+    What names the state (``power_mode`` to ``co_runner``) is read before, during and after measuring.
+    """
+
+    kind: Literal["local", "ssh", "labgrid"] = "local"
+    runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    host: str | None = None
+    user: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    identity: str | None = None
+    known_hosts: str | None = None
+    connect_timeout: Annotated[Seconds, Field(gt=0, le=600)] = 15.0
+    silence: Annotated[Seconds, Field(ge=5, le=3600)] = 60.0
+    board: str | None = None
+    serial: str | None = None
+    power_mode: str | None = None
+    clocks: Literal["as-deployed", "locked"] = "as-deployed"
+    python: str | None = None
+    store: str | None = None
+    store_size: Bytes = 4 * 2.0**30
+    gpu: Annotated[int, Field(ge=0, le=63)] = 0
+    cuda: Literal["auto", "pycuda", "ctypes"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    start_below: Celsius | None = None
+    cool_within: Seconds = 300.0
+    gpu_clients: tuple[str, ...] = ()
+    free_memory: Bytes | None = None
+    stop_services: tuple[str, ...] = ()
+    reserve_memory: Bytes | None = None
+    co_runner: str | None = None
+    container: ContainerSpec | None = None
+    deploy: DeploySpec | None = None
+    evidence: Literal["emulated"] | None = None

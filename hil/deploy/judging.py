@@ -1,0 +1,131 @@
+"""Whether a report may be deployed from, by all that can be said without the robot."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hil import gate
+from hil.demands import Circumstances
+from hil.deploy import refusing, release
+from hil.deploy.reaching import deploy_spec
+from hil.errors import DeployRefused
+from hil.files import file_digest
+from hil.importers import isaac_ros
+from hil.model import EVIDENCE_RANK, Evidence
+from hil.report.read import content_of, file_in, parse
+from hil.report.write import BUNDLE, REPORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from hil.config.load import Config
+    from hil.config.spec import GateSpec
+    from hil.report.schema import EngineUsed, Report
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A report that may be deployed from: its bytes, what they say, and the engines that the robot is to get."""
+
+    path: Path
+    content: bytes = field(repr=False)
+    report: Report = field(repr=False)
+    engines: tuple[EngineUsed, ...] = field(repr=False)
+    evidence: Evidence = Evidence.CPU_FALLBACK
+    bundle: bytes | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the report and its engines lie."""
+        return self.path.parent
+
+
+def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
+    """The report at ``path``, held against everything that can be said without the robot.
+
+    Raises ``DeployRefused`` with every reason, ``UserError`` for what is no report.
+    """
+    spec = deploy_spec(config, robot)
+    path = file_in(path, REPORT)
+    content = content_of(path)
+    report = parse(content, str(path))
+    gate.verify(report, str(path))
+    engines = release.chosen(report, spec.engines, robot)
+    files = release.engine_files(path.parent, engines)
+    decision = gate.judge(report, config.spec.gate, around=_around(path, config.spec.gate, now))
+    reasons = [
+        *refusing.of_report(report, decision, now=now, max_age=spec.max_age),
+        *refusing.of_engines(report, engines),
+        *refusing.of_files(engines, {name: file_digest(place) for name, place in files.items()}),
+        *_of_nodes(config, robot, engines),
+    ]
+    evidence = refusing.evidence_of(report, engines)
+    if EVIDENCE_RANK[evidence] < EVIDENCE_RANK[Evidence(config.spec.gate.evidence)]:
+        reasons.append(
+            f"its engines have evidence {evidence.value}, and gate.evidence asks for {config.spec.gate.evidence}"
+        )
+    refuse(reasons, path, robot)
+    bundle = _signed(config, robot, path, content, files.values(), now) if spec.keys else None
+    return Judged(path, content, report, engines, evidence, bundle)
+
+
+def _around(path: Path, policy: GateSpec, now: datetime) -> Circumstances:
+    """The moment, and who signed the report, where the policy asks for that."""
+    if not policy.signed_by:
+        return Circumstances(now)
+    from hil.attestation import circumstances  # noqa: PLC0415 - only who wants signatures needs it
+
+    return circumstances(path, policy)
+
+
+def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iterator[str]:
+    """An Isaac ROS node that is to load an engine has to look where the engine will lie."""
+    folder = deploy_spec(config, robot).directory
+    for name in dict.fromkeys(engine.model for engine in engines):
+        asked = config.model(name, robot).isaac_ros
+        if asked is None:
+            continue
+        file, node = isaac_ros.split(asked)
+        places = [f"{folder}/current/{release.path_in_release(one)}" for one in engines if one.model == name]
+        path = isaac_ros.read(config.resolve(file), node).engine_file_path or "nothing"
+        # The home folder's own path is the robot's to know: only what follows it is compared.
+        if not any(path == place or (place[0] == "~" and path.endswith(place[1:])) for place in places):
+            yield f"{file}: engine_file_path is {path}, and the engine will lie at {' or '.join(places)}"
+
+
+def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to be
+    config: Config, robot: str, path: Path, content: bytes, engines: Iterable[Path], now: datetime
+) -> bytes:
+    """The bundle beside the report, if one of the robot's keys signed it, over these bytes and these engines.
+
+    Raises ``AttestationRefused``, ``UserError`` where there is none.
+    """
+    from hil.attestation import Freshness, public_key, verify  # noqa: PLC0415 - only who wants signatures needs it
+
+    spec, place = deploy_spec(config, robot), path.parent / BUNDLE
+    if not place.is_file():
+        what = f"there is no {BUNDLE} beside it, and [targets.{robot}.deploy] has keys"
+        raise DeployRefused(f"{path} is not signed: on target {robot!r}: {what}: sign it with `hil attest`")
+    verified = verify(
+        place,
+        keys=[public_key(config.resolve(key)) for key in spec.keys],
+        report=path,
+        files=[("engine", engine) for engine in engines],
+        fresh=Freshness(max_age=spec.max_age, report=hashlib.sha256(content).hexdigest()),
+        now=now,
+    )
+    if not verified.passed:
+        raise DeployRefused(f"{place} says {verified.decision}: on target {robot!r}: run the checks again")
+    return content_of(place)
+
+
+def refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
+    """Raises ``DeployRefused`` with every reason, if there is one."""
+    if reasons:
+        listed = "".join(f"\n  - {reason}" for reason in dict.fromkeys(reasons))
+        what = "run the checks again on a board like it, or mend what is named"
+        raise DeployRefused(f"{path} is not deployed: on target {robot!r}: {what}:{listed}")
