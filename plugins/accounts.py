@@ -54,10 +54,9 @@ class Fates:
             return Cause.OUT_OF_SCOPE, "--hil-model left this model out"
         if among(self.deselected):
             return Cause.DESELECTED, "its test was deselected on the command line"
-        if among(self.finished) and self.problem:
-            return Cause.STOPPED, f"its test could not be run: {self.problem}"
         if among(self.finished):
-            return Cause.NO_RESULT, "its test ended without giving a result"
+            nothing = Cause.NO_RESULT, "its test ended without giving a result"
+            return (Cause.STOPPED, f"its test could not be run: {self.problem}") if self.problem else nothing
         if among(self.selected):
             return Cause.STOPPED, self.stopped or "the run ended before its test"
         return Cause.NOT_COLLECTED, f"its test {row.test} was not collected: is the file there and selected?"
