@@ -111,7 +111,9 @@ def leak(check: CheckResult, around: Around) -> Iterator[str]:
     rate, slope = around.measured(check, "fps.sustained"), _used(check)
     if not _failed(check, "memory.growth") or rate is None or slope is None or number(rate.value) is None:
         return
-    hourly = slope / 1000 * rate.value * HOUR
+    hourly = number(slope / 1000 * rate.value * HOUR)
+    if hourly is None:  # beyond what a float holds
+        return
     total = number(around.details(check, "memory.system").get("total"))
     full = f", and fills the {show(total, 'B')} of this machine in {total / hourly:.3g} hours" if total else ""
     yield f"at {show(rate.value, '1/s')} it loses {show(hourly, 'B')} an hour{full}"

@@ -67,6 +67,7 @@ class Load:
 
     def listen(self) -> bool:
         """Takes in what it said; True once it is ready or over."""
+        over = self.process.poll() is not None  # before it is read: what it said at its end is there then
         data = b"."
         while data:
             try:
@@ -81,7 +82,8 @@ class Load:
             self.ready = said.get("ready", self.ready)
             self.ended = said.get("ended", self.ended)
             self.left.update({int(pid): str(command) for pid, command in said.get("left", {}).items()})
-        if self.ended is None and not data and self.process.poll() is not None:
+        # Its own word comes before its end; another process of it, which clears up, may hold the pipe for a while.
+        if self.ended is None and over:
             self.ended = "it was killed"
         return self.ready is not None or self.ended is not None
 
