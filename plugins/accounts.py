@@ -55,8 +55,8 @@ class Fates:
         if among(self.deselected):
             return Cause.DESELECTED, "its test was deselected on the command line"
         if among(self.finished):
-            nothing = Cause.NO_RESULT, "its test ended without giving a result"
-            return (Cause.STOPPED, f"its test could not be run: {self.problem}") if self.problem else nothing
+            nothing = "its test ended without giving a result"
+            return (Cause.STOPPED, f"{nothing}: {self.problem}") if self.problem else (Cause.NO_RESULT, nothing)
         if among(self.selected):
             return Cause.STOPPED, self.stopped or "the run ended before its test"
         return Cause.NOT_COLLECTED, f"its test {row.test} was not collected: is the file there and selected?"

@@ -48,7 +48,14 @@ def by_runs(baseline: Baseline | None, seen: Seen, limit: Limit | None, rules: R
     )
     measurement = _worsening(wide, lower=rules.lower_is_better)
     verdict = {Change.WORSE: Verdict.FAILED, Change.UNCLEAR: Verdict.INCONCLUSIVE}.get(change, Verdict.PASSED)
-    told = {"values": sides[1][0], "p": wide.p, "alpha": alpha, "visible": strict.visible, "noise": found.noise}
+    told = {
+        "values": sides[1][0],
+        "p": wide.p,
+        "dealt": wide.dealt,
+        "alpha": alpha,
+        "visible": strict.visible,
+        "noise": found.noise,
+    }
     if change is Change.UNCLEAR:
         told["runs_needed"] = _needed(found, strict, rules, sides)
     reason = f"{_size(measurement)} than {_named(baseline, found)}: {_why(change, found, strict, rules, sides)}"

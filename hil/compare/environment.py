@@ -47,6 +47,7 @@ ORDER = (
 TOLD_BETTER = {"runtime", "l4t"}
 """Fields that the run tells with its version, or without the rest of the file that it was read from."""
 UNKNOWN = "unknown"
+UNKNOWN_MACHINE = "machine unknown"
 SHORT = 12
 MOST_VALUES = 4
 
@@ -63,12 +64,13 @@ def changed(base: Side, cand: Side) -> tuple[Differing, ...]:
 
 
 def confounded(base: Side, cand: Side) -> str | None:
-    """Why a change may be the machine's, or ``None``: every run of both sides must be of one and the same machine."""
+    """Why a change may be the machine's, or ``None``: every run of both sides must be of one known machine."""
     ours, theirs = base.machines, cand.machines
-    if len({*ours, *theirs}) == 1:
+    if len({*ours, *theirs}) == 1 and UNKNOWN_MACHINE not in ours[0]:
         return None
+    what = "a machine that is not known" if len({*ours, *theirs}) == 1 else "different machines"
     return (
-        f"measured on different machines ({base.name}: {', '.join(ours)}; {cand.name}: {', '.join(theirs)}): "
+        f"measured on {what} ({base.name}: {', '.join(ours)}; {cand.name}: {', '.join(theirs)}): "
         "a change may be the machine's: measure both on one, or say --across-boards"
     )
 
@@ -80,7 +82,7 @@ def machine(run: RunRecord, environment: Mapping[str, Any]) -> str:
     accelerator = environment.get("accelerator") or {}
     parts = (environment.get("hostname"), accelerator.get("gpu"), environment.get("cpu_model"))
     known = ", ".join(str(part) for part in parts if part)
-    return f"{run.used} ({known})" if known else f"{run.used} (machine {UNKNOWN})"
+    return f"{run.used} ({known or UNKNOWN_MACHINE})"
 
 
 def _seen(side: Side) -> dict[str, set[str]]:

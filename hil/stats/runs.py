@@ -173,10 +173,9 @@ def judge_change(
     """What may be said of the candidate; ``alpha`` is the level where many are judged at once, else the comparison's.
 
     ``WORSE`` and ``BETTER``: significant, and the estimate lies beyond ``above``, a relative change. Significant is
-    what Welch's test finds at ``alpha`` and chance does not deal out at the comparison's own level: the former alone
-    calls 1.7 % of comparisons of seven runs a side in which nothing changed, where runs are of two kinds. ``SAME``:
-    neither, and the interval excludes a worsening by ``exclude``. All else is ``UNCLEAR``, fewer than five runs a side
-    included.
+    what Welch's test finds at ``alpha`` and chance does not deal out at the comparison's own level (``DEALT``).
+    ``SAME``: neither, and the interval excludes a worsening by ``exclude``. All else is ``UNCLEAR``, fewer than five
+    runs a side included.
     """
     fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
     if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:

@@ -83,6 +83,7 @@ def test_a_row_without_an_environment_is_of_its_runs_machine() -> None:
     assert Status.CONFOUNDED not in status(of(1, "host"), of(2, "host")).values()
     assert set(status(of(1, "host"), of(2, "other")).values()) == {Status.CONFOUNDED}
     assert set(status(of(1, ""), of(2, "host")).values()) == {Status.CONFOUNDED}
+    assert set(status(of(1, ""), of(2, "")).values()) == {Status.CONFOUNDED}, "two that nobody knows are not one"
 
 
 def test_what_one_side_lacks_is_missing() -> None:

@@ -219,3 +219,44 @@ def test_large_answers_that_nobody_wants_any_more(worker: EngineWorker) -> None:
         began = time.monotonic()
         assert len(worker.echo({"x": large})) == 1
         assert time.monotonic() - began < 10
+
+
+class AtOnce:
+    """Stands for ``Requests`` over a way that gives all answers at once: what was sent, and how many fly at most."""
+
+    def __init__(self) -> None:
+        """Nothing is sent yet."""
+        self.sent = self.taken = self.most = 0
+
+    def send(self, request: dict[str, Any], chunks: Any, most: int) -> requests.Answer:  # noqa: ARG002 - as Requests
+        """Is in flight from now on."""
+        self.sent += 1
+        self.most = max(self.most, self.sent - self.taken)
+        return requests.Answer(self.sent, most)
+
+    def take(self, answer: requests.Answer) -> tuple[dict[str, Any], Any]:  # noqa: ARG002 - as Requests
+        """Answered in no time."""
+        self.taken += 1
+        return {}, np.empty(0, np.uint8)
+
+
+def test_a_few_answers_at_once_tell_no_pace() -> None:
+    """Two that a network gives at once let 128 fly and no more, however quick that looks; all let as many as may."""
+    way = AtOnce()
+    orders = (({"op": "run"}, ()) for _ in range(2000))
+    answers = requests.pipelined(way, orders)  # type: ignore[arg-type]  # what it needs of one
+    next(answers)
+    assert way.most == requests.FIRST
+    next(answers)
+    next(answers)
+    assert way.most == 2 * requests.GROWTH
+    assert len(list(answers)) == 1997
+    assert way.most == requests.MOST
+
+
+def test_the_bytes_of_a_lane_count() -> None:
+    """A piece that goes beside the frames is on its way as well: of pieces of 1 MiB no more than 32 MiB fly."""
+    way = AtOnce()
+    orders = (({"op": "blob_append", "lane": 0, "length": 1 << 20}, ()) for _ in range(500))
+    assert len(list(requests.pipelined(way, orders))) == 500  # type: ignore[arg-type]  # as above
+    assert way.most == requests.MOST_BYTES >> 20
