@@ -46,6 +46,15 @@ class Mistake(NamedTuple):
     what: str
 
 
+def mistakes_of(errors: Sequence[ErrorDetails]) -> list[Mistake]:
+    """All of pydantic's errors; that an array is short of what was wrong in it is no mistake of its own."""
+
+    def within(array: Keys) -> bool:
+        return any(len(one["loc"]) > len(array) and tuple(one["loc"][: len(array)]) == array for one in errors)
+
+    return [mistake(one) for one in errors if one["type"] != "too_short" or not within(tuple(one["loc"]))]
+
+
 def mistake(error: ErrorDetails) -> Mistake:
     """One of pydantic's errors about ``ConfigSpec``, in the words of ``hil.toml``."""
     keys = tuple(error["loc"])

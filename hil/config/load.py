@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from hil.config import values as sense
-from hil.config.explain import Mistake, mistake, written
+from hil.config.explain import Mistake, mistakes_of, written
 from hil.config.locate import Lines
 from hil.config.merge import on_target
 from hil.config.nodes import applied
@@ -100,7 +100,7 @@ def load(path: Path) -> Config:
         given = applied(spec, root)
         found += given.mistakes
     except ValidationError as error:
-        found += [mistake(detail) for detail in error.errors(include_url=False)]
+        found += mistakes_of(error.errors(include_url=False))
     if found or spec is None:
         raise UserError(_listed(found, lines, path.name))
     doubts = [*unknown_targets(values), *sense.doubts(spec)]
@@ -118,7 +118,7 @@ def load_policy(path: Path) -> GateSpec:
         return GateSpec.model_validate(values["gate"])
     except ValidationError as error:
         details = error.errors(include_url=False)
-    found = [mistake({**detail, "loc": ("gate", *detail["loc"])}) for detail in details]
+    found = mistakes_of([{**detail, "loc": ("gate", *detail["loc"])} for detail in details])
     raise UserError(_listed(found, Lines(text), path.name))
 
 

@@ -115,6 +115,12 @@ def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
     assert "did you mean 'measure'?" in lines[-1]
 
 
+@pytest.mark.parametrize(("given", "lines"), [('["fp12"]', 1), ('["fp12", "fp13"]', 2)])
+def test_what_is_wrong_in_an_array_is_told_once(tmp_path: Path, given: str, lines: int) -> None:
+    """That nothing right is left in it is no mistake of its own."""
+    assert len(refused(tmp_path, f"{MODEL}precisions = {given}\n")) == lines
+
+
 @pytest.mark.parametrize(
     ("board", "message"),
     [
