@@ -14,7 +14,7 @@ class Bench:
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+        self.supervisor = supervisor
         self._idle: Optional[Hand] = None
 
     def keep(self, hand: Hand, libraries: Dict[str, Any]) -> None:
@@ -22,7 +22,7 @@ class Bench:
         self.clear()
         facts = libraries.get("facts") or {}
         if any((known or {}).get("gpu") for known in facts.values()):
-            self._supervisor.dismiss(hand)
+            self.supervisor.dismiss(hand)
         else:
             self._idle = hand
 
@@ -30,14 +30,14 @@ class Bench:
         """A worker for one engine."""
         idle, self._idle = self._idle, None
         if idle is None:
-            return self._supervisor.hire()
+            return self.supervisor.hire()
         if fresh or not idle.alive or idle.process.poll() is not None:
-            self._supervisor.dismiss(idle)
-            return self._supervisor.hire()
+            self.supervisor.dismiss(idle)
+            return self.supervisor.hire()
         return idle
 
     def clear(self) -> None:
         """Ends the idle worker, if there is one."""
         idle, self._idle = self._idle, None
         if idle is not None:
-            self._supervisor.dismiss(idle)
+            self.supervisor.dismiss(idle)

@@ -1,12 +1,12 @@
 """What the host may ask of an agent, one method an ``op``."""
 
-import os
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional
 
 from . import failure, materials, probe, wire
 from .bench import Bench
 from .blobs import Store
+from .building import Building
 from .conditions import Conditions
 from .crew import Hand
 from .deploying import Deploying
@@ -18,7 +18,7 @@ from .lock import SessionLock
 from .supervisor import HostGone, Supervisor
 from .telemetry import Sampler
 from .transfers import LOCK_POLL, Reply, Transfers
-from .watching import Watching, follow, peak_of
+from .watching import Watching, follow
 
 PROBE_DEADLINE = 120.0
 SERIES = ("time", "throughput", "pace")
@@ -36,6 +36,7 @@ class Service(Transfers):
         self._libraries: Optional[Dict[str, Any]] = None
         self._watching = Watching()
         self.bench = Bench(supervisor)
+        self.building = Building(self.records, self.bench, self.libraries, self._watch, self.turn)
         self.table: Dict[str, Callable[[Dict[str, Any]], Reply]] = {
             "hold": self.hold,
             "probe": self.probe,
@@ -122,78 +123,9 @@ class Service(Transfers):
         return libraries if container is None else dict(container.told(libraries))
 
     def build(self, request: Dict[str, Any]) -> Reply:
-        """An engine from the store by its key, or a new one made in a worker of its own.
-
-        An engine that was damaged in the store is deleted and built again at once; the record says so.
-        """
+        """An engine from the store by its key, or a new one; see ``Building``."""
         self._must_hold()
-        model = self.store.verify(request["model"])
-        missing = (self.libraries().get("why_not") or {}).get(request["runtime"])
-        if missing is not None:
-            raise Failure(failure.CONTAINER, missing, "use an image that has it, or set python of the container")
-        facts = key_facts(request, self.libraries(), probe.machine()["l4t"])
-        key = key_of(facts)
-        with self.turn():
-            record, damage = self._whole(key, request["model"])
-            cached = record is not None
-            if record is None:
-                record = self._build(request, model, key, facts, damage)
-        return {"ok": dict(record, cached=cached)}, []
-
-    def _whole(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
-        """The record of an engine whose bytes are as they were built; or None and, if they are not, what was found."""
-        record = self.records.find(key)
-        if record is None or record["digest"] == model:
-            return record, None
-        try:
-            self.store.verify(record["digest"])
-        except Failure as problem:
-            if problem.kind != failure.STORE:
-                raise
-            return None, problem.message
-        return record, None
-
-    def _build(
-        self, request: Dict[str, Any], model: str, key: str, facts: Dict[str, Any], damage: Optional[str]
-    ) -> Dict[str, Any]:
-        out = self.store.path("tmp", "%s.%d" % (key, os.getpid()))
-        order = {
-            "op": "build",
-            "runtime": request["runtime"],
-            "precision": request["precision"],
-            "options": materials.for_build(self.store, request, facts),
-            "model": model,
-            "out": out,
-        }
-        watch = self._watch(facts, request["options"])
-        self.bench.clear()
-        hand = self.supervisor.hire()
-        try:
-            built = self._in_time(hand, order, float(request["deadline"]), watch)
-            same = os.path.realpath(built["path"]) == os.path.realpath(model)
-            digest = request["model"] if same else self.store.adopt(out)
-        finally:
-            self.supervisor.dismiss(hand)
-            if os.path.exists(out):
-                os.unlink(out)
-        if damage is not None:
-            built["about"] = dict(built.get("about") or {}, rebuilt=damage)
-        built["plugins"] = request["options"].get("plugins") or []
-        return self.records.write(key, facts, digest, built)
-
-    def _in_time(self, hand: Hand, order: Dict[str, Any], deadline: float, watch: Optional[Watch]) -> Dict[str, Any]:
-        sampler = follow(hand, watch, calm=True)
-        try:
-            built: Dict[str, Any] = self.supervisor.exchange(hand, order, deadline, sampler)["ok"]
-            return built if sampler is None else dict(built, peak=peak_of(sampler))
-        except Failure as problem:
-            if problem.kind != failure.DEADLINE:
-                raise
-            what = "building in %s took longer than %g s and was stopped" % (order["precision"], deadline)
-            raise Failure(failure.BUILD, what, "raise time_limit in [models.M.build], or build ahead") from None
-        finally:
-            if sampler is not None:
-                sampler.close()
+        return {"ok": self.building.build(request)}, []
 
     def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
         """A watch for the worker that is hired next; None unless its engine's ``facts`` name a GPU."""
