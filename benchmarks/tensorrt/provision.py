@@ -1,14 +1,16 @@
 """What an engine costs: built cold, built again with the timing cache, taken from the store.
 
-Cold has a store of its own, empty before. For a warm build the engine's record is taken out of that store and the
-timing cache stays. Each is told twice: as the host waits for it, and TensorRT's build alone, without the start of its
-builder, which a process of its own has to load each time. A cached engine is asked for and loaded, ready to run; beside
-it a bare script in a fresh process under the same interpreter imports TensorRT, deserializes the same file and makes
-buffers: what nobody can do without.
+Cold has no timing cache; for a warm build the engine's record is taken out of the store and the timing cache stays.
+Both are built twice over: each in a fresh process, as a session's first engine, and one after the other in a process
+that has built before, as ``hil build`` makes all but its first. Each is told as the host waits for it, and TensorRT's
+build alone: a fresh process has to load TensorRT's builder, the same seconds with and without a cache. A cached engine
+is asked for and loaded, ready to run; beside it a bare script in a fresh process under the same interpreter imports
+TensorRT, deserializes the same file and makes buffers: what nobody can do without.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,31 +22,46 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
 
 WARM, CACHED = 2, 5
+FRESH = (("cold", "fresh"), *[("warm", "fresh")] * WARM)
+KEPT = (("cold", "kept"), *[("warm", "kept")] * WARM)
+"""After one more warm build in a fresh process, which stays."""
 
 
-def timed_build(stage: Stage, agent: AgentClient) -> tuple[BuiltEngine, float]:
+def timed_build(stage: Stage, agent: AgentClient, *, more: bool) -> tuple[BuiltEngine, float]:
     """The engine and the seconds it took to have it, as the host sees it."""
     before = time.perf_counter()
-    engine = stage.build(agent)
+    engine = stage.build(agent, more=more)
     return engine, time.perf_counter() - before
 
 
+def forget(stage: Stage, engine: BuiltEngine, *, cold: bool) -> None:
+    """The store knows nothing of the engine any more; where it is to be ``cold`` no timing cache either."""
+    (stage.store / "engines" / f"{engine.key}.json").unlink()
+    if cold:
+        shutil.rmtree(stage.store / "timing")
+
+
 def building(stage: Stage, agent: AgentClient) -> tuple[BuiltEngine, list[dict[str, Any]]]:
-    """Cold once, warm some times. Raises ``SystemExit`` where the store had the engine already."""
+    """Every kind of build. Raises ``SystemExit`` where the store had the engine, or a process was not as asked for."""
+    steps = FRESH[:1] if stage.quick else (*FRESH, ("warm", "fresh"), *KEPT)
+    engines: list[BuiltEngine] = []
     rows = []
-    for number in range(1 if stage.quick else 1 + WARM):
-        engine, seconds = timed_build(stage, agent)
+    for number, (step, process) in enumerate(steps):
+        if engines:
+            forget(stage, engines[-1], cold=step == "cold")
+        engine, seconds = timed_build(stage, agent, more=len(FRESH) <= number < len(steps) - 1)
         if engine.cached:
             raise SystemExit(f"the store {stage.store} has the engine already: give an empty --work folder")
-        step = "warm" if number else "cold"
-        cache = engine.about.get("timing_cache")
-        took = {name: engine.about[f"seconds_{name}"] for name in ("builder", "parse", "build")}
-        rows.append({"step": step, "seconds": seconds, "worker": engine.seconds, **took, "timing_cache": cache})
+        engines.append(engine)
+        about = engine.about
+        if about["process"] != process:
+            raise SystemExit(f"built in a {about['process']} process where a {process} one was asked for")
+        took = {name: about[f"seconds_{name}"] for name in ("builder", "parse", "build")}
+        row = {"step": step, "process": process, "seconds": seconds, "worker": engine.seconds, **took}
+        rows.append({**row, "timing_cache": about.get("timing_cache"), "warnings": about.get("warnings")})
         told = ", ".join(f"{name} {value:.2f} s" for name, value in took.items())
-        print(f"{step}: {seconds:.2f} s ({told}; timing cache: {cache})", flush=True)
-        if number < WARM and not stage.quick:
-            (stage.store / "engines" / f"{engine.key}.json").unlink()
-    return engine, rows
+        print(f"{step}, {process}: {seconds:.2f} s ({told}; timing cache: {about.get('timing_cache')})", flush=True)
+    return engines[-1], rows
 
 
 def cached(stage: Stage, agent: AgentClient, engine: BuiltEngine) -> list[dict[str, Any]]:

@@ -96,10 +96,10 @@ class Stage:
             self.versions.update(versions(agent.probe()))
             yield agent
 
-    def build(self, agent: AgentClient, options: Mapping[str, Any] | None = None) -> BuiltEngine:
-        """The network's engine, from the store where it is there."""
+    def build(self, agent: AgentClient, options: Mapping[str, Any] | None = None, *, more: bool = False) -> BuiltEngine:
+        """The network's engine, from the store where it is there; ``more`` as in ``AgentClient.build``."""
         model = agent.put_blob(self.exported(self.network))
-        return agent.build(model, self.precision, RUNTIME, dict(options or {}), BUILD_DEADLINE)
+        return agent.build(model, self.precision, RUNTIME, dict(options or {}), BUILD_DEADLINE, more=more)
 
     def plan(self, agent: AgentClient, engine: BuiltEngine) -> Path:
         """The engine's file, brought out of the store."""

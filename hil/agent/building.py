@@ -1,6 +1,7 @@
 """Engines on request: taken from the store by their key, or made in a worker that builds and does nothing else."""
 
 import os
+import time
 from typing import Any, Callable, ContextManager, Dict, Optional, Tuple
 
 from . import failure, materials, probe
@@ -9,11 +10,14 @@ from .crew import Hand
 from .device_memory import Watch
 from .engines import Records, key_facts, key_of
 from .failure import Failure
-from .watching import follow, peak_of
+from .telemetry import Sampler
+from .watching import again, follow, peak_of
 
 
 class Building:
     """``libraries`` tells what workers can import, ``turn`` holds the turn lock.
+
+    Where the request says that ``more`` builds follow, the worker waits for the next one: see ``Bench``.
 
     ``watch`` begins to watch the GPU that an engine's facts and options name; None where they name none.
     """
@@ -69,6 +73,7 @@ class Building:
         self, request: Dict[str, Any], model: str, key: str, facts: Dict[str, Any], damage: Optional[str]
     ) -> Dict[str, Any]:
         out = self.store.path("tmp", "%s.%d" % (key, os.getpid()))
+        more = request.get("more") is True
         order = {
             "op": "build",
             "runtime": request["runtime"],
@@ -76,33 +81,70 @@ class Building:
             "options": materials.for_build(self.store, request, facts),
             "model": model,
             "out": out,
+            "more": more,
         }
+        hand = None
+        try:
+            hand, built = self._made(request, order, facts)
+            same = os.path.realpath(built["path"]) == os.path.realpath(model)
+            digest = request["model"] if same else self.store.adopt(out)
+            if more:
+                self.bench.keep_builder(hand, _kind(request))
+                hand = None
+        finally:
+            if hand is not None:
+                self.supervisor.dismiss(hand)
+            if os.path.exists(out):
+                os.unlink(out)
+        if damage is not None:
+            built["about"]["rebuilt"] = damage
+        built["plugins"] = request["options"].get("plugins") or []
+        return self.records.write(key, facts, digest, built)
+
+    def _made(
+        self, request: Dict[str, Any], order: Dict[str, Any], facts: Dict[str, Any]
+    ) -> Tuple[Hand, Dict[str, Any]]:
+        """Who made it, and what: the builder that waits, or where there is none or it fails, a fresh worker.
+
+        What a process fails at that has built before may be its past's fault; both tries are within the time limit.
+        """
+        deadline = float(request["deadline"])
+        limit = time.monotonic() + deadline
+        kept = self.bench.builder(_kind(request))
+        if kept is not None:
+            try:
+                return kept, self._in_time(kept, order, limit, again(kept))
+            except Failure:
+                self.supervisor.dismiss(kept)
+                if time.monotonic() >= limit:
+                    raise _late(order, deadline) from None
         watch = self._watch(facts, request["options"])
         self.bench.clear()
         hand = self.supervisor.hire()
         try:
-            built = self._in_time(hand, order, float(request["deadline"]), watch)
-            same = os.path.realpath(built["path"]) == os.path.realpath(model)
-            digest = request["model"] if same else self.store.adopt(out)
-        finally:
+            return hand, self._in_time(hand, order, limit, follow(hand, watch, calm=True))
+        except BaseException as problem:
             self.supervisor.dismiss(hand)
-            if os.path.exists(out):
-                os.unlink(out)
-        if damage is not None:
-            built["about"] = dict(built.get("about") or {}, rebuilt=damage)
-        built["plugins"] = request["options"].get("plugins") or []
-        return self.records.write(key, facts, digest, built)
+            if isinstance(problem, Failure) and problem.kind == failure.DEADLINE:
+                raise _late(order, deadline) from None
+            raise
 
-    def _in_time(self, hand: Hand, order: Dict[str, Any], deadline: float, watch: Optional[Watch]) -> Dict[str, Any]:
-        sampler = follow(hand, watch, calm=True)
+    def _in_time(self, hand: Hand, order: Dict[str, Any], limit: float, sampler: Optional[Sampler]) -> Dict[str, Any]:
         try:
-            built: Dict[str, Any] = self.supervisor.exchange(hand, order, deadline, sampler)["ok"]
-            return built if sampler is None else dict(built, peak=peak_of(sampler))
-        except Failure as problem:
-            if problem.kind != failure.DEADLINE:
-                raise
-            what = "building in %s took longer than %g s and was stopped" % (order["precision"], deadline)
-            raise Failure(failure.BUILD, what, "raise time_limit in [models.M.build], or build ahead") from None
+            built: Dict[str, Any] = self.supervisor.exchange(hand, order, limit - time.monotonic(), sampler)["ok"]
+            built["peak"] = None if sampler is None else peak_of(sampler)
+            return built
         finally:
             if sampler is not None:
                 sampler.close()
+
+
+def _kind(request: Dict[str, Any]) -> Any:
+    """What builds must share to be made by one process: plugins stay loaded in it, and a GPU selected."""
+    options = request["options"]
+    return request["runtime"], int(options.get("gpu") or 0), tuple(options.get("plugins") or ())
+
+
+def _late(order: Dict[str, Any], deadline: float) -> Failure:
+    what = "building in %s took longer than %g s and was stopped" % (order["precision"], deadline)
+    return Failure(failure.BUILD, what, "raise time_limit in [models.M.build], or build ahead")

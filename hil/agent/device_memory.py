@@ -142,6 +142,10 @@ class Watch:
         self._pid = pid
         self._readers = [(label, read) for label, read in self.device.readers if pid not in read()]
 
+    def restart(self) -> None:
+        """Forgets the peaks: what the worker has on the GPU is still counted from before it began."""
+        self._peaks.clear()
+
     def baseline(self) -> None:
         """The worker's context and runtime are there, the engine is not; from here on the source is fixed."""
         self._baseline = self.note()

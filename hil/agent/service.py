@@ -21,6 +21,10 @@ from .transfers import LOCK_POLL, Reply, Transfers
 from .watching import Watching, follow
 
 PROBE_DEADLINE = 120.0
+BETWEEN_BUILDS = (
+    "build", "blob_begin", "blob_append", "blob_commit", "blob_read", "lanes_open", "lanes_join", "lanes_close",
+)  # fmt: skip
+"""Operations in whose time a process that builds may wait for the next build: nothing is loaded or measured."""
 SERIES = ("time", "throughput", "pace")
 """Operations that answer with a series: the board's state is read around it, and sensors sampled in it."""
 
@@ -66,6 +70,8 @@ class Service(Transfers):
         """Does what a request asks and sends the reply; only a vanished host ends it with an exception."""
         number = request.get("id")
         try:
+            if request.get("op") not in BETWEEN_BUILDS:
+                self.bench.end_builder()
             result, chunks = self.table.get(str(request.get("op")), self.unknown)(request)
             header = dict(result, id=number)
         except (HostGone, wire.Closed, wire.Silent):

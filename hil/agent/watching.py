@@ -31,6 +31,14 @@ def follow(hand: Hand, watch: Optional[Watch], *, calm: bool = False) -> Optiona
     return Sampler(hand.pid, watch, calm=calm)
 
 
+def again(hand: Hand) -> Optional[Sampler]:
+    """A sampler for a worker that was followed before, its peak counted from now on. None where nothing is watched."""
+    if hand.watch is None:
+        return None
+    hand.watch.restart()
+    return Sampler(hand.pid, hand.watch, calm=True)
+
+
 def peak_of(sampler: Sampler) -> Dict[str, Any]:
     """The highest resident memory and memory on the GPU among the samples, in bytes, and where the latter is from."""
     told = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}

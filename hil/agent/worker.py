@@ -54,6 +54,7 @@ class Worker(Measuring):
         self.segment = segment
         self.broken = False
         self.started: Optional[Started] = None
+        self.builders: Dict[str, Any] = {}  # runtimes that have built here, with what they keep for the next build
         self.table: Dict[str, Callable[[Dict[str, Any]], Answer]] = {
             "echo": self.echo,
             "facts": self.facts,
@@ -159,15 +160,18 @@ class Worker(Measuring):
         return probe.libraries(), []
 
     def build(self, request: Dict[str, Any]) -> Answer:
-        """Makes an engine file; see ``Runtime.build``."""
+        """Makes an engine file; see ``Runtime.build``. Its process is ``kept`` where it has built before."""
         from .runtimes import runtime
 
         began = time.perf_counter()
-        made = runtime(request["runtime"]).build(
-            request["model"], request["precision"], request["options"], request["out"]
-        )
+        name = request["runtime"]
+        about: Dict[str, Any] = {"process": "kept" if name in self.builders else "fresh"}
+        driver = self.builders.setdefault(name, runtime(name))
+        options = dict(request["options"], more=request.get("more") is True)
+        made = driver.build(request["model"], request["precision"], options, request["out"])
+        about.update(made.facts)
         seconds = time.perf_counter() - began
-        return {"path": made.path, "log": made.log[-65536:], "seconds": seconds, "about": dict(made.facts)}, []
+        return {"path": made.path, "log": made.log[-65536:], "seconds": seconds, "about": about}, []
 
     def start(self, request: Dict[str, Any]) -> Answer:
         """Imports the runtime and opens its context on the device, and nothing more; ``load`` goes on from there."""

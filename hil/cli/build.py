@@ -79,7 +79,7 @@ def _build(session: Session, model: str, precisions: Sequence[str]) -> tuple[dic
     failures: list[HilError] = []
     for one in precisions:
         try:
-            made[one] = session.engines.provisioned(model, one)
+            made[one] = session.engines.provisioned(model, one, more=one != precisions[-1])
         except (EngineBuildError, Unsupported, UserError, WorkerLost) as error:  # noqa: PERF203 - builds take minutes
             failures.append(error)
     return made, failures

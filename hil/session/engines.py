@@ -51,9 +51,13 @@ class Engines:
         self._workers: OrderedDict[tuple[str, str], EngineWorker] = OrderedDict()
         self._loaded: dict[tuple[str, str], Loaded] = {}
 
-    def provisioned(self, model: str, precision: str) -> Provisioned:
-        """The engine, built on the target and brought home. Raises ``Unsupported``, ``EngineBuildError``."""
-        return self._session.memo.once(("engine", model, precision), lambda: provision(self._session, model, precision))
+    def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
+        """The engine, built on the target and brought home; ``more`` as in ``AgentClient.build``.
+
+        Raises ``Unsupported``, ``EngineBuildError``.
+        """
+        key = ("engine", model, precision)
+        return self._session.memo.once(key, lambda: provision(self._session, model, precision, more=more))
 
     def loaded(self, model: str, precision: str) -> Loaded:
         """Where the engine runs and what it told of itself. Raises as ``provisioned`` does.

@@ -44,8 +44,10 @@ class Provisioned:
         return bool(self.engine.facts.get("foreign"))
 
 
-def provision(session: Session, name: str, precision: str) -> Provisioned:
+def provision(session: Session, name: str, precision: str, *, more: bool = False) -> Provisioned:
     """Builds ``name`` in ``precision`` on the session's target, or takes the engine that the config names.
+
+    ``more`` as in ``AgentClient.build``.
 
     Raises ``Unsupported`` if the runtime or this version cannot, ``EngineBuildError`` with the
     runtime's own words if the build failed, ``UserError`` for data that cannot be calibrated on.
@@ -71,7 +73,8 @@ def provision(session: Session, name: str, precision: str) -> Provisioned:
         options |= {"calibration": streamed.key, "implicit": streamed.option()}
     digest = session.agent.put_blob(source)
     session.progress(f"{name} {precision}: building on {session.used}")
-    engine = session.agent.build(digest, precision, session.spec.runtime, options, spec.build.time_limit)
+    limit = spec.build.time_limit
+    engine = session.agent.build(digest, precision, session.spec.runtime, options, limit, more=more)
     told = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {told}")
     suffix = "onnx" if engine.digest == digest else "plan"

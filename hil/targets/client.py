@@ -168,16 +168,25 @@ class AgentClient:
         """
         blobs.get(self, digest, path, size)
 
-    def build(
-        self, model_digest: str, precision: str, runtime: str, options: Mapping[str, Any], deadline: float
+    def build(  # noqa: PLR0913 - one for each part of the question, and two on how it is answered
+        self,
+        model_digest: str,
+        precision: str,
+        runtime: str,
+        options: Mapping[str, Any],
+        deadline: float,
+        *,
+        more: bool = False,
     ) -> BuiltEngine:
         """Builds an engine from an uploaded model, or finds it in the store; ``deadline`` in seconds.
 
         ``options`` may have ``calibration`` (digest) and ``plugins`` (digests); the rest are the runtime's.
+        With ``more`` another build follows at once: the process that built waits for it, with TensorRT's builder
+        loaded, until anything but builds and files is asked for. Its memory is not free meanwhile.
         Raises ``Unsupported``, ``EngineBuildError`` with the runtime's own words, or ``WorkerLost``.
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
-        made = self.call("build", dict(order, deadline=deadline))[0]
+        made = self.call("build", dict(order, deadline=deadline, more=more))[0]
         with self.reading():
             return built_engine(made, runtime)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -86,6 +87,17 @@ def test_one_precision_that_fails_leaves_the_others(project: Project) -> None:
     assert done.code == ExitCode.FAILED
     assert "error: " in done.out
     assert len(list((project.root / ".hil" / "cache" / "engines").iterdir())) == 1
+
+
+def test_all_precisions_are_built_in_one_process(project: Project) -> None:
+    """What a process loads before it can build is loaded once, and is gone with the command."""
+    project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
+    path = project.root / "hil.toml"
+    path.write_text(path.read_text() + CALIBRATION.format("synthetic"))
+    done = project.hil("build", "toy", "--target=cpu")
+    assert done.code == ExitCode.PASSED, done.out
+    records = [json.loads(file.read_text()) for file in project.root.glob("cache/**/engines/*.json")]
+    assert {one["facts"]["precision"]: one["about"]["process"] for one in records} == {"fp32": "fresh", "int8": "kept"}
 
 
 def test_a_users_mistake_in_one_precision_still_shows_the_others(project: Project) -> None:

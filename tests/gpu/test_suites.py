@@ -47,6 +47,14 @@ precisions = ["int8"]
 calibration = { data = "calibration.npz", route = "implicit" }
 tolerances.int8 = { max_rel = 0.5, cosine = 0.9, sqnr_db = 6, reason = "tiny" }
 """
+THREE = """
+[models.three]
+path = "net.onnx"
+data = "validation.npz"
+precisions = ["fp32", "tf32", "fp16"]
+build.optimization_level = 2
+"""
+"""At a level of its own: no other test has left these engines in the store."""
 
 
 def built(agent: AgentClient, path: Path, precision: str = "fp32", **options: Any) -> BuiltEngine:
@@ -161,6 +169,20 @@ def test_timing_cache_is_seen_to_be_used(board: Board, gpu_agent: AgentClient) -
     again = built(gpu_agent, board.root / "net.onnx")
     assert not again.cached
     assert again.about["timing_cache"] == "warm"
+
+
+def test_precisions_are_built_in_one_process(board: Board) -> None:
+    """TensorRT's builder is loaded once for all of them, nothing of it stays, and each engine is what it should be."""
+    session = board.session(THREE)
+    precisions = ("fp32", "tf32", "fp16")
+    built = [session.engines.provisioned("three", one, more=one != "fp16").engine for one in precisions]
+    assert [engine.about["process"] for engine in built] == ["fresh", "kept", "kept"]
+    assert built[0].about["seconds_builder"] > 0
+    assert [engine.about["seconds_builder"] for engine in built[1:]] == [0, 0]
+    assert ["FP16" in engine.about["flags"] for engine in built] == [False, False, True]
+    for precision in precisions:
+        result = board.ask(session, "parity.outputs", "three", precision)
+        assert result.verdict is Verdict.PASSED, result.reason
 
 
 def test_foreign_engine_is_judged_and_labelled(board: Board, gpu_agent: AgentClient) -> None:

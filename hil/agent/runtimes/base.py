@@ -160,7 +160,10 @@ class Runtime(ABC):
 
     @abstractmethod
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
-        """Makes an engine from the ONNX file ``model``; may write it to ``out``. Raises ``Failure``."""
+        """Makes an engine from the ONNX file ``model``; may write it to ``out``. Raises ``Failure``.
+
+        With ``options["more"]`` it may keep what the next build on the same object can use again.
+        """
 
     @abstractmethod
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:

@@ -17,6 +17,7 @@ class TensorRt(Runtime):
         self._module: Any = None
         self._reason: Optional[str] = None
         self._kept: Any = None
+        self._shop: Any = None
 
     def version(self) -> Optional[str]:
         """TensorRT's own spelling (``"8.6.1"``); None where it cannot be imported, ``reason_why`` then says why."""
@@ -49,9 +50,15 @@ class TensorRt(Runtime):
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
         """Writes the plan to ``out``. Raises ``Failure`` with TensorRT's own error lines and what to try."""
         trt = self._need()
-        from . import build
+        from . import build, workshop
 
-        return build.build(trt, model, precision, options, out)
+        shop, self._shop = self._shop or workshop.open_workshop(trt, options), None
+        built = build.build(shop, model, precision, options, out)
+        if options.get("more"):
+            self._shop = shop
+        else:
+            shop.close()
+        return built
 
     def start(self, options: Mapping[str, Any]) -> None:
         """Opens the GPU's context and TensorRT's runtime, and keeps them, so that neither counts as the engine's."""

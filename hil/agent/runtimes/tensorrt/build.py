@@ -7,8 +7,9 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ...failure import BUILD, UNSUPPORTED, Failure
 from ..base import Built
-from . import api, calibrate, dla, log, onnx_file, parse, plugins, precision, profiles, timing_cache
+from . import api, calibrate, dla, onnx_file, parse, precision, profiles, timing_cache
 from .feeding import Calibrating
+from .workshop import Workshop, made
 
 ADVICE = (
     (
@@ -23,46 +24,30 @@ ADVICE = (
 OTHERWISE = "look into TensorRT's own lines above; build the same file with trtexec to see whether it is the model"
 
 
-def build(trt: Any, model: str, wanted: str, options: Mapping[str, Any], out: str) -> Built:
-    """See ``Runtime.build``. The process is of no use for anything else afterwards."""
-    from ..cuda import open_cuda
-
-    journal = log.of(trt)
-    journal.clear()
-    cuda = open_cuda(int(options.get("gpu") or 0), "ctypes")  # the target's choice of a binding is for running
+def build(shop: Workshop, model: str, wanted: str, options: Mapping[str, Any], out: str) -> Built:
+    """See ``Runtime.build``; a failure closes the workshop."""
     try:
-        return Build(trt, cuda, journal, wanted, options).run(model, out)
+        built = Build(shop, wanted, options).run(model, out)
     except BaseException as problem:
-        # The frames' locals hold builder and network, which must go before the CUDA context.
+        # The frames' locals hold network and config, which must go before builder and CUDA context.
         traceback.clear_frames(problem.__traceback__)
+        shop.close()
         raise
-    finally:
-        cuda.close()
+    shop.built()
+    return built
 
 
 class Build:
     """One build: what its steps share."""
 
-    def __init__(self, trt: Any, cuda: Any, journal: Any, wanted: str, options: Mapping[str, Any]) -> None:
-        self.trt, self.cuda, self.log, self.precision, self.options = trt, cuda, journal, wanted, options
+    def __init__(self, shop: Workshop, wanted: str, options: Mapping[str, Any]) -> None:
+        self.trt, self.cuda, self.log, self.builder = shop.trt, shop.cuda, shop.log, shop.builder
+        self.precision, self.options = wanted, options
         self.paths: Mapping[str, Any] = options.get("paths", {})
-        self.facts: Dict[str, Any] = {}
-        self.warnings = plugins.load(trt, journal, self.paths.get("plugins") or ())
-        began = time.perf_counter()
-        self.builder = self._made(lambda: trt.Builder(journal), "builder")
-        self.facts["seconds_builder"] = time.perf_counter() - began
-        self.network = self._made(lambda: api.network(trt, self.builder), "network")
-        self.config = self._made(self.builder.create_builder_config, "builder config")
-
-    def _made(self, make: Any, what: str) -> Any:
-        try:
-            made = make()
-        except TypeError:  # pybind11's answer to a constructor that returned nothing
-            made = None
-        if made is None:
-            told = self.log.errors() or "; ".join(self.log.warnings()[-2:]) or "no reason told"
-            raise Failure(BUILD, "TensorRT gives no %s: %s" % (what, told), "check driver and TensorRT on the target")
-        return made
+        self.facts: Dict[str, Any] = {"seconds_builder": shop.seconds}
+        self.warnings = list(shop.warnings)
+        self.network = made(lambda: api.network(self.trt, self.builder), "network", self.log)
+        self.config = made(self.builder.create_builder_config, "builder config", self.log)
 
     def run(self, model: str, out: str) -> Built:
         """Parses, configures, builds and writes the plan."""
@@ -70,7 +55,9 @@ class Build:
         parser = parse.parse(self.trt, self.network, self.log, model)
         self.facts["seconds_parse"] = time.perf_counter() - began
         self._configure(model)
-        attached = timing_cache.attach(self.config, self.paths.get("timing_cache"))
+        attached = timing_cache.attach(self.config, self.paths.get("timing_cache"), self.log)
+        if attached.told:
+            self.warnings.append("the timing cache was taken in part: %s" % attached.told)
         calibration = self._calibration()
         plan = self._plan(calibration)
         self.facts["timing_cache"] = attached.state

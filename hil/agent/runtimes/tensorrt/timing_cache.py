@@ -6,14 +6,21 @@ from . import sealed
 
 
 class Attached(NamedTuple):
-    """``state``: none (nowhere to keep one), cold, warm, or refused (there was one that could not be used)."""
+    """``state``: none (nowhere to keep one), cold, warm, partly, or refused (there was one that could not be used).
+
+    ``told`` is TensorRT's error where it took the cache in part.
+    """
 
     state: str
     cache: Any
+    told: str = ""
 
 
-def attach(config: Any, path: Optional[str]) -> Attached:
-    """Gives the config the cache kept at ``path``, or an empty one that ``keep`` writes there."""
+def attach(config: Any, path: Optional[str], log: Any) -> Attached:
+    """Gives the config the cache kept at ``path``, or an empty one that ``keep`` writes there.
+
+    TensorRT 8.5 and 8.6 may log an error about Myelin's part of a cache, and take the rest: ``log`` tells.
+    """
     if path is None:
         return Attached("none", None)
     state = "cold"
@@ -21,11 +28,13 @@ def attach(config: Any, path: Optional[str]) -> Attached:
         content = sealed.read(path)
     except ValueError:
         content, state = None, "refused"
+    before = log.errors()
     if content:
         cache = config.create_timing_cache(content)
         # False: a cache of another version or GPU is to be refused, not taken with a warning.
         if cache is not None and config.set_timing_cache(cache, False):  # noqa: FBT003 - bindings before 8.4 name it otherwise
-            return Attached("warm", cache)
+            told = log.errors()
+            return Attached("warm", cache) if told == before else Attached("partly", cache, told)
         state = "refused"
     empty = config.create_timing_cache(b"")
     if empty is None or not config.set_timing_cache(empty, False):  # noqa: FBT003 - as above

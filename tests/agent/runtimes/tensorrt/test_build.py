@@ -9,7 +9,8 @@ import pytest
 
 from hil.agent.failure import Failure
 from hil.agent.runtimes.tensorrt import api, log, sealed
-from hil.agent.runtimes.tensorrt.build import Build
+from hil.agent.runtimes.tensorrt.build import build as build_in
+from hil.agent.runtimes.tensorrt.workshop import Workshop
 from tests.agent import models
 from tests.agent.runtimes.tensorrt.fake import (
     Builder,
@@ -40,9 +41,8 @@ class Strong(Trt):
 
 def build(trt: Trt, folder: Path, precision: str = "fp32", cuda: Cuda | None = None, **options: Any) -> Built:
     """Builds a model with a fresh log."""
-    journal = log.of(trt)
     model = models.tiny(folder / "m.onnx")
-    return Build(trt, cuda or Cuda(), journal, precision, options).run(str(model), str(folder / "out"))
+    return build_in(Workshop(trt, cuda or Cuda(), options), str(model), precision, options, str(folder / "out"))
 
 
 def refusal(trt: Trt, folder: Path, precision: str = "fp32", **options: Any) -> str:
@@ -253,3 +253,20 @@ def test_the_timing_cache_is_kept_and_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     assert build(Trt(), tmp_path, paths={"timing_cache": str(path)}).facts["timing_cache"] == "refused"
     assert build(Trt(), tmp_path).facts["timing_cache"] == "none"
+
+
+def test_a_timing_cache_that_is_taken_in_part_is_told(tmp_path: Path) -> None:
+    """TensorRT takes it, and logs an error: neither warm nor refused, and its words are kept."""
+    path = tmp_path / "timing"
+    build(Trt(), tmp_path, paths={"timing_cache": str(path)})
+    trt = Trt()
+    taken = trt.config.set_timing_cache
+
+    def set_timing_cache(cache: Any, ignore_mismatch: bool) -> bool:
+        log.of(trt).log(1, "The timing cache will not be used!")
+        return taken(cache, ignore_mismatch)
+
+    trt.config.set_timing_cache = set_timing_cache  # type: ignore[method-assign]  # it has no words of its own
+    facts = build(trt, tmp_path, paths={"timing_cache": str(path)}).facts
+    assert facts["timing_cache"] == "partly"
+    assert facts["warnings"] == ["the timing cache was taken in part: The timing cache will not be used!"]
