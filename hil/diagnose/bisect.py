@@ -22,7 +22,7 @@ from hil.diagnose.cutting import patched, severed
 from hil.diagnose.graph import BODIES, Region
 from hil.diagnose.running import Runner, Values, on_host
 from hil.diagnose.seeing import error, statistics
-from hil.diagnose.types import Culprit, Diagnosis, Node, Part, Seen
+from hil.diagnose.types import Cause, Culprit, Diagnosis, Node, Part, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,11 +70,19 @@ def diagnose(
     )
     guilty = _guilty(case, seen, alone)
     if not guilty:
-        return fusion.looked_for(case, found, seen, inside)
+        found = fusion.looked_for(case, found, seen, inside)
+        at_fault = _overflown(case, found)
+        return found if at_fault is None else replace(found, part=_part(case, at_fault, inside, alone))
     culprits = [replace(_culprit(case, region, seen[region], alone), effect=effect) for region, effect in guilty]
     region = guilty[0][0]
     confirmed = _confirmed(case, region, culprits[0], whole)
     return replace(found, culprits=(confirmed, *culprits[1:]), part=_part(case, region, inside, alone))
+
+
+def _overflown(case: Case, found: Diagnosis) -> Region | None:
+    """Where FP16 ends, if that is the cause: it follows from the reference's values, which the bundle then shows."""
+    tensors = {one.seen.tensor for one in found.culprits if one.cause is Cause.OVERFLOW}
+    return next((region for region in case.regions if region.pair.reference in tensors), None)
 
 
 def _rows(feeds: Values) -> int:

@@ -2,6 +2,7 @@
 
 Two signs of it. The outputs come right as soon as intermediates are marked: then bisecting the marks finds the one that
 mends them. Or the whole engine, marked, makes of what arrives at a node something else than that node alone does.
+A tensor that FP16 cannot hold shows the first sign too where a runtime keeps outputs in FP32: that is an overflow.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hil.diagnose import case as cases
 from hil.diagnose.cutting import marked
 from hil.diagnose.healthy import FLOORS
-from hil.diagnose.seeing import error, statistics
+from hil.diagnose.seeing import FP16_MAX, error, largest, statistics
 from hil.diagnose.types import Cause, Culprit
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def cured_by(case: Case, found: Diagnosis, seen: Mapping[Region, Seen]) -> Diagn
             high = middle
         else:
             low = middle
+    beyond = [one for one in ordered[:high] if _beyond(case, one)]
+    if beyond and beyond[-1] is ordered[high - 1]:
+        return replace(found, culprits=(_narrow(case, beyond, seen, sick, _error(case, ordered[:high])),))
     region = ordered[high - 1]
     left = _error(case, [region])
     evidence = (
@@ -85,6 +89,25 @@ def cured_by(case: Case, found: Diagnosis, seen: Mapping[Region, Seen]) -> Diagn
     )
     culprit = _fused(case, region, seen[region], evidence, {})
     return replace(found, culprits=(replace(culprit, before=sick, after=left),))
+
+
+def _beyond(case: Case, region: Region) -> bool:
+    """Whether an FP16 engine cannot hold what the reference has there, unless it is an output and so FP32."""
+    return case.precision == "fp16" and largest(case.value(region.pair.suspect)) > FP16_MAX
+
+
+def _narrow(case: Case, beyond: Sequence[Region], seen: Mapping[Region, Seen], before: float, after: float) -> Culprit:
+    """The first of the tensors that FP16 cannot hold, told as an overflow and not as a wrong fusion."""
+    top = largest(case.value(beyond[0].pair.suspect))
+    evidence = (
+        f"the reference reaches {top:.6g}, FP16 ends at {FP16_MAX:.0f}",
+        (
+            f"the outputs are off by {before:.3g}, and by {after:.3g} once the tensors up to "
+            f"{beyond[-1].pair.suspect!r} are outputs, which are FP32"
+        ),
+    )
+    culprit = _fused(case, beyond[0], seen[beyond[0]], evidence, {})
+    return replace(culprit, cause=Cause.OVERFLOW, before=before, after=after)
 
 
 def _error(case: Case, chosen: Sequence[Region]) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +109,48 @@ def test_fp16_overflow_is_found(tmp_path: Path) -> None:
     found = diagnose(model, in_fp16(model), feeds(), "fp16")
     assert (found.culprits[0].seen.node.name, found.culprits[0].cause) == ("conv", Cause.OVERFLOW)
     assert "65504" in found.culprits[0].evidence[0]
+
+
+def narrow(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
+    """A runtime that computes in FP16 inside, and keeps what it gives out in FP32, as TensorRT does."""
+    made = copied(model)
+    outputs = {one.name for one in made.graph.output}
+    inner = [one for one in made.graph.node if one.output[0] not in outputs]
+    for one in inner:
+        name = one.output[0]
+        one.output[0] = f"{name}_wide"
+        made.graph.node.append(helper.make_node("Cast", [f"{name}_wide"], [f"{name}_half"], to=TensorProto.FLOAT16))
+        made.graph.node.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    return on_host(ordered(made), fed)
+
+
+def ordered(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The nodes in an order in which each finds what it reads."""
+    left, known = list(model.graph.node), {one.name for one in (*model.graph.input, *model.graph.initializer)}
+    del model.graph.node[:]
+    while left:
+        ready = [one for one in left if set(one.input) <= known | {""}]
+        model.graph.node.extend(ready)
+        known |= {name for one in ready for name in one.output}
+        left = [one for one in left if one not in ready]
+    return model
+
+
+@pytest.mark.parametrize("factor", [1e5, 1e3])
+def test_an_overflow_inside_the_engine_alone_is_no_wrong_fusion(tmp_path: Path, factor: float) -> None:
+    """Each node is right by itself and so is the marked engine: the first tensor that FP16 cannot hold is named."""
+    model = with_constant(net(tmp_path), "kernel", lambda a: a * factor)
+    model = with_constant(model, "dense", lambda a: a / factor)
+    found = diagnose(model, model, feeds(), "fp16", narrow)
+    if factor == 1e3:
+        assert not found.culprits, list(text.lines(found))
+        return
+    (culprit,) = found.culprits
+    assert (culprit.seen.node.name, culprit.cause) == ("conv", Cause.OVERFLOW)
+    assert "FP16 ends at 65504" in culprit.evidence[0]
+    assert culprit.before == math.inf
+    assert culprit.after is not None
+    assert culprit.after < 0.01
 
 
 @pytest.mark.parametrize("tensor", ["pooled", "image"])

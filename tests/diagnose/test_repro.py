@@ -14,7 +14,7 @@ from hil.diagnose.bisect import diagnose
 from hil.errors import UserError
 from hil.session.diagnosing import Examined
 from tests.diagnose.graphs import feeds, net, with_constant
-from tests.diagnose.test_bisect import fusing, one_weight
+from tests.diagnose.test_bisect import fusing, narrow, one_weight
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +72,14 @@ def test_an_overflow_follows_from_the_reference(tmp_path: Path) -> None:
     """FP16's overflow shows on a CPU that has no FP16: the reference's values are beyond its end."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e5)
     ran = replayed(bundle(tmp_path, model, in_fp16(model), "fp16"))
+    assert ran.returncode == 0, ran.stderr
+    assert "where FP16 ends" in ran.stdout
+
+
+def test_an_overflow_inside_the_engine_alone_shows_too(tmp_path: Path) -> None:
+    """Where only the whole engine keeps the tensor in FP16, the bundle has that node and its reference's values."""
+    model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e5)
+    ran = replayed(bundle(tmp_path, model, model, "fp16", narrow))
     assert ran.returncode == 0, ran.stderr
     assert "where FP16 ends" in ran.stdout
 

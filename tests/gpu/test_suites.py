@@ -168,7 +168,11 @@ def test_timing_cache_is_seen_to_be_used(board: Board, gpu_agent: AgentClient) -
     (board.store / "engines" / f"{first.key}.json").unlink()
     again = built(gpu_agent, board.root / "net.onnx")
     assert not again.cached
-    assert again.about["timing_cache"] == "warm"
+    assert again.about["timing_cache"] in {
+        "warm",
+        "partly",
+    }  # 8.6.0 tells an error of Myelin's part, and takes the rest
+    assert again.about["seconds_build"] < first.about["seconds_build"]
 
 
 def test_precisions_are_built_in_one_process(board: Board) -> None:
