@@ -82,6 +82,17 @@ def without_case(item: pytest.Item) -> bool:
     return callspec is not None and "hil_case" in callspec.params and not isinstance(callspec.params["hil_case"], Case)
 
 
+def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
+    """Models and precisions of the engines that these tests need, each once, in their order."""
+    found: dict[tuple[str, str], None] = {}
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        case = None if callspec is None else callspec.params.get("hil_case")
+        if isinstance(case, Case) and case.precision:
+            found[case.model, case.precision] = None
+    return list(found)
+
+
 def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Puts this phase's outcomes on the report and turns a foreseeable error into its one line.
 

@@ -151,6 +151,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Learns what was selected; a run woken by its tests alone marks its report as incomplete here."""
     if run := wake.awake(session.config):
         run.selected([item.nodeid for item in session.items])
+        run.will_run(session.items)
 
 
 @pytest.hookimpl(wrapper=True)

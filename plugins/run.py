@@ -59,6 +59,7 @@ class HilRun:
         self.progress = Progress(config, quiet=self.is_worker)
         self._session: Session | None = None
         self._used: TargetUse | None = None
+        self._engines: list[tuple[str, str]] = []
         self._begun = False
         self._until_end = contextlib.ExitStack()
 
@@ -180,6 +181,10 @@ class HilRun:
         except HilError as error:
             pytest.exit(f"error: {error}", returncode=int(error.exit_code))
 
+    def will_run(self, items: list[pytest.Item]) -> None:
+        """Learns which engines are needed. Workers build what each comes to: beside one's build another measures."""
+        self._engines = [] if self.is_worker else collecting.engines_of(items)
+
     def deselected(self, nodeids: list[str]) -> None:
         """Notes tests that the user deselected."""
         self.fates.deselected.update(nodeids)
@@ -214,6 +219,7 @@ class HilRun:
                 baseline=self.baseline,
             )
             self._session = Session.open(request)
+            self._session.engines.ahead(self._engines)
         return self._session
 
     def row(self, check_id: str, case: Case) -> Row | None:

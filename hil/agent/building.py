@@ -106,7 +106,8 @@ class Building:
     ) -> Tuple[Hand, Dict[str, Any]]:
         """Who made it, and what: the builder that waits, or where there is none or it fails, a fresh worker.
 
-        What a process fails at that has built before may be its past's fault; both tries are within the time limit.
+        What a process fails at that has built before may be its past's fault, unless nobody could do it; both tries
+        are within the time limit.
         """
         deadline = float(request["deadline"])
         limit = time.monotonic() + deadline
@@ -114,8 +115,10 @@ class Building:
         if kept is not None:
             try:
                 return kept, self._in_time(kept, order, limit, again(kept))
-            except Failure:
+            except Failure as problem:
                 self.supervisor.dismiss(kept)
+                if problem.kind == failure.UNSUPPORTED:
+                    raise
                 if time.monotonic() >= limit:
                     raise _late(order, deadline) from None
         watch = self._watch(facts, request["options"])

@@ -21,9 +21,8 @@ from .transfers import LOCK_POLL, Reply, Transfers
 from .watching import Watching, follow
 
 PROBE_DEADLINE = 120.0
-BETWEEN_BUILDS = (
-    "build", "blob_begin", "blob_append", "blob_commit", "blob_read", "lanes_open", "lanes_join", "lanes_close",
-)  # fmt: skip
+BETWEEN_BUILDS = ("build", "adopt", "blob_begin", "blob_append", "blob_commit", "blob_read")
+BETWEEN_BUILDS += ("lanes_open", "lanes_join", "lanes_close")
 """Operations in whose time a process that builds may wait for the next build: nothing is loaded or measured."""
 SERIES = ("time", "throughput", "pace")
 """Operations that answer with a series: the board's state is read around it, and sensors sampled in it."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import EngineError, WorkerLost
 from hil.model import ExecutedOn
+from hil.session.memo import LASTING
 from hil.session.narrow import fitted, narrows
 from hil.session.provision import Provisioned, provision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import numpy as np
 
@@ -50,12 +51,28 @@ class Engines:
         self._session = session
         self._workers: OrderedDict[tuple[str, str], EngineWorker] = OrderedDict()
         self._loaded: dict[tuple[str, str], Loaded] = {}
+        self._ahead: tuple[tuple[str, str], ...] = ()
+
+    def ahead(self, asked: Iterable[tuple[str, str]]) -> None:
+        """Says which engines, by model and precision, will be asked for: the first that is has all of them built.
+
+        Built one after the other they share a process on the target, which loads its builder once; and the target
+        is heated by building before anything is measured, not in between.
+        """
+        self._ahead = tuple(dict.fromkeys(asked))
+
+    def _build_ahead(self) -> None:
+        asked, self._ahead = self._ahead, ()
+        for number, (model, precision) in enumerate(asked, 1):
+            with contextlib.suppress(*LASTING, WorkerLost):  # told where it is asked for: what lasts is remembered
+                self.provisioned(model, precision, more=number < len(asked))
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
         """The engine, built on the target and brought home; ``more`` as in ``AgentClient.build``.
 
         Raises ``Unsupported``, ``EngineBuildError``.
         """
+        self._build_ahead()
         key = ("engine", model, precision)
         return self._session.memo.once(key, lambda: provision(self._session, model, precision, more=more))
 

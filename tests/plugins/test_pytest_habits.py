@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -102,6 +103,25 @@ def test_fixtures_serve_a_users_own_test(project: Project) -> None:
     assert "test_own.py::test_error[toy-fp32]" in project.run("test_own.py", "--collect-only", "-q").out
     assert ran.verdict("scores.error") == "passed"
     assert ran.check("scores.error")["measurement"]["unit"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "built"),
+    [
+        (("-k", "signature"), {"fp32": "fresh", "int8": "kept"}),
+        (("-k", "signature and fp32"), {"fp32": "fresh"}),
+        (("-k", "signature", "-n", "1"), {"fp32": "fresh", "int8": "fresh"}),
+    ],
+)
+def test_the_engines_of_the_selected_tests_are_built_first(
+    project: Project, arguments: tuple[str, ...], built: dict[str, str]
+) -> None:
+    """In one process on the target, and no others; workers of xdist, which share the tests, build apart."""
+    project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
+    project.toml.write_text(project.toml.read_text() + '\n[models.toy.calibration]\ndata = "synthetic"\n')
+    project.run(*SUITES, *arguments)
+    records = [json.loads(file.read_text()) for file in project.root.glob("cache/**/engines/*.json")]
+    assert {one["facts"]["precision"]: one["about"]["process"] for one in records} == built
 
 
 def test_a_missing_config_is_one_message(project: Project) -> None:
