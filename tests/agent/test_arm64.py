@@ -44,7 +44,7 @@ def root(request: pytest.FixtureRequest) -> Iterator[Path]:
 def there(root: Path, tmp_path: Path) -> Iterator[AgentClient]:
     """An agent there that holds its target."""
     archive, digest = agent_archive(tmp_path)
-    words = ("/usr/bin/python3", "-B", f"/mnt/{archive.name}", "--store", "/mnt/store")
+    words = ("/usr/bin/python3", f"/mnt/{archive.name}", "--store", "/mnt/store")
     with start(arm64.within(root, tmp_path, *words), "arm64", digest) as agent:
         agent.hold("token", "tester")
         yield agent
@@ -53,7 +53,7 @@ def there(root: Path, tmp_path: Path) -> Iterator[AgentClient]:
 def test_every_module_is_imported(root: Path, tmp_path: Path, repository: Path) -> None:
     """No module of the agent needs what that architecture, or a Debian beside it, has not."""
     archive, _ = agent_archive(tmp_path)
-    words = ("PYTHONPATH=/mnt/" + archive.name + ":/" + arm64.SITE, "/usr/bin/python3", "-B", "-c", IMPORTS)
+    words = ("PYTHONPATH=/mnt/" + archive.name + ":/" + arm64.SITE, "/usr/bin/python3", "-c", IMPORTS)
     command = arm64.within(root, tmp_path, *words)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     modules = [path for path in (repository / "hil/agent").rglob("*.py") if path.name != "__main__.py"]
