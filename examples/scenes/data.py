@@ -6,6 +6,7 @@ composed anew each time: ``training`` is what ``hil.toml`` names as training dat
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,19 +53,23 @@ def scenes(part: str, count: int, seed: int | None = None, held_out: int = 0) ->
 
     ``held_out`` leaves out the part's last digits, as many; if negative it leaves out all others.
     """
-    random = np.random.default_rng(SEEDS[part] if seed is None else seed)
-    glyphs, classes = digits(part)
-    chosen = slice(held_out, None) if held_out < 0 else slice(len(glyphs) - held_out)
-    glyphs, classes = glyphs[chosen], classes[chosen]
-    made = [_scene(random, glyphs, classes) for _ in range(count)]
+    made = list(_composed(part, count, seed, held_out))
     return {"image": np.stack([image for image, _ in made]), "labels": np.stack([boxes for _, boxes in made])}
 
 
 def training() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
     """The scenes of the first epoch of training, one at a time."""
-    made = scenes("train", TRAINING)
-    for image, labels in zip(made["image"], made["labels"], strict=True):
+    for image, labels in _composed("train", TRAINING):
         yield {"image": image, "labels": labels}
+
+
+def _composed(part: str, count: int, seed: int | None = None, held_out: int = 0) -> Iterator[tuple[Images, Boxes]]:
+    random = np.random.default_rng(SEEDS[part] if seed is None else seed)
+    glyphs, classes = digits(part)
+    chosen = slice(held_out, None) if held_out < 0 else slice(len(glyphs) - held_out)
+    glyphs, classes = glyphs[chosen], classes[chosen]
+    for _ in range(count):
+        yield _scene(random, glyphs, classes)
 
 
 def _scene(random: np.random.Generator, glyphs: Images, classes: npt.NDArray[np.int64]) -> tuple[Images, Boxes]:
@@ -77,9 +82,9 @@ def _scene(random: np.random.Generator, glyphs: Images, classes: npt.NDArray[np.
         side = int(random.integers(GLYPHS[0], GLYPHS[1] + 1))
         x, y = (int(one) for one in random.integers(0, SIZE - side + 1, 2))
         picked = int(random.integers(len(glyphs)))
-        glyph = enlarged(glyphs[picked], side)
         if taken[y : y + side, x : x + side].any():
             continue
+        glyph = enlarged(glyphs[picked], side)
         taken[y : y + side, x : x + side] = True
         image[0, y : y + side, x : x + side] = glyph
         boxes[placed] = (*_around(glyph, x, y), classes[picked])
@@ -91,12 +96,18 @@ def _scene(random: np.random.Generator, glyphs: Images, classes: npt.NDArray[np.
 
 def enlarged(glyph: Images, side: int) -> Images:
     """A square image as one of ``side`` pixels, bilinear, in the digits' own grey levels."""
-    at = np.clip((np.arange(side) + 0.5) * len(glyph) / side - 0.5, 0, len(glyph) - 1)
-    low = np.minimum(at.astype(np.int64), len(glyph) - 2)
-    share = (at - low)[:, None]
+    low, share = _between(len(glyph), side)
     rows = glyph[low] * (1 - share) + glyph[low + 1] * share
     both = rows[:, low] * (1 - share.T) + rows[:, low + 1] * share.T
     return np.asarray(np.round(both * LEVELS) / LEVELS, dtype=np.float32)
+
+
+@cache
+def _between(pixels: int, side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """For each new pixel: the old one before it, shape (side,), and the share of the one after, shape (side, 1)."""
+    at = np.clip((np.arange(side) + 0.5) * pixels / side - 0.5, 0, pixels - 1)
+    low = np.minimum(at.astype(np.int64), pixels - 2)
+    return low, (at - low)[:, None]
 
 
 def _around(glyph: Images, x: int, y: int) -> tuple[float, float, float, float]:

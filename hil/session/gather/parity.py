@@ -53,11 +53,16 @@ def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, A
 
 
 def data(session: Session, row: Row) -> Gathered:
-    """``parity.data``."""
-    spec, found = session.model(row.model), session.dataset(row.model)
-    training = session.training_data(row.model)
+    """``parity.data``; the data are the model's, so that its precisions share one reading of them."""
+    facts = session.memo.once(("data facts", row.model), lambda: _facts(session, row.model))
+    return Gathered(parity.data(facts), {"version": 1, "compared": "samples by SHA-256 of their inputs"})
+
+
+def _facts(session: Session, model: str) -> DataFacts:
+    spec, found = session.model(model), session.dataset(model)
+    training = session.training_data(model)
     digests = list(found.sample_digests())
-    facts = DataFacts(
+    return DataFacts(
         count=found.count,
         synthetic=found.synthetic,
         has_labels=found.has_labels,
@@ -66,7 +71,6 @@ def data(session: Session, row: Row) -> Gathered:
         distinct=len(set(digests)),
         training=None if training is None else parity.overlap(digests, training.sample_digests()),
     )
-    return Gathered(parity.data(facts), {"version": 1, "compared": "samples by SHA-256 of their inputs"})
 
 
 def outputs(session: Session, row: Row) -> Gathered:
