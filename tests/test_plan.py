@@ -11,11 +11,12 @@ from hil.config.load import load
 from hil.errors import UserError
 from hil.plan import Plan, expand
 from hil.session.gather import GATHER
-from tests.plugins.project import CONFIG, Project
+from tests.plugins.project import Project
 
 
 def _plan(root: Path, *edits: tuple[str, str], target: str = "cpu") -> Plan:
     project = Project.make(root)
+    project.rate()
     for old, new in edits:
         project.edit(old, new)
     return expand(load(root / "hil.toml"), target)
@@ -54,7 +55,7 @@ def test_limits_carry_their_line_and_the_warning_band(tmp_path: Path) -> None:
     fps = rows["fps.sustained"].limit
     assert fps is not None
     assert (fps.value, fps.fail_at, fps.unit) == (1, 0.8, "1/s")
-    line = 1 + CONFIG.split("fps = 1", maxsplit=1)[0].count("\n")
+    line = 1 + (tmp_path / "hil.toml").read_text().split("fps = 1", maxsplit=1)[0].count("\n")
     assert fps.source == f"hil.toml:{line}"
     growth = rows["memory.growth"].limit
     assert growth is not None

@@ -219,7 +219,7 @@ def test_too_hot_at_start(judged: Judged) -> None:
 def test_energy_without_a_meter(judged: Judged) -> None:
     """A limit that only a meter could confirm is not judged on a board without one, and nothing is green."""
     judged.board.shell("rm", "-r", "/usr/bin/tegrastats", "/sys/class/hwmon")
-    judged.project.edit("fps = 1\n", 'fps = 1\nenergy = "1 J"\n')
+    judged.project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nenergy = "1 J"')
     judged.project.edit("require = [", 'require = ["energy.*", ')
     judged.window(1)
     ran = judged.run("-k", "energy")

@@ -103,6 +103,7 @@ def test_agent_killed(judged: Judged) -> None:
 
 def test_worker_killed(judged: Judged) -> None:
     """A killed worker is the engine's failure, told with its signal: that row is not run; the next has a fresh one."""
+    judged.project.edit('memory = "4 GiB"', 'fps = 1\nmemory = "4 GiB"')
     judged.window(5)
     process = judged.start("-k", "p99 or test_sustained")
     judged.board.shell("kill", "-KILL", str(judged.worker()))

@@ -24,7 +24,7 @@ def test_two_jetpacks_side_by_side(boards: Callable[..., SimulatedBoard], tmp_pa
     for release in RELEASES:
         judging = Judged.make(tmp_path, boards(release))
         judging.project.edit("[measure]", SHORT)
-        judging.project.edit('duration = "2.2 s"', 'duration = "200 ms"')
+        judging.project.edit('duration = "0.5 s"', 'duration = "200 ms"')
         ran = judging.run(*SUITE)
         assert ran.report is not None, ran.out
     compare = ("compare", "--by", "jetpack", "--model", "toy", "--history", "sqlite:///history.db")

@@ -43,7 +43,7 @@ def start(board: SimulatedBoard, tmp_path: Path, said: list[str], monkeypatch: p
     """One project, a second and a half to time."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     project = Project.make(tmp_path)
-    project.edit('duration = "2.2 s"', 'duration = "1.5 s"')
+    project.edit('duration = "0.5 s"', 'duration = "1.5 s"')
     project.edit('budget = "4 s"', 'budget = "1.5 s"')
     path = project.root / "hil.toml"
     text = path.read_text()

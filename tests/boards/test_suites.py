@@ -25,6 +25,7 @@ duration = "2.2 s"
 warmup = "0.2 s"
 budget = "10 s"
 soak = 400
+examples = 10
 """
 """Shorter than the bundled examples', whose numbers are not what is tested here."""
 

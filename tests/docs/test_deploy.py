@@ -27,7 +27,7 @@ __all__ = ["boards", "environments", "interpreters"]
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "deploy.md"
 CLONED = ("hil.toml", "examples", "tests", "hil", "plugins", "fixtures", "suites", "conftest.py", "pyproject.toml")
-MEASURE = '\n[measure]\nduration = "2.2 s"\nwarmup = "0.2 s"\nbudget = "10 s"\nsoak = 400\n'
+MEASURE = '\n[measure]\nduration = "2.2 s"\nwarmup = "0.2 s"\nbudget = "10 s"\nsoak = 400\nexamples = 10\n'
 """Shorter than the bundled examples', whose numbers are not what is told here."""
 LOOSE = ((r"(?m)^latency( +)= .*$", 'latency = { p99 = "5 s" }'), (r"(?m)^fps( +)= \d+$", "fps = 1"))
 """Limits that a busy machine keeps: speed is not what is told here either."""

@@ -75,7 +75,7 @@ def test_an_unknown_model_on_the_command_line(project: Project) -> None:
 
 def test_a_mistake_is_told_without_any_option_too(project: Project) -> None:
     """A run that is woken by its tests alone tells the same, once and not once a test."""
-    project.edit("fps = 1", "fsp = 1")
+    project.edit('memory = "4 GiB"', "fsp = 1")
     ran = project.run(*SUITES)
     assert ran.code == USER, ran.out
     _one_message(ran, "did you mean 'fps'?")

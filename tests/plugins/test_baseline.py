@@ -13,7 +13,7 @@ from tests.plugins.project import CLASSES, SUITES, Project
 if TYPE_CHECKING:
     from pathlib import Path
 
-SIZE = ("-k", "engine_size", "-p", "no:benchmark")
+SIZE = ("-k", "engine_size")
 
 
 def test_a_baseline_out_of_the_history_is_compared_with_or_not_run(tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ class Absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 """
+THERE = ("-p", "benchmark")
 WAYS: Mapping[str, tuple[str, ...]] = {
-    "present": ("--benchmark-json=out.json",),
+    "present": (*THERE, "--benchmark-json=out.json"),
     "-p no:benchmark": ("-p", "no:benchmark"),
-    "--benchmark-disable": ("--benchmark-disable", "--benchmark-json=out.json"),
-    "--benchmark-skip": ("--benchmark-skip", "--benchmark-json=out.json"),
-    "xdist": ("-n", "2", "--benchmark-json=out.json"),
+    "--benchmark-disable": (*THERE, "--benchmark-disable", "--benchmark-json=out.json"),
+    "--benchmark-skip": (*THERE, "--benchmark-skip", "--benchmark-json=out.json"),
+    "xdist": (*THERE, "-n", "2", "--benchmark-json=out.json"),
     "absent": ("-p", "hil.plugins.plugin"),
 }
 BOARD: Mapping[str, Any] = {
@@ -56,7 +57,7 @@ BOARD: Mapping[str, Any] = {
 def quick(root: Path) -> Project:
     """A project whose timing is over in a moment."""
     project = Project.make(root)
-    project.edit('duration = "2.2 s"', 'duration = "0.3 s"')
+    project.edit('duration = "0.5 s"', 'duration = "0.3 s"')
     project.edit('budget = "4 s"', 'budget = "0.6 s"')
     return project
 
@@ -91,8 +92,8 @@ def test_every_way_to_have_it_or_not_gives_the_same_judgement(tmp_path: Path, li
 
 def test_a_series_is_one_benchmark_with_the_samples_of_the_report(project: Project) -> None:
     """Once a model and precision, not once a percentile; its data are the report's samples; the device is named."""
-    project.edit('duration = "2.2 s"', 'duration = "0.3 s"')
-    ran = project.run(*SUITES, "-k", "latency", "--benchmark-json=out.json", "--benchmark-autosave")
+    project.edit('duration = "0.5 s"', 'duration = "0.3 s"')
+    ran = project.run(*SUITES, *THERE, "-k", "latency", "--benchmark-json=out.json", "--benchmark-autosave")
     (one,) = json.loads((project.root / "out.json").read_text())["benchmarks"]
     with np.load(project.root / "report" / "samples" / "toy-fp32-saturated.npz") as arrays:
         expected = arrays["duration"]
@@ -103,7 +104,7 @@ def test_a_series_is_one_benchmark_with_the_samples_of_the_report(project: Proje
     machine = json.loads((project.root / "out.json").read_text())["machine_info"]
     assert machine["hil"]["used"] == "cpu"
     assert machine["hil"]["evidence"] == "host"
-    again = project.run(*SUITES, "-k", "latency", "--benchmark-compare", "--benchmark-histogram=picture")
+    again = project.run(*SUITES, *THERE, "-k", "latency", "--benchmark-compare", "--benchmark-histogram=picture")
     assert "latency[toy-fp32] (0001" in again.out
     assert "machine_info is different" not in again.out
     assert "another device" not in again.out
@@ -113,7 +114,7 @@ def test_a_series_is_one_benchmark_with_the_samples_of_the_report(project: Proje
 def test_the_series_stay_under_benchmark_only(tmp_path: Path) -> None:
     """``--benchmark-only`` runs what becomes a benchmark; the rest has no result and is never passed."""
     project = quick(tmp_path)
-    ran = project.run(*SUITES, "--benchmark-only", "--benchmark-json=out.json")
+    ran = project.run(*SUITES, *THERE, "--benchmark-only", "--benchmark-json=out.json")
     assert ran.verdict("latency.p99") == "passed", ran.out
     assert ran.verdict("contract.signature") == "not_run"
     assert ran.code == 1
@@ -125,7 +126,7 @@ def test_a_fallback_is_no_benchmark(tmp_path: Path) -> None:
     project = quick(tmp_path)
     text = (tmp_path / "hil.toml").read_text()
     (tmp_path / "hil.toml").write_text('[targets.orin]\nkind = "ssh"\nhost = "orin.invalid"\n' + text)
-    ran = project.run(*SUITES, "--target=orin", "-k", "latency", "--benchmark-json=out.json")
+    ran = project.run(*SUITES, *THERE, "--target=orin", "-k", "latency", "--benchmark-json=out.json")
     assert ran.code == 10 or ran.verdict("latency.p99") == "not_run", ran.out
     assert not (tmp_path / "out.json").exists()
 
@@ -140,7 +141,7 @@ def test_a_test_with_a_benchmark_of_its_own_keeps_it(tmp_path: Path) -> None:
         "    hil_check.judge()\n"
         "    benchmark(sum, [1, 2])\n"
     )
-    ran = project.run("test_own.py", "--benchmark-json=out.json")
+    ran = project.run("test_own.py", *THERE, "--benchmark-json=out.json")
     assert ran.verdict("latency.p99") == "passed", ran.out
     (one,) = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
     assert one["name"] == "test_own[toy-fp32]"
@@ -152,7 +153,7 @@ def test_an_export_that_breaks_is_told_and_judges_nothing(tmp_path: Path) -> Non
     (tmp_path / "conftest.py").write_text(
         "import pytest\n@pytest.fixture\ndef benchmark():\n    raise RuntimeError('somebody else')\n"
     )
-    ran = project.run(*SUITES, "-k", "latency")
+    ran = project.run(*SUITES, *THERE, "-k", "latency")
     assert ran.verdict("latency.p99") == "passed", ran.out
     assert "no benchmark was made of it: RuntimeError: somebody else" in ran.out
 
@@ -201,11 +202,11 @@ def test_a_board_is_never_described_by_its_hosts_cpu() -> None:
 def test_another_device_is_told_by_what_differs(tmp_path: Path) -> None:
     """A saved file of another device is compared with, and the summary names what is unlike."""
     project = quick(tmp_path)
-    project.run(*SUITES, "-k", "latency", "--benchmark-autosave")
+    project.run(*SUITES, *THERE, "-k", "latency", "--benchmark-autosave")
     (saved,) = tmp_path.rglob("0001_*.json")
     data = json.loads(saved.read_text())
     data["machine_info"]["hil"]["runtime_version"] = "0.1"
     saved.write_text(json.dumps(data))
-    ran = project.run(*SUITES, "-k", "latency", "--benchmark-compare")
+    ran = project.run(*SUITES, *THERE, "-k", "latency", "--benchmark-compare")
     assert "compared with another device's: runtime_version was 0.1, is" in ran.out, ran.out
     assert device(_ran(BOARD))["serial"] == "142"

@@ -25,6 +25,7 @@ SLOW = ('duration = "2.2 s"', 'duration = "30 s"')
 @pytest.fixture
 def started(project: Project) -> Iterator[subprocess.Popen[bytes]]:
     """A run that is in its timed window for half a minute."""
+    project.rate()
     project.edit(*SLOW)
     project.edit('budget = "4 s"', 'budget = "30 s"')
     command = project.command(*SUITES, "-k", "p99 or sustained")
@@ -89,7 +90,7 @@ def test_a_killed_worker_is_told_and_the_run_goes_on(project: Project, started: 
 def test_yesterdays_green_report_does_not_outlive_a_broken_config(project: Project) -> None:
     """A mistake in ``hil.toml`` stops the run; the green report of the run before is replaced."""
     assert project.run(*SUITES).code == 0
-    project.edit("fps = 1", 'fps = "quick"')
+    project.edit('memory = "4 GiB"', 'fps = "quick"')
     ran = project.run(*SUITES)
     assert ran.code == int(ExitCode.USER_ERROR), ran.out
     assert "fps" in ran.out
@@ -99,6 +100,7 @@ def test_yesterdays_green_report_does_not_outlive_a_broken_config(project: Proje
 
 def test_two_sessions_on_one_target_never_run_at_once(project: Project, tmp_path: Path) -> None:
     """The second is told who holds the target, from where and since when; exit code 11."""
+    project.rate()
     project.edit(*SLOW)
     command = project.command(*SUITES, "-k", "latency")
     with subprocess.Popen(command, cwd=project.root, env=project.env, stdout=subprocess.DEVNULL) as first:

@@ -53,9 +53,8 @@ class Opens(Protocol):
 def start(tmp_path: Path, said: list[str]) -> Opens:
     """One project, one short measurement."""
     project = Project.make(tmp_path)
-    project.edit('duration = "2.2 s"', 'duration = "0.5 s"')
     project.edit('budget = "4 s"', 'budget = "0.5 s"')
-    project.edit("fps = 1", 'fps = 1\nfirst_inference = "60 s"')
+    project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nfirst_inference = "60 s"')
     text = (project.root / "hil.toml").read_text()
 
     def opened(*keys: str) -> Session:
