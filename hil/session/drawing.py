@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.session.alone import alone
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -109,8 +111,8 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int,
     """Tries up to ``most`` batches, and shrinks the first that ``trial`` finds something wrong with.
 
     Returns how many batches and samples were tried before, the smallest wrong one and what is wrong with it. The same
-    space and trial give the same batches: nothing is random from run to run, nothing is kept between runs. What
-    ``trial`` raises ends the search at once.
+    space and trial give the same batches: nothing is random from run to run, nothing is kept between runs, and what
+    else is imported has no part in it. What ``trial`` raises ends the search at once.
     """
     from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - as above
 
@@ -126,7 +128,8 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int,
         phases=(Phase.generate, Phase.shrink),
     )
     try:
-        quiet(given(space.batches())(state.tried))()
+        with alone():
+            quiet(given(space.batches())(state.tried))()
     except _Wrong:
         pass
     except BaseException:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,9 @@ from hypothesis import strategies as st
 from hil.errors import WorkerLost
 from hil.session.drawing import KINDS, Drawn, Recipe, Space, search
 from hil.signature import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIGNATURE = Signature(
     inputs=(TensorSpec("image", "float32", ("n", 3, "side", None)), TensorSpec("ids", "int64", ("n", 4))),
@@ -58,6 +64,22 @@ def test_a_search_repeats_itself_and_shrinks_to_the_plainest() -> None:
     assert smallest is not None
     assert dict(smallest.sizes) == {"side": 4, "image[3]": 1}
     assert smallest.samples == (Recipe("noise", 0, 0),)
+
+
+def test_what_else_is_imported_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's is full of numbers that a batch could have; none of them is drawn for that."""
+    seen: list[list[Drawn]] = [[], []]
+
+    def trial(drawn: Drawn, into: list[Drawn]) -> str:
+        into.append(drawn)
+        return ""
+
+    search(SPACE, 600, lambda drawn: trial(drawn, seen[0]))
+    (tmp_path / "numbers_of_mine.py").write_text(f"SEEDS = {list(range(30000, 30400))}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("numbers_of_mine")
+    search(SPACE, 600, lambda drawn: trial(drawn, seen[1]))
+    assert seen[0] == seen[1]
 
 
 def test_all_batches_are_counted_where_nothing_is_wrong() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from hil.session.gather.parity import precision_of, where_of
 from hil.session.profiles import profiles_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from hil.checks.comparison import Outputs
     from hil.model import Row
@@ -67,7 +66,7 @@ def stable(session: Session, row: Row) -> Gathered:
 
 def _searched(session: Session, row: Row, trial: Callable[[EngineWorker, Feeds, Drawn], str], what: str) -> Gathered:
     valid, most = space(session, row), session.config.spec.measure.examples
-    with session.engines.lease(row.model, row.precision) as worker, _no_traces():
+    with session.engines.lease(row.model, row.precision) as worker:
 
         def tried(drawn: Drawn) -> str:
             try:
@@ -83,22 +82,6 @@ def _searched(session: Session, row: Row, trial: Callable[[EngineWorker, Feeds, 
     ranges = {name: list(ends) for name, ends in valid.ranges.items()}
     method = {"version": 1, "drawn": "by Hypothesis, derandomized", "examples": most, "ranges": ranges}
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})
-
-
-@contextmanager
-def _no_traces() -> Iterator[None]:
-    """Hypothesis keeps what it learns of the source in a folder of the working directory; here it keeps nothing."""
-    import tempfile  # noqa: PLC0415 - for this alone
-
-    from hypothesis import configuration  # noqa: PLC0415 - heavy
-
-    before = vars(configuration).get("__hypothesis_home_directory")  # it has no way to ask
-    with tempfile.TemporaryDirectory() as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            configuration.set_hypothesis_home_dir(before)
 
 
 def _kept(session: Session, row: Row, feeds: Feeds) -> str:

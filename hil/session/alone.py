@@ -1,0 +1,39 @@
+"""Hypothesis at work by itself: it reads no source of the user's, and leaves nothing in the working directory."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """What is drawn while it lasts follows from strategies and settings, whatever else is imported."""
+    from hypothesis import configuration  # noqa: PLC0415 - heavy, and wanted by one family alone
+    from hypothesis.internal.conjecture import providers  # noqa: PLC0415 - as above
+
+    before = vars(configuration).get("__hypothesis_home_directory")  # it has no way to ask
+    with ExitStack() as ends:
+        configuration.set_hypothesis_home_dir(ends.enter_context(tempfile.TemporaryDirectory()))
+        ends.callback(configuration.set_hypothesis_home_dir, before)
+        # Since 6.131 or so it also draws constants out of the source of each module that is not installed, which it
+        # has to read and parse first; nothing switches that off. An older one has none of these names.
+        if hasattr(providers, "_get_local_constants"):
+            ends.enter_context(_swapped(providers, "_get_local_constants", vars(providers)["Constants"]))
+            ends.enter_context(_swapped(providers, "CONSTANTS_CACHE", type(vars(providers)["CONSTANTS_CACHE"])(64)))
+        yield
+
+
+@contextmanager
+def _swapped(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    before = vars(module)[name]
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
