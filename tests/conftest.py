@@ -31,8 +31,15 @@ def repository() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes every warning an error; an exception belongs below, with the reason why it is not ours to mend."""
+    """Makes every warning an error; an exception belongs below, with the reason why it is not ours to mend.
+
+    Under ``-n`` a worker without work takes over some of another's.
+    """
     config.addinivalue_line("filterwarnings", "error")
+    # Otherwise a worker's share is settled long before the end, and one is idle for minutes while another still has
+    # the boards before it.
+    if config.getoption("dist", "no") == "load":
+        config.option.dist = "worksteal"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

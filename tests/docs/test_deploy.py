@@ -41,7 +41,7 @@ def clone(repository: Path, tmp_path: Path) -> Path:
     for name in CLONED:
         source = repository / name
         if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", ".hil")
+            ignore = shutil.ignore_patterns("*.pyc.*", ".hil")  # byte code goes along, but what is being written
             shutil.copytree(source, root / name, symlinks=True, ignore=ignore)
         else:
             shutil.copy(source, root / name)

@@ -58,7 +58,7 @@ class Reader:
             return self.project / path
         if not self.clone.exists():
             for room in ROOMS:
-                leave = shutil.ignore_patterns("__pycache__")
+                leave = shutil.ignore_patterns("*.pyc.*")  # byte code that is being written; the rest need not be again
                 shutil.copytree(ROOT / room, self.clone / room, symlinks=True, ignore=leave)
         return self.clone / path
 
@@ -68,6 +68,7 @@ class Reader:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "HIL_"))}
         env |= {"PATH": os.pathsep.join([scripts, env["PATH"]]), "XDG_CACHE_HOME": str(self.project / ".cache")}
         env |= {"PYTHONPATH": str(self.clone), "COLUMNS": "200"}
+        env["PYTEST_ADDOPTS"] = "-p no:benchmark"  # an extra, which no page asks its reader to install
         words = shlex.split(command.words)
         words[0] = shutil.which(words[0], path=env["PATH"]) or words[0]
         done = subprocess.run(
