@@ -104,7 +104,8 @@ def show(value: float, unit: str) -> str:
     if unit == "x":
         return f"{value:.3g} x"
     if unit == "1":
-        return f"{value * 100:.4g} %"
+        percent = value * 100  # of a share beyond 1e306 it is no number; such a share is told as it is
+        return f"{percent:.4g} %" if math.isfinite(percent) or not math.isfinite(value) else f"{value:.4g}"
     if unit == "1/s":
         return f"{value:,.1f} /s" if abs(value) < KILO else f"{value:,.0f} /s"
     return f"{value:.6g} {unit}".rstrip()
