@@ -35,7 +35,6 @@ class Judged:
     def make(cls, root: Path, board: SimulatedBoard, **keys: Any) -> Judged:
         """The healthy toy project; ``keys`` are the target's."""
         made = cls(Project.make(root), board)
-        made.project.edit("\n[models.toy]\n", '\n[project]\nhistory = "none"\n\n[models.toy]\n')
         made.target(**keys)
         return made
 

@@ -65,7 +65,6 @@ def plain(engine: image.Podman, folder: Path) -> None:
 def judged(root: Path) -> Path:
     """A project that was judged on this machine, as a stand-in."""
     project = Project.make(root)
-    project.edit("\n[models.toy]\n", '\n[project]\nhistory = "none"\n\n[models.toy]\n')
     project.edit('evidence = "host"', 'evidence = "emulated"')
     with project.toml.open("a", encoding="utf-8") as file:
         file.write(TARGET.format(store=root / "store"))

@@ -22,6 +22,9 @@ QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:benchm
 
 FEATURES, CLASSES, SAMPLES = 6, 4, 400
 CONFIG = """
+[project]
+history = "none"
+
 [models.toy]
 path = "toy.onnx"
 data = "validation.npz"
@@ -128,6 +131,10 @@ class Project:
         """Limits the frame rate as well; its slowest second wants two seconds to be timed, so no other test does."""
         self.edit('memory = "4 GiB"', 'fps = 1\nmemory = "4 GiB"')
         self.edit('duration = "0.5 s"', 'duration = "2.2 s"')
+
+    def keep(self) -> None:
+        """Has its runs kept, as they are by default; opening a history takes half a second, so no other test does."""
+        self.edit('history = "none"\n', "")
 
     def command(self, *args: str, python: tuple[str, ...] = ()) -> list[str]:
         """The command line that ``run`` runs, without the plugin of Hypothesis: it loads all of it to say nothing."""

@@ -19,6 +19,7 @@ SIZE = ("-k", "engine_size")
 def test_a_baseline_out_of_the_history_is_compared_with_or_not_run(tmp_path: Path) -> None:
     """The same engine passes; without a baseline, or without the row in it, nothing does, and a command is told."""
     project = Project.make(tmp_path)
+    project.keep()
     nothing = project.run(*SUITES, *SIZE, "--hil-baseline=latest").check("regression.engine_size")
     assert (nothing["verdict"], nothing["cause"]) == ("not_run", "no_baseline")
     assert "to make a baseline: pytest --target=cpu --hil-runs=5" in nothing["reason"]
@@ -51,6 +52,7 @@ def grow(project: Project, times: int) -> None:
 def test_an_accepted_regression_is_the_new_level_and_no_more(tmp_path: Path) -> None:
     """A larger engine fails beside the baseline, passes once accepted, and one that is larger still fails again."""
     project = Project.make(tmp_path)
+    project.keep()
     grow(project, 1)
     assert project.run(*SUITES, *SIZE).report is not None
     assert project.hil("history", "baseline", "shipped", "latest", "--why", "what robots run", "--who", "ann").code == 0
@@ -72,6 +74,7 @@ def test_an_accepted_regression_is_the_new_level_and_no_more(tmp_path: Path) -> 
 def test_commits_and_targets_side_by_side(tmp_path: Path) -> None:
     """What grew between two commits is worse, and what two targets on one machine have alike is the same."""
     project = Project.make(tmp_path)
+    project.keep()
     project.toml.write_text(project.toml.read_text() + '\n[targets.other]\nkind = "local"\nstore = "other"\n')
     git = ("git", "-C", str(tmp_path), "-c", "user.name=ann", "-c", "user.email=ann@example.org")
     subprocess.run([*git, "init", "-q"], check=True)

@@ -33,6 +33,7 @@ def _scores(n: int = SAMPLES) -> np.ndarray[Any, Any]:
 def test_the_healthy_project_passes(project: Project) -> None:
     """Green is possible: without this, the other tests would prove nothing."""
     project.rate()
+    project.keep()
     ran = project.run(*SUITES, "--target=cpu", "--hil-gate")
     assert ran.code == 0, ran.out
     assert ran.report is not None
