@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 def alone() -> Iterator[None]:
     """What is drawn while it lasts follows from strategies and settings, whatever else is imported."""
     from hypothesis import configuration  # noqa: PLC0415 - heavy, and wanted by one family alone
-    from hypothesis.internal.conjecture import providers  # noqa: PLC0415 - as above
 
     before = vars(configuration).get("__hypothesis_home_directory")  # it has no way to ask
     with ExitStack() as ends:
         configuration.set_hypothesis_home_dir(ends.enter_context(tempfile.TemporaryDirectory()))
         ends.callback(configuration.set_hypothesis_home_dir, before)
-        # Since 6.131 or so it also draws constants out of the source of each module that is not installed, which it
-        # has to read and parse first; nothing switches that off. An older one has none of these names.
-        if hasattr(providers, "_get_local_constants"):
+        # Newer ones also draw constants out of the source of each module that is not installed, which they have to read
+        # and parse first; nothing switches that off. The oldest allowed have neither the module nor the names.
+        providers = sys.modules.get("hypothesis.internal.conjecture.providers")
+        if providers is not None and hasattr(providers, "_get_local_constants"):
             ends.enter_context(_swapped(providers, "_get_local_constants", vars(providers)["Constants"]))
             ends.enter_context(_swapped(providers, "CONSTANTS_CACHE", type(vars(providers)["CONSTANTS_CACHE"])(64)))
         yield
