@@ -22,11 +22,13 @@ def alone() -> Iterator[None]:
         configuration.set_hypothesis_home_dir(ends.enter_context(tempfile.TemporaryDirectory()))
         ends.callback(configuration.set_hypothesis_home_dir, before)
         # Newer ones also draw constants out of the source of each module that is not installed, which they have to read
-        # and parse first; nothing switches that off. The oldest allowed have neither the module nor the names.
+        # and parse first; nothing switches that off. The oldest allowed have neither the module nor the names, and
+        # one that has other names draws as before: a test tells.
         providers = sys.modules.get("hypothesis.internal.conjecture.providers")
-        if providers is not None and hasattr(providers, "_get_local_constants"):
-            ends.enter_context(_swapped(providers, "_get_local_constants", vars(providers)["Constants"]))
-            ends.enter_context(_swapped(providers, "CONSTANTS_CACHE", type(vars(providers)["CONSTANTS_CACHE"])(64)))
+        known = {} if providers is None else vars(providers)
+        if providers is not None and {"_get_local_constants", "Constants", "CONSTANTS_CACHE"} <= set(known):
+            ends.enter_context(_swapped(providers, "_get_local_constants", known["Constants"]))
+            ends.enter_context(_swapped(providers, "CONSTANTS_CACHE", type(known["CONSTANTS_CACHE"])(64)))
         yield
 
 
