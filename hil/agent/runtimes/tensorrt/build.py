@@ -41,7 +41,7 @@ class Build:
     """One build: what its steps share."""
 
     def __init__(self, shop: Workshop, wanted: str, options: Mapping[str, Any]) -> None:
-        self.trt, self.cuda, self.log, self.builder = shop.trt, shop.cuda, shop.log, shop.builder
+        self.trt, self.cuda, self.log, self.builder = shop.trt, shop.cuda, shop.log, shop.engine_builder
         self.precision, self.options = wanted, options
         self.paths: Mapping[str, Any] = options.get("paths", {})
         self.facts: Dict[str, Any] = {"seconds_builder": shop.seconds}

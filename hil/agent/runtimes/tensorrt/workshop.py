@@ -18,7 +18,7 @@ class Workshop:
         self.log.clear()
         self.warnings = plugins.load(trt, self.log, options.get("paths", {}).get("plugins") or ())
         began = time.perf_counter()
-        self.builder = made(lambda: trt.Builder(self.log), "builder", self.log)
+        self.engine_builder = made(lambda: trt.Builder(self.log), "builder", self.log)
         self.seconds = time.perf_counter() - began
 
     def built(self) -> None:
@@ -28,7 +28,7 @@ class Workshop:
 
     def close(self) -> None:
         """Gives back the builder, then the context."""
-        self.builder = None
+        self.engine_builder = None
         self.cuda.close()
 
 
