@@ -64,8 +64,10 @@ class Engines:
     def _build_ahead(self) -> None:
         asked, self._ahead = self._ahead, ()
         for number, (model, precision) in enumerate(asked, 1):
-            with contextlib.suppress(*LASTING, WorkerLost):  # told where it is asked for: what lasts is remembered
+            try:  # what fails is raised again where it is asked for: an error that lasts is remembered
                 self.provisioned(model, precision, more=number < len(asked))
+            except (*LASTING, WorkerLost):  # noqa: PERF203 - builds take minutes
+                self._session.progress(f"{model} {precision}: no engine; its checks say why")
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
         """The engine, built on the target and brought home; ``more`` as in ``AgentClient.build``.

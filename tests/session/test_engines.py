@@ -44,12 +44,13 @@ def test_what_will_be_asked_for_is_built_one_after_the_other(three: Request, tmp
         assert built(tmp_path) == {"fp32": "fresh", "int8": "kept"}
 
 
-def test_what_fails_ahead_is_told_where_it_is_asked_for(three: Request) -> None:
-    """A precision that cannot be had fails its own rows and no other's."""
+def test_what_fails_ahead_is_told_where_it_is_asked_for(three: Request, said: list[str]) -> None:
+    """A precision that cannot be had fails its own rows and no other's; whoever watches sees that it has no engine."""
     with closing(Session.open(three)) as session:
         session.engines.ahead([("toy", one) for one in ("fp16", "fp32")])
         with session.engines.lease("toy", "fp32") as worker:
             assert worker.pid > 0
+        assert said.count("toy fp16: no engine; its checks say why") == 1
         with pytest.raises(Unsupported, match="fp16"):
             session.engines.provisioned("toy", "fp16")
 
