@@ -2,10 +2,10 @@
 
 Cold has no timing cache; for a warm build the engine's record is taken out of the store and the timing cache stays.
 Both are built twice over: each in a fresh process, as a session's first engine, and one after the other in a process
-that has built before, as ``hil build`` makes all but its first. Each is told as the host waits for it, and TensorRT's
-build alone: a fresh process has to load TensorRT's builder, the same seconds with and without a cache. A cached engine
-is asked for and loaded, ready to run; beside it a bare script in a fresh process under the same interpreter imports
-TensorRT, deserializes the same file and makes buffers: what nobody can do without.
+that has built before, as ``hil build`` and pytest make all but their first. Each is told as the host waits for it, and
+TensorRT's build alone: a fresh process has to load TensorRT's builder, the same seconds with and without a cache. A
+cached engine is asked for and loaded, ready to run; beside it a bare script in a fresh process under the same
+interpreter imports TensorRT, deserializes the same file and makes buffers: what nobody can do without.
 """
 
 from __future__ import annotations

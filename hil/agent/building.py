@@ -107,10 +107,11 @@ class Building:
         """Who made it, and what: the builder that waits, or where there is none or it fails, a fresh worker.
 
         What a process fails at that has built before may be its past's fault, unless nobody could do it; both tries
-        are within the time limit.
+        are within the time limit, and what the first one failed with is recorded.
         """
         deadline = float(request["deadline"])
         limit = time.monotonic() + deadline
+        retried = {}
         kept = self.bench.builder(_kind(request))
         if kept is not None:
             try:
@@ -121,16 +122,19 @@ class Building:
                     raise
                 if time.monotonic() >= limit:
                     raise _late(order, deadline) from None
+                retried["retried"] = problem.message
         watch = self._watch(facts, request["options"])
         self.bench.clear()
         hand = self.supervisor.hire()
         try:
-            return hand, self._in_time(hand, order, limit, follow(hand, watch, calm=True))
+            built = self._in_time(hand, order, limit, follow(hand, watch, calm=True))
         except BaseException as problem:
             self.supervisor.dismiss(hand)
             if isinstance(problem, Failure) and problem.kind == failure.DEADLINE:
                 raise _late(order, deadline) from None
             raise
+        built["about"].update(retried)
+        return hand, built
 
     def _in_time(self, hand: Hand, order: Dict[str, Any], limit: float, sampler: Optional[Sampler]) -> Dict[str, Any]:
         try:

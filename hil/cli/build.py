@@ -11,7 +11,7 @@ import typer
 
 from hil.cli.configs import config_at
 from hil.cli.console import console
-from hil.errors import EngineBuildError, ExitCode, HilError, Unsupported, UserError, WorkerLost
+from hil.errors import EngineBuildError, EngineError, ExitCode, HilError, Unsupported, UserError, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def _build(session: Session, model: str, precisions: Sequence[str]) -> tuple[dic
     for one in precisions:
         try:
             made[one] = session.engines.provisioned(model, one, more=one != precisions[-1])
-        except (EngineBuildError, Unsupported, UserError, WorkerLost) as error:  # noqa: PERF203 - builds take minutes
+        except (EngineBuildError, EngineError, Unsupported, UserError, WorkerLost) as error:  # noqa: PERF203 - builds take minutes
             failures.append(error)
     return made, failures
 

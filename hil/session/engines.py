@@ -66,7 +66,7 @@ class Engines:
         for number, (model, precision) in enumerate(asked, 1):
             try:  # what fails is raised again where it is asked for: an error that lasts is remembered
                 self.provisioned(model, precision, more=number < len(asked))
-            except (*LASTING, WorkerLost):  # noqa: PERF203 - builds take minutes
+            except (*LASTING, EngineError, WorkerLost):  # noqa: PERF203 - builds take minutes
                 self._session.progress(f"{model} {precision}: no engine; its checks say why")
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:

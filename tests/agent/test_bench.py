@@ -140,12 +140,15 @@ def test_a_builder_that_died_is_replaced(agent: AgentClient, others: list[Path])
 
 
 def test_what_a_kept_process_fails_at_is_tried_in_a_fresh_one(agent: AgentClient, others: list[Path]) -> None:
-    """What an earlier build left there must fail no later one."""
+    """What an earlier build left there must fail no later one, and is not hidden by it."""
     build(agent, others[0])
     [builder] = workers(agent)
     resource.prlimit(builder, resource.RLIMIT_NOFILE, (0, 0))  # it can open nothing more
-    assert build(agent, others[1])["process"] == "fresh"
+    about = build(agent, others[1])
+    assert about["process"] == "fresh"
+    assert about["retried"]
     assert not is_running(builder)
+    assert "retried" not in build(agent, others[2])
 
 
 def test_a_model_that_cannot_be_built_leaves_no_builder(agent: AgentClient, others: list[Path], tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.config.load import load
-from hil.errors import Unsupported
-from hil.session import Request, Session
+from hil.errors import EngineBuildError, EngineError, HilError, LabError, Unsupported, UserError, WorkerLost
+from hil.session import Request, Session, engines
+from hil.session.provision import Provisioned, provision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,39 @@ def test_what_fails_ahead_is_told_where_it_is_asked_for(three: Request, said: li
         assert said.count("toy fp16: no engine; its checks say why") == 1
         with pytest.raises(Unsupported, match="fp16"):
             session.engines.provisioned("toy", "fp16")
+
+
+@pytest.mark.parametrize("kind", [EngineBuildError, EngineError, Unsupported, UserError, WorkerLost])
+def test_no_failure_ahead_is_anothers(three: Request, monkeypatch: pytest.MonkeyPatch, kind: type[HilError]) -> None:
+    """Whatever becomes of one precision, be it that memory ran out, its own row tells it, and the others are built."""
+
+    def failing(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:
+        if precision == "int8":
+            raise kind("no engine of this")
+        return provision(session, model, precision, more=more)
+
+    monkeypatch.setattr(engines, "provision", failing)
+    with closing(Session.open(three)) as session:
+        session.engines.ahead([("toy", one) for one in ("int8", "fp32")])
+        assert session.engines.provisioned("toy", "fp32").engine.digest
+        with pytest.raises(kind, match="no engine of this"):
+            session.engines.provisioned("toy", "int8")
+
+
+def test_a_lost_target_ends_the_building(three: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's failure is nobody's row: it is told at once, and no other engine is asked for."""
+    asked = []
+
+    def lost(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:  # noqa: ARG001 - as the real one
+        asked.append(precision)
+        raise LabError("the cable")
+
+    monkeypatch.setattr(engines, "provision", lost)
+    with closing(Session.open(three)) as session:
+        session.engines.ahead([("toy", one) for one in ("int8", "fp32")])
+        with pytest.raises(LabError, match="the cable"):
+            session.engines.provisioned("toy", "fp32")
+    assert asked == ["int8"]
 
 
 def test_nothing_is_built_for_who_says_nothing(three: Request, tmp_path: Path) -> None:

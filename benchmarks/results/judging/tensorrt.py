@@ -69,7 +69,7 @@ def provision(rows: Sequence[Row]) -> list[Bar]:
 
     A timing cache can only save time within TensorRT's build itself. As the host waits, a session's first engine takes
     the start of TensorRT's builder as well, the same seconds with and without a cache; the next ones of ``hil build``
-    do not. All three are judged.
+    or a run of pytest do not. All three are judged.
     """
     fresh, kept = ([row for row in rows if row.get("process") == process] for process in ("fresh", "kept"))
     middle = {
