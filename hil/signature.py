@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     import onnx
 
+LARGEST = 2**31 - 1
+"""Most bytes of an ONNX file. Source: protobuf.dev, "Proto Limits"."""
+
 QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
@@ -68,7 +71,7 @@ def read_signature(path: Path) -> Signature:
     Initializers that old exporters list as inputs too are left out. Raises ``UserError`` for a file that
     is missing, cut short or not ONNX, and for an input or output that is not a tensor.
     """
-    model = _read(path)
+    model = read_proto(path)
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
     inputs = tuple(_spec(value, path) for value in graph.input if value.name not in weights)
@@ -84,13 +87,17 @@ def read_signature(path: Path) -> Signature:
     )
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def read_proto(path: Path) -> onnx.ModelProto:
+    """The ONNX file as it is written, without its external weights. Raises ``UserError`` for what is not one."""
     import onnx  # noqa: PLC0415 - heavy, and the types above are wanted without it
 
     # Brought by onnx; it ships no types.
     decode_error = import_module("google.protobuf.message").DecodeError
 
     try:
+        if path.stat().st_size > LARGEST:
+            why = "protobuf takes 2 GiB at most"
+            raise UserError(f"cannot read {path} ({why}): model {path.stem}: save it with its weights as external data")
         model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): model {path.stem}: check the path") from None

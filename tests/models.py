@@ -65,3 +65,23 @@ def convnet(path: Path, *, batch: int | str = "batch", norm: bool = False, opset
 def images(count: int, seed: int = 0) -> np.ndarray:
     """Inputs of ``convnet``: float32, shape (count, 2, 6, 6)."""
     return np.random.default_rng(seed).normal(0, 1, (count, 2, 6, 6)).astype(np.float32)
+
+
+def externalize(model: Path, location: str = "", *, small: int = 0) -> Path:
+    """Moves the weights of over ``small`` bytes into ``location`` beside the model; returns that file."""
+    location = location or f"{model.name}.data"
+    proto = onnx.load(str(model))
+    onnx.convert_model_to_external_data(proto, location=location, size_threshold=small, convert_attribute=True)
+    data = model.parent / location
+    data.unlink(missing_ok=True)  # else it would be added to
+    onnx.save(proto, str(model))
+    return data
+
+
+def point_to(tensor: TensorProto, location: str, **numbers: int) -> TensorProto:
+    """Makes ``tensor`` name external data at ``location``, with ``offset`` and ``length``; writes no file."""
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **numbers}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor

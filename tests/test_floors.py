@@ -23,7 +23,7 @@ FLOORS = (
     ("hil.model", "hil.stats"),
     ("hil.baseline", "hil.measure"),
     ("hil.catalogue", "hil.signature"),
-    ("hil.importers",),
+    ("hil.external_data", "hil.importers"),
     ("hil.config",),
     ("hil.callables", "hil.plan", "hil.state"),
     ("hil.datasets", "hil.metrics"),
