@@ -28,17 +28,24 @@ BEGIN = b"hil-begin"
 TELL = f'read -r a b c d G e </proc/$$/stat 2>/dev/null; echo "{GROUP.decode()}$G" >&2; '
 """Tells the process group, by which all that is started here can be ended. sshd gives each command one of its own."""
 RUN = f'{TELL}echo {BEGIN.decode()}; exec "$@"'
+DECODE = 'for a do a=$(printf %b. "$a"); shift; set -- "$@" "${a%.}"; done; '
+"""Restores the arguments that ``shell`` encodes; the point keeps newlines at an argument's end."""
+PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
+"""Bytes that mean themselves within single quotes in bash, dash, zsh, fish and tcsh, and to ``printf %b``."""
 LEAVE = 2.0
 
 
 def shell(script: str, *arguments: str) -> str:
-    """The line that makes any login shell run ``script``, which is constant and has no quotes, by POSIX sh.
+    """Return the line that makes any login shell run ``script``, constant and of ``PLAIN`` characters, by POSIX sh.
 
-    Raises ``ValueError`` for an argument that no command line can carry.
+    An argument may be any text: no quoting of a newline, ``!`` or backslash is common to all login shells, so such
+    bytes travel as octal escapes. Raises ``ValueError`` for an argument that no command line can carry.
     """
     if any("\0" in argument for argument in arguments):
         raise ValueError("an argument has a null byte")
-    return shlex.join(["sh", "-c", script, "hil", *arguments])
+    given = (argument.encode("utf-8", "surrogateescape") for argument in arguments)
+    encoded = ("".join(chr(byte) if byte in PLAIN else f"\\0{byte:03o}" for byte in one) for one in given)
+    return " ".join(["sh -c", *(f"'{one}'" for one in (DECODE + script, "hil", *encoded))])
 
 
 class SshProcess:

@@ -1,7 +1,7 @@
 """The shell scripts that run on the far machine: constant, for POSIX sh, what varies comes as their arguments.
 
 They reach sh through whatever login shell the account has, so they have no single quote, backslash, newline or
-exclamation mark: within single quotes such a text means itself in bash, dash, zsh, fish and csh alike.
+exclamation mark: within single quotes such a text means itself in bash, dash, zsh, fish and tcsh alike.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -10,16 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from hil.errors import LabError, TargetUnreachable, UserError
 from hil.targets.base import open_target
 from hil.targets.bundle import agent_bytes
-from hil.targets.ssh import errors, judging, scripts
+from hil.targets.ssh import errors, judging, lane, process, scripts
 from hil.targets.words import MOST_KEPT
 from tests.targets.sshd import Relay, ends_within
 
 if TYPE_CHECKING:
     from tests.targets.conftest import Machine, MakeServer
+
+
+SHELLS = ("bash", "dash", "zsh", "fish", "tcsh")
+ODD = [
+    *("a b", "it's", '"$HOME"', "*", "`id`", "a\\b", "a\\\\b", "\\", "a\\'b", "\\n", "\\041"),
+    *("!x", "a!", "!!", "\\!", "'!'", "a\nb", "\n", "two\n\n", "\\\n", "tab\there", "\r", "\x1b[2J"),
+    *("é", "日本", "😀!", "-n", "--", "", "%s%%", "=ls", "~", "^a^b", "$!", "#", "{a,b}", "[x]"),
+    *("a;b", "&", "|", "<(x)", "x" * 9000),
+]
+"""What some shell changes, or would if it were quoted for another."""
 
 
 def archive(machine: Machine) -> Path:
@@ -44,10 +58,10 @@ def behind(machine: Machine, serve: MakeServer, wrapper: str) -> None:
 def alive(word: str) -> list[str]:
     """Processes of this machine with ``word`` on their command line."""
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # one that has just ended
-            if word.encode() in (process / "cmdline").read_bytes().split(b"\0"):
-                found.append(process.name)
+            if word.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(folder.name)
     return found
 
 
@@ -176,28 +190,51 @@ def test_an_interpreter_that_is_none(machine: Machine, tmp_path: Path) -> None:
         open_target("board", machine.spec(python=str(python))).start_agent()
 
 
+def there(shell: str) -> str:
+    """``shell`` itself; skips, by name, where this machine lacks it."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not there: apt-get install {shell}")
+    return shell
+
+
 @pytest.mark.parametrize(
-    "shell",
+    ("before", "shell"),
     [
-        'exec bash -c "$SSH_ORIGINAL_COMMAND"',
-        'exec dash -c "$SSH_ORIGINAL_COMMAND"',
-        'echo "Welcome to Ubuntu 18.04"; echo noise >&2; exec bash -c "$SSH_ORIGINAL_COMMAND"',
-        'head -c 30000 /dev/urandom | base64; exec bash -lc "$SSH_ORIGINAL_COMMAND"',
-        'umask 000; cd /; set -u; unset XDG_CACHE_HOME; exec dash -eu -c "$SSH_ORIGINAL_COMMAND"',
-        'command -v zsh >/dev/null || exec sh -c "$SSH_ORIGINAL_COMMAND"; exec zsh -c "$SSH_ORIGINAL_COMMAND"',
-        'command -v fish >/dev/null || exec sh -c "$SSH_ORIGINAL_COMMAND"; exec fish -c "$SSH_ORIGINAL_COMMAND"',
-        'command -v tcsh >/dev/null || exec sh -c "$SSH_ORIGINAL_COMMAND"; exec tcsh -c "$SSH_ORIGINAL_COMMAND"',
+        *(("", shell) for shell in SHELLS),
+        ('echo "Welcome to Ubuntu 18.04"; echo noise >&2;', "bash"),
+        ("head -c 30000 /dev/urandom | base64;", "tcsh"),
+        ("umask 000; cd /; unset XDG_CACHE_HOME LANG; export LC_ALL=C;", "fish"),
     ],
 )
-def test_any_login_shell(machine: Machine, serve: MakeServer, shell: str) -> None:
+def test_any_login_shell(machine: Machine, serve: MakeServer, before: str, shell: str) -> None:
     """Upload, start and commands do not care which shell stands between, nor what it prints before."""
-    behind(machine, serve, shell)
+    behind(machine, serve, f'{before} exec {there(shell)} -c "$SSH_ORIGINAL_COMMAND"')
     with open_target("board", machine.spec()) as target:
         with target.start_agent() as agent:
             agent.hold("test", "me")
-            done = target.run(["printf", "%s|", "a b", "it's", '"$HOME"', "*", "`id`", "a\\b", "!x", ""])
-        assert (done.code, done.out) == (0, b'a b|it\'s|"$HOME"|*|`id`|a\\b|!x||')
+            done = target.run(["printf", "%s|", *ODD])
+        assert (done.code, done.out.decode()) == (0, "".join(f"{one}|" for one in ODD))
         assert b"noise" not in done.err
+
+
+@pytest.mark.parametrize("options", ["-lc", "-euc"])
+def test_a_shell_with_options(machine: Machine, serve: MakeServer, options: str) -> None:
+    """A login shell's own start files, or one that ends at the first error, change nothing."""
+    behind(machine, serve, f'exec bash {options} "$SSH_ORIGINAL_COMMAND"')
+    with open_target("board", machine.spec()) as target:
+        target.start_agent().close()
+        assert target.run(["printf", "%s", "!\\\n"]).out == b"!\\\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@settings(max_examples=8)
+@given(arguments=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9), max_size=9))
+@example(arguments=ODD)
+def test_arguments_pass_every_shell(shell: str, arguments: list[str]) -> None:
+    """Whatever text an argument is, the program gets it byte for byte."""
+    command = process.shell('printf "%s|" "$@"', *arguments)
+    done = subprocess.run([there(shell), "-c", command], capture_output=True, check=True)
+    assert done.stdout == ("".join(f"{one}|" for one in arguments) or "|").encode()
 
 
 def test_a_shell_that_runs_nothing(machine: Machine, serve: MakeServer) -> None:
@@ -209,8 +246,8 @@ def test_a_shell_that_runs_nothing(machine: Machine, serve: MakeServer) -> None:
 
 def test_scripts_mean_the_same_in_every_shell() -> None:
     """No character in them that any login shell would change within single quotes."""
-    for script in (scripts.START, scripts.UPLOAD, scripts.LOOK):
-        assert not set("'\\\n!") & set(script)
+    for script in (scripts.START, scripts.UPLOAD, scripts.LOOK, process.RUN, process.DECODE, lane.SCRIPT):
+        assert set(script.encode()) <= process.PLAIN
 
 
 def test_the_usual_store(machine: Machine, serve: MakeServer, tmp_path: Path) -> None:
