@@ -144,9 +144,11 @@ def alerts_of(series: Series, first: float) -> list[tuple[float, float]] | None:
             column = _numbers(window[name])
             if column.size == at.size:
                 up |= _held_back(column) if name == "throttle.gpu" else column > 0
+        order = np.argsort(at)[: np.count_nonzero(np.isfinite(at))]  # a state whose time is not known has no place
+        at, up = at[order], up[order]
         edges = np.flatnonzero(np.diff(np.concatenate([[0], up.astype(np.int8), [0]])))
-        told = _numbers([window.get("interval")])
-        step = float(told[0]) if np.isfinite(told[0]) else 0.0
+        step = svg.number(window.get("interval"))
+        step = max(step, 0.0) if np.isfinite(step) else 0.0
         pairs = zip(edges[::2], edges[1::2], strict=True)
         spans += [(float(at[a]) - first, float(at[b - 1]) - first + step) for a, b in pairs]
     return spans
@@ -179,7 +181,7 @@ def _numbers(column: Any) -> Floats:
     """A column of telemetry; what could not be read is NaN."""
     if not isinstance(column, (list, tuple)) or len(column) > MOST_COLUMN:
         return np.empty(0)
-    return np.asarray([float(v) if isinstance(v, (int, float)) and not isinstance(v, bool) else np.nan for v in column])
+    return np.asarray([svg.number(each) for each in column], dtype=np.float64)
 
 
 def rate(series: Series, limit: Limit | None, bins: int) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 
 from hil.checks.latency import unusable
-from hil.report import over_time, plots
+from hil.report import over_time, plots, svg
 from hil.report.text import one_line, printable
 from hil.session.samples import read
 from hil.units import show
@@ -118,7 +120,10 @@ def _series(report: Report, check: CheckResult | None, folder: Path | None) -> t
     if folder is None or not isinstance(file, str) or SAFE.fullmatch(file) is None:
         return None, ""
     series = read(folder / file, report.run.id)
-    return (None, "") if series is None or unusable(series) else (series, file)
+    if series is None or unusable(series):
+        return None, ""
+    ends = (*np.abs(series.start[[0, -1]]), series.duration.max())
+    return (None, "") if max(ends) > svg.LARGEST else (series, file)
 
 
 def coarser(edges: list[float], found: list[float], bins: int) -> tuple[list[float], list[float]]:
@@ -135,10 +140,9 @@ def counts(value: object) -> tuple[list[float], list[float]] | None:
     edges, found = value.get("edges"), value.get("counts")
     if not isinstance(edges, list) or not isinstance(found, list) or not found or len(edges) != len(found) + 1:
         return None
-    if not all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in (*edges, *found)):
-        return None
+    edges, found = [svg.number(item) for item in edges], [svg.number(item) for item in found]
     rising = all(left < right for left, right in itertools.pairwise(edges))
-    return (edges, found) if rising and min(found) >= 0 and max(found) <= MOST_COUNTED else None
+    return (edges, found) if rising and all(0 <= each <= MOST_COUNTED for each in found) else None
 
 
 def bounds(group: Group, *, large: bool = False) -> tuple[list[Bound], int]:
@@ -151,8 +155,9 @@ def bounds(group: Group, *, large: bool = False) -> tuple[list[Bound], int]:
 def _bounds(row: Mapping[str, Any], most: int) -> Iterator[Bound]:
     for bound in _tables(row.get("bounds"))[:most]:
         use, value, limit = (bound.get(key) for key in ("use", "value", "limit"))
-        known = isinstance(use, (int, float)) and not isinstance(use, bool)
-        part = float(use) if known and use is not None else 1.5
+        part = svg.number(use)
+        known = math.isfinite(part)
+        part = part if known else 1.5
         bar = Markup(plots.used(part, met=bound.get("met") is True))  # noqa: S704 - numbers alone
         told = f"{100 * part:.3g} %" if known else "–"
         yield Bound(_name(row.get("output")), _name(bound.get("metric")), _number(value), _number(limit), told, bar)
@@ -168,9 +173,9 @@ def slowest(group: Group, *, large: bool = False) -> list[Node]:
 
 
 def _node(node: Mapping[str, Any]) -> Node:
-    seconds, share = node.get("seconds"), node.get("share")
-    took = show(seconds, "s") if isinstance(seconds, (int, float)) else "–"
-    part = float(share) if isinstance(share, (int, float)) and not isinstance(share, bool) else 0.0
+    seconds, share = (svg.number(node.get(key)) for key in ("seconds", "share"))
+    took = show(seconds, "s") if math.isfinite(seconds) else "–"
+    part = share if math.isfinite(share) else 0.0
     bar = Markup(plots.share(part))  # noqa: S704 - numbers alone
     return Node(_name(node.get("name")), _name(node.get("op") or "–"), took, f"{100 * part:.3g} %", bar)
 
@@ -184,5 +189,5 @@ def _name(value: object) -> str:
 
 
 def _number(value: object) -> str:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value:.4g}" if known else printable(str(value))[:LONGEST]
+    known = svg.number(value)
+    return f"{known:.4g}" if math.isfinite(known) else printable(str(value))[:LONGEST]

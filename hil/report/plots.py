@@ -31,12 +31,14 @@ MOST_POINTS = 10_000
 
 
 def gauge(check: CheckResult) -> str:
-    """A measurement as a bar with its interval, against its limit; empty without both of them."""
+    """A measurement as a bar with its interval, against its limit; empty without both, or beyond what can be drawn."""
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:
         return ""
     ends = [measurement.value, measurement.low, measurement.high, limit.value, limit.fail_at, 0.0]
-    known = [end for end in ends if end is not None]
+    known = [svg.number(end) for end in ends if end is not None]
+    if not np.isfinite(known).all():
+        return ""
     low, high = min(known), max(known)
     room = (high - low) * 0.12 or 1.0
     scale = svg.Scale(low - (room if low < 0 else 0.0), high + room, 0, 100)
@@ -132,8 +134,8 @@ def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit
     for kind, values, words in lines:
         body.append(svg.line(f"median {kind}", x.all(runs), y.all(values)))
         body.append(svg.text(svg.GUTTER + 4, y(float(values[0])) - 5, f"{words} {show(float(values[-1]), 'B')}"))
-    baseline = details.get("baseline")
-    if isinstance(baseline, (int, float)) and 0 < baseline <= most:
+    baseline = svg.number(details.get("baseline"))
+    if 0 < baseline <= most:
         body += svg.across("fail-line", y(baseline), f"bare runtime {show(baseline, 'B')}", below=True)
     if limit is not None and near:
         body += svg.across("limit-line", y(limit.value), f"ceiling {show(limit.value, 'B')}")
@@ -149,7 +151,5 @@ def _column(value: object) -> svg.Floats:
     """A list of positive finite numbers, or an empty one."""
     if not isinstance(value, list) or len(value) > MOST_POINTS:
         return np.empty(0)
-    if not all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in value):
-        return np.empty(0)
-    found = np.asarray(value, dtype=np.float64)
-    return found if np.isfinite(found).all() and (found >= 0).all() else np.empty(0)
+    found = np.asarray([svg.number(each) for each in value], dtype=np.float64)
+    return found if (found >= 0).all() else np.empty(0)

@@ -24,6 +24,14 @@ GUTTER = 60
 NEAR = 24
 """Pixels from an end within which a tick's word stays inside."""
 DECADE = 10
+LARGEST, SMALLEST = 1e150, 1e-150
+"""What may be drawn: beyond the largest, and with stretches below the smallest, a double's arithmetic breaks."""
+
+
+def number(value: object) -> float:
+    """``value`` as a float; NaN where it is not a number, not finite, or beyond ``LARGEST``."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+    return float(value) if known and isinstance(value, (int, float)) else math.nan
 
 
 @dataclass(frozen=True)
@@ -37,21 +45,21 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> int:
-        """The pixel of ``value``."""
+        """The pixel of ``value``, which is not NaN."""
         low, high, at = (math.log(max(x, 1e-12)) if self.log else x for x in (self.low, self.high, value))
-        share = (at - low) / (high - low) if high > low else 0.5
-        return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start))
+        share = (min(max(at, low), high) - low) / (high - low) if high - low > SMALLEST else 0.5
+        return round(self.start + share * (self.end - self.start))
 
     def all(self, values: Floats) -> npt.NDArray[np.int64]:
-        """The pixels of many values."""
+        """The pixels of many values, none of which is NaN."""
         low, high = (math.log(max(x, 1e-12)) if self.log else x for x in (self.low, self.high))
-        at = np.log(np.maximum(values, 1e-12)) if self.log else values
-        share = (at - low) / (high - low) if high > low else np.full(values.shape, 0.5)
-        return np.rint(self.start + np.clip(share, 0.0, 1.0) * (self.end - self.start)).astype(np.int64)
+        at = np.clip(np.log(np.maximum(values, 1e-12)) if self.log else values, low, max(low, high))
+        share = (at - low) / (high - low) if high - low > SMALLEST else np.full(values.shape, 0.5)
+        return np.rint(self.start + share * (self.end - self.start)).astype(np.int64)
 
     def ticks(self, unit: float = 1.0) -> list[float]:
         """A few round values on it, in ``unit``: powers of ten of a logarithm, else 1, 2 or 5 times one."""
-        if self.high <= self.low:
+        if not self.high - self.low > SMALLEST:
             return [self.low]
         if self.log:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
@@ -72,12 +80,14 @@ def figure(kind: str, height: int, title: str, description: str, body: Iterable[
 
 
 def line(kind: str, x: Sequence[int] | npt.NDArray[np.int64], y: Sequence[int] | npt.NDArray[np.int64]) -> str:
-    """A line through points, each relative to the one before; what does not move it is left out."""
-    return f'<path class="{kind}" d="{_through(x, y)}"/>'
+    """A line through points, each relative to the one before; what does not move it is left out. Empty without any."""
+    return "" if not len(x) else f'<path class="{kind}" d="{_through(x, y)}"/>'
 
 
 def area(kind: str, x: npt.NDArray[np.int64], low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> str:
-    """The area between two lines over the same ``x``."""
+    """The area between two lines over the same ``x``; empty without a point."""
+    if not len(x):
+        return ""
     there, back = _through(x, high), _through(x[::-1], low[::-1])
     return f'<path class="{kind}" d="{there}L{back[1:]}z"/>'
 
@@ -144,12 +154,13 @@ def thinned(at: Floats, values: Floats, bins: int) -> tuple[Floats, Floats, Floa
 
     The least and the greatest are kept of each stretch, so that no spike gets lost, however many samples there are.
     """
-    keep = np.isfinite(values) & np.isfinite(at)
+    keep = np.argsort(np.where(np.isfinite(values), at, np.nan), kind="stable")
+    keep = keep[np.isfinite(values[keep]) & np.isfinite(at[keep])]
     at, values = at[keep], values[keep]
     if not at.size:
         empty = np.empty(0)
         return empty, empty, empty, empty
-    span = float(at[-1] - at[0]) or 1.0
+    span = max(float(at[-1] - at[0]), SMALLEST)
     place = np.minimum(((at - at[0]) / span * bins).astype(np.int64), bins - 1)
     starts = np.flatnonzero(np.diff(place, prepend=-1) > 0)
     ends = np.append(starts[1:], at.size)

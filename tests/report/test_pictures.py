@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hil.gate import seal
 from hil.measure import Series
 from hil.model import Limit, Measurement, Sense
-from hil.report import html, over_time, plots, svg
+from hil.report import html, over_time, pictures, plots, svg
 from tests.report import sample
 
 if TYPE_CHECKING:
@@ -91,18 +93,77 @@ odd = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+NOT_A_NUMBER = re.compile(r"\b(nan|inf)\b")
 NAMES = ("t", "interval", "clock.gpu", "temperature.x", "power.total", "throttle.gpu", "throttle.x", "n")
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), odd | st.lists(st.integers(-5, 5), max_size=5), max_size=8))
+huge = st.integers(-(10**400), 10**400) | st.sampled_from([1e308, -1e308, 5e-324, math.inf, -math.inf, math.nan])
+numbers = st.none() | st.integers(-5, 5) | huge
+columns = st.integers(0, 5).flatmap(lambda n: st.lists(numbers, min_size=n, max_size=n))
+rows = st.integers(1, 4).flatmap(
+    lambda n: st.dictionaries(st.sampled_from(NAMES), st.lists(numbers, min_size=n, max_size=n), min_size=5)
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), odd | columns | numbers, max_size=8) | rows)
+@example({"interval": [], "clock.gpu": [], "temperature.x": [], "t": [None, None, None], "throttle.gpu": [0, 0, -1]})
+@example({"t": [0.0, None, 0.02], "throttle.x": [1, 1, 1], "interval": 10**400, "power.total": [1, None, 10**400]})
+@example({"t": [2, 1, 0], "throttle.x": [1, 1, 0], "power.total": [1, 2, 3]})
 def test_odd_telemetry_breaks_no_picture(window: dict[str, Any]) -> None:
-    """A column that is none, or of another length, is left out."""
-    drawn = over_time.latency(series(np.full(50, 0.001), windows=[window]), AT_MOST, 20)
-    assert drawn.startswith("<svg")
-    assert "nan" not in drawn
+    """A column that is none, or of another length, is left out, and so is each row without a time or a value."""
+    timed = series(np.full(50, 0.1), windows=[window])
+    for drawn in (over_time.latency(timed, AT_MOST, 20), over_time.rate(timed, TARGET, 20)):
+        assert drawn.startswith("<svg")
+        assert not NOT_A_NUMBER.search(drawn)
+
+
+@given(columns, columns, columns, numbers)
+@example([0, 10**400], [1, 2], [], None)
+@example([0, 1], [1, 2], [1e308, 1], math.nan)
+def test_odd_numbers_break_no_memory_picture(runs: object, rss: object, device: object, baseline: object) -> None:
+    """A soak with a number that is none, or beyond what can be drawn, has no picture."""
+    resident = {"runs": runs, "rss": rss, "device": device}
+    assert not NOT_A_NUMBER.search(plots.memory(resident, {"baseline": baseline}, AT_MOST))
+
+
+@given(columns, columns, st.floats(allow_nan=False, allow_infinity=False))
+@example([0, 1, 10**400], [1, 2], 0.0)
+@example([0, 1], [10**400], 0.0)
+def test_odd_numbers_break_no_histogram(edges: list[Any], found: list[Any], value: float) -> None:
+    """Edges and counts that are not numbers of a measurement are no histogram; a bound may be far outside."""
+    usable = pictures.counts({"edges": edges, "counts": found})
+    if usable is None:
+        usable = ([0.0, 1.0], [1.0])
+    seen = Measurement(value=value, unit="s", low=value, high=value, confidence=0.99, n=1)
+    limit = Limit(value=value, unit="s", sense=Sense.AT_MOST, source="t")
+    assert not NOT_A_NUMBER.search(plots.histogram(*pictures.coarser(*usable, 3), seen, limit))
+    row = sample.checks()[0].model_copy(update={"measurement": seen, "limit": limit})
+    assert not NOT_A_NUMBER.search(plots.gauge(row))
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("ends", [(0.0, 0.0), (0.0, 5e-324), (1.0, 1.0), (2.0, 1.0), (0.0, 1e150), (-1e149, 1e149)])
+def test_a_scale_maps_every_number_into_itself(ends: tuple[float, float], log: bool) -> None:
+    """However near its ends lie, each value gets a pixel between them, the same one alone and among others."""
+    scale = svg.Scale(*ends, 10, 20, log=log)
+    values = np.asarray([-math.inf, -1.0, 0.0, 5e-324, 1.0, 1e150, math.inf])
+    assert [scale(value) for value in values] == scale.all(values).tolist()
+    assert all(10 <= pixel <= 20 for pixel in scale.all(values))
+    assert log or len(scale.ticks()) < 30
+
+
+def test_nothing_draws_nothing() -> None:
+    """Of no values at all, or none that can be drawn, there is no line and no area, and no error."""
+    for values in (np.empty(0), np.full(3, np.nan), np.full(3, np.inf)):
+        thin = svg.thinned(np.arange(float(values.size)), values, 5)
+        x, y = svg.Scale(0, 1, 0, 1), svg.Scale(0, 1, 1, 0)
+        assert svg.line("x", x.all(thin[0]), y.all(thin[2])) == ""
+        assert svg.area("x", x.all(thin[0]), y.all(thin[1]), y.all(thin[3])) == ""
 
 
 @given(odd, odd)
+@example(10**400, 10**400)
+@example([[10**400, 1]], [{"bounds": [{"use": 10**400, "value": 10**400, "limit": math.inf, "met": True}]}])
 def test_odd_details_break_no_page(first: object, second: object) -> None:
     """Details belong to the check: what cannot be drawn is not."""
     details = {"resident": first, "outputs": second, "slowest_nodes": [second, {"name": first, "share": second}]}
