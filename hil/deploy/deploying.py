@@ -14,7 +14,6 @@ from hil.deploy.making import board_of, built, samples_of
 from hil.deploy.reaching import deploy_spec, reached
 from hil.deploy.robot import Outcome, Robot
 from hil.errors import DeployRefused, UserError
-from hil.jetson import identify
 from hil.model import Evidence
 from hil.session.board import confirm
 from hil.units import show
@@ -114,12 +113,9 @@ def _counted(engines: Sequence[EngineUsed]) -> str:
 def _compare(config: Config, found: Judged, agent: AgentClient, robot: str) -> None:
     """The robot as it is now, against the board that was judged on. Raises ``DeployRefused``, ``LabError``."""
     facts = agent.probe()
-    confirm(robot, config.target(robot), facts)
-    versions = facts.get("runtimes")
-    judged_on = identify(found.report.target.facts.get("board"))
-    reasons = refusing.of_robot(
-        judged_on, identify(facts.get("board")), found.engines, versions if isinstance(versions, dict) else {}
-    )
+    spec = config.target(robot)
+    confirm(robot, spec, facts)
+    reasons = refusing.of_robot(found.engines, found.report.target.facts, facts, spec.gpu)
     refuse(list(reasons), found.path, robot)
 
 

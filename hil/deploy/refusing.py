@@ -9,16 +9,19 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import CATALOGUE
+from hil.jetson import SMS, identify
 from hil.model import EVIDENCE_RANK, Evidence, Verdict
+from hil.session.board import DEVICES, runtime_facts
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hil.gate import Decision
-    from hil.jetson import Identity
     from hil.report.schema import EngineUsed, Report
 
+NO_JETSON, NO_JETPACK = "no Jetson", "not named"
+UNKNOWN = "none that is known"
 AHEAD = 300.0
 """Seconds that a report may come from the future: two machines' clocks differ."""
 
@@ -86,22 +89,51 @@ def of_files(engines: Sequence[EngineUsed], digests: Mapping[str, str]) -> Itera
 
 
 def of_robot(
-    judged: Identity, found: Identity, engines: Sequence[EngineUsed], versions: Mapping[str, Any]
+    engines: Sequence[EngineUsed], judged: Mapping[str, Any], robot: Mapping[str, Any], gpu: int = 0
 ) -> Iterator[str]:
-    """The robot is a machine of the kind that was judged: module, Jetson Linux, and the runtime of each engine.
+    """The robot is a machine of the kind that was judged, with the runtime of each engine.
 
-    ``versions`` are the robot's runtimes by name.
+    ``judged`` and ``robot`` are a probe's facts, ``gpu`` the number of the robot's GPU. A fact that is not known on
+    both sides is a reason: two machines that nobody could identify are never the same kind.
     """
-    pairs = (("module", _module(judged), _module(found)), ("Jetson Linux", judged.l4t, found.l4t))
-    for name, theirs, ours in pairs:
-        if theirs != ours:
-            yield f"{name}: judged on {theirs or 'none that is known'}, the robot has {ours or 'none that is known'}"
-    if judged.jetpack != found.jetpack and judged.l4t == found.l4t:
-        yield f"JetPack: judged on {judged.jetpack or 'none'}, the robot has {found.jetpack or 'none'}"
+    for runtime, work in dict.fromkeys((engine.runtime, engine.executed_on) for engine in engines):
+        here = runtime_facts(robot, runtime, gpu)
+        gpu_judged = (work.name, work.sm) if work is not None and work.kind in DEVICES else (None, None)
+        yield from _unlike(
+            kind_of_machine(judged, runtime, *gpu_judged),
+            kind_of_machine(robot, runtime, here.get("gpu"), here.get("sm")),
+        )
+    versions = robot.get("runtimes")
     for runtime, version in sorted({(engine.runtime, engine.runtime_version) for engine in engines}):
-        if versions.get(runtime) != version:
-            yield f"{runtime}: judged under {version}, the robot has {versions.get(runtime) or 'none'}"
+        found = versions.get(runtime) if isinstance(versions, dict) else None
+        yield from _unlike({runtime: version}, {runtime: found})
 
 
-def _module(identity: Identity) -> str | None:
-    return None if identity.module is None else identity.module.slug
+def kind_of_machine(facts: Mapping[str, Any], runtime: str, gpu: Any = None, sm: Any = None) -> dict[str, Any]:
+    """What two machines must share to be the same kind for engines of ``runtime``; ``None`` is what is not known.
+
+    A Jetson is its module and its Jetson Linux, with the driver in it. Any other machine is its architecture and what
+    does the work: the GPU (``gpu``, ``sm``) with the driver's CUDA version, or the CPU. Arm boards of all makers call
+    their CPU alike, so without a device tree that names no Tegra chip one of these is not identified by it.
+    """
+    raw = facts.get("board")
+    found = identify(raw)
+    on_gpu = {"GPU": gpu, "SM": sm} if runtime == "tensorrt" else {}
+    if found.is_jetson or sm in SMS:
+        module = None if found.module is None else found.module.slug
+        # What JetPack is follows from Jetson Linux, unless its package says otherwise.
+        return {"module": module, "Jetson Linux": found.l4t, "JetPack": found.jetpack or NO_JETPACK, **on_gpu}
+    kind = {"module": NO_JETSON, "architecture": facts.get("machine")}
+    if on_gpu:
+        return {**kind, **on_gpu, "CUDA version of the driver": runtime_facts(facts, runtime).get("cuda")}
+    is_arm = str(facts.get("machine")).startswith(("arm", "aarch64"))
+    has_tree = isinstance(raw, dict) and bool(raw.get("compatible"))
+    return {**kind, "CPU": None if is_arm and not has_tree else facts.get("cpu_model")}
+
+
+def _unlike(judged: Mapping[str, Any], robot: Mapping[str, Any]) -> Iterator[str]:
+    """One reason for each name whose two values are not one and the same known text."""
+    for name in dict.fromkeys((*judged, *robot)):
+        theirs, ours = judged.get(name), robot.get(name)
+        if not (isinstance(theirs, str) and theirs and theirs == ours):
+            yield f"{name}: judged on {theirs or UNKNOWN}, the robot has {ours or UNKNOWN}"

@@ -13,7 +13,6 @@ from hil.config.load import load
 from hil.deploy import refusing, release
 from hil.deploy.judging import judged
 from hil.errors import DeployRefused, HilError, UserError
-from hil.jetson import Identity, module_of, release_of
 from hil.model import Evidence
 from hil.report.read import parse
 
@@ -158,20 +157,6 @@ def test_a_pattern_that_names_no_engine(project: Path) -> None:
     """A slip in engines is no empty release."""
     with pytest.raises(UserError, match="has no engine like 'toy int8'"):
         release.chosen(read(project), ("toy int8",), "rover")
-
-
-def test_another_robot(project: Path) -> None:
-    """Module, Jetson Linux and runtime have to be those that were judged; what is not known is another."""
-    report = read(project)
-    orin = Identity(module_of("agx-orin-64gb"), release_of("36.4.3"), "36.4.3", None, "", jetpack="6.2")
-    other = Identity(module_of("orin-nx-16gb"), release_of("36.4.4"), "36.4.4", None, "", jetpack="6.2.1")
-    unknown = Identity(None, None, None, None, "not read")
-    version = report.engines[0].runtime_version
-    same = {"onnxruntime": version}
-    assert not list(refusing.of_robot(orin, orin, report.engines, same))
-    said = list(refusing.of_robot(orin, other, report.engines, {"onnxruntime": "1.0"}))
-    assert [line.split(":")[0] for line in said] == ["module", "Jetson Linux", "onnxruntime"]
-    assert len(list(refusing.of_robot(orin, unknown, report.engines, {}))) == 3
 
 
 def test_a_report_without_the_wanted_signature(project: Path) -> None:
