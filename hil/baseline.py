@@ -63,10 +63,14 @@ class Baseline(Frozen):
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:
     """Which machine something was measured on: a board by its serial number, any other by host name, GPU and CPU.
 
-    Empty where nothing of it is known: then nobody can say that two are the same one.
+    Empty where that is not known: then nobody can say that two are the same one. Without a host name it is not, as all
+    machines of one make have the same GPU and CPU; nor is a Jetson without a serial number, as all that were flashed
+    from one image have the same host name.
     """
     if serial:
         return f"serial {serial}"
+    if not environment.get("hostname") or environment.get("identity"):
+        return ""
     accelerator = environment.get("accelerator") or {}
     parts = (environment.get("hostname"), accelerator.get("gpu"), environment.get("cpu_model"))
     return ", ".join(str(part) for part in parts if part)

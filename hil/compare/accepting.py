@@ -9,7 +9,7 @@ from hil.compare.schema import Accepted, Row, Status
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hil.compare.sides import Pair
     from hil.history import Acceptance, Point, RunRecord
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Level:
-    """An acceptance with the point that it accepted; ``None`` where the history no longer has it."""
+    """An acceptance with the point that it accepted, ``None`` where the history no longer has it, and its machine.
+
+    ``machine`` is as ``hil.baseline.machine`` names it: empty where it is not known.
+    """
 
     act: Acceptance
     point: Point | None
+    machine: str = ""
 
 
-def applying(pair: Pair, levels: Sequence[Level]) -> Level | None:
-    """The latest acceptance of this very row on the candidate's target and board, given after the base was measured.
+def applying(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
+    """The latest acceptance of this very row on the candidate's target and machine, given after the base was measured.
+
+    ``machines`` are the candidate's by the ids of its runs.
 
     A base measured after the acceptance stands for a level that was reached since: what was accepted before no
     longer excuses anything.
@@ -38,22 +44,27 @@ def applying(pair: Pair, levels: Sequence[Level]) -> Level | None:
         if (each.act.check, each.act.model, each.act.precision, each.act.scenario) == pair.key
         and each.act.unit == pair.unit
         and each.act.when > newest
-        and all(_same_place(each.act, point.run) for point in pair.cand)
+        and all(_same_place(each, point.run, machines) for point in pair.cand)
     ]
     return max(found, key=lambda each: each.act.when, default=None)
 
 
-def _same_place(accepted: Acceptance, run: RunRecord) -> bool:
-    return accepted.target == run.target and accepted.serial == run.serial
+def _same_place(accepted: Level, run: RunRecord, machines: Mapping[str, str]) -> bool:
+    """Whether it was accepted on the target and the machine of ``run``; a machine that is not known is no other's."""
+    if accepted.act.target != run.target or accepted.act.serial != run.serial:
+        return False
+    return bool(run.serial) or accepted.machine == machines.get(run.id) != ""
 
 
-def held_against(row: Row, pair: Pair, levels: Sequence[Level], against: Callable[[Point], Status]) -> Row:
+def held_against(
+    row: Row, pair: Pair, levels: Sequence[Level], machines: Mapping[str, str], against: Callable[[Point], Status]
+) -> Row:
     """``row``, accepted if it got worse to a level that is on record as accepted; the record is told in any case.
 
     ``against`` judges the candidate against the accepted point. A candidate that is not settled to be at that level
     stays worse: an acceptance never covers what may be worse still.
     """
-    found = applying(pair, levels)
+    found = applying(pair, levels, machines)
     if found is None or row.status is not Status.WORSE:
         return row
     act = found.act

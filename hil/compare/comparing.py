@@ -11,7 +11,7 @@ from hil.compare import environment
 from hil.compare.judging import Known, judged
 from hil.compare.measures import order
 from hil.compare.schema import Compared, Document, Settings
-from hil.compare.sides import Side, pairs
+from hil.compare.sides import Side, machine_of, pairs
 from hil.errors import UserError
 from hil.suggest import did_you_mean
 
@@ -50,6 +50,7 @@ def compare(base: Side, cand: Side, settings: Settings, learned: Learned | None 
         confounded=None if settings.across_boards else confounded,
         noise=learned.noise,
         levels=learned.levels,
+        machines={run.id: machine_of(run.serial, cand.facts_of(run.id)) for run in cand.runs},
     )
     models = list(dict.fromkeys(pair.key[1] for pair in found))
     rows = sorted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hil import baseline
 from hil.compare.methods import ABSENT, flat
 from hil.compare.schema import Differing
 
@@ -77,12 +78,8 @@ def confounded(base: Side, cand: Side) -> str | None:
 
 def machine(run: RunRecord, environment: Mapping[str, Any]) -> str:
     """Which machine a run was on: a board by its serial number, any other by host name, GPU and CPU."""
-    if run.serial:
-        return f"serial {run.serial}"
-    accelerator = environment.get("accelerator") or {}
-    parts = (environment.get("hostname"), accelerator.get("gpu"), environment.get("cpu_model"))
-    known = ", ".join(str(part) for part in parts if part)
-    return f"{run.used} ({known or UNKNOWN_MACHINE})"
+    known = baseline.machine(run.serial, environment)
+    return known if run.serial else f"{run.used} ({known or UNKNOWN_MACHINE})"
 
 
 def _seen(side: Side) -> dict[str, set[str]]:

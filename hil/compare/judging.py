@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hil.compare.accepting import Level, held_against
@@ -43,13 +43,17 @@ UNKNOWN_NOISE = "; the noise between sessions is not known: hil board calibrate 
 
 @dataclass(frozen=True)
 class Known:
-    """What a comparison knows beside the points: settings, facts of methods, confounding, noise, acceptances."""
+    """What a comparison knows beside the points: settings, facts of methods, confounding, noise, acceptances.
+
+    ``machines`` are the candidate's, by the ids of its runs, as ``hil.baseline.machine`` names them.
+    """
 
     settings: Settings
     methods: Mapping[str, Facts]
     confounded: str | None = None
     noise: Callable[[Point], Noise | None] | None = None
     levels: Sequence[Level] = ()
+    machines: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def judged(pairs: Sequence[Pair], known: Known) -> tuple[Row, ...]:
     spread = iter(adjusted(waiting))
     rows = (each.row if each.seen is None else _closed(each, each.seen, next(spread), known) for each in opened)
     return tuple(
-        _guarded(each.pair, held_against(row, each.pair, known.levels, _again(each.pair, known)), known)
+        _guarded(each.pair, held_against(row, each.pair, known.levels, known.machines, _again(each.pair, known)), known)
         for each, row in zip(opened, rows, strict=True)
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hil.baseline import machine
 from hil.compare.accepting import Level
 from hil.compare.comparing import Learned
-from hil.compare.sides import Side
+from hil.compare.sides import Side, machine_of
 from hil.errors import UserError
 from hil.history.derive import derive
 from hil.report.read import read
@@ -70,7 +70,12 @@ def _noise(history: History, point: Point) -> Noise | None:
 
 
 def _levels(history: History, acceptances: Sequence[Acceptance]) -> tuple[Level, ...]:
-    return tuple(Level(each, _point(history, each)) for each in acceptances)
+    return tuple(Level(each, _point(history, each), _machine(history, each)) for each in acceptances)
+
+
+def _machine(history: History, act: Acceptance) -> str:
+    digests = {point.environment for point in history.points([act.run])} - {""}
+    return machine_of(act.serial, [history.environment(digest) for digest in digests])
 
 
 def _point(history: History, act: Acceptance) -> Point | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hil.compare.environment import machine
+from hil.baseline import machine
+from hil.compare import environment
 from hil.compare.schema import SideUsed
 from hil.errors import UserError
 
@@ -40,11 +41,14 @@ class Side:
 
         A run is told by those of its points that have an environment: an engine's size has none of its own.
         """
-        known: dict[str, list[Facts]] = {run.id: [] for run in self.runs}
-        for point in self.points:
-            if point.environment in self.environments:
-                known[point.run.id].append(self.environments[point.environment])
-        return tuple(sorted({machine(run, facts) for run in self.runs for facts in known[run.id] or [{}]}))
+        return tuple(
+            sorted({environment.machine(run, facts) for run in self.runs for facts in self.facts_of(run.id) or [{}]})
+        )
+
+    def facts_of(self, run: str) -> list[Facts]:
+        """The environments of the points of ``run`` that have one."""
+        digests = dict.fromkeys(point.environment for point in self.points if point.run.id == run)
+        return [self.environments[digest] for digest in digests if digest in self.environments]
 
     @property
     def used(self) -> SideUsed:
@@ -53,6 +57,12 @@ class Side:
         first, last = (f"{run.started:%Y-%m-%d %H:%M}" for run in (runs[-1], runs[0]))
         ids = tuple(run.id for run in runs)
         return SideUsed(name=self.name, runs=ids, first=first, last=last, machines=self.machines)
+
+
+def machine_of(serial: str | None, environments: Iterable[Facts]) -> str:
+    """The machine of one run by all its ``environments``; empty where it is not known, or they do not agree."""
+    named = {machine(serial, facts) for facts in environments}
+    return named.pop() if len(named) == 1 else ""
 
 
 @dataclass(frozen=True)

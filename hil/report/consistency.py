@@ -117,7 +117,7 @@ def _gpus(report: Report) -> set[tuple[str, str]]:
     read = [(each, "gpu") for each in (found.values() if isinstance(found, dict) else ())]
     read += [(each, "name") for each in (listed if isinstance(listed, list) else ())]
     named = [(each.get(key), each.get("sm")) for each, key in read if isinstance(each, dict)]
-    return {(name, sm) for name, sm in named if isinstance(name, str) and isinstance(sm, str)}
+    return {(name, sm) for name, sm in named if isinstance(name, str) and isinstance(sm, str) and name and sm}
 
 
 def does_not_follow(check: CheckResult) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hil.baseline import machine
 from hil.compare import Learned, Settings, Side, Status, against_base, compare, document, sides_by, text
 from hil.compare.accepting import Level
 from hil.compare.files import rendered
@@ -133,6 +134,30 @@ def test_an_accepted_level_covers_itself_and_nothing_worse(worse: float, expecte
     assert status(base, side(3, "6.2", SLOWER * worse), learned)["latency.p50"] is expected
     other = Learned(None, (Level(replace(act, target="rover"), point),))
     assert status(base, side(3, "6.2", SLOWER), other)["latency.p50"] is Status.WORSE
+
+
+def test_a_level_that_was_accepted_on_an_unknown_machine_covers_no_other() -> None:
+    """Without serial numbers the machines decide: the same one, not another, and never two that nobody knows."""
+    facts = {name: {"hostname": name, "cpu_model": "Some CPU"} for name in ("bench", "lab")}
+    jetson = {"hostname": "tegra", "identity": {"module": "agx-orin-64gb", "serial": None}}
+    assert machine(None, jetson) == machine(None, {"cpu_model": "Some CPU"}) == ""
+
+    def of(number: int, factor: float, environment: str) -> Side:
+        made = side(number, "6.1", factor)
+        points = [replace(one, run=replace(one.run, serial=None), environment=environment) for one in made.points]
+        return replace(made, points=tuple(points), environments=facts)
+
+    base, cand = of(1, 1.0, "bench"), of(3, SLOWER, "bench")
+    run = of(2, SLOWER, "bench").runs[0]
+    point = next(one for one in of(2, SLOWER, "bench").points if one.check == "latency.p50")
+    row = (run.id, point.check, point.model, point.precision, run.target, None, point.value, point.unit)
+    act = Acceptance(*row, "ann", "larger input", run.started + timedelta(minutes=1), point.scenario)
+    for at, expected in (("bench, Some CPU", Status.ACCEPTED), ("lab, Some CPU", Status.WORSE), ("", Status.WORSE)):
+        learned = Learned(None, (Level(act, point, at),))
+        assert status(base, cand, learned)["latency.p50"] is expected
+    nobody = Settings(across_boards=True)
+    found = compare(of(1, 1.0, ""), of(3, SLOWER, ""), nobody, Learned(None, (Level(act, point),)))
+    assert next(one for one in found.rows if one.check == "latency.p50").status is Status.WORSE
 
 
 def _matrix(sides: Sequence[Side]) -> tuple[Side, ...]:
