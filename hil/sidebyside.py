@@ -6,6 +6,7 @@ One session at a time: the reference's outputs wait on disk, so that neither mod
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,12 @@ import numpy as np
 from hil.checks.comparison import Comparison, Outputs
 from hil.datasets.npz import NpzArrays
 from hil.errors import UserError
+from hil.external_data import addressed, external_files
 from hil.ortwords import explained
 from hil.reference import cpu_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from hil.config.spec import Precision
 
@@ -33,12 +34,18 @@ def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: 
     an operator that ONNX Runtime lacks. What differs in names, shapes or dtypes of the outputs is the comparison's
     verdict.
     """
-    with tempfile.TemporaryFile() as kept:
+    with tempfile.TemporaryFile() as kept, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
+        model, engine = _openable(model, Path(folder)), _openable(engine, Path(folder))
         counts = [_store(kept, outputs) for outputs in _answers(model, data, batch)]
         kept.seek(0)
         expected = (_restored(kept, names) for names in counts)
         found = Comparison(precision, samples=_samples(data), batch=batch)
         return found.consume(expected, _answers(engine, data, batch))
+
+
+def _openable(model: Path, folder: Path) -> Path:
+    """ONNX Runtime opens a model where it lies, unless it is a link and its external data may be anywhere."""
+    return addressed(model, folder) if external_files(model) and model.is_symlink() else model
 
 
 def _samples(data: Path) -> int:

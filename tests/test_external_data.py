@@ -1,4 +1,4 @@
-"""``external_files``: the weights beside an ONNX file are found wherever a tensor may stand, and nowhere else."""
+"""External data: found wherever a tensor may stand and nowhere else, and covered by an addressed model's digest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hil.errors import UserError
-from hil.external_data import external_files
+from hil.external_data import addressed, external_files, is_whole, save
+from hil.files import file_digest
 from hil.signature import LARGEST
 from tests.models import convnet, externalize, point_to
 
@@ -147,3 +148,55 @@ def test_an_onnx_file_over_protobufs_limit(tmp_path: Path) -> None:
         file.truncate(LARGEST + 1)
     with pytest.raises(UserError, match=r"protobuf takes 2 GiB at most.*save it with its weights as external data"):
         external_files(model)
+
+
+def test_an_addressed_model_has_a_digest_of_all(tmp_path: Path) -> None:
+    """Other weights under the same name are another digest; the same weights are the same one; the user's stay."""
+    model = convnet(tmp_path / "m.onnx")
+    assert addressed(model, tmp_path / "cache") == model
+    data = externalize(model)
+    before = data.read_bytes(), model.read_bytes()
+    whole = addressed(model, tmp_path / "cache")
+    first = file_digest(whole)
+    assert [file.location for file in external_files(whole)] == [file_digest(data)]
+    assert whole.name == model.name
+    assert first != file_digest(model)
+    assert file_digest(addressed(model, tmp_path / "cache")) == first
+    assert (data.read_bytes(), model.read_bytes(), data.stat().st_nlink) == (*before, 1)
+    for tensor, kept in zip(onnx.load(whole).graph.initializer, onnx.load(model).graph.initializer, strict=True):
+        np.testing.assert_array_equal(numpy_helper.to_array(tensor), numpy_helper.to_array(kept))
+    data.write_bytes(bytes(len(before[0])))
+    assert file_digest(addressed(model, tmp_path / "cache")) != first
+    assert len(list(whole.parent.iterdir())) == 2  # the former weights are not kept
+
+
+def test_a_copy_is_hashed_when_it_is_used_again(tmp_path: Path) -> None:
+    """Whoever changes a byte of it changes nothing that is run."""
+    model = convnet(tmp_path / "m.onnx")
+    data = externalize(model)
+    copy = addressed(model, tmp_path / "cache").parent / file_digest(data)
+    copy.write_bytes(bytes(data.stat().st_size))
+    assert not is_whole(copy.parent / model.name)
+    assert is_whole(addressed(model, tmp_path / "cache"))
+    assert copy.read_bytes() == data.read_bytes()
+
+
+def test_every_tensor_of_a_copy_names_a_digest(tmp_path: Path) -> None:
+    """Those of attributes, subgraphs and local functions too; one content is one file."""
+    whole = addressed(_everywhere(tmp_path / "m.onnx"), tmp_path / "cache")
+    assert [file.location for file in external_files(whole)] == [file_digest(tmp_path / "deep.bin")]
+
+
+@pytest.mark.parametrize("most", [0, 2**20])
+def test_a_model_is_saved_as_its_size_requires(tmp_path: Path, most: int) -> None:
+    """Weights over ``most`` bytes lie outside, by their digest; what is loaded is the same, and the model stays."""
+    proto = onnx.load(convnet(tmp_path / "m.onnx"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.arange(1000, dtype=np.float32), "large"))
+    before = proto.SerializeToString(deterministic=True)
+    save(proto, tmp_path / "out.onnx", most)
+    assert proto.SerializeToString(deterministic=True) == before
+    assert len(external_files(tmp_path / "out.onnx")) == (most == 0)
+    assert is_whole(tmp_path / "out.onnx")
+    loaded = {one.name: numpy_helper.to_array(one) for one in onnx.load(tmp_path / "out.onnx").graph.initializer}
+    for one in proto.graph.initializer:
+        np.testing.assert_array_equal(loaded[one.name], numpy_helper.to_array(one))

@@ -41,9 +41,12 @@ class Building:
     def build(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """The record of an engine from the store by its key, or of a new one; ``cached`` tells which.
 
-        An engine that was damaged in the store is deleted and built again at once; the record says so.
+        ``request["external"]`` are the blobs of the model's external data, which it names by their digests: they lie
+        beside it in the store. An engine that was damaged in the store is deleted and built again at once; the record
+        says so.
         """
         model = self.store.verify(request["model"])
+        materials.verify_external(self.store, request)
         missing = (self._libraries().get("why_not") or {}).get(request["runtime"])
         if missing is not None:
             raise Failure(failure.CONTAINER, missing, "use an image that has it, or set python of the container")
@@ -99,6 +102,7 @@ class Building:
         if damage is not None:
             built["about"]["rebuilt"] = damage
         built["plugins"] = request["options"].get("plugins") or []
+        built["external"] = request.get("external") if same else []  # a plan has its weights in it
         return self.records.write(key, facts, digest, built)
 
     def _made(

@@ -87,9 +87,9 @@ class Records:
     def write(self, key: str, facts: Dict[str, Any], digest: str, built: Dict[str, Any]) -> Dict[str, Any]:
         """Records an engine whose blob is in the store; ``built`` has ``seconds`` and ``log``.
 
-        It may have ``about`` (what the build says of itself), ``peak`` (memory while building) and ``plugins``
-        (digests in the order of loading). The power mode is recorded and no part of the key: an engine
-        built in another one is as right, and maybe slower.
+        It may have ``about`` (what the build says of itself), ``peak`` (memory while building), ``plugins``
+        (digests in the order of loading) and ``external`` (digests of an ONNX file's external data). The power mode
+        is recorded and no part of the key: an engine built in another one is as right, and maybe slower.
         """
         record = {
             "key": key,
@@ -101,6 +101,7 @@ class Records:
             "about": built.get("about") or {},
             "peak": built.get("peak"),
             "plugins": list(built.get("plugins") or []),
+            "external": list(built.get("external") or []),
             "power_mode": power_mode(),
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }

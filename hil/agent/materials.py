@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from .blobs import Store
 from .failure import PROTOCOL, Failure
@@ -35,14 +35,26 @@ def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]
     return dict(options, paths=paths)
 
 
+def verify_external(store: Store, table: Mapping[str, Any]) -> List[str]:
+    """The digests under ``external`` of a request or a record, each blob hashed again and kept in use.
+
+    Raises ``Failure``.
+    """
+    digests = list(table.get("external") or [])
+    for digest in digests:
+        store.verify(digest)
+    return digests
+
+
 def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]) -> Dict[str, Any]:
     """``request``'s options with what the engine was built for: its plugins' paths and its DLA core.
 
-    ``foreign`` is set for an engine built elsewhere. Raises ``Failure``.
+    ``foreign`` is set for an engine built elsewhere. External data of the engine is verified. Raises ``Failure``.
     """
     options = dict(request["options"])
     if "paths" in options:
         raise Failure(PROTOCOL, "paths are the agent's to say")
+    verify_external(store, record)
     plugins = record.get("plugins") or []
     if plugins:
         options["paths"] = {"plugins": [store.verify(digest) for digest in plugins]}

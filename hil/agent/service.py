@@ -153,6 +153,7 @@ class Service(Transfers):
         for plugin in request["options"].get("plugins") or []:
             self.store.need(plugin)
         built = {"seconds": 0.0, "log": "", "plugins": request["options"].get("plugins") or []}
+        built["external"] = materials.verify_external(self.store, request)
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:

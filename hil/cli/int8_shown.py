@@ -93,11 +93,13 @@ def _tensors(tensors: Sequence[Any]) -> Table:
 def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) -> dict[str, Any]:
     """The layers of ``model`` ranked on this machine. Raises ``UserError`` where nothing is calibrated."""
     from hil.datasets import open_dataset  # noqa: PLC0415 - heavy, and only this needs it
+    from hil.external_data import addressed  # noqa: PLC0415 - as above
     from hil.metrics import open_metric  # noqa: PLC0415 - as above
     from hil.quantize.sensitivity import sensitivity as rank  # noqa: PLC0415 - as above
     from hil.signature import read_signature  # noqa: PLC0415 - as above
 
-    spec, path = config.model(model, target), config.resolve(config.model(model, target).path)
+    spec = config.model(model, target)
+    path = addressed(config.resolve(spec.path), config.resolve(config.spec.project.cache) / "external_data")
     signature = read_signature(path)
     if spec.calibration is None or signature.has_qdq or spec.engine is not None:
         raise UserError(

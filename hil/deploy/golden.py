@@ -12,6 +12,7 @@ import numpy as np
 from hil.checks.comparison import Comparison
 from hil.datasets import open_dataset
 from hil.errors import DeployRefused, UserError
+from hil.external_data import addressed
 from hil.files import file_digest
 from hil.model import Verdict
 from hil.reference import open_reference
@@ -80,8 +81,9 @@ def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
         raise UserError(f"{spec.data} is not the data that was judged on: model {used.name}: run the checks again")
     limit = min(data.count, spec.batch * -(-wanted // spec.batch))
     saved = None if spec.reference is None else config.resolve(spec.reference)
-    cache = config.resolve(config.spec.project.cache) / "reference"
-    reference = open_reference(path, data, spec.batch, cache, saved, limit)
+    cache = config.resolve(config.spec.project.cache)
+    whole = addressed(path, cache / "external_data")
+    reference = open_reference(whole, data, spec.batch, cache / "reference", saved, limit)
     inputs = data.batches(spec.batch, limit)
     pairs = tuple(
         (batch.inputs, outputs) for batch, outputs in zip(inputs, reference.batches(spec.batch, limit), strict=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
+from hil.external_data import external_files, is_whole
 from hil.files import file_digest
 from hil.measure import digest_of
 from hil.quantize.layout import OPTIONS_VERSION, Runtime
@@ -92,7 +93,7 @@ def quantize(
             "lower calibration.samples or give more data"
         )
     path, record = out_dir / f"{key}.onnx", out_dir / f"{key}.json"
-    kept = _kept(path, record, key)
+    kept = _kept(path, record, key, parts)
     if kept is not None:
         return kept
     damaged = path.exists() and record.exists()  # a killed run leaves the one without the other
@@ -100,13 +101,15 @@ def quantize(
     return replace(made, damaged=damaged)
 
 
-def _kept(path: Path, record: Path, key: str) -> Quantized | None:
+def _kept(path: Path, record: Path, key: str, parts: dict[str, Any]) -> Quantized | None:
     """What is there already, or ``None`` where it is not there or not what its record says."""
     try:
         provenance = json.loads(record.read_text())
-        if provenance["key"] != key or provenance["digest"] != file_digest(path):
+        if (provenance["key"], provenance["parts"]) != (key, parts) or provenance["digest"] != file_digest(path):
             return None
         read_signature(path)  # a record may have been made of a file that was cut short already
+        if not is_whole(path):
+            return None
         return Quantized(path, provenance["digest"], key, provenance)
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
@@ -132,6 +135,8 @@ def _made(  # noqa: PLR0913, PLR0917 - private: what quantize() worked out
             provenance = {"key": key, "digest": digest, "parts": parts, "foreign": False, **result.facts}
             note = Path(making) / "record.json"
             note.write_text(json.dumps(provenance, indent=1, sort_keys=True))
+            for file in external_files(result.path):
+                file.path.replace(path.parent / file.location)
             result.path.replace(path)  # the model first: a record without its model is made again
             note.replace(record)
     except OSError as error:

@@ -20,6 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.base import sample_digest
 from hil.errors import EngineBuildError, HilError, UserError
+from hil.external_data import external_files, save
 from hil.ortwords import explained
 from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED, Runtime
 from hil.quantize.order import sort_nodes
@@ -72,7 +73,7 @@ def calibrated(  # noqa: PLR0913, PLR0917 - what quantize() worked out
             result = insert(proto, ranges, spec, runtime)
             result.ir_version = proto.ir_version
             path = folder / "quantized.onnx"
-            onnx.save(result, str(path))
+            save(result, path)
     except (HilError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer raises whatever comes to its mind
@@ -191,13 +192,14 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
 ) -> Iterator[tuple[int, Any]]:
     """Samples consumed and the ranges they give, as soon as each of ``marks`` samples is reached, and at the end."""
     floating, waiting = folder / "floating.onnx", sorted(marks)
-    onnx.save(proto, str(floating))
+    save(proto, floating)
     options = {"symmetric": True, "percentile": spec.percentile}
     calibrator = create_calibrator(
         floating,
         list(OPERATORS[runtime]),
         str(folder / "augmented.onnx"),
         METHODS[spec.method],
+        use_external_data_format=bool(external_files(floating)),
         extra_options=options,
     )
     while feed.advance():

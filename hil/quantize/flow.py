@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from hil.external_data import save
 from hil.ortwords import explained
 from hil.quantize.calibrate import prepared, silence, stride_of
 from hil.signature import read_signature
@@ -146,7 +147,7 @@ def _runs(
     there = {one.name for one in proto.graph.output}
     marked = sorted(wanted - given)
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in marked if name not in there)
-    onnx.save(proto, str(folder / "marked.onnx"))
+    save(proto, folder / "marked.onnx")
     session = cpu_session(folder / "marked.onnx")
     for batch in batches:
         values = dict(zip(marked, session.run(marked, batch.inputs) if marked else [], strict=True))

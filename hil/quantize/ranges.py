@@ -35,7 +35,7 @@ def read_ranges(path: Path) -> Ranges:
     """Reads the ranges of the model at ``path``; a scale that is computed at run time is listed as empty."""
     import onnx  # noqa: PLC0415 - heavy
 
-    return ranges_of(onnx.load(str(path)))
+    return ranges_of(onnx.load(str(path), load_external_data=False), path.parent)
 
 
 def weighted_nodes(path: Path) -> tuple[str, ...]:
@@ -57,9 +57,9 @@ def taken(path: Path) -> tuple[str, ...]:
     return tuple(sorted({name for name in fed if name not in fixed}))
 
 
-def ranges_of(model: onnx.ModelProto) -> Ranges:
-    """As ``read_ranges``, of a model in memory."""
-    constants = _constants(model)
+def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
+    """As ``read_ranges``, of a model in memory; ``folder`` has its external data, if that was not loaded."""
+    constants = _constants(model, str(folder or ""))
     makers = {output: node for node in model.graph.node for output in node.output}
     scales: dict[str, list[float]] = {}
     points: dict[str, list[int]] = {}
@@ -79,14 +79,14 @@ def ranges_of(model: onnx.ModelProto) -> Ranges:
     return Ranges(scales, points, tuple(sorted(quantizable)), tuple(inside))
 
 
-def _constants(model: onnx.ModelProto) -> dict[str, Any]:
+def _constants(model: onnx.ModelProto, folder: str) -> dict[str, Any]:
     from onnx import numpy_helper  # noqa: PLC0415 - as above
 
     names = {name for node in model.graph.node if node.op_type in {_QUANTIZE, _DEQUANTIZE} for name in node.input[1:]}
-    found = {t.name: numpy_helper.to_array(t).ravel() for t in model.graph.initializer if t.name in names}
+    found = {t.name: numpy_helper.to_array(t, folder).ravel() for t in model.graph.initializer if t.name in names}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.output[0] in names and node.attribute[0].name == "value":
-            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t).ravel()
+            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t, folder).ravel()
     return found
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
 from hil.errors import HilError
+from hil.external_data import save
 from hil.ortwords import explained
 from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
 from hil.quantize.layout import WEIGHTED
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
+    import onnx
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.base import Batch, Dataset
@@ -159,7 +160,7 @@ class _Work:
         from hil.reference import cpu_session  # noqa: PLC0415 - ONNX Runtime is heavy
 
         path = self.folder / "tried.onnx"
-        onnx.save(proto, str(path))
+        save(proto, path)
         return cpu_session(path, 1)  # one thread: the same sums in the same order, and times that compare
 
     def run(self, proto: onnx.ModelProto) -> tuple[list[Outputs], Any]:

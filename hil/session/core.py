@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hil.catalogue import CATALOGUE
 from hil.datasets import Dataset, open_dataset
 from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, WorkerLost
+from hil.external_data import addressed, external_files
 from hil.measure import digest_of
 from hil.model import Cause, CheckResult, Evidence, Judgement, Measurement, Row, TargetUse, Verdict
 from hil.reference import Reference, open_reference
@@ -106,6 +107,20 @@ class Session:
         self.sources.watch(path)
         return self.memo.once(("signature", name), lambda: read_signature(path))
 
+    def onnx(self, name: str) -> Path:
+        """The model's ONNX file as everything here reads it: one whose SHA-256 covers its external data."""
+        return self.addressed(self.config.resolve(self.model(name).path))
+
+    def addressed(self, path: Path) -> Path:
+        """``path``, or a copy of it in the cache; see ``hil.external_data.addressed``. All of its files are watched."""
+
+        def work() -> Path:
+            for one in (path, *(file.path for file in external_files(path))):
+                self.sources.watch(one)
+            return addressed(path, self.config.resolve(self.config.spec.project.cache) / "external_data")
+
+        return self.memo.once(("addressed", str(path)), work)
+
     def dataset(self, name: str) -> Dataset:
         """The model's validation data."""
         return self._data(name, self.model(name).data, "data")
@@ -146,10 +161,11 @@ class Session:
         spec = self.model(name)
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
         cache = self.config.resolve(self.config.spec.project.cache) / "reference"
-        path = self.config.resolve(spec.path)
-        self.sources.watch(path if saved is None else saved)
+        if saved is not None:
+            self.sources.watch(saved)
         return self.memo.once(
-            ("reference", name), lambda: open_reference(path, self.dataset(name), spec.batch, cache, saved)
+            ("reference", name),
+            lambda: open_reference(self.onnx(name), self.dataset(name), spec.batch, cache, saved),
         )
 
     def engine(self, model: str, precision: str) -> EngineHandle:

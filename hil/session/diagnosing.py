@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError, Unsupported
+from hil.external_data import save
 from hil.session.narrow import fitted, narrows
 from hil.session.provision import build_options
 from hil.signature import read_signature
@@ -69,16 +70,17 @@ class OnTarget:
         session, spec = self._session, self._session.model(self._model)
         with tempfile.TemporaryDirectory(prefix="hil-diagnose-") as folder:
             path = Path(folder) / f"{self._model}.onnx"
-            path.write_bytes(variant.SerializeToString())
+            save(variant, path)
             signature = read_signature(path)
-            digest = session.agent.put_blob(path)
+            digest, external = session.agent.put_model(path)
         precision = self._precision
         if precision == "int8" and not signature.has_qdq:  # this part of the engine computes in float
             precision = "fp32"
         options = build_options(session, self._model, precision, spec)
         if all(isinstance(size, int) for one in signature.inputs for size in one.shape):
             options.pop("profiles", None)
-        engine = session.agent.build(digest, precision, session.spec.runtime, options, spec.build.time_limit)
+        limit, runtime = spec.build.time_limit, session.spec.runtime
+        engine = session.agent.build(digest, precision, runtime, options, limit, external=external)
         self.built += 1
         worker = session.agent.load(engine.key, session.load_options(self._model), LOAD_DEADLINE, fresh=False)
         try:
@@ -110,7 +112,7 @@ def examine(
             'have it built from the ONNX file, int8 with calibration.route = "explicit"'
         )
     session.progress(f"{model} {precision}: looking for the node where it starts to differ")
-    reference = onnx.load(str(session.config.resolve(session.model(model).path)))
+    reference = onnx.load(str(session.onnx(model)))
     suspect = onnx.load(str(made.source))
     feeds = worst_batch(session, model, comparison)
     found = diagnose(reference, suspect, feeds, precision, OnTarget(session, model, precision, budget))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hil.datasets import open_dataset
 from hil.errors import UserError
+from hil.external_data import external_files
 from hil.session.profiles import profiles_of
 from hil.signature import read_signature
 
@@ -26,6 +27,9 @@ def preflight(config: Config, target: str, only: str | None = None, precisions: 
     for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
         signature = read_signature(config.resolve(spec.path))
+        for file in (spec.path, spec.deployed):
+            if file is not None:
+                external_files(config.resolve(file))
         if runtime == "tensorrt":
             _buildable(config, name, spec, signature)
         sources: list[tuple[str, tuple[str, ...]]] = [(spec.data, ("data",))]

@@ -53,10 +53,9 @@ def provision(session: Session, name: str, precision: str, *, more: bool = False
     runtime's own words if the build failed, ``UserError`` for data that cannot be calibrated on.
     """
     spec = session.model(name)
-    source = session.config.resolve(spec.path)
-    session.sources.watch(source)
     if spec.engine is not None:
-        return _adopted(session, name, precision, spec, source)
+        return _adopted(session, name, precision, spec)
+    source = session.onnx(name)
     quantized, streamed = None, None
     if spec.deployed is not None:
         source = _deployed(session, name, precision, spec.deployed)
@@ -71,10 +70,10 @@ def provision(session: Session, name: str, precision: str, *, more: bool = False
         options["calibration"] = quantized.key
     if streamed is not None:
         options |= {"calibration": streamed.key, "implicit": streamed.option()}
-    digest = session.agent.put_blob(source)
+    digest, external = session.agent.put_model(source)
     session.progress(f"{name} {precision}: building on {session.used}")
-    limit = spec.build.time_limit
-    engine = session.agent.build(digest, precision, session.spec.runtime, options, limit, more=more)
+    limit, runtime = spec.build.time_limit, session.spec.runtime
+    engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
     told = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {told}")
     suffix = "onnx" if engine.digest == digest else "plan"
@@ -83,8 +82,7 @@ def provision(session: Session, name: str, precision: str, *, more: bool = False
 
 def _deployed(session: Session, name: str, precision: str, file: str) -> Path:
     """The ONNX file that stands in for the model's own. Raises ``Unsupported`` for int8 without Q/DQ nodes in it."""
-    source = session.config.resolve(file)
-    session.sources.watch(source)
+    source = session.addressed(session.config.resolve(file))
     if precision == "int8" and not read_signature(source).has_qdq:
         raise Unsupported(
             f"{file} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8: model {name} on "
@@ -126,7 +124,7 @@ def _uploaded(session: Session, file: str) -> str:
     return session.agent.put_blob(path)
 
 
-def _adopted(session: Session, name: str, precision: str, spec: ModelSpec, source: Path) -> Provisioned:
+def _adopted(session: Session, name: str, precision: str, spec: ModelSpec) -> Provisioned:
     """An engine that was built elsewhere, judged as it is and labelled foreign."""
     assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
     if session.spec.runtime != "tensorrt":
@@ -146,7 +144,7 @@ def _adopted(session: Session, name: str, precision: str, spec: ModelSpec, sourc
     options = _runtime_options(session, precision, spec)
     engine = session.agent.adopt(digest, precision, session.spec.runtime, options)
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} from {spec.engine}, built elsewhere")
-    return Provisioned(engine, source, None, _bring_home(session, engine, "plan", name, precision))
+    return Provisioned(engine, session.onnx(name), None, _bring_home(session, engine, "plan", name, precision))
 
 
 def is_implicit(session: Session, name: str) -> bool:
@@ -176,7 +174,7 @@ def _stream(session: Session, name: str) -> Streamed:
     session.progress(f"{name} int8: sending calibration data ({spec.calibration.method}, implicit)")
     return stream(
         session.agent,
-        path=session.config.resolve(spec.path),
+        path=session.onnx(name),
         name=name,
         signature=session.signature(name),
         data=session.calibration_data(name),
@@ -197,7 +195,7 @@ def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
     assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
     session.progress(f"{name} int8: calibrating ({spec.calibration.method})")
     folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
-    path, data = session.config.resolve(spec.path), session.calibration_data(name)
+    path, data = session.onnx(name), session.calibration_data(name)
     return quantize(path, folder, data, spec.calibration, runtime=session.spec.runtime)
 
 

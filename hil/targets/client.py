@@ -8,7 +8,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from hil.agent import PROTOCOL, arrays, wire
-from hil.errors import EngineError
+from hil.errors import EngineError, UserError
+from hil.external_data import external_files
 from hil.targets import blobs
 from hil.targets.answers import BuiltEngine, built_engine, error_of
 from hil.targets.requests import Requests, pipelined
@@ -161,6 +162,17 @@ class AgentClient:
         """
         return blobs.put(self, path)
 
+    def put_model(self, path: Path) -> tuple[str, tuple[str, ...]]:
+        """Brings an addressed ONNX file and its external data there; returns its SHA-256 and that data's.
+
+        Raises as ``put_blob``, and ``UserError`` for a file whose content is not what its name states.
+        """
+        files = external_files(path)
+        for file in files:
+            if self.put_blob(file.path) != file.location:
+                raise UserError(f"{file.path} was changed while the run read it: leave it alone and run again")
+        return self.put_blob(path), tuple(file.location for file in files)
+
     def get_blob(self, digest: str, path: Path, size: int | None = None) -> None:
         """Brings a blob to ``path`` on the host, verified, whole or not at all; ``size`` is what it must have.
 
@@ -177,27 +189,31 @@ class AgentClient:
         deadline: float,
         *,
         more: bool = False,
+        external: Sequence[str] = (),
     ) -> BuiltEngine:
         """Builds an engine from an uploaded model, or finds it in the store; ``deadline`` in seconds.
 
+        ``model_digest`` and ``external`` are what ``put_model`` returned.
         ``options`` may have ``calibration`` (digest) and ``plugins`` (digests); the rest are the runtime's.
         With ``more`` another build follows at once: the process that built waits for it, with TensorRT's builder
         loaded, until anything but builds and files is asked for. Its memory is not free meanwhile.
         Raises ``Unsupported``, ``EngineBuildError`` with the runtime's own words, or ``WorkerLost``.
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
-        made = self.call("build", dict(order, deadline=deadline, more=more))[0]
+        made = self.call("build", dict(order, deadline=deadline, more=more, external=list(external)))[0]
         with self.reading():
             return built_engine(made, runtime)
 
-    def adopt(self, digest: str, precision: str, runtime: str, options: Mapping[str, Any]) -> BuiltEngine:
+    def adopt(
+        self, digest: str, precision: str, runtime: str, options: Mapping[str, Any], external: Sequence[str] = ()
+    ) -> BuiltEngine:
         """Takes an uploaded engine file that was built elsewhere, as what ``precision`` it is said to be.
 
-        ``options`` as of ``build``, where loading needs them (``plugins``, ``dla``, ``gpu``). The engine's
-        ``facts`` have ``foreign``, and its key is no build's. Raises ``LabError`` if it was not uploaded.
+        ``external`` and ``options`` as of ``build``, where loading needs them (``plugins``, ``dla``, ``gpu``). The
+        engine's ``facts`` have ``foreign``, and its key is no build's. Raises ``LabError`` if it was not uploaded.
         """
         order = {"digest": digest, "precision": precision, "runtime": runtime, "options": dict(options)}
-        made = self.call("adopt", order)[0]
+        made = self.call("adopt", dict(order, external=list(external)))[0]
         with self.reading():
             return built_engine(made, runtime)
 

@@ -112,7 +112,7 @@ def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
     if made.quantized is not None:
         spec = session.model(row.model)
         assert spec.calibration is not None  # noqa: S101 - without it nothing was quantized; for the type checker
-        model, source = session.config.resolve(spec.path), session.calibration_data(row.model)
+        model, source = session.onnx(row.model), session.calibration_data(row.model)
         recorded, skipped = made.quantized.provenance["parts"], made.quantized.provenance["skipped"]
         recomputed = key_parts(model, source, spec.calibration, session.spec.runtime)
     found = read_ranges(made.source)
@@ -131,7 +131,7 @@ def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
     assert spec.calibration is not None  # noqa: S101 - the implicit route calibrated; for the type checker
     assert streamed is not None  # noqa: S101 - as above
-    again = key_parts(session.config.resolve(spec.path), session.calibration_data(row.model), spec.calibration)
+    again = key_parts(session.onnx(row.model), session.calibration_data(row.model), spec.calibration)
     header = str(about.get("header") or "")
     bound = {"engine": made.engine.facts.get("calibration"), "algorithm": about.get("algorithm")}
     return CacheFacts(
@@ -143,7 +143,7 @@ def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
         header=header,
         expected_header=expected_header(streamed.algorithm),
         header_versions=header_versions(made.engine.runtime_version),
-        flowing=taken(session.config.resolve(spec.path)),
+        flowing=taken(session.onnx(row.model)),
     )
 
 

@@ -77,7 +77,7 @@ def _classes(session: Session, name: str, ours: Looks, theirs: Looks) -> Classes
         return Classes(ours.classes, theirs.classes, "labels")
     spec = session.model(name).calibration
     source, batch = session.calibration_data(name), session.model(name).batch
-    path = session.config.resolve(session.model(name).path)
+    path = session.onnx(name)
     # Of both sets: a model that never answers some class says so of either.
     answers = _answers(path, source, batch, spec.samples if spec else None)
     truths = _answers(path, session.dataset(name), batch, session.model(name).samples)
@@ -106,7 +106,7 @@ def again(session: Session, name: str) -> list[Snapshot]:
     spec = session.model(name)
     if spec.calibration is None:
         raise Unsupported(f"model {name} has no [models.{name}.calibration]: add it for int8")
-    calibration, path = spec.calibration, session.config.resolve(spec.path)
+    calibration, path = spec.calibration, session.onnx(name)
 
     def work() -> list[Snapshot]:
         session.progress(f"{name} int8: calibrating again ({calibration.method})")
@@ -119,7 +119,7 @@ def tensors(session: Session, name: str) -> tuple[set[str], set[str]]:
     """Names of the model's tensors as the quantizer has them: what flows, and constants."""
     from hil.quantize.flow import known_tensors  # noqa: PLC0415 - heavy
 
-    path = session.config.resolve(session.model(name).path)
+    path = session.onnx(name)
     return session.memo.once(("tensors", name), lambda: known_tensors(path))
 
 
@@ -147,7 +147,7 @@ def ranges(session: Session, row: Row) -> Gathered:
 
     scales = scales_in_use(session, row)
     foreign = session.signature(row.model).has_qdq
-    path = session.config.resolve(session.model(row.model).path)
+    path = session.onnx(row.model)
     constants = set() if foreign else tensors(session, row.model)[1]
     tops = {name: LEVELS * each[0] for name, each in scales.items() if len(each) == 1 and name not in constants}
     data = session.dataset(row.model)
@@ -187,6 +187,7 @@ def _built_again(session: Session, row: Row) -> dict[str, list[float]]:
     options = build_options(session, row.model, row.precision, spec)
     options |= {"calibration": streamed.key, "implicit": {**streamed.option(), "again": True}}
     session.progress(f"{row.model} int8: calibrating again on {session.used}")
-    digest = session.agent.put_blob(made.source)
-    engine = session.agent.build(digest, row.precision, session.spec.runtime, options, spec.build.time_limit)
+    digest, external = session.agent.put_model(made.source)
+    limit, runtime = spec.build.time_limit, session.spec.runtime
+    engine = session.agent.build(digest, row.precision, runtime, options, limit, external=external)
     return _of_cache(engine.about)

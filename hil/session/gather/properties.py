@@ -33,7 +33,7 @@ LOOKED_AT = 8
 def numeric(session: Session, row: Row) -> Gathered:
     """``property.parity``."""
     spec = session.model(row.model)
-    reference = session.memo.once(("fp32 on the host", row.model), lambda: cpu_session(session.config.root / spec.path))
+    reference = session.memo.once(("fp32 on the host", row.model), lambda: cpu_session(session.onnx(row.model)))
     names = [one.name for one in session.signature(row.model).outputs]
     scales, tolerances = _scales(session, row.model), spec.tolerances.get(precision_of(row))
 

@@ -1,0 +1,81 @@
+"""A model whose weights lie beside its ONNX file, through the real command line: they are part of it everywhere."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from hil.errors import ExitCode
+from tests.models import externalize
+from tests.plugins.project import SUITES, Project, samples, save
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARITY = (*SUITES, "--target=cpu", "-k", "outputs")
+FAILED, USER = int(ExitCode.FAILED), int(ExitCode.USER_ERROR)
+
+
+class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
+    def __init__(self) -> None:
+        self.rows = iter([{"x": samples()["x"]}])
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self.rows, None)
+
+
+def _judge_parity_alone(project: Project) -> None:
+    project.edit('require = ["contract.*", "parity.*", "latency.p99", "memory.peak"]', 'require = ["parity.outputs"]')
+
+
+def _quantized(model: Path, path: Path) -> None:
+    """``model`` in INT8, as another tool makes it."""
+    kinds = {"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8}
+    quantize_static(str(model), str(path), _Samples(), quant_format=QuantFormat.QDQ, **kinds)
+
+
+def test_other_weights_beside_the_same_onnx_file(project: Project) -> None:
+    """An engine of former weights fails, with and without what the run before left in its caches and the store."""
+    model = project.root / "toy.onnx"
+    _quantized(model, project.root / "toy-int8.onnx")
+    data = externalize(model)
+    project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "toy-int8.onnx"')
+    _judge_parity_alone(project)
+    ran = project.run(*PARITY)
+    assert (ran.code, ran.verdict("parity.outputs", "int8")) == (0, "passed"), ran.out
+    before = model.read_bytes()
+    data.write_bytes(np.random.default_rng(77).normal(size=data.stat().st_size // 4).astype(np.float32).tobytes())
+    assert model.read_bytes() == before
+    for kept in (True, False):
+        if not kept:
+            shutil.rmtree(project.root / ".hil")
+        ran = project.run(*PARITY)
+        assert (ran.code, ran.verdict("parity.outputs", "int8")) == (FAILED, "failed"), ran.out
+
+
+def test_a_linked_model_of_a_subfolder(project: Project) -> None:
+    """FP32 and INT8 run on the target, from links into a store of files as caches of hubs make them."""
+    (project.root / "blobs").mkdir()
+    (project.root / "weights").mkdir()
+    data = externalize(project.root / "toy.onnx", "toy.onnx.data")
+    for name, file in {"a1": project.root / "toy.onnx", "b2": data}.items():
+        file.rename(project.root / "blobs" / name)
+        (project.root / "weights" / file.name).symlink_to(f"../blobs/{name}")
+    save(project.root / "calibration.npz", samples(64, seed=2))
+    project.edit('path = "toy.onnx"', 'path = "weights/toy.onnx"')
+    project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]\ncalibration = { data = "calibration.npz" }')
+    _judge_parity_alone(project)
+    ran = project.run(*PARITY)
+    assert ran.code == 0, ran.out
+    assert [ran.verdict("parity.outputs", precision) for precision in ("fp32", "int8")] == ["passed", "passed"]
+
+
+def test_a_missing_file_is_named_before_anything_runs(project: Project) -> None:
+    """Exit code 4, and the message names the file."""
+    externalize(project.root / "toy.onnx").unlink()
+    ran = project.run(*PARITY)
+    assert ran.code == USER
+    assert "toy.onnx.data (No such file or directory)" in " ".join(ran.out.split())
