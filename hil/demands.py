@@ -1,13 +1,16 @@
-"""What only some policies ask: that a change could be seen, a declared state, an age, a signature. Pure functions."""
+"""Rules that only some policies have, and rules that depend on who judges and when. Pure functions.
+
+The first: a visible change, a declared state, a clean tree. The second: age, expiry, signature, the commit asked for.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
-from hil.model import Sense
+from hil.model import Sense, Verdict
 from hil.ruling import RuleOutcome, outcome
 from hil.units import show
 
@@ -21,20 +24,25 @@ if TYPE_CHECKING:
 
 SKEW = 300.0
 """Seconds by which two clocks may differ before a report of the future is one."""
+GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 TWO_DAYS = 48
 SHORT = 12
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What is true of a report outside of it: the moment it is judged at, and what came of its signature.
+    """What is true of a report outside of it: the moment it is judged at, its signature, and what was asked for.
 
-    ``unsigned`` says why no key of the policy's signed it, empty where one did; ``signer`` is that key's id.
+    ``unsigned`` says why no key of the policy's signed it, empty where one did; ``signer`` is that key's id. ``commit``
+    (all its digits), ``run`` and ``target`` are those that the report must be of; ``None`` where any will do.
     """
 
     now: datetime
     unsigned: str = "no signature was looked for"
     signer: str = ""
+    commit: str | None = None
+    run: str | None = None
+    target: str | None = None
 
 
 def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -> Iterator[RuleOutcome]:
@@ -43,14 +51,62 @@ def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -
         yield _detects(required, policy.detects)
     if policy.state:
         yield _state(report, policy.state)
+    # Reports of before the key was there recorded a decision without it: they answer it in ``outside`` alone.
+    if policy.clean:
+        yield _clean(report)
 
 
 def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> Iterator[RuleOutcome]:
-    """What the policy asks that the report cannot answer; nothing where nobody tells."""
-    if around is not None and policy.oldest is not None:
+    """What depends on who judges and when, and what older reports were not asked; nothing without circumstances."""
+    if around is None:
+        return
+    if policy.requires_clean and not policy.clean:
+        yield _clean(report)
+    if policy.oldest is not None:
         yield _age(report, policy.oldest, around.now)
-    if around is not None and policy.signed_by:
+    yield _expiry(report, around.now)
+    if policy.signed_by:
         yield _signed(around)
+    yield from _asked_for(report, around)
+
+
+def not_clean(commit: str | None, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
+    """Why a run was not of ``commit`` alone; empty if it was. What is unknown is not clean."""
+    if not commit:
+        return "no commit of the run is known: run in a git checkout with hil.toml committed, or set gate.clean = false"
+    if dirty is None:
+        return f"whether the run used commit {commit[:SHORT]} alone is unknown: run again where git can be asked"
+    files = f": {', '.join(changed)}" if changed else ""
+    what = f"the run used files that are not those of commit {commit[:SHORT]}{files}"
+    return f"{what}: commit them and run again" if dirty else ""
+
+
+def not_of_commit(commit: str | None, wanted: str, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
+    """Why a run is not of the commit ``wanted``, and of nothing else; empty if it is."""
+    if commit != wanted:
+        return f"it is of commit {(commit or '')[:SHORT] or 'unknown'}, asked for is {wanted[:SHORT]}"
+    return not_clean(commit, dirty=dirty, changed=changed)
+
+
+def expired(check: CheckResult, today: date) -> Iterator[str]:
+    """What a good row was held against that expired before ``today`` (UTC): its limit, its tolerance."""
+    if check.verdict not in GOOD:
+        return
+    given = check.details.get("tolerance_given")
+    days = {
+        "limit": None if check.limit is None else check.limit.expires,
+        "tolerance": given.get("expires") if isinstance(given, dict) else None,
+    }
+    for what, day in days.items():
+        if day is not None and not _holds(day, today):
+            yield f"{check.name}: its {what} expired on {str(day)[:20]}"
+
+
+def _holds(day: object, today: date) -> bool:
+    try:
+        return isinstance(day, str) and today <= date.fromisoformat(day)
+    except ValueError:  # a day that cannot be read is over
+        return False
 
 
 def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
@@ -123,6 +179,32 @@ def _declared(contract: Mapping[str, Any], key: str) -> bool:
 def _age(report: Report, most: float, now: datetime) -> RuleOutcome:
     age, trouble = age_of(report.run.finished or "", now, most)
     return outcome("age", [trouble] if trouble else [], f"{ago(age)} old, {ago(most)} are allowed")
+
+
+def _clean(report: Report) -> RuleOutcome:
+    run = report.run
+    wrong = not_clean(run.commit, dirty=run.dirty, changed=run.changed)
+    return outcome("clean", [wrong] if wrong else [], f"the run used commit {(run.commit or '')[:SHORT]} alone")
+
+
+def _expiry(report: Report, now: datetime) -> RuleOutcome:
+    today = now.astimezone(timezone.utc).date()
+    wrong = [line for check in report.checks for line in expired(check, today)]
+    if wrong:
+        wrong[-1] += ": decide again in hil.toml, and run again"
+    return outcome("expiry", wrong, "no limit or tolerance has expired")
+
+
+def _asked_for(report: Report, around: Circumstances) -> Iterator[RuleOutcome]:
+    """The report must be the one that was asked for: of that commit alone, of that run, for that target."""
+    run = report.run
+    if around.commit is not None:
+        wrong = not_of_commit(run.commit, around.commit, dirty=run.dirty, changed=run.changed)
+        yield outcome("commit asked for", [wrong] if wrong else [], f"it is of commit {around.commit[:SHORT]} alone")
+    for rule, actual, wanted in (("run", run.id, around.run), ("target", report.target.requested, around.target)):
+        if wanted is not None:
+            wrong = "" if actual == wanted else f"it is of {rule} {actual}, asked for is {wanted}"
+            yield outcome(f"{rule} asked for", [wrong] if wrong else [], f"it is of {rule} {wanted}")
 
 
 def _signed(around: Circumstances) -> RuleOutcome:

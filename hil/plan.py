@@ -16,7 +16,7 @@ from hil.policy import WORDS, literal_id, matches
 from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hil.config.load import Config
     from hil.config.spec import GateSpec, LimitsSpec, ModelSpec
@@ -43,6 +43,47 @@ class Plan:
         return tuple(row for row in (*self.rows, *self.unlimited) if row.id == check_id)
 
 
+def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool) -> bool:
+    """Whether ``kind`` is asked of a model in ``precision``, whatever its limits; ``literal``: by ``asked_by_id``.
+
+    ``task`` and ``node`` say whether the model has a task and an ``isaac_ros`` file.
+    """
+    if kind.precisions is not None and precision not in kind.precisions:
+        return False
+    return literal or ((task or not kind.needs_task) and (node or not kind.needs_node))
+
+
+def asked_by_id(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
+    """Whether a pattern names this kind by its literal id: it must be judged, limit or not."""
+    return any(literal_id(pattern) == kind.id and matches(pattern, kind.id, model, precision) for pattern in require)
+
+
+def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
+    """Whether a regression is named by its family at least; ``*`` alone does not mean to compare."""
+    family = kind.id.split(".", maxsplit=1)[0]
+    named = (pattern for pattern in require if pattern.startswith(family))
+    return bool(kind.regresses) and any(matches(pattern, kind.id, model, precision) for pattern in named)
+
+
+def must_exist(
+    require: Iterable[str], models: Mapping[tuple[str, str], frozenset[str]]
+) -> Iterator[tuple[str, str, str]]:
+    """Id, model and precision of each row that any plan under ``require`` has, whatever its limits and its baseline.
+
+    ``models`` has for each model and precision the ids of its rows: a model has a task or an Isaac ROS node if a row
+    was planned for it.
+    """
+    wanted = tuple(require)
+    kinds = [kind for kind in KINDS if kind.regresses or any(literal_id(pattern) == kind.id for pattern in wanted)]
+    for (model, precision), ids in models.items():
+        has = {"task": "parity.task" in ids, "node": "contract.isaac_ros" in ids}
+        for kind in kinds:
+            literal = asked_by_id(wanted, kind, model, precision)
+            named = literal or compared_by_name(wanted, kind, model, precision)
+            if named and applies(kind, precision, literal=literal, **has):
+                yield kind.id, model, precision
+
+
 def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Plans every check of every model and precision on ``target``.
 
@@ -58,8 +99,8 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
         model = config.model(name, target)
         for precision in model.precisions:
             for row, has_criterion in _rows_of(config, name, model, precision, policy):
-                kind = CATALOGUE[row.id]
-                if kind.regresses and not baseline and not _named(policy, row):
+                named = compared_by_name(policy.require, CATALOGUE[row.id], row.model, row.precision)
+                if CATALOGUE[row.id].regresses and not baseline and not named:
                     continue
                 (judged if has_criterion else unlimited).append(row)
     _check_policy(config, policy, judged)
@@ -70,12 +111,9 @@ def _rows_of(
     config: Config, name: str, model: ModelSpec, precision: str, policy: GateSpec
 ) -> Iterator[tuple[Row, bool]]:
     for kind in KINDS:
-        if kind.precisions is not None and precision not in kind.precisions:
-            continue
-        literal = any(literal_id(p) == kind.id and matches(p, kind.id, name, precision) for p in policy.require)
-        if kind.needs_task and model.task is None and not literal:
-            continue
-        if kind.needs_node and model.isaac_ros is None and not literal:
+        literal = asked_by_id(policy.require, kind, name, precision)
+        has = {"task": model.task is not None, "node": model.isaac_ros is not None}
+        if not applies(kind, precision, literal=literal, **has):
             continue
         limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)
         has_criterion = kind.limit is None or limit is not None or literal
@@ -92,13 +130,6 @@ def _rows_of(
             test=f"{kind.test}[{name}-{precision}]",
         )
         yield row, has_criterion
-
-
-def _named(policy: GateSpec, row: Row) -> bool:
-    """Whether the policy asks for the row by its family at least; ``*`` alone does not mean to compare."""
-    family = row.id.split(".", maxsplit=1)[0]
-    patterns = (pattern for pattern in policy.require if pattern.startswith(family))
-    return any(matches(pattern, row.id, row.model, row.precision) for pattern in patterns)
 
 
 def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limit | None:

@@ -8,6 +8,7 @@ from hil.catalogue import CATALOGUE
 from hil.demands import Circumstances, demands, outside
 from hil.errors import ExitCode
 from hil.model import EVIDENCE_RANK, Cause, CheckResult, Evidence, Verdict
+from hil.plan import must_exist
 from hil.policy import matches, named_by
 from hil.report.schema import Report, count
 from hil.ruling import NAMED, RuleOutcome, outcome
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hil.config.spec import GateSpec
+    from hil.report.schema import Measured
 
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
@@ -65,11 +67,12 @@ def rules(
 
 def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
     """One line that names the rows; what happened to each stands in the rows themselves."""
-    if not checks:
-        return []
-    names = [check.name + (f" ({check.cause.value})" if check.cause else "") for check in checks[:NAMED]]
-    more = f" and {len(checks) - NAMED} more" if len(checks) > NAMED else ""
-    return [f"{len(checks)} {what}: {', '.join(names)}{more}"]
+    return _listed(what, [check.name + (f" ({check.cause.value})" if check.cause else "") for check in checks])
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return [f"{len(names)} {what}: {', '.join(names[:NAMED])}{more}"] if names else []
 
 
 def _fell_back(report: Report) -> bool:
@@ -118,8 +121,9 @@ def _required(
         for pattern in policy.require
         if not any(matches(pattern, check.id, check.model, check.precision) for check in report.checks)
     ]
-    if not required:
+    if not required or not policy.require:
         nothing.append("the policy requires no check at all, so nothing was asked")
+    nothing += _listed("required and not judged, for want of a limit or a baseline", _absent(report, policy))
     yield outcome("required checks exist", nothing, f"{len(required)} required checks")
     absent = [check for check in required if check.verdict is Verdict.NOT_RUN]
     excused = [check for check in absent if fell_back and check.cause is Cause.FALLBACK]
@@ -128,6 +132,33 @@ def _required(
     yield outcome("required checks run", wrong, f"{len(required) - len(excused)} required checks were judged")
     lines = [f"{len(excused)} required checks need {report.target.requested}"] if excused else []
     yield outcome("required on the target", lines, "none was left out by a fallback", ExitCode.OTHER_TARGET)
+
+
+def _absent(report: Report, policy: GateSpec) -> list[str]:
+    """Rows that a plan under ``policy`` has for the models and precisions of this report, and that are not there.
+
+    A pattern that names no row at all is not among them: another line says so.
+    """
+    planned = {(check.id, check.model, check.precision) for check in report.checks}
+    wanted = (row for row in must_exist(policy.require, _models(report)) if row not in planned)
+    return [" ".join(row) for row in wanted]
+
+
+def _models(report: Report) -> dict[tuple[str, str], frozenset[str]]:
+    """The ids that were planned or measured of each model in each precision of the report."""
+    ids: dict[tuple[str, str], set[str]] = {}
+    rows: list[CheckResult | Measured] = [*report.checks, *report.measurements]
+    for row in rows:
+        if row.id in CATALOGUE and row.model and row.precision:
+            ids.setdefault((row.model, row.precision), set()).add(row.id)
+    named = {model for model, _ in ids}
+    # An engine may be there to compare with, in a precision that is not judged: it counts where nothing else is known.
+    for engine in report.engines:
+        if engine.model not in named:
+            ids.setdefault((engine.model, engine.precision), set())
+    named = {model for model, _ in ids}
+    ids.update({(model.name, ""): set() for model in report.models if model.name not in named})
+    return {key: frozenset(found) for key, found in ids.items()}
 
 
 def _failures(report: Report) -> RuleOutcome:

@@ -44,6 +44,7 @@ FLOORS = (
     ("hil.rules",),
     ("hil.gate",),
     ("hil.attestation",),
+    ("hil.circumstances",),
     ("hil.deploy",),
     ("hil.cli",),
     ("hil.fixtures",),

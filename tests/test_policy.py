@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from hil.attestation import circumstances
+from hil.circumstances import circumstances
 from hil.config.spec import GateSpec
 from hil.demands import Circumstances, smallest_change
 from hil.gate import judge, seal

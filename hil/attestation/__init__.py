@@ -16,7 +16,6 @@ from hil.attestation.keys import (
     parse_public,
     public_key,
 )
-from hil.attestation.signed import circumstances
 from hil.attestation.statement import Role, Subject
 from hil.attestation.verifying import Freshness, Verified, verify
 
@@ -29,7 +28,6 @@ __all__ = [
     "Subject",
     "Verified",
     "attest",
-    "circumstances",
     "key_from_environment",
     "key_from_file",
     "parse_public",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from hil.attestation import dsse, statement
+from hil.attestation.keys import signature_by
+from hil.demands import Circumstances
 from hil.errors import AttestationRefused, LabError, ReportRefused, UserError
 from hil.files import THE_LAB, file_digest
+from hil.gate import judge
 from hil.gate import verify as judge_again
 from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT, replace_file
@@ -19,12 +23,13 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 
-def attest(report: Path, signer: Signer, out: Path | None = None) -> Path:
+def attest(report: Path, signer: Signer, out: Path | None = None, *, now: datetime | None = None) -> Path:
     """Signs the report in the file (or folder) ``report``; returns the bundle, ``report.sigstore.json`` beside it.
 
     A failed report is signed as failed. Raises ``ReportRefused`` for one that was edited or whose engines, where they
-    lie beside it, are not those it names; ``AttestationRefused`` for one that did not finish or has no engine; and as
-    the signer does. Nothing is written then.
+    lie beside it, are not those it names; ``AttestationRefused`` for one that did not finish or has no engine, and for
+    one that passed and does not any more, judged by its policy at ``now`` with this signer; and as the signer does.
+    Nothing is written then.
     """
     path = file_in(report, REPORT)
     content = content_of(path)
@@ -32,6 +37,7 @@ def attest(report: Path, signer: Signer, out: Path | None = None) -> Path:
     judge_again(found, str(path))
     _engines(found, path)
     payload = statement.write(statement.statement_of(found, hashlib.sha256(content).hexdigest()))
+    _still_good(found, path, Circumstances(now or datetime.now(timezone.utc), **_signature(found, signer)))
     signature = signer.sign(dsse.pae(payload))
     if not signer.public.signed(signature, dsse.pae(payload)):
         raise AttestationRefused(f"{path}: the signer's signature is not its own key's: nothing was written: see to it")
@@ -44,6 +50,18 @@ def attest(report: Path, signer: Signer, out: Path | None = None) -> Path:
         why = error.strerror or error
         raise kind(f"{target}: the bundle cannot be written: {why}: free some space, or name another place") from None
     return target
+
+
+def _signature(report: Report, signer: Signer) -> dict[str, str]:
+    return signature_by(signer.public, report.policy.signed_by)
+
+
+def _still_good(report: Report, path: Path, around: Circumstances) -> None:
+    """A recorded failure is signed as one; what passed then and fails now would be signed as passed."""
+    decision = judge(report, report.policy, around=around)
+    if decision.exit_code and not report.exit_code:
+        why = "; ".join(decision.reasons)
+        raise AttestationRefused(f"{path}: not signed: it recorded {report.decision} and fails by now: {why}")
 
 
 def _engines(report: Report, path: Path) -> None:

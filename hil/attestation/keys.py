@@ -20,6 +20,7 @@ from hil.errors import UserError
 from hil.report.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 MOST = 64 * 2**10
@@ -115,6 +116,16 @@ def key_from_environment(name: str) -> KeySigner:
 def public_key(path: Path) -> PublicKey:
     """The public key in a PEM file. Raises ``UserError`` for what is none of P-256."""
     return parse_public(_content(path, private=False), _shown(path))
+
+
+def signature_by(key: PublicKey, signed_by: Iterable[str]) -> dict[str, str]:
+    """What came of a signature by ``key`` under a policy's ``signed_by``, as ``hil.demands.Circumstances`` has it.
+
+    Raises ``UserError`` for a key of the policy's that cannot be read.
+    """
+    named = [parse_public(text, "gate.signed_by").id for text in signed_by]
+    wrong = "" if key.id in named else f"key {key.id[:12]} is not one that gate.signed_by names"
+    return {"unsigned": wrong, "signer": key.id}
 
 
 def parse_public(content: bytes | str, name: str = "public key") -> PublicKey:

@@ -21,6 +21,7 @@ from hil.rules import required_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hil.config.spec import GateSpec
     from hil.report.schema import Report
 
 Role = Literal["engine", "onnx", "calibration-cache"]
@@ -29,6 +30,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 GATE = "hil-gate"
 """The gate's name, and so the name of the test to whoever reads test results."""
 Names = tuple[str, ...]
+DIRTY: dict[bool | None, Literal["", "yes", "no"]] = {None: "", True: "yes", False: "no"}
 
 
 class Part(Frozen):
@@ -87,7 +89,11 @@ class PolicyUsed(Part):
 
 
 class RunNotes(Part):
-    """What a reader wants to know of the run before opening the report; empty where the report has none."""
+    """What a reader wants to know of the run before opening the report; empty where the report has none.
+
+    ``dirty`` is ``yes`` or ``no``: whether the run used anything that ``commit`` does not hold. Older statements have
+    none.
+    """
 
     run: str
     finished: str
@@ -97,7 +103,13 @@ class RunNotes(Part):
     module: str
     jetpack: str
     commit: str
+    dirty: Literal["", "yes", "no"] = ""
     exit_code: str
+
+    @property
+    def is_dirty(self) -> bool | None:
+        """``dirty`` as a truth value; ``None`` where it is unknown."""
+        return {"yes": True, "no": False}.get(self.dirty)
 
 
 class ReportUsed(Part):
@@ -159,7 +171,7 @@ def statement_of(report: Report, content_digest: str) -> Statement:
     predicate = Predicate(
         result=report.decision,
         configuration=(
-            PolicyUsed(digest=_sha256(digest_of(report.policy.model_dump(mode="json")))),
+            PolicyUsed(digest=_sha256(_policy_digest(report.policy))),
             ReportUsed(digest=_sha256(content_digest), annotations=_notes(report)),
             ConfigUsed(digest=_sha256(report.config.digest)),
         ),
@@ -168,6 +180,22 @@ def statement_of(report: Report, content_digest: str) -> Statement:
         failedTests=tuple(failed),
     )
     return Statement(subject=subjects, predicate=predicate)
+
+
+def _policy_digest(policy: GateSpec) -> str:
+    """Of all keys as they were when the report was written: an older one has no ``clean``, and a digest without it."""
+    return digest_of(policy.model_dump(mode="json", exclude={"clean"} if policy.clean is None else None))
+
+
+def as_signed(found: Statement, signed: Statement) -> Statement:
+    """``found`` without the notes that an older hil did not sign yet, as ``signed`` has them."""
+    notes = signed.report.annotations
+    if "dirty" in notes.model_fields_set:
+        return found
+    policy, report, config = found.predicate.configuration
+    older = report.model_copy(update={"annotations": report.annotations.model_copy(update={"dirty": notes.dirty})})
+    predicate = found.predicate.model_copy(update={"configuration": (policy, older, config)})
+    return found.model_copy(update={"predicate": predicate})
 
 
 def write(statement: Statement) -> bytes:
@@ -233,5 +261,6 @@ def _notes(report: Report) -> RunNotes:
         module=str(identity.get("module") or ""),
         jetpack=str(identity.get("jetpack") or ""),
         commit=report.run.commit or "",
+        dirty=DIRTY[report.run.dirty],
         exit_code=str(report.exit_code),
     )

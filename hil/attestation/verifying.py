@@ -8,9 +8,11 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from hil.attestation import dsse, statement
-from hil.demands import age_of
+from hil.attestation.keys import signature_by
+from hil.demands import Circumstances, age_of, not_of_commit
 from hil.errors import AttestationRefused, UserError
 from hil.files import file_digest
+from hil.gate import judge
 from hil.gate import verify as judge_again
 from hil.report.read import content_of, file_in, parse
 from hil.report.text import one_line
@@ -52,7 +54,7 @@ class Verified:
         report_digest: SHA-256 of the bytes of ``report.json``.
         subjects: the files that were judged, engines first.
         key: id of the key that signed.
-        run, finished, target, used, board, module, jetpack, commit: of the run; empty where there is none.
+        run, finished, target, used, board, module, jetpack, commit, dirty: of the run; empty where there is none.
         report: the report itself, judged again, where it was at hand.
     """
 
@@ -70,6 +72,7 @@ class Verified:
     module: str
     jetpack: str
     commit: str
+    dirty: str
     report: Report | None = None
 
     @property
@@ -100,7 +103,8 @@ def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
 
     With ``report`` its ``report.json`` must be the one that was signed; it is read and judged again by its own policy,
     and all that was signed must be what it gives. Each of ``files`` must be a subject of the named role. A decision
-    other than PASSED and WARNED is refused unless ``failed_too``. Raises ``AttestationRefused`` (and ``ReportRefused``)
+    other than PASSED and WARNED is refused unless ``failed_too``, and so is a report that passed and does not any more,
+    judged at ``now`` with this signature. Raises ``AttestationRefused`` (and ``ReportRefused``)
     for what does not hold, ``UserError`` for what cannot be read.
     """
     path = file_in(bundle, BUNDLE)
@@ -112,11 +116,11 @@ def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
     judged = None if report is None else _judged(said, report, name)
     for role, file in files:
         _subject(said, role, file, name)
-    _fresh(said, fresh or Freshness(), name, now or datetime.now(timezone.utc))
-    if said.predicate.result == "FAILED" and not failed_too:
-        bad = said.predicate.failedTests
-        named = f" ({', '.join(bad[:3])}{'…' if bad[3:] else ''})" if bad else ""
-        raise AttestationRefused(f"{name}: the gate's decision is FAILED{named}: see the report: mend and run again")
+    now = now or datetime.now(timezone.utc)
+    _fresh(said, judged, fresh or Freshness(), name, now)
+    if not failed_too:
+        _passed(said, name)
+        _still_good(judged, key, name, now)
     notes = said.report.annotations.model_dump(exclude={"exit_code"})
     policy = said.predicate.configuration[0]
     return Verified(
@@ -129,6 +133,24 @@ def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
         report=judged,
         **notes,
     )
+
+
+def _passed(said: Statement, name: str) -> None:
+    if said.predicate.result == "FAILED":
+        bad = said.predicate.failedTests
+        named = f" ({', '.join(bad[:3])}{'…' if bad[3:] else ''})" if bad else ""
+        raise AttestationRefused(f"{name}: the gate's decision is FAILED{named}: see the report: mend and run again")
+
+
+def _still_good(report: Report | None, key: PublicKey, name: str, now: datetime) -> None:
+    """A report at hand is judged in today's circumstances: the demands of its policy are not those of its day alone."""
+    if report is None:
+        return
+    around = Circumstances(now, **signature_by(key, report.policy.signed_by))
+    decision = judge(report, report.policy, around=around)
+    if decision.exit_code:
+        why = "; ".join(decision.reasons)
+        raise AttestationRefused(f"{name}: refused: the report recorded {report.decision} and fails by now: {why}")
 
 
 def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> PublicKey:
@@ -155,7 +177,7 @@ def _judged(said: Statement, report: Path, name: str) -> Report:
         raise AttestationRefused(f"{name}: refused: {what}: edited, damaged or of another run: bring the two together")
     found = parse(content, shown)
     judge_again(found, shown)
-    if statement.statement_of(found, digest) != said:
+    if statement.as_signed(statement.statement_of(found, digest), said) != said:
         what = f"what was signed is not what {shown} gives"
         raise AttestationRefused(f"{name}: refused: {what}: attest the report again, with the hil that reads it")
     return found
@@ -172,13 +194,13 @@ def _subject(said: Statement, role: Role, file: Path, name: str) -> None:
     raise AttestationRefused(f"{name}: refused: {what}: deploy the file that was")
 
 
-def _fresh(said: Statement, fresh: Freshness, name: str, now: datetime) -> None:
+def _fresh(said: Statement, report: Report | None, fresh: Freshness, name: str, now: datetime) -> None:
     notes = said.report.annotations
     if fresh.report is not None and fresh.report != said.report.digest.sha256:
         what = f"it is of report {said.report.digest.sha256[:SHORT]}, asked for is {fresh.report[:SHORT]}"
         raise AttestationRefused(f"{name}: refused: {what}: another run's: get the one that is meant")
-    if fresh.commit is not None and fresh.commit != notes.commit:
-        what = f"it is of commit {notes.commit[:SHORT] or 'unknown'}, asked for is {fresh.commit[:SHORT]}"
+    dirty, changed = (notes.is_dirty, ()) if report is None else (report.run.dirty, report.run.changed)
+    if fresh.commit is not None and (what := not_of_commit(notes.commit, fresh.commit, dirty=dirty, changed=changed)):
         raise AttestationRefused(f"{name}: refused: {what}: run the checks on that commit")
     if fresh.max_age is None and fresh.newer_than is None:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,30 +12,40 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.cli.console import console
+from hil.cli.hexadecimal import whole
+from hil.errors import UserError
 
 if TYPE_CHECKING:
     from hil.config.spec import GateSpec
-    from hil.demands import Circumstances
     from hil.gate import Decision
     from hil.report.schema import Report
 
 
-def command(
+def command(  # noqa: PLR0913 - each is an option of its own
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
     policy: Annotated[
         Path | None, typer.Option("--policy", metavar="FILE", help="Judge by \\[gate] of this file instead.")
     ] = None,
+    *,
     bundle: Annotated[
         Path | None,
         typer.Option("--bundle", metavar="FILE", help="The signature (default: report.sigstore.json beside it)."),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show each rule and what it saw.")] = False,  # noqa: FBT002 - an option
-    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,  # noqa: FBT002 - an option
+    commit: Annotated[
+        str | None, typer.Option("--commit", metavar="SHA", help="Refuse a report of anything but this commit.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Refuse a report of any other run.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="NAME", help="Refuse a report of any other target.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show each rule and what it saw.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> int:
     """Judge a report again, from the file alone; the exit code is the verdict.
 
     Reads nothing but the file, and its signature where the policy wants one. A report that was damaged, edited or cut
-    off is refused. Its age is judged by this machine's clock.
+    off is refused. Its age, and whether a limit has expired, are judged by this machine's clock. --commit, --run and
+    --target keep another job's report, or yesterday's, from passing for this one.
 
     [bold]Examples[/bold]
 
@@ -44,27 +54,27 @@ def command(
       hil gate report/report.json --explain
 
       hil gate report/report.json --policy release.toml --json
-    """
-    from hil.gate import judge, open_report  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
 
+      hil gate report --commit "$(git rev-parse HEAD)" --target jetson-orin
+    """
+    from hil.circumstances import circumstances  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
+    from hil.gate import judge, open_report  # noqa: PLC0415 - as above
+
+    asked = {"commit": commit, "run": run, "target": target}
+    for name, value in asked.items():
+        if value == "":
+            raise UserError(f"--{name} is empty: an unset variable? give the {name} that the report must be of")
+    whole(commit, "commit")
     found = open_report(report)
     rules = found.policy if policy is None else _policy(policy)
-    decision = judge(found, rules, around=_around(report, rules, bundle))
+    around = replace(circumstances(report, rules, bundle), commit=commit, run=run, target=target)
+    decision = judge(found, rules, around=around)
     if as_json:
-        typer.echo(json.dumps(_as_json(found, decision, report, policy), indent=2, ensure_ascii=False))
+        shown = _as_json(found, decision, report, policy)
+        typer.echo(json.dumps({**shown, "asked_for": asked}, indent=2, ensure_ascii=False))
     else:
         _show(found, decision, policy, explain=explain)
     return decision.exit_code
-
-
-def _around(report: Path, policy: GateSpec, bundle: Path | None) -> Circumstances:
-    from hil.demands import Circumstances  # noqa: PLC0415 - as above
-
-    if not policy.signed_by:
-        return Circumstances(datetime.now(timezone.utc))
-    from hil.attestation import circumstances  # noqa: PLC0415 - only a policy that wants a signature pays for it
-
-    return circumstances(report, policy, bundle)
 
 
 def _policy(path: Path) -> GateSpec:
@@ -108,5 +118,13 @@ def _as_json(report: Report, decision: Decision, path: Path, policy: Path | None
         "rules": [{"rule": rule.rule, "ok": rule.ok, "saw": rule.saw} for rule in decision.rules],
         "policy": "recorded" if policy is None else str(policy),
         "recorded": {"decision": report.decision, "exit_code": report.exit_code},
-        "report": {"path": str(path), "digest": report.digest, "status": report.status},
+        "report": {
+            "path": str(path),
+            "digest": report.digest,
+            "status": report.status,
+            "run": report.run.id,
+            "target": report.target.requested,
+            "commit": report.run.commit,
+            "dirty": report.run.dirty,
+        },
     }

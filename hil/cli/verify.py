@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.cli.console import console
+from hil.cli.hexadecimal import whole
 from hil.errors import UserError
 from hil.units import Dimension, parse
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from hil.attestation import Role, Verified
 
 Files = list[Path] | None
+DIRTY = {
+    "yes": " (the run used files that are not its)",
+    "no": "",
+    "": " (whether the run used anything else is unknown)",
+}
 
 
 def command(  # noqa: PLR0913 - each is an option of its own
@@ -49,7 +55,7 @@ def command(  # noqa: PLR0913 - each is an option of its own
         str | None, typer.Option("--newer-than", metavar="TIME", help="Refuse a run that ended by then (ISO 8601).")
     ] = None,
     commit: Annotated[
-        str | None, typer.Option("--commit", metavar="SHA", help="Refuse a report of any other commit.")
+        str | None, typer.Option("--commit", metavar="SHA", help="Refuse a report of anything but this commit.")
     ] = None,
     report_digest: Annotated[
         str | None, typer.Option("--report-digest", metavar="SHA256", help="Refuse any other report.json.")
@@ -60,7 +66,7 @@ def command(  # noqa: PLR0913 - each is an option of its own
 
     With report.json at hand it is judged again, and what was signed must be what it gives. Without it the signature and
     what it says are all there is. An older report that was shown again is refused only by what is asked: --max-age,
-    --newer-than, --commit or --report-digest.
+    --newer-than, --commit or --report-digest. --commit refuses a run that used anything beside that commit, too.
 
     [bold]Examples[/bold]
 
@@ -82,7 +88,7 @@ def command(  # noqa: PLR0913 - each is an option of its own
         keys=[public_key(path) for path in key or ()],
         report=report or _beside(bundle),
         files=[(role, path) for role, paths in roles for path in paths or ()],
-        fresh=Freshness(_age(max_age), _moment(newer_than), _hex(commit, "commit"), _hex(report_digest, "digest")),
+        fresh=Freshness(_age(max_age), _moment(newer_than), whole(commit, "commit"), whole(report_digest, "digest")),
     )
     if as_json:
         typer.echo(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
@@ -114,15 +120,6 @@ def _moment(text: str | None) -> datetime | None:
     return found
 
 
-LENGTHS = {"commit": (40, 64), "digest": (64,)}
-
-
-def _hex(text: str | None, what: str) -> str | None:
-    if text is not None and (len(text) not in LENGTHS[what] or set(text) - set("0123456789abcdef")):
-        raise UserError(f"{text[:80]!r} is no {what} in full: give all of its hexadecimal digits")
-    return text
-
-
 def _show(found: Verified) -> None:
     out = console()
     out.print(Text(f"{found.gate}: {found.decision}", style="bold green" if found.decision == "PASSED" else "yellow"))
@@ -131,7 +128,7 @@ def _show(found: Verified) -> None:
     lines = {
         "signed by": found.key,
         "run": f"{found.run}, finished {found.finished or 'at no known time'}, on {where}",
-        "commit": found.commit or "unknown",
+        "commit": (found.commit or "unknown") + DIRTY[found.dirty],
         "report.json": f"{found.report_digest} ({again})",
     }
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -147,6 +144,7 @@ def _as_json(found: Verified) -> dict[str, Any]:
     return {
         **{name: getattr(found, name) for name in plain},
         "commit": found.commit,
+        "dirty": {"yes": True, "no": False}.get(found.dirty),
         "report": {"sha256": found.report_digest, "judged_again": found.report is not None},
         "subjects": [
             {"role": s.role, "name": s.name, "sha256": s.sha256, "model": s.model, "precision": s.precision}

@@ -100,6 +100,7 @@ class GateSpec(Table):
     ``detects`` is the change, as a share, that each required row with an interval must have been able to see.
     ``state`` names what the target's state contract must have declared. ``max_age`` and ``signed_by`` are judged where
     there is a clock and a bundle, by ``hil gate``: not by the run itself, whose report is new and not yet signed.
+    ``clean`` requires a report of a commit alone; where nothing is written it is required for evidence ``device``.
     """
 
     require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)
@@ -108,7 +109,13 @@ class GateSpec(Table):
     detects: Annotated[Fraction, Field(gt=0)] | None = None
     state: Annotated[tuple[Declared, ...], Field(max_length=10)] = ()
     max_age: AgeText | None = None
+    clean: bool | None = None
     signed_by: Annotated[tuple[Signer, ...], Field(max_length=20)] = ()
+
+    @property
+    def requires_clean(self) -> bool:
+        """Whether all that ran must be what a commit holds: ``clean``, by default for evidence ``device``."""
+        return self.evidence == "device" if self.clean is None else self.clean
 
     @property
     def oldest(self) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hil import gate
-from hil.demands import Circumstances
+from hil.circumstances import circumstances
 from hil.deploy import refusing, release
 from hil.deploy.reaching import deploy_spec
 from hil.errors import DeployRefused
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.config.load import Config
-    from hil.config.spec import GateSpec
     from hil.report.schema import EngineUsed, Report
 
 
@@ -56,9 +55,13 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
     gate.verify(report, str(path))
     engines = release.chosen(report, spec.engines, robot)
     files = release.engine_files(path.parent, engines)
-    decision = gate.judge(report, config.spec.gate, around=_around(path, config.spec.gate, now))
+    policies = {"the run's own policy": report.policy, "the gate of hil.toml": config.spec.gate}
+    decisions = {
+        name: gate.judge(report, policy, around=circumstances(path, policy, now=now))
+        for name, policy in policies.items()
+    }
     reasons = [
-        *refusing.of_report(report, decision, now=now, max_age=spec.max_age),
+        *refusing.of_report(report, decisions, now=now, max_age=spec.max_age),
         *refusing.of_engines(report, engines),
         *refusing.of_files(engines, {name: file_digest(place) for name, place in files.items()}),
         *_of_nodes(config, robot, engines),
@@ -71,15 +74,6 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
     refuse(reasons, path, robot)
     bundle = _signed(config, robot, path, content, files.values(), now) if spec.keys else None
     return Judged(path, content, report, engines, evidence, bundle)
-
-
-def _around(path: Path, policy: GateSpec, now: datetime) -> Circumstances:
-    """The moment, and who signed the report, where the policy asks for that."""
-    if not policy.signed_by:
-        return Circumstances(now)
-    from hil.attestation import circumstances  # noqa: PLC0415 - only who wants signatures needs it
-
-    return circumstances(path, policy)
 
 
 def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iterator[str]:

@@ -26,14 +26,15 @@ AHEAD = 300.0
 """Seconds that a report may come from the future: two machines' clocks differ."""
 
 
-def of_report(report: Report, decision: Decision, *, now: datetime, max_age: float) -> Iterator[str]:
-    """The run's own gate, the deployer's (``decision``), and the report's age; ``max_age`` in seconds."""
+def of_report(report: Report, decisions: Mapping[str, Decision], *, now: datetime, max_age: float) -> Iterator[str]:
+    """The run's own gate, ``decisions`` of today by whose policy it was, and the age; ``max_age`` in seconds."""
     if report.status != "complete":
         yield "its run did not finish"
     if report.exit_code != 0:
         yield f"its own gate says {report.decision or 'nothing'} (exit code {report.exit_code})"
-    if decision.exit_code != 0:
-        yield from (f"the gate of hil.toml: {reason}" for reason in decision.reasons)
+    for policy, decision in decisions.items():
+        if decision.exit_code != 0:
+            yield from (f"{policy}: {reason}" for reason in decision.reasons)
     if report.target.fallback_reason is not None:
         yield f"it judged {report.target.used} in place of {report.target.requested}"
     yield from _age(report.run.finished, now, max_age)

@@ -46,7 +46,8 @@ class Run(Stored):
 
     ``pytest_exit_status`` is pytest's own, before ours is decided; ``lab_error`` and ``user_error``
     are the message that ended the run, if one did. ``commit`` is that of the repository that ``hil.toml``
-    lies in, and ``dirty`` whether files of it had been changed since.
+    lies in, and ``dirty`` whether the run used anything else: tracked files that were changed since, or a ``hil.toml``,
+    conftest or Python module that the commit does not hold. ``changed`` names the first of these files.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -63,6 +64,7 @@ class Run(Stored):
     other_tests_failed: Count = 0
     commit: str | None = None
     dirty: bool | None = None
+    changed: tuple[str, ...] = ()
 
 
 class ConfigUsed(Stored):

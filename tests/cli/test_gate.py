@@ -90,7 +90,7 @@ def test_explain_shows_each_rule(tmp_path: Path) -> None:
     finish(tmp_path, sample.passed())
     out = gate(tmp_path, ".", "--explain").stdout
     assert "40 required checks were judged" in out
-    assert out.count("✓ ok") == 15
+    assert out.count("✓ ok") == 16
 
 
 def test_another_policy_says_so(tmp_path: Path) -> None:

@@ -138,10 +138,10 @@ def test_a_gate_that_did_not_pass(project: Path) -> None:
     report = read(project)
     spec = load(project / "hil.toml").spec.gate.model_copy(update={"require": ("energy.inference",)})
     now = datetime.now(timezone.utc)
-    reasons = list(refusing.of_report(report, gate.judge(report, spec), now=now, max_age=1e9))
+    reasons = list(refusing.of_report(report, {"the gate of hil.toml": gate.judge(report, spec)}, now=now, max_age=1e9))
     assert any(reason.startswith("the gate of hil.toml: ") for reason in reasons)
     failed = report.model_copy(update={"exit_code": 1, "decision": "FAILED"})
-    said = list(refusing.of_report(failed, gate.judge(report, report.policy), now=now, max_age=1e9))
+    said = list(refusing.of_report(failed, {"own": gate.judge(report, report.policy)}, now=now, max_age=1e9))
     assert "its own gate says FAILED (exit code 1)" in said
 
 

@@ -157,7 +157,7 @@ def model(name: str, *, synthetic: bool = False) -> ModelUsed:
 
 
 def run(**changes: Any) -> Run:
-    """A finished run of pytest."""
+    """A finished run of pytest, of a commit alone."""
     fields: dict[str, Any] = {
         "id": "2026-11-22-0f3a9c",
         "started": "2026-11-22T10:00:00+00:00",
@@ -168,6 +168,8 @@ def run(**changes: Any) -> Run:
         "host": "bench-3",
         "arguments": ("--target=cpu",),
         "pytest_exit_status": 0,
+        "commit": hashlib.sha1(b"commit", usedforsecurity=False).hexdigest(),
+        "dirty": False,
     }
     return Run(**{**fields, **changes})
 
