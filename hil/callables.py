@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hil.closure import digest_of_modules, modules_of
 from hil.config.sources import is_callable
 from hil.errors import HilError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
 class UserCallable:
-    """A callable of the user's; ``digest`` is the sha256 of its source file, ``model`` is for messages."""
+    """A callable of the user's; ``digest`` is that of the project's modules it consists of, ``model`` for messages."""
 
     name: str
     model: str
@@ -59,7 +58,7 @@ def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCalla
         function = getattr(function, part, None)
     if not callable(function):
         raise UserError(f"{where}: {name}: {module_name} has no callable {attribute!r}: model {model}: check its name")
-    return UserCallable(name, model, function, _source_digest(function, module))
+    return UserCallable(name, model, function, digest_of_modules(modules_of(module_name, root, model)))
 
 
 def _import(name: str, root: Path, what: str, model: str) -> Any:
@@ -79,15 +78,6 @@ def _import(name: str, root: Path, what: str, model: str) -> Any:
     if origin and beside and not any(path.samefile(origin) for path in beside):
         raise UserError(f"{what}: a module {name} of {origin} was imported first: model {model}: rename {beside[0]}")
     return module
-
-
-def _source_digest(function: Any, module: Any) -> str:
-    try:
-        source = inspect.getsourcefile(inspect.unwrap(function))
-    except TypeError:  # an instance, a partial: what it is named in is the nearest to its source
-        source = None
-    source = source or getattr(module, "__file__", None)
-    return sha256(Path(source).read_bytes()).hexdigest() if source and Path(source).is_file() else ""
 
 
 def _told(error: BaseException) -> str:

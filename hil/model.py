@@ -21,6 +21,18 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Part(Frozen):
+    """One thing that a model consists of; ``role`` says as what, ``size`` is in bytes (``hil.identity``).
+
+    ``name`` is a path as ``hil.toml`` writes it, a module's path relative to ``hil.toml``, or ``module:callable``.
+    """
+
+    role: str
+    name: str
+    digest: Digest
+    size: Annotated[int, Field(ge=0)]
+
+
 class Verdict(str, Enum):
     """How a check was judged; only ``passed`` is good news."""
 

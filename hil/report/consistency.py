@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
+from hil.identity import ONNX, identity_of
 from hil.jetson import identify, module_of
 from hil.measure import digest_of
 from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
@@ -29,6 +30,7 @@ def problems(report: Report) -> Iterator[str]:
     yield from _rows(report)
     yield from _devices(report)
     yield from _tables(report)
+    yield from _models(report)
     yield from _status(report)
 
 
@@ -177,6 +179,20 @@ def _tables(report: Report) -> Iterator[str]:
         path = PurePosixPath(engine.file or "")
         if path.is_absolute() or ".." in path.parts:
             yield f"engine {engine.model} {engine.precision}: its file lies outside the report's folder"
+
+
+def _models(report: Report) -> Iterator[str]:
+    """A model's identity that is not that of its parts; a report of an earlier version has no identity."""
+    for model in report.models:
+        if model.identity is None and not model.parts:
+            continue
+        if model.identity != identity_of(model.parts):
+            yield f"model {model.name}: its identity is not the digest of its parts"
+        if [part.digest for part in model.parts if part.role == ONNX] != [model.digest]:
+            yield f"model {model.name}: the ONNX file of its parts is not the one that the report names"
+        for key, times in Counter((part.role, part.name) for part in model.parts).items():
+            if times > 1:
+                yield f"model {model.name}: {' '.join(key)} is listed {times} times"
 
 
 def _status(report: Report) -> Iterator[str]:

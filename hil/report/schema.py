@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from hil.config.spec import GateSpec
-from hil.model import CheckId, CheckResult, Digest, ExecutedOn, Frozen, Measurement, Verdict
+from hil.model import CheckId, CheckResult, Digest, ExecutedOn, Frozen, Measurement, Part, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,6 +132,9 @@ class EngineUsed(Stored):
 class ModelUsed(Stored):
     """A model with the data that it was judged on, each by its SHA-256.
 
+    ``digest`` is that of the ONNX file; ``identity`` that of all ``parts`` that the model consists of
+    (``hil.identity``): external data, plugins, callables and the project's modules that these import. A report of
+    an earlier version has neither.
     ``data_provenance`` tells where the samples come from: the source's kind, and for code that makes or
     prepares them (``preprocess``, a callable) its name and the SHA-256 of its file.
     """
@@ -139,6 +142,8 @@ class ModelUsed(Stored):
     name: str
     path: str
     digest: Digest
+    identity: Digest | None = None
+    parts: tuple[Part, ...] = ()
     data: str
     data_digest: str
     data_provenance: Table = Field(default_factory=dict)

@@ -8,8 +8,9 @@ from hil.catalogue import CATALOGUE
 from hil.datasets import Dataset, open_dataset
 from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, WorkerLost
 from hil.external_data import addressed, external_files
+from hil.identity import sources_of
 from hil.measure import digest_of
-from hil.model import Cause, CheckResult, Evidence, Judgement, Measurement, Row, TargetUse, Verdict
+from hil.model import Cause, CheckResult, Evidence, Judgement, Measurement, Part, Row, TargetUse, Verdict
 from hil.reference import Reference, open_reference
 from hil.session import foreign, records, running, standing, terms
 from hil.session.engines import EngineHandle, Engines
@@ -121,6 +122,16 @@ class Session:
 
         return self.memo.once(("addressed", str(path)), work)
 
+    def parts(self, name: str) -> tuple[Part, ...]:
+        """What the model consists of (``hil.identity``), as it was when this run first asked; watched from then on."""
+        return self.memo.once(("parts", name), lambda: self._parts(name))
+
+    def _parts(self, name: str) -> tuple[Part, ...]:
+        found = sources_of(self.config, name, self.requested)
+        for path in found.paths():
+            self.sources.watch(path)
+        return found.parts()
+
     def dataset(self, name: str) -> Dataset:
         """The model's validation data."""
         return self._data(name, self.model(name).data, "data")
@@ -202,6 +213,8 @@ class Session:
         if self.is_fallback and CATALOGUE[row.id].needs_target:
             reason = f"needs {self.requested}; {self.used} was used in its place: {self.fallback_reason}"
             return _without_number(Verdict.NOT_RUN, reason, Cause.FALLBACK)
+        if row.model:
+            self.parts(row.model)  # watched from before the first of them is used
         return terms.held(self, row, foreign.doubted(self, row, GATHER[row.id]))
 
     def enter(self, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
@@ -215,11 +228,11 @@ class Session:
 
     def _outcome(self, row: Row, gathered: Gathered, *, by_engine: bool | None = None) -> Outcome:
         self.sources.check()
-        judgement, environment = gathered.judgement, records.environment(self, row)
+        judgement = gathered.judgement
         methods, environments = {}, {}
         measurement: Measurement | None = judgement.measurement
         if measurement is not None:
-            digest = digest_of(gathered.method)
+            digest, environment = digest_of(gathered.method), records.environment(self, row)
             methods[digest] = dict(gathered.method)
             environments[digest_of(environment)] = environment
             update = {"method": digest, "environment": digest_of(environment)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks.verdicts import plain
 from hil.errors import HilError, LabError, UserError
-from hil.files import file_digest
+from hil.identity import ONNX, identity_of
 from hil.jetson import said
 from hil.session.board import runtime_facts
 from hil.trtexec import equivalent
@@ -30,12 +30,16 @@ OF_ONE_ENGINE = ("device_memory_size", "layers", "profiles", "ranges", "warnings
 """What a loaded engine tells of itself."""
 OF_THE_GPU = ("gpu", "sm", "sms", "driver", "cuda", "dla")
 LOG_LETTERS = 16_000
+SHORT = 12
 DIGEST = re.compile("[0-9a-f]{64}")
 MOST_SCALES = 256
 
 
 def environment(session: Session, row: Row) -> dict[str, Any]:
-    """What may differ between two comparable measurements: machine, GPU, versions, target, how engines are driven."""
+    """What may differ between two comparable measurements: machine, GPU, versions, target, how engines are driven.
+
+    And what the model of the row consists of, each part by the beginning of its digest.
+    """
     facts = {key: value for key, value in session.facts.items() if key not in VARYING}
     total = (session.facts.get("memory") or {}).get("total")
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
@@ -49,6 +53,9 @@ def environment(session: Session, row: Row) -> dict[str, Any]:
     driven = session.engines.told(row.model, row.precision)
     if any(key in driven for key in OF_THE_RUN):
         found["driven_by"] = {key: driven[key] for key in OF_THE_RUN if key in driven}
+    if row.model:
+        parts = {f"{part.role} {part.name}": part.digest[:SHORT] for part in session.parts(row.model)}
+        found["models"] = {row.model: parts}
     return plain(found)  # type: ignore[no-any-return]  # a dict stays one
 
 
@@ -171,10 +178,13 @@ def _model(session: Session, name: str) -> dict[str, Any]:
             **dict(source.provenance),
         }
     reference = {"source": spec.reference or "ONNX Runtime, FP32, CPU of the host"}
+    parts = session.parts(name)
     return {
         "name": name,
         "path": spec.path,
-        "digest": file_digest(session.config.resolve(spec.path)),
+        "digest": next(part.digest for part in parts if part.role == ONNX),
+        "identity": identity_of(parts),
+        "parts": [part.model_dump() for part in parts],
         "data": spec.data,
         "data_digest": data.digest,
         "data_provenance": dict(data.provenance),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hil.callables import load_callable
+from hil.closure import digest_of_modules, modules_of
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def test_imports_are_from_beside_the_config(project: Project) -> None:
     before = list(sys.path)
     loaded = load_callable("good:samples", project.root, model="m", where="hil.toml:3")
     assert sys.path == before
-    assert loaded.digest == sha256((project.root / "good.py").read_bytes()).hexdigest()
+    assert loaded.digest == digest_of_modules(modules_of("good", project.root, "m"))
 
 
 def test_a_module_of_the_same_name_is_not_taken(project: Project) -> None:
@@ -139,7 +139,7 @@ def test_a_folder_of_images(project: Project) -> None:
     assert (data.count, data.has_labels) == (2, False)
     assert next(data.batches(2)).inputs["x"][:, 0].tolist() == [1, 0]
     assert data.provenance["preprocess"] == "reading:read"
-    assert data.provenance["preprocess_digest"] == sha256((project.root / "reading.py").read_bytes()).hexdigest()
+    assert data.provenance["preprocess_digest"] == digest_of_modules(modules_of("reading", project.root, "m"))
     first = data.digest
     project.module("reading2", READ + "# the same, and yet another file\n")
     assert project.open("images", preprocess="reading2:read").digest != first

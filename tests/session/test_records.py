@@ -33,7 +33,7 @@ def held(tree: Tree | None, root: Path, **other: Any) -> Any:
     spec = TargetSpec()
     state = SimpleNamespace(contract=SimpleNamespace(plain=dict))
     told = {"facts": facts, "spec": spec, "board": None, "fallback_reason": None, "engines": engines, "state": state}
-    return SimpleNamespace(used="orin", **told)
+    return SimpleNamespace(used="orin", parts=lambda _: (), **told)
 
 
 def test_two_jetpacks_are_two_environments(tmp_path: Path) -> None:

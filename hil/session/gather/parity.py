@@ -91,7 +91,14 @@ def task(session: Session, row: Row) -> Gathered:
         where=where_of(session, row),
         why_not=seen.comparison.fatal or seen.why_not,
     )
-    return Gathered(judgement, {**_method(session, row, "task"), "task": session.model(row.model).task})
+    return Gathered(judgement, {**_method(session, row, "task"), **_scored_by(session, row.model)})
+
+
+def _scored_by(session: Session, model: str) -> dict[str, Any]:
+    """How a task is scored; the user's own code by its digest: another score is another method."""
+    own = ("task", "detection.decode")
+    code = {part.role: part.digest for part in session.parts(model) if part.role in own}
+    return {"task": session.model(model).task, **({"code": code} if code else {})}
 
 
 def repeatable(session: Session, row: Row) -> Gathered:
