@@ -8,13 +8,14 @@ import os
 import platform
 import socket
 import sys
+from collections import Counter
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil import __version__
 from hil.advice import advised
 from hil.config.spec import GateSpec
-from hil.errors import ExitCode, HilError
+from hil.errors import ExitCode, HilError, UserError
 from hil.exitcode import PRECEDENCE
 from hil.gate import exit_code_of, seal
 from hil.history.urls import masked
@@ -70,6 +71,7 @@ def _exit_code(run: HilRun, report: Report) -> int:
 
 
 def _finish(run: HilRun, pytest_status: int) -> Report:
+    run.problem = run.problem or _changed_between_workers(run)
     run.fates.problem = "" if run.problem is None else str(run.problem)
     checks = tuple(run.accounts.close(run.fates, run.used()))
     report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
@@ -136,7 +138,16 @@ def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
 
 def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
     seen = {model["name"]: model for outcome in outcomes for model in outcome.models}
-    return [ModelUsed.model_validate(model) for model in seen.values()]
+    return [ModelUsed.model_validate({**model, "parts": tuple(model["parts"])}) for model in seen.values()]
+
+
+def _changed_between_workers(run: HilRun) -> UserError | None:
+    """What one worker read of a model and another did not: each has watched its parts from its own first look on."""
+    told = [outcome for _, outcome in run.accounts.outcomes.values()] + [*run.accounts.unlimited.values()]
+    models = {(model["name"], model["identity"]) for outcome in told for model in outcome.models}
+    twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]
+    what = "was changed while the run read it: leave its files alone and run again"
+    return UserError(f"model {twice[0]} {what}") if twice else None
 
 
 def _run(run: HilRun, pytest_status: int | None) -> Run:
