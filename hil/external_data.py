@@ -134,7 +134,7 @@ def addressed(model: Path, folder: Path) -> Path:
     home = folder / hashlib.sha256(os.fsencode(model.absolute())).hexdigest()[:16]
     try:
         home.mkdir(parents=True, exist_ok=True)
-        digests = {file.location: _copied(file.path, home, model) for file in files}
+        digests = {file.location: copied(file.path, home) for file in files}
         for tensor in external_tensors(proto):
             place = next(entry for entry in tensor.external_data if entry.key == "location")
             place.value = digests[place.value]
@@ -181,8 +181,12 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
                 tensor.raw_data = file.read(size)
 
 
-def _copied(source: Path, home: Path, model: Path) -> str:
-    """The SHA-256 of ``source``, of which there is a copy under that name in ``home`` now."""
+def copied(source: Path, home: Path) -> str:
+    """Return the SHA-256 of ``source``, of which there is a copy under that name in ``home`` then, hashed as well.
+
+    Raise ``UserError`` for a file that cannot be read or changes meanwhile, ``OSError`` where ``home`` cannot be
+    written.
+    """
     digest = file_digest(source)
     copy = home / digest
     if copy.is_file() and file_digest(copy) == digest:
@@ -190,7 +194,7 @@ def _copied(source: Path, home: Path, model: Path) -> str:
     with source.open("rb") as stream:
         written = _written(home, None, iter(lambda: stream.read(CHUNK), b""))
     if written != digest:
-        raise UserError(f"{source} was changed while it was read: model {model}: leave it alone and run again")
+        raise UserError(f"{source} was changed while it was read: leave it alone and run again")
     return digest
 
 

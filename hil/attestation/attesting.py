@@ -66,7 +66,8 @@ def _still_good(report: Report, path: Path, around: Circumstances) -> None:
 
 def _engines(report: Report, path: Path) -> None:
     for engine in report.engines:
-        file = path.parent / engine.file if engine.file else None
-        if file is not None and file.exists() and file_digest(file, "look at the report's folder") != engine.digest:
-            what = f"{file} is not the engine that was judged ({engine.model} {engine.precision})"
-            raise ReportRefused(f"{path}: refused: {what}: run the checks again")
+        for name, digest in engine.files:
+            file = path.parent / name
+            if name and file.exists() and file_digest(file, "look at the report's folder") != digest:
+                what = f"{file} is not the file that was judged ({engine.model} {engine.precision})"
+                raise ReportRefused(f"{path}: refused: {what}: run the checks again")

@@ -98,7 +98,8 @@ def check(agent: AgentClient, config: Config, target: str, engine: EngineUsed, s
     """
     spec, machine = config.model(engine.model, target), config.target(target)
     options = _adopted(agent, config, target, engine)
-    made = agent.adopt(engine.digest, engine.precision, engine.runtime, options)
+    external = [one.digest for one in engine.external]
+    made = agent.adopt(engine.digest, engine.precision, engine.runtime, options, external)
     precision = cast("Precision", engine.precision)
     comparison = Comparison(precision, spec.tolerances.get(precision), samples=samples.count)
     with closing(agent.load(made.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:

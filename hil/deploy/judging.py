@@ -11,6 +11,7 @@ from hil.circumstances import circumstances
 from hil.deploy import refusing, release
 from hil.deploy.reaching import deploy_spec
 from hil.errors import DeployRefused
+from hil.external_data import external_files
 from hil.files import file_digest
 from hil.importers import isaac_ros
 from hil.model import EVIDENCE_RANK, Evidence
@@ -18,7 +19,7 @@ from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -65,6 +66,7 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
         *refusing.of_engines(report, engines),
         *refusing.of_files(engines, {name: file_digest(place) for name, place in files.items()}),
         *_of_nodes(config, robot, engines),
+        *_of_external(engines, files),
     ]
     evidence = refusing.evidence_of(report, engines)
     if EVIDENCE_RANK[evidence] < EVIDENCE_RANK[Evidence(config.spec.gate.evidence)]:
@@ -72,7 +74,9 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
             f"its engines have evidence {evidence.value}, and gate.evidence asks for {config.spec.gate.evidence}"
         )
     refuse(reasons, path, robot)
-    bundle = _signed(config, robot, path, content, files.values(), now) if spec.keys else None
+    # What is signed covers the external data: an engine names it by its digest.
+    signed = [files[str(engine.file)] for engine in engines]
+    bundle = _signed(config, robot, path, content, signed, now) if spec.keys else None
     return Judged(path, content, report, engines, evidence, bundle)
 
 
@@ -89,6 +93,17 @@ def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iter
         # The home folder's own path is the robot's to know: only what follows it is compared.
         if not any(path == place or (place[0] == "~" and path.endswith(place[1:])) for place in places):
             yield f"{file}: engine_file_path is {path}, and the engine will lie at {' or '.join(places)}"
+
+
+def _of_external(engines: Sequence[EngineUsed], files: Mapping[str, Path]) -> Iterator[str]:
+    """An engine that is an ONNX file needs what it names and no report may leave out."""
+    for engine in engines:
+        place = files.get(engine.file or "")
+        if place is None or place.suffix != ".onnx":
+            continue
+        named = {file.location for file in external_files(place)}
+        if named != {one.digest for one in engine.external}:
+            yield f"{engine.file}: its external data is not the files that the report lists for it"
 
 
 def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to be

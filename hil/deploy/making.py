@@ -43,6 +43,8 @@ def built(  # noqa: PLR0913, PLR0917 - all that a release is made of
     """The release in ``folder``; with ``image_id``, as the image of that id has it."""
     files = release.engine_files(found.folder, found.engines)
     engines = {release.path_in_release(one): files[str(one.file)] for one in found.engines}
+    for one in found.engines:
+        engines |= {path: files[data.file] for path, data in release.external_paths(one).items()}
     contents = {
         **release.own_files(config, deploy_spec(config, robot)),
         **{f"golden/{name}.npz": one.content() for name, one in samples.items()},

@@ -79,14 +79,12 @@ def _on_host(check: str) -> bool:
 
 
 def of_files(engines: Sequence[EngineUsed], digests: Mapping[str, str]) -> Iterator[str]:
-    """The engines' files are the ones that were judged; ``digests`` are theirs now, by name in the report."""
-    for engine in engines:
-        found = digests.get(engine.file or "")
-        if found != engine.digest:
-            what = (
-                "is not there" if found is None else f"has SHA-256 {found[:12]}…, and {engine.digest[:12]}… was judged"
-            )
-            yield f"{engine.file}: {what}"
+    """The engines' files, external data included, are the judged ones; ``digests`` are theirs now, by name there."""
+    for file, digest in dict.fromkeys(pair for engine in engines for pair in engine.files):
+        found = digests.get(file)
+        if found != digest:
+            what = "is not there" if found is None else f"has SHA-256 {found[:12]}…, and {digest[:12]}… was judged"
+            yield f"{file or 'no file'}: {what}"
 
 
 def of_robot(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hil.config.load import Config
     from hil.config.spec import DeploySpec
     from hil.model import Evidence
-    from hil.report.schema import EngineUsed, Report
+    from hil.report.schema import EngineUsed, ExternalData, Report
 
 LARGEST = 64 << 20
 """Bytes of a robot's own config file, and of a report: they are read whole."""
@@ -63,13 +63,14 @@ def _named(pattern: str, engine: EngineUsed) -> bool:
 
 
 def engine_files(folder: Path, engines: Iterable[EngineUsed]) -> dict[str, Path]:
-    """The engines' copies below the report's ``folder``, by their name in the report; what is not there is left out.
+    """The engines' copies below the report's ``folder`` and their external data, by their name in the report.
+
+    What is not there is left out.
 
     Raises ``DeployRefused`` for a name that leads out of the folder.
     """
     found: dict[str, Path] = {}
-    for engine in engines:
-        name = engine.file or ""
+    for name in [file for engine in engines for file, _ in engine.files]:
         path = folder / name
         if not name or not path.is_file():
             continue
@@ -83,6 +84,11 @@ def path_in_release(engine: EngineUsed) -> str:
     """Where an engine lies in a release: ``engines/digits-int8.plan``."""
     suffix = PurePosixPath(engine.file or "").suffix
     return f"engines/{engine.model}-{engine.precision}{suffix if suffix in {'.onnx', '.plan'} else '.engine'}"
+
+
+def external_paths(engine: EngineUsed) -> dict[str, ExternalData]:
+    """Where the external data of an engine lies in a release: beside it, under the name that it has for it."""
+    return {f"engines/{one.digest}": one for one in engine.external}
 
 
 def own_files(config: Config, spec: DeploySpec) -> dict[str, bytes]:
@@ -119,6 +125,7 @@ def about(
             "runtime": one.runtime,
             "runtime_version": one.runtime_version,
             "foreign": one.foreign,
+            "external": [{"path": path, "sha256": data.digest} for path, data in external_paths(one).items()],
         }
         for one in engines
     ]
@@ -132,7 +139,7 @@ def build(told: Mapping[str, Any], engines: Mapping[str, Path], contents: Mappin
     ``engines`` are files by their path in the release, hashed before by whoever judged them. The same files and the
     same ``told`` give the same release. Raises ``DeployRefused`` for a path that no release may have.
     """
-    digests = {one["path"]: one["sha256"] for one in told["engines"]}
+    digests = {one["path"]: one["sha256"] for engine in told["engines"] for one in (engine, *engine["external"])}
     listed = [{"path": path, "sha256": digests[path], "size": place.stat().st_size} for path, place in engines.items()]
     paths = dict(engines)
     for path, content in contents.items():

@@ -101,6 +101,18 @@ class Measured(Stored):
     details: Table = Field(default_factory=dict)
 
 
+class ExternalData(Stored):
+    """An external data file of an engine that is an ONNX file.
+
+    ``file`` is its copy below the report's folder, beside the engine and under the name that this has for it;
+    ``size`` in bytes.
+    """
+
+    file: str
+    digest: Digest
+    size: Count
+
+
 class EngineUsed(Stored):
     """An engine that was judged; ``file`` is its copy below the report's folder, ``size`` in bytes.
 
@@ -108,7 +120,7 @@ class EngineUsed(Stored):
     ``about`` what the build recorded (caches, calibration, flags, its peak of memory), ``trtexec`` the ``command``
     that builds the like of it and what ``differs``, ``executed_on`` the processor that does its work.
     ``calibration_cache`` is the SHA-256 of what its INT8 ranges came from: TensorRT's calibration cache, or the ONNX
-    file with Q/DQ nodes.
+    file with Q/DQ nodes. ``external`` are the files beside it that it needs (``digest`` covers their digests).
     """
 
     model: str
@@ -127,6 +139,12 @@ class EngineUsed(Stored):
     trtexec: Table | None = None
     executed_on: ExecutedOn | None = None
     calibration_cache: Digest | None = None
+    external: Annotated[tuple[ExternalData, ...], Field(strict=False)] = ()  # a list where a worker sent it as JSON
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Each file that it consists of, below the report's folder (empty where there is no copy), with its SHA-256."""
+        return ((self.file or "", self.digest), *((one.file, one.digest) for one in self.external))
 
 
 class ModelUsed(Stored):

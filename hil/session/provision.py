@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import Unsupported
+from hil.external_data import copied, external_files
 from hil.files import writing
 from hil.session.profiles import profiles_of
 from hil.signature import read_signature
 from hil.units import show
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hil.config.spec import ModelSpec
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from hil.session.calibration import Streamed
     from hil.session.core import Session
     from hil.targets.answers import BuiltEngine
+
+ENGINES = "engines"
+"""The folder of a report that its engines lie in."""
 
 DLA_PRECISIONS = frozenset({"fp16", "int8"})
 """What a DLA computes in; engines of other precisions, as int8 is compared with, are the GPU's."""
@@ -28,6 +33,7 @@ DLA_PRECISIONS = frozenset({"fp16", "int8"})
 class Provisioned:
     """An engine with the ONNX it was built from; ``file`` is its copy below the report's folder.
 
+    ``external`` are the files that an engine which is an ONNX file needs beside it, as ``ExternalData`` of the report.
     ``quantized`` is the explicit route's model with Q/DQ nodes, ``streamed`` what the implicit route's
     calibrator was given; both are ``None`` where nothing was calibrated.
     """
@@ -37,6 +43,7 @@ class Provisioned:
     quantized: Quantized | None
     file: str
     streamed: Streamed | None = None
+    external: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def foreign(self) -> bool:
@@ -76,8 +83,9 @@ def provision(session: Session, name: str, precision: str, *, more: bool = False
     engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
     told = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {told}")
-    suffix = "onnx" if engine.digest == digest else "plan"
-    return Provisioned(engine, source, quantized, _bring_home(session, engine, suffix, name, precision), streamed)
+    is_onnx = engine.digest == digest
+    file = _bring_home(session, engine, "onnx" if is_onnx else "plan", name, precision)
+    return Provisioned(engine, source, quantized, file, streamed, _with_external(session, source) if is_onnx else ())
 
 
 def _deployed(session: Session, name: str, precision: str, file: str) -> Path:
@@ -199,9 +207,23 @@ def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
     return quantize(path, folder, data, spec.calibration, runtime=session.spec.runtime)
 
 
+def _with_external(session: Session, source: Path) -> tuple[Mapping[str, Any], ...]:
+    """The external data of ``source`` beside the engines in the report's folder."""
+    folder = session.report_dir / ENGINES
+    with writing(folder):
+        return tuple(
+            {
+                "file": f"{ENGINES}/{copied(file.path, folder)}",
+                "digest": file.location,
+                "size": file.path.stat().st_size,
+            }
+            for file in external_files(source)
+        )
+
+
 def _bring_home(session: Session, engine: BuiltEngine, suffix: str, name: str, precision: str) -> str:
-    folder = session.report_dir / "engines"
+    folder = session.report_dir / ENGINES
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
     with writing(folder):
         session.agent.get_blob(engine.digest, file, engine.size)
-    return f"{folder.name}/{file.name}"
+    return f"{ENGINES}/{file.name}"

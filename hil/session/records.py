@@ -111,6 +111,7 @@ def _engine(session: Session, row: Row, made: Provisioned) -> dict[str, Any]:
         "trtexec": _trtexec(session, row.model, made),
         "executed_on": None if executed_on is None else executed_on.model_dump(),
         "calibration_cache": _calibration_cache(made),
+        "external": [dict(one) for one in made.external],
     }
 
 

@@ -86,7 +86,7 @@ def test_an_engine_that_is_not_the_judged_one_stops_signing(tmp_path: Path) -> N
     """The engines beside the report are hashed again: a swapped one is found before anything is signed."""
     case = cases.signed(tmp_path)
     case.engine().write_text("another")
-    with pytest.raises(ReportRefused, match="not the engine that was judged"):
+    with pytest.raises(ReportRefused, match="not the file that was judged"):
         attest(tmp_path, case.signer)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from hil.errors import ExitCode
+from hil.external_data import external_files
+from hil.files import file_digest
 from tests.models import externalize
 from tests.plugins.project import SUITES, Project, samples, save
 
@@ -57,7 +59,7 @@ def test_other_weights_beside_the_same_onnx_file(project: Project) -> None:
 
 
 def test_a_linked_model_of_a_subfolder(project: Project) -> None:
-    """FP32 and INT8 run on the target, from links into a store of files as caches of hubs make them."""
+    """FP32 and INT8 run from links into a store, as caches of hubs make them; the report has weights and engine."""
     (project.root / "blobs").mkdir()
     (project.root / "weights").mkdir()
     data = externalize(project.root / "toy.onnx", "toy.onnx.data")
@@ -70,7 +72,14 @@ def test_a_linked_model_of_a_subfolder(project: Project) -> None:
     _judge_parity_alone(project)
     ran = project.run(*PARITY)
     assert ran.code == 0, ran.out
+    assert ran.report is not None
     assert [ran.verdict("parity.outputs", precision) for precision in ("fp32", "int8")] == ["passed", "passed"]
+    [used] = [one for one in ran.report["engines"] if one["precision"] == "fp32"]
+    [beside] = used["external"]
+    copy = project.root / "report" / beside["file"]
+    assert copy.read_bytes() == (project.root / "blobs/b2").read_bytes()
+    assert beside["digest"] == copy.name == file_digest(copy)
+    assert [file.path for file in external_files(project.root / "report" / used["file"])] == [copy]
 
 
 def test_a_missing_file_is_named_before_anything_runs(project: Project) -> None:

@@ -1,0 +1,94 @@
+"""An engine's external data goes where the engine goes, judged by its digest like the engine itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.deploy import refusing, release
+from hil.deploy.judging import _of_external
+from hil.errors import DeployRefused
+from hil.external_data import addressed, external_files
+from hil.files import file_digest
+from hil.report.schema import EngineUsed, ExternalData
+from tests.models import convnet, externalize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> EngineUsed:
+    """An ONNX engine with its weights beside it, in a report's folder."""
+    model = convnet(tmp_path / "m.onnx")
+    externalize(model)
+    whole = addressed(model, tmp_path / "cache")
+    (tmp_path / "engines").mkdir()
+    for file in whole.parent.iterdir():
+        file.rename(tmp_path / "engines" / file.name)
+    place = tmp_path / "engines/m.onnx"
+    external = [
+        ExternalData(file=f"engines/{file.location}", digest=file.location, size=file.path.stat().st_size)
+        for file in external_files(place)
+    ]
+    return EngineUsed(
+        model="m",
+        precision="fp32",
+        runtime="onnxruntime",
+        runtime_version="1",
+        digest=file_digest(place),
+        key="k",
+        size=place.stat().st_size,
+        file="engines/m.onnx",
+        build_seconds=0,
+        cached=False,
+        external=tuple(external),
+    )
+
+
+def _now(engine: EngineUsed, folder: Path) -> list[str]:
+    files = release.engine_files(folder, [engine])
+    found = list(refusing.of_files([engine], {name: file_digest(place) for name, place in files.items()}))
+    return found or list(_of_external([engine], files))
+
+
+def test_it_is_judged_by_its_digest(engine: EngineUsed, tmp_path: Path) -> None:
+    """Other weights beside a judged engine are refused, and weights that are not there."""
+    assert _now(engine, tmp_path) == []
+    weights = tmp_path / engine.external[0].file
+    weights.write_bytes(bytes(engine.external[0].size))
+    assert [one.split(" has ")[0] for one in _now(engine, tmp_path)] == [f"{engine.external[0].file}:"]
+    weights.unlink()
+    assert _now(engine, tmp_path) == [f"{engine.external[0].file}: is not there"]
+
+
+def test_a_report_that_leaves_it_out(engine: EngineUsed, tmp_path: Path) -> None:
+    """What the ONNX file names decides, not what is listed."""
+    bare = engine.model_copy(update={"external": ()})
+    assert "is not the files that the report lists" in _now(bare, tmp_path)[0]
+
+
+def test_no_name_of_it_leads_out_of_the_report(engine: EngineUsed, tmp_path: Path) -> None:
+    """As for an engine."""
+    (tmp_path.parent / "w.bin").write_bytes(b"w")
+    away = ExternalData(file="../w.bin", digest="0" * 64, size=1)
+    with pytest.raises(DeployRefused, match="leads out of"):
+        release.engine_files(tmp_path, [engine.model_copy(update={"external": (away,)})])
+
+
+def test_it_lies_beside_the_engine_in_a_release(engine: EngineUsed, tmp_path: Path) -> None:
+    """The manifest lists it by path and digest, so that the robot hashes it, and the engine's name for it fits."""
+    [data] = engine.external
+    told = {"schema": 1, "engines": [{"path": "engines/m-fp32.onnx", "sha256": engine.digest, "external": []}]}
+    told["engines"][0]["external"] = [  # type: ignore[index]
+        {"path": path, "sha256": one.digest} for path, one in release.external_paths(engine).items()
+    ]
+    files = release.engine_files(tmp_path, [engine])
+    engines = {"engines/m-fp32.onnx": files["engines/m.onnx"]}
+    engines |= {path: files[one.file] for path, one in release.external_paths(engine).items()}
+    (tmp_path / "made").mkdir()
+    made = release.build(told, engines, {}, tmp_path / "made")
+    listed = {one["path"]: (one["sha256"], one["size"]) for one in json.loads(made.manifest)["files"]}
+    assert listed[f"engines/{data.digest}"] == (data.digest, data.size)
