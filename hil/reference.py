@@ -6,13 +6,14 @@ neither costs the memory of more than a batch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,9 +23,10 @@ from hil.errors import UserError
 from hil.files import file_digest
 from hil.measure import digest_of
 from hil.ortwords import explained
+from hil.sealing import is_sealed, seal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import onnxruntime
 
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 
     Outputs = list[tuple[str, np.ndarray]]
 
-FORMAT = 1
-"""Version of the cache's layout: a folder a key; a file an output, of one ``.npy`` record a batch; an index."""
+FORMAT = 2
+"""Version of the cache's layout: a folder a key; a file an output, of one ``.npy`` record a batch; a sealed index."""
 
 INDEX = "index.json"
 
@@ -84,10 +86,13 @@ class SavedReference:
 
 @dataclass(frozen=True)
 class CachedReference:
-    """Outputs that ONNX Runtime gave: a file an output, in it one ``.npy`` record for each batch."""
+    """Outputs that ONNX Runtime gave: a file an output, in it one ``.npy`` record for each batch.
+
+    ``files`` are name, file and each record's SHA-256: what is read is hashed before anything is compared with it.
+    """
 
     folder: Path
-    files: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str, tuple[str, ...]], ...]
     names: tuple[str, ...]
     count: int
     batch: int
@@ -95,16 +100,49 @@ class CachedReference:
     source: str
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
-        """As ``Reference.batches``. Raises ``UserError`` for another batch size than the outputs were made with."""
+        """As ``Reference.batches``.
+
+        Raises ``UserError`` for another batch size than the outputs were made with, and for outputs that were changed.
+        """
         if size != self.batch:
             raise UserError(f"the reference was run with batch {self.batch}, batch {size} is asked: use the same")
         total = self.count if limit is None else min(limit, self.count)
         with ExitStack() as stack:
-            streams = [(name, stack.enter_context((self.folder / file).open("rb"))) for name, file in self.files]
-            for start in range(0, total, size):
+            streams = [stack.enter_context((self.folder / file).open("rb")) for _, file, _ in self.files]
+            for number, start in enumerate(range(0, total, size)):
                 ran, wanted = min(size, self.count - start), min(size, total - start)
-                batch = [(name, np.lib.format.read_array(stream, allow_pickle=False)) for name, stream in streams]
+                batch = [
+                    (name, self._read(file, stream, records[number : number + 1]))
+                    for (name, file, records), stream in zip(self.files, streams, strict=True)
+                ]
                 yield [(n, array[:wanted] if array.ndim and len(array) == ran else array) for n, array in batch]
+
+    def _read(self, file: str, stream: IO[bytes], expected: tuple[str, ...]) -> np.ndarray[Any, Any]:
+        hashed = _Hashed(stream)
+        try:
+            array = np.lib.format.read_array(hashed, allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{self.folder / file} cannot be read ({error}): run again, it is made anew") from None
+        if (hashed.state.hexdigest(),) != expected:
+            raise UserError(f"{self.folder / file} was changed while the run read it: leave it alone and run again")
+        return array
+
+
+class _Hashed:
+    """A file that is hashed as it is read, or as it is written."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.state = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        self.state.update(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        self.state.update(data)
+        return self.stream.write(data)
 
 
 def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where it is kept
@@ -129,7 +167,7 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
         "onnxruntime": onnxruntime.__version__,
     }
     folder = cache_dir / "reference" / digest_of(facts)
-    return _opened(folder) or _made(folder, facts, model, dataset.batches(batch, limit))
+    return _opened(folder, facts) or _made(folder, facts, model, dataset.batches(batch, limit))
 
 
 def _saved(path: Path, told: Path) -> SavedReference:
@@ -139,19 +177,22 @@ def _saved(path: Path, told: Path) -> SavedReference:
     return SavedReference(path, arrays.names, count, file_digest(path), f"outputs saved in {told.name}")
 
 
-def _opened(folder: Path) -> CachedReference | None:
-    """The cached outputs, or ``None`` where there are none or a file is not what the index says."""
+def _opened(folder: Path, facts: dict[str, Any]) -> CachedReference | None:
+    """The cached outputs, or ``None`` where there are none, or not what this user's run wrote for ``facts``."""
     try:
         index = json.loads((folder / INDEX).read_text())
-        files = [(str(entry["name"]), str(entry["file"])) for entry in index["outputs"]]
-        whole = all(file_digest(folder / entry["file"]) == entry["sha256"] for entry in index["outputs"])
-        count, batch = int(index["count"]), int(index["facts"]["batch"])
-        digest, source = str(index["digest"]), str(index["source"])
+        if index["facts"] != facts or not is_sealed({**index, "seal": None}, index["seal"]):
+            return None
+        outputs = [(one["name"], one["file"], tuple(one["records"])) for one in index["outputs"]]
+        names = tuple(name for name, _, _ in outputs)
+        digest = digest_of({"outputs": index["outputs"]})
+        source = f"FP32 under ONNX Runtime {facts['onnxruntime']} on the host's CPU"
+        found = CachedReference(folder, tuple(outputs), names, index["count"], facts["batch"], digest, source)
+        for _ in found.batches(found.batch):  # one that is damaged is made again, now
+            pass
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
-    if not whole or any(Path(file).name != file for _, file in files):
-        return None
-    return CachedReference(folder, tuple(files), tuple(name for name, _ in files), count, batch, digest, source)
+    return found
 
 
 def _made(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[Batch]) -> CachedReference:
@@ -159,8 +200,8 @@ def _made(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[Ba
         folder.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:
-            names, count = _run(model, batches, making)
-            _index(making, facts, names, count)
+            index = {"facts": facts, **_run(model, batches, making), "seal": None}
+            (making / INDEX).write_text(json.dumps({**index, "seal": seal(index)}, indent=1))
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):  # somebody else was first: theirs is as good
                 making.rename(folder)
@@ -171,47 +212,36 @@ def _made(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[Ba
             f"cannot keep the reference of model {model.stem} in {folder.parent} ({error.strerror or error}): "
             "make room there"
         ) from None
-    made = _opened(folder)
+    made = _opened(folder, facts)
     if made is None:
         raise UserError(f"the reference of model {model.stem} in {folder} is damaged: remove that folder")
     return made
 
 
-def _index(making: Path, facts: dict[str, Any], names: Sequence[str], count: int) -> None:
-    files = [f"{number}.npy" for number in range(len(names))]
-    outputs = [
-        {"name": name, "file": file, "sha256": file_digest(making / file)}
-        for name, file in zip(names, files, strict=True)
-    ]
-    index = {
-        "facts": facts,
-        "outputs": outputs,
-        "count": count,
-        "digest": digest_of({"outputs": outputs}),
-        "source": f"FP32 under ONNX Runtime {facts['onnxruntime']} on the host's CPU",
-    }
-    (making / INDEX).write_text(json.dumps(index, indent=1))
-
-
-def _run(model: Path, batches: Iterator[Batch], folder: Path) -> tuple[list[str], int]:
+def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
+    """Writes the outputs; their names, files and records' SHA-256, and how many samples there were."""
     session = cpu_session(model)
     names = [output.name for output in session.get_outputs()]
     count = 0
+    outputs = [{"name": name, "file": f"{number}.npy", "records": []} for number, name in enumerate(names)]
     with ExitStack() as stack:
-        streams = [stack.enter_context((folder / f"{number}.npy").open("wb")) for number in range(len(names))]
+        streams = [stack.enter_context((folder / one["file"]).open("wb")) for one in outputs]
         for batch in batches:
             try:
                 results = session.run(names, batch.inputs)
             except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
                 raise explained(error, model, "while running the reference") from None
-            for name, stream, array in zip(names, streams, results, strict=True):
+            for output, stream, array in zip(outputs, streams, results, strict=True):
                 if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-                    raise UserError(f"output {name!r} of model {model.stem} is no array of numbers: it has no parity")
-                np.lib.format.write_array(stream, array, allow_pickle=False)
+                    what = f"output {output['name']!r} of model {model.stem} is no array of numbers"
+                    raise UserError(f"{what}: it has no parity")
+                hashed = _Hashed(stream)
+                np.lib.format.write_array(hashed, array, allow_pickle=False)
+                output["records"].append(hashed.state.hexdigest())
             count += len(next(iter(batch.inputs.values())))
     if not count:
         raise UserError(f"the data of model {model.stem} has no samples: there is nothing to compare with")
-    return names, count
+    return {"outputs": outputs, "count": count}
 
 
 def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:

@@ -18,7 +18,7 @@ FLOORS = (
     ("hil",),
     ("hil.errors",),
     ("hil.exitcode", "hil.files", "hil.ortwords", "hil.policy", "hil.suggest", "hil.trtexec", "hil.units"),
-    ("hil.strictjson",),
+    ("hil.sealing", "hil.strictjson"),
     ("hil.jetson",),
     ("hil.model", "hil.stats"),
     ("hil.baseline", "hil.measure"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,6 +91,42 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, model: Path, data: Memory
     again = open_reference(model, data, 3, tmp_path)
     assert again == first
     assert (folder / "0.npy").read_bytes() == content
+
+
+def test_index_and_data_do_not_vouch_for_each_other(tmp_path: Path, model: Path, data: MemoryData) -> None:
+    """Outputs with a record of them that fits, as whoever writes both can make it, are not what a run here wrote."""
+    first = open_reference(model, data, 3, tmp_path)
+    folder = next((tmp_path / "reference").iterdir())
+    content, text = (folder / "0.npy").read_bytes(), (folder / "index.json").read_text()
+    changed = content[:-1] + bytes([content[-1] ^ 1])
+    last = 128 + 4 * 4  # the last batch's record: numpy's header and one sample of four floats
+    old, new = (hashlib.sha256(one[-last:]).hexdigest() for one in (content, changed))
+    assert old in text
+    (folder / "0.npy").write_bytes(changed)
+    (folder / "index.json").write_text(text.replace(old, new))
+    assert open_reference(model, data, 3, tmp_path) == first
+    assert (folder / "0.npy").read_bytes() == content
+
+
+def test_outputs_of_another_model_under_its_name(tmp_path: Path, model: Path, data: MemoryData) -> None:
+    """A sealed folder that was copied over this one's answers another question."""
+    first = open_reference(model, data, 3, tmp_path)
+    folder = next((tmp_path / "reference").iterdir())
+    open_reference(convnet(tmp_path / "o.onnx", norm=True), data, 3, tmp_path)
+    [other] = [one for one in (tmp_path / "reference").iterdir() if one != folder]
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    assert open_reference(model, data, 3, tmp_path) == first
+
+
+def test_what_changes_after_it_was_opened_is_not_used(tmp_path: Path, model: Path, data: MemoryData) -> None:
+    """Each record is hashed when it is read."""
+    reference = open_reference(model, data, 3, tmp_path)
+    file = next((tmp_path / "reference").iterdir()) / "0.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"0\.npy was changed while the run read it"):
+        list(reference.batches(3))
 
 
 def test_nothing_half_written_stays(tmp_path: Path, data: MemoryData) -> None:

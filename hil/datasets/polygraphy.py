@@ -20,6 +20,7 @@ import numpy as np
 
 from hil.errors import UserError
 from hil.files import file_digest, writing
+from hil.sealing import is_sealed, seal
 
 SUFFIX = ".json"
 MOST = 2**31
@@ -36,17 +37,26 @@ def converted(path: Path, folder: Path) -> Path:
     iterations that do not fit together, and several runs of which none, or more than one, is ONNX Runtime's.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
-    if not made.is_file():
+    note = made.with_suffix(".seal")
+    if not _is_whole(made, note):
         arrays = _joined(path, _iterations(path))
         with writing(made.parent):
             handle, name = tempfile.mkstemp(prefix=".making-", dir=made.parent)
             try:
                 with os.fdopen(handle, "wb") as stream:
                     np.savez(stream, allow_pickle=False, **arrays)
+                note.write_text(seal({"file": made.name, "sha256": file_digest(Path(name))}))
                 Path(name).replace(made)
             finally:
                 Path(name).unlink(missing_ok=True)
     return made
+
+
+def _is_whole(made: Path, note: Path) -> bool:
+    try:
+        return is_sealed({"file": made.name, "sha256": file_digest(made)}, note.read_text())
+    except (OSError, UserError, ValueError):
+        return False
 
 
 def _iterations(path: Path) -> list[dict[str, Any]]:

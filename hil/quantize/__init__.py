@@ -20,6 +20,7 @@ from hil.files import file_digest
 from hil.measure import digest_of
 from hil.quantize.layout import OPTIONS_VERSION, Runtime
 from hil.quantize.ranges import Ranges, read_ranges, weighted_nodes
+from hil.sealing import is_sealed, seal
 from hil.signature import Signature, read_signature
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def _kept(path: Path, record: Path, key: str, parts: dict[str, Any]) -> Quantize
         provenance = json.loads(record.read_text())
         if (provenance["key"], provenance["parts"]) != (key, parts) or provenance["digest"] != file_digest(path):
             return None
+        if not is_sealed({**provenance, "seal": None}, provenance["seal"]):
+            return None
         read_signature(path)  # a record may have been made of a file that was cut short already
         if not is_whole(path):
             return None
@@ -134,6 +137,7 @@ def _made(  # noqa: PLR0913, PLR0917 - private: what quantize() worked out
             digest = file_digest(result.path)
             provenance = {"key": key, "digest": digest, "parts": parts, "foreign": False, **result.facts}
             note = Path(making) / "record.json"
+            provenance["seal"] = seal({**provenance, "seal": None})
             note.write_text(json.dumps(provenance, indent=1, sort_keys=True))
             for file in external_files(result.path):
                 file.path.replace(path.parent / file.location)

@@ -75,6 +75,17 @@ def test_it_is_converted_once(tmp_path: Path) -> None:
     assert polygraphy.converted(path, tmp_path) != first
 
 
+def test_a_changed_conversion_is_made_again(tmp_path: Path) -> None:
+    """What was converted before is hashed before it is used."""
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps([{"x": _json(IMAGES)}]))
+    made = polygraphy.converted(path, tmp_path)
+    with np.load(made) as file:
+        assert np.array_equal(file["x"], IMAGES)
+    np.savez(made, x=IMAGES + 1)
+    assert np.array_equal(np.load(polygraphy.converted(path, tmp_path))["x"], IMAGES)
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [

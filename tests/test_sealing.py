@@ -1,0 +1,35 @@
+"""Seals: by one key a user, made once, that no cache has in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil import sealing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_a_seal_is_of_all_facts_and_of_this_users_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another fact, another key and no seal at all are not it; a second process has the same key."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    sealed = sealing.seal({"a": 1, "b": [2]})
+    sealing.key_in.cache_clear()
+    assert sealing.is_sealed({"b": [2], "a": 1}, sealed)
+    assert not sealing.is_sealed({"a": 1, "b": [3]}, sealed)
+    assert not any(sealing.is_sealed({"a": 1, "b": [2]}, other) for other in (None, "", 7, "é"))
+    assert (tmp_path / "one/pytest-hil/cache-key").stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+    assert not sealing.is_sealed({"a": 1, "b": [2]}, sealed)
+
+
+def test_where_no_key_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process seals it knows again, and nobody else does."""
+    (tmp_path / "pytest-hil").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    sealed = sealing.seal({})
+    assert sealing.is_sealed({}, sealed)
+    sealing.key_in.cache_clear()
+    assert not sealing.is_sealed({}, sealed)
