@@ -69,8 +69,8 @@ def sources_of(config: Config, name: str, target: str) -> Sources:
     found = Sources()
     for role, file in _named(spec):
         found.files[role, file] = config.resolve(file)
-    for prefix, onnx in (("", spec.path), ("deployed-", spec.deployed)):
-        found.files.update(((f"{prefix}{EXTERNAL}", location), path) for location, path in _external(config, onnx))
+    for onnx in (spec.path, spec.deployed):
+        found.files.update(((EXTERNAL, location), path) for location, path in _external(config, onnx))
     for role, callable_name in _callables(spec, config.root):
         found.code[role, callable_name] = modules_of(callable_name.partition(":")[0], config.root, name)
     return found

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hil.config.spec import GateSpec
     from hil.report.schema import Report
 
-Role = Literal["engine", "onnx", "calibration-cache"]
-"""What a subject is to the model it belongs to."""
+Role = Literal["engine", "onnx", "external-data", "deployed", "plugin", "calibration-cache"]
+"""What a subject is to the model it belongs to; ``deployed`` is the ONNX file that engines were built from instead."""
 ROLES: tuple[Role, ...] = get_args(Role)
 GATE = "hil-gate"
 """The gate's name, and so the name of the test to whoever reads test results."""
@@ -46,11 +46,16 @@ class Sha256(Part):
 
 
 class SubjectNotes(Part):
-    """What a subject is: its role, and the model and precision that it belongs to (an ONNX file has none)."""
+    """What a subject is: its role, and the model and precision that it belongs to (an ONNX file has none).
+
+    ``identity`` is that of the model, stated with its ONNX file (``hil.identity``); empty elsewhere, and for the report
+    of an earlier version.
+    """
 
     role: Role
     model: str
     precision: str
+    identity: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 class Subject(Part):
@@ -67,7 +72,7 @@ class Subject(Part):
 
     @property
     def role(self) -> Role:
-        """What the file is: an engine, the ONNX model, or what INT8 ranges came from."""
+        """What the file is to its model."""
         return self.annotations.role
 
     @property
@@ -79,6 +84,11 @@ class Subject(Part):
     def precision(self) -> str:
         """The precision, empty for an ONNX file."""
         return self.annotations.precision
+
+    @property
+    def identity(self) -> str:
+        """The digest of all that the model consists of, of an ONNX file; else empty."""
+        return self.annotations.identity
 
 
 class PolicyUsed(Part):
@@ -234,14 +244,18 @@ def _sha256(digest: str) -> Sha256:
 
 
 def _subjects(report: Report) -> Iterator[Subject]:
-    """Engines, then models, then what INT8 ranges came from; each file once a use."""
+    """Engines, then models with the files that go with them, then what INT8 ranges came from; each file once a use."""
     for engine in report.engines:
         notes = SubjectNotes(role="engine", model=engine.model, precision=engine.precision)
         name = engine.file or f"engine of {engine.model} {engine.precision}"
         yield Subject(name=name, digest=_sha256(engine.digest), annotations=notes)
     for model in report.models:
-        notes = SubjectNotes(role="onnx", model=model.name, precision="")
+        notes = SubjectNotes(role="onnx", model=model.name, precision="", identity=model.identity or "")
         yield Subject(name=model.path, digest=_sha256(model.digest), annotations=notes)
+        for part in model.parts:
+            if part.role in ROLES and part.role not in {"engine", "onnx"}:  # these stand for themselves
+                notes = SubjectNotes(role=part.role, model=model.name, precision="")
+                yield Subject(name=part.name, digest=_sha256(part.digest), annotations=notes)
     for engine in report.engines:
         if engine.calibration_cache is not None:
             notes = SubjectNotes(role="calibration-cache", model=engine.model, precision=engine.precision)

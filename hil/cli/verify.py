@@ -45,6 +45,17 @@ def command(  # noqa: PLR0913 - each is an option of its own
     onnx: Annotated[
         Files, typer.Option("--onnx", metavar="FILE", help="Must be a model that was judged; repeatable.")
     ] = None,
+    external_data: Annotated[
+        Files,
+        typer.Option("--external-data", metavar="FILE", help="Must be external data of such a model; repeatable."),
+    ] = None,
+    deployed: Annotated[
+        Files,
+        typer.Option("--deployed", metavar="FILE", help="Must be the ONNX file that replaces a model; repeatable."),
+    ] = None,
+    plugin: Annotated[
+        Files, typer.Option("--plugin", metavar="FILE", help="Must be a plugin of such a model; repeatable.")
+    ] = None,
     calibration_cache: Annotated[
         Files, typer.Option("--calibration-cache", metavar="FILE", help="Must be a cache that was used; repeatable.")
     ] = None,
@@ -81,6 +92,9 @@ def command(  # noqa: PLR0913 - each is an option of its own
     roles: tuple[tuple[Role, Files], ...] = (
         ("engine", engine),
         ("onnx", onnx),
+        ("external-data", external_data),
+        ("deployed", deployed),
+        ("plugin", plugin),
         ("calibration-cache", calibration_cache),
     )
     found = verify(
@@ -147,7 +161,14 @@ def _as_json(found: Verified) -> dict[str, Any]:
         "dirty": {"yes": True, "no": False}.get(found.dirty),
         "report": {"sha256": found.report_digest, "judged_again": found.report is not None},
         "subjects": [
-            {"role": s.role, "name": s.name, "sha256": s.sha256, "model": s.model, "precision": s.precision}
+            {
+                "role": s.role,
+                "name": s.name,
+                "sha256": s.sha256,
+                "model": s.model,
+                "precision": s.precision,
+                "identity": s.identity,
+            }
             for s in found.subjects
         ],
     }

@@ -37,6 +37,46 @@ def test_what_was_signed_is_what_is_verified(tmp_path: Path) -> None:
     assert found.passed
 
 
+def test_each_file_of_a_model_is_a_subject(tmp_path: Path) -> None:
+    """External data, plugins and a deployed ONNX file by their own roles; code by the identity beside the model."""
+    files = {"external-data": "digits.data", "plugin": "libplugin.so", "deployed": "digits-int8.onnx"}
+    for role, name in files.items():
+        (tmp_path / name).write_text(role)
+    report = seal(sample.consisting_of(sample.draft(), {**files, "module": "pre.py"}))
+    case = cases.signed(tmp_path, report)
+    wanted = [(role, tmp_path / name) for role, name in files.items()]
+    found = verify(case.bundle, keys=case.keys, report=case.report, files=wanted)  # type: ignore[arg-type] # literals
+    told = [(subject.role, subject.name) for subject in found.subjects if subject.model == "digits"]
+    assert told[2:] == [("onnx", "examples/digits/model.onnx"), *sorted(files.items())]
+    assert [subject.identity for subject in found.by_role("onnx")] == [report.models[0].identity, ""]
+    with pytest.raises(AttestationRefused, match="no external-data that was judged"):
+        verify(case.bundle, keys=case.keys, files=[("external-data", tmp_path / "libplugin.so")])
+
+
+@pytest.mark.parametrize("edit", ["gone", "added"])
+def test_a_signed_part_is_what_the_report_gives(tmp_path: Path, edit: str) -> None:
+    """A bundle that leaves out a file of the model, or its identity, is refused beside the report that has it."""
+    case = cases.signed(tmp_path, seal(sample.consisting_of(sample.draft(), {"external-data": "digits.data"})))
+    said = case.statement()
+    if edit == "gone":
+        said["subject"] = [each for each in said["subject"] if each["annotations"]["role"] != "external-data"]
+    else:
+        next(each for each in said["subject"] if each["annotations"]["role"] == "onnx")["annotations"]["identity"] = ""
+    case.sign_again(said)
+    with pytest.raises(AttestationRefused, match="what was signed is not what"):
+        verify(case.bundle, keys=case.keys, report=case.report)
+
+
+def test_a_bundle_of_a_report_without_parts_verifies(tmp_path: Path) -> None:
+    """What was signed before models had parts: no identity in the statement, none in the report."""
+    case = cases.signed(tmp_path)
+    said = case.statement()
+    for each in said["subject"]:
+        del each["annotations"]["identity"]
+    case.sign_again(said)
+    assert verify(case.bundle, keys=case.keys, report=case.report).passed
+
+
 def test_the_statement_is_that_of_the_specification(tmp_path: Path) -> None:
     """Statement v1, test-result v0.1, the gate's name first, every descriptor with a digest."""
     said = cases.signed(tmp_path).statement()

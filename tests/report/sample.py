@@ -9,8 +9,9 @@ from typing import Any
 from hil.catalogue import KINDS, CheckKind
 from hil.config.spec import GateSpec
 from hil.gate import seal
+from hil.identity import identity_of
 from hil.measure import digest_of
-from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Limit, Measurement, Sense, TargetUse, Verdict
+from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Limit, Measurement, Part, Sense, TargetUse, Verdict
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Report, Run, TargetReport, count
 
 POLICY = GateSpec(require=("contract.*", "parity.*", "latency.p99", "memory.peak"), evidence="host", warnings=False)
@@ -154,6 +155,15 @@ def model(name: str, *, synthetic: bool = False) -> ModelUsed:
         calibration={"data": f"examples/{name}/calibration.npz", "samples": 256, "method": "entropy"},
         reference={"source": "onnxruntime fp32 cpu"},
     )
+
+
+def consisting_of(report: Report, files: dict[str, str]) -> Report:
+    """The report, its first model consisting of ``files`` (a name by role) too, each with its role as content."""
+    first, *others = report.models
+    parts = [Part(role="onnx", name=first.path, digest=first.digest, size=1)]
+    parts += [Part(role=role, name=name, digest=digest(role), size=len(role)) for role, name in sorted(files.items())]
+    whole = first.model_copy(update={"parts": tuple(parts), "identity": identity_of(parts)})
+    return report.model_copy(update={"models": (whole, *others)})
 
 
 def run(**changes: Any) -> Run:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.errors import ReportRefused, UserError
-from hil.gate import open_report
+from hil.gate import open_report, seal
 from hil.report import read as reading
 from hil.report.canonical import report_digest
 from hil.report.read import parse, read
@@ -158,3 +158,26 @@ def test_a_fleet_is_read_and_judged(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(to_json(sample.large()), encoding="utf-8")
     assert open_report(path) == sample.large()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["parts"][1].update(digest="0" * 64), "its identity is not the digest of its parts"),
+        (lambda m: m["parts"][1].update(role="plugin"), "its identity is not the digest of its parts"),
+        (lambda m: m["parts"].pop(), "its identity is not the digest of its parts"),
+        (lambda m: m.update(parts=[]), "its identity is not the digest of its parts"),
+        (lambda m: m.update(identity=None), "its identity is not the digest of its parts"),
+        (lambda m: m.update(digest="0" * 64), "the ONNX file of its parts is not the one that the report names"),
+        (lambda m: m["parts"].append(m["parts"][1]), "external-data digits.data is listed 2 times"),
+    ],
+)
+def test_a_model_is_what_its_parts_are(change: Callable[[dict[str, Any]], object], message: str) -> None:
+    """Identity, parts and the ONNX file's digest stand and fall together."""
+    report = seal(sample.consisting_of(sample.draft(), {"external-data": "digits.data", "plugin": "p.so"}))
+    document = json.loads(to_json(report))
+    assert parse(json.dumps(document).encode()) == report
+    change(document["models"][0])
+    document["digest"] = report_digest(document)
+    with pytest.raises(ReportRefused, match=message):
+        parse(json.dumps(document).encode())
