@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hil.config.spec import ModelSpec
 
 ONNX = "onnx"
+ENGINE = "engine"
 EXTERNAL = "external-data"
 PLUGIN = "plugin"
 MODULE = "module"
@@ -34,7 +35,7 @@ MODULE = "module"
 
 
 @dataclass(frozen=True)
-class Sources:
+class PartFiles:
     """Where a model's parts are: ``files`` by role and name, ``code`` the modules of each callable by role and name."""
 
     files: dict[tuple[str, str], Path] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Sources:
         return tuple(sorted(found, key=lambda part: (part.role, part.name)))
 
 
-def sources_of(config: Config, name: str, target: str) -> Sources:
+def sources_of(config: Config, name: str, target: str) -> PartFiles:
     """Return where the parts of the model ``name`` are, as it is on ``target``.
 
     Its ONNX files with their external data, an engine built elsewhere, plugins, saved reference outputs, and its
@@ -66,7 +67,7 @@ def sources_of(config: Config, name: str, target: str) -> Sources:
     cannot be read.
     """
     spec = config.model(name, target)
-    found = Sources()
+    found = PartFiles()
     for role, file in _named(spec):
         found.files[role, file] = config.resolve(file)
     for onnx in (spec.path, spec.deployed):
@@ -97,7 +98,7 @@ def _named(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     yield from ((PLUGIN, plugin) for plugin in spec.build.plugins)
     if spec.isaac_ros is not None:
         yield "isaac_ros", isaac_ros.split(spec.isaac_ros)[0]
-    for role in ("deployed", "engine", "reference"):
+    for role in ("deployed", ENGINE, "reference"):
         file = getattr(spec, role)
         if file is not None:
             yield role, file

@@ -13,11 +13,12 @@ from hil.checks.comparison import Comparison
 from hil.datasets import open_dataset
 from hil.errors import DeployRefused, UserError
 from hil.external_data import addressed
-from hil.files import file_digest
+from hil.identity import ENGINE, changes, sources_of
 from hil.model import Verdict
 from hil.reference import open_reference
 from hil.session.narrow import fitted, narrows
 from hil.session.running import load_options
+from hil.session.sources import Sources
 from hil.signature import read_signature
 
 if TYPE_CHECKING:
@@ -60,12 +61,20 @@ class Golden:
 def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
     """About ``wanted`` samples of the model's validation data, whole batches, with the reference's outputs.
 
-    Raises ``UserError`` where the model in ``hil.toml`` is not the one that was judged.
+    Raises ``UserError`` where the model in ``hil.toml``, with all that it consists of on ``target``, is not the one
+    that was judged, or changes meanwhile.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)
-    if file_digest(path) != used.digest:
-        raise UserError(f"{spec.path} is not the model that was judged: model {used.name}: run the checks again")
+    files, sources = sources_of(config, used.name, target), Sources()
+    for one in files.paths():
+        sources.watch(one)
+    # An engine built elsewhere is shipped as the report has it, whatever the robot's own table names.
+    before, now = ([part for part in parts if part.role != ENGINE] for parts in (used.parts, files.parts()))
+    differ = changes(before, now) if before else ["the report does not tell what it consists of"]
+    if differ:
+        what = f"model {used.name} is not the one that was judged ({'; '.join(differ)})"
+        raise UserError(f"{what}: on target {target!r}: run the checks again")
     signature = read_signature(path)
     where = config.where("models", used.name, "data")
     data = open_dataset(
@@ -88,6 +97,7 @@ def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
     pairs = tuple(
         (batch.inputs, outputs) for batch, outputs in zip(inputs, reference.batches(spec.batch, limit), strict=True)
     )
+    sources.check()
     return Golden(used.name, signature, pairs, limit, reference.source)
 
 

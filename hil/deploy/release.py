@@ -115,7 +115,7 @@ def about(
     engines: Sequence[EngineUsed],
     identity: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the manifest says besides the files: which robot, which report, which board, which engines."""
+    """What the manifest says besides the files: which robot, report, board and engines, and of which models."""
     told = [
         {
             "model": one.model,
@@ -129,8 +129,15 @@ def about(
         }
         for one in engines
     ]
+    names = {one.model for one in engines}
+    models = [
+        {"name": model.name, "identity": model.identity, "parts": [part.model_dump() for part in model.parts]}
+        for model in report.models
+        if model.name in names
+    ]
     judged = {"report": report.digest, "run": report.run.id, "evidence": evidence.value}
-    return {"schema": SCHEMA, "robot": robot, "judged": judged, "board": dict(identity), "engines": told}
+    head = {"schema": SCHEMA, "robot": robot, "judged": judged, "board": dict(identity)}
+    return {**head, "engines": told, "models": models}
 
 
 def build(told: Mapping[str, Any], engines: Mapping[str, Path], contents: Mapping[str, bytes], folder: Path) -> Release:

@@ -67,6 +67,9 @@ def test_a_context_is_the_release_on_the_boards_base(project: Path, tmp_path: Pa
     assert {path: hashlib.sha256(content).hexdigest() for path, content in found.items()} == digests
     assert {"release/engines/toy-fp32.onnx", "release/config/robot.yaml"} < set(found)
     assert manifest["board"]["jetpack"] == "6.2"
+    assert [(one["name"], [part["name"] for part in one["parts"]]) for one in manifest["models"]] == [
+        ("toy", ["toy.onnx"])
+    ]
     assert not [path for path, content in found.items() if b"TOKEN" in content]
     times = {one.stat().st_mtime for one in (tmp_path / "a b").rglob("*")}
     assert len(times) == 1

@@ -1,0 +1,106 @@
+"""Golden samples are made of the model that was judged, whole, or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.datasets import open_dataset
+from hil.deploy.golden import golden
+from hil.errors import UserError
+from hil.files import file_digest
+from hil.identity import identity_of, sources_of
+from hil.report.schema import ModelUsed
+from hil.signature import read_signature
+from tests.models import externalize
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLES = """
+[models.toy.on.robot-7.build]
+plugins = ["plugin.so", "other.so"]
+
+[models.toy.on.robot-8]
+engine = "robot.plan"
+"""
+FILES = {
+    "scoring.py": "import steps\ndef score(outputs, labels):\n    return steps.each(outputs, labels)\n",
+    "steps.py": "def each(outputs, labels):\n    return [1.0] * len(labels[''])\n",
+    "plugin.so": "plugin",
+    "other.so": "other",
+    "robot.plan": "plan",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project whose model has external data, a plugin and a metric of its own."""
+    project = Project.make(tmp_path)
+    externalize(tmp_path / "toy.onnx")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    project.edit('task = "classification"', 'task = "scoring:score"\nbuild = { plugins = ["plugin.so"] }')
+    project.edit("[measure]", f"{TABLES}\n[measure]")
+    return tmp_path
+
+
+def _judged(root: Path) -> ModelUsed:
+    """The model as a report has it."""
+    config = load(root / "hil.toml")
+    signature = read_signature(root / "toy.onnx")
+    data = open_dataset(
+        "validation.npz",
+        config=config,
+        model="toy",
+        signature=signature,
+        preprocess=None,
+        ranges={},
+        where="hil.toml:1",
+    )
+    parts = sources_of(config, "toy", "cpu").parts()
+    return ModelUsed(
+        name="toy",
+        path="toy.onnx",
+        digest=file_digest(root / "toy.onnx"),
+        identity=identity_of(parts),
+        parts=parts,
+        data="validation.npz",
+        data_digest=data.digest,
+        samples=data.count,
+        synthetic=False,
+    )
+
+
+def test_they_are_of_the_model_that_was_judged(root: Path) -> None:
+    """Whole batches with the reference's answers; an engine that a robot's own table names is not what is shipped."""
+    used = _judged(root)
+    for target in ("cpu", "robot-8"):
+        assert golden(load(root / "hil.toml"), target, used, 4).count == 4
+
+
+@pytest.mark.parametrize("part", ["external-data", "module", "plugin"])
+def test_another_part_is_another_model(root: Path, part: str) -> None:
+    """Each part counts, not the ONNX file alone: which one, on which target, and what to do."""
+    used = _judged(root)
+    name = next(each.name for each in used.parts if each.role == part and each.name != "scoring.py")
+    with (root / name).open("ab") as file:
+        file.write(b"#")
+    with pytest.raises(UserError, match=rf"model toy is not the one .*{part} {name} was changed.*on target 'cpu': run"):
+        golden(load(root / "hil.toml"), "cpu", used, 4)
+
+
+def test_what_a_robot_has_besides_was_not_judged(root: Path) -> None:
+    """A plugin that only the robot's own table names."""
+    with pytest.raises(UserError, match=r"plugin other\.so was added.*on target 'robot-7'"):
+        golden(load(root / "hil.toml"), "robot-7", _judged(root), 4)
+
+
+def test_a_report_that_tells_no_parts(root: Path) -> None:
+    """An earlier version's: what else the model consisted of then, nobody knows."""
+    bare = _judged(root).model_copy(update={"parts": (), "identity": None})
+    with pytest.raises(UserError, match=r"does not tell what it consists of.*run the checks again"):
+        golden(load(root / "hil.toml"), "cpu", bare, 4)
