@@ -61,12 +61,13 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
         name: gate.judge(report, policy, around=circumstances(path, policy, now=now))
         for name, policy in policies.items()
     }
+    other = list(refusing.of_files(engines, {name: file_digest(place) for name, place in files.items()}))
     reasons = [
         *refusing.of_report(report, decisions, now=now, max_age=spec.max_age),
         *refusing.of_engines(report, engines),
-        *refusing.of_files(engines, {name: file_digest(place) for name, place in files.items()}),
+        *other,
         *_of_nodes(config, robot, engines),
-        *_of_external(engines, files),
+        *([] if other else _of_external(engines, files)),  # of files that were not judged nothing is read
     ]
     evidence = refusing.evidence_of(report, engines)
     if EVIDENCE_RANK[evidence] < EVIDENCE_RANK[Evidence(config.spec.gate.evidence)]:
