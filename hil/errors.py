@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from hil.text import clean_message
+
 
 class ExitCode(IntEnum):
     """Exit codes of ``pytest --target`` and ``hil``; 2, 3, 5 and 6 stay pytest's own."""
@@ -22,6 +24,10 @@ class HilError(Exception):
     """Root of all foreseeable errors; ``exit_code`` is what the command line returns."""
 
     exit_code = ExitCode.FAILED
+
+    def __init__(self, message: object = "") -> None:
+        """``message`` may repeat what a model, a board or a tool wrote: it is made safe here."""
+        super().__init__(clean_message(message))
 
 
 class UserError(HilError):

@@ -7,12 +7,19 @@ seconds (``s``), bytes (``B``), fractions (``1``), rates (``1/s``); a user's own
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from hil.text import cleaned, joined
 
 CheckId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$", max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Line = Annotated[str, AfterValidator(joined)]
+"""Text that may repeat a model's names or a board's words: on one line, with nothing in it that is obeyed."""
+Details = Annotated[dict[str, Any], AfterValidator(partial(cleaned, lines=True))]
+"""A table whose texts are safe in the same way, its keys included."""
 
 
 class Frozen(BaseModel):
@@ -165,7 +172,7 @@ class CheckResult(Question):
     """One question with one verdict; ``advice`` is what to do about one that did not pass, from what was measured."""
 
     verdict: Verdict
-    reason: str
+    reason: Line
     cause: Cause | None = None
     evidence: Evidence | None = None
     target: TargetUse
@@ -173,8 +180,8 @@ class CheckResult(Question):
     measurement: Measurement | None = None
     limit: Limit | None = None
     engine: Digest | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
-    advice: tuple[str, ...] = ()
+    details: Details = Field(default_factory=dict)
+    advice: tuple[Line, ...] = ()
 
 
 def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:
@@ -197,8 +204,8 @@ class Judgement(Frozen):
     """What a check function returns: a verdict with its reason; who asked and where is added later."""
 
     verdict: Verdict
-    reason: str
+    reason: Line
     cause: Cause | None = None
     measurement: Measurement | None = None
     limit: Limit | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: Details = Field(default_factory=dict)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hil.errors import UserError
+from hil.text import clean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output.
+    """One input or output. ``name`` is as the file has it, since runtimes bind by it; ``str`` is safe to show.
 
     ``dtype`` is numpy's name (``float32``; ``bfloat16`` and the like keep ONNX's). A dimension is its
     size, or the name of a dynamic one, or ``None`` for a dynamic one without a name.
@@ -34,7 +35,7 @@ class TensorSpec:
     def __str__(self) -> str:
         """``image: float32[batch, 1, 8, 8]``; ``?`` is a dynamic dimension without a name."""
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
-        return f"{self.name}: {self.dtype}[{sizes}]"
+        return clean(f"{self.name}: {self.dtype}[{sizes}]")
 
 
 @dataclass(frozen=True)

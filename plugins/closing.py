@@ -18,7 +18,7 @@ from hil.config.spec import GateSpec
 from hil.errors import ExitCode, HilError, UserError
 from hil.exitcode import PRECEDENCE
 from hil.gate import exit_code_of, seal
-from hil.history.urls import masked
+from hil.history.urls import shown_arguments
 from hil.model import CheckResult, TargetUse
 from hil.plugins import keeping, signing
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from hil.plugins.run import HilRun
     from hil.session.outcome import Outcome
 
-SECRET = "PRIVATE KEY"  # noqa: S105 - what a PEM of one says, by which it is told apart
 NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
@@ -159,7 +158,7 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
         python=platform.python_version(),
         platform=platform.platform(),
         host=socket.gethostname(),
-        arguments=tuple(_told(str(arg)) for arg in run.pytest_config.invocation_params.args),
+        arguments=shown_arguments(str(arg) for arg in run.pytest_config.invocation_params.args),
         pytest_exit_status=pytest_status,
         lab_error=run.error_text(ExitCode.LAB_ERROR),
         user_error=run.error_text(ExitCode.USER_ERROR),
@@ -167,11 +166,6 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
         commit=run.commit[0],
         dirty=run.commit[1],
     )
-
-
-def _told(argument: str) -> str:
-    """An argument without what is secret in it: a password, or a key that was given where its file belongs."""
-    return "***" if SECRET in argument else masked(argument)
 
 
 def _config(run: HilRun) -> ConfigUsed:

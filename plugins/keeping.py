@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hil.errors import HilError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Place:
     """Where the history is. ``asked`` is false for the default place, which nobody chose."""
 
-    url: str
+    url: str = field(repr=False)
     base: Path
     asked: bool
 

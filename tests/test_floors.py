@@ -16,6 +16,7 @@ ROOMS = ("hil.fixtures", "hil.suites", "hil.plugins")
 FLOORS = (
     ("hil.agent",),
     ("hil",),
+    ("hil.text",),
     ("hil.errors",),
     ("hil.exitcode", "hil.files", "hil.ortwords", "hil.policy", "hil.suggest", "hil.trtexec", "hil.units"),
     ("hil.sealing", "hil.strictjson"),
@@ -54,6 +55,7 @@ FLOORS = (
 """From the ground up. A package stands for all its modules, which may import each other; neighbours may not."""
 
 PURE = {
+    "hil.text",
     "hil.errors",
     "hil.units",
     "hil.model",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.board.as_root import PROGRAM, PYTHON, SERVICE, SERVICES, SUDOERS, USER
 from hil.errors import LabError, UserError
+from hil.text import clean, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,10 +158,10 @@ def _object(out: bytes) -> dict[str, Any]:
         found = json.loads(lines[-1]) if lines else {}
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return cleaned(found) if isinstance(found, dict) else {}
 
 
 def _shown(raw: bytes) -> str:
     """Its last line, harmless on a terminal."""
     lines = raw.decode("utf-8", "replace").strip().splitlines() or ["no word"]
-    return "".join(c if c.isprintable() else "?" for c in lines[-1])[-200:]
+    return clean(lines[-1][-200:])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.config.explain import quoted, written
 from hil.config.rules import MAX_NAME
+from hil.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,4 +146,4 @@ def _tensors(way: str, specs: Sequence[TensorSpec]) -> str:
 
 def _printable(text: str) -> str:
     """Text for a comment, which must stay on its line."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return clean(text)

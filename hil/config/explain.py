@@ -68,8 +68,13 @@ def mistake(error: ErrorDetails) -> Mistake:
     return Mistake(keys, _wrong_value(keys, error))
 
 
+HISTORY = ("project", "history")
+
+
 def _wrong_value(keys: Keys, error: ErrorDetails) -> str:
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    if keys[:2] == HISTORY:  # a password may be in it
+        return "expected the URL of a history, as a text"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":

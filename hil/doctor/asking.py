@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from hil.agent.look import MARK
 from hil.errors import HilError
 from hil.targets.bundle import PACKAGE, agent_bytes, cache_folder
+from hil.targets.words import QUOTED
+from hil.text import clean, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +98,7 @@ def _facts(done: Done) -> dict[str, Any] | None:
         told = json.loads(done.out[at + len(MARK) + 1 :].split(b"\n")[0])
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
+    return cleaned(told) if isinstance(told, dict) else None
 
 
 def _trouble(target: Target, done: Done) -> str:
@@ -107,7 +109,7 @@ def _trouble(target: Target, done: Done) -> str:
     found = judging.facts(target.run(["sh", "-c", scripts.LOOK, "hil", "", "", python], timeout=SECONDS).out)
     told = judging.trouble(python, found, target.name)
     said = done.err.decode("utf-8", "replace").strip().splitlines()
-    words = said[-1] if said else "no word"
+    words = clean(said[-1], QUOTED) if said else "no word"
     see = f"try `{python} -c 'import json, ctypes, zlib'` there"
     return told or f"{python} cannot run the agent (code {done.code}: {words}): on target {target.name!r}: {see}"
 

@@ -56,13 +56,20 @@ def told(place: Place) -> Iterator[None]:
         raise
     except exc.SQLAlchemyError as error:
         raise _blamed(place, str(getattr(error, "orig", None) or error)) from None
+    except (ValueError, TypeError) as error:
+        if place.file is not None:
+            raise
+        what = f"its URL is refused ({place.hide(str(error)) or type(error).__name__})"
+        raise UserError(f"{place.name}: {what}: correct what is written behind the host") from None
     except OSError as error:
         raise _blamed(place, f"unable to open: {error.strerror or error}") from None
 
 
 def _blamed(place: Place, said: str) -> HilError:
-    words = place.hide(" ".join(said.split()))[:300]
+    words = " ".join(place.hide(said).split())[:300]
+    plain = " ".join(said.split()).lower()
+    because = f" ({words})" if words else ""
     for signs, kind, what, advice in SAID:
-        if any(sign in words.lower() for sign in signs):
-            return kind(f"{place.name}: {what} ({words}): {advice}")
-    return LabError(f"{place.name}: failed ({words}): look at the database {ANOTHER}")
+        if any(sign in plain for sign in signs):
+            return kind(f"{place.name}: {what}{because}: {advice}")
+    return LabError(f"{place.name}: failed{because}: look at the database {ANOTHER}")

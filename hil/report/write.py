@@ -17,6 +17,7 @@ from hil.report.ci import CODE_QUALITY
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
 from hil.report.text import one_line
+from hil.text import cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,13 +35,14 @@ def unfinished(rows: Iterable[Row], target: TargetUse) -> tuple[CheckResult, ...
 
 
 def sealed(report: Report) -> Report:
-    """The report with its totals counted, its details made plain JSON and its digest.
+    """The report with its totals counted, its details made plain JSON, all text made safe, and its digest.
 
     Raises ``HilError`` if it contradicts itself: such a report is never written.
     """
     document = as_document(report.model_copy(update={"totals": count(report.checks), "digest": ""}))
-    document["digest"] = report_digest(document)
-    result = Report.model_validate_json(json.dumps(document, allow_nan=False), strict=True)
+    text = json.dumps(cleaned(document, lines=True), allow_nan=False)
+    result = Report.model_validate_json(text, strict=True)
+    result = result.model_copy(update={"digest": report_digest(as_document(result))})
     wrong = list(problems(result))
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

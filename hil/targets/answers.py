@@ -17,7 +17,7 @@ from hil.errors import (
     WorkerLost,
 )
 from hil.signature import TensorSpec
-from hil.targets.words import readable
+from hil.text import joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,7 +142,7 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
     """The error that a reply carries, as the class that its kind stands for."""
-    kind, message, advice = (readable(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
+    kind, message, advice = (joined(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":
         message = f"the target is {message}"
     return KINDS.get(kind, LabError)(f"{message}: on target {target!r}" + (f": {advice}" if advice else ""))

@@ -13,8 +13,8 @@ from hil.external_data import external_files
 from hil.targets import blobs
 from hil.targets.answers import BuiltEngine, built_engine, error_of
 from hil.targets.requests import Requests, pipelined
-from hil.targets.words import printable
 from hil.targets.worker import EngineWorker
+from hil.text import cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     Raw = tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.uint8]]
 
 Named = list[tuple[str, "npt.NDArray[Any]"]]
+
+PORTS = frozenset({"inputs", "outputs"})
+"""What an answer names tensors in: feeds and outputs go by these names, so they stay as the runtime has them."""
 
 
 class AgentClient:
@@ -53,7 +56,7 @@ class AgentClient:
                 error = error_of(greeting["error"], self.target)
                 link.close()
                 raise error
-            self.hello: Mapping[str, Any] = greeting.get("hello", {})
+            self.hello: Mapping[str, Any] = cleaned(greeting.get("hello", {}))
             if self.hello.get("protocol") != PROTOCOL or self.hello.get("agent") != digest:
                 raise link.give_up("another agent than the one that was sent has answered")
         self._requests = Requests(link)
@@ -113,7 +116,7 @@ class AgentClient:
             yield
         except (wire.WireError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             what = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-            raise self._link.give_up(f"the agent's answer is malformed: {printable(what)}") from None
+            raise self._link.give_up(f"the agent's answer is malformed: {what[:200]}") from None
 
     def ask_raw(self, request: dict[str, Any], chunks: Sequence[Any], most: int = wire.MAX_BODY) -> Raw:
         """One request and its reply: ``ok``, the whole header, the body's bytes, which are ``most`` at most."""
@@ -131,7 +134,8 @@ class AgentClient:
                 raise error_of(header["error"], self.target)
         if not isinstance(header.get("ok"), dict):
             raise self._link.give_up("the agent's answer is malformed")
-        return header["ok"], header, body
+        with self.reading():
+            return _safe(header["ok"]), header, body
 
     @property
     def remote(self) -> bool:
@@ -227,3 +231,8 @@ class AgentClient:
         loaded = self.call("load", order)[0]
         with self.reading():
             return EngineWorker(self, loaded)
+
+
+def _safe(ok: Mapping[str, Any]) -> dict[str, Any]:
+    """What a board wrote, made safe, but for the names that tensors go by."""
+    return {**cleaned({key: ok[key] for key in ok if key not in PORTS}), **{key: ok[key] for key in PORTS & ok.keys()}}

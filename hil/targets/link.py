@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.agent import wire
 from hil.errors import LabError, TargetUnreachable
-from hil.targets.words import printable
+from hil.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Link:
         """Keeps stderr empty, so that the agent never waits for us to read it."""
         for lines in self.process.lines():
             for line in lines.rsplit(b"\n", KEPT_LINES)[-KEPT_LINES:]:
-                self.said.append(printable(line[-LONGEST:].decode("utf-8", "replace").strip(), LONGEST))
+                self.said.append(clean(line[-LONGEST:].decode("utf-8", "replace").strip(), LONGEST))
 
     def greeting(self) -> dict[str, Any]:
         """The first frame, past any login banner. Raises ``TargetUnreachable`` if none comes in time.

@@ -1,19 +1,10 @@
-"""What a board wrote, kept within bounds and made fit for a message: a terminal obeys none of it."""
+"""What a board wrote, kept within bounds."""
 
 from __future__ import annotations
 
 MOST_KEPT = 1 << 20  # bytes of what a command wrote to stderr: its end tells what went wrong
 SLICE = 1 << 16
-
-
-def printable(text: str, most: int = 200) -> str:
-    """``text`` without control characters, on one line, of at most ``most`` letters."""
-    return "".join(one if one.isprintable() else "?" for one in text[:most])
-
-
-def readable(text: str, most: int = 1 << 16) -> str:
-    """As ``printable``, of several lines: line ends and tabs stay."""
-    return "".join(one if one.isprintable() or one in "\n\t" else "?" for one in text[:most])
+QUOTED = 200  # characters that a message repeats
 
 
 class Tail:

@@ -125,7 +125,7 @@ def test_what_an_agent_wrote_is_words(tmp_path: Path) -> None:
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nprintf '\\033[2Jred\\007\\n' >&2; exit 3\n")
     script.chmod(0o755)
-    with pytest.raises(TargetUnreachable, match=r"\?\[2Jred\?") as caught:
+    with pytest.raises(TargetUnreachable, match=r"\\x1b\[2Jred\\x07") as caught:
         open_target("cpu", TargetSpec(python=str(script))).start_agent()
     assert str(caught.value).isprintable()
 

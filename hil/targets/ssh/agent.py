@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from paramiko.agent import AgentSSH, get_agent_connection
 
-from hil.targets.words import printable
+from hil.targets.words import QUOTED
+from hil.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,4 +68,4 @@ class Holder:
         try:
             self._agent = _Agent(self._patience)
         except Exception as error:  # noqa: BLE001 - whatever listens there may answer anything
-            self._trouble = f"the SSH agent cannot be used ({printable(str(error)) or type(error).__name__})"
+            self._trouble = f"the SSH agent cannot be used ({clean(error, QUOTED) or type(error).__name__})"

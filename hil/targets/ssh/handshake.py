@@ -11,7 +11,8 @@ from paramiko.packet import Packetizer
 
 from hil.targets.ssh import trust
 from hil.targets.ssh.errors import ConnectionLost, NoAnswer, NotSsh
-from hil.targets.words import printable
+from hil.targets.words import QUOTED
+from hil.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def exchange_keys(transport: paramiko.Transport, timeout: float, told: Callable[
     finished = done.wait(2 * timeout)
     if finished and transport.is_active():
         return
-    said = printable(transport.remote_version)
+    said = clean(transport.remote_version, QUOTED)
     if finished:
         raise _why(transport.get_exception(), said, told)
     if said:
@@ -86,7 +87,7 @@ def exchange_keys(transport: paramiko.Transport, timeout: float, told: Callable[
 
 def _why(error: Exception | None, said: str, told: Callable[[str], str]) -> TargetUnreachable:
     """Why no key exchange came about."""
-    reason = printable(str(error or "").replace("Error reading SSH protocol banner", ""))
+    reason = clean(str(error or "").replace("Error reading SSH protocol banner", ""), QUOTED)
     because = f" ({reason})" if reason else ""
     if isinstance(error, paramiko.IncompatiblePeer):
         return NotSsh(f"{told(f'no common way to encrypt{because}')}: update its SSH server")

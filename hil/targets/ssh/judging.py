@@ -6,7 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from hil.targets.words import printable
+from hil.targets.words import QUOTED
+from hil.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ ALSO = {"armv8l": "armv7l", "arm64": "aarch64", "i386": "i686", "i586": "i686"}
 
 def facts(out: bytes) -> dict[str, str]:
     """What ``scripts.LOOK`` printed, whatever the login shell printed before."""
-    return {key.decode(): printable(value.decode("utf-8", "replace").strip()) for key, value in FACT.findall(out)}
+    return {key.decode(): clean(value.decode("utf-8", "replace").strip(), QUOTED) for key, value in FACT.findall(out)}
 
 
 def elf_machine(head: str) -> str | None:

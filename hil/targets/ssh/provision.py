@@ -14,7 +14,8 @@ from hil.targets.ssh import judging, scripts
 from hil.targets.ssh.errors import ConnectionLost
 from hil.targets.ssh.process import SshProcess, finish, shell
 from hil.targets.starting import agent_arguments
-from hil.targets.words import printable
+from hil.targets.words import QUOTED
+from hil.text import clean
 
 if TYPE_CHECKING:
     from hil.config.spec import TargetSpec
@@ -79,7 +80,8 @@ class Provision:
             )
         if done.code == 0:
             return
-        said = " | ".join(printable(line) for line in done.err.decode("utf-8", "replace").split("\n")[-3:]).strip(" |")
+        last = done.err.decode("utf-8", "replace").split("\n")[-3:]
+        said = " | ".join(clean(line, QUOTED) for line in last).strip(" |")
         if done.code == scripts.DAMAGED:
             raise ConnectionLost(f"the agent arrived damaged and was deleted: {where}: run again")
         if "No space left" in said or "quota" in said.lower():
