@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from hil.text import clean
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -32,19 +34,19 @@ def verdict(found: Diagnosis) -> str:
     """What was found, in a line."""
     if found.culprits:
         count = len(found.culprits)
-        return sentence(found) if count == 1 else f"{sentence(found)} ({count} nodes are at fault)"
+        return clean(sentence(found) if count == 1 else f"{sentence(found)} ({count} nodes are at fault)")
     worst = max(found.outputs.values(), default=0.0)
     told = f"no node is at fault: each costs what {found.precision} does, the outputs are off by {number(worst)}"
     grown = found.grown[0] if found.grown else None
-    return told if grown is None or not grown.alone else f"{told}; most is lost at {grown.node}"
+    return told if grown is None or not grown.alone else clean(f"{told}; most is lost at {grown.node}")
 
 
 def lines(found: Diagnosis) -> Iterator[str]:
     """Everything worth reading, without colours."""
     for place, culprit in enumerate(found.culprits, start=1):
-        yield f"{place}. {culprit.seen.node}: {culprit.cause.value}"
-        yield from (f"   {text}" for text in _about(culprit))
-    yield from (f"note: {note}" for note in found.notes)
+        yield clean(f"{place}. {culprit.seen.node}: {culprit.cause.value}")
+        yield from (clean(f"   {text}") for text in _about(culprit))
+    yield from (clean(f"note: {note}") for note in found.notes)
 
 
 def _about(culprit: Culprit) -> Iterator[str]:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil.history.types import Acceptance, Baseline, Noise, Point, RunRecord
+from hil.text import cleaned
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -31,7 +32,7 @@ def run_row(run: RunRecord) -> dict[str, Any]:
 
 def run_of(row: RowMapping) -> RunRecord:
     """The run in a row, which may hold other columns too."""
-    values = {name: row[RENAMED.get(name, name)] for name in RUN_FIELDS}
+    values = cleaned({name: row[RENAMED.get(name, name)] for name in RUN_FIELDS})
     return RunRecord(**{**values, "started": datetime.fromisoformat(values["started"])})
 
 
@@ -43,7 +44,7 @@ def point_row(point: Point, seq: int) -> dict[str, Any]:
 
 def point_of(row: RowMapping, run: RunRecord) -> Point:
     """The point in a row."""
-    values = {name: row[RENAMED.get(name, name)] for name in POINT_FIELDS}
+    values = cleaned({name: row[RENAMED.get(name, name)] for name in POINT_FIELDS})
     return Point(run=run, **{**values, "runs": tuple(json.loads(values["runs"]))})
 
 
@@ -56,7 +57,7 @@ def added_row(added: Acceptance | Baseline | Noise) -> dict[str, Any]:
 
 def added_of(kind: type[Any], row: RowMapping) -> Any:
     """The ``kind`` (``Acceptance``, ``Baseline``, ``Noise``) in a row."""
-    values = {field.name: row[RENAMED.get(field.name, field.name)] for field in fields(kind)}
+    values = cleaned({field.name: row[RENAMED.get(field.name, field.name)] for field in fields(kind)})
     values["when"] = datetime.fromisoformat(values["when"])
     if kind is Baseline:
         values["runs"] = tuple(json.loads(values["runs"]))

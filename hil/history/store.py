@@ -20,6 +20,7 @@ from hil.history.troubles import told
 from hil.history.types import Acceptance, Baseline, By, Noise, Point, RunRecord
 from hil.history.urls import place_of
 from hil.history.writing import write
+from hil.text import cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -134,7 +135,7 @@ class History:
     def _facts(self, digest: str) -> dict[str, Any]:
         query = sa.select(FACTS.c.content).where(FACTS.c.digest == digest)
         content = self._read(lambda connection: connection.execute(query).scalar())
-        return dict(json.loads(content)) if content else {}
+        return dict(cleaned(json.loads(content))) if content else {}
 
     def name_baseline(
         self, name: str, runs: Sequence[str], *, who: str, why: str, when: datetime | None = None
