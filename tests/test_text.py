@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from hil.board import install
 from hil.checks.verdicts import failed
@@ -21,7 +24,7 @@ from hil.diagnose.types import Diagnosis
 from hil.doctor import asking
 from hil.errors import UserError
 from hil.history.rows import POINT_FIELDS, RUN_FIELDS, added_of, point_of, run_of
-from hil.history.types import Acceptance, Point, RunRecord
+from hil.history.types import Acceptance, RunRecord
 from hil.model import CheckResult, TargetUse, Verdict
 from hil.report import html, markdown, terminal
 from hil.report.canonical import report_digest
@@ -47,6 +50,17 @@ EVIL = (
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 COMMAND = re.compile(r"^\s*::[a-z]|##\[", re.MULTILINE)
 USE = TargetUse(requested="cpu", used="cpu")
+
+
+def texts(value: object) -> str:
+    """All texts in a value, keys too, as they are: ``repr`` and JSON would hide what is raw."""
+    if isinstance(value, Mapping):
+        return texts([*value.keys(), *value.values()])
+    if isinstance(value, BaseModel):
+        return texts(value.model_dump())
+    if is_dataclass(value) and not isinstance(value, type):
+        return texts(vars(value))
+    return "\n".join(map(texts, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def nothing_raw(text: str) -> None:
@@ -133,7 +147,7 @@ def listing() -> str:
         releases=[{"release": "0" * 64, "healthy": True, "manifest": manifest}],
     )
     found = Robot("rover", DeploySpec.model_construct(directory="~/releases"), agent, lambda *_: None).listing()
-    return json.dumps([found.damage, found.holder, found.history, found.releases], ensure_ascii=False)
+    return texts(found)
 
 
 def steps() -> str:
@@ -151,7 +165,7 @@ def engine() -> str:
     facts = {"runtime_version": EVIL, EVIL: EVIL}
     made = {"key": digest, "digest": digest, "size": 1, "seconds": 1, "cached": False, "log": EVIL, "facts": facts}
     built = Answering(**made, about={"warnings": [EVIL]}).build(digest, "fp32", "onnxruntime", {}, 1)
-    return repr([built.facts, built.about, built.runtime_version]) + built.log
+    return texts(built)
 
 
 def worker() -> str:
@@ -159,20 +173,20 @@ def worker() -> str:
     port = {"name": EVIL, "dtype": "float32", "shape": ["n"]}
     loaded = Answering(worker=1, pid=2, outputs=[port], load={EVIL: EVIL}, about={"flags": EVIL}).load("key", {}, 1)
     assert loaded.outputs[0].name == EVIL
-    return "\n".join(map(str, (*loaded.outputs, *loaded.load.items(), loaded.about)))
+    return "\n".join([*map(str, loaded.outputs), texts(loaded.load), texts(loaded.about)])
 
 
 def facts() -> str:
     """What the probe reads of a machine; numbers stay numbers."""
     found = Answering(cpu=EVIL, cores=4, board={EVIL: [EVIL, 1.5]}).probe()
     assert found["cores"] == 4
-    return json.dumps(found, ensure_ascii=False)
+    return texts(found)
 
 
 def surveyed() -> str:
     """What a machine reports to ``hil doctor``, ``hil probe`` and ``hil targets``."""
     out = b"banner\n" + asking.MARK + json.dumps({"holder": {"who": EVIL}, "runtimes": {EVIL: EVIL}}).encode() + b"\n"
-    return json.dumps(asking._facts(Done(0, out, b"")), ensure_ascii=False)  # noqa: SLF001 - the way in
+    return texts(asking._facts(Done(0, out, b"")))  # noqa: SLF001 - the way in
 
 
 def report() -> Any:
@@ -193,22 +207,27 @@ def foreign_report() -> str:
     document["checks"][0] |= {"reason": EVIL, "details": {EVIL: EVIL}}
     document["run"]["host"] = EVIL
     document["digest"] = report_digest(document)
-    return to_json(parse(json.dumps(document).encode()))
+    return texts(parse(json.dumps(document).encode()))
 
 
 def row(kind: Any) -> str:
     """A row of a history's table, whoever wrote it."""
-    values = dict.fromkeys([*RUN_FIELDS, *POINT_FIELDS, "commit_id", "check_id", "who", "why", "run", "sample"], EVIL)
+    values: Any = dict.fromkeys([*RUN_FIELDS, *POINT_FIELDS, "commit_id", "check_id", "who", "why", "run"], EVIL)
     values |= {"started": "2026-01-01T00:00:00+00:00", "at": "2026-01-01T00:00:00+00:00", "runs": "[]"}
-    return str(
-        run_of(values) if kind is RunRecord else point_of(values, None) if kind is Point else added_of(kind, values)
-    )  # type: ignore[arg-type] # a mapping is all that is read
+    return texts(run_of(values) if kind is RunRecord else added_of(kind, values))
+
+
+def point() -> str:
+    """As ``row``, of what was measured."""
+    values: Any = dict.fromkeys([*RUN_FIELDS, *POINT_FIELDS, "commit_id", "check_id"], EVIL)
+    values |= {"started": "2026-01-01T00:00:00+00:00", "runs": "[]"}
+    return texts(point_of(values, run_of(values)))
 
 
 BOUNDARIES: dict[str, Callable[[], str]] = {
     "an error's message": lambda: str(UserError(EVIL)),
-    "a judgement": lambda: str(failed(EVIL, {EVIL: EVIL})),
-    "a row's result": lambda: repr(CheckResult(id="a.b", required=True, verdict="failed", reason=EVIL, target=USE)),
+    "a judgement": lambda: texts(failed(EVIL, {EVIL: EVIL})),
+    "a row's result": lambda: texts(CheckResult(id="a.b", required=True, verdict="failed", reason=EVIL, target=USE)),
     "a model's tensor": lambda: str(TensorSpec(EVIL, "float32", (EVIL, None))),
     "a model in hil.toml": lambda: starter.starter(Signature((TensorSpec(EVIL, "float32", (1,)),), ()), "a", "a", {}),
     "a diagnosis": lambda: "\n".join(diagnosed.lines(Diagnosis("fp16", 1, 1, 1, {}, {}, notes=(EVIL,)))),
@@ -219,18 +238,20 @@ BOUNDARIES: dict[str, Callable[[], str]] = {
     "a loaded engine": worker,
     "a machine's facts": facts,
     "a machine that is surveyed": surveyed,
-    "a machine's interpreter": lambda: str(judging.facts(b"hil-look path " + EVIL.encode("utf-8", "replace"))),
-    "root's answer on a board": lambda: str(install._object(json.dumps({"error": EVIL}).encode())),  # noqa: SLF001 - the way in
-    "root's last words": lambda: "ill " + install._shown(EVIL.encode("utf-8", "replace")),  # noqa: SLF001 - as above
-    "report.json": lambda: to_json(report()),
+    "a machine's interpreter": lambda: texts(
+        judging.facts(b"hil-look path " + EVIL.replace("\n", " ").encode("utf-8", "replace"))
+    ),
+    "root's answer on a board": lambda: texts(install._object(json.dumps({"error": EVIL}).encode())),  # noqa: SLF001 - the way in
+    "root's last words": lambda: install._shown(b"ill \x1b[2J\xff\xc2\x9b"),  # noqa: SLF001 - as above
+    "report.json": lambda: to_json(report()) + texts(report()),
     "somebody else's report.json": foreign_report,
     "the page": lambda: html.render(report()),
     "the summary": lambda: markdown.render(report()),
     "the terminal": lambda: terminal.as_text(report()),
-    "GitLab": lambda: json.dumps(code_quality(report(), "hil.toml"), ensure_ascii=False),
+    "GitLab": lambda: texts(code_quality(report(), "hil.toml")),
     "GitHub": lambda: re.sub("^::(error|warning) ", "", "\n".join(github(report(), None)), flags=re.MULTILINE),
     "a run in a history": lambda: row(RunRecord),
-    "a point in a history": lambda: row(Point),
+    "a point in a history": point,
     "an acceptance in a history": lambda: row(Acceptance),
 }
 

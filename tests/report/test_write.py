@@ -76,7 +76,7 @@ def test_details_may_hold_anything() -> None:
         "s": "\udc80",
     }
     report = seal(sample.with_row(sample.draft(), "parity.outputs", details=odd))
-    expected = {"worst": 0.5, "nan": "nan", "inf": "inf", "at": [1, 2], "n": {"3": [0, 1]}, "s": "?"}
+    expected = {"worst": 0.5, "nan": "nan", "inf": "inf", "at": [1, 2], "n": {"3": [0, 1]}, "s": "\\udc80"}
     row = next(row for row in report.checks if row.id == "parity.outputs")
     assert row.details == expected
     assert sealed(report) == report
