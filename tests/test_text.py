@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from hil.agent.look import MARK
 from hil.board import install
 from hil.checks.verdicts import failed
 from hil.cli import starter
@@ -185,7 +186,7 @@ def facts() -> str:
 
 def surveyed() -> str:
     """What a machine reports to ``hil doctor``, ``hil probe`` and ``hil targets``."""
-    out = b"banner\n" + asking.MARK + json.dumps({"holder": {"who": EVIL}, "runtimes": {EVIL: EVIL}}).encode() + b"\n"
+    out = b"banner\n" + MARK + json.dumps({"holder": {"who": EVIL}, "runtimes": {EVIL: EVIL}}).encode() + b"\n"
     return texts(asking._facts(Done(0, out, b"")))  # noqa: SLF001 - the way in
 
 
@@ -227,7 +228,9 @@ def point() -> str:
 BOUNDARIES: dict[str, Callable[[], str]] = {
     "an error's message": lambda: str(UserError(EVIL)),
     "a judgement": lambda: texts(failed(EVIL, {EVIL: EVIL})),
-    "a row's result": lambda: texts(CheckResult(id="a.b", required=True, verdict="failed", reason=EVIL, target=USE)),
+    "a row's result": lambda: texts(
+        CheckResult(id="a.b", required=True, verdict=Verdict.FAILED, reason=EVIL, target=USE)
+    ),
     "a model's tensor": lambda: str(TensorSpec(EVIL, "float32", (EVIL, None))),
     "a model in hil.toml": lambda: starter.starter(Signature((TensorSpec(EVIL, "float32", (1,)),), ()), "a", "a", {}),
     "a diagnosis": lambda: "\n".join(diagnosed.lines(Diagnosis("fp16", 1, 1, 1, {}, {}, notes=(EVIL,)))),
