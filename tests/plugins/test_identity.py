@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from hil.errors import ExitCode
+from hil.files import file_digest
+from hil.identity import identity_of
+from hil.model import Part
+from hil.report.canonical import report_digest
+from tests.attestation import case as cases
+from tests.models import externalize
 from tests.plugins.project import SUITES, Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PARITY = (*SUITES, "-k", "parity and not property", "--target=cpu", "--hil-gate")
 POLICY = ("""require = ["contract.*", "parity.*", "latency.p99", "memory.peak"]""", """require = ["parity.*"]""")
@@ -69,23 +80,23 @@ def _of_code(report: dict[str, Any]) -> dict[str, Any]:
 def test_a_changed_module_is_another_model(coded: Project) -> None:
     """What preprocessing imports makes other data, what a metric imports another method; the engine stays as it is.
 
-    The ONNX file's digest is the same all along; a comparison names what changed.
+    The ONNX file's digest is the same; a comparison names what changed.
     """
     first = _ran(coded, "first")
-    (coded.root / "helping.py").write_text(FILES["helping.py"] + "# the same numbers\n")
+    for name in ("helping.py", "scores_of.py"):
+        (coded.root / name).write_text(FILES[name] + "# the same numbers\n")
     second = _ran(coded, "second")
-    (coded.root / "scores_of.py").write_text(FILES["scores_of.py"] + "# the same numbers\n")
-    third = _ran(coded, "third")
-    assert [report["decision"] for report in (first, second, third)] == ["PASSED"] * 3
-    assert len({_model(report)["digest"] for report in (first, second, third)}) == 1
-    assert len({_model(report)["identity"] for report in (first, second, third)}) == 3
-    assert _model(first)["data_digest"] != _model(second)["data_digest"] == _model(third)["data_digest"]
-    assert _of_code(first) == _of_code(second) != _of_code(third)
-    assert [report["engines"][0]["cached"] for report in (first, second, third)] == [False, True, True]
+    assert [report["decision"] for report in (first, second)] == ["PASSED"] * 2
+    assert _model(first)["digest"] == _model(second)["digest"]
+    assert _model(first)["identity"] != _model(second)["identity"]
+    assert _model(first)["data_digest"] != _model(second)["data_digest"]
+    assert _of_code(first) != _of_code(second)
+    assert [report["engines"][0]["cached"] for report in (first, second)] == [False, True]
     assert {"role": "module", "name": "helping.py"}.items() <= _part(first, "helping.py").items()
     told = coded.hil("compare", "first", "second").out
     assert "module helping.py" in told, told
-    assert "scores_of.py" not in told
+    assert "module scores_of.py" in told
+    assert "module scoring.py" not in told
 
 
 def _part(report: dict[str, Any], name: str) -> dict[str, Any]:
@@ -113,3 +124,43 @@ def test_a_module_that_is_no_python_is_named(coded: Project) -> None:
     assert ran.code == ExitCode.USER_ERROR, ran.out
     assert "broken.py cannot be read as Python" in ran.out
     assert "line 2" in ran.out
+
+
+def test_a_signature_is_of_every_file_of_a_model(project: Project) -> None:
+    """External data is a subject: other weights are none that were judged, and a report that states them is refused."""
+    data = externalize(project.root / "toy.onnx")
+    project.edit(*POLICY)
+    pem = cases.pem()
+    (project.root / "hil.pub").write_bytes(_public(pem))
+    project.env["SIGNING"] = pem.decode()
+    ran = project.run(*PARITY, "--hil-sign-key=env:SIGNING")
+    assert ran.code == 0, ran.out
+    verify = ("verify", "report", "--key=hil.pub", f"--external-data={data.name}")
+    signed = project.hil(*verify, "--json")
+    assert signed.code == 0, signed.out
+    told = {each["role"]: each for each in json.loads(signed.out)["subjects"]}
+    assert told["external-data"]["name"] == data.name
+    assert told["onnx"]["identity"] == _model(signed.report or {})["identity"]
+    data.write_bytes(bytes(data.stat().st_size))
+    other = project.hil(*verify)
+    assert other.code == ExitCode.FAILED
+    assert "is no external-data that was judged" in other.out
+    _restate(project, data)
+    edited = project.hil("verify", "report", "--key=hil.pub")
+    assert edited.code == ExitCode.FAILED
+    assert "is not the report that was signed" in edited.out
+
+
+def _restate(project: Project, data: Path) -> None:
+    """Edits the report so that it is of these weights, free of contradictions, as who knows the format would."""
+    document = project.report() or {}
+    model = _model(document)
+    next(part for part in model["parts"] if part["name"] == data.name)["digest"] = file_digest(data)
+    model["identity"] = identity_of([Part(**part) for part in model["parts"]])
+    document["digest"] = report_digest(document)
+    (project.root / "report/report.json").write_text(json.dumps(document))
+
+
+def _public(pem: bytes) -> bytes:
+    key = serialization.load_pem_private_key(pem, None).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
