@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hil.checks.verdicts import finite, hold, hold_interval, inconclusive
+from hil.checks.verdicts import hold, hold_interval, inconclusive
 from hil.model import Judgement, Limit, Measurement
 from hil.stats import slope_interval
 
@@ -94,9 +94,9 @@ def growth(runs: npt.ArrayLike, resident: npt.ArrayLike, limit: Limit | None, co
     """``memory.growth``: bytes that stay behind per 1,000 inferences, over the later half of a soak.
 
     ``runs`` counts inferences done, ``resident`` the worker's memory at that moment; equal length. Passed
-    if the upper bound is within the limit, failed if the lower bound is past it. The bound is the slope's
-    interval, or, where less, the whole range seen: what was lost cannot be more than that, which
-    settles a series of one small step, whose slope has no useful interval.
+    if the upper bound is within the limit, failed if the lower bound is past it. Each bound is that of the slope's
+    interval, or, where nearer, the whole range of the readings up or down: what was lost or released cannot be more
+    than that, which settles a series of one small step, whose slope has no useful interval.
     """
     done, bytes_ = np.asarray(runs, dtype=np.float64), np.asarray(resident, dtype=np.float64)
     broken = _unusable(done, bytes_)
@@ -107,10 +107,8 @@ def growth(runs: npt.ArrayLike, resident: npt.ArrayLike, limit: Limit | None, co
     if x.size < FEWEST_POINTS:
         return inconclusive(f"{x.size} readings in the later half of the soak, {FEWEST_POINTS} are needed", limit)
     bound = float(np.ptp(y) / np.ptp(x)) * PER
-    slope, low, high = (min(side * PER, bound) for side in slope_interval(x, y, confidence))
-    measurement = Measurement(
-        value=slope, unit=GROWTH_UNIT, low=finite(low), high=finite(high), confidence=confidence, n=int(x.size)
-    )
+    slope, low, high = (min(max(side * PER, -bound), bound) for side in slope_interval(x, y, confidence))
+    measurement = Measurement(value=slope, unit=GROWTH_UNIT, low=low, high=high, confidence=confidence, n=int(x.size))
     details = {"inferences": float(done[-1]), "range": float(np.ptp(y)), "first": float(y[0]), "last": float(y[-1])}
     return hold_interval(measurement, limit, "soak for longer", details)
 

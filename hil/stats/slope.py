@@ -20,7 +20,8 @@ def slope_interval(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float) -> tup
     far too narrow: with r the residuals' autocorrelation at lag one, the series counts as
     n (1 - r) / (1 + r) points, in the residual variance and in the degrees of freedom (Santer et al. 2000,
     J. Geophys. Res. 105, 7337). Least squares and not Theil-Sen, whose median ignores a rare large step,
-    which is how some leaks look. The interval is infinite where fewer than three points remain.
+    which is how some leaks look. The interval is infinite where fewer than three points remain: with less than one
+    degree of freedom Student's quantiles are numbers of any size, and say nothing.
     Raises ``ValueError`` for unequal or non-finite vectors.
     """
     from scipy.special import stdtrit  # noqa: PLC0415 - 24 MiB that only judging needs
@@ -41,7 +42,7 @@ def slope_interval(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float) -> tup
         return (slope, slope, slope) if n > _PARAMETERS else (slope, -math.inf, math.inf)
     lag = float(residual[1:] @ residual[:-1]) / error
     worth = n * (1 - max(lag, 0.0)) / (1 + max(lag, 0.0))
-    if worth <= _PARAMETERS:
+    if worth < _PARAMETERS + 1:
         return slope, -math.inf, math.inf
     half = float(stdtrit(worth - _PARAMETERS, confidence)) * math.sqrt(error / (worth - _PARAMETERS) / spread)
     return slope, slope - half, slope + half

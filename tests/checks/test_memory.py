@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hil.checks import memory
@@ -138,6 +138,32 @@ def test_a_passed_soak_grew_less_than_allowed(rate: float, seed: int) -> None:
     judgement = memory.growth(RUNS, 50 * MIB + RUNS / 1000 * rate * MIB + noise, LEAK)
     if rate >= 2:
         assert judgement.verdict is not Verdict.PASSED
+
+
+@given(
+    st.integers(20, 200),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(-(2**32), 2**32)), max_size=4),
+    st.sampled_from([0.0, 4096.0, 2.0**24]),
+    st.integers(0, 5),
+)
+@example(100, [(0.76, 2**30)], 0.0, 0)
+@example(40, [(0.6, -(2**30)), (0.9, 2**20)], 0.0, 0)
+def test_growth_stays_within_what_was_read(
+    points: int, steps: list[tuple[float, int]], noise: float, seed: int
+) -> None:
+    """Whatever steps memory takes, value and interval are ordered, and within the range of the readings up or down."""
+    runs = np.arange(points) * 20.0
+    resident = 2.0**34 + np.random.default_rng(seed).normal(0, noise, points)
+    for place, size in steps:
+        resident[int(place * points) :] += size
+    judgement = memory.growth(runs, resident, LEAK)
+    seen = judgement.measurement
+    assert seen is not None
+    assert seen.low is not None
+    assert seen.high is not None
+    watched = runs[runs >= runs[-1] / 2]
+    most = judgement.details["range"] / float(np.ptp(watched)) * 1000
+    assert -most <= seen.low <= seen.value <= seen.high <= most
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hil.stats import (
@@ -30,6 +30,16 @@ def test_slope_interval_covers_under_correlated_noise() -> None:
         _, low, high = slope_interval(x, 0.1 * x + ar1(random, 100, 0.6), 0.95)
         inside += low <= 0.1 <= high
     assert inside / 300 >= 0.85
+
+
+@given(st.integers(3, 60), st.integers(0, 59), st.integers(-5, 5), st.floats(0.0, 1.0))
+@example(38, 19, 1, 0.0)
+def test_bounds_are_of_a_size_that_data_can_have_or_open(n: int, at: int, height: int, noise: float) -> None:
+    """Where too little is known the bounds are infinite, never numbers beyond anything that was read."""
+    y = np.where(np.arange(n) >= at % n, float(height), 0.0) + np.random.default_rng(n).normal(0, noise, n)
+    slope, low, high = slope_interval(np.arange(n), y, 0.99)
+    assert low <= slope <= high
+    assert math.isinf(high) or high - low <= 200 * max(float(np.ptp(y)), 1e-9)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
