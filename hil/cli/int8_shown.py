@@ -106,7 +106,7 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
             f"model {model} is not calibrated here: its layers can only be ranked with a [calibration] table"
         )
 
-    def opened(source: str, *key: str) -> Any:
+    def opened(source: str, samples: int | None, *key: str) -> Any:
         return open_dataset(
             source,
             config=config,
@@ -115,9 +115,10 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
             preprocess=spec.preprocess,
             ranges=spec.ranges,
             where=config.where("models", model, *key),
+            samples=samples,
         )
 
-    data = opened(spec.data, "data")
+    data = opened(spec.data, spec.samples, "data")
     where = config.where("models", model, "task")
     metric = None
     if spec.task is not None:
@@ -126,7 +127,7 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
         )
     found = rank(
         path,
-        opened(spec.calibration.data, "calibration", "data"),
+        opened(spec.calibration.data, spec.calibration.samples, "calibration", "data"),
         data,
         spec.calibration,
         config.spec.targets[target].runtime if target in config.spec.targets else "onnxruntime",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Sample = tuple[Arrays, Arrays]
 END = object()
+MOST_SAMPLES, MOST_BYTES = 100_000, 64 << 30
+"""Of a callable without a limit: more is taken for one that yields without end. Twice ImageNet's validation images."""
 
 
 class CodeDataset(Streamed):
@@ -75,11 +77,15 @@ class CodeDataset(Streamed):
 
 
 class CallableDataset(CodeDataset):
-    """Samples that a callable of the user's yields: dicts of one sample's arrays, labels beside the inputs."""
+    """Samples that a callable of the user's yields: dicts of one sample's arrays, labels beside the inputs.
 
-    def __init__(self, code: UserCallable, matcher: Matcher, origin: Origin) -> None:
+    It is asked for the first ``limit`` samples and for no more; without a limit it must end.
+    """
+
+    def __init__(self, code: UserCallable, matcher: Matcher, origin: Origin, limit: int | None = None) -> None:
         """Runs one pass for the count and the digest. Raises ``UserError``."""
         super().__init__(code, matcher, origin)
+        self._limit = limit
         first = next(self._samples(), None)
         if first is None:
             raise UserError(
@@ -106,12 +112,17 @@ class CallableDataset(CodeDataset):
             kind = type(given).__name__
             raise UserError(f"{self._code.name} gave {kind}: model {self._model}: yield one dict a sample") from None
         expected: set[str] | None = None
-        index = 0
-        while True:
+        index = size = 0
+        while index != self._limit:
             with self._code.blamed():
                 sample = next(samples, END)
             if sample is END:
                 return
+            if self._limit is None and (index >= MOST_SAMPLES or size > MOST_BYTES):
+                raise UserError(
+                    f"{self._code.name} gave {index} samples and has not ended: model {self._model}: "
+                    "set samples to how many are wanted, or let it end"
+                )
             checked = self._checked(sample, index)
             expected = set(checked[1]) if expected is None else expected
             if set(checked[1]) != expected:
@@ -120,6 +131,7 @@ class CallableDataset(CodeDataset):
                 )
             yield checked
             index += 1
+            size += sum(array.nbytes for array in checked[0].values())
 
 
 class FolderDataset(CodeDataset):

@@ -33,11 +33,15 @@ def open_dataset(  # noqa: PLR0913 - all but the source by keyword
     preprocess: str | None,
     ranges: Mapping[str, tuple[float, float]],
     where: str,
+    samples: int | None = None,
 ) -> Dataset:
     """Opens an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic`` as ``source`` says.
 
-    ``model`` is the model's name, ``where`` (``hil.toml:23``) begins messages. Raises ``UserError`` for
-    what cannot be read, for names, dtypes and shapes that do not match the inputs, and for zero samples.
+    ``model`` is the model's name, ``where`` (``hil.toml:23``) begins messages. A callable is read up to ``samples``
+    samples and no further, so it may yield without end; for the others the reader limits itself.
+
+    Raises ``UserError`` for what cannot be read, for names, dtypes and shapes that do not match the inputs, and for
+    zero samples.
     """
     spec = config.spec.models[model]
     if not signature.inputs:
@@ -61,7 +65,7 @@ def open_dataset(  # noqa: PLR0913 - all but the source by keyword
     if kind is SourceKind.CALLABLE:
         code = load_callable(source, config.root, model=model, where=where)
         provenance["callable_digest"] = code.digest
-        return CallableDataset(code, matcher, Origin(source, model, batch, provenance))
+        return CallableDataset(code, matcher, Origin(source, model, batch, provenance), samples)
     if preprocess is None:
         raise UserError(f"{where}: {source} is a folder: model {model}: add preprocess = 'package.module:callable'")
     code = load_callable(preprocess, config.root, model=model, where=where)

@@ -85,6 +85,7 @@ def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
         preprocess=spec.preprocess,
         ranges=spec.ranges,
         where=where,
+        samples=spec.samples,
     )
     if data.digest != used.data_digest:
         raise UserError(f"{spec.data} is not the data that was judged on: model {used.name}: run the checks again")

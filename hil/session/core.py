@@ -134,7 +134,7 @@ class Session:
 
     def dataset(self, name: str) -> Dataset:
         """The model's validation data."""
-        return self._data(name, self.model(name).data, "data")
+        return self._data(name, self.model(name).data, self.model(name).samples, "data")
 
     def calibration_data(self, name: str) -> Dataset:
         """The data INT8 ranges are drawn from. Raises ``Unsupported`` where the config names none."""
@@ -144,14 +144,14 @@ class Session:
             raise Unsupported(f"{what}: name that data in [models.{name}.calibration]")
         if calibration is None:
             raise Unsupported(f"model {name} has no [models.{name}.calibration]: add it for int8")
-        return self._data(name, calibration.data, "calibration", "data")
+        return self._data(name, calibration.data, calibration.samples, "calibration", "data")
 
     def training_data(self, name: str) -> Dataset | None:
         """The data the model was trained on, where the config names it."""
         source = self.model(name).training_data
-        return None if source is None else self._data(name, source, "training_data")
+        return None if source is None else self._data(name, source, None, "training_data")
 
-    def _data(self, name: str, source: str, *key: str) -> Dataset:
+    def _data(self, name: str, source: str, samples: int | None, *key: str) -> Dataset:
         spec = self.model(name)
         self.sources.watch(self.config.resolve(source))
         return self.memo.once(
@@ -164,6 +164,7 @@ class Session:
                 preprocess=spec.preprocess,
                 ranges=spec.ranges,
                 where=self.config.where("models", name, *key),
+                samples=samples,
             ),
         )
 

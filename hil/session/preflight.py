@@ -32,12 +32,12 @@ def preflight(config: Config, target: str, only: str | None = None, precisions: 
                 external_files(config.resolve(file))
         if runtime == "tensorrt":
             _buildable(config, name, spec, signature)
-        sources: list[tuple[str, tuple[str, ...]]] = [(spec.data, ("data",))]
+        sources: list[tuple[str, int | None, tuple[str, ...]]] = [(spec.data, spec.samples, ("data",))]
         if spec.calibration is not None and "int8" in precisions:
-            sources.append((spec.calibration.data, ("calibration", "data")))
+            sources.append((spec.calibration.data, spec.calibration.samples, ("calibration", "data")))
         if spec.training_data is not None:
-            sources.append((spec.training_data, ("training_data",)))
-        for source, key in sources:
+            sources.append((spec.training_data, None, ("training_data",)))
+        for source, samples, key in sources:
             found = open_dataset(
                 source,
                 config=config,
@@ -46,6 +46,7 @@ def preflight(config: Config, target: str, only: str | None = None, precisions: 
                 preprocess=spec.preprocess,
                 ranges=spec.ranges,
                 where=config.where("models", name, *key),
+                samples=samples,
             )
             if key == ("data",):
                 next(found.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?

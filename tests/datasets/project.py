@@ -50,6 +50,7 @@ class Project:
         preprocess: str | None = None,
         ranges: dict[str, tuple[float, float]] | None = None,
         signature: Signature | None = None,
+        samples: int | None = None,
     ) -> Dataset:
         """Opens ``source`` for the model ``m``."""
         own = signature or self.signature()
@@ -63,6 +64,7 @@ class Project:
             preprocess=preprocess,
             ranges=ranges or {},
             where="hil.toml:3",
+            samples=samples,
         )
 
     def save(self, **arrays: np.ndarray) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from hil.callables import load_callable
 from hil.closure import digest_of_modules, modules_of
+from hil.datasets import code
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,6 +97,38 @@ def test_what_the_users_code_does_wrong_is_told(project: Project, body: str, mes
         project.open("bad:samples")
     assert message in str(error.value)
     assert "model m" in str(error.value)
+
+
+ENDLESS = """
+import itertools
+
+def samples():
+    for i in itertools.count():
+        assert i < {most}, "read past what was asked for"
+        yield {{"x": np.full(2, i, np.float32), "labels": i}}
+"""
+
+
+def test_no_more_is_read_than_was_asked_for(project: Project) -> None:
+    """A callable without end is as long as ``samples``, in every pass, and its next sample is never made."""
+    project.module("endless", ENDLESS.format(most=7))
+    data = project.open("endless:samples", samples=7)
+    assert data.count == len(list(data.sample_digests())) == 7
+    assert [len(batch.inputs["x"]) for batch in data.batches(4)] == [4, 3]
+    assert sum(len(batch.inputs["x"]) for batch in data.batches(4, 5)) == 5
+    project.module("few", GOOD)
+    assert project.open("few:samples", samples=7).count == 5
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOST_SAMPLES", 50), ("MOST_BYTES", 400)])
+def test_a_callable_without_end_is_given_up(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    """Without ``samples`` the message says to set them; neither time nor memory is spent on more."""
+    monkeypatch.setattr(code, name, most)
+    project.module("endless", ENDLESS.format(most=60))
+    with pytest.raises(UserError, match="has not ended: model m: set samples"):
+        project.open("endless:samples")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from pycocotools.cocoeval import COCOeval
 from hil.config.spec import DetectionSpec
 from hil.errors import UserError
 from hil.metrics import open_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPEC = DetectionSpec(layout="end-to-end")
 
@@ -115,6 +119,18 @@ def test_a_callable_reads_boxes_too() -> None:
         metric.score({"y": found}, {"": truth}),
         open_metric("detection", boxes_as=SPEC).score({"y": found}, {"": truth}),
     )
+
+
+def test_a_decoder_without_end_is_refused() -> None:
+    """No more tables are taken than a batch can have images."""
+    metric = open_metric("detection", boxes_as=DetectionSpec(decode="tests.metrics.test_detection:endless"))
+    with pytest.raises(UserError, match="boxes of 65536 images were decoded"):
+        metric.score({"y": np.zeros((2, 1, 6))}, {"": _scenes(1)[1]})
+
+
+def endless(_outputs: object) -> Iterator[np.ndarray]:
+    """A decoder that never ends."""
+    return itertools.repeat(np.empty((0, 6)))
 
 
 @pytest.mark.parametrize(
