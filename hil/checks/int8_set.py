@@ -72,7 +72,7 @@ class Classes:
 class SetFacts:
     """What is known of a calibration set.
 
-    ``samples`` are those that calibration takes, ``distinct`` of them by content, ``constant`` without any;
+    ``samples`` are those that calibration takes, ``distinct`` of them by more than noise, ``constant`` without content;
     ``growth`` are the scales by tensor after some of the samples, the whole last.
     """
 
@@ -105,7 +105,7 @@ def calibration_set(facts: SetFacts) -> Judgement:
         return failed(f"{faults[0]}{more}", details)
     if not facts.inputs:
         return inconclusive("no input of calibration and validation data could be compared", details=details)
-    measurement = Measurement(value=facts.samples, unit="samples", n=facts.samples)
+    measurement = Measurement(value=facts.samples, unit="samples", n=facts.distinct)
     if facts.synthetic:
         reason = f"{facts.samples} synthetic samples: they say nothing of how varied real data is"
         return judged(Verdict.WARNED, reason, measurement, details=details)

@@ -52,7 +52,7 @@ def overlap(samples: Iterable[str], others: Iterable[str]) -> Overlap:
 class DataFacts:
     """What is known of a validation set.
 
-    ``declared`` is how many samples the config asked for, ``distinct`` how many differ, ``training`` the
+    ``declared`` is how many samples the config asked for, ``distinct`` how many of those differ, ``training`` the
     overlap with the training data where that is declared, ``task`` whether a task metric is to be drawn.
     """
 
@@ -77,7 +77,8 @@ def data(facts: DataFacts) -> Judgement:
     wrong = _unfit(facts)
     if wrong:
         return failed(wrong, details)
-    measurement = Measurement(value=facts.count, unit="samples", n=facts.count)
+    worth = facts.count if facts.distinct is None else facts.distinct
+    measurement = Measurement(value=facts.count, unit="samples", n=worth)
     weak = _weak(facts)
     if weak:
         return judged(Verdict.WARNED, weak, measurement, details=details)
@@ -107,8 +108,9 @@ def _weak(facts: DataFacts) -> str:
         return f"{facts.count} synthetic samples: real validation data is needed for a gate"
     if facts.count < FEW:
         return f"only {facts.count} validation samples: {FEW} or more say something"
-    if facts.distinct is not None and 2 * facts.distinct < facts.count:
-        return f"only {facts.distinct} of {facts.count} validation samples differ"
+    judged_on = facts.count if facts.declared is None else min(facts.count, facts.declared)
+    if facts.distinct is not None and (2 * facts.distinct < judged_on or facts.distinct < FEW):
+        return f"only {facts.distinct} of {judged_on} validation samples differ by more than noise"
     return ""
 
 

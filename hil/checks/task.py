@@ -39,12 +39,19 @@ class Scores:
     ``error_increase`` (an error, lower is better, relative to the reference's) or ``score_drop``
     (higher is better, absolute, in the score's own unit). Without ``pools`` both are scores of shape (n,) and count by
     their mean; with them, evidence that the one of the reference and the one of the engine make a score of.
+    ``distinct`` of the samples differ by more than noise, all if ``None``: copies of a sample are worth one.
     """
 
     key: str
     reference: npt.NDArray[np.float64]
     candidate: npt.NDArray[np.float64]
     pools: tuple[Pool, Pool] | None = None
+    distinct: int | None = None
+
+    @property
+    def worth(self) -> int:
+        """How many samples these are worth."""
+        return len(self.reference) if self.distinct is None else self.distinct
 
     def whole(self) -> tuple[float, float]:
         """The scores of reference and engine over all samples."""
@@ -71,7 +78,8 @@ def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the f
     inconclusive. Of ``SHARES`` the upper bound is never less than 1 - (1 - confidence)^(1/n): with no
     miss among n samples a loss up to that cannot be excluded (the rule of three), which a bootstrap of
     equal scores cannot know. So an engine equal to the reference passes 1 % at 95 % from 299 samples on,
-    and is inconclusive on fewer. ``why_not`` is the reason given where ``scores`` is ``None``.
+    and is inconclusive on fewer. Where fewer samples are distinct, n is their number, and the bounds are
+    further away by the root of the ratio. ``why_not`` is the reason given where ``scores`` is ``None``.
     """
     if scores is None or not scores.reference.size:
         return inconclusive(why_not)
@@ -80,12 +88,12 @@ def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the f
     wrong = unused or _unscored(scores)
     if wrong:
         return failed(wrong)
-    n = len(scores.reference)
+    n = scores.worth
     ours, theirs = scores.whole()
     if not math.isfinite(ours) or not math.isfinite(theirs):
         return failed(f"the scores are not finite: the reference's {ours}, the engine's {theirs}")
     drop, low, high = _lost(scores, confidence, seed)
-    details = {"reference": ours, "candidate": theirs, "samples": n}
+    details = {"reference": ours, "candidate": theirs, "samples": len(scores.reference), "distinct": n}
     if not math.isfinite(drop):
         return failed("the reference makes no error at all and the engine does: no relative increase", details)
     unit = "" if scores.key == "score_drop" else "1"
@@ -93,7 +101,8 @@ def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the f
     limit = _task_limit(scores.key, unit, precision, spec, where)
     if limit is None:
         return no_limit(measurement, details)
-    judgement = hold_interval(measurement, limit, f"{n} samples are too few: validate with more", details)
+    few = "samples" if n == len(scores.reference) else f"distinct of {len(scores.reference)} samples"
+    judgement = hold_interval(measurement, limit, f"{n} {few} are too few: validate with more", details)
     if scores.key in SHARES and ours <= limit.value:
         right = f"the reference itself {'gets' if scores.key in HITS else 'scores'} {show(ours, '1')}"
         right += " right" if scores.key in HITS else ""
@@ -115,8 +124,13 @@ def _lost(scores: Scores, confidence: float, seed: int) -> tuple[float, float, f
     else:
         first, second = (_signed(pool, sign) for pool in scores.pools)
         drop, low, high = bootstrap_pooled_drop(first, second, n, confidence, seed, relative=relative)
+    if scores.worth < 2:  # noqa: PLR2004 - one sample has no spread that could be resampled
+        low, high = -math.inf, math.inf
+    wider = math.sqrt(n / max(scores.worth, 1))
+    low, high = (drop + (side - drop) * wider if math.isfinite(side) else side for side in (low, high))
     if scores.key in SHARES:
-        high = max(high, 1 - (1 - confidence) ** (1 / n))
+        low, high = max(low, -1.0), min(high, 1.0)
+        high = max(high, 1 - (1 - confidence) ** (1 / max(scores.worth, 1)))
     # 5 of 500 are 1 %, not 1.0000000000000009 %.
     return round(drop, 12), round(low, 12), round(high, 12)
 

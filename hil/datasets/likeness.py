@@ -75,21 +75,26 @@ def _vectors(data: Dataset, count: int, batch: int) -> Array | None:
 
 def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array]]:
     """Yields vectors (rows, ≤ 256 an input) and the norm of each sample about its mean."""
-    sketches: dict[str, _Sketch] = {}
+    sketches: dict[str, Sketch] = {}
     for batch in data.batches(size, count):
         rows = len(next(iter(batch.inputs.values())))
-        wanted = {n: a for n, a in sorted(batch.inputs.items()) if a.dtype.kind == "f" or a.dtype == np.uint8}
+        wanted = {name: array for name, array in sorted(batch.inputs.items()) if is_signal(array)}
         if sum(array[0].size for array in wanted.values()) < FEW:
             return
         flat = {name: array.reshape(rows, -1).astype(np.float64) for name, array in wanted.items()}
         centred = [np.square(one - one.mean(axis=1, keepdims=True)).sum(axis=1) for one in flat.values()]
         yield (
-            np.concatenate([sketches.setdefault(n, _Sketch(a.shape[1])).of(a) for n, a in flat.items()], axis=1),
+            np.concatenate([sketches.setdefault(n, Sketch(a.shape[1])).of(a) for n, a in flat.items()], axis=1),
             np.sqrt(np.sum(centred, axis=0)),
         )
 
 
-class _Sketch:
+def is_signal(array: Array) -> bool:
+    """Whether distances between such arrays mean anything: float and uint8, not numbers of classes or tokens."""
+    return array.dtype.kind == "f" or array.dtype == np.uint8
+
+
+class Sketch:
     """Signs and places by a seed, so that two data sets are sketched alike."""
 
     def __init__(self, size: int) -> None:
@@ -101,7 +106,7 @@ class _Sketch:
         self._signs = random.choice([-1.0, 1.0], size)[self._order]
 
     def of(self, values: Array) -> Array:
-        """(rows, size) to (rows, at most 256)."""
+        """Maps (rows, size) to (rows, at most 256)."""
         if self._whole:
             return values
         return np.asarray(np.add.reduceat(values[:, self._order] * self._signs, self._starts, axis=1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.datasets.base import sample_digest
+from hil.datasets.distinct import Distinct
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,7 +38,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Looks:
-    """``constant`` samples have one value everywhere, ``classes`` counts integer labels (empty without any)."""
+    """``constant`` samples have one value everywhere, ``classes`` counts integer labels (empty without any).
+
+    ``distinct`` samples are neither equal nor the same up to noise (``hil.datasets.distinct``).
+    """
 
     samples: int
     distinct: int
@@ -51,19 +54,19 @@ def look(data: Dataset, samples: int | None = None, batch: int = CHUNK) -> Looks
     """Looks at the first ``samples`` of ``data`` (all if ``None``), ``batch`` at a time."""
     wanted = data.count if samples is None else min(samples, data.count)
     gathered: dict[str, _Input] = {}
-    digests: set[bytes] = set()
+    distinct = Distinct(wanted)
     classes: Counter[int] = Counter()
     constant = 0
     for one in data.batches(batch, samples):
         rows = len(next(iter(one.inputs.values())))
-        digests.update(sample_digest(one.inputs, row) for row in range(rows))
+        distinct.take(one.inputs)
         flat = {name: array.reshape(rows, -1) for name, array in one.inputs.items() if array.dtype.kind in "fiub"}
         constant += int(_constant(flat).sum())
         for name, array in flat.items():
             gathered.setdefault(name, _Input(array.shape[1], wanted)).take(array)
         classes.update(_classes(one))
     inputs = {name: one.spread() for name, one in gathered.items()}
-    return Looks(wanted, len(digests), constant, inputs, dict(sorted(classes.items())))
+    return Looks(wanted, distinct.count, constant, inputs, dict(sorted(classes.items())))
 
 
 def _constant(flat: dict[str, Array]) -> Array:

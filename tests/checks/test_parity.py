@@ -36,6 +36,7 @@ def test_real_unseen_data_passes() -> None:
         ({"synthetic": True}, Verdict.WARNED),
         ({"count": 9, "declared": 9}, Verdict.WARNED),
         ({"distinct": 1}, Verdict.WARNED),
+        ({"count": 12, "declared": None, "distinct": 9}, Verdict.WARNED),
     ],
 )
 def test_data_that_proves_nothing_never_passes(change: dict[str, object], verdict: Verdict) -> None:
@@ -56,6 +57,26 @@ def hits(n: int, missed: int = 0) -> np.ndarray:
     scores = np.ones(n)
     scores[:missed] = 0
     return scores
+
+
+@pytest.mark.parametrize("key", ["top1_drop", "error_increase", "score_drop"])
+def test_copies_of_a_sample_are_worth_one(key: str) -> None:
+    """Scores of 400 samples of which few differ decide nothing that those few would not decide."""
+    spread = 1 + np.random.default_rng(0).random(400)
+    spec = TolerancesSpec.model_validate({key: 0.01})
+    whole = parity.task(Scores(key, spread * 0 + 1, spread * 0 + 1, distinct=400), "int8", spec)
+    few = parity.task(Scores(key, spread * 0 + 1, spread * 0 + 1, distinct=1), "int8", spec)
+    assert (whole.verdict, few.verdict) == (Verdict.PASSED, Verdict.INCONCLUSIVE)
+    assert few.measurement is not None
+    assert few.measurement.n == 1
+    assert "1 distinct of 400 samples" in few.reason
+    ends = []
+    for distinct in (400, 100):
+        seen = parity.task(Scores(key, spread, spread[::-1], distinct=distinct), "int8", spec).measurement
+        assert seen is not None
+        assert seen.low is not None
+        ends.append(seen.value - seen.low)
+    assert ends[1] == pytest.approx(min(2 * ends[0], 1.0), rel=1e-6)
 
 
 @pytest.mark.parametrize(

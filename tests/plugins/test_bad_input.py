@@ -48,6 +48,45 @@ def test_a_model_with_an_unsupported_operator(project: Project) -> None:
     assert "passed" not in {check["verdict"] for check in (ran.report or {})["checks"] if check["id"] != "parity.data"}
 
 
+def test_near_copies_of_one_sample_are_one_sample(project: Project) -> None:
+    """400 of them decide no task, whatever noise tells them apart, and the row of the data states why."""
+    one = {name: np.repeat(array[:1], 400, axis=0) for name, array in samples().items()}
+    one["x"] = (one["x"] * (1 + 1e-6 * np.random.default_rng(0).normal(size=one["x"].shape))).astype(np.float32)
+    assert len(np.unique(one["x"], axis=0)) > 300
+    save(project.root / "validation.npz", one)
+    ran = project.run(*SUITES, "-k", "parity")
+    assert ran.code == FAILED, ran.out
+    assert (ran.verdict("parity.data"), ran.verdict("parity.task")) == ("warned", "inconclusive")
+    assert "only 1 of 400 validation samples differ" in ran.check("parity.data")["reason"]
+    assert "1 distinct of 400 samples" in ran.check("parity.task")["reason"]
+
+
+ENDLESS = """
+import itertools
+import numpy as np
+
+def samples():
+    weights = np.random.default_rng(7).normal(size=(6, 4)).astype(np.float32)
+    for seed in itertools.count():
+        x = np.random.default_rng(seed).normal(size=6).astype(np.float32)
+        yield {"x": x, "labels": int((x @ weights).argmax())}
+"""
+
+
+def test_a_generator_without_end_is_read_to_the_samples_asked_for(project: Project) -> None:
+    """``samples`` of them for validation and for calibration; without ``samples`` one message asks for them."""
+    (project.root / "endless.py").write_text(ENDLESS)
+    project.edit('data = "validation.npz"', 'data = "endless:samples"\nsamples = 320')
+    project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
+    calibration = '[models.toy.calibration]\ndata = "endless:samples"\nsamples = 16\n'
+    project.toml.write_text(f"{project.toml.read_text()}\n{calibration}")
+    ran = project.run(*SUITES, "-k", "parity and not property", timeout=60)
+    assert {ran.verdict("parity.data"), ran.verdict("parity.outputs"), ran.verdict("parity.task")} == {"passed"}, (
+        ran.out
+    )
+    assert ran.verdict("parity.outputs", "int8") != "not_run", ran.out
+
+
 def test_data_whose_names_do_not_match_the_inputs(project: Project) -> None:
     """Both sides are named."""
     save(project.root / "validation.npz", {"y": samples()["x"], "labels": samples()["labels"]})

@@ -13,7 +13,7 @@ from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.measure import digest_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.int8_audit import tensors
-from hil.session.gather.parity import compared, engine_answers, scored, side_by_side, where_of
+from hil.session.gather.parity import compared, distinct_of, engine_answers, scored, side_by_side, where_of
 from hil.session.gather.placement import layers_of
 from hil.session.provision import calibrated, is_implicit
 
@@ -179,7 +179,7 @@ def drop(session: Session, row: Row) -> Gathered:
         metric = compared(session, row).metric
         if metric is None:
             return Gathered(int8.drop(None, tolerances, why_not="nothing was scored"), method)
-        scores = scored(metric, theirs.candidate, ours.candidate)
+        scores = scored(metric, theirs.candidate, ours.candidate, distinct_of(session, row.model))
         judgement = int8.drop(scores, tolerances, where=where_of(session, row))
         fp32_score, int8_score = scores.whole()
         half, why_not = _fp16(session, row, metric, theirs.candidate)
@@ -199,4 +199,4 @@ def _fp16(session: Session, row: Row, metric: Metric, fp32: Any) -> tuple[float 
         return None, str(error)
     if found is None:
         return None, "the fp16 engine's outputs could not be scored"
-    return scored(metric, fp32, found.candidate).whole()[1], ""
+    return scored(metric, fp32, found.candidate, len(fp32)).whole()[1], ""

@@ -13,6 +13,7 @@ import numpy as np
 from hil.checks import parity
 from hil.checks.comparison import Comparison, Outputs
 from hil.checks.parity import DataFacts, Scores
+from hil.datasets.distinct import distinct
 from hil.metrics import Metric, open_metric
 from hil.session.gather.cause import explained
 from hil.session.gather.gathered import Gathered
@@ -38,37 +39,47 @@ class Compared:
     reference: list[np.ndarray[Any, Any]]
     candidate: list[np.ndarray[Any, Any]]
     why_not: str
+    distinct: int
 
     def scores(self) -> Scores | None:
         """The scores in pairs, or ``None`` if there is nothing to pair (``why_not`` says why)."""
         if self.comparison.fatal or not self.candidate or self.metric is None:
             return None
         ours, theirs = np.concatenate(self.reference), np.concatenate(self.candidate)
-        return scored(self.metric, ours, theirs)
+        return scored(self.metric, ours, theirs, self.distinct)
 
 
-def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> Scores:
-    """Two sides' evidence as ``parity.task`` judges it."""
-    return Scores(metric.key, ours, theirs, None if metric.pools is None else metric.pools(ours, theirs))
+def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], distinct: int) -> Scores:
+    """Two sides' evidence as ``parity.task`` judges it; ``distinct`` of the samples differ."""
+    pools = None if metric.pools is None else metric.pools(ours, theirs)
+    return Scores(metric.key, ours, theirs, pools, min(distinct, len(ours)))
 
 
 def data(session: Session, row: Row) -> Gathered:
     """``parity.data``; the data are the model's, so that its precisions share one reading of them."""
     facts = session.memo.once(("data facts", row.model), lambda: _facts(session, row.model))
-    return Gathered(parity.data(facts), {"version": 1, "compared": "samples by SHA-256 of their inputs"})
+    return Gathered(
+        parity.data(facts), {"version": 2, "compared": "samples by SHA-256 of their inputs, and by likeness"}
+    )
+
+
+def distinct_of(session: Session, model: str) -> int:
+    """How many of the validation samples that are judged on differ, counted once for all that is asked of the model."""
+    spec = session.model(model)
+    return session.memo.once(("distinct", model), lambda: distinct(session.dataset(model), spec.samples, spec.batch))
 
 
 def _facts(session: Session, model: str) -> DataFacts:
     spec, found = session.model(model), session.dataset(model)
     training = session.training_data(model)
-    digests = list(found.sample_digests())
+    digests = [] if training is None else found.sample_digests()
     return DataFacts(
         count=found.count,
         synthetic=found.synthetic,
         has_labels=found.has_labels,
         task=spec.task,
         declared=spec.samples,
-        distinct=len(set(digests)),
+        distinct=distinct_of(session, model),
         training=None if training is None else parity.overlap(digests, training.sample_digests()),
     )
 
@@ -135,7 +146,7 @@ def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Comp
         precision_of(row), spec.tolerances.get(precision_of(row)), samples=declared, where=where_of(session, row)
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
-    seen = Compared(comparison, metric, [], [], why_not)
+    seen = Compared(comparison, metric, [], [], why_not, 0 if metric is None else distinct_of(session, row.model))
     mates: deque[Mate] = deque()
     with (
         session.engines.lease(row.model, row.precision) as worker,
