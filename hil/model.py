@@ -169,7 +169,10 @@ class ExecutedOn(Frozen):
 
 
 class CheckResult(Question):
-    """One question with one verdict; ``advice`` is what to do about one that did not pass, from what was measured."""
+    """One question with one verdict; ``advice`` is what to do about one that did not pass, from what was measured.
+
+    ``test`` is the node id of the test that a check of the project's own came from; the stock suites' have none.
+    """
 
     verdict: Verdict
     reason: Line
@@ -182,6 +185,7 @@ class CheckResult(Question):
     engine: Digest | None = None
     details: Details = Field(default_factory=dict)
     advice: tuple[Line, ...] = ()
+    test: Line = ""
 
 
 def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE, KINDS, CheckKind, LimitKey
+from hil.config.own_checks import is_of
 from hil.errors import UserError
 from hil.model import Limit, Row, RowKey
 from hil.policy import WORDS, literal_id, matches
@@ -29,10 +30,12 @@ class Plan:
     target: str
     rows: tuple[Row, ...]
     unlimited: tuple[Row, ...] = ()  # measured for the reader; without a limit there is nothing to judge
+    own: tuple[Row, ...] = ()  # the project's, by hil.checks.json: no suite asks them
+    own_tests: frozenset[str] = frozenset()  # node ids of the tests of all checks listed there, of any target
 
     def by_key(self) -> dict[RowKey, Row]:
-        """The rows by id, model, precision, scenario."""
-        return {row.key: row for row in self.rows}
+        """The rows by id, model, precision, scenario, with the project's own."""
+        return {row.key: row for row in (*self.rows, *self.own)}
 
     def unlimited_keys(self) -> frozenset[RowKey]:
         """The keys of what is measured only."""
@@ -89,8 +92,9 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
 
     A check is planned if it carries its own criterion, has a limit, or is required by its literal id
     (then without a limit it cannot pass). Regressions are planned where there is a ``baseline`` to compare with, or a
-    policy names them (``regression.*``): then without a baseline they cannot pass. Raises ``UserError`` for a policy
-    that names nothing.
+    policy names them (``regression.*``): then without a baseline they cannot pass. The project's own checks are those
+    of ``hil.checks.json``; each is required, as one that is not listed there. Raises ``UserError`` for a policy that
+    names nothing.
     """
     policy = config.spec.gate
     judged: list[Row] = []
@@ -103,8 +107,15 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
                 if CATALOGUE[row.id].regresses and not baseline and not named:
                     continue
                 (judged if has_criterion else unlimited).append(row)
-    _check_policy(config, policy, judged)
-    return Plan(target, tuple(judged), tuple(unlimited))
+    own = _own_rows(config, target)
+    _check_policy(config, policy, [*judged, *own])
+    tests = frozenset(check.test for check in config.own_checks)
+    return Plan(target, tuple(judged), tuple(unlimited), own, tests)
+
+
+def _own_rows(config: Config, target: str) -> tuple[Row, ...]:
+    listed = (check for check in config.own_checks if is_of(check, config.spec, target))
+    return tuple(Row(**check.model_dump(), required=True) for check in listed)
 
 
 def _rows_of(

@@ -40,7 +40,10 @@ NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 def begin(run: HilRun) -> None:
     """Writes the report as ``incomplete``, so that a killed run never leaves yesterday's green one."""
     use = TargetUse(requested=run.target, used=run.target)
-    write_begin(run.report_dir, _report(run, unfinished(run.plan.rows, use), status="incomplete", pytest_status=None))
+    write_begin(
+        run.report_dir,
+        _report(run, unfinished((*run.plan.rows, *run.plan.own), use), status="incomplete", pytest_status=None),
+    )
 
 
 def refuse(run: HilRun, problem: HilError) -> None:
@@ -172,7 +175,9 @@ def _config(run: HilRun) -> ConfigUsed:
     if run.config is None:
         return ConfigUsed(path="", digest=NO_CONFIG_DIGEST)
     here = run.pytest_config.invocation_params.dir
-    return ConfigUsed(path=os.path.relpath(run.config.path, here), digest=run.config.digest)
+    return ConfigUsed(
+        path=os.path.relpath(run.config.path, here), digest=run.config.digest, checks=run.config.checks_digest
+    )
 
 
 def now() -> str:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
 from hil.config.spec import PRECISIONS
 from hil.errors import HilError, LabError, UserError
 from hil.fixtures.case import Case
-from hil.model import CheckResult, TargetUse, Verdict
+from hil.model import Cause, CheckResult, TargetUse, Verdict
+from hil.plugins.accounts import OwnTest
 from hil.session.outcome import Outcome
 from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pytest
 
     from hil.config.load import Config
     from hil.plan import Plan
+    from hil.plugins.accounts import Fates
     from hil.plugins.run import HilRun
 
 ENGINE_FIXTURES = frozenset({"hil_engine"})
@@ -30,8 +31,11 @@ RESULTS, PROBLEM = "hil", "hil_problem"
 PROBLEMS = {"user": UserError, "lab": LabError}
 
 
-def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, out_of_scope: set[str]) -> None:
-    """Gives a test the cases its marker, or the fixtures it names, ask for; ids read ``digits-int8``."""
+def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, fates: Fates) -> None:
+    """Gives a test the cases its marker, or the fixtures it names, ask for; ids read ``digits-int8``.
+
+    A check of the user's own that is left with fewer cases, or with none, is noted in ``fates``.
+    """
     marker = metafunc.definition.get_closest_marker("hil")
     names = set(metafunc.fixturenames)
     models_wanted = _marked(metafunc, "hil_models", None if config is None else config.spec.models)
@@ -49,14 +53,43 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, ou
         return
     else:
         cases = []
-    chosen = [
+    asked = [
         case
         for case in cases
-        if case.model not in out_of_scope
-        and (models_wanted is None or case.model in models_wanted)
+        if (models_wanted is None or case.model in models_wanted)
         and (precisions_wanted is None or case.precision in precisions_wanted)
     ]
+    chosen = [case for case in asked if case.model not in fates.out_of_scope]
+    if "hil_check" in names and marker is None:
+        _note_left_out(metafunc.definition.nodeid, asked, fates, precisions_wanted or models_wanted or set())
     metafunc.parametrize("hil_case", chosen, indirect=True, ids=["-".join(filter(None, case)) for case in chosen])
+
+
+def _note_left_out(nodeid: str, asked: Iterable[Case], fates: Fates, limited: set[str]) -> None:
+    """Notes the cases of a test of the user's own that ``--hil-model`` left out, and that it has none at all."""
+    asked = list(asked)
+    for case in asked:
+        if case.model in fates.out_of_scope:
+            test = OwnTest(f"{nodeid}[{'-'.join(filter(None, case))}]", case.model, case.precision)
+            fates.own[test.nodeid] = test
+    if not asked:
+        what = f"it is limited to {', '.join(sorted(limited))}" if limited else "no model has what it asks for"
+        why = f"{nodeid} has no case: {what}, and no model is run so here: change its markers or hil.toml"
+        fates.own[nodeid] = OwnTest(nodeid, why=why)
+
+
+def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
+    """The tests that owe the report a check of the user's own."""
+    for item in items:
+        if is_own(item):
+            callspec = getattr(item, "callspec", None)
+            case = None if callspec is None else callspec.params.get("hil_case")
+            yield OwnTest(item.nodeid, *(case if isinstance(case, Case) else ()))
+
+
+def is_own(item: pytest.Item) -> bool:
+    """Whether a test owes the report a check of the user's own: it asks for ``hil_check`` and is no stock check."""
+    return "hil_check" in getattr(item, "fixturenames", ()) and item.get_closest_marker("hil") is None
 
 
 def _marked(metafunc: pytest.Metafunc, name: str, known: Iterable[str] | None) -> set[str] | None:
@@ -104,12 +137,11 @@ def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: 
     item.stash[OUTCOMES] = []
     _shorten(item, call, report)
     stock = item.get_closest_marker("hil") is not None
-    asked = "hil_check" in getattr(item, "fixturenames", ())
     if item.stash.get(JUDGED, False):
         pass
     elif stock and report.when == "call" and report.passed:
         _fail(report, f"{item.nodeid} is marked hil and gave no result: call hil_check.judge() once on every path")
-    elif asked and not stock and report.when == "teardown":
+    elif is_own(item) and report.when == "teardown":
         outcomes = [_without_result(run, item)]
         if not item.stash.get(BROKEN, False):
             _fail(report, f"{item.nodeid} asked for hil_check and gave no result: call hil_check.at_most(…)")
@@ -136,12 +168,12 @@ def _fail(report: pytest.TestReport, why: str) -> None:
 
 
 def _without_result(run: HilRun, item: pytest.Item) -> Outcome:
-    name = re.sub(r"[^a-z0-9_]+", "_", item.name.lower()).strip("_")
+    (owed,) = own_tests([item])
     result = CheckResult(
-        id=f"test.{name}",
-        required=True,
+        **owed.row.model_dump(exclude={"limit", "test"}),
         verdict=Verdict.FAILED,
         reason="the test asked for hil_check and gave no result",
+        cause=Cause.NO_RESULT,
         target=TargetUse(requested=run.target, used=run.target),
     )
     return Outcome(result=result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from hil.fixtures.case import BENCH, Case
 from hil.model import Row, TargetUse
 from hil.plan import Plan, expand
 from hil.plugins import baseline, benchmarks, closing, collecting, keeping, signing, wake
-from hil.plugins.accounts import Accounts, Fates
+from hil.plugins.accounts import Accounts, Fates, OwnTest
 from hil.plugins.commit import commit_of
 from hil.plugins.progress import Progress
 from hil.plugins.terminated import obeyed
@@ -34,6 +35,10 @@ OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
 BROKEN: pytest.StashKey[bool] = pytest.StashKey()
 NO_CONFIG = "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it with --hil-config"
+
+
+def _digests(config: Config) -> str:
+    return f"{config.digest} {config.checks_digest}"
 
 
 class HilRun:
@@ -151,7 +156,7 @@ class HilRun:
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Gives a hil test its cases."""
         try:
-            collecting.parametrize(metafunc, self.plan, self.config, self.fates.out_of_scope)
+            collecting.parametrize(metafunc, self.plan, self.config, self.fates)
         except UserError as error:
             self.problem = self.problem or error
 
@@ -160,6 +165,7 @@ class HilRun:
         if self.problem is not None and not self.is_worker:
             self.raise_problem()
         items[:] = [item for item in items if not collecting.without_case(item)]
+        self.fates.own.update((test.nodeid, test) for test in collecting.own_tests(items))
 
     def selected(self, nodeids: list[str]) -> None:
         """Marks the report as incomplete: from here on nothing green is left from an earlier run."""
@@ -192,10 +198,12 @@ class HilRun:
     def noted(self, notes: dict[str, Any]) -> None:
         """Takes the notes of a worker, which read ``hil.toml`` by itself: it must have been the same."""
         self.deselected(notes["hil_deselected"])
+        self.fates.own.update((nodeid, OwnTest(nodeid, *rest)) for nodeid, *rest in notes["hil_own"])
         if notes.get("hil_lab"):
             self.problem = self.problem or LabError(notes["hil_lab"])
-        if self.config is not None and notes["hil_config"] not in ("", self.config.digest):
-            what = f"{self.config.path.name} was changed while the run began: its workers read another one"
+        if self.config is not None and notes["hil_config"] not in ("", _digests(self.config)):
+            name = self.config.path.name
+            what = f"{name} or the file of own checks was changed while the run began: its workers read another one"
             self.problem = self.problem or UserError(f"{what}: run again")
 
     # The bench, as the fixtures see it
@@ -267,7 +275,8 @@ class HilRun:
         if self.is_worker:
             notes: dict[str, Any] = self.pytest_config.workeroutput  # type: ignore[attr-defined] # xdist sets it
             notes["hil_deselected"] = sorted(self.fates.deselected)
-            notes["hil_config"] = self.config.digest if self.config else ""
+            notes["hil_own"] = [dataclasses.astuple(test) for test in self.fates.own.values()]
+            notes["hil_config"] = _digests(self.config) if self.config else ""
             notes["hil_lab"] = self.error_text(ExitCode.LAB_ERROR)
         elif not wake.lists_only(self.pytest_config):
             self.fates.stopped = str(session.shouldfail or session.shouldstop or "")

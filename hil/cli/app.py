@@ -28,6 +28,7 @@ COMMANDS = (
     "parity",
     "diagnose",
     "int8",
+    "checks",
     "gate",
     "attest",
     "verify",

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from hil.config.load import Config
 
 
-def config_at(path: Path | None) -> Config:
-    """The config in ``path``, or the nearest ``hil.toml``. Raises ``UserError``."""
+def config_at(path: Path | None, *, own: bool = True) -> Config:
+    """The config in ``path``, or the nearest ``hil.toml``; ``own`` as for ``load``. Raises ``UserError``."""
     from hil.config.load import find, load  # noqa: PLC0415 - pydantic is heavy, --help needs it not
 
     here = Path.cwd()
@@ -20,4 +20,4 @@ def config_at(path: Path | None) -> Config:
     if chosen is None:
         advice = "write one with 'hil init MODEL.onnx', or name it with --config"
         raise UserError(f"no hil.toml in {here} or a folder above it: {advice}")
-    return load(chosen)
+    return load(chosen, own=own)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from hil.config import own_checks
 from hil.config import values as sense
 from hil.config.explain import Mistake, mistakes_of, written
 from hil.config.locate import Lines
@@ -24,6 +25,8 @@ from hil.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hil.config.own_checks import OwnCheck
+
 FILE = "hil.toml"
 CPU = "cpu"
 """The target that is there without being written."""
@@ -37,7 +40,8 @@ class Config:
     """A config file that was read whole and found right.
 
     ``digest`` is the sha256 of the file's bytes in hexadecimal; ``warnings`` are lines about what is not
-    wrong but probably not meant.
+    wrong but probably not meant. ``own_checks`` are those of ``hil.checks.json`` beside it, and ``checks_digest`` is
+    that file's sha256, ``None`` without one.
     """
 
     spec: ConfigSpec
@@ -47,6 +51,8 @@ class Config:
     lines: Lines = field(repr=False, compare=False)
     warnings: tuple[str, ...] = ()
     elsewhere: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False)
+    own_checks: tuple[OwnCheck, ...] = ()
+    checks_digest: str | None = None
 
     def where(self, *keys: str) -> str:
         """``hil.toml:41``: the line of the deepest of ``keys`` that is written, or the other file that gave it."""
@@ -82,8 +88,8 @@ class Config:
         return self.root / path
 
 
-def load(path: Path) -> Config:
-    """Reads and checks a config file; takes some 10 ms.
+def load(path: Path, *, own: bool = True) -> Config:
+    """Reads and checks a config file, and the own checks beside it unless ``own`` is false; takes some 10 ms.
 
     Raises ``UserError`` whose message has one line a mistake: ``hil.toml:41: models.digits.limts: unknown
     key: did you mean 'limits'?``.
@@ -105,7 +111,9 @@ def load(path: Path) -> Config:
         raise UserError(_listed(found, lines, path.name))
     doubts = [*unknown_targets(values), *sense.doubts(spec)]
     warnings = tuple(_line(one, lines, path.name) for one in doubts)
-    return Config(given.spec, path.absolute(), root, sha256(data).hexdigest(), lines, warnings, given.sources)
+    checks, checks_digest = own_checks.read(own_checks.place(path), given.spec) if own else ((), None)
+    digest = sha256(data).hexdigest()
+    return Config(given.spec, path.absolute(), root, digest, lines, warnings, given.sources, checks, checks_digest)
 
 
 def load_policy(path: Path) -> GateSpec:

@@ -68,10 +68,14 @@ class Run(Stored):
 
 
 class ConfigUsed(Stored):
-    """The ``hil.toml`` of the run, by its path relative to where the run was started and its SHA-256."""
+    """The ``hil.toml`` of the run, by its path relative to where the run was started and its SHA-256.
+
+    ``checks`` is the SHA-256 of ``hil.checks.json`` beside it, from which the project's own checks were planned.
+    """
 
     path: str
     digest: Digest
+    checks: Digest | None = None
 
 
 class TargetReport(Stored):

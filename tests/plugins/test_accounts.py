@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hil.model import Cause, CheckResult, Row, TargetUse, Verdict
 from hil.plan import Plan
-from hil.plugins.accounts import WORST_FIRST, Accounts, Fates
+from hil.plugins.accounts import WORST_FIRST, Accounts, Fates, OwnTest
 from hil.session.outcome import Outcome
 
 USE = TargetUse(requested="cpu", used="cpu")
@@ -92,3 +92,23 @@ def test_the_cause_of_a_missing_result_is_told() -> None:
     ]
     for fates, cause in cases:
         assert fates.cause_of(row)[0] is cause
+
+
+def test_a_listed_check_ends_with_one_result() -> None:
+    """Whatever became of its test: its own result, ``not_run`` with the cause, and never a second row for the test."""
+    listed = Row(id="grasp.error", required=True, test="t.py::test_grasp")
+    owed = OwnTest("t.py::test_grasp")
+    for fates, cause in (
+        (Fates(deselected={listed.test}, own={owed.nodeid: owed}), Cause.DESELECTED),
+        (Fates(selected={listed.test}, own={owed.nodeid: owed}), Cause.STOPPED),
+        (Fates(), Cause.NOT_COLLECTED),
+        (Fates(own={"t.py::test_new": OwnTest("t.py::test_new", why="no case")}), Cause.NOT_COLLECTED),
+    ):
+        first, *more = Accounts(Plan("cpu", (), own=(listed,), own_tests=frozenset({listed.test}))).close(fates, USE)
+        assert (first.id, first.verdict, first.cause, first.required) == (listed.id, Verdict.NOT_RUN, cause, True)
+        assert first.test == listed.test
+        assert [row.id for row in more] == (["test.test_new"] if "t.py::test_new" in fates.own else [])
+    accounts = Accounts(Plan("cpu", (), own=(listed,)))
+    accounts.enter("t.py::test_renamed", _outcome(listed, Verdict.PASSED), own=True)
+    (result,) = accounts.close(Fates(), USE)
+    assert (result.verdict, result.test) == (Verdict.PASSED, "t.py::test_renamed")
