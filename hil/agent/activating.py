@@ -20,8 +20,9 @@ from .releases import Releases
 
 HEALTH_PAUSE = 0.5
 ATTEMPT = 30.0  # seconds of one health command at most
-DEPLOYED, ROLLED_BACK, UNCHANGED, UNHEALTHY = "deployed", "rolled back", "unchanged", "unhealthy"
-"""How it ends: the new one runs; the old one runs again; the old one was never left; none was seen to be healthy."""
+DEPLOYED, ROLLED_BACK, REFUSED, UNHEALTHY = "deployed", "rolled back", "refused", "unhealthy"
+"""How it ends: the new one runs; the old one runs again; the old one was never left, so what was asked for was not
+done; none was seen to be healthy. Journals of earlier versions have ``unchanged`` in place of ``refused``."""
 
 
 class Activation:
@@ -74,7 +75,10 @@ class Activation:
             images.forget(self.container, before - images.of_releases(self.folder))
 
     def back(self, trouble: str) -> None:
-        """To the old release, because of ``trouble``."""
+        """To the old release, because of ``trouble``.
+
+        Nothing is asked of it but that it gets healthy: it is what ran until now, and the robot may have lost its host.
+        """
         self.say("rolling back", trouble)
         self.journal.unmark()
         self.journal.point(BACK)
@@ -94,7 +98,7 @@ class Activation:
         if again:
             self.end(UNHEALTHY, "%s; release %.12s was started again: %s" % (why, self.old, again))
         else:
-            self.end(UNCHANGED, why)
+            self.end(REFUSED, why)
 
     def recover(self) -> None:
         """Ends what a killed process left: what was not seen to be healthy is taken back."""
@@ -112,7 +116,7 @@ class Activation:
             self.journal.mark(str(self.new))
         again = self.start() if self.old is not None else ""
         text = "%s; " % why + (again or ("release %.12s runs" % self.old if self.old else "there is no release"))
-        self.end(UNHEALTHY if again else UNCHANGED, text)
+        self.end(UNHEALTHY if again else REFUSED, text)
 
     def start(self) -> str:
         """Restarts the service and waits until it is healthy; empty, or what is wrong."""

@@ -42,6 +42,8 @@ class Deploying:
             "releases_stage": self.stage,
             "releases_load": self.load,
             "releases_pull": self.pull,
+            "releases_compare": self.compare,
+            "releases_fetch": self.fetch,
             "releases_begin": self.begin,
             "releases_activate": self.activate,
             "releases_watch": self.watch,
@@ -102,16 +104,35 @@ class Deploying:
         return {"ok": {"loaded": images.load(request["engine"], archive, request["image"], self._pause)}}, []
 
     def pull(self, request: Dict[str, Any]) -> Reply:
-        """Has the board's container engine pull an image by its digest, and looks at what is in it; its id."""
+        """Has the board's container engine pull an image by its digest; its id."""
+        self._open()
+        return {"ok": {"image": images.pull(request["engine"], request["reference"], self._pause)}}, []
+
+    def compare(self, request: Dict[str, Any]) -> Reply:
+        """Whether the engine has the image; what is in it must be the release."""
         folder = self._open()
         digest = manifest.digest_of(request["release"])
         scratch = tempfile.mkdtemp(prefix="image-", dir=folder.own())
         try:
-            wanted = (digest, request["place"])
-            image = images.pull(request["engine"], request["reference"], wanted, scratch, self._pause)
+            engine, image, place = request["engine"], request["image"], request["place"]
+            there = images.compare(engine, image, digest, place, scratch, self._pause)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        return {"ok": {"image": image}}, []
+        return {"ok": {"there": there}}, []
+
+    def fetch(self, request: Dict[str, Any]) -> Reply:
+        """Copies files of a release into the store, where the host reads them by their digests."""
+        folder = self._open()
+        digest = manifest.digest_of(request["release"])
+        wrong = folder.damage(digest)
+        if wrong:
+            what = "release %.12s is damaged: %s" % (digest, wrong)
+            raise Failure(failure.RELEASE, what, "deploy it again, which replaces its files, or go to another one")
+        for path in request["paths"]:
+            copy = self.store.path("tmp", "release-%d" % os.getpid())
+            shutil.copyfile(folder.path("releases", digest, manifest.path_of(path)), copy)
+            self.store.adopt(copy)
+        return {"ok": {}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
         """Notes the operation, and brings the robot into its safe state: from here on it is always ended."""

@@ -4,8 +4,10 @@ An image's id is the SHA-256 of its configuration, which names its layers by the
 files. A release whose manifest has ``image`` runs as a container of it.
 """
 
+import json
 import os
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+import re
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from . import commands
 from .container import ENGINES, is_reference
@@ -14,6 +16,7 @@ from .manifest import DIGEST
 from .releases import Releases
 
 LOAD, ASK = 1800.0, 60.0  # seconds: gigabytes onto a slow card; any other question
+VOLUMES = re.compile(r"(?:^| )(null|\{.*\})$")  # warnings may stand before it
 Wait = Callable[[float], Any]
 
 
@@ -30,13 +33,8 @@ def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
     return True
 
 
-def pull(engine: str, reference: str, release: Tuple[str, str], scratch: str, wait: Wait) -> str:
-    """Has ``engine`` pull an image by its digest; its id. Raises ``Failure``.
-
-    ``release`` is the digest of a manifest and where it lies in images: what is there is copied out to ``scratch``, a
-    folder of ours, and must be that release, whole and nothing else.
-    """
-    digest, place = release
+def pull(engine: str, reference: str, wait: Wait) -> str:
+    """Has ``engine`` pull an image by its digest; its id. Raises ``Failure``."""
     if engine not in ENGINES or not is_reference(reference) or "@sha256:" not in reference:
         raise Failure(PROTOCOL, "no image %.200r of %.20r can be pulled" % (reference, engine))
     _must([engine, "pull", "--quiet", reference], LOAD, wait)
@@ -44,20 +42,51 @@ def pull(engine: str, reference: str, release: Tuple[str, str], scratch: str, wa
     image = words.replace("sha256:", "").split()[-1:]
     if not image or not DIGEST.fullmatch(image[0]):
         raise Failure(CONTAINER, "%s does not tell the id of %s: %s" % (engine, reference, words))
+    return image[0]
+
+
+def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, what must be in it, and by whom it is read
+    """Whether ``engine`` has the image with this id. Raises ``Failure`` if its container would not show the release.
+
+    ``release`` is the digest of a manifest, ``place`` its folder in the image, ``scratch`` an empty folder of ours. The
+    engine copies ``place`` out of a container that is created and never started: what links, hard links and whiteouts
+    of the layers come to, the engine alone decides. The copy must be that release, whole and nothing else.
+    """
+    if engine not in ENGINES or not DIGEST.fullmatch(image):
+        raise Failure(PROTOCOL, "no image %.80r of %.20r can be compared" % (image, engine))
+    if not _has(engine, image, wait):
+        return False
+    wrong = _mounted(engine, image, place, wait) or _copied(engine, image, release, place, scratch, wait)
+    if wrong:
+        what = "image sha256:%.12s… does not have the release that is to be deployed: %s" % (image, wrong)
+        raise Failure(RELEASE, what, "build it from what `hil deploy --container DIR` writes")
+    return True
+
+
+def _mounted(engine: str, image: str, place: str, wait: Wait) -> str:
+    """Which volume the image declares over its release, or in it: its files are not the image's. Empty if none."""
+    said = _must([engine, "image", "inspect", "--format", "{{json .Config.Volumes}}", "sha256:" + image], ASK, wait)
+    found = VOLUMES.search(said)
+    try:
+        volumes = [os.path.normpath("/" + one).replace("//", "/") for one in dict(json.loads(found.group(1)) or {})]
+    except (AttributeError, ValueError, TypeError):
+        return "%s does not report its volumes: %s" % (engine, said)
+    over = [one for one in volumes if (place + "/").startswith(one.rstrip("/") + "/") or one.startswith(place + "/")]
+    return "it declares the volume %s" % over[0] if over else ""
+
+
+def _copied(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> str:  # noqa: PLR0913, PLR0917 - as ``compare``
+    """What is wrong with the release that a container of the image shows; empty if nothing."""
     copy = Releases(scratch)
     os.makedirs(copy.path("releases"))
     name = "hil-look-" + os.path.basename(scratch)
     try:
-        # Created and never started: a word is needed where the image has no command of its own.
-        _must([engine, "create", "--pull", "never", "--name", name, "sha256:" + image[0], "none"], ASK, wait)
-        _must([engine, "cp", "%s:%s" % (name, place), copy.path("releases", digest)], LOAD, wait)
-        wrong = copy.damage(digest)
+        # A word is needed where the image has no command of its own.
+        _must([engine, "create", "--pull", "never", "--name", name, "sha256:" + image, "none"], ASK, wait)
+        ended = commands.run([engine, "cp", "%s:%s" % (name, place), copy.path("releases", release)], LOAD, None, wait)
+        return str(ended) or copy.damage(release)
     finally:
-        commands.run([engine, "rm", "--force", name], ASK, None, wait)
-    if wrong:
-        what = "image %s does not have the release that is to be deployed: %s" % (reference, wrong)
-        raise Failure(RELEASE, what, "build it from what `hil deploy --container DIR` writes")
-    return image[0]
+        commands.run([engine, "rm", "--force", "--volumes", name], ASK, None, wait)
 
 
 def _must(words: List[str], seconds: float, wait: Wait) -> str:

@@ -169,6 +169,8 @@ class Releases:
     def damage(self, digest: str) -> str:
         """What is wrong with a release, empty where every file is there, whole, and nothing else is."""
         root = self.path("releases", digest)
+        if os.path.islink(root):  # its files would be another folder's
+            return "it is a link"
         try:
             wanted = {entry.path: entry for entry in manifest.entries(self.manifest(digest))}
         except Failure as problem:

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.deploy import context, golden, image, refusing, release
+from hil.deploy import context, golden, image, refusing, release, returning
 from hil.deploy.judging import judged, refuse
 from hil.deploy.making import board_of, built, samples_of
 from hil.deploy.reaching import deploy_spec, reached
 from hil.deploy.robot import Outcome, Robot
-from hil.errors import DeployRefused, UserError
+from hil.errors import DeployRefused, LabError, UserError
 from hil.model import Evidence
 from hil.session.board import confirm
 from hil.units import show
@@ -46,25 +46,24 @@ def deploy(config: Config, path: Path, robot: str, tell: Tell, carried: Path | s
         make = partial(built, config, robot, found, samples, Path(folder))
         made = make()
         if isinstance(carried, Path):
-            archive = image.verified(carried, made)
-            tell("image", f"sha256:{archive.image[:12]}… has release {made.short} in it, whole")
-            made = make(archive.image)
+            made = make(image.verified(carried, made).image)
         with reached(config, robot) as agent:
             there = Robot(robot, deploy_spec(config, robot), agent, tell)
             _compare(config, found, agent, robot)
             tell("compared", f"{robot} is the board that was judged on, with the same runtime")
-            current = there.open()
+            there.open()
             if isinstance(carried, str):
                 tell("pulling", carried)
-                made = make(there.pull(carried, made.digest))
-                tell("image", f"sha256:{_image(made)[:12]}… has the release in it, whole")
+                made = make(there.pull(carried))
             listing = there.listing()
-            if current == made.digest and not listing.damage:
-                return Outcome("unchanged", f"release {made.short} runs there already", current)
-            there.of_one_kind(listing, current)
+            if there.runs(listing, made.digest):
+                return Outcome("unchanged", f"release {made.short} runs there already", made.digest)
+            there.of_one_kind(listing, listing.current)
             _send(agent, made, tell)
             if isinstance(carried, Path):
                 _load(there, made, carried)
+            if carried is not None:
+                _compare_image(there, made)
             tell("staged" if there.stage(made.digest) else "there already", f"release {made.short}")
             return _switched(config, there, found, samples, made)
 
@@ -139,6 +138,14 @@ def _load(there: Robot, made: Release, archive: Path) -> None:
     there.tell("loaded" if there.load(there.agent.put_blob(archive), _image(made)) else "there already", name)
 
 
+def _compare_image(there: Robot, made: Release) -> None:
+    """What a container of the image shows, which only the robot's engine knows, is the release."""
+    if not there.has_image_of(release.table(made)):
+        what = f"image sha256:{_image(made)[:12]}… has gone since it was loaded"
+        raise LabError(f"{what}: on target {there.name!r}: see to its container engine, and run again")
+    there.tell("image", f"sha256:{_image(made)[:12]}… has the release in it, whole")
+
+
 def _switched(config: Config, there: Robot, found: Judged, samples: dict[str, golden.Golden], made: Release) -> Outcome:
     there.begin("deploy", made.digest)
     try:
@@ -152,16 +159,25 @@ def _switched(config: Config, there: Robot, found: Judged, samples: dict[str, go
 
 
 def roll_back(config: Config, robot: str, to: str | None, tell: Tell) -> Outcome:
-    """Back to the release before, or to one that is there (the beginning of its digest)."""
+    """Back to the release before, or to one that is there (the beginning of its digest), however old.
+
+    Raises ``DeployRefused`` where it was judged on another board or runtime than the robot has now, is not signed by
+    one of the robot's keys, or is damaged; ``LabError`` for another board or serial number than the config declares.
+    """
     with reached(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, tell)
         there.open()
         found = there.listing()
-        release_there = _wanted(found.previous, [str(one["release"]) for one in found.releases], to, robot)
-        if release_there == found.current:
-            return Outcome("unchanged", f"release {release_there[:12]} runs there already", release_there)
-        there.of_one_kind(found, release_there)
-        there.begin("rollback", release_there)
+        name = _wanted(found.previous, [str(one["release"]) for one in found.releases], to, robot)
+        there.of_one_kind(found, name)
+        if there.runs(found, name):
+            return Outcome("unchanged", f"release {name[:12]} runs there already", name)
+        facts = agent.probe()
+        confirm(robot, config.target(robot), facts)
+        about = found.of(name)
+        returning.check(config, there, name, None if about is None else about["manifest"], facts)
+        tell("compared", f"{robot} is the board that release {name[:12]} was judged on, with the same runtime")
+        there.begin("rollback", name)
         return there.activate("forward")
 
 

@@ -1,5 +1,9 @@
 """An image's archive (``docker save``, ``podman save``), read where it lies: nothing of it is unpacked or run.
 
+This only refuses early, before gigabytes are sent. It compares the names in the layers, and a container engine may
+resolve those to other files (a link in a layer, then a file below that name). What counts is what the robot's engine
+shows in a container of the image (``hil.agent.images.compare``).
+
 Source of the formats: the Docker image specification v1.2 (``manifest.json``, whiteouts) and the OCI image layout.
 """
 
@@ -45,7 +49,7 @@ class Archive:
 
 
 def verified(path: Path, release: Release) -> Archive:
-    """The archive at ``path`` if its image has this release in it, whole, and nothing else there.
+    """The archive at ``path`` if by the names in its layers it has this release, whole, and nothing else there.
 
     Raises ``DeployRefused`` for any other, and for what is no whole archive of one image.
     """

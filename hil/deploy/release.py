@@ -164,6 +164,11 @@ def build(told: Mapping[str, Any], engines: Mapping[str, Path], contents: Mappin
     return Release(hashlib.sha256(manifest).hexdigest(), manifest, paths)
 
 
+def in_image(manifest: Mapping[str, Any]) -> str:
+    """The digest of the same release as its image has it: the image's id cannot stand in what the image is made of."""
+    return hashlib.sha256(canonical({key: one for key, one in manifest.items() if key != "image"})).hexdigest()
+
+
 def table(release: Release) -> dict[str, Any]:
     """The manifest as plain values."""
     found: dict[str, Any] = json.loads(release.manifest)

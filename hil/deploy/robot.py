@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hil.deploy.image import FOLDER
+from hil.deploy.release import in_image
 from hil.errors import DeployRefused, HilError, LabError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from hil.config.spec import DeploySpec
     from hil.targets.client import AgentClient
@@ -24,7 +26,11 @@ AFTERWARDS = "what was begun ends there by itself"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an operation ended: ``deployed``, ``rolled back``, ``unchanged`` or ``unhealthy``, and why, in words."""
+    """How an operation ended, and why, in words.
+
+    ``unchanged``: what was asked for runs already. Of what was begun: ``deployed``, ``rolled back``, ``refused`` (it
+    was not done, and what ran before runs on) or ``unhealthy``.
+    """
 
     how: str
     text: str
@@ -45,6 +51,10 @@ class Listing:
     busy: bool = False
     holder: Mapping[str, str] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
+
+    def of(self, release: str) -> Mapping[str, Any] | None:
+        """What is there of a release: ``release``, ``healthy`` and ``manifest``, which is ``None`` if it is damaged."""
+        return next((one for one in self.releases if one["release"] == release), None)
 
 
 class Robot:
@@ -94,24 +104,54 @@ class Robot:
         order = {"engine": self.spec.container.engine, "archive": archive, "image": image}
         return bool(self.agent.call("releases_load", order)[0]["loaded"])
 
-    def pull(self, reference: str, release: str) -> str:
-        """Has the robot's engine pull an image that has ``release`` (a digest) in it, whole; its id."""
+    def pull(self, reference: str) -> str:
+        """Has the robot's engine pull an image; its id."""
+        if self.spec.container is None:
+            raise ValueError("this robot runs no images")
+        order = {"engine": self.spec.container.engine, "reference": reference}
+        return str(self.agent.call("releases_pull", order)[0]["image"])
+
+    def has_image_of(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether the robot's engine has the image of the release with this manifest.
+
+        Raises ``DeployRefused`` where a container of it would show anything but that release.
+        """
         if self.spec.container is None:
             raise ValueError("this robot runs no images")
         order = {
             "engine": self.spec.container.engine,
-            "reference": reference,
-            "release": release,
+            "image": manifest["image"]["id"],
+            "release": in_image(manifest),
             "place": f"/{FOLDER}",
         }
-        return str(self.agent.call("releases_pull", order)[0]["image"])
+        return bool(self.agent.call("releases_compare", order)[0]["there"])
+
+    def runs(self, listing: Listing, release: str) -> bool:
+        """Whether ``release`` is what runs: whole, once healthy, and if in an image, in one that shows that release.
+
+        Raises ``DeployRefused`` for an image that shows anything else.
+        """
+        about = listing.of(release)
+        if listing.current != release or listing.damage or about is None or not about["healthy"]:
+            return False
+        return self.spec.container is None or self.has_image_of(about["manifest"])
+
+    def fetch(self, release: str, files: Mapping[str, tuple[str, int]], folder: Path) -> None:
+        """Copies ``files`` (SHA-256 and bytes by path) of a release to ``folder``.
+
+        Raises ``DeployRefused`` where any file of the release is damaged.
+        """
+        self.agent.call("releases_fetch", {"release": release, "paths": list(files)})
+        for path, (digest, size) in files.items():
+            self.agent.get_blob(digest, folder / path, size)
 
     def of_one_kind(self, listing: Listing, release: str | None) -> None:
         """A robot that ran files is not rolled back to them by a container's engine, nor the other way about.
 
         Raises ``UserError`` where ``release`` is not of the kind that the config is for.
         """
-        about = next((one["manifest"] or {} for one in listing.releases if one["release"] == release), None)
+        found = None if release is None else listing.of(release)
+        about = None if found is None else found["manifest"]
         if about is not None and ("image" in about) != (self.spec.container is not None):
             what = "is an image" if "image" in about else "is no image"
             where = f"on target {self.name!r}: set directory to another folder"

@@ -11,6 +11,7 @@ from tests.boards.board import SimulatedBoard
 from tests.boards.conftest import board, boards, environments, interpreters
 from tests.boards.faults import Judged
 from tests.boards.generations import facts_of
+from tests.deploy import container
 from tests.deploy.fleet import Fleet
 from tests.deploy.robot import Robot
 
@@ -40,6 +41,12 @@ def judged(
         found.close()
     assert ran.code == 0, ran.out
     return root
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was judged on this machine."""
+    return container.judged(tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture

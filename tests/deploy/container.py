@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 from tests.agent import image
@@ -118,3 +121,25 @@ class Ship(Fleet):
             return ""
         running, _, found = told.partition(" ")
         return found if running == "true" else ""
+
+
+def with_layer(archive: Path, layer: bytes, out: Path) -> str:
+    """Writes to ``out`` the image of an archive with one more layer (a tar file) on top; the new image's id."""
+    with tarfile.open(archive) as tar:
+        read = {one.name: tar.extractfile(one) for one in tar.getmembers() if one.isfile() or one.islnk()}
+        members = {name: file.read() for name, file in read.items() if file is not None}
+    (listed,) = json.loads(members["manifest.json"])
+    config = json.loads(members[listed["Config"]])
+    contents = [*(members[name] for name in listed["Layers"]), layer]
+    config["rootfs"]["diff_ids"] = [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in contents]
+    config.pop("history", None)
+    text = json.dumps(config).encode()
+    names = [f"{number}/layer.tar" for number in range(len(contents))]
+    listing = json.dumps([{"Config": "config.json", "RepoTags": None, "Layers": names}]).encode()
+    with tarfile.open(out, "w") as tar:
+        files = {**dict(zip(names, contents, strict=True)), "config.json": text, "manifest.json": listing}
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return hashlib.sha256(text).hexdigest()

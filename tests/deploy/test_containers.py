@@ -12,9 +12,12 @@ import pytest
 
 from tests.agent import image
 from tests.deploy import container, registry
+from tests.deploy.test_image import Entry, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ENGINES = "opt/hil/release/engines"
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +34,6 @@ def podman() -> Iterator[image.Podman]:
         yield made
         made("rm", "--all", "--force")
         made("rmi", "--all", "--force")
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that was judged on this machine."""
-    return container.judged(tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture
@@ -89,7 +86,10 @@ def test_an_image_runs_and_is_taken_back(ship: container.Ship) -> None:
 
 
 def test_an_image_of_another_release_or_a_cut_one(ship: container.Ship) -> None:
-    """Refused before the robot is asked: another config, another engine inside, half an archive."""
+    """Refused before the robot is asked: another config, another engine inside, half an archive.
+
+    An engine that only a container shows, below a link in a layer, is refused there before anything is switched.
+    """
     archive = ship.build("other")
     content = archive.read_bytes()
     ship.mood("well", "changed since")
@@ -105,11 +105,22 @@ def test_an_image_of_another_release_or_a_cut_one(ship: container.Ship) -> None:
     said = ship.bring(ship.root / "forged.tar")
     assert said.code == 1
     assert "toy-fp32.onnx in its image has SHA-256" in said.out
+    linked = ship.root / "linked.tar"
+    layer: list[Entry] = [("opt/", None), ("opt/hil/", None), ("opt/hil/release/", None), (f"{ENGINES}/", None)]
+    layer += [("srv", ENGINES), ("srv/toy-fp32.onnx", b"an engine that nobody judged")]
+    image_id = container.with_layer(archive, packed(layer), linked)
     archive.write_bytes(content[: len(content) // 2])
     said = ship.bring(archive)
     assert said.code == 1
     assert "it is no whole archive of an image" in said.out
     assert not (ship.root / "robot").exists()
+    before = ship.runs()
+    said = ship.bring(linked)
+    assert said.code == 1, said.out
+    assert f"image sha256:{image_id[:12]}… does not have the release" in said.out
+    assert "engines/toy-fp32.onnx was changed" in said.out
+    assert ship.runs() == before
+    assert ship.releases()["current"] is None
 
 
 def test_a_container_that_ends_is_not_healthy_whatever_the_command_says(ship: container.Ship) -> None:

@@ -1,0 +1,204 @@
+"""``hil rollback`` judges the release that it goes back to, by what is in it; a refusal is never a success."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.agent.activating import Activation
+from hil.agent.journal import Journal
+from hil.agent.releases import Releases
+from hil.cli import main
+from hil.cli.robots import Steps, ended
+from hil.deploy.robot import Outcome
+from hil.report.canonical import canonical, report_digest
+from tests.deploy.container import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DEPLOY = """
+[targets.rover.deploy]
+directory = "{root}/robot/releases"
+restart = ["/bin/true"]
+health = ["/bin/true"]
+config = ["robot.yaml"]
+golden = 4
+keep = 100
+"""
+
+
+@dataclass
+class Rover:
+    """This machine as a robot, and the command line in this process."""
+
+    root: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def hil(self, *words: str) -> tuple[int, str]:
+        """``hil WORDS``: its exit code and what it printed."""
+        code = main([*words, "--config", str(self.root / "hil.toml")])
+        printed = self.capsys.readouterr()
+        return code, printed.out + printed.err
+
+    def config(self, lines: str = "", *, serial: str = "") -> None:
+        """``hil.toml`` with more ``lines`` for deploying, or a serial number."""
+        text = (self.root / "hil.toml").read_text(encoding="utf-8").split("[targets.")[0]
+        text += TARGET.format(store=self.root / "store") + serial + DEPLOY.format(root=self.root) + lines
+        (self.root / "hil.toml").write_text(text, encoding="utf-8")
+
+    def deploy(self, note: str) -> str:
+        """Deploys another release; its digest."""
+        (self.root / "robot.yaml").write_text(note, encoding="utf-8")
+        code, out = self.hil("deploy", str(self.root / "report"), "--to", "rover")
+        assert code == 0, out
+        return self.current
+
+    @property
+    def current(self) -> str:
+        """The release that runs."""
+        return (self.root / "robot/releases/current").readlink().name
+
+    @property
+    def folder(self) -> Path:
+        """Where the releases lie."""
+        return self.root / "robot/releases/releases"
+
+    def like(self, release: str, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> str:
+        """Another release, whole and once healthy, with a changed manifest and report: as if it had been deployed."""
+        place = self.folder / "new"
+        shutil.copytree(self.folder / release, place)
+        manifest, report = (json.loads((place / name).read_bytes()) for name in ("manifest.json", "report.json"))
+        change(manifest, report)
+        report["digest"] = report_digest(report)
+        content = json.dumps(report).encode()
+        (place / "report.json").write_bytes(content)
+        (entry,) = (one for one in manifest["files"] if one["path"] == "report.json")
+        entry.update(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        manifest["judged"]["report"] = report["digest"]
+        (place / "manifest.json").write_bytes(canonical(manifest))
+        digest = hashlib.sha256(canonical(manifest)).hexdigest()
+        place.rename(self.folder / digest)
+        (self.root / "robot/releases/.hil/healthy" / digest).touch()
+        return digest
+
+    def why_not(self, release: str) -> str:
+        """Why it is not gone back to: nothing is switched."""
+        before = self.current
+        code, out = self.hil("rollback", "rover", "--to", release)
+        assert code == 1, out
+        assert "✓" not in out
+        assert self.current == before
+        return out
+
+
+@pytest.fixture
+def rover(local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Rover:
+    """A robot with nothing deployed to it, and a report of this very machine."""
+    root = tmp_path / "project"
+    shutil.copytree(local, root, ignore=shutil.ignore_patterns("cache"))
+    made = Rover(root, capsys)
+    made.config()
+    return made
+
+
+def old(_: dict[str, Any], report: dict[str, Any]) -> None:
+    """Judged years ago."""
+    report["run"]["finished"] = "2020-01-01T00:00:00+00:00"
+
+
+def other_machine(manifest: dict[str, Any], report: dict[str, Any]) -> None:
+    """Judged elsewhere, under another version."""
+    report["target"]["facts"]["cpu_model"] = "another CPU"
+    for one in (*manifest["engines"], *report["engines"]):
+        one["runtime_version"] = "0.1"
+
+
+def other_board(manifest: dict[str, Any], _: dict[str, Any]) -> None:
+    """The manifest names a board that its report does not."""
+    manifest["board"]["module"] = "orin-nx-16gb"
+
+
+def other_engine(manifest: dict[str, Any], _: dict[str, Any]) -> None:
+    """Nobody judged the engine in it."""
+    manifest["engines"][0]["sha256"] = "0" * 64
+
+
+def test_what_may_run_again(rover: Rover) -> None:
+    """Board, runtime, serial number, signature and every file; at any age, and what is not named is refused."""
+    first, second = rover.deploy("first"), rover.deploy("second")
+    refusals: dict[Any, str] = {}
+    for change, message in (
+        (other_machine, "CPU: judged on another CPU, the robot has"),
+        (other_machine, "onnxruntime: judged on 0.1, the robot has"),
+        (other_board, "its manifest and its report contradict each other"),
+        (other_engine, "its manifest and its report contradict each other"),
+        (lambda manifest, _: manifest.pop("board"), "its manifest is incomplete: KeyError: 'board'"),
+    ):
+        refusals[change] = refusals.get(change) or rover.why_not(rover.like(first, change))
+        assert message in refusals[change]
+    rover.config('keys = ["release.pub"]\n')
+    (rover.root / "release.pub").write_text("not read", encoding="utf-8")
+    assert "it has no report.sigstore.json, and [targets.rover.deploy] has keys" in rover.why_not(first)
+    rover.config(serial='serial = "1421123456789"\n')
+    code, out = rover.hil("rollback", "rover", "--to", first)
+    assert (code, rover.current) == (11, second)
+    assert "serial" in out
+    rover.config()
+    # Refused for damage; both ways out that the message names: another release, and deploying it again.
+    (rover.folder / first / "config/robot.yaml").write_text("changed", encoding="utf-8")
+    assert "is damaged: config/robot.yaml was changed" in rover.why_not(first)
+    aged = rover.like(second, old)
+    assert rover.hil("rollback", "rover", "--to", aged)[0] == 0
+    assert rover.current == aged
+    assert rover.deploy("first") == first
+    code, out = rover.hil("rollback", "rover", "--to", first)
+    assert code == 0
+    assert "runs there already" in out
+    (rover.folder / first / "config/robot.yaml").write_text("changed", encoding="utf-8")
+    assert "is damaged" in rover.why_not(first)
+
+
+def test_the_signature_of_a_release(rover: Rover) -> None:
+    """One of the robot's keys signed the report and the engines in it, or the release does not run again."""
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - this test alone
+
+    from hil.attestation import KeySigner, attest  # noqa: PLC0415 - as above
+
+    ours, theirs = (KeySigner(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
+    rover.config('keys = ["release.pub"]\n')
+    (rover.root / "release.pub").write_text(ours.public.pem, encoding="ascii")
+    attest(rover.root / "report", ours)
+    first, second = rover.deploy("first"), rover.deploy("second")
+    (rover.root / "release.pub").write_text(theirs.public.pem, encoding="ascii")
+    assert "which is not trusted here" in rover.why_not(first)
+    (rover.root / "release.pub").write_text(ours.public.pem, encoding="ascii")
+    assert "report.json is not the report that was signed" in rover.why_not(rover.like(first, old))
+    assert rover.hil("rollback", "rover", "--to", first)[0] == 0
+    assert rover.current == first != second
+
+
+def test_what_was_not_done_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """``refused`` is not ``unchanged``: in the journal, where it ends, and by the exit code."""
+    folder = Releases(str(tmp_path))
+    folder.make()
+    journal = Journal(folder)
+    (tmp_path / ".hil/history.jsonl").write_text('{"outcome": "unchanged", "text": "of an earlier version"}\n')
+    for what in ("forward", "stay", "recover"):
+        operation: dict[str, Any] = {"from": None, "to": "0" * 64, "kind": "rollback", "plan": {"safe_state": []}}
+        journal.ready(operation)
+        activation = Activation(folder, operation)
+        work = {"forward": activation.forward, "stay": lambda: activation.stay("x"), "recover": activation.recover}  # noqa: B023 - called here
+        work[what]()
+        assert journal.operation() is None
+    assert [one["outcome"] for one in journal.history()] == ["unchanged", "refused", "refused", "refused"]
+    assert capfd.readouterr().out.count('"step": "end refused"') == 3
+    results = {how: ended(Outcome(how, "", "0" * 64), Steps()) for how in ("unchanged", "deployed", "refused")}
+    assert results == {"unchanged": 0, "deployed": 0, "refused": 1}
+    assert ended(Outcome("rolled back", "", "0" * 64), Steps()) == ended(Outcome("unhealthy", "", None), Steps()) == 1
