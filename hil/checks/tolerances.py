@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hil.model import Sense
 
@@ -97,6 +97,47 @@ def merge(
     if spec is not None:
         merged |= _written(spec, where)
     return merged | own
+
+
+def in_force(precision: Precision, spec: TolerancesSpec | None, exact: Mapping[str, bool]) -> dict[str, Any]:
+    """All that ``spec`` and the defaults allow, as plain values: the bounds of each output, and what a task may lose.
+
+    ``exact`` has the model's outputs by name, and whether they hold integers or truth values (``merge``).
+    """
+    outputs = {}
+    for name, is_exact in exact.items():
+        bounds = merge(precision, spec, name, exact=is_exact)
+        outputs[name] = {"exact": is_exact, "bounds": {metric: one.value for metric, one in bounds.items()}}
+    losses = {key: values[precision] for key, values in TASK_DEFAULTS.items()}
+    given = {key: None if spec is None else getattr(spec, key) for key in (*TASK_DEFAULTS, "score_drop")}
+    return {"outputs": outputs, "losses": losses | {key: value for key, value in given.items() if value is not None}}
+
+
+def tightened(
+    recorded: Mapping[str, Any], precision: Precision, spec: TolerancesSpec | None
+) -> Iterator[tuple[str, float, float | None]]:
+    """What ``spec`` allows less of than ``recorded`` (from ``in_force``): its key, the value now, the recorded value.
+
+    ``None`` is recorded where there was no such bound. Raises ``KeyError``, ``TypeError``, ``ValueError`` or
+    ``AttributeError`` for what is no such record.
+    """
+    outputs, losses = recorded["outputs"], recorded["losses"]
+    new = {} if spec is None else dict.fromkeys(set(spec.outputs) - set(outputs), False)
+    known = {name: bool(one["exact"]) for name, one in outputs.items()}
+    now = in_force(precision, spec, {**known, **new})
+    for name, one in now["outputs"].items():
+        then = outputs[name]["bounds"] if name in outputs else {}
+        for metric, value in one["bounds"].items():
+            if metric not in then or _less(metric, value, float(then[metric])):
+                yield f"outputs.{name}.{metric}", value, then.get(metric)
+    for key, value in now["losses"].items():
+        if key not in losses or value < float(losses[key]):
+            yield key, value, losses.get(key)
+
+
+def _less(metric: str, now: float, then: float) -> bool:
+    """Whether ``now`` allows less than ``then``."""
+    return now > then if metric in AT_LEAST else now < then
 
 
 def written(spec: TolerancesSpec | None) -> set[str]:

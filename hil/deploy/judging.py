@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hil import gate
+from hil.catalogue import CATALOGUE
 from hil.circumstances import circumstances
-from hil.deploy import refusing, release
+from hil.deploy import refusing, release, tightened
 from hil.deploy.reaching import deploy_spec
 from hil.errors import DeployRefused
 from hil.external_data import external_files
 from hil.files import file_digest
 from hil.importers import isaac_ros
 from hil.model import EVIDENCE_RANK, Evidence
+from hil.plan import expand
 from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT
 
@@ -68,6 +70,7 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
         *other,
         *_of_nodes(config, robot, engines),
         *([] if other else _of_external(engines, files)),  # of files that were not judged nothing is read
+        *_of_config(config, report, robot),
     ]
     evidence = refusing.evidence_of(report, engines)
     if EVIDENCE_RANK[evidence] < EVIDENCE_RANK[Evidence(config.spec.gate.evidence)]:
@@ -79,6 +82,20 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
     signed = [files[str(engine.file)] for engine in engines]
     bundle = _signed(config, robot, path, content, signed, now) if spec.keys else None
     return Judged(path, content, report, engines, evidence, bundle)
+
+
+def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
+    """What ``hil.toml`` demands now of the robot and of the models and precisions that it gets."""
+    compares = any(check.id in CATALOGUE and CATALOGUE[check.id].regresses for check in report.checks)
+    patterns = deploy_spec(config, robot).engines
+    rows = [
+        row
+        for row in expand(config, robot, baseline=compares).rows
+        if any(release.named(pattern, row.model, row.precision) for pattern in patterns)
+    ]
+    models = {name: config.model(name, robot) for name in config.spec.models}
+    yield from tightened.of_rows(report, rows, models)
+    yield from tightened.of_state(report, config.target(robot))
 
 
 def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iterator[str]:

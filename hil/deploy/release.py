@@ -48,18 +48,18 @@ class Release:
 def chosen(report: Report, patterns: Sequence[str], target: str) -> tuple[EngineUsed, ...]:
     """The judged engines that the robot is to get. Raises ``UserError`` for a pattern that names none."""
     for pattern in patterns:
-        if not any(_named(pattern, engine) for engine in report.engines):
+        if not any(named(pattern, one.model, one.precision) for one in report.engines):
             there = ", ".join(f"{one.model} {one.precision}" for one in report.engines) or "none"
             raise UserError(
                 f"the report has no engine like {pattern!r} (it has {there}): on target {target!r}: "
                 f"correct engines in [targets.{target}.deploy]"
             )
-    return tuple(one for one in report.engines if any(_named(pattern, one) for pattern in patterns))
+    return tuple(one for one in report.engines if any(named(pattern, one.model, one.precision) for pattern in patterns))
 
 
-def _named(pattern: str, engine: EngineUsed) -> bool:
-    words = " ".join(["*", *pattern.split()])
-    return matches(words, "engine", engine.model, engine.precision)
+def named(pattern: str, model: str, precision: str) -> bool:
+    """Whether a pattern of ``engines`` (``model`` or ``model precision``) names this engine."""
+    return matches(" ".join(["*", *pattern.split()]), "engine", model, precision)
 
 
 def engine_files(folder: Path, engines: Iterable[EngineUsed]) -> dict[str, Path]:

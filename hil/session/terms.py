@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hil.checks.expiry import stated, unexpired
+from hil.checks.tolerances import in_force
 from hil.session.gather.gathered import Gathered
+from hil.session.gather.parity import precision_of
 
 if TYPE_CHECKING:
     from hil.model import Row
     from hil.session.core import Session
 
-TOLERATED = frozenset({"parity.outputs", "parity.task", "int8.drop"})
+TOLERATED = frozenset({"parity.outputs", "parity.task", "property.parity", "int8.drop"})
 """What is held against ``[models.NAME.tolerances.PRECISION]``."""
+FLOATS = ("float", "bfloat")
+"""How the names of dtypes begin whose values may be rounded."""
 
 
 def held(session: Session, row: Row, gathered: Gathered) -> Gathered:
-    """``gathered``, no longer good where its limit or tolerance has expired; who gave a tolerance is told beside it."""
+    """``gathered``, no longer good where its limit or tolerance has expired, with the tolerances and who gave them."""
     today = datetime.now(timezone.utc).date()
     judgement = gathered.judgement
     if row.limit is not None:
         what = f"the limit ({row.limit.source})"
         judgement = unexpired(judgement, what, row.limit.expires, row.limit.reason, today)
-    tolerances: Any = session.model(row.model).tolerances if row.id in TOLERATED else {}
-    if row.precision in tolerances:
-        table = tolerances[row.precision]
+    if row.id not in TOLERATED:
+        return gathered if judgement is gathered.judgement else Gathered(judgement, gathered.method)
+    table = session.model(row.model).tolerances.get(precision_of(row))
+    exact = {one.name: not one.dtype.startswith(FLOATS) for one in session.signature(row.model).outputs}
+    details = {**judgement.details, "tolerances": in_force(precision_of(row), table, exact)}
+    if table is not None:
         what = f"the tolerance ({session.config.where('models', row.model, 'tolerances', row.precision)})"
         judgement = unexpired(judgement, what, table.expires, table.why, today)
         if told := stated(table):
-            judgement = judgement.model_copy(update={"details": {**judgement.details, "tolerance_given": told}})
-    return gathered if judgement is gathered.judgement else Gathered(judgement, gathered.method)
+            details["tolerance_given"] = told
+    return Gathered(judgement.model_copy(update={"details": details}), gathered.method)

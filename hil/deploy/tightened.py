@@ -1,0 +1,122 @@
+"""What ``hil.toml`` demands now and a report was not judged by: stricter limits, tolerances, new rows. Pure functions.
+
+Looser demands change nothing: what was judged stays judged. What the report does not record is unknown, and a reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hil.catalogue import ABOVE, CATALOGUE
+from hil.checks.tolerances import tightened
+from hil.model import Sense, Verdict
+from hil.session.terms import TOLERATED
+from hil.state import Contract
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hil.config.spec import ModelSpec, TargetSpec
+    from hil.model import CheckResult, Limit, Row
+    from hil.report.schema import Report
+
+AGAIN = "run again"
+GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
+DEADLINES = frozenset({"paced.missed", "paced.streak"})
+
+
+def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]) -> Iterator[str]:
+    """Reasons not to deploy, one a demand: ``rows`` are planned for the robot, ``models`` are as they are on it.
+
+    Of rows that were judged and are not good nothing is compared: the gate decides on them.
+    """
+    judged = {check.key: check for check in report.checks}
+    for row in rows:
+        check = judged.get(row.key)
+        if check is None:
+            if row.required or row.limit is not None:
+                demand = "is required now" if row.limit is None else f"has the limit {_shown(row.limit)} now"
+                yield f"{row.name} {demand} and was not judged: {AGAIN}"
+        elif check.verdict in GOOD:
+            yield from _of_limit(row, check)
+            if row.id in CATALOGUE:
+                yield from _of_criteria(report, check, models[row.model])
+            if row.id in TOLERATED:
+                yield from _of_tolerances(check, models[row.model])
+
+
+def of_state(report: Report, spec: TargetSpec) -> Iterator[str]:
+    """What the robot's state contract declares, the target that was judged on declared alike."""
+    now, judged = Contract.of(spec).plain(), Contract.read(report.target.contract).plain()
+    unset = Contract().plain()
+    for key, value in now.items():
+        if value not in (unset[key], judged[key]):
+            yield f"the robot declares {key} = {value!r}, and the report was judged with {judged[key]!r}: {AGAIN}"
+
+
+def _of_limit(row: Row, check: CheckResult) -> Iterator[str]:
+    now, then = row.limit, check.limit
+    if now is None:
+        return
+    if then is None:
+        yield f"{row.name}: the limit is {_shown(now)} now, and it was judged without one: {AGAIN}"
+    elif (now.unit, now.sense) != (then.unit, then.sense):
+        yield f"{row.name}: the limit is {_shown(now)} now and was {_shown(then)}, another kind of limit: {AGAIN}"
+    elif _stricter(now.value, then.value, now.sense) or _stricter(_edge(now), _edge(then), now.sense):
+        yield f"{row.name}: the limit is {_shown(now)} now, and it was judged by {_shown(then)}: {AGAIN}"
+    yield from _expiry(check.name, "limit", now.expires, None if then is None else then.expires)
+
+
+def _edge(limit: Limit) -> float:
+    """Where a limit fails: behind its warning band, if it has one."""
+    return limit.value if limit.fail_at is None else limit.fail_at
+
+
+def _stricter(now: float, then: float, sense: Sense) -> bool:
+    return now < then if sense is Sense.AT_MOST else now > then
+
+
+def _expiry(name: str, what: str, now: str | None, then: str | None) -> Iterator[str]:
+    if now is not None and (then is None or now < then):
+        yield f"{name}: the {what} expires on {now} now, and on {then or 'no day'} when it was judged: {AGAIN}"
+
+
+def _shown(limit: Limit) -> str:
+    side = "at most" if limit.sense is Sense.AT_MOST else "at least"
+    band = "" if limit.fail_at is None else f" (fails at {show(limit.fail_at, limit.unit)})"
+    return f"{side} {show(limit.value, limit.unit)}{band} ({limit.source})"
+
+
+def _of_criteria(report: Report, check: CheckResult, model: ModelSpec) -> Iterator[str]:
+    """What a row is judged by besides its limit, as its method records it: each the stricter the smaller."""
+    criteria: dict[str, tuple[float, str]] = {}
+    if CATALOGUE[check.id].regresses:
+        above = model.limits.regression.above
+        criteria["above"] = (ABOVE if above is None else above, "1")
+    if check.id in DEADLINES and model.run.rate is not None:
+        criteria["deadline"] = (1 / model.run.rate if model.run.deadline is None else model.run.deadline, "s")
+    measurement = check.measurement
+    method = {} if measurement is None else report.methods.get(measurement.method, {})
+    for key, (now, unit) in criteria.items():
+        then = method.get(key)
+        if not isinstance(then, (int, float)):
+            yield f"{check.name} does not record its {key}: {AGAIN}"
+        elif now < then:
+            yield f"{check.name}: {key} is {show(now, unit)} now, and it was judged by {show(then, unit)}: {AGAIN}"
+
+
+def _of_tolerances(check: CheckResult, model: ModelSpec) -> Iterator[str]:
+    recorded: Any = check.details.get("tolerances")
+    spec = next((table for precision, table in model.tolerances.items() if precision == check.precision), None)
+    try:
+        changes = list(tightened(recorded, check.precision, spec))  # type: ignore[arg-type]  # a planned precision
+    except (KeyError, TypeError, AttributeError, ValueError):
+        yield f"{check.name} does not record its tolerances: {AGAIN}"
+        return
+    for key, now, then in changes:
+        judged = "without one" if then is None else f"by {then:g}"
+        yield f"{check.name}: tolerance {key} is {now:g} now, and it was judged {judged}: {AGAIN}"
+    given = check.details.get("tolerance_given")
+    then = given.get("expires") if isinstance(given, dict) else None
+    yield from _expiry(check.name, "tolerance", None if spec is None else spec.expires, then)
