@@ -119,6 +119,11 @@ def _found(model: Path, location: str, size: int) -> Path:
     return path
 
 
+def size_of(model: Path) -> int:
+    """Return the bytes of ``model`` with its external data. Raise as ``external_files``."""
+    return sum(path.stat().st_size for path in (model, *(file.path for file in external_files(model))))
+
+
 def addressed(model: Path, folder: Path) -> Path:
     """Return an ONNX file whose SHA-256 covers its external data too: ``model`` itself where it has none.
 
@@ -160,8 +165,8 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
     Then initializers of 1 KiB and more go into one file beside it, named by its SHA-256. ``proto`` is as before when
     this returns. Raise ``OSError``.
     """
-    large = [tensor for tensor in proto.graph.initializer if len(tensor.raw_data) >= SMALL]
-    if sum(len(tensor.raw_data) for tensor in large) <= most:
+    large = _large(proto)
+    if fits(proto, most):
         path.write_bytes(proto.SerializeToString())
         return
     sizes = [len(tensor.raw_data) for tensor in large]
@@ -179,6 +184,15 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
                 tensor.ClearField("external_data")
                 tensor.ClearField("data_location")
                 tensor.raw_data = file.read(size)
+
+
+def fits(proto: onnx.ModelProto, most: int = INLINE) -> bool:
+    """Whether ``proto``, whose weights are in memory, may be written as one message."""
+    return sum(len(tensor.raw_data) for tensor in _large(proto)) <= most
+
+
+def _large(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
+    return [tensor for tensor in proto.graph.initializer if len(tensor.raw_data) >= SMALL]
 
 
 def copied(source: Path, home: Path) -> str:
@@ -207,6 +221,7 @@ def _written(folder: Path, name: str | None, contents: Iterable[bytes]) -> str:
             for content in contents:
                 state.update(content)
                 file.write(content)
+        Path(beside).chmod(0o644)  # a temporary file is its maker's alone
         Path(beside).replace(folder / (name or state.hexdigest()))
     finally:
         Path(beside).unlink(missing_ok=True)

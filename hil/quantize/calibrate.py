@@ -20,7 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.base import sample_digest
 from hil.errors import EngineBuildError, HilError, UserError
-from hil.external_data import external_files, save
+from hil.external_data import external_files, fits, save
 from hil.ortwords import explained
 from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED, Runtime
 from hil.quantize.order import sort_nodes
@@ -109,7 +109,12 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     with contextlib.suppress(onnx.shape_inference.InferenceError):
-        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        if fits(proto):
+            return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        plain, shaped = folder / "plain.onnx", folder / "shaped.onnx"
+        save(proto, plain)
+        onnx.shape_inference.infer_shapes_path(str(plain), str(shaped), data_prop=True)
+        return onnx.load(str(shaped))
     return proto
 
 

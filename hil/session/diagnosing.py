@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError, Unsupported
-from hil.external_data import save
+from hil.external_data import INLINE, save, size_of
 from hil.session.narrow import fitted, narrows
 from hil.session.provision import build_options
 from hil.signature import read_signature
@@ -111,6 +111,12 @@ def examine(
             f"the {precision} engine of model {model} {what}, so no part of it can be built on target {session.used}: "
             'have it built from the ONNX file, int8 with calibration.route = "explicit"'
         )
+    for file in (session.onnx(model), made.source):
+        if size_of(file) > INLINE:
+            raise Unsupported(
+                f"{file.name} has {size_of(file) >> 20} MiB with its external data, and one up to {INLINE >> 20} MiB can "
+                f"be taken apart: model {model} on target {session.used}: compare a smaller variant of the network"
+            )
     session.progress(f"{model} {precision}: looking for the node where it starts to differ")
     reference = onnx.load(str(session.onnx(model)))
     suspect = onnx.load(str(made.source))
