@@ -114,8 +114,8 @@ def examine(
     for file in (session.onnx(model), made.source):
         if size_of(file) > INLINE:
             raise Unsupported(
-                f"{file.name} has {size_of(file) >> 20} MiB with its external data, and one up to {INLINE >> 20} MiB can "
-                f"be taken apart: model {model} on target {session.used}: compare a smaller variant of the network"
+                f"{file.name} has {size_of(file) >> 20} MiB with its external data, and only up to {INLINE >> 20} MiB "
+                f"can be taken apart: model {model} on target {session.used}: compare a smaller variant of the network"
             )
     session.progress(f"{model} {precision}: looking for the node where it starts to differ")
     reference = onnx.load(str(session.onnx(model)))

@@ -14,6 +14,7 @@ from tests.boards.generations import facts_of
 from tests.deploy import container
 from tests.deploy.fleet import Fleet
 from tests.deploy.robot import Robot
+from tests.models import externalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +33,13 @@ def judged(
     interpreters: Callable[..., Interpreter],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A project that was judged on a board of JetPack 6.2, with its report."""
+    """A project that was judged on a board of JetPack 6.2, with its report; the model's weights lie beside it."""
     found = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
     try:
         root = tmp_path_factory.mktemp("project")
-        ran = Judged.make(root, found).run("--hil-gate")
+        made = Judged.make(root, found)
+        externalize(root / "toy.onnx")
+        ran = made.run("--hil-gate")
     finally:
         found.close()
     assert ran.code == 0, ran.out
