@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from hil.units import Dimension, parse
+from hil.units import Dimension, parse, show
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What the quantity behind a limit can reach: a limit that nothing can miss is refused where it is written.
+
+    Without an ``edge`` there is no such limit, and ``why`` says so. Else ``edge``, and all that is looser, is kept by
+    every model, and ``why`` says that; ``example`` is what to write. ``at_least`` limits are looser downwards.
+    ``share`` marks a part of a whole, of which more than all is a slip.
+    """
+
+    why: str
+    edge: float | None = None
+    example: str = ""
+    at_least: bool = False
+    share: bool = False
+
+    def wrong(self, value: float) -> str:
+        """Why nothing can miss ``value`` and what to write; empty if something can."""
+        if self.share and value > 1:
+            return f"{show(value, '1')} is more than all of it: write e.g. '{min(value, 99):g} %'"
+        if self.edge is not None and (value <= self.edge if self.at_least else value >= self.edge):
+            return f"{self.why}: write e.g. {self.example!r}"
+        return ""
 
 
 def _reader(dimension: Dimension) -> BeforeValidator:
@@ -48,6 +73,8 @@ def _signer(value: object) -> str:
     return text
 
 
+ANY_AGE = Reach("nothing is ten years old, so nothing is too old", 3650 * 86400.0, "7 days")
+"""Of everything that may be so and so old."""
 P256 = re.compile(r"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==")
 """A SubjectPublicKeyInfo (RFC 5480) of an uncompressed point on P-256, in base64: its head is always the same."""
 
@@ -57,8 +84,8 @@ Fraction = Annotated[float, _reader(Dimension.FRACTION), _schema("1 %")]
 Celsius = Annotated[float, _reader(Dimension.TEMPERATURE), _schema("65 °C")]
 Energy = Annotated[float, _reader(Dimension.ENERGY), _schema("50 mJ")]
 Rate = Annotated[float, _reader(Dimension.RATE), _schema("30 fps")]
-Age = Annotated[float, _reader(Dimension.AGE), _schema("90 days")]
-AgeText = Annotated[str, BeforeValidator(_age), WithJsonSchema({"type": "string", "examples": ["7 days"]})]
+Age = Annotated[float, _reader(Dimension.AGE), _schema("90 days"), ANY_AGE]
+AgeText = Annotated[str, BeforeValidator(_age), WithJsonSchema({"type": "string", "examples": ["7 days"]}), ANY_AGE]
 Signer = Annotated[str, BeforeValidator(_signer), WithJsonSchema({"type": "string", "pattern": P256.pattern})]
 Declared = Literal["power_mode", "clocks", "gpu_clients", "start_below", "free_memory", "reserve_memory"]
 Day = Annotated[str, BeforeValidator(_day), WithJsonSchema({"type": "string", "examples": ["2026-12-31"]})]

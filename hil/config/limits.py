@@ -6,32 +6,40 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hil.config.fields import Bytes, Energy, Fraction, Rate, Seconds, StatedTable, Table
+from hil.config.fields import Bytes, Energy, Fraction, Rate, Reach, Seconds, StatedTable, Table
+
+_Time = Annotated[Seconds, Reach("a time has no greatest value")]
+_Memory = Annotated[Bytes, Reach("how much memory there is depends on the machine")]
+_Count = Annotated[int, Field(ge=0), Reach("a count has no greatest value")]
+_LeastRate = Annotated[Rate, Reach("every model reaches 0 fps", 0.0, "30 fps", at_least=True)]
+_Drop = Annotated[Fraction, Reach("no score can lose more than 100 %", 1.0, "1 %", share=True)]
+_Own = Reach("it is in the output's own unit, whose range nobody knows")
+_LeastShare = Annotated[Fraction, Reach("no share is less than 0 %", 0.0, "90 %", at_least=True, share=True)]
 
 
 class LatencyLimits(Table):
     """``latency = { p50 = "2 ms", p99 = "5 ms" }``: upper limits of host-to-host time."""
 
-    p50: Seconds | None = None
-    p90: Seconds | None = None
-    p99: Seconds | None = None
+    p50: _Time | None = None
+    p90: _Time | None = None
+    p99: _Time | None = None
 
 
 class PacedLimits(Table):
     """``paced = { p99 = "33 ms", missed = "0.1 %", streak = 2 }``: of inferences released at ``run.rate``."""
 
-    p99: Seconds | None = None  # from release to completion
-    missed: Fraction | None = None
-    streak: Annotated[int, Field(ge=0)] | None = None
-    jitter: Seconds | None = None
+    p99: _Time | None = None  # from release to completion
+    missed: Annotated[Fraction, Reach("every engine keeps it", 1.0, "0.1 %")] | None = None
+    streak: _Count | None = None
+    jitter: _Time | None = None
 
 
 class SustainedLimits(Table):
     """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: at the end of ``measure.sustained``."""
 
-    p99: Seconds | None = None
-    fps: Rate | None = None
-    slowdown: Fraction | None = None
+    p99: _Time | None = None
+    fps: _LeastRate | None = None
+    slowdown: Annotated[Fraction, Reach("a board that gets twice as slow would pass", 1.0, "5 %")] | None = None
 
 
 class RegressionLimits(Table):
@@ -40,29 +48,36 @@ class RegressionLimits(Table):
     A significant worsening by more than ``above`` fails; a row passes once one by ``exclude`` can be excluded.
     """
 
-    above: Annotated[Fraction, Field(lt=1)] | None = None
-    exclude: Annotated[Fraction, Field(gt=0, lt=1)] | None = None
+    above: Annotated[Fraction, Reach("nothing loses more than 100 % of a rate", 1.0, "1 %")] | None = None
+    exclude: Annotated[Fraction, Field(gt=0), Reach("nothing loses more than 100 % of a rate", 1.0, "5 %")] | None = (
+        None
+    )
 
 
 class LimitsSpec(StatedTable):
     """``[models.NAME.limits]``: what measurements are held against; what is absent is only measured."""
 
     latency: LatencyLimits = LatencyLimits()
-    cold_load: Seconds | None = None
-    first_inference: Seconds | None = None
-    fps: Rate | None = None
+    cold_load: _Time | None = None
+    first_inference: _Time | None = None
+    fps: _LeastRate | None = None
     paced: PacedLimits = PacedLimits()
     sustained: SustainedLimits = SustainedLimits()
-    energy: Energy | None = None  # joules an inference, of the whole board
-    memory: Bytes | None = None
-    model_memory: Bytes | None = None
-    system_memory: Fraction | None = None
-    engine_size: Bytes | None = None
-    memory_growth: Bytes | None = None  # bytes per 1,000 inferences
-    int8_speedup: Annotated[float, Field(gt=0)] | None = None  # fp32 p50 / int8 p50
-    int8_clipping: Fraction | None = None  # most of a tensor's validation values beyond its INT8 range
-    int8_layers: Fraction | None = None  # least share of the layers INT8 is for that run in it
-    dla_fallback: Annotated[int, Field(ge=0)] | None = None  # most layers meant for the DLA that run on the GPU
+    energy: Annotated[Energy, Reach("an energy has no greatest value")] | None = None  # an inference's, whole board
+    memory: _Memory | None = None
+    model_memory: _Memory | None = None
+    # Without it the default holds, so all of the memory is how a machine that is no robot takes the limit away.
+    system_memory: Annotated[Fraction, Reach("100 % takes the default away", share=True)] | None = None
+    engine_size: _Memory | None = None
+    memory_growth: _Memory | None = None  # bytes per 1,000 inferences
+    int8_speedup: (  # fp32 p50 / int8 p50
+        Annotated[float, Reach("every engine is more than 0 times as fast", 0.0, "1.2", at_least=True)] | None
+    ) = None
+    int8_clipping: (  # most of a tensor's validation values beyond its INT8 range
+        Annotated[Fraction, Reach("no more than all values can be beyond a range", 1.0, "5 %", share=True)] | None
+    ) = None
+    int8_layers: _LeastShare | None = None  # least share of the layers INT8 is for that run in it
+    dla_fallback: _Count | None = None  # most layers meant for the DLA that run on the GPU
     regression: RegressionLimits = RegressionLimits()
 
 
@@ -74,12 +89,14 @@ class ToleranceSpec(Table):
     ``top1_agreement`` a least share of samples whose argmax agrees.
     """
 
-    max_abs: Annotated[float, Field(ge=0)] | None = None
-    max_rel: Annotated[float, Field(ge=0)] | None = None
-    rmse: Annotated[float, Field(ge=0)] | None = None
-    cosine: Annotated[float, Field(ge=-1, le=1)] | None = None
-    sqnr_db: float | None = None
-    top1_agreement: Fraction | None = None
+    max_abs: Annotated[float, Field(ge=0), _Own] | None = None
+    max_rel: Annotated[float, Field(ge=0), Reach("an error has no greatest value")] | None = None
+    rmse: Annotated[float, Field(ge=0), _Own] | None = None
+    cosine: (
+        Annotated[float, Field(ge=-1, le=1), Reach("no cosine is less than -1", -1.0, "0.99", at_least=True)] | None
+    ) = None
+    sqnr_db: Annotated[float, Reach("a ratio in decibel has no least value")] | None = None
+    top1_agreement: _LeastShare | None = None
 
 
 class TolerancesSpec(ToleranceSpec, StatedTable):
@@ -91,10 +108,10 @@ class TolerancesSpec(ToleranceSpec, StatedTable):
     """
 
     outputs: dict[str, ToleranceSpec] = {}
-    top1_drop: Fraction | None = None
-    top5_drop: Fraction | None = None
-    map_drop: Fraction | None = None
-    miou_drop: Fraction | None = None
-    retrieval_drop: Fraction | None = None
-    error_increase: Fraction | None = None
-    score_drop: Annotated[float, Field(ge=0)] | None = None
+    top1_drop: _Drop | None = None
+    top5_drop: _Drop | None = None
+    map_drop: _Drop | None = None
+    miou_drop: _Drop | None = None
+    retrieval_drop: _Drop | None = None
+    error_increase: Annotated[Fraction, Reach("an error twice as large would pass", 1.0, "5 %")] | None = None
+    score_drop: Annotated[float, Field(ge=0), _Own] | None = None

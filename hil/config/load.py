@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hil.config import own_checks
+from hil.config import own_checks, reach
 from hil.config import values as sense
 from hil.config.explain import Mistake, mistakes_of, written
 from hil.config.locate import Lines
@@ -123,10 +123,13 @@ def load_policy(path: Path) -> GateSpec:
     if set(values) != {"gate"}:
         return load(path).spec.gate
     try:
-        return GateSpec.model_validate(values["gate"])
+        policy = GateSpec.model_validate(values["gate"])
+        found = list(reach.mistakes(policy, ("gate",)))
+        if not found:
+            return policy
     except ValidationError as error:
         details = error.errors(include_url=False)
-    found = mistakes_of([{**detail, "loc": ("gate", *detail["loc"])} for detail in details])
+        found = mistakes_of([{**detail, "loc": ("gate", *detail["loc"])} for detail in details])
     raise UserError(_listed(found, Lines(text), path.name))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hil.config.fields import Bytes, Positive, Precision, Rate, Seconds, Table
+from hil.config.fields import Bytes, Positive, Precision, Rate, Reach, Seconds, Table
 from hil.config.limits import LimitsSpec, TolerancesSpec
 
 
@@ -61,7 +61,7 @@ class RunSpec(Table):
     cuda_graph: bool = False
     streams: Annotated[int, Field(ge=1, le=32)] = 1
     rate: Annotated[Rate, Field(ge=0.01, le=100_000)] | None = None
-    deadline: Annotated[Seconds, Field(gt=0)] | None = None
+    deadline: Annotated[Seconds, Field(gt=0), Reach("a time has no greatest value")] | None = None
 
 
 class OverrideSpec(Table):

@@ -19,6 +19,7 @@ from hil.config.fields import (
     Pattern,
     Positive,
     Precision,
+    Reach,
     Seconds,
     Signer,
     StatedTable,
@@ -106,7 +107,9 @@ class GateSpec(Table):
     require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)
     evidence: Literal["device", "emulated", "host"] = "device"
     warnings: bool = False
-    detects: Annotated[Fraction, Field(gt=0)] | None = None
+    detects: (
+        Annotated[Fraction, Field(gt=0), Reach("who may miss any change sees none", 1.0, "5 %", share=True)] | None
+    ) = None
     state: Annotated[tuple[Declared, ...], Field(max_length=10)] = ()
     max_age: AgeText | None = None
     clean: bool | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hil.config.fields import Age, Bytes, Celsius, Pattern, Seconds, Table
+from hil.config.fields import Age, Bytes, Celsius, Pattern, Reach, Seconds, Table
 
 Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
 """A program and its arguments, run without a shell."""
@@ -87,12 +87,12 @@ class TargetSpec(Table):
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     cuda: Literal["auto", "pycuda", "ctypes"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    start_below: Celsius | None = None
+    start_below: Annotated[Celsius, Reach("a board switches off before that", 110.0, "65 °C")] | None = None
     cool_within: Seconds = 300.0
     gpu_clients: tuple[str, ...] = ()
-    free_memory: Bytes | None = None
+    free_memory: Annotated[Bytes, Reach("there is always as much", 0.0, "2 GiB", at_least=True)] | None = None
     stop_services: tuple[str, ...] = ()
-    reserve_memory: Bytes | None = None
+    reserve_memory: Annotated[Bytes, Reach("nothing would be reserved", 0.0, "2 GiB", at_least=True)] | None = None
     co_runner: str | None = None
     container: ContainerSpec | None = None
     deploy: DeploySpec | None = None

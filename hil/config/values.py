@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hil.agent.container import is_reference
-from hil.config import building, deploying, scenarios
+from hil.config import building, deploying, reach, scenarios
 from hil.config.explain import Keys, Mistake
 from hil.units import show
 
@@ -28,6 +28,7 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
     """What can only be a slip: limits that cannot fail, measurements that take no samples."""
     if spec.measure.duration == 0:
         yield Mistake(("measure", "duration"), "nothing can be measured in no time: write e.g. '4 s'")
+    yield from reach.mistakes(spec)
     for key, example in (("run_duration", "1 s"), ("paced", "5 min"), ("sustained", "60 s")):
         if getattr(spec.measure, key) == 0:
             yield Mistake(("measure", key), f"nothing can be measured in no time: write e.g. '{example}'")
@@ -39,13 +40,11 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
     for name, model in spec.models.items():
         keys = ("models", name)
         yield from _limits((*keys, "limits"), model.limits)
-        yield from _tolerances(keys, model.tolerances)
         yield from building.mistakes(keys, model)
         yield from scenarios.mistakes(keys, model)
         for target, override in model.on.items():
             if override.limits is not None:
                 yield from _limits((*keys, "on", target, "limits"), override.limits)
-            yield from _tolerances((*keys, "on", target), override.tolerances or {})
 
 
 def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
@@ -62,10 +61,17 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
             if precision not in used:
                 what = f"{precision} is in no list of precisions of this model, so nothing uses this"
                 yield Mistake(("models", name, "tolerances", precision), what)
-        for precision, tolerance in model.tolerances.items():
-            yield from _vacuous(("models", name, "tolerances", precision), tolerance)
-            for output, own in tolerance.outputs.items():
-                yield from _vacuous(("models", name, "tolerances", precision, "outputs", output), own)
+        yield from _loose(("models", name), model.tolerances)
+        for target, override in model.on.items():
+            yield from _loose(("models", name, "on", target), override.tolerances or {})
+
+
+def _loose(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterator[Mistake]:
+    for precision, tolerance in tolerances.items():
+        place = (*keys, "tolerances", precision)
+        yield from _vacuous(place, tolerance)
+        for output, own in tolerance.outputs.items():
+            yield from _vacuous((*place, "outputs", output), own)
 
 
 def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
@@ -82,10 +88,6 @@ def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
 
 
 def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
-    if limits.fps == 0:
-        yield Mistake((*keys, "fps"), "every model reaches 0 fps: write the rate that is needed")
-    yield from _share((*keys, "system_memory"), limits.system_memory)
-    yield from _share((*keys, "int8_layers"), limits.int8_layers)
     above, exclude = limits.regression.above, limits.regression.exclude
     if above is not None and exclude is not None and above > exclude:
         what = f"a change that is over {show(above, '1')} cannot be excluded from {show(exclude, '1')} on"
@@ -100,23 +102,8 @@ def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:
             yield Mistake(keys, f"the limit of {low} is over that of {high}, which can never matter")
 
 
-def _tolerances(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterator[Mistake]:
-    for precision, tolerance in tolerances.items():
-        place = (*keys, "tolerances", precision)
-        for drop in ("top1_drop", "top5_drop", "map_drop", "miou_drop", "retrieval_drop"):
-            yield from _share((*place, drop), getattr(tolerance, drop))
-        yield from _share((*place, "top1_agreement"), tolerance.top1_agreement)
-        for output, own in tolerance.outputs.items():
-            yield from _share((*place, "outputs", output, "top1_agreement"), own.top1_agreement)
-
-
 def _container(keys: Keys, container: ContainerSpec) -> Iterator[Mistake]:
     if not is_reference(container.image):
         yield Mistake((*keys, "image"), f"{container.image!r} names no image: write it as NAME:TAG")
     if not container.python or container.python.startswith("-"):
         yield Mistake((*keys, "python"), f"{container.python!r} is no interpreter: write e.g. 'python3'")
-
-
-def _share(keys: Keys, value: float | None) -> Iterator[Mistake]:
-    if value is not None and value > 1:
-        yield Mistake(keys, f"{show(value, '1')} is more than all of it: write e.g. '{min(value, 99):g} %'")

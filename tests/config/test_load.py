@@ -240,7 +240,7 @@ def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "warned"), [("max_rel = 1e30", 1), ("cosine = -1", 1), ("sqnr_db = 0", 1), ("cosine = 0.9", 0)]
+    ("bound", "warned"), [("max_rel = 1e30", 1), ("cosine = -0.5", 1), ("sqnr_db = 0", 1), ("cosine = 0.9", 0)]
 )
 def test_a_tolerance_that_holds_for_anything_is_told(tmp_path: Path, bound: str, warned: int) -> None:
     """Who writes one has switched the check off."""

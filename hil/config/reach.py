@@ -1,0 +1,51 @@
+"""Limits that nothing can miss, wherever in a config they are written: by what each key declares (``fields.Reach``)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel
+
+from hil.config.explain import Keys, Mistake
+from hil.config.fields import Reach
+from hil.units import Dimension, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[Mistake]:
+    """Each value below ``table`` that its key's ``Reach`` refuses; a table in a list has no limits in it."""
+    declared: dict[str, Reach] = {}
+    values: Mapping[str, Any]
+    if isinstance(table, BaseModel):
+        declared = declared_by(type(table))
+        values = {name: getattr(table, name) for name in type(table).model_fields}
+    else:
+        values = table
+    for name, value in values.items():
+        if isinstance(value, (BaseModel, dict)):
+            yield from mistakes(value, (*keys, name))
+        elif name in declared and value is not None:
+            # An age that is kept as it was written is the one text among them.
+            wrong = declared[name].wrong(parse(value, Dimension.AGE) if isinstance(value, str) else value)
+            if wrong:
+                yield Mistake((*keys, name), wrong)
+
+
+@lru_cache(64)
+def declared_by(table: type[BaseModel]) -> dict[str, Reach]:
+    """What each key of a table declares, of those that do."""
+    found = {name: next(_in(field.annotation, field.metadata), None) for name, field in table.model_fields.items()}
+    return {name: reach for name, reach in found.items() if reach is not None}
+
+
+def _in(kind: Any, metadata: list[Any]) -> Iterator[Reach]:
+    """The ``Reach`` beside a type, or within ``Annotated[…] | None``."""
+    yield from (one for one in metadata if isinstance(one, Reach))
+    for part in get_args(kind):
+        if isinstance(part, Reach):
+            yield part
+        else:
+            yield from _in(part, [])
