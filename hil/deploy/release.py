@@ -146,7 +146,9 @@ def build(told: Mapping[str, Any], engines: Mapping[str, Path], contents: Mappin
     ``engines`` are files by their path in the release, hashed before by whoever judged them. The same files and the
     same ``told`` give the same release. Raises ``DeployRefused`` for a path that no release may have.
     """
-    digests = {one["path"]: one["sha256"] for engine in told["engines"] for one in (engine, *engine["external"])}
+    digests = {
+        one["path"]: one["sha256"] for engine in told["engines"] for one in (engine, *engine.get("external", ()))
+    }
     listed = [{"path": path, "sha256": digests[path], "size": place.stat().st_size} for path, place in engines.items()]
     paths = dict(engines)
     for path, content in contents.items():

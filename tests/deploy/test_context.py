@@ -89,7 +89,7 @@ def test_a_folder_that_is_in_use(project: Path, tmp_path: Path) -> None:
 
 def test_what_is_refused_without_a_container_is_refused_with_one(project: Path, tmp_path: Path) -> None:
     """The gate stands before the context as well."""
-    (engine,) = (project / "report/engines").iterdir()
+    (engine,) = (project / "report/engines").glob("*.onnx")
     engine.write_bytes(b"another")
     with pytest.raises(DeployRefused, match="was judged"):
         write(project, tmp_path / "context")
