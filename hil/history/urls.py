@@ -66,7 +66,7 @@ class Place:
     """
 
     name: str
-    file: Path | None
+    file: Path | None = field(repr=False)
     url: URL = field(repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
@@ -93,7 +93,7 @@ def place_of(url: str, base: Path) -> Place:
         if not found.database or found.database == ":memory:" or found.host or found.query:
             raise UserError(f"{shown!r} names no file to keep a history in: {EXAMPLES}")
         file = base / Path(found.database).expanduser()
-        return Place(f"history {NOT_SHOWN if shown == NOT_SHOWN and '@' in found.database else file}", file, found)
+        return Place(f"history {NOT_SHOWN if shown == NOT_SHOWN and '@' in url else file}", file, found)
     if found.drivername.split("+")[0] not in ("postgresql", "postgres"):
         raise UserError(f"{shown!r}: a history is kept in SQLite or PostgreSQL: {EXAMPLES}")
     if found.drivername not in ("postgresql", "postgres", POSTGRESQL):
