@@ -7,7 +7,6 @@ seconds (``s``), bytes (``B``), fractions (``1``), rates (``1/s``); a user's own
 from __future__ import annotations
 
 from enum import Enum
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -18,7 +17,7 @@ CheckId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$", max_
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, AfterValidator(joined)]
 """Text that may repeat a model's names or a board's words: on one line, with nothing in it that is obeyed."""
-Details = Annotated[dict[str, Any], AfterValidator(partial(cleaned, lines=True))]
+Details = Annotated[dict[str, Any], AfterValidator(cleaned)]
 """A table whose texts are safe in the same way, its keys included."""
 
 

@@ -59,7 +59,7 @@ def joined(text: str) -> str:
 def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
     """A JSON value with every text in it clean, the keys of its objects included.
 
-    Texts keep their line ends with ``lines``, and under a key of ``LOGS``. Two keys that become equal stay apart by
+    Texts keep their line ends under a key of ``LOGS`` alone (``lines``). Two keys that become equal stay apart by
     a number; what is nested deeper than any report or answer is cut off.
     """
     if isinstance(value, Enum):

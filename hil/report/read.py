@@ -79,7 +79,7 @@ def _parsed(content: bytes, name: str) -> Report:
         what = f"report of schema version {version}" if type(version) is int else "no schema_version"
         raise UserError(f"{name}: {what}: this hil reads {SCHEMA_VERSION}: use the hil that wrote it, or run again")
     try:
-        safe = cleaned(document, lines=True)  # somebody else's report, or one that was written before texts were safe
+        safe = cleaned(document)  # somebody else's report, or one that was written before texts were safe
         same = safe == document
         report = Report.model_validate_json(content if same else json.dumps(safe), strict=True)
         wrong = [] if report.digest == report_digest(document) else ["its content does not match its digest"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from hil.config.spec import GateSpec
-from hil.model import CheckId, CheckResult, Digest, ExecutedOn, Frozen, Measurement, Part, Verdict
+from hil.model import CheckId, CheckResult, Digest, ExecutedOn, Frozen, Line, Measurement, Part, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,8 +59,8 @@ class Run(Stored):
     host: str
     arguments: tuple[str, ...] = ()
     pytest_exit_status: int | None = None
-    lab_error: str | None = None
-    user_error: str | None = None
+    lab_error: Line | None = None
+    user_error: Line | None = None
     other_tests_failed: Count = 0
     commit: str | None = None
     dirty: bool | None = None
@@ -88,7 +88,7 @@ class TargetReport(Stored):
     requested: str
     used: str
     kind: str
-    fallback_reason: str | None = None
+    fallback_reason: Line | None = None
     facts: Table = Field(default_factory=dict)
     board: str | None = None
     contract: Table | None = None
@@ -181,7 +181,7 @@ class Rejected(Stored):
     id: str
     model: str = ""
     precision: str = ""
-    reason: str
+    reason: Line
 
 
 class Report(Stored):
@@ -195,7 +195,7 @@ class Report(Stored):
     status: Literal["incomplete", "complete"]
     decision: Decided | None = None
     exit_code: int | None = None
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Line, ...] = ()
     totals: Totals
     checks: tuple[CheckResult, ...] = ()
     run: Run

@@ -40,7 +40,7 @@ def sealed(report: Report) -> Report:
     Raises ``HilError`` if it contradicts itself: such a report is never written.
     """
     document = as_document(report.model_copy(update={"totals": count(report.checks), "digest": ""}))
-    text = json.dumps(cleaned(document, lines=True), allow_nan=False)
+    text = json.dumps(cleaned(document), allow_nan=False)
     result = Report.model_validate_json(text, strict=True)
     result = result.model_copy(update={"digest": report_digest(as_document(result))})
     wrong = list(problems(result))

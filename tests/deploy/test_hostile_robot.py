@@ -1,0 +1,45 @@
+"""A robot whose own output is an attack on the operator's terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.deploy.robot import HOME
+
+if TYPE_CHECKING:
+    from tests.deploy.fleet import Fleet, Said
+
+OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+HEALTH = """#!/bin/sh
+printf 'ill\\033[2J\\033[1;1H\\r✓ deployed            release 0123\\n::warning::pwned\\302\\2331m\\342\\200\\256'
+exit 1
+"""
+
+
+def shows_no_success(said: Said) -> None:
+    """Asserts that the attack is there as text, and that no line claims that it went well."""
+    assert "ill" in said.out, said.out
+    assert not OBEYED.search(said.out), ascii(said.out)
+    assert not [line for line in said.out.splitlines() if line.startswith(("✓", "::"))], said.out
+
+
+def test_a_robot_paints_no_success(fleet: Fleet) -> None:
+    """What its health check prints reaches deploy, rollback, releases and their JSON as text alone."""
+    assert fleet.deploy().code == 0
+    fleet.mood("well", "second")
+    assert fleet.deploy().code == 0
+    board = fleet.robot.board
+    board.shell("sh", "-c", f"cat >{HOME}/health", stdin=HEALTH)
+    fleet.target(health_within="1 s")
+    back = fleet.hil("rollback", "rover")
+    assert back.code == 1
+    shows_no_success(back)
+    fleet.mood("well", "third")
+    said = fleet.deploy()
+    assert said.code == 1
+    shows_no_success(said)
+    for words in (("releases", "rover"), ("releases", "rover", "--json")):
+        listed = fleet.hil(*words)
+        assert "ill" in listed.out
+        assert not OBEYED.search(listed.out), ascii(listed.out)
