@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from hil.text import clean_message
+from hil.text import joined
 
 
 class ExitCode(IntEnum):
@@ -25,9 +25,9 @@ class HilError(Exception):
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, message: object = "") -> None:
-        """``message`` may repeat what a model, a board or a tool wrote: it is made safe here."""
-        super().__init__(clean_message(message))
+    def __init__(self, message: object = "", *lines: object) -> None:
+        """``message`` and further ``lines`` may repeat what a model, a board or a tool wrote: they are made safe."""
+        super().__init__("\n".join(joined(str(line)) for line in (message, *lines)))
 
 
 class UserError(HilError):

@@ -22,7 +22,6 @@ UNSAFE = re.compile(
     r"|(?<!\S)::(?=[A-Za-z])|##(?=\[|vso\[)"  # where commands of GitHub's and Azure's runners start
 )
 NEWLINES = re.compile(r"\r\n?")
-CONTINUED = re.compile(r"\n(?! {4})")
 JOINED = re.compile(r"\s*\n\s*")
 LOGS = frozenset({"log"})
 """Keys whose texts are logs: these keep their line ends."""
@@ -44,11 +43,6 @@ def clean_lines(text: object, most: int = LONGEST) -> str:
     whole = NEWLINES.sub("\n", str(text)[: most + 1])
     lines = "\n".join("\t".join(clean(part, most) for part in line.split("\t")) for line in whole.split("\n"))
     return lines if len(lines) <= most else lines[: max(0, most - 1)] + "…"
-
-
-def clean_message(text: object, most: int = LONGEST) -> str:
-    """As ``clean_lines``, with further lines indented: none can be taken for a line of its own."""
-    return CONTINUED.sub("\n    ", clean_lines(text, most))
 
 
 def joined(text: str) -> str:

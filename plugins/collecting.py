@@ -194,4 +194,4 @@ def problem_of(report: pytest.TestReport) -> HilError | None:
     if not isinstance(text, str):
         return None
     problem = json.loads(text)
-    return PROBLEMS[problem["kind"]](problem["message"])
+    return PROBLEMS[problem["kind"]](*problem["message"].split("\n"))

@@ -37,7 +37,7 @@ from hil.targets.answers import error_of
 from hil.targets.base import Done
 from hil.targets.client import AgentClient
 from hil.targets.ssh import judging
-from hil.text import LONGEST, clean, clean_lines, clean_message, cleaned, joined
+from hil.text import LONGEST, clean, clean_lines, cleaned, joined
 from tests.history import kept
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def nothing_raw(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=()) | st.sampled_from(EVIL)), st.integers(1, 40))
 def test_nothing_of_it_is_obeyed(text: str, most: int) -> None:
     """Whatever it is, on one line or on several; clean text stays as it is, and there is a bound."""
-    for make in (clean, clean_lines, clean_message, joined):
+    for make in (clean, clean_lines, joined):
         made = make(text)
         assert not OBEYED.search(made)
         assert not COMMAND.search(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +20,7 @@ from hil.config.rules import mistakes, unknown_targets
 from hil.config.spec import ConfigSpec, GateSpec, ModelSpec, TargetSpec
 from hil.errors import UserError
 from hil.suggest import did_you_mean
+from hil.text import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,7 +108,7 @@ def load(path: Path, *, own: bool = True) -> Config:
     except ValidationError as error:
         found += mistakes_of(error.errors(include_url=False))
     if found or spec is None:
-        raise UserError(_listed(found, lines, path.name))
+        raise UserError(*_listed(found, lines, path.name))
     doubts = [*unknown_targets(values), *sense.doubts(spec)]
     warnings = tuple(_line(one, lines, path.name) for one in doubts)
     checks, checks_digest = own_checks.read(own_checks.place(path), given.spec) if own else ((), None)
@@ -130,7 +130,7 @@ def load_policy(path: Path) -> GateSpec:
     except ValidationError as error:
         details = error.errors(include_url=False)
         found = mistakes_of([{**detail, "loc": ("gate", *detail["loc"])} for detail in details])
-    raise UserError(_listed(found, Lines(text), path.name))
+    raise UserError(*_listed(found, Lines(text), path.name))
 
 
 def find(start: Path) -> Path | None:
@@ -139,13 +139,12 @@ def find(start: Path) -> Path | None:
     return next((place / FILE for place in (folder, *folder.parents) if (place / FILE).is_file()), None)
 
 
-def _listed(found: Iterable[Mistake], lines: Lines, name: str) -> str:
+def _listed(found: Iterable[Mistake], lines: Lines, name: str) -> list[str]:
     ordered = sorted(dict.fromkeys(found), key=lambda one: lines.of(one.keys))
     more = [f"… and {len(ordered) - LISTED} more"] if len(ordered) > LISTED else []
-    return "\n".join([*(_line(one, lines, name) for one in ordered[:LISTED]), *more])
+    return [*(_line(one, lines, name) for one in ordered[:LISTED]), *more]
 
 
 def _line(one: Mistake, lines: Lines, name: str) -> str:
     key = f" {written(one.keys)}:" if one.keys else ""
-    # A key may hold any character; one mistake stays one line.
-    return re.sub(r"\s*[\r\n]\s*", " ", f"{name}:{lines.of(one.keys)}:{key} {one.what}")
+    return joined(f"{name}:{lines.of(one.keys)}:{key} {one.what}")

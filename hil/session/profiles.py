@@ -30,10 +30,11 @@ def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     _check_names(signature, spec, name)
     missing = sorted(set(_missing(signature, spec, name)))
     if missing:
-        lines = "\n".join(f"{one} = [1, 1, 1]" for one in missing)
         raise UserError(
             f"TensorRT builds for given sizes, and {', '.join(missing)} of model {name} may be any: "
-            f"put the [min, opt, max] that the robot feeds into hil.toml:\n[models.{name}.shapes]\n{lines}"
+            "put the [min, opt, max] that the robot feeds into hil.toml:",
+            f"[models.{name}.shapes]",
+            *(f"{one} = [1, 1, 1]" for one in missing),
         )
     return {one.name: _profile(one, spec, name) for one in signature.inputs if _dynamic(one)}
 
