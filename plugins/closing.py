@@ -166,8 +166,9 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
         lab_error=run.error_text(ExitCode.LAB_ERROR),
         user_error=run.error_text(ExitCode.USER_ERROR),
         other_tests_failed=run.other_tests_failed,
-        commit=run.commit[0],
-        dirty=run.commit[1],
+        commit=run.commit.sha,
+        dirty=run.commit.dirty,
+        changed=run.commit.changed,
     )
 
 

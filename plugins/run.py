@@ -16,7 +16,7 @@ from hil.model import Row, TargetUse
 from hil.plan import Plan, expand
 from hil.plugins import baseline, benchmarks, closing, collecting, keeping, signing, wake
 from hil.plugins.accounts import Accounts, Fates, OwnTest
-from hil.plugins.commit import commit_of
+from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.progress import Progress
 from hil.plugins.terminated import obeyed
 from hil.session import Request, Session
@@ -59,7 +59,8 @@ class HilRun:
         self.other_tests_failed = 0
         self.report: Report | None = None
         self.signer: Signer | None = None
-        self.commit: tuple[str | None, bool | None] = (None, None)
+        self.commit = Commit()
+        self._files: set[Path] = set()
         self.notes: list[str] = []
         self.progress = Progress(config, quiet=self.is_worker)
         self._session: Session | None = None
@@ -79,11 +80,19 @@ class HilRun:
             self._scope()
             if not self.is_worker and not wake.lists_only(self.pytest_config):
                 preflight(self.config, self.target)
-                self.commit = commit_of(self.config.root)
+                self.commit = self._commit()
                 self.signer = signing.signer(self)
         except HilError as error:
             self.problem = error
         self.pytest_config.stash[BENCH] = self
+
+    def _commit(self, *, others: bool = True) -> Commit:
+        """The commit and what differs from it by now: ``hil.toml``, pytest's own config, and modules count as used."""
+        if self.config is None:
+            return Commit()
+        inifile = self.pytest_config.inipath
+        files = {*self._files, self.config.path, *imported(), *([inifile] if inifile else [])}
+        return commit_of(self.config.root, files, others=others)
 
     def raise_problem(self) -> None:
         """Shows the user's mistake, once, with exit code 4; an old green report does not outlive it."""
@@ -199,6 +208,7 @@ class HilRun:
         """Takes the notes of a worker, which read ``hil.toml`` by itself: it must have been the same."""
         self.deselected(notes["hil_deselected"])
         self.fates.own.update((nodeid, OwnTest(nodeid, *rest)) for nodeid, *rest in notes["hil_own"])
+        self._files.update(map(Path, notes.get("hil_imported", ())))
         if notes.get("hil_lab"):
             self.problem = self.problem or LabError(notes["hil_lab"])
         if self.config is not None and notes["hil_config"] not in ("", _digests(self.config)):
@@ -278,11 +288,14 @@ class HilRun:
             notes["hil_own"] = [dataclasses.astuple(test) for test in self.fates.own.values()]
             notes["hil_config"] = _digests(self.config) if self.config else ""
             notes["hil_lab"] = self.error_text(ExitCode.LAB_ERROR)
+            notes["hil_imported"] = sorted(map(str, imported()))
         elif not wake.lists_only(self.pytest_config):
             self.fates.stopped = str(session.shouldfail or session.shouldstop or "")
             # xdist calls it an interrupt when a worker stops for the user's or the lab's error; alone it is a failure.
             stopped = self.problem is not None and session.exitstatus == pytest.ExitCode.INTERRUPTED
             status = pytest.ExitCode.TESTS_FAILED if stopped else session.exitstatus
+            # What was changed when the run began was used, whatever it is now; what was imported is known only now.
+            self.commit = self.commit.and_(self._commit(others=False))
             session.exitstatus = closing.close(self, int(status))
             self.pytest_config.stash[wake.DECIDED] = int(session.exitstatus)
 
