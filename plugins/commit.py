@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hil
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -20,7 +22,9 @@ NAMED = 10
 """How many changed files a report names."""
 ELSEWHERE = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"})
 """Variables that a hook of git leaves behind, and that would have another repository answer."""
-OURS = "hil"
+OURS = Path(hil.__file__).parent
+ROOMS = ("", "fixtures", "plugins", "suites")
+"""Folders of hil; in its own repository the last three are links."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,9 @@ def imported() -> Iterator[Path]:
     These are conftests, tests, callables of ``hil.toml``, and whatever of the project's they import.
     """
     installed = _installed()
-    for name, module in list(sys.modules.items()):
+    for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or name.partition(".")[0] == OURS:
+        if not isinstance(file, str):
             continue
         path = Path(file).absolute()
         if not any(map(path.is_relative_to, installed)) and not any(map(path.resolve().is_relative_to, installed)):
@@ -107,7 +111,7 @@ def imported() -> Iterator[Path]:
 
 def _installed() -> set[Path]:
     names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
-    places = [sysconfig.get_paths()[name] for name in names]
+    places = [*(sysconfig.get_paths()[name] for name in names), *(OURS / room for room in ROOMS)]
     places += [*site.getsitepackages(), site.getusersitepackages()]
     return {found for place in places for found in (Path(place).absolute(), Path(place).resolve())}
 

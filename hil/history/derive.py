@@ -65,7 +65,7 @@ def record_of(report: Report) -> RunRecord:
         runtime_version="+".join(dict.fromkeys(version for _, version in runtimes)) or None,
         cuda=board.get("cuda") or _cuda(report),
         commit=run.commit,
-        dirty=bool(run.dirty),
+        dirty=run.commit is not None and run.dirty is not False,
         decision=report.decision or INCOMPLETE,
         hil_version=run.hil_version,
         config_digest=report.config.digest,

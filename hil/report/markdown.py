@@ -64,6 +64,7 @@ def _head(report: Report) -> Iterator[str]:
     yield from (f"- {escape(reason)}" for reason in report.reasons)
     if report.target.fallback_reason:
         yield f"- fallback: {escape(report.target.fallback_reason)}"
+    yield f"- {escape(view.commit_text(report))}"
     if foreign := engine_view.foreign_text(report):
         yield f"- {escape(foreign)}"
     yield from (f"- {escape(line)}" for line in sureness(report))

@@ -87,6 +87,7 @@ def verdict(
     exit_code = report.exit_code if code is None else code
     if exit_code is not None:
         body.append(f", exit code {exit_code}")
+    body.append(printable(f"\n{view.commit_text(report)}"), style="yellow" if report.run.dirty else "")
     if foreign := engine_view.foreign_text(report):
         body.append(printable(f"\n{foreign}"), style="yellow")
     colour = DECIDED[word]

@@ -257,6 +257,19 @@ def target_text(report: Report) -> str:
     return target.used if target.used == target.requested else f"{target.used} instead of {target.requested}"
 
 
+def commit_text(report: Report) -> str:
+    """``commit 4015b57a143a``, and what the run used beside it."""
+    run = report.run
+    if not run.commit:
+        return "commit unknown"
+    beside = {
+        True: f", and files that are not its: {', '.join(run.changed) or 'which ones is unknown'}",
+        False: "",
+        None: ", whether anything else was used is unknown",
+    }
+    return f"commit {run.commit[:12]}{beside[run.dirty]}"
+
+
 def headline(report: Report) -> str:
     """The decision in one word: PASSED, WARNED, FAILED or INCOMPLETE."""
     return report.decision or "INCOMPLETE"

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.plugins.commit import Commit, commit_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Runs git as somebody."""
+    command = ["git", "-C", str(folder), "-c", "user.name=ann", "-c", "user.email=ann@example.org", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository of two files, all committed."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "hil.toml").write_text("a = 1\n")
+    (tmp_path / "glue.py").write_text("")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    return tmp_path
+
+
+def test_what_is_committed_is_clean(repository: Path) -> None:
+    """Every file used is tracked and as it was committed; what the run did not use does not count."""
+    (repository / "notes.txt").write_text("untracked and not used")
+    found = commit_of(repository, [repository / "hil.toml", repository / "glue.py"])
+    assert found == Commit(git(repository, "rev-parse", "HEAD"), dirty=False)
+
+
+@pytest.mark.parametrize(
+    "how", ["modified", "staged", "untracked", "ignored", "assumed", "skipped", "linked", "renamed"]
+)
+def test_what_a_commit_does_not_hold_is_a_change(repository: Path, how: str) -> None:
+    """Whatever hides a change from git status: an ignored file, a flag of the index, a link out of the repository."""
+    used = repository / "conftest.py"
+    if how in {"modified", "assumed", "skipped"}:
+        used = repository / "hil.toml"
+        flag = {"assumed": "--assume-unchanged", "skipped": "--skip-worktree"}.get(how)
+        if flag:
+            git(repository, "update-index", flag, "hil.toml")
+        used.write_text("a = 2\n")
+    elif how == "linked":
+        outside = repository.parent / "outside.py"
+        outside.write_text("")
+        used.symlink_to(outside)
+        git(repository, "add", ".")
+        git(repository, "commit", "-qm", "a link")
+    elif how == "renamed":
+        git(repository, "mv", "glue.py", "conftest.py")
+    else:
+        used.write_text("")
+        if how == "staged":
+            git(repository, "add", ".")
+        if how == "ignored":
+            (repository / ".gitignore").write_text("conftest.py\n.gitignore\n")
+    found = commit_of(repository, [used])
+    assert found.dirty is True
+    assert [name.rpartition("/")[2] for name in found.changed] == ["outside.py" if how == "linked" else used.name]
+
+
+def test_unknown_is_not_clean(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No repository, no commit yet, no git: no commit is known, and nothing is called clean."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    git(empty, "init", "-q")
+    assert commit_of(empty) == Commit()
+    assert commit_of(tmp_path.parent) == Commit()
+    monkeypatch.setenv("PATH", "")
+    assert commit_of(repository) == Commit()
+
+
+def test_another_repository_does_not_answer(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a hook of git leaves in the environment points to the hook's repository."""
+    other = tmp_path_factory.mktemp("other")
+    git(other, "init", "-q")
+    git(other, "commit", "-qm", "other", "--allow-empty")
+    monkeypatch.setenv("GIT_DIR", os.fspath(other / ".git"))
+    found = commit_of(repository)
+    monkeypatch.delenv("GIT_DIR")
+    assert found.sha == git(repository, "rev-parse", "HEAD")
+
+
+def test_later_findings_add_up() -> None:
+    """Dirty once is dirty; a commit made while the run was under way is no commit of the run."""
+    clean, dirty, unknown = Commit("a", dirty=False), Commit("a", dirty=True, changed=("x",)), Commit("a")
+    assert clean.and_(dirty) == dirty.and_(clean) == dirty
+    assert dirty.and_(unknown).dirty is True
+    assert clean.and_(unknown).dirty is None
+    assert clean.and_(Commit("b", dirty=False)) == Commit()

@@ -1,0 +1,164 @@
+"""What a run lets through, a later judge may refuse, never the other way round: through the real command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import serialization
+
+from hil.config.load import load
+from hil.gate import seal
+from hil.report.read import parse
+from hil.report.write import finish
+from tests.attestation import case as cases
+from tests.plugins.project import SUITES, Project
+
+if TYPE_CHECKING:
+    from hil.report.schema import Report
+
+SOME = (*SUITES, "--target=cpu", "-k", "contract or outputs", "--hil-gate")
+ANOTHER = """
+[models.other]
+path = "toy.onnx"
+data = "validation.npz"
+task = "classification"
+precisions = ["fp32"]
+
+[gate]"""
+
+
+def git(project: Project, *arguments: str) -> str:
+    """Runs git in the project."""
+    who = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
+    command = ["git", *who, *arguments]
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit(project: Project) -> str:
+    """Commits all that git does not ignore, and returns the commit."""
+    if not (project.root / ".git").exists():
+        git(project, "init", "-q")
+        (project.root / ".gitignore").write_text("cache\nreport\n__pycache__\n*.key\n*.pub\nconftest.py\n")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "all")
+    return git(project, "rev-parse", "HEAD")
+
+
+def keys(project: Project) -> None:
+    """A fresh key in ``hil.key`` and ``hil.pub``."""
+    pem, path = cases.pem(), project.root / "hil.key"
+    path.write_bytes(pem)
+    path.chmod(0o600)
+    public = serialization.load_pem_private_key(pem, None).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    (project.root / "hil.pub").write_bytes(public.public_bytes(serialization.Encoding.PEM, form))
+
+
+def edited(project: Project, **changes: object) -> Report:
+    """The project's report with other facts, sealed as its run would have done."""
+    folder = project.root / "report"
+    report = parse((folder / "report.json").read_bytes())
+    draft = report.model_copy(update={"digest": "", "decision": None, "exit_code": None, "reasons": (), **changes})
+    found = seal(draft)
+    finish(folder, found)
+    return found
+
+
+def test_a_policy_by_name_is_asked_of_every_model(project: Project) -> None:
+    """``latency.p99`` by its name of a model without that limit: the run, the gate and a deployment refuse alike."""
+    project.edit("[gate]", ANOTHER)
+    project.edit('"parity.*", "latency.p99", "memory.peak"', '"parity.outputs", "latency.p99 toy"')
+    ran = project.run(*SUITES, "--target=cpu", "-k", "contract or outputs or p99", "--hil-gate")
+    assert ran.code == 0, ran.out
+    strict = '[gate]\nrequire = ["contract.*", "latency.p99"]\nevidence = "host"\n'
+    (project.root / "strict.toml").write_text(strict)
+    judged = project.hil("gate", "report", "--policy", "strict.toml", "--json")
+    assert judged.code == 1, judged.out
+    assert "latency.p99 other fp32" in judged.out
+    project.edit('"latency.p99 toy"', '"latency.p99"')
+    assert load(project.toml).spec.gate.require == ("contract.*", "parity.outputs", "latency.p99")
+    again = project.run(*SUITES, "--target=cpu", "-k", "contract or outputs or p99", "--hil-gate")
+    assert again.code == 1, again.out
+    assert "no_limit" in again.out
+
+
+def test_a_dirty_tree_and_another_report_are_refused(project: Project) -> None:
+    """A conftest that git ignores is a change: each judge says so where a clean tree or a commit is asked for."""
+    project.edit('"contract.*", "parity.*", "latency.p99", "memory.peak"', '"contract.*", "parity.outputs"')
+    sha = commit(project)
+    (project.root / "conftest.py").write_text("")
+    ran = project.run(*SOME)
+    assert ran.code == 0, ran.out
+    assert ran.report is not None
+    assert (ran.report["run"]["commit"], ran.report["run"]["dirty"]) == (sha, True)
+    assert ran.report["run"]["changed"] == ["conftest.py"]
+    assert ran.report["policy"]["clean"] is False
+    for shown in (ran.out, *((project.root / "report" / name).read_text() for name in ("summary.md", "report.html"))):
+        assert "files that are not its: conftest.py" in " ".join(shown.replace("│", " ").split()), shown[:500]
+    keys(project)
+    assert project.hil("attest", "report", "--key", "hil.key").code == 0
+    verified = project.hil("verify", "report", "--key", "hil.pub", "--json")
+    assert (verified.code, json.loads(verified.out)["dirty"]) == (0, True)
+    for asked in (
+        ("gate", "report", "--commit", sha),
+        ("verify", "report", "--key", "hil.pub", "--commit", sha),
+    ):
+        refused = project.hil(*asked)
+        assert refused.code == 1, asked
+        assert "conftest.py" in refused.out
+    (project.root / "clean.toml").write_text('[gate]\nrequire = ["contract.*"]\nevidence = "host"\nclean = true\n')
+    assert "conftest.py" in project.hil("gate", "report", "--policy", "clean.toml").out
+    # Without the conftest nothing is left but what the commit holds.
+    (project.root / "conftest.py").unlink()
+    project.edit('evidence = "host"', 'evidence = "host"\nclean = true')
+    sha = commit(project)
+    ran = project.run(*SOME)
+    assert ran.code == 0, ran.out
+    assert ran.report is not None
+    assert ran.report["run"]["dirty"] is False
+    run = ran.report["run"]["id"]
+    right = project.hil("gate", "report", "--commit", sha, "--run", run, "--target", "cpu", "--json")
+    assert right.code == 0, right.out
+    found = json.loads(right.out)
+    assert found["asked_for"] == {"commit": sha, "run": run, "target": "cpu"}
+    assert (found["report"]["commit"], found["report"]["run"], found["report"]["target"]) == (sha, run, "cpu")
+    for option, value, code in (
+        ("--commit", "0" * 40, 1),
+        ("--commit", sha[:12], 4),
+        ("--commit", "", 4),
+        ("--run", "another", 1),
+        ("--run", "", 4),
+        ("--target", "orin", 1),
+        ("--target", "", 4),
+    ):
+        refused = project.hil("gate", "report", f"{option}={value}")
+        assert refused.code == code, (option, value, refused.out)
+
+
+def test_what_expired_since_the_run_is_refused(project: Project) -> None:
+    """A limit that held when the run ended and holds no more: gate, verify and attest refuse, the record stays."""
+    project.edit('"contract.*", "parity.*", "latency.p99", "memory.peak"', '"contract.*", "parity.outputs"')
+    project.edit("[measure]", '[models.toy.tolerances.fp32]\nmax_abs = 1e-3\nexpires = "2100-01-31"\n\n[measure]')
+    ran = project.run(*SOME)
+    assert ran.code == 0, ran.out
+    keys(project)
+    assert project.hil("attest", "report", "--key", "hil.key").code == 0
+    assert project.hil("gate", "report").code == 0
+    report = parse((project.root / "report" / "report.json").read_bytes())
+    rows = tuple(
+        row.model_copy(update={"details": {**row.details, "tolerance_given": {"expires": "2020-01-31"}}})
+        if row.id == "parity.outputs"
+        else row
+        for row in report.checks
+    )
+    assert edited(project, checks=rows).exit_code == 0
+    judged = project.hil("gate", "report", "--json")
+    assert judged.code == 1, judged.out
+    found = json.loads(judged.out)
+    assert found["recorded"] == {"decision": "PASSED", "exit_code": 0}
+    assert "its tolerance expired on 2020-01-31" in " ".join(found["reasons"])
+    refused = project.hil("attest", "report", "--key", "hil.key")
+    assert (refused.code, "not signed" in refused.out) == (1, True), refused.out
