@@ -23,8 +23,8 @@ NAMED = 10
 ELSEWHERE = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"})
 """Variables that a hook of git leaves behind, and that would have another repository answer."""
 OURS = Path(hil.__file__).parent
-ROOMS = ("", "fixtures", "plugins", "suites")
-"""Folders of hil; in its own repository the last three are links."""
+ROOMS = ("", "fixtures", "plugins", "suites", "../conftest.py")
+"""What is hil's: in its own repository three of the folders are links, and pytest finds a conftest above them."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def imported() -> Iterator[Path]:
 
 def _installed() -> set[Path]:
     names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
-    places = [*(sysconfig.get_paths()[name] for name in names), *(OURS / room for room in ROOMS)]
+    places: list[str | Path] = [*(sysconfig.get_paths()[name] for name in names), *(OURS / room for room in ROOMS)]
     places += [*site.getsitepackages(), site.getusersitepackages()]
     return {found for place in places for found in (Path(place).absolute(), Path(place).resolve())}
 

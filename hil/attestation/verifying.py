@@ -119,8 +119,7 @@ def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
     now = now or datetime.now(timezone.utc)
     _fresh(said, judged, fresh or Freshness(), name, now)
     if not failed_too:
-        _passed(said, name)
-        _still_good(judged, key, name, now)
+        _good(said, judged, key, name, now)
     notes = said.report.annotations.model_dump(exclude={"exit_code"})
     policy = said.predicate.configuration[0]
     return Verified(
@@ -135,22 +134,21 @@ def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
     )
 
 
-def _passed(said: Statement, name: str) -> None:
+def _good(said: Statement, report: Report | None, key: PublicKey, name: str, now: datetime) -> None:
+    """What was signed passed, and a report at hand does so in today's circumstances, too."""
+    reasons: tuple[str, ...] = ()
+    if report is not None:
+        around = Circumstances(now, **signature_by(key, report.policy.signed_by))
+        decision = judge(report, report.policy, around=around)
+        reasons = decision.reasons if decision.exit_code else ()
     if said.predicate.result == "FAILED":
         bad = said.predicate.failedTests
         named = f" ({', '.join(bad[:3])}{'…' if bad[3:] else ''})" if bad else ""
         raise AttestationRefused(f"{name}: the gate's decision is FAILED{named}: see the report: mend and run again")
 
-
-def _still_good(report: Report | None, key: PublicKey, name: str, now: datetime) -> None:
-    """A report at hand is judged in today's circumstances: the demands of its policy are not those of its day alone."""
-    if report is None:
-        return
-    around = Circumstances(now, **signature_by(key, report.policy.signed_by))
-    decision = judge(report, report.policy, around=around)
-    if decision.exit_code:
-        why = "; ".join(decision.reasons)
-        raise AttestationRefused(f"{name}: refused: the report recorded {report.decision} and fails by now: {why}")
+    if reasons:
+        what = f"the report recorded {said.predicate.result} and fails by now: {'; '.join(reasons)}"
+        raise AttestationRefused(f"{name}: refused: {what}: run the checks again")
 
 
 def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> PublicKey:

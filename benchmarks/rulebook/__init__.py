@@ -1,0 +1,1 @@
+"""Whether any judge of a report is weaker than another."""
