@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hil.baseline import Baseline
+from hil.config import own_checks
 from hil.config.load import Config, find, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
@@ -23,8 +25,6 @@ from hil.session import Request, Session
 from hil.session.preflight import preflight
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _pytest.terminal import TerminalReporter
 
     from hil.attestation import Signer
@@ -90,8 +90,8 @@ class HilRun:
         """The commit and what differs from it by now: ``hil.toml``, pytest's own config, and modules count as used."""
         if self.config is None:
             return Commit()
-        inifile = self.pytest_config.inipath
-        files = {*self._files, self.config.path, *imported(), *([inifile] if inifile else [])}
+        configs = (self.config.path, own_checks.place(self.config.path), self.pytest_config.inipath)
+        files = {*self._files, *imported(), *(path for path in configs if path is not None and path.exists())}
         return commit_of(self.config.root, files, others=others)
 
     def raise_problem(self) -> None:

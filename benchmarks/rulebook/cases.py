@@ -102,7 +102,7 @@ def draw(rng: random.Random, number: int) -> Iterator[Case]:
 def _healthy(rng: random.Random, faults: tuple[str, ...]) -> Case:
     kinds = [kind for kind in KINDS if kind.id.startswith(KEPT) and not kind.needs_node]
     rows = [
-        sample.check(kind, model, precision)
+        sample.check(kind, model, precision, details={})
         for model in ("digits", "arm")
         for precision in ("fp32", "int8")
         for kind in kinds
