@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from hil.errors import UserError
 from hil.external_data import addressed, external_files, is_whole, save
 from hil.files import file_digest
+from hil.model import Verdict
+from hil.sidebyside import compare
 from hil.signature import LARGEST
 from tests.models import convnet, externalize, point_to
 
@@ -200,3 +202,18 @@ def test_a_model_is_saved_as_its_size_requires(tmp_path: Path, most: int) -> Non
     loaded = {one.name: numpy_helper.to_array(one) for one in onnx.load(tmp_path / "out.onnx").graph.initializer}
     for one in proto.graph.initializer:
         np.testing.assert_array_equal(loaded[one.name], numpy_helper.to_array(one))
+
+
+def test_two_files_side_by_side(tmp_path: Path) -> None:
+    """``hil parity`` opens a model with weights beside it and a link to one, and names a file that is missing."""
+    model, elsewhere = convnet(tmp_path / "m.onnx"), tmp_path / "v3"
+    elsewhere.mkdir()
+    np.savez(tmp_path / "data.npz", image=np.random.default_rng(1).normal(size=(3, 2, 6, 6)).astype(np.float32))
+    data = externalize(convnet(elsewhere / "o.onnx"))
+    (tmp_path / "current.onnx").symlink_to("v3/o.onnx")
+    for other in (elsewhere / "o.onnx", tmp_path / "current.onnx"):
+        judgement = compare(model, other, tmp_path / "data.npz", "fp32").judge()
+        assert judgement.verdict is Verdict.PASSED, judgement.reason
+    data.unlink()
+    with pytest.raises(UserError, match=r"cannot read the external data .*o\.onnx\.data"):
+        compare(model, elsewhere / "o.onnx", tmp_path / "data.npz", "fp32")

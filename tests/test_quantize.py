@@ -243,3 +243,15 @@ def test_an_unsupported_operator_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(EngineBuildError, match=r"operator Foo of node 'odd' \(opset 13\)"):
         quantize(model, tmp_path, MemoryData(x=np.ones((8, 4), np.float32)), spec())
+
+
+def test_a_record_that_nobody_here_sealed_is_no_record(tmp_path: Path, data: MemoryData) -> None:
+    """A file with a record that fits, from another machine or forged, is made again; that is no damage."""
+    model = convnet(tmp_path / "m.onnx")
+    first = quantize(model, tmp_path / "out", data, spec())
+    record = first.path.with_suffix(".json")
+    facts = json.loads(record.read_text())
+    first.path.write_bytes(convnet(tmp_path / "o.onnx", norm=True).read_bytes())
+    record.write_text(json.dumps({**facts, "digest": file_digest(first.path)}))
+    again = quantize(model, tmp_path / "out", data, spec())
+    assert (again.digest, again.damaged) == (first.digest, False)

@@ -94,28 +94,31 @@ def quantize(
             "lower calibration.samples or give more data"
         )
     path, record = out_dir / f"{key}.onnx", out_dir / f"{key}.json"
-    kept = _kept(path, record, key, parts)
+    kept, damaged = _kept(path, record, key, parts)
     if kept is not None:
         return kept
-    damaged = path.exists() and record.exists()  # a killed run leaves the one without the other
     made = _made(path, record, key, model, signature, data, spec, parts)
     return replace(made, damaged=damaged)
 
 
-def _kept(path: Path, record: Path, key: str, parts: dict[str, Any]) -> Quantized | None:
-    """What is there already, or ``None`` where it is not there or not what its record says."""
+def _kept(path: Path, record: Path, key: str, parts: dict[str, Any]) -> tuple[Quantized | None, bool]:
+    """What is there already and may be used, and whether something is there that is not what its record says.
+
+    A record that this user's runs did not seal is as good as none, and no damage: another machine's cache has such.
+    """
+    if not path.exists() or not record.exists():  # a killed run leaves the one without the other
+        return None, False
     try:
         provenance = json.loads(record.read_text())
-        if (provenance["key"], provenance["parts"]) != (key, parts) or provenance["digest"] != file_digest(path):
-            return None
-        if not is_sealed({**provenance, "seal": None}, provenance["seal"]):
-            return None
         read_signature(path)  # a record may have been made of a file that was cut short already
-        if not is_whole(path):
-            return None
-        return Quantized(path, provenance["digest"], key, provenance)
+        if provenance["key"] != key or provenance["digest"] != file_digest(path) or not is_whole(path):
+            return None, True
+        facts = {**provenance, "seal": None}
     except (OSError, ValueError, KeyError, TypeError, UserError):
-        return None
+        return None, True
+    if provenance.get("parts") != parts or not is_sealed(facts, provenance.get("seal")):
+        return None, False
+    return Quantized(path, provenance["digest"], key, provenance), False
 
 
 def _made(  # noqa: PLR0913, PLR0917 - private: what quantize() worked out

@@ -68,7 +68,7 @@ def test_a_context_is_the_release_on_the_boards_base(project: Path, tmp_path: Pa
     assert {"release/engines/toy-fp32.onnx", "release/config/robot.yaml"} < set(found)
     assert manifest["board"]["jetpack"] == "6.2"
     assert [(one["name"], [part["name"] for part in one["parts"]]) for one in manifest["models"]] == [
-        ("toy", ["toy.onnx"])
+        ("toy", ["toy.onnx.data", "toy.onnx"])
     ]
     assert not [path for path, content in found.items() if b"TOKEN" in content]
     times = {one.stat().st_mtime for one in (tmp_path / "a b").rglob("*")}
