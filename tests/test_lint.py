@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-ON_BOARD = ("hil/board/helper.py", "hil/board/as_root.py")
+ON_BOARD = ("hil/board/helper.py", "hil/board/as_root.py", "hil/board/unit_check.py")
 VERMIN = (
     "vermin",
     "--quiet",

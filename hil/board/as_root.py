@@ -25,9 +25,6 @@ PYTHON = "/usr/bin/python3"
 VISUDO = ("/usr/sbin/visudo", "/usr/bin/visudo")
 USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
-AS_ROOT_ALL_THE_SAME = re.compile(r"^\s*Exec\w+\s*=\s*[@:|-]*[+!]", re.MULTILINE)
-COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost")
-SHOWN = ("LoadState", "FragmentPath", "DropInPaths", "User", "EnvironmentFiles", *COMMANDS)
 
 
 class Stopped(Exception):
@@ -42,6 +39,8 @@ class Run:
         self.steps: List[str] = []
         self.helper: Any = ModuleType("helper")  # its checks are ours too
         exec(compile(order["helper"], "pytest-hil-helper", "exec"), self.helper.__dict__)  # noqa: S102 - sent by us
+        self.units: Any = ModuleType("units")
+        exec(compile(order["units"], "pytest-hil-units", "exec"), self.units.__dict__)  # noqa: S102 - as above
 
     def trusted(self, path: str) -> str:
         """``path`` with its links followed, if root alone can change all of it. Raises ``Stopped``."""
@@ -86,28 +85,9 @@ class Run:
             raise Stopped("%r is no name of a service" % name)
         unit = name if name.endswith(".service") else name + ".service"
         try:
-            text = self.helper.run("systemctl", "show", "--property=" + ",".join(SHOWN), "--", unit)
-        except self.helper.Refused as problem:
-            raise Stopped("service %s: %s" % (name, problem)) from None
-        shown: Dict[str, str] = {}
-        for line in text.splitlines():
-            key, _, value = line.partition("=")
-            shown[key] = shown.get(key, "") + " " + value
-        if shown.get("LoadState", "").strip() != "loaded":
-            raise Stopped("this board has no service %s (%s)" % (name, shown.get("LoadState", "unknown").strip()))
-        files = shown.get("FragmentPath", "").split() + shown.get("DropInPaths", "").split()
-        privileged = shown.get("User", "").strip() in ("", "root", "0")
-        privileged = privileged or any(AS_ROOT_ALL_THE_SAME.search(self.helper.text_of(path)) for path in files)
-        words = " ".join(shown.get(key, "") for key in (*COMMANDS, "EnvironmentFiles"))
-        runs = re.findall(r"(?:^|[\s=:\"'])(/[^\s;\"']*)", words) if privileged else []
-        try:
-            for path in files + [path for path in runs if os.path.lexists(path)]:
-                self.helper.trusted(path)
-        except self.helper.Refused as problem:
-            raise Stopped(
-                "service %s runs as root, and %s: whoever restarts it would be root; "
-                "give it a User= of its own, or make that root's alone" % (name, problem)
-            ) from None
+            self.units.UnitCheck(self.helper).service(unit)
+        except (self.units.Unchecked, self.helper.Refused) as problem:
+            raise Stopped(str(problem)) from None
 
     def _place(self, path: str, text: str, mode: int, valid: Optional[Callable[[str], None]] = None) -> None:
         """Written beside, checked, renamed; nothing is done where it is there already."""

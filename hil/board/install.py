@@ -117,7 +117,7 @@ def remove(target: Target, password: Callable[[str], str]) -> list[str]:
 
 def _as_root(target: Target, order: dict[str, Any], user: str, password: Callable[[str], str]) -> list[str]:
     """The steps of ``order``, carried out by root: by right, by sudo without a password, or with the one asked for."""
-    texts = {"script": "as_root.py", "helper": "helper.py"}
+    texts = {"script": "as_root.py", "helper": "helper.py", "units": "unit_check.py"}
     sent = json.dumps({**order, **{key: _source(name).read_text(encoding="ascii") for key, name in texts.items()}})
     data = sent.encode("ascii")
     command = [PYTHON, "-IS", "-c", BOOT, hashlib.sha256(data).hexdigest()]

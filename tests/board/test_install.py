@@ -216,6 +216,121 @@ def test_a_service_that_runs_the_users_files_as_root_is_refused(
         assert put(Inside(bare, root=True), "robot")
 
 
+ROOTS = "/srv/root"
+"""A folder of root's; beside it /srv/hil is the user's."""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "EnvironmentFile=/srv/hil/none.env",  # not there yet: the user can make it
+        "EnvironmentFile=-/srv/hil/none/none.env",
+        "EnvironmentFile=/srv/root/a b",
+        "EnvironmentFile=/srv/root/bad.env",
+        "ExecStartPre=/usr/bin/true /srv/hil/none",
+        "ExecStartPre=/usr/bin/true --file=/srv/hil/none/none",
+        'ExecStartPre=/usr/bin/true "/srv/hil/a b"',
+        "ExecStartPre=/usr/bin/true ../srv/hil/x",
+        "ExecStartPre=/usr/bin/true ${WHERE}/x",
+        "ExecStartPre=/usr/bin/true %h/x",
+        "ExecStartPre=/usr/bin/true \\\n /srv/hil/x",
+        "ExecStartPre=/usr/local/bin/none",
+        "ExecStartPre=true",
+        "WorkingDirectory=/srv/hil",
+        "WorkingDirectory=~",
+        "Environment=PYTHONPATH=/srv/hil",
+        "Environment=LD_PRELOAD=x.so",
+        'Environment="LANG=C" "BASH_ENV=x"',
+        "RootDirectory=/srv/root",
+        "BindPaths=/srv/hil:/opt",
+        "StandardOutput=append:/srv/hil/log",
+        "ExecSearchPath=/srv/hil",
+        "AmbientCapabilities=CAP_SYS_ADMIN",
+        "[Unit]\nWants=other.service",
+        "[Unit]\nRequires=other.socket",
+        "[Socket]\nListenStream=1",
+    ],
+)
+def test_what_is_not_checked_to_its_last_letter_is_refused(bare: Sandbox, lines: str) -> None:
+    """Of a service of root's: files that the user could make, paths with a space, folders, variables, roots, starts."""
+    serve(bare, lines=lines + "\n")
+    furnish(bare)
+    with pytest.raises(LabError, match=r"service (robot|other)") as told:
+        put(Inside(bare, root=True), "robot")
+    assert "see that there" not in str(told.value)
+    assert there(bare) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "lines", "user"),
+    [
+        ("NeedDaemonReload=yes\n", "", ""),
+        ("RootDirectory=/srv/root\n", "", "hil"),
+        ("Environment=LD_PRELOAD=x.so\n", "", ""),
+        ("WorkingDirectory=/srv/hil\n", "", ""),
+        ("Wants=other.service\n", "", "hil"),
+        ("DropInPaths=/srv/hil/robot.conf\n", "", "hil"),
+        ("", "PermissionsStartOnly=true\n", "hil"),
+        ("", "AmbientCapabilities=CAP_SYS_ADMIN\n", "hil"),
+        ("", "StandardOutput=file:/srv/hil/log\n", "hil"),
+        ("", "Group=docker\n", "hil"),
+        ("", "", "nobody-here"),
+        ("", "", "00"),
+    ],
+)
+def test_what_systemd_has_loaded_is_held_to_the_same_rules(bare: Sandbox, shown: str, lines: str, user: str) -> None:
+    """Also where no file says it, and of a service of somebody else's whose unit gives root's rights away."""
+    serve(bare, lines=lines, user=user, program="/srv/hil/robot.py" if user else "/usr/bin/true")
+    furnish(bare)
+    place = bare.fake("shown/robot.service")
+    place.write_text(place.read_text() + shown)
+    with pytest.raises(LabError, match=r"service (robot|other)"):
+        put(Inside(bare, root=True), "robot")
+    assert there(bare) == []
+
+
+def test_a_service_that_is_checked_whole_is_taken(bare: Sandbox) -> None:
+    """An ordinary unit of root's, with what it may have, and one of the user's own that runs what it likes."""
+    furnish(bare)
+    serve(bare, lines=CHECKED, env="/srv/root/good.env (ignore_errors=no)")
+    assert put(Inside(bare, root=True), "robot")
+    free = "WorkingDirectory=/srv/hil\nEnvironment=PYTHONPATH=/srv/hil\nGroup=video\nExecStartPre=/bin/sh -c 'a b'\n"
+    serve(bare, lines=free, user="hil", program="/srv/hil/robot.py")
+    assert put(Inside(bare, root=True), "robot")
+
+
+CHECKED = """\
+Type=simple
+Restart=on-failure
+RestartSec=2
+WorkingDirectory=/srv/root
+EnvironmentFile=/srv/root/good.env
+EnvironmentFile=-/srv/root/none.env
+Environment=ROS_DOMAIN_ID=7 LANG=C.UTF-8
+ExecStartPre=-/usr/bin/true --config=/srv/root/none.yaml -v 3
+StandardOutput=journal
+LimitMEMLOCK=infinity
+[Unit]
+Description=The robot's perception, 100 % "checked"
+After=network-online.target
+Wants=network-online.target
+# a comment
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def furnish(sandbox: Sandbox) -> None:
+    """A folder of root's with environment files, and a service of root's that runs the user's file."""
+    sandbox.file(ROOTS).mkdir()
+    sandbox.place(f"{ROOTS}/good.env", "# it\nLANG=C\nOMP_NUM_THREADS=2\n")
+    sandbox.place(f"{ROOTS}/bad.env", "LANG=C\nPYTHONPATH=/srv/hil\n")
+    sandbox.place(f"{ROOTS}/a", "LANG=C\n")
+    sandbox.place("/etc/other.service", "[Service]\nExecStart=/srv/hil/robot.py\n")
+    shown = UNIT.format(user="", env="").replace("robot", "other")
+    sandbox.fake("shown/other.service").write_text(shown)
+
+
 def test_an_unknown_service_is_refused(bare: Sandbox) -> None:
     """A slip in the name is told while somebody looks, not when a session begins."""
     with pytest.raises(LabError, match="this board has no service robo"):
