@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.cli.console import console
-from hil.report.text import printable
 from hil.trtexec import equivalent
 from hil.units import show
 
@@ -40,7 +39,7 @@ def table(made: Mapping[str, Provisioned]) -> Table:
     for name in COLUMNS:
         shown.add_column(name, no_wrap=True)
     for precision, one in made.items():
-        shown.add_row(*(Text(printable(cell)) for cell in _cells(precision, one)))
+        shown.add_row(*(Text(cell) for cell in _cells(precision, one)))
     return shown
 
 

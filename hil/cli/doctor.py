@@ -75,8 +75,6 @@ def _examined(target: Target) -> tuple[list[Finding], Any, float]:
 def _show(target: Target, found: Sequence[Finding], seconds: float) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    from hil.report.text import printable  # noqa: PLC0415 - as above
-
     out = console()
     out.soft_wrap = False  # the table is drawn to the width that is there
     host = target.spec.host or "this machine"
@@ -90,7 +88,7 @@ def _show(target: Target, found: Sequence[Finding], seconds: float) -> None:
         signs = ((f"{SIGNS[one.state][0]} {one.what}   ", SIGNS[one.state][1]) for one in ones)
         out.print(Text.assemble(*signs), soft_wrap=True)
         # On a line of its own that is never broken, so that it can be copied.
-        out.print(Text(f"    {printable(mend)}"), soft_wrap=True)
+        out.print(Text(f"    {mend}"), soft_wrap=True)
     out.print(_verdict(target.name, found, seconds))
 
 
@@ -105,8 +103,6 @@ def _table(found: Sequence[Finding]) -> Table:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    from hil.report.text import printable  # noqa: PLC0415 - as above
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
     table.add_column("looked at", no_wrap=True)
@@ -117,7 +113,7 @@ def _table(found: Sequence[Finding]) -> Table:
             table.add_row()
         part = one.part
         sign, style = SIGNS[one.state]
-        words = Text(printable(one.found), style="" if one.state in {"ok", "unknown"} else style)
+        words = Text(one.found, style="" if one.state in {"ok", "unknown"} else style)
         table.add_row(Text(sign, style=style), Text(one.what), words)
     return table
 

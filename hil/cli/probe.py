@@ -69,15 +69,13 @@ def _table(told: Mapping[str, Any]) -> Any:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    from hil.report.text import printable  # noqa: PLC0415 - as above
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("fact", overflow="fold")
     table.add_column("told", overflow="fold")
     for part in ("identity", "state", "facts"):
         table.add_row(Text(part, style="bold"), "")
         for name, value in _lines(told[part]):
-            table.add_row(Text(f"  {printable(name)}"), Text(printable(value)))
+            table.add_row(Text(f"  {name}"), Text(value))
     return table
 
 

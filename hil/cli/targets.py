@@ -90,8 +90,6 @@ def _show(specs: Mapping[str, TargetSpec], seen: Mapping[str, tuple[str | None, 
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    from hil.report.text import printable  # noqa: PLC0415 - as above
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("target", "kind", "host", "runtime", "board", *(("answers", "held") if check else ())):
         table.add_column(column, overflow="fold", no_wrap=column in {"target", "kind", "runtime", "answers"})
@@ -108,9 +106,9 @@ def _show(specs: Mapping[str, TargetSpec], seen: Mapping[str, tuple[str | None, 
     out.print(table)
     for name, (why, holder) in seen.items():
         if why:
-            out.print(Text.assemble(("✗ ", "bold red"), printable(why)), soft_wrap=True)
+            out.print(Text.assemble(("✗ ", "bold red"), why), soft_wrap=True)
         elif holder is not None:
-            out.print(Text(printable(f"{name} is held by {_holder(holder)}")), soft_wrap=True)
+            out.print(Text(f"{name} is held by {_holder(holder)}"), soft_wrap=True)
 
 
 def _holder(holder: Any) -> str:
