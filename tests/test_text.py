@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from hil.agent.look import MARK
 from hil.board import install
+from hil.callables import UserCallable
 from hil.checks.verdicts import failed
 from hil.cli import starter
 from hil.config.spec import DeploySpec
@@ -27,6 +29,7 @@ from hil.errors import UserError
 from hil.history.rows import POINT_FIELDS, RUN_FIELDS, added_of, point_of, run_of
 from hil.history.types import Acceptance, RunRecord
 from hil.model import CheckResult, TargetUse, Verdict
+from hil.ortwords import explained
 from hil.report import html, markdown, terminal
 from hil.report.canonical import report_digest
 from hil.report.ci import code_quality, github
@@ -225,8 +228,21 @@ def point() -> str:
     return texts(point_of(values, run_of(values)))
 
 
+def mistakes() -> str:
+    """What ONNX Runtime and the user's own code raise, and a message of several lines."""
+    with pytest.raises(UserError) as caught:
+        _ = UserCallable("own:metric", "toy", _raising, "")()
+    found = [str(explained(RuntimeError(EVIL), Path("m.onnx"), "while running")), str(caught.value)]
+    return texts([*found, str(UserError("hil.toml:1: unknown key", EVIL)).partition("\n")[2]])
+
+
+def _raising() -> None:
+    raise ValueError(EVIL)
+
+
 BOUNDARIES: dict[str, Callable[[], str]] = {
     "an error's message": lambda: str(UserError(EVIL)),
+    "a runtime's and a callable's error": mistakes,
     "a judgement": lambda: texts(failed(EVIL, {EVIL: EVIL})),
     "a row's result": lambda: texts(
         CheckResult(id="a.b", required=True, verdict=Verdict.FAILED, reason=EVIL, target=USE)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.cli.console import console
+from hil.text import clean
 from hil.trtexec import equivalent
 from hil.units import show
 
@@ -67,7 +68,7 @@ def commands(session: Session, model: str, made: Mapping[str, Provisioned]) -> I
     for precision, one in ours.items():
         told = equivalent(one.source.name, precision, _options(session, model, one), one.engine.runtime_version)
         differences |= dict.fromkeys(told.differences)
-        yield Text(f"  {told}")
+        yield Text(f"  {clean(told)}")
     yield Text("what differs:", style="bold")
     yield from (Text(f"  - {one}") for one in differences)
 
