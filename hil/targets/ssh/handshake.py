@@ -33,6 +33,17 @@ MACS = (
     *("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"),
     *("hmac-sha2-256", "hmac-sha2-512"),
 )
+KEX = (
+    *("mlkem768x25519-sha256", "curve25519-sha256@libssh.org"),
+    *("ecdh-sha2-nistp256", "ecdh-sha2-nistp384", "ecdh-sha2-nistp521"),
+    *("diffie-hellman-group16-sha512", "diffie-hellman-group-exchange-sha256", "diffie-hellman-group14-sha256"),
+)
+SIGNATURES = (
+    *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
+    *("rsa-sha2-512", "rsa-sha2-256"),
+)
+"""Of host keys, and of the keys we log in with: no SHA-1 (RFC 9142, RFC 8332). As what is above it is all that is
+offered, whatever this version of paramiko would offer of its own; what it does not know is left out."""
 LOG = "hil.ssh"
 
 
@@ -63,7 +74,11 @@ def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> param
     options = transport.get_security_options()
     options.ciphers = [cipher for cipher in CIPHERS if cipher in options.ciphers]
     options.digests = [mac for mac in MACS if mac in options.digests]
-    options.key_types = trust.preferred(known, options.key_types)
+    options.kex = [kex for kex in KEX if kex in options.kex]
+    options.key_types = trust.preferred(known, [name for name in SIGNATURES if name in options.key_types])
+    # What we sign our own logins with has no option of its own.
+    offered = transport.preferred_pubkeys
+    transport.disabled_algorithms = {"pubkeys": [name for name in offered if name not in SIGNATURES]}
     return transport
 
 

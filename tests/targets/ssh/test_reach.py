@@ -10,11 +10,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import paramiko
 import pytest
 
 from hil.errors import LabError, TargetUnreachable, UserError
 from hil.targets.base import open_target
-from hil.targets.ssh import errors
+from hil.targets.ssh import errors, handshake
+from hil.targets.ssh.known import Known
 from tests.targets.sshd import USER, Speaker, call, free_port, make_key
 
 if TYPE_CHECKING:
@@ -97,6 +99,63 @@ def test_the_known_key_is_asked_for(machine: Machine, serve: MakeServer, tmp_pat
     words = (tmp_path / "second.pub").read_text().split()
     machine.known_hosts.write_text(f"[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
     open_target("board", machine.spec()).start_agent().close()
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        "KexAlgorithms diffie-hellman-group14-sha1",
+        "KexAlgorithms diffie-hellman-group-exchange-sha1",
+        "HostKeyAlgorithms ssh-rsa",
+        "Ciphers aes128-cbc",
+        "MACs hmac-sha1\nCiphers aes128-ctr",
+    ],
+)
+def test_a_server_with_nothing_but_old_algorithms(
+    machine: Machine, serve: MakeServer, tmp_path: Path, only: str
+) -> None:
+    """SHA-1 and CBC are never agreed on, whichever version of paramiko is installed."""
+    rsa = make_key(tmp_path / "rsa", "-t", "rsa", "-b", "2048", "-N", "")
+    machine.server = serve(only, key=rsa)
+    machine.known_hosts.write_text(machine.server.known_line())
+    assert "no common way to encrypt" in refused(machine.spec(), errors.NotSsh)
+
+
+def test_a_login_is_never_signed_with_sha1(machine: Machine, serve: MakeServer) -> None:
+    """A server that takes RSA keys with SHA-1 alone does not get one; with SHA-2 the same key is let in."""
+    for file in (machine.identity, machine.identity.with_name("id_ed25519.pub")):
+        file.unlink()
+    make_key(machine.identity, "-t", "rsa", "-b", "2048", "-N", "")
+    for accepted in ("rsa-sha2-512,rsa-sha2-256", "ssh-rsa"):
+        machine.server = serve(f"PubkeyAcceptedAlgorithms {accepted}")
+        machine.known_hosts.write_text(machine.server.known_line())
+        spec = machine.spec(identity=str(machine.identity))
+        if accepted == "ssh-rsa":
+            refused(spec, errors.RefusedKey)
+        else:
+            open_target("board", spec).start_agent().close()
+
+
+def test_an_old_paramiko_offers_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would offer of its own is not what is offered."""
+    for name in ("keys", "pubkeys"):
+        offered = getattr(paramiko.Transport, f"_preferred_{name}")
+        monkeypatch.setattr(paramiko.Transport, f"_preferred_{name}", (*offered, "ssh-rsa", "ssh-dss"))
+    known = {**paramiko.Transport._key_info, "ssh-rsa": None, "ssh-dss": None}  # noqa: SLF001 - as they were in 3.5
+    monkeypatch.setattr(paramiko.Transport, "_key_info", known)
+    ours, theirs = socket.socketpair()
+    transport = handshake.transport_over(ours, 1, Known())
+    options = transport.get_security_options()
+    assert {*transport.preferred_pubkeys, *options.key_types} == set(handshake.SIGNATURES)
+    for chosen, allowed in (
+        (options.kex, handshake.KEX),
+        (options.ciphers, handshake.CIPHERS),
+        (options.digests, handshake.MACS),
+    ):
+        assert chosen
+        assert set(chosen) <= set(allowed)
+    transport.close()
+    theirs.close()
 
 
 def test_a_revoked_key_is_refused(machine: Machine) -> None:
