@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from hil.attestation import dsse, statement
-from hil.attestation.keys import signature_by
+from hil.attestation.keys import lowest, signature_by
 from hil.demands import Circumstances
 from hil.errors import AttestationRefused, LabError, ReportRefused, UserError
 from hil.files import THE_LAB, file_digest
@@ -39,6 +40,8 @@ def attest(report: Path, signer: Signer, out: Path | None = None, *, now: dateti
     payload = statement.write(statement.statement_of(found, hashlib.sha256(content).hexdigest()))
     _still_good(found, path, Circumstances(now or datetime.now(timezone.utc), **_signature(found, signer)))
     signature = signer.sign(dsse.pae(payload))
+    with contextlib.suppress(ValueError):  # what is not a signature is refused below
+        signature = lowest(signature)
     if not signer.public.signed(signature, dsse.pae(payload)):
         raise AttestationRefused(f"{path}: the signer's signature is not its own key's: nothing was written: see to it")
     text = dsse.write(payload, signature, signer.public)

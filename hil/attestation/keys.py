@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from hil.errors import UserError
 from hil.report.text import one_line
@@ -32,6 +33,8 @@ SECRET = "PRIVATE KEY"  # noqa: S105 - what a PEM of one says, by which it is to
 LONGEST = 200
 OTHERS = 0o077
 ALGORITHM = ec.ECDSA(hashes.SHA256())
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256's group: n in SEC 2 (2010), 2.4.2."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,12 @@ class PublicKey:
         return self._key.public_bytes(serialization.Encoding.PEM, kind).decode("ascii")
 
     def signed(self, signature: bytes, data: bytes) -> bool:
-        """Whether ``signature`` (DER) is this key's over ``data``."""
+        """Whether ``signature`` (DER) is this key's over ``data``, in its ``lowest`` form, as hil writes it."""
         try:
             self._key.verify(signature, data, ALGORITHM)
-        except InvalidSignature:
+            return lowest(signature) == signature
+        except (InvalidSignature, ValueError):
             return False
-        return True
 
 
 class Signer(Protocol):
@@ -88,7 +91,16 @@ class KeySigner:
 
     def sign(self, data: bytes) -> bytes:
         """As ``Signer.sign``."""
-        return self.__key.sign(data, ALGORITHM)
+        return lowest(self.__key.sign(data, ALGORITHM))
+
+
+def lowest(signature: bytes) -> bytes:
+    """Return the ECDSA ``signature`` (DER) with the lower of the two values of s that verify.
+
+    For whoever has (r, s) can make (r, n - s) without the key. Raises ``ValueError`` for what is not such a signature.
+    """
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, min(s, ORDER - s))
 
 
 def key_from_file(path: Path) -> KeySigner:

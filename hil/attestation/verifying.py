@@ -160,7 +160,7 @@ def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> Pu
         what = f"signed by key {envelope.key[:SHORT]}, which is not trusted here ({trusted})"
         raise AttestationRefused(f"{name}: refused: {what}: have it signed by a key that is")
     if not key.signed(envelope.signature, envelope.signed):
-        what = f"the signature is not that of key {key.id[:SHORT]} over what is there"
+        what = f"the signature is not that of key {key.id[:SHORT]} over what is there, in the form that hil writes"
         raise AttestationRefused(f"{name}: refused: {what}: edited or damaged: get the bundle again")
     return key
 

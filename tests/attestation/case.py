@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from hil.attestation import KeySigner, attest, dsse
+from hil.attestation.keys import ORDER
 from hil.gate import seal
 from hil.report.write import finish
 from tests.report import sample
@@ -79,6 +81,12 @@ class Case:
         who = signer or self.signer
         payload = statement if isinstance(statement, bytes) else json.dumps(statement).encode()
         self.bundle.write_text(dsse.write(payload, who.sign(dsse.pae(payload)), who.public))
+
+
+def other_signature(signature: bytes) -> bytes:
+    """The other one (DER) that verifies with the same r, made without the key."""
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, ORDER - s)
 
 
 def new_signer() -> KeySigner:

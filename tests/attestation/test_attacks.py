@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.attestation import verify
+from hil.attestation.keys import lowest
 from hil.errors import AttestationRefused, UserError
 from hil.gate import seal
 from hil.report.canonical import report_digest
@@ -54,6 +55,18 @@ def test_another_key(tmp_path: Path) -> None:
     document = case.document()
     document["verificationMaterial"]["publicKey"]["hint"] = case.signer.public.hint
     document["dsseEnvelope"]["signatures"][0]["keyid"] = case.signer.public.id
+    case.put(document)
+    refused(case, "not that of key")
+
+
+def test_the_other_signature_of_the_same_key(tmp_path: Path) -> None:
+    """Whoever has a signature (r, s) can make (r, n - s) without the key, which verifies elsewhere: it is refused."""
+    case = cases.signed(tmp_path)
+    document = case.document()
+    signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
+    other = cases.other_signature(signature)
+    assert lowest(other) == signature != other
+    document["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(other).decode()
     case.put(document)
     refused(case, "not that of key")
 

@@ -130,6 +130,36 @@ def test_an_engine_that_is_not_the_judged_one_stops_signing(tmp_path: Path) -> N
         attest(tmp_path, case.signer)
 
 
+def test_a_signer_may_give_either_signature(tmp_path: Path) -> None:
+    """A service that keeps the key gives whichever s came out; what is written is the one form that is verified."""
+
+    class Elsewhere:
+        key = cases.new_signer()
+        public: PublicKey = key.public
+
+        def sign(self, data: bytes) -> bytes:
+            return cases.other_signature(self.key.sign(data))
+
+    finish(tmp_path, cases.made())
+    attest(tmp_path, Elsewhere())
+    assert verify(tmp_path, keys=[Elsewhere.public], report=tmp_path).decision == "PASSED"
+
+
+@pytest.mark.parametrize("given", [b"", b"no DER"])
+def test_a_signer_that_gives_no_signature_writes_nothing(tmp_path: Path, given: bytes) -> None:
+    """What is not a signature at all is refused as one of another key is."""
+
+    class Empty:
+        public: PublicKey = cases.new_signer().public
+
+        def sign(self, _data: bytes) -> bytes:
+            return given
+
+    finish(tmp_path, cases.made())
+    with pytest.raises(AttestationRefused, match="not its own key's"):
+        attest(tmp_path, Empty())
+
+
 def test_a_signer_whose_signature_is_not_its_own_writes_nothing(tmp_path: Path) -> None:
     """Any signer may be used, and what it gives is verified before it is written."""
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hil.attestation import KeySigner, key_from_environment, key_from_file, parse_public, public_key
-from hil.attestation.keys import MAKE, PASSWORD, PUBLIC
+from hil.attestation.keys import MAKE, PASSWORD, PUBLIC, lowest
 from hil.errors import UserError
 from tests.attestation import case as cases
 
@@ -33,6 +33,17 @@ def test_a_key_from_a_file_and_from_the_environment(tmp_path: Path, monkeypatch:
     assert parse_public(one.public.pem).id == one.public.id
     assert one.public.signed(two.sign(b"x"), b"x")
     assert not one.public.signed(two.sign(b"x"), b"y")
+
+
+def test_a_signature_has_one_form() -> None:
+    """Of the two that whoever has one can make, only that with the lower s is signed and verified."""
+    signer = cases.new_signer()
+    for number in range(20):
+        data = str(number).encode()
+        signature = signer.sign(data)
+        assert signer.public.signed(signature, data)
+        assert not signer.public.signed(cases.other_signature(signature), data)
+        assert lowest(cases.other_signature(signature)) == signature
 
 
 def test_an_encrypted_key_wants_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
