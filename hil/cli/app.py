@@ -6,6 +6,7 @@ its exit code (``None`` is 0) and raises ``hil.errors.HilError`` for whatever th
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hil import __version__
-from hil.errors import ExitCode, HilError
+from hil.errors import ExitCode, HilError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,8 @@ COMMANDS = (
     "schema",
 )
 """In the order in which a newcomer needs them; ``hil --help`` lists them so."""
+
+EMPTY_OPTION = re.compile(r"(--[a-z][a-z0-9-]*)=\s*")
 
 INTERRUPTED = 130
 """What shells return for a program ended by SIGINT (128 + 2)."""
@@ -84,10 +87,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and returns its exit code; raises nothing foreseeable."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        _refuse_empty(given)
         return _invoke(given or ["--help"])
     except HilError as error:
         sys.stderr.write(f"error: {error}\n")
         return int(error.exit_code)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Raises ``UserError`` for an empty value: of an unset variable, it would stand for the option's default."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        option = EMPTY_OPTION.fullmatch(argument)
+        if option or not argument.strip():
+            name = option[1] if option else before if before.startswith("-") else "an argument"
+            what = f"{name} is empty: is a variable not set that should give it?"
+            raise UserError(f"{what} Set it, or leave the option out")
 
 
 def _invoke(arguments: list[str]) -> int:

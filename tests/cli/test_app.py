@@ -48,6 +48,25 @@ def test_a_wrong_call_is_the_users_mistake(capsys: pytest.CaptureFixture[str], a
     assert "--help" in captured.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["verify", "report", "--commit="], "--commit"),
+        (["verify", "report", "--commit", " "], "--commit"),
+        (["build", "digits", "--target", ""], "--target"),
+        (["gate", ""], "an argument"),
+        (["history", "list", "--target="], "--target"),
+        (["doctor", "cpu", "--config="], "--config"),
+    ],
+)
+def test_an_empty_value_is_no_default(capsys: pytest.CaptureFixture[str], arguments: list[str], named: str) -> None:
+    """What an unset variable leaves is refused, for every option and argument alike."""
+    assert main(arguments) == ExitCode.USER_ERROR
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {named} is empty: is a variable not set")
+    assert captured.out == ""
+
+
 def test_importing_the_entry_point_loads_nothing() -> None:
     """Typer and rich are loaded by running a command, not by importing the package."""
     code = "import sys, hil.cli; sys.exit(bool({'typer', 'rich', 'numpy', 'pydantic', 'onnx'} & set(sys.modules)))"
