@@ -74,7 +74,7 @@ def main() -> int:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--quick", action="store_true", help="the digits alone")
     given = ask.parse_args()
-    arguments = ["-k", "parity or (int8 and not speedup)", *(["--hil-model", "digits"] if given.quick else [])]
+    arguments = ["-k", "parity or (int8 and not speedup)", *(["--hil-model=digits"] if given.quick else [])]
     with tempfile.TemporaryDirectory(prefix="determinism-") as work:
         found = [comparable(ran(Path(work) / name, arguments)) for name in ("first", "second")]
     first, second = (one.decode().splitlines() for one in found)

@@ -27,7 +27,7 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         kind = LabError if error.errno in THE_LAB else UserError
         what = f"{folder} cannot be written: {error.strerror or error}"
-        raise kind(f"{what}: free some space, or name another folder with --hil-report DIR") from None
+        raise kind(f"{what}: free some space, or name another folder with --hil-report=DIR") from None
 
 
 def file_digest(path: Path, hint: str = "check its path in hil.toml") -> str:

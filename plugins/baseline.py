@@ -1,4 +1,4 @@
-"""``--hil-baseline REF``: out of the history once, by the controller, and as plain data to every process of the run."""
+"""``--hil-baseline=REF``: out of the history once, by the controller, and as plain data to every process of the run."""
 
 from __future__ import annotations
 

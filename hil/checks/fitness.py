@@ -77,7 +77,7 @@ def missing(baseline: Baseline | None, key: RowKey, rules: Rules) -> Judgement:
     """That there is nothing to compare the row ``key`` with, and what to run."""
     name = _name(key)
     if baseline is None:
-        return _none(f"nothing to compare {name} with: run again with --hil-baseline REF (hil history lists runs)")
+        return _none(f"nothing to compare {name} with: run again with --hil-baseline=REF (hil history lists runs)")
     if baseline.why_not:
         return _none(f"{baseline.why_not}; to make a baseline: {rules.again}")
     return _none(f"baseline {baseline.ref} has no {name}: measure it first: {rules.again}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hil.history.urls import Place
 
 MOVE = "move the file away (a new one is begun) or put a copy back"
-ANOTHER = "or name another one: --hil-history URL, [project] history"
+ANOTHER = "or name another one: --hil-history=URL, [project] history"
 SAID: tuple[tuple[tuple[str, ...], type[HilError], str, str], ...] = (
     # of SQLite: what it says, whose fault, what we say, what to do
     (("not a database", "malformed", "file is encrypted"), LabError, "is damaged or no SQLite database", MOVE),

@@ -79,7 +79,7 @@ def test_the_same_again_passes() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (None, "run again with --hil-baseline REF"),
+        (None, "run again with --hil-baseline=REF"),
         (Baseline(ref="latest", why_not="latest: the history has 0 usable runs"), "0 usable runs; to make a baseline"),
         (Baseline(ref="latest"), "baseline latest has no latency.p50 digits fp32: measure it first: pytest"),
         (baseline(check="latency.p90"), "has no latency.p50"),

@@ -159,7 +159,7 @@ def test_a_full_disk_in_the_store(project: Project, tmp_path: Path) -> None:
 def test_a_report_folder_that_cannot_be_written(project: Project) -> None:
     """A file stands where the folder should be."""
     (project.root / "taken").write_text("")
-    ran = project.run(*SUITES, "--hil-report", "taken")
+    ran = project.run(*SUITES, "--hil-report=taken")
     assert ran.code == USER, ran.out
     assert "taken" in ran.out
     assert "Traceback" not in ran.out

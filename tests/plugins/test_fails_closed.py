@@ -133,7 +133,7 @@ def test_a_validation_set_of_zero_samples_is_the_users_mistake(project: Project)
     [
         ("-k", "not p99"),
         ("--deselect", "own/test_latency.py"),
-        ("--hil-model", "toy", "-k", "parity"),
+        ("--hil-model=toy", "-k", "parity"),
         ("-m", "not hil"),
     ],
 )

@@ -105,7 +105,7 @@ def test_two_sessions_on_one_target_never_run_at_once(project: Project, tmp_path
     command = project.command(*SUITES, "-k", "latency")
     with subprocess.Popen(command, cwd=project.root, env=project.env, stdout=subprocess.DEVNULL) as first:
         _until(lambda: bool(_workers(first.pid)), 60, "a worker")
-        second = Project(project.root, project.env).run(*SUITES, "--hil-report", str(tmp_path / "second"))
+        second = Project(project.root, project.env).run(*SUITES, f"--hil-report={tmp_path / 'second'}")
         first.kill()
     assert second.code == int(ExitCode.LAB_ERROR), second.out
     assert "held by" in second.out

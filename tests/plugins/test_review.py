@@ -219,4 +219,4 @@ def test_a_folder_in_the_way_of_junit_is_one_message(quick: Project) -> None:
 
 def test_a_report_folder_with_an_impossible_name_is_one_message(quick: Project) -> None:
     """A name longer than the file system takes is told like any other."""
-    _one_message(quick.run(*PARITY, "--hil-report", "x" * 300), "name another", USER)
+    _one_message(quick.run(*PARITY, f"--hil-report={'x' * 300}"), "name another", USER)

@@ -26,7 +26,7 @@ def test_a_run_signs_its_report(project: Project) -> None:
     project.env |= {"SIGNING": pem, "HIL_SIGN_KEY_PASSWORD": "correct horse"}
     project.edit('"parity.*", "latency.p99", "memory.peak"', '"parity.*"')
     (project.root / "test_leak.py").write_text(LEAK)
-    ran = project.run(*SOME[:-1], "contract or parity or leak", "test_leak.py", "--hil-sign-key", "env:SIGNING")
+    ran = project.run(*SOME[:-1], "contract or parity or leak", "test_leak.py", "--hil-sign-key=env:SIGNING")
     assert ran.code == 0, ran.out
     assert "signed: report/report.sigstore.json" in ran.out
     assert ran.report is not None
@@ -52,7 +52,7 @@ def test_a_key_that_cannot_sign_ends_the_run_before_it_begins(project: Project) 
     """No file, no variable, the key itself in place of its file: exit code 4, and nothing of the key is repeated."""
     pem = cases.pem().decode()
     for given in ("no-such.key", "env:NO_SUCH", pem):
-        ran = project.run(*SOME, "--hil-sign-key", given)
+        ran = project.run(*SOME, f"--hil-sign-key={given}")
         assert ran.code == USER, ran.out
         assert "Traceback" not in ran.out
         assert ran.report is None
@@ -67,5 +67,5 @@ def test_a_gate_that_wants_a_signature_wants_the_key_first(project: Project) -> 
     ran = project.run(*SOME, "--hil-gate")
     assert (ran.code, "nobody signs" in ran.out) == (USER, True), ran.out
     project.env["SIGNING"] = cases.pem().decode()
-    ran = project.run(*SOME, "--hil-gate", "--hil-sign-key", "env:SIGNING")
+    ran = project.run(*SOME, "--hil-gate", "--hil-sign-key=env:SIGNING")
     assert (ran.code, "is not one that gate.signed_by names" in ran.out) == (USER, True), ran.out
