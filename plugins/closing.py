@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from hil import __version__
 from hil.advice import advised
 from hil.config.spec import GateSpec
-from hil.errors import ExitCode, HilError, UserError
+from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.exitcode import PRECEDENCE
 from hil.gate import exit_code_of, seal
 from hil.history.urls import shown_arguments
 from hil.model import CheckResult, TargetUse
-from hil.plugins import keeping, signing
+from hil.plugins import keeping, report_folder, signing
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
-from hil.report.write import BUNDLE, unfinished
+from hil.report.text import one_line
+from hil.report.write import BUNDLE, REPORT, run_id_in, unfinished
 from hil.report.write import begin as write_begin
 from hil.report.write import finish as write_finish
 
@@ -34,25 +35,32 @@ if TYPE_CHECKING:
     from hil.plugins.run import HilRun
     from hil.session.outcome import Outcome
 
+LONGEST = 100
 NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
 def begin(run: HilRun) -> None:
-    """Writes the report as ``incomplete``, so that a killed run never leaves yesterday's green one."""
+    """Writes the report as ``incomplete``, so that a killed run never leaves yesterday's green one.
+
+    Raises ``LabError`` if another live run writes its report there, and as ``hil.report.write.begin`` does.
+    """
+    report_folder.lock(run)
     use = TargetUse(requested=run.target, used=run.target)
     write_begin(
         run.report_dir,
         _report(run, unfinished((*run.plan.rows, *run.plan.own), use), status="incomplete", pytest_status=None),
     )
+    run.begun = True
 
 
 def refuse(run: HilRun, problem: HilError) -> None:
-    """Leaves a failed report where an earlier run left one: a mistake in the config must not keep it green."""
+    """Leaves a failed report where an earlier run, or this one, left any: whatever stopped the run keeps none green."""
+    run.problem = run.problem or problem
     with contextlib.suppress(HilError, OSError):  # the mistake that is being reported matters more
-        if not (run.report_dir / "report.json").exists():
+        if not (run.report_dir / REPORT).exists():
             return
-        begin(run)
         _ = _finish(run, int(problem.exit_code))
+        (run.report_dir / BUNDLE).unlink(missing_ok=True)  # where the run had signed what it decided before
 
 
 def close(run: HilRun, pytest_status: int) -> int:
@@ -77,6 +85,11 @@ def _finish(run: HilRun, pytest_status: int) -> Report:
     run.fates.problem = "" if run.problem is None else str(run.problem)
     checks = tuple(run.accounts.close(run.fates, run.used()))
     report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
+    if not run.begun:
+        begin(run)
+    elif (other := run_id_in(run.report_dir / REPORT)) not in (None, run.run_id):
+        what = f"{run.report_dir}: run {one_line(str(other), LONGEST)} has written its report there meanwhile"
+        raise LabError(f"{what}: run again, and give each run its own --hil-report=DIR")
     write_finish(run.report_dir, report)
     return report
 

@@ -127,14 +127,15 @@ def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
 
 
 def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Puts this phase's outcomes on the report and turns a foreseeable error into its one line.
+    """Puts the test's outcomes so far on the report and turns a foreseeable error into its one line.
+
+    All of them, not this phase's alone: a plugin that retries a test may keep the report of a failed attempt back.
 
     A test that asked for ``hil_check`` or is marked ``hil`` and ends without a result fails here.
     """
     from hil.plugins.run import BROKEN, JUDGED, OUTCOMES  # noqa: PLC0415 - run imports this module
 
-    outcomes = item.stash.get(OUTCOMES, [])
-    item.stash[OUTCOMES] = []
+    outcomes = [*item.stash.get(OUTCOMES, [])]
     _shorten(item, call, report)
     stock = item.get_closest_marker("hil") is not None
     if item.stash.get(JUDGED, False):
@@ -142,7 +143,7 @@ def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: 
     elif stock and report.when == "call" and report.passed:
         _fail(report, f"{item.nodeid} is marked hil and gave no result: call hil_check.judge() once on every path")
     elif is_own(item) and report.when == "teardown":
-        outcomes = [_without_result(run, item)]
+        outcomes.append(_without_result(run, item))
         if not item.stash.get(BROKEN, False):
             _fail(report, f"{item.nodeid} asked for hil_check and gave no result: call hil_check.at_most(…)")
     item.stash[BROKEN] = report.failed or item.stash.get(BROKEN, False)

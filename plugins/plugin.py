@@ -19,7 +19,8 @@ from hil.fixtures.fixtures import (
     hil_reference,
     hil_target,
 )
-from hil.plugins import benchmarks, wake
+from hil.plugins import benchmarks, commandline, outermost, wake
+from hil.plugins.outermost import Outermost
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,49 +32,76 @@ __all__ = ["hil_case", "hil_check", "hil_dataset", "hil_engine", "hil_reference"
 TARGET_HELP = "the machine under test, as named in hil.toml, e.g. --target=jetson-orin"
 
 MOST_RUNS = 1000
+EMPTY = "the value is empty: is a variable not set that should give it? Set it, or leave the option out"
+MISREAD = (
+    "{option} {value}: pytest takes {value}, which exists, for the path of a test and looks for the project there: "
+    "write {option}={value}"
+)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the ``--hil-…`` options; ``--target`` follows in ``pytest_load_initial_conftests``."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Adds the ``--hil-…`` options; ``--target`` follows in ``pytest_load_initial_conftests``.
+
+    From here on pytest may end by a mistake on the command line or in a conftest; no earlier report outlives that.
+    """
     group = parser.getgroup("hil", "hardware in the loop: judge neural networks on the target")
     add = group.addoption
-    add("--hil-target", metavar="NAME", dest="hil_target", help=TARGET_HELP)
-    add("--hil-config", metavar="FILE", help="the config (default: hil.toml here or in a parent folder)")
-    add("--hil-report", metavar="DIR", help="where the report goes (default: [project] report in hil.toml)")
+    add("--hil-target", metavar="NAME", dest="hil_target", type=_text, help=TARGET_HELP)
+    add("--hil-config", metavar="FILE", type=_text, help="the config (default: hil.toml here or in a parent folder)")
+    add("--hil-report", metavar="DIR", type=_text, help="where the report goes (default: [project] report in hil.toml)")
     add(
         "--hil-fallback",
         choices=("cpu", "skip", "fail"),
+        type=_text,
         help="when the target cannot be reached: run on the CPU what makes sense there (default), skip, or fail; "
         "the exit code is 10 under cpu and skip, 11 under fail, never 0",
     )
     add("--hil-gate", action="store_true", default=None, help="add the policy's judgement ([gate]) to the exit code")
-    add("--hil-model", metavar="NAME", action="append", help="only this model (repeatable); the rest stays planned")
+    add(
+        "--hil-model",
+        metavar="NAME",
+        action="append",
+        type=_text,
+        help="only this model (repeatable); the rest stays planned",
+    )
     add("--hil-runs", metavar="N", type=_runs, help="time each engine in N fresh processes (default: [measure] runs)")
     add(
         "--hil-history",
         metavar="URL",
+        type=_text,
         help="where the report is kept to compare with: sqlite:///FILE, postgresql+psycopg://…, or none "
         "(default: [project] history in hil.toml)",
     )
     add(
         "--hil-baseline",
         metavar="REF",
+        type=_text,
         help="compare with earlier runs of this target: a run's id, latest, jetpack:6.2, commit:SHA or a name; "
         "plans the checks regression.*, and times each engine in 5 fresh processes unless --hil-runs says otherwise",
     )
     add(
         "--hil-sign-key",
         metavar="FILE",
+        type=_text,
         help="sign the report with this private key (ECDSA P-256, PEM), or with the one in a variable: env:NAME; "
         "HIL_SIGN_KEY_PASSWORD opens one that is encrypted",
     )
     add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
+    if (config := pluginmanager.get_plugin("pytestconfig")) is not None:
+        wake.invalidate(config)
+
+
+def _text(text: str) -> str:
+    """Reads a value that says something: an empty one must not stand for the default."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(EMPTY)
+    return text
 
 
 def _seconds(text: str) -> float:
     """Reads a finite number of seconds that is not negative."""
     try:
-        seconds = float(text)
+        seconds = float(_text(text))
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
@@ -84,7 +112,7 @@ def _seconds(text: str) -> float:
 def _runs(text: str) -> int:
     """Reads a number of runs, as ``[measure] runs`` has it."""
     try:
-        runs = int(text)
+        runs = int(_text(text))
     except ValueError:
         runs = 0
     if not 1 <= runs <= MOST_RUNS:
@@ -92,14 +120,30 @@ def _runs(text: str) -> int:
     return runs
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None]:
     """Adds ``--target`` last of all, so that a plugin or conftest with a ``--target`` of its own keeps it."""
-    yield
+    if misread := commandline.misread(commandline.read(early_config), early_config.invocation_params.dir):
+        option, value = misread
+        raise pytest.UsageError(MISREAD.format(option=option, value=value))
     try:
-        parser.getgroup("hil").addoption("--target", metavar="NAME", dest="hil_target", help=TARGET_HELP)
-    except (ValueError, argparse.ArgumentError):
-        return  # it is taken: --hil-target does the same
+        yield
+    except SystemExit as error:
+        raise pytest.UsageError(f"a conftest raised SystemExit({error.code}): take sys.exit() out of it") from None
+    if is_taken(parser, "--target"):
+        early_config.stash[wake.TARGET_TAKEN] = True
+    else:
+        parser.getgroup("hil").addoption("--target", metavar="NAME", dest="hil_target", type=_text, help=TARGET_HELP)
+    early_config.pluginmanager.register(Outermost(), outermost.NAME)
+
+
+def is_taken(parser: pytest.Parser, option: str) -> bool:
+    """Whether some plugin or conftest defines ``option`` already."""
+    try:
+        _, unknown = parser.parse_known_and_unknown_args([f"{option}=x"])
+    except pytest.UsageError as error:  # whoever has it does not accept that value; or another option is required
+        return option in str(error)
+    return bool(not unknown)
 
 
 @pytest.hookimpl(tryfirst=True)  # before junitxml, which wants to know its file here
@@ -113,13 +157,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     benchmarks.register(config)
     wake.configured(config)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
-    """Has the last word on exit code 0: no other hook turns a failed run green."""
-    code = yield
-    return wake.exit_code(config, code)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -11,15 +11,17 @@ import pytest
 
 from hil.baseline import Baseline
 from hil.config import own_checks
-from hil.config.load import Config, find, load
+from hil.config.find import find
+from hil.config.load import Config, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
-from hil.model import Row, TargetUse
+from hil.model import Row, TargetUse, Verdict
 from hil.plan import Plan, expand
 from hil.plugins import baseline, benchmarks, closing, collecting, keeping, signing, wake
 from hil.plugins.accounts import Accounts, Fates, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.progress import Progress
+from hil.plugins.report_folder import report_folder
 from hil.plugins.terminated import obeyed
 from hil.session import Request, Session
 from hil.session.preflight import preflight
@@ -34,7 +36,14 @@ if TYPE_CHECKING:
 OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
 BROKEN: pytest.StashKey[bool] = pytest.StashKey()
-NO_CONFIG = "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it with --hil-config"
+GOOD = (Verdict.PASSED, Verdict.WARNED)
+NO_CONFIG = (
+    "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it: --hil-config=FILE"
+)
+TARGET_TAKEN = (
+    "--target belongs to another plugin or conftest of this project, so that hil was given no target: "
+    "use --hil-target=NAME"
+)
 
 
 def _digests(config: Config) -> str:
@@ -44,7 +53,7 @@ def _digests(config: Config) -> str:
 class HilRun:
     """The plugin's state while it is awake, in the controller and in each xdist worker."""
 
-    def __init__(self, config: pytest.Config, run_id: str) -> None:
+    def __init__(self, config: pytest.Config, run_id: str, folder: Path | None = None) -> None:
         self.pytest_config = config
         self.run_id = run_id
         self.started = closing.now()
@@ -66,12 +75,15 @@ class HilRun:
         self._session: Session | None = None
         self._used: TargetUse | None = None
         self._engines: list[tuple[str, str]] = []
-        self._begun = False
+        self.begun = False
+        self._folder = folder
         self._until_end = contextlib.ExitStack()
 
     def begin(self) -> None:
         """Loads the config, plans, and looks at models and data; keeps the first mistake as ``problem``."""
         try:
+            if wake.target_is_lost(self.pytest_config):
+                raise UserError(TARGET_TAKEN)
             self.config = self._load()
             self.config.target(self.target)
             self.baseline = self._baseline()
@@ -95,15 +107,17 @@ class HilRun:
         return commit_of(self.config.root, files, others=others)
 
     def raise_problem(self) -> None:
-        """Shows the user's mistake, once, with exit code 4; an old green report does not outlive it."""
+        """Shows what stops the run, once, with its exit code; an old green report does not outlive it."""
         if self.problem is not None:
             closing.refuse(self, self.problem)
+            if isinstance(self.problem, LabError):
+                pytest.exit(f"error: {self.problem}", returncode=int(self.problem.exit_code))
             raise pytest.UsageError(str(self.problem))
 
     def _load(self) -> Config:
         named = self.pytest_config.getoption("hil_config", None)
         here = self.pytest_config.invocation_params.dir
-        path = here / named if named else find(here) or find(self.pytest_config.rootpath)
+        path = here / named if named else find(here) or find(self.pytest_config.rootpath, here)
         if path is None:
             raise UserError(NO_CONFIG.format(here))
         return load(path)
@@ -132,8 +146,6 @@ class HilRun:
     def _scope(self) -> None:
         assert self.config is not None  # noqa: S101 - begin() loaded it
         option = self.pytest_config.getoption
-        if option("hil_gate", None) and option("collectonly", default=False):
-            raise UserError("--hil-gate judges what ran and --collect-only runs nothing: leave one of them out")
         only = option("hil_model", None)
         for name in only or ():
             self.config.model(name, self.target)
@@ -142,23 +154,10 @@ class HilRun:
     @property
     def report_dir(self) -> Path:
         """Where the report goes: ``--hil-report``, else ``[project] report``, else ``report``."""
-        given: str | None = self.pytest_config.getoption("hil_report", None)
-        here = self.pytest_config.invocation_params.dir
-        if given:
-            return here / given
-        return self.config.resolve(self.config.spec.project.report) if self.config else here / "report"
-
-    def check_folder(self) -> None:
-        """Finds out before anything runs that the report has nowhere to go."""
-        folder, junit = self.report_dir, self.report_dir / "junit.xml"
-        what = ""
-        with contextlib.suppress(OSError):  # what is no path at all is told when the report is begun
-            if folder.exists() and not folder.is_dir():
-                what = f"{folder} is a file: the report needs a folder"
-            elif junit.is_dir():
-                what = f"{junit} is a folder: pytest's results go there"
-        if what:
-            self.problem = self.problem or UserError(f"{what}: name another one with --hil-report DIR")
+        if self._folder is None:
+            config = self.pytest_config
+            self._folder = report_folder(vars(config.option), config.invocation_params.dir, config.rootpath)
+        return self._folder
 
     # Collection
 
@@ -183,9 +182,8 @@ class HilRun:
 
     def open_report(self) -> None:
         """Writes the incomplete report, once. Ends the run with exit code 4 or 11 if it cannot be written."""
-        if self._begun or wake.lists_only(self.pytest_config) or self.problem is not None:
+        if self.begun or wake.lists_only(self.pytest_config) or self.problem is not None:
             return
-        self._begun = True
         if not self.is_worker:
             self._until_end.enter_context(obeyed(self.target))
         try:
@@ -262,7 +260,7 @@ class HilRun:
         collecting.attach(self, item, call, report)
 
     def account(self, report: pytest.TestReport) -> None:
-        """Enters what came with a report; a failure without a result is somebody else's test."""
+        """Enters what came with a report; a failure that no result explains is that of the user's own test."""
         if report.when not in ("setup", "call", "teardown"):
             self.fates.crashed.add(report.nodeid)
         if report.when == "teardown":
@@ -272,7 +270,7 @@ class HilRun:
             self.accounts.enter(report.nodeid, outcome, own=own)
         if problem := collecting.problem_of(report):
             self.problem = self.problem or problem
-        elif report.failed and not outcomes:
+        elif report.failed and all(outcome.result.verdict in GOOD for outcome, _ in outcomes):
             self.other_tests_failed += 1
 
     def finish(self, session: pytest.Session) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import secrets
 import sys
 from pathlib import Path
@@ -10,31 +12,54 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.errors import HilError
+from hil.plugins.commandline import OPTIONS, in_worker, is_suite, read
 
 if TYPE_CHECKING:
     from hil.plugins.run import HilRun
 
-OPTIONS = (
-    "hil_target",
-    "hil_config",
-    "hil_report",
-    "hil_fallback",
-    "hil_gate",
-    "hil_model",
-    "hil_runs",
-    "hil_wait",
-    "hil_history",
-    "hil_baseline",
-)
 RUN: pytest.StashKey[HilRun] = pytest.StashKey()
 RUN_ID: pytest.StashKey[str] = pytest.StashKey()
 AWOKE: pytest.StashKey[bool] = pytest.StashKey()
 DECIDED: pytest.StashKey[int] = pytest.StashKey()
+TARGET_TAKEN: pytest.StashKey[bool] = pytest.StashKey()
+"""Whether another plugin or a conftest defines ``--target``."""
 LISTINGS = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "collectonly", "cacheshow")
-"""Options with which pytest tells something and runs nothing."""
+"""Options with which pytest shows something and runs nothing."""
 INSTALLED = {"site-packages", "dist-packages"}
 # pytest_runtest_logreport is not given the config; nested runs (pytester) stack up.
 _controllers: list[pytest.Config] = []
+
+
+def invalidate(config: pytest.Config) -> None:
+    """Mark the report of an earlier run as incomplete where the command line names hil.
+
+    Whatever ends pytest from here on, that report is not taken for this run's. A report that a live run is writing
+    stays, and so does a file that is no finished report.
+    """
+    # Both are set once pytest has read its ini file, which it does before it loads installed plugins.
+    if not hasattr(config, "known_args_namespace") or in_worker() or not read(config).names_hil:
+        return
+    from hil.plugins.report_folder import report_folder  # noqa: PLC0415 - only a run with hil pays
+
+    options = read(config).options
+    folder = report_folder(options, config.invocation_params.dir, config.rootpath)
+    if not _finished(folder / "report.json"):
+        return
+    from hil.plugins import closing  # noqa: PLC0415 - as above
+    from hil.plugins.run import HilRun  # noqa: PLC0415 - as above
+
+    run = HilRun(config, secrets.token_hex(8), folder)
+    run.target = options.get("hil_target") or options.get("target") or run.target
+    with contextlib.suppress(HilError):
+        closing.begin(run)
+
+
+def _finished(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("status") == "complete"
 
 
 def configured(config: pytest.Config) -> None:
@@ -43,8 +68,10 @@ def configured(config: pytest.Config) -> None:
         _controllers.append(config)
     if asked_for(config):
         add_suites(config)
+        from hil.plugins import report_folder  # noqa: PLC0415 - heavy; only a run that uses it pays
+
         run = run_of(config)
-        run.check_folder()
+        report_folder.check(run)
         run.raise_problem()
         if not run.is_worker and getattr(config.option, "xmlpath", "") is None and not config.option.collectonly:
             config.option.xmlpath = str(run.report_dir / "junit.xml")
@@ -69,6 +96,12 @@ def _copied(suites: Path, place: Path) -> bool:
     return other.is_file() and other.read_bytes() == one.read_bytes()
 
 
+def target_is_lost(config: pytest.Config) -> bool:
+    """Whether ``--target`` was given, another plugin or conftest took it, and ``--hil-target`` was not given."""
+    options = read(config).options
+    return "target" in options and "hil_target" not in options and config.stash.get(TARGET_TAKEN, False)
+
+
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process is an xdist worker: it judges, its controller keeps the accounts."""
     return hasattr(config, "workerinput")
@@ -78,22 +111,17 @@ def asked_for(config: pytest.Config) -> bool:
     """Whether the command line itself asks for hil."""
     if any(config.getoption(name, None) is not None for name in OPTIONS):
         return True
-    return any(arg.split("::")[0].split("/")[0].startswith("hil.suites") for arg in config.invocation_params.args)
+    return any(map(is_suite, (*config.invocation_params.args, *config.args)))
+
+
+def listing(config: pytest.Config) -> str | None:
+    """The option with which pytest was asked to show something and to run nothing, as pytest names its value."""
+    return next((name for name in LISTINGS if getattr(config.option, name, None)), None)
 
 
 def lists_only(config: pytest.Config) -> bool:
-    """Whether pytest was asked to tell something, ``--collect-only`` or ``--fixtures``: nothing runs, no report."""
-    return any(getattr(config.option, name, None) for name in LISTINGS)
-
-
-def exit_code(config: pytest.Config, code: object) -> object:
-    """``code``, unless it is a 0 that the accounts never gave: of a hook that came later, or of an early exit."""
-    if code != 0 or is_worker(config) or lists_only(config) or not (AWOKE in config.stash or asked_for(config)):
-        return code
-    if DECIDED not in config.stash:
-        sys.stderr.write("error: pytest was ended before hil could judge the run: look for pytest.exit() in a hook\n")
-        return 1
-    return config.stash[DECIDED]
+    """Whether nothing runs and no report is written: ``--collect-only``, ``--fixtures`` and the like."""
+    return listing(config) is not None
 
 
 def run_id(config: pytest.Config) -> str:
@@ -136,4 +164,3 @@ def forget(config: pytest.Config) -> None:
             run.forget()
         except HilError as error:  # the run ended before its accounts were closed
             sys.stderr.write(f"error: {error}\n")
-        del config.stash[RUN]

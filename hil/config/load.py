@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from hil.config.own_checks import OwnCheck
 
-FILE = "hil.toml"
 CPU = "cpu"
 """The target that is there without being written."""
 
@@ -131,12 +130,6 @@ def load_policy(path: Path) -> GateSpec:
         details = error.errors(include_url=False)
         found = mistakes_of([{**detail, "loc": ("gate", *detail["loc"])} for detail in details])
     raise UserError(*_listed(found, Lines(text), path.name))
-
-
-def find(start: Path) -> Path | None:
-    """``hil.toml`` in ``start`` or the nearest folder above it, or ``None``."""
-    folder = start.absolute()
-    return next((place / FILE for place in (folder, *folder.parents) if (place / FILE).is_file()), None)
 
 
 def _listed(found: Iterable[Mistake], lines: Lines, name: str) -> list[str]:

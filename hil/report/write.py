@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 REPORT, SUMMARY, PAGE = "report.json", "summary.md", "report.html"
+JUNIT = "junit.xml"
+"""pytest's own report, where none is asked for elsewhere."""
 BUNDLE = "report.sigstore.json"
 """The signature, where the report is signed; one of an earlier report must not lie beside a later one."""
 THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
@@ -59,12 +61,12 @@ def begin(folder: Path, report: Report) -> None:
     """
     if report.status != "incomplete":
         raise ValueError("a run begins incomplete")
-    if _run_id(folder / REPORT) == report.run.id:
+    if run_id_in(folder / REPORT) == report.run.id:
         return
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / REPORT, to_json(sealed(report)))
-        for name in (SUMMARY, PAGE, BUNDLE, CODE_QUALITY):
+        for name in (SUMMARY, PAGE, BUNDLE, CODE_QUALITY, JUNIT):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -116,7 +118,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _run_id(path: Path) -> str | None:
+def run_id_in(path: Path) -> str | None:
+    """The id of the run whose report the file ``path`` is, ``None`` if it is no report or not there."""
     try:
         document = json.loads(path.read_bytes())
         return str(document["run"]["id"])
@@ -131,4 +134,4 @@ def _told(folder: Path) -> Iterator[None]:
     except OSError as error:
         kind = LabError if error.errno in THE_LAB else UserError
         what = f"{folder}: the report cannot be written: {error.strerror or error}"
-        raise kind(f"{what}: free some space or name another folder with --hil-report DIR") from None
+        raise kind(f"{what}: free some space or name another folder with --hil-report=DIR") from None

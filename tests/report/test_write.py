@@ -118,7 +118,7 @@ def test_a_folder_that_is_a_file_is_the_users_mistake(tmp_path: Path) -> None:
     """``--hil-report`` naming a file is told with the way out."""
     (tmp_path / "file").write_text("x", encoding="utf-8")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match="--hil-report DIR"):
+        with pytest.raises(UserError, match="--hil-report=DIR"):
             begin(folder, started())
 
 

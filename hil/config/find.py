@@ -1,0 +1,34 @@
+"""Where the config of a run is; imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "hil.toml"
+ROOT = 0
+"""The user id of root, who can write any file anyway."""
+
+
+def find(start: Path, here: Path | None = None) -> Path | None:
+    """Return ``hil.toml`` in ``start`` or the nearest folder above it, or ``None``.
+
+    ``here`` is the folder in which the command was started (``start`` by default). Raise ``UserError`` for a file in
+    any other folder that belongs to another user than this one and root: a config names code that is run.
+    """
+    folder = start.absolute()
+    trusted = folder if here is None else here.absolute()
+    path = next((place / FILE for place in (folder, *folder.parents) if (place / FILE).is_file()), None)
+    if path is None or path.parent == trusted:
+        return path
+    # Of a link both count: whoever made the link chose the file.
+    foreign = {path.lstat().st_uid, path.stat().st_uid} - {os.geteuid(), ROOT}
+    if foreign:
+        what = f"{path} belongs to another user (uid {min(foreign)}) and lies outside {trusted}"
+        raise UserError(f"{what}: name it if it is meant: pytest --hil-config={path}, or hil COMMAND --config {path}")
+    return path

@@ -1,0 +1,61 @@
+"""Several runs of ``python -m pytest`` in one process, each with a conftest of its own: they share what they import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.plugins.project import Project
+
+DRIVER = """
+import json, pathlib, runpy, sys
+sys.dont_write_bytecode = True
+given, codes, reports = json.load(sys.stdin), {}, {}
+report = pathlib.Path("report/report.json")
+green = report.read_bytes()
+for name, files in given["runs"].items():
+    report.write_bytes(green)
+    for path, text in files.items():
+        pathlib.Path(path).parent.mkdir(exist_ok=True)
+        pathlib.Path(path).write_text(text)
+    sys.argv = ["pytest", *given["args"]]
+    try:
+        runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+        codes[name] = "no SystemExit"
+    except SystemExit as error:
+        codes[name] = 0 if error.code is None else int(error.code)
+    except BaseException as error:
+        codes[name] = type(error).__name__
+    document = json.loads(report.read_bytes())
+    reports[name] = (document["status"], document["decision"])
+    for path in map(pathlib.Path, files):
+        path.unlink()
+        sys.modules.pop(path.stem, None)
+sys.stderr.write("\\nRESULT " + json.dumps([codes, reports]) + "\\n")
+"""
+
+
+def run_each(
+    project: Project, runs: dict[str, dict[str, str]], *args: str
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Exit code, and status with decision of the report, by the name of the run; and all that they wrote.
+
+    Each run has its own ``files`` (path: text) in the project and begins with the report that lies there now.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        input=json.dumps({"runs": runs, "args": project.command(*args)[3:]}),
+        cwd=project.root,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    out = done.stdout + done.stderr
+    assert "RESULT " in done.stderr, out
+    codes, reports = json.loads(done.stderr.rsplit("RESULT ", 1)[1])
+    return codes, {name: tuple(one) for name, one in reports.items()}, out

@@ -1,0 +1,139 @@
+"""What the command line says: nothing of it is read as something weaker, and no mistake in it leaves a green report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import ExitCode
+from hil.plugins import plugin
+from hil.plugins.commandline import OPTIONS, WITHOUT_VALUE, misread, parsed, spelling
+from hil.plugins.report_folder import report_folder
+from hil.report.write import finish
+from tests.plugins.project import SUITES, Project
+from tests.plugins.sequence import run_each
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER = int(ExitCode.USER_ERROR)
+WITH_VALUE = [spelling(name) for name in OPTIONS if name != WITHOUT_VALUE]
+TAKEN = "def pytest_addoption(parser): parser.addoption('--target', {})\n"
+
+
+def test_the_options_are_those_of_pytest() -> None:
+    """Whichever option of ours is given wakes the plugin: the list of them is whole."""
+    parser = pytest.Parser(_ispytest=True)
+    plugin.pytest_addoption(parser, pytest.PytestPluginManager())
+    added = [name for option in parser.getgroup("hil").options for name in option.names()]
+    assert sorted(added) == sorted(map(spelling, OPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["-k", "parity", "tests", "-p", "no:xdist", "-n", "2"], False),
+        (["--targets=x", "--hil"], False),
+        (["-k", "a", "--hil-gate"], True),
+        (["--hil-gate=yes"], True),
+        (["--target", "cpu"], True),
+        (["--hil-sign-key=k"], True),
+        (["--pyargs", "hil.suites.test_parity::test_data"], True),
+    ],
+)
+def test_hil_is_named(tmp_path: Path, arguments: list[str], named: bool) -> None:
+    """By an option, a target or the stock suites; also in a file that ``@FILE`` names."""
+    assert parsed(arguments).names_hil is named
+    (tmp_path / "args").write_text("\n".join(arguments))
+    assert parsed([f"@{tmp_path / 'args'}"]).names_hil is named
+
+
+@pytest.mark.parametrize("option", ["--target", *WITH_VALUE])
+def test_a_value_that_pytest_takes_for_a_path(tmp_path: Path, option: str) -> None:
+    """Spelled with a space, a value that exists is misread, absolute or relative; with ``=``, or absent, it is not."""
+    (tmp_path / "here").mkdir()
+    for value in ("here", str(tmp_path), "here::x"):
+        assert misread(parsed(["-q", option, value]), tmp_path) == (option, value)
+    for fine in ([f"{option}=here"], [option, "nowhere"], [option, "-q", "here"], ["--", option, "here"], [option]):
+        assert misread(parsed(fine), tmp_path) is None
+    assert misread(parsed([option, "x" * 5000]), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [
+        ("", "report"),
+        ('[project]\nreport = "out"', "out"),
+        ('[project]\nreport = "out"\n[models', "out"),
+        ("# report = 'no'\nproject = { report = 'out' }\nx = ", "out"),
+        ("[project]\nreport = 3", "report"),
+        ("project = 3", "report"),
+    ],
+)
+def test_the_folder_that_a_broken_config_names(tmp_path: Path, config: str, folder: str) -> None:
+    """Where the report goes is known also where ``hil.toml`` has mistakes: an earlier report lies there."""
+    (tmp_path / "hil.toml").write_text(config)
+    (tmp_path / "below").mkdir()
+    for options in ({}, {"hil_config": "../hil.toml"}):
+        assert report_folder(options, tmp_path / "below", tmp_path).resolve() == tmp_path / folder
+    assert report_folder({"hil_report": "here"}, tmp_path, tmp_path) == tmp_path / "here"
+    assert report_folder({"hil_config": "nowhere.toml"}, tmp_path, tmp_path) == tmp_path / "report"
+
+
+def test_no_green_report_outlives_a_run_that_did_not_begin(project: Project) -> None:
+    """A mistake in a conftest, the ini file or the command line: exit code 4, and yesterday's report is incomplete."""
+    project.own_check()
+    project.green()
+    mistakes = ["--no-such-option", "-n x", "--hil-wait=soon", "--hil-gate=", "--hil-report"]
+    mistakes += [f"{option}=" for option in ("--target", *WITH_VALUE)]
+    ini = "[pytest]\naddopts = "
+    runs = {each: {"pytest.ini": f"{ini}{each}\n"} for each in mistakes}
+    runs["required_plugins"] = {"pytest.ini": "[pytest]\nrequired_plugins = no-such-plugin\n"}
+    runs["conftest"] = {"conftest.py": "def ("}
+    runs["misread"] = {"pytest.ini": f"{ini}--hil-baseline report\n"}
+    codes, reports, out = run_each(project, runs, "test_own.py", "--hil-model=toy")
+    assert codes == dict.fromkeys(runs, USER), out
+    assert reports == dict.fromkeys(runs, ("incomplete", None)), out
+    assert out.count("the value is empty: is a variable not set") == len(WITH_VALUE) + 1, out
+    assert "write --hil-baseline=report" in out
+    assert "Traceback" not in out
+
+
+def test_the_folder_of_a_config_alone_is_found(project: Project) -> None:
+    """The report lies where ``hil.toml`` says, which names hil only by the suites; the signature goes with it."""
+    project.edit("[project]\n", '[project]\nreport = "out"\n')
+    finish(project.root / "out", sample.passed())
+    for name in ("report.sigstore.json", "junit.xml"):
+        (project.root / "out" / name).write_text("yesterday's")
+    ran = project.run(*SUITES, "--no-such-option")
+    assert ran.code == USER, ran.out
+    assert '"incomplete"' in (project.root / "out" / "report.json").read_text()
+    assert {path.name for path in (project.root / "out").iterdir()} == {"report.json", ".lock"}
+
+
+def test_a_target_of_somebody_elses(project: Project) -> None:
+    """Where a conftest has ``--target``, hil has no target: exit code 4 unless ``--hil-target`` names one."""
+    project.own_check()
+    project.green()
+    (project.root / "test_plain.py").write_text("def test_plain(): pass\n")
+    runs = {
+        (arguments, how): {"conftest.py": TAKEN.format(how), "pytest.ini": f"[pytest]\naddopts = {arguments}\n"}
+        for arguments in ("test_own.py", "test_own.py --hil-target=cpu", "test_plain.py")
+        for how in ("dest='theirs'", "choices=['cpu']")
+    }
+    codes, reports, out = run_each(project, {" ".join(key): files for key, files in runs.items()}, "--target=cpu")
+    for (arguments, how), code, (status, decision) in zip(runs, codes.values(), reports.values(), strict=True):
+        expected = {"test_own.py": (USER, "complete", "FAILED"), "test_plain.py": (0, "incomplete", None)}
+        assert (code, status, decision) == expected.get(arguments, (0, "complete", "PASSED")), (arguments, how, out)
+    assert "use --hil-target=NAME" in out, out
+
+
+def test_a_target_of_ours_beside_a_required_option() -> None:
+    """An option that some conftest requires does not take ``--target`` away, one that accepts few values does."""
+    parser = pytest.Parser(_ispytest=True)
+    parser.addoption("--needed", required=True)
+    assert not plugin.is_taken(parser, "--target")
+    parser.addoption("--target", choices=["esp32"])
+    assert plugin.is_taken(parser, "--target")
