@@ -88,10 +88,11 @@ def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
     """What ``hil.toml`` demands now of the robot and of the models and precisions that it gets."""
     compares = any(check.id in CATALOGUE and CATALOGUE[check.id].regresses for check in report.checks)
     patterns = deploy_spec(config, robot).engines
+    plan = expand(config, robot, baseline=compares)
     rows = [
         row
-        for row in expand(config, robot, baseline=compares).rows
-        if any(release.named(pattern, row.model, row.precision) for pattern in patterns)
+        for row in (*plan.rows, *plan.own)  # an own check may be of no model, or of a model in every precision
+        if not row.precision or any(release.named(pattern, row.model, row.precision) for pattern in patterns)
     ]
     models = {name: config.model(name, robot) for name in config.spec.models}
     yield from tightened.of_rows(report, rows, models)

@@ -139,7 +139,7 @@ def test_another_jetson(tmp_path: Path) -> None:
 
 
 def test_a_report_of_another_host_is_not_deployed(tmp_path: Path) -> None:
-    """By the command line: a report of this very machine is deployed to it, one of no known CPU is not."""
+    """By the command line: a report of this machine is deployed to it, not without a listed check or a known CPU."""
     project = Project.make(tmp_path)
     for old, new in (('latency = { p99 = "5 s" }\n', ""), (', "latency.p99"', ""), ("soak = 400", "soak = 60")):
         project.edit(old, new)
@@ -149,6 +149,12 @@ def test_a_report_of_another_host_is_not_deployed(tmp_path: Path) -> None:
     assert ran.code == 0, ran.out
     deployed = project.hil("deploy", "report", "--to", "arm")
     assert deployed.code == 0, deployed.out
+    listed = tmp_path / "hil.checks.json"
+    listed.write_text('{"schema": 1, "checks": [{"id": "grasp.error"}]}', encoding="utf-8")
+    lacking = project.hil("deploy", "report", "--to", "arm")
+    assert lacking.code == 1, lacking.out
+    assert "grasp.error is required now and was not judged" in lacking.out
+    listed.unlink()
     place = tmp_path / "report/report.json"
     document = json.loads(place.read_text())
     document["target"]["facts"]["cpu_model"] = None
