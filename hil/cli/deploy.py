@@ -34,7 +34,8 @@ def command(
 ) -> int:
     """Deploy the engines that were judged, and no others, to a robot of the kind that they were judged on.
 
-    Refuses (1) unless the gate passed, for these very engine files, on this very board, JetPack and runtime. On the
+    Refuses (1) unless the gate passed, for these very engine files, on this very board, JetPack and runtime, by limits
+    and tolerances that are no looser than the robot's are now. On the
     robot every file is hashed again and golden samples are answered before the switch, which is one rename. If the
     service does not get healthy in time, the earlier release is put back. What is begun ends there by itself, even if
     the connection breaks.

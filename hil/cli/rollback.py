@@ -22,6 +22,9 @@ def command(
 ) -> int:
     """Put a robot back to the healthy release before the one that runs.
 
+    Refuses (1) a release that was judged on another board or under another runtime than the robot has now, that lacks a
+    signature which the robot's keys ask for, or that is damaged; its age does not matter.
+
     The robot is made safe, the release's files are hashed again, the switch is one rename, the service is restarted
     and has to get healthy; else it goes on with the release that it had.
 

@@ -6,9 +6,9 @@ import tempfile
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from hil.deploy import context, golden, image, refusing, release, returning
+from hil.deploy import context, golden, image, refusing, release, returning, tightened
 from hil.deploy.judging import judged, refuse
 from hil.deploy.making import board_of, built, samples_of
 from hil.deploy.reaching import deploy_spec, reached
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hil.config.load import Config
+    from hil.config.spec import Precision
     from hil.deploy.judging import Judged
     from hil.deploy.release import Release
     from hil.deploy.robot import Tell
@@ -150,7 +151,9 @@ def _switched(config: Config, there: Robot, found: Judged, samples: dict[str, go
     there.begin("deploy", made.digest)
     try:
         for engine in found.engines:
-            text = golden.check(there.agent, config, there.name, engine, samples[engine.model])
+            now = config.model(engine.model, there.name).tolerances.get(cast("Precision", engine.precision))
+            allowed = tightened.judged_by(found.report, engine.model, engine.precision, now)
+            text = golden.check(there.agent, config, there.name, engine, samples[engine.model], allowed)
             there.tell("golden samples", f"{engine.model} {engine.precision}: {text}")
     except BaseException as error:
         there.give_up(error)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.config.load import Config
-    from hil.config.spec import Precision
+    from hil.config.spec import Precision, TolerancesSpec
     from hil.report.schema import EngineUsed, ModelUsed
     from hil.signature import Signature
     from hil.targets.client import AgentClient
@@ -102,8 +102,15 @@ def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
     return Golden(used.name, signature, pairs, limit, reference.source)
 
 
-def check(agent: AgentClient, config: Config, target: str, engine: EngineUsed, samples: Golden) -> str:
-    """Runs the engine on the robot over ``samples`` and holds the answers to the model's tolerances; in words.
+def check(  # noqa: PLR0913, PLR0917 - what runs where, and by what its answers are judged
+    agent: AgentClient,
+    config: Config,
+    target: str,
+    engine: EngineUsed,
+    samples: Golden,
+    tolerances: TolerancesSpec | None,
+) -> str:
+    """Runs the engine on the robot over ``samples`` and holds the answers to ``tolerances``; in words.
 
     Raises ``DeployRefused`` for anything but a pass.
     """
@@ -112,7 +119,7 @@ def check(agent: AgentClient, config: Config, target: str, engine: EngineUsed, s
     external = [one.digest for one in engine.external]
     made = agent.adopt(engine.digest, engine.precision, engine.runtime, options, external)
     precision = cast("Precision", engine.precision)
-    comparison = Comparison(precision, spec.tolerances.get(precision), samples=samples.count)
+    comparison = Comparison(precision, tolerances, samples=samples.count)
     with closing(agent.load(made.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:
         _run(_fitted(loaded, engine, samples), comparison, samples)
     judgement = comparison.judge()

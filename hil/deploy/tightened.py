@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import ABOVE, CATALOGUE
 from hil.checks.tolerances import tightened
+from hil.config.limits import ToleranceSpec, TolerancesSpec
 from hil.model import Sense, Verdict
 from hil.session.terms import TOLERATED
 from hil.state import Contract
@@ -44,6 +45,24 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
                 yield from _of_criteria(report, check, models[row.model])
             if row.id in TOLERATED:
                 yield from _of_tolerances(check, models[row.model])
+
+
+def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
+    """The tolerances that the outputs of an engine were judged by; ``now``, where the report did not judge them.
+
+    A tolerance that was loosened since must not judge the engine on the robot.
+    """
+    rows = (one for one in report.checks if (one.id, one.model, one.precision) == ("parity.outputs", model, precision))
+    recorded: Any = next((one.details.get("tolerances") for one in rows if one.verdict in GOOD), None)
+    if recorded is None:
+        return now
+    outputs, agreements = {}, []
+    for name, one in recorded["outputs"].items():
+        bounds = dict(one["bounds"])
+        if not one["exact"] and "top1_agreement" in bounds:  # of all outputs: one that ranks nothing has no such bound
+            agreements.append(bounds.pop("top1_agreement"))
+        outputs[name] = ToleranceSpec.model_construct(**bounds)
+    return TolerancesSpec.model_construct(outputs=outputs, top1_agreement=max(agreements, default=None))
 
 
 def of_state(report: Report, spec: TargetSpec) -> Iterator[str]:

@@ -15,7 +15,7 @@ from hil.cli import main
 from hil.config.load import load
 from hil.config.spec import ModelSpec, TargetSpec, ToleranceSpec, TolerancesSpec
 from hil.deploy.judging import judged
-from hil.deploy.tightened import of_rows, of_state
+from hil.deploy.tightened import judged_by, of_rows, of_state
 from hil.measure import digest_of
 from hil.model import CheckResult, Row, Sense, Verdict
 from hil.report.canonical import report_digest
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hil.report.schema import Report
 
+KINDS_BY_ID = {kind.id: kind for kind in KINDS}
 LIMITED = [kind for kind in KINDS if kind.limit is not None]
 METHOD = {"above": 0.01, "deadline": 0.1}
 EXACT = {"scores": False, "labels": True}
@@ -91,14 +92,13 @@ def test_every_limit(kind: Any) -> None:
 
 def test_what_is_judged_besides_the_limit() -> None:
     """A regression's ``above`` and a pace's deadline; where the method does not record them they are unknown."""
-    kinds = {kind.id: kind for kind in KINDS}
-    worse, missed = limited(kinds["regression.fps"]), limited(kinds["paced.missed"])
+    worse, missed = limited(KINDS_BY_ID["regression.fps"]), limited(KINDS_BY_ID["paced.missed"])
     assert not why(worse, row_of(worse), limits={"regression": {"above": 0.02}})
     assert "above is 0.5 % now" in why(worse, row_of(worse), limits={"regression": {"above": 0.005}})[0]
     assert not why(missed, row_of(missed), run={"rate": 10})
     assert "deadline is 50 ms now" in why(missed, row_of(missed), run={"rate": 20})[0]
     assert "deadline is 90 ms now" in why(missed, row_of(missed), run={"rate": 10, "deadline": "90 ms"})[0]
-    unknown = sample.check(kinds["paced.streak"], "digits", "int8")
+    unknown = sample.check(KINDS_BY_ID["paced.streak"], "digits", "int8")
     assert "does not record its deadline" in why(unknown, row_of(unknown), run={"rate": 20})[0]
 
 
@@ -141,6 +141,17 @@ def test_tolerances_of_outputs() -> None:
     assert ToleranceSpec.model_fields.keys() == UNITS.keys()
     losses = TolerancesSpec.model_fields.keys() - UNITS.keys() - {"outputs", "reason", "by", "date", "expires"}
     assert losses == {*TASK_DEFAULTS, "score_drop"}
+
+
+def test_loosened_tolerances_do_not_judge_the_golden_samples() -> None:
+    """On the robot an engine is held to what it was judged by; to the config's where the report did not judge it."""
+    loose = TolerancesSpec.model_validate({"cosine": 0.1, "outputs": {"labels": {"max_abs": 9}}})
+    for table in ({}, {"cosine": 0.9999, "top1_agreement": 0.99, "outputs": {"labels": {"max_abs": 2}}}):
+        recorded = in_force("int8", TolerancesSpec.model_validate(table), EXACT)
+        row = sample.check(KINDS_BY_ID["parity.outputs"], "digits", "int8", details={"tolerances": recorded})
+        held = judged_by(report_of(row), "digits", "int8", loose)
+        assert in_force("int8", held, EXACT)["outputs"] == recorded["outputs"]
+        assert judged_by(report_of(row), "digits", "fp32", loose) is loose
 
 
 def test_a_state_that_the_robot_declares() -> None:
