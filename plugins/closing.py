@@ -81,7 +81,7 @@ def _exit_code(run: HilRun, report: Report) -> int:
 
 
 def _finish(run: HilRun, pytest_status: int) -> Report:
-    run.problem = run.problem or _changed_between_workers(run)
+    run.problem = run.problem or _two_identities(_outcomes(run))
     run.fates.problem = "" if run.problem is None else str(run.problem)
     checks = tuple(run.accounts.close(run.fates, run.used()))
     report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
@@ -94,9 +94,12 @@ def _finish(run: HilRun, pytest_status: int) -> Report:
     return report
 
 
+def _outcomes(run: HilRun) -> list[Outcome]:
+    return [*(outcome for _, outcome in run.accounts.outcomes.values()), *run.accounts.unlimited.values()]
+
+
 def _report(run: HilRun, checks: tuple[CheckResult, ...], *, status: str, pytest_status: int | None) -> Report:
-    outcomes = [outcome for _, outcome in run.accounts.outcomes.values()]
-    told = [*outcomes, *run.accounts.unlimited.values()]
+    told = _outcomes(run)
     target = next((outcome.target for outcome in told if outcome.target), {})
     use = run.used()
     return Report(
@@ -156,10 +159,9 @@ def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
     return [ModelUsed.model_validate({**model, "parts": tuple(model["parts"])}) for model in seen.values()]
 
 
-def _changed_between_workers(run: HilRun) -> UserError | None:
-    """What one worker read of a model and another did not: each has watched its parts from its own first look on."""
-    told = [outcome for _, outcome in run.accounts.outcomes.values()] + [*run.accounts.unlimited.values()]
-    models = {(model["name"], model["identity"]) for outcome in told for model in outcome.models}
+def _two_identities(outcomes: list[Outcome]) -> UserError | None:
+    """The mistake if two workers read a model differently: each watches its parts from its own first look on alone."""
+    models = {(model["name"], model["identity"]) for outcome in outcomes for model in outcome.models}
     twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]
     what = "was changed while the run read it: leave its files alone and run again"
     return UserError(f"model {twice[0]} {what}") if twice else None

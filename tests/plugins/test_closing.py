@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, cast
 
-from hil.plugins.closing import _engines
+from hil.plugins.closing import _engines, _two_identities
 from tests.report import sample
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hil.session.outcome import Outcome
 
 
@@ -24,8 +26,17 @@ def test_the_process_that_loaded_an_engine_is_believed() -> None:
         assert engine.executed_on is not None
 
 
-class Told:
-    """Stands for the engines of an outcome alone."""
+def test_workers_that_read_two_models_of_one_name() -> None:
+    """A part that changed between two workers' looks: the report would be of a model that nobody judged whole."""
+    first, other = {"name": "toy", "identity": "1" * 64}, {"name": "arm", "identity": "2" * 64}
+    alike = [cast("Outcome", Told(models=[each])) for each in (first, other, first)]
+    assert _two_identities(alike) is None
+    changed = [*alike, cast("Outcome", Told(models=[{**other, "identity": "3" * 64}]))]
+    assert "model arm was changed while the run read it" in str(_two_identities(changed))
 
-    def __init__(self, engines: list[dict[str, Any]]) -> None:
-        self.engines = engines
+
+class Told:
+    """Stands for the engines or the models of an outcome alone."""
+
+    def __init__(self, engines: Sequence[dict[str, Any]] = (), models: Sequence[dict[str, Any]] = ()) -> None:
+        self.engines, self.models = engines, models
