@@ -11,7 +11,6 @@ import ast
 import sys
 from dataclasses import dataclass
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from hil.measure import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
 
 SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
 """Endings of a module's file, in the order in which Python looks for them."""
@@ -112,10 +112,7 @@ class _Finder:
         place = _within(self._bases, name)
         if place.file is not None or place.folders or (name in sys.stdlib_module_names and name != self._entry):
             return place
-        try:
-            spec = find_spec(name)
-        except (ImportError, ValueError, AttributeError):  # what sys.modules holds under the name has no spec
-            spec = None
+        spec = _installed(name)
         if spec is None:
             return place
         file = Path(spec.origin) if spec.has_location and spec.origin else None
@@ -123,6 +120,13 @@ class _Finder:
         if name == self._entry:
             return _Place(file, folders)
         return _Place(file if file and self.name(file) else None, tuple(filter(self.name, folders)))
+
+
+def _installed(name: str) -> ModuleSpec | None:
+    """What Python would import as ``name`` afresh: what is loaded already depends on who was first."""
+    finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+    found = (find(name, None) for find in finders if find is not None)
+    return next((spec for spec in found if spec is not None), None)
 
 
 def _within(folders: Sequence[Path], name: str) -> _Place:
@@ -176,7 +180,7 @@ def _dynamic(node: ast.Call, package: str) -> Iterator[str]:
     texts = [one.value for one in named if isinstance(one, ast.Constant) and isinstance(one.value, str)]
     if texts and isinstance(named[0], ast.Constant):
         found = _absolute(texts[0], texts[1] if len(texts) > 1 else package)
-        if found:
+        if all(part.isidentifier() for part in found.split(".")):
             yield found
 
 

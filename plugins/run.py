@@ -25,6 +25,7 @@ from hil.plugins.report_folder import report_folder
 from hil.plugins.terminated import obeyed
 from hil.session import Request, Session
 from hil.session.preflight import preflight
+from hil.session.sources import Sources
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -62,6 +63,7 @@ class HilRun:
         self.problem: HilError | None = None
         self.config: Config | None = None
         self.baseline: Baseline | None = None
+        self.sources = Sources()
         self.plan = Plan(self.target, ())
         self.accounts = Accounts(self.plan)
         self.fates = Fates()
@@ -91,7 +93,7 @@ class HilRun:
             self.accounts = Accounts(self.plan)
             self._scope()
             if not self.is_worker and not wake.lists_only(self.pytest_config):
-                preflight(self.config, self.target)
+                preflight(self.config, self.target, sources=self.sources)
                 self.commit = self._commit()
                 self.signer = signing.signer(self)
         except HilError as error:
@@ -230,6 +232,7 @@ class HilRun:
                 wait=option("hil_wait", None) or 0.0,
                 run_id=self.run_id,
                 report_dir=self.report_dir,
+                sources=self.sources,
                 progress=self.progress,
                 runs=self._runs(self.config),
                 baseline=self.baseline,

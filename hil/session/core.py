@@ -20,7 +20,6 @@ from hil.session.holding import Held, hold
 from hil.session.memo import Memo
 from hil.session.outcome import Outcome
 from hil.session.samples import Samples
-from hil.session.sources import Sources
 from hil.session.state import Keeper
 from hil.signature import Signature, read_signature
 
@@ -55,7 +54,7 @@ class Session:
         self.board = held.board
         self.fallback_reason = held.fallback_reason
         self.memo = Memo()
-        self.sources = Sources()
+        self.sources = request.sources
         self.samples = Samples(request.report_dir / "samples", request.run_id)
         self.engines = Engines(self)
         self.facts: dict[str, Any] = held.facts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hil.datasets import open_dataset
 from hil.errors import UserError
-from hil.external_data import external_files
+from hil.identity import sources_of
 from hil.session.profiles import profiles_of
 from hil.signature import read_signature
 
@@ -15,21 +15,29 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
+    from hil.session.sources import Sources
     from hil.signature import Signature
 
 
-def preflight(config: Config, target: str, only: str | None = None, precisions: Collection[str] = ("int8",)) -> None:
+def preflight(
+    config: Config,
+    target: str,
+    only: str | None = None,
+    precisions: Collection[str] = ("int8",),
+    sources: Sources | None = None,
+) -> None:
     """Opens every model (or ``only`` one) and its data. Raises ``UserError`` for the first that cannot be used.
 
-    Calibration data is opened where int8 is among ``precisions``: it may take long to make.
+    Calibration data is opened where int8 is among ``precisions``: it may take long to make. ``sources`` watches what
+    the models consist of from before any of it is imported.
     """
     runtime = config.target(target).runtime
     for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
         signature = read_signature(config.resolve(spec.path))
-        for file in (spec.path, spec.deployed):
-            if file is not None:
-                external_files(config.resolve(file))
+        for path in sources_of(config, name, target).paths():
+            if sources is not None:
+                sources.watch(path)
         if runtime == "tensorrt":
             _buildable(config, name, spec, signature)
         sources: list[tuple[str, int | None, tuple[str, ...]]] = [(spec.data, spec.samples, ("data",))]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from hil.session.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +21,7 @@ class Request:
 
     ``run_id`` is shared by all processes of one run: it is what lets them hold one target together.
     ``runs`` is how often engines are timed in a fresh process each; None leaves it to ``measure.runs``.
-    ``baseline`` is what the run is compared with, if it is.
+    ``baseline`` is what the run is compared with, if it is. ``sources`` are the files that are watched already.
     """
 
     config: Config
@@ -31,3 +33,4 @@ class Request:
     progress: Callable[[str], None]
     runs: int | None = None
     baseline: Baseline | None = None
+    sources: Sources = field(default_factory=Sources)

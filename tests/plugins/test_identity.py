@@ -103,17 +103,17 @@ def _part(report: dict[str, Any], name: str) -> dict[str, Any]:
     return next(part for part in _model(report)["parts"] if part["name"] == name)
 
 
-def test_a_module_that_changes_during_the_run_ends_it(coded: Project) -> None:
-    """A part that is not what it was when the run read it is the user's mistake: which file it is, and exit code 4."""
+def test_a_module_that_changes_after_it_was_imported_ends_the_run(coded: Project) -> None:
+    """What is executed was imported before the first test: a part that changed since is the user's mistake, by name."""
     (coded.root / "conftest.py").write_text(
         "import pathlib\n"
-        "def pytest_runtest_teardown(item):\n"
-        "    path = pathlib.Path('scores_of.py')\n"
-        "    path.write_bytes(path.read_bytes())\n"
+        "def pytest_collection_finish(session):\n"
+        "    path = pathlib.Path('helping.py')\n"
+        "    path.write_bytes(path.read_bytes() + b'#')\n"
     )
     ran = coded.run(*PARITY, "-p", "conftest")
     assert ran.code == ExitCode.USER_ERROR, ran.out
-    assert "scores_of.py was changed while the run read it" in ran.out
+    assert "helping.py was changed while the run read it" in ran.out
 
 
 def test_a_module_that_is_no_python_is_named(coded: Project) -> None:
