@@ -1,8 +1,8 @@
 """The project's own Python files that a module consists of: its own and, by their imports, all that it imports.
 
 Nothing is imported or executed: imports are read from the source, wherever they stand (in functions, under
-``TYPE_CHECKING``, ``import_module("a.b")`` with a constant). What a module loads by a name that it computes, and files
-that are no modules, are not followed.
+``TYPE_CHECKING``, ``import_module("a.b")`` with a constant). What a module loads by a name that it computes or from a
+folder that it adds to ``sys.path``, and files that are no modules, are not followed.
 """
 
 from __future__ import annotations
