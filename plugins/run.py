@@ -93,7 +93,7 @@ class HilRun:
             self.accounts = Accounts(self.plan)
             self._scope()
             if not self.is_worker and not wake.lists_only(self.pytest_config):
-                preflight(self.config, self.target, sources=self.sources)
+                preflight(self.config, self.target, watched=self.sources)
                 self.commit = self._commit()
                 self.signer = signing.signer(self)
         except HilError as error:

@@ -24,11 +24,11 @@ def preflight(
     target: str,
     only: str | None = None,
     precisions: Collection[str] = ("int8",),
-    sources: Sources | None = None,
+    watched: Sources | None = None,
 ) -> None:
     """Opens every model (or ``only`` one) and its data. Raises ``UserError`` for the first that cannot be used.
 
-    Calibration data is opened where int8 is among ``precisions``: it may take long to make. ``sources`` watches what
+    Calibration data is opened where int8 is among ``precisions``: it may take long to make. ``watched`` watches what
     the models consist of from before any of it is imported.
     """
     runtime = config.target(target).runtime
@@ -36,8 +36,8 @@ def preflight(
         spec = config.model(name, target)
         signature = read_signature(config.resolve(spec.path))
         for path in sources_of(config, name, target).paths():
-            if sources is not None:
-                sources.watch(path)
+            if watched is not None:
+                watched.watch(path)
         if runtime == "tensorrt":
             _buildable(config, name, spec, signature)
         sources: list[tuple[str, int | None, tuple[str, ...]]] = [(spec.data, spec.samples, ("data",))]
