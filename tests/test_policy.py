@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hil.demands import Circumstances, smallest_change
 from hil.gate import judge, seal
 from hil.model import Verdict
 from hil.report.read import parse
+from hil.report.schema import Measured
 from hil.report.write import to_json
 from tests.attestation import case as cases
 from tests.report import sample
@@ -232,3 +234,94 @@ def test_a_key_is_taken_as_pem_or_as_one_line() -> None:
     pem = _key()
     line = "".join(pem.splitlines()[1:-1])
     assert policy(signed_by=[pem]).signed_by == policy(signed_by=[line]).signed_by == (line,)
+
+
+def lacking(*keys: tuple[str, str, str]) -> Report:
+    """A good run whose config gave these rows no limit: they were measured only."""
+    rows = tuple(row for row in sample.checks() if (row.id, row.model, row.precision) not in keys)
+    gone = [row for row in sample.checks() if (row.id, row.model, row.precision) in keys]
+    told = tuple(
+        Measured(id=row.id, model=row.model, precision=row.precision, measurement=row.measurement)
+        for row in gone
+        if row.measurement is not None
+    )
+    return seal(sample.draft(rows, measurements=told, policy=policy(require=["contract.*"])))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "missing"),
+    [
+        ("latency.p90", ["latency.p90 arm fp32", "latency.p90 arm int8"]),
+        ("latency.p90 a* int?", ["latency.p90 arm int8"]),
+        ("latency.p90 digits", []),
+        ("latency.p9?", []),
+        ("latency.*", []),
+        ("int8.ranges", ["int8.ranges arm int8"]),
+        ("regression.fps", ["regression.fps arm fp32"]),
+        ("regression.*", ["regression.fps arm fp32"]),
+        ("*", []),
+    ],
+)
+def test_a_policy_requires_what_a_plan_by_it_would(pattern: str, missing: list[str]) -> None:
+    """Of every model an id by its name and a comparison by its family; a wildcard requires what was planned."""
+    lacks = [("latency.p90", "arm", "fp32"), ("latency.p90", "arm", "int8"), ("int8.ranges", "arm", "int8")]
+    report = lacking(*lacks, ("regression.fps", "arm", "fp32"))
+    assert report.decision == "PASSED"
+    ok, said = saw(judge(report, policy(require=["contract.*", pattern]), around=NOW), "required checks exist")
+    assert ok is (not missing)
+    assert all(name in said for name in missing)
+    assert f"{len(missing)} required and not judged" in said or not missing
+
+
+def test_a_policy_that_requires_nothing_asks_nothing_of_own_checks_either() -> None:
+    """A row that somebody's own test requires does not stand for the policy's question."""
+    own = sample.checks()[0].model_copy(update={"id": "grasp.error", "required": True})
+    report = seal(sample.draft((*sample.checks(), own)))
+    assert judge(report, policy(require=[]), around=NOW).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "clean"),
+    [
+        ({"commit": "c" * 40, "dirty": False}, True),
+        ({"commit": "c" * 40, "dirty": True}, False),
+        ({"commit": "c" * 40, "dirty": None}, False),
+        ({"commit": None, "dirty": None}, False),
+        ({"commit": None, "dirty": False}, False),
+    ],
+)
+def test_what_is_not_known_is_not_clean(facts: dict[str, Any], clean: bool) -> None:
+    """Every judge asks it: by the key, by the default for evidence of a device, and for a commit that is asked for."""
+    report = seal(sample.draft(run=sample.run(**facts)))
+    assert report.policy.clean is False
+    assert (judge(report, policy(clean=True)).exit_code == 0) is clean
+    assert (judge(report, policy(clean=True), around=NOW).exit_code == 0) is clean
+    assert judge(report, policy(clean=False), around=NOW).exit_code == 0
+    board = sample.on_board()
+    board = board.model_copy(update={"run": sample.run(**facts)})
+    assert (seal(board).exit_code == 0) is clean
+    assert seal(board).policy.clean is True
+    asked = replace(NOW, commit="c" * 40)
+    assert (judge(report, policy(), around=asked).exit_code == 0) is clean
+
+
+@pytest.mark.parametrize(("day", "good"), [("2026-11-22", True), ("2026-11-21", False), ("soon", False), (7, False)])
+def test_a_tolerance_holds_until_its_day_is_over(day: object, good: bool) -> None:
+    """The day is that of whoever judges, in UTC; what failed anyway is not told twice."""
+    report = sample.with_row(sample.draft(), "parity.outputs", details={"tolerance_given": {"expires": day}})
+    assert judge(seal(report), policy()).exit_code == 0
+    assert (judge(seal(report), policy(), around=NOW).exit_code == 0) is good
+    bad = sample.with_row(report, "parity.outputs", verdict=Verdict.FAILED, reason="0.3 off")
+    assert saw(judge(seal(bad), policy(), around=NOW), "expiry")[0] is True
+
+
+@pytest.mark.parametrize("key", ["commit", "run", "target"])
+def test_another_report_than_the_one_asked_for_fails(key: str) -> None:
+    """Of another commit, run or target: exit code 1, whatever else it says."""
+    report = sample.passed()
+    right: dict[str, Any] = {"commit": report.run.commit, "run": report.run.id, "target": report.target.requested}
+    assert judge(report, policy(), around=replace(NOW, **right)).exit_code == 0
+    wrong: dict[str, Any] = {key: "0" * 40}
+    decision = judge(report, policy(), around=replace(NOW, **wrong))
+    assert decision.exit_code == 1
+    assert "asked for is 000000000000" in " ".join(decision.reasons)

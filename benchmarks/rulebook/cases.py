@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hil.catalogue import KINDS
+from hil.checks.tolerances import in_force
 from hil.config.spec import GateSpec
 from hil.model import Cause, CheckResult, Evidence, Verdict
 from hil.policy import named_by
 from hil.report.schema import Measured, Rejected, Report, TargetReport, count
+from hil.session.terms import TOLERATED
 from tests.report import sample
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
-KEPT = ("contract", "parity.outputs", "parity.task", "latency.p99", "memory.peak")
+KEPT = ("contract", "parity", "property", "latency.p99", "memory.peak", "memory.system", "memory.growth")
+"""What ``hil.toml`` of whoever deploys plans for its models in FP32 and FP16."""
 GONE: dict[str, Any] = {
     **dict.fromkeys(("evidence", "executed_on", "engine", "measurement")),
     "verdict": Verdict.NOT_RUN,
     "details": {},
 }
+FACTS = {**sample.ENVIRONMENT, "machine": "x86_64", "cpu_model": "AMD EPYC 9004"}
 CONTRACT = {"power_mode": "MAXN", "clocks": "locked", "clients_declared": True}
 OTHER = "0" * 40
+PRECISIONS: tuple[Literal["fp32", "fp16"], ...] = ("fp32", "fp16")
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Case:
         claims: it records PASSED whatever it holds, as a run with a weaker rulebook would have.
         older: it is written as before policies had ``clean``.
         asked: the commit, run or target that ``hil gate`` is asked for, where it is.
+        tighter: the robot has a stricter limit than the run; ``elsewhere``: it is another machine than was judged on.
         unread: its contradictions are overlooked when it is read, so that the rule alone decides.
     """
 
@@ -52,6 +58,8 @@ class Case:
     claims: bool = False
     older: bool = False
     asked: dict[str, str] = field(default_factory=dict)
+    tighter: bool = False
+    elsewhere: bool = False
     unread: bool = False
     written: dict[str, Any] = field(default_factory=dict)
 
@@ -83,11 +91,12 @@ def spec(values: dict[str, Any]) -> GateSpec:
 
 
 def draw(rng: random.Random, number: int) -> Iterator[Case]:
-    """``number`` random cases; every fault comes about as often, alone or with another."""
+    """``number`` random cases; every fault comes about as often, at first alone, later with another, or denied."""
     names = [*FAULTS, "", ""]
     for index in range(number):
         chosen = [names[index % len(names)]]
-        if rng.random() < 1 / 3:
+        later = index >= len(names)
+        if later and rng.random() < 1 / 3:
             chosen.append(rng.choice(list(FAULTS)))
         chosen = [name for name in dict.fromkeys(chosen) if name]
         if len(set(chosen) & REPLACING) > 1:
@@ -95,16 +104,16 @@ def draw(rng: random.Random, number: int) -> Iterator[Case]:
         case = _healthy(rng, tuple(sorted(chosen, key=list(FAULTS).index)))
         for name in case.faults:
             FAULTS[name](rng, case)
-        case.claims = not case.unread and rng.random() < 1 / 4
+        case.claims = later and not case.unread and rng.random() < 1 / 4
         yield case
 
 
 def _healthy(rng: random.Random, faults: tuple[str, ...]) -> Case:
     kinds = [kind for kind in KINDS if kind.id.startswith(KEPT) and not kind.needs_node]
     rows = [
-        sample.check(kind, model, precision, details={})
+        sample.check(kind, model, precision, details=_details(kind.id, precision))
         for model in ("digits", "arm")
-        for precision in ("fp32", "int8")
+        for precision in PRECISIONS
         for kind in kinds
     ]
     policy: dict[str, Any] = {
@@ -119,8 +128,12 @@ def _healthy(rng: random.Random, faults: tuple[str, ...]) -> Case:
     policy |= {key: value for key, value in more.items() if rng.random() < 1 / 3}
     age = timedelta(hours=rng.uniform(0, 100))
     run = {"finished": (datetime.now(timezone.utc) - age).isoformat(), "id": f"run-{rng.randrange(2**32):08x}"}
-    target = TargetReport(requested="cpu", used="cpu", kind="local", facts=sample.ENVIRONMENT, contract=CONTRACT)
+    target = TargetReport(requested="cpu", used="cpu", kind="local", facts=FACTS, contract=CONTRACT)
     return Case(faults, policy, {(r.id, r.model, r.precision): r for r in rows}, run, {"target": target})
+
+
+def _details(check_id: str, precision: Literal["fp32", "fp16"]) -> dict[str, Any]:
+    return {"tolerances": in_force(precision, None, {"scores": False})} if check_id in TOLERATED else {}
 
 
 def _verdict(rng: random.Random, case: Case) -> None:
@@ -136,7 +149,7 @@ def _not_run(rng: random.Random, case: Case) -> None:
 
 def _unlimited(rng: random.Random, case: Case) -> None:
     """One of the models has no such limit: its row is measured only."""
-    row = case.rows.pop(("latency.p99", "arm", rng.choice(["fp32", "int8"])))
+    row = case.rows.pop(("latency.p99", "arm", rng.choice(PRECISIONS)))
     assert row.measurement is not None  # noqa: S101 - the sample's has one
     measured = Measured(id=row.id, model=row.model, precision=row.precision, measurement=row.measurement)
     case.extra["measurements"] = (measured,)
@@ -234,7 +247,8 @@ def _expired(rng: random.Random, case: Case) -> None:
     if rng.random() < 1 / 2 and row.limit is not None:
         case.change("memory.peak", limit={**row.limit.model_dump(), "expires": day})
     else:
-        case.change("parity.task", details={"tolerance_given": {"reason": "as agreed", "expires": day}})
+        given = {"tolerance_given": {"reason": "as agreed", "expires": day}}
+        case.change("parity.task", details={**_details("parity.task", "fp32"), **given})
 
 
 def _signed(_: random.Random, case: Case) -> None:
@@ -247,6 +261,13 @@ def _asked(key: str) -> Callable[[random.Random, Case], None]:
         case.asked[key] = OTHER if key == "commit" else "another"
 
     return asked
+
+
+def _robot(key: str) -> Callable[[random.Random, Case], None]:
+    def robot(_: random.Random, case: Case) -> None:
+        setattr(case, key, True)
+
+    return robot
 
 
 def _totals(_: random.Random, case: Case) -> None:
@@ -282,6 +303,8 @@ FAULTS: dict[str, Callable[[random.Random, Case], None]] = {
     "another commit": _asked("commit"),
     "another run": _asked("run"),
     "another target": _asked("target"),
+    "a tighter limit": _robot("tighter"),
+    "another board": _robot("elsewhere"),
     "fallback": _fallback,
     "totals": _totals,
     "incomplete": _incomplete,

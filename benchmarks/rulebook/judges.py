@@ -13,11 +13,13 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.rulebook import cases
 from hil.attestation import KeySigner, attest, dsse, statement, verify
 from hil.attestation.keys import signature_by
 from hil.cli import gate as hil_gate
 from hil.config.load import load
 from hil.demands import Circumstances
+from hil.deploy import refusing
 from hil.deploy.judging import judged as may_deploy
 from hil.errors import HilError
 from hil.gate import exit_code_of, judge, seal
@@ -39,6 +41,8 @@ RULES = (
     *("required on the target", "verdicts", "warnings", "results", "other tests", "evidence", "data", "power", "state"),
     *("clean", "age", "expiry", "signature", *ASKED),
 )
+ROBOTS = {"the robot's limits": "hil.deploy.judging._of_config", "the robot's board": "hil.deploy.refusing.of_robot"}
+"""What a deployment alone is held against, and the function that says why not."""
 LATER = frozenset({"age", "expiry", "signature", *ASKED})
 """What depends on who judges and when: no rule of a run, whose rows have it."""
 BEFORE = frozenset({("run", "complete"), ("run", "totals"), ("verify", "complete"), ("attest", "complete")})
@@ -56,10 +60,17 @@ max_age = "2000 days"
 [models.digits]
 path = "digits.onnx"
 data = "synthetic"
+task = "classification"
+precisions = ["fp32", "fp16"]
+limits = {{ latency = {{ p99 = "5 ms" }}, memory = "512 MiB" }}
+on.rover.limits.latency.p99 = "{p99}"
 
 [models.arm]
 path = "arm.onnx"
 data = "synthetic"
+task = "classification"
+precisions = ["fp32", "fp16"]
+limits = {{ latency = {{ p99 = "5 ms" }}, memory = "512 MiB" }}
 
 [gate]
 """
@@ -80,8 +91,8 @@ class Opinion:
 def needed() -> Iterator[tuple[str, str]]:
     """Each judge with each rule that it has to ask."""
     for name in JUDGES:
-        for rule in RULES:
-            alone = rule in ASKED and name != "gate"
+        for rule in (*RULES, *ROBOTS):
+            alone = (rule in ASKED and name != "gate") or (rule in ROBOTS and name != "deploy")
             if not alone and not (name == "run" and rule in LATER) and (name, rule) not in BEFORE:
                 yield name, rule
 
@@ -116,7 +127,8 @@ class Bench:
             (root / name).write_bytes(b"model")
         signer = self.named if case.signed else self.other
         placed = Placed(case, root, draft, Report.model_validate_json(content), signer, self.line)
-        (root / "hil.toml").write_text(CONFIG + "".join(_toml(placed.deployers())), encoding="utf-8")
+        config = CONFIG.format(p99="2 ms" if case.tighter else "5 ms")
+        (root / "hil.toml").write_text(config + "".join(_toml(placed.deployers())), encoding="utf-8")
         placed.sign()
         return placed
 
@@ -179,7 +191,9 @@ class Placed:
         """The rules that ``name`` must find broken, by the whole rulebook."""
         if name not in self._expected:
             wanted = {rule for judge_, rule in needed() if judge_ == name}
-            self._expected[name] = {rule.rule for rule in self._by_the_book(name) if not rule.ok} & wanted
+            found = {rule.rule for rule in self._by_the_book(name) if not rule.ok}
+            found |= {rule for rule, so in zip(ROBOTS, (self.case.tighter, self.case.elsewhere), strict=True) if so}
+            self._expected[name] = found & wanted
         return self._expected[name]
 
     def _by_the_book(self, name: str) -> tuple[RuleOutcome, ...]:
@@ -202,7 +216,7 @@ class Placed:
         broken = self.broken(name)
         if opinion.accepted and (broken or (self.case.claims and self.broken("run"))):
             return f"lets through what breaks {', '.join(sorted(broken or self.broken('run')))}"
-        unnamed = [rule for rule in sorted(broken) if opinion.asked.get(rule, True)]
+        unnamed = [rule for rule in sorted(broken - set(ROBOTS)) if opinion.asked.get(rule, True)]
         reached = bool(opinion.asked)
         return f"does not name {', '.join(unnamed)}" if reached and unnamed else ""
 
@@ -220,7 +234,12 @@ class Placed:
                     yield each
 
         overlook = mock.patch("hil.report.read.problems", return_value=())
-        with mock.patch("hil.gate.asked", rules), overlook if self.case.unread else contextlib.nullcontext():
+        with contextlib.ExitStack() as patched:
+            patched.enter_context(mock.patch("hil.gate.asked", rules))
+            if self.case.unread:
+                patched.enter_context(overlook)
+            if without in ROBOTS:
+                patched.enter_context(mock.patch(ROBOTS[without], return_value=()))
             try:
                 accepted = getattr(self, f"_{name}")()
             except HilError as error:
@@ -243,5 +262,6 @@ class Placed:
         return statement.parse(payload, "attested.json").predicate.result != "FAILED"
 
     def _deploy(self) -> bool:
-        may_deploy(load(self.root / "hil.toml"), self.path, "rover", datetime.now(timezone.utc))
-        return True
+        found = may_deploy(load(self.root / "hil.toml"), self.path, "rover", datetime.now(timezone.utc))
+        robot = {**cases.FACTS, **({"cpu_model": "another"} if self.case.elsewhere else {})}
+        return not list(refusing.of_robot(found.engines, found.report.target.facts, robot))
