@@ -172,7 +172,9 @@ def outside(module: str) -> set[str]:
 
 def below(prefix: str) -> list[str]:
     """The modules of a package, or the one module, called ``prefix``."""
-    return sorted(module for module in modules() if home(module) == prefix)
+    found = sorted(module for module in modules() if home(module) == prefix)
+    assert found, prefix
+    return found
 
 
 def test_every_module_has_a_floor() -> None:

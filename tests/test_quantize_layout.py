@@ -126,6 +126,7 @@ def test_biases_stay_float(quantized: Quantized) -> None:
 def test_ranges_are_symmetric_and_sound(quantized: Quantized) -> None:
     """INT8 with zero points of 0, and scales that are finite and positive, also of channels of zeros."""
     pairs = [node for node in quantized.nodes if node.op_type in {"QuantizeLinear", "DequantizeLinear"}]
+    assert pairs
     for node in pairs:
         scale, zero = (quantized.constants[name] for name in node.input[1:3])
         assert (zero.dtype, int(np.abs(zero).max())) == (np.dtype(np.int8), 0)

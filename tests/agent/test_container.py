@@ -6,7 +6,7 @@ import json
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hil.agent import container
@@ -48,12 +48,18 @@ def test_what_names_no_image_is_refused(name: str) -> None:
         container.parse(json.dumps(ASKED._replace(image=name)._asdict()))
 
 
-@given(st.text(string.ascii_letters + string.digits + "-_./:@ \n\t=", max_size=40))
+@given(
+    st.text(string.ascii_letters + string.digits + "-_./:@ \n\t=", max_size=40)
+    | st.from_regex(r"[-=]?[a-z0-9]+(/[a-z0-9]+)?(:[ \n\t]?[0-9.]+)?", fullmatch=True)
+)
+@example("registry.example/robots/base:1.2")
 def test_no_image_is_ever_an_option(name: str) -> None:
     """What is taken for an image begins with a letter or digit and has neither blank nor equals sign."""
     if container.is_reference(name):
         assert name[0].isalnum()
         assert not set(name) & set(" \n\t=")
+    else:
+        assert name != "registry.example/robots/base:1.2"
 
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -270,12 +270,17 @@ def test_streaming_gives_what_one_batch_gives(ours: np.ndarray, theirs: np.ndarr
     assert one == {k: pytest.approx(v, rel=1e-9, abs=1e-9) if isinstance(v, float) else v for k, v in other.items()}
 
 
-@given(ARRAYS, ARRAYS)
-def test_passed_means_every_element_is_within_reach(ours: np.ndarray, theirs: np.ndarray) -> None:
+@given(ARRAYS, ARRAYS, st.sampled_from([0.0, 1e-7, 1e-6, 1e-5, 1.0]))
+@example(np.full((6, 4), 3, np.float32), np.ones((6, 4), np.float32), 1e-6)
+def test_passed_means_every_element_is_within_reach(ours: np.ndarray, other: np.ndarray, apart_by: float) -> None:
     """No passed comparison holds an element further off than max_rel of the largest reference."""
-    if judge([[("y", ours)]], [[("y", theirs)]], "fp16").verdict is Verdict.PASSED:
+    theirs = (ours + np.float32(apart_by) * other).astype(np.float32)
+    verdict = judge([[("y", ours)]], [[("y", theirs)]], "fp16").verdict
+    if verdict is Verdict.PASSED:
         apart = np.abs(ours.astype(np.float64) - theirs).max()
         assert apart <= 1e-2 * np.abs(ours).max() + 1e-12
+    else:
+        assert apart_by or not ours.any()
 
 
 @given(hnp.arrays(np.float32, (3, 4)), hnp.arrays(np.float32, (3, 4)))

@@ -53,6 +53,7 @@ def test_a_series_of_another_run_is_not_drawn(tmp_path: Path) -> None:
     """What lies in the folder and is not this run's, or not whole, is no picture of it."""
     report = fleet.write(tmp_path, 1)
     other = seal(report.model_copy(update={"run": report.run.model_copy(update={"id": "another"}), "digest": ""}))
+    assert 'class="plot over-time"' in html.render(report, tmp_path)
     assert 'class="plot over-time"' not in html.render(other, tmp_path)
     for file in (tmp_path / "samples").glob("*.npz"):
         file.write_bytes(file.read_bytes()[:100])

@@ -268,7 +268,9 @@ def luminance(colour: str) -> float:
 def test_colours_can_be_read(repository: Path) -> None:
     """Text in every tone reaches 4.5 to 1 (WCAG AA) on page and card, light and dark."""
     style = (repository / "hil" / "report" / "style.css").read_text(encoding="utf-8")
-    for block in re.findall(r":root \{([^}]*--page[^}]*--accent[^}]*)\}", style):
+    blocks = re.findall(r":root \{([^}]*--page[^}]*--accent[^}]*)\}", style)
+    assert len(blocks) == 2, "light and dark"
+    for block in blocks:
         tones = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
         for name in ("text", "muted", "passed", "warned", "failed", "inconclusive", "not-run", "accent"):
             for ground in ("page", "card"):

@@ -62,11 +62,19 @@ def test_a_part_of_a_name_is_not_the_name(board: str, gpu: str) -> None:
     assert not is_gpu(board, gpu)
 
 
-@given(st.text(max_size=30), st.text(max_size=30))
+@given(
+    *[st.text(max_size=30) | st.sampled_from(["H200", "nvidia-h200", "NVIDIA H200", "h-200", "NVIDIA", "GH200"])] * 2
+)
 def test_only_equal_names_match(board: str, gpu: str) -> None:
     """Whatever is written, what matches is equal once case, signs and the vendor are gone, and not empty."""
-    if is_gpu(board, gpu):
-        assert slug(board).removeprefix("nvidia-") == slug(gpu).removeprefix("nvidia-") != ""
+    names = {slug(name).removeprefix("nvidia-") for name in (board, gpu)}
+    assert is_gpu(board, gpu) <= (len(names) == 1 and names != {""})
+
+
+def test_names_match_whatever_their_case_and_signs() -> None:
+    """What is written in a config matches what the driver names, with the vendor or without it."""
+    assert is_gpu("h200", "NVIDIA H200")
+    assert is_gpu("nvidia-h200", "H200")
 
 
 def test_the_declared_board_is_confirmed() -> None:
