@@ -57,12 +57,12 @@ class PublicKey:
         return self._key.public_bytes(serialization.Encoding.PEM, kind).decode("ascii")
 
     def signed(self, signature: bytes, data: bytes) -> bool:
-        """Whether ``signature`` (DER) is this key's over ``data``, in its ``lowest`` form, as hil writes it."""
+        """Whether ``signature`` (DER) is this key's over ``data``, ``lowest`` or not."""
         try:
             self._key.verify(signature, data, ALGORITHM)
-            return lowest(signature) == signature
-        except (InvalidSignature, ValueError):
+        except InvalidSignature:
             return False
+        return True
 
 
 class Signer(Protocol):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from hil.attestation import dsse, statement
-from hil.attestation.keys import signature_by
+from hil.attestation.keys import lowest, signature_by
 from hil.demands import Circumstances, age_of, not_of_commit
 from hil.errors import AttestationRefused, UserError
 from hil.files import file_digest
@@ -113,6 +113,7 @@ def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
     envelope = dsse.read(content, name)
     key = _signer(envelope, keys, name)
     said = statement.parse(envelope.payload, name)
+    _in_one_form(said, envelope, name)
     judged = None if report is None else _judged(said, report, name)
     for role, file in files:
         _subject(said, role, file, name)
@@ -151,6 +152,16 @@ def _good(said: Statement, report: Report | None, key: PublicKey, name: str, now
         raise AttestationRefused(f"{name}: refused: {what}: run the checks again")
 
 
+def _in_one_form(said: Statement, envelope: dsse.Envelope, name: str) -> None:
+    """Of the two signatures that whoever has one can make, only the one that hil writes.
+
+    Statements of before ``dirty`` was among their annotations were signed with either.
+    """
+    if said.report.annotations.dirty and lowest(envelope.signature) != envelope.signature:
+        what = "the signature is not in the form that hil writes (the lower s), so something touched it"
+        raise AttestationRefused(f"{name}: refused: {what}: sign again with hil attest")
+
+
 def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> PublicKey:
     if not keys:
         raise UserError(f"{name}: no key to verify it with: name the public key of whoever may sign")
@@ -160,7 +171,7 @@ def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> Pu
         what = f"signed by key {envelope.key[:SHORT]}, which is not trusted here ({trusted})"
         raise AttestationRefused(f"{name}: refused: {what}: have it signed by a key that is")
     if not key.signed(envelope.signature, envelope.signed):
-        what = f"the signature is not that of key {key.id[:SHORT]} over what is there, in the form that hil writes"
+        what = f"the signature is not that of key {key.id[:SHORT]} over what is there"
         raise AttestationRefused(f"{name}: refused: {what}: edited or damaged: get the bundle again")
     return key
 

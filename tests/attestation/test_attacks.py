@@ -68,7 +68,7 @@ def test_the_other_signature_of_the_same_key(tmp_path: Path) -> None:
     assert lowest(other) == signature != other
     document["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(other).decode()
     case.put(document)
-    refused(case, "not that of key")
+    refused(case, "not in the form that hil writes")
 
 
 def test_a_swapped_subject(tmp_path: Path) -> None:
