@@ -1,0 +1,35 @@
+"""``docs/security.md``: each line of what is kept out names a test, and the test is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of the table in a section, its head left out."""
+    text = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return [line.split(" | ") for line in re.findall(r"^\| (.+) \|$", text, re.MULTILINE)[1:]]
+
+
+def test_each_line_has_its_test() -> None:
+    """By path and name, in the tree as it is."""
+    lines = rows("What is kept out")
+    assert len(lines) > 20
+    for _, _, _, test in lines:
+        path, _, name = test.strip("`").partition("::")
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert name.startswith("test_"), test
+        assert name in names, test
+
+
+def test_everybody_is_introduced() -> None:
+    """Who attacks in a line of the tables is among those that the page introduces, and each has a line."""
+    known = [name for name, _ in rows("Who")]
+    assert {who for who, *_ in rows("What is kept out")} == set(known)
+    assert set(known) & {who for who, *_ in rows("What is not")}
