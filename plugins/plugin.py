@@ -243,8 +243,11 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object | None) -> None:
-    """Takes a worker's notes; a crashed worker leaves none."""
+    """Takes a worker's notes. One that leaves none crashed or was ended: what it knew is lost, so the run fails."""
     del error
     notes = getattr(node, "workeroutput", {})
     if "hil_deselected" in notes:
         wake.run_of(node.config).noted(notes)
+    elif run := wake.awake(node.config):
+        run.other_tests_failed += 1
+        run.notes.append(f"worker {node.gateway.id} ended early: look for sys.exit() in a hook, or for a crash")

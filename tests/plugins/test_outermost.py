@@ -84,3 +84,14 @@ def test_an_attempt_that_a_retry_hides_counts(project: Project) -> None:
     ran = project.run("test_own.py", "--target=cpu")
     assert "1 passed" in ran.out, ran.out
     assert (ran.code, ran.verdict("grasp.error", "")) == (FAILED, "failed"), ran.out
+
+
+def test_a_worker_that_exits_fails_the_run(project: Project) -> None:
+    """An xdist worker that ends before it hands in its notes takes a lost target or another config with it."""
+    project.own_check()
+    (project.root / "conftest.py").write_text(
+        "import sys\ndef pytest_sessionfinish(session):\n    if hasattr(session.config, 'workerinput'): sys.exit(0)\n"
+    )
+    ran = project.run("test_own.py", "--target=cpu", "-n", "1")
+    assert (ran.code, (ran.report or {})["decision"]) == (FAILED, "FAILED"), ran.out
+    assert "worker gw0 ended early" in ran.out
