@@ -70,7 +70,10 @@ def test_anything_else_is_refused(value: object, dimension: Dimension, message: 
         parse(value, dimension)
 
 
-@given(st.text(max_size=30), st.sampled_from(Dimension))
+QUANTITIES = st.from_regex(r"-?[0-9]{1,4}(\.[0-9]{1,3})?(e[0-9]{1,3})? ?(ms|s|B|MiB|%|/s|Hz|W|J|°C)?", fullmatch=True)
+
+
+@given(st.text(max_size=30) | QUANTITIES, st.sampled_from(Dimension))
 def test_no_text_breaks_the_reader(text: str, dimension: Dimension) -> None:
     """Any text is a finite quantity that is not negative, or a ValueError."""
     try:

@@ -155,15 +155,17 @@ def test_a_wrong_checksum_is_noticed_while_reading(tmp_path: Path) -> None:
 
 @given(st.data())
 def test_no_flipped_byte_gets_through(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Whatever byte of a file is changed, it is the same arrays or a UserError."""
+    """Whatever byte of a file is changed, it is the same arrays, none at all, or a UserError."""
     path = tmp_path_factory.mktemp("npz") / "x.npz"
     np.savez_compressed(path, a=np.arange(50, dtype=np.float32).reshape(10, 5))
     raw = bytearray(path.read_bytes())
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(raw)
     try:
-        rows = list(NpzArrays(path).rows(4))
+        arrays = NpzArrays(path)
+        rows = list(arrays.rows(4))
     except UserError:
         return
-    if rows and "a" in rows[0]:
-        np.testing.assert_array_equal(np.concatenate([row["a"] for row in rows]).ravel(), np.arange(50))
+    if not arrays.names:  # an archive of no members by one byte of its end: no data set is made of it
+        return
+    np.testing.assert_array_equal(np.concatenate([row["a"] for row in rows]).ravel(), np.arange(50))
