@@ -154,8 +154,8 @@ def test_an_old_paramiko_offers_no_more(monkeypatch: pytest.MonkeyPatch) -> None
     ):
         assert chosen
         assert set(chosen) <= set(allowed)
-    transport.close()
-    theirs.close()
+    for end in (ours, theirs):
+        end.close()
 
 
 def test_a_revoked_key_is_refused(machine: Machine) -> None:
