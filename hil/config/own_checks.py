@@ -99,8 +99,8 @@ def fitting(checks: Iterable[OwnCheck], spec: ConfigSpec, name: str) -> None:
     wrong = list(_mistakes(checks, spec))
     if wrong:
         more = [f"… and {len(wrong) - LISTED} more"] if len(wrong) > LISTED else []
-        listed = "".join(f"\n  - {line}" for line in [*wrong[:LISTED], *more])
-        raise UserError(f"{name} does not fit the config: write the own checks anew after a run: {REWRITE}:{listed}")
+        listed = [f"  - {line}" for line in [*wrong[:LISTED], *more]]
+        raise UserError(f"{name} does not fit the config: write the own checks anew after a run: {REWRITE}:", *listed)
 
 
 def _parsed(content: bytes, name: str) -> tuple[OwnCheck, ...]:

@@ -154,6 +154,6 @@ def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to 
 def refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
     """Raises ``DeployRefused`` with every reason, if there is one."""
     if reasons:
-        listed = "".join(f"\n  - {reason}" for reason in dict.fromkeys(reasons))
         what = "run the checks again on a board like it, or mend what is named"
-        raise DeployRefused(f"{path} is not deployed: on target {robot!r}: {what}:{listed}")
+        listed = [f"  - {reason}" for reason in dict.fromkeys(reasons)]
+        raise DeployRefused(f"{path} is not deployed: on target {robot!r}: {what}:", *listed)
