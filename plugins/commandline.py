@@ -15,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 OPTIONS = (
     "hil_target",
@@ -110,11 +111,11 @@ def in_worker() -> bool:
 
     Asked of the call stack: the variables that xdist sets are inherited by whatever a worker's test starts.
     """
-    frame = sys._getframe()  # noqa: SLF001 - the only way to the call stack that costs nothing
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the only way to the call stack that costs nothing
     while frame is not None:
         if frame.f_globals.get("__name__") == "__channelexec__":
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 

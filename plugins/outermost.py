@@ -70,7 +70,7 @@ def _code(config: pytest.Config, code: object) -> object:
 
 def _ended(config: pytest.Config, error: SystemExit) -> int:
     """The exit code of a run that ended by ``SystemExit``, whose report is not green."""
-    from hil.errors import UserError  # noqa: PLC0415
+    from hil.errors import UserError  # noqa: PLC0415 - as below
     from hil.plugins import closing  # noqa: PLC0415 - heavy; only a run that uses it pays
 
     problem = UserError(

@@ -251,7 +251,7 @@ class Placed:
 
     def _gate(self) -> bool:
         with contextlib.redirect_stdout(io.StringIO()):
-            return hil_gate.command(self.path, as_json=True, **self.case.asked) == 0  # type: ignore[arg-type]
+            return hil_gate.command(self.path, as_json=True, **self.case.asked) == 0  # type: ignore[arg-type]  # options by name
 
     def _verify(self) -> bool:
         return verify(self.path.parent, keys=[self.signer.public], report=self.path).passed

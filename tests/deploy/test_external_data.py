@@ -81,10 +81,9 @@ def test_no_name_of_it_leads_out_of_the_report(engine: EngineUsed, tmp_path: Pat
 def test_it_lies_beside_the_engine_in_a_release(engine: EngineUsed, tmp_path: Path) -> None:
     """The manifest lists it by path and digest, so that the robot hashes it, and the engine's name for it fits."""
     [data] = engine.external
-    told = {"schema": 1, "engines": [{"path": "engines/m-fp32.onnx", "sha256": engine.digest, "external": []}]}
-    told["engines"][0]["external"] = [  # type: ignore[index]
-        {"path": path, "sha256": one.digest} for path, one in release.external_paths(engine).items()
-    ]
+    external = [{"path": path, "sha256": one.digest} for path, one in release.external_paths(engine).items()]
+    listed = {"path": "engines/m-fp32.onnx", "sha256": engine.digest, "external": external}
+    told = {"schema": 1, "engines": [listed]}
     files = release.engine_files(tmp_path, [engine])
     engines = {"engines/m-fp32.onnx": files["engines/m.onnx"]}
     engines |= {path: files[one.file] for path, one in release.external_paths(engine).items()}
