@@ -62,7 +62,10 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, fa
     chosen = [case for case in asked if case.model not in fates.out_of_scope]
     if "hil_check" in names and marker is None:
         _note_left_out(metafunc.definition.nodeid, asked, fates, precisions_wanted or models_wanted or set())
-    metafunc.parametrize("hil_case", chosen, indirect=True, ids=["-".join(filter(None, case)) for case in chosen])
+    # An empty set would be the project's to decide on (empty_parameter_set_mark): a test without a case is dropped.
+    cases_or_none: list[Case | None] = [*chosen] or [None]
+    ids = ["no case" if case is None else "-".join(filter(None, case)) for case in cases_or_none]
+    metafunc.parametrize("hil_case", cases_or_none, indirect=True, ids=ids)
 
 
 def _note_left_out(nodeid: str, asked: Iterable[Case], fates: Fates, limited: set[str]) -> None:
@@ -110,7 +113,7 @@ def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known
 
 
 def without_case(item: pytest.Item) -> bool:
-    """Whether no model asks for this test: pytest would show an empty parameter set as a skip."""
+    """Whether no model asks for this test: it was given ``None`` in place of a case."""
     callspec = getattr(item, "callspec", None)
     return callspec is not None and "hil_case" in callspec.params and not isinstance(callspec.params["hil_case"], Case)
 

@@ -21,10 +21,13 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.int8_audit.faults import FAULTS, Fault
-from benchmarks.int8_audit.project import Project, audited
+from benchmarks.int8_audit.project import Project, audited, kept
+from hil.files import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hil.config.load import Config
 
 CLEAN = 12
 QUICK = 3
@@ -39,10 +42,22 @@ def planted(fault: Fault, seed: int, root: Path) -> dict[str, Any]:
     random = np.random.default_rng([seed, FAULTS.index(fault)])
     project = Project.drawn(root, random, fault.model)
     config = fault.plant(project, random)
+    planted_files = _digests(config)
     seen = audited(config, project.model, root)
+    now = _digests(config)
+    # What the session did not take and made again judged nothing: the fault was found before the audit.
+    refused = any(now.get(path) != digest for path, digest in planted_files.items())
     found, named = fault.found(seen)
     reasons = {check: one.reason for check, one in seen.items() if one.verdict.value != "passed"}
-    return {"kind": fault.kind, "seed": seed, "found": found, "named": named, "reasons": reasons, **_facts(project)}
+    if refused:
+        reasons["cache"] = "not taken, calibrated again"
+    outcome = {"found": found or refused, "named": named or refused}
+    return {"kind": fault.kind, "seed": seed, **outcome, "reasons": reasons, **_facts(project)}
+
+
+def _digests(config: Config) -> dict[Path, str]:
+    """The SHA-256 of each calibrated model that a session of ``config`` may take."""
+    return {path: file_digest(path) for path in kept(config).glob("*.onnx")}
 
 
 def healthy(seed: int, root: Path) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _other_data(project: Project, random: Random) -> Config:
 def _swapped(project: Project, config: Config, healthy: Any, other: Any, random: Random) -> Config:
     lies = bool(random.integers(2))
     project.facts["record lies"] = lies
-    sealed(kept(config), healthy.key, other.path.read_bytes(), healthy.provenance if lies else other.provenance)
+    sealed(config, healthy.key, other.path.read_bytes(), healthy.provenance if lies else other.provenance)
     return config
 
 
@@ -82,7 +82,7 @@ def _other_version(project: Project, random: Random) -> Config:
     part, value = [("onnxruntime", "1.10.0"), ("options", 1)][int(random.integers(2))]
     project.facts["part"] = part
     provenance = {**healthy.provenance, "parts": {**healthy.provenance["parts"], part: value}}
-    sealed(kept(config), healthy.key, healthy.path.read_bytes(), provenance)
+    sealed(config, healthy.key, healthy.path.read_bytes(), provenance)
     return config
 
 
@@ -91,7 +91,7 @@ def _edited(project: Project, edit: Callable[[onnx.ModelProto], None]) -> Config
     healthy = _kept_beside(project, config)
     proto = onnx.load(str(healthy.path))
     edit(proto)
-    sealed(kept(config), healthy.key, proto.SerializeToString(), healthy.provenance)
+    sealed(config, healthy.key, proto.SerializeToString(), healthy.provenance)
     return config
 
 
@@ -206,11 +206,11 @@ def _truncated(project: Project, random: Random) -> Config:
     healthy = _kept_beside(project, config)
     content = healthy.path.read_bytes()
     cut = content[: int(len(content) * random.uniform(0.1, 0.95))]
-    sealed(kept(config), healthy.key, cut, healthy.provenance)
+    sealed(config, healthy.key, cut, healthy.provenance)
     project.facts["record knows"] = bool(random.integers(2))
     if not project.facts["record knows"]:
         path = kept(config) / f"{healthy.key}.onnx"
-        sealed(kept(config), healthy.key, content, healthy.provenance)
+        sealed(config, healthy.key, content, healthy.provenance)
         path.write_bytes(cut)
     return config
 

@@ -18,6 +18,7 @@ from hil.datasets import open_dataset
 from hil.files import file_digest
 from hil.plan import expand
 from hil.quantize import Quantized, quantize
+from hil.sealing import seal
 from hil.session import Request, Session
 from hil.signature import read_signature
 
@@ -117,12 +118,15 @@ def kept(config: Config) -> Path:
     return Path(config.resolve(config.spec.project.cache)) / "quantized"
 
 
-def sealed(folder: Path, key: str, content: bytes, provenance: dict[str, Any]) -> None:
-    """Puts a calibrated model in place under ``key``, with a record that vouches for it."""
+def sealed(config: Config, key: str, content: bytes, provenance: dict[str, Any]) -> None:
+    """Puts a calibrated model in place under ``key``, with a record that vouches for it and has the session's seal."""
+    folder = kept(config)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}.onnx"
     path.write_bytes(content)
-    record = {**provenance, "key": key, "digest": file_digest(path)}
+    record = {**provenance, "key": key, "digest": file_digest(path), "seal": None}
+    with own_cache(config.root / "cache"):
+        record["seal"] = seal(record)
     (folder / f"{key}.json").write_text(json.dumps(record))
 
 

@@ -58,13 +58,13 @@ def test_a_level_is_accepted_on_record(project: Project) -> None:
     ("arguments", "message"),
     [
         (("latest", *P99, *WHY), "was measured in fp32, int8: name one with --precision"),
-        (("latest", *P99, "--why", " "), "say why this level is right"),
+        (("latest", *P99, "--why", " "), "--why is empty"),
         (("latest", *P99), "--why"),
         (("latest", "--check", "latency.p9", "--model", "digits", *WHY), "did you mean 'latency.p99'"),
         (("latest", "--check", "latency.p99", "--model", "digit", *WHY), "did you mean 'digits'"),
         (("latest~7", *P99, *WHY), "the history has 2 usable runs"),
         ((f"{3 * 7919:016x}", *P99, *WHY), "fell back to cpu: nothing in it can be accepted"),
-        (("latest", *P99, *WHY, "--precision", "fp32", "--who", " "), "--who: is empty"),
+        (("latest", *P99, *WHY, "--precision", "fp32", "--who", " "), "--who is empty"),
     ],
 )
 def test_a_slip_accepts_nothing(project: Project, arguments: tuple[str, ...], message: str) -> None:

@@ -18,6 +18,14 @@ def test_ids_name_model_and_precision(project: Project) -> None:
     assert ran.report is None
 
 
+def test_a_project_that_forbids_empty_parameter_sets_runs(project: Project) -> None:
+    """Stock tests that no model asks for are dropped, whatever the project's pytest does with empty parameter sets."""
+    ran = project.run(*SUITES, "-o", "empty_parameter_set_mark=fail_at_collect", "--collect-only", "-q")
+    assert ran.code == 0, ran.out
+    assert "test_parity.py::test_outputs[toy-fp32]" in ran.out
+    assert "test_paced.py" not in ran.out
+
+
 def test_a_run_without_hil_leaves_no_trace(project: Project) -> None:
     """A project with a ``hil.toml`` and ordinary tests runs them as ever."""
     (project.root / "test_plain.py").write_text("def test_plain(): pass\n")

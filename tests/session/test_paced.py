@@ -29,7 +29,7 @@ rate = "200 Hz"
 
 [models.toy.limits]
 paced = {{ p99 = "5 s", missed = "99 %", streak = 100000, jitter = "5 s" }}
-sustained = {{ p99 = "5 s", fps = 1, slowdown = "900 %" }}
+sustained = {{ p99 = "5 s", fps = 1, slowdown = "99 %" }}
 """
 STALL = 0.3
 LOOSE = (Verdict.PASSED, Verdict.INCONCLUSIVE)
