@@ -31,22 +31,22 @@ from rich.table import Table
 
 from benchmarks import results
 from benchmarks.results.judging import network
-from hil.agent import arrays, wire
-from hil.agent.blobs import Store
-from hil.agent.channel import Channel
-from hil.agent.instruments import Instruments
+from hil.agent.machine.board_sampler import Instruments
+from hil.agent.protocol import arrays, wire
+from hil.agent.protocol.channel import Channel
 from hil.agent.service import Service
+from hil.agent.store.blobs import Store
 from hil.agent.supervisor import Supervisor
-from hil.agent.telemetry import INTERVAL, Sampler
+from hil.agent.workers.telemetry import INTERVAL, Sampler
 from hil.files import file_digest
 from hil.targets.bundle import agent_archive
-from tests.agent import orin
-from tests.agent.test_tegrastats import ORIN_R39
+from tests.agent.jetson import orin
+from tests.agent.jetson.test_tegrastats import ORIN_R39
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.agent.crew import Hand
+    from hil.agent.workers.worker_process import Hand
 
 BAR = network.TELEMETRY_BAR
 QUIET = 0.03

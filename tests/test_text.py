@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from hil.agent.look import MARK
+from hil.agent.machine.survey import MARK
 from hil.board import install
 from hil.callables import UserCallable
 from hil.checks.verdicts import failed

@@ -17,22 +17,22 @@ def private_stdout() -> int:
 def main() -> None:
     """Decides what this process is; in a supervisor the frames' descriptor is secured before any other import."""
     if sys.argv[1:2] == ["--worker"]:
-        from .worker import main as work
+        from .workers.worker import main as work
 
         work()
         return
     if sys.argv[1:2] == ["--load"]:
-        from .load import main as load
+        from .load.co_runner import main as load
 
         load()
         return
     if sys.argv[1:2] == ["--activate"]:
-        from .activating import main as activate
+        from .releases.activating import main as activate
 
         activate()
         return
     if sys.argv[1:2] == ["--inside"]:
-        from .inside import main as guard
+        from .containers.container_main import main as guard
 
         guard()
         return
@@ -42,8 +42,8 @@ def main() -> None:
 
 def containers(text: str, store: str, archive: str) -> object:
     """What makes workers in the container that ``text`` (JSON) describes. Raises ``Failure``."""
-    from .container import parse
-    from .containers import Containers
+    from .containers.container_spec import parse
+    from .containers.factory import Containers
 
     return Containers(parse(text), store, archive)
 
@@ -55,13 +55,14 @@ def serve(frames: int) -> None:
     import fcntl
     import signal
 
-    from . import PROTOCOL, wire
-    from .blobs import Store
-    from .channel import Channel
+    from . import PROTOCOL
     from .failure import Failure
+    from .protocol import wire
+    from .protocol.channel import Channel
     from .service import Service
+    from .store.blobs import Store
+    from .store.upload import digest_of
     from .supervisor import Supervisor
-    from .upload import digest_of
 
     parser = argparse.ArgumentParser(prog="agent")
     parser.add_argument("--store", required=True)

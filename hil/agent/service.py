@@ -3,22 +3,25 @@
 import time
 from typing import Any, Callable, Dict, Optional
 
-from . import failure, materials, probe, wire
-from .bench import Bench
-from .blobs import Store
-from .building import Building
-from .conditions import Conditions
-from .crew import Hand
-from .deploying import Deploying
-from .device_memory import Watch
-from .engines import Records, key_facts, key_of
+from . import failure
 from .failure import Failure
-from .instruments import Instruments
-from .lock import SessionLock
+from .load.conditions import Conditions
+from .machine import probe
+from .machine.board_sampler import Instruments
+from .machine.device_memory import Watch
+from .protocol import wire
+from .releases.deploying import Deploying
+from .store import build_inputs
+from .store.blobs import Store
+from .store.build_records import Records, key_facts, key_of
+from .store.lock import SessionLock
+from .store.transfers import LOCK_POLL, Reply, Transfers
 from .supervisor import HostGone, Supervisor
-from .telemetry import Sampler
-from .transfers import LOCK_POLL, Reply, Transfers
-from .watching import Watching, follow
+from .workers.building import Building
+from .workers.gpu_memory_watch import Watching, follow
+from .workers.idle_workers import Bench
+from .workers.telemetry import Sampler
+from .workers.worker_process import Hand
 
 PROBE_DEADLINE = 120.0
 BETWEEN_BUILDS = ("build", "adopt", "blob_begin", "blob_append", "blob_commit", "blob_read")
@@ -153,7 +156,7 @@ class Service(Transfers):
         for plugin in request["options"].get("plugins") or []:
             self.store.need(plugin)
         built = {"seconds": 0.0, "log": "", "plugins": request["options"].get("plugins") or []}
-        built["external"] = materials.verify_external(self.store, request)
+        built["external"] = build_inputs.verify_external(self.store, request)
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
@@ -164,7 +167,7 @@ class Service(Transfers):
             "op": "load",
             "runtime": record["facts"]["runtime"],
             "path": self.store.verify(record["digest"]),
-            "options": materials.for_load(self.store, request, record),
+            "options": build_inputs.for_load(self.store, request, record),
         }
         with self.turn():
             watch = self._watch(record["facts"], request["options"])

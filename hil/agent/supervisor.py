@@ -13,12 +13,12 @@ import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from . import wire
-from .channel import Channel
-from .crew import Hand
 from .failure import DEADLINE, DIED, HELD, PROTOCOL, Failure
-from .lock import open_lock, try_flock
-from .telemetry import Sampler
+from .protocol import wire
+from .protocol.channel import Channel
+from .store.lock import open_lock, try_flock
+from .workers.telemetry import Sampler
+from .workers.worker_process import Hand
 
 HEARTBEAT = 2.0
 TURN_WAIT = 7200.0  # longer than builds take; a request's own deadline begins once it has its turn

@@ -6,9 +6,9 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from hil.agent.container import is_reference
+from hil.agent.containers.container_spec import is_reference
 from hil.agent.failure import Failure
-from hil.agent.manifest import path_of
+from hil.agent.releases.manifest import path_of
 from hil.config.explain import Keys, Mistake
 
 if TYPE_CHECKING:

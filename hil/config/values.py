@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from hil.agent.container import is_reference
+from hil.agent.containers.container_spec import is_reference
 from hil.config import building, deploying, reach, scenarios
 from hil.config.explain import Keys, Mistake
 from hil.units import show

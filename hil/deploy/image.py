@@ -2,7 +2,7 @@
 
 This only refuses early, before gigabytes are sent. It compares the names in the layers, and a container engine may
 resolve those to other files (a link in a layer, then a file below that name). What counts is what the robot's engine
-shows in a container of the image (``hil.agent.images.compare``).
+shows in a container of the image (``hil.agent.containers.images.compare``).
 
 Source of the formats: the Docker image specification v1.2 (``manifest.json``, whiteouts) and the OCI image layout.
 """

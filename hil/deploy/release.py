@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hil.agent.failure import Failure
-from hil.agent.manifest import NAME, SCHEMA, entries, parse
+from hil.agent.releases.manifest import NAME, SCHEMA, entries, parse
 from hil.errors import DeployRefused, UserError
 from hil.policy import matches
 from hil.report.canonical import canonical

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hil.agent.look import MARK
+from hil.agent.machine.survey import MARK
 from hil.errors import HilError
 from hil.targets.bundle import PACKAGE, agent_bytes, cache_folder
 from hil.targets.words import QUOTED
@@ -30,7 +30,7 @@ BOOT = (
     'f = tempfile.TemporaryFile(dir="/dev/shm" if os.access("/dev/shm", 2) else None); '
     "f.write(sys.stdin.buffer.read()); f.flush(); "
     'sys.path.insert(0, "/proc/%d/fd/%d" % (os.getpid(), f.fileno())); '
-    f"from {PACKAGE}.look import main; main()"
+    f"from {PACKAGE}.machine.survey import main; main()"
 )
 """Runs the archive that comes on standard input. Its file has no name, so that it goes with the process, however that
 ends, and every process of its own that it starts can read it by the first one's number."""
@@ -41,7 +41,7 @@ START = 'P=$1; shift; case $P in "~/"*) P=$HOME/${P#"~/"};; esac; exec "$P" -B -
 
 @dataclass(frozen=True)
 class Looked:
-    """What came of it: ``facts`` (``hil.agent.look``), or ``trouble`` with the interpreter, as a message.
+    """What came of it: ``facts`` (``hil.agent.machine.survey``), or ``trouble`` with the interpreter, as a message.
 
     ``ahead`` is by how many seconds the machine's clock is ahead of this one's; ``seconds`` is what asking took.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def examine(name: str, spec: TargetSpec, facts: Mapping[str, Any], ahead: float | None = None) -> list[Finding]:
-    """What the facts of ``hil.agent.look`` say of target ``name``; takes any facts and raises nothing.
+    """What the facts of ``hil.agent.machine.survey`` say of target ``name``; takes any facts and raises nothing.
 
     ``ahead`` is by how many seconds its clock is ahead of this machine's. Nothing ``bad`` means that a session would
     begin here, as far as can be told without one.

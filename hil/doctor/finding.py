@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged: a target of the config, the facts it told (``hil.agent.look``), its clock's lead in seconds."""
+    """What is judged: a target of the config, the facts it told (``hil.agent.machine.survey``), its clock's lead in seconds."""
 
     name: str
     spec: TargetSpec

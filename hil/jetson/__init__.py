@@ -1,6 +1,6 @@
 """NVIDIA's Jetson modules and JetPack releases, and which of them a machine is by its own raw facts.
 
-Tables and pure functions; what a board says of itself is read by ``hil.agent.board``. No row was checked on a real
+Tables and pure functions; what a board says of itself is read by ``hil.agent.jetson.board_facts``. No row was checked on a real
 board: each names the source it was taken from.
 """
 

@@ -1,4 +1,4 @@
-"""Which module and which JetPack a machine is, by the raw facts that ``hil.agent.board`` reads.
+"""Which module and which JetPack a machine is, by the raw facts that ``hil.agent.jetson.board_facts`` reads.
 
 Nothing is guessed: a fact of another type than expected is one that was not read, and facts that contradict each other
 leave unknown what they are about, with both of them told.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil.agent import nvpmodel
+from hil.agent.jetson import nvpmodel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

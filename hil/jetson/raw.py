@@ -23,7 +23,7 @@ def text_of(table: Mapping[str, Any], key: str) -> str | None:
 
 
 class Raw:
-    """The facts that ``hil.agent.board`` read, or whatever else was sent in their place."""
+    """The facts that ``hil.agent.jetson.board_facts`` read, or whatever else was sent in their place."""
 
     def __init__(self, raw: Any) -> None:
         """``raw`` that is no mapping tells nothing."""

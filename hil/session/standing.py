@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hil.agent import probe
+from hil.agent.machine import probe
 from hil.errors import HilError, LabError, UserError
 from hil.model import Evidence, ExecutedOn
 

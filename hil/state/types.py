@@ -1,4 +1,4 @@
-"""What is asked of a target's state, one reading of it as ``hil.agent.state`` gives it, and what was found."""
+"""What is asked of a target's state, one reading of it as ``hil.agent.machine.state`` gives it, and what was found."""
 
 from __future__ import annotations
 

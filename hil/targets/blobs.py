@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.agent.upload import outline_of
+from hil.agent.store.upload import outline_of
 from hil.errors import HilError, LabError, UserError
 from hil.files import file_digest
 from hil.targets.answers import digest_in, size_in

@@ -7,7 +7,8 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from hil.agent import PROTOCOL, arrays, wire
+from hil.agent import PROTOCOL
+from hil.agent.protocol import arrays, wire
 from hil.errors import EngineError, UserError
 from hil.external_data import external_files
 from hil.targets import blobs

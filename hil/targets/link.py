@@ -6,7 +6,7 @@ import collections
 import threading
 from typing import TYPE_CHECKING, Any
 
-from hil.agent import wire
+from hil.agent.protocol import wire
 from hil.errors import LabError, TargetUnreachable
 from hil.text import clean
 

@@ -9,13 +9,13 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Protocol
 
-from hil.agent.channel import Channel
+from hil.agent.protocol.channel import Channel
 from hil.errors import LabError, TargetUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hil.agent.channel import Frames
+    from hil.agent.protocol.channel import Frames
 
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; named by Python from 3.10 on, but only where its libc had it
 PIPE_BYTES = 1 << 20  # fs.pipe-max-size, what anybody may set

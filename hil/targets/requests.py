@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.agent import wire
+from hil.agent.protocol import wire
 from hil.errors import HilError, LabError
 
 if TYPE_CHECKING:

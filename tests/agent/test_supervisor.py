@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.agent import supervisor, wire
-from hil.agent.channel import Channel
+from hil.agent import supervisor
+from hil.agent.protocol import wire
+from hil.agent.protocol.channel import Channel
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, WorkerLost
 from hil.targets.base import open_target

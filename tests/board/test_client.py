@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil.agent import device_memory
-from hil.agent.helper import PROGRAM as ASKED_FOR
-from hil.agent.helper import VERSION as KNOWN
+from hil.agent.machine import device_memory
+from hil.agent.machine.root_helper import PROGRAM as ASKED_FOR
+from hil.agent.machine.root_helper import VERSION as KNOWN
 from hil.board import as_root, helper
 from tests.board.sandbox import PROGRAM, SOURCE
 

@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from typing import TYPE_CHECKING
 
-from tests.agent import image
+from tests.agent.containers import image
 from tests.deploy.fleet import Fleet
 from tests.plugins.project import SUITES, Project
 

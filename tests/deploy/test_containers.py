@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.agent import image
+from tests.agent.containers import image
 from tests.deploy import container, registry
 from tests.deploy.test_image import Entry, packed
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.agent import images
+from hil.agent.containers import images
 from hil.agent.failure import Failure
-from hil.agent.releases import Releases
+from hil.agent.releases.releases import Releases
 from hil.deploy import image
 from hil.errors import DeployRefused
-from tests.agent.image import Podman, podman
+from tests.agent.containers.image import Podman, podman
 from tests.deploy.test_image import CONFIG, ENGINE, Entry, Made, made
 
 if TYPE_CHECKING:

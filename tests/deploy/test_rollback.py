@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil.agent.activating import Activation
-from hil.agent.journal import Journal
-from hil.agent.releases import Releases
+from hil.agent.releases.activating import Activation
+from hil.agent.releases.journal import Journal
+from hil.agent.releases.releases import Releases
 from hil.cli import main
 from hil.cli.robots import Steps, ended
 from hil.deploy.robot import Outcome

@@ -16,7 +16,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from hil.agent.tegrastats import OFFLINE, parse
+from hil.agent.jetson.tegrastats import OFFLINE, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ TOKENS = (
 
 def seeds() -> list[str]:
     """The real lines that the tests read value by value."""
-    from tests.agent.test_tegrastats import READ  # noqa: PLC0415 - those tests run this fuzzer
+    from tests.agent.jetson.test_tegrastats import READ  # noqa: PLC0415 - those tests run this fuzzer
 
     return [line for line, _ in READ.values()]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.agent import arrays, wire
-from hil.agent.channel import Channel
+from hil.agent.protocol import arrays, wire
+from hil.agent.protocol.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

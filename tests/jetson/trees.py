@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hil.agent import board
+from hil.agent.jetson import board_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ class Tree:
 
     def facts(self, root: Path, **other: Any) -> dict[str, Any]:
         """The raw facts that the agent reads of it, some of them replaced by ``other``."""
-        return {**board.facts(str(self.write(root))), **other}
+        return {**board_facts.facts(str(self.write(root))), **other}
 
 
 NANO = Tree(

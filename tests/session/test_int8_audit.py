@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from hil.agent.blobs import Store
-from hil.agent.materials import for_build
+from hil.agent.store.blobs import Store
+from hil.agent.store.build_inputs import for_build
 from hil.config.load import load
 from hil.config.spec import CalibrationSpec
 from hil.model import Cause, Verdict

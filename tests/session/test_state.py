@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pytest
 
-from hil.agent import nvpmodel
+from hil.agent.jetson import nvpmodel
 from hil.config.load import load
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, UserError
@@ -25,7 +25,7 @@ from hil.session import Request, Session
 from hil.session import power as power_check
 from hil.session.state import method
 from hil.state import State, of_facts
-from tests.agent.test_load import running
+from tests.agent.load.test_co_runner import running
 from tests.plugins.project import Project
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from hil.agent import PROTOCOL
-from hil.agent.channel import Channel
-from hil.agent.wire import WireError
+from hil.agent.protocol.channel import Channel
+from hil.agent.protocol.wire import WireError
 
 HELLO = {
     "hello": {"protocol": PROTOCOL, "agent": sys.argv[1], "python": "3", "executable": "x", "store": "/", "pid": 1}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from hil.agent.channel import Frames
-from hil.agent.wire import Closed, Silent, WireError
+from hil.agent.protocol.channel import Frames
+from hil.agent.protocol.wire import Closed, Silent, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from hil.agent.wire import WireError
+from hil.agent.protocol.wire import WireError
 from hil.errors import LabError
 from hil.targets.ssh.channel import OVERHEAD, send_all, within
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from hil.agent.wire import WireError
+from hil.agent.protocol.wire import WireError
 from hil.errors import TargetUnreachable
 from hil.targets.base import Done
 from hil.targets.collecting import MOST

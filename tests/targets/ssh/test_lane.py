@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.agent.upload import outline_of
+from hil.agent.store.upload import outline_of
 from hil.errors import ExitCode, LabError
 from hil.targets import blobs
 from hil.targets.base import open_target

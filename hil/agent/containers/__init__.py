@@ -1,0 +1,1 @@
+"""Workers inside a container, and images that hold a release."""

@@ -1,0 +1,1 @@
+"""What travels between host and agent: frames, arrays, shared memory."""

@@ -1,0 +1,1 @@
+"""Releases of a robot: put together, switched to, taken back."""

@@ -1,0 +1,105 @@
+"""Putting a release together on the robot: whole or not at all, from blobs that were hashed."""
+
+import hashlib
+import os
+import shutil
+from typing import Any, Callable, List, Tuple
+
+from ..failure import RELEASE, STORE, STORE_FULL, Failure
+from . import manifest
+from .manifest import Entry
+from .releases import CHUNK, Releases, sync
+
+SPARE = 1 << 20  # bytes that must stay free beside a release: for links, marks and the journal
+STAGING = ".staging"
+
+
+class Staging:
+    """Stages releases in ``folder``."""
+
+    def __init__(self, folder: Releases) -> None:
+        self.folder = folder
+
+    def stage(self, digest: str, blob: Callable[[str], str]) -> bool:
+        """Puts release ``digest`` together from blobs (by SHA-256), whole or not at all; False if it is there already.
+
+        A release that was damaged is mended file by file, each replaced by its own content.
+        """
+        with open(blob(digest), "rb") as file:
+            content = file.read(manifest.LARGEST + 1)
+        listed = manifest.entries(manifest.parse(content))
+        place = self.folder.path("releases", digest)
+        with self.folder.told():
+            if os.path.isdir(place) and not self.folder.damage(digest):
+                self.folder.newest(place)
+                return False
+            self._need(sum(entry.size for entry in listed))
+            staging = self.folder.path("releases", STAGING)
+            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                os.mkdir(staging)
+                self._fill(staging, listed, content, blob)
+                self._settle(staging, place, listed)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+            wrong = self.folder.damage(digest)
+            if wrong:
+                raise Failure(STORE, "release %.12s was staged, and %s" % (digest, wrong), "see to that disk")
+            self.folder.newest(place)
+            return True
+
+    def _need(self, size: int) -> None:
+        free = shutil.disk_usage(self.folder.root).free
+        if size + SPARE > free:
+            what = "the release takes %d MiB, and %s has %d MiB free" % (size >> 20, self.folder.root, free >> 20)
+            raise Failure(STORE_FULL, what, "free space there, or keep fewer releases")
+
+    def _fill(self, staging: str, listed: List[Entry], content: bytes, blob: Callable[[str], str]) -> None:
+        for entry in listed:
+            place = os.path.join(staging, entry.path)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(blob(entry.sha256), "rb") as source:
+                copied = self._copy(source, place)
+            if copied != (entry.sha256, entry.size):
+                raise Failure(RELEASE, "%s is not what the manifest says" % entry.path, manifest.ADVICE)
+        with open(os.path.join(staging, manifest.NAME), "xb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        for folder, _, _ in os.walk(staging):
+            os.chmod(folder, 0o755)  # noqa: S103 - as the folder itself
+            sync(folder)
+
+    def _copy(self, source: Any, place: str) -> Tuple[str, int]:
+        """Copies a file anew; its digest and size as they were written."""
+        state, size = hashlib.sha256(), 0
+        with open(place, "xb") as target:  # never through a link, never into a file that is there
+            while True:
+                piece = source.read(CHUNK)
+                if not piece:
+                    break
+                target.write(piece)
+                state.update(piece)
+                size += len(piece)
+                self.folder.beat()
+            target.flush()
+            os.fchmod(target.fileno(), 0o644)
+            os.fsync(target.fileno())
+        return state.hexdigest(), size
+
+    def _settle(self, staging: str, place: str, listed: List[Entry]) -> None:
+        if not os.path.isdir(place):
+            os.rename(staging, place)
+            sync(self.folder.path("releases"))
+            return
+        for path in [entry.path for entry in listed] + [manifest.NAME]:
+            target = os.path.join(place, path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(os.path.join(staging, path), target)
+        known = {entry.path for entry in listed} | {manifest.NAME}
+        for folder, _, files in os.walk(place):
+            for name in files:
+                other = os.path.join(folder, name)
+                if os.path.relpath(other, place) not in known:
+                    os.unlink(other)
+            sync(folder)

@@ -1,0 +1,123 @@
+"""Which engine answers which question: keys, and the records of what this store has built."""
+
+import hashlib
+import json
+import os
+import re
+import time
+from typing import Any, Dict, Optional
+
+from ..failure import BUILD, PROTOCOL, Failure
+from .blobs import Store, checked
+from .build_inputs import power_mode
+
+FACTS = ("cuda", "gpu", "sm", "sms", "dla")
+KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[str]) -> Dict[str, Any]:
+    """Everything an engine depends on; what is absent is null, so that the same question has the same key.
+
+    ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``; of the options,
+    ``calibration`` (digest) and ``plugins`` (digests) stand apart, the rest are build options.
+    """
+    options = dict(request["options"])
+    runtime = request["runtime"]
+    known = _known(libraries, runtime, options.get("gpu"))
+    facts: Dict[str, Any] = {
+        "model": checked(request["model"]),
+        "precision": request["precision"],
+        "calibration": options.pop("calibration", None),
+        "plugins": sorted(options.pop("plugins", None) or []),
+        "options": options,
+        "runtime": runtime,
+        "runtime_version": libraries.get("runtimes", {}).get(runtime),
+        "l4t": l4t,
+    }
+    facts.update((name, known.get(name)) for name in FACTS)
+    container = libraries.get("container")
+    if container:  # its libraries are what builds
+        facts.update(image=container["digest"], container=container["args_digest"])
+    return facts
+
+
+def _known(libraries: Dict[str, Any], runtime: str, number: Optional[int]) -> Dict[str, Any]:
+    """The runtime's facts, which are of the first GPU, as those of the GPU that is asked for."""
+    known = dict(libraries.get("facts", {}).get(runtime, {}))
+    if number and known.get("gpu") is not None:
+        known.update(gpu=None, sm=None, sms=None)
+        for device in libraries.get("gpus") or []:
+            if device["number"] == number:
+                known.update(gpu=device["name"], sm=device["sm"], sms=str(device["sms"]))
+    return known
+
+
+def key_of(facts: Dict[str, Any]) -> str:
+    """SHA-256 of the facts as canonical JSON."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Records:
+    """``engines/KEY.json`` of a store; an engine without a record is never loaded."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def find(self, key: Any) -> Optional[Dict[str, Any]]:
+        """The record whose blob is still there; None otherwise."""
+        if not isinstance(key, str) or not KEY.fullmatch(key):
+            raise Failure(PROTOCOL, "%.80r is not an engine key" % (key,))
+        try:
+            with open(self._path(key)) as file:
+                record = json.load(file)
+            whole = record["key"] == key and key_of(record["facts"]) == key
+            found = whole and self.store.use(record["digest"])
+        except (OSError, ValueError, KeyError, TypeError, Failure):
+            return None
+        return record if found else None
+
+    def need(self, key: Any) -> Dict[str, Any]:
+        """Like ``find``, but raises ``Failure`` for an engine that this store has not built."""
+        record = self.find(key)
+        if record is None:
+            raise Failure(BUILD, "engine %.12s was not built by this store" % key, "build it first")
+        return record
+
+    def write(self, key: str, facts: Dict[str, Any], digest: str, built: Dict[str, Any]) -> Dict[str, Any]:
+        """Records an engine whose blob is in the store; ``built`` has ``seconds`` and ``log``.
+
+        It may have ``about`` (what the build says of itself), ``peak`` (memory while building), ``plugins``
+        (digests in the order of loading) and ``external`` (digests of an ONNX file's external data). The power mode
+        is recorded and no part of the key: an engine built in another one is as right, and maybe slower.
+        """
+        record = {
+            "key": key,
+            "facts": facts,
+            "digest": digest,
+            "size": os.path.getsize(self.store.blob(digest)),
+            "seconds": built["seconds"],
+            "log": built["log"],
+            "about": built.get("about") or {},
+            "peak": built.get("peak"),
+            "plugins": list(built.get("plugins") or []),
+            "external": list(built.get("external") or []),
+            "power_mode": power_mode(),
+            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        path = self._path(key)
+        beside = "%s.%d.new" % (path, os.getpid())
+        try:
+            with open(beside, "w") as file:
+                json.dump(record, file, sort_keys=True)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except OSError as error:
+            if os.path.exists(beside):
+                os.unlink(beside)
+            raise self.store.trouble(error) from None
+        return record
+
+    def _path(self, key: str) -> str:
+        return self.store.path("engines", key + ".json")

@@ -1,0 +1,1 @@
+"""The processes that build and run engines, and what is measured of them."""

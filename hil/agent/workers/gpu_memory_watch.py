@@ -1,0 +1,45 @@
+"""Which workers' memory is watched on which GPU; a target without one loads nothing of NVIDIA's here."""
+
+from typing import Any, Dict, List, Mapping, Optional
+
+from ..machine.device_memory import DeviceMemory, Watch, open_device_memory
+from .telemetry import Sampler
+from .worker_process import Hand
+
+
+class Watching:
+    """Opens each GPU's memory once; ``gpus`` is what CUDA said of the visible ones (``probe.gpus``)."""
+
+    def __init__(self) -> None:
+        self._opened: Dict[int, DeviceMemory] = {}
+
+    def watch(self, gpus: List[Mapping[str, Any]], number: int) -> Optional[Watch]:
+        """A watch of the GPU ``number``, begun now; None where CUDA knows no such GPU."""
+        if not 0 <= number < len(gpus):
+            return None
+        if number not in self._opened:
+            self._opened[number] = open_device_memory(gpus[number])
+        return Watch(self._opened[number])
+
+
+def follow(hand: Hand, watch: Optional[Watch], *, calm: bool = False) -> Optional[Sampler]:
+    """Has ``watch`` follow a fresh worker. The sampler that keeps its peak, or None where nothing is watched."""
+    if watch is None:
+        return None
+    watch.follow(hand.pid)
+    hand.watch = watch
+    return Sampler(hand.pid, watch, calm=calm)
+
+
+def again(hand: Hand) -> Optional[Sampler]:
+    """A sampler for a worker that was followed before, its peak counted from now on. None where nothing is watched."""
+    if hand.watch is None:
+        return None
+    hand.watch.restart()
+    return Sampler(hand.pid, hand.watch, calm=True)
+
+
+def peak_of(sampler: Sampler) -> Dict[str, Any]:
+    """The highest resident memory and memory on the GPU among the samples, in bytes, and where the latter is from."""
+    told = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}
+    return {"rss": int(sampler.highest_rss) or None, "device": told["peak"], "source": told["source"]}

@@ -1,0 +1,177 @@
+"""What a container is asked to be, and what an engine's refusals mean: words in, words out."""
+
+from __future__ import annotations
+
+import json
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hil.agent.containers import container_spec
+from hil.agent.containers.container_spec import Container, Image, Order, Place
+from hil.agent.failure import Failure
+from hil.config.spec import ContainerSpec, TargetSpec
+from hil.targets.starting import agent_arguments
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+ASKED = Container("docker", "nvcr.io/nvidia/l4t-tensorrt:r8.6.2-runtime", ("--runtime", "nvidia"), "python3")
+PLACE = Place("/home/hil/agent.pyz", "/home/hil/store", ("/home/hil/store/tmp",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ubuntu",
+        "dustynv/l4t-pytorch:r36.4.0",
+        "nvcr.io/nvidia/l4t-tensorrt:r8.6.2-runtime",
+        "localhost:5000/team/my_image__a--b.c:Tag_1.2-3",
+        "lab.example/robot@" + DIGEST,
+        "robot:v1@" + DIGEST,
+        DIGEST,
+    ],
+)
+def test_images_are_named_as_engines_name_them(name: str) -> None:
+    """Host, port, path, tag, digest, and an image's id alone."""
+    assert container_spec.is_reference(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "-v", "--privileged", "a b", "a\n", "a;b", "A", "a/", "/a", "a:", "a@sha256:12", "a//b", "../a", "a" * 513],
+)
+def test_what_names_no_image_is_refused(name: str) -> None:
+    """Above all an option of the engine's."""
+    assert not container_spec.is_reference(name)
+    with pytest.raises(Failure, match="names no image"):
+        container_spec.parse(json.dumps(ASKED._replace(image=name)._asdict()))
+
+
+@given(
+    st.text(string.ascii_letters + string.digits + "-_./:@ \n\t=", max_size=40)
+    | st.from_regex(r"[-=]?[a-z0-9]+(/[a-z0-9]+)?(:[ \n\t]?[0-9.]+)?", fullmatch=True)
+)
+@example("registry.example/robots/base:1.2")
+def test_no_image_is_ever_an_option(name: str) -> None:
+    """What is taken for an image begins with a letter or digit and has neither blank nor equals sign."""
+    if container_spec.is_reference(name):
+        assert name[0].isalnum()
+        assert not set(name) & set(" \n\t=")
+    else:
+        assert name != "registry.example/robots/base:1.2"
+
+
+@given(st.text(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
+def test_what_is_no_description_is_refused(text: str) -> None:
+    """Whatever a host sends, it is one message."""
+    with pytest.raises(Failure):
+        container_spec.parse(text)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"engine": "sh"}, {"args": "--privileged"}, {"args": [1]}, {"args": ["a\0b"]}, {"python": "-c"}, {"python": ""}],
+)
+def test_each_part_is_checked(wrong: dict[str, object]) -> None:
+    """An engine that is none of the two is no program that is run; args are words; an interpreter is no option."""
+    with pytest.raises(Failure):
+        container_spec.parse(json.dumps({**ASKED._asdict(), **wrong}))
+
+
+def test_it_travels_from_the_config_to_the_agent() -> None:
+    """The agent is started with what the config says, word for word."""
+    spec = TargetSpec(container=ContainerSpec(engine="docker", image=ASKED.image, args=ASKED.args))
+    words = agent_arguments(spec)
+    assert container_spec.parse(words[words.index("--container") + 1]) == ASKED
+    assert "--container" not in agent_arguments(TargetSpec())
+
+
+def test_the_command_is_what_is_documented() -> None:
+    """No privileges, no network, nothing fetched; the store to read, its scratch to write; the user's own last."""
+    who = container_spec.account("docker", 1000, 1000, [44, 104])
+    order = Order(ASKED, Image(DIGEST, "27.1"), PLACE, tuple(who))
+    words = container_spec.run_words(order, "hil-1", "/home/hil/store/tmp/worker-1")
+    assert " ".join(words) == (
+        "docker run --rm --pull never --name hil-1 --cidfile /home/hil/store/tmp/worker-1/id --network none "
+        "--user 1000:1000 --group-add 44 --group-add 104 "
+        "--mount type=bind,source=/home/hil/store,target=/home/hil/store,readonly "
+        "--mount type=bind,source=/home/hil/agent.pyz,target=/home/hil/agent.pyz,readonly "
+        "--mount type=bind,source=/home/hil/store/tmp,target=/home/hil/store/tmp "
+        f"--runtime nvidia {DIGEST} python3 -B /home/hil/agent.pyz --inside /home/hil/store/tmp/worker-1"
+    )
+
+
+def test_a_user_without_root_keeps_his_numbers() -> None:
+    """Rootless podman has no other groups to give than the user's own."""
+    assert container_spec.account("podman", 1000, 1000, [44]) == ["--userns", "keep-id", "--group-add", "keep-groups"]
+    assert container_spec.account("podman", 0, 0, [44]) == ["--user", "0:0", "--group-add", "44"]
+
+
+@pytest.mark.parametrize("store", ["/a,readonly=false", '/a"b', "/a\nb"])
+def test_a_path_that_would_be_an_option_is_refused(store: str) -> None:
+    """--mount takes one word with commas in it."""
+    with pytest.raises(Failure, match="cannot be mounted"):
+        PLACE._replace(store=store).mounts()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+            "this user may not use docker",
+        ),
+        (
+            "Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+            "this user may not use docker",
+        ),
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+            "docker does not run",
+        ),
+        ("Error response from daemon: No such image: a:latest", "docker has no image nvcr.io"),
+        ("Error: No such image: a", "docker has no image nvcr.io"),
+        ("Error: a: image not known", "docker has no image nvcr.io"),
+        ("something new", "docker refuses: something new"),
+    ],
+)
+def test_refusals_of_the_image_are_told_apart(said: str, message: str) -> None:
+    """By what engines of several years write."""
+    assert container_spec.image_trouble(ASKED, said).message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "message"),
+    [
+        (
+            127,
+            'docker: Error response from daemon: exec: "python3": executable file not found in $PATH: unknown.',
+            "has no python3",
+        ),
+        (127, "Error: crun: executable file `python3` not found in $PATH: No such file or directory", "has no python3"),
+        (126, "Error: crun: open executable: Permission denied", "python3 of image .* cannot be executed"),
+        (1, "exec /usr/bin/python3: exec format error", "built for another architecture"),
+        (255, "standard_init_linux.go:228: exec user process caused: exec format error", "another architecture"),
+        (1, 'File "/a/agent.pyz/hil_agent/wire.py", line 9 | SyntaxError: invalid syntax', "is older than Python 3.6"),
+        (125, "docker: Error response from daemon: Unknown runtime specified nvidia.", "Unknown runtime .* nvidia"),
+        (137, "", r"\(exit code 137\): it wrote nothing"),
+    ],
+)
+def test_refusals_to_start_are_told_apart(code: int, said: str, message: str) -> None:
+    """By exit code and words; what is not known is passed on as it is."""
+    with pytest.raises(Failure, match=message):
+        raise container_spec.start_trouble(ASKED, code, said)
+
+
+def test_args_are_not_told() -> None:
+    """They may have a secret among them, and stand in no report; that they differ does."""
+    libraries = {"numpy": "1", "runtimes": {"tensorrt": "10.3.0"}}
+    image = Image(DIGEST, None)
+    one, other = (
+        container_spec.told(ASKED._replace(args=("--env", f"TOKEN={secret}")), image, libraries)["container"]
+        for secret in ("hunter2", "hunter3")
+    )
+    assert "hunter" not in json.dumps(one)
+    assert one["args_digest"] != other["args_digest"]
+    assert one["version"] is None

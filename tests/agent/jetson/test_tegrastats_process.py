@@ -1,0 +1,159 @@
+"""A running tegrastats that is missing, hangs, prints garbage or will not end: never an error, never a zero."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.agent.jetson import tegrastats_process
+from hil.agent.jetson.tegrastats_process import SILENCE, STALE, TegraReader, find
+from tests.agent.jetson import orin
+from tests.agent.jetson.test_tegrastats import ORIN_R39, READ
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HANGS = "time.sleep(600)"
+GARBAGE = "while True: os.write(1, os.urandom(300) + b'\\n'); time.sleep(0.02)"
+FLOOD = "while True: os.write(1, b'x' * 65536)"
+LEAVES = "print('no permission', flush=True); sys.exit(3)"
+DEAF = "os.close(1); os.close(2); time.sleep(600)"
+TROUBLE = {
+    "hangs": (HANGS, "printed no line for 2 s"),
+    "garbage": (GARBAGE, "printed what cannot be read ("),
+    "flood": (FLOOD, "printed what cannot be read (a line without an end) for 2 s"),
+    "leaves": (LEAVES, "ended with exit code 3 after printing 'no permission'"),
+    "deaf": (DEAF, "closed its output"),
+}
+
+
+def watch(reader: TegraReader, seconds: float) -> list[dict[str, Any]]:
+    """What it gives each 100 ms for so long, or until it says why it gives nothing."""
+    told, end = [], time.monotonic() + seconds
+    while time.monotonic() < end and reader.why is None:
+        began = time.monotonic()
+        told.append(reader.latest(began))
+        assert time.monotonic() - began < 0.5  # it never waits for the program
+        time.sleep(0.1)
+    return told
+
+
+def pid_of(reader: TegraReader) -> int:
+    """The running program's."""
+    process = reader.process
+    assert process is not None
+    return process.pid
+
+
+def test_it_reads_what_is_printed(tmp_path: Path) -> None:
+    """The newest line, by its values; SIGTERM is ignored there, and still nothing is left running."""
+    reader = TegraReader(str(orin.tegrastats(tmp_path / "tegrastats", ORIN_R39)), time.monotonic())
+    pid = pid_of(reader)
+    told = watch(reader, 1.5)
+    reader.close()
+    reader.close()
+    assert told[-1] == READ["R39 AGX Orin"][1]
+    assert reader.why is None
+    assert not orin.is_there(pid)  # reaped, not only dead
+
+
+@pytest.mark.parametrize("kind", TROUBLE)
+def test_trouble_is_a_reason(kind: str, tmp_path: Path) -> None:
+    """No value comes of it, the reason is one line, and the process is gone with it."""
+    body, why = TROUBLE[kind]
+    reader = TegraReader(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
+    pid = pid_of(reader)
+    try:
+        assert not any(watch(reader, SILENCE + 3))
+        assert reader.why is not None
+        assert reader.why.startswith(why)
+        assert reader.why.isprintable()
+        assert len(reader.why) < 300
+        assert not orin.is_there(pid)
+        assert reader.latest(time.monotonic()) == {}
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("kind", ["missing", "not a program", "folder"])
+def test_what_cannot_be_started_is_a_reason(kind: str, tmp_path: Path) -> None:
+    """Not found, no program, no permission: nothing is raised."""
+    file = tmp_path / "tegrastats"
+    if kind == "not a program":
+        file.write_bytes(b"\x7fELF nonsense")
+        file.chmod(0o755)
+    path = None if kind == "missing" else str(tmp_path if kind == "folder" else file)
+    reader = TegraReader(path, 0.0)
+    assert reader.latest(1.0) == {}
+    assert reader.why is not None
+    assert reader.why.startswith("not found" if kind == "missing" else "cannot be started: ")
+    reader.close()
+
+
+def test_a_line_grows_old(tmp_path: Path) -> None:
+    """A program that stops printing gives no value after half a second, and a reason after two."""
+    line = f"print({ORIN_R39!r}, flush=True); time.sleep(600)"
+    reader = TegraReader(str(orin.program(tmp_path / "tegrastats", line)), time.monotonic())
+    try:
+        end = time.monotonic() + 5
+        while not reader.latest(time.monotonic()) and time.monotonic() < end:
+            time.sleep(0.02)
+        heard = time.monotonic()
+        assert reader.latest(heard + STALE / 2)
+        assert reader.latest(heard + STALE + 0.1) == {}
+        assert reader.why is None
+        assert reader.latest(heard + SILENCE + 0.1) == {}
+        assert reader.why == "printed no line for 2 s"
+    finally:
+        reader.close()
+
+
+def test_its_children_go_with_it(tmp_path: Path) -> None:
+    """Where tegrastats is a script around the real one, that ends too."""
+    body = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+    reader = TegraReader(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
+    end = time.monotonic() + 5
+    while not reader.odd and time.monotonic() < end:
+        reader.latest(time.monotonic())
+        time.sleep(0.05)
+    child = int(reader.odd.strip("'"))
+    assert orin.alive(child)
+    reader.close()
+    while orin.alive(child) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not orin.alive(child)
+
+
+def test_it_dies_with_the_supervisor(tmp_path: Path) -> None:
+    """A supervisor that is killed leaves no tegrastats behind."""
+    program = orin.program(tmp_path / "tegrastats", HANGS)
+    code = (
+        "import time, sys; from hil.agent.jetson.tegrastats_process import TegraReader; "
+        "print(TegraReader(sys.argv[1], 0.0).process.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(program)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert orin.alive(pid)
+        parent.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 5
+    while orin.alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not orin.alive(pid)
+
+
+def test_it_is_found_in_path_and_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PATH first; what is not executable there is passed over."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "tegrastats").write_text("no program")
+    usual = "/usr/bin/tegrastats"
+    assert find() == (usual if os.access(usual, os.X_OK) else None)
+    program = orin.program(tmp_path / "tegrastats", HANGS)
+    assert find() == str(program)
+    assert tegrastats_process.INTERVAL_MS == 100

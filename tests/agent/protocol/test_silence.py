@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.agent.protocol import arrays, wire
+from hil.agent.protocol.channel import Channel
+from hil.config.spec import TargetSpec
+from hil.targets.bundle import agent_archive
+from hil.targets.client import AgentClient
+from hil.targets.link import Link
+from hil.targets.process import LocalProcess, spawn
+from hil.targets.starting import agent_arguments
+from tests.agent.test_supervisor import all_gone, is_running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SILENCE = 1.5
+
+
+class Host:
+    """The far end of an agent's pipes, which stay open whatever it says or does not say."""
+
+    def __init__(self, archive: Path, store: Path) -> None:
+        command = [sys.executable, "-B", str(archive), "--store", str(store), "--host-silence", str(SILENCE)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.channel = Channel(self.process.stdout.fileno(), self.process.stdin.fileno(), 20.0)
+        self.channel.find_start()
+        self.channel.receive()
+        self.number = 0
+        self.worker = 0
+
+    def ask(self, op: str, body: Any = (), **fields: Any) -> None:
+        """Sends a request and does not wait for the answer."""
+        self.number += 1
+        self.channel.send(dict(fields, op=op, id=self.number), *body)
+
+    def answer(self) -> Any:
+        """``ok`` of the next answer, signs of life passed over; pings meanwhile, for a busy machine takes its time."""
+        header: dict[str, Any] = {"alive": True}
+        answered = threading.Event()
+        pings = threading.Thread(target=self.ping_for, args=(60.0, answered))
+        pings.start()
+        while header.get("alive"):
+            header = self.channel.receive()
+        answered.set()
+        pings.join()
+        assert header["id"] == self.number
+        self.channel.drain()
+        return header["ok"]
+
+    def load(self, model: Path) -> int:
+        """Process id of a worker with ``model`` loaded."""
+        data = model.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        for op, fields, body in (
+            ("hold", {"token": "t", "who": "me", "host": "here", "pid": "1", "wait": 0}, ()),
+            ("blob_begin", {"name": digest, "digest": digest, "size": len(data)}, ()),
+            ("blob_append", {"name": digest, "offset": 0}, (data,)),
+            ("blob_commit", {"name": digest, "digest": digest}, ()),
+        ):
+            self.ask(op, body, **fields)
+            self.answer()
+        self.ask("build", model=digest, precision="fp32", runtime="onnxruntime", options={}, deadline=60)
+        key = self.answer()["key"]
+        self.ask("load", key=key, options={}, deadline=60)
+        loaded = self.answer()
+        self.worker = loaded["worker"]
+        return int(loaded["pid"])
+
+    def soak(self) -> None:
+        """A request that takes ten minutes."""
+        listing, chunks = arrays.describe([("x", np.zeros((1, 4), np.float32))])
+        fields = {"worker": self.worker, "runs": 10**9, "budget": 590, "deadline": 600, "feeds": 1, "arrays": listing}
+        self.ask("soak", chunks, **fields)
+
+    def ping_for(self, seconds: float, enough: threading.Event | None = None) -> None:
+        """Says nothing but that it lives."""
+        enough = enough or threading.Event()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not enough.wait(SILENCE / 4):
+            self.channel.send({"op": "ping"})
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """An agent whose host must speak, and this host."""
+    archive, _ = agent_archive(tmp_path)
+    made = Host(archive, tmp_path / "store")
+    yield made
+    made.process.kill()
+    made.process.communicate()
+
+
+def test_a_host_that_falls_silent_is_gone(host: Host, model: Path) -> None:
+    """The pipe stays open, nothing comes: the agent ends itself and its workers, and the board is free."""
+    pid = host.load(model)
+    began = time.monotonic()
+    assert all_gone([host.process.pid, pid], SILENCE + 2)
+    assert time.monotonic() - began > SILENCE / 2
+
+
+def test_a_busy_agent_notices_as_well(host: Host, model: Path) -> None:
+    """A worker that has ten minutes to go is ended when the host has said nothing for too long."""
+    pid = host.load(model)
+    host.soak()
+    assert all_gone([host.process.pid, pid], SILENCE + 2)
+
+
+def test_pings_keep_an_idle_agent(host: Host, model: Path) -> None:
+    """A host that pings is alive, though it asks nothing; its next request is answered."""
+    pid = host.load(model)
+    host.ping_for(3 * SILENCE)
+    assert is_running(pid)
+    host.ask("probe")
+    assert host.answer()["cores"] >= 1
+
+
+def test_pings_keep_a_busy_agent(host: Host, model: Path) -> None:
+    """A long request goes on for as long as the host pings, and no longer; pings are read as they come."""
+    pid = host.load(model)
+    host.soak()
+    host.ping_for(3 * SILENCE)
+    assert is_running(pid)
+    assert all_gone([host.process.pid, pid], SILENCE + 2)
+
+
+def test_pings_behind_a_request_count(host: Host, model: Path) -> None:
+    """With another request waiting nothing is read, but that bytes arrive behind it is seen."""
+    pid = host.load(model)
+    host.soak()
+    host.ask("probe")
+    host.ping_for(3 * SILENCE)
+    assert is_running(pid)
+    assert all_gone([host.process.pid, pid], SILENCE + 2)
+
+
+def test_the_request_that_came_meanwhile_is_answered(host: Host, model: Path) -> None:
+    """A request that came while another was worked on is not lost, nor is its body mixed with pings."""
+    host.load(model)
+    for number in range(5):
+        for value in (number, number + 100):
+            listing, chunks = arrays.describe([("x", np.full(10_000, value, np.int32))])
+            host.channel.send({"op": "ping"})
+            host.ask("echo", chunks, worker=host.worker, deadline=10, arrays=listing)
+            host.channel.send({"op": "ping"})
+        for value in (number, number + 100):
+            header = host.channel.receive()
+            assert header["id"] == host.number - (value == number)
+            back = np.frombuffer(bytes(host.channel.take()), np.int32)
+            assert (back[:10_000] == value).all()
+
+
+def test_half_a_frame_is_not_waited_for_for_ever(host: Host, model: Path) -> None:
+    """A host that falls silent in the middle of a request is gone as well."""
+    pid = host.load(model)
+    os.write(host.channel.write_fd, wire.encode({"op": "probe", "id": 99}, 1000)[:30])
+    assert all_gone([host.process.pid, pid], 2 * SILENCE + 2)
+
+
+def test_a_host_that_takes_nothing_is_gone(host: Host, model: Path) -> None:
+    """An answer that nobody takes for that long ends the agent."""
+    pid = host.load(model)
+    listing, chunks = arrays.describe([("x", np.zeros(4 << 20, np.float32))])
+    host.ask("echo", chunks, worker=host.worker, deadline=60, arrays=listing)
+    assert all_gone([host.process.pid, pid], 2 * SILENCE + 2)
+
+
+class Far(LocalProcess):
+    """A process that says of itself that a network lies between."""
+
+    remote = True
+
+
+def far_agent(tmp_path: Path, silence: float) -> AgentClient:
+    """An agent of this machine that is treated as one across a network."""
+    archive, digest = agent_archive(tmp_path)
+    spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "5 s"})
+    arguments = [*agent_arguments(spec), "--host-silence", str(silence)]
+    command = [sys.executable, "-B", str(archive), "--store", str(tmp_path / "store"), *arguments]
+    return AgentClient(Link(Far(spawn(command, "far"), 20.0), "far", silence), digest)
+
+
+def test_the_host_pings(tmp_path: Path) -> None:
+    """A client that asks nothing for long finds its agent again; stopped, it loses it, and the agent is gone."""
+    with far_agent(tmp_path, SILENCE) as agent:
+        pid = agent.hello["pid"]
+        time.sleep(3 * SILENCE)
+        assert agent.probe()["cores"] >= 1
+        assert is_running(pid)
+
+
+STOPPED = """
+import sys, time
+from pathlib import Path
+from tests.agent.protocol.test_silence import far_agent
+agent = far_agent(Path(sys.argv[1]), 1.5)
+print(agent.hello["pid"], flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_host_that_hangs_lets_go_of_the_board(tmp_path: Path) -> None:
+    """A host that is stopped, not killed, closes no pipe: the agent goes all the same, though not before."""
+    process = subprocess.Popen([sys.executable, "-c", STOPPED, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        time.sleep(2 * SILENCE)
+        assert is_running(pid)
+        os.kill(process.pid, signal.SIGSTOP)
+        assert all_gone([pid], SILENCE + 2)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_only_a_network_needs_it() -> None:
+    """The agent of this machine sees its host's end on the pipe; it is given no limit, and its client does not ping."""
+    assert "--host-silence" not in agent_arguments(TargetSpec())
+    spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "7 s"})
+    assert agent_arguments(spec)[-2:] == ["--host-silence", "7.0"]

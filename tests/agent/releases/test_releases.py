@@ -1,0 +1,201 @@
+"""A robot's folder of releases: whole or not at all, one link, and what is mended, kept and taken away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil.agent.failure import Failure
+from hil.agent.releases.activating import Activation
+from hil.agent.releases.journal import Journal
+from hil.agent.releases.releases import Releases
+from hil.agent.releases.staging import Staging
+
+CLAIM = {"who": "ada", "host": "ci", "pid": "7"}
+
+
+class Shelf:
+    """Blobs by digest, as the store has them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def add(self, content: bytes) -> str:
+        """Its digest."""
+        digest = hashlib.sha256(content).hexdigest()
+        (self.folder / digest).write_bytes(content)
+        return digest
+
+    def release(self, **files: str) -> str:
+        """A release of ``config/NAME`` with these texts."""
+        listed = [
+            {"path": f"config/{name}", "sha256": self.add(text.encode()), "size": len(text)}
+            for name, text in files.items()
+        ]
+        return self.add(json.dumps({"schema": 1, "files": listed}).encode())
+
+    def __call__(self, digest: str) -> str:
+        return str(self.folder / digest)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """An empty one."""
+    return Shelf(tmp_path / "shelf")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Releases:
+    """A robot's, as new."""
+    made = Releases(str(tmp_path / "robot/perception"))
+    made.make()
+    return made
+
+
+def names(folder: Releases) -> list[str]:
+    """All that lies among the releases."""
+    return [place.name for place in Path(folder.path("releases")).iterdir()]
+
+
+def activate(folder: Releases, to: str, tmp_path: Path, *, healthy: bool = True, keep: int = 3) -> None:
+    """Makes a staged release the current one, with commands that do nothing but end."""
+    log = tmp_path / "log"
+    restart = ["sh", "-c", f"readlink {folder.path('current')} >>{log}"]
+    plan: dict[str, Any] = {
+        "service": None,
+        "restart": restart,
+        "restart_within": 5,
+        "safe_state": [],
+        "safe_within": 5,
+        "keep": keep,
+    }
+    plan |= {"health": ["true" if healthy else "false"], "health_within": 5 if healthy else 0.2}
+    operation = {"kind": "deploy", "from": folder.current(), "to": to, "plan": plan, "was_healthy": folder.healthy(to)}
+    Journal(folder).ready(operation)
+    Activation(folder, operation).forward()
+    assert Journal(folder).operation() is None
+
+
+def test_staged_whole_and_readable_by_the_service(folder: Releases, shelf: Shelf) -> None:
+    """Every file with its content and nothing besides, whatever the agent's umask is; a second time nothing is done."""
+    before = os.umask(0o077)
+    try:
+        release = shelf.release(robot="mood: well", arm="reach: 1")
+        assert Staging(folder).stage(release, shelf)
+    finally:
+        os.umask(before)
+    assert folder.damage(release) == ""
+    place = Path(folder.path("releases", release, "config", "robot"))
+    assert place.stat().st_mode & 0o777 == 0o644
+    assert place.parent.stat().st_mode & 0o777 == 0o755
+    assert not Staging(folder).stage(release, shelf)
+    assert names(folder) == [release]
+
+
+def test_a_file_that_is_not_what_the_manifest_says(folder: Releases, shelf: Shelf) -> None:
+    """Nothing is staged, and nothing is left of it."""
+    release = shelf.release(robot="mood: well")
+    blob = next(path for path in shelf.folder.iterdir() if path.read_bytes() == b"mood: well")
+    blob.write_bytes(b"mood: ill!")
+    with pytest.raises(Failure, match="config/robot is not what the manifest says"):
+        Staging(folder).stage(release, shelf)
+    assert names(folder) == []
+
+
+def test_a_damaged_release_is_told_and_mended(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+    """Changed, missing, added or a link: each is named, and staging the release again mends it where it stands."""
+    release = shelf.release(robot="mood: well", arm="reach: 1")
+    Staging(folder).stage(release, shelf)
+    place = tmp_path / "robot/perception/releases" / release
+    (place / "config/robot").write_text("mood: ill")
+    assert folder.damage(release) == "config/robot was changed"
+    (place / "config/robot").unlink()
+    assert folder.damage(release) == "config/robot is missing"
+    (place / "config/robot").symlink_to("/etc/passwd")
+    assert folder.damage(release) == "config/robot does not belong there"
+    (place / "more").write_text("x")
+    assert Staging(folder).stage(release, shelf)
+    assert folder.damage(release) == ""
+    (place / "manifest.json").write_text('{"schema": 1, "files": []}')
+    assert "manifest" in folder.damage(release)
+
+
+def test_forward_and_back(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+    """A healthy release runs; one that does not get healthy is taken back, and the service restarted with the old."""
+    one, two = shelf.release(robot="1"), shelf.release(robot="2")
+    for release in (one, two):
+        Staging(folder).stage(release, shelf)
+    activate(folder, one, tmp_path)
+    assert (folder.current(), folder.healthy(one)) == (one, True)
+    activate(folder, two, tmp_path, healthy=False)
+    assert (folder.current(), folder.healthy(two)) == (one, False)
+    assert (tmp_path / "log").read_text().split() == [f"releases/{name}" for name in (one, two, one)]
+    outcomes = [line["outcome"] for line in Journal(folder).history()]
+    assert outcomes == ["deployed", "unhealthy"]  # of the old one health was asked by the same command
+
+
+def test_the_first_one_that_is_ill_leaves_nothing(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+    """There is nothing to go back to: no release is the current one."""
+    release = shelf.release(robot="1")
+    Staging(folder).stage(release, shelf)
+    activate(folder, release, tmp_path, healthy=False)
+    assert folder.current() is None
+
+
+def test_what_is_kept(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+    """The last ones; what runs and what it would be rolled back to always stay."""
+    names = [shelf.release(robot=str(number)) for number in range(5)]
+    for name in names:
+        Staging(folder).stage(name, shelf)
+        activate(folder, name, tmp_path, keep=2)
+    assert folder.ordered() == names[-2:]
+    assert folder.previous(names[-1]) == names[-2]
+    assert folder.previous(names[-2]) is None
+    activate(folder, names[-2], tmp_path, keep=1)
+    assert folder.ordered() == names[-2:]
+
+
+def test_order_does_not_hang_on_the_clock(folder: Releases, shelf: Shelf) -> None:
+    """A board that starts in 1970 stages a release after one from the future: it is the newest all the same."""
+    one, two = shelf.release(robot="1"), shelf.release(robot="2")
+    Staging(folder).stage(one, shelf)
+    os.utime(folder.path("releases", one), (4e9, 4e9))
+    Staging(folder).stage(two, shelf)
+    assert folder.ordered() == [one, two]
+
+
+def test_one_deployment_at_a_time(folder: Releases) -> None:
+    """The second is told who has it; the lock goes with its holder."""
+    first = folder.lock(CLAIM)
+    assert first is not None
+    assert Releases(folder.root).lock(CLAIM) is None
+    assert folder.busy()
+    assert "deployed to by ada from host ci (process 7)" in folder.refusal().message
+    os.close(first)
+    assert not folder.busy()
+
+
+@pytest.mark.parametrize("target", ["/etc", "releases/../../etc", "releases/" + "0" * 63, "elsewhere"])
+def test_a_current_that_is_not_ours(folder: Releases, target: str) -> None:
+    """Somebody's own link is neither followed nor replaced."""
+    Path(folder.path("current")).symlink_to(target)
+    with pytest.raises(Failure, match="which is no release"):
+        folder.current()
+
+
+def test_a_folder_that_anybody_may_write_to(tmp_path: Path) -> None:
+    """Is refused where it is not ours to mend."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a folder of somebody else's")
+    place = tmp_path / "shared"
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+    os.chown(place, 12345, 12345)
+    with pytest.raises(Failure, match="anybody may write to"):
+        Releases(str(place)).make()

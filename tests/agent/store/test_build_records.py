@@ -1,0 +1,206 @@
+"""Keys, records and the agent's half of a build, with a real agent wherever no GPU is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.agent.failure import Failure
+from hil.agent.store import build_inputs
+from hil.agent.store.blobs import Store
+from hil.agent.store.build_records import Records, key_facts, key_of
+from hil.errors import EngineBuildError, LabError, Unsupported
+from tests.agent import models
+
+if TYPE_CHECKING:
+    from hil.targets.client import AgentClient
+
+DIGEST = "a" * 64
+LIBRARIES: dict[str, Any] = {
+    "runtimes": {"tensorrt": "8.6.0", "onnxruntime": "1"},
+    "facts": {"tensorrt": {"cuda": "12.2", "gpu": "Orin", "sm": "8.7", "sms": "16", "dla": "2"}},
+    "gpus": [
+        {"number": 0, "name": "Orin", "sm": "8.7", "sms": 16},
+        {"number": 1, "name": "A2", "sm": "8.6", "sms": 10},
+    ],
+}
+
+
+def ask(**changes: Any) -> dict[str, Any]:
+    """A build request."""
+    return {"model": DIGEST, "precision": "fp16", "runtime": "tensorrt", "options": {}, **changes}
+
+
+def test_every_fact_is_in_the_key() -> None:
+    """Another TensorRT, GPU, architecture, number of multiprocessors, driver or option is another engine."""
+    keys = {key_of(key_facts(ask(), LIBRARIES, None))}
+    for name in ("cuda", "gpu", "sm", "sms", "dla"):
+        other = json.loads(json.dumps(LIBRARIES))
+        other["facts"]["tensorrt"][name] = "other"
+        keys.add(key_of(key_facts(ask(), other, None)))
+    newer = {**LIBRARIES, "runtimes": {"tensorrt": "8.6.1"}}
+    keys.add(key_of(key_facts(ask(), newer, None)))
+    keys.add(key_of(key_facts(ask(), LIBRARIES, "R36")))
+    for options in ({"workspace": 1}, {"dla": 0}, {"plugins": [DIGEST]}, {"calibration": "x"}, {"gpu": 1}):
+        keys.add(key_of(key_facts(ask(options=options), LIBRARIES, None)))
+    assert len(keys) == 13
+
+
+def test_the_key_is_of_the_gpu_that_is_asked_for() -> None:
+    """The facts are those of ``gpu``; of one that is not there nothing is claimed."""
+    second = key_facts(ask(options={"gpu": 1}), LIBRARIES, None)
+    assert (second["gpu"], second["sm"], second["sms"]) == ("A2", "8.6", "10")
+    assert key_facts(ask(options={"gpu": 7}), LIBRARIES, None)["gpu"] is None
+
+
+def put(store: Store, data: bytes) -> str:
+    """A blob."""
+    path = Path(store.path("tmp", "x"))
+    path.write_bytes(data)
+    return store.adopt(str(path))
+
+
+def test_files_in_place_of_digests(tmp_path: Path) -> None:
+    """Plugins and data become verified paths that the session keeps; caches are places by what they depend on."""
+    store = Store(str(tmp_path))
+    plugin, data = put(store, b"plugin"), put(store, b"data")
+    store.used.clear()
+    implicit = {"algorithm": "entropy2", "batch": 1, "samples": 1, "data": {"x": data}}
+    options = {"plugins": [plugin], "implicit": implicit, "calibration": "k"}
+    request = ask(options=options)
+    paths = build_inputs.for_build(store, request, key_facts(request, LIBRARIES, None))["paths"]
+    assert paths["plugins"] == [store.blob(plugin)]
+    assert paths["data"] == {"x": store.blob(data)}
+    assert store.used == {plugin, data}
+    places = {paths["calibration_cache"]}
+    for change in ({"algorithm": "minmax"}, {"batch": 2}):
+        other = ask(options={**options, "implicit": {**implicit, **change}})
+        places.add(
+            build_inputs.for_build(store, other, key_facts(other, LIBRARIES, None))["paths"]["calibration_cache"]
+        )
+    other = ask(options={**options, "plugins": []})
+    places.add(build_inputs.for_build(store, other, key_facts(other, LIBRARIES, None))["paths"]["calibration_cache"])
+    for newer in ({"tensorrt": "8.6.1"},):
+        facts = key_facts(request, {**LIBRARIES, "runtimes": newer}, None)
+        changed = build_inputs.for_build(store, request, facts)["paths"]
+        places.add(changed["calibration_cache"])
+        assert changed["timing_cache"] != paths["timing_cache"]
+    assert len(places) == 5
+
+
+def test_a_plugin_changed_on_disk_is_not_loaded(tmp_path: Path) -> None:
+    """A plugin is hashed again before each build and each load; another one's bytes under its name are deleted."""
+
+    def for_build(store: Store, request: Any, _record: Any) -> None:
+        build_inputs.for_build(store, request, key_facts(request, LIBRARIES, None))
+
+    def for_load(store: Store, _request: Any, record: Any) -> None:
+        build_inputs.for_load(store, {"options": {}}, record)
+
+    for fetch in (for_build, for_load):
+        store = Store(str(tmp_path / fetch.__name__))
+        plugin = put(store, b"plugin")
+        Path(store.blob(plugin)).write_bytes(b"another")
+        request = ask(options={"plugins": [plugin]})
+        record = {"plugins": [plugin], "facts": {"options": {}}}
+        with pytest.raises(Failure, match="damaged"):
+            fetch(store, request, record)
+        assert not Path(store.blob(plugin)).exists()
+
+
+def test_a_load_gets_what_the_engine_was_built_for(tmp_path: Path) -> None:
+    """Plugins in their order and the DLA core come from the record, whatever the host says."""
+    store = Store(str(tmp_path))
+    digests = [put(store, data) for data in (b"b", b"a")]
+    record = {"plugins": digests, "facts": {"options": {"dla": 1}}}
+    options = build_inputs.for_load(store, {"options": {"gpu": 0, "dla": 0}}, record)
+    assert options == {"gpu": 0, "dla": 1, "paths": {"plugins": [store.blob(one) for one in digests]}}
+    foreign = {"facts": {"options": {}, "foreign": True}}
+    assert build_inputs.for_load(store, {"options": {}}, foreign) == {"foreign": True}
+
+
+def test_paths_are_not_the_hosts_to_say(tmp_path: Path) -> None:
+    """A request cannot have the worker read or write files outside the store."""
+    request = ask(options={"paths": {"timing_cache": "/etc/passwd"}})
+    with pytest.raises(Failure, match="paths are the agent's"):
+        build_inputs.for_build(Store(str(tmp_path)), request, key_facts(request, LIBRARIES, None))
+    with pytest.raises(Failure, match="paths are the agent's"):
+        build_inputs.for_load(Store(str(tmp_path)), request, {"plugins": [], "facts": {"options": {}}})
+
+
+def test_what_a_build_says_is_in_its_record(tmp_path: Path) -> None:
+    """``about``, ``peak`` and the power mode are kept and are no part of the key."""
+    store = Store(str(tmp_path))
+    facts = key_facts(ask(), LIBRARIES, None)
+    built = {"seconds": 1.0, "log": "", "about": {"timing_cache": "warm"}, "peak": {"rss": 7}}
+    Records(store).write(key_of(facts), facts, put(store, b"plan"), built)
+    record = Records(store).need(key_of(facts))
+    assert (record["about"], record["peak"], record["plugins"]) == ({"timing_cache": "warm"}, {"rss": 7}, [])
+    (tmp_path / "status").write_text("pmode:0002\n")
+    assert build_inputs.power_mode(str(tmp_path / "status")) == "pmode:0002"
+    assert build_inputs.power_mode(str(tmp_path / "gone")) is None
+
+
+def test_a_foreign_engine_is_no_builds_answer(agent: AgentClient, model: Path) -> None:
+    """An adopted engine loads by its own key and says that it is foreign; the same question builds its own."""
+    digest = agent.put_blob(model)
+    foreign = agent.adopt(digest, "fp32", "onnxruntime", {})
+    assert foreign.facts["foreign"] is True
+    built = agent.build(digest, "fp32", "onnxruntime", {}, 60)
+    assert not built.cached
+    assert built.key != foreign.key
+    assert "foreign" not in built.facts
+    with agent.load(foreign.key, {}, 60) as worker:
+        assert dict(worker.run({"x": np.zeros((1, 4), np.float32)}))["y"].shape == (1, 3)
+    with pytest.raises(LabError, match="not in the store"):
+        agent.adopt(DIGEST, "fp32", "onnxruntime", {})
+
+
+def test_a_foreign_record_under_a_builds_key_is_not_found(agent: AgentClient, model: Path, store: Path) -> None:
+    """A foreign record renamed to a build's key, or stripped of its label, is not returned."""
+    digest = agent.put_blob(model)
+    foreign = agent.adopt(digest, "fp32", "onnxruntime", {})
+    own = key_of({name: value for name, value in foreign.facts.items() if name != "foreign"})
+    record = json.loads((store / "engines" / f"{foreign.key}.json").read_text())
+    del record["facts"]["foreign"]
+    (store / "engines" / f"{own}.json").write_text(json.dumps(record))
+    assert not agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
+
+
+def test_a_damaged_engine_is_built_again_at_once(agent: AgentClient, model: Path, store: Path) -> None:
+    """A compiled engine whose bytes changed is deleted and rebuilt by the same request, which says so.
+
+    ONNX Runtime's engine is the model itself, so the record is given an engine of its own.
+    """
+    digest = agent.put_blob(model)
+    built = agent.build(digest, "fp32", "onnxruntime", {}, 60)
+    compiled = agent.put_blob(models.tiny_qdq(model.parent / "other.onnx"))
+    place = store / "engines" / f"{built.key}.json"
+    place.write_text(json.dumps(dict(json.loads(place.read_text()), digest=compiled)))
+    assert agent.build(digest, "fp32", "onnxruntime", {}, 60).digest == compiled
+    os.truncate(store / "blobs" / compiled, 5)
+    again = agent.build(digest, "fp32", "onnxruntime", {}, 60)
+    assert (again.cached, again.digest) == (False, digest)
+    assert "was damaged in the store" in again.about["rebuilt"]
+    assert not (store / "blobs" / compiled).exists()
+    assert agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
+
+
+def test_a_build_that_takes_too_long_names_the_limit(agent: AgentClient, model: Path) -> None:
+    """The time limit's message says which key of hil.toml to raise, and the next build works."""
+    digest = agent.put_blob(model)
+    agent.probe()
+    with pytest.raises(EngineBuildError, match=r"longer than 0\.01 s and was stopped.*raise time_limit"):
+        agent.build(digest, "fp32", "onnxruntime", {}, 0.01)
+    assert not agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
+
+
+def test_without_tensorrt_a_build_says_why(agent: AgentClient, model: Path) -> None:
+    """The message names the interpreter that cannot import it, and the reason."""
+    with pytest.raises(Unsupported, match=r"tensorrt cannot be imported by \S+python\S*: ModuleNotFoundError"):
+        agent.build(agent.put_blob(model), "fp16", "tensorrt", {}, 60)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.agent.machine.device_memory import BY_MACHINE, DeviceMemory, Watch
+from hil.agent.protocol import arrays
+from hil.agent.protocol.channel import Channel
+from hil.agent.service import Service
+from hil.agent.store.blobs import Store
+from hil.agent.supervisor import Supervisor
+from hil.agent.workers.gpu_memory_watch import Watching
+from hil.files import file_digest
+from hil.targets.answers import DeviceUse
+from hil.targets.bundle import agent_archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hil.agent.workers.worker_process import Hand
+
+
+class Watched(Service):
+    """The real service, whose engines are said to be on a GPU that shares this machine's memory."""
+
+    def _watch(self, facts: dict[str, Any], options: dict[str, Any]) -> Watch:  # noqa: ARG002 - whatever the engine is
+        return Watch(DeviceMemory(None, unified=True, sys_root="/nowhere", proc_root="/proc"))
+
+    def _take_body(self, request: dict[str, Any]) -> Hand:
+        """The tensors are in place already: the host's pipe is not what is tested."""
+        return self.supervisor.crew[request["worker"]]
+
+
+@pytest.fixture
+def service(cache: Path, store: Path) -> Iterator[Watched]:
+    """One that holds its target; its workers end with the test."""
+    archive, _ = agent_archive(cache / "pytest-hil" / "agents")
+    ours, theirs = socket.socketpair()
+    supervisor = Supervisor(Channel(theirs.fileno(), theirs.fileno()), str(archive), str(store))
+    made = Watched(supervisor, Store(str(store)))
+    made.hold({"token": "a", "who": "me", "host": "here", "pid": "1", "wait": 0})
+    yield made
+    for hand in list(supervisor.crew.values()):
+        supervisor.dismiss(hand)
+    made.lock.release()
+    ours.close()
+    theirs.close()
+
+
+def built(service: Watched, model: Path) -> dict[str, Any]:
+    """``models.tiny`` in the store, built."""
+    digest, size = file_digest(model), model.stat().st_size
+    service.store.begin(digest, size)
+    service.store.append(digest, 0, model.read_bytes())
+    service.store.commit(digest)
+    order = {"model": digest, "precision": "fp32", "runtime": "onnxruntime", "options": {}, "deadline": 60}
+    return dict(service.build(order)[0]["ok"])
+
+
+def ask(service: Watched, op: str, worker: int, feed: np.ndarray | None = None, **fields: Any) -> dict[str, Any]:
+    """A request to a worker, its tensors straight in the memory shared with it."""
+    hand = service.supervisor.crew[worker]
+    request: dict[str, Any] = dict(fields, op=op, worker=worker, deadline=60, body=0)
+    if feed is not None:
+        listing, chunks = arrays.describe([("x", feed)])
+        data = b"".join(bytes(chunk) for chunk in chunks)
+        hand.segment.reserve(len(data))
+        hand.segment.view(0, len(data))[:] = data
+        request.update(arrays=listing, body=len(data), feeds=1)
+    reply = service.worker_op(request) if op == "memory" else service.engine_work(request)
+    return dict(reply[0]["ok"])
+
+
+def test_a_watched_engine_is_read_from_start_to_end(service: Watched, model: Path) -> None:
+    """Build and load have peaks, the baseline is read before the engine, timed runs have the column."""
+    made = built(service, model)
+    assert made["peak"]["source"] == BY_MACHINE
+    assert made["peak"]["rss"] > 1 << 20
+    loaded = service.load({"key": made["key"], "options": {"threads": 1}, "deadline": 60})[0]["ok"]
+    assert loaded["load"]["context_seconds"] >= 0
+    assert loaded["load"]["import_seconds"] > 0.01
+    feed = np.ones((2, 4), np.float32)
+    timing = {"warmup": 0.1, "seconds": 0.3, "min_samples": 5, "max_samples": 10**6, "budget": 30}
+    telemetry = ask(service, "time", loaded["worker"], feed, **timing)["telemetry"]
+    lengths = {len(telemetry[name]) for name in ("t", "rss", "memory.gpu")}
+    assert lengths == {len(telemetry["t"])}
+    assert len(telemetry["t"]) >= 3
+    told = DeviceUse(**ask(service, "memory", loaded["worker"])["device"])
+    assert (told.source, told.unified, told.includes_host) == (BY_MACHINE, True, True)
+    assert told.system_used is not None
+    assert told.peak is None or told.now is None or told.peak >= told.now
+
+
+def test_no_gpu_is_no_watch() -> None:
+    """A number that CUDA does not know is watched nowhere, rather than on another GPU."""
+    assert Watching().watch([], 0) is None
+    assert Watching().watch([{"number": 0, "integrated": False, "uuid": None, "pci": None}], 1) is None
