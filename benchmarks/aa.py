@@ -3,8 +3,8 @@
 The bundled models, each in fresh processes of the product's own agent, compared with themselves (A/A) 100 times and
 with a copy that has one node more, about 5 % slower, 20 times. How many was fixed before the first, each is counted,
 and what goes wrong ends the benchmark without a result. Each comparison is of nine pairs, timed in turns
-(``hil.session.turns``) and judged as ``hil.stats`` judges: called where significant at 99 % and beyond 1 %. Beside it
-stands what the same processes' own times give without pairing, nine runs against nine. The true size of the slowdown
+(``hil.session.sampling.paired_timing``) and judged as ``hil.stats`` judges: called where significant at
+99 % and beyond 1 %. Beside it stands what the same processes' own times give without pairing, nine runs against nine. The true size of the slowdown
 comes from pairs of its own. Exit code 1 where a bar is missed.
 """
 
@@ -26,7 +26,8 @@ from benchmarks import results
 from benchmarks.results.judging.aa import AA_MODELS, AA_PAIRS, AA_ROUNDS, AA_SIZE_PAIRS, aa_called
 from benchmarks.slowed import ROOT, slowed
 from hil.config.load import Config, load
-from hil.session import Request, Session, turns
+from hil.session import Request, Session
+from hil.session.sampling import paired_timing
 
 OPERANDS = {"digits": 11, "arm": 4}
 """Constants that the added node takes the maximum with: about 5 % of the model's time on the machine of the result."""
@@ -75,7 +76,7 @@ def measure(session: Session, comparisons: list[tuple[str, str, int]]) -> list[d
     began = time.monotonic()
     for number, (model, kind, pairs) in enumerate(comparisons, 1):
         other = model if kind == "same" else f"{model}-slowed"
-        taken = turns.pairs(session, (model, "fp32"), (other, "fp32"), pairs)
+        taken = paired_timing.pairs(session, (model, "fp32"), (other, "fp32"), pairs)
         row = {"model": model, "kind": kind, "pairs": [[one.first, one.second, one.ratio] for one in taken]}
         rows.append(row)
         called = f"in turns {aa_called(row)}, by runs {aa_called(row, paired=False)}"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.config.spec import GateSpec
-from hil.demands import Circumstances
-from hil.gate import judge, open_report
+from hil.gate.demands import Circumstances
+from hil.gate.gate import judge, open_report
 from hil.report.write import to_json
 from tests.report import sample
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hil.model import Frozen, RowKey
+from hil.results import Frozen, RowKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hil.closure import digest_of_modules, modules_of
 from hil.config.sources import is_callable
 from hil.errors import HilError, UserError
+from hil.onnx_files.imported_modules import digest_of_modules, modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

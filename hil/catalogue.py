@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hil.model import Sense
+from hil.results import Sense
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from hil.catalogue import CATALOGUE, KINDS, CheckKind, LimitKey
 from hil.config.own_checks import is_of
 from hil.errors import UserError
-from hil.model import Limit, Row, RowKey
 from hil.policy import WORDS, literal_id, matches
+from hil.results import Limit, Row, RowKey
 from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:

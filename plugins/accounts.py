@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hil.config.own_checks import REWRITE
-from hil.model import Cause, CheckResult, Row, RowKey, TargetUse, Verdict, not_run
+from hil.results import Cause, CheckResult, Row, RowKey, TargetUse, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

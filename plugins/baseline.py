@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hil.baseline import Baseline, Level, machine
 from hil.catalogue import KINDS, NOISY
 from hil.errors import UserError
-from hil.model import Verdict
+from hil.results import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

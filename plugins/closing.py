@@ -16,16 +16,16 @@ from hil import __version__
 from hil.advice import advised
 from hil.config.spec import GateSpec
 from hil.errors import ExitCode, HilError, LabError, UserError
-from hil.exitcode import PRECEDENCE
-from hil.gate import exit_code_of, seal
+from hil.gate.exitcode import PRECEDENCE
+from hil.gate.gate import exit_code_of, seal
 from hil.history.urls import shown_arguments
-from hil.model import CheckResult, TargetUse
 from hil.plugins import keeping, report_folder, signing
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
 from hil.report.text import one_line
 from hil.report.write import BUNDLE, REPORT, run_id_in, unfinished
 from hil.report.write import begin as write_begin
 from hil.report.write import finish as write_finish
+from hil.results import CheckResult, TargetUse
 
 if TYPE_CHECKING:
     from pathlib import Path

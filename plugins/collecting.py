@@ -9,8 +9,8 @@ from hil.catalogue import CATALOGUE
 from hil.config.spec import PRECISIONS
 from hil.errors import HilError, LabError, UserError
 from hil.fixtures.case import Case
-from hil.model import Cause, CheckResult, TargetUse, Verdict
 from hil.plugins.accounts import OwnTest
+from hil.results import Cause, CheckResult, TargetUse, Verdict
 from hil.session.outcome import Outcome
 from hil.suggest import did_you_mean
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hil.errors import HilError
-from hil.exitcode import PRECEDENCE
+from hil.gate.exitcode import PRECEDENCE
 from hil.history import open_history
 from hil.history.urls import OFF
 

@@ -15,7 +15,6 @@ from hil.config.find import find
 from hil.config.load import Config, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
-from hil.model import Row, TargetUse, Verdict
 from hil.plan import Plan, expand
 from hil.plugins import baseline, benchmarks, closing, collecting, keeping, signing, wake
 from hil.plugins.accounts import Accounts, Fates, OwnTest
@@ -23,6 +22,7 @@ from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
 from hil.plugins.terminated import obeyed
+from hil.results import Row, TargetUse, Verdict
 from hil.session import Request, Session
 from hil.session.preflight import preflight
 from hil.session.sources import Sources

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.verdicts import __main__ as command
 from benchmarks.verdicts import limits, noise, peers, percentile, table, timings
-from hil.model import Verdict
+from hil.results import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from hil.config.spec import TargetSpec
 from hil.doctor import Finding, examine
 from hil.doctor.examine import trouble
 from hil.doctor.finding import STATES
-from hil.session.board import confirm
+from hil.session.target.board_match import confirm
 from tests.boards.generations import GENERATIONS, facts_of
 
 GPU = {"gpu": "Orin", "sm": "8.7", "sms": "8", "cuda": "12.6", "dla": "2"}

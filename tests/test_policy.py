@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from hil.circumstances import circumstances
 from hil.config.spec import GateSpec
-from hil.demands import Circumstances, smallest_change
-from hil.gate import judge, seal
-from hil.model import Verdict
+from hil.gate.circumstances import circumstances
+from hil.gate.demands import Circumstances, smallest_change
+from hil.gate.gate import judge, seal
 from hil.report.read import parse
 from hil.report.schema import Measured
 from hil.report.write import to_json
+from hil.results import Verdict
 from tests.attestation import case as cases
 from tests.report import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hil.gate import Decision
+    from hil.gate.gate import Decision
     from hil.report.schema import Report
 
 FINISHED = datetime.fromisoformat("2026-11-22T10:00:42+00:00")

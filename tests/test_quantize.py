@@ -18,15 +18,17 @@ from hil.checks.comparison import Comparison
 from hil.config.spec import CalibrationSpec
 from hil.errors import EngineBuildError, UserError
 from hil.files import file_digest
-from hil.model import Verdict
-from hil.quantize import Quantized, Runtime, key_parts, quantize, read_ranges, samples_digest
+from hil.quantize import Quantized, key_parts, quantize, read_ranges, samples_digest
+from hil.results import Verdict
 from tests.memory_data import MemoryData
 from tests.models import convnet, images, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "tensorrt")
+    from hil.runtimes import QdqLayout
+
+LAYOUTS: tuple[QdqLayout, ...] = ("onnxruntime", "tensorrt")
 METHODS = ("entropy", "minmax", "percentile")
 
 
@@ -47,17 +49,17 @@ def data() -> MemoryData:
     return MemoryData(image=images(100))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_model_is_quantized_whole(tmp_path: Path, data: MemoryData, runtime: Runtime, method: str) -> None:
+def test_a_model_is_quantized_whole(tmp_path: Path, data: MemoryData, layout: QdqLayout, method: str) -> None:
     """Every weighted node takes INT8 with sound symmetric ranges, and the outputs are near the model's."""
     model = convnet(tmp_path / "m.onnx")
-    made = quantize(model, tmp_path / "out", data, spec(method=method), runtime=runtime)
+    made = quantize(model, tmp_path / "out", data, spec(method=method), layout=layout)
     assert made.provenance["quantized"] == ["conv", "head"]
     ranges = read_ranges(made.path)
     facts = int8.CacheFacts(
         recorded=made.provenance["parts"],
-        recomputed=key_parts(model, data, spec(method=method), runtime),
+        recomputed=key_parts(model, data, spec(method=method), layout),
         scales=ranges.scales,
         zero_points=ranges.zero_points,
         quantizable=ranges.quantizable,
@@ -102,7 +104,7 @@ def test_whatever_the_ranges_depend_on_changes_the_key(tmp_path: Path, data: Mem
         quantize(model, tmp_path, data, spec(method="percentile")),
         quantize(model, tmp_path, data, spec(method="percentile", percentile=99.0)),
         quantize(model, tmp_path, data, spec(exclude_nodes=("head",))),
-        quantize(model, tmp_path, data, spec(), runtime="tensorrt"),
+        quantize(model, tmp_path, data, spec(), layout="tensorrt"),
     ]
     assert len({one.key for one in made}) == len(made)
     assert len({one.digest for one in made}) == len(made)
@@ -198,7 +200,7 @@ def test_a_fixed_batch_is_fed_as_it_is(tmp_path: Path, data: MemoryData) -> None
 def test_excluded_nodes_stay_in_float_with_the_reason(tmp_path: Path, data: MemoryData) -> None:
     """What the config excludes is listed; a name that is not there is a mistake."""
     model = convnet(tmp_path / "m.onnx")
-    made = quantize(model, tmp_path, data, spec(exclude_nodes=("head",)), runtime="tensorrt")
+    made = quantize(model, tmp_path, data, spec(exclude_nodes=("head",)), layout="tensorrt")
     assert made.provenance["quantized"] == ["conv"]
     assert "exclude_nodes names node head" in made.provenance["skipped"]["dense"]
     with pytest.raises(UserError, match="did you mean 'head'"):

@@ -19,7 +19,7 @@ from tests.models import convnet, images
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hil.quantize import Runtime
+    from hil.runtimes import QdqLayout
 
 
 def spec(**given: Any) -> CalibrationSpec:
@@ -27,14 +27,14 @@ def spec(**given: Any) -> CalibrationSpec:
     return CalibrationSpec(**{"data": "memory", "method": "minmax", **given})
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("layout", ["onnxruntime", "tensorrt"])
 @pytest.mark.parametrize("method", ["entropy", "minmax", "percentile"])
 @pytest.mark.parametrize("norm", [False, True])
-def test_calibrating_again_gives_the_same_ranges(tmp_path: Path, runtime: Runtime, method: str, norm: bool) -> None:
+def test_calibrating_again_gives_the_same_ranges(tmp_path: Path, layout: QdqLayout, method: str, norm: bool) -> None:
     """Bit for bit, of the very tensors of the model, with batch norms folded or without."""
     model, data = convnet(tmp_path / "m.onnx", norm=norm), MemoryData(image=images(100))
-    made = read_ranges(quantize(model, tmp_path / "out", data, spec(method=method), runtime=runtime).path)
-    taken = snapshots(model, data, spec(method=method), runtime)
+    made = read_ranges(quantize(model, tmp_path / "out", data, spec(method=method), layout=layout).path)
+    taken = snapshots(model, data, spec(method=method), layout)
     assert taken[-1].ranges.scales == made.scales
     assert [one.samples for one in taken] == [32, 64, 100]
     assert set(made.scales) <= set().union(*known_tensors(model))

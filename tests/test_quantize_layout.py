@@ -104,7 +104,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     rng = np.random.default_rng(6)
     data = MemoryData(x=rng.normal(size=(8, 3, 8, 8)).astype(np.float32))
     spec = CalibrationSpec(data="c.npz", method="minmax")
-    return Quantized(quantize(folder / "net.onnx", folder, data, spec, runtime="tensorrt").path)
+    return Quantized(quantize(folder / "net.onnx", folder, data, spec, layout="tensorrt").path)
 
 
 def test_every_weighted_node_takes_int8_on_both_inputs(quantized: Quantized) -> None:

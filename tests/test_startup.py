@@ -23,7 +23,7 @@ HEAVY = {
     "typer",
     "jinja2",
     "PIL",
-    "hil.model",
+    "hil.results",
     "hil.session",
 }
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.config.spec import TargetSpec
-from hil.model import Cause, Judgement, Verdict
+from hil.results import Cause, Judgement, Verdict
 from hil.state import OF_MEMORY, Contract, Finding, State, fold, judge, of_facts
 
 MHZ = 1_000_000

@@ -19,7 +19,7 @@ from hil.agent.machine.survey import MARK
 from hil.board import install
 from hil.callables import UserCallable
 from hil.checks.verdicts import failed
-from hil.cli import starter
+from hil.cli.views import starter
 from hil.config.spec import DeploySpec
 from hil.deploy.robot import Robot
 from hil.diagnose import text as diagnosed
@@ -28,14 +28,14 @@ from hil.doctor import asking
 from hil.errors import UserError
 from hil.history.rows import POINT_FIELDS, RUN_FIELDS, added_of, point_of, run_of
 from hil.history.types import Acceptance, RunRecord
-from hil.model import CheckResult, TargetUse, Verdict
-from hil.ortwords import explained
+from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.signature import Signature, TensorSpec
 from hil.report import html, markdown, terminal
 from hil.report.canonical import report_digest
 from hil.report.ci import code_quality, github
 from hil.report.read import parse
 from hil.report.write import sealed, to_json
-from hil.signature import Signature, TensorSpec
+from hil.results import CheckResult, TargetUse, Verdict
 from hil.targets.answers import error_of
 from hil.targets.base import Done
 from hil.targets.client import AgentClient

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hil.config.load import Config
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 Random = np.random.Generator
 

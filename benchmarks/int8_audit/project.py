@@ -16,11 +16,11 @@ import numpy as np
 from hil.config.load import load
 from hil.datasets import open_dataset
 from hil.files import file_digest
+from hil.onnx_files.signature import read_signature
 from hil.plan import expand
 from hil.quantize import Quantized, quantize
 from hil.sealing import seal
 from hil.session import Request, Session
-from hil.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hil.config.load import Config
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
     Arrays = dict[str, npt.NDArray[Any]]
 

@@ -23,20 +23,20 @@ from hil.checks import energy, fps, int8, latency, memory, parity
 from hil.checks.comparison import Comparison
 from hil.checks.verdicts import judged
 from hil.config.load import load
-from hil.gate import seal
-from hil.measure import Series, digest_of
-from hil.model import CheckResult, Evidence, ExecutedOn, Judgement, TargetUse, Verdict
+from hil.gate.gate import seal
 from hil.plan import expand
 from hil.report.schema import ConfigUsed, EngineUsed, ModelUsed, Report, Run, TargetReport, count
 from hil.report.write import finish
+from hil.results import CheckResult, Evidence, ExecutedOn, Judgement, TargetUse, Verdict
+from hil.series import Series, digest_of
 from hil.session.gather.timing import histogram
-from hil.session.samples import Samples
+from hil.session.sampling.series_files import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hil.config.load import Config
-    from hil.model import Row
+    from hil.results import Row
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.checks.comparison import Comparison
-from hil.model import Verdict
+from hil.results import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from hil.catalogue import KINDS
 from hil.checks.tolerances import in_force
 from hil.config.spec import GateSpec
-from hil.model import Cause, CheckResult, Evidence, Verdict
 from hil.policy import named_by
 from hil.report.schema import Measured, Rejected, Report, TargetReport, count
-from hil.session.terms import TOLERATED
+from hil.results import Cause, CheckResult, Evidence, Verdict
+from hil.session.amendments.expiry import TOLERATED
 from tests.report import sample
 
 if TYPE_CHECKING:

@@ -18,21 +18,21 @@ from hil.attestation import KeySigner, attest, dsse, statement, verify
 from hil.attestation.keys import signature_by
 from hil.cli import gate as hil_gate
 from hil.config.load import load
-from hil.demands import Circumstances
 from hil.deploy import refusing
 from hil.deploy.judging import judged as may_deploy
 from hil.errors import HilError
-from hil.gate import exit_code_of, judge, seal
+from hil.gate.demands import Circumstances
+from hil.gate.gate import exit_code_of, judge, seal
+from hil.gate.rules import rules as rulebook
 from hil.report.canonical import as_document, report_digest
 from hil.report.schema import Report
-from hil.rules import rules as rulebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from benchmarks.rulebook.cases import Case
-    from hil.ruling import RuleOutcome
+    from hil.gate.rule_outcome import RuleOutcome
 
 JUDGES = ("run", "gate", "verify", "attest", "deploy")
 ASKED = ("commit asked for", "run asked for", "target asked for")
@@ -235,7 +235,7 @@ class Placed:
 
         overlook = mock.patch("hil.report.read.problems", return_value=())
         with contextlib.ExitStack() as patched:
-            patched.enter_context(mock.patch("hil.gate.asked", rules))
+            patched.enter_context(mock.patch("hil.gate.gate.asked", rules))
             if self.case.unread:
                 patched.enter_context(overlook)
             if without in ROBOTS:

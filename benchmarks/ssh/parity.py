@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.ssh.session import DIGITS, write_config
 from hil.config.load import load
-from hil.model import Verdict
 from hil.plan import expand
+from hil.results import Verdict
 from hil.session import Request, Session
 from hil.session.gather import parity
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.ssh.board import Way
-    from hil.model import Row
+    from hil.results import Row
 
 SAMPLES = 1000
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.verdicts.noise import MODELS, FloatArray, Noise
 from benchmarks.verdicts.percentile import CONFIDENCE, drawn, verdict
 from benchmarks.verdicts.table import Cell, Claims, cell
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.stats import Looks, first_look, smallest_n
 
 if TYPE_CHECKING:

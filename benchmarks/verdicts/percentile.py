@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.verdicts.noise import MODELS, SPREAD, FloatArray, Noise
 from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.checks import latency
-from hil.measure import Series
-from hil.model import Limit, Sense, Verdict
+from hil.results import Limit, Sense, Verdict
+from hil.series import Series
 from hil.stats import effective_size, first_look, percentile_bounds
 
 if TYPE_CHECKING:

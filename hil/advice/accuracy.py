@@ -6,14 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from hil.advice.around import listed, named, number, table
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hil.advice.around import Around
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 ANSWERS = ("parity.outputs", "parity.task", "int8.drop")
 FEW_SAMPLES = 100

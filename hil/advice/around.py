@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hil.model import Sense, Verdict
 from hil.report.text import one_line
+from hil.results import Sense, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hil.model import CheckResult, Measurement
     from hil.report.schema import EngineUsed, Measured, ModelUsed, Report
+    from hil.results import CheckResult, Measurement
 
 LONGEST_NAME = 60
 COARSER = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2, "int8": 3}

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from hil.advice.around import listed, named, number, table
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hil.advice.around import Around
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 CLIENT = re.compile(r"(\S+) \(process (\d+)\) used the GPU")
 OTHER_BOARD = ("not written by this version of TensorRT", "built for another GPU")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.advice.around import excess, keeps, number, parity_of, table
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hil.advice.around import Around
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 WEIGHTS = {"fp32": {"fp16": 2, "int8": 4}, "fp16": {"int8": 2}}
 """By how much a weight gets smaller: 32, 16 and 8 bits."""

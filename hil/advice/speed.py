@@ -6,14 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from hil.advice.around import decisive, excess, keeps, listed, named, number, parity_of, table
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hil.advice.around import Around
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")
 TIMED = (*PERCENTILES, "fps.sustained", "fps.slowest_second", "fps.last_100", "sustained.p99", "sustained.fps")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from hil.advice import accuracy, conditions, space, speed
 from hil.advice.around import Around
-from hil.model import Verdict
 from hil.report.text import one_line
+from hil.results import Verdict
 
 if TYPE_CHECKING:
-    from hil.model import CheckResult
     from hil.report.schema import Report
+    from hil.results import CheckResult
 
 RULES = (*speed.RULES, *space.RULES, *accuracy.RULES, *conditions.RULES)
 MOST = 4

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from hil.attestation import dsse, statement
 from hil.attestation.keys import lowest, signature_by
-from hil.demands import Circumstances
 from hil.errors import AttestationRefused, LabError, ReportRefused, UserError
 from hil.files import THE_LAB, file_digest
-from hil.gate import judge
-from hil.gate import verify as judge_again
+from hil.gate.demands import Circumstances
+from hil.gate.gate import judge
+from hil.gate.gate import verify as judge_again
 from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT, replace_file
 

@@ -131,7 +131,7 @@ def public_key(path: Path) -> PublicKey:
 
 
 def signature_by(key: PublicKey, signed_by: Iterable[str]) -> dict[str, str]:
-    """What came of a signature by ``key`` under a policy's ``signed_by``, as ``hil.demands.Circumstances`` has it.
+    """What came of a signature by ``key`` under a policy's ``signed_by``, as ``hil.gate.demands.Circumstances`` has it.
 
     Raises ``UserError`` for a key of the policy's that cannot be read.
     """

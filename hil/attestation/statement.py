@@ -13,10 +13,10 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from hil import strictjson
 from hil.errors import AttestationRefused
-from hil.measure import digest_of
-from hil.model import Digest, Frozen, Verdict
+from hil.gate.rules import required_rows
 from hil.report.schema import Decided
-from hil.rules import required_rows
+from hil.results import Digest, Frozen, Verdict
+from hil.series import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Sha256(Part):
 class SubjectNotes(Part):
     """What a subject is: its role, and the model and precision that it belongs to (an ONNX file has none).
 
-    ``identity`` is that of the model, stated with its ONNX file (``hil.identity``); empty elsewhere, and for the report
+    ``identity`` is that of the model, stated with its ONNX file (``hil.onnx_files.identity``); empty elsewhere, and for the report
     of an earlier version.
     """
 

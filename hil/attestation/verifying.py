@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from hil.attestation import dsse, statement
 from hil.attestation.keys import lowest, signature_by
-from hil.demands import Circumstances, age_of, not_of_commit
 from hil.errors import AttestationRefused, UserError
 from hil.files import file_digest
-from hil.gate import judge
-from hil.gate import verify as judge_again
+from hil.gate.demands import Circumstances, age_of, not_of_commit
+from hil.gate.gate import judge
+from hil.gate.gate import verify as judge_again
 from hil.report.read import content_of, file_in, parse
 from hil.report.text import one_line
 from hil.report.write import BUNDLE, REPORT

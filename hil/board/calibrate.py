@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING
 from hil.baseline import machine
 from hil.errors import LabError, Unsupported, UserError
 from hil.jetson import said
-from hil.measure import digest_of
-from hil.model import Judgement, Row, Verdict
-from hil.session import Request, Session, records, replicates, state
+from hil.results import Judgement, Row, Verdict
+from hil.series import digest_of
+from hil.session import Request, Session, records
+from hil.session.sampling import replicates
+from hil.session.target import state_contract
 from hil.stats.runs import FEWEST, NOISE_DF, Change, compare_runs, judge_change, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hil.config.load import Config
-    from hil.measure import Series
+    from hil.series import Series
 
 CHECKS = (*replicates.QUANTILES, "fps.sustained")
 """What fresh processes give a value of."""
@@ -136,7 +138,7 @@ def _session(
     if not found:
         raise UserError(f"nothing can be timed on target {target!r}: {'; '.join(why_not) or 'no model'}")
     fine = Judgement(verdict=Verdict.PASSED, reason="")
-    judged = state.told(fine, *(one for series in found.values() for one in series))
+    judged = state_contract.told(fine, *(one for series in found.values() for one in series))
     return at, found, judged.reason if judged.verdict is not Verdict.PASSED else ""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from hil.checks.numbers import Array, Numbers
 from hil.checks.tolerances import UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
-from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hil.checks.verdicts import failed, inconclusive, judged
-from hil.model import Judgement, Verdict
+from hil.results import Judgement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hil.signature import Signature, TensorSpec
+    from hil.onnx_files.signature import Signature, TensorSpec
 
 KINDS = ("missing", "unknown", "dtype", "rank", "shape")
 """Ways in which an input can be bad: left out, of a name that is not there, of a wrong dtype, rank or size."""

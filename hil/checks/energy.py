@@ -13,8 +13,8 @@ import numpy as np
 
 from hil.checks.latency import unusable
 from hil.checks.verdicts import finite, hold_interval, inconclusive
-from hil.measure import FloatArray, Series, digest_of
-from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.series import FloatArray, Series, digest_of
 from hil.stats import mean_interval
 
 if TYPE_CHECKING:

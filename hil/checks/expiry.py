@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from hil.model import Judgement, Verdict
+from hil.results import Judgement, Verdict
 
 if TYPE_CHECKING:
     from hil.config.spec import StatedTable

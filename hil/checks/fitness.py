@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hil.checks.verdicts import inconclusive
-from hil.model import Cause, Judgement, Limit, Measurement, Verdict
+from hil.results import Cause, Judgement, Limit, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
     from hil.baseline import Baseline, Level
-    from hil.model import RowKey
+    from hil.results import RowKey
 
 FIELDS_NAMED = 6
 DAY = 86400.0

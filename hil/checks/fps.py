@@ -12,8 +12,8 @@ import numpy as np
 
 from hil.checks.latency import unusable
 from hil.checks.verdicts import hold, inconclusive
-from hil.measure import FloatArray, Series, digest_of
-from hil.model import Cause, Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Cause, Judgement, Limit, Measurement, Sense, Verdict
+from hil.series import FloatArray, Series, digest_of
 
 WINDOW = 1.0
 """Length of the window of ``slowest_second``, in seconds."""

@@ -11,14 +11,14 @@ from hil.checks.latency import ratio
 from hil.checks.task import CONFIDENCE, Scores, task
 from hil.checks.tolerances import Where, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
-from hil.model import Judgement, Limit, Measurement, Verdict
+from hil.results import Judgement, Limit, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from hil.checks.parity import Overlap
     from hil.config.spec import TolerancesSpec
-    from hil.measure import Series
+    from hil.series import Series
 
 CONSTANT = " [Constant]_output"
 """How TensorRT names a constant's tensor in a calibration cache: ``(Unnamed Layer* 11) [Constant]_output``."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.verdicts import failed, hold, inconclusive, judged
-from hil.model import Judgement, Limit, Measurement, Verdict
+from hil.results import Judgement, Limit, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks.int8_ranges import LISTED, drift
 from hil.checks.verdicts import failed, inconclusive, judged
-from hil.model import Judgement, Measurement, Verdict
+from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

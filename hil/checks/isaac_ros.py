@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.verdicts import failed, judged
-from hil.model import Judgement, Verdict
+from hil.results import Judgement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hil.signature import Signature
+    from hil.onnx_files.signature import Signature
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.checks.verdicts import finite, hold, hold_interval, inconclusive, judged
-from hil.measure import Series, digest_of
-from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.series import Series, digest_of
 from hil.stats import drift, effective_size, percentile_bounds, samples_missing, smallest_n
 from hil.units import show
 

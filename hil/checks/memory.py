@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.checks.verdicts import hold, hold_interval, inconclusive
-from hil.model import Judgement, Limit, Measurement
+from hil.results import Judgement, Limit, Measurement
 from hil.stats import slope_interval
 
 if TYPE_CHECKING:

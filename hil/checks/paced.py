@@ -14,8 +14,8 @@ import numpy as np
 
 from hil.checks import latency
 from hil.checks.verdicts import finite, hold, hold_interval, inconclusive
-from hil.measure import FloatArray, Series, digest_of
-from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.series import FloatArray, Series, digest_of
 from hil.stats import drift, effective_size, percentile_bounds, samples_needed, smallest_n
 from hil.units import show
 

@@ -10,7 +10,7 @@ import numpy as np
 from hil.checks.comparison import Comparison, Outputs
 from hil.checks.task import Scores, task
 from hil.checks.verdicts import failed, inconclusive, judged
-from hil.model import Judgement, Measurement, Verdict
+from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.verdicts import failed, hold, hold_interval, inconclusive
-from hil.model import Judgement, Limit, Measurement
+from hil.results import Judgement, Limit, Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

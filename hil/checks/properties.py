@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from hil.checks.tolerances import Where, merge, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
-from hil.model import Judgement, Measurement, Verdict
+from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.checks.comparison import Outputs
     from hil.config.spec import Precision, TolerancesSpec
-    from hil.signature import Signature
+    from hil.onnx_files.signature import Signature
 
 Array = npt.NDArray[Any]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hil.checks.fitness import Rules, Seen, fit, missing
 from hil.checks.verdicts import hold, inconclusive, judged
-from hil.model import Judgement, Limit, Measurement, Verdict
+from hil.results import Judgement, Limit, Measurement, Verdict
 from hil.stats.power import CAP, runs_needed
 from hil.stats.runs import FEWEST, Change, Comparison, compare_runs, judge_change
 from hil.units import show

@@ -16,8 +16,8 @@ import numpy as np
 from hil.checks import fps, latency
 from hil.checks.paced import longest
 from hil.checks.verdicts import finite, hold, hold_interval, inconclusive
-from hil.measure import FloatArray, Series, digest_of
-from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.series import FloatArray, Series, digest_of
 from hil.stats import mean_interval
 from hil.stats.steady import steadiness
 from hil.units import show

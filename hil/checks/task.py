@@ -10,7 +10,7 @@ import numpy as np
 
 from hil.checks.tolerances import TASK_DEFAULTS, TASK_ORIGIN, Where, somewhere
 from hil.checks.verdicts import failed, finite, hold_interval, inconclusive, no_limit
-from hil.model import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
 from hil.stats import Pool, bootstrap_drop, bootstrap_pooled_drop
 from hil.units import show
 

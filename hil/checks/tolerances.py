@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil.model import Sense
+from hil.results import Sense
 
 if TYPE_CHECKING:
     from hil.config.spec import Precision, ToleranceSpec, TolerancesSpec

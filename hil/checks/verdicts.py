@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hil.model import Cause, Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Cause, Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
 Details = Mapping[str, Any]

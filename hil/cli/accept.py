@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from hil.cli.console import console
-from hil.cli.histories import history_at
+from hil.cli.views.console import console
+from hil.cli.views.histories import history_at
 from hil.errors import UserError
 from hil.suggest import did_you_mean
 
@@ -107,7 +107,7 @@ def by(who: str | None) -> str:
 def _row(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
     """The one settled measurement that was meant. Raises ``UserError``."""
     from hil.catalogue import CATALOGUE  # noqa: PLC0415 - pydantic is heavy
-    from hil.model import Verdict  # noqa: PLC0415 - as above
+    from hil.results import Verdict  # noqa: PLC0415 - as above
 
     if not run.usable:
         raise UserError(f"run {run.id} was broken off or fell back to {run.used}: nothing in it can be accepted")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from hil.cli.console import console
+from hil.cli.views.console import console
 from hil.errors import UserError
 
 

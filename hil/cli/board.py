@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hil.cli.configs import config_at
+from hil.cli.views.configs import config_at
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def calibrate(
 
       hil board calibrate jetson-orin --model detector --comparisons 30
     """
-    from hil.cli.calibrated import calibrated  # noqa: PLC0415 - as above
+    from hil.cli.views.calibrated import calibrated  # noqa: PLC0415 - as above
 
     calibrated(target, model or (), comparisons, history, config)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hil.cli.configs import config_at
-from hil.cli.console import console
+from hil.cli.views.configs import config_at
+from hil.cli.views.console import console
 from hil.errors import EngineBuildError, EngineError, ExitCode, HilError, Unsupported, UserError, WorkerLost
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
     from hil.session import Session
-    from hil.session.provision import Provisioned
+    from hil.session.engines.provision import Provisioned
 
 
 def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
@@ -51,7 +51,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
       hil build detector --target jetson-orin --precision fp16 --precision int8 --time-limit "10 min"
     """
-    from hil.cli import built  # noqa: PLC0415 - numpy and pydantic are heavy, --help needs neither
+    from hil.cli.views import built  # noqa: PLC0415 - numpy and pydantic are heavy, --help needs neither
     from hil.session import Request, Session  # noqa: PLC0415 - as above
     from hil.session.preflight import preflight  # noqa: PLC0415 - as above
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hil.cli.configs import config_at
+from hil.cli.views.configs import config_at
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def command(
 def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[OwnCheck, ...]:
     """What the report's run judged, and what was listed for other targets. Raises ``UserError``."""
     from hil.config import own_checks  # noqa: PLC0415 - as above
-    from hil.gate import open_report  # noqa: PLC0415 - as above
+    from hil.gate.gate import open_report  # noqa: PLC0415 - as above
 
     report = open_report(path)
     _whole(report, path)
@@ -80,7 +80,7 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
 
 def _removed() -> frozenset[object]:
     """Causes of a row that was listed and is no longer there: no test gives it a result."""
-    from hil.model import Cause  # noqa: PLC0415 - as above
+    from hil.results import Cause  # noqa: PLC0415 - as above
 
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})
 
@@ -88,7 +88,7 @@ def _removed() -> frozenset[object]:
 def _whole(report: Report, path: Path) -> None:
     """Raises ``UserError`` for a run that left out tests: their checks would no longer be listed."""
     from hil.config.own_checks import is_own  # noqa: PLC0415 - as above
-    from hil.model import Cause, Verdict  # noqa: PLC0415 - as above
+    from hil.results import Cause, Verdict  # noqa: PLC0415 - as above
 
     partial = (Cause.DESELECTED, Cause.OUT_OF_SCOPE, Cause.CRASHED, Cause.STOPPED)
     own = [row for row in report.checks if is_own(row.id)]

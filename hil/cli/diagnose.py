@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hil.cli.build import Steps, seconds
-from hil.cli.configs import config_at
-from hil.cli.console import console
+from hil.cli.views.configs import config_at
+from hil.cli.views.console import console
 from hil.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from hil.config.load import Config
     from hil.diagnose.types import Diagnosis
-    from hil.model import Judgement
+    from hil.results import Judgement
     from hil.session import Session
 
 
@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
       hil diagnose detector --precision int8 --target jetson-orin --deployed detector-modelopt.onnx
     """
     from hil.diagnose.repro import write  # noqa: PLC0415 - heavy, --help needs it not
-    from hil.model import Row  # noqa: PLC0415 - as above
+    from hil.results import Row  # noqa: PLC0415 - as above
     from hil.session import Request, Session  # noqa: PLC0415 - as above
     from hil.session.diagnosing import examine  # noqa: PLC0415 - as above
     from hil.session.gather.parity import compared  # noqa: PLC0415 - as above

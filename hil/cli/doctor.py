@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hil.cli.configs import config_at
-from hil.cli.console import console
+from hil.cli.views.configs import config_at
+from hil.cli.views.console import console
 from hil.errors import ExitCode
+from hil.runtimes import runtime_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def _examined(target: Target) -> tuple[list[Finding], Any, float]:
     from hil.doctor.asking import look  # noqa: PLC0415 - as above
     from hil.doctor.examine import trouble  # noqa: PLC0415 - as above
 
-    jetson_or_gpu = target.kind != "local" or target.spec.runtime == "tensorrt"
+    jetson_or_gpu = target.kind != "local" or runtime_record(target.spec.runtime).uses_gpu
     told = look(target, runtimes=[target.spec.runtime], gpu=jetson_or_gpu)
     if told.trouble is not None:
         return [trouble(target.name, told.trouble)], None, told.seconds

@@ -11,13 +11,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.cli.console import console
 from hil.cli.hexadecimal import whole
+from hil.cli.views.console import console
 from hil.errors import UserError
 
 if TYPE_CHECKING:
     from hil.config.spec import GateSpec
-    from hil.gate import Decision
+    from hil.gate.gate import Decision
     from hil.report.schema import Report
 
 
@@ -57,8 +57,8 @@ def command(  # noqa: PLR0913 - each is an option of its own
 
       hil gate report --commit "$(git rev-parse HEAD)" --target jetson-orin
     """
-    from hil.circumstances import circumstances  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
-    from hil.gate import judge, open_report  # noqa: PLC0415 - as above
+    from hil.gate.circumstances import circumstances  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
+    from hil.gate.gate import judge, open_report  # noqa: PLC0415 - as above
 
     asked = {"commit": commit, "run": run, "target": target}
     for name, value in asked.items():

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.cli.accept import File, Where, Who, by, told
-from hil.cli.console import console
-from hil.cli.histories import history_at
+from hil.cli.views.console import console
+from hil.cli.views.histories import history_at
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def bring(
 
     Keeping a report twice is no mistake: it stays in the history once.
     """
-    from hil.gate import open_report  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
+    from hil.gate.gate import open_report  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
 
     found = [open_report(path) for path in reports]  # all of them first: nothing is kept if one is refused
     with history_at(history, config, read_only=False) as kept:

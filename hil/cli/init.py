@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hil.cli.console import console
+from hil.cli.views.console import console
 from hil.errors import UserError
 
 if TYPE_CHECKING:
-    from hil.signature import Signature
+    from hil.onnx_files.signature import Signature
 
 
 def command(
@@ -27,9 +27,9 @@ def command(
       hil init models/detector.onnx
       hil init detector.onnx --output robot/hil.toml --force
     """
-    from hil.cli.starter import model_name, sizes_that_run, starter  # noqa: PLC0415 - --help needs none of it
+    from hil.cli.views.starter import model_name, sizes_that_run, starter  # noqa: PLC0415 - --help needs none of it
     from hil.datasets.synthetic import SyntheticDataset  # noqa: PLC0415 - as above
-    from hil.signature import read_signature  # noqa: PLC0415 - as above
+    from hil.onnx_files.signature import read_signature  # noqa: PLC0415 - as above
 
     if output.exists() and not force:
         raise UserError(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hil.cli.build import Steps
-from hil.cli.configs import config_at
+from hil.cli.views.configs import config_at
 from hil.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from hil.config.load import Config
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 group = typer.Typer(
     help="""Audit a model's INT8 calibration, rank its layers, compare two calibrations.
@@ -58,7 +58,7 @@ def audit(
 
       hil int8 audit detector --target jetson-orin --sensitivity --json audit.json
     """
-    from hil.cli import int8_shown  # noqa: PLC0415 - numpy and pydantic are heavy, --help needs neither
+    from hil.cli.views import int8_shown  # noqa: PLC0415 - numpy and pydantic are heavy, --help needs neither
 
     found = config_at(config)
     _int8_model(found, model, target)
@@ -89,7 +89,7 @@ def sensitivity(
 
       hil int8 sensitivity detector --target jetson-orin
     """
-    from hil.cli import int8_shown  # noqa: PLC0415 - as above
+    from hil.cli.views import int8_shown  # noqa: PLC0415 - as above
 
     found = config_at(config)
     _int8_model(found, model, target)
@@ -118,8 +118,8 @@ def diff(
       hil int8 diff old.cache new.cache --above "5 %"
     """
     from hil.checks.int8_ranges import drift  # noqa: PLC0415 - as above
-    from hil.cli import int8_shown  # noqa: PLC0415 - as above
-    from hil.cli.int8_files import scales_at  # noqa: PLC0415 - as above
+    from hil.cli.views import int8_shown  # noqa: PLC0415 - as above
+    from hil.cli.views.int8_files import scales_at  # noqa: PLC0415 - as above
     from hil.units import Dimension, parse  # noqa: PLC0415 - as above
 
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hil.cli.configs import config_at
-from hil.cli.console import console
+from hil.cli.views.configs import config_at
+from hil.cli.views.console import console
 from hil.errors import LabError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.cli.configs import config_at
-from hil.cli.console import console
-from hil.cli.robots import Steps
+from hil.cli.views.configs import config_at
+from hil.cli.views.console import console
+from hil.cli.views.robots import Steps
 from hil.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hil.cli.configs import config_at
-from hil.cli.robots import Steps, ended
+from hil.cli.views.configs import config_at
+from hil.cli.views.robots import Steps, ended
 
 
 def command(

@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.cli.console import console
 from hil.cli.hexadecimal import whole
+from hil.cli.views.console import console
 from hil.errors import UserError
 from hil.units import Dimension, parse
 

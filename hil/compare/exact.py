@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.compare.measures import Measure, Scale
 from hil.compare.schema import Row, Settings, Status
-from hil.model import Sense
+from hil.results import Sense
 from hil.units import show
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from hil.compare.measures import Measure, Scale, measure_of
 from hil.compare.methods import unlike
 from hil.compare.schema import Row, Settings, Status
 from hil.compare.sides import sessions
-from hil.model import Sense, Verdict
+from hil.results import Sense, Verdict
 from hil.stats.multiplicity import adjusted
 from hil.stats.power import CAP, runs_needed
 from hil.stats.runs import FEWEST, Change, Comparison, compare_runs, judge_change

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hil.catalogue import CATALOGUE
-from hil.model import Sense
+from hil.results import Sense
 
 
 class Scale(str, Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Literal
 
-from hil.model import Frozen
+from hil.results import Frozen
 
 SCHEMA_VERSION: Literal[1] = 1
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.config.spec import ConfigSpec
-    from hil.model import RowKey
+    from hil.results import RowKey
 
 SCHEMA = 1
 MOST_BYTES = 8 << 20

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hil.config.fields import Age, Bytes, Celsius, Pattern, Reach, Seconds, Table
+from hil.runtimes import DEFAULT, RuntimeName
 
 Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
 """A program and its arguments, run without a shell."""
@@ -69,7 +70,7 @@ class TargetSpec(Table):
     """
 
     kind: Literal["local", "ssh", "labgrid"] = "local"
-    runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    runtime: RuntimeName = DEFAULT
     host: str | None = None
     user: str | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from hil.signature import Signature, TensorSpec
+    from hil.onnx_files.signature import Signature, TensorSpec
 
 LABELS = "labels"
 

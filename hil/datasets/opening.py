@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.datasets.base import Dataset
-    from hil.signature import Signature
+    from hil.onnx_files.signature import Signature
 
 
 def open_dataset(  # noqa: PLR0913 - all but the source by keyword

@@ -13,7 +13,7 @@ from hil.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hil.signature import Signature, TensorSpec
+    from hil.onnx_files.signature import Signature, TensorSpec
 
 COUNT = 64
 """Samples where the model asks for no number of its own."""

@@ -14,8 +14,8 @@ from hil.deploy.making import board_of, built, samples_of
 from hil.deploy.reaching import deploy_spec, reached
 from hil.deploy.robot import Outcome, Robot
 from hil.errors import DeployRefused, LabError, UserError
-from hil.model import Evidence
-from hil.session.board import confirm
+from hil.results import Evidence
+from hil.session.target.board_match import confirm
 from hil.units import show
 
 if TYPE_CHECKING:

@@ -12,22 +12,23 @@ import numpy as np
 from hil.checks.comparison import Comparison
 from hil.datasets import open_dataset
 from hil.errors import DeployRefused, UserError
-from hil.external_data import addressed
-from hil.identity import ENGINE, changes, sources_of
-from hil.model import Verdict
-from hil.reference import open_reference
-from hil.session.narrow import fitted, narrows
-from hil.session.running import load_options
+from hil.onnx_files.external_data import addressed
+from hil.onnx_files.identity import ENGINE, changes, sources_of
+from hil.onnx_files.reference import open_reference
+from hil.onnx_files.signature import read_signature
+from hil.results import Verdict
+from hil.runtimes import runtime_record
+from hil.session.engines.int64 import fitted, narrows
+from hil.session.engines.load_options import load_options
 from hil.session.sources import Sources
-from hil.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.config.load import Config
     from hil.config.spec import Precision, TolerancesSpec
+    from hil.onnx_files.signature import Signature
     from hil.report.schema import EngineUsed, ModelUsed
-    from hil.signature import Signature
     from hil.targets.client import AgentClient
     from hil.targets.worker import EngineWorker
 
@@ -148,7 +149,7 @@ def _fitted(worker: EngineWorker, engine: EngineUsed, samples: Golden) -> Engine
 def _adopted(agent: AgentClient, config: Config, target: str, engine: EngineUsed) -> Mapping[str, Any]:
     """What loading the engine needs besides its file."""
     spec, machine = config.model(engine.model, target), config.target(target)
-    if engine.runtime != "tensorrt":
+    if not runtime_record(engine.runtime).compiles:
         return {}
     options: dict[str, Any] = {"gpu": machine.gpu} if machine.gpu else {}
     if spec.build.plugins:

@@ -6,19 +6,19 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hil import gate
 from hil.catalogue import CATALOGUE
-from hil.circumstances import circumstances
 from hil.deploy import refusing, release, tightened
 from hil.deploy.reaching import deploy_spec
 from hil.errors import DeployRefused
-from hil.external_data import external_files
 from hil.files import file_digest
+from hil.gate import gate
+from hil.gate.circumstances import circumstances
 from hil.importers import isaac_ros
-from hil.model import EVIDENCE_RANK, Evidence
+from hil.onnx_files.external_data import external_files
 from hil.plan import expand
 from hil.report.read import content_of, file_in, parse
 from hil.report.write import BUNDLE, REPORT
+from hil.results import EVIDENCE_RANK, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

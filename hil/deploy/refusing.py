@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import CATALOGUE
 from hil.jetson import SMS, identify
-from hil.model import EVIDENCE_RANK, Evidence, Verdict
-from hil.session.board import DEVICES, runtime_facts
+from hil.results import EVIDENCE_RANK, Evidence, Verdict
+from hil.session.target.board_match import DEVICES, runtime_facts
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hil.gate import Decision
+    from hil.gate.gate import Decision
     from hil.report.schema import EngineUsed, Report
 
 NO_JETSON, NO_JETPACK = "no Jetson", "not named"

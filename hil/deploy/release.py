@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.config.spec import DeploySpec
-    from hil.model import Evidence
     from hil.report.schema import EngineUsed, ExternalData, Report
+    from hil.results import Evidence
 
 LARGEST = 64 << 20
 """Bytes of a robot's own config file, and of a report: they are read whole."""

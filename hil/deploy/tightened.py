@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hil.catalogue import ABOVE, CATALOGUE
 from hil.checks.tolerances import tightened
 from hil.config.limits import ToleranceSpec, TolerancesSpec
-from hil.model import Sense, Verdict
-from hil.session.terms import TOLERATED
+from hil.results import Sense, Verdict
+from hil.session.amendments.expiry import TOLERATED
 from hil.state import Contract
 from hil.units import show
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hil.config.spec import ModelSpec, TargetSpec
-    from hil.model import CheckResult, Limit, Row
     from hil.report.schema import Report
+    from hil.results import CheckResult, Limit, Row
 
 AGAIN = "run again"
 GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})

@@ -11,7 +11,7 @@ from hil.doctor import mending
 from hil.doctor.finding import Case, Finding
 from hil.errors import HilError
 from hil.jetson import identify
-from hil.session import power
+from hil.session.target import power_mode
 from hil.state import Contract, State, rules
 from hil.units import show
 
@@ -54,7 +54,7 @@ def _power(case: Case, state: State) -> Finding:
             return Finding(PART, "power mode", f"cannot be read{state.why_not('power_mode')}", "unknown")
         return Finding(PART, "power mode", f"{state.power_mode}, none declared")
     try:
-        power.check(case.name, wanted, state, case.facts)
+        power_mode.check(case.name, wanted, state, case.facts)
     except HilError as error:
         what, _, way = str(error).partition(f": on target {case.name!r}: ")
         command = COMMAND.search(way)

@@ -10,7 +10,7 @@ from hil.doctor.identity import findings as identity
 from hil.doctor.place import findings as place
 from hil.doctor.software import findings as software
 from hil.errors import HilError
-from hil.session.board import confirm
+from hil.session.target.board_match import confirm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from hil.runtimes import runtime_record
+
 if TYPE_CHECKING:
     from hil.config.spec import TargetSpec
 
@@ -30,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged: a target of the config, the facts it told (``hil.agent.machine.survey``), its clock's lead in seconds."""
+    """What is judged: a target of the config, the facts of ``hil.agent.machine.survey``, its clock's lead in seconds."""
 
     name: str
     spec: TargetSpec
@@ -58,7 +60,7 @@ class Case:
     @property
     def wants_gpu(self) -> bool:
         """Whether its runtime computes on the GPU."""
-        return self.spec.runtime == "tensorrt"
+        return runtime_record(self.spec.runtime).uses_gpu
 
     @property
     def config(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.doctor.finding import Case, Finding, State
 from hil.jetson import Identity, Module, identify, module_of
-from hil.session.board import VENDOR, is_gpu, runtime_facts, slug
+from hil.session.target.board_match import VENDOR, is_gpu, runtime_facts, slug
 from hil.units import show
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from hil.doctor.finding import Case, text
+from hil.runtimes import runtime_record
 
 if TYPE_CHECKING:
     from hil.jetson import Identity
@@ -52,13 +53,14 @@ def numpy(case: Case) -> str:
 
 def runtime(case: Case, found: Identity) -> str:
     """Brings the target's runtime to this interpreter."""
-    if case.spec.runtime == "onnxruntime":
+    record = runtime_record(case.spec.runtime)
+    if not record.comes_with_jetpack:
         more = " --break-system-packages" if is_system(case) and (case.text("python") or "").startswith("3.12") else ""
-        return pip(case, f"onnxruntime{more}")
-    why = text(case.table("why_not").get("tensorrt")) or ""
+        return pip(case, f"{record.package}{more}")
+    why = text(case.table("why_not").get(record.module)) or ""
     if DLA in why:
         return _dla_compiler(found)
-    return _jetpacks_own(case) if found.is_jetson else pip(case, "tensorrt")
+    return _jetpacks_own(case) if found.is_jetson else pip(case, record.package)
 
 
 def _jetpacks_own(case: Case) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from hil.doctor import mending
 from hil.doctor.finding import Case, Finding, State, table, text
 from hil.jetson import Identity, identify, versions
+from hil.runtimes import runtime_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
 LIBRARIES = {"cuda": "CUDA", "tensorrt": "libnvinfer", "cudnn": "cuDNN"}
 REASONS = {"cuda": "cuda", "tensorrt": "nvinfer", "cudnn": "cudnn"}
 
@@ -25,7 +25,7 @@ def findings(case: Case) -> Iterator[Finding]:
     yield _module(case, "numpy", "numpy", case.text("numpy"), mending.numpy(case))
     runtime = case.spec.runtime
     version = case.text("runtimes", runtime)
-    yield _module(case, runtime, NAMES[runtime], version, mending.runtime(case, found))
+    yield _module(case, runtime, runtime_record(runtime).label, version, mending.runtime(case, found))
     if case.wants_gpu or found.is_jetson:
         yield from _libraries(case, found)
         yield from _driver(case)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from hil.history.types import INCOMPLETE, MEASURED, Point, RunRecord
 from hil.jetson import said
-from hil.model import EVIDENCE_RANK
+from hil.results import EVIDENCE_RANK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.model import CheckResult, ExecutedOn
     from hil.report.schema import EngineUsed, Report
+    from hil.results import CheckResult, ExecutedOn
 
 BROKEN_OFF = (2, 3)
 """pytest's own exit statuses of a run that was interrupted or fell over itself."""

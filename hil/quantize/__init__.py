@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
-from hil.external_data import external_files, is_whole
 from hil.files import file_digest
-from hil.measure import digest_of
-from hil.quantize.layout import OPTIONS_VERSION, Runtime
+from hil.onnx_files.external_data import external_files, is_whole
+from hil.onnx_files.signature import Signature, read_signature
+from hil.quantize.layout import OPTIONS_VERSION
 from hil.quantize.ranges import Ranges, read_ranges, weighted_nodes
 from hil.sealing import is_sealed, seal
-from hil.signature import Signature, read_signature
+from hil.series import digest_of
 
 if TYPE_CHECKING:
     from hil.config.spec import CalibrationSpec
     from hil.datasets.base import Dataset
+    from hil.runtimes import QdqLayout
 
-__all__ = ["Quantized", "Ranges", "Runtime", "key_parts", "quantize", "read_ranges", "samples_digest", "weighted_nodes"]
+__all__ = ["Quantized", "Ranges", "key_parts", "quantize", "read_ranges", "samples_digest", "weighted_nodes"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Quantized:
     damaged: bool = False
 
 
-def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, runtime: Runtime = "onnxruntime") -> dict[str, Any]:
+def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout = "onnxruntime") -> dict[str, Any]:
     """All that the ranges depend on, by name; ``int8.cache`` compares them with what a file was made from."""
     import onnxruntime  # noqa: PLC0415 - heavy
 
@@ -59,7 +60,7 @@ def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, runtime: Runtim
         "percentile": spec.percentile if spec.method == "percentile" else None,
         "samples": spec.samples or data.count,
         "exclude_nodes": sorted(spec.exclude_nodes),
-        "layout": runtime,
+        "layout": layout,
         "options": OPTIONS_VERSION,
         "onnxruntime": onnxruntime.__version__,
     }
@@ -74,7 +75,7 @@ def samples_digest(data: Dataset, samples: int) -> str:
 
 
 def quantize(
-    model: Path, out_dir: Path, data: Dataset, spec: CalibrationSpec, *, runtime: Runtime = "onnxruntime"
+    model: Path, out_dir: Path, data: Dataset, spec: CalibrationSpec, *, layout: QdqLayout = "onnxruntime"
 ) -> Quantized:
     """Calibrates ``model`` on ``data`` and writes it with Q/DQ nodes to ``out_dir``, or takes it from there.
 
@@ -83,7 +84,7 @@ def quantize(
     finite and for unknown ``exclude_nodes``, ``EngineBuildError`` where the quantizer or ONNX Runtime fails.
     """
     signature = read_signature(model)
-    parts = key_parts(model, data, spec, runtime)
+    parts = key_parts(model, data, spec, layout)
     key = digest_of(parts)
     if signature.has_qdq:
         note = {"parts": {}, "foreign": True, "samples": 0, "samples_digest": "", "skipped": {}}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import HilError
-from hil.ortwords import explained
+from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
 from hil.quantize.ranges import Ranges, ranges_of
-from hil.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.base import Dataset
-    from hil.quantize.layout import Runtime
+    from hil.runtimes import QdqLayout
 
 MARKS = (0.25, 0.5)
 """Shares of the samples after which the ranges are looked at, before the whole."""
@@ -34,7 +34,7 @@ class Snapshot:
     ranges: Ranges
 
 
-def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, runtime: Runtime) -> list[Snapshot]:
+def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout) -> list[Snapshot]:
     """Calibrates ``model`` afresh, keeping nothing: its ranges after a quarter, a half and all of the samples.
 
     Samples that are fed at once (up to 32) are not told apart by the marks; the half is then calibrated by itself,
@@ -46,11 +46,11 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, runtime: Runtim
         with silence(), tempfile.TemporaryDirectory(prefix="hil-calibration-") as folder:
             proto = prepared(model, Path(folder))
             feed = Feed(data, stride, samples, model.stem)
-            found = _distinct(_seen(proto, Path(folder), feed, spec, runtime, [int(samples * mark) for mark in MARKS]))
+            found = _distinct(_seen(proto, Path(folder), feed, spec, layout, [int(samples * mark) for mark in MARKS]))
             half = samples // 2
             if len(found) == 1 and half and (signature.batch() is None or half % stride == 0):
                 few = Feed(data, signature.batch() or half, half, model.stem)
-                found = [*_seen(proto, Path(folder), few, spec, runtime, []), *found]
+                found = [*_seen(proto, Path(folder), few, spec, layout, []), *found]
     except (HilError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer raises whatever comes to its mind
@@ -64,8 +64,8 @@ def _distinct(found: Iterator[Snapshot]) -> list[Snapshot]:
 
 
 def _seen(  # noqa: PLR0913, PLR0917 - private: one calibration
-    proto: onnx.ModelProto, folder: Path, feed: Feed, spec: CalibrationSpec, runtime: Runtime, marks: list[int]
+    proto: onnx.ModelProto, folder: Path, feed: Feed, spec: CalibrationSpec, layout: QdqLayout, marks: list[int]
 ) -> Iterator[Snapshot]:
     total = feed.samples
-    for samples, ranges in collect(proto, folder, feed, spec, runtime, marks=[one for one in marks if 0 < one < total]):
-        yield Snapshot(samples, ranges_of(insert(proto, ranges, spec, runtime)))
+    for samples, ranges in collect(proto, folder, feed, spec, layout, marks=[one for one in marks if 0 < one < total]):
+        yield Snapshot(samples, ranges_of(insert(proto, ranges, spec, layout)))

@@ -20,9 +20,9 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.base import sample_digest
 from hil.errors import EngineBuildError, HilError, UserError
-from hil.external_data import external_files, fits, save
-from hil.ortwords import explained
-from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED, Runtime
+from hil.onnx_files.external_data import external_files, fits, save
+from hil.onnx_files.ort_errors import explained
+from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED
 from hil.quantize.order import sort_nodes
 from hil.quantize.ranges import ranges_of
 from hil.suggest import did_you_mean
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.base import Dataset
-    from hil.signature import Signature
+    from hil.onnx_files.signature import Signature
+    from hil.runtimes import QdqLayout
 
 OPSET = 13
 """First opset whose Q/DQ nodes have a scale a channel."""
@@ -63,14 +64,14 @@ def calibrated(  # noqa: PLR0913, PLR0917 - what quantize() worked out
     model: Path, signature: Signature, data: Dataset, spec: CalibrationSpec, parts: dict[str, Any], folder: Path
 ) -> Result:
     """Quantizes ``model`` into a file in ``folder``; errors as ``hil.quantize.quantize`` says."""
-    runtime: Runtime = parts["layout"]
+    layout: QdqLayout = parts["layout"]
     try:
         with silence():
             proto = prepared(model, folder)
             _check_excluded(proto, spec.exclude_nodes, model)
             feed = Feed(data, stride_of(signature, data), parts["samples"], model.stem)
-            [(_, ranges)] = collect(proto, folder, feed, spec, runtime)
-            result = insert(proto, ranges, spec, runtime)
+            [(_, ranges)] = collect(proto, folder, feed, spec, layout)
+            result = insert(proto, ranges, spec, layout)
             result.ir_version = proto.ir_version
             path = folder / "quantized.onnx"
             save(result, path)
@@ -191,7 +192,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     folder: Path,
     feed: Feed,
     spec: CalibrationSpec,
-    runtime: Runtime,
+    layout: QdqLayout,
     *,
     marks: Sequence[int] = (),
 ) -> Iterator[tuple[int, Any]]:
@@ -201,7 +202,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     options = {"symmetric": True, "percentile": spec.percentile}
     calibrator = create_calibrator(
         floating,
-        list(OPERATORS[runtime]),
+        list(OPERATORS[layout]),
         str(folder / "augmented.onnx"),
         METHODS[spec.method],
         use_external_data_format=bool(external_files(floating)),
@@ -217,7 +218,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     yield feed.consumed, calibrator.compute_data()
 
 
-def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, runtime: Runtime) -> onnx.ModelProto:
+def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, layout: QdqLayout) -> onnx.ModelProto:
     """A copy of ``proto`` with Q/DQ nodes of ``ranges``, as ``compute_data`` of a calibrator gave them."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
@@ -230,8 +231,8 @@ def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, runtime: 
         ranges,
         [],
         list(spec.exclude_nodes),
-        list(OPERATORS[runtime]),
-        dict(EXTRA[runtime]),
+        list(OPERATORS[layout]),
+        dict(EXTRA[layout]),
     )
     quantizer.quantize_model()
     sort_nodes(quantizer.model.model.graph)

@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from hil.external_data import save
-from hil.ortwords import explained
+from hil.onnx_files.external_data import save
+from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import prepared, silence, stride_of
-from hil.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -141,7 +141,7 @@ def _spread(data: Dataset, signature: Any, limit: int | None) -> Iterator[Batch]
 def _runs(
     proto: onnx.ModelProto, folder: Path, wanted: set[str], batches: Iterable[Batch]
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray[Any, Any]]]]:
-    from hil.reference import cpu_session  # noqa: PLC0415 - ONNX Runtime is heavy
+    from hil.onnx_files.reference import cpu_session  # noqa: PLC0415 - ONNX Runtime is heavy
 
     given = {one.name for one in proto.graph.input}
     there = {one.name for one in proto.graph.output}

@@ -8,9 +8,10 @@ example its p50 is 25 µs so, and 77 µs in TensorRT's layout, which it computes
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-Runtime = Literal["onnxruntime", "tensorrt"]
+if TYPE_CHECKING:
+    from hil.runtimes import QdqLayout
 
 OPTIONS_VERSION = 2
 """Part of the key: to be raised with every change here that changes a quantized model."""
@@ -39,7 +40,7 @@ PASSING = (
 )
 """What stays in INT8 between them on the CPU; functions whose shape 8 bits would spoil are not in it."""
 
-OPERATORS: dict[Runtime, tuple[str, ...]] = {"onnxruntime": (*WEIGHTED, *PASSING), "tensorrt": WEIGHTED}
+OPERATORS: dict[QdqLayout, tuple[str, ...]] = {"onnxruntime": (*WEIGHTED, *PASSING), "tensorrt": WEIGHTED}
 
 _COMMON = {
     "ActivationSymmetric": True,
@@ -48,7 +49,7 @@ _COMMON = {
     "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1},
 }
 
-EXTRA: dict[Runtime, dict[str, Any]] = {
+EXTRA: dict[QdqLayout, dict[str, Any]] = {
     "onnxruntime": _COMMON,
     "tensorrt": {
         **_COMMON,

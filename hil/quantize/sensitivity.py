@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.errors import HilError
-from hil.external_data import save
-from hil.ortwords import explained
+from hil.onnx_files.external_data import save
+from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
 from hil.quantize.layout import WEIGHTED
 from hil.quantize.ranges import ranges_of
-from hil.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hil.config.spec import CalibrationSpec
     from hil.datasets.base import Batch, Dataset
     from hil.metrics import Metric
-    from hil.quantize.layout import Runtime
+    from hil.runtimes import QdqLayout
 
     Outputs = list[npt.NDArray[Any]]
 
@@ -112,7 +112,7 @@ def sensitivity(  # noqa: PLR0913 - a model, its two data sets, how, and who sco
     calibration: Dataset,
     validation: Dataset,
     spec: CalibrationSpec,
-    runtime: Runtime,
+    layout: QdqLayout,
     *,
     metric: Metric | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -126,9 +126,9 @@ def sensitivity(  # noqa: PLR0913 - a model, its two data sets, how, and who sco
         with silence(), tempfile.TemporaryDirectory(prefix="hil-sensitivity-") as folder:
             work = _Work(Path(folder), prepared(model, Path(folder)), spec, metric)
             feed = Feed(calibration, stride_of(signature, calibration), spec.samples or calibration.count, model.stem)
-            *_, (_, ranges) = collect(work.proto, work.folder, feed, spec, runtime)
+            *_, (_, ranges) = collect(work.proto, work.folder, feed, spec, layout)
             work.look(validation, signature.batch())
-            return _ranked(work, ranges, runtime, progress)
+            return _ranked(work, ranges, layout, progress)
     except (HilError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer raises whatever comes to its mind
@@ -157,7 +157,7 @@ class _Work:
         return sum(len(next(iter(one.inputs.values()))) for one in self.batches)
 
     def session(self, proto: onnx.ModelProto) -> Any:
-        from hil.reference import cpu_session  # noqa: PLC0415 - ONNX Runtime is heavy
+        from hil.onnx_files.reference import cpu_session  # noqa: PLC0415 - ONNX Runtime is heavy
 
         path = self.folder / "tried.onnx"
         save(proto, path)
@@ -190,8 +190,8 @@ class _Work:
         return np.concatenate([score(dict(zip(names, outputs, strict=True)), one.labels) for one, outputs in pairs])
 
 
-def _ranked(work: _Work, ranges: Any, runtime: Runtime, progress: Callable[[str], None]) -> Sensitivity:
-    whole = insert(work.proto, ranges, work.spec, runtime)
+def _ranked(work: _Work, ranges: Any, layout: QdqLayout, progress: Callable[[str], None]) -> Sensitivity:
+    whole = insert(work.proto, ranges, work.spec, layout)
     inside = set(ranges_of(whole).nodes)
     nodes = [node for node in work.proto.graph.node if node.op_type in WEIGHTED and node.name in inside]
     sizes = {one.name: math.prod(one.dims) for one in work.proto.graph.initializer}
@@ -209,7 +209,7 @@ def _ranked(work: _Work, ranges: Any, runtime: Runtime, progress: Callable[[str]
     answers, _ = work.run(whole)
     noise = work.noise(answers)
     keep, predicted = proposed(layers, noise)
-    kept = insert(work.proto, ranges, _without(work.spec, keep), runtime) if keep else None
+    kept = insert(work.proto, ranges, _without(work.spec, keep), layout) if keep else None
     progress("measuring what was proposed")
     models = [work.proto, whole, *([kept] if kept is not None else [])]
     measured = _measured(work, models)

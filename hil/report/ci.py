@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.model import Verdict
 from hil.report import view
 from hil.report.text import one_line
+from hil.results import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from hil.model import CheckResult
     from hil.report.schema import Report
+    from hil.results import CheckResult
 
 CODE_QUALITY = "gl-code-quality.json"
 MOST_A_LEVEL = 10

@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
-from hil.identity import ONNX, identity_of
 from hil.jetson import identify, module_of
-from hil.measure import digest_of
-from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
+from hil.onnx_files.identity import ONNX, identity_of
 from hil.policy import named_by
 from hil.report.schema import Report, count
+from hil.results import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
+from hil.series import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

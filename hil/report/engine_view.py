@@ -12,8 +12,8 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hil.model import CheckResult, ExecutedOn
     from hil.report.schema import Measured, Report
+    from hil.results import CheckResult, ExecutedOn
 
 SIZES = frozenset({"workspace", "rss", "device", "device_memory_size"})
 """Facts of a build that are bytes."""

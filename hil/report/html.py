@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hil.model import Verdict
 from hil.report import engine_view, pictures, plots, side_by_side, view
 from hil.report.sureness import sureness
 from hil.report.text import printable
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:

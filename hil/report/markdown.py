@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hil.model import Verdict
 from hil.report import engine_view, view
 from hil.report.sureness import sureness
 from hil.report.text import one_line
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.model import CheckResult
     from hil.report.schema import Report
+    from hil.results import CheckResult
 
 ICON = {
     Verdict.PASSED: "✅",

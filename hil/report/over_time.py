@@ -16,8 +16,8 @@ from hil.units import show
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from hil.measure import Series
-    from hil.model import Limit
+    from hil.results import Limit
+    from hil.series import Series
 
     Floats = svg.Floats
 

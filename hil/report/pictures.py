@@ -14,17 +14,17 @@ from markupsafe import Markup
 from hil.checks.latency import unusable
 from hil.report import over_time, plots, svg
 from hil.report.text import one_line, printable
-from hil.session.samples import read
+from hil.session.sampling.series_files import read
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from hil.measure import Series
-    from hil.model import CheckResult
     from hil.report.schema import Report
     from hil.report.view import Group
+    from hil.results import CheckResult
+    from hil.series import Series
 
 MOST_COUNTED = 10**15
 MOST_OUTPUTS, MOST_BOUNDS, MOST_NODES = 12, (4, 1), (10, 3)

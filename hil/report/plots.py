@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.model import CheckResult, Limit, Sense
 from hil.report import svg
 from hil.report.view import SIGN, WORD, limit_text
+from hil.results import CheckResult, Limit, Sense
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hil.model import Measurement
     from hil.report.schema import Totals
+    from hil.results import Measurement
 
 PARTS = tuple(SIGN)
 NEAR = 1.8

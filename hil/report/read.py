@@ -33,7 +33,7 @@ def read(path: Path) -> Report:
     """The report in the file ``path`` (or in the folder ``path``).
 
     Raises ``UserError`` for what is no report of this version, ``ReportRefused`` for one that
-    contradicts itself. The recorded decision is judged again by ``hil.gate.open_report``.
+    contradicts itself. The recorded decision is judged again by ``hil.gate.gate.open_report``.
     """
     path = file_in(path, "report.json")
     return parse(content_of(path), str(path))

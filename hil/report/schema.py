@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from hil.config.spec import GateSpec
-from hil.model import CheckId, CheckResult, Digest, ExecutedOn, Frozen, Line, Measurement, Part, Verdict
+from hil.results import CheckId, CheckResult, Digest, ExecutedOn, Frozen, Line, Measurement, Part, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -155,7 +155,7 @@ class ModelUsed(Stored):
     """A model with the data that it was judged on, each by its SHA-256.
 
     ``digest`` is that of the ONNX file; ``identity`` that of all ``parts`` that the model consists of
-    (``hil.identity``): external data, plugins, callables and the project's modules that these import. A report of
+    (``hil.onnx_files.identity``): external data, plugins, callables and the project's modules that these import. A report of
     an earlier version has neither.
     ``data_provenance`` tells where the samples come from: the source's kind, and for code that makes or
     prepares them (``preprocess``, a callable) its name and the SHA-256 of its file.

@@ -14,8 +14,8 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.model import Measurement
     from hil.report.schema import Report
+    from hil.results import Measurement
 
 ORDER = ("fp32", "tf32", "bf16", "fp16", "int8")
 COMPARED = (

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from hil.model import Verdict
 from hil.report.view import limit_text
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.model import CheckResult
     from hil.report.schema import Report
+    from hil.results import CheckResult
 
 JUDGED = (Verdict.PASSED, Verdict.WARNED, Verdict.FAILED, Verdict.INCONCLUSIVE)
 LIMITED = ("latency", "fps", "memory", "paced", "sustained", "energy")

@@ -12,16 +12,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hil.model import Verdict
 from hil.report import engine_view, view
 from hil.report.text import printable
+from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hil.model import CheckResult, Measurement
     from hil.report.schema import Report
+    from hil.results import CheckResult, Measurement
 
 STYLE = {
     Verdict.PASSED: "green",

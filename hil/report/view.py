@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
 from hil.report.text import printable
+from hil.results import CheckResult, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
 if TYPE_CHECKING:

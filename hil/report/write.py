@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import HilError, LabError, UserError
-from hil.model import Cause, CheckResult, Row, TargetUse, not_run
 from hil.report.canonical import as_document, report_digest
 from hil.report.ci import CODE_QUALITY
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
 from hil.report.text import one_line
+from hil.results import Cause, CheckResult, Row, TargetUse, not_run
 from hil.text import cleaned
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def begin(folder: Path, report: Report) -> None:
 def finish(folder: Path, report: Report) -> None:
     """Writes ``report.html``, ``summary.md`` and, last, ``report.json``, each replaced atomically.
 
-    ``report`` comes from ``hil.gate.seal``. Raises ``UserError`` or ``LabError`` if the folder cannot
+    ``report`` comes from ``hil.gate.gate.seal``. Raises ``UserError`` or ``LabError`` if the folder cannot
     be written; what ``begin`` put there, an incomplete report, then still stands.
     """
     from hil.report.html import render as page  # noqa: PLC0415 - jinja2 is needed here alone
     from hil.report.markdown import render as summary  # noqa: PLC0415 - as above
 
     if sealed(report) != report:
-        raise ValueError("a report is finished as hil.gate.seal made it")
+        raise ValueError("a report is finished as hil.gate.gate.seal made it")
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / PAGE, page(report, folder))

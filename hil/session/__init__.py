@@ -1,7 +1,7 @@
 """A session with a target: hold -> provision -> run -> measure -> judge. No pytest in it."""
 
 from hil.session.core import Session
-from hil.session.engines import EngineHandle
+from hil.session.engines.engines import EngineHandle
 from hil.session.request import Request
 
 __all__ = ["EngineHandle", "Request", "Session"]

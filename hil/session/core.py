@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Any
 from hil.catalogue import CATALOGUE
 from hil.datasets import Dataset, open_dataset
 from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, WorkerLost
-from hil.external_data import addressed, external_files
-from hil.identity import sources_of
-from hil.measure import digest_of
-from hil.model import Cause, CheckResult, Evidence, Judgement, Measurement, Part, Row, TargetUse, Verdict
-from hil.reference import Reference, open_reference
-from hil.session import foreign, records, running, standing, terms
-from hil.session.engines import EngineHandle, Engines
+from hil.onnx_files.external_data import addressed, external_files
+from hil.onnx_files.identity import sources_of
+from hil.onnx_files.reference import Reference, open_reference
+from hil.onnx_files.signature import Signature, read_signature
+from hil.results import Cause, CheckResult, Evidence, Judgement, Measurement, Part, Row, TargetUse, Verdict
+from hil.series import digest_of
+from hil.session import records
+from hil.session.amendments import evidence, expiry, foreign
+from hil.session.engines import load_options as running
+from hil.session.engines.engines import EngineHandle, Engines
 from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
-from hil.session.holding import Held, hold
 from hil.session.memo import Memo
 from hil.session.outcome import Outcome
-from hil.session.samples import Samples
-from hil.session.state import Keeper
-from hil.signature import Signature, read_signature
+from hil.session.sampling.series_files import Samples
+from hil.session.target.holding import Held, hold
+from hil.session.target.state_contract import Keeper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +114,7 @@ class Session:
         return self.addressed(self.config.resolve(self.model(name).path))
 
     def addressed(self, path: Path) -> Path:
-        """``path``, or a copy of it in the cache; see ``hil.external_data.addressed``. All of its files are watched."""
+        """``path``, or a copy of it in the cache; see ``hil.onnx_files.external_data.addressed``. All of its files are watched."""
 
         def work() -> Path:
             for one in (path, *(file.path for file in external_files(path))):
@@ -122,7 +124,7 @@ class Session:
         return self.memo.once(("addressed", str(path)), work)
 
     def parts(self, name: str) -> tuple[Part, ...]:
-        """What the model consists of (``hil.identity``), as it was when this run first asked; watched from then on."""
+        """What the model consists of (``hil.onnx_files.identity``), as it was when this run first asked; watched from then on."""
         return self.memo.once(("parts", name), lambda: self._parts(name))
 
     def _parts(self, name: str) -> tuple[Part, ...]:
@@ -215,7 +217,7 @@ class Session:
             return _without_number(Verdict.NOT_RUN, reason, Cause.FALLBACK)
         if row.model:
             self.parts(row.model)  # watched from before the first of them is used
-        return terms.held(self, row, foreign.doubted(self, row, GATHER[row.id]))
+        return expiry.held(self, row, foreign.doubted(self, row, GATHER[row.id]))
 
     def enter(self, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
         """A verdict that a user's own check reached, as a result of this session.
@@ -240,7 +242,7 @@ class Session:
         ran = judgement.verdict is not Verdict.NOT_RUN or measurement is not None
         engines = records.engines(self, row) if ran else []
         by_engine = not CATALOGUE[row.id].on_host if by_engine is None else by_engine
-        where = standing.of(self, row, by_engine=by_engine) if ran else standing.NOWHERE
+        where = evidence.of(self, row, by_engine=by_engine) if ran else evidence.NOWHERE
         result = CheckResult(
             id=row.id,
             model=row.model,

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError, Unsupported
-from hil.external_data import INLINE, save, size_of
-from hil.session.narrow import fitted, narrows
-from hil.session.provision import build_options
-from hil.signature import read_signature
+from hil.onnx_files.external_data import INLINE, save, size_of
+from hil.onnx_files.signature import read_signature
+from hil.runtimes import runtime_record
+from hil.session.engines.int64 import fitted, narrows
+from hil.session.engines.provision import build_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +133,9 @@ def worst_batch(session: Session, model: str, comparison: Comparison) -> Values:
     """
     spec, data = session.model(model), session.dataset(model)
     fixed = session.signature(model).batch()
-    size = spec.batch if fixed is not None or session.spec.runtime == "tensorrt" else max(spec.batch, ROWS)
+    size = (
+        spec.batch if fixed is not None or runtime_record(session.spec.runtime).has_profiles else max(spec.batch, ROWS)
+    )
     at = comparison.samples
     if not comparison.fatal:
         worst = [(-one.error, one.sample) for numbers in comparison.numbers.values() for one in numbers.worst]

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from hil.model import CheckResult, Frozen
+from hil.results import CheckResult, Frozen
 
 
 class Outcome(Frozen):

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 from hil.datasets import open_dataset
 from hil.errors import UserError
-from hil.identity import sources_of
-from hil.session.profiles import profiles_of
-from hil.signature import read_signature
+from hil.onnx_files.identity import sources_of
+from hil.onnx_files.signature import read_signature
+from hil.runtimes import runtime_record
+from hil.session.engines.profiles import profiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
+    from hil.onnx_files.signature import Signature
     from hil.session.sources import Sources
-    from hil.signature import Signature
 
 
 def preflight(
@@ -38,7 +39,7 @@ def preflight(
         for path in sources_of(config, name, target).paths():
             if watched is not None:
                 watched.watch(path)
-        if runtime == "tensorrt":
+        if runtime_record(runtime).compiles:
             _buildable(config, name, spec, signature)
         sources: list[tuple[str, int | None, tuple[str, ...]]] = [(spec.data, spec.samples, ("data",))]
         if spec.calibration is not None and "int8" in precisions:

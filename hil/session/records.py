@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks.verdicts import plain
 from hil.errors import HilError, LabError, UserError
-from hil.identity import ONNX, identity_of
 from hil.jetson import said
-from hil.session.board import runtime_facts
-from hil.trtexec import equivalent
+from hil.onnx_files.identity import ONNX, identity_of
+from hil.runtimes import runtime_record
+from hil.session.engines.trtexec import equivalent
+from hil.session.target.board_match import runtime_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hil.model import Row
+    from hil.results import Row
     from hil.session.core import Session
-    from hil.session.provision import Provisioned
+    from hil.session.engines.provision import Provisioned
     from hil.targets.answers import BuiltEngine
 
 VARYING = frozenset({"memory", "board"})
@@ -148,7 +149,7 @@ def _about(engine: BuiltEngine, told: Mapping[str, Any]) -> dict[str, Any]:
 def _trtexec(session: Session, name: str, made: Provisioned) -> dict[str, Any] | None:
     """The command that builds the like of an engine of ours, in the user's own file names, and what differs."""
     engine, spec = made.engine, session.model(name)
-    if engine.runtime != "tensorrt" or made.foreign:
+    if not runtime_record(engine.runtime).has_trtexec or made.foreign:
         return None
     options = {**(engine.facts.get("options") or {}), **session.load_options(name), "plugins": spec.build.plugins}
     if engine.facts.get("calibration"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.state import clocks, rules, starting, unread
 from hil.state.heat import throttling
 from hil.state.services import services
@@ -14,7 +14,7 @@ from hil.state.types import Contract, Finding, State
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from hil.model import Judgement
+    from hil.results import Judgement
 
 OF_MEMORY = ("gpu_clients", "swap", "load")
 """What disturbs a reading of memory; clocks and heat do not."""

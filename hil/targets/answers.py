@@ -16,7 +16,7 @@ from hil.errors import (
     Unsupported,
     WorkerLost,
 )
-from hil.signature import TensorSpec
+from hil.onnx_files.signature import TensorSpec
 from hil.text import joined
 
 if TYPE_CHECKING:

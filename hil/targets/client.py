@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hil.agent import PROTOCOL
 from hil.agent.protocol import arrays, wire
 from hil.errors import EngineError, UserError
-from hil.external_data import external_files
+from hil.onnx_files.external_data import external_files
 from hil.targets import blobs
 from hil.targets.answers import BuiltEngine, built_engine, error_of
 from hil.targets.requests import Requests, pipelined

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Self
 
-    from hil.signature import TensorSpec
+    from hil.onnx_files.signature import TensorSpec
     from hil.targets.client import AgentClient
 
     Named = list[tuple[str, npt.NDArray[Any]]]

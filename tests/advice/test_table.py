@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.advice import LONGEST, MOST, RULES, advised
-from hil.gate import seal
-from hil.measure import digest_of
-from hil.model import CheckResult, Limit, Measurement, Sense, Verdict
+from hil.gate.gate import seal
 from hil.report import html, markdown, terminal
 from hil.report.consistency import problems
 from hil.report.schema import count
+from hil.results import CheckResult, Limit, Measurement, Sense, Verdict
+from hil.series import digest_of
 from tests.report import sample
 
 FAILED: dict[str, Any] = {"verdict": Verdict.FAILED, "reason": "not good"}

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hil.errors import HilError, LabError
-from hil.external_data import addressed, external_files
+from hil.onnx_files.external_data import addressed, external_files
 from tests.models import point_to
 
 if TYPE_CHECKING:

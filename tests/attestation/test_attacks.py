@@ -11,7 +11,7 @@ import pytest
 from hil.attestation import verify
 from hil.attestation.keys import lowest
 from hil.errors import AttestationRefused, UserError
-from hil.gate import seal
+from hil.gate.gate import seal
 from hil.report.canonical import report_digest
 from hil.report.write import finish
 from tests.attestation import case as cases

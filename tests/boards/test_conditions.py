@@ -14,7 +14,7 @@ import pytest
 
 from hil.board import install
 from hil.errors import LabError
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.targets.base import open_target
 from tests.board.inside import SYSTEMCTL
 from tests.boards.faults import LAB, Judged

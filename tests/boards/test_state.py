@@ -13,8 +13,8 @@ import pytest
 from hil.board import install
 from hil.config.load import load
 from hil.errors import LabError, UserError
-from hil.model import Verdict
 from hil.plan import expand
+from hil.results import Verdict
 from hil.session import Request, Session
 from hil.targets.base import open_target
 from tests.boards.generations import facts_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hil.model import CheckResult
+    from hil.results import CheckResult
     from tests.boards.board import SimulatedBoard
 
 GENERATIONS = pytest.mark.parametrize("board", ["jp46", "jp51", "jp62", "jp70", "jp72"], indirect=True)

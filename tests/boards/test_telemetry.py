@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from hil.checks import energy
-from hil.measure import Series
-from hil.model import Limit, Sense, Verdict
+from hil.results import Limit, Sense, Verdict
+from hil.series import Series
 from hil.targets.base import open_target
 from tests.agent.models import tiny
 

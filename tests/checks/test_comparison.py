@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from hil.checks.comparison import Comparison, Outputs
 from hil.config.spec import Precision, ToleranceSpec, TolerancesSpec
-from hil.model import Judgement, Sense, Verdict
+from hil.results import Judgement, Sense, Verdict
 
 BOXES = np.arange(1, 25, dtype=np.float32).reshape(4, 6)
 SCORES = np.linspace(0.1, 0.9, 12, dtype=np.float32).reshape(4, 3)

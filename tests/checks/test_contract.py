@@ -6,8 +6,8 @@ import pytest
 
 from hil.checks import contract
 from hil.checks.contract import KINDS, RefusalTrial, ShapeTrial
-from hil.model import Verdict
-from hil.signature import Signature, TensorSpec
+from hil.onnx_files.signature import Signature, TensorSpec
+from hil.results import Verdict
 
 IMAGE = TensorSpec("image", "float32", ("batch", 1, 8, 8))
 SCALE = TensorSpec("scale", "float32", (1,))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.checks import energy
-from hil.measure import Series
-from hil.model import Judgement, Limit, Sense, Verdict
+from hil.results import Judgement, Limit, Sense, Verdict
+from hil.series import Series
 
 METHOD = {"timed": "host-to-host"}
 STEP = 0.1

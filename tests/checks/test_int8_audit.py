@@ -11,7 +11,7 @@ from hil.checks import int8
 from hil.checks.int8 import CacheFacts, NearFacts
 from hil.checks.parity import Overlap
 from hil.checks.verdicts import judged
-from hil.model import Verdict
+from hil.results import Verdict
 
 SOUND = CacheFacts({"model": "m"}, {"model": "m"}, {"x": [0.1], "y": [0.2]}, known={"x", "y", "z"})
 APART = Overlap(0, (), 100, 50)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hil.checks import int8_ranges
 from hil.checks.int8_ranges import RangesFacts, RepeatFacts, TensorUse, drift
-from hil.model import Limit, Sense, Verdict
+from hil.results import Limit, Sense, Verdict
 
 LIMIT = Limit(value=0.05, unit="1", sense=Sense.AT_MOST, source="default")
 USE = TensorUse("relu1", top=1.0, peak=1.2, beyond=1, n=1000, lost=1e-4)

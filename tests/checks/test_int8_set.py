@@ -7,7 +7,7 @@ import pytest
 
 from hil.checks import int8_set
 from hil.checks.int8_set import Classes, InputFacts, SetFacts, Spread
-from hil.model import Verdict
+from hil.results import Verdict
 
 LIKE = Spread(mean=0.3, deviation=0.4, low=0.0, high=1.0)
 IMAGE = InputFacts("image", LIKE, LIKE)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hil.checks.isaac_ros import Asked, isaac_ros
-from hil.model import Verdict
-from hil.signature import Signature, TensorSpec
+from hil.onnx_files.signature import Signature, TensorSpec
+from hil.results import Verdict
 
 ENGINE = Signature(
     inputs=(TensorSpec("x", "float32", ("batch", 6)),), outputs=(TensorSpec("scores", "float32", ("batch", 4)),)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.checks import fps, latency
-from hil.measure import Series
-from hil.model import Cause, Judgement, Limit, Sense, Verdict
+from hil.results import Cause, Judgement, Limit, Sense, Verdict
+from hil.series import Series
 from hil.stats import smallest_n
 
 METHOD = {"timed": "host-to-host"}

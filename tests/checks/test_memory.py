@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hil.checks import memory
-from hil.model import Cause, Limit, Sense, Verdict
+from hil.results import Cause, Limit, Sense, Verdict
 
 MIB = 2.0**20
 

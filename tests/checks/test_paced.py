@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hil.checks import paced
-from hil.measure import Series
-from hil.model import Limit, Sense, Verdict
+from hil.results import Limit, Sense, Verdict
+from hil.series import Series
 
 PERIOD = 0.01
 DEADLINE = 0.01

@@ -12,7 +12,7 @@ from hil.checks import int8, parity
 from hil.checks.comparison import Comparison, Outputs
 from hil.checks.parity import DataFacts, Overlap, Scores
 from hil.config.spec import TolerancesSpec
-from hil.model import Cause, Verdict
+from hil.results import Cause, Verdict
 
 SOUND = DataFacts(count=500, synthetic=False, has_labels=True, task="classification", declared=500, distinct=500)
 

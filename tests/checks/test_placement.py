@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.checks import placement
-from hil.model import Cause, Limit, Sense, Verdict
+from hil.results import Cause, Limit, Sense, Verdict
 
 SHARE = Limit(value=0.8, unit="1", sense=Sense.AT_LEAST, source="hil.toml:9")
 

@@ -8,8 +8,8 @@ import pytest
 from hil.checks import properties
 from hil.checks.properties import Searched, malformed, swayed, unlike, unsteady
 from hil.config.spec import ToleranceSpec, TolerancesSpec
-from hil.model import Verdict
-from hil.signature import Signature, TensorSpec
+from hil.onnx_files.signature import Signature, TensorSpec
+from hil.results import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

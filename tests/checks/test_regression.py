@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from hil.baseline import Baseline, Level, machine
 from hil.checks.regression import Rules, Seen, by_runs, exactly, missing
-from hil.measure import digest_of
-from hil.model import Cause, Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Cause, Judgement, Limit, Measurement, Sense, Verdict
+from hil.series import digest_of
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 METHOD = {"version": 1, "warmup": 0.5, "clock": "host"}

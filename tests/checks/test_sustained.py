@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hil.checks import sustained
-from hil.measure import Series
-from hil.model import Judgement, Limit, Sense, Verdict
+from hil.results import Judgement, Limit, Sense, Verdict
+from hil.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable

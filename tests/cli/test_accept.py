@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.board.calibrate import Learned
-from hil.cli.calibrated import keep, show, wanted
+from hil.cli.views.calibrated import keep, show, wanted
 from hil.config.load import load
 from hil.errors import UserError
 from hil.history import open_history

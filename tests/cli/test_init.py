@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from hil.cli import main
-from hil.cli.starter import SIZES, model_name, sizes_that_run, starter
+from hil.cli.views.starter import SIZES, model_name, sizes_that_run, starter
 from hil.config.explain import quoted
 from hil.config.load import load
 from hil.datasets import open_dataset
 from hil.errors import ExitCode
-from hil.signature import Signature, read_signature
+from hil.onnx_files.signature import Signature, read_signature
 from tests.datasets.project import spec, write_model
 
 if sys.version_info >= (3, 11):

@@ -13,7 +13,7 @@ from hil.config.load import load, load_policy
 from hil.config.reach import declared_by
 from hil.config.spec import StatedTable
 from hil.errors import ExitCode, UserError
-from hil.model import Sense
+from hil.results import Sense
 from tests.plugins.project import Project
 
 if TYPE_CHECKING:

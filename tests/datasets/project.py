@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from hil.config.load import load
 from hil.datasets import Dataset, open_dataset
-from hil.signature import Signature, TensorSpec, read_signature
+from hil.onnx_files.signature import Signature, TensorSpec, read_signature
 
 if TYPE_CHECKING:
     from pathlib import Path

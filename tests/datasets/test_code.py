@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from hil.callables import load_callable
-from hil.closure import digest_of_modules, modules_of
 from hil.datasets import code
 from hil.errors import UserError
+from hil.onnx_files.imported_modules import digest_of_modules, modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hil.datasets.synthetic import SyntheticDataset
 from hil.errors import UserError
-from hil.signature import Signature
+from hil.onnx_files.signature import Signature
 from tests.datasets.project import Project, spec
 
 DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "uint64", "bool")

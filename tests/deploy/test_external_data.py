@@ -10,8 +10,8 @@ import pytest
 from hil.deploy import refusing, release
 from hil.deploy.judging import _of_external
 from hil.errors import DeployRefused
-from hil.external_data import addressed, external_files
 from hil.files import file_digest
+from hil.onnx_files.external_data import addressed, external_files
 from hil.report.schema import EngineUsed, ExternalData
 from tests.models import convnet, externalize
 

@@ -11,9 +11,9 @@ from hil.datasets import open_dataset
 from hil.deploy.golden import golden
 from hil.errors import UserError
 from hil.files import file_digest
-from hil.identity import identity_of, sources_of
+from hil.onnx_files.identity import identity_of, sources_of
+from hil.onnx_files.signature import read_signature
 from hil.report.schema import ModelUsed
-from hil.signature import read_signature
 from tests.models import externalize
 from tests.plugins.project import Project
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.deploy import refusing
-from hil.model import ExecutedOn
 from hil.report.canonical import report_digest
 from hil.report.schema import EngineUsed
+from hil.results import ExecutedOn
 from tests.jetson.trees import AGX_ORIN, ORIN_NX
 from tests.plugins.project import SUITES, Project
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil import gate
 from hil.config.load import load
 from hil.deploy import refusing, release
 from hil.deploy.judging import judged
 from hil.errors import DeployRefused, HilError, UserError
-from hil.model import Evidence
+from hil.gate import gate
 from hil.report.read import parse
+from hil.results import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from hil.agent.releases.activating import Activation
 from hil.agent.releases.journal import Journal
 from hil.agent.releases.releases import Releases
 from hil.cli import main
-from hil.cli.robots import Steps, ended
+from hil.cli.views.robots import Steps, ended
 from hil.deploy.robot import Outcome
 from hil.report.canonical import canonical, report_digest
 from tests.deploy.container import TARGET

@@ -16,9 +16,9 @@ from hil.config.load import load
 from hil.config.spec import ModelSpec, TargetSpec, ToleranceSpec, TolerancesSpec
 from hil.deploy.judging import judged
 from hil.deploy.tightened import judged_by, of_rows, of_state
-from hil.measure import digest_of
-from hil.model import CheckResult, Row, Sense, Verdict
 from hil.report.canonical import report_digest
+from hil.results import CheckResult, Row, Sense, Verdict
+from hil.series import digest_of
 from hil.state import Contract
 from tests.deploy.container import TARGET
 from tests.deploy.test_rollback import DEPLOY

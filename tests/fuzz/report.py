@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
-from hil.gate import seal, verify
+from hil.gate.gate import seal, verify
 from hil.report.canonical import report_digest
 from hil.report.read import parse
 from hil.report.write import to_json

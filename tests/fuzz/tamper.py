@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hil.attestation import verify
 from hil.errors import UserError
-from hil.gate import verify as judge_again
+from hil.gate.gate import verify as judge_again
 from hil.report.read import parse
 from tests.attestation import case as cases
 

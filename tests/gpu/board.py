@@ -17,7 +17,7 @@ from tests import models
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 HEAD = """
 [targets.gpu]

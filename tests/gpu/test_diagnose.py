@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from hil.model import Row
+from hil.results import Row
 from tests import models
 
 if TYPE_CHECKING:

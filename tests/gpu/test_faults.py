@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hil.errors import HilError, WorkerLost
-from hil.model import Cause, Verdict
+from hil.results import Cause, Verdict
 from tests import models
 from tests.gpu.board import LARGE_BYTES, LARGE_CHANNELS, LARGE_SIDE
 

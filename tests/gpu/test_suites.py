@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 from hil.checks import int8
 from hil.checks.int8 import _faults
 from hil.errors import EngineError, Unsupported
-from hil.model import Verdict
 from hil.plan import expand
+from hil.results import Verdict
 from hil.session.gather.int8 import _implicit_cache
 from tests import models
 from tests.gpu.board import images

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from hil.catalogue import KINDS
-from hil.gate import seal
-from hil.model import Cause, TargetUse, Verdict
+from hil.gate.gate import seal
 from hil.report.schema import Report, TargetReport
+from hil.results import Cause, TargetUse, Verdict
 from tests.report import sample
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.errors import UserError
-from hil.gate import seal
+from hil.gate.gate import seal
 from hil.history import open_history
 from hil.report.write import sealed
 from tests.history import kept

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from hil.errors import UserError
-from hil.gate import seal
+from hil.gate.gate import seal
 from hil.history import Acceptance, NoHistory, Noise, open_history
 from hil.history.derive import derive
 from hil.history.opening import engine_for

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.model import Cause, CheckResult, Row, TargetUse, Verdict
 from hil.plan import Plan
 from hil.plugins.accounts import WORST_FIRST, Accounts, Fates, OwnTest
+from hil.results import Cause, CheckResult, Row, TargetUse, Verdict
 from hil.session.outcome import Outcome
 
 USE = TargetUse(requested="cpu", used="cpu")

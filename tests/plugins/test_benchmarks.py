@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from hil.model import CheckResult, Evidence, TargetUse, Verdict
 from hil.plugins.benchmarks import Benchmarks, Replay, device
+from hil.results import CheckResult, Evidence, TargetUse, Verdict
 from hil.session.outcome import Outcome
 from tests.plugins.project import SUITES, Project
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import serialization
 
 from hil.errors import ExitCode
 from hil.files import file_digest
-from hil.identity import identity_of
-from hil.model import Part
+from hil.onnx_files.identity import identity_of
 from hil.report.canonical import report_digest
+from hil.results import Part
 from tests.attestation import case as cases
 from tests.models import externalize
 from tests.plugins.project import SUITES, Project

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives import serialization
 
 from hil.config.load import load
-from hil.gate import seal
+from hil.gate.gate import seal
 from hil.report.read import parse
 from hil.report.write import finish
 from tests.attestation import case as cases

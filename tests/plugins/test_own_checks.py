@@ -10,9 +10,9 @@ import pytest
 from hil.config import own_checks
 from hil.config.load import load
 from hil.errors import ExitCode, UserError
-from hil.model import Row
 from hil.plan import expand
 from hil.plugins.accounts import OwnTest
+from hil.results import Row
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import Any
 
 from hil.catalogue import KINDS, CheckKind
 from hil.config.spec import GateSpec
-from hil.gate import seal
-from hil.identity import identity_of
-from hil.measure import digest_of
-from hil.model import Cause, CheckResult, Evidence, ExecutedOn, Limit, Measurement, Part, Sense, TargetUse, Verdict
+from hil.gate.gate import seal
+from hil.onnx_files.identity import identity_of
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Report, Run, TargetReport, count
+from hil.results import Cause, CheckResult, Evidence, ExecutedOn, Limit, Measurement, Part, Sense, TargetUse, Verdict
+from hil.series import digest_of
 
 POLICY = GateSpec(require=("contract.*", "parity.*", "latency.p99", "memory.peak"), evidence="host", warnings=False)
 METHOD = {"version": 1, "timed": "host to host", "scenario": "saturated", "batch": 1, "warmup": "0.5 s"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.page import browser, fleet
-from hil.gate import open_report, seal
+from hil.gate.gate import open_report, seal
 from hil.report import html
 from hil.report.write import finish
 from tests.report import sample

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.errors import HilError
-from hil.gate import seal
-from hil.model import Evidence, ExecutedOn
+from hil.gate.gate import seal
 from hil.report.consistency import problems
 from hil.report.schema import Report, TargetReport
+from hil.results import Evidence, ExecutedOn
 from tests.jetson.trees import ORIN_NX
 from tests.report import sample
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hil.gate import seal
+from hil.gate.gate import seal
 from hil.report.write import to_json
 from tests.fuzz.report import GOODNESS, answer, fuzz
 from tests.report import sample

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from hil.attestation import attest, public_key, verify
-from hil.circumstances import circumstances
-from hil.demands import Circumstances
 from hil.errors import AttestationRefused
-from hil.gate import judge, open_report
+from hil.gate.circumstances import circumstances
+from hil.gate.demands import Circumstances
+from hil.gate.gate import judge, open_report
 from tests.attestation import case as cases
 
 OLDER = Path(__file__).parent / "older"

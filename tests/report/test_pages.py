@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.gate import seal
-from hil.model import Verdict
+from hil.gate.gate import seal
 from hil.report import engine_view, html, markdown, terminal, view
 from hil.report.schema import Rejected
+from hil.results import Verdict
 from tests.report import sample
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hil.gate import seal
-from hil.measure import Series
-from hil.model import Limit, Measurement, Sense
+from hil.gate.gate import seal
 from hil.report import html, over_time, pictures, plots, svg
+from hil.results import Limit, Measurement, Sense
+from hil.series import Series
 from tests.report import sample
 
 if TYPE_CHECKING:

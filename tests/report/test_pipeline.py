@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.gate import seal
-from hil.model import Limit, Sense, Verdict
+from hil.gate.gate import seal
 from hil.report import ci
 from hil.report.write import finish
+from hil.results import Limit, Sense, Verdict
 from tests.report import sample
 from tests.report.test_pages import hostile
 

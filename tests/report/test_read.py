@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.errors import ReportRefused, UserError
-from hil.gate import open_report, seal
+from hil.gate.gate import open_report, seal
 from hil.report import read as reading
 from hil.report.canonical import report_digest
 from hil.report.read import parse, read

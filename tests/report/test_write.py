@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hil.errors import HilError, LabError, UserError
-from hil.gate import open_report, seal
-from hil.model import Cause, Row, TargetUse, Verdict
+from hil.gate.gate import open_report, seal
 from hil.report.read import read
 from hil.report.write import begin, finish, sealed, unfinished
+from hil.results import Cause, Row, TargetUse, Verdict
 from tests.report import sample
 
 if TYPE_CHECKING:

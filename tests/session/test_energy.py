@@ -13,9 +13,9 @@ import pytest
 from hil.config.load import load
 from hil.config.spec import MeasureSpec
 from hil.errors import Unsupported
-from hil.measure import Series, digest_of
-from hil.model import Cause, Limit, Row, Sense, Verdict
 from hil.plan import expand
+from hil.results import Cause, Limit, Row, Sense, Verdict
+from hil.series import Series, digest_of
 from hil.session import Session
 from hil.session.gather import energy, timing
 from tests.checks.test_energy import noisy, series, window

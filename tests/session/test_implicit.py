@@ -11,10 +11,10 @@ import pytest
 from hil.checks import int8
 from hil.checks.int8 import CacheFacts
 from hil.errors import Unsupported
-from hil.model import Verdict
-from hil.session.calibration import Streamed, header_versions
+from hil.results import Verdict
+from hil.session.engines.implicit_calibration import Streamed, header_versions
+from hil.session.engines.provision import Provisioned, provision
 from hil.session.gather.int8 import consumed
-from hil.session.provision import Provisioned, provision
 from hil.targets.answers import BuiltEngine
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from hil.agent.store.blobs import Store
 from hil.agent.store.build_inputs import for_build
 from hil.config.load import load
 from hil.config.spec import CalibrationSpec
-from hil.model import Cause, Verdict
 from hil.plan import expand
 from hil.quantize import quantize
+from hil.results import Cause, Verdict
 from hil.session import Request, Session
 from tests.memory_data import MemoryData
 from tests.models import convnet, images
@@ -22,7 +22,7 @@ from tests.models import convnet, images
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 CONFIG = """
 [models.net]

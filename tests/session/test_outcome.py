@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hil.model import Cause, CheckResult, Evidence, Limit, Measurement, Sense, TargetUse, Verdict
+from hil.results import Cause, CheckResult, Evidence, Limit, Measurement, Sense, TargetUse, Verdict
 from hil.session.outcome import Outcome
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

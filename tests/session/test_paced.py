@@ -14,8 +14,8 @@ import numpy as np
 
 from hil.checks import paced
 from hil.config.load import load
-from hil.model import Cause, Row, Verdict
 from hil.plan import expand
+from hil.results import Cause, Row, Verdict
 from hil.session import Request, Session
 from hil.session.gather.paced import Pace, released, releases
 

@@ -8,14 +8,14 @@ import pytest
 from onnx import helper
 
 from hil.config.load import load
-from hil.model import Row, Verdict
+from hil.results import Row, Verdict
 from hil.session import Request, Session
 from tests.models import images, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hil.model import CheckResult
+    from hil.results import CheckResult
 
 TOML = """
 [models.m]

@@ -10,9 +10,9 @@ import pytest
 
 from hil.config.load import load
 from hil.errors import WorkerLost
-from hil.measure import digest_of
-from hil.model import Cause, Evidence, Row, Verdict
 from hil.plan import expand
+from hil.results import Cause, Evidence, Row, Verdict
+from hil.series import digest_of
 from hil.session import Request, Session
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.config.spec import ModelSpec
+from hil.onnx_files.signature import Signature, TensorSpec
+from hil.session.engines.profiles import profiles_of
 from hil.session.gather.shapes import outside, resized
-from hil.session.profiles import profiles_of
-from hil.signature import Signature, TensorSpec
 
 IDS = TensorSpec("ids", "int64", ("batch", "length"))
 MASK = TensorSpec("mask", "int64", ("batch", "length"))

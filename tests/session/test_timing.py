@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hil.config.spec import MeasureSpec, RunSpec, TargetSpec
-from hil.model import Limit, Row, Sense
+from hil.results import Limit, Row, Sense
 from hil.session.gather import timing
 from hil.session.memo import Memo
-from hil.session.samples import Samples
+from hil.session.sampling.series_files import Samples
 from hil.targets.answers import NodeTime, Timed
 
 if TYPE_CHECKING:

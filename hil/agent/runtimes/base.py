@@ -136,9 +136,16 @@ def _refused(what: str, advice: str) -> Failure:
 
 
 class Runtime(ABC):
-    """A runtime that builds and loads engines. Subclasses import it only when they need it."""
+    """A runtime that builds and loads engines. Subclasses import it only when they need it.
+
+    ``uses_gpu``: it computes on a GPU. ``compiles``: it builds a file for one kind of machine, with plugins and caches.
+    ``precisions``: those that it may have, whatever this version and device say.
+    """
 
     name = ""
+    precisions: Tuple[str, ...] = ()
+    uses_gpu = False
+    compiles = False
 
     @abstractmethod
     def version(self) -> Optional[str]:

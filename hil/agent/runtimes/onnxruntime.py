@@ -50,6 +50,7 @@ class OnnxRuntime(Runtime):
     """Builds and loads by creating an inference session."""
 
     name = "onnxruntime"
+    precisions = ("fp32", "int8")
 
     def version(self) -> Optional[str]:
         try:
@@ -58,7 +59,7 @@ class OnnxRuntime(Runtime):
             return None
 
     def reason_against(self, precision: str) -> Optional[str]:
-        if precision in ("fp32", "int8"):
+        if precision in self.precisions:
             return None
         return "ONNX Runtime's CPU provider computes fp32, and int8 through Q/DQ nodes; it has no %s" % precision
 

@@ -6,6 +6,7 @@ import os
 from typing import Any, Dict, List, Mapping, Optional
 
 from ..failure import PROTOCOL, Failure
+from ..runtimes import runtime
 from .blobs import Store
 
 POWER_MODE = "/var/lib/nvpmodel/status"  # "pmode:0002", written by nvpmodel at every change and read at boot
@@ -20,7 +21,7 @@ def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]
     options = dict(request["options"])
     if "paths" in options:
         raise Failure(PROTOCOL, "paths are the agent's to say")
-    if facts["runtime"] != "tensorrt":
+    if not runtime(facts["runtime"]).compiles:
         return options
     paths: Dict[str, Any] = {"plugins": [store.verify(digest) for digest in options.get("plugins") or []]}
     version = facts["runtime_version"]

@@ -24,7 +24,7 @@ from hil.session.gather.regression import regression_by
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hil.model import Row
+    from hil.results import Row
     from hil.session.core import Session
     from hil.session.gather.gathered import Gathered
 

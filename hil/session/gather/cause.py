@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
-from hil.model import Verdict
+from hil.results import Verdict
 from hil.session.diagnosing import BUDGET, OutOfTime, examine
 
 if TYPE_CHECKING:
     from hil.checks.comparison import Comparison
-    from hil.model import Judgement, Row
+    from hil.results import Judgement, Row
     from hil.session.core import Session
 
 

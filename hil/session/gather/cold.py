@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from hil.checks import latency
 from hil.session.gather.gathered import Gathered
-from hil.session.sampling import feeds_of
-from hil.session.state import method
+from hil.session.sampling.sampling import feeds_of
+from hil.session.target.state_contract import method
 from hil.state import fold
 
 if TYPE_CHECKING:
-    from hil.model import Row
+    from hil.results import Row
     from hil.session.core import Session
     from hil.state import Finding
 

@@ -14,16 +14,16 @@ from hil.checks.isaac_ros import isaac_ros as judge_node
 from hil.errors import EngineError
 from hil.importers.isaac_ros import read as read_node
 from hil.importers.isaac_ros import split
+from hil.onnx_files.signature import Signature
+from hil.session.engines.int64 import narrows
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.shapes import Feeds, candidates
-from hil.session.narrow import narrows
-from hil.session.sampling import feeds_of
-from hil.signature import Signature
+from hil.session.sampling.sampling import feeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.model import Row
+    from hil.results import Row
     from hil.session.core import Session
     from hil.targets.worker import EngineWorker
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from hil.checks import energy
 from hil.errors import Unsupported
-from hil.session import state
 from hil.session.gather import timing
 from hil.session.gather.gathered import Gathered
+from hil.session.target import state_contract
 
 if TYPE_CHECKING:
-    from hil.model import Row
+    from hil.results import Row
     from hil.session.core import Session
 
 
@@ -25,4 +25,4 @@ def inference(session: Session, row: Row) -> Gathered:
             f"models.{row.model} out for it, or give its user what docs/boards.md says"
         )
     judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure, series))
-    return Gathered(state.told(judgement, series), {**series.method, **energy.method(series)})
+    return Gathered(state_contract.told(judgement, series), {**series.method, **energy.method(series)})

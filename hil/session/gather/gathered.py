@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hil.model import Judgement
+    from hil.results import Judgement
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,22 @@ from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
 from hil.checks.placement import any_int8
 from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
-from hil.measure import digest_of
+from hil.runtimes import runtime_record
+from hil.series import digest_of
+from hil.session.engines.provision import calibrated, is_implicit
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.int8_audit import tensors
 from hil.session.gather.parity import compared, distinct_of, engine_answers, scored, side_by_side, where_of
 from hil.session.gather.placement import layers_of
-from hil.session.provision import calibrated, is_implicit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.metrics import Metric
-    from hil.model import Row
-    from hil.session.calibration import Streamed
+    from hil.results import Row
     from hil.session.core import Session
-    from hil.session.provision import Provisioned
+    from hil.session.engines.implicit_calibration import Streamed
+    from hil.session.engines.provision import Provisioned
 
 ELSEWHERE = "the engine was built elsewhere, and TensorRT does not tell an engine's ranges"
 
@@ -99,7 +100,7 @@ def cache(session: Session, row: Row) -> Gathered:
         raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: have it built from the ONNX file")
     made = session.engines.provisioned(row.model, row.precision)
     facts = _implicit_cache(session, row, made) if made.streamed else _explicit_cache(session, row, made)
-    if session.spec.runtime == "tensorrt":  # its builder may take faster layers of another precision
+    if runtime_record(session.spec.runtime).chooses_precision:
         facts = replace(facts, in_use=any_int8(layers_of(session, row)))
     return Gathered(int8.cache(facts), method)
 
@@ -114,7 +115,7 @@ def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
         assert spec.calibration is not None  # noqa: S101 - without it nothing was quantized; for the type checker
         model, source = session.onnx(row.model), session.calibration_data(row.model)
         recorded, skipped = made.quantized.provenance["parts"], made.quantized.provenance["skipped"]
-        recomputed = key_parts(model, source, spec.calibration, session.spec.runtime)
+        recomputed = key_parts(model, source, spec.calibration, runtime_record(session.spec.runtime).qdq_layout)
     found = read_ranges(made.source)
     facts = CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
     if made.quantized is None or made.quantized.provenance["foreign"]:
@@ -126,7 +127,7 @@ def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
 def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
     """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
     from hil.quantize.ranges import taken  # noqa: PLC0415 - heavy
-    from hil.session.calibration import expected_header, float_inputs, header_versions, key_parts  # noqa: PLC0415 - only INT8 needs it
+    from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts  # noqa: PLC0415 - only INT8 needs it
 
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
     assert spec.calibration is not None  # noqa: S101 - the implicit route calibrated; for the type checker

@@ -9,8 +9,9 @@ from hil.checks import int8_ranges, int8_set
 from hil.checks.int8_ranges import RangesFacts, RepeatFacts, TensorUse
 from hil.checks.int8_set import Classes, InputFacts, SetFacts
 from hil.errors import Unsupported
+from hil.runtimes import runtime_record
+from hil.session.engines.provision import build_options, is_implicit
 from hil.session.gather.gathered import Gathered
-from hil.session.provision import build_options, is_implicit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from hil.datasets import Dataset
     from hil.datasets.looks import Looks
-    from hil.model import Row
     from hil.quantize.again import Snapshot
+    from hil.results import Row
     from hil.session.core import Session
 
 CLASSIFYING = "classification"
@@ -88,7 +89,7 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
     """How often the model answers each class: the largest entry of its one output of shape (n, classes)."""
     from collections import Counter  # noqa: PLC0415 - as below
 
-    from hil.reference import cpu_session  # noqa: PLC0415 - heavy
+    from hil.onnx_files.reference import cpu_session  # noqa: PLC0415 - heavy
 
     runtime, counted = cpu_session(path), Counter[int]()
     for one in data.batches(batch, samples):
@@ -110,7 +111,9 @@ def again(session: Session, name: str) -> list[Snapshot]:
 
     def work() -> list[Snapshot]:
         session.progress(f"{name} int8: calibrating again ({calibration.method})")
-        return snapshots(path, session.calibration_data(name), calibration, session.spec.runtime)
+        return snapshots(
+            path, session.calibration_data(name), calibration, runtime_record(session.spec.runtime).qdq_layout
+        )
 
     return session.memo.once(("calibrated again", name), work)
 

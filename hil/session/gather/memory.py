@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks import memory
-from hil.session import state
 from hil.session.gather.gathered import Gathered
-from hil.session.sampling import feeds_of
+from hil.session.sampling.sampling import feeds_of
+from hil.session.target import state_contract
 from hil.state import OF_MEMORY, fold
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from hil.model import Judgement, Row
+    from hil.results import Judgement, Row
     from hil.session.core import Session
     from hil.state import Finding
     from hil.targets.answers import DeviceUse
@@ -124,7 +124,7 @@ def growth(session: Session, row: Row) -> Gathered:
 
 def _told(session: Session, use: Use, judgement: Judgement, measured: str) -> Gathered:
     judgement = fold(judgement, use.findings, OF_MEMORY)
-    return Gathered(judgement, {**_method(session, use, measured), **state.method(session.spec, timed=False)})
+    return Gathered(judgement, {**_method(session, use, measured), **state_contract.method(session.spec, timed=False)})
 
 
 def _use(session: Session, row: Row) -> Use:

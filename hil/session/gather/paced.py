@@ -10,12 +10,12 @@ from hil.checks import paced
 from hil.errors import Unsupported
 from hil.plan import expand
 from hil.session.gather import timing
-from hil.session.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
+from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
 from hil.stats import smallest_n
 
 if TYPE_CHECKING:
-    from hil.measure import Series
-    from hil.model import Judgement, Row
+    from hil.results import Judgement, Row
+    from hil.series import Series
     from hil.session.core import Session
     from hil.session.gather.gathered import Gathered
 

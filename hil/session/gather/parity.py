@@ -17,14 +17,14 @@ from hil.datasets.distinct import distinct
 from hil.metrics import Metric, open_metric
 from hil.session.gather.cause import explained
 from hil.session.gather.gathered import Gathered
-from hil.session.sampling import feeds_of
+from hil.session.sampling.sampling import feeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from hil.checks.tolerances import Where
     from hil.datasets import Batch
-    from hil.model import Row
+    from hil.results import Row
     from hil.session.core import Session
 
 TIMES = 3

@@ -9,7 +9,7 @@ from hil.errors import Unsupported
 from hil.session.gather.gathered import Gathered
 
 if TYPE_CHECKING:
-    from hil.model import Row
+    from hil.results import Row
     from hil.session.core import Session
 
 METHOD = {"version": 1, "told": "by the runtime's inspector"}

@@ -10,20 +10,21 @@ import numpy as np
 
 from hil.checks import properties
 from hil.errors import EngineError
-from hil.reference import cpu_session
-from hil.session.drawing import MOST_MATES, Drawn, Recipe, Space, dimension, search
+from hil.onnx_files.reference import cpu_session
+from hil.runtimes import runtime_record
+from hil.session.engines.profiles import profiles_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, where_of
-from hil.session.profiles import profiles_of
+from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, dimension, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hil.checks.comparison import Outputs
-    from hil.model import Row
+    from hil.onnx_files.signature import Signature
+    from hil.results import Row
     from hil.session.core import Session
-    from hil.session.drawing import Feeds
-    from hil.signature import Signature
+    from hil.session.properties.drawing import Feeds
     from hil.targets.worker import EngineWorker
 
 LOOKED_AT = 8
@@ -116,7 +117,7 @@ def _batch(session: Session, row: Row, signature: Signature) -> tuple[int, int]:
     own = spec.shapes.get(str(first.shape[0]))
     if own is not None:
         return own[0], min(own[2], max(own[0], MOST_MATES))
-    if session.spec.runtime == "tensorrt" and spec.engine is None:
+    if runtime_record(session.spec.runtime).has_profiles and spec.engine is None:
         least, _, most = (shape[0] for shape in profiles_of(signature, spec, row.model)[first.name])
         return least, min(most, max(least, MOST_MATES))
     return (1, MOST_MATES) if spec.engine is None else (spec.batch, spec.batch)

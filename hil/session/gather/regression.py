@@ -9,9 +9,9 @@ from hil.baseline import machine
 from hil.catalogue import ABOVE, CATALOGUE, EXCLUDE, NOISY
 from hil.checks import regression
 from hil.jetson import said
-from hil.measure import digest_of
-from hil.model import Row, Sense
 from hil.plan import expand
+from hil.results import Row, Sense
+from hil.series import digest_of
 from hil.session import records
 from hil.session.gather.gathered import Gathered
 from hil.stats.runs import FEWEST

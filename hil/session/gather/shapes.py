@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.session.profiles import profiles_of
+from hil.runtimes import runtime_record
+from hil.session.engines.profiles import profiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hil.model import Row
+    from hil.onnx_files.signature import Signature, TensorSpec
+    from hil.results import Row
     from hil.session.core import Session
-    from hil.session.profiles import Profiles
-    from hil.signature import Signature, TensorSpec
+    from hil.session.engines.profiles import Profiles
 
 Feeds = dict[str, np.ndarray[Any, Any]]
 BATCHES = (1, 2, 4)  # tried of a dynamic first dimension where the config gives no shapes
@@ -39,7 +40,9 @@ def _profiles(session: Session, row: Row, model: Signature) -> Profiles:
     """What the engine was built for; nothing of a runtime that takes any size, nor of an engine nobody here built."""
     spec = session.model(row.model)
     theirs = spec.engine is not None and not spec.shapes
-    return {} if session.spec.runtime != "tensorrt" or theirs else profiles_of(model, spec, row.model)
+    return (
+        {} if theirs or not runtime_record(session.spec.runtime).has_profiles else profiles_of(model, spec, row.model)
+    )
 
 
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:

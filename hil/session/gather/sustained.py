@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from hil.checks import sustained
 from hil.session.gather import timing
-from hil.session.sampling import conditions, feeds_of, series_of
+from hil.session.sampling.sampling import conditions, feeds_of, series_of
 
 if TYPE_CHECKING:
-    from hil.measure import Series
-    from hil.model import Row
+    from hil.results import Row
+    from hil.series import Series
     from hil.session.core import Session
     from hil.session.gather.gathered import Gathered
 

@@ -8,12 +8,14 @@ import numpy as np
 
 from hil.checks import energy, fps, int8, latency
 from hil.errors import HilError
-from hil.measure import Series
-from hil.model import Judgement, Row, Verdict
 from hil.plan import expand
-from hil.session import replicates, running, state
+from hil.results import Judgement, Row, Verdict
+from hil.series import Series
+from hil.session.engines import load_options
 from hil.session.gather.gathered import Gathered
-from hil.session.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
+from hil.session.sampling import replicates
+from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
+from hil.session.target import state_contract
 from hil.stats import Looks, first_look
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def percentile(session: Session, row: Row) -> Gathered:
 
 def rate(session: Session, row: Row) -> Gathered:
     """``fps.sustained``, ``slowest_second``, ``last_100``: with as many inferences in flight as the model asks for."""
-    lanes = running.streams(session.spec, session.model(row.model))
+    lanes = load_options.streams(session.spec, session.model(row.model))
     if lanes > 1:
         series = streamed(session, row.model, row.precision, lanes)
         judgement = replicates.added(session, row, FPS[row.id](series, row.limit), series, lanes)
@@ -72,7 +74,7 @@ def speedup(session: Session, row: Row) -> Gathered:
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure, reference, series)
     judgement = int8.speedup(reference, series, row.limit, level)
-    return Gathered(state.told(judgement, reference, series), series.method)
+    return Gathered(state_contract.told(judgement, reference, series), series.method)
 
 
 def saturated(session: Session, model: str, precision: str) -> Series:
@@ -121,7 +123,7 @@ def _sample(session: Session, model: str, precision: str) -> Series:
                 max_samples=MOST_SAMPLES,
             )
             batch = session.model(model).batch
-            method = {**timed.method, "batch": batch, "feeds": len(feeds), **state.method(session.spec)}
+            method = {**timed.method, "batch": batch, "feeds": len(feeds), **state_contract.method(session.spec)}
             parts.append(Series(timed.start, timed.duration, batch, method, timed.telemetry, timed.device))
             series = _joined(parts, session.state.facts())
             if not _unsettled(session, model, precision, series):
@@ -156,7 +158,7 @@ def _unsettled(session: Session, model: str, precision: str, series: Series) -> 
 
 def told(session: Session, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
     """``judgement`` with what disturbed ``series``, its file, its histogram and, of no good one, the slowest nodes."""
-    judgement = state.told(judgement, series)
+    judgement = state_contract.told(judgement, series)
     details = dict(judgement.details)
     details["samples"] = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
     details["histogram"] = histogram(series)

@@ -271,8 +271,8 @@ def test_a_library_that_lacks_another_names_it(tmp_path: Path, monkeypatch: pyte
 def test_the_library_in_use_is_the_one_that_counts(tmp_path: Path) -> None:
     """A process that has loaded a libnvinfer from elsewhere tells that one's version."""
     library = compiled(tmp_path, "libnvinfer.so.8", "int getInferLibVersion(void) { return 8503; }")
-    code = f"import ctypes\nfrom hil.agent.machine import library_versions as native\nassert native.loaded() is None\nctypes.CDLL({str(library)!r})\n"
-    code += "print(native.loaded())"
+    code = "import ctypes\nfrom hil.agent.machine.library_versions import loaded\nassert loaded() is None\n"
+    code += f"ctypes.CDLL({str(library)!r})\nprint(loaded())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "8.5.3"
 

@@ -100,9 +100,9 @@ def test_a_process_that_says_nothing_found_nothing(out: bytes) -> None:
 def test_each_missing_module_has_python_s_own_reason(tmp_path: Path) -> None:
     """Of a real interpreter: numpy that raises, a runtime that is not there."""
     (tmp_path / "numpy.py").write_text("raise ImportError('libopenblas.so.0: cannot open')", encoding="ascii")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from hil.agent.machine import import_probe as importing; import os; "
-    code += "importing.main(os.getppid(), ['tensorrt_that_is_not'], gpu=False)"
-    root = Path(survey.__file__).parents[2]
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from hil.agent.machine import import_probe; import os; "
+    code += "import_probe.main(os.getppid(), ['tensorrt_that_is_not'], gpu=False)"
+    root = Path(survey.__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": ""}
     )

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from hil.errors import EngineBuildError, EngineError, LabError, Unsupported
-from hil.signature import TensorSpec
+from hil.onnx_files.signature import TensorSpec
 from tests.agent import models
 
 if TYPE_CHECKING:

@@ -6,12 +6,16 @@ from typing import Any, Dict, Mapping, Optional
 
 from ...failure import UNSUPPORTED, Failure, short
 from ..base import Built, Engine, Runtime
+from .precision import KNOWN
 
 
 class TensorRt(Runtime):
     """Builds engines (``build``) and loads them (``engine``) on one GPU, ``options["gpu"]``, by default the first."""
 
     name = "tensorrt"
+    precisions = KNOWN
+    uses_gpu = True
+    compiles = True
 
     def __init__(self) -> None:
         self._module: Any = None

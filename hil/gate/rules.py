@@ -1,0 +1,228 @@
+"""The rules of the gate, each a question to a report with an answer in one line. Pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.catalogue import CATALOGUE
+from hil.errors import ExitCode
+from hil.gate.demands import Circumstances, demands, outside
+from hil.gate.rule_outcome import NAMED, RuleOutcome, outcome
+from hil.plan import must_exist
+from hil.policy import matches, named_by
+from hil.report.schema import Report, count
+from hil.results import EVIDENCE_RANK, Cause, CheckResult, Evidence, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hil.config.spec import GateSpec
+    from hil.report.schema import Measured
+
+
+def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
+    """The rows that ``policy`` requires, and those that were required by more than the recorded policy."""
+    if policy == report.policy:
+        # What the recorded policy requires is flagged in the row; the flag is looked at first because it is cheap.
+        return tuple(check for check in report.checks if check.required or _named_by(policy, check))
+    return tuple(
+        check
+        for check in report.checks
+        if _named_by(policy, check) or (check.required and not _named_by(report.policy, check))
+    )
+
+
+def _named_by(policy: GateSpec, check: CheckResult) -> bool:
+    return named_by(policy.require, check.id, check.model, check.precision)
+
+
+def rules(
+    report: Report,
+    policy: GateSpec,
+    required: Sequence[CheckResult],
+    *,
+    full: bool,
+    around: Circumstances | None = None,
+) -> Iterator[RuleOutcome]:
+    """Every rule in the order in which a reader wants to hear of it; ``full`` judges the evidence too.
+
+    ``required`` are the ``required_rows``. Age and signature are judged where ``around`` tells of them.
+    """
+    fell_back = _fell_back(report)
+    yield _complete(report)
+    yield _target(report)
+    yield _totals(report)
+    yield from _ended(report)
+    yield _failures(report)
+    yield from _required(report, policy, required, fell_back=fell_back)
+    yield _warnings(report, policy)
+    yield _rejected(report)
+    yield _others(report)
+    if full:
+        yield _evidence(required, policy, fell_back=fell_back)
+        yield _real_data(report, policy)
+        yield from demands(report, policy, required)
+    yield from outside(report, policy, around)
+
+
+def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
+    """One line that names the rows; what happened to each stands in the rows themselves."""
+    return _listed(what, [check.name + (f" ({check.cause.value})" if check.cause else "") for check in checks])
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return [f"{len(names)} {what}: {', '.join(names[:NAMED])}{more}"] if names else []
+
+
+def _fell_back(report: Report) -> bool:
+    return report.target.requested != report.target.used
+
+
+def _complete(report: Report) -> RuleOutcome:
+    wrong = [] if report.status == "complete" else ["the run did not finish: its report is incomplete"]
+    return outcome("complete", wrong, "the run finished")
+
+
+def _target(report: Report) -> RuleOutcome:
+    target = report.target
+    elsewhere = sorted({check.target.used for check in report.checks} - {target.requested})
+    wrong = []
+    if _fell_back(report) or elsewhere:
+        used = target.used if _fell_back(report) else ", ".join(elsewhere)
+        why = f": {target.fallback_reason}" if target.fallback_reason else ""
+        wrong = [f"asked for target {target.requested}, used {used}{why}"]
+    return outcome("target", wrong, f"the target asked for, {target.requested}, was used", ExitCode.OTHER_TARGET)
+
+
+def _totals(report: Report) -> RuleOutcome:
+    ok = report.totals == count(report.checks)
+    return outcome("totals", [] if ok else ["totals do not add up"], f"{report.totals.planned} planned, all accounted")
+
+
+def _ended(report: Report) -> Iterator[RuleOutcome]:
+    """What ended the run from outside the checks; its exit codes come from the recorded facts themselves."""
+    for rule, error, code in (
+        ("config", report.run.user_error, ExitCode.USER_ERROR),
+        ("lab", report.run.lab_error, ExitCode.LAB_ERROR),
+    ):
+        wrong = [] if error is None else [error or f"the run ended by a {rule} error"]
+        yield outcome(rule, wrong, "no error", code)
+    status = report.run.pytest_exit_status
+    unusual = status not in (None, 0, 1) and [f"pytest itself ended with status {status}"]
+    yield outcome("pytest", unusual or [], "pytest ran to its end", code=ExitCode.PASSED)
+
+
+def _required(
+    report: Report, policy: GateSpec, required: Sequence[CheckResult], *, fell_back: bool
+) -> Iterator[RuleOutcome]:
+    nothing = [
+        f"{pattern!r} is required and matches no check"
+        for pattern in policy.require
+        if not any(matches(pattern, check.id, check.model, check.precision) for check in report.checks)
+    ]
+    if not required or not policy.require:
+        nothing.append("the policy requires no check at all, so nothing was asked")
+    nothing += _listed("required and not judged, for want of a limit or a baseline", _absent(report, policy))
+    yield outcome("required checks exist", nothing, f"{len(required)} required checks")
+    absent = [check for check in required if check.verdict is Verdict.NOT_RUN]
+    excused = [check for check in absent if fell_back and check.cause is Cause.FALLBACK]
+    left = [check for check in absent if not (fell_back and check.cause is Cause.FALLBACK)]
+    wrong = _named("required and not run", left)
+    yield outcome("required checks run", wrong, f"{len(required) - len(excused)} required checks were judged")
+    lines = [f"{len(excused)} required checks need {report.target.requested}"] if excused else []
+    yield outcome("required on the target", lines, "none was left out by a fallback", ExitCode.OTHER_TARGET)
+
+
+def _absent(report: Report, policy: GateSpec) -> list[str]:
+    """Rows that a plan under ``policy`` has for the models and precisions of this report, and that are not there.
+
+    A pattern that names no row at all is not among them: another line says so.
+    """
+    planned = {(check.id, check.model, check.precision) for check in report.checks}
+    wanted = (row for row in must_exist(policy.require, _models(report)) if row not in planned)
+    return [" ".join(row) for row in wanted]
+
+
+def _models(report: Report) -> dict[tuple[str, str], frozenset[str]]:
+    """The ids that were planned or measured of each model in each precision of the report."""
+    ids: dict[tuple[str, str], set[str]] = {}
+    rows: list[CheckResult | Measured] = [*report.checks, *report.measurements]
+    for row in rows:
+        if row.id in CATALOGUE and row.model and row.precision:
+            ids.setdefault((row.model, row.precision), set()).add(row.id)
+    named = {model for model, _ in ids}
+    # An engine may be there to compare with, in a precision that is not judged: it counts where nothing else is known.
+    for engine in report.engines:
+        if engine.model not in named:
+            ids.setdefault((engine.model, engine.precision), set())
+    named = {model for model, _ in ids}
+    ids.update({(model.name, ""): set() for model in report.models if model.name not in named})
+    return {key: frozenset(found) for key, found in ids.items()}
+
+
+def _failures(report: Report) -> RuleOutcome:
+    failed = [check for check in report.checks if check.verdict is Verdict.FAILED]
+    unsettled = [check for check in report.checks if check.verdict is Verdict.INCONCLUSIVE]
+    bad = [*_named("failed", failed), *_named("inconclusive", unsettled)]
+    return outcome("verdicts", bad, "no check failed or stayed inconclusive")
+
+
+def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
+    warned = [check for check in report.checks if check.verdict is Verdict.WARNED]
+    if policy.warnings:
+        return outcome("warnings", [], f"{len(warned)} warnings, which the policy allows")
+    return outcome("warnings", _named("warned, and the policy allows no warnings", warned), "no warnings")
+
+
+def _rejected(report: Report) -> RuleOutcome:
+    wrong = [f"{row.id} {row.model} {row.precision}".strip() + f": rejected: {row.reason}" for row in report.rejected]
+    return outcome("results", wrong, "every result answers a planned check")
+
+
+def _others(report: Report) -> RuleOutcome:
+    failed = report.run.other_tests_failed
+    wrong = [f"{failed} other test{'s' if failed > 1 else ''} of the same run failed"] if failed else []
+    if not wrong and report.run.pytest_exit_status == 1 and not _explained(report):
+        wrong = ["pytest ended with status 1 and no check says why"]
+    return outcome("other tests", wrong, "no other test failed")
+
+
+def _explained(report: Report) -> bool:
+    good = (Verdict.PASSED, Verdict.WARNED)
+    return bool(report.rejected) or any(check.verdict not in good for check in report.checks)
+
+
+def _evidence(required: Sequence[CheckResult], policy: GateSpec, *, fell_back: bool) -> RuleOutcome:
+    judged = [check for check in required if check.verdict is not Verdict.NOT_RUN]
+    wanted = EVIDENCE_RANK[Evidence(policy.evidence)]
+    weak = [check for check in judged if evidence_rank(check) < min(wanted, best_rank(check))]
+    kinds = sorted({check.evidence.value if check.evidence else "none" for check in weak})
+    wrong = [f"evidence {policy.evidence} is required, {len(weak)} checks have {', '.join(kinds)}"] if weak else []
+    # A fallback is told once, by its own code: without the board no check can have the board's evidence.
+    only_fallback = fell_back and all(check.evidence is Evidence.CPU_FALLBACK for check in weak)
+    code = ExitCode.OTHER_TARGET if only_fallback else ExitCode.FAILED
+    return outcome("evidence", wrong, f"{policy.evidence} or better for {len(judged)} required checks", code)
+
+
+def evidence_rank(check: CheckResult) -> int:
+    """How good a row's evidence is (``EVIDENCE_RANK``); ``device`` without work on a GPU or DLA is ``host``."""
+    if check.evidence is None:
+        return -1
+    on_board = check.executed_on is not None and check.executed_on.kind in ("gpu", "dla")
+    if check.evidence is Evidence.DEVICE and not on_board:
+        return EVIDENCE_RANK[Evidence.HOST]
+    return EVIDENCE_RANK[check.evidence]
+
+
+def best_rank(check: CheckResult) -> int:
+    """The best evidence that a row of this kind can have, by the catalogue and whatever the row says of itself."""
+    kind = CATALOGUE.get(check.id)
+    return EVIDENCE_RANK[Evidence.HOST if kind is not None and kind.on_host else Evidence.DEVICE]
+
+
+def _real_data(report: Report, policy: GateSpec) -> RuleOutcome:
+    names = [model.name for model in report.models if model.synthetic]
+    strict = policy.evidence != "host" or not policy.warnings
+    wrong = [f"synthetic data says nothing about accuracy: {', '.join(names)}"] if names and strict else []
+    return outcome("data", wrong, "synthetic data, which the policy allows" if names else "real data")

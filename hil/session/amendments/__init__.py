@@ -1,0 +1,1 @@
+"""What changes a verdict after judging."""

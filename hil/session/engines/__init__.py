@@ -1,0 +1,1 @@
+"""Engines of a session: built, loaded, lent to checks."""

@@ -1,0 +1,227 @@
+"""The implicit route's half on the host: the declared samples as files for TensorRT's own calibrator.
+
+TensorRT 8 to 10 draw ranges on the target, from batches that a calibrator feeds them. Here the samples are
+written to one ``.npy`` file an input, a batch at a time, and what was written is digested, so that it can be
+held against what the calibrator says it consumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.errors import UserError
+from hil.files import file_digest
+from hil.series import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hil.config.spec import CalibrationSpec
+    from hil.datasets import Dataset
+    from hil.onnx_files.signature import Signature
+    from hil.targets.client import AgentClient
+
+ALGORITHMS = {"entropy": "entropy2", "minmax": "minmax"}
+"""``calibration.method`` as TensorRT calls it: IInt8EntropyCalibrator2 and IInt8MinMaxCalibrator."""
+
+MOST = 32
+"""Samples a batch holds at most: a calibrator keeps every activation of a batch on the device."""
+
+OPTIONS_VERSION = 1
+"""Part of the key: to be raised with every change here that changes what is fed."""
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What the calibrator is to be fed.
+
+    ``parts`` is what ``key`` is the digest of; ``data`` are the blobs of the inputs, ``fed`` the sha256 of
+    their raw bytes in C order; ``samples_digest`` is over the samples' own digests, as ``hil.quantize``
+    makes it; ``batch`` divides ``samples``.
+    """
+
+    key: str
+    parts: Mapping[str, Any]
+    algorithm: str
+    batch: int
+    samples: int
+    samples_digest: str
+    data: Mapping[str, str]
+    fed: Mapping[str, str]
+    synthetic: bool
+
+    def option(self) -> dict[str, Any]:
+        """The build option ``implicit``."""
+        return {"algorithm": self.algorithm, "batch": self.batch, "samples": self.samples, "data": dict(self.data)}
+
+
+def algorithm_of(spec: CalibrationSpec, model: str) -> str:
+    """TensorRT's name of the method. Raises ``UserError`` for one that it does not have."""
+    if spec.method not in ALGORITHMS:
+        raise UserError(
+            f"TensorRT has no {spec.method} calibrator: model {model}, calibration.route = 'implicit': "
+            f"write method = {' or '.join(repr(one) for one in ALGORITHMS)}, or route = 'explicit'"
+        )
+    return ALGORITHMS[spec.method]
+
+
+def key_parts(model: Path, data: Dataset, spec: CalibrationSpec) -> dict[str, Any]:
+    """All that the ranges depend on but TensorRT's version and the GPU, which are the engine's own facts."""
+    return {
+        "route": "implicit",
+        "model": file_digest(model),
+        "data": data.digest,
+        "preprocess": data.provenance.get("preprocess_digest", ""),
+        "method": spec.method,
+        "samples": spec.samples or data.count,
+        "options": OPTIONS_VERSION,
+    }
+
+
+def stream(  # noqa: PLR0913 - what a session has of a model, each told apart at the call
+    agent: AgentClient,
+    *,
+    path: Path,
+    name: str,
+    signature: Signature,
+    data: Dataset,
+    spec: CalibrationSpec,
+    cache: Path,
+    narrow: bool = True,
+) -> Streamed:
+    """Writes the samples below ``cache``, brings them into the target's store and leaves nothing behind.
+
+    Needs the memory of one batch. ``narrow`` makes int64 int32, as TensorRT before 10 does. Raises
+    ``UserError`` for data that is too little, not finite or outside of what TensorRT's types hold, and where
+    ``cache`` cannot be written; ``LabError`` for a full store.
+    """
+    algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
+    samples = int(parts["samples"])
+    if samples > data.count:
+        raise UserError(
+            f"calibration of model {name} asks for {samples} samples, {data.name} has {data.count}: "
+            "lower calibration.samples or give more data"
+        )
+    batch = signature.batch() or divisor(samples)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".calibration-", dir=cache) as folder:
+            writer = Writer(Path(folder), samples, name, narrow=narrow)
+            for one in data.batches(batch, samples):
+                writer.write(one.inputs)
+            files = writer.finish()
+            blobs = {each: agent.put_blob(file) for each, file in files.items()}
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"cannot write the calibration data of {name} to {cache} ({why}): make room there") from None
+    return Streamed(
+        key=digest_of(parts),
+        parts=parts,
+        algorithm=algorithm,
+        batch=batch,
+        samples=writer.rows,
+        samples_digest=writer.samples.hexdigest(),
+        data=blobs,
+        fed=writer.fed(),
+        synthetic=data.synthetic,
+    )
+
+
+def divisor(samples: int, most: int = MOST) -> int:
+    """The largest batch up to ``most`` that divides ``samples``, so that none is dropped at the end."""
+    return next(size for size in range(min(most, samples), 0, -1) if samples % size == 0)
+
+
+class Writer:
+    """One ``.npy`` file an input, filled batch by batch; counts and digests what it was given."""
+
+    def __init__(self, folder: Path, samples: int, model: str, *, narrow: bool = True) -> None:
+        """``samples`` rows will come; files lie in ``folder``; ``narrow`` makes int64 int32."""
+        self.rows = 0
+        self.samples = hashlib.sha256()
+        self._folder, self._declared, self._model, self._narrow = folder, samples, model, narrow
+        self._maps: dict[str, np.memmap[Any, Any]] = {}
+        self._fed: dict[str, Any] = {}
+
+    def write(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """The next rows. Raises ``UserError`` for values that TensorRT could not be given as they are."""
+        from hil.datasets.base import sample_digest  # noqa: PLC0415 - as in hil.quantize: data sets are heavy
+
+        count = len(next(iter(inputs.values())))
+        for row in range(count):
+            self.samples.update(sample_digest(inputs, row).hex().encode())
+        for name, array in inputs.items():
+            ready = np.ascontiguousarray(self._checked(name, array))
+            if name not in self._maps:
+                self._open(name, ready)
+            self._maps[name][self.rows : self.rows + count] = ready
+            self._fed[name].update(ready.data)
+        self.rows += count
+
+    def _open(self, name: str, first: np.ndarray[Any, Any]) -> None:
+        shape = (self._declared, *first.shape[1:])
+        path = self._folder / f"{len(self._maps)}.npy"
+        self._maps[name] = np.lib.format.open_memmap(str(path), "w+", first.dtype, shape)
+        self._fed[name] = hashlib.sha256()
+
+    def _checked(self, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(
+                f"calibration data holds NaN or infinity near sample {self.rows}: "
+                f"model {self._model}, input {name!r}: mend or drop those samples"
+            )
+        if array.dtype != np.int64 or not self._narrow:
+            return array
+        bounds = np.iinfo(np.int32)
+        if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
+            raise UserError(
+                f"calibration data near sample {self.rows} does not fit int32, which TensorRT takes for int64: "
+                f"model {self._model}, input {name!r}: mend or drop those samples"
+            )
+        return array.astype(np.int32)
+
+    def finish(self) -> dict[str, Path]:
+        """The files by input. Raises ``UserError`` if fewer rows came than were declared."""
+        if self.rows != self._declared or not self._maps:
+            raise UserError(
+                f"calibration data gave {self.rows} of {self._declared} samples: model {self._model}: "
+                "give the samples that calibration.samples asks for"
+            )
+        files = {}
+        for number, (name, array) in enumerate(self._maps.items()):
+            array.flush()
+            files[name] = self._folder / f"{number}.npy"
+        return files
+
+    def fed(self) -> dict[str, str]:
+        """The sha256 of each input's raw bytes, in C order and as they lie in the file."""
+        return {name: state.hexdigest() for name, state in self._fed.items()}
+
+
+def expected_header(algorithm: str) -> str:
+    """What the first line of TensorRT's calibration cache names: ``TRT-8600-EntropyCalibration2``."""
+    return {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}[algorithm]
+
+
+def header_versions(version: str) -> tuple[str, ...]:
+    """How TensorRT ``8.6.0`` writes its version in a cache: ``8600``, from release 10 on ``100300`` for 10.3.0.
+
+    That is NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (from 10 on 10000) + minor * 100 + patch. Both are
+    taken of any release; empty for a version that is not of three numbers.
+    """
+    parts = version.split(".")[:3]
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):  # noqa: PLR2004 - major, minor, patch
+        return ()
+    major, minor, patch = map(int, parts)
+    return tuple(str(major * unit + minor * 100 + patch) for unit in (1000, 10_000))
+
+
+def float_inputs(signature: Signature) -> Iterator[str]:
+    """The inputs that must have a range; integers and truth values have none."""
+    return (one.name for one in signature.inputs if one.dtype in {"float16", "float32", "float64"})

@@ -1,0 +1,90 @@
+"""TensorRT before 10 has no int64: its engines take and give int32 where the model says int64.
+
+What is fed is narrowed exactly or refused, what comes back is widened; no other pair of dtypes is touched.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.errors import EngineError
+from hil.runtimes import runtime_record
+from hil.targets.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from hil.onnx_files.signature import Signature, TensorSpec
+    from hil.targets.worker import Named
+
+WIDE, NARROW = "int64", "int32"
+LIMITS = np.iinfo(np.int32)
+
+
+def narrows(runtime: str, version: str) -> bool:
+    """Whether engines of this runtime have int32 for the model's int64; an unknown version has no excuse."""
+    major, since = re.match(r"\d+", version), runtime_record(runtime).int64_since
+    return since is not None and major is not None and int(major[0]) < since
+
+
+def narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> frozenset[str]:
+    """The tensors that are int64 in the model and int32 in the engine, by name."""
+    theirs = {spec.name: spec.dtype for spec in engine}
+    return frozenset(spec.name for spec in model if (spec.dtype, theirs.get(spec.name)) == (WIDE, NARROW))
+
+
+def fitted(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
+    """``worker`` as it is, or one that takes and gives the dtypes of ``model``; ``name`` goes into messages."""
+    inputs, outputs = narrowed(model.inputs, worker.inputs), narrowed(model.outputs, worker.outputs)
+    return NarrowedWorker(worker, inputs, outputs, name) if inputs or outputs else worker
+
+
+class NarrowedWorker(EngineWorker):
+    """The same worker process; ``inputs`` and ``outputs`` stay the engine's own."""
+
+    def __init__(self, worker: EngineWorker, narrow: frozenset[str], widen: frozenset[str], name: str) -> None:
+        """Takes over ``worker``, which must not be used any more."""
+        vars(self).update(vars(worker))  # it is that worker, seen through another pair of glasses
+        self._narrow = narrow
+        self._widen = widen
+        self._name = name
+
+    def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
+        """Every request with tensors goes through here, so that none can be forgotten."""
+        return super()._order([self._fed(feed) for feed in feeds], fields)
+
+    def _came(self, op: str, named: Named) -> Named:
+        return list(widen(named, self._widen)) if op == "run" else named
+
+    def _fed(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        return {key: narrow(key, value, self._name) if key in self._narrow else value for key, value in feed.items()}
+
+
+def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
+    """An int64 ``array`` as int32, value for value; another dtype as it is, for the engine to refuse.
+
+    Raises ``EngineError`` that names input and value where one does not fit.
+    """
+    if array.dtype.name != WIDE:
+        return array
+    if array.size:
+        for value in (int(array.min()), int(array.max())):
+            if not LIMITS.min <= value <= LIMITS.max:
+                raise EngineError(
+                    f"input {key!r} holds {value}, and TensorRT before 10 has int32 for it: model {model}: "
+                    "keep the values within int32, or use TensorRT 10 or later"
+                )
+    return array.astype(np.int32)
+
+
+def widen(
+    named: Iterable[tuple[str, npt.NDArray[Any]]], names: frozenset[str]
+) -> Iterable[tuple[str, npt.NDArray[Any]]]:
+    """The outputs called ``names`` as int64 where they came as int32; the rest as it came."""
+    for key, array in named:
+        yield key, array.astype(np.int64) if key in names and array.dtype.name == NARROW else array

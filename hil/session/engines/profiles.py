@@ -1,0 +1,90 @@
+"""Which shapes an engine is built for: TensorRT's optimization profiles, from ``shapes`` and ``batch``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.errors import UserError
+from hil.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.config.spec import ModelSpec
+    from hil.onnx_files.signature import Signature, TensorSpec
+
+Interval = tuple[int, int, int]
+Profiles = dict[str, list[list[int]]]
+
+MOST_TRIED = 4
+"""The largest batch that ``contract.shapes`` tries where the config gives no shapes."""
+
+
+def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
+    """Each input with dynamic dimensions: its ``[min, opt, max]`` dimensions; static inputs are left out.
+
+    A named dimension is as ``shapes`` says. A first dimension that is not written there is the batch: 1,
+    ``batch`` and the larger of ``batch`` and 4. Raises ``UserError`` for any other dynamic dimension, with
+    the lines to write, for names that no tensor has, and for a ``batch`` outside of what ``shapes`` allows.
+    """
+    _check_names(signature, spec, name)
+    missing = sorted(set(_missing(signature, spec, name)))
+    if missing:
+        raise UserError(
+            f"TensorRT builds for given sizes, and {', '.join(missing)} of model {name} may be any: "
+            "put the [min, opt, max] that the robot feeds into hil.toml:",
+            f"[models.{name}.shapes]",
+            *(f"{one} = [1, 1, 1]" for one in missing),
+        )
+    return {one.name: _profile(one, spec, name) for one in signature.inputs if _dynamic(one)}
+
+
+def _dynamic(tensor: TensorSpec) -> bool:
+    return any(not isinstance(size, int) for size in tensor.shape)
+
+
+def _check_names(signature: Signature, spec: ModelSpec, name: str) -> None:
+    known = {size for one in (*signature.inputs, *signature.outputs) for size in one.shape if isinstance(size, str)}
+    for dimension in spec.shapes:
+        if dimension not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "all of its dimensions are fixed"
+            raise UserError(
+                f"shapes names {dimension!r}, which is no dimension of model {name}"
+                f"{did_you_mean(dimension, known) or ': ' + has}"
+            )
+
+
+def _missing(signature: Signature, spec: ModelSpec, name: str) -> Iterator[str]:
+    for one in signature.inputs:
+        for axis, size in enumerate(one.shape):
+            if size is None and axis:
+                raise UserError(
+                    f"dimension {axis} of input {one} has no name: model {name}: TensorRT must know its sizes: "
+                    "export the model with a name for it and give that name [min, opt, max] under shapes"
+                )
+            if isinstance(size, str) and axis and size not in spec.shapes and not _is_batch(signature, size):
+                yield size
+
+
+def _is_batch(signature: Signature, size: str) -> bool:
+    """A name that stands first in some input: elsewhere it means the same number."""
+    return any(one.shape and one.shape[0] == size for one in signature.inputs)
+
+
+def _profile(tensor: TensorSpec, spec: ModelSpec, name: str) -> list[list[int]]:
+    sizes = [_interval(size, spec) for size in tensor.shape]
+    first, size = sizes[0], tensor.shape[0]
+    if not isinstance(size, int) and not first[0] <= spec.batch <= first[2]:
+        raise UserError(
+            f"batch = {spec.batch} is outside of shapes.{size} = {list(first)}: model {name}: "
+            "what is fed must lie between min and max"
+        )
+    return [[interval[choice] for interval in sizes] for choice in range(3)]
+
+
+def _interval(size: int | str | None, spec: ModelSpec) -> Interval:
+    if isinstance(size, int):
+        return size, size, size
+    if size in spec.shapes:
+        return spec.shapes[size]
+    return 1, spec.batch, max(MOST_TRIED, spec.batch)

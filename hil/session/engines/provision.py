@@ -1,0 +1,230 @@
+"""model -> engine: calibrated where INT8 wants it, uploaded, built on the target, brought home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import Unsupported
+from hil.files import writing
+from hil.onnx_files.external_data import copied, external_files
+from hil.onnx_files.signature import read_signature
+from hil.runtimes import runtime_record
+from hil.session.engines.profiles import profiles_of
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hil.config.spec import ModelSpec
+    from hil.quantize import Quantized
+    from hil.session.core import Session
+    from hil.session.engines.implicit_calibration import Streamed
+    from hil.targets.answers import BuiltEngine
+
+ENGINES = "engines"
+"""The folder of a report that its engines lie in."""
+
+DLA_PRECISIONS = frozenset({"fp16", "int8"})
+"""What a DLA computes in; engines of other precisions, as int8 is compared with, are the GPU's."""
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """An engine with the ONNX it was built from; ``file`` is its copy below the report's folder.
+
+    ``external`` are the files that an engine which is an ONNX file needs beside it, as ``ExternalData`` of the report.
+    ``quantized`` is the explicit route's model with Q/DQ nodes, ``streamed`` what the implicit route's
+    calibrator was given; both are ``None`` where nothing was calibrated.
+    """
+
+    engine: BuiltEngine
+    source: Path
+    quantized: Quantized | None
+    file: str
+    streamed: Streamed | None = None
+    external: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether somebody else built it: then ``source`` is only what it is compared with."""
+        return bool(self.engine.facts.get("foreign"))
+
+
+def provision(session: Session, name: str, precision: str, *, more: bool = False) -> Provisioned:
+    """Builds ``name`` in ``precision`` on the session's target, or takes the engine that the config names.
+
+    ``more`` as in ``AgentClient.build``.
+
+    Raises ``Unsupported`` if the runtime or this version cannot, ``EngineBuildError`` with the
+    runtime's own words if the build failed, ``UserError`` for data that cannot be calibrated on.
+    """
+    spec = session.model(name)
+    if spec.engine is not None:
+        return _adopted(session, name, precision, spec)
+    source = session.onnx(name)
+    quantized, streamed = None, None
+    if spec.deployed is not None:
+        source = _deployed(session, name, precision, spec.deployed)
+    elif precision == "int8" and not session.signature(name).has_qdq:
+        if is_implicit(session, name):
+            streamed = calibration_stream(session, name)
+        else:
+            quantized = calibrated(session, name)
+            source = quantized.path
+    options = build_options(session, name, precision, spec)
+    if quantized is not None:
+        options["calibration"] = quantized.key
+    if streamed is not None:
+        options |= {"calibration": streamed.key, "implicit": streamed.option()}
+    digest, external = session.agent.put_model(source)
+    session.progress(f"{name} {precision}: building on {session.used}")
+    limit, runtime = spec.build.time_limit, session.spec.runtime
+    engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
+    told = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
+    session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {told}")
+    is_onnx = engine.digest == digest
+    file = _bring_home(session, engine, "onnx" if is_onnx else "plan", name, precision)
+    return Provisioned(engine, source, quantized, file, streamed, _with_external(session, source) if is_onnx else ())
+
+
+def _deployed(session: Session, name: str, precision: str, file: str) -> Path:
+    """The ONNX file that stands in for the model's own. Raises ``Unsupported`` for int8 without Q/DQ nodes in it."""
+    source = session.addressed(session.config.resolve(file))
+    if precision == "int8" and not read_signature(source).has_qdq:
+        raise Unsupported(
+            f"{file} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8: model {name} on "
+            f"target {session.used}: quantize it, or leave int8 out of precisions"
+        )
+    return source
+
+
+def build_options(session: Session, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:
+    """What TensorRT is to build with, plugins uploaded; what is not written is left to it. Nothing for others."""
+    if not runtime_record(session.spec.runtime).compiles:
+        return {}
+    options = _runtime_options(session, precision, spec)
+    if spec.build.workspace is not None:
+        options["workspace"] = int(spec.build.workspace)
+    if spec.build.optimization_level is not None:
+        options["optimization_level"] = spec.build.optimization_level
+    profiles = profiles_of(session.signature(name), spec, name)
+    if profiles:
+        options["profiles"] = profiles
+    return options
+
+
+def _runtime_options(session: Session, precision: str, spec: ModelSpec) -> dict[str, Any]:
+    """What an engine needs that is loaded as well as one that is built: plugins, DLA core, GPU."""
+    options: dict[str, Any] = {}
+    if spec.build.plugins:
+        options["plugins"] = [_uploaded(session, plugin) for plugin in spec.build.plugins]
+    if spec.build.dla is not None and precision in DLA_PRECISIONS:
+        options["dla"] = spec.build.dla
+    if session.spec.gpu:
+        options["gpu"] = session.spec.gpu
+    return options
+
+
+def _uploaded(session: Session, file: str) -> str:
+    path = session.config.resolve(file)
+    session.sources.watch(path)
+    return session.agent.put_blob(path)
+
+
+def _adopted(session: Session, name: str, precision: str, spec: ModelSpec) -> Provisioned:
+    """An engine that was built elsewhere, judged as it is and labelled foreign."""
+    assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
+    if not runtime_record(session.spec.runtime).takes_foreign_engines:
+        raise Unsupported(
+            f"an engine that was built elsewhere ({spec.engine}) can be judged by TensorRT alone: model {name} on "
+            f"target {session.used}: take 'engine' out, and it is built from the ONNX file"
+        )
+    # One file has one precision: as any other it would be compared with itself.
+    if tuple(spec.precisions) != (precision,):
+        raise Unsupported(
+            f"there is no {precision} engine of model {name}: engine = {spec.engine!r} is judged as "
+            f"{', '.join(spec.precisions)} alone: take 'engine' out to have it built in {precision}"
+        )
+    path = session.config.resolve(spec.engine)
+    session.sources.watch(path)
+    digest = session.agent.put_blob(path)
+    options = _runtime_options(session, precision, spec)
+    engine = session.agent.adopt(digest, precision, session.spec.runtime, options)
+    session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} from {spec.engine}, built elsewhere")
+    return Provisioned(engine, session.onnx(name), None, _bring_home(session, engine, "plan", name, precision))
+
+
+def is_implicit(session: Session, name: str) -> bool:
+    """Whether INT8 ranges are drawn by TensorRT's own calibrator. Raises ``Unsupported`` where there is none."""
+    calibration = session.model(name).calibration
+    if calibration is None:
+        raise Unsupported(f"int8 needs data to calibrate on: model {name}: add [models.{name}.calibration]")
+    if calibration.route != "implicit":
+        return False
+    if not runtime_record(session.spec.runtime).compiles:
+        message = "the implicit route is TensorRT's own calibrator, which this runtime does not have"
+        raise Unsupported(f'{message}: model {name} on target {session.used}: use route = "explicit"')
+    return True
+
+
+def calibration_stream(session: Session, name: str) -> Streamed:
+    """The declared samples in the target's store, for TensorRT's calibrator; brought there once."""
+    return session.memo.once(("streamed", name), lambda: _stream(session, name))
+
+
+def _stream(session: Session, name: str) -> Streamed:
+    from hil.session.engines.implicit_calibration import stream  # noqa: PLC0415 - only INT8 needs it
+    from hil.session.engines.int64 import narrows  # noqa: PLC0415 - as above
+
+    spec = session.model(name)
+    assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
+    session.progress(f"{name} int8: sending calibration data ({spec.calibration.method}, implicit)")
+    return stream(
+        session.agent,
+        path=session.onnx(name),
+        name=name,
+        signature=session.signature(name),
+        data=session.calibration_data(name),
+        spec=spec.calibration,
+        cache=session.config.resolve(session.config.spec.project.cache) / "calibration",
+        narrow=narrows(session.spec.runtime, str((session.facts.get("runtimes") or {}).get(session.spec.runtime))),
+    )
+
+
+def calibrated(session: Session, name: str) -> Quantized:
+    """The model with Q/DQ nodes in it, from the declared calibration data; made once."""
+    return session.memo.once(("quantized", name), lambda: _calibrate(session, name, session.model(name)))
+
+
+def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
+    from hil.quantize import quantize  # noqa: PLC0415 - heavy, and only INT8 needs it
+
+    assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
+    session.progress(f"{name} int8: calibrating ({spec.calibration.method})")
+    folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
+    path, data = session.onnx(name), session.calibration_data(name)
+    return quantize(path, folder, data, spec.calibration, layout=runtime_record(session.spec.runtime).qdq_layout)
+
+
+def _with_external(session: Session, source: Path) -> tuple[Mapping[str, Any], ...]:
+    """The external data of ``source`` beside the engines in the report's folder."""
+    folder = session.report_dir / ENGINES
+    with writing(folder):
+        return tuple(
+            {
+                "file": f"{ENGINES}/{copied(file.path, folder)}",
+                "digest": file.location,
+                "size": file.path.stat().st_size,
+            }
+            for file in external_files(source)
+        )
+
+
+def _bring_home(session: Session, engine: BuiltEngine, suffix: str, name: str, precision: str) -> str:
+    folder = session.report_dir / ENGINES
+    file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
+    with writing(folder):
+        session.agent.get_blob(engine.digest, file, engine.size)
+    return f"{ENGINES}/{file.name}"

@@ -1,0 +1,1 @@
+"""Inputs that Hypothesis draws, and what is asked of an engine with them."""

@@ -1,0 +1,1 @@
+"""Series of timed inferences: taken, repeated, stored."""

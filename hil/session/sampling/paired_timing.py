@@ -1,0 +1,90 @@
+"""Two engines timed in turns: for who has both at hand, and a machine on which something else always runs.
+
+What a neighbour does to a processor lasts for a second or so. Two windows right after one another mostly meet the same,
+so that the ratio within a pair of them says what the engines differ by, where neither of the times alone can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hil.session.core import Session
+    from hil.targets.worker import EngineWorker
+
+WINDOWS = 24
+SECONDS = 0.005
+"""Of one window: shorter than a scheduler's slice, so that most windows meet no other process, and two neighbours the
+same machine. On two processors under a load of ten the ratio of an engine's p50 to its own had a standard deviation of
+3 to 9 % over 6 windows of 20 ms, and of 0.5 to 2.5 % over 24 windows of 5 ms, which take as long."""
+
+WARMUP = 0.001
+FEWEST = 30
+
+Engine = tuple[str, str]
+"""A model and its precision."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair of fresh processes: each one's p50 in seconds, and how the second compares with the first.
+
+    ``first`` and ``second`` are medians over the windows; ``ratio`` is the median over neighbouring windows of the
+    second's p50 by the first's, which what comes and goes on the machine leaves alone.
+    """
+
+    first: float
+    second: float
+    ratio: float
+
+
+def pairs(session: Session, base: Engine, candidate: Engine, n: int, *, windows: int = WINDOWS) -> list[Pair]:
+    """``n`` pairs of fresh processes, the candidate being the second; which of them starts first changes each time."""
+    found = []
+    for number in range(n):
+        if number % 2 == 0:
+            found.append(pair(session, base, candidate, windows=windows))
+        else:
+            turned = pair(session, candidate, base, windows=windows)
+            found.append(Pair(turned.second, turned.first, 1 / turned.ratio))
+    return found
+
+
+def pair(session: Session, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
+    """Loads both engines, in a process each, and times each in ``windows`` short windows: AB BA AB and so on.
+
+    Under the state contract, like every series. Raises what timing an engine raises.
+    """
+    feeds = [feeds_of(session, model, session.model(model).batch) for model, _ in (first, second)]
+    for engine in (first, second):
+        session.engines.provisioned(*engine)  # building heats, and is over before the state is watched
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(session.engines.fresh(*engine)) for engine in (first, second)]
+        stack.enter_context(conditions(session))
+        for worker, fed in zip(workers, feeds, strict=True):
+            _p50(worker, fed, session.config.spec.measure.warmup)
+        taken = [_window(workers, feeds, swapped=number % 2 == 1) for number in range(windows)]
+    firsts, seconds = zip(*taken, strict=True)
+    ratio = statistics.median(after / before for before, after in taken)
+    return Pair(statistics.median(firsts), statistics.median(seconds), ratio)
+
+
+def _window(
+    workers: Sequence[EngineWorker], feeds: Sequence[Sequence[Mapping[str, Any]]], *, swapped: bool
+) -> tuple[float, float]:
+    """Both p50 of one window each, the second engine first where ``swapped``."""
+    order = (1, 0) if swapped else (0, 1)
+    p50 = {at: _p50(workers[at], feeds[at], WARMUP) for at in order}
+    return p50[0], p50[1]
+
+
+def _p50(worker: EngineWorker, feeds: Sequence[Mapping[str, Any]], warmup: float) -> float:
+    timed = worker.time(feeds, warmup=warmup, seconds=SECONDS, min_samples=FEWEST, max_samples=MOST_SAMPLES)
+    return float(statistics.median(timed.duration.tolist()))

@@ -1,0 +1,81 @@
+"""Raw series as files in the report: taken once a run, whichever of its processes comes first."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.files import writing
+from hil.series import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def read(path: Path, run_id: str) -> Series | None:
+    """The series that run ``run_id`` wrote to ``path``; None where there is none of that run, or not a whole one."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            if about["run"] != run_id:
+                return None
+            device = arrays["device"] if "device" in arrays.files else None
+            told = about["batch"], about["method"], about["facts"]
+            return Series(arrays["start"], arrays["duration"], *told, device)
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None  # an earlier run's, cut short; this run's own is written whole or not at all
+
+
+class Samples:
+    """``report/samples/NAME.npz``: start, duration and device time in seconds, and how they were taken."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._folder = folder
+        self._run_id = run_id
+
+    def once(self, name: str, take: Callable[[], Series]) -> Series:
+        """The series called ``name`` of this run: from its file, or taken now and written.
+
+        Two xdist workers never time the same engine twice, nor does one read half a file.
+        """
+        with writing(self._folder), self._alone(name):
+            found = self._read(name)
+            if found is None:
+                found = take()
+                self._write(name, found)
+            return found
+
+    def file(self, name: str) -> str:
+        """The series' file, relative to the report's folder."""
+        return f"{self._folder.name}/{name}.npz"
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        handle = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _read(self, name: str) -> Series | None:
+        return read(self._folder / f"{name}.npz", self._run_id)
+
+    def _write(self, name: str, series: Series) -> None:
+        about = {"run": self._run_id, "batch": series.batch, "method": series.method, "facts": series.facts}
+        temporary = self._folder / f".{name}.{os.getpid()}.npz"
+        columns: dict[str, Any] = {"start": series.start, "duration": series.duration}
+        if series.device is not None:
+            columns["device"] = series.device
+        np.savez_compressed(temporary, about=np.array(json.dumps(about, allow_nan=False)), **columns)
+        temporary.replace(self._folder / f"{name}.npz")

@@ -1,0 +1,98 @@
+"""Getting hold of a target, or of the CPU in its place, and what that makes the evidence worth."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import LabError, TargetUnreachable, UserError
+from hil.jetson import module_of
+from hil.results import Evidence
+from hil.runtimes import RUNTIMES
+from hil.session.target.board_match import Board, confirm
+from hil.session.target.state_contract import words
+from hil.targets.base import open_target
+
+if TYPE_CHECKING:
+    from hil.config.spec import TargetSpec
+    from hil.session.request import Request
+    from hil.targets.client import AgentClient
+
+FALLBACK = "cpu"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A target in our hands. ``agent`` is ``None`` where the run skips for want of its target.
+
+    ``evidence`` is the best that any of its rows may have, ``board`` what confirmed it, ``facts`` what the probe read.
+    """
+
+    used: str
+    spec: TargetSpec
+    agent: AgentClient | None
+    evidence: Evidence
+    fallback_reason: str | None
+    board: Board | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def hold(request: Request) -> Held:
+    """Starts the agent and holds the target for the whole session.
+
+    Raises ``LabError`` if the target cannot be had and no fallback is wanted, or if another board than the
+    declared one answers, ``TargetHeld`` if somebody else has it: those are never answered by a fallback.
+    """
+    spec = request.config.target(request.target)
+    try:
+        return _held(request, request.target, spec)
+    except TargetUnreachable as error:
+        if request.fallback == "fail":
+            raise LabError(str(error)) from None
+        return _instead(request, str(error))
+
+
+def _held(request: Request, name: str, spec: TargetSpec) -> Held:
+    target = open_target(name, spec)
+    _check_carried_out(name, spec)
+    agent = target.start_agent()
+    try:
+        agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
+        # Asked only now: it opens the GPU, which whoever holds the target may be timing on.
+        facts = agent.probe()
+        board = confirm(name, spec, facts)
+    except BaseException:
+        agent.close()
+        raise
+    return Held(name, spec, agent, _evidence(spec, board), None, board, facts)
+
+
+def _check_carried_out(name: str, spec: TargetSpec) -> None:
+    """Refuses what the config asks of a target and nothing here sees to: read and ignored, it would pass for done."""
+    words(name, spec)
+    for runtime, record in RUNTIMES.items():
+        others = [key for key in record.target_keys if key in spec.model_fields_set] if runtime != spec.runtime else []
+        if module_of(spec.board or "") is not None:  # known by its device tree, whatever runs on it
+            others = [key for key in others if key != "board"]
+        if others:
+            what = f"which only runtime {runtime!r} carries out, not {spec.runtime!r}"
+            raise UserError(f"[targets.{name}] has {', '.join(others)}, {what}: take it out, or change the runtime")
+
+
+def _instead(request: Request, reason: str) -> Held:
+    if request.fallback == "skip":
+        return Held(FALLBACK, request.config.target(FALLBACK), None, Evidence.CPU_FALLBACK, reason)
+    request.progress(f"{reason}: falling back to the CPU, which never counts as {request.target}")
+    held = _held(request, FALLBACK, request.config.target(FALLBACK))
+    # Whatever "cpu" was made to mean in the config, it is not what was asked for.
+    return replace(held, evidence=Evidence.CPU_FALLBACK, fallback_reason=reason, board=None)
+
+
+def _evidence(spec: TargetSpec, board: Board | None) -> Evidence:
+    # A stand-in stays one, whatever GPU it has; a machine that no declared board confirmed is just a host.
+    if spec.evidence == "emulated":
+        return Evidence.EMULATED
+    # Under a runtime that uses no GPU a confirmed Jetson's CPU does the work, as this host's would.
+    return Evidence.HOST if board is None or board.gpu is None else Evidence.DEVICE

@@ -1,0 +1,261 @@
+"""The state contract of a session: made so before anything is timed, waited for, watched, and taken back at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import HilError, LabError, UserError
+from hil.runtimes import runtime_record
+from hil.session.target import power_mode
+from hil.state import Contract, State, fold, judge, of_facts
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hil.config.spec import TargetSpec
+    from hil.results import Judgement
+    from hil.series import Series
+    from hil.session.core import Session
+    from hil.state import Finding
+
+TOLD_EACH = 10.0
+POLL_SECONDS = 1.0
+
+
+def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
+    """What of the state contract makes a number another one: a part of its method. What is not asked for adds nothing.
+
+    ``timed`` is whether the number is a time: a co-runner, locked clocks and heat (``start_below``, °C) change those.
+    """
+    found: dict[str, Any] = {}
+    if spec.reserve_memory:
+        found["reserve_memory"] = int(spec.reserve_memory)
+    if spec.stop_services:
+        found["stop_services"] = sorted(set(spec.stop_services))
+    if timed and spec.start_below is not None:
+        found["start_below"] = spec.start_below
+    if timed and spec.co_runner is not None:
+        found["co_runner"] = spec.co_runner
+    if timed and spec.clocks != "as-deployed":
+        found["clocks"] = spec.clocks
+    return found
+
+
+def words(name: str, spec: TargetSpec) -> list[str]:
+    """The co-runner's command in words; none without one. Raises ``UserError`` for what is no command."""
+    if spec.co_runner is None:
+        return []
+    try:
+        found = shlex.split(spec.co_runner)
+    except ValueError as error:
+        raise UserError(f"co_runner is no command ({error}): on target {name!r}: correct [targets.{name}]") from None
+    if "\0" in spec.co_runner:
+        raise UserError(f"co_runner has a NUL in it: on target {name!r}: correct [targets.{name}]")
+    if not found or not found[0]:
+        raise UserError(f"co_runner is empty: on target {name!r}: write a command, or take it out of [targets.{name}]")
+    return found
+
+
+@dataclass
+class Seen:
+    """What disturbed something that is no series: ``findings`` is filled when it has ended."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+
+class Keeper:
+    """Keeps the contract of ``session``'s target. Does nothing where the run has no target."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._spec = session.spec
+        self._name = session.used
+        self._co_runner = words(session.used, session.spec)
+        self._clock = time.monotonic
+        self.contract = Contract.of(session.spec)
+        self.opened: dict[str, Any] | None = None
+        self._loads: list[dict[str, Any]] = []
+        self._prepared = False
+        self._swappable = False
+
+    def open(self) -> None:
+        """Stops services and locks clocks as declared, and takes the reading that all later ones are held to.
+
+        Raises ``LabError`` where the state is another than the declared one and cannot be made so.
+        """
+        if not self._session.has_target:
+            return
+        self._prepare()
+        told = self._ask()
+        self._check(told)
+        if self._spec.start_below is not None:
+            # Heat holds clocks back: a reading from before it cooled would be held against every window.
+            self._cool()
+            told = self._ask()
+        self.opened = told
+        if self._spec.clocks == "locked" and State.read(told).locked is not True:
+            raise LabError(f"{self._unlocked(told)}: on target {self._name!r}: run `sudo jetson_clocks` there")
+
+    def close(self) -> None:
+        """Gives back what ``open`` changed; once.
+
+        Raises ``LabError`` with what stays changed and the command that mends it, or where nobody can tell: a target
+        that was lost gives it back by itself, as far as it can.
+        """
+        if not self._prepared:
+            return
+        self._prepared = False
+        where = f"on target {self._name!r}"
+        try:
+            left = self._session.agent.call("restore")[0].get("left") or []
+        except LabError as error:
+            asked = self._asked()
+            what = f"nobody can tell whether {asked} is as it was ({str(error).partition(': on target ')[0]})"
+            raise LabError(f"{what}: {where}: `hil doctor {self._name}`, or see to it there") from None
+        if left:
+            what = "; ".join(f"{one['what']} was not restored ({one['why']})" for one in left)
+            mend = "; ".join(dict.fromkeys(one["mend"] for one in left))
+            raise LabError(f"{what}: {where}: run `{mend}` there")
+
+    def _changes(self) -> bool:
+        return bool(self._spec.stop_services) or self._spec.clocks == "locked"
+
+    def _prepare(self) -> None:
+        if not self._changes():
+            return
+        self._prepared = True
+        services, lock = list(self._spec.stop_services), self._spec.clocks == "locked"
+        told = self._session.agent.call("prepare", {"services": services, "lock": lock})[0]
+        if told.get("helper") is False:
+            self._prepared = False
+            what = f"{self._asked()} cannot be seen to without root's helper ({told.get('why_not')})"
+            raise LabError(f"{what}: on target {self._name!r}: run `hil board setup {self._name}`")
+        for line in told.get("done", []):
+            self._session.progress(f"{self._name}: {line}, until the session ends")
+
+    def _asked(self) -> str:
+        services, lock = self._spec.stop_services, self._spec.clocks == "locked"
+        return " and ".join(filter(None, ["stop_services" if services else "", "clocks" if lock else ""]))
+
+    def _unlocked(self, told: Mapping[str, Any]) -> str:
+        state = State.read(told)
+        if state.locked is None:
+            return f"nobody can tell whether the clocks are locked{state.why_not('clocks.gpu')}"
+        free = [
+            f"{part} {known.get('min')} to {known.get('max')} Hz"
+            for part, known in sorted(state.clocks.items())
+            if known.get("min") != known.get("max")
+        ]
+        return f"the clocks are not locked ({', '.join(free) or 'the memory clock'})"
+
+    def _ask(self, *, quick: bool = False) -> dict[str, Any]:
+        gpu = self._spec.gpu if runtime_record(self._spec.runtime).uses_gpu else None
+        told: dict[str, Any] = self._session.agent.call("state", {"gpu": gpu, "quick": quick})[0]
+        return told
+
+    def ready(self) -> None:
+        """Called before anything is timed: the declared mode, enough memory, cool enough. Raises ``LabError``."""
+        if self._spec.power_mode is not None or self._spec.free_memory is not None:
+            self._check(self._ask(quick=self._spec.power_mode is None))
+        self._cool()
+
+    def _check(self, told: Mapping[str, Any]) -> None:
+        state = State.read(told)
+        if self._spec.power_mode is not None:
+            power_mode.check(self._name, self._spec.power_mode, state, self._session.facts)
+        least = self._spec.free_memory
+        if least is not None and (state.memory_available is None or state.memory_available < least):
+            found = "nobody can tell" if state.memory_available is None else show(state.memory_available, "B")
+            what = f"free_memory asks for {show(least, 'B')} and there is {found}"
+            raise LabError(f"{what}: on target {self._name!r}: end what uses it there (stop_services can)")
+
+    def _cool(self) -> None:
+        """Waits until every sensor is under ``start_below``, telling how it goes."""
+        limit = self._spec.start_below
+        if limit is None:
+            return
+        end = self._clock() + self._spec.cool_within
+        due = self._clock()
+        while True:
+            state = State.read(self._ask(quick=True))
+            hottest = state.hottest()
+            now = self._clock()
+            if hottest is not None and hottest[1] < limit:
+                return
+            if hottest is None or now >= end:
+                raise LabError(self._too_hot(state, limit))
+            if now >= due:
+                zone, value = hottest
+                left = f"{end - now:.0f} s left"
+                self._session.progress(f"{self._name}: waiting for {zone} to cool: {value:.1f} °C, {left}")
+                due = now + TOLD_EACH
+            time.sleep(max(0.0, min(POLL_SECONDS, end - now)))
+
+    def _too_hot(self, state: State, limit: float) -> str:
+        where = f"on target {self._name!r}"
+        if not state.temperature:
+            what = f"start_below asks for less than {limit:g} °C and no temperature can be read"
+            return f"{what}{state.why_not('temperature')}: {where}: take it out of [targets.{self._name}]"
+        zones = ", ".join(f"{zone} {value:.1f} °C" for zone, value in sorted(state.temperature.items()))
+        what = f"it did not get cooler than {limit:g} °C within {self._spec.cool_within:g} s ({zones})"
+        return f"{what}: {where}: let it cool, see to its fan, or raise start_below or cool_within"
+
+    @contextlib.contextmanager
+    def loaded(self, *, timed: bool = True) -> Iterator[None]:
+        """Holds memory and, while something is ``timed``, runs the co-runner, as far as declared."""
+        command = self._co_runner if timed else []
+        if not command and not self._spec.reserve_memory:
+            yield
+            return
+        order = {"reserve": int(self._spec.reserve_memory or 0), "co_runner": command}
+        self._tell(self._session.agent.call("load_begin", order)[0].get("loads") or [])
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self._session.agent.call("load_end")
+            except HilError as left:
+                if str(left) != str(error):  # a lost agent says the same again
+                    self._session.progress(str(left))
+            raise
+        else:
+            self._session.agent.call("load_end")  # its error is the lab's: something goes on loading the board
+        finally:
+            self._loads = []
+
+    def _tell(self, loads: list[dict[str, Any]]) -> None:
+        self._loads = loads
+        if any(one.get("kind") == "reserve" and one.get("locked") is False for one in loads) and not self._swappable:
+            self._swappable = True
+            what = "reserve_memory is not locked in memory (ulimit -l there): the kernel may swap it out"
+            self._session.progress(f"{self._name}: {what}")
+
+    @contextlib.contextmanager
+    def watching(self, *, timed: bool = True) -> Iterator[Seen]:
+        """All of it around what is no timed series: ready, loaded, and read before and after."""
+        if timed:
+            self.ready()
+        seen = Seen()
+        with self.loaded(timed=timed):
+            before = self._ask()
+            yield seen
+            after = self._ask()
+        window = {"state": {"before": before, "after": after}}
+        opened = None if self.opened is None else State.read(self.opened)
+        seen.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
+
+    def facts(self) -> dict[str, Any]:
+        """What a series keeps beside its windows, so that it can be judged again from its file."""
+        loads = {"loads": self._loads} if self._loads else {}
+        return {"contract": self.contract.plain(), "opened": self.opened, **loads}
+
+
+def told(judgement: Judgement, *series: Series) -> Judgement:
+    """``judgement`` with what disturbed any of the ``series`` that it is of."""
+    found = [finding for one in series for finding in of_facts(one.facts)]
+    return fold(judgement, dict.fromkeys(found))

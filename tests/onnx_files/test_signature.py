@@ -1,0 +1,72 @@
+"""``read_signature``: what an ONNX file takes and gives, or one message about the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from onnx import TensorProto
+
+from hil.errors import UserError
+from hil.onnx_files.signature import read_signature
+from tests.datasets.project import spec, write_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_names_dtypes_and_shapes(tmp_path: Path) -> None:
+    """Fixed sizes, named and nameless dynamic ones; an initializer is no input, even where it is listed as one."""
+    signature = read_signature(write_model(tmp_path / "m.onnx", ["batch", 3, None], initializer=True))
+    assert signature.inputs == (spec("x", "float32", "batch", 3, None),)
+    assert signature.outputs == (spec("y", "float32", "batch", 3, None),)
+    assert (signature.opset, signature.ir_version, signature.has_qdq) == (13, 7, False)
+    assert str(signature.inputs[0]) == "x: float32[batch, 3, ?]"
+
+
+@pytest.mark.parametrize(
+    ("element", "name"),
+    [
+        (TensorProto.FLOAT16, "float16"),
+        (TensorProto.DOUBLE, "float64"),
+        (TensorProto.BOOL, "bool"),
+        (TensorProto.UINT8, "uint8"),
+        (TensorProto.INT64, "int64"),
+        (TensorProto.BFLOAT16, "bfloat16"),
+        (TensorProto.STRING, "str"),
+    ],
+)
+def test_dtypes_have_numpys_names(tmp_path: Path, element: int, name: str) -> None:
+    """So that they can be held against arrays."""
+    assert read_signature(write_model(tmp_path / "m.onnx", [1], dtype=element)).inputs[0].dtype == name
+
+
+def test_the_bundled_examples(repository: Path) -> None:
+    """Two inputs and two outputs come in the file's order."""
+    signature = read_signature(repository / "examples/arm/model.onnx")
+    assert [each.name for each in signature.inputs] == ["joints", "tool"]
+    assert [each.name for each in signature.outputs] == ["position", "rotation"]
+    assert signature.batch() is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"\x08\x07", b"\xff" * 100], ids=["empty", "text", "no-graph", "noise"]
+)
+def test_what_is_no_onnx_file_is_told(tmp_path: Path, data: bytes) -> None:
+    """Protobuf takes nearly anything for a message; a model has a graph in it."""
+    path = tmp_path / "robot.onnx"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"cannot read .*robot.onnx as ONNX .*: model robot: export it again"):
+        read_signature(path)
+
+
+def test_a_file_cut_anywhere_is_told(tmp_path: Path, repository: Path) -> None:
+    """As after a copy that broke off: cut in half, by one byte, after a few."""
+    whole = (repository / "examples/digits/model.onnx").read_bytes()
+    path = tmp_path / "m.onnx"
+    for size in (3, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="check the file was copied whole"):
+            read_signature(path)
+    with pytest.raises(UserError, match="No such file"):
+        read_signature(tmp_path / "absent.onnx")

@@ -1,0 +1,165 @@
+"""What rows stand on, with a real agent and real engines on the CPU; the GPU is made up where one is needed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.errors import EngineError
+from hil.plan import expand
+from hil.results import Cause, Evidence, ExecutedOn, Judgement, Row, Verdict
+from hil.session import Session
+from hil.session.target.board_match import Board
+from hil.session.target.holding import hold
+from hil.targets.client import AgentClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.session import Request
+    from hil.targets.worker import EngineWorker
+    from tests.session.conftest import Asks
+
+BOARD = Board("h200", "NVIDIA H200", "9.0")
+H200 = {"kind": "gpu", "name": "NVIDIA H200", "sm": "9.0"}
+OWN = Row(id="grasp.error", model="toy", precision="fp32", required=True)
+GOOD = Judgement(verdict=Verdict.PASSED, reason="it is")
+
+
+def on_board(request: Request) -> Session:
+    """A session that confirmed a board."""
+    held = hold(request)
+    facts = {**held.facts, "facts": {"onnxruntime": {"gpu": BOARD.gpu, "sm": BOARD.sm, "cuda": "12.8"}}}
+    return Session(request, replace(held, evidence=Evidence.DEVICE, board=BOARD, facts=facts))
+
+
+def row(request: Request, check_id: str) -> Row:
+    """The planned row of one check."""
+    return expand(request.config, request.target).of(check_id)[0]
+
+
+@pytest.fixture
+def engine_on(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Has engines say that they run on ``work``."""
+    load = AgentClient.load
+
+    def says(work: Mapping[str, Any] | None) -> None:
+        def loaded(
+            self: AgentClient, key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = False
+        ) -> EngineWorker:
+            worker = load(self, key, options, deadline, fresh=fresh)
+            worker.executed_on = work
+            worker.about = {"cuda": "ctypes", "io": "named", "device_memory_size": 4096}
+            return worker
+
+        monkeypatch.setattr(AgentClient, "load", loaded)
+
+    return says
+
+
+def test_on_a_confirmed_board_an_engine_on_the_cpu_is_no_device(ask: Asks) -> None:
+    """The board was there, and this engine ran beside it: host, however sure the session is of its board."""
+    asked = ask()
+    with closing(on_board(asked)) as session:
+        for name in ("contract.signature", "memory.engine_size", "parity.outputs"):
+            result = session.judge(row(asked, name)).result
+            assert result.executed_on is not None
+            assert (result.evidence, result.executed_on.kind) == (Evidence.HOST, "cpu"), name
+
+
+def test_an_engine_that_ran_on_the_board_is_a_device(ask: Asks, engine_on: Any) -> None:
+    """Its rows say so with name and SM; the data's own check stays the host's."""
+    asked = ask()
+    engine_on(H200)
+    with closing(on_board(asked)) as session:
+        parity = session.judge(row(asked, "parity.outputs"))
+        data = session.judge(row(asked, "parity.data")).result
+    assert (parity.result.evidence, parity.result.executed_on) == (Evidence.DEVICE, ExecutedOn(**H200))
+    assert parity.engines[0]["executed_on"] == H200
+    (environment,) = parity.environments.values()
+    assert environment["accelerator"] == {"gpu": "NVIDIA H200", "sm": "9.0", "cuda": "12.8"}
+    assert environment["driven_by"] == {"cuda": "ctypes", "io": "named"}
+    assert data.executed_on is not None
+    assert (data.evidence, data.executed_on.kind) == (Evidence.HOST, "cpu")
+
+
+@pytest.mark.parametrize("other", [{**H200, "name": "NVIDIA H100"}, {**H200, "sm": "8.7"}, {**H200, "kind": "npu"}])
+def test_another_processor_than_the_confirmed_is_no_device(ask: Asks, engine_on: Any, other: dict[str, str]) -> None:
+    """A second GPU in the same machine is not the one that was declared."""
+    asked = ask()
+    engine_on(other)
+    with closing(on_board(asked)) as session:
+        result = session.judge(row(asked, "parity.outputs")).result
+    assert (result.evidence, result.executed_on) == (Evidence.HOST, ExecutedOn(**other))
+
+
+def test_a_gpu_without_a_confirmed_board_is_the_hosts(ask: Asks, engine_on: Any) -> None:
+    """Without ``board`` in hil.toml nobody said what machine it should be."""
+    asked = ask()
+    engine_on(H200)
+    with closing(Session.open(asked)) as session:
+        result = session.judge(row(asked, "parity.outputs")).result
+    assert (result.evidence, result.executed_on) == (Evidence.HOST, ExecutedOn(**H200))
+
+
+def test_a_stand_in_stays_one(ask: Asks, engine_on: Any) -> None:
+    """A declared stand-in is emulated whatever it runs on, and its data's check is the host's."""
+    asked = ask("stand-in")
+    engine_on(H200)
+    with closing(Session.open(asked)) as session:
+        assert session.judge(row(asked, "parity.outputs")).result.evidence is Evidence.EMULATED
+        assert session.judge(row(asked, "parity.data")).result.evidence is Evidence.HOST
+
+
+def test_an_engine_that_moves_is_found_out(ask: Asks, engine_on: Any) -> None:
+    """Rows that were judged on the GPU do not stand beside rows of the same engine on the CPU."""
+    asked = ask()
+    engine_on(H200)
+    with closing(on_board(asked)) as session:
+        assert session.judge(row(asked, "parity.outputs")).result.evidence is Evidence.DEVICE
+        engine_on(None)
+        with pytest.raises(EngineError, match="run again"), session.engines.fresh("toy", "fp32"):
+            pass
+
+
+def test_what_could_not_be_built_ran_nowhere(ask: Asks) -> None:
+    """No engine, no processor, no evidence of a device."""
+    asked = ask()
+    with closing(on_board(asked)) as session:
+        fp16 = row(asked, "parity.outputs").model_copy(update={"precision": "fp16"})
+        result = session.judge(fp16).result
+        own = session.enter(OWN.model_copy(update={"precision": "fp16"}), GOOD, by_engine=True).result
+    assert (result.cause, result.evidence, result.executed_on) == (Cause.UNSUPPORTED, None, None)
+    assert (own.evidence, own.executed_on) == (Evidence.HOST, None)
+
+
+@pytest.mark.parametrize(
+    ("by_engine", "changes", "evidence"),
+    [
+        (True, {}, Evidence.DEVICE),
+        (False, {}, Evidence.HOST),
+        (True, {"precision": ""}, Evidence.HOST),
+        (True, {"model": "", "precision": ""}, Evidence.HOST),
+    ],
+)
+def test_a_users_check_is_a_devices_only_by_its_engine(
+    ask: Asks, engine_on: Any, changes: dict[str, str], evidence: Evidence, *, by_engine: bool
+) -> None:
+    """A test that never asked for the engine measured something of the host's."""
+    asked = ask()
+    engine_on(H200)
+    with closing(on_board(asked)) as session:
+        session.engine("toy", "fp32")
+        assert session.enter(OWN.model_copy(update=changes), GOOD, by_engine=by_engine).result.evidence is evidence
+
+
+def test_a_fallback_is_one_for_every_row(ask: Asks, engine_on: Any) -> None:
+    """Even for the host's own work, and even on a GPU: the target that was asked for was not used."""
+    asked = ask("board")
+    engine_on(H200)
+    with closing(Session.open(asked)) as session:
+        for name in ("parity.data", "parity.outputs"):
+            assert session.judge(row(asked, name)).result.evidence is Evidence.CPU_FALLBACK

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.errors import EngineBuildError, EngineError, HilError, LabError, Unsupported, UserError, WorkerLost
+from hil.session import Request, Session
+from hil.session.engines import engines
+from hil.session.engines.provision import Provisioned, provision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.session.conftest import Asks
+
+CALIBRATION = '\n[models.toy.calibration]\ndata = "synthetic"\n'
+
+
+@pytest.fixture
+def three(ask: Asks) -> Request:
+    """A model in three precisions, of which the CPU cannot build the second."""
+    asked = ask()
+    path = asked.config.path
+    text = path.read_text().replace('precisions = ["fp32"]', 'precisions = ["fp32", "fp16", "int8"]')
+    path.write_text(text + CALIBRATION)
+    return replace(asked, config=load(path))
+
+
+def built(tmp_path: Path) -> dict[str, str]:
+    """The precisions in the store, and what kind of process built each."""
+    records = [json.loads(file.read_text()) for file in tmp_path.glob("cache/**/engines/*.json")]
+    return {one["facts"]["precision"]: one["about"]["process"] for one in records}
+
+
+def test_what_will_be_asked_for_is_built_one_after_the_other(three: Request, tmp_path: Path) -> None:
+    """The first engine that is needed has the others built with it, in one process; before that nothing is."""
+    with closing(Session.open(three)) as session:
+        session.engines.ahead([("toy", one) for one in ("fp16", "fp32", "int8", "fp32")])
+        assert built(tmp_path) == {}
+        session.engines.provisioned("toy", "int8")
+        assert built(tmp_path) == {"fp32": "fresh", "int8": "kept"}
+
+
+def test_what_fails_ahead_is_told_where_it_is_asked_for(three: Request, said: list[str]) -> None:
+    """A precision that cannot be had fails its own rows and no other's; whoever watches sees that it has no engine."""
+    with closing(Session.open(three)) as session:
+        session.engines.ahead([("toy", one) for one in ("fp16", "fp32")])
+        with session.engines.lease("toy", "fp32") as worker:
+            assert worker.pid > 0
+        assert said.count("toy fp16: no engine; its checks say why") == 1
+        with pytest.raises(Unsupported, match="fp16"):
+            session.engines.provisioned("toy", "fp16")
+
+
+@pytest.mark.parametrize("kind", [EngineBuildError, EngineError, Unsupported, UserError, WorkerLost])
+def test_no_failure_ahead_is_anothers(three: Request, monkeypatch: pytest.MonkeyPatch, kind: type[HilError]) -> None:
+    """Whatever becomes of one precision, be it that memory ran out, its own row tells it, and the others are built."""
+
+    def failing(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:
+        if precision == "int8":
+            raise kind("no engine of this")
+        return provision(session, model, precision, more=more)
+
+    monkeypatch.setattr(engines, "provision", failing)
+    with closing(Session.open(three)) as session:
+        session.engines.ahead([("toy", one) for one in ("int8", "fp32")])
+        assert session.engines.provisioned("toy", "fp32").engine.digest
+        with pytest.raises(kind, match="no engine of this"):
+            session.engines.provisioned("toy", "int8")
+
+
+def test_a_lost_target_ends_the_building(three: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's failure is nobody's row: it is told at once, and no other engine is asked for."""
+    asked = []
+
+    def lost(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:  # noqa: ARG001 - as the real one
+        asked.append(precision)
+        raise LabError("the cable")
+
+    monkeypatch.setattr(engines, "provision", lost)
+    with closing(Session.open(three)) as session:
+        session.engines.ahead([("toy", one) for one in ("int8", "fp32")])
+        with pytest.raises(LabError, match="the cable"):
+            session.engines.provisioned("toy", "fp32")
+    assert asked == ["int8"]
+
+
+def test_nothing_is_built_for_who_says_nothing(three: Request, tmp_path: Path) -> None:
+    """A session without a plan of its own builds what it is asked for."""
+    with closing(Session.open(three)) as session:
+        session.engines.provisioned("toy", "fp32")
+        assert built(tmp_path) == {"fp32": "fresh"}

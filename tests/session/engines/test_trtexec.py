@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.session.engines.trtexec import equivalent
+
+VERSIONS = ("8.2.1", "8.4.1", "8.5.2", "8.6.2", "10.3.0", "10.13.3", "10.16.2", "11.0.0", "11.1.0")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+MIB = 2**20
+OPTIONS: dict[str, Any] = {
+    "workspace": 256 * MIB,
+    "optimization_level": 3,
+    "profiles": {"x": [[1, 3], [2, 3], [4, 3]]},
+    "plugins": ["libx.so"],
+    "dla": 0,
+    "gpu": 1,
+    "cuda_graph": True,
+    "streams": 4,
+}
+
+
+def words(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> tuple[str, ...]:
+    """The command that builds."""
+    return equivalent("model.onnx", precision, options, version).command
+
+
+def said(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> str:
+    """What differs, as one text."""
+    return "\n".join(equivalent("model.onnx", precision, options, version).differences)
+
+
+@pytest.mark.parametrize(
+    ("precision", "version", "flags"),
+    [
+        ("fp32", "8.2.1", {"--noTF32"}),
+        ("tf32", "8.2.1", set()),
+        ("fp16", "8.6.2", {"--fp16"}),
+        ("bf16", "10.3.0", {"--bf16"}),
+        ("int8", "10.3.0", {"--int8", "--fp16"}),
+        ("fp32", "11.1.0", {"--noTF32"}),
+        ("fp16", "11.1.0", set()),
+        ("int8", "11.1.0", set()),
+    ],
+)
+def test_precisions_are_flags_while_there_are_such(precision: str, version: str, flags: set[str]) -> None:
+    """TensorRT 11 has none: there the types are the file's, which is said."""
+    given_flags = set(words(precision, version)) & {"--noTF32", "--fp16", "--bf16", "--int8"}
+    assert given_flags == flags
+    assert ("must already be in it" in said(precision, version)) is (version[:2] == "11" and precision != "fp32")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_flags_are_those_of_the_release(version: str) -> None:
+    """Workspace, skipping, plugins, level and streams changed their names on the way."""
+    made = equivalent("model.onnx", "fp16", OPTIONS, version)
+    release = tuple(int(part) for part in version.split(".")[:2])
+    build, timing = set(made.command), set(made.timing)
+    assert ("--memPoolSize=workspace:256" in build) is (release >= (8, 4))
+    assert ("--workspace=256" in build) is (release < (8, 4))
+    assert ("--skipInference" in build) is (release >= (8, 6))
+    assert ("--buildOnly" in build) is (release < (8, 6))
+    assert ("--builderOptimizationLevel=3" in build) is (release >= (8, 6))
+    for flags in (build, timing):
+        assert ("--staticPlugins=libx.so" in flags) is (release >= (8, 6))
+        assert ("--plugins=libx.so" in flags) is (release < (8, 6))
+        assert {"--useDLACore=0", "--device=1"} <= flags
+    assert ("--infStreams=4" in timing) is (release >= (8, 6))
+    assert ("--streams=4" in timing) is (release < (8, 6))
+    assert ("--percentile=50,90,99" in timing) is (release >= (8, 5))
+    assert {"--minShapes=x:1x3", "--optShapes=x:2x3", "--maxShapes=x:4x3", "--allowGPUFallback"} <= build
+    assert {"--shapes=x:2x3", "--useCudaGraph"} <= timing
+
+
+@pytest.mark.parametrize("options", [{}, {"implicit": {}}])
+def test_random_ranges_are_warned_of(options: dict[str, Any]) -> None:
+    """``trtexec --int8`` without a cache computes garbage at the right speed."""
+    assert "RANDOM" in said("int8", **options)
+    assert "RANDOM" not in said("int8", calibration="key")
+    assert "RANDOM" not in said("fp16", **options)
+
+
+def test_what_differs_is_always_told() -> None:
+    """Transfers, waiting, CUDA graph and percentiles are not the same thing under the same name."""
+    for word in ("transfers", "--useSpinWait", "CUDA graph", "percentile", "--loadInputs"):
+        assert word in said()
+
+
+@pytest.mark.parametrize("version", [None, "", "unknown", "99.1"])
+def test_an_unknown_release_is_said_to_be(version: str | None) -> None:
+    """A guess is never shown as knowledge."""
+    assert "flags are those of" in said(version=version)
+
+
+def test_a_workspace_that_is_no_whole_number_is_kept() -> None:
+    """In MiB, which newer releases take with a fraction and older ones do not, which is said."""
+    assert "--memPoolSize=workspace:1.5" in words(workspace=3 * MIB // 2)
+    assert "--workspace=1" in words(version="8.2.1", workspace=3 * MIB // 2)
+    assert "ours are 1.5" in said(version="8.2.1", workspace=3 * MIB // 2)
+
+
+@given(st.text(min_size=1), st.sampled_from(PRECISIONS), st.sampled_from(VERSIONS))
+def test_the_command_survives_a_shell(name: str, precision: str, version: str) -> None:
+    """Whatever the file and the inputs are called, what is printed is one command with these words."""
+    made = equivalent(f"{name}.onnx", precision, {**OPTIONS, "profiles": {name: [[1], [1], [1]]}}, version)
+    assert tuple(shlex.split(str(made))) == made.command

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.errors import WorkerLost
+from hil.onnx_files.signature import Signature, TensorSpec
+from hil.session.properties.drawing import KINDS, Drawn, Recipe, Space, search
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec("image", "float32", ("n", 3, "side", None)), TensorSpec("ids", "int64", ("n", 4))),
+    outputs=(TensorSpec("y", "float32", ("n",)),),
+)
+SPACE = Space(SIGNATURE, {"image": (-1.0, 2.0), "ids": (0.0, 9.0)}, {"side": (2, 5), "image[3]": (1, 3)}, (1, 4))
+
+
+@given(SPACE.batches())
+def test_every_batch_is_valid(drawn: Drawn) -> None:
+    """Dtypes, shapes and values are within the space, equal names have equal sizes, and it is the same each time."""
+    feeds = drawn.feeds(SPACE)
+    count = len(drawn.samples)
+    assert feeds["image"].dtype == np.float32
+    assert feeds["ids"].dtype == np.int64
+    assert feeds["image"].shape[:2] == (count, 3)
+    assert 2 <= feeds["image"].shape[2] <= 5
+    assert 1 <= feeds["image"].shape[3] <= 3
+    assert feeds["ids"].shape == (count, 4)
+    assert feeds["image"].min() >= -1
+    assert feeds["image"].max() <= 2
+    assert set(np.unique(feeds["ids"])) <= set(range(10))
+    assert all(np.array_equal(feeds[name], array) for name, array in drawn.feeds(SPACE).items())
+
+
+@given(st.sampled_from(KINDS), st.integers(0, 16), st.integers(0, 99), st.sampled_from([(0,), (1,), (2, 3)]))
+def test_a_sample_s_kind_keeps_to_its_range(kind: str, level: int, seed: int, shape: tuple[int, ...]) -> None:
+    """Of any kind and shape, the empty one too."""
+    array = Recipe(kind, level, seed).array("float32", shape, 0.25, 0.5)
+    assert array.shape == shape
+    assert ((array >= 0.25) & (array <= 0.5)).all()
+
+
+def test_a_search_repeats_itself_and_shrinks_to_the_plainest() -> None:
+    """Two searches try the same batches; what is wrong with noise at large sides alone ends at just that."""
+    seen: list[list[Drawn]] = [[], []]
+
+    def trial(drawn: Drawn, into: list[Drawn]) -> str:
+        into.append(drawn)
+        bad = dict(drawn.sizes)["side"] >= 4 and any(one.kind == "noise" for one in drawn.samples)
+        return "wrong" if bad else ""
+
+    found = [search(SPACE, 50, lambda drawn, into=into: trial(drawn, into)) for into in seen]  # type: ignore[misc]  # bound early
+    assert seen[0] == seen[1]
+    assert found[0] == found[1]
+    _, _, smallest, wrong = found[0]
+    assert wrong == "wrong"
+    assert smallest is not None
+    assert dict(smallest.sizes) == {"side": 4, "image[3]": 1}
+    assert smallest.samples == (Recipe("noise", 0, 0),)
+
+
+def test_what_else_is_imported_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's is full of numbers that a batch could have; none of them is drawn for that."""
+    seen: list[list[Drawn]] = [[], []]
+
+    def trial(drawn: Drawn, into: list[Drawn]) -> str:
+        into.append(drawn)
+        return ""
+
+    search(SPACE, 600, lambda drawn: trial(drawn, seen[0]))
+    (tmp_path / "numbers_of_mine.py").write_text(f"SEEDS = {list(range(30000, 30400))}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("numbers_of_mine")
+    search(SPACE, 600, lambda drawn: trial(drawn, seen[1]))
+    assert seen[0] == seen[1]
+
+
+def test_all_batches_are_counted_where_nothing_is_wrong() -> None:
+    """As many as were asked for, and their samples."""
+    sizes: list[int] = []
+
+    def trial(drawn: Drawn) -> str:
+        sizes.append(len(drawn.samples))
+        return ""
+
+    examples, samples, smallest, wrong = search(SPACE, 40, trial)
+    assert (examples, samples) == (40, sum(sizes))
+    assert (smallest, wrong) == (None, "")
+
+
+def test_a_lost_worker_ends_the_search() -> None:
+    """It is not tried again and again, and it is nobody's property."""
+    times: list[int] = []
+
+    def trial(_drawn: Drawn) -> str:
+        times.append(1)
+        raise WorkerLost("gone")
+
+    with pytest.raises(WorkerLost):
+        search(SPACE, 50, trial)
+    assert len(times) == 1
