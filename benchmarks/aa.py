@@ -4,8 +4,8 @@ The bundled models, each in fresh processes of the product's own agent, compared
 with a copy that has one node more, about 5 % slower, 20 times. How many was fixed before the first, each is counted,
 and what goes wrong ends the benchmark without a result. Each comparison is of nine pairs, timed in turns
 (``hil.session.sampling.paired_timing``) and judged as ``hil.stats`` judges: called where significant at
-99 % and beyond 1 %. Beside it stands what the same processes' own times give without pairing, nine runs against nine. The true size of the slowdown
-comes from pairs of its own. Exit code 1 where a bar is missed.
+99 % and beyond 1 %. Beside it stands what the same processes' own times give without pairing, nine runs against nine.
+The true size of the slowdown comes from pairs of its own. Exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class Sha256(Part):
 class SubjectNotes(Part):
     """What a subject is: its role, and the model and precision that it belongs to (an ONNX file has none).
 
-    ``identity`` is that of the model, stated with its ONNX file (``hil.onnx_files.identity``); empty elsewhere, and for the report
-    of an earlier version.
+    ``identity`` is that of the model, stated with its ONNX file (``hil.onnx_files.identity``); empty elsewhere, and
+    for the report of an earlier version.
     """
 
     role: Role

@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged: a target of the config, the facts of ``hil.agent.machine.survey``, its clock's lead in seconds."""
+    """What is judged: a target of the config, facts of ``hil.agent.machine.survey``, its clock's lead in seconds."""
 
     name: str
     spec: TargetSpec

@@ -1,7 +1,7 @@
 """NVIDIA's Jetson modules and JetPack releases, and which of them a machine is by its own raw facts.
 
-Tables and pure functions; ``hil.agent.jetson.board_facts`` reads what a board states. No row was checked on a real board:
-each names its source.
+Tables and pure functions; ``hil.agent.jetson.board_facts`` reads what a board states. No row was checked on a real
+board: each names its source.
 """
 
 from hil.jetson.identify import Identity, identify

@@ -155,8 +155,8 @@ class ModelUsed(Stored):
     """A model with the data that it was judged on, each by its SHA-256.
 
     ``digest`` is that of the ONNX file; ``identity`` that of all ``parts`` that the model consists of
-    (``hil.onnx_files.identity``): external data, plugins, callables and the project's modules that these import. A report of
-    an earlier version has neither.
+    (``hil.onnx_files.identity``): external data, plugins, callables and the project's modules that these import. A
+    report of an earlier version has neither.
     ``data_provenance`` tells where the samples come from: the source's kind, and for code that makes or
     prepares them (``preprocess``, a callable) its name and the SHA-256 of its file.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hil.checks.comparison import Comparison
     from hil.diagnose.types import Diagnosis
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 BUDGET = 120.0
 """Seconds that a failed check may spend on its cause, unless it is asked for by itself."""
@@ -57,7 +57,7 @@ class OnTarget:
     Raises ``OutOfTime`` once ``budget`` seconds (``None``: no end) are spent, and what building and running raise.
     """
 
-    def __init__(self, session: Session, model: str, precision: str, budget: float | None = None) -> None:
+    def __init__(self, session: EngineContext, model: str, precision: str, budget: float | None = None) -> None:
         self._session = session
         self._model = model
         self._precision = precision
@@ -94,7 +94,7 @@ class OnTarget:
 
 
 def examine(
-    session: Session, model: str, precision: str, comparison: Comparison, budget: float | None = None
+    session: EngineContext, model: str, precision: str, comparison: Comparison, budget: float | None = None
 ) -> Examined:
     """Finds the node where ``comparison`` went wrong. Raises ``Unsupported`` where the engine's graph is not known.
 
@@ -126,7 +126,7 @@ def examine(
     return Examined(found, reference, suspect, feeds)
 
 
-def worst_batch(session: Session, model: str, comparison: Comparison) -> Values:
+def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Values:
     """The inputs among which ``comparison`` saw the worst element, or where it stopped.
 
     As many samples as the model or the config fixes; up to four where a runtime takes any number.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.session.engines.provision import Provisioned
     from hil.targets.answers import BuiltEngine
 
@@ -36,7 +36,7 @@ DIGEST = re.compile("[0-9a-f]{64}")
 MOST_SCALES = 256
 
 
-def environment(session: Session, row: Row) -> dict[str, Any]:
+def environment(session: EngineContext, row: Row) -> dict[str, Any]:
     """What may differ between two comparable measurements: machine, GPU, versions, target, how engines are driven.
 
     And what the model of the row consists of, each part by the beginning of its digest.
@@ -60,7 +60,7 @@ def environment(session: Session, row: Row) -> dict[str, Any]:
     return plain(found)  # type: ignore[no-any-return]  # a dict stays one
 
 
-def target(session: Session) -> dict[str, Any]:
+def target(session: EngineContext) -> dict[str, Any]:
     """The target of the run; ``board`` is the declared one, if the probe confirmed it.
 
     ``facts`` are what the probe read, and of a Jetson ``identity`` beside them: what these facts make it.
@@ -77,7 +77,7 @@ def target(session: Session) -> dict[str, Any]:
     }
 
 
-def engines(session: Session, row: Row) -> list[dict[str, Any]]:
+def engines(session: EngineContext, row: Row) -> list[dict[str, Any]]:
     """The engine of the row, if it was built."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
@@ -90,7 +90,7 @@ def engines(session: Session, row: Row) -> list[dict[str, Any]]:
     return [_engine(session, row, made)]
 
 
-def _engine(session: Session, row: Row, made: Provisioned) -> dict[str, Any]:
+def _engine(session: EngineContext, row: Row, made: Provisioned) -> dict[str, Any]:
     engine = made.engine
     loaded = session.engines.loaded(row.model, row.precision)
     executed_on = loaded.executed_on
@@ -146,7 +146,7 @@ def _about(engine: BuiltEngine, told: Mapping[str, Any]) -> dict[str, Any]:
     return about if engine.peak is None else {**about, "peak": dict(engine.peak)}
 
 
-def _trtexec(session: Session, name: str, made: Provisioned) -> dict[str, Any] | None:
+def _trtexec(session: EngineContext, name: str, made: Provisioned) -> dict[str, Any] | None:
     """The command that builds the like of an engine of ours, in the user's own file names, and what differs."""
     engine, spec = made.engine, session.model(name)
     if not runtime_record(engine.runtime).has_trtexec or made.foreign:
@@ -159,12 +159,12 @@ def _trtexec(session: Session, name: str, made: Provisioned) -> dict[str, Any] |
     return {"command": str(found), "timing": shlex.join(found.timing), "differs": list(found.differences)}
 
 
-def models(session: Session, row: Row) -> list[dict[str, Any]]:
+def models(session: EngineContext, row: Row) -> list[dict[str, Any]]:
     """The model of the row with its data, each by digest."""
     return [session.memo.once(("record", row.model), lambda: _model(session, row.model))] if row.model else []
 
 
-def _model(session: Session, name: str) -> dict[str, Any]:
+def _model(session: EngineContext, name: str) -> dict[str, Any]:
     spec = session.model(name)
     data = session.dataset(name)
     calibration = None

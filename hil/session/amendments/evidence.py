@@ -12,7 +12,7 @@ from hil.results import Evidence, ExecutedOn
 
 if TYPE_CHECKING:
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Standing:
 NOWHERE = Standing(None, None)
 
 
-def of(session: Session, row: Row, *, by_engine: bool) -> Standing:
+def of(session: EngineContext, row: Row, *, by_engine: bool) -> Standing:
     """What ``row`` stands on, if it was an engine's work (``by_engine``) or the host's alone.
 
     ``device`` only where the session confirmed the declared board and this very engine ran on it.
@@ -45,12 +45,12 @@ def of(session: Session, row: Row, *, by_engine: bool) -> Standing:
     return Standing(Evidence.DEVICE if confirmed else Evidence.HOST, work or _cpu(session))
 
 
-def _at_most_host(session: Session) -> Evidence:
+def _at_most_host(session: EngineContext) -> Evidence:
     """A fallback's evidence stays what it is; a board or its stand-in gives nothing to what never ran there."""
     return session.evidence if session.evidence is Evidence.CPU_FALLBACK else Evidence.HOST
 
 
-def _cpu(session: Session) -> ExecutedOn:
+def _cpu(session: EngineContext) -> ExecutedOn:
     return ExecutedOn(kind="cpu", name=str(session.facts.get("cpu_model") or "unknown"))
 
 

@@ -12,7 +12,7 @@ from hil.session.gather.parity import precision_of
 
 if TYPE_CHECKING:
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 TOLERATED = frozenset({"parity.outputs", "parity.task", "property.parity", "int8.drop"})
 """What is held against ``[models.NAME.tolerances.PRECISION]``."""
@@ -20,7 +20,7 @@ FLOATS = ("float", "bfloat")
 """How the names of dtypes begin whose values may be rounded."""
 
 
-def held(session: Session, row: Row, gathered: Gathered) -> Gathered:
+def held(session: EngineContext, row: Row, gathered: Gathered) -> Gathered:
     """``gathered``, no longer good where its limit or tolerance has expired, with the tolerances and who gave them."""
     today = datetime.now(timezone.utc).date()
     judgement = gathered.judgement

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 UNSEEN = frozenset({"int8.calibration", "int8.calibration_set", "int8.cache", "int8.disjoint"})
 """What hangs on the data that an engine was calibrated on: the config's need not be that."""
 
 
-def doubted(session: Session, row: Row, gather: Callable[[Session, Row], Gathered]) -> Gathered:
+def doubted(session: EngineContext, row: Row, gather: Callable[[EngineContext, Row], Gathered]) -> Gathered:
     """``gather``; of a foreign engine a pass that nothing here can vouch for becomes a warning."""
     file = session.model(row.model).engine if row.model else None
     if file is None or row.id not in UNSEEN:

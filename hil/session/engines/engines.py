@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hil.onnx_files.signature import TensorSpec
-    from hil.session.core import Session
+    from hil.session.context import Context
     from hil.targets.worker import EngineWorker
 
 LOADED_AT_MOST = 4
@@ -47,7 +47,7 @@ def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
 class Engines:
     """What the session has built and loaded; the least recently used worker goes when there are too many."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Context) -> None:
         self._session = session
         self._workers: OrderedDict[tuple[str, str], EngineWorker] = OrderedDict()
         self._loaded: dict[tuple[str, str], Loaded] = {}

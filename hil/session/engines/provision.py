@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hil.config.spec import ModelSpec
     from hil.quantize import Quantized
-    from hil.session.core import Session
+    from hil.session.context import Context
     from hil.session.engines.implicit_calibration import Streamed
     from hil.targets.answers import BuiltEngine
 
@@ -52,7 +52,7 @@ class Provisioned:
         return bool(self.engine.facts.get("foreign"))
 
 
-def provision(session: Session, name: str, precision: str, *, more: bool = False) -> Provisioned:
+def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
     """Builds ``name`` in ``precision`` on the session's target, or takes the engine that the config names.
 
     ``more`` as in ``AgentClient.build``.
@@ -89,7 +89,7 @@ def provision(session: Session, name: str, precision: str, *, more: bool = False
     return Provisioned(engine, source, quantized, file, streamed, _with_external(session, source) if is_onnx else ())
 
 
-def _deployed(session: Session, name: str, precision: str, file: str) -> Path:
+def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
     """The ONNX file that stands in for the model's own. Raises ``Unsupported`` for int8 without Q/DQ nodes in it."""
     source = session.addressed(session.config.resolve(file))
     if precision == "int8" and not read_signature(source).has_qdq:
@@ -100,7 +100,7 @@ def _deployed(session: Session, name: str, precision: str, file: str) -> Path:
     return source
 
 
-def build_options(session: Session, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:
+def build_options(session: Context, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:
     """What TensorRT is to build with, plugins uploaded; what is not written is left to it. Nothing for others."""
     if not runtime_record(session.spec.runtime).compiles:
         return {}
@@ -115,7 +115,7 @@ def build_options(session: Session, name: str, precision: str, spec: ModelSpec) 
     return options
 
 
-def _runtime_options(session: Session, precision: str, spec: ModelSpec) -> dict[str, Any]:
+def _runtime_options(session: Context, precision: str, spec: ModelSpec) -> dict[str, Any]:
     """What an engine needs that is loaded as well as one that is built: plugins, DLA core, GPU."""
     options: dict[str, Any] = {}
     if spec.build.plugins:
@@ -127,13 +127,13 @@ def _runtime_options(session: Session, precision: str, spec: ModelSpec) -> dict[
     return options
 
 
-def _uploaded(session: Session, file: str) -> str:
+def _uploaded(session: Context, file: str) -> str:
     path = session.config.resolve(file)
     session.sources.watch(path)
     return session.agent.put_blob(path)
 
 
-def _adopted(session: Session, name: str, precision: str, spec: ModelSpec) -> Provisioned:
+def _adopted(session: Context, name: str, precision: str, spec: ModelSpec) -> Provisioned:
     """An engine that was built elsewhere, judged as it is and labelled foreign."""
     assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
     if not runtime_record(session.spec.runtime).takes_foreign_engines:
@@ -156,7 +156,7 @@ def _adopted(session: Session, name: str, precision: str, spec: ModelSpec) -> Pr
     return Provisioned(engine, session.onnx(name), None, _bring_home(session, engine, "plan", name, precision))
 
 
-def is_implicit(session: Session, name: str) -> bool:
+def is_implicit(session: Context, name: str) -> bool:
     """Whether INT8 ranges are drawn by TensorRT's own calibrator. Raises ``Unsupported`` where there is none."""
     calibration = session.model(name).calibration
     if calibration is None:
@@ -169,12 +169,12 @@ def is_implicit(session: Session, name: str) -> bool:
     return True
 
 
-def calibration_stream(session: Session, name: str) -> Streamed:
+def calibration_stream(session: Context, name: str) -> Streamed:
     """The declared samples in the target's store, for TensorRT's calibrator; brought there once."""
     return session.memo.once(("streamed", name), lambda: _stream(session, name))
 
 
-def _stream(session: Session, name: str) -> Streamed:
+def _stream(session: Context, name: str) -> Streamed:
     from hil.session.engines.implicit_calibration import stream  # noqa: PLC0415 - only INT8 needs it
     from hil.session.engines.int64 import narrows  # noqa: PLC0415 - as above
 
@@ -193,12 +193,12 @@ def _stream(session: Session, name: str) -> Streamed:
     )
 
 
-def calibrated(session: Session, name: str) -> Quantized:
+def calibrated(session: Context, name: str) -> Quantized:
     """The model with Q/DQ nodes in it, from the declared calibration data; made once."""
     return session.memo.once(("quantized", name), lambda: _calibrate(session, name, session.model(name)))
 
 
-def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
+def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
     from hil.quantize import quantize  # noqa: PLC0415 - heavy, and only INT8 needs it
 
     assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
@@ -208,7 +208,7 @@ def _calibrate(session: Session, name: str, spec: ModelSpec) -> Quantized:
     return quantize(path, folder, data, spec.calibration, layout=runtime_record(session.spec.runtime).qdq_layout)
 
 
-def _with_external(session: Session, source: Path) -> tuple[Mapping[str, Any], ...]:
+def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], ...]:
     """The external data of ``source`` beside the engines in the report's folder."""
     folder = session.report_dir / ENGINES
     with writing(folder):
@@ -222,7 +222,7 @@ def _with_external(session: Session, source: Path) -> tuple[Mapping[str, Any], .
         )
 
 
-def _bring_home(session: Session, engine: BuiltEngine, suffix: str, name: str, precision: str) -> str:
+def _bring_home(session: Context, engine: BuiltEngine, suffix: str, name: str, precision: str) -> str:
     folder = session.report_dir / ENGINES
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
     with writing(folder):

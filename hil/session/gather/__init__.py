@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.session.gather.gathered import Gathered
 
-GATHER: dict[str, Callable[[Session, Row], Gathered]] = {
+GATHER: dict[str, Callable[[EngineContext, Row], Gathered]] = {
     "contract.signature": contract.signature,
     "contract.shapes": contract.shapes,
     "contract.bad_input": contract.bad_input,

@@ -11,10 +11,10 @@ from hil.session.diagnosing import BUDGET, OutOfTime, examine
 if TYPE_CHECKING:
     from hil.checks.comparison import Comparison
     from hil.results import Judgement, Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 
-def explained(session: Session, row: Row, comparison: Comparison, judgement: Judgement) -> Judgement:
+def explained(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Judgement:
     """``judgement``, and where it failed the node that is at fault; a cause that is not found changes no verdict.
 
     ``details["diagnosis"]`` holds what was found, or ``why_not``; ``details["repro"]`` the bundle's folder in the

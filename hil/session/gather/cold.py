@@ -12,7 +12,7 @@ from hil.state import fold
 
 if TYPE_CHECKING:
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.state import Finding
 
     Starts = tuple[list[tuple[float, float]], list[Finding]]
@@ -21,17 +21,17 @@ REPEATS = 3
 METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "as found"}
 
 
-def load(session: Session, row: Row) -> Gathered:
+def load(session: EngineContext, row: Row) -> Gathered:
     """``latency.cold_load``: from the engine's file to ready, the runtime's own import left out."""
     return _judged(session, row, 0, "engine load")
 
 
-def first(session: Session, row: Row) -> Gathered:
+def first(session: EngineContext, row: Row) -> Gathered:
     """``latency.first_inference``: the first run after loading."""
     return _judged(session, row, 1, "first inference, host-to-host")
 
 
-def _judged(session: Session, row: Row, which: int, timed: str) -> Gathered:
+def _judged(session: EngineContext, row: Row, which: int, timed: str) -> Gathered:
     starts, findings = _starts(session, row)
     repeats = [once[which] for once in starts]
     judgement = latency.single(repeats, row.limit)
@@ -42,11 +42,11 @@ def _judged(session: Session, row: Row, which: int, timed: str) -> Gathered:
     return Gathered(fold(judgement, findings), how)
 
 
-def _starts(session: Session, row: Row) -> Starts:
+def _starts(session: EngineContext, row: Row) -> Starts:
     return session.memo.once(("cold", row.model, row.precision), lambda: _start(session, row))
 
 
-def _start(session: Session, row: Row) -> Starts:
+def _start(session: EngineContext, row: Row) -> Starts:
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
     starts = []
     session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.targets.worker import EngineWorker
 
 METHOD = {"version": 1, "tried": "on the loaded engine"}
 
 
-def signature(session: Session, row: Row) -> Gathered:
+def signature(session: EngineContext, row: Row) -> Gathered:
     """``contract.signature``."""
     with session.engines.lease(row.model, row.precision) as worker:
         engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
@@ -39,7 +39,7 @@ def signature(session: Session, row: Row) -> Gathered:
     return Gathered(contract.signature(session.signature(row.model), engine, narrows=excused), METHOD)
 
 
-def isaac_ros(session: Session, row: Row) -> Gathered:
+def isaac_ros(session: EngineContext, row: Row) -> Gathered:
     """``contract.isaac_ros``."""
     spec, asked = session.model(row.model), None
     if spec.isaac_ros is not None:
@@ -54,7 +54,7 @@ def isaac_ros(session: Session, row: Row) -> Gathered:
     return Gathered(judge_node(asked, engine, spec.batch), METHOD)
 
 
-def shapes(session: Session, row: Row) -> Gathered:
+def shapes(session: EngineContext, row: Row) -> Gathered:
     """``contract.shapes``: what must run, and what must be refused.
 
     Of an engine with profiles their min, opt and max, and a size beyond each end; of another one min, opt and
@@ -92,7 +92,7 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
     return ShapeTrial(inputs=inputs, ok=True, expected=expected, outputs=came, finite=finite, allowed=allowed)
 
 
-def bad_input(session: Session, row: Row) -> Gathered:
+def bad_input(session: EngineContext, row: Row) -> Gathered:
     """``contract.bad_input``: each kind of bad input, and after each a good one."""
     model = session.signature(row.model)
     good = feeds_of(session, row.model, session.model(row.model).batch)[0]

@@ -12,10 +12,10 @@ from hil.session.target import state_contract
 
 if TYPE_CHECKING:
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 
-def inference(session: Session, row: Row) -> Gathered:
+def inference(session: EngineContext, row: Row) -> Gathered:
     """``energy.inference``. Raises ``Unsupported`` where the board's power cannot be read."""
     series = timing.saturated(session, row.model, row.precision)
     why = energy.unreadable(series)

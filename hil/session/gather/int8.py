@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from hil.metrics import Metric
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.session.engines.implicit_calibration import Streamed
     from hil.session.engines.provision import Provisioned
 
 ELSEWHERE = "the engine was built elsewhere, and TensorRT does not tell an engine's ranges"
 
 
-def calibration(session: Session, row: Row) -> Gathered:
+def calibration(session: EngineContext, row: Row) -> Gathered:
     """``int8.calibration``: the samples that calibration recorded against those the config declares, by digest."""
     from hil.quantize import samples_digest  # noqa: PLC0415 - heavy
 
@@ -56,7 +56,7 @@ def calibration(session: Session, row: Row) -> Gathered:
     return Gathered(int8.calibration(facts), method)
 
 
-def _method(session: Session, model: str) -> dict[str, Any]:
+def _method(session: EngineContext, model: str) -> dict[str, Any]:
     """Which way the ranges came; ``foreign`` where the model or the engine brought its own."""
     spec = session.model(model)
     if spec.engine is not None or spec.deployed is not None or session.signature(model).has_qdq:
@@ -93,7 +93,7 @@ def _about(made: Provisioned) -> Mapping[str, Any]:
     return made.engine.about.get("calibration") or {}
 
 
-def cache(session: Session, row: Row) -> Gathered:
+def cache(session: EngineContext, row: Row) -> Gathered:
     """``int8.cache``: the ranges inside the engine that was built, and the key they were made under, made again."""
     method = _method(session, row.model)
     if session.model(row.model).engine is not None:
@@ -105,7 +105,7 @@ def cache(session: Session, row: Row) -> Gathered:
     return Gathered(int8.cache(facts), method)
 
 
-def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
+def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
     from hil.quantize import key_parts, read_ranges  # noqa: PLC0415 - heavy
 
     recorded: dict[str, object] = {"model": session.signature(row.model).has_qdq}
@@ -124,7 +124,7 @@ def _explicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
     return replace(facts, known=known, damaged=made.quantized.damaged)
 
 
-def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts:
+def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
     """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
     from hil.quantize.ranges import taken  # noqa: PLC0415 - heavy
     from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts  # noqa: PLC0415 - only INT8 needs it
@@ -148,7 +148,7 @@ def _implicit_cache(session: Session, row: Row, made: Provisioned) -> CacheFacts
     )
 
 
-def disjoint(session: Session, row: Row) -> Gathered:
+def disjoint(session: EngineContext, row: Row) -> Gathered:
     """``int8.disjoint``."""
     from hil.datasets.likeness import NEAR, near  # noqa: PLC0415 - only INT8 needs it
 
@@ -162,7 +162,7 @@ def disjoint(session: Session, row: Row) -> Gathered:
     return Gathered(int8.disjoint(shared, facts), method)
 
 
-def drop(session: Session, row: Row) -> Gathered:
+def drop(session: EngineContext, row: Row) -> Gathered:
     """``int8.drop``: the task's loss (without a task the outputs') against the FP32 engine of the same target."""
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
@@ -190,7 +190,7 @@ def drop(session: Session, row: Row) -> Gathered:
     return Gathered(int8.drop(seen.comparison, tolerances), method)
 
 
-def _fp16(session: Session, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
+def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
     """The score of the fp16 engine beside, or why there is none: a loss that fp16 has too is not INT8's."""
     if "fp16" not in session.model(row.model).precisions:
         return None, "fp16 is not among the model's precisions"

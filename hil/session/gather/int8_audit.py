@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from hil.datasets.looks import Looks
     from hil.quantize.again import Snapshot
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 CLASSIFYING = "classification"
 LEVELS = 127
 
 
-def calibration_set(session: Session, row: Row) -> Gathered:
+def calibration_set(session: EngineContext, row: Row) -> Gathered:
     """``int8.calibration_set``."""
     from hil.datasets.looks import CHUNK, far, look  # noqa: PLC0415 - only INT8 needs it
 
@@ -60,7 +60,9 @@ def _spread(one: Any) -> int8_set.Spread:
     return int8_set.Spread(one.mean, one.deviation, one.low, one.high)
 
 
-def _growth(session: Session, name: str) -> tuple[list[tuple[int, Mapping[str, Sequence[float]]]], dict[str, str]]:
+def _growth(
+    session: EngineContext, name: str
+) -> tuple[list[tuple[int, Mapping[str, Sequence[float]]]], dict[str, str]]:
     if session.model(name).engine is not None or session.signature(name).has_qdq:
         return [], {"growth": "the ranges came with the model, and nothing is calibrated here"}
     taken = again(session, name)
@@ -70,7 +72,7 @@ def _growth(session: Session, name: str) -> tuple[list[tuple[int, Mapping[str, S
     return [(one.samples, {n: s for n, s in one.ranges.scales.items() if n in flowing}) for one in taken], {}
 
 
-def _classes(session: Session, name: str, ours: Looks, theirs: Looks) -> Classes | None:
+def _classes(session: EngineContext, name: str, ours: Looks, theirs: Looks) -> Classes | None:
     """By labels where both sets have them, else by the FP32 model's own answers; of a classification alone."""
     if session.model(name).task != CLASSIFYING:
         return None
@@ -100,7 +102,7 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
     return dict(sorted(counted.items()))
 
 
-def again(session: Session, name: str) -> list[Snapshot]:
+def again(session: EngineContext, name: str) -> list[Snapshot]:
     """The model calibrated a second time on the host, by parts of the samples; once for all that ask."""
     from hil.quantize.again import snapshots  # noqa: PLC0415 - heavy
 
@@ -118,7 +120,7 @@ def again(session: Session, name: str) -> list[Snapshot]:
     return session.memo.once(("calibrated again", name), work)
 
 
-def tensors(session: Session, name: str) -> tuple[set[str], set[str]]:
+def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
     """Names of the model's tensors as the quantizer has them: what flows, and constants."""
     from hil.quantize.flow import known_tensors  # noqa: PLC0415 - heavy
 
@@ -126,7 +128,7 @@ def tensors(session: Session, name: str) -> tuple[set[str], set[str]]:
     return session.memo.once(("tensors", name), lambda: known_tensors(path))
 
 
-def scales_in_use(session: Session, row: Row) -> dict[str, list[float]]:
+def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
     """By tensor: of the file that was built, or, of the implicit route, of TensorRT's own cache."""
     from hil.quantize import read_ranges  # noqa: PLC0415 - heavy
 
@@ -144,7 +146,7 @@ def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
     return {name: [math.nan if one is None else float(one)] for name, one in scales.items()}
 
 
-def ranges(session: Session, row: Row) -> Gathered:
+def ranges(session: EngineContext, row: Row) -> Gathered:
     """``int8.ranges``: validation data through the FP32 model on the host, beside the ranges in use."""
     from hil.quantize.flow import observe  # noqa: PLC0415 - heavy
 
@@ -166,7 +168,7 @@ def ranges(session: Session, row: Row) -> Gathered:
     return Gathered(int8_ranges.ranges(facts, row.limit), method)
 
 
-def repeatable(session: Session, row: Row) -> Gathered:
+def repeatable(session: EngineContext, row: Row) -> Gathered:
     """``int8.repeatable``: on the explicit route on the host, on the implicit one by a second build on the target."""
     name, source = row.model, session.calibration_data(row.model)
     in_use = scales_in_use(session, row)
@@ -182,7 +184,7 @@ def repeatable(session: Session, row: Row) -> Gathered:
     return Gathered(int8_ranges.repeatable(RepeatFacts(in_use, fresh, samples, where)), method)
 
 
-def _built_again(session: Session, row: Row) -> dict[str, list[float]]:
+def _built_again(session: EngineContext, row: Row) -> dict[str, list[float]]:
     """TensorRT's ranges by another build, which finds neither the engine nor the calibration cache of the first."""
     spec, made = session.model(row.model), session.engines.provisioned(row.model, row.precision)
     streamed = made.streamed

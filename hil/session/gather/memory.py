@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hil.results import Judgement, Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.state import Finding
     from hil.targets.answers import DeviceUse
 
@@ -61,7 +61,7 @@ class Use:
         return memory.footprint(host, reading, unified=self.unified, includes_host=self.device.includes_host)
 
 
-def peak(session: Session, row: Row) -> Gathered:
+def peak(session: EngineContext, row: Row) -> Gathered:
     """``memory.peak``; with as many fresh processes as runs were asked for, each soaked alike."""
     use, *others = _uses(session, row)
     details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
@@ -81,14 +81,14 @@ def peak(session: Session, row: Row) -> Gathered:
     return _told(session, use, fold(judgement, findings, OF_MEMORY), "VmHWM of the worker")
 
 
-def model(session: Session, row: Row) -> Gathered:
+def model(session: EngineContext, row: Row) -> Gathered:
     """``memory.model``."""
     use = _use(session, row)
     used, baseline = use.counted(use.peak, "peak"), use.counted(use.baseline, "baseline")
     return _told(session, use, memory.increment(used, baseline, row.limit), "VmHWM less baseline")
 
 
-def system(session: Session, row: Row) -> Gathered:
+def system(session: EngineContext, row: Row) -> Gathered:
     """``memory.system``: of the machine, or of the GPU where it has memory of its own."""
     use = _use(session, row)
     used, total = use.system_used, use.system_total
@@ -100,13 +100,13 @@ def system(session: Session, row: Row) -> Gathered:
     return _told(session, use, memory.system(used, total, row.limit), measured)
 
 
-def engine_size(session: Session, row: Row) -> Gathered:
+def engine_size(session: EngineContext, row: Row) -> Gathered:
     """``memory.engine_size``."""
     size = session.engines.provisioned(row.model, row.precision).engine.size
     return Gathered(memory.engine_size(float(size), row.limit), {"version": 1, "measured": "size of the engine's file"})
 
 
-def growth(session: Session, row: Row) -> Gathered:
+def growth(session: EngineContext, row: Row) -> Gathered:
     """``memory.growth``."""
     use = _use(session, row)
     level = session.config.spec.measure.confidence
@@ -122,16 +122,16 @@ def growth(session: Session, row: Row) -> Gathered:
     return _told(session, use, judgement, measured)
 
 
-def _told(session: Session, use: Use, judgement: Judgement, measured: str) -> Gathered:
+def _told(session: EngineContext, use: Use, judgement: Judgement, measured: str) -> Gathered:
     judgement = fold(judgement, use.findings, OF_MEMORY)
     return Gathered(judgement, {**_method(session, use, measured), **state_contract.method(session.spec, timed=False)})
 
 
-def _use(session: Session, row: Row) -> Use:
+def _use(session: EngineContext, row: Row) -> Use:
     return session.memo.once(("memory", row.model, row.precision), lambda: _watch(session, row))
 
 
-def _uses(session: Session, row: Row) -> list[Use]:
+def _uses(session: EngineContext, row: Row) -> list[Use]:
     """The process that all memory checks are of, and where runs were asked for the others."""
     more = range(max(0, session.runs - 1))
     others = session.memo.once(
@@ -140,7 +140,7 @@ def _uses(session: Session, row: Row) -> list[Use]:
     return [_use(session, row), *others]
 
 
-def _watch(session: Session, row: Row) -> Use:
+def _watch(session: EngineContext, row: Row) -> Use:
     spec = session.config.spec.measure
     feeds = feeds_of(session, row.model, session.model(row.model).batch)
     session.progress(f"{row.model} {row.precision}: memory over {spec.soak} inferences")
@@ -170,7 +170,7 @@ def _watch(session: Session, row: Row) -> Use:
     )
 
 
-def _method(session: Session, use: Use, measured: str) -> dict[str, Any]:
+def _method(session: EngineContext, use: Use, measured: str) -> dict[str, Any]:
     method: dict[str, Any] = {
         "version": 1,
         "measured": measured,

@@ -16,7 +16,7 @@ from hil.stats import smallest_n
 if TYPE_CHECKING:
     from hil.results import Judgement, Row
     from hil.series import Series
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.session.gather.gathered import Gathered
 
 SPARE = 2
@@ -31,7 +31,7 @@ class Pace:
     deadline: float
 
 
-def pace_of(session: Session, model: str) -> Pace:
+def pace_of(session: EngineContext, model: str) -> Pace:
     """The model's pace. Raises ``Unsupported`` where its ``run`` table has no rate."""
     run = session.model(model).run
     if run.rate is None:
@@ -39,40 +39,40 @@ def pace_of(session: Session, model: str) -> Pace:
     return Pace(run.rate, 1 / run.rate if run.deadline is None else run.deadline)
 
 
-def response_p99(session: Session, row: Row) -> Gathered:
+def response_p99(session: EngineContext, row: Row) -> Gathered:
     """``paced.response_p99``."""
     series = released(session, row)
     return _told(session, row, series, paced.response_p99(series, row.limit, _confidence(session)))
 
 
-def missed(session: Session, row: Row) -> Gathered:
+def missed(session: EngineContext, row: Row) -> Gathered:
     """``paced.missed``."""
     series, deadline = released(session, row), pace_of(session, row.model).deadline
     judgement = paced.missed(series, deadline, row.limit, _confidence(session))
     return _told(session, row, series, judgement, deadline)
 
 
-def streak(session: Session, row: Row) -> Gathered:
+def streak(session: EngineContext, row: Row) -> Gathered:
     """``paced.streak``."""
     series, deadline = released(session, row), pace_of(session, row.model).deadline
     judgement = paced.streak(series, deadline, row.limit, _confidence(session))
     return _told(session, row, series, judgement, deadline)
 
 
-def jitter(session: Session, row: Row) -> Gathered:
+def jitter(session: EngineContext, row: Row) -> Gathered:
     """``paced.jitter``."""
     series = released(session, row)
     return _told(session, row, series, paced.jitter(series, row.limit, _confidence(session)))
 
 
-def released(session: Session, row: Row) -> Series:
+def released(session: EngineContext, row: Row) -> Series:
     """The series all paced rows of an engine are judged by, taken at one look: its confidence needs no correction."""
     pace = pace_of(session, row.model)
     name = f"{row.model}-{row.precision}-paced"
     return session.samples.once(name, lambda: _release(session, row.model, row.precision, pace))
 
 
-def releases(session: Session, model: str, precision: str, pace: Pace) -> int:
+def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
     """How many: for ``measure.duration``, or as long as the limits need, but ``measure.paced`` at most."""
     spec = session.config.spec.measure
     wanted = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]
@@ -83,7 +83,7 @@ def releases(session: Session, model: str, precision: str, pace: Pace) -> int:
     return max(1, math.floor(min(max(wanted), pace.rate * spec.paced, MOST_SAMPLES)))
 
 
-def _release(session: Session, model: str, precision: str, pace: Pace) -> Series:
+def _release(session: EngineContext, model: str, precision: str, pace: Pace) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
     count = releases(session, model, precision, pace)
@@ -94,11 +94,13 @@ def _release(session: Session, model: str, precision: str, pace: Pace) -> Series
         return series_of(session, model, timed, len(feeds))
 
 
-def _confidence(session: Session) -> float:
+def _confidence(session: EngineContext) -> float:
     return session.config.spec.measure.confidence
 
 
-def _told(session: Session, row: Row, series: Series, judgement: Judgement, deadline: float | None = None) -> Gathered:
+def _told(
+    session: EngineContext, row: Row, series: Series, judgement: Judgement, deadline: float | None = None
+) -> Gathered:
     usable = not paced.unusable(series)
     gathered = timing.told(session, row, paced.responses(series) if usable else series, judgement, "paced")
     if deadline is None:

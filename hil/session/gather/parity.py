@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hil.checks.tolerances import Where
     from hil.datasets import Batch
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 TIMES = 3
 
@@ -55,7 +55,7 @@ def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, A
     return Scores(metric.key, ours, theirs, pools, min(distinct, len(ours)))
 
 
-def data(session: Session, row: Row) -> Gathered:
+def data(session: EngineContext, row: Row) -> Gathered:
     """``parity.data``; the data are the model's, so that its precisions share one reading of them."""
     facts = session.memo.once(("data facts", row.model), lambda: _facts(session, row.model))
     return Gathered(
@@ -63,13 +63,13 @@ def data(session: Session, row: Row) -> Gathered:
     )
 
 
-def distinct_of(session: Session, model: str) -> int:
+def distinct_of(session: EngineContext, model: str) -> int:
     """How many of the validation samples that are judged on differ, counted once for all that is asked of the model."""
     spec = session.model(model)
     return session.memo.once(("distinct", model), lambda: distinct(session.dataset(model), spec.samples, spec.batch))
 
 
-def _facts(session: Session, model: str) -> DataFacts:
+def _facts(session: EngineContext, model: str) -> DataFacts:
     spec, found = session.model(model), session.dataset(model)
     training = session.training_data(model)
     digests = [] if training is None else found.sample_digests()
@@ -84,14 +84,14 @@ def _facts(session: Session, model: str) -> DataFacts:
     )
 
 
-def outputs(session: Session, row: Row) -> Gathered:
+def outputs(session: EngineContext, row: Row) -> Gathered:
     """``parity.outputs``."""
     comparison = compared(session, row).comparison
     judgement = explained(session, row, comparison, comparison.judge())
     return Gathered(judgement, _method(session, row, "outputs"))
 
 
-def task(session: Session, row: Row) -> Gathered:
+def task(session: EngineContext, row: Row) -> Gathered:
     """``parity.task``."""
     seen = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
@@ -105,14 +105,14 @@ def task(session: Session, row: Row) -> Gathered:
     return Gathered(judgement, {**_method(session, row, "task"), **_scored_by(session, row.model)})
 
 
-def _scored_by(session: Session, model: str) -> dict[str, Any]:
+def _scored_by(session: EngineContext, model: str) -> dict[str, Any]:
     """How a task is scored; the user's own code by its digest: another score is another method."""
     own = ("task", "detection.decode")
     code = {part.role: part.digest for part in session.parts(model) if part.role in own}
     return {"task": session.model(model).task, **({"code": code} if code else {})}
 
 
-def repeatable(session: Session, row: Row) -> Gathered:
+def repeatable(session: EngineContext, row: Row) -> Gathered:
     """``parity.repeatable``."""
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
     with session.engines.lease(row.model, row.precision) as worker:
@@ -120,7 +120,7 @@ def repeatable(session: Session, row: Row) -> Gathered:
     return Gathered(parity.repeatable(runs), {"version": 1, "compared": "bit for bit", "times": TIMES})
 
 
-def compared(session: Session, row: Row) -> Compared:
+def compared(session: EngineContext, row: Row) -> Compared:
     """The engine against the reference, once for all that is asked of it."""
     spec = session.model(row.model)
 
@@ -132,7 +132,7 @@ def compared(session: Session, row: Row) -> Compared:
     return session.memo.once(("compared", row.model, row.precision), work)
 
 
-def side_by_side(session: Session, row: Row, answers: Iterable[Outputs]) -> Compared:
+def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -> Compared:
     """Runs the engine of ``row`` over the validation data beside ``answers`` to the same batches.
 
     Compares a batch at a time, and holds no more than what is on its way to the engine and back. A side that ends
@@ -178,7 +178,7 @@ def _fed(batches: Iterable[Batch], mates: deque[Mate]) -> Iterator[dict[str, np.
         yield batch.inputs
 
 
-def _metric(session: Session, model: str, task: str) -> Metric:
+def _metric(session: EngineContext, model: str, task: str) -> Metric:
     config, spec = session.config, session.model(model)
     where = config.where("models", model, "task" if spec.metric is None else "metric")
     return open_metric(task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where)
@@ -198,7 +198,7 @@ def precision_of(row: Row) -> Any:
     return row.precision
 
 
-def where_of(session: Session, row: Row) -> Where:
+def where_of(session: EngineContext, row: Row) -> Where:
     """Names where a tolerance of this row's model and precision was written."""
 
     def where(*keys: str) -> str:
@@ -207,7 +207,7 @@ def where_of(session: Session, row: Row) -> Where:
     return where
 
 
-def _method(session: Session, row: Row, what: str) -> dict[str, Any]:
+def _method(session: EngineContext, row: Row, what: str) -> dict[str, Any]:
     spec = session.model(row.model)
     return {
         "version": 1,
@@ -219,7 +219,7 @@ def _method(session: Session, row: Row, what: str) -> dict[str, Any]:
     }
 
 
-def engine_answers(session: Session, model: str, precision: str) -> Iterator[Outputs]:
+def engine_answers(session: EngineContext, model: str, precision: str) -> Iterator[Outputs]:
     """What another engine of the same target answers to the validation data."""
     spec = session.model(model)
     with session.engines.lease(model, precision) as worker:

@@ -10,12 +10,12 @@ from hil.session.gather.gathered import Gathered
 
 if TYPE_CHECKING:
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 METHOD = {"version": 1, "told": "by the runtime's inspector"}
 
 
-def int8_layers(session: Session, row: Row) -> Gathered:
+def int8_layers(session: EngineContext, row: Row) -> Gathered:
     """``placement.int8_layers``."""
     from hil.quantize import weighted_nodes  # noqa: PLC0415 - heavy
 
@@ -24,7 +24,7 @@ def int8_layers(session: Session, row: Row) -> Gathered:
     return Gathered(placement.int8_layers(layers, row.limit, weighted_nodes(made.source)), METHOD)
 
 
-def dla_fallback(session: Session, row: Row) -> Gathered:
+def dla_fallback(session: EngineContext, row: Row) -> Gathered:
     """``placement.dla_fallback``. Raises ``Unsupported`` for an engine that was not built for a DLA core."""
     facts = session.engines.provisioned(row.model, row.precision).engine.facts
     if (facts.get("options") or {}).get("dla") is None:
@@ -35,12 +35,12 @@ def dla_fallback(session: Session, row: Row) -> Gathered:
     return Gathered(placement.dla_fallback(layers_of(session, row), row.limit), METHOD)
 
 
-def layers_of(session: Session, row: Row) -> list[dict[str, Any]]:
+def layers_of(session: EngineContext, row: Row) -> list[dict[str, Any]]:
     """What the engine's layers became. Raises ``Unsupported`` for a runtime without an inspector."""
     return session.memo.once(("layers", row.model, row.precision), lambda: _layers(session, row))
 
 
-def _layers(session: Session, row: Row) -> list[dict[str, Any]]:
+def _layers(session: EngineContext, row: Row) -> list[dict[str, Any]]:
     with session.engines.lease(row.model, row.precision) as worker:
         layers: list[dict[str, Any]] | None = worker.layers()
     if layers is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hil.checks.comparison import Outputs
     from hil.onnx_files.signature import Signature
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.session.properties.drawing import Feeds
     from hil.targets.worker import EngineWorker
 
@@ -31,7 +31,7 @@ LOOKED_AT = 8
 """Batches of the validation data that ranges and scales are taken from where the config gives none."""
 
 
-def numeric(session: Session, row: Row) -> Gathered:
+def numeric(session: EngineContext, row: Row) -> Gathered:
     """``property.parity``."""
     spec = session.model(row.model)
     reference = session.memo.once(("fp32 on the host", row.model), lambda: cpu_session(session.onnx(row.model)))
@@ -46,7 +46,7 @@ def numeric(session: Session, row: Row) -> Gathered:
     return _searched(session, row, trial, "every output is within its tolerance of the reference")
 
 
-def stable(session: Session, row: Row) -> Gathered:
+def stable(session: EngineContext, row: Row) -> Gathered:
     """``property.stable``."""
     signature, scales = session.signature(row.model), _scales(session, row.model)
 
@@ -65,7 +65,9 @@ def stable(session: Session, row: Row) -> Gathered:
     return _searched(session, row, trial, what)
 
 
-def _searched(session: Session, row: Row, trial: Callable[[EngineWorker, Feeds, Drawn], str], what: str) -> Gathered:
+def _searched(
+    session: EngineContext, row: Row, trial: Callable[[EngineWorker, Feeds, Drawn], str], what: str
+) -> Gathered:
     valid, most = space(session, row), session.config.spec.measure.examples
     with session.engines.lease(row.model, row.precision) as worker:
 
@@ -85,7 +87,7 @@ def _searched(session: Session, row: Row, trial: Callable[[EngineWorker, Feeds, 
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})
 
 
-def _kept(session: Session, row: Row, feeds: Feeds) -> str:
+def _kept(session: EngineContext, row: Row, feeds: Feeds) -> str:
     """Saves the inputs that show it beside the report, in the form that a model's ``data`` has."""
     name = re.sub(r"[^\w.-]", "_", f"{row.id}-{row.model}-{row.precision}") + ".npz"
     folder = session.report_dir / "repro"
@@ -94,7 +96,7 @@ def _kept(session: Session, row: Row, feeds: Feeds) -> str:
     return f"repro/{name}"
 
 
-def space(session: Session, row: Row) -> Space:
+def space(session: EngineContext, row: Row) -> Space:
     """The valid batches of a model: declared ranges, or those of the validation data; sizes that the engine takes."""
     spec, signature = session.model(row.model), session.signature(row.model)
     seen = session.memo.once(("looked at", row.model), lambda: _seen(session, row.model))
@@ -109,7 +111,7 @@ def space(session: Session, row: Row) -> Space:
     return Space(signature, ranges, sizes, _batch(session, row, signature))
 
 
-def _batch(session: Session, row: Row, signature: Signature) -> tuple[int, int]:
+def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int, int]:
     fixed, spec = signature.batch(), session.model(row.model)
     if fixed is not None:
         return fixed, fixed
@@ -123,7 +125,7 @@ def _batch(session: Session, row: Row, signature: Signature) -> tuple[int, int]:
     return (1, MOST_MATES) if spec.engine is None else (spec.batch, spec.batch)
 
 
-def _seen(session: Session, model: str) -> dict[str, tuple[tuple[float, float], tuple[int, ...]]]:
+def _seen(session: EngineContext, model: str) -> dict[str, tuple[tuple[float, float], tuple[int, ...]]]:
     """Of each input: the least and greatest value of the first batches, and the shape of a batch."""
     found: dict[str, tuple[tuple[float, float], tuple[int, ...]]] = {}
     for batch in islice(session.dataset(model).batches(session.model(model).batch), LOOKED_AT):
@@ -134,7 +136,7 @@ def _seen(session: Session, model: str) -> dict[str, tuple[tuple[float, float], 
     return found
 
 
-def _scales(session: Session, model: str) -> dict[str, float]:
+def _scales(session: EngineContext, model: str) -> dict[str, float]:
     """The largest magnitude of each output over the first batches of the reference."""
 
     def work() -> dict[str, float]:

@@ -19,22 +19,22 @@ from hil.stats.runs import FEWEST
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 LOSS = frozenset({"parity.task"})
 """What is a share lost already, and compared by the difference."""
 
 
-def regression_by(gather: Callable[[Session, Row], Gathered]) -> Callable[[Session, Row], Gathered]:
+def regression_by(gather: Callable[[EngineContext, Row], Gathered]) -> Callable[[EngineContext, Row], Gathered]:
     """The gathering of a ``regression.…`` row whose numbers come from ``gather``."""
 
-    def work(session: Session, row: Row) -> Gathered:
+    def work(session: EngineContext, row: Row) -> Gathered:
         return _compared(session, row, gather)
 
     return work
 
 
-def _compared(session: Session, row: Row, gather: Callable[[Session, Row], Gathered]) -> Gathered:
+def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext, Row], Gathered]) -> Gathered:
     of = CATALOGUE[CATALOGUE[row.id].regresses]
     asked = Row(id=of.id, model=row.model, precision=row.precision, scenario=of.scenario, required=False)
     rules = _rules(session, row, of.id)
@@ -62,7 +62,7 @@ def _method(of: str, method: str, rules: regression.Rules) -> dict[str, Any]:
     return {"version": 1, "compared": of, "measured_by": method, "how": how, "above": rules.above}
 
 
-def _rules(session: Session, row: Row, of: str) -> regression.Rules:
+def _rules(session: EngineContext, row: Row, of: str) -> regression.Rules:
     spec, limits = session.config.spec.measure, session.model(row.model).limits.regression
     planned = expand(session.config, session.requested, baseline=True).rows
     limit = CATALOGUE[of].limit

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from hil.onnx_files.signature import Signature, TensorSpec
     from hil.results import Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.session.engines.profiles import Profiles
 
 Feeds = dict[str, np.ndarray[Any, Any]]
 BATCHES = (1, 2, 4)  # tried of a dynamic first dimension where the config gives no shapes
 
 
-def candidates(session: Session, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
+def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
     """Feeds to try, each with whether the engine must take it; made from ``feeds``, whose values are valid."""
     profiles = _profiles(session, row, model)
     if profiles:
@@ -36,7 +36,7 @@ def candidates(session: Session, row: Row, model: Signature, feeds: Feeds) -> It
         yield {name: np.concatenate([array, array]) for name, array in feeds.items()}, False
 
 
-def _profiles(session: Session, row: Row, model: Signature) -> Profiles:
+def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
     """What the engine was built for; nothing of a runtime that takes any size, nor of an engine nobody here built."""
     spec = session.model(row.model)
     theirs = spec.engine is not None and not spec.shapes
@@ -74,7 +74,7 @@ def _moved(
     ]
 
 
-def _named_sizes(session: Session, row: Row, model: Signature) -> Iterator[dict[str, int]]:
+def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator[dict[str, int]]:
     """Three sizes for each named dimension; of an engine that nobody here built only those that are declared."""
     spec = session.model(row.model)
     names = sorted({size for one in model.inputs for size in one.shape if isinstance(size, str)})

@@ -11,40 +11,40 @@ from hil.session.sampling.sampling import conditions, feeds_of, series_of
 if TYPE_CHECKING:
     from hil.results import Row
     from hil.series import Series
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.session.gather.gathered import Gathered
 
 MOST_SAMPLES = 5_000_000
 """Of one series: 80 MB on the target, over three minutes of an inference that takes 40 µs."""
 
 
-def p99(session: Session, row: Row) -> Gathered:
+def p99(session: EngineContext, row: Row) -> Gathered:
     """``sustained.p99``."""
     series, spec = worked(session, row), session.config.spec.measure
     judgement = sustained.p99(series, spec.sustained, row.limit, spec.confidence)
     return timing.told(session, row, series, judgement, "sustained")
 
 
-def frames(session: Session, row: Row) -> Gathered:
+def frames(session: EngineContext, row: Row) -> Gathered:
     """``sustained.fps``."""
     series, spec = worked(session, row), session.config.spec.measure
     return timing.told(session, row, series, sustained.frames(series, spec.sustained, row.limit), "sustained")
 
 
-def slowdown(session: Session, row: Row) -> Gathered:
+def slowdown(session: EngineContext, row: Row) -> Gathered:
     """``sustained.slowdown``."""
     series, spec = worked(session, row), session.config.spec.measure
     judgement = sustained.slowdown(series, spec.sustained, row.limit, spec.confidence)
     return timing.told(session, row, series, judgement, "sustained")
 
 
-def worked(session: Session, row: Row) -> Series:
+def worked(session: EngineContext, row: Row) -> Series:
     """The series all sustained rows of an engine are judged by; one window, so that nothing cools in between."""
     name = f"{row.model}-{row.precision}-sustained"
     return session.samples.once(name, lambda: _work(session, row.model, row.precision))
 
 
-def _work(session: Session, model: str, precision: str) -> Series:
+def _work(session: EngineContext, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
     with session.engines.lease(model, precision) as worker, conditions(session):

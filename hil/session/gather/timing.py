@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.config.spec import MeasureSpec
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 QUANTILES = replicates.QUANTILES
 FPS = {"fps.sustained": fps.sustained, "fps.slowest_second": fps.slowest_second, "fps.last_100": fps.last_100}
@@ -46,7 +46,7 @@ def confidence(spec: MeasureSpec, *series: Series) -> float:
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
 
 
-def percentile(session: Session, row: Row) -> Gathered:
+def percentile(session: EngineContext, row: Row) -> Gathered:
     """``latency.p50``, ``p90``, ``p99``."""
     series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure, series)
@@ -56,7 +56,7 @@ def percentile(session: Session, row: Row) -> Gathered:
     return told(session, row, series, judgement, "saturated")
 
 
-def rate(session: Session, row: Row) -> Gathered:
+def rate(session: EngineContext, row: Row) -> Gathered:
     """``fps.sustained``, ``slowest_second``, ``last_100``: with as many inferences in flight as the model asks for."""
     lanes = load_options.streams(session.spec, session.model(row.model))
     if lanes > 1:
@@ -68,7 +68,7 @@ def rate(session: Session, row: Row) -> Gathered:
     return told(session, row, series, judgement, "saturated")
 
 
-def speedup(session: Session, row: Row) -> Gathered:
+def speedup(session: EngineContext, row: Row) -> Gathered:
     """``int8.speedup``: FP32 against INT8 on the same target in the same session."""
     reference = saturated(session, row.model, "fp32")
     series = saturated(session, row.model, "int8")
@@ -77,19 +77,19 @@ def speedup(session: Session, row: Row) -> Gathered:
     return Gathered(state_contract.told(judgement, reference, series), series.method)
 
 
-def saturated(session: Session, model: str, precision: str) -> Series:
+def saturated(session: EngineContext, model: str, precision: str) -> Series:
     """Back to back inferences for ``measure.duration``, then on until every limit is settled or the budget spent."""
     name = f"{model}-{precision}-saturated"
     return session.samples.once(name, lambda: _sample(session, model, precision))
 
 
-def streamed(session: Session, model: str, precision: str, lanes: int) -> Series:
+def streamed(session: EngineContext, model: str, precision: str, lanes: int) -> Series:
     """``lanes`` inferences in flight for ``measure.duration``."""
     name = f"{model}-{precision}-streams"
     return session.samples.once(name, lambda: _sample_streams(session, model, precision, lanes))
 
 
-def _sample_streams(session: Session, model: str, precision: str, lanes: int) -> Series:
+def _sample_streams(session: EngineContext, model: str, precision: str, lanes: int) -> Series:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
     with session.engines.lease(model, precision) as worker, conditions(session):
@@ -105,7 +105,7 @@ def _sample_streams(session: Session, model: str, precision: str, lanes: int) ->
         return series_of(session, model, timed, len(feeds))
 
 
-def _sample(session: Session, model: str, precision: str) -> Series:
+def _sample(session: EngineContext, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
     fewest = first_look(0.99, spec.confidence)
@@ -142,7 +142,7 @@ def _joined(parts: list[Series], about: Mapping[str, Any]) -> Series:
     return Series(start, duration, last.batch, last.method, facts, device)
 
 
-def _unsettled(session: Session, model: str, precision: str, series: Series) -> bool:
+def _unsettled(session: EngineContext, model: str, precision: str, series: Series) -> bool:
     level = confidence(session.config.spec.measure, series)
     rows = [
         row
@@ -156,7 +156,7 @@ def _unsettled(session: Session, model: str, precision: str, series: Series) -> 
     ) or any(energy.unsettled(series, row.limit, level) for row in rows if row.id == "energy.inference")
 
 
-def told(session: Session, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
+def told(session: EngineContext, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
     """``judgement`` with what disturbed ``series``, its file, its histogram and, of no good one, the slowest nodes."""
     judgement = state_contract.told(judgement, series)
     details = dict(judgement.details)
@@ -180,13 +180,13 @@ def _named(node: dict[str, Any]) -> str:
     return f"{name} ({kind}) {node['share']:.0%}" if kind else f"{name} {node['share']:.0%}"
 
 
-def slowest_nodes(session: Session, row: Row) -> list[dict[str, Any]]:
+def slowest_nodes(session: EngineContext, row: Row) -> list[dict[str, Any]]:
     """The nodes that take longest by the runtime's own profile, in a run that is never timed; empty if it has none."""
     key = ("profile", row.model, row.precision)
     return session.memo.once(key, lambda: _profile(session, row))
 
 
-def _profile(session: Session, row: Row) -> list[dict[str, Any]]:
+def _profile(session: EngineContext, row: Row) -> list[dict[str, Any]]:
     try:
         with session.engines.lease(row.model, row.precision) as worker:
             nodes = worker.profile(feeds_of(session, row.model, session.model(row.model).batch)[0], PROFILED_RUNS)

@@ -16,7 +16,7 @@ from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.targets.worker import EngineWorker
 
 WINDOWS = 24
@@ -45,7 +45,7 @@ class Pair:
     ratio: float
 
 
-def pairs(session: Session, base: Engine, candidate: Engine, n: int, *, windows: int = WINDOWS) -> list[Pair]:
+def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, windows: int = WINDOWS) -> list[Pair]:
     """``n`` pairs of fresh processes, the candidate being the second; which of them starts first changes each time."""
     found = []
     for number in range(n):
@@ -57,7 +57,7 @@ def pairs(session: Session, base: Engine, candidate: Engine, n: int, *, windows:
     return found
 
 
-def pair(session: Session, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
+def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
     """Loads both engines, in a process each, and times each in ``windows`` short windows: AB BA AB and so on.
 
     Under the state contract, like every series. Raises what timing an engine raises.

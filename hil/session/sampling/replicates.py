@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hil.results import Judgement, Row
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
 
 QUANTILES = {"latency.p50": 0.5, "latency.p90": 0.9, "latency.p99": 0.99}
 FEWEST = 30
@@ -29,7 +29,7 @@ FEWEST = 30
 
 
 def take(  # noqa: PLR0913 - which engine, how many, how: each is named at the call
-    session: Session, model: str, precision: str, n: int, *, lanes: int = 1, label: str = "run"
+    session: EngineContext, model: str, precision: str, n: int, *, lanes: int = 1, label: str = "run"
 ) -> list[Series]:
     """``n`` runs of an engine: fresh workers one after the other, each timed for ``measure.run_duration``.
 
@@ -40,13 +40,13 @@ def take(  # noqa: PLR0913 - which engine, how many, how: each is named at the c
     return [one(session, model, precision, f"{label}-{number}", lanes=lanes) for number in range(1, n + 1)]
 
 
-def one(session: Session, model: str, precision: str, label: str, *, lanes: int = 1) -> Series:
+def one(session: EngineContext, model: str, precision: str, label: str, *, lanes: int = 1) -> Series:
     """One run; ``label`` is the end of its file's name. For who wants the runs of two engines to alternate."""
     name = f"{model}-{precision}-{'streams-' if lanes > 1 else ''}{label}"
     return session.samples.once(name, lambda: _run(session, model, precision, label, lanes))
 
 
-def _run(session: Session, model: str, precision: str, label: str, lanes: int) -> Series:
+def _run(session: EngineContext, model: str, precision: str, label: str, lanes: int) -> Series:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
     session.engines.provisioned(model, precision)  # building heats, and is over before the state is watched
@@ -88,7 +88,7 @@ def values(check: str, series: Sequence[Series], method: str) -> tuple[tuple[flo
     return tuple(found), ""
 
 
-def added(session: Session, row: Row, judgement: Judgement, series: Series, lanes: int = 1) -> Judgement:
+def added(session: EngineContext, row: Row, judgement: Judgement, series: Series, lanes: int = 1) -> Judgement:
     """``judgement`` with the runs' values beside its own number, where runs were asked for and it has a number.
 
     What disturbed one of the runs from outside disturbs the row.

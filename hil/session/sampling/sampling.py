@@ -12,27 +12,27 @@ from hil.session.target import state_contract
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.session.core import Session
+    from hil.session.engine_context import EngineContext
     from hil.targets.answers import Timed
 
 FEEDS = 16  # inputs cycled through while timing: more than one, few enough to stay in memory
 MOST_SAMPLES = 1_000_000
 
 
-def feeds_of(session: Session, model: str, batch: int) -> list[dict[str, Any]]:
+def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
     """Up to 16 real batches of the validation data, cycled through if there are fewer."""
     return [dict(one.inputs) for one in islice(session.dataset(model).batches(batch), FEEDS)]
 
 
 @contextmanager
-def conditions(session: Session) -> Iterator[None]:
+def conditions(session: EngineContext) -> Iterator[None]:
     """The state contract around a series; entered once its engine is built and loaded, which heats and takes memory."""
     session.state.ready()
     with session.state.loaded():
         yield
 
 
-def series_of(session: Session, model: str, timed: Timed, feeds: int) -> Series:
+def series_of(session: EngineContext, model: str, timed: Timed, feeds: int) -> Series:
     """What one timed window brought, as a series; called while its ``conditions`` hold, for they are told in it."""
     batch = session.model(model).batch
     method = {**timed.method, "batch": batch, "feeds": feeds, **state_contract.method(session.spec)}

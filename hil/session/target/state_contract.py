@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hil.config.spec import TargetSpec
     from hil.results import Judgement
     from hil.series import Series
-    from hil.session.core import Session
+    from hil.session.context import Context
     from hil.state import Finding
 
 TOLD_EACH = 10.0
@@ -71,7 +71,7 @@ class Seen:
 class Keeper:
     """Keeps the contract of ``session``'s target. Does nothing where the run has no target."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Context) -> None:
         self._session = session
         self._spec = session.spec
         self._name = session.used
