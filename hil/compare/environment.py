@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hil import baseline
+from hil.compare.machines import UNKNOWN_MACHINE
 from hil.compare.methods import ABSENT, flat
 from hil.compare.schema import Differing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from hil.compare.sides import Side
     from hil.history import RunRecord
@@ -48,7 +48,6 @@ ORDER = (
 TOLD_BETTER = {"runtime", "l4t"}
 """Fields that the run tells with its version, or without the rest of the file that it was read from."""
 UNKNOWN = "unknown"
-UNKNOWN_MACHINE = "machine unknown"
 SHORT = 12
 MOST_VALUES = 4
 
@@ -74,12 +73,6 @@ def confounded(base: Side, cand: Side) -> str | None:
         f"measured on {what} ({base.name}: {', '.join(ours)}; {cand.name}: {', '.join(theirs)}): "
         "a change may be the machine's: measure both on one, or say --across-boards"
     )
-
-
-def machine(run: RunRecord, environment: Mapping[str, Any]) -> str:
-    """Which machine a run was on: a board by its serial number, any other by host name, GPU and CPU."""
-    known = baseline.machine(run.serial, environment)
-    return known if run.serial else f"{run.used} ({known or UNKNOWN_MACHINE})"
 
 
 def _seen(side: Side) -> dict[str, set[str]]:

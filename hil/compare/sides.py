@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hil.baseline import machine
-from hil.compare import environment
+from hil.compare.machines import machine_name
 from hil.compare.schema import SideUsed
 from hil.errors import UserError
 
@@ -41,9 +41,7 @@ class Side:
 
         A run is told by those of its points that have an environment: an engine's size has none of its own.
         """
-        return tuple(
-            sorted({environment.machine(run, facts) for run in self.runs for facts in self.facts_of(run.id) or [{}]})
-        )
+        return tuple(sorted({machine_name(run, facts) for run in self.runs for facts in self.facts_of(run.id) or [{}]}))
 
     def facts_of(self, run: str) -> list[Facts]:
         """The environments of the points of ``run`` that have one."""

@@ -17,9 +17,10 @@ import numpy as np
 from hil.diagnose import case as cases
 from hil.diagnose import fusion, healthy
 from hil.diagnose.case import Case, feeds_of, output_errors
-from hil.diagnose.causes import Place, cause_of, difference
+from hil.diagnose.causes import cause_of, difference
 from hil.diagnose.cutting import patched, severed
 from hil.diagnose.graph import BODIES, Region
+from hil.diagnose.place import Place
 from hil.diagnose.running import Runner, Values, on_host
 from hil.diagnose.seeing import error, statistics
 from hil.diagnose.types import Cause, Culprit, Diagnosis, Node, Part, Seen

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hil.diagnose import constants, values
-from hil.diagnose.graph import DEQUANTIZE, QUANTIZE
+from hil.diagnose.graph import DEQUANTIZE
 from hil.diagnose.seeing import FP16_MAX, clipped, error, largest
 from hil.diagnose.types import Cause
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
     from hil.diagnose.graph import Graph, Region
+    from hil.diagnose.place import Place
 
     Array = npt.NDArray[Any]
 
@@ -27,35 +27,10 @@ Finding = tuple[Cause, list[str]]
 CLIPPED = 0.001
 """Share of values beyond a range from which the range, and not its step, is to blame."""
 
-NOT_COMPUTING = frozenset({QUANTIZE, DEQUANTIZE, "Cast", "Constant", "ConstantOfShape", "Identity"})
 IMPLIED = frozenset({"kernel_shape"})
 """Attributes that the weights tell as well."""
 
 AXES = frozenset({"axis", "axes", "perm"})
-
-
-@dataclass(frozen=True)
-class Place:
-    """A region that errs: both graphs, and what it should give and gives."""
-
-    reference: Graph
-    suspect: Graph
-    region: Region
-    precision: str
-    expected: Array
-    obtained: Array
-    entering: frozenset[str] = frozenset()
-    """Tensors of the suspect that are an input of the model, as fed or after its own Q and DQ."""
-
-    def ours(self) -> list[onnx.NodeProto]:
-        """The suspect's nodes that compute."""
-        nodes = [self.suspect.nodes[number] for number in self.region.nodes]
-        return [node for node in nodes if node.op_type not in NOT_COMPUTING]
-
-    def theirs(self) -> list[onnx.NodeProto]:
-        """The reference's nodes that compute."""
-        nodes = [self.reference.nodes[number] for number in self.region.origin]
-        return [node for node in nodes if node.op_type not in NOT_COMPUTING]
 
 
 def cause_of(place: Place, taken: Mapping[str, Array]) -> Finding:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from hil.diagnose.causes import Place
+    from hil.diagnose.place import Place
 
     Array = npt.NDArray[Any]
 

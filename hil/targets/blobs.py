@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from io import BufferedReader
 
-    from hil.targets.client import AgentClient
+    from hil.targets.calls import AgentCalls
     from hil.targets.process import Lane
     from hil.targets.requests import Order
 
@@ -31,7 +31,7 @@ FAR = 0.005  # seconds of a round trip: 2 MiB under way are 400 MB/s then
 SETTLED = 3.0  # seconds: FAT, the coarsest of all, keeps every other one
 
 
-def put(agent: AgentClient, path: Path) -> str:
+def put(agent: AgentCalls, path: Path) -> str:
     """Brings a file into the agent's store unless it is there; returns its SHA-256.
 
     An upload that was interrupted goes on where it stopped, if what is there is the file's own beginning, and anew
@@ -55,7 +55,7 @@ def put(agent: AgentClient, path: Path) -> str:
         return digest
 
 
-def _begin(agent: AgentClient, name: str, digest: str | None, size: int, *, anew: bool = False) -> dict[str, Any]:
+def _begin(agent: AgentCalls, name: str, digest: str | None, size: int, *, anew: bool = False) -> dict[str, Any]:
     asked = {"name": name, "digest": digest, "size": size, "anew": anew}
     state: dict[str, Any] = agent.call("blob_begin", asked)[0]
     with agent.reading():
@@ -68,7 +68,7 @@ def _begin(agent: AgentClient, name: str, digest: str | None, size: int, *, anew
 class _Upload:
     """The file under way; hashed as it is read, since nothing needs its digest before the end."""
 
-    def __init__(self, agent: AgentClient, file: BufferedReader, name: str, size: int) -> None:
+    def __init__(self, agent: AgentCalls, file: BufferedReader, name: str, size: int) -> None:
         self.agent, self.file, self.name, self.size = agent, file, name, size
         self.hasher = hashlib.sha256()
         self.offset = 0
@@ -116,7 +116,7 @@ class _Upload:
 
 
 @contextlib.contextmanager
-def lanes(agent: AgentClient, size: int) -> Iterator[list[Lane]]:
+def lanes(agent: AgentCalls, size: int) -> Iterator[list[Lane]]:
     """Further channels for ``size`` bytes where one alone would be slow: over a network with a long round trip.
 
     None where the target cannot have any: then the agent's own channel carries all.
@@ -136,7 +136,7 @@ def lanes(agent: AgentClient, size: int) -> Iterator[list[Lane]]:
             agent.call("lanes_close")
 
 
-def _open(agent: AgentClient, opened: list[Lane]) -> None:
+def _open(agent: AgentCalls, opened: list[Lane]) -> None:
     """Fills ``opened`` where the way to the agent is long. Raises ``LabError`` with it empty again."""
     began = time.monotonic()
     paths = agent.call("lanes_open", {"count": LANES})[0]["paths"]
@@ -186,7 +186,7 @@ def _remember(path: Path, now: os.stat_result, before: os.stat_result, digest: s
 _known: dict[tuple[Path, tuple[int, ...]], str] = {}
 
 
-def get(agent: AgentClient, digest: str, path: Path, size: int | None = None) -> None:
+def get(agent: AgentCalls, digest: str, path: Path, size: int | None = None) -> None:
     """Brings a blob to ``path`` on the host, verified, whole or not at all; ``size`` is what it must have."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(prefix=path.name, dir=path.parent)
@@ -204,7 +204,7 @@ def get(agent: AgentClient, digest: str, path: Path, size: int | None = None) ->
         Path(beside).unlink(missing_ok=True)
 
 
-def _pieces(agent: AgentClient, digest: str, wanted: int | None) -> Iterator[memoryview]:
+def _pieces(agent: AgentCalls, digest: str, wanted: int | None) -> Iterator[memoryview]:
     """What the blob consists of: as many bytes as were announced first, and each piece as long as was asked for."""
     ok, _, first = agent.ask_raw(_wanted(digest, 0), [], PIECE)
     with agent.reading():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from hil.onnx_files.signature import TensorSpec
-    from hil.targets.client import AgentClient
+    from hil.targets.calls import AgentCalls
 
     Named = list[tuple[str, npt.NDArray[Any]]]
 
@@ -38,7 +38,7 @@ class EngineWorker:
     overran its ``deadline`` (seconds), ``LabError`` when the agent is gone.
     """
 
-    def __init__(self, client: AgentClient, loaded: Mapping[str, Any]) -> None:
+    def __init__(self, client: AgentCalls, loaded: Mapping[str, Any]) -> None:
         """Made by ``AgentClient.load`` from the agent's answer."""
         self._client = client
         self._number: int = loaded["worker"]

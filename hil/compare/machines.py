@@ -1,0 +1,20 @@
+"""Which machine a run was on, as comparisons name it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hil import baseline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.history import RunRecord
+
+UNKNOWN_MACHINE = "machine unknown"
+
+
+def machine_name(run: RunRecord, environment: Mapping[str, Any]) -> str:
+    """Which machine a run was on: a board by its serial number, any other by host name, GPU and CPU."""
+    known = baseline.machine(run.serial, environment)
+    return known if run.serial else f"{run.used} ({known or UNKNOWN_MACHINE})"
