@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from hil.config.spec import GateSpec
 from hil.gate.demands import Circumstances
 from hil.gate.gate import judge, open_report
-from hil.report.write import to_json
+from hil.report.write_report import to_json
 from tests.report import sample
 
 if TYPE_CHECKING:

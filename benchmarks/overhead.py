@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.models import calibrated, sample
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

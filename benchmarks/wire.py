@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.engine_worker import EngineWorker
 from hil.targets.process import F_SETPIPE_SZ, PIPE_BYTES
-from hil.targets.worker import EngineWorker
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     import numpy.typing as npt

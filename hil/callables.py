@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hil.config.sources import is_callable
+from hil.config.data_sources import is_callable
 from hil.errors import HilError, UserError
 from hil.onnx_files.imported_modules import digest_of_modules, modules_of
 

@@ -19,8 +19,8 @@ from hil.fixtures.fixtures import (
     hil_reference,
     hil_target,
 )
-from hil.plugins import benchmarks, commandline, outermost, wake
-from hil.plugins.outermost import Outermost
+from hil.plugins import activation, benchmarks, command_line, exit_guard
+from hil.plugins.exit_guard import Outermost
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -88,7 +88,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
     if (config := pluginmanager.get_plugin("pytestconfig")) is not None:
-        wake.invalidate(config)
+        activation.invalidate(config)
 
 
 def _text(text: str) -> str:
@@ -123,7 +123,7 @@ def _runs(text: str) -> int:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None]:
     """Adds ``--target`` last of all, so that a plugin or conftest with a ``--target`` of its own keeps it."""
-    if misread := commandline.misread(commandline.read(early_config), early_config.invocation_params.dir):
+    if misread := command_line.misread(command_line.read(early_config), early_config.invocation_params.dir):
         option, value = misread
         raise pytest.UsageError(MISREAD.format(option=option, value=value))
     try:
@@ -131,10 +131,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     except SystemExit as error:
         raise pytest.UsageError(f"a conftest raised SystemExit({error.code}): take sys.exit() out of it") from None
     if is_taken(parser, "--target"):
-        early_config.stash[wake.TARGET_TAKEN] = True
+        early_config.stash[activation.TARGET_TAKEN] = True
     else:
         parser.getgroup("hil").addoption("--target", metavar="NAME", dest="hil_target", type=_text, help=TARGET_HELP)
-    early_config.pluginmanager.register(Outermost(), outermost.NAME)
+    early_config.pluginmanager.register(Outermost(), exit_guard.NAME)
 
 
 def is_taken(parser: pytest.Parser, option: str) -> bool:
@@ -156,37 +156,37 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     benchmarks.register(config)
-    wake.configured(config)
+    activation.configured(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Marks the report as incomplete where the command line asked for hil: nothing green is left from before."""
-    if run := wake.awake(session.config):
+    if run := activation.awake(session.config):
         run.open_report()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Gives a hil test its models and precisions."""
     if "hil_case" in metafunc.fixturenames or "hil_target" in metafunc.fixturenames:
-        wake.run_of(metafunc.config).parametrize(metafunc)
+        activation.run_of(metafunc.config).parametrize(metafunc)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Reports a mistake in ``hil.toml`` once and with exit code 4, not once a test."""
-    if run := wake.awake(config):
+    if run := activation.awake(config):
         run.collected(items)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Notes what the user deselected: those rows stay planned and are ``not_run``."""
-    if items and (run := wake.awake(items[0].config)):
+    if items and (run := activation.awake(items[0].config)):
         run.deselected([item.nodeid for item in items])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Learns what was selected; a run woken by its tests alone marks its report as incomplete here."""
-    if run := wake.awake(session.config):
+    if run := activation.awake(session.config):
         run.selected([item.nodeid for item in session.items])
         run.will_run(session.items)
 
@@ -197,47 +197,47 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attaches what was judged to pytest's report, as one string: only that survives the way from a worker."""
     report = yield
-    if run := wake.awake(item.config):
+    if run := activation.awake(item.config):
         run.attach(item, call, report)
     return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Enters each result into the accounts, where they are kept: in the controller."""
-    if run := wake.accountant(report):
+    if run := activation.accountant(report):
         run.account(report)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Closes the accounts, writes the report and decides the exit code, once."""
-    if run := wake.awake(session.config):
+    if run := activation.awake(session.config):
         run.finish(session)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """Shows the decision and its table below pytest's own lines."""
-    if run := wake.awake(config):
+    if run := activation.awake(config):
         run.summarize(terminalreporter)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Lets go of the target."""
-    wake.forget(config)
+    activation.forget(config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tells an xdist worker which run it belongs to."""
-    node.workerinput["hil_run_id"] = wake.run_id(node.config)
-    if (run := wake.awake(node.config)) and run.baseline is not None:
+    node.workerinput["hil_run_id"] = activation.run_id(node.config)
+    if (run := activation.awake(node.config)) and run.baseline is not None:
         node.workerinput["hil_baseline"] = run.baseline.model_dump_json()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """Learns from a worker what was collected: the controller collects nothing itself."""
-    if run := wake.awake(node.config):
+    if run := activation.awake(node.config):
         run.selected(ids)
 
 
@@ -247,7 +247,7 @@ def pytest_testnodedown(node: Any, error: object | None) -> None:
     del error
     notes = getattr(node, "workeroutput", {})
     if "hil_deselected" in notes:
-        wake.run_of(node.config).noted(notes)
-    elif run := wake.awake(node.config):
+        activation.run_of(node.config).noted(notes)
+    elif run := activation.awake(node.config):
         run.other_tests_failed += 1
         run.notes.append(f"worker {node.gateway.id} ended early: look for sys.exit() in a hook, or for a crash")

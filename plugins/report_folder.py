@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil.config.find import find
-from hil.config.read import MAX_SIZE, parse
+from hil.config.find_config import find
+from hil.config.toml_text import MAX_SIZE, parse
 from hil.errors import HilError, LabError, UserError
-from hil.plugins import wake
+from hil.plugins import activation
 from hil.report.text import one_line
-from hil.report.write import JUNIT
+from hil.report.write_report import JUNIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def check(run: HilRun) -> None:
             what = f"{folder} is a file: the report needs a folder"
         elif junit.is_dir():
             what = f"{junit} is a folder: pytest's results go there"
-        elif folder.is_dir() and not wake.lists_only(run.pytest_config):
+        elif folder.is_dir() and not activation.lists_only(run.pytest_config):
             lock(run)
     except LabError as error:
         run.problem = run.problem or error
@@ -94,7 +94,7 @@ def lock(run: HilRun) -> None:
         folder = folder.resolve()
     held = config.stash.setdefault(LOCKED, {})
     if folder not in held:
-        held[folder] = _lock(config, folder, wake.run_id(config))
+        held[folder] = _lock(config, folder, activation.run_id(config))
     if held[folder] and held[folder] not in run.notes:
         run.notes.append(held[folder])
 

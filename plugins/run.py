@@ -11,21 +11,21 @@ import pytest
 
 from hil.baseline import Baseline
 from hil.config import own_checks
-from hil.config.find import find
+from hil.config.find_config import find
 from hil.config.load import Config, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
 from hil.plan import Plan, expand
-from hil.plugins import baseline, benchmarks, closing, collecting, keeping, signing, wake
+from hil.plugins import activation, add_to_history, benchmarks, collection, finish_run, load_baseline, signing
 from hil.plugins.accounts import Accounts, Fates, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
-from hil.plugins.terminated import obeyed
+from hil.plugins.sigterm import obeyed
 from hil.results import Row, TargetUse, Verdict
 from hil.session import Request, Session
 from hil.session.preflight import preflight
-from hil.session.sources import Sources
+from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -57,8 +57,8 @@ class HilRun:
     def __init__(self, config: pytest.Config, run_id: str, folder: Path | None = None) -> None:
         self.pytest_config = config
         self.run_id = run_id
-        self.started = closing.now()
-        self.is_worker = wake.is_worker(config)
+        self.started = finish_run.now()
+        self.is_worker = activation.is_worker(config)
         self.target: str = config.getoption("hil_target", None) or "cpu"
         self.problem: HilError | None = None
         self.config: Config | None = None
@@ -84,7 +84,7 @@ class HilRun:
     def begin(self) -> None:
         """Loads the config, plans, and looks at models and data; keeps the first mistake as ``problem``."""
         try:
-            if wake.target_is_lost(self.pytest_config):
+            if activation.target_is_lost(self.pytest_config):
                 raise UserError(TARGET_TAKEN)
             self.config = self._load()
             self.config.target(self.target)
@@ -92,7 +92,7 @@ class HilRun:
             self.plan = expand(self.config, self.target, baseline=self.baseline is not None)
             self.accounts = Accounts(self.plan)
             self._scope()
-            if not self.is_worker and not wake.lists_only(self.pytest_config):
+            if not self.is_worker and not activation.lists_only(self.pytest_config):
                 preflight(self.config, self.target, watched=self.sources)
                 self.commit = self._commit()
                 self.signer = signing.signer(self)
@@ -111,7 +111,7 @@ class HilRun:
     def raise_problem(self) -> None:
         """Shows what stops the run, once, with its exit code; an old green report does not outlive it."""
         if self.problem is not None:
-            closing.refuse(self, self.problem)
+            finish_run.refuse(self, self.problem)
             if isinstance(self.problem, LabError):
                 pytest.exit(f"error: {self.problem}", returncode=int(self.problem.exit_code))
             raise pytest.UsageError(str(self.problem))
@@ -132,18 +132,18 @@ class HilRun:
         told = getattr(self.pytest_config, "workerinput", {}).get("hil_baseline")
         if told is not None:
             return Baseline.model_validate_json(told)
-        if wake.lists_only(self.pytest_config):
+        if activation.lists_only(self.pytest_config):
             return Baseline(ref=ref)
-        place = keeping.place(self)
+        place = add_to_history.place(self)
         if place is None:
             raise UserError(f"--hil-baseline={ref} needs a history, and it is switched off: leave one of the two out")
-        return baseline.load(place, ref, self.target)
+        return load_baseline.load(place, ref, self.target)
 
     def _runs(self, config: Config) -> int | None:
         """How often engines are timed in processes of their own: what was asked for, or enough to compare."""
         asked: int | None = self.pytest_config.getoption("hil_runs", None)
         enough = self.baseline is None or config.spec.measure.runs > 1
-        return asked if asked is not None or enough else baseline.RUNS
+        return asked if asked is not None or enough else load_baseline.RUNS
 
     def _scope(self) -> None:
         assert self.config is not None  # noqa: S101 - begin() loaded it
@@ -166,7 +166,7 @@ class HilRun:
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Gives a hil test its cases."""
         try:
-            collecting.parametrize(metafunc, self.plan, self.config, self.fates)
+            collection.parametrize(metafunc, self.plan, self.config, self.fates)
         except UserError as error:
             self.problem = self.problem or error
 
@@ -174,8 +174,8 @@ class HilRun:
         """Drops tests that no model needs; shows a mistake that was found while collecting."""
         if self.problem is not None and not self.is_worker:
             self.raise_problem()
-        items[:] = [item for item in items if not collecting.without_case(item)]
-        self.fates.own.update((test.nodeid, test) for test in collecting.own_tests(items))
+        items[:] = [item for item in items if not collection.without_case(item)]
+        self.fates.own.update((test.nodeid, test) for test in collection.own_tests(items))
 
     def selected(self, nodeids: list[str]) -> None:
         """Marks the report as incomplete: from here on nothing green is left from an earlier run."""
@@ -184,13 +184,13 @@ class HilRun:
 
     def open_report(self) -> None:
         """Writes the incomplete report, once. Ends the run with exit code 4 or 11 if it cannot be written."""
-        if self.begun or wake.lists_only(self.pytest_config) or self.problem is not None:
+        if self.begun or activation.lists_only(self.pytest_config) or self.problem is not None:
             return
         if not self.is_worker:
             self._until_end.enter_context(obeyed(self.target))
         try:
-            closing.begin(self)
-            keeping.check(self)
+            finish_run.begin(self)
+            add_to_history.check(self)
         except UserError as error:
             raise pytest.UsageError(str(error)) from None
         except HilError as error:
@@ -198,7 +198,7 @@ class HilRun:
 
     def will_run(self, items: list[pytest.Item]) -> None:
         """Learns which engines are needed. Workers build what each comes to: beside one's build another measures."""
-        self._engines = [] if self.is_worker else collecting.engines_of(items)
+        self._engines = [] if self.is_worker else collection.engines_of(items)
 
     def deselected(self, nodeids: list[str]) -> None:
         """Notes tests that the user deselected."""
@@ -260,7 +260,7 @@ class HilRun:
 
     def attach(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         """Puts outcomes on pytest's report as one string, and a foreseeable error in one line."""
-        collecting.attach(self, item, call, report)
+        collection.attach(self, item, call, report)
 
     def account(self, report: pytest.TestReport) -> None:
         """Enters what came with a report; a failure that no result explains is that of the user's own test."""
@@ -268,10 +268,10 @@ class HilRun:
             self.fates.crashed.add(report.nodeid)
         if report.when == "teardown":
             self.fates.finished.add(report.nodeid)
-        outcomes = collecting.outcomes_of(report)
+        outcomes = collection.outcomes_of(report)
         for outcome, own in outcomes:
             self.accounts.enter(report.nodeid, outcome, own=own)
-        if problem := collecting.problem_of(report):
+        if problem := collection.problem_of(report):
             self.problem = self.problem or problem
         elif report.failed and all(outcome.result.verdict in GOOD for outcome, _ in outcomes):
             self.other_tests_failed += 1
@@ -290,15 +290,15 @@ class HilRun:
             notes["hil_config"] = _digests(self.config) if self.config else ""
             notes["hil_lab"] = self.error_text(ExitCode.LAB_ERROR)
             notes["hil_imported"] = sorted(map(str, imported()))
-        elif not wake.lists_only(self.pytest_config):
+        elif not activation.lists_only(self.pytest_config):
             self.fates.stopped = str(session.shouldfail or session.shouldstop or "")
             # xdist calls it an interrupt when a worker stops for the user's or the lab's error; alone it is a failure.
             stopped = self.problem is not None and session.exitstatus == pytest.ExitCode.INTERRUPTED
             status = pytest.ExitCode.TESTS_FAILED if stopped else session.exitstatus
             # What was changed when the run began was used, whatever it is now; what was imported is known only now.
             self.commit = self.commit.and_(self._commit(others=False))
-            session.exitstatus = closing.close(self, int(status))
-            self.pytest_config.stash[wake.DECIDED] = int(session.exitstatus)
+            session.exitstatus = finish_run.close(self, int(status))
+            self.pytest_config.stash[activation.DECIDED] = int(session.exitstatus)
 
     def summarize(self, terminal: TerminalReporter) -> None:
         """Shows the decision below pytest's own lines."""
@@ -306,7 +306,7 @@ class HilRun:
             terminal.write_line(f"warning: {warning}", yellow=True)
         if self.report is not None:
             config = self.config.path if self.config else None
-            closing.show(self.report, self.report_dir, config, terminal)
+            finish_run.show(self.report, self.report_dir, config, terminal)
 
     def used(self) -> TargetUse:
         """Target asked for and, as far as results tell, used."""

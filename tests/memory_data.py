@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.datasets.base import Batch, sample_digest
+from hil.datasets.dataset import Batch, sample_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MemoryData:
-    """Samples that are already there; keeps to ``hil.datasets.base.Dataset``."""
+    """Samples that are already there; keeps to ``hil.datasets.dataset.Dataset``."""
 
     name = "memory"
 

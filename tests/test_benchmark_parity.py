@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks.parity import engines, faults, holes, planting
 from benchmarks.parity.graphs import MAKERS
-from hil.diagnose.healthy import FLOORS
+from hil.diagnose.error_bounds import FLOORS
 from hil.diagnose.running import on_host
-from hil.diagnose.seeing import error
+from hil.diagnose.tensor_error import error
 
 
 @pytest.mark.parametrize("name", holes.HOLES)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hil.config.spec import TargetSpec
 from hil.doctor import Finding, examine
 from hil.doctor.examine import trouble
-from hil.doctor.finding import STATES
+from hil.doctor.findings import STATES
 from hil.session.target.board_match import confirm
 from tests.boards.generations import GENERATIONS, facts_of
 

@@ -12,9 +12,9 @@ from hil.config.spec import GateSpec
 from hil.gate.circumstances import circumstances
 from hil.gate.demands import Circumstances, smallest_change
 from hil.gate.gate import judge, seal
-from hil.report.read import parse
+from hil.report.read_report import parse
 from hil.report.schema import Measured
-from hil.report.write import to_json
+from hil.report.write_report import to_json
 from hil.results import Verdict
 from tests.attestation import case as cases
 from tests.report import sample

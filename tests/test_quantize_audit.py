@@ -10,8 +10,8 @@ import pytest
 
 from hil.config.spec import CalibrationSpec
 from hil.quantize import quantize, read_ranges
-from hil.quantize.again import snapshots
-from hil.quantize.flow import known_tensors, observe
+from hil.quantize.activations import known_tensors, observe
+from hil.quantize.recalibrate import snapshots
 from hil.quantize.sensitivity import Layer, proposed, sensitivity, sqnr
 from tests.memory_data import MemoryData
 from tests.models import convnet, images

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hil.config.spec import CalibrationSpec
 from hil.quantize import quantize, weighted_nodes
 from hil.quantize.layout import WEIGHTED
-from hil.quantize.order import sort_nodes
+from hil.quantize.node_order import sort_nodes
 from tests.memory_data import MemoryData
 
 if TYPE_CHECKING:

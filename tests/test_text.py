@@ -22,24 +22,24 @@ from hil.checks.verdicts import failed
 from hil.cli.views import starter
 from hil.config.spec import DeploySpec
 from hil.deploy.robot import Robot
-from hil.diagnose import text as diagnosed
-from hil.diagnose.types import Diagnosis
-from hil.doctor import asking
+from hil.diagnose import sentences as diagnosed
+from hil.diagnose.diagnosis import Diagnosis
+from hil.doctor import run_survey
 from hil.errors import UserError
+from hil.history.entries import Acceptance, RunRecord
 from hil.history.rows import POINT_FIELDS, RUN_FIELDS, added_of, point_of, run_of
-from hil.history.types import Acceptance, RunRecord
 from hil.onnx_files.ort_errors import explained
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.report import html, markdown, terminal
 from hil.report.canonical import report_digest
 from hil.report.ci import code_quality, github
-from hil.report.read import parse
-from hil.report.write import sealed, to_json
+from hil.report.read_report import parse
+from hil.report.write_report import sealed, to_json
 from hil.results import CheckResult, TargetUse, Verdict
 from hil.targets.answers import error_of
-from hil.targets.base import Done
 from hil.targets.client import AgentClient
-from hil.targets.ssh import judging
+from hil.targets.ssh import start_failures
+from hil.targets.target import Done
 from hil.text import LONGEST, clean, clean_lines, cleaned, joined
 from tests.history import kept
 
@@ -190,7 +190,7 @@ def facts() -> str:
 def surveyed() -> str:
     """What a machine reports to ``hil doctor``, ``hil probe`` and ``hil targets``."""
     out = b"banner\n" + MARK + json.dumps({"holder": {"who": EVIL}, "runtimes": {EVIL: EVIL}}).encode() + b"\n"
-    return texts(asking._facts(Done(0, out, b"")))  # noqa: SLF001 - the way in
+    return texts(run_survey._facts(Done(0, out, b"")))  # noqa: SLF001 - the way in
 
 
 def report() -> Any:
@@ -258,7 +258,7 @@ BOUNDARIES: dict[str, Callable[[], str]] = {
     "a machine's facts": facts,
     "a machine that is surveyed": surveyed,
     "a machine's interpreter": lambda: texts(
-        judging.facts(b"hil-look path " + EVIL.replace("\n", " ").encode("utf-8", "replace"))
+        start_failures.facts(b"hil-look path " + EVIL.replace("\n", " ").encode("utf-8", "replace"))
     ),
     "root's answer on a board": lambda: texts(install._object(json.dumps({"error": EVIL}).encode())),  # noqa: SLF001 - the way in
     "root's last words": lambda: install._shown(b"ill \x1b[2J\xff\xc2\x9b"),  # noqa: SLF001 - as above

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import results
 from benchmarks.history.filling import MODELS, PER_RUN, ROOT, RUNS_KEPT, fill
 from benchmarks.results.judging.history import HISTORY_REPEATS
-from hil.compare.opening import facts_of
-from hil.history import open_history, schema
+from hil.compare.select_runs import facts_of
+from hil.history import open_history, table_version
+from hil.history.add_run import write
+from hil.history.connect import WRITES, engine_for
 from hil.history.derive import derive
-from hil.history.opening import WRITES, engine_for
 from hil.history.urls import place_of
-from hil.history.writing import write
 from tests.history import kept, postgresql
 from tests.history.spoiled import BEFORE, CASES, spoiled
 
@@ -73,7 +73,7 @@ def migrated(url: str) -> bool:
     """Whether a database of the first schema has its runs and takes new ones after it was opened."""
     engine = engine_for(place_of(url, ROOT), read_only=False).execution_options(**{WRITES: True})
     with engine.begin() as connection:
-        schema.steps(connection, 1)
+        table_version.steps(connection, 1)
         for number in (1, 2):
             write(connection, derive(kept.report(number)))
     engine.dispose()

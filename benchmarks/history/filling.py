@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.history import open_history
+from hil.history.connect import WRITES, engine_for
 from hil.history.derive import derive
-from hil.history.opening import WRITES, engine_for
 from hil.history.rows import point_row, run_row
 from hil.history.tables import FACTS, MEASUREMENTS, RUN_MODELS, RUNS
 from hil.history.urls import place_of
@@ -47,7 +47,7 @@ def fill(url: str, runs: int) -> int:
 
 
 def _some(connection: sa.Connection, template: Derived, numbers: range, *, facts: bool) -> None:
-    """As ``hil.history.writing`` does run by run, for many at once: filling is not what is measured."""
+    """As ``hil.history.add_run`` does run by run, for many at once: filling is not what is measured."""
     run_rows, model_rows, point_rows = [], [], []
     for number in numbers:
         run = replace(

@@ -26,7 +26,7 @@ from hil.config.load import load
 from hil.gate.gate import seal
 from hil.plan import expand
 from hil.report.schema import ConfigUsed, EngineUsed, ModelUsed, Report, Run, TargetReport, count
-from hil.report.write import finish
+from hil.report.write_report import finish
 from hil.results import CheckResult, Evidence, ExecutedOn, Judgement, TargetUse, Verdict
 from hil.series import Series, digest_of
 from hil.session.gather.timing import histogram

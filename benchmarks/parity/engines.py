@@ -18,9 +18,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hil.agent.runtimes.onnxruntime import OnnxRuntime
 from hil.config.spec import CalibrationSpec
-from hil.datasets.base import Batch
-from hil.diagnose.cutting import types_of
+from hil.datasets.dataset import Batch
 from hil.diagnose.graph import Graph
+from hil.diagnose.variants import types_of
 from hil.quantize import quantize
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ class Samples:
         self.digest = hashlib.sha256("".join(self.sample_digests()).encode()).hexdigest()
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """As ``hil.datasets.base.Dataset.batches``."""
+        """As ``hil.datasets.dataset.Dataset.batches``."""
         chosen = self._samples[:limit]
         for start in range(0, len(chosen), size):
             part = chosen[start : start + size]
             yield Batch(start, {name: np.concatenate([one[name] for one in part]) for name in part[0]}, {})
 
     def sample_digests(self) -> Iterator[str]:
-        """As ``hil.datasets.base.Dataset.sample_digests``."""
+        """As ``hil.datasets.dataset.Dataset.sample_digests``."""
         for one in self._samples:
             yield hashlib.sha256(b"".join(array.tobytes() for array in one.values())).hexdigest()
 

@@ -15,7 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from hil.diagnose.graph import DEQUANTIZE, QUANTIZE, Graph
-from hil.diagnose.seeing import FP16_MAX
+from hil.diagnose.tensor_error import FP16_MAX
 
 Array = npt.NDArray[Any]
 Rng = np.random.Generator

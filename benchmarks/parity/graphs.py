@@ -16,9 +16,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from hil.diagnose.cutting import marked
 from hil.diagnose.graph import Graph
 from hil.diagnose.running import on_host
+from hil.diagnose.variants import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -3,8 +3,8 @@
 A case is drawn over graphs, precisions, kinds of fault and nodes. By a rule fixed in advance a draw is thrown away and
 drawn again where the graph has no node for the fault; where ONNX Runtime cannot run what comes out; or where
 the fault does nothing: in FP32 it moves no output on any of the samples by more than the rounding of the engine's
-precision (``hil.diagnose.healthy.FLOORS``, relative to the RMS). A weight of a dead channel is such a fault. A wrong
-scale of Q and DQ and an overflow are nothing in FP32: they must move what the same engine gives without them.
+precision (``hil.diagnose.error_bounds.FLOORS``, relative to the RMS). A weight of a dead channel is such a fault. A
+wrong scale of Q and DQ and an overflow are nothing in FP32: they must move what the same engine gives without them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from benchmarks.parity import engines, faults
 from benchmarks.parity.graphs import MAKERS, Case, Feeds
 from hil.checks.comparison import Comparison
 from hil.diagnose.bisect import diagnose
-from hil.diagnose.cutting import marked
+from hil.diagnose.error_bounds import FLOORS
 from hil.diagnose.graph import DEQUANTIZE, Graph
-from hil.diagnose.healthy import FLOORS
 from hil.diagnose.running import on_host
-from hil.diagnose.seeing import error
+from hil.diagnose.tensor_error import error
+from hil.diagnose.variants import marked
 from hil.errors import HilError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from hil.diagnose.types import Diagnosis
+    from hil.diagnose.diagnosis import Diagnosis
 
 GRAPHS = ("digits", "arm", "encoder", "squeezenet", "shufflenet")
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -18,8 +18,8 @@ from hil.attestation import KeySigner, attest, dsse, statement, verify
 from hil.attestation.keys import signature_by
 from hil.cli import gate as hil_gate
 from hil.config.load import load
-from hil.deploy import refusing
-from hil.deploy.judging import judged as may_deploy
+from hil.deploy import refusals
+from hil.deploy.report_check import judged as may_deploy
 from hil.errors import HilError
 from hil.gate.demands import Circumstances
 from hil.gate.gate import exit_code_of, judge, seal
@@ -41,7 +41,10 @@ RULES = (
     *("required on the target", "verdicts", "warnings", "results", "other tests", "evidence", "data", "power", "state"),
     *("clean", "age", "expiry", "signature", *ASKED),
 )
-ROBOTS = {"the robot's limits": "hil.deploy.judging._of_config", "the robot's board": "hil.deploy.refusing.of_robot"}
+ROBOTS = {
+    "the robot's limits": "hil.deploy.report_check._of_config",
+    "the robot's board": "hil.deploy.refusals.of_robot",
+}
 """What a deployment alone is held against, and the function that says why not."""
 LATER = frozenset({"age", "expiry", "signature", *ASKED})
 """What depends on who judges and when: no rule of a run, whose rows have it."""
@@ -233,7 +236,7 @@ class Placed:
                     asked[each.rule] = asked.get(each.rule, True) and each.ok
                     yield each
 
-        overlook = mock.patch("hil.report.read.problems", return_value=())
+        overlook = mock.patch("hil.report.read_report.problems", return_value=())
         with contextlib.ExitStack() as patched:
             patched.enter_context(mock.patch("hil.gate.gate.asked", rules))
             if self.case.unread:
@@ -264,4 +267,4 @@ class Placed:
     def _deploy(self) -> bool:
         found = may_deploy(load(self.root / "hil.toml"), self.path, "rover", datetime.now(timezone.utc))
         robot = {**cases.FACTS, **({"cpu_model": "another"} if self.case.elsewhere else {})}
-        return not list(refusing.of_robot(found.engines, found.report.target.facts, robot))
+        return not list(refusals.of_robot(found.engines, found.report.target.facts, robot))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hil.targets.answers import BuiltEngine
     from hil.targets.client import AgentClient
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 CONFIGURATIONS = [(binding, graph) for binding in ("ctypes", "pycuda") for graph in (False, True)]
 RESTARTED_EACH = 1  # two processes of one loop over one engine were seen to differ by 2 % on the GPU

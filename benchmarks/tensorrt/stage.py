@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import networks, results
 from benchmarks.projects import TARGET
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

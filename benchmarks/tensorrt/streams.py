@@ -12,7 +12,7 @@ from benchmarks.tensorrt.peers import Peer
 from benchmarks.tensorrt.stage import LOAD_DEADLINE, Stage
 
 if TYPE_CHECKING:
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 WARMUP, SECONDS = 0.2, 1.0  # shorter windows with several in flight were seen to differ by a third from one to the next
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hil.advice.around import listed, named, number, table
+from hil.advice.report_facts import listed, named, number, table
 from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.advice.around import Around
+    from hil.advice.report_facts import Around
     from hil.results import CheckResult
 
 ANSWERS = ("parity.outputs", "parity.task", "int8.drop")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.advice.around import excess, keeps, number, parity_of, table
+from hil.advice.report_facts import excess, keeps, number, parity_of, table
 from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.advice.around import Around
+    from hil.advice.report_facts import Around
     from hil.results import CheckResult
 
 WEIGHTS = {"fp32": {"fp16": 2, "int8": 4}, "fp16": {"int8": 2}}

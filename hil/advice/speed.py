@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hil.advice.around import decisive, excess, keeps, listed, named, number, parity_of, table
+from hil.advice.report_facts import decisive, excess, keeps, listed, named, number, parity_of, table
 from hil.results import Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.advice.around import Around
+    from hil.advice.report_facts import Around
     from hil.results import CheckResult
 
 PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")

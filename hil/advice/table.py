@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.advice import accuracy, conditions, space, speed
-from hil.advice.around import Around
+from hil.advice import accuracy, space, speed, target_state
+from hil.advice.report_facts import Around
 from hil.report.text import one_line
 from hil.results import Verdict
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
     from hil.results import CheckResult
 
-RULES = (*speed.RULES, *space.RULES, *accuracy.RULES, *conditions.RULES)
+RULES = (*speed.RULES, *space.RULES, *accuracy.RULES, *target_state.RULES)
 MOST = 4
 """Pieces of advice a row: whoever is told more does none of it."""
 LONGEST = 400

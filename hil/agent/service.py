@@ -17,7 +17,7 @@ from .store.build_records import Records, key_facts, key_of
 from .store.lock import SessionLock
 from .store.transfers import LOCK_POLL, Reply, Transfers
 from .supervisor import HostGone, Supervisor
-from .workers.building import Building
+from .workers.engine_builds import Building
 from .workers.gpu_memory_watch import Watching, follow
 from .workers.idle_workers import Bench
 from .workers.telemetry import Sampler

@@ -14,8 +14,8 @@ from hil.files import THE_LAB, file_digest
 from hil.gate.demands import Circumstances
 from hil.gate.gate import judge
 from hil.gate.gate import verify as judge_again
-from hil.report.read import content_of, file_in, parse
-from hil.report.write import BUNDLE, REPORT, replace_file
+from hil.report.read_report import content_of, file_in, parse
+from hil.report.write_report import BUNDLE, REPORT, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path

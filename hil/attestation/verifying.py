@@ -14,9 +14,9 @@ from hil.files import file_digest
 from hil.gate.demands import Circumstances, age_of, not_of_commit
 from hil.gate.gate import judge
 from hil.gate.gate import verify as judge_again
-from hil.report.read import content_of, file_in, parse
+from hil.report.read_report import content_of, file_in, parse
 from hil.report.text import one_line
-from hil.report.write import BUNDLE, REPORT
+from hil.report.write_report import BUNDLE, REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,7 +15,7 @@ from hil.text import clean, cleaned
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hil.targets.base import Target
+    from hil.targets.target import Target
 
 SUDO = "/usr/bin/sudo"
 PATIENCE = 300.0

@@ -14,7 +14,7 @@ from hil.cli.views.configs import config_at
 from hil.errors import UserError
 
 if TYPE_CHECKING:
-    from hil.targets.base import Target
+    from hil.targets.target import Target
 
 group = typer.Typer(
     help="""Prepare a board: the small helper that does what needs root, and how noisy its timings are.
@@ -113,7 +113,7 @@ def calibrate(
 
 
 def _target(name: str, config: Path | None) -> Target:
-    from hil.targets.base import open_target  # noqa: PLC0415 - as above
+    from hil.targets.target import open_target  # noqa: PLC0415 - as above
 
     return open_target(name, config_at(config).target(name))
 

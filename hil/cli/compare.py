@@ -118,7 +118,7 @@ def _two(
     base: str, cand: str, settings: Settings, only: tuple[str | None, str | None], where: tuple[str | None, Path | None]
 ) -> Document:
     from hil.compare import Side, compare, document  # noqa: PLC0415 - as above
-    from hil.compare.opening import is_path, learned_of, side_of_history, side_of_reports  # noqa: PLC0415 - as above
+    from hil.compare.select_runs import is_path, learned_of, side_of_history, side_of_reports  # noqa: PLC0415 - as above
 
     model, target = only
     if is_path(base) and is_path(cand):
@@ -141,7 +141,7 @@ def _matrix(
     where: tuple[str | None, Path | None],
 ) -> Document:
     from hil.compare import against_base, document, sides_by  # noqa: PLC0415 - as above
-    from hil.compare.opening import facts_of, learned_of  # noqa: PLC0415 - as above
+    from hil.compare.select_runs import facts_of, learned_of  # noqa: PLC0415 - as above
 
     model, target = only
     with _open(*where) as history:
@@ -152,7 +152,7 @@ def _matrix(
 
 
 def _write(found: Document, files: dict[str, Path | None]) -> None:
-    from hil.compare.files import write  # noqa: PLC0415 - Jinja2 is heavy
+    from hil.compare.write_files import write  # noqa: PLC0415 - Jinja2 is heavy
 
     for kind, path in files.items():
         if path is not None:

@@ -16,7 +16,7 @@ from hil.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from hil.config.load import Config
-    from hil.diagnose.types import Diagnosis
+    from hil.diagnose.diagnosis import Diagnosis
     from hil.results import Judgement
     from hil.session import Session
 
@@ -114,19 +114,19 @@ def show(judgement: Judgement, found: Diagnosis, folder: Path | None) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    from hil.diagnose import text  # noqa: PLC0415 - as above
+    from hil.diagnose import sentences  # noqa: PLC0415 - as above
 
     screen = console()
     style = "green" if judgement.verdict.value == "passed" else "red"
     screen.print(Text.assemble((f"{judgement.verdict.value} ", f"bold {style}"), f"parity: {judgement.reason}"))
     count = f"looked at {found.looked_at} tensors of {found.nodes} nodes on {found.samples} samples"
     screen.print(Text(count, "dim"))
-    screen.print(Text(text.verdict(found), "bold"))
-    for line in text.lines(found):
+    screen.print(Text(sentences.verdict(found), "bold"))
+    for line in sentences.lines(found):
         screen.print(Text(line))
     if found.culprits:
         table = Table("", "reference", "engine", title=f"tensor {found.culprits[0].seen.tensor}", title_justify="left")
-        for row in text.table(found.culprits[0]):
+        for row in sentences.table(found.culprits[0]):
             table.add_row(*row)
         screen.print(table)
     if folder is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hil.doctor import Finding
-    from hil.targets.base import Target
+    from hil.targets.target import Target
 
 SCHEMA = 1
 SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "bad": ("✗", "bold red"), "unknown": ("?", "dim")}
@@ -45,7 +45,7 @@ def command(
 
       hil doctor jetson-orin --json | jq -r '.findings\[] | select(.state == "bad") | .mend'
     """
-    from hil.targets.base import open_target  # noqa: PLC0415 - pydantic and the target's libraries are heavy
+    from hil.targets.target import open_target  # noqa: PLC0415 - pydantic and the target's libraries are heavy
 
     with open_target(target, config_at(config).target(target)) as opened:
         found, held, seconds = _examined(opened)
@@ -62,8 +62,8 @@ def command(
 def _examined(target: Target) -> tuple[list[Finding], Any, float]:
     """The findings, who holds it (``None``: nobody), and how many seconds it took."""
     from hil.doctor import examine  # noqa: PLC0415 - as above
-    from hil.doctor.asking import look  # noqa: PLC0415 - as above
     from hil.doctor.examine import trouble  # noqa: PLC0415 - as above
+    from hil.doctor.run_survey import look  # noqa: PLC0415 - as above
 
     jetson_or_gpu = target.kind != "local" or runtime_record(target.spec.runtime).uses_gpu
     told = look(target, runtimes=[target.spec.runtime], gpu=jetson_or_gpu)

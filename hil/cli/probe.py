@@ -50,9 +50,9 @@ def command(
 def _told(name: str, config: Path | None) -> dict[str, Any]:
     """``identity`` is ``None`` where the machine is not known to be a Jetson."""
     from hil.config.spec import TargetSpec  # noqa: PLC0415 - pydantic and the target's libraries are heavy
-    from hil.doctor.asking import look  # noqa: PLC0415 - as above
+    from hil.doctor.run_survey import look  # noqa: PLC0415 - as above
     from hil.jetson import said  # noqa: PLC0415 - as above
-    from hil.targets.base import open_target  # noqa: PLC0415 - as above
+    from hil.targets.target import open_target  # noqa: PLC0415 - as above
 
     runtimes = sorted(TargetSpec.model_fields["runtime"].annotation.__args__)  # type: ignore[union-attr] # a Literal
     with open_target(name, config_at(config).target(name)) as opened:

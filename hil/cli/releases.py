@@ -42,7 +42,7 @@ def command(
 
       hil releases robot-7 --json
     """
-    from hil.deploy.listing import listed  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.deploy.list_releases import listed  # noqa: PLC0415 - heavy, --help needs it not
 
     steps = Steps()
     if as_json:

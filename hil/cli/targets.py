@@ -69,8 +69,8 @@ def _checked(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any
 
 
 def _asked(name: str, spec: TargetSpec) -> tuple[str | None, Any]:
-    from hil.doctor.asking import holder_of  # noqa: PLC0415 - as above
-    from hil.targets.base import open_target  # noqa: PLC0415 - as above
+    from hil.doctor.run_survey import holder_of  # noqa: PLC0415 - as above
+    from hil.targets.target import open_target  # noqa: PLC0415 - as above
 
     try:
         return holder_of(open_target(name, spec))

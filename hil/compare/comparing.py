@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from hil import __version__
 from hil.compare import environment
-from hil.compare.judging import Known, judged
-from hil.compare.measures import order
+from hil.compare.compared_checks import order
+from hil.compare.row_verdicts import Known, judged
 from hil.compare.schema import Compared, Document, Settings
 from hil.compare.sides import Side, machine_of, pairs
 from hil.errors import UserError
@@ -18,7 +18,7 @@ from hil.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hil.compare.accepting import Level
+    from hil.compare.accepted_levels import Level
     from hil.compare.sides import Facts
     from hil.history import By, Noise, Point, RunRecord
 

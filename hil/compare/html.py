@@ -9,7 +9,7 @@ from itertools import count
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hil.compare import plots, text
+from hil.compare import plots, wording
 from hil.compare.schema import Document, Row, Status
 
 TONE = {
@@ -37,13 +37,13 @@ def render(found: Document) -> str:
     style = _asset("hil.report", "style.css") + _asset("hil.compare", "compare.css")
     return _template().render(
         found=found,
-        text=text,
+        text=wording,
         tone=TONE,
         change=change,
         style=Markup(style),  # noqa: S704 - our own files
-        tables=text.matrix(found),
-        names=text.columns(found),
-        troubles=text.troubles(found),
+        tables=wording.matrix(found),
+        names=wording.columns(found),
+        troubles=wording.troubles(found),
         accepted=[row for each in found.comparisons for row in each.rows if row.accepted is not None],
     )
 

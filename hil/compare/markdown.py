@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.compare import text
+from hil.compare import wording
 from hil.compare.schema import Compared, Document, Row, Status
 from hil.report.markdown import escape
 
@@ -35,39 +35,39 @@ def render(found: Document) -> str:
 
 def _head(found: Document) -> Iterator[str]:
     word = "✅ PASSED" if found.passed else "❌ NOT PASSED"
-    yield f"## {word}: {escape(text.subject(found))}"
+    yield f"## {word}: {escape(wording.subject(found))}"
     yield ""
-    yield f"{escape(text.headline(found))}"
+    yield f"{escape(wording.headline(found))}"
     yield ""
     for each in found.comparisons:
-        base, cand = text.sides(each)
+        base, cand = wording.sides(each)
         yield f"- {escape(base)} → {escape(cand)}"
     yield ""
 
 
 def _troubles(found: Document) -> Iterator[str]:
-    told = text.troubles(found)
+    told = wording.troubles(found)
     if not told:
         return
     yield "### What needs attention"
     yield ""
     for (status, reason), names in list(told.items())[:MOST_TROUBLES]:
-        yield f"- {ICON[status]} **{escape(text.named(names))}** ({status.value}): {escape(reason)}"
-        yield f"  Next: {escape(text.NEXT[status])}"
+        yield f"- {ICON[status]} **{escape(wording.named(names))}** ({status.value}): {escape(reason)}"
+        yield f"  Next: {escape(wording.NEXT[status])}"
     if len(told) > MOST_TROUBLES:
         yield f"- … and {len(told) - MOST_TROUBLES} more: see the JSON"
     yield ""
 
 
 def _tables(found: Document) -> Iterator[str]:
-    names = text.columns(found)
-    length, tables = 0, text.matrix(found)
+    names = wording.columns(found)
+    length, tables = 0, wording.matrix(found)
     for number, ((model, precision), lines) in enumerate(tables.items()):
         table = [f"| {escape(f'{model} {precision}')} | " + " | ".join(map(escape, names)) + " |"]
         table.append("| :--- |" + " ---: |" * len(names))
         for (check, _), rows in lines.items():
-            cells = (text.base_value(rows), *map(_cell, rows))
-            table.append(f"| {escape(text.title(check))} | " + " | ".join(cells) + " |")
+            cells = (wording.base_value(rows), *map(_cell, rows))
+            table.append(f"| {escape(wording.title(check))} | " + " | ".join(cells) + " |")
         length += sum(map(len, table))
         if length > MOST_LETTERS:
             yield from (f"… and {len(tables) - number} more of {len(tables)} tables: see the JSON", "")
@@ -78,10 +78,10 @@ def _tables(found: Document) -> Iterator[str]:
 def _cell(row: Row | None) -> str:
     if row is None:
         return "–"
-    parts = [escape(text.value(row, row.cand))]
+    parts = [escape(wording.value(row, row.cand))]
     if row.effect is not None:
-        ends = text.interval(row)
-        parts.append(escape(text.effect(row) + (f" ({ends})" if ends else "")))
+        ends = wording.interval(row)
+        parts.append(escape(wording.effect(row) + (f" ({ends})" if ends else "")))
     return " ".join([*parts, f"{ICON[row.status]} {row.status.value}"])
 
 
@@ -106,4 +106,4 @@ def _fields(each: Compared) -> Iterator[str]:
 
 
 def _foot(found: Document) -> Iterator[str]:
-    yield escape(f"{text.rule(found)}; hil {found.hil_version}")
+    yield escape(f"{wording.rule(found)}; hil {found.hil_version}")

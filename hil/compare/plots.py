@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from hil.compare import text
+from hil.compare import wording
 
 if TYPE_CHECKING:
     from hil.compare.schema import Row, Settings
@@ -31,11 +31,11 @@ def change(row: Row, settings: Settings, ident: str) -> str:
         f'<rect class="none" x="{near}" y="4" width="{round(far - near, 1)}" height="14" rx="2"/>',
         *(f'<path class="fail-at" d="M{place(sign * settings.exclude)} 4V18"/>' for sign in (-1, 1)),
         f'<path class="axis" d="M{WIDTH / 2} 2V20"/>',
-        f'<path class="whisker" d="M{low} 11H{high}M{low} 8v6M{high} 8v6"/>' if text.interval(row) else "",
+        f'<path class="whisker" d="M{low} 11H{high}M{low} 8v6M{high} 8v6"/>' if wording.interval(row) else "",
         f'<circle class="dot" cx="{place(row.effect)}" cy="11" r="4"/>',
     ]
-    title = f"{row.name}: {text.effect(row)}"
-    description = f"{row.status.value}, interval {text.interval(row) or 'not known'}"
+    title = f"{row.name}: {wording.effect(row)}"
+    description = f"{row.status.value}, interval {wording.interval(row) or 'not known'}"
     return (
         f'<svg class="plot change" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{ident}-t {ident}-d">'
         f'<title id="{ident}-t">{escape(title)}</title><desc id="{ident}-d">{escape(description)}</desc>'

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hil.compare import text
+from hil.compare import wording
 from hil.compare.schema import GOOD, Compared, Document, Row, Status
 from hil.report.text import printable
 
@@ -50,11 +50,11 @@ def shown(found: Document) -> Iterator[RenderableType]:
 
 def _head(found: Document) -> Panel:
     word, colour = ("PASSED", "green") if found.passed else ("NOT PASSED", "red")
-    body = Text(f"{text.headline(found)}\n")
+    body = Text(f"{wording.headline(found)}\n")
     for each in found.comparisons:
-        base, cand = text.sides(each)
+        base, cand = wording.sides(each)
         body.append(printable(f"{base} → {cand}\n"))
-    body.append(text.rule(found), style="dim")
+    body.append(wording.rule(found), style="dim")
     return Panel(body, title=Text(f" {word} ", style=f"bold {colour}"), title_align="left", border_style=colour)
 
 
@@ -66,36 +66,36 @@ def _rows(each: Compared) -> Iterator[RenderableType]:
     for group, rows in groups.items():
         table = _table((group, "base", "candidate", "change", "interval", "runs", ""), numbers=(1, 2, 3, 4, 5))
         for row in rows:
-            sides = (text.value(row, side) for side in (row.base, row.cand))
+            sides = (wording.value(row, side) for side in (row.base, row.cand))
             runs = f"{row.runs[0]}|{row.runs[1]}"
-            name = Text(printable(text.title(row.check)))
-            table.add_row(name, *sides, text.effect(row), text.interval(row), runs, _sign(row))
+            name = Text(printable(wording.title(row.check)))
+            table.add_row(name, *sides, wording.effect(row), wording.interval(row), runs, _sign(row))
         yield table
 
 
 def _matrix(found: Document) -> Iterator[RenderableType]:
-    names = text.columns(found)
-    for (model, precision), lines in text.matrix(found).items():
+    names = wording.columns(found)
+    for (model, precision), lines in wording.matrix(found).items():
         table = _table((f"{model} {precision}", *names), numbers=tuple(range(1, len(names) + 1)))
         for (check, _), rows in lines.items():
             cells = [_cell(row) for row in rows]
-            table.add_row(Text(printable(text.title(check))), text.base_value(rows), *cells)
+            table.add_row(Text(printable(wording.title(check))), wording.base_value(rows), *cells)
         yield table
 
 
 def _cell(row: Row | None) -> Text:
     if row is None:
         return Text("–", style="dim")
-    cell = Text(text.value(row, row.cand))
+    cell = Text(wording.value(row, row.cand))
     if row.effect is not None:
-        cell.append(f"\n{text.effect(row)}", style=STYLE[row.status])
-    if ends := text.interval(row):
+        cell.append(f"\n{wording.effect(row)}", style=STYLE[row.status])
+    if ends := wording.interval(row):
         cell.append(f"\n{ends}", style="dim")
     return cell.append("\n").append(_sign(row))
 
 
 def _sign(row: Row) -> Text:
-    return Text(f"{text.SIGN[row.status]} {row.status.value}", style=STYLE[row.status] if row.counts else "dim")
+    return Text(f"{wording.SIGN[row.status]} {row.status.value}", style=STYLE[row.status] if row.counts else "dim")
 
 
 def _changed(each: Compared) -> Iterator[RenderableType]:
@@ -113,18 +113,18 @@ def _changed(each: Compared) -> Iterator[RenderableType]:
 
 
 def _troubles(found: Document) -> Iterator[RenderableType]:
-    told = text.troubles(found)
+    told = wording.troubles(found)
     for (status, reason), names in list(told.items())[:MOST_TROUBLES]:
-        head = Text(f"{text.SIGN[status]} {status.value}", style=STYLE[status])
-        yield head.append(printable(f" {text.named(names)}"), style="bold")
-        body = Text(printable(f"{reason}\n")).append(printable(f"next: {text.NEXT[status]}"), style="cyan")
+        head = Text(f"{wording.SIGN[status]} {status.value}", style=STYLE[status])
+        yield head.append(printable(f" {wording.named(names)}"), style="bold")
+        body = Text(printable(f"{reason}\n")).append(printable(f"next: {wording.NEXT[status]}"), style="cyan")
         yield Padding(body, (0, 0, 0, 2), expand=False)
     if len(told) > MOST_TROUBLES:
         yield Text(f"… and {len(told) - MOST_TROUBLES} more: see --json")
     for each in found.comparisons:
         for row in each.rows:
             if row.accepted is not None and row.status in GOOD:
-                yield Text(printable(f"{text.SIGN[row.status]} accepted {row.name}: {row.reason}"), style="yellow")
+                yield Text(printable(f"{wording.SIGN[row.status]} accepted {row.name}: {row.reason}"), style="yellow")
 
 
 def _table(titles: Sequence[str], *, numbers: Sequence[int] = (), header: bool = True) -> Table:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hil.config import own_checks, reach
-from hil.config import values as sense
+from hil.config import own_checks, value_ranges
+from hil.config import value_checks as sense
+from hil.config.cross_checks import mistakes, unknown_targets
 from hil.config.explain import Mistake, mistakes_of, written
+from hil.config.isaac_ros_limits import applied
 from hil.config.locate import Lines
 from hil.config.merge import on_target
-from hil.config.nodes import applied
-from hil.config.read import parse, read_text
-from hil.config.rules import mistakes, unknown_targets
 from hil.config.spec import ConfigSpec, GateSpec, ModelSpec, TargetSpec
+from hil.config.toml_text import parse, read_text
 from hil.errors import UserError
 from hil.suggest import did_you_mean
 from hil.text import joined
@@ -123,7 +123,7 @@ def load_policy(path: Path) -> GateSpec:
         return load(path).spec.gate
     try:
         policy = GateSpec.model_validate(values["gate"])
-        found = list(reach.mistakes(policy, ("gate",)))
+        found = list(value_ranges.mistakes(policy, ("gate",)))
         if not found:
             return policy
     except ValidationError as error:

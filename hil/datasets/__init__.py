@@ -4,8 +4,8 @@
 held against the model's inputs before anything runs.
 """
 
-from hil.datasets.base import Batch, Dataset, sample_digest
+from hil.datasets.dataset import Batch, Dataset, sample_digest
 from hil.datasets.npz import NpzArrays
-from hil.datasets.opening import open_dataset
+from hil.datasets.open_data import open_dataset
 
 __all__ = ["Batch", "Dataset", "NpzArrays", "open_dataset", "sample_digest"]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.datasets.base import sample_digest
+from hil.datasets.dataset import sample_digest
 from hil.datasets.likeness import NEAR, Sketch, is_signal
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from hil.datasets.base import Arrays, Dataset
+    from hil.datasets.dataset import Arrays, Dataset
 
     Array = npt.NDArray[Any]
 

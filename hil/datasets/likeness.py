@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from hil.datasets.base import Dataset
+    from hil.datasets.dataset import Dataset
 
     Array = npt.NDArray[Any]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hil.datasets.base import Arrays, Origin, Streamed
+from hil.datasets.dataset import Arrays, Origin, Streamed
 from hil.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hil.deploy import context, golden, image, refusing, release, returning, tightened
-from hil.deploy.judging import judged, refuse
-from hil.deploy.making import board_of, built, samples_of
-from hil.deploy.reaching import deploy_spec, reached
+from hil.deploy import golden, image, image_context, refusals, release, rollback_check, tightened_limits
+from hil.deploy.make_release import board_of, built, samples_of
+from hil.deploy.report_check import judged, refuse
 from hil.deploy.robot import Outcome, Robot
+from hil.deploy.robot_agent import deploy_spec, reached
 from hil.errors import DeployRefused, LabError, UserError
 from hil.results import Evidence
 from hil.session.target.board_match import confirm
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.config.spec import Precision
-    from hil.deploy.judging import Judged
     from hil.deploy.release import Release
+    from hil.deploy.report_check import Judged
     from hil.deploy.robot import Tell
     from hil.report.schema import EngineUsed
     from hil.targets.client import AgentClient
@@ -81,7 +81,7 @@ def containerize(config: Config, path: Path, robot: str, folder: Path, tell: Tel
     board = board_of(found.report)
     with tempfile.TemporaryDirectory(prefix="hil-release-") as place:
         made = built(config, robot, found, samples_of(config, robot, found), Path(place))
-        return context.write(made, spec, board["l4t"], robot, folder)
+        return image_context.write(made, spec, board["l4t"], robot, folder)
 
 
 def _one_way(config: Config, robot: str, carried: Path | str | None) -> None:
@@ -115,7 +115,7 @@ def _compare(config: Config, found: Judged, agent: AgentClient, robot: str) -> N
     facts = agent.probe()
     spec = config.target(robot)
     confirm(robot, spec, facts)
-    reasons = refusing.of_robot(found.engines, found.report.target.facts, facts, spec.gpu)
+    reasons = refusals.of_robot(found.engines, found.report.target.facts, facts, spec.gpu)
     refuse(list(reasons), found.path, robot)
 
 
@@ -152,7 +152,7 @@ def _switched(config: Config, there: Robot, found: Judged, samples: dict[str, go
     try:
         for engine in found.engines:
             now = config.model(engine.model, there.name).tolerances.get(cast("Precision", engine.precision))
-            allowed = tightened.judged_by(found.report, engine.model, engine.precision, now)
+            allowed = tightened_limits.judged_by(found.report, engine.model, engine.precision, now)
             text = golden.check(there.agent, config, there.name, engine, samples[engine.model], allowed)
             there.tell("golden samples", f"{engine.model} {engine.precision}: {text}")
     except BaseException as error:
@@ -178,7 +178,7 @@ def roll_back(config: Config, robot: str, to: str | None, tell: Tell) -> Outcome
         facts = agent.probe()
         confirm(robot, config.target(robot), facts)
         about = found.of(name)
-        returning.check(config, there, name, None if about is None else about["manifest"], facts)
+        rollback_check.check(config, there, name, None if about is None else about["manifest"], facts)
         tell("compared", f"{robot} is the board that release {name[:12]} was judged on, with the same runtime")
         there.begin("rollback", name)
         return there.activate("forward")

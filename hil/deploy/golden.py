@@ -20,7 +20,7 @@ from hil.results import Verdict
 from hil.runtimes import runtime_record
 from hil.session.engines.int64 import fitted, narrows
 from hil.session.engines.load_options import load_options
-from hil.session.sources import Sources
+from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature
     from hil.report.schema import EngineUsed, ModelUsed
     from hil.targets.client import AgentClient
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 

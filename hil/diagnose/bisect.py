@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hil.diagnose import case as cases
-from hil.diagnose import fusion, healthy
-from hil.diagnose.case import Case, feeds_of, output_errors
+from hil.diagnose import error_bounds, fusion
+from hil.diagnose import suspect as cases
 from hil.diagnose.causes import cause_of, difference
-from hil.diagnose.cutting import patched, severed
+from hil.diagnose.diagnosis import Cause, Culprit, Diagnosis, Node, Part, Seen
 from hil.diagnose.graph import BODIES, Region
 from hil.diagnose.place import Place
 from hil.diagnose.running import Runner, Values, on_host
-from hil.diagnose.seeing import error, statistics
-from hil.diagnose.types import Cause, Culprit, Diagnosis, Node, Part, Seen
+from hil.diagnose.suspect import Case, feeds_of, output_errors
+from hil.diagnose.tensor_error import error, statistics
+from hil.diagnose.variants import patched, severed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ def diagnose(
 
     ``suspect`` is the ONNX model that the engine was built from, ``runner`` builds and runs variants of it where the
     engine runs; the reference runs on the host. ``precision`` sets what a healthy node may differ by
-    (``hil.diagnose.healthy``). Raises ``EngineBuildError`` or ``EngineError`` where a variant cannot be run.
+    (``hil.diagnose.error_bounds``). Raises ``EngineBuildError`` or ``EngineError`` where a variant cannot be run.
     """
     case = cases.opened(reference, suspect, feeds, precision, runner)
     whole = output_errors(case, runner(suspect, feeds))
@@ -125,12 +125,12 @@ def _guilty(case: Case, seen: Mapping[Region, Seen], alone: Values) -> list[tupl
     rounding of the precision. A range that clips what a ReLU behind it drops anyway harms nobody, so the outputs must
     err by more than that rounding; by a tenth of it where a node errs and is another one, or a range is mostly unused.
     """
-    floor = healthy.FLOORS[case.precision]
+    floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
     for region, one in seen.items():
         differs = difference(_place(case, region, alone)) is not None
         if one.ratio > 1 or differs:
-            other = differs or (region.pair.quantized and one.bound < healthy.CLIPPING)
+            other = differs or (region.pair.quantized and one.bound < error_bounds.CLIPPING)
             tried.append((min(max(one.ratio, 1.0), 1e12), region, LESS * floor if other and one.ratio > 1 else floor))
     tried.sort(key=lambda one: -one[0])
     effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]

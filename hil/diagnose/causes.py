@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.diagnose import constants, values
+from hil.diagnose import constants, value_patterns
+from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import DEQUANTIZE
-from hil.diagnose.seeing import FP16_MAX, clipped, error, largest
-from hil.diagnose.types import Cause
+from hil.diagnose.tensor_error import FP16_MAX, clipped, error, largest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ def cause_of(place: Place, taken: Mapping[str, Array]) -> Finding:
     """
     if place.region.pair.quantized:
         return _scale(place)
-    for found in (_overflow(place), difference(place), values.cause(place, taken)):
+    for found in (_overflow(place), difference(place), value_patterns.cause(place, taken)):
         if found is not None:
             return found
     return Cause.UNKNOWN, [f"the node alone is off by {error(place.expected, place.obtained):.3g} of its RMS"]

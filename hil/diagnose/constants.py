@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import defs, helper, numpy_helper
 
+from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import DEQUANTIZE
-from hil.diagnose.types import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

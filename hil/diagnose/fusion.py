@@ -10,19 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hil.diagnose import case as cases
-from hil.diagnose.cutting import marked
-from hil.diagnose.healthy import FLOORS
-from hil.diagnose.seeing import FP16_MAX, error, largest, statistics
-from hil.diagnose.types import Cause, Culprit
+from hil.diagnose import suspect as cases
+from hil.diagnose.diagnosis import Cause, Culprit
+from hil.diagnose.error_bounds import FLOORS
+from hil.diagnose.tensor_error import FP16_MAX, error, largest, statistics
+from hil.diagnose.variants import marked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hil.diagnose.case import Case
+    from hil.diagnose.diagnosis import Diagnosis, Seen
     from hil.diagnose.graph import Region
     from hil.diagnose.running import Values
-    from hil.diagnose.types import Diagnosis, Seen
+    from hil.diagnose.suspect import Case
 
 JUMP = 10.0
 """By how many times the outputs must be better marked than unmarked for marking to have mended them."""

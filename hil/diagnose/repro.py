@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from hil.diagnose.types import Diagnosis, Part
+    from hil.diagnose.diagnosis import Diagnosis, Part
 
 MOST = 256 * 2**20
 """Bytes of both whole models up to which they are put in beside the part at fault."""

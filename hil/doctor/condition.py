@@ -7,12 +7,12 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from hil.doctor import mending
-from hil.doctor.finding import Case, Finding
+from hil.doctor import fixes
+from hil.doctor.findings import Case, Finding
 from hil.errors import HilError
 from hil.jetson import identify
-from hil.session.target import power_mode
-from hil.state import Contract, State, rules
+from hil.session.target import power_mode_check
+from hil.state import Contract, State, disturbances
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _power(case: Case, state: State) -> Finding:
             return Finding(PART, "power mode", f"cannot be read{state.why_not('power_mode')}", "unknown")
         return Finding(PART, "power mode", f"{state.power_mode}, none declared")
     try:
-        power_mode.check(case.name, wanted, state, case.facts)
+        power_mode_check.check(case.name, wanted, state, case.facts)
     except HilError as error:
         what, _, way = str(error).partition(f": on target {case.name!r}: ")
         command = COMMAND.search(way)
@@ -117,7 +117,7 @@ def _throttling(case: Case, state: State) -> Finding:
 
 def _over_current(state: State) -> Finding:
     told = [f"{SUPPLY.get(name, name)} {value:.0f}" for name, value in sorted(state.over_current.items()) if value]
-    supply = any(state.over_current.get(name) for name in rules.INVALID)
+    supply = any(state.over_current.get(name) for name in disturbances.INVALID)
     if not told:
         return Finding(PART, "over-current", "no events since boot")
     mend = "use the power supply that came with the board, or a lower power mode" if supply else ""
@@ -129,11 +129,11 @@ def _clients(case: Case, state: State) -> Finding:
     declared = "gpu_clients" in case.spec.model_fields_set
     if state.gpu_clients is None:
         told = f"cannot be read{state.why_not('gpu_clients')}"
-        return Finding(PART, "GPU clients", told, "bad" if declared else "unknown", mending.setup(case))
+        return Finding(PART, "GPU clients", told, "bad" if declared else "unknown", fixes.setup(case))
     names = [str(one.get("name") or one.get("pid")) for one in state.gpu_clients]
     if case.held:
         return Finding(PART, "GPU clients", f"{', '.join(names) or 'none'}; the session's own are among them")
-    others = list(rules.gpu_clients(Contract.of(case.spec), [state]))
+    others = list(disturbances.gpu_clients(Contract.of(case.spec), [state]))
     if not others:
         return Finding(PART, "GPU clients", f"{', '.join(names)}, all allowed" if names else "none")
     told = ", ".join(f"{one.get('name') or 'unnamed'} (process {one.get('pid')})" for one in state.gpu_clients)

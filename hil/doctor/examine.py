@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hil.doctor.condition import findings as condition
-from hil.doctor.finding import Case, Finding
+from hil.doctor.findings import Case, Finding
 from hil.doctor.identity import findings as identity
-from hil.doctor.place import findings as place
 from hil.doctor.software import findings as software
+from hil.doctor.store_and_clock import findings as place
 from hil.errors import HilError
 from hil.session.target.board_match import confirm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hil.doctor.finding import Case, Finding, State
+from hil.doctor.findings import Case, Finding, State
 from hil.jetson import Identity, Module, identify, module_of
 from hil.session.target.board_match import VENDOR, is_gpu, runtime_facts, slug
 from hil.units import show

@@ -6,8 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from hil.doctor import mending
-from hil.doctor.finding import Case, Finding, State, table, text
+from hil.doctor import fixes
+from hil.doctor.findings import Case, Finding, State, table, text
 from hil.jetson import Identity, identify, versions
 from hil.runtimes import runtime_record
 
@@ -21,11 +21,11 @@ REASONS = {"cuda": "cuda", "tensorrt": "nvinfer", "cudnn": "cudnn"}
 def findings(case: Case) -> Iterator[Finding]:
     """From the interpreter to the GPU's device nodes."""
     found = identify(case.facts.get("board"))
-    yield Finding("software", "python", f"{case.text('python') or 'of no known version'}, {mending.python_of(case)}")
-    yield _module(case, "numpy", "numpy", case.text("numpy"), mending.numpy(case))
+    yield Finding("software", "python", f"{case.text('python') or 'of no known version'}, {fixes.python_of(case)}")
+    yield _module(case, "numpy", "numpy", case.text("numpy"), fixes.numpy(case))
     runtime = case.spec.runtime
     version = case.text("runtimes", runtime)
-    yield _module(case, runtime, runtime_record(runtime).label, version, mending.runtime(case, found))
+    yield _module(case, runtime, runtime_record(runtime).label, version, fixes.runtime(case, found))
     if case.wants_gpu or found.is_jetson:
         yield from _libraries(case, found)
         yield from _driver(case)
@@ -37,7 +37,7 @@ def _module(case: Case, key: str, name: str, version: str | None, mend: str) -> 
     if case.held and case.table("there").get(key) is True:
         return Finding("software", name, "there; not imported while it is held", "unknown")
     if case.held:
-        return Finding("software", name, f"{mending.python_of(case)} has no module {key}", "bad", mend)
+        return Finding("software", name, f"{fixes.python_of(case)} has no module {key}", "bad", mend)
     why = text(case.table("why_not").get(key)) or "the reason was not told"
     return Finding("software", name, f"cannot be imported: {why}", "bad", mend)
 
@@ -65,7 +65,7 @@ def _missing(case: Case, found: Identity, key: str, name: str) -> Finding:
         return Finding("software", name, "not there, and not needed by ONNX Runtime")
     # A toolkit is wanted by nobody here, and cuDNN by few networks; without libnvinfer nothing runs.
     state: State = "bad" if key == "tensorrt" else "warn"
-    return Finding("software", name, f"not there{why}", state, mending.shared_library(found))
+    return Finding("software", name, f"not there{why}", state, fixes.shared_library(found))
 
 
 def _because(case: Case, key: str) -> str:
@@ -84,7 +84,7 @@ def _same(version: str, usual: str) -> bool:
 def _driver(case: Case) -> Iterator[Finding]:
     closed = _closed(case)
     mend = _groups(case, closed)
-    lacks = mending.driver(identify(case.facts.get("board")))
+    lacks = fixes.driver(identify(case.facts.get("board")))
     answer = case.table("board", "cuinit")
     if not case.wants_gpu:
         pass

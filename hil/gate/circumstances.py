@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hil.errors import HilError
 from hil.gate.demands import Circumstances
-from hil.report.write import BUNDLE
+from hil.report.write_report import BUNDLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from hil.gate.exitcode import Facts, exit_code
 from hil.gate.rule_outcome import RuleOutcome, first
 from hil.gate.rules import required_rows
 from hil.gate.rules import rules as asked
-from hil.report.read import collector_paused, read
+from hil.report.read_report import collector_paused, read
 from hil.report.schema import Decided, Report, count
-from hil.report.write import sealed
+from hil.report.write_report import sealed
 from hil.results import Verdict
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def exit_code_of(report: Report, *, full: bool) -> int:
 def open_report(path: Path) -> Report:
     """Reads a report and judges it again: what was recorded must be what its own rows give.
 
-    Raises as ``hil.report.read.read`` does; ``ReportRefused`` if the decision was edited.
+    Raises as ``hil.report.read_report.read`` does; ``ReportRefused`` if the decision was edited.
     """
     with collector_paused():
         report = read(path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.history.types import Acceptance, Baseline, By, NoHistory, Noise, Point, RunRecord
+from hil.history.entries import Acceptance, Baseline, By, NoHistory, Noise, Point, RunRecord
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from hil.history.types import INCOMPLETE, MEASURED, Point, RunRecord
+from hil.history.entries import INCOMPLETE, MEASURED, Point, RunRecord
 from hil.jetson import said
 from hil.results import EVIDENCE_RANK
 

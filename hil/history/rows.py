@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from hil.history.types import Acceptance, Baseline, Noise, Point, RunRecord
+from hil.history.entries import Acceptance, Baseline, Noise, Point, RunRecord
 from hil.text import cleaned
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy as sa
 
 from hil.errors import UserError
-from hil.history import reading, resolving, schema
+from hil.history import queries, references, table_version
+from hil.history.add_run import write
+from hil.history.connect import WRITES, engine_for, passing
+from hil.history.database_errors import told
 from hil.history.derive import derive
-from hil.history.opening import WRITES, engine_for, passing
+from hil.history.entries import Acceptance, Baseline, By, Noise, Point, RunRecord
 from hil.history.rows import added_of, added_row
 from hil.history.tables import ACCEPTANCES, BASELINES, FACTS, NOISE, RUN_MODELS, RUNS
-from hil.history.troubles import told
-from hil.history.types import Acceptance, Baseline, By, Noise, Point, RunRecord
 from hil.history.urls import place_of
-from hil.history.writing import write
 from hil.text import cleaned
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class History:
         with told(self.place):
             self._engine = engine_for(self.place, read_only=read_only)
             if read_only:
-                self.version = self._read(lambda connection: schema.version_of(connection, self.place))
+                self.version = self._read(lambda connection: table_version.version_of(connection, self.place))
             else:
-                schema.migrate(self._engine, self.place)
-                self.version = schema.NEWEST
+                table_version.migrate(self._engine, self.place)
+                self.version = table_version.NEWEST
 
     def __enter__(self) -> History:  # noqa: PYI034 - typing.Self is of Python 3.11
         return self
@@ -75,7 +75,7 @@ class History:
     def runs(self, *, limit: int | None = 50, model: str | None = None, target: str | None = None) -> list[RunRecord]:
         """The newest runs, newest first, whatever became of them."""
         where = [] if target is None else [RUNS.c.target == target]
-        return self._read(lambda connection: reading.runs(connection, where=where, limit=limit, model=model))
+        return self._read(lambda connection: queries.runs(connection, where=where, limit=limit, model=model))
 
     def models(self, runs: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The models that were measured in each of these runs."""
@@ -87,19 +87,21 @@ class History:
         return found
 
     def resolve(self, ref: str, *, model: str | None = None, target: str | None = None) -> tuple[RunRecord, ...]:
-        """The usable runs that ``ref`` names (``hil.history.resolving``), newest first.
+        """The usable runs that ``ref`` names (``hil.history.references``), newest first.
 
         Raises ``UserError`` if there is none or more than one meaning, with what is nearest.
         """
-        return self._read(lambda connection: resolving.resolve(self._scope(connection, model, target), ref))
+        return self._read(lambda connection: references.resolve(self._scope(connection, model, target), ref))
 
     def find(self, ref: str) -> RunRecord:
         """The one run to show for ``ref``, usable or not. Raises ``UserError``."""
-        return self._read(lambda connection: resolving.find(self._scope(connection), ref))
+        return self._read(lambda connection: references.find(self._scope(connection), ref))
 
-    def _scope(self, connection: sa.Connection, model: str | None = None, target: str | None = None) -> resolving.Scope:
+    def _scope(
+        self, connection: sa.Connection, model: str | None = None, target: str | None = None
+    ) -> references.Scope:
         names = partial(self._added_in, connection, BASELINES, Baseline)
-        return resolving.Scope(connection, names, model, target)
+        return references.Scope(connection, names, model, target)
 
     def points(
         self,
@@ -111,7 +113,7 @@ class History:
     ) -> list[Point]:
         """All that was measured in these runs (by id), run by run in the order given; ``checks`` are exact ids."""
         return self._read(
-            lambda connection: reading.points(connection, runs, model=model, precision=precision, checks=checks)
+            lambda connection: queries.points(connection, runs, model=model, precision=precision, checks=checks)
         )
 
     def matrix(
@@ -119,7 +121,7 @@ class History:
     ) -> list[Point]:
         """The points of the newest usable runs of each JetPack, commit or target, newest run first."""
         return self._read(
-            lambda connection: reading.matrix(
+            lambda connection: queries.matrix(
                 connection, by, model=model, target=target, per_group=per_group, groups=groups
             )
         )
@@ -141,7 +143,7 @@ class History:
         self, name: str, runs: Sequence[str], *, who: str, why: str, when: datetime | None = None
     ) -> None:
         """Gives these runs (by id) a name to compare with. Raises ``UserError`` for a name with another meaning."""
-        if resolving.LATEST.fullmatch(name) or ":" in name or not name.strip():
+        if references.LATEST.fullmatch(name) or ":" in name or not name.strip():
             raise UserError(f"baseline {name!r}: that name means something else: choose another one")
         self._add(BASELINES, Baseline(name, tuple(runs), who, why, when or datetime.now(timezone.utc)))
 

@@ -5,10 +5,10 @@ board: each names its source.
 """
 
 from hil.jetson.identify import Identity, identify
+from hil.jetson.identity_record import said, versions
+from hil.jetson.jetpack_releases import RELEASES, Release, release_of
 from hil.jetson.modes import PowerMode, power_modes
 from hil.jetson.modules import MODULES, SMS, Module, meant, module_of
-from hil.jetson.releases import RELEASES, Release, release_of
-from hil.jetson.telling import said, versions
 
 __all__ = [
     "MODULES",

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from hil.jetson.jetpack_releases import Release, release_named, release_of
 from hil.jetson.modules import GIB, MODULES, Module
-from hil.jetson.raw import Raw, text_of
-from hil.jetson.releases import Release, release_named, release_of
+from hil.jetson.raw_facts import Raw, text_of
 
 THOR = "tegra264"
 _RELEASE = re.compile(r"^# R([0-9]{1,4}) \(release\), REVISION: ([0-9]{1,4}(?:\.[0-9]{1,4})?)(?![0-9.])", re.MULTILINE)

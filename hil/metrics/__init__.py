@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.config.rules import METRICS
+from hil.config.cross_checks import METRICS
 from hil.errors import UserError
 from hil.metrics import boxes, classification, detection, embedding, own, regression, segmentation
-from hil.metrics.base import Arrays, Metric, mean
 from hil.metrics.classification import top1
+from hil.metrics.metric import Arrays, Metric, mean
 from hil.metrics.regression import absolute_error
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.errors import UserError
-from hil.metrics.base import Array, Arrays, FloatArray
+from hil.metrics.metric import Array, Arrays, FloatArray
 
 if TYPE_CHECKING:
     from hil.config.spec import DetectionSpec

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from hil.errors import UserError
-from hil.metrics.base import Array, Arrays, FloatArray, Metric, class_labels, labelled
+from hil.metrics.metric import Array, Arrays, FloatArray, Metric, class_labels, labelled
 
 FIVE = 5
 

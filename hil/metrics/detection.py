@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.errors import Unsupported, UserError
-from hil.metrics.base import WHOLE, Array, Arrays, FloatArray, Metric, each
+from hil.metrics.metric import WHOLE, Array, Arrays, FloatArray, Metric, each
 
 if TYPE_CHECKING:
     from hil.metrics.boxes import Decode, Detections

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.errors import UserError
-from hil.metrics.base import WHOLE, Arrays, FloatArray, Metric, mean, one_output
+from hil.metrics.metric import WHOLE, Arrays, FloatArray, Metric, mean, one_output
 
 if TYPE_CHECKING:
     from hil.stats import Pool

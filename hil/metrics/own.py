@@ -9,8 +9,8 @@ import numpy as np
 
 from hil.callables import load_callable
 from hil.errors import UserError
-from hil.metrics.base import Arrays, FloatArray, Metric, Score
 from hil.metrics.boxes import Decode, Detections, cleaned
+from hil.metrics.metric import Arrays, FloatArray, Metric, Score
 
 if TYPE_CHECKING:
     from pathlib import Path

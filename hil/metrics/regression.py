@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.errors import UserError
-from hil.metrics.base import Array, Arrays, FloatArray, Metric, each, pairs
+from hil.metrics.metric import Array, Arrays, FloatArray, Metric, each, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

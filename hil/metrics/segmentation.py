@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.errors import UserError
-from hil.metrics.base import Array, Arrays, FloatArray, Metric, each, labelled
+from hil.metrics.metric import Array, Arrays, FloatArray, Metric, each, labelled
 
 if TYPE_CHECKING:
     from hil.stats import Pool

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from hil.config.sources import SourceKind, is_callable, source_kind
+from hil.config.data_sources import SourceKind, is_callable, source_kind
 from hil.files import file_digest
 from hil.importers import isaac_ros
 from hil.onnx_files.imported_modules import digest_of_modules, modules_of

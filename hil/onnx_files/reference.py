@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
-    from hil.datasets.base import Batch, Dataset
+    from hil.datasets.dataset import Batch, Dataset
 
     Outputs = list[tuple[str, np.ndarray]]
 

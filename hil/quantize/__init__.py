@@ -25,7 +25,7 @@ from hil.series import digest_of
 
 if TYPE_CHECKING:
     from hil.config.spec import CalibrationSpec
-    from hil.datasets.base import Dataset
+    from hil.datasets.dataset import Dataset
     from hil.runtimes import QdqLayout
 
 __all__ = ["Quantized", "Ranges", "key_parts", "quantize", "read_ranges", "samples_digest", "weighted_nodes"]

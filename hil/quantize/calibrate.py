@@ -18,12 +18,12 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from hil.datasets.base import sample_digest
+from hil.datasets.dataset import sample_digest
 from hil.errors import EngineBuildError, HilError, UserError
 from hil.onnx_files.external_data import external_files, fits, save
 from hil.onnx_files.ort_errors import explained
 from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED
-from hil.quantize.order import sort_nodes
+from hil.quantize.node_order import sort_nodes
 from hil.quantize.ranges import ranges_of
 from hil.suggest import did_you_mean
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.config.spec import CalibrationSpec
-    from hil.datasets.base import Dataset
+    from hil.datasets.dataset import Dataset
     from hil.onnx_files.signature import Signature
     from hil.runtimes import QdqLayout
 

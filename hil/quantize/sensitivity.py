@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import onnx
 
     from hil.config.spec import CalibrationSpec
-    from hil.datasets.base import Batch, Dataset
+    from hil.datasets.dataset import Batch, Dataset
     from hil.metrics import Metric
     from hil.runtimes import QdqLayout
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hil.report import engine_view, pictures, plots, side_by_side, view
-from hil.report.sureness import sureness
+from hil.report import engine_view, plots, select_plots, side_by_side, view
+from hil.report.certainty import sureness
 from hil.report.text import printable
 from hil.results import Verdict
 from hil.units import show
@@ -57,8 +57,8 @@ def render(report: Report, folder: Path | None = None) -> str:
         troubles=view.troubles(report),
         measured=view.measured(report),
         beside=side_by_side.tables(report),
-        pictures=pictures,
-        drawn=[pictures.pictures(report, group, folder, BINS[large]) for group in groups],
+        pictures=select_plots,
+        drawn=[select_plots.pictures(report, group, folder, BINS[large]) for group in groups],
         most_layers=LAYERS[large],
         large=large,
         took=_took(report),

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hil.report import engine_view, view
-from hil.report.sureness import sureness
+from hil.report.certainty import sureness
 from hil.report.text import one_line
 from hil.results import Verdict
 from hil.units import show

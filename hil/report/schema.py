@@ -82,7 +82,7 @@ class TargetReport(Stored):
     """Which target was asked for, which one did the work, and what the probe read on it.
 
     ``board`` is the declared board, if the probe confirmed it: without one no check has evidence ``device``.
-    ``contract`` is what was declared of its state (``hil.state.types.Contract``).
+    ``contract`` is what was declared of its state (``hil.state.state_types.Contract``).
     """
 
     requested: str

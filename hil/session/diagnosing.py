@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import onnx
 
     from hil.checks.comparison import Comparison
-    from hil.diagnose.types import Diagnosis
+    from hil.diagnose.diagnosis import Diagnosis
     from hil.session.engine_context import EngineContext
 
 BUDGET = 120.0

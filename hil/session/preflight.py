@@ -9,7 +9,7 @@ from hil.errors import UserError
 from hil.onnx_files.identity import sources_of
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
-from hil.session.engines.profiles import profiles_of
+from hil.session.engines.shape_profiles import profiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
     from hil.onnx_files.signature import Signature
-    from hil.session.sources import Sources
+    from hil.session.watched_files import Sources
 
 
 def preflight(

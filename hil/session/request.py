@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hil.session.sources import Sources
+from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable

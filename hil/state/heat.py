@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from hil.state.types import Finding, State, number, numbers
-from hil.state.unread import told
+from hil.state.lost_readings import told
+from hil.state.state_types import Finding, State, number, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hil.state.types import Finding
+from hil.state.state_types import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

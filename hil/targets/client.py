@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
 from hil.onnx_files.external_data import external_files
-from hil.targets import blobs
+from hil.targets import file_transfer
 from hil.targets.answers import BuiltEngine, built_engine
 from hil.targets.calls import AgentCalls
-from hil.targets.worker import EngineWorker
+from hil.targets.engine_worker import EngineWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class AgentClient(AgentCalls):
 
         An upload that was interrupted goes on where it stopped. Raises ``LabError`` when the store is full.
         """
-        return blobs.put(self, path)
+        return file_transfer.put(self, path)
 
     def put_model(self, path: Path) -> tuple[str, tuple[str, ...]]:
         """Brings an addressed ONNX file and its external data there; returns its SHA-256 and that data's.
@@ -62,7 +62,7 @@ class AgentClient(AgentCalls):
 
         Raises ``LabError`` for one of another size, or of more bytes than any engine has.
         """
-        blobs.get(self, digest, path, size)
+        file_transfer.get(self, digest, path, size)
 
     def build(  # noqa: PLR0913 - one for each part of the question, and two on how it is answered
         self,

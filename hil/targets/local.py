@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import LabError
-from hil.targets.base import Done, Target
 from hil.targets.bundle import agent_archive, cache_folder
-from hil.targets.collecting import collect
 from hil.targets.process import kill_group
-from hil.targets.starting import agent_arguments, start
+from hil.targets.run_command import collect
+from hil.targets.start_agent import agent_arguments, start
+from hil.targets.target import Done, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

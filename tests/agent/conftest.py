@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.agent import models
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hil.targets.client import AgentClient
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 
 @pytest.fixture(scope="session")

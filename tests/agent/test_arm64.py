@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from hil.targets.bundle import agent_archive
-from hil.targets.starting import start
+from hil.targets.start_agent import start
 from tests.agent import arm64
 from tests.agent.test_interpreters import CACHE
 

@@ -13,7 +13,7 @@ import pytest
 from hil.config.spec import TargetSpec
 from hil.errors import Unsupported, WorkerLost
 from hil.targets import bundle
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hil.targets.client import AgentClient
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 RUNTIME = Path(__file__).parent / "under" / "device.py"
 WINDOW: dict[str, Any] = {"warmup": 0.05, "seconds": 0.2, "min_samples": 10, "max_samples": 10**6}

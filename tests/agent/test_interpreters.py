@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
 from hil.targets.bundle import agent_archive
+from hil.targets.target import open_target
 from tests.agent import models
 
 WHEELS = {

@@ -17,14 +17,14 @@ from hil.agent.protocol import wire
 from hil.agent.protocol.channel import Channel
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, WorkerLost
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from hil.targets.client import AgentClient
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
     Feed = dict[str, npt.NDArray[np.float32]]
 
@@ -33,7 +33,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 agent = open_target("bench", TargetSpec(store=sys.argv[1])).start_agent()
 agent.hold("token", "host")
 built = agent.build(agent.put_blob(Path(sys.argv[2])), "fp32", "onnxruntime", {}, 60)

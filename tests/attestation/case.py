@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hil.attestation import KeySigner, attest, dsse
 from hil.attestation.keys import ORDER
 from hil.gate.gate import seal
-from hil.report.write import finish
+from hil.report.write_report import finish
 from tests.report import sample
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hil.attestation.keys import lowest
 from hil.errors import AttestationRefused, UserError
 from hil.gate.gate import seal
 from hil.report.canonical import report_digest
-from hil.report.write import finish
+from hil.report.write_report import finish
 from tests.attestation import case as cases
 from tests.fuzz import tamper
 from tests.report import sample

@@ -9,7 +9,7 @@ import pytest
 from hil.attestation import Freshness, attest, dsse, verify
 from hil.errors import AttestationRefused, ReportRefused, UserError
 from hil.gate.gate import seal
-from hil.report.write import begin, finish
+from hil.report.write_report import begin, finish
 from hil.results import Verdict
 from tests.attestation import case as cases
 from tests.report import sample

@@ -13,7 +13,7 @@ from hil.board import install
 from hil.board.as_root import PROGRAM, SERVICES, SUDOERS
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, UserError
-from hil.targets.base import Done, Target
+from hil.targets.target import Done, Target
 from tests.board import inside
 from tests.board.sandbox import AS_USER, SOURCE
 

@@ -15,7 +15,7 @@ import pytest
 from hil.board import install
 from hil.errors import LabError
 from hil.results import Verdict
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.board.inside import SYSTEMCTL
 from tests.boards.faults import LAB, Judged
 from tests.boards.test_setup import PASSWORD, locked, settled
@@ -100,7 +100,7 @@ def test_a_killed_host_gives_the_service_back(board: SimulatedBoard) -> None:
     script = f"""
 import time
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 agent = open_target("orin", TargetSpec(**{keys!r})).start_agent()
 agent.hold("token", "tests")
 agent.call("prepare", {{"services": ["robot"], "lock": False}})

@@ -8,7 +8,7 @@ import pytest
 
 from hil.config.spec import ContainerSpec
 from hil.errors import LabError
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from tests.boards.board import SimulatedBoard

@@ -10,7 +10,7 @@ import pytest
 
 from hil.board import helper, install
 from hil.cli import main
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.boards.faults import until
 from tests.boards.generations import GENERATIONS, facts_of
 from tests.boards.test_setup import PASSWORD

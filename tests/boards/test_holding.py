@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.boards.faults import LAB, Judged, clean, told, until, users
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hil.errors import LabError
 from hil.jetson import identify
 from hil.session.target.board_match import confirm
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.boards.generations import facts_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from hil.board import install
 from hil.board.as_root import PROGRAM, SERVICES, SUDOERS
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from tests.boards.board import SimulatedBoard

@@ -16,7 +16,7 @@ from hil.errors import LabError, UserError
 from hil.plan import expand
 from hil.results import Verdict
 from hil.session import Request, Session
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.boards.generations import facts_of
 from tests.boards.test_setup import PASSWORD, locked, settled
 from tests.plugins.project import Project

@@ -13,7 +13,7 @@ import pytest
 from hil.checks import energy
 from hil.results import Limit, Sense, Verdict
 from hil.series import Series
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.agent.models import tiny
 
 if TYPE_CHECKING:

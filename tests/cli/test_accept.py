@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.board.calibrate import Learned
+from hil.board.noise import Learned
 from hil.cli.views.calibrated import keep, show, wanted
 from hil.config.load import load
 from hil.errors import UserError

@@ -9,7 +9,7 @@ import pytest
 
 from hil.cli import main
 from hil.errors import ExitCode
-from hil.report.write import finish
+from hil.report.write_report import finish
 from tests.attestation import case as cases
 from tests.report import sample
 

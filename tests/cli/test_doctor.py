@@ -11,7 +11,7 @@ import pytest
 
 from hil.cli import main
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from pathlib import Path

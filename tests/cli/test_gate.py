@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.report.write import begin, finish
+from hil.report.write_report import begin, finish
 from tests.report import sample
 
 if TYPE_CHECKING:

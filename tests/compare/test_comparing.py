@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.baseline import machine
-from hil.compare import Learned, Settings, Side, Status, against_base, compare, document, sides_by, text
-from hil.compare.accepting import Level
-from hil.compare.files import rendered
+from hil.compare import Learned, Settings, Side, Status, against_base, compare, document, sides_by, wording
+from hil.compare.accepted_levels import Level
+from hil.compare.write_files import rendered
 from hil.errors import UserError
 from hil.history import Acceptance, Noise, Point
 from hil.history.derive import derive
@@ -172,7 +172,7 @@ def test_a_matrix_has_a_column_a_release_and_reads_alike_everywhere() -> None:
     assert [one.name for one in found] == ["6.1", "6.2"]
     told = document(against_base(found, None, RULE), RULE, by="jetpack", model="digits")
     assert not told.passed
-    assert text.columns(told) == ("6.1", "6.2")
+    assert wording.columns(told) == ("6.1", "6.2")
     (row, *_) = told.comparisons[0].changed
     assert (row.name, row.base, row.cand) == ("JetPack", "6.1", "6.2")
     for kind in ("json", "markdown", "html"):
@@ -188,4 +188,4 @@ def test_an_interval_without_an_end_says_so() -> None:
     """Nobody reads a bound of a billion per cent."""
     (row, *_) = compare(side(1, "6.1"), side(2, "6.2"), RULE).rows
     wide = row.model_copy(update={"low": -1.0, "high": 1e7})
-    assert text.interval(wide) == "-100.0…>+1000 %"
+    assert wording.interval(wide) == "-100.0…>+1000 %"

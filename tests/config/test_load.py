@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hil.config.find import find
+from hil.config.find_config import find
 from hil.config.load import Config, load
 from hil.errors import ExitCode, UserError
 from tests.config.example import EXAMPLE, project

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hil.datasets import distinct as counting
 from hil.datasets.distinct import distinct
-from hil.datasets.looks import look
+from hil.datasets.statistics import look
 from tests.memory_data import MemoryData
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.load import load
 from hil.deploy.deploying import deploy
-from hil.deploy.listing import listed
+from hil.deploy.list_releases import listed
 from hil.errors import HilError
 from tests.boards.faults import until
 from tests.deploy.robot import FOLDER, HOME

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.deploy import refusing, release
-from hil.deploy.judging import _of_external
+from hil.deploy import refusals, release
+from hil.deploy.report_check import _of_external
 from hil.errors import DeployRefused
 from hil.files import file_digest
 from hil.onnx_files.external_data import addressed, external_files
@@ -50,7 +50,7 @@ def engine(tmp_path: Path) -> EngineUsed:
 
 def _now(engine: EngineUsed, folder: Path) -> list[str]:
     files = release.engine_files(folder, [engine])
-    found = list(refusing.of_files([engine], {name: file_digest(place) for name, place in files.items()}))
+    found = list(refusals.of_files([engine], {name: file_digest(place) for name, place in files.items()}))
     return found or list(_of_external([engine], files))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil.deploy import refusing
+from hil.deploy import refusals
 from hil.report.canonical import report_digest
 from hil.report.schema import EngineUsed
 from hil.results import ExecutedOn
@@ -77,7 +77,7 @@ def jetson(tree: Tree, root: Path, work: ExecutedOn = ORIN, **changes: Any) -> d
 
 def named(judged: dict[str, Any], robot: dict[str, Any], *engines: EngineUsed, number: int = 0) -> list[str]:
     """What differs, by name."""
-    return [reason.split(":")[0] for reason in refusing.of_robot(engines, judged, robot, number)]
+    return [reason.split(":")[0] for reason in refusals.of_robot(engines, judged, robot, number)]
 
 
 def test_the_same_kind_of_machine(tmp_path: Path) -> None:

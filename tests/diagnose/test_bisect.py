@@ -9,11 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.parity.engines import in_fp16, in_int8, optimized
-from hil.diagnose import text
+from hil.diagnose import sentences
 from hil.diagnose.bisect import diagnose
+from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import DEQUANTIZE, QUANTIZE
 from hil.diagnose.running import on_host
-from hil.diagnose.types import Cause
 from tests.diagnose.graphs import copied, feeds, net, node, with_constant
 from tests.models import images, write
 
@@ -143,7 +143,7 @@ def test_an_overflow_inside_the_engine_alone_is_no_wrong_fusion(tmp_path: Path, 
     model = with_constant(model, "dense", lambda a: a / factor)
     found = diagnose(model, model, feeds(), "fp16", narrow)
     if factor == 1e3:
-        assert not found.culprits, list(text.lines(found))
+        assert not found.culprits, list(sentences.lines(found))
         return
     (culprit,) = found.culprits
     assert (culprit.seen.node.name, culprit.cause) == ("conv", Cause.OVERFLOW)
@@ -181,10 +181,10 @@ def test_a_healthy_engine_is_not_accused(tmp_path: Path, precision: str, norm: b
     model = net(tmp_path, norm=norm)
     suspect = in_int8(model, samples(16)) if precision == "int8" else MAKE[precision](model)
     found = diagnose(model, suspect, feeds(), precision)
-    assert not found.culprits, list(text.lines(found))
+    assert not found.culprits, list(sentences.lines(found))
     assert found.looked_at
-    assert text.sentence(found) == ""
-    assert "no node is at fault" in text.verdict(found)
+    assert sentences.sentence(found) == ""
+    assert "no node is at fault" in sentences.verdict(found)
 
 
 def test_several_outputs_are_all_looked_at(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from benchmarks.parity.engines import in_int8
-from hil.diagnose import constants, healthy
-from hil.diagnose.cutting import OWN, marked, patched, severed
+from hil.diagnose import constants, error_bounds
+from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import Graph, Pair, pairs, regions, taken
 from hil.diagnose.running import on_host, portions
-from hil.diagnose.seeing import clipped, error, statistics
-from hil.diagnose.types import Cause
+from hil.diagnose.tensor_error import clipped, error, statistics
+from hil.diagnose.variants import OWN, marked, patched, severed
 from hil.errors import EngineBuildError
 from tests.diagnose.graphs import copied, feeds, net, node
 from tests.models import images
@@ -49,18 +49,18 @@ def test_rounding_keeps_the_bits_of_a_precision(value: float, precision: str) ->
     """What is rounded is off by half a unit in the last place at most, and rounding again changes nothing."""
     bits = {"tf32": 10, "fp16": 10, "bf16": 7}[precision]
     array = np.array([value], np.float32)
-    once = healthy.rounded(array, precision)
+    once = error_bounds.rounded(array, precision)
     assert abs(once[0] - array[0]) <= 2.0 ** -(bits + 1) * 1.01 * array[0]
-    np.testing.assert_array_equal(healthy.rounded(once, precision), once)
+    np.testing.assert_array_equal(error_bounds.rounded(once, precision), once)
 
 
 def test_bounds_grow_with_what_rounding_shows() -> None:
     """A bound is never below the precision's floor, nor below several times what was measured."""
-    for precision, floor in healthy.FLOORS.items():
-        assert healthy.bound(0.0, precision) == floor
-        assert healthy.bound(1.0, precision) > 1
-    assert healthy.range_bound(0.01, top=1.0, scale=1 / 127) == healthy.CLIPPING
-    assert healthy.range_bound(0.01, top=1.0, scale=10 / 127) < healthy.CLIPPING
+    for precision, floor in error_bounds.FLOORS.items():
+        assert error_bounds.bound(0.0, precision) == floor
+        assert error_bounds.bound(1.0, precision) > 1
+    assert error_bounds.range_bound(0.01, top=1.0, scale=1 / 127) == error_bounds.CLIPPING
+    assert error_bounds.range_bound(0.01, top=1.0, scale=10 / 127) < error_bounds.CLIPPING
 
 
 def test_clipping_is_a_share() -> None:

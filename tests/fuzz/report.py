@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from hil.errors import UserError
 from hil.gate.gate import seal, verify
 from hil.report.canonical import report_digest
-from hil.report.read import parse
-from hil.report.write import to_json
+from hil.report.read_report import parse
+from hil.report.write_report import to_json
 from tests.report import sample
 
 if TYPE_CHECKING:

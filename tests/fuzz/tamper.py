@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hil.attestation import verify
 from hil.errors import UserError
 from hil.gate.gate import verify as judge_again
-from hil.report.read import parse
+from hil.report.read_report import parse
 from tests.attestation import case as cases
 
 if TYPE_CHECKING:

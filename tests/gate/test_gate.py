@@ -10,7 +10,7 @@ from hil.config.spec import GateSpec
 from hil.errors import HilError, ReportRefused
 from hil.gate.gate import exit_code_of, judge, open_report, seal, verify
 from hil.report.schema import Rejected, Report, TargetReport, count
-from hil.report.write import begin, finish, sealed, unfinished
+from hil.report.write_report import begin, finish, sealed, unfinished
 from hil.results import Cause, CheckResult, Evidence, ExecutedOn, TargetUse, Verdict
 from tests.report import sample
 

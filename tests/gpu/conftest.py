@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.gpu.board import Board, spec
 
 if TYPE_CHECKING:

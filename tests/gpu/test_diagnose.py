@@ -89,7 +89,7 @@ def test_an_overflow_in_fp16_is_found_in_the_engine(board: Board) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_healthy_engine_is_not_accused(board: Board, precision: str) -> None:
     """What TensorRT's kernels, fusions and precisions do to a sound graph is nobody's fault."""
-    from hil.diagnose import text  # noqa: PLC0415 - heavy, and only here
+    from hil.diagnose import sentences  # noqa: PLC0415 - heavy, and only here
     from hil.session.diagnosing import examine  # noqa: PLC0415 - as above
     from hil.session.gather.parity import compared  # noqa: PLC0415 - as above
 
@@ -98,5 +98,5 @@ def test_a_healthy_engine_is_not_accused(board: Board, precision: str) -> None:
     session = board.session(DEPLOYED.format(precision=precision).replace('deployed = "spoilt.onnx"\n', ""))
     comparison = compared(session, asked).comparison
     found = examine(session, "spoilt", precision, comparison).diagnosis
-    assert not found.culprits, list(text.lines(found))
+    assert not found.culprits, list(sentences.lines(found))
     assert found.looked_at

@@ -22,8 +22,8 @@ import sqlalchemy as sa
 
 import hil.history.store  # noqa: F401 - as above
 from hil.history import open_history
+from hil.history.connect import engine_for
 from hil.history.derive import derive
-from hil.history.opening import engine_for
 from hil.history.tables import MEASUREMENTS, RUN_MODELS, RUNS
 from hil.history.urls import place_of
 from tests.history import kept

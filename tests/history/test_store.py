@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from hil.errors import UserError
 from hil.gate.gate import seal
 from hil.history import Acceptance, NoHistory, Noise, open_history
+from hil.history.connect import engine_for
 from hil.history.derive import derive
-from hil.history.opening import engine_for
 from hil.history.urls import place_of
 from tests.history import kept
 

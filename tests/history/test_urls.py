@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hil.errors import HilError
 from hil.history import open_history
-from hil.history.troubles import told
+from hil.history.database_errors import told
 from hil.history.urls import NOT_SHOWN, place_of, shown_arguments, shown_url
 
 HERE = Path("/nowhere")

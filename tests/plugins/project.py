@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hil.report.write import finish
+from hil.report.write_report import finish
 from tests.report import sample
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import pytest
 
 from hil.errors import ExitCode
 from hil.plugins import plugin
-from hil.plugins.commandline import OPTIONS, WITHOUT_VALUE, misread, parsed, spelling
+from hil.plugins.command_line import OPTIONS, WITHOUT_VALUE, misread, parsed, spelling
 from hil.plugins.report_folder import report_folder
-from hil.report.write import finish
+from hil.report.write_report import finish
 from tests.plugins.project import SUITES, Project
 from tests.plugins.sequence import run_each
 from tests.report import sample

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import serialization
 
 from hil.config.load import load
 from hil.gate.gate import seal
-from hil.report.read import parse
-from hil.report.write import finish
+from hil.report.read_report import parse
+from hil.report.write_report import finish
 from tests.attestation import case as cases
 from tests.plugins.project import SUITES, Project
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.page import browser, fleet
 from hil.gate.gate import open_report, seal
 from hil.report import html
-from hil.report.write import finish
+from hil.report.write_report import finish
 from tests.report import sample
 from tests.report.test_pages import hostile
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hil.gate.gate import seal
-from hil.report.write import to_json
+from hil.report.write_report import to_json
 from tests.fuzz.report import GOODNESS, answer, fuzz
 from tests.report import sample
 

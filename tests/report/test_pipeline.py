@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hil.gate.gate import seal
 from hil.report import ci
-from hil.report.write import finish
+from hil.report.write_report import finish
 from hil.results import Limit, Sense, Verdict
 from tests.report import sample
 from tests.report.test_pages import hostile

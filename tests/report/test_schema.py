@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from hil.report.schema import Report, count, report_schema
-from hil.report.write import to_json
+from hil.report.write_report import to_json
 from tests.report import sample
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hil.config.spec import ModelSpec
 from hil.onnx_files.signature import Signature, TensorSpec
-from hil.session.engines.profiles import profiles_of
+from hil.session.engines.shape_profiles import profiles_of
 from hil.session.gather.shapes import outside, resized
 
 IDS = TensorSpec("ids", "int64", ("batch", "length"))

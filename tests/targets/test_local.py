@@ -8,9 +8,9 @@ import pytest
 
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, TargetUnreachable
-from hil.targets import starting
-from hil.targets.base import open_target
+from hil.targets import start_agent
 from hil.targets.bundle import cache_folder
+from hil.targets.target import open_target
 from hil.targets.words import MOST_KEPT
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_a_greeting_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nwhile :; do printf x; sleep 0.2; done\n")
     script.chmod(0o755)
-    monkeypatch.setattr(starting, "GREETING_PATIENCE", 1.5)
+    monkeypatch.setattr(start_agent, "GREETING_PATIENCE", 1.5)
     began = time.monotonic()
     with pytest.raises(TargetUnreachable, match=r"did not start within 1.5 s: on target 'cpu'"):
         open_target("cpu", TargetSpec(python=str(script))).start_agent()

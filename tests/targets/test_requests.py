@@ -12,7 +12,7 @@ import pytest
 from hil.config.spec import TargetSpec
 from hil.errors import EngineError, LabError, WorkerLost
 from hil.targets import requests
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.agent import models
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.targets.client import AgentClient
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, Callable, Dict, List, Optional
 
-from ..machine import access, memory
+from ..machine import access, process_memory
 from ..machine.reader import NotReadable, Reader
 from . import nvpmodel
 from .power_mode import PowerMode
@@ -73,7 +73,7 @@ def _modes(reader: Reader) -> Any:
 
 
 def _memory(reader: Reader) -> int:
-    total = memory.fields(reader.path("proc/meminfo")).get("MemTotal")
+    total = process_memory.fields(reader.path("proc/meminfo")).get("MemTotal")
     if total is None:
         raise NotReadable("/proc/meminfo tells no MemTotal")
     return total

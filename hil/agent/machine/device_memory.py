@@ -9,7 +9,7 @@ that the worker makes to the whole GPU or machine, and the source says so.
 import os
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from . import memory, nvml
+from . import nvml, process_memory
 from .root_helper import Helper
 
 NVMAP = "kernel/debug/nvmap/iovmm/clients"
@@ -99,7 +99,7 @@ class DeviceMemory:
         """Used and total bytes: of the GPU, or of the machine where they share them."""
         if not self.unified:
             return (self.gpu.memory() if self.gpu is not None else None) or (None, None)
-        found = memory.fields(self._meminfo)
+        found = process_memory.fields(self._meminfo)
         total, available = found.get("MemTotal"), found.get("MemAvailable")
         return None if total is None or available is None else total - available, total
 

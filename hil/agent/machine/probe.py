@@ -6,7 +6,7 @@ import platform
 from typing import Any, Dict, Optional
 
 from ..jetson import board_facts
-from . import library_versions, memory
+from . import library_versions, process_memory
 
 
 def _text(path: str) -> Optional[str]:
@@ -53,7 +53,7 @@ def machine() -> Dict[str, Any]:
         "libc": _libc(),
         "cpu_model": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory": memory.machine(),
+        "memory": process_memory.machine(),
         "python": platform.python_version(),
         "clocks": _clocks(),
         "l4t": _text("/etc/nv_tegra_release"),

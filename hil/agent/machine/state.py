@@ -10,7 +10,8 @@ import time
 from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
 
 from ..jetson.power_mode import PowerMode
-from . import clocks, gpu_clients, memory
+from . import clocks, gpu_clients
+from . import process_memory as memory
 from .sensor_names import MOST, folders, numbered, text_of, throttles
 
 OVER_CURRENT = "soctherm_oc"

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
-from .base import Bound, Built, Engine, Feed, NodeCost, Port, Runtime
+from .interface import Bound, Built, Engine, Feed, NodeCost, Port, Runtime
 
 PROVIDERS = ["CPUExecutionProvider"]
 DTYPES = {

@@ -11,8 +11,9 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from .. import failure
 from ..failure import Failure
-from ..machine import device_memory, memory
-from . import timing
+from ..machine import device_memory
+from ..machine import process_memory as memory
+from . import timed_loop
 
 LARGEST_LISTING = 900 << 10  # a header ends at 1 MiB
 LISTED_NODES = 1000
@@ -40,9 +41,9 @@ class Measuring(ABC):
             calls = [bound.run for bound in bounds]
             clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
             self.peak.begin()
-            warmup = timing.warm_up(calls, request["warmup"])
+            warmup = timed_loop.warm_up(calls, request["warmup"])
             window = _window(request, warmup)
-            series = timing.measure(calls, window, clocks if len(clocks) == len(calls) else ())
+            series = timed_loop.measure(calls, window, clocks if len(clocks) == len(calls) else ())
             self.peak.end()
         return self._timed(request, feeds, warmup, series, 1)
 
@@ -58,10 +59,10 @@ class Measuring(ABC):
                 what = "the runtime %s cannot have inferences in flight" % self.asked["runtime"]
                 raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
             self.peak.begin()
-            flight = timing.Flight(bounds, lanes)
-            warmup = timing.warm_up([flight.step], request["warmup"])
+            flight = timed_loop.Flight(bounds, lanes)
+            warmup = timed_loop.warm_up([flight.step], request["warmup"])
             flight.land()
-            series = timing.fly(bounds, lanes, _window(request, warmup))
+            series = timed_loop.fly(bounds, lanes, _window(request, warmup))
             self.peak.end()
         return self._timed(request, feeds, warmup, series, lanes)
 
@@ -78,18 +79,18 @@ class Measuring(ABC):
             calls = [bound.run for bound in bounds]
             clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
             self.peak.begin()
-            warmup = timing.warm_up(calls, request["warmup"])
+            warmup = timed_loop.warm_up(calls, request["warmup"])
             began = time.perf_counter()
             left = max(0.0, request["budget"] - warmup.seconds)
             settling = int(request["warmup"] / period)
-            settled = timing.pace(calls, period, settling, left) if settling else {"start": []}
+            settled = timed_loop.pace(calls, period, settling, left) if settling else {"start": []}
             left = max(0.0, left - (time.perf_counter() - began))
-            series = timing.pace(calls, period, releases, left, clocks if len(clocks) == len(calls) else ())
+            series = timed_loop.pace(calls, period, releases, left, clocks if len(clocks) == len(calls) else ())
             self.peak.end()
         first = series.pop("first")
         self.runs += len(settled["start"])
         answer, named = self._timed(request, feeds, warmup, series, 1)
-        answer["method"].update(scenario="paced", period=period, wait=timing.WAIT_RULE, settle=request["warmup"])
+        answer["method"].update(scenario="paced", period=period, wait=timed_loop.WAIT_RULE, settle=request["warmup"])
         answer["pace"] = {"first": first, "period": period, "releases": releases}
         return answer, named
 
@@ -120,7 +121,7 @@ class Measuring(ABC):
             "runtime": self.asked["runtime"],
             "batch": int(feed[first].shape[0]) if first is not None and feed[first].ndim else 1,
             "shapes": {name: list(array.shape) for name, array in sorted(feed.items())},
-            "warmup": {"rule": timing.WARMUP_RULE, "seconds": warmup},
+            "warmup": {"rule": timed_loop.WARMUP_RULE, "seconds": warmup},
             "streams": 1,
             "cuda_graph": False,
         }
@@ -157,7 +158,7 @@ class Measuring(ABC):
             calls = [bound.run for bound in bounds]
             segment = memory.shared()
             self.peak.begin()
-            table = timing.soak(
+            table = timed_loop.soak(
                 calls,
                 request["runs"],
                 lambda: memory.resident() - segment,
@@ -169,9 +170,9 @@ class Measuring(ABC):
         return {"by_process": watched is not None}, sorted(_as_arrays(table).items())
 
 
-def _window(request: Dict[str, Any], warmup: Any) -> timing.Window:
+def _window(request: Dict[str, Any], warmup: Any) -> timed_loop.Window:
     budget = max(0.0, request["budget"] - warmup.seconds)
-    return timing.Window(request["seconds"], request["min_samples"], request["max_samples"], budget)
+    return timed_loop.Window(request["seconds"], request["min_samples"], request["max_samples"], budget)
 
 
 def _bounded(layers: Any) -> Any:

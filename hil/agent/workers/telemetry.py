@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ..machine.board_sampler import Instruments
 from ..machine.device_memory import Watch
-from ..machine.memory import PAGE
+from ..machine.process_memory import PAGE
 from ..machine.sensors import Channel
 
 INTERVAL = 0.1

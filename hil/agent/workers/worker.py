@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .. import failure
 from ..failure import Failure
-from ..machine import memory
+from ..machine import process_memory as memory
 from ..protocol import wire
 from ..protocol.channel import Channel
 from ..protocol.segment import Segment

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.board.calibrate import Learned, learn, measure
+from hil.board.noise import Learned, learn, measure
 from hil.cli.views.configs import config_at
 from hil.cli.views.console import console
 from hil.cli.views.histories import history_at

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hil.config.cross_checks import MAX_NAME
 from hil.config.explain import quoted, written
-from hil.config.rules import MAX_NAME
 from hil.text import clean
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hil.onnx_files.signature import TensorSpec
     from hil.session.context import Context
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 LOADED_AT_MOST = 4
 LOAD_DEADLINE = 300.0

@@ -151,7 +151,7 @@ class Writer:
 
     def write(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """The next rows. Raises ``UserError`` for values that TensorRT could not be given as they are."""
-        from hil.datasets.base import sample_digest  # noqa: PLC0415 - as in hil.quantize: data sets are heavy
+        from hil.datasets.dataset import sample_digest  # noqa: PLC0415 - as in hil.quantize: data sets are heavy
 
         count = len(next(iter(inputs.values())))
         for row in range(count):

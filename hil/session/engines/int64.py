@@ -12,7 +12,7 @@ import numpy as np
 
 from hil.errors import EngineError
 from hil.runtimes import runtime_record
-from hil.targets.worker import EngineWorker
+from hil.targets.engine_worker import EngineWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hil.onnx_files.signature import Signature, TensorSpec
-    from hil.targets.worker import Named
+    from hil.targets.engine_worker import Named
 
 WIDE, NARROW = "int64", "int32"
 LIMITS = np.iinfo(np.int32)

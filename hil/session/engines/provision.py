@@ -10,7 +10,7 @@ from hil.files import writing
 from hil.onnx_files.external_data import copied, external_files
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
-from hil.session.engines.profiles import profiles_of
+from hil.session.engines.shape_profiles import profiles_of
 from hil.units import show
 
 if TYPE_CHECKING:

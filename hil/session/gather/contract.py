@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hil.results import Row
     from hil.session.engine_context import EngineContext
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 METHOD = {"version": 1, "tried": "on the loaded engine"}
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.datasets import Dataset
-    from hil.datasets.looks import Looks
-    from hil.quantize.again import Snapshot
+    from hil.datasets.statistics import Looks
+    from hil.quantize.recalibrate import Snapshot
     from hil.results import Row
     from hil.session.engine_context import EngineContext
 
@@ -29,7 +29,7 @@ LEVELS = 127
 
 def calibration_set(session: EngineContext, row: Row) -> Gathered:
     """``int8.calibration_set``."""
-    from hil.datasets.looks import CHUNK, far, look  # noqa: PLC0415 - only INT8 needs it
+    from hil.datasets.statistics import CHUNK, far, look  # noqa: PLC0415 - only INT8 needs it
 
     spec = session.model(row.model)
     source, data = session.calibration_data(row.model), session.dataset(row.model)
@@ -104,7 +104,7 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
 
 def again(session: EngineContext, name: str) -> list[Snapshot]:
     """The model calibrated a second time on the host, by parts of the samples; once for all that ask."""
-    from hil.quantize.again import snapshots  # noqa: PLC0415 - heavy
+    from hil.quantize.recalibrate import snapshots  # noqa: PLC0415 - heavy
 
     spec = session.model(name)
     if spec.calibration is None:
@@ -122,7 +122,7 @@ def again(session: EngineContext, name: str) -> list[Snapshot]:
 
 def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
     """Names of the model's tensors as the quantizer has them: what flows, and constants."""
-    from hil.quantize.flow import known_tensors  # noqa: PLC0415 - heavy
+    from hil.quantize.activations import known_tensors  # noqa: PLC0415 - heavy
 
     path = session.onnx(name)
     return session.memo.once(("tensors", name), lambda: known_tensors(path))
@@ -148,7 +148,7 @@ def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
 
 def ranges(session: EngineContext, row: Row) -> Gathered:
     """``int8.ranges``: validation data through the FP32 model on the host, beside the ranges in use."""
-    from hil.quantize.flow import observe  # noqa: PLC0415 - heavy
+    from hil.quantize.activations import observe  # noqa: PLC0415 - heavy
 
     scales = scales_in_use(session, row)
     foreign = session.signature(row.model).has_qdq

@@ -12,7 +12,7 @@ from hil.checks import properties
 from hil.errors import EngineError
 from hil.onnx_files.reference import cpu_session
 from hil.runtimes import runtime_record
-from hil.session.engines.profiles import profiles_of
+from hil.session.engines.shape_profiles import profiles_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, where_of
 from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, dimension, search
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hil.results import Row
     from hil.session.engine_context import EngineContext
     from hil.session.properties.drawing import Feeds
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 LOOKED_AT = 8
 """Batches of the validation data that ranges and scales are taken from where the config gives none."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.runtimes import runtime_record
-from hil.session.engines.profiles import profiles_of
+from hil.session.engines.shape_profiles import profiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature, TensorSpec
     from hil.results import Row
     from hil.session.engine_context import EngineContext
-    from hil.session.engines.profiles import Profiles
+    from hil.session.engines.shape_profiles import Profiles
 
 Feeds = dict[str, np.ndarray[Any, Any]]
 BATCHES = (1, 2, 4)  # tried of a dynamic first dimension where the config gives no shapes

@@ -13,7 +13,7 @@ from hil.results import Evidence
 from hil.runtimes import RUNTIMES
 from hil.session.target.board_match import Board, confirm
 from hil.session.target.state_contract import words
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from hil.config.spec import TargetSpec

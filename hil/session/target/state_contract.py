@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError, LabError, UserError
 from hil.runtimes import runtime_record
-from hil.session.target import power_mode
+from hil.session.target import power_mode_check
 from hil.state import Contract, State, fold, judge, of_facts
 from hil.units import show
 
@@ -167,7 +167,7 @@ class Keeper:
     def _check(self, told: Mapping[str, Any]) -> None:
         state = State.read(told)
         if self._spec.power_mode is not None:
-            power_mode.check(self._name, self._spec.power_mode, state, self._session.facts)
+            power_mode_check.check(self._name, self._spec.power_mode, state, self._session.facts)
         least = self._spec.free_memory
         if least is not None and (state.memory_available is None or state.memory_available < least):
             found = "nobody can tell" if state.memory_available is None else show(state.memory_available, "B")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 
 from hil.errors import UserError
-from hil.targets.ssh.reading import TRAP, config_text, with_home
+from hil.targets.ssh.ssh_config_text import TRAP, config_text, with_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from hil.targets.ssh.dial import dial, tunnel
-from hil.targets.ssh.errors import ConnectionLost
 from hil.targets.ssh.handshake import exchange_keys, transport_over
-from hil.targets.ssh.known import known_keys, revoked_keys
+from hil.targets.ssh.hop_stream import dial, tunnel
+from hil.targets.ssh.host_key_check import judge
+from hil.targets.ssh.known_hosts import known_keys, revoked_keys
 from hil.targets.ssh.login import log_in
-from hil.targets.ssh.trust import judge
+from hil.targets.ssh.ssh_errors import ConnectionLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class Connection:
     """
 
     def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
-        """Connects. Raises a class of ``hil.targets.ssh.errors``; whatever happens, nothing stays open then."""
+        """Connects. Raises a class of ``hil.targets.ssh.ssh_errors``; whatever happens, nothing stays open then."""
         self.target = target
         self.hops = hops
         self.timeout = timeout

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import paramiko
 from paramiko.packet import Packetizer
 
-from hil.targets.ssh import trust
-from hil.targets.ssh.errors import ConnectionLost, NoAnswer, NotSsh
+from hil.targets.ssh import host_key_check
+from hil.targets.ssh.ssh_errors import ConnectionLost, NoAnswer, NotSsh
 from hil.targets.words import QUOTED
 from hil.text import clean
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from socket import socket
 
     from hil.errors import TargetUnreachable
-    from hil.targets.ssh.channel import Tunnel
-    from hil.targets.ssh.known import Known
+    from hil.targets.ssh.frame_channel import Tunnel
+    from hil.targets.ssh.known_hosts import Known
 
 WINDOW = 32 << 20  # what may be under way to us: 6 Gbit/s at 40 ms
 PACKET = 128 << 10
@@ -75,7 +75,7 @@ def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> param
     options.ciphers = [cipher for cipher in CIPHERS if cipher in options.ciphers]
     options.digests = [mac for mac in MACS if mac in options.digests]
     options.kex = [kex for kex in KEX if kex in options.kex]
-    options.key_types = trust.preferred(known, [name for name in SIGNATURES if name in options.key_types])
+    options.key_types = host_key_check.preferred(known, [name for name in SIGNATURES if name in options.key_types])
     # What we sign our own logins with has no option of its own.
     offered = transport.preferred_pubkeys
     transport.disabled_algorithms = {"pubkeys": [name for name in offered if name not in SIGNATURES]}

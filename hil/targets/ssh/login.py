@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from hil.targets.ssh.agent import Holder
-from hil.targets.ssh.errors import ConnectionLost, NoAnswer, RefusedKey
-from hil.targets.ssh.keys import Keys
+from hil.targets.ssh.login_keys import Keys
+from hil.targets.ssh.ssh_errors import ConnectionLost, NoAnswer, RefusedKey
 
 if TYPE_CHECKING:
     from hil.targets.ssh.config import Hop

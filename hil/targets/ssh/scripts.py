@@ -6,7 +6,7 @@ exclamation mark: within single quotes such a text means itself in bash, dash, z
 
 from __future__ import annotations
 
-from hil.targets.ssh.process import TELL
+from hil.targets.ssh.remote_process import TELL
 
 DAMAGED, REFUSED, ABSENT = 93, 94, 97
 """Exit codes: the upload is not what was sent; the store could not be written; no archive, or a damaged one."""

@@ -6,11 +6,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from hil.errors import UserError
-from hil.targets.base import Done, Target
 from hil.targets.ssh.config import route
 from hil.targets.ssh.connect import Connection
-from hil.targets.ssh.process import run
-from hil.targets.ssh.provision import Provision
+from hil.targets.ssh.install_agent import Provision
+from hil.targets.ssh.remote_process import run
+from hil.targets.target import Done, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ class SshTarget(Target):
         self._agents = 0
 
     def connection(self) -> Connection:
-        """The open connection, or a new one. Raises a class of ``hil.targets.ssh.errors``, or ``UserError``."""
+        """The open connection, or a new one. Raises a class of ``hil.targets.ssh.ssh_errors``, or ``UserError``."""
         with self._lock:
             if self._connection is None or not self._connection.alive:
                 self.close()

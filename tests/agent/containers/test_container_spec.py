@@ -13,7 +13,7 @@ from hil.agent.containers import container_spec
 from hil.agent.containers.container_spec import Container, Image, Order, Place
 from hil.agent.failure import Failure
 from hil.config.spec import ContainerSpec, TargetSpec
-from hil.targets.starting import agent_arguments
+from hil.targets.start_agent import agent_arguments
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 ASKED = Container("docker", "nvcr.io/nvidia/l4t-tensorrt:r8.6.2-runtime", ("--runtime", "nvidia"), "python3")

@@ -21,7 +21,7 @@ import pytest
 from hil.agent.machine.gpu_clients import Clients
 from hil.config.spec import ContainerSpec, TargetSpec
 from hil.errors import LabError, WorkerLost
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.agent import models
 from tests.agent.containers import image
 from tests.agent.test_interpreters import CACHE, environment, find
@@ -42,7 +42,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from hil.config.spec import ContainerSpec, TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 container = ContainerSpec.model_validate_json(sys.argv[3])
 agent = open_target("board", TargetSpec(store=sys.argv[1], container=container)).start_agent()
 agent.hold("token", "host")

@@ -14,7 +14,7 @@ import pytest
 
 from hil.config.spec import TargetSpec
 from hil.errors import LabError
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from hil.targets.client import AgentClient

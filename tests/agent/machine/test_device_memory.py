@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import struct
     from pathlib import Path
 
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 KIB, MIB = 1 << 10, 1 << 20
 CLIENTS = """CLIENT                        PROCESS      PID        SIZE

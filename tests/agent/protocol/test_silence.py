@@ -19,7 +19,7 @@ from hil.targets.bundle import agent_archive
 from hil.targets.client import AgentClient
 from hil.targets.link import Link
 from hil.targets.process import LocalProcess, spawn
-from hil.targets.starting import agent_arguments
+from hil.targets.start_agent import agent_arguments
 from tests.agent.test_supervisor import all_gone, is_running
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from hil.agent.failure import ENGINE, UNSUPPORTED, Failure
 from hil.agent.runtimes.cuda import CudaError, open_cuda, visible_devices
-from hil.agent.runtimes.cuda.errors import FRESH, SMALLER
+from hil.agent.runtimes.cuda.error_codes import FRESH, SMALLER
 from hil.agent.runtimes.cuda.functions import load
 from hil.agent.runtimes.cuda.pycuda_ import code_of, translated
 

@@ -14,7 +14,7 @@ from tests.agent import models
 if TYPE_CHECKING:
     from hil.targets.answers import BuiltEngine
     from hil.targets.client import AgentClient
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 Feed = dict[str, npt.NDArray[Any]]
 GOOD = np.zeros((2, 4), np.float32)

@@ -16,7 +16,7 @@ from hil.agent.store.blobs import Store
 from hil.agent.store.upload import outline_of
 from hil.config.spec import TargetSpec
 from hil.errors import LabError
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

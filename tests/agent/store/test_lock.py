@@ -15,7 +15,7 @@ import pytest
 
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, TargetHeld
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from hil.targets.client import AgentClient
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import sys, time
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 agent = open_target("bench", TargetSpec(store=sys.argv[1])).start_agent()
 agent.hold("theirs", "alice")
 print("held", flush=True)

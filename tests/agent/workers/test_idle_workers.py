@@ -12,7 +12,7 @@ import pytest
 
 from hil.config.spec import TargetSpec
 from hil.errors import EngineBuildError
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 from tests.agent import models
 from tests.agent.test_supervisor import all_gone, is_running
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from hil.agent.workers import timing
+from hil.agent.workers import timed_loop
 from hil.errors import HilError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 Feed = dict[str, "npt.NDArray[np.float32]"]
 
@@ -20,7 +20,7 @@ Feed = dict[str, "npt.NDArray[np.float32]"]
 def test_a_stall_counts_against_all_it_made_late() -> None:
     """No coordinated omission: releases that fell into a stall keep their times, and wait for it in their response."""
     pauses = iter([0.0] * 20 + [0.2] + [0.0] * 79)
-    series = timing.pace([lambda: time.sleep(next(pauses))], 0.01, 100, 60.0)
+    series = timed_loop.pace([lambda: time.sleep(next(pauses))], 0.01, 100, 60.0)
     release = series["first"] + np.arange(100) * 0.01
     response = np.array(series["start"]) + np.array(series["duration"]) - release
     assert len(response) == 100
@@ -29,14 +29,14 @@ def test_a_stall_counts_against_all_it_made_late() -> None:
 
 def test_nothing_starts_before_its_release() -> None:
     """A fast inference waits for the next release; times hold to the grid and do not creep."""
-    series = timing.pace([lambda: None], 0.002, 50, 60.0)
+    series = timed_loop.pace([lambda: None], 0.002, 50, 60.0)
     release = series["first"] + np.arange(50) * 0.002
     assert (np.array(series["start"]) >= release).all()
 
 
 def test_pacing_keeps_its_budget() -> None:
     """An engine that falls ever further behind ends in time, with fewer samples than releases."""
-    series = timing.pace([lambda: time.sleep(0.02)], 1e-4, 10**6, 0.2)
+    series = timed_loop.pace([lambda: time.sleep(0.02)], 1e-4, 10**6, 0.2)
     assert 1 <= len(series["start"]) <= 20
 
 

@@ -18,7 +18,7 @@ from tests.agent.jetson import orin
 from tests.agent.jetson.test_tegrastats import ORIN_NANO_R36, ORIN_R39, THOR_R38
 
 if TYPE_CHECKING:
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
 
 EXTRA = {"t", "interval", "taken", "sources", "not_readable", "warmup", "state"}
 

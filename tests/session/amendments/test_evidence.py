@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.session import Request
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
     from tests.session.conftest import Asks
 
 BOARD = Board("h200", "NVIDIA H200", "9.0")

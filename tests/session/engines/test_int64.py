@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from hil.errors import EngineError
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.session.engines.int64 import LIMITS, NarrowedWorker, fitted, narrow, narrowed, narrows, widen
-from hil.targets.worker import EngineWorker
+from hil.targets.engine_worker import EngineWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

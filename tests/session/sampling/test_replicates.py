@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hil.results import Row
-    from hil.targets.worker import EngineWorker
+    from hil.targets.engine_worker import EngineWorker
     from tests.session.conftest import Asks
 
 METHOD = {"timed": "host-to-host", "streams": 1}

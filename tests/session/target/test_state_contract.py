@@ -22,7 +22,7 @@ from hil.jetson.modes import power_modes
 from hil.plan import expand
 from hil.results import Verdict
 from hil.session import Request, Session
-from hil.session.target import power_mode as power_check
+from hil.session.target import power_mode_check as power_check
 from hil.session.target.state_contract import method
 from hil.state import State, of_facts
 from tests.agent.load.test_co_runner import running

@@ -15,7 +15,7 @@ from hil.config.load import load
 from hil.config.spec import TargetSpec
 from hil.errors import UserError
 from hil.targets.ssh.config import Hop, route, split_address
-from hil.targets.ssh.known import known_keys, matches
+from hil.targets.ssh.known_hosts import known_keys, matches
 from tests.targets.sshd import call
 
 if TYPE_CHECKING:

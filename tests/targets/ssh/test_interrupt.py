@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.targets.ssh.test_provision import alive
+from tests.targets.ssh.test_install_agent import alive
 from tests.targets.sshd import Relay, Speaker, ends_within
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HOST = """
 import signal, sys
 from hil.config.spec import TargetSpec
-from hil.targets.base import open_target
+from hil.targets.target import open_target
 import hil.targets.ssh
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started us in the background

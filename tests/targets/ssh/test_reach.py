@@ -14,9 +14,9 @@ import paramiko
 import pytest
 
 from hil.errors import LabError, TargetUnreachable, UserError
-from hil.targets.base import open_target
-from hil.targets.ssh import errors, handshake
-from hil.targets.ssh.known import Known
+from hil.targets.ssh import handshake, ssh_errors
+from hil.targets.ssh.known_hosts import Known
+from hil.targets.target import open_target
 from tests.targets.sshd import USER, Speaker, call, free_port, make_key
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ def test_an_agent_across_a_network(machine: Machine) -> None:
 def test_an_unknown_host_key_is_never_added(machine: Machine) -> None:
     """The fingerprint is named, and the one line that would make it known; the file stays as it was."""
     machine.known_hosts.write_text("")
-    text = refused(machine.spec(), errors.UnknownHostKey)
+    text = refused(machine.spec(), ssh_errors.UnknownHostKey)
     assert print_of(machine.server.key) in text
     assert f"ssh-keyscan -p {machine.server.port} 127.0.0.1 >> {machine.known_hosts}" in text
     assert text.index("compare") < text.index("ssh-keyscan")
     assert machine.known_hosts.read_text() == ""
-    assert issubclass(errors.UnknownHostKey, TargetUnreachable)
+    assert issubclass(ssh_errors.UnknownHostKey, TargetUnreachable)
 
 
 def test_the_line_that_is_told_makes_it_known(machine: Machine) -> None:
     """Run as it stands, the command of the message lets the next session in."""
     machine.known_hosts.unlink()
-    text = refused(machine.spec(), errors.UnknownHostKey)
+    text = refused(machine.spec(), ssh_errors.UnknownHostKey)
     line = text.partition("then run: ")[2]
     call("sh", "-c", line)
     open_target("board", machine.spec()).start_agent().close()
@@ -77,11 +77,11 @@ def test_a_changed_host_key_is_the_labs_error(machine: Machine, tmp_path: Path) 
     other = make_key(tmp_path / "other")
     words = (tmp_path / "other.pub").read_text().split()
     machine.known_hosts.write_text(f"# ours\n[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
-    text = refused(machine.spec(), errors.ChangedHostKey)
+    text = refused(machine.spec(), ssh_errors.ChangedHostKey)
     assert f"{machine.known_hosts}:2" in text
     assert print_of(machine.server.key) in text
     assert print_of(other) not in text
-    assert not issubclass(errors.ChangedHostKey, TargetUnreachable)
+    assert not issubclass(ssh_errors.ChangedHostKey, TargetUnreachable)
 
 
 def test_a_key_of_another_type_is_no_way_around(machine: Machine, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_key_of_another_type_is_no_way_around(machine: Machine, tmp_path: Path
     make_key(tmp_path / "other", "-t", "ecdsa", "-N", "")
     words = (tmp_path / "other.pub").read_text().split()
     machine.known_hosts.write_text(f"[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
-    refused(machine.spec(), errors.ChangedHostKey)
+    refused(machine.spec(), ssh_errors.ChangedHostKey)
 
 
 def test_the_known_key_is_asked_for(machine: Machine, serve: MakeServer, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_server_with_nothing_but_old_algorithms(
     rsa = make_key(tmp_path / "rsa", "-t", "rsa", "-b", "2048", "-N", "")
     machine.server = serve(only, key=rsa)
     machine.known_hosts.write_text(machine.server.known_line())
-    assert "no common way to encrypt" in refused(machine.spec(), errors.NotSsh)
+    assert "no common way to encrypt" in refused(machine.spec(), ssh_errors.NotSsh)
 
 
 def test_a_login_is_never_signed_with_sha1(machine: Machine, serve: MakeServer) -> None:
@@ -131,7 +131,7 @@ def test_a_login_is_never_signed_with_sha1(machine: Machine, serve: MakeServer) 
         machine.known_hosts.write_text(machine.server.known_line())
         spec = machine.spec(identity=str(machine.identity))
         if accepted == "ssh-rsa":
-            refused(spec, errors.RefusedKey)
+            refused(spec, ssh_errors.RefusedKey)
         else:
             open_target("board", spec).start_agent().close()
 
@@ -162,14 +162,14 @@ def test_a_revoked_key_is_refused(machine: Machine) -> None:
     """``@revoked`` wins over any line that knows the same key."""
     with machine.known_hosts.open("a") as file:
         file.write(f"@revoked * {machine.server.known_line('x').partition(' ')[2]}")
-    assert "revoked" in refused(machine.spec(), errors.ChangedHostKey)
+    assert "revoked" in refused(machine.spec(), ssh_errors.ChangedHostKey)
 
 
 def test_a_file_of_known_hosts_in_the_config_is_the_only_one(machine: Machine, tmp_path: Path) -> None:
     """``known_hosts`` replaces the user's own: what stands there does not count."""
     empty = tmp_path / "known"
     empty.write_text("")
-    assert f">> {empty}" in refused(machine.spec(known_hosts=str(empty)), errors.UnknownHostKey)
+    assert f">> {empty}" in refused(machine.spec(known_hosts=str(empty)), ssh_errors.UnknownHostKey)
     empty.write_text(machine.server.known_line())
     machine.known_hosts.write_text("")
     open_target("board", machine.spec(known_hosts=str(empty))).start_agent().close()
@@ -178,7 +178,7 @@ def test_a_file_of_known_hosts_in_the_config_is_the_only_one(machine: Machine, t
 def test_a_refused_key(machine: Machine, tmp_path: Path) -> None:
     """Who was refused, with which key, and how to be let in."""
     other = make_key(tmp_path / "other")
-    text = refused(machine.spec(identity=str(other)), errors.RefusedKey)
+    text = refused(machine.spec(identity=str(other)), ssh_errors.RefusedKey)
     assert f"{USER} was not let in" in text
     assert str(other) in text
     assert "ssh-copy-id" in text
@@ -186,7 +186,7 @@ def test_a_refused_key(machine: Machine, tmp_path: Path) -> None:
 
 def test_a_key_that_is_not_there(machine: Machine, tmp_path: Path) -> None:
     """A configured key that is missing is told as that, and no other key is tried in its place."""
-    text = refused(machine.spec(identity=str(tmp_path / "none")), errors.RefusedKey)
+    text = refused(machine.spec(identity=str(tmp_path / "none")), ssh_errors.RefusedKey)
     assert "there was no key to try" in text
     assert f"{tmp_path / 'none'}: No such file" in text
 
@@ -194,7 +194,7 @@ def test_a_key_that_is_not_there(machine: Machine, tmp_path: Path) -> None:
 def test_an_encrypted_key_leads_to_the_agent(machine: Machine, tmp_path: Path) -> None:
     """A passphrase is never asked for: the message says how to give it to the SSH agent."""
     locked = make_key(tmp_path / "locked", "-t", "ed25519", "-N", "secret phrase")
-    text = refused(machine.spec(identity=str(locked)), errors.RefusedKey)
+    text = refused(machine.spec(identity=str(locked)), ssh_errors.RefusedKey)
     assert f"run ssh-add {locked}" in text
     assert "secret" not in text
 
@@ -203,7 +203,7 @@ def test_an_encrypted_key_leads_to_the_agent(machine: Machine, tmp_path: Path) -
 def test_old_formats_of_encrypted_keys_are_seen(machine: Machine, tmp_path: Path, options: tuple[str, ...]) -> None:
     """PEM and PKCS8 files with a passphrase are told as encrypted, not as broken."""
     locked = make_key(tmp_path / "locked", *options, "-N", "secret phrase")
-    assert "ssh-add" in refused(machine.spec(identity=str(locked)), errors.RefusedKey)
+    assert "ssh-add" in refused(machine.spec(identity=str(locked)), ssh_errors.RefusedKey)
 
 
 def test_the_ssh_agent_has_the_key(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_an_ssh_agent_that_is_stuck_or_none(
         with open_target("board", spec) as target:
             assert target.run(["true"]).code == 0
         call("ssh-keygen", "-q", "-p", "-P", "", "-N", "secret phrase", "-f", str(machine.identity))
-        assert "the SSH agent " in refused(spec, errors.RefusedKey)
+        assert "the SSH agent " in refused(spec, ssh_errors.RefusedKey)
 
 
 def test_revoked_host_keys_of_the_users_config(machine: Machine, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_revoked_host_keys_of_the_users_config(machine: Machine, tmp_path: Path)
         listed.write_bytes(unreadable)
         assert told in refused_plainly(machine.spec())
     listed.write_text(f"# ours\n\n{public}")
-    assert "the host key was revoked" in refused(machine.spec(), errors.ChangedHostKey)
+    assert "the host key was revoked" in refused(machine.spec(), ssh_errors.ChangedHostKey)
     listed.write_text(machine.identity.with_suffix(".pub").read_text())
     open_target("board", machine.spec()).start_agent().close()
 
@@ -279,17 +279,17 @@ def test_a_server_that_wants_a_password(machine: Machine, serve: MakeServer) -> 
     """None is ever sent: the message says that a key is needed."""
     machine.server = serve("PubkeyAuthentication no", "PasswordAuthentication yes")
     machine.known_hosts.write_text(machine.server.known_line())
-    assert "the server wants password" in refused(machine.spec(), errors.RefusedKey)
+    assert "the server wants password" in refused(machine.spec(), ssh_errors.RefusedKey)
 
 
 def test_an_unknown_host_name(machine: Machine) -> None:
     """A name that no address belongs to."""
-    assert "no-such.invalid" in refused(machine.spec(host="no-such.invalid"), errors.UnknownHost)
+    assert "no-such.invalid" in refused(machine.spec(host="no-such.invalid"), ssh_errors.UnknownHost)
 
 
 def test_a_closed_port(machine: Machine) -> None:
     """Nothing listens."""
-    assert "nothing listens" in refused(machine.spec(port=free_port()), errors.PortClosed)
+    assert "nothing listens" in refused(machine.spec(port=free_port()), ssh_errors.PortClosed)
 
 
 def test_a_black_hole(machine: Machine) -> None:
@@ -303,7 +303,7 @@ def test_a_black_hole(machine: Machine) -> None:
             one.connect_ex(listener.getsockname())
         began = time.monotonic()
         spec = machine.spec(port=listener.getsockname()[1], connect_timeout="500 ms")
-        assert "no answer within 0.5 s" in refused(spec, errors.NoAnswer)
+        assert "no answer within 0.5 s" in refused(spec, ssh_errors.NoAnswer)
         assert 0.4 < time.monotonic() - began < 2
         for one in waiting:
             one.close()
@@ -312,14 +312,14 @@ def test_a_black_hole(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("words", "close", "kind", "told"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, errors.NotSsh, "correct port"),
-        (b"\r\n".join([b"220 mail ready"] * 120) + b"\r\n", False, errors.NotSsh, "does not speak SSH"),
-        (b"", False, errors.NotSsh, "has not said within 1 s"),
-        (b"", True, errors.NotSsh, "closed before any greeting"),
-        (b"SSH-1.5-old\r\n", False, errors.NotSsh, "no common way"),
-        (b"SSH-2.0-stuck\r\n", False, errors.NoAnswer, "SSH-2.0-stuck began and went silent"),
-        (b"SSH-2.0-broken\r\n", True, errors.ConnectionLost, "during the key exchange"),
-        (b"SSH-2.0-odd\r\n" + b"\xff" * 200, False, errors.ConnectionLost, "during the key exchange"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, ssh_errors.NotSsh, "correct port"),
+        (b"\r\n".join([b"220 mail ready"] * 120) + b"\r\n", False, ssh_errors.NotSsh, "does not speak SSH"),
+        (b"", False, ssh_errors.NotSsh, "has not said within 1 s"),
+        (b"", True, ssh_errors.NotSsh, "closed before any greeting"),
+        (b"SSH-1.5-old\r\n", False, ssh_errors.NotSsh, "no common way"),
+        (b"SSH-2.0-stuck\r\n", False, ssh_errors.NoAnswer, "SSH-2.0-stuck began and went silent"),
+        (b"SSH-2.0-broken\r\n", True, ssh_errors.ConnectionLost, "during the key exchange"),
+        (b"SSH-2.0-odd\r\n" + b"\xff" * 200, False, ssh_errors.ConnectionLost, "during the key exchange"),
     ],
 )
 def test_what_is_no_ssh_server(machine: Machine, words: bytes, close: bool, kind: type[LabError], told: str) -> None:
@@ -346,7 +346,7 @@ def test_an_alias_of_the_users_config(machine: Machine) -> None:
     )
     machine.known_hosts.write_text(machine.server.known_line("the-board"))
     open_target("board", machine.spec(host="orin", port=None, user=None)).start_agent().close()
-    assert "not known" in refused(machine.spec(), errors.UnknownHostKey)
+    assert "not known" in refused(machine.spec(), ssh_errors.UnknownHostKey)
 
 
 def test_jump_hosts(machine: Machine, serve: MakeServer) -> None:
@@ -365,7 +365,7 @@ def test_jump_hosts(machine: Machine, serve: MakeServer) -> None:
         assert target.run(["cat"], b"x" * 5_000_000).out == b"x" * 5_000_000
     for missing, name in enumerate(("", "first", "second")):
         machine.known_hosts.write_text("".join(lines[:missing] + lines[missing + 1 :]))
-        text = refused(machine.spec(host="orin"), errors.UnknownHostKey)
+        text = refused(machine.spec(host="orin"), ssh_errors.UnknownHostKey)
         assert (f"(the jump host {name})" in text) == bool(name)
     assert "ssh first" in text
 
@@ -376,7 +376,7 @@ def test_a_closed_port_behind_a_jump_host(machine: Machine) -> None:
         f"Host jump\n HostName 127.0.0.1\n Port {machine.server.port}\n"
         "Host orin\n HostName 127.0.0.1\n ProxyJump jump\n"
     )
-    text = refused(machine.spec(host="orin", port=free_port()), errors.PortClosed)
+    text = refused(machine.spec(host="orin", port=free_port()), ssh_errors.PortClosed)
     assert "the jump host jump cannot connect" in text
 
 
@@ -385,7 +385,7 @@ def test_too_many_keys_in_the_agent_do_not_hide_the_right_one(machine: Machine, 
     keys = [make_key(tmp_path / f"key{number}") for number in range(8)]
     text = "".join(f" IdentityFile {key}\n" for key in keys)
     (machine.home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n{text}")
-    refused(machine.spec(), errors.RefusedKey)
+    refused(machine.spec(), ssh_errors.RefusedKey)
     open_target("board", machine.spec(identity=str(machine.identity))).start_agent().close()
 
 

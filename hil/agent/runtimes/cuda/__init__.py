@@ -3,10 +3,10 @@
 from typing import Any, Dict, List
 
 from ...failure import UNSUPPORTED, Failure, short
-from .base import Cuda, DeviceBuffer, Event, Graph, PinnedBuffer, Stream
+from .cuda_interface import Cuda, DeviceBuffer, Event, Graph, PinnedBuffer, Stream
 from .device import devices as _devices
 from .device import identify
-from .errors import CudaError
+from .error_codes import CudaError
 from .functions import LIBRARY, load
 
 __all__ = [

@@ -4,7 +4,7 @@ import os
 from ctypes import byref, c_int, create_string_buffer
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .errors import unusable
+from .error_codes import unusable
 from .functions import Functions
 
 # CUdevice_attribute of cuda.h

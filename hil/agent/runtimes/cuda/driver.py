@@ -9,7 +9,7 @@ from ctypes import byref, c_float, c_size_t, c_uint64, c_void_p
 from functools import partial
 from typing import Any, Tuple
 
-from .base import NON_BLOCKING, Cuda, DeviceBuffer, Event, PinnedBuffer, Stream
+from .cuda_interface import NON_BLOCKING, Cuda, DeviceBuffer, Event, PinnedBuffer, Stream
 from .device import Device
 from .functions import Functions
 

@@ -9,7 +9,7 @@ from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c
 from typing import Any, Dict, Tuple
 
 from ...failure import UNSUPPORTED, Failure
-from .errors import CudaError, described, unusable
+from .error_codes import CudaError, described, unusable
 
 LIBRARY = "libcuda.so.1"
 

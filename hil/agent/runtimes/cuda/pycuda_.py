@@ -4,9 +4,9 @@ import contextlib
 import ctypes
 from typing import Any, ClassVar, Dict, Tuple
 
-from .base import NON_BLOCKING, Cuda, DeviceBuffer, Event, PinnedBuffer, Stream
+from .cuda_interface import NON_BLOCKING, Cuda, DeviceBuffer, Event, PinnedBuffer, Stream
 from .device import Device
-from .errors import OUT_OF_MEMORY, CudaError
+from .error_codes import OUT_OF_MEMORY, CudaError
 from .functions import Functions
 
 MOST_VIEWS = 1024

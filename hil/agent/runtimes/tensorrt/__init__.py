@@ -5,7 +5,7 @@ import sys
 from typing import Any, Dict, Mapping, Optional
 
 from ...failure import UNSUPPORTED, Failure, short
-from ..base import Built, Engine, Runtime
+from ..interface import Built, Engine, Runtime
 from .precision import KNOWN
 
 
@@ -54,9 +54,10 @@ class TensorRt(Runtime):
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
         """Writes the plan to ``out``. Raises ``Failure`` with TensorRT's own error lines and what to try."""
         trt = self._need()
-        from . import build, workshop
+        from . import build_engine as build
+        from . import open_builder
 
-        shop, self._shop = self._shop or workshop.open_workshop(trt, options), None
+        shop, self._shop = self._shop or open_builder.open_workshop(trt, options), None
         built = build.build(shop, model, precision, options, out)
         if options.get("more"):
             self._shop = shop

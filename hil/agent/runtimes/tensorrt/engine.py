@@ -7,11 +7,11 @@ import traceback
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ...failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
-from ..base import Bound, Engine, Feed, NodeCost
 from ..cuda import open_cuda
+from ..interface import Bound, Engine, Feed, NodeCost
 from . import api, inspector, profiler, tensors
 from .buffers import Pool
-from .slot import Made, Slot
+from .inference_slot import Made, Slot
 
 REFUSALS = (
     (

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, List, Mapping
 
-from ..base import Feed, NodeCost
+from ..interface import Feed, NodeCost
 
 
 def record(trt: Any, slot: Any, feed: Feed, runs: int) -> Dict[str, float]:

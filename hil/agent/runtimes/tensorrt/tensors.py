@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ...failure import ENGINE, UNSUPPORTED, Failure
-from ..base import Port
+from ..interface import Port
 from . import api
 
 Shape = Tuple[int, ...]

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple, Optional
 
-from . import sealed
+from . import digest_file
 
 
 class Attached(NamedTuple):
@@ -25,7 +25,7 @@ def attach(config: Any, path: Optional[str], log: Any) -> Attached:
         return Attached("none", None)
     state = "cold"
     try:
-        content = sealed.read(path)
+        content = digest_file.read(path)
     except ValueError:
         content, state = None, "refused"
     before = log.errors()
@@ -48,4 +48,4 @@ def keep(config: Any, path: Optional[str], attached: Attached) -> bool:
         return False
     cache = config.get_timing_cache()
     content = None if cache is None else cache.serialize()
-    return content is not None and sealed.write(path, memoryview(content))
+    return content is not None and digest_file.write(path, memoryview(content))

@@ -1,0 +1,156 @@
+"""ONNX file to plan: network, config, calibration, the build itself, and what is recorded of it."""
+
+import re
+import time
+import traceback
+from typing import Any, Dict, List, Mapping, Optional
+
+from ...failure import BUILD, UNSUPPORTED, Failure
+from ..interface import Built
+from . import api, calibrator, dla, onnx_file, parse, precision, profiles, timing_cache
+from .calibration_feed import Calibrating
+from .open_builder import Workshop, made
+
+ADVICE = (
+    (
+        r"[Cc]ould not find any implementation|insufficient.*workspace|workspace.*(?:insufficient|too small)",
+        "raise workspace in [models.M.build] or leave it out; with plugins, check that they do this precision",
+    ),
+    (r"[Oo]ut ?[Oo]f ?[Mm]emory|cuMemAlloc|bad_alloc|ALLOCATION", "free memory on the target, or use a smaller model"),
+    (r"scaling factors|[Cc]alibrat", "check the calibration data, or use the explicit route"),
+    (r"[Pp]rofile|dynamic", "check shapes in [models.M]"),
+    (r"[Pp]lugin", "check plugins in [models.M.build]"),
+)
+OTHERWISE = "look into TensorRT's own lines above; build the same file with trtexec to see whether it is the model"
+
+
+def build(shop: Workshop, model: str, wanted: str, options: Mapping[str, Any], out: str) -> Built:
+    """See ``Runtime.build``; a failure closes the workshop."""
+    try:
+        built = Build(shop, wanted, options).run(model, out)
+    except BaseException as problem:
+        # The frames' locals hold network and config, which must go before builder and CUDA context.
+        traceback.clear_frames(problem.__traceback__)
+        shop.close()
+        raise
+    shop.built()
+    return built
+
+
+class Build:
+    """One build: what its steps share."""
+
+    def __init__(self, shop: Workshop, wanted: str, options: Mapping[str, Any]) -> None:
+        self.trt, self.cuda, self.log, self.builder = shop.trt, shop.cuda, shop.log, shop.engine_builder
+        self.precision, self.options = wanted, options
+        self.paths: Mapping[str, Any] = options.get("paths", {})
+        self.facts: Dict[str, Any] = {"seconds_builder": shop.seconds}
+        self.warnings = list(shop.warnings)
+        self.network = made(lambda: api.network(self.trt, self.builder), "network", self.log)
+        self.config = made(self.builder.create_builder_config, "builder config", self.log)
+
+    def run(self, model: str, out: str) -> Built:
+        """Parses, configures, builds and writes the plan."""
+        began = time.perf_counter()
+        parser = parse.parse(self.trt, self.network, self.log, model)
+        self.facts["seconds_parse"] = time.perf_counter() - began
+        self._configure(model)
+        attached = timing_cache.attach(self.config, self.paths.get("timing_cache"), self.log)
+        if attached.told:
+            self.warnings.append("the timing cache was taken in part: %s" % attached.told)
+        calibration = self._calibration()
+        plan = self._plan(calibration)
+        self.facts["timing_cache"] = attached.state
+        timing_cache.keep(self.config, self.paths.get("timing_cache"), attached)
+        with open(out, "wb") as file:
+            file.write(memoryview(plan))
+        del parser  # kept until here on purpose: the network points into it
+        self.facts["warnings"] = self.warnings + self.log.warnings()
+        return Built(out, self.log.text(), self.facts)
+
+    def _configure(self, model: str) -> None:
+        trt, config, options = self.trt, self.config, self.options
+        if "implicit" in options:
+            calibrator.base_class(trt, options["implicit"]["algorithm"])
+        content = precision.content_of(trt, self.network)
+        precision.check_route(self.precision, "implicit" in options, content)
+        has = api.builder_flags(trt)
+        flags = precision.flags_for(
+            self.precision, has, self.cuda.sm, lambda name: api.has_fast(self.builder, name), content
+        )
+        for name in flags.off:
+            config.clear_flag(getattr(trt.BuilderFlag, name))
+        for name in flags.on:
+            config.set_flag(getattr(trt.BuilderFlag, name))
+        self.facts["workspace"] = api.set_workspace(trt, config, options.get("workspace"))
+        _set_level(config, options.get("optimization_level"))
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if options.get("dla") is not None:
+            dla.check(int(self.builder.num_DLA_cores), options["dla"], self.precision)
+            self.facts["dla"] = dla.configure(trt, config, self.network, options["dla"])
+        self._add_profile(model)
+        self.facts["flags"] = api.flags_set(trt, config)
+
+    def _add_profile(self, model: str) -> None:
+        ranges = self.options.get("profiles") or {}
+        inputs = profiles.inputs_of(self.network)
+        profiles.check(inputs, ranges, _dimension_names(model))
+        ranges = ranges or profiles.fixed(self.network, inputs)
+        if ranges:
+            profiles.add(self.builder, self.config, ranges)
+
+    def _calibration(self) -> Optional[Calibrating]:
+        implicit = self.options.get("implicit")
+        return (
+            None
+            if implicit is None
+            else Calibrating(self.trt, self.cuda, self.builder, self.network, self.config).start(implicit, self.paths)
+        )
+
+    def _plan(self, calibration: Optional[Calibrating]) -> Any:
+        try:
+            began = time.perf_counter()
+            plan = self.builder.build_serialized_network(self.network, self.config)
+            self.facts["seconds_build"] = time.perf_counter() - began
+            if calibration is not None and calibration.state.problem is not None:
+                raise calibration.state.problem
+            if plan is None or not memoryview(plan).nbytes:
+                raise refusal(self.log.errors(), self.options)
+            if calibration is not None:
+                self.facts["calibration"] = calibration.state.finish()
+                self.warnings += calibration.state.warnings
+            return plan
+        finally:
+            if calibration is not None:
+                calibration.close()
+
+
+def _set_level(config: Any, level: Optional[int]) -> None:
+    if level is None:
+        return
+    if not hasattr(config, "builder_optimization_level"):
+        what = "this TensorRT has no optimization levels (they came with 8.6)"
+        raise Failure(UNSUPPORTED, what, "leave optimization_level out of [models.M.build] for this target")
+    config.builder_optimization_level = level
+
+
+def _dimension_names(model: str) -> Dict[str, Any]:
+    try:
+        return dict(onnx_file.read(model).inputs)
+    except (OSError, ValueError):
+        return {}
+
+
+def refusal(errors: str, options: Mapping[str, Any]) -> Failure:
+    """What a build that gave no plan is told as: TensorRT's own error lines, and what they call for."""
+    told = errors or "it told no reason"
+    advice = next((what for pattern, what in ADVICE if re.search(pattern, told)), OTHERWISE)
+    limits: List[str] = []
+    if options.get("workspace") is not None:
+        limits.append("workspace is %d bytes" % options["workspace"])
+    if options.get("dla") is not None:
+        limits.append("DLA core %d" % options["dla"])
+        if "DLA" in told:
+            return Failure(UNSUPPORTED, "a trial build for the DLA failed: %s" % told, dla.ADVICE)
+    asked = " (%s)" % ", ".join(limits) if limits else ""
+    return Failure(BUILD, "TensorRT cannot build the engine%s: %s" % (asked, told), advice)

@@ -1,0 +1,240 @@
+"""What the shape of a config cannot say: names, files that must be there, values that make sense together.
+
+Each rule reads the plain values of the file, so that one mistake elsewhere hides none of these; a value
+of the wrong type is passed over here, because the shape already names it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import SequenceMatcher
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from hil.config.data_sources import SYNTHETIC, SourceKind, is_callable, source_kind
+from hil.config.explain import Keys, Mistake
+from hil.importers.isaac_ros import split
+from hil.jetson import meant
+from hil.suggest import did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names of models and targets: they become parts of ids and of file names."""
+
+MAX_NAME = 100
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+WORDS = ("host", "user", "identity", "known_hosts", "python", "store")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("top1", "top5"),
+    "regression": ("mae", "rmse", "angle"),
+    "detection": ("map", "map50"),
+    "segmentation": ("miou",),
+    "embedding": ("retrieval",),
+}
+"""Tasks with a metric of ours; of each the first is meant where none is named (``hil.metrics`` has them)."""
+SLIP = 0.8
+"""Likeness (difflib's ratio) from which an unknown target is taken for a misspelt one."""
+
+Values = dict[str, Any]
+
+
+def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
+    """Everything wrong with the plain values of a file whose paths are relative to ``root``."""
+    targets, models = _table(values, "targets"), _table(values, "models")
+    yield from _names(("targets",), targets)
+    yield from _names(("models",), models)
+    for name, target in targets.items():
+        if isinstance(target, dict) and target.get("kind") == "ssh" and "host" not in target:
+            yield Mistake(
+                ("targets", name, "kind"), "ssh needs the key 'host': a host name or an alias of ~/.ssh/config"
+            )
+        yield from _board(("targets", name, "board"), target)
+        yield from _words(("targets", name), target)
+        yield from _deployed(("targets", name, "deploy"), _table(target, "deploy"), root)
+    for name, model in models.items():
+        if isinstance(model, dict):
+            keys = ("models", name)
+            yield from _files(keys, model, root)
+            yield from _built_with(keys, model, root)
+            yield from _callables(keys, model)
+            yield from _precisions(keys, model)
+            yield from _intervals(keys, model)
+            yield from _targets(keys, model, targets)
+
+
+def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
+    """What becomes a name, a path or an argument, of which none can have a control character."""
+    for key in WORDS if isinstance(target, dict) else ():
+        value = target.get(key)
+        if isinstance(value, str) and CONTROL.search(value):
+            yield Mistake((*keys, key), f"{value!r} has a control character: take it out")
+
+
+def unknown_targets(values: Values) -> Iterator[Mistake]:
+    """``on.TARGET`` of targets that this file does not describe: not wrong, but not used by it either."""
+    targets = _table(values, "targets")
+    for name, model in _table(values, "models").items():
+        for target in _table(model, "on"):
+            if target not in targets and target != "cpu":
+                yield Mistake(("models", name, "on", target), "this file has no such target, so nothing uses this")
+
+
+def _table(values: Any, key: str) -> Values:
+    found = values.get(key) if isinstance(values, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _names(keys: Keys, table: Values) -> Iterator[Mistake]:
+    for name in table:
+        if NAME.fullmatch(name) is None or len(name) > MAX_NAME:
+            what = "names are letters, digits, '_', '.' and '-', begin with a letter or digit"
+            yield Mistake((*keys, name), f"{what}, and are at most {MAX_NAME} long")
+
+
+def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
+    """A Jetson's module with a slip in it or without its size; any other name may be a GPU's."""
+    board = target.get("board") if isinstance(target, dict) else None
+    slugs = meant(board) if isinstance(board, str) else ()
+    if slugs:
+        yield Mistake(keys, f"{board!r} is no module: did you mean {' or '.join(map(repr, slugs))}?")
+
+
+def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
+    for key in ("path", "deployed", "engine", "reference", "isaac_ros"):
+        path = model.get(key)
+        if isinstance(path, str) and key == "isaac_ros":
+            path = split(path)[0]
+        if isinstance(path, str) and not os.path.isfile(root / path):  # noqa: PTH113 - never raises
+            yield Mistake((*keys, key), _no_file("file", path, root))
+    sources: dict[Keys, Any] = {("data",): model.get("data"), ("training_data",): model.get("training_data")}
+    sources["calibration", "data"] = _table(model, "calibration").get("data")
+    kinds = set()
+    for inner, source in sources.items():
+        if not isinstance(source, str):
+            continue
+        kind = source_kind(source, root)
+        kinds.add(kind)
+        if kind is None:
+            what = ".npz file, Polygraphy's .json, folder or package.module:callable"
+            yield Mistake((*keys, *inner), _no_file(what, source, root))
+        elif kind is SourceKind.FOLDER and "preprocess" not in model:
+            what = "a folder needs the key 'preprocess' beside it: package.module:callable, which takes a path"
+            yield Mistake((*keys, *inner), what)
+    if "preprocess" in model and None not in kinds and SourceKind.FOLDER not in kinds:
+        yield Mistake((*keys, "preprocess"), "no data of this model is a folder, so nothing uses this: take it out")
+    if model.get("training_data") == SYNTHETIC:
+        yield Mistake((*keys, "training_data"), "training data cannot be synthetic: name the real one or take it out")
+
+
+def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
+    """Plugins, and the engines that single targets take instead: libraries of the target, files of this machine."""
+    places: dict[Keys, Any] = {("build",): _table(model, "build")}
+    for target, override in _table(model, "on").items():
+        places["on", target, "build"] = _table(override, "build")
+        engine = override.get("engine") if isinstance(override, dict) else None
+        if isinstance(engine, str) and not os.path.isfile(root / engine):  # noqa: PTH113 - never raises
+            yield Mistake((*keys, "on", target, "engine"), _no_file("file", engine, root))
+    for inner, build in places.items():
+        plugins = build.get("plugins")
+        for plugin in plugins if isinstance(plugins, (tuple, list)) else ():
+            if isinstance(plugin, str) and not os.path.isfile(root / plugin):  # noqa: PTH113 - as above
+                yield Mistake((*keys, *inner, "plugins"), _no_file("plugin library", plugin, root))
+        if isinstance(plugins, (tuple, list)) and any(plugins.count(one) > 1 for one in plugins):
+            yield Mistake((*keys, *inner, "plugins"), "the same plugin library is there twice: take one out")
+
+
+def _deployed(keys: Keys, table: Values, root: Path) -> Iterator[Mistake]:
+    """The robot's own files, and the public keys of who signs reports: files of this machine."""
+    for key, kind in (("config", "file"), ("keys", "public key")):
+        listed = table.get(key)
+        for file in listed if isinstance(listed, (tuple, list)) else ():
+            if isinstance(file, str) and not os.path.isfile(root / file):  # noqa: PTH113 - as above
+                yield Mistake((*keys, key), _no_file(kind, file, root))
+
+
+def _no_file(kind: str, path: str, root: Path) -> str:
+    full = os.path.join(root, path)  # noqa: PTH118 - as above
+    folder, name = os.path.split(full)
+    try:
+        near = nearest(name, os.listdir(folder))  # noqa: PTH208 - as above
+    except (OSError, ValueError):
+        near = None
+    hint = f"did you mean {near!r}?" if near and near != name else "paths are relative to this file"
+    return f"no such {kind}: {full!r}: {hint}"
+
+
+def _callables(keys: Keys, model: Values) -> Iterator[Mistake]:
+    preprocess, task = model.get("preprocess"), model.get("task")
+    if isinstance(preprocess, str) and not is_callable(preprocess):
+        yield Mistake((*keys, "preprocess"), f"{preprocess!r} is not written as package.module:callable")
+    if isinstance(task, str) and task not in METRICS and not is_callable(task):
+        what = f"{task!r} is no task and not written as package.module:callable"
+        yield Mistake((*keys, "task"), what + did_you_mean(task, METRICS))
+    yield from _scoring(keys, model, task if isinstance(task, str) else "")
+
+
+def _scoring(keys: Keys, model: Values, task: str) -> Iterator[Mistake]:
+    """The metric is one of the task's, and of a detector it is said how its boxes are laid out."""
+    metric, detection = model.get("metric"), model.get("detection")
+    known = METRICS.get(task, ())
+    if isinstance(metric, str) and metric not in known:
+        belongs = f"it has {' and '.join(known)}" if known else "only tasks known by name have metrics to choose from"
+        yield Mistake(
+            (*keys, "metric"), f"{metric!r} is no metric of task {task!r}: {belongs}" + did_you_mean(metric, known)
+        )
+    if task == "detection" and detection is None:
+        table = ".".join(str(key) for key in keys)
+        yield Mistake(
+            (*keys, "task"), f"detection needs the table [{table}.detection], which says how boxes are laid out"
+        )
+    if detection is not None and task != "detection":
+        yield Mistake(
+            (*keys, "detection"), f"says how a detector's boxes are laid out, but the task is {task or 'not given'!r}"
+        )
+    decode = detection.get("decode") if isinstance(detection, dict) else None
+    if isinstance(decode, str) and not is_callable(decode):
+        yield Mistake((*keys, "detection", "decode"), f"{decode!r} is not written as package.module:callable")
+    if decode is not None and isinstance(detection, dict) and {"layout", "boxes"} & set(detection):
+        yield Mistake(
+            (*keys, "detection", "decode"), "decodes the boxes, so layout and boxes say nothing: take them out"
+        )
+
+
+def _precisions(keys: Keys, model: Values) -> Iterator[Mistake]:
+    places: dict[Keys, Values] = {("precisions",): model}
+    for target, override in _table(model, "on").items():
+        places["on", target, "precisions"] = override if isinstance(override, dict) else {}
+    for inner, place in places.items():
+        given = place.get("precisions")
+        precisions = given if isinstance(given, tuple) else ()
+        if any(precisions.count(one) > 1 for one in precisions):
+            yield Mistake((*keys, *inner), "the same precision is there twice: take one out")
+        if given == ():
+            yield Mistake((*keys, *inner), "no precision is given: write at least one, e.g. ['fp32']")
+        # An engine or a graph that is there already was calibrated by whoever made it.
+        has_engine = "engine" in model or "engine" in place or "deployed" in model
+        if "int8" in precisions and "calibration" not in model and not has_engine:
+            table = ".".join(str(key) for key in keys)
+            yield Mistake((*keys, *inner), f"int8 needs the table [{table}.calibration] with the key 'data'")
+
+
+def _intervals(keys: Keys, model: Values) -> Iterator[Mistake]:
+    for key, words in (("shapes", "[min, opt, max]"), ("ranges", "[least, greatest]")):
+        for name, bounds in _table(model, key).items():
+            if isinstance(bounds, tuple) and all(isinstance(one, (int, float)) for one in bounds):
+                ordered = all(low <= high for low, high in pairwise(bounds))
+                if not ordered:
+                    yield Mistake((*keys, key, name), f"{words} must not fall: got {list(bounds)}")
+
+
+def _targets(keys: Keys, model: Values, targets: Mapping[str, Any]) -> Iterator[Mistake]:
+    known = {*targets, "cpu"}
+    for target in _table(model, "on"):
+        near = nearest(target, known - {target})
+        # A name far from every other is a board that this file does not describe (yet), not a slip.
+        if target not in known and near and SequenceMatcher(None, target, near).ratio() >= SLIP:
+            yield Mistake((*keys, "on", target), f"unknown target: did you mean {near!r}?")

@@ -1,0 +1,109 @@
+"""Values that have the right type and unit and still make no sense, alone or together."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hil.agent.containers.container_spec import is_reference
+from hil.config import build_checks, deploy_checks, scenario_checks, value_ranges
+from hil.config.explain import Keys, Mistake
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hil.config.spec import (
+        ConfigSpec,
+        ContainerSpec,
+        LatencyLimits,
+        LimitsSpec,
+        Precision,
+        ToleranceSpec,
+        TolerancesSpec,
+    )
+
+
+def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
+    """What can only be a slip: limits that cannot fail, measurements that take no samples."""
+    if spec.measure.duration == 0:
+        yield Mistake(("measure", "duration"), "nothing can be measured in no time: write e.g. '4 s'")
+    yield from value_ranges.mistakes(spec)
+    for key, example in (("run_duration", "1 s"), ("paced", "5 min"), ("sustained", "60 s")):
+        if getattr(spec.measure, key) == 0:
+            yield Mistake(("measure", key), f"nothing can be measured in no time: write e.g. '{example}'")
+    for name, declared in spec.targets.items():
+        if declared.container is not None:
+            yield from _container(("targets", name, "container"), declared.container)
+        if declared.deploy is not None:
+            yield from deploy_checks.mistakes(("targets", name, "deploy"), declared.deploy)
+    for name, model in spec.models.items():
+        keys = ("models", name)
+        yield from _limits((*keys, "limits"), model.limits)
+        yield from build_checks.mistakes(keys, model)
+        yield from scenario_checks.mistakes(keys, model)
+        for target, override in model.on.items():
+            if override.limits is not None:
+                yield from _limits((*keys, "on", target, "limits"), override.limits)
+
+
+def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
+    """What is probably not meant: tolerances of a precision that is never built, limits that never matter."""
+    if spec.measure.budget < spec.measure.duration:
+        least = show(spec.measure.duration, "s")
+        yield Mistake(("measure", "budget"), f"less than measure.duration ({least}): write at least that")
+    for name, model in spec.models.items():
+        yield from _order(("models", name, "limits", "latency"), model.limits.latency)
+        yield from build_checks.doubts(("models", name), model)
+        yield from scenario_checks.doubts(("models", name), model, spec.measure)
+        used = set(model.precisions).union(*(override.precisions or () for override in model.on.values()))
+        for precision in model.tolerances:
+            if precision not in used:
+                what = f"{precision} is in no list of precisions of this model, so nothing uses this"
+                yield Mistake(("models", name, "tolerances", precision), what)
+        yield from _loose(("models", name), model.tolerances)
+        for target, override in model.on.items():
+            yield from _loose(("models", name, "on", target), override.tolerances or {})
+
+
+def _loose(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterator[Mistake]:
+    for precision, tolerance in tolerances.items():
+        place = (*keys, "tolerances", precision)
+        yield from _vacuous(place, tolerance)
+        for output, own in tolerance.outputs.items():
+            yield from _vacuous((*place, "outputs", output), own)
+
+
+def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
+    """Bounds that hold for any output whatever: an error as large as the signal, no likeness at all."""
+    loose = (
+        ("max_rel", tolerance.max_rel is not None and tolerance.max_rel >= 1),
+        ("cosine", tolerance.cosine is not None and tolerance.cosine <= 0),
+        ("sqnr_db", tolerance.sqnr_db is not None and tolerance.sqnr_db <= 0),
+    )
+    for key, is_loose in loose:
+        if is_loose:
+            what = "holds for an output that has nothing to do with the reference: write what the task can bear"
+            yield Mistake((*keys, key), what)
+
+
+def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
+    above, exclude = limits.regression.above, limits.regression.exclude
+    if above is not None and exclude is not None and above > exclude:
+        what = f"a change that is over {show(above, '1')} cannot be excluded from {show(exclude, '1')} on"
+        yield Mistake((*keys, "regression"), f"{what}: let above be at most exclude")
+
+
+def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:
+    given = [(name, getattr(latency, name)) for name in ("p50", "p90", "p99")]
+    rising = [(name, value) for name, value in given if value is not None]
+    for (low, least), (high, greatest) in pairwise(rising):
+        if least > greatest:
+            yield Mistake(keys, f"the limit of {low} is over that of {high}, which can never matter")
+
+
+def _container(keys: Keys, container: ContainerSpec) -> Iterator[Mistake]:
+    if not is_reference(container.image):
+        yield Mistake((*keys, "image"), f"{container.image!r} names no image: write it as NAME:TAG")
+    if not container.python or container.python.startswith("-"):
+        yield Mistake((*keys, "python"), f"{container.python!r} is no interpreter: write e.g. 'python3'")

@@ -1,0 +1,58 @@
+"""Samples of an ``.npz`` file: arrays named after the inputs, the truth under ``labels``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.datasets.dataset import Arrays, Origin, Streamed
+from hil.datasets.fit_check import label_key
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.datasets.fit_check import Matcher
+    from hil.datasets.npz import NpzArrays
+
+NUMBERS = "biuf"
+"""numpy's kinds of booleans, integers and floats; labels are one of these."""
+
+
+class NpzDataset(Streamed):
+    """The arrays of one file, read a batch at a time."""
+
+    def __init__(self, arrays: NpzArrays, matcher: Matcher, origin: Origin) -> None:
+        """Checks names, dtypes, shapes and counts from the headers alone. Raises ``UserError``."""
+        super().__init__(origin)
+        model = origin.model
+        self._arrays = arrays
+        self._inputs, self._labels = matcher.names(arrays.names)
+        headers = {one: arrays.header(one) for one in (*self._inputs, *self._labels)}
+        matcher.tensors({one: (headers[one][0], headers[one][1][1:]) for one in self._inputs})
+        for one in self._labels:
+            if headers[one][0].kind not in NUMBERS:
+                raise UserError(
+                    f"{arrays.path} has {one!r} as {headers[one][0]}: model {model}: save labels as numbers"
+                )
+        counts = {one: shape[0] for one, (_, shape) in headers.items()}
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{count} of {one!r}" for one, count in counts.items())
+            raise UserError(f"{arrays.path} holds {told}: model {model}: give each sample all of them")
+        self._count = next(iter(counts.values()))
+        if self._count == 0:
+            raise UserError(f"{arrays.path} holds zero samples: model {model}: give it some, nothing is judged on none")
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self._count
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is an array ``labels`` or ``labels.OUT``."""
+        return bool(self._labels)
+
+    def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:
+        for rows in self._arrays.rows(size, (*self._inputs, *self._labels)):
+            labels = {label_key(name) or "": rows[name] for name in self._labels}
+            yield {name: rows[name] for name in self._inputs}, labels

@@ -1,0 +1,88 @@
+"""``open_dataset``: what a config names as data, opened and held against the model's inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.callables import load_callable
+from hil.config.data_sources import SourceKind, source_kind
+from hil.datasets import polygraphy
+from hil.datasets.dataset import Origin
+from hil.datasets.fit_check import Matcher
+from hil.datasets.npz import NpzArrays
+from hil.datasets.npz_samples import NpzDataset
+from hil.datasets.synthetic import SyntheticDataset
+from hil.datasets.user_code import CallableDataset, FolderDataset
+from hil.errors import UserError
+from hil.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.config.load import Config
+    from hil.datasets.dataset import Dataset
+    from hil.onnx_files.signature import Signature
+
+
+def open_dataset(  # noqa: PLR0913 - all but the source by keyword
+    source: str,
+    *,
+    config: Config,
+    model: str,
+    signature: Signature,
+    preprocess: str | None,
+    ranges: Mapping[str, tuple[float, float]],
+    where: str,
+    samples: int | None = None,
+) -> Dataset:
+    """Opens an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic`` as ``source`` says.
+
+    ``model`` is the model's name, ``where`` (``hil.toml:23``) begins messages. A callable is read up to ``samples``
+    samples and no further, so it may yield without end; for the others the reader limits itself.
+
+    Raises ``UserError`` for what cannot be read, for names, dtypes and shapes that do not match the inputs, and for
+    zero samples.
+    """
+    spec = config.spec.models[model]
+    if not signature.inputs:
+        raise UserError(f"model {model} has no inputs, so there is nothing to feed it with: export it with an input")
+    _check_names(config, model, signature, ranges)
+    batch = signature.batch()
+    kind = source_kind(source, config.root)
+    if kind is SourceKind.SYNTHETIC:
+        return SyntheticDataset(signature, model=model, count=spec.samples, ranges=ranges, shapes=spec.shapes)
+    if kind is None:
+        raise UserError(
+            f"{where}: {config.resolve(source)} is not there: model {model}: paths are relative to hil.toml"
+        )
+    matcher = Matcher(signature, model=model, source=f"{where}: {source}", shapes=spec.shapes)
+    provenance = {"source": source, "kind": kind.value}
+    if kind in {SourceKind.NPZ, SourceKind.POLYGRAPHY}:
+        path = config.resolve(source)
+        cache = config.resolve(config.spec.project.cache)
+        arrays = NpzArrays(path if kind is SourceKind.NPZ else polygraphy.converted(path, cache))
+        return NpzDataset(arrays, matcher, Origin(source, model, batch, provenance))
+    if kind is SourceKind.CALLABLE:
+        code = load_callable(source, config.root, model=model, where=where)
+        provenance["callable_digest"] = code.digest
+        return CallableDataset(code, matcher, Origin(source, model, batch, provenance), samples)
+    if preprocess is None:
+        raise UserError(f"{where}: {source} is a folder: model {model}: add preprocess = 'package.module:callable'")
+    code = load_callable(preprocess, config.root, model=model, where=where)
+    provenance |= {"preprocess": preprocess, "preprocess_digest": code.digest}
+    return FolderDataset(config.resolve(source), code, matcher, Origin(source, model, batch, provenance))
+
+
+def _check_names(config: Config, model: str, signature: Signature, ranges: Mapping[str, tuple[float, float]]) -> None:
+    inputs = [one.name for one in signature.inputs]
+    dynamic = {size for one in signature.inputs for size in one.shape if isinstance(size, str)}
+    for key, given, known, what in (
+        ("ranges", ranges, inputs, "input"),
+        ("shapes", config.spec.models[model].shapes, sorted(dynamic), "dynamic dimension"),
+    ):
+        for name in given:
+            if name not in known:
+                place = config.where("models", model, key, name)
+                raise UserError(
+                    f"{place}: models.{model}.{key}.{name}: there is no such {what}{did_you_mean(name, known)}"
+                )

@@ -1,0 +1,46 @@
+"""What ``hil.toml`` says of a robot, and an agent on it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hil.errors import LabError, TargetUnreachable, UserError
+from hil.targets.target import open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.config.load import Config
+    from hil.config.spec import DeploySpec
+    from hil.targets.client import AgentClient
+
+
+def deploy_spec(config: Config, name: str) -> DeploySpec:
+    """``[targets.NAME.deploy]``. Raises ``UserError`` where there is none."""
+    spec = config.target(name).deploy
+    if spec is None:
+        where = config.where("targets", name)
+        raise UserError(
+            f"{where}: nothing says how {name} is deployed to: write [targets.{name}.deploy], see deploy.md"
+        )
+    return spec
+
+
+@contextmanager
+def reached(config: Config, robot: str, *, hold: bool = True) -> Iterator[AgentClient]:
+    """An agent on the robot; with ``hold`` nobody measures there meanwhile. Raises ``LabError``."""
+    spec = config.target(robot)
+    deploy_spec(config, robot)
+    with open_target(robot, spec) as target:
+        try:
+            agent = target.start_agent()
+        except TargetUnreachable as error:
+            raise LabError(str(error)) from None
+        with agent:
+            if hold:
+                agent.hold(uuid.uuid4().hex, f"{getpass.getuser()} (hil deploy, pid {os.getpid()})")
+            yield agent

@@ -1,0 +1,85 @@
+"""Whether a release that lies on a robot may run there again: by its own manifest, report and signature, at any age."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.deploy import refusals
+from hil.deploy.make_release import board_of
+from hil.errors import DeployRefused, HilError
+from hil.report.read_report import content_of, parse
+from hil.report.write_report import BUNDLE, REPORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hil.config.load import Config
+    from hil.deploy.robot import Robot
+    from hil.report.schema import EngineUsed
+
+ENGINE_KEYS = ("model", "precision", "runtime", "runtime_version")
+
+
+def check(
+    config: Config, there: Robot, release: str, manifest: Mapping[str, Any] | None, facts: Mapping[str, Any]
+) -> None:
+    """Raise ``DeployRefused`` with every reason why ``release`` must not run on the robot with these ``facts``.
+
+    ``manifest`` is the release's own, ``None`` if it is damaged. What it does not name cannot be compared, and is a
+    reason.
+    """
+    if manifest is None:
+        raise _refused(there, release, ["its manifest is missing, or was changed"])
+    try:
+        files = {one["path"]: (one["sha256"], one["size"]) for one in manifest["files"]}
+        engines = [({key: one[key] for key in ENGINE_KEYS}, one["sha256"]) for one in manifest["engines"]]
+        board, judged = manifest["board"], manifest["judged"]["report"]
+    except (KeyError, TypeError) as error:
+        raise _refused(there, release, [f"its manifest is incomplete: {type(error).__name__}: {error}"]) from None
+    if REPORT not in files or not engines:
+        raise _refused(there, release, [f"its manifest names no {REPORT if engines else 'engine'}"])
+    with tempfile.TemporaryDirectory(prefix="hil-release-") as place:
+        folder = Path(place)
+        there.fetch(release, {path: files[path] for path in (REPORT, BUNDLE) if path in files}, folder)
+        report = parse(content_of(folder / REPORT), f"{REPORT} of release {release[:12]}")
+        found = [used for used in report.engines if (_named(used), used.digest) in engines]
+        reasons = []
+        if report.digest != judged or board_of(report) != board or len(found) != len(engines):
+            reasons.append("its manifest and its report contradict each other")
+        reasons += refusals.of_robot(found, report.target.facts, facts, config.target(there.name).gpu)
+        if there.spec.keys:
+            reasons += _unsigned(config, there, folder, [digest for _, digest in engines])
+    if reasons:
+        raise _refused(there, release, reasons)
+    if there.spec.container is not None and not there.has_image_of(manifest):
+        raise _refused(there, release, ["the robot's engine does not have its image any more"])
+
+
+def _named(engine: EngineUsed) -> dict[str, str]:
+    return {key: getattr(engine, key) for key in ENGINE_KEYS}
+
+
+def _unsigned(config: Config, there: Robot, folder: Path, engines: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the signature over the report and the engines (their SHA-256); nothing where all holds."""
+    from hil.attestation import public_key, verify  # noqa: PLC0415 - only who wants signatures needs it
+
+    if not (folder / BUNDLE).is_file():
+        yield f"it has no {BUNDLE}, and [targets.{there.name}.deploy] has keys"
+        return
+    keys = [public_key(config.resolve(key)) for key in there.spec.keys]
+    try:
+        verified = verify(folder / BUNDLE, keys=keys, report=folder / REPORT)
+    except HilError as error:
+        yield str(error).replace(f"{folder}/", "")
+        return
+    for digest in engines:
+        if verified.subject("engine", digest) is None:
+            yield f"the engine with SHA-256 {digest[:12]}… is not among those that were signed"
+
+
+def _refused(there: Robot, release: str, reasons: Sequence[str]) -> DeployRefused:
+    listed = [f"  - {reason}" for reason in dict.fromkeys(reasons)]
+    ways = f"go to another one with `hil rollback {there.name} --to RELEASE`, or run the checks and deploy"
+    return DeployRefused(f"release {release[:12]} may not run: on target {there.name!r}: {ways}:", *listed)

@@ -1,0 +1,60 @@
+"""Whether a host is the one it should be: judged by its key against those that are known, which are never added to."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from hil.targets.ssh.known_hosts import fingerprint, key_type
+from hil.targets.ssh.ssh_errors import ChangedHostKey, UnknownHostKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hil.targets.ssh.config import Hop
+    from hil.targets.ssh.known_hosts import Known
+
+RSA = ("rsa-sha2-512", "rsa-sha2-256")  # how a key of type ssh-rsa may sign
+
+
+def preferred(known: Known, offered: Sequence[str]) -> list[str]:
+    """``offered`` host key algorithms with those of known keys first, so that the server shows a key that we know."""
+    first = [name for kind in known.types() for name in (RSA if kind == "ssh-rsa" else (kind,)) if name in offered]
+    return [*first, *(name for name in offered if name not in first)]
+
+
+def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> None:
+    """Raises ``UnknownHostKey`` or ``ChangedHostKey`` unless ``shown`` is a known key of the host."""
+    mark = f"{key_type(shown)} key {fingerprint(shown)}"
+    if shown in known.revoked:
+        raise ChangedHostKey(f"the host key was revoked: {where}: it shows the {mark}: do not use this machine")
+    if shown in known.keys:
+        return
+    if known.keys:
+        places = ", ".join(known.keys.values())
+        raise ChangedHostKey(
+            f"the host key has changed: {where}: it shows the {mark}, another stands in {places}: it may have "
+            "been installed anew, or somebody is between: ask who runs it, and only then replace the line"
+        )
+    extra = " (known_hosts has a certificate authority for it, which is not supported)" if known.authority else ""
+    file = hop.known_hosts[0] if hop.known_hosts else "known_hosts"
+    raise UnknownHostKey(
+        f"the host key is not known{extra}: {where}: it shows the {mark}: "
+        f"compare that with the machine's own (`ssh-keygen -lf /etc/ssh/ssh_host_{_short(shown)}_key.pub` on it), "
+        f"then run: {_scan(hop, via)} >> {shlex.quote(str(file))}"
+    )
+
+
+def _short(shown: bytes) -> str:
+    kind = key_type(shown)
+    return "ecdsa" if kind.startswith("ecdsa") else kind.removeprefix("ssh-")
+
+
+def _scan(hop: Hop, via: Hop | None) -> str:
+    """The command that prints the host's keys as ``known_hosts`` has them."""
+    line = shlex.join(["ssh-keyscan", "-p", str(hop.port), hop.host])
+    if via is not None:
+        line = shlex.join(["ssh", via.name, line])
+    if hop.known_as not in {hop.host.lower(), f"[{hop.host}]:{hop.port}".lower()}:
+        line += " | " + shlex.join(["sed", f"s/^[^ #]*/{hop.known_as}/"])
+    return line

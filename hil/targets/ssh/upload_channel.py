@@ -1,0 +1,67 @@
+"""Another channel of a connection, for the bytes of a large upload alone: into a named pipe that the agent reads."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from hil.agent.protocol.wire import WireError
+from hil.errors import LabError
+from hil.targets.ssh.frame_channel import OVERHEAD, send_all, within
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from hil.targets.ssh.connect import Connection
+
+SCRIPT = '{ printf "%020d" $$; exec cat; } >"$1"'
+"""Tells its process id, by which the agent can end it, then copies. ``$1`` is the pipe, which waits for a reader."""
+AHEAD = 2
+WAIT = 0.5
+IDLE = 3600.0  # an upload whose pieces are further apart has been given up
+LEAVE = 2.0
+
+
+class SshLane:
+    """Sends what is ``put`` in a thread of its own, a few pieces behind."""
+
+    def __init__(self, connection: Connection, command: str, target: str) -> None:
+        """Starts ``command``. Raises ``ConnectionLost``."""
+        self._target = target
+        self._channel: paramiko.Channel = connection.execute(command)
+        self._queue: queue.Queue[bytes] = queue.Queue(AHEAD)
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._send, name="hil-lane", daemon=True)
+        self._thread.start()
+
+    def put(self, piece: bytes) -> None:
+        """Queues a piece. Raises ``LabError`` where the channel was lost."""
+        while not self._queued(piece):
+            if self._lost.is_set():
+                raise LabError(f"a channel of the upload was lost: on target {self._target!r}: run again")
+
+    def _queued(self, piece: bytes) -> bool:
+        with contextlib.suppress(queue.Full):
+            self._queue.put(piece, timeout=WAIT)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Ends it; what is still queued is not sent. Never waits long for a broken way."""
+        self._lost.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(b"")
+        within(LEAVE, self._channel.close)
+
+    def _send(self) -> None:
+        with contextlib.suppress(WireError, queue.Empty):
+            while not self._lost.is_set():
+                self._send_one(self._queue.get(timeout=IDLE))
+        self._lost.set()
+
+    def _send_one(self, piece: bytes) -> None:
+        size = self._channel.out_max_packet_size - OVERHEAD
+        for at in range(0, len(piece), size):
+            send_all(self._channel, piece[at : at + size])

@@ -1,0 +1,217 @@
+"""The end of a run: accounts to report, report to decision, decision to exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import socket
+import sys
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from hil import __version__
+from hil.advice import advised
+from hil.config.spec import GateSpec
+from hil.errors import ExitCode, HilError, LabError, UserError
+from hil.gate.exitcode import PRECEDENCE
+from hil.gate.gate import exit_code_of, seal
+from hil.history.urls import shown_arguments
+from hil.plugins import add_to_history, report_folder, signing
+from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
+from hil.report.text import one_line
+from hil.report.write_report import BUNDLE, REPORT, run_id_in, unfinished
+from hil.report.write_report import begin as write_begin
+from hil.report.write_report import finish as write_finish
+from hil.results import CheckResult, TargetUse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _pytest.terminal import TerminalReporter
+
+    from hil.plugins.run import HilRun
+    from hil.session.outcome import Outcome
+
+LONGEST = 100
+NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
+
+
+def begin(run: HilRun) -> None:
+    """Writes the report as ``incomplete``, so that a killed run never leaves yesterday's green one.
+
+    Raises ``LabError`` if another live run writes its report there, and as ``hil.report.write_report.begin`` does.
+    """
+    report_folder.lock(run)
+    use = TargetUse(requested=run.target, used=run.target)
+    write_begin(
+        run.report_dir,
+        _report(run, unfinished((*run.plan.rows, *run.plan.own), use), status="incomplete", pytest_status=None),
+    )
+    run.begun = True
+
+
+def refuse(run: HilRun, problem: HilError) -> None:
+    """Leaves a failed report where an earlier run, or this one, left any: whatever stopped the run keeps none green."""
+    run.problem = run.problem or problem
+    with contextlib.suppress(HilError, OSError):  # the mistake that is being reported matters more
+        if not (run.report_dir / REPORT).exists():
+            return
+        _ = _finish(run, int(problem.exit_code))
+        (run.report_dir / BUNDLE).unlink(missing_ok=True)  # where the run had signed what it decided before
+
+
+def close(run: HilRun, pytest_status: int) -> int:
+    """Writes the report and returns the exit code. Raises nothing: what cannot be written is told and is an error."""
+    try:
+        report = _finish(run, pytest_status)
+    except HilError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return int(error.exit_code)
+    run.report = report
+    codes = (_exit_code(run, report), signing.sign(run))
+    return add_to_history.keep(run, report, next(int(code) for code in (*PRECEDENCE, ExitCode.PASSED) if code in codes))
+
+
+def _exit_code(run: HilRun, report: Report) -> int:
+    full = bool(run.pytest_config.getoption("hil_gate", None))
+    return exit_code_of(report, full=full)
+
+
+def _finish(run: HilRun, pytest_status: int) -> Report:
+    run.problem = run.problem or _two_identities(_outcomes(run))
+    run.fates.problem = "" if run.problem is None else str(run.problem)
+    checks = tuple(run.accounts.close(run.fates, run.used()))
+    report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
+    if not run.begun:
+        begin(run)
+    elif (other := run_id_in(run.report_dir / REPORT)) not in (None, run.run_id):
+        what = f"{run.report_dir}: run {one_line(str(other), LONGEST)} has written its report there meanwhile"
+        raise LabError(f"{what}: run again, and give each run its own --hil-report=DIR")
+    write_finish(run.report_dir, report)
+    return report
+
+
+def _outcomes(run: HilRun) -> list[Outcome]:
+    return [*(outcome for _, outcome in run.accounts.outcomes.values()), *run.accounts.unlimited.values()]
+
+
+def _report(run: HilRun, checks: tuple[CheckResult, ...], *, status: str, pytest_status: int | None) -> Report:
+    told = _outcomes(run)
+    target = next((outcome.target for outcome in told if outcome.target), {})
+    use = run.used()
+    return Report(
+        status="complete" if status == "complete" else "incomplete",
+        totals=count(checks),
+        checks=checks,
+        run=_run(run, pytest_status),
+        config=_config(run),
+        policy=run.config.spec.gate if run.config else GateSpec(),
+        target=TargetReport(
+            requested=use.requested,
+            used=use.used,
+            kind=str(target.get("kind", "unknown")),
+            fallback_reason=target.get("fallback_reason"),
+            facts=target.get("facts", {}),
+            board=target.get("board"),
+            contract=target.get("contract"),
+        ),
+        measurements=tuple(
+            _measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement
+        ),
+        methods={digest: facts for outcome in told for digest, facts in outcome.methods.items()},
+        environments={digest: facts for outcome in told for digest, facts in outcome.environments.items()},
+        engines=tuple(_engines(told)),
+        models=tuple(_models(told)),
+        rejected=tuple(
+            Rejected(id=r.id, model=r.model, precision=r.precision, reason=r.reason) for r in run.accounts.rejected
+        ),
+    )
+
+
+def _measured(outcome: Outcome) -> Measured:
+    result = outcome.result
+    assert result.measurement is not None  # noqa: S101 - the caller filtered; for the type checker
+    return Measured(
+        id=result.id,
+        model=result.model,
+        precision=result.precision,
+        scenario=result.scenario,
+        measurement=result.measurement,
+        details=result.details,
+    )
+
+
+def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
+    """Each engine once; a process that has loaded it knows more of it than one that has only built it."""
+    seen: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for engine in (each for outcome in outcomes for each in outcome.engines):
+        key = (engine["model"], engine["precision"], engine["digest"])
+        if key not in seen or "loaded" in engine["about"] or "loaded" not in seen[key]["about"]:
+            seen[key] = engine
+    return [EngineUsed.model_validate(engine) for engine in seen.values()]
+
+
+def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
+    seen = {model["name"]: model for outcome in outcomes for model in outcome.models}
+    return [ModelUsed.model_validate({**model, "parts": tuple(model["parts"])}) for model in seen.values()]
+
+
+def _two_identities(outcomes: list[Outcome]) -> UserError | None:
+    """The mistake if two workers read a model differently: each watches its parts from its own first look on alone."""
+    models = {(model["name"], model["identity"]) for outcome in outcomes for model in outcome.models}
+    twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]
+    what = "was changed while the run read it: leave its files alone and run again"
+    return UserError(f"model {twice[0]} {what}") if twice else None
+
+
+def _run(run: HilRun, pytest_status: int | None) -> Run:
+    return Run(
+        id=run.run_id,
+        started=run.started,
+        finished=None if pytest_status is None else now(),
+        hil_version=__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        host=socket.gethostname(),
+        arguments=shown_arguments(str(arg) for arg in run.pytest_config.invocation_params.args),
+        pytest_exit_status=pytest_status,
+        lab_error=run.error_text(ExitCode.LAB_ERROR),
+        user_error=run.error_text(ExitCode.USER_ERROR),
+        other_tests_failed=run.other_tests_failed,
+        commit=run.commit.sha,
+        dirty=run.commit.dirty,
+        changed=run.commit.changed,
+    )
+
+
+def _config(run: HilRun) -> ConfigUsed:
+    if run.config is None:
+        return ConfigUsed(path="", digest=NO_CONFIG_DIGEST)
+    here = run.pytest_config.invocation_params.dir
+    return ConfigUsed(
+        path=os.path.relpath(run.config.path, here), digest=run.config.digest, checks=run.config.checks_digest
+    )
+
+
+def now() -> str:
+    """The moment in ISO 8601, with its zone."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def show(report: Report, folder: Path, config: Path | None, terminal: TerminalReporter) -> None:
+    """Writes the decision and its table into pytest's summary, and what a pipeline shows where one runs."""
+    from hil.report import ci  # noqa: PLC0415 - as below
+    from hil.report.terminal import as_text  # noqa: PLC0415 - rich is needed here alone
+
+    width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
+    color = terminal._tw.hasmarkup  # noqa: SLF001 - as above
+    terminal.section("hil", cyan=True, bold=True)
+    with ci.quoted(os.environ, terminal.write_line):
+        terminal.write(as_text(report, width=width, color=color))
+    terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")
+    if (bundle := folder / BUNDLE).exists():
+        terminal.write_line(f"signed: {os.path.relpath(bundle)}")
+    ci.announce(report, folder, config, os.environ, terminal.write_line)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from hil.agent.machine import process_memory
+from tests.agent import models
+
+if TYPE_CHECKING:
+    from hil.targets.client import AgentClient
+    from hil.targets.engine_worker import EngineWorker
+
+MIB = 1 << 20
+
+
+def test_fields_are_bytes() -> None:
+    """KB lines of /proc become bytes; what cannot be read is empty."""
+    assert process_memory.fields("/proc/meminfo")["MemTotal"] > 64 * MIB
+    assert process_memory.fields("/proc/no-such-file") == {}
+
+
+def test_the_peak_sees_what_came_and_went() -> None:
+    """Memory that was there only between begin and end is in the peak, and not in the next one's."""
+    peak = process_memory.Peak()
+    before = process_memory.resident()
+    peak.begin()
+    np.ones(64 * MIB, np.uint8)
+    peak.end()
+    if not peak.is_reset:
+        pytest.skip("/proc/self/clear_refs cannot be written here")
+    assert peak.highest - before >= 56 * MIB
+    again = process_memory.Peak()
+    again.begin()
+    again.end()
+    assert again.highest < peak.highest - 40 * MIB
+
+
+def test_use_is_plausible(worker: EngineWorker, feed: dict[str, npt.NDArray[np.float32]]) -> None:
+    """RSS, peak and PSS of a worker agree with each other and with /proc."""
+    worker.run(feed)
+    use = worker.memory()
+    assert 10 * MIB < use.rss <= use.peak_rss < 500 * MIB
+    assert use.pss is None or 0 < use.pss <= use.rss
+    assert use.system_total is not None
+    assert use.system_available is not None
+    assert use.system_available < use.system_total
+    load = worker.load
+    assert 0 < load["memory_start"] < load["memory_before"] <= load["memory_after"]
+    assert load["import_seconds"] > 0 < load["load_seconds"] < load["total_seconds"]
+    pages = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1]) * process_memory.PAGE
+    assert abs(pages - use.rss - use.shared_bytes) < 8 * MIB
+
+
+def test_tensors_in_transit_are_left_out(worker: EngineWorker) -> None:
+    """A large input lies in shared memory and is not the engine's; what the engine allocates for itself is."""
+    small, large = np.zeros((1, 4), np.float32), np.zeros((2 * MIB, 4), np.float32)  # 32 MiB in, 24 MiB out
+    worker.run({"x": small})
+    before = worker.memory()
+    worker.run({"x": large})
+    after = worker.memory()
+    assert after.shared_bytes - before.shared_bytes >= 20 * MIB
+    assert 20 * MIB <= after.peak_rss - before.peak_rss < 64 * MIB  # two buffers of 24 MiB, and not the input's 32
+
+
+def test_a_soak_shows_growth_or_none(worker: EngineWorker, feed: dict[str, npt.NDArray[np.float32]]) -> None:
+    """Over 2,000 runs of a sound engine the resident size stays within a MiB."""
+    soak = worker.soak(feed, 2000)
+    assert soak.runs[-1] == 2000
+    assert soak.t.dtype == np.float64
+    assert soak.rss.dtype == np.int64
+    assert abs(int(soak.rss[-1]) - int(soak.rss[0])) < MIB
+
+
+def test_fresh_workers_share_nothing(agent: AgentClient, tmp_path: Path) -> None:
+    """Each load is a process of its own, so that one model's memory is not another's."""
+    built = agent.build(agent.put_blob(models.tiny(tmp_path / "m.onnx")), "fp32", "onnxruntime", {}, 60)
+    with agent.load(built.key, {}, 60) as one, agent.load(built.key, {}, 60) as two:
+        assert one.pid != two.pid
+        assert two.memory().peak_rss < one.memory().peak_rss + 16 * MIB

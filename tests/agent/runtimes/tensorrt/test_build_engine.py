@@ -1,0 +1,272 @@
+"""The order and the refusals of a build, held with a module that stands for TensorRT and needs no GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.agent.failure import Failure
+from hil.agent.runtimes.tensorrt import api, digest_file, log
+from hil.agent.runtimes.tensorrt.build_engine import build as build_in
+from hil.agent.runtimes.tensorrt.open_builder import Workshop
+from tests.agent import models
+from tests.agent.runtimes.tensorrt.fake import (
+    Builder,
+    Cuda,
+    DataType,
+    Layer,
+    LayerType,
+    StrongFlag,
+    Tensor,
+    Trt,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.agent.runtimes.interface import Built
+
+QDQ = [Layer(LayerType.QUANTIZE), Layer(LayerType.DEQUANTIZE)]
+IMPLICIT = {"algorithm": "entropy2", "batch": 2, "samples": 4, "data": {"x": "0" * 64}}
+
+
+class Strong(Trt):
+    """As 11: no flags for precisions, no calibrators."""
+
+    BuilderFlag = StrongFlag
+    IInt8EntropyCalibrator2: Any = None
+
+
+def build(trt: Trt, folder: Path, precision: str = "fp32", cuda: Cuda | None = None, **options: Any) -> Built:
+    """Builds a model with a fresh log."""
+    model = models.tiny(folder / "m.onnx")
+    return build_in(Workshop(trt, cuda or Cuda(), options), str(model), precision, options, str(folder / "out"))
+
+
+def refusal(trt: Trt, folder: Path, precision: str = "fp32", **options: Any) -> str:
+    """Message and advice of the failure."""
+    with pytest.raises(Failure) as refused:
+        build(trt, folder, precision, **options)
+    return f"{refused.value.kind}: {refused.value.message}: {refused.value.advice}"
+
+
+def test_the_plan_and_what_is_recorded(tmp_path: Path) -> None:
+    """The plan is written whole, and the facts say what was set; plugins come before the parser."""
+    trt = Trt()
+    trt.says = [(2, "careful"), (2, "careful"), (3, "hello")]
+    built = build(trt, tmp_path, workspace=1 << 20)
+    assert (tmp_path / "out").read_bytes() == b"plan"
+    assert built.facts["workspace"] == trt.config.workspace == 1 << 20
+    assert built.facts["flags"] == []
+    assert built.facts["warnings"] == ["careful"]
+    assert built.log.splitlines() == ["[W] careful", "[W] careful", "[I] hello"]
+    assert trt.calls == ["plugins", "parse", "build"]
+    assert trt.config.profiling_verbosity is trt.ProfilingVerbosity["DETAILED"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags"),
+    [("fp32", []), ("tf32", ["TF32"]), ("fp16", ["FP16", "TF32"]), ("int8", ["FP16", "INT8", "TF32"])],
+)
+def test_flags_of_each_precision(precision: str, flags: list[str], tmp_path: Path) -> None:
+    """fp32 has TF32 cleared; int8 lets the rest run in fp16."""
+    assert build(Trt(layers=QDQ if precision == "int8" else None), tmp_path, precision).facts["flags"] == flags
+
+
+@pytest.mark.parametrize("plan", [None, b""])
+def test_no_plan_is_a_failure_in_tensorrts_words(plan: bytes | None, tmp_path: Path) -> None:
+    """TensorRT reports a failed build by returning nothing; its error lines make the message, its INFO does not."""
+    trt = Trt()
+    trt.plan, trt.says = plan, [(3, "fine"), (1, "Could not find any implementation for node conv1"), (0, "bad")]
+    told = refusal(trt, tmp_path, workspace=4096)
+    assert "workspace is 4096 bytes): bad | Could not find any implementation for node conv1" in told
+    assert "fine" not in told
+    assert "raise workspace" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_an_earlier_build_are_forgotten(tmp_path: Path) -> None:
+    """The logger lives as long as the process; a failure quotes its own build alone."""
+    trt = Trt()
+    trt.plan, trt.says = None, [(1, "x" * 9000)]
+    assert len(refusal(trt, tmp_path)) < 2500
+    log.of(trt).clear()
+    trt.says = []
+    assert "it told no reason" in refusal(trt, tmp_path)
+
+
+def test_int8_without_qdq_is_refused(tmp_path: Path) -> None:
+    """Without Q/DQ layers or a calibrator an int8 build would succeed and run in floating point."""
+    for layers in ([Layer()], QDQ[:1], QDQ[1:]):
+        assert "no Q/DQ layers after parsing" in refusal(Trt(layers=layers), tmp_path, "int8")
+
+
+def test_a_calibrator_beside_qdq_is_refused(tmp_path: Path) -> None:
+    """With Q/DQ layers TensorRT would leave the calibrator out and say nothing."""
+    assert "leave the calibrator out" in refusal(Trt(layers=QDQ), tmp_path, "int8", implicit=IMPLICIT)
+    assert "for int8, not for fp16" in refusal(Trt(), tmp_path, "fp16", implicit=IMPLICIT)
+
+
+def test_the_implicit_route(tmp_path: Path) -> None:
+    """The calibrator is fed from the file, its cache is read by the next build, and all buffers are given back."""
+    np.save(tmp_path / "x.npy", np.ones((4, 3), np.float32))
+    paths = {"data": {"x": str(tmp_path / "x.npy")}, "calibration_cache": str(tmp_path / "cache")}
+    for state, given in (("written", 2), ("read", 0)):
+        trt, cuda = Trt(inputs=[Tensor(shape=(-1, 3))]), Cuda()
+        profiles = {"x": [[1, 3], [2, 3], [4, 3]]}
+        built = build(trt, tmp_path, "int8", cuda, implicit=IMPLICIT, paths=paths, profiles=profiles)
+        assert (built.facts["calibration"]["cache"], built.facts["calibration"]["batches"]) == (state, given)
+        assert trt.config.calibration_profile == {"x": ((2, 3),) * 3}
+        assert all(buffer.freed for buffer in cuda.buffers)
+
+
+def test_bad_data_fails_although_there_is_a_plan(tmp_path: Path) -> None:
+    """NaN in the data ends calibration early, TensorRT builds all the same, and the build is refused."""
+    np.save(tmp_path / "x.npy", np.full((4, 3), np.nan, np.float32))
+    paths = {"data": {"x": str(tmp_path / "x.npy")}}
+    assert "NaN" in refusal(Trt(), tmp_path, "int8", implicit=IMPLICIT, paths=paths)
+    assert not (tmp_path / "out").exists()
+
+
+def test_strongly_typed_tensorrt(tmp_path: Path) -> None:
+    """Without precision flags the ONNX file must have the types already; what would run otherwise is refused."""
+    half = [Layer(output=Tensor(dtype=DataType.HALF))]
+    assert build(Strong(layers=half), tmp_path, "fp16").facts["flags"] == ["TF32"]
+    assert build(Strong(layers=QDQ), tmp_path, "int8").facts["flags"] == ["TF32"]
+    assert "autocast" in refusal(Strong(), tmp_path, "fp16")
+    assert "no Q/DQ layers" in refusal(Strong(), tmp_path, "int8")
+    assert "computes in HALF" in refusal(Strong(layers=half), tmp_path, "fp32")
+    assert "is quantized" in refusal(Strong(layers=QDQ), tmp_path, "fp32")
+    told = refusal(Strong(), tmp_path, "int8", implicit=IMPLICIT)
+    assert told.startswith("unsupported: this TensorRT has no calibrators")
+    assert 'route = "explicit"' in told
+
+
+def test_what_bears_values_makes_no_precision(tmp_path: Path) -> None:
+    """A cast, a constant or an input in fp16 leaves a float32 model one: fp16 is refused, fp32 is built."""
+    half = Tensor(dtype=DataType.HALF)
+    bearing = Strong(inputs=[half], layers=[Layer(), Layer(LayerType.CAST, half), Layer(LayerType.CONSTANT, half)])
+    assert "computes nothing in fp16" in refusal(bearing, tmp_path, "fp16")
+    build(bearing, tmp_path, "fp32")
+
+
+def test_other_quantized_types_are_not_int8(tmp_path: Path) -> None:
+    """A network quantized to FP8 or INT4, if only in its weights, passes neither for int8 nor for float32."""
+    eight, four = Tensor(dtype=DataType.FP8), Tensor(dtype=DataType.INT4)
+    for kind in (Trt, Strong):
+        for layer, name in ((Layer(LayerType.QUANTIZE, eight), "FP8"), (Layer(LayerType.CONSTANT, four), "INT4")):
+            told = refusal(kind(layers=[*QDQ, layer]), tmp_path, "int8")
+            assert f"the network is quantized to {name}, so it would not run in int8 alone" in told
+    for precision in ("fp32", "tf32"):
+        assert "is quantized" in refusal(Strong(layers=QDQ[1:]), tmp_path, precision)
+
+
+def test_dynamic_shapes_need_ranges(tmp_path: Path) -> None:
+    """A dynamic input without a range gets the line to write; a static model needs none."""
+    trt = Trt(inputs=[Tensor(shape=(-1, 4))])
+    assert 'write shapes = { "n" = [1, 8, 32] } in [models.M]' in refusal(trt, tmp_path)
+    build(trt, tmp_path, profiles={"x": [[1, 4], [2, 4], [8, 4]]})
+    assert trt.config.profiles == [{"x": ((1, 4), (2, 4), (8, 4))}]
+    for wrong in ([[1, 4], [9, 4], [8, 4]], [[1, 4], [2, 5], [8, 4]], [[1, 4], [2, 4]], [[1], [2], [8]]):
+        assert "do not fit input 'x'" in refusal(trt, tmp_path, profiles={"x": wrong})
+    assert "no input" in refusal(Trt(), tmp_path, profiles={"z": [[1], [1], [1]]})
+    assert "values of input" in refusal(Trt(inputs=[Tensor(is_shape_tensor=True)]), tmp_path)
+
+
+def test_an_output_whose_shape_only_running_tells_gets_a_profile(tmp_path: Path) -> None:
+    """Without one TensorRT 8.6 makes no context for such an engine; a model of fixed shapes throughout has none."""
+    trt = Trt(outputs=[Tensor("y", shape=(2, -1))])
+    build(trt, tmp_path)
+    assert trt.config.profiles == [{"x": ((2, 3),) * 3}]
+    trt = Trt()
+    build(trt, tmp_path)
+    assert trt.config.profiles == []
+
+
+def test_optimization_levels(tmp_path: Path) -> None:
+    """A builder without levels refuses one, instead of building at its own."""
+    assert "no optimization levels" in refusal(Trt(), tmp_path, optimization_level=3)
+    trt = Trt()
+    trt.config.builder_optimization_level = None  # type: ignore[attr-defined]  # as later configs have it
+    build(trt, tmp_path, optimization_level=5)
+    assert trt.config.builder_optimization_level == 5  # type: ignore[attr-defined]  # as above
+
+
+def test_the_workspace_before_pools() -> None:
+    """Before 8.4 the workspace is an attribute, and none at all unless it is set."""
+
+    class Old:
+        max_workspace_size = 0
+
+    assert api.set_workspace(None, Old(), None) == 256 << 20
+    assert api.set_workspace(None, Old(), 4096) == 4096
+
+
+def test_dla(tmp_path: Path) -> None:
+    """Cores that are not there, precisions it has not and failed trials are unsupported, with what to do."""
+
+    class WithDla(Builder):
+        num_DLA_cores = 2  # noqa: N815 - TensorRT's name
+
+    assert "unsupported: this machine has no DLA" in refusal(Trt(), tmp_path, "fp16", dla=0)
+    trt = Trt(layers=[Layer(), Layer()])
+    trt.builder_class = WithDla
+    built = build(trt, tmp_path, "fp16", dla=1)
+    assert built.facts["dla"] == {"core": 1, "eligible": 1, "layers": 2}
+    assert "GPU_FALLBACK" in built.facts["flags"]
+    assert trt.config.default_device_type is trt.DeviceType["DLA"]
+    assert "none of the network's 2 layers" in refusal(trt, tmp_path, "fp16", dla=1)
+    assert "asked for, the machine has 2" in refusal(trt, tmp_path, "fp16", dla=2)
+    assert "fp16 and int8, not in fp32" in refusal(trt, tmp_path, "fp32", dla=0)
+    trt.config.dla_layers, trt.plan, trt.says = 2, None, [(1, "DLA_STANDALONE: compiler library is missing")]
+    assert "unsupported: a trial build for the DLA failed" in refusal(trt, tmp_path, "fp16", dla=0)
+
+
+def test_a_gpu_that_is_slow_at_it_is_refused(tmp_path: Path) -> None:
+    """The builder accepts fp16, int8 and tf32 on GPUs without them; we do not. bf16 needs flag and architecture."""
+
+    class Slow(Builder):
+        platform_has_fast_fp16 = platform_has_fast_int8 = platform_has_tf32 = False
+
+    trt = Trt(layers=QDQ)
+    trt.builder_class = Slow
+    for precision in ("fp16", "int8", "tf32"):
+        assert f"no fast {precision}" in refusal(trt, tmp_path, precision)
+    assert "no bf16" in refusal(Trt(), tmp_path, "bf16")
+    cuda = Cuda()
+    cuda.sm = "7.2"
+    with pytest.raises(Failure, match=r"8\.0 or newer, this one is 7\.2"):
+        build(Trt(), tmp_path, "tf32", cuda)
+
+
+def test_the_timing_cache_is_kept_and_refused(tmp_path: Path) -> None:
+    """Cold, then warm; one that is damaged, garbage or another GPU's is refused, said so, and replaced."""
+    path = tmp_path / "timing"
+    states = [build(Trt(), tmp_path, paths={"timing_cache": str(path)}).facts["timing_cache"] for _ in range(2)]
+    assert states == ["cold", "warm"]
+    for content in (b"junk", b"other gpu"):
+        digest_file.write(str(path), content)
+        assert build(Trt(), tmp_path, paths={"timing_cache": str(path)}).facts["timing_cache"] == "refused"
+        assert build(Trt(), tmp_path, paths={"timing_cache": str(path)}).facts["timing_cache"] == "warm"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert build(Trt(), tmp_path, paths={"timing_cache": str(path)}).facts["timing_cache"] == "refused"
+    assert build(Trt(), tmp_path).facts["timing_cache"] == "none"
+
+
+def test_a_timing_cache_that_is_taken_in_part_is_told(tmp_path: Path) -> None:
+    """TensorRT takes it, and logs an error: neither warm nor refused, and its words are kept."""
+    path = tmp_path / "timing"
+    build(Trt(), tmp_path, paths={"timing_cache": str(path)})
+    trt = Trt()
+    taken = trt.config.set_timing_cache
+
+    def set_timing_cache(cache: Any, ignore_mismatch: bool) -> bool:
+        log.of(trt).log(1, "The timing cache will not be used!")
+        return taken(cache, ignore_mismatch)
+
+    trt.config.set_timing_cache = set_timing_cache  # type: ignore[method-assign]  # it has no words of its own
+    facts = build(trt, tmp_path, paths={"timing_cache": str(path)}).facts
+    assert facts["timing_cache"] == "partly"
+    assert facts["warnings"] == ["the timing cache was taken in part: The timing cache will not be used!"]

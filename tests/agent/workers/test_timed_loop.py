@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import gc
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from hil.agent.workers import timed_loop
+from hil.errors import EngineError
+
+if TYPE_CHECKING:
+    from hil.targets.engine_worker import EngineWorker
+
+Feed = dict[str, npt.NDArray[np.float32]]
+
+
+def test_warm_up_waits_until_stable() -> None:
+    """Warm-up lasts at least as long as asked for and ends with two windows that agree."""
+    done = timed_loop.warm_up([lambda: time.sleep(0.002)], 0.2)
+    assert done.stable
+    assert done.seconds >= 0.2
+    assert done.runs >= 2 * timed_loop.WINDOW_RUNS
+
+
+def test_warm_up_has_a_cap() -> None:
+    """A series that keeps getting slower is called unstable after four times the warm-up and a second."""
+    pause = [0.004]  # long beside what a busy machine adds to a sleep
+
+    def slower() -> None:
+        pause[0] *= 1.1
+        time.sleep(pause[0])
+
+    done = timed_loop.warm_up([slower], 0.1)
+    assert not done.stable
+    assert done.seconds > 1.4
+
+
+def test_no_warm_up_runs_nothing() -> None:
+    """Zero seconds of warm-up are zero runs."""
+    assert timed_loop.warm_up([pytest.fail], 0.0).runs == 0
+
+
+@pytest.mark.parametrize(
+    ("window", "count"),
+    [
+        (timed_loop.Window(0.0, 7, 100, 60.0), 7),
+        (timed_loop.Window(60.0, 1, 5, 60.0), 5),
+        (timed_loop.Window(60.0, 10**9, 10**9, 0.0), 1),
+    ],
+)
+def test_when_timing_stops(window: timed_loop.Window, count: int) -> None:
+    """After the seconds and the least number of samples, at the largest number, or when the budget is spent."""
+    assert len(timed_loop.measure([lambda: None], window)["start"]) == count
+
+
+def test_every_sample_is_kept() -> None:
+    """The slow one is in the series, feeds are used in turn, and times are the monotonic clock's seconds."""
+    pauses = (0.0, 0.05)
+    calls = [lambda pause=pause: time.sleep(pause) for pause in pauses]
+    series = timed_loop.measure(calls, timed_loop.Window(0.0, 6, 6, 60.0))
+    start, duration = np.array(series["start"]), np.array(series["duration"])
+    assert (duration[1::2] >= 0.05).all()
+    assert (duration[::2] < 0.05).all()
+    assert (start[1:] >= start[:-1] + duration[:-1]).all()
+
+
+def test_the_garbage_collector_rests_meanwhile() -> None:
+    """No collection falls into a sample, and it is on again afterwards."""
+    seen = []
+    timed_loop.measure([lambda: seen.append(gc.isenabled())], timed_loop.Window(0.0, 1, 1, 1.0))
+    assert seen == [False]
+    assert gc.isenabled()
+
+
+def test_a_soak_reads_memory_on_the_way() -> None:
+    """Readings come about 200 times, first before any run and last after all."""
+    table = timed_loop.soak([lambda: None], 1000, lambda: 42, budget=60.0)
+    assert table["runs"][0] == 0
+    assert table["runs"][-1] == 1000
+    assert 200 <= len(table["rss"]) <= 210
+    assert set(table["rss"]) == {42}
+
+
+def test_a_soak_keeps_its_budget() -> None:
+    """A soak that would last too long ends in time with a last reading."""
+    table = timed_loop.soak([lambda: time.sleep(0.01)], 10**9, lambda: 1, budget=0.2)
+    assert 0.2 <= table["t"][-1] < 2
+    assert table["runs"][-1] > 1
+
+
+def test_timed_samples_come_back_whole(worker: EngineWorker, feed: Feed) -> None:
+    """A timed window brings float64 samples, the method that must match to compare, and telemetry at 10 Hz."""
+    timed = worker.time([feed, feed], warmup=0.1, seconds=1.0, min_samples=50, max_samples=10**7)
+    assert timed.start.dtype == timed.duration.dtype == np.float64
+    assert timed.start.shape == timed.duration.shape
+    assert timed.start.size >= 50
+    assert timed.warmup_runs > 0
+    assert (np.diff(timed.start) >= timed.duration[:-1]).all()
+    assert timed.method["timed"] == "host-to-host"
+    assert timed.method["shapes"] == {"x": [2, 4]}
+    assert timed.method["batch"] == 2
+    assert timed.method["threads"] == 1
+    seen = timed.telemetry
+    assert len(seen["t"]) == len(seen["rss"]) >= 10
+    assert seen["t"][0] <= timed.start[0]
+    assert abs(seen["t"][-1] - timed.start[-1]) < 1
+    assert all(value > 1 << 20 for value in seen["rss"])
+
+
+def test_equal_settings_have_equal_methods(worker: EngineWorker, feed: Feed) -> None:
+    """Two windows taken alike have the same method, however many samples and runs there were."""
+    one, two = (
+        worker.time([feed], warmup=0.05, seconds=seconds, min_samples=1, max_samples=10**6) for seconds in (0.05, 0.2)
+    )
+    assert one.method == two.method
+
+
+def test_the_first_inference_is_only_once(worker: EngineWorker, feed: Feed) -> None:
+    """``first`` measures the very first run after load and refuses later."""
+    assert worker.first(feed) > 0
+    with pytest.raises(EngineError, match="has run already"):
+        worker.first(feed)

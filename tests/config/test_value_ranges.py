@@ -1,0 +1,121 @@
+"""A limit that nothing can miss is refused where it is written: every key declares what its quantity can reach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import BaseModel
+
+from hil.catalogue import KINDS
+from hil.config.limits import LimitsSpec, ToleranceSpec, TolerancesSpec
+from hil.config.load import load, load_policy
+from hil.config.spec import StatedTable
+from hil.config.value_ranges import declared_by
+from hil.errors import ExitCode, UserError
+from hil.results import Sense
+from tests.plugins.project import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hil.config.fields import Reach
+
+Keys = tuple[str, ...]
+MODEL = '[models.a]\npath = "model.onnx"\ndata = "synthetic"\nrun.rate = "30 fps"\n'
+
+
+def reaches(table: type[BaseModel], *keys: str) -> Iterator[tuple[Keys, Reach | None]]:
+    """Each key of a table of limits, by its path, with what it declares."""
+    for name, field in table.model_fields.items():
+        kind = field.annotation
+        if name in StatedTable.model_fields or name == "outputs":
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from reaches(kind, *keys, name)
+        else:
+            yield (*keys, name), declared_by(table).get(name)
+
+
+LIMITS = dict(reaches(LimitsSpec, "limits"))
+TOLERANCES = dict(reaches(TolerancesSpec, "tolerances", "fp32"))
+OUTPUTS = dict(reaches(ToleranceSpec, "tolerances", "fp32", "outputs", "y"))
+EDGES = {keys: reach for keys, reach in {**LIMITS, **TOLERANCES, **OUTPUTS}.items() if reach and reach.edge is not None}
+
+
+def refused(folder: Path, text: str) -> str:
+    """The one line about a config with this text."""
+    (folder / "model.onnx").touch()
+    (folder / "hil.toml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load(folder / "hil.toml")
+    assert caught.value.exit_code is ExitCode.USER_ERROR
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
+def test_every_limit_declares_what_can_be_reached() -> None:
+    """A range, or the reason why there is none; of every key that a check or an output is held against."""
+    undeclared = [keys for keys, reach in {**LIMITS, **TOLERANCES, **OUTPUTS}.items() if reach is None]
+    assert not undeclared
+    for kind in KINDS:
+        if kind.limit is not None:
+            keys: Keys = ("limits", *kind.limit.path)
+            reach = LIMITS[keys]
+            assert reach is not None
+            assert reach.edge is None or reach.at_least is (kind.limit.sense is Sense.AT_LEAST), kind.id
+            assert kind.limit.default is None or not reach.wrong(kind.limit.default)
+
+
+@pytest.mark.parametrize("keys", EDGES, ids=".".join)
+@pytest.mark.parametrize("place", ["", "on.cpu."])
+def test_a_limit_that_nothing_misses_is_refused(tmp_path: Path, keys: Keys, place: str) -> None:
+    """At the edge and past it, in the model and for one target: with its key, its line, why, and what to write."""
+    reach = EDGES[keys]
+    assert reach.edge is not None
+    for value in dict.fromkeys((reach.edge, max(reach.edge, reach.edge * 5))):
+        line = refused(tmp_path, MODEL + f"{place}{'.'.join(keys)} = {value}\n")
+        assert line.startswith(f"hil.toml:5: models.a.{place}{'.'.join(keys)}: ")
+        assert "write e.g. " in line
+    stricter = reach.edge + (0.9 if reach.at_least else -0.1)
+    (tmp_path / "hil.toml").write_text(MODEL + f"{place}{'.'.join(keys)} = {stricter}\n")
+    load(tmp_path / "hil.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("[gate]\ndetects = 3", "gate.detects"),
+        ("[gate]\ndetects = 1", "gate.detects"),
+        ('[gate]\nmax_age = "1000 weeks"', "gate.max_age"),
+        ('[measure]\nbaseline_age = "1000 weeks"', "measure.baseline_age"),
+        ("[targets.b]\nstart_below = 150", "targets.b.start_below"),
+        ('[targets.b]\nfree_memory = "0 B"', "targets.b.free_memory"),
+        ('[targets.b]\nreserve_memory = "0 B"', "targets.b.reserve_memory"),
+    ],
+)
+def test_so_is_a_criterion_elsewhere(tmp_path: Path, text: str, where: str) -> None:
+    """Of the gate, of a baseline, of a board's state; a policy file is read by the same rules."""
+    assert f" {where}: " in refused(tmp_path, MODEL + text + "\n")
+    if text.startswith("[gate]"):
+        (tmp_path / "policy.toml").write_text(text + "\n")
+        with pytest.raises(UserError, match=where):
+            load_policy(tmp_path / "policy.toml")
+
+
+def test_the_whole_of_the_memory_takes_the_default_away(tmp_path: Path) -> None:
+    """The one limit that may say so: where nothing is written, 85 % holds."""
+    (tmp_path / "model.onnx").touch()
+    (tmp_path / "hil.toml").write_text(MODEL + 'limits.system_memory = "100 %"\n')
+    assert load(tmp_path / "hil.toml").spec.models["a"].limits.system_memory == 1
+
+
+def test_the_command_line_refuses_it(tmp_path: Path) -> None:
+    """One message and exit code 4, before anything runs."""
+    project = Project.make(tmp_path)
+    project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nint8_clipping = 5')
+    found = project.run("--target=cpu", "--pyargs", "hil.suites")
+    assert found.code == int(ExitCode.USER_ERROR), found.out
+    assert "limits.int8_clipping: 500 % is more than all of it: write e.g. '5 %'" in found.out
+    assert found.report is None

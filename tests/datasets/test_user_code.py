@@ -1,0 +1,209 @@
+"""Samples from the user's own code: imported from beside the config, blamed by name, the same each pass."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hil.callables import load_callable
+from hil.datasets import user_code
+from hil.errors import UserError
+from hil.onnx_files.imported_modules import digest_of_modules, modules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.datasets.project import Project
+
+GOOD = """
+def samples():
+    for i in range(5):
+        yield {"x": np.full(2, i, np.float32), "labels": i}
+"""
+READ = """
+from PIL import Image
+
+def read(path):
+    return {"x": np.asarray(Image.open(path), np.float32).ravel()}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_modules() -> Iterator[None]:
+    """Modules of one test are not those of the next."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def images(project: Project, *names: str) -> None:
+    """Two-pixel images, each of its own grey."""
+    for grey, name in enumerate(names):
+        path = project.root / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((1, 2), grey, np.uint8)).save(path)
+
+
+def test_a_callable_is_read_anew_each_pass(project: Project) -> None:
+    """Samples become batches; count, digest and labels are known from a first pass."""
+    project.module("good", GOOD)
+    data = project.open("good:samples")
+    assert (data.count, data.has_labels) == (5, True)
+    for _ in range(2):
+        batches = list(data.batches(2))
+        assert [batch.inputs["x"][:, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+        assert batches[1].labels[""].tolist() == [2, 3]
+    assert [len(batch.inputs["x"]) for batch in data.batches(2, 3)] == [2, 1]
+
+
+def test_the_same_samples_have_the_same_digest(project: Project) -> None:
+    """It does not matter whether a file or a callable gives them."""
+    project.module("good", GOOD)
+    arrays = np.repeat(np.arange(5, dtype=np.float32), 2).reshape(5, 2)
+    assert project.open("good:samples").digest == project.open(project.save(x=arrays, labels=np.arange(5))).digest
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def samples():\n    return 3", "gave int"),
+        ("def samples():\n    return []", "holds zero samples"),
+        ("def samples():\n    yield 3", "gave sample 0 as int"),
+        ("def samples():\n    yield {'x': [1, 2]}", "with 'x' as list"),
+        ("def samples():\n    yield {'x': np.zeros(2)}", "as float64, but the input takes float32"),
+        ("def samples():\n    yield {'x': np.zeros((1, 2), 'f4')}", "without the batch dimension"),
+        ("def samples():\n    yield {'z': np.zeros(2, 'f4')}", "missing 'x'; unknown 'z'"),
+        ("def samples():\n    yield {'x': np.zeros(2, 'f4'), 'labels': 'cat'}", "labels that are no numbers"),
+        ("def samples():\n    raise KeyError('oops')", "bad:samples raised KeyError: 'oops'"),
+        ("def samples():\n    yield {'x': np.zeros(2, 'f4')}\n    1 / 0", "raised ZeroDivisionError: division by zero"),
+        ("def samples():\n    raise SystemExit(3)", "raised SystemExit: 3"),
+        ("samples = 3", "has no callable 'samples'"),
+        ("1 / 0", "cannot be imported (ZeroDivisionError: division by zero)"),
+        (
+            "def samples():\n    yield {'x': np.zeros(2, 'f4'), 'labels': 1}\n    yield {'x': np.zeros(2, 'f4')}",
+            "other labels",
+        ),
+    ],
+)
+def test_what_the_users_code_does_wrong_is_told(project: Project, body: str, message: str) -> None:
+    """Never a traceback: which callable, which model, what it did."""
+    project.module("bad", body)
+    with pytest.raises(UserError) as error:
+        project.open("bad:samples")
+    assert message in str(error.value)
+    assert "model m" in str(error.value)
+
+
+ENDLESS = """
+import itertools
+
+def samples():
+    for i in itertools.count():
+        assert i < {most}, "read past what was asked for"
+        yield {{"x": np.full(2, i, np.float32), "labels": i}}
+"""
+
+
+def test_no_more_is_read_than_was_asked_for(project: Project) -> None:
+    """A callable without end is as long as ``samples``, in every pass, and its next sample is never made."""
+    project.module("endless", ENDLESS.format(most=7))
+    data = project.open("endless:samples", samples=7)
+    assert data.count == len(list(data.sample_digests())) == 7
+    assert [len(batch.inputs["x"]) for batch in data.batches(4)] == [4, 3]
+    assert sum(len(batch.inputs["x"]) for batch in data.batches(4, 5)) == 5
+    project.module("few", GOOD)
+    assert project.open("few:samples", samples=7).count == 5
+
+
+@pytest.mark.parametrize(("name", "most"), [("MOST_SAMPLES", 50), ("MOST_BYTES", 400)])
+def test_a_callable_without_end_is_given_up(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    """Without ``samples`` the message says to set them; neither time nor memory is spent on more."""
+    monkeypatch.setattr(user_code, name, most)
+    project.module("endless", ENDLESS.format(most=60))
+    with pytest.raises(UserError, match="has not ended: model m: set samples"):
+        project.open("endless:samples")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def samples():\n    yield {'x': np.random.rand(2).astype('f4')}",
+        "calls = []\ndef samples():\n    calls.append(1)\n    return [{'x': np.zeros(2, 'f4')}] * (1 + len(calls))",
+        "kept = iter([{'x': np.zeros(2, 'f4')}] * 3)\ndef samples():\n    return kept",
+    ],
+    ids=["random", "longer", "used-up"],
+)
+def test_other_samples_in_another_pass_are_noticed(project: Project, body: str) -> None:
+    """Reference and engine must see the same samples, so a source that changes is refused."""
+    project.module("shaky", body)
+    data = project.open("shaky:samples")
+    with pytest.raises(UserError, match="is not what it was in the pass before"):
+        list(data.batches(2))
+
+
+def test_imports_are_from_beside_the_config(project: Project) -> None:
+    """The config's folder is on the path while importing, and gone from it after."""
+    project.module("good", GOOD)
+    before = list(sys.path)
+    loaded = load_callable("good:samples", project.root, model="m", where="hil.toml:3")
+    assert sys.path == before
+    assert loaded.digest == digest_of_modules(modules_of("good", project.root, "m"))
+
+
+def test_a_module_of_the_same_name_is_not_taken(project: Project) -> None:
+    """``json.py`` beside the config is not what ``import json`` gave others: say so instead of guessing."""
+    project.module("json", GOOD)
+    with pytest.raises(UserError, match="was imported first"):
+        project.open("json:samples")
+
+
+def test_a_folder_of_images(project: Project) -> None:
+    """Files in the order of their names; what preprocessed them is recorded by digest and part of the digest."""
+    project.module("reading", READ)
+    images(project, "b.png", "a.png", ".hidden.png")
+    data = project.open("images", preprocess="reading:read")
+    assert (data.count, data.has_labels) == (2, False)
+    assert next(data.batches(2)).inputs["x"][:, 0].tolist() == [1, 0]
+    assert data.provenance["preprocess"] == "reading:read"
+    assert data.provenance["preprocess_digest"] == digest_of_modules(modules_of("reading", project.root, "m"))
+    first = data.digest
+    project.module("reading2", READ + "# the same, and yet another file\n")
+    assert project.open("images", preprocess="reading2:read").digest != first
+
+
+def test_sub_folders_are_the_truth(project: Project) -> None:
+    """Sorted names of sub-folders are classes 0, 1, …; a file beside them has none and is refused."""
+    project.module("reading", READ)
+    images(project, "dog/1.png", "cat/2.png", "cat/1.png")
+    data = project.open("images", preprocess="reading:read")
+    assert next(data.batches(3)).labels[""].tolist() == [0, 0, 1]
+    assert data.provenance["classes"] == "cat dog"
+    images(project, "stray.png")
+    with pytest.raises(UserError, match="lies beside sub-folders"):
+        project.open("images", preprocess="reading:read")
+
+
+def test_an_empty_folder_holds_zero_samples(project: Project) -> None:
+    """Nothing is judged on nothing."""
+    project.module("reading", READ)
+    (project.root / "images").mkdir()
+    with pytest.raises(UserError, match="holds zero samples"):
+        project.open("images", preprocess="reading:read")
+    with pytest.raises(UserError, match="add preprocess"):
+        project.open("images")
+
+
+def test_a_file_that_cannot_be_read_names_the_callable(project: Project) -> None:
+    """An image that is none fails in the user's code, and is told so."""
+    project.module("reading", READ)
+    (project.root / "images").mkdir()
+    (project.root / "images" / "a.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="reading:read raised UnidentifiedImageError"):
+        next(project.open("images", preprocess="reading:read").batches(1))

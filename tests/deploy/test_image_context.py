@@ -1,0 +1,117 @@
+"""``hil deploy --container``: what an image is built from, for a report of a simulated board of JetPack 6.2."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.config.spec import DeployContainerSpec
+from hil.deploy.deploying import containerize, deploy
+from hil.deploy.image_context import base_of
+from hil.errors import DeployRefused, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+DEPLOY = """
+[targets.rover]
+kind = "ssh"
+host = "rover.example"
+evidence = "emulated"
+[targets.rover.deploy]
+directory = "/opt/robot/perception"
+health = ["/bin/true"]
+config = ["robot.yaml"]
+[targets.rover.deploy.container]
+engine = "docker"
+args = ["--env", "TOKEN=secret"]
+"""
+
+
+@pytest.fixture
+def project(judged: Path, copied: Callable[[Path], Path]) -> Path:
+    """The judged project with a robot that nobody can reach."""
+    root = copied(judged)
+    text = (root / "hil.toml").read_text(encoding="utf-8").split("[targets.")[0].replace('"host"', '"emulated"')
+    (root / "hil.toml").write_text(text + DEPLOY, encoding="utf-8")
+    (root / "robot.yaml").write_text("speed: 3\n", encoding="utf-8")
+    return root
+
+
+def write(root: Path, folder: Path) -> str:
+    """Writes the context; the command that it gives."""
+    return containerize(load(root / "hil.toml"), root / "report", "rover", folder, lambda *_: None)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Each file below, by its path."""
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+def test_a_context_is_the_release_on_the_boards_base(project: Path, tmp_path: Path) -> None:
+    """The base that fits the board, every file as the manifest has it, the same bytes twice, no word of the args."""
+    command = write(project, tmp_path / "a b")
+    assert command.startswith("docker build --platform linux/arm64 --tag rover:")
+    assert command.endswith(f"'{tmp_path}/a b'")
+    write(project, tmp_path / "again")
+    found = contents(tmp_path / "a b")
+    assert found == contents(tmp_path / "again")
+    assert "\nFROM nvcr.io/nvidia/l4t-jetpack:r36.4.0\n" in found.pop("Dockerfile").decode()
+    manifest = json.loads(found.pop("release/manifest.json"))
+    digests = {f"release/{one['path']}": one["sha256"] for one in manifest["files"]}
+    assert {path: hashlib.sha256(content).hexdigest() for path, content in found.items()} == digests
+    assert {"release/engines/toy-fp32.onnx", "release/config/robot.yaml"} < set(found)
+    assert manifest["board"]["jetpack"] == "6.2"
+    assert [(one["name"], [part["name"] for part in one["parts"]]) for one in manifest["models"]] == [
+        ("toy", ["toy.onnx.data", "toy.onnx"])
+    ]
+    assert not [path for path, content in found.items() if b"TOKEN" in content]
+    times = {one.stat().st_mtime for one in (tmp_path / "a b").rglob("*")}
+    assert len(times) == 1
+
+
+def test_a_folder_that_is_in_use(project: Path, tmp_path: Path) -> None:
+    """Nothing of somebody else's is overwritten, and nothing half-written is left beside it."""
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used/mine").touch()
+    with pytest.raises(UserError, match="is not empty"):
+        write(project, tmp_path / "used")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"is not empty|cannot be written"):
+        write(project, tmp_path / "file/below")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "project", "used"]
+
+
+def test_what_is_refused_without_a_container_is_refused_with_one(project: Path, tmp_path: Path) -> None:
+    """The gate stands before the context as well."""
+    (engine,) = (project / "report/engines").glob("*.onnx")
+    engine.write_bytes(b"another")
+    with pytest.raises(DeployRefused, match="was judged"):
+        write(project, tmp_path / "context")
+    assert not (tmp_path / "context").exists()
+
+
+def test_a_robot_gets_images_or_files(project: Path, tmp_path: Path) -> None:
+    """Its config says which: the other is told what to write or to give."""
+    config = load(project / "hil.toml")
+    with pytest.raises(UserError, match="give it with --image FILE"):
+        deploy(config, project / "report", "rover", lambda *_: None)
+    text = (project / "hil.toml").read_text(encoding="utf-8").split("[targets.rover.deploy.container]")[0]
+    (project / "hil.toml").write_text(text.replace("health =", 'service = "x"\nhealth ='), encoding="utf-8")
+    with pytest.raises(UserError, match="runs no images"):
+        deploy(load(project / "hil.toml"), project / "report", "rover", lambda *_: None, tmp_path / "image.tar")
+    with pytest.raises(UserError, match=r"write \[targets.rover.deploy.container\]"):
+        write(project, tmp_path / "context")
+
+
+@pytest.mark.parametrize("l4t", [None, "36.3.0", "36.5.0", "38.2.0", "39.2.0", "40.0.0"])
+def test_a_board_without_a_known_base(l4t: str | None) -> None:
+    """None is guessed: the key to name one is told, and what it names is taken."""
+    with pytest.raises(UserError, match=r"\[targets.rover.deploy.container\] base = "):
+        base_of(DeployContainerSpec(engine="docker"), l4t, "rover")
+    assert base_of(DeployContainerSpec(engine="docker", base="mine:1"), l4t, "rover") == ("mine:1", "hil.toml")

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import UserError
+from hil.gate.gate import seal
+from hil.history import open_history
+from hil.report.write_report import sealed
+from tests.history import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.history import History
+    from hil.report.schema import Report
+
+
+@pytest.fixture
+def history(url: str) -> Iterator[History]:
+    """Runs 0 to 3, of two JetPacks in turn, then a fallback and one that was interrupted."""
+    with open_history(url, base=Path("/")) as opened:
+        for number in range(4):
+            opened.append(kept.on_jetpack(number, ("6.1", "6.2")[number % 2]))
+        opened.append(kept.fallback(10))
+        opened.append(kept.report(11, pytest_exit_status=2))
+        opened.append(kept.report(12, lab_error="the board was lost"))
+        yield opened
+
+
+def ids(history: History, ref: str) -> list[str]:
+    """The ids that ``ref`` means."""
+    return [run.id for run in history.resolve(ref)]
+
+
+def of(*numbers: int) -> list[str]:
+    """The ids of these runs."""
+    return [kept.report(number).run.id for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("ref", "numbers"),
+    [
+        ("latest", (3,)),
+        ("latest~0", (3,)),
+        ("latest~2", (1,)),
+        ("jetpack:6.1", (2, 0)),
+        ("target:cpu", (3, 2, 1, 0)),
+        ("commit:0000", (3, 2, 1, 0)),
+        (kept.report(2).run.id, (2,)),
+    ],
+)
+def test_a_reference_means_usable_runs(history: History, ref: str, numbers: tuple[int, ...]) -> None:
+    """The newest first; a fallback, an interrupted run and one that the lab ended are never among them."""
+    assert ids(history, ref) == of(*numbers)
+    assert all(run.usable for run in history.resolve(ref))
+
+
+def test_unusable_runs_stay_visible(history: History) -> None:
+    """They are recorded as what they are."""
+    found = {run.id: run for run in history.runs()}
+    assert len(found) == 7
+    assert found[of(10)[0]].fallback
+    assert not found[of(11)[0]].whole
+    assert not found[of(12)[0]].whole
+    assert history.find(of(10)[0]).fallback
+
+
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [
+        ("latest~4", "has 4 usable runs"),
+        ("jetpack:5.1", r"there are 6\.1, 6\.2"),
+        ("jetpack:", "no usable run"),
+        ("target:cpuu", "did you mean 'cpu'"),
+        ("commit:ffff", "no usable run"),
+        ("commit:00", "too short"),
+        ("0000", "begins several runs"),
+        ("000", "names no run"),
+        ("%%%%", "names no run"),
+        ("____", "names no run"),
+        ("releas", "names no run"),
+        ("", "names no run"),
+        (kept.report(10).run.id, "fell back to cpu"),
+        (kept.report(11).run.id, "broken off"),
+        (kept.report(12).run.id, "broken off"),
+    ],
+)
+def test_what_means_no_usable_run_is_the_users_mistake(history: History, ref: str, said: str) -> None:
+    """One message with what is there; nothing is guessed, above all not a run that measured something else."""
+    with pytest.raises(UserError, match=said):
+        history.resolve(ref)
+
+
+def test_a_report_that_was_never_finished_is_no_baseline(history: History) -> None:
+    """It may be kept, beside the complete one of the same run, and is never handed out."""
+    begun = kept.draft(20)
+    incomplete = begun.model_copy(update={"checks": (), "measurements": (), "engines": (), "models": ()})
+    assert history.append(seal_incomplete(incomplete))
+    assert history.runs(limit=1)[0].decision == "incomplete"
+    assert ids(history, "latest") == of(3)
+    with pytest.raises(UserError, match="broken off"):
+        history.resolve(begun.run.id)
+    assert history.append(seal(begun))
+    assert ids(history, begun.run.id) == [begun.run.id]
+    assert history.points([begun.run.id])
+
+
+def seal_incomplete(report: Report) -> Report:
+    """As a run writes it before its first test."""
+    return sealed(report)
+
+
+def test_narrowed_to_a_target_and_a_model(history: History) -> None:
+    """The latest of another target is no baseline for this one."""
+    with pytest.raises(UserError, match="on jetson"):
+        history.resolve("latest", target="jetson")
+    with pytest.raises(UserError, match="of arm"):
+        history.resolve("latest", model="arm")
+    with pytest.raises(UserError, match="of target cpu"):
+        history.resolve(of(3)[0], target="jetson")
+
+
+@pytest.mark.parametrize("name", ["latest", "latest~1", "jetpack:6.2", " ", ""])
+def test_a_name_means_one_thing(history: History, name: str) -> None:
+    """A baseline is not called what already means something else."""
+    with pytest.raises(UserError, match="choose another"):
+        history.name_baseline(name, of(1), who="ann", why="shipped")

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hil.errors import HilError, LabError, UserError
+from hil.gate.gate import open_report, seal
+from hil.report.read_report import read
+from hil.report.write_report import begin, finish, sealed, unfinished
+from hil.results import Cause, Row, TargetUse, Verdict
+from tests.report import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hil.report.schema import Report
+
+USE = TargetUse(requested="cpu", used="cpu")
+ROWS = (Row(id="parity.outputs", model="digits", precision="fp32", required=True),)
+
+
+def started(run_id: str = "new") -> Report:
+    """What a run puts down before its first test."""
+    return sample.draft(unfinished(ROWS, USE), run=sample.run(id=run_id, finished=None, pytest_exit_status=None))
+
+
+def test_a_run_begins_incomplete(tmp_path: Path) -> None:
+    """Before the first test there is a report that no gate passes, with all rows that were planned."""
+    begin(tmp_path / "new" / "folder", started())
+    report = read(tmp_path / "new" / "folder")
+    assert (report.status, report.decision, report.exit_code) == ("incomplete", None, None)
+    assert [(row.verdict, row.cause) for row in report.checks] == [(Verdict.NOT_RUN, Cause.NO_RESULT)]
+
+
+def test_nothing_green_is_left_from_yesterday(tmp_path: Path) -> None:
+    """A new run takes the page and the summary of the last one away before it does anything."""
+    finish(tmp_path, sample.passed())
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.html", "summary.md"}
+    begin(tmp_path, started())
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert read(tmp_path).run.id == "new"
+
+
+def test_every_process_of_a_run_may_begin_it(tmp_path: Path) -> None:
+    """A second ``begin`` of the same run changes nothing, even after the run was finished."""
+    finish(tmp_path, sample.passed())
+    before = (tmp_path / "report.json").stat().st_mtime_ns
+    begin(tmp_path, started(sample.passed().run.id))
+    assert (tmp_path / "report.json").stat().st_mtime_ns == before
+    assert open_report(tmp_path).decision == "PASSED"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff"])
+def test_begin_replaces_what_is_no_report(tmp_path: Path, content: bytes) -> None:
+    """Half a report from a machine that lost power does not stop the next run."""
+    (tmp_path / "report.json").write_bytes(content)
+    begin(tmp_path, started())
+    assert read(tmp_path).run.id == "new"
+
+
+def test_details_may_hold_anything() -> None:
+    """NumPy numbers, NaN, paths and bytes that are no text reach the file as JSON, and the report is readable."""
+    odd = {
+        "worst": np.float32(0.5),
+        "nan": float("nan"),
+        "inf": np.inf,
+        "at": (1, 2),
+        "n": {3: np.arange(2)},
+        "s": "\udc80",
+    }
+    report = seal(sample.with_row(sample.draft(), "parity.outputs", details=odd))
+    expected = {"worst": 0.5, "nan": "nan", "inf": "inf", "at": [1, 2], "n": {"3": [0, 1]}, "s": "\\udc80"}
+    row = next(row for row in report.checks if row.id == "parity.outputs")
+    assert row.details == expected
+    assert sealed(report) == report
+
+
+def test_a_contradiction_is_never_written(tmp_path: Path) -> None:
+    """A pass that its own numbers do not give is a fault of ours, told as one, and no file appears."""
+    report = sample.with_row(sample.draft(), "latency.p99", measurement=sample.measurement("latency.p99", 0.9, "s"))
+    with pytest.raises(HilError, match=r"contradicts itself: latency\.p99"):
+        seal(report)
+    with pytest.raises(ValueError, match="as hil"):
+        finish(tmp_path, sample.draft())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["/bin/umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_the_labs_fault(tiny: Path) -> None:
+    """One message, and what ``begin`` put there, an incomplete report, still stands."""
+    begin(tiny, started())
+    with pytest.raises(LabError, match="No space left") as caught:
+        finish(tiny, sample.passed())
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tiny.iterdir()] == ["report.json"]
+    assert read(tiny).status == "incomplete"
+
+
+def test_a_folder_that_is_a_file_is_the_users_mistake(tmp_path: Path) -> None:
+    """``--hil-report`` naming a file is told with the way out."""
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="--hil-report=DIR"):
+            begin(folder, started())
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from hil.report.write_report import replace_file
+folder = Path(sys.argv[1])
+print("go", flush=True)
+while True:
+    replace_file(folder / "report.json", sys.argv[2] * 3000)
+"""
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    """While a writer replaces the report over and over, and is killed at it, each reading is whole."""
+    text = json.dumps({"whole": True}) + "\n"
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), text], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        seen = 0
+        while seen < 50:
+            assert writer.poll() is None
+            if (tmp_path / "report.json").exists():
+                assert (tmp_path / "report.json").read_text(encoding="utf-8") == text * 3000
+                seen += 1
+        writer.kill()
+    assert (tmp_path / "report.json").read_text(encoding="utf-8") == text * 3000
