@@ -38,7 +38,7 @@ from hil.agent.service import Service
 from hil.agent.store.blobs import Store
 from hil.agent.supervisor import Supervisor
 from hil.agent.workers.telemetry import INTERVAL, Sampler
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.targets.bundle import agent_archive
 from tests.agent.jetson import orin
 from tests.agent.jetson.test_tegrastats import ORIN_R39

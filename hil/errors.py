@@ -5,9 +5,20 @@ Every message reads ``what happened: on which target, model or output: what to d
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from hil.text import joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SIMILARITY = 0.6
+"""difflib's ratio from which a name counts as a slip of the other; its own default."""
+
+LISTED = 12
+"""Names listed at most where none is near."""
 
 
 class ExitCode(IntEnum):
@@ -80,3 +91,22 @@ class WorkerLost(HilError):
 
 class EngineBuildError(HilError):
     """The runtime could not build or load the engine; carries the runtime's own words."""
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like ``word``, upper and lower case aside, or ``None`` if none is near."""
+    by_folded = {candidate.casefold(): candidate for candidate in candidates}
+    found = get_close_matches(word.casefold(), by_folded, n=1, cutoff=SIMILARITY)
+    return by_folded[found[0]] if found else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """``": did you mean 'limits'?"``, or what there is to choose from, or nothing if there is nothing."""
+    names = list(candidates)
+    found = nearest(word, names)
+    if found is not None:
+        return f": did you mean {found!r}?"
+    if not names:
+        return ""
+    more = ", …" if len(names) > LISTED else ""
+    return f": there is {', '.join(names[:LISTED])}{more}"

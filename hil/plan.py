@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE, KINDS, CheckKind, LimitKey
 from hil.config.own_checks import is_of
-from hil.errors import UserError
-from hil.policy import WORDS, literal_id, matches
+from hil.config.policy import WORDS, literal_id, matches
+from hil.errors import UserError, did_you_mean
 from hil.results import Limit, Row, RowKey
-from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

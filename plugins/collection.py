@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
 from hil.config.spec import PRECISIONS
-from hil.errors import HilError, LabError, UserError
+from hil.errors import HilError, LabError, UserError, did_you_mean
 from hil.fixtures.case import Case
 from hil.plugins.accounts import OwnTest
 from hil.results import Cause, CheckResult, TargetUse, Verdict
 from hil.session.outcome import Outcome
-from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

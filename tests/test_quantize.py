@@ -17,7 +17,7 @@ from hil.checks import int8
 from hil.checks.comparison import Comparison
 from hil.config.spec import CalibrationSpec
 from hil.errors import EngineBuildError, UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.quantize import Quantized, key_parts, quantize, read_ranges, samples_digest
 from hil.results import Verdict
 from tests.memory_data import MemoryData

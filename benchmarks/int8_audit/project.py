@@ -15,7 +15,7 @@ import numpy as np
 
 from hil.config.load import load
 from hil.datasets import open_dataset
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.onnx_files.signature import read_signature
 from hil.plan import expand
 from hil.quantize import Quantized, quantize

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hil.catalogue import KINDS
 from hil.checks.tolerances import in_force
+from hil.config.policy import named_by
 from hil.config.spec import GateSpec
-from hil.policy import named_by
 from hil.report.schema import Measured, Rejected, Report, TargetReport, count
 from hil.results import Cause, CheckResult, Evidence, Verdict
 from hil.session.amendments.expiry import TOLERATED

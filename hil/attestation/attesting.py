@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hil.attestation import dsse, statement
 from hil.attestation.keys import lowest, signature_by
 from hil.errors import AttestationRefused, LabError, ReportRefused, UserError
-from hil.files import THE_LAB, file_digest
+from hil.files.digests import THE_LAB, file_digest
 from hil.gate.demands import Circumstances
 from hil.gate.gate import judge
 from hil.gate.gate import verify as judge_again

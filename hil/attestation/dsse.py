@@ -11,8 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil import strictjson
 from hil.errors import AttestationRefused
+from hil.files import strictjson
 
 if TYPE_CHECKING:
     from hil.attestation.keys import PublicKey

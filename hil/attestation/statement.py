@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from hil import strictjson
 from hil.errors import AttestationRefused
+from hil.files import strictjson
 from hil.gate.rules import required_rows
 from hil.report.schema import Decided
 from hil.results import Digest, Frozen, Verdict

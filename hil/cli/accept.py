@@ -14,8 +14,7 @@ from rich.text import Text
 
 from hil.cli.views.console import console
 from hil.cli.views.histories import history_at
-from hil.errors import UserError
-from hil.suggest import did_you_mean
+from hil.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -155,7 +155,7 @@ def _within(build: Any, limit: float) -> Any:
 
 def _precisions(spec: ModelSpec, model: str, target: str, asked: Sequence[str] | None) -> list[str]:
     """The precisions to build, each once, in the order asked for."""
-    from hil.suggest import did_you_mean  # noqa: PLC0415 - as above
+    from hil.errors import did_you_mean  # noqa: PLC0415 - as above
 
     for one in asked or ():
         if one not in spec.precisions:

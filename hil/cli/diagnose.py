@@ -101,7 +101,7 @@ def _deployed(config: Config, model: str, file: Path | None) -> Config:
 
 
 def _check(config: Config, model: str, target: str, precision: str) -> None:
-    from hil.suggest import did_you_mean  # noqa: PLC0415 - as above
+    from hil.errors import did_you_mean  # noqa: PLC0415 - as above
 
     spec = config.model(model, target)
     if precision not in spec.precisions:

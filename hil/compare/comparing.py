@@ -12,8 +12,7 @@ from hil.compare.compared_checks import order
 from hil.compare.row_verdicts import Known, judged
 from hil.compare.schema import Compared, Document, Settings
 from hil.compare.sides import Side, machine_of, pairs
-from hil.errors import UserError
-from hil.suggest import did_you_mean
+from hil.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import LabError, UserError
-from hil.files import THE_LAB
+from hil.files.digests import THE_LAB
 
 if TYPE_CHECKING:
     from hil.compare.schema import Document

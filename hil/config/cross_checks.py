@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.data_sources import SYNTHETIC, SourceKind, is_callable, source_kind
 from hil.config.explain import Keys, Mistake
+from hil.errors import did_you_mean, nearest
 from hil.importers.isaac_ros import split
 from hil.jetson import meant
-from hil.suggest import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

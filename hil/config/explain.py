@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from hil.config.locate import BARE
 from hil.config.spec import ConfigSpec
-from hil.suggest import did_you_mean
+from hil.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,8 +18,7 @@ from hil.config.locate import Lines
 from hil.config.merge import on_target
 from hil.config.spec import ConfigSpec, GateSpec, ModelSpec, TargetSpec
 from hil.config.toml_text import parse, read_text
-from hil.errors import UserError
-from hil.suggest import did_you_mean
+from hil.errors import UserError, did_you_mean
 from hil.text import joined
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hil import strictjson
 from hil.catalogue import KINDS
 from hil.config.merge import on_target
-from hil.errors import UserError
-from hil.suggest import did_you_mean
+from hil.errors import UserError, did_you_mean
+from hil.files import strictjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

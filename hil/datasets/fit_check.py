@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.errors import UserError
-from hil.suggest import nearest
+from hil.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

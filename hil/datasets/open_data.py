@@ -13,8 +13,7 @@ from hil.datasets.npz import NpzArrays
 from hil.datasets.npz_samples import NpzDataset
 from hil.datasets.synthetic import SyntheticDataset
 from hil.datasets.user_code import CallableDataset, FolderDataset
-from hil.errors import UserError
-from hil.suggest import did_you_mean
+from hil.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

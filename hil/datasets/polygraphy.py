@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from hil.errors import UserError
-from hil.files import file_digest, writing
-from hil.sealing import is_sealed, seal
+from hil.files.digests import file_digest, writing
+from hil.files.sealing import is_sealed, seal
 
 SUFFIX = ".json"
 MOST = 2**31

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hil.agent.failure import Failure
 from hil.agent.releases.manifest import NAME, SCHEMA, entries, parse
+from hil.config.policy import matches
 from hil.errors import DeployRefused, UserError
-from hil.policy import matches
 from hil.report.canonical import canonical
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hil.catalogue import CATALOGUE
 from hil.deploy import refusals, release, tightened_limits
 from hil.deploy.robot_agent import deploy_spec
 from hil.errors import DeployRefused
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.gate import gate
 from hil.gate.circumstances import circumstances
 from hil.importers import isaac_ros

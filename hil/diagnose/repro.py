@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hil.files import writing
+from hil.files.digests import writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

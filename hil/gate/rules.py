@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
+from hil.config.policy import matches, named_by
 from hil.errors import ExitCode
 from hil.gate.demands import Circumstances, demands, outside
 from hil.gate.rule_outcome import NAMED, RuleOutcome, outcome
 from hil.plan import must_exist
-from hil.policy import matches, named_by
 from hil.report.schema import Report, count
 from hil.results import EVIDENCE_RANK, Cause, CheckResult, Evidence, Verdict
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from hil.errors import UserError
+from hil.errors import UserError, did_you_mean
 from hil.history import queries
 from hil.history.tables import RUNS
-from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from hil.suggest import nearest
+from hil.errors import nearest
 
 GIB = 2**30
 LEAST_SHARE = 0.7

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
-from hil.files import CHUNK, file_digest
+from hil.files.digests import CHUNK, file_digest
 from hil.onnx_files.signature import read_proto
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hil.config.data_sources import SourceKind, is_callable, source_kind
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.importers import isaac_ros
 from hil.onnx_files.imported_modules import digest_of_modules, modules_of
 from hil.results import Part

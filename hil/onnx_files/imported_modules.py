@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.series import digest_of
 
 if TYPE_CHECKING:

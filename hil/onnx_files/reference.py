@@ -20,9 +20,9 @@ import numpy as np
 from hil.datasets import polygraphy
 from hil.datasets.npz import NpzArrays
 from hil.errors import UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
+from hil.files.sealing import is_sealed, seal
 from hil.onnx_files.ort_errors import explained
-from hil.sealing import is_sealed, seal
 from hil.series import digest_of
 
 if TYPE_CHECKING:

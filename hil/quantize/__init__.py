@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
+from hil.files.sealing import is_sealed, seal
 from hil.onnx_files.external_data import external_files, is_whole
 from hil.onnx_files.signature import Signature, read_signature
 from hil.quantize.layout import OPTIONS_VERSION
 from hil.quantize.ranges import Ranges, read_ranges, weighted_nodes
-from hil.sealing import is_sealed, seal
 from hil.series import digest_of
 
 if TYPE_CHECKING:

@@ -19,13 +19,12 @@ from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.dataset import sample_digest
-from hil.errors import EngineBuildError, HilError, UserError
+from hil.errors import EngineBuildError, HilError, UserError, did_you_mean
 from hil.onnx_files.external_data import external_files, fits, save
 from hil.onnx_files.ort_errors import explained
 from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED
 from hil.quantize.node_order import sort_nodes
 from hil.quantize.ranges import ranges_of
-from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

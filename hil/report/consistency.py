@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
+from hil.config.policy import named_by
 from hil.jetson import identify, module_of
 from hil.onnx_files.identity import ONNX, identity_of
-from hil.policy import named_by
 from hil.report.schema import Report, count
 from hil.results import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
 from hil.series import digest_of

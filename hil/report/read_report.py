@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from hil import strictjson
 from hil.errors import ReportRefused, UserError
+from hil.files import strictjson
 from hil.report.canonical import report_digest
 from hil.report.consistency import problems
 from hil.report.schema import SCHEMA_VERSION, Report

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.agent.store.upload import outline_of
 from hil.errors import HilError, LabError, UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.targets.answers import digest_in, size_in
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from tests.boards.faults import LAB, STORE, Judged, clean, told
 from tests.boards.test_faults_board import MIB, larger
 from tests.plugins.project import toy

@@ -10,7 +10,7 @@ import pytest
 from hil.deploy import refusals, release
 from hil.deploy.report_check import _of_external
 from hil.errors import DeployRefused
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.onnx_files.external_data import addressed, external_files
 from hil.report.schema import EngineUsed, ExternalData
 from tests.models import convnet, externalize

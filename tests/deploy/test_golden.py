@@ -10,7 +10,7 @@ from hil.config.load import load
 from hil.datasets import open_dataset
 from hil.deploy.golden import golden
 from hil.errors import UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.onnx_files.identity import identity_of, sources_of
 from hil.onnx_files.signature import read_signature
 from hil.report.schema import ModelUsed

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hil.compare_files import compare
 from hil.errors import UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.onnx_files.external_data import addressed, external_files, is_whole, save
 from hil.onnx_files.signature import LARGEST
 from hil.results import Verdict

@@ -9,7 +9,7 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from hil.errors import ExitCode
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.onnx_files.external_data import external_files
 from tests.models import externalize
 from tests.plugins.project import SUITES, Project, samples, save

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from hil.errors import ExitCode
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.onnx_files.identity import identity_of
 from hil.report.canonical import report_digest
 from hil.results import Part

@@ -13,11 +13,10 @@ from hil.board.noise import Learned, learn, measure
 from hil.cli.views.configs import config_at
 from hil.cli.views.console import console
 from hil.cli.views.histories import history_at
-from hil.errors import UserError
+from hil.errors import UserError, did_you_mean
 from hil.history import Noise
 from hil.stats.power import CAP, runs_needed, visible_effect
 from hil.stats.runs import FEWEST
-from hil.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.errors import UserError
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.series import digest_of
 
 if TYPE_CHECKING:

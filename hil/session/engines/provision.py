@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import Unsupported
-from hil.files import writing
+from hil.files.digests import writing
 from hil.onnx_files.external_data import copied, external_files
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record

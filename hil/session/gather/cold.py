@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hil.checks import latency
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
-from hil.session.target.state_contract import method
+from hil.session.target.contract_method import method
 from hil.state import fold
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.checks import memory
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
-from hil.session.target import state_contract
+from hil.session.target import contract_method
 from hil.state import OF_MEMORY, fold
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def growth(session: EngineContext, row: Row) -> Gathered:
 
 def _told(session: EngineContext, use: Use, judgement: Judgement, measured: str) -> Gathered:
     judgement = fold(judgement, use.findings, OF_MEMORY)
-    return Gathered(judgement, {**_method(session, use, measured), **state_contract.method(session.spec, timed=False)})
+    return Gathered(judgement, {**_method(session, use, measured), **contract_method.method(session.spec, timed=False)})
 
 
 def _use(session: EngineContext, row: Row) -> Use:

@@ -15,7 +15,7 @@ from hil.session.engines import load_options
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling import replicates
 from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
-from hil.session.target import state_contract
+from hil.session.target import contract_method, state_contract
 from hil.stats import Looks, first_look
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _sample(session: EngineContext, model: str, precision: str) -> Series:
                 max_samples=MOST_SAMPLES,
             )
             batch = session.model(model).batch
-            method = {**timed.method, "batch": batch, "feeds": len(feeds), **state_contract.method(session.spec)}
+            method = {**timed.method, "batch": batch, "feeds": len(feeds), **contract_method.method(session.spec)}
             parts.append(Series(timed.start, timed.duration, batch, method, timed.telemetry, timed.device))
             series = _joined(parts, session.state.facts())
             if not _unsettled(session, model, precision, series):

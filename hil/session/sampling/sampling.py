@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hil.series import Series
-from hil.session.target import state_contract
+from hil.session.target import contract_method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,6 @@ def conditions(session: EngineContext) -> Iterator[None]:
 def series_of(session: EngineContext, model: str, timed: Timed, feeds: int) -> Series:
     """What one timed window brought, as a series; called while its ``conditions`` hold, for they are told in it."""
     batch = session.model(model).batch
-    method = {**timed.method, "batch": batch, "feeds": feeds, **state_contract.method(session.spec)}
+    method = {**timed.method, "batch": batch, "feeds": feeds, **contract_method.method(session.spec)}
     facts = {"windows": [{**timed.telemetry, "n": int(timed.duration.size)}], "looks": 1, **session.state.facts()}
     return Series(timed.start, timed.duration, batch, method, facts, timed.device)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.files import writing
+from hil.files.digests import writing
 from hil.series import Series
 
 if TYPE_CHECKING:

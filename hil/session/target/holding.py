@@ -12,7 +12,7 @@ from hil.jetson import module_of
 from hil.results import Evidence
 from hil.runtimes import RUNTIMES
 from hil.session.target.board_match import Board, confirm
-from hil.session.target.state_contract import words
+from hil.session.target.contract_method import co_runner_command
 from hil.targets.target import open_target
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _held(request: Request, name: str, spec: TargetSpec) -> Held:
 
 def _check_carried_out(name: str, spec: TargetSpec) -> None:
     """Refuses what the config asks of a target and nothing here sees to: read and ignored, it would pass for done."""
-    words(name, spec)
+    co_runner_command(name, spec)
     for runtime, record in RUNTIMES.items():
         others = [key for key in record.target_keys if key in spec.model_fields_set] if runtime != spec.runtime else []
         if module_of(spec.board or "") is not None:  # known by its device tree, whatever runs on it

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import LabError, UserError
+from hil.errors import LabError, UserError, nearest
 from hil.jetson.modes import PowerMode, power_modes
-from hil.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import HilError, LabError, UserError
+from hil.errors import HilError, LabError
 from hil.runtimes import runtime_record
 from hil.session.target import power_mode_check
+from hil.session.target.contract_method import co_runner_command
 from hil.state import Contract, State, fold, judge, of_facts
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hil.config.spec import TargetSpec
     from hil.results import Judgement
     from hil.series import Series
     from hil.session.context import Context
@@ -25,40 +24,6 @@ if TYPE_CHECKING:
 
 TOLD_EACH = 10.0
 POLL_SECONDS = 1.0
-
-
-def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
-    """What of the state contract makes a number another one: a part of its method. What is not asked for adds nothing.
-
-    ``timed`` is whether the number is a time: a co-runner, locked clocks and heat (``start_below``, °C) change those.
-    """
-    found: dict[str, Any] = {}
-    if spec.reserve_memory:
-        found["reserve_memory"] = int(spec.reserve_memory)
-    if spec.stop_services:
-        found["stop_services"] = sorted(set(spec.stop_services))
-    if timed and spec.start_below is not None:
-        found["start_below"] = spec.start_below
-    if timed and spec.co_runner is not None:
-        found["co_runner"] = spec.co_runner
-    if timed and spec.clocks != "as-deployed":
-        found["clocks"] = spec.clocks
-    return found
-
-
-def words(name: str, spec: TargetSpec) -> list[str]:
-    """The co-runner's command in words; none without one. Raises ``UserError`` for what is no command."""
-    if spec.co_runner is None:
-        return []
-    try:
-        found = shlex.split(spec.co_runner)
-    except ValueError as error:
-        raise UserError(f"co_runner is no command ({error}): on target {name!r}: correct [targets.{name}]") from None
-    if "\0" in spec.co_runner:
-        raise UserError(f"co_runner has a NUL in it: on target {name!r}: correct [targets.{name}]")
-    if not found or not found[0]:
-        raise UserError(f"co_runner is empty: on target {name!r}: write a command, or take it out of [targets.{name}]")
-    return found
 
 
 @dataclass
@@ -75,7 +40,7 @@ class Keeper:
         self._session = session
         self._spec = session.spec
         self._name = session.used
-        self._co_runner = words(session.used, session.spec)
+        self._co_runner = co_runner_command(session.used, session.spec)
         self._clock = time.monotonic
         self.contract = Contract.of(session.spec)
         self.opened: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ from hil.agent.service import Service
 from hil.agent.store.blobs import Store
 from hil.agent.supervisor import Supervisor
 from hil.agent.workers.gpu_memory_watch import Watching
-from hil.files import file_digest
+from hil.files.digests import file_digest
 from hil.targets.answers import DeviceUse
 from hil.targets.bundle import agent_archive
 

@@ -23,7 +23,7 @@ from hil.plan import expand
 from hil.results import Verdict
 from hil.session import Request, Session
 from hil.session.target import power_mode_check as power_check
-from hil.session.target.state_contract import method
+from hil.session.target.contract_method import method
 from hil.state import State, of_facts
 from tests.agent.load.test_co_runner import running
 from tests.plugins.project import Project

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hil.suggest import did_you_mean
+from hil.errors import did_you_mean
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil import sealing
+from hil.files import sealing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,91 @@
+"""The library's size and shape against its bars: ``python -m tests.measure_house``; exit code 1 if one is missed."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter, defaultdict
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tests.test_floors import ROOT, cycles, modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_MODULES, MOST_LINES, MOST_LOOSE = 20, 300, 12
+LARGE_FOLDERS = {
+    "hil/checks": "one module a family of questions",
+    "hil/cli": "one module a command",
+    "hil/agent/runtimes/tensorrt": "one module for each thing that differs between releases",
+}
+LONG_MODULES = {"hil/board/helper.py": "installed on a board as one file that root owns"}
+PARALLEL = ("hil.checks.", "hil.session.gather.", "hil.suites.", "hil.cli.", "hil.metrics.")
+"""Rooms whose modules are named alike on purpose: the question, what is run for it, the command."""
+SAME_NAME = {
+    "html": "one page of a report, one of a comparison",
+    "markdown": "as html",
+    "plots": "as html",
+    "terminal": "as html",
+    "schema": "the published document of a report and of a comparison, and the command that prints them",
+    "expiry": "the pure rule, and the amendment of a session that applies it",
+    "isaac_ros": "the file's reader and the check of it",
+    "deploying": "the host's steps, and what the robot's agent answers to them",
+    "connect": "to a database, and to an SSH server",
+    "target": "any target, and one over SSH",
+}
+
+
+def main() -> int:
+    """Prints the figures and every bar that is missed."""
+    missed: list[str] = []
+    paths = {module: path for module, path in modules().items() if path.name != "__init__.py"}
+    folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in paths.values())
+    lines = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in paths.items()}
+    functions, documented, public = _definitions()
+    for folder, count in folders.most_common():
+        if count > (MOST_LOOSE if folder == "hil" else MOST_MODULES) and folder not in LARGE_FOLDERS:
+            missed.append(f"{folder} has {count} modules")
+    for module, count in sorted(lines.items(), key=lambda item: -item[1]):
+        if count > MOST_LINES and paths[module].relative_to(ROOT).as_posix() not in LONG_MODULES:
+            missed.append(f"{module} has {count} lines")
+    missed += [f"a cycle of {len(cycle)}: {', '.join(cycle)}" for cycle in cycles()]
+    missed += [f"{name} names {', '.join(twice)}" for name, twice in _same_names(paths)]
+    print(f"{len(paths)} modules in {len(folders)} folders, {sum(lines.values())} lines")
+    print(f"a module has {median(lines.values()):.0f} lines (median), {max(lines.values())} at most")
+    print(
+        f"a function has {median(functions):.0f} lines (median), {sorted(functions)[len(functions) * 95 // 100]} (p95)"
+    )
+    print(f"{documented} of {public} public definitions have a docstring")
+    for line in missed:
+        print(f"missed: {line}")
+    print(f"{len(missed)} bars missed, 0 allowed")
+    return int(bool(missed))
+
+
+def _definitions() -> tuple[list[int], int, int]:
+    """Lines of each function; how many public definitions have a docstring, of how many."""
+    functions, documented, public = [], 0, 0
+    for path in modules().values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                continue
+            if not isinstance(node, ast.ClassDef):
+                functions.append((node.end_lineno or node.lineno) - node.lineno + 1)
+            if not node.name.startswith("_"):
+                public += 1
+                documented += ast.get_docstring(node) is not None
+    return functions, documented, public
+
+
+def _same_names(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Base names of several modules, but those that are parallel on purpose or have their reason."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for module in sorted(paths):
+        found[module.rpartition(".")[2]].append(module)
+    others = {name: [one for one in twice if not one.startswith(PARALLEL)] for name, twice in found.items()}
+    return [(name, found[name]) for name, left in others.items() if len(left) > 1 and name not in SAME_NAME]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
