@@ -1,23 +1,14 @@
-"""When the plugin wakes up: a hil option, the stock suites, or a test that asks for a hil fixture."""
+"""Whether a pytest run is hil's: a hil option, the stock suites, or a test that asks for a hil fixture."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import secrets
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.errors import HilError
-from hil.plugins.command_line import OPTIONS, in_worker, is_suite, read
+from hil.plugins.command_line import OPTIONS, is_suite, read
 
-if TYPE_CHECKING:
-    from hil.plugins.run import HilRun
-
-RUN: pytest.StashKey[HilRun] = pytest.StashKey()
 RUN_ID: pytest.StashKey[str] = pytest.StashKey()
 AWOKE: pytest.StashKey[bool] = pytest.StashKey()
 DECIDED: pytest.StashKey[int] = pytest.StashKey()
@@ -26,55 +17,6 @@ TARGET_TAKEN: pytest.StashKey[bool] = pytest.StashKey()
 LISTINGS = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "collectonly", "cacheshow")
 """Options with which pytest shows something and runs nothing."""
 INSTALLED = {"site-packages", "dist-packages"}
-# pytest_runtest_logreport is not given the config; nested runs (pytester) stack up.
-_controllers: list[pytest.Config] = []
-
-
-def invalidate(config: pytest.Config) -> None:
-    """Mark the report of an earlier run as incomplete where the command line names hil.
-
-    Whatever ends pytest from here on, that report is not taken for this run's. A report that a live run is writing
-    stays, and so does a file that is no finished report.
-    """
-    # Both are set once pytest has read its ini file, which it does before it loads installed plugins.
-    if not hasattr(config, "known_args_namespace") or in_worker() or not read(config).names_hil:
-        return
-    from hil.plugins.report_folder import report_folder  # noqa: PLC0415 - only a run with hil pays
-
-    options = read(config).options
-    folder = report_folder(options, config.invocation_params.dir, config.rootpath)
-    if not _finished(folder / "report.json"):
-        return
-    from hil.plugins import finish_run  # noqa: PLC0415 - as above
-    from hil.plugins.run import HilRun  # noqa: PLC0415 - as above
-
-    run = HilRun(config, secrets.token_hex(8), folder)
-    run.target = options.get("hil_target") or options.get("target") or run.target
-    with contextlib.suppress(HilError):
-        finish_run.begin(run)
-
-
-def _finished(path: Path) -> bool:
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and document.get("status") == "complete"
-
-
-def configured(config: pytest.Config) -> None:
-    """Notes the run's config, and wakes up if the command line speaks of hil."""
-    if not is_worker(config):
-        _controllers.append(config)
-    if asked_for(config):
-        add_suites(config)
-        from hil.plugins import report_folder  # noqa: PLC0415 - heavy; only a run that uses it pays
-
-        run = run_of(config)
-        report_folder.check(run)
-        run.raise_problem()
-        if not run.is_worker and getattr(config.option, "xmlpath", "") is None and not config.option.collectonly:
-            config.option.xmlpath = str(run.report_dir / "junit.xml")
 
 
 def add_suites(config: pytest.Config) -> None:
@@ -129,38 +71,3 @@ def run_id(config: pytest.Config) -> str:
     if RUN_ID not in config.stash:
         config.stash[RUN_ID] = getattr(config, "workerinput", {}).get("hil_run_id") or secrets.token_hex(8)
     return config.stash[RUN_ID]
-
-
-def run_of(config: pytest.Config) -> HilRun:
-    """The run, woken up if it slept. A user's mistake is kept in it until it can be shown once."""
-    if RUN not in config.stash:
-        from hil.plugins.run import HilRun  # noqa: PLC0415 - heavy; only a run that uses it pays
-
-        config.stash[AWOKE] = True
-        config.stash[RUN] = HilRun(config, run_id(config))
-        config.stash[RUN].begin()
-    return config.stash[RUN]
-
-
-def awake(config: pytest.Config) -> HilRun | None:
-    """The run if it is awake."""
-    return config.stash.get(RUN, None)
-
-
-def accountant(report: pytest.TestReport) -> HilRun | None:
-    """The run that keeps accounts of ``report``; a result from a worker wakes its controller."""
-    if not _controllers:
-        return None
-    config = _controllers[-1]
-    return run_of(config) if hasattr(report, "hil") else awake(config)
-
-
-def forget(config: pytest.Config) -> None:
-    """Ends the run and lets go of what it holds."""
-    if config in _controllers:
-        _controllers.remove(config)
-    if run := awake(config):
-        try:
-            run.forget()
-        except HilError as error:  # the run ended before its accounts were closed
-            sys.stderr.write(f"error: {error}\n")

@@ -15,7 +15,7 @@ from hil.history.urls import OFF
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hil.plugins.run import HilRun
+    from hil.plugins.run_state import RunState
     from hil.report.schema import Report
 
 
@@ -28,7 +28,7 @@ class Place:
     asked: bool
 
 
-def place(run: HilRun) -> Place | None:
+def place(run: RunState) -> Place | None:
     """``--hil-history``, else ``[project] history``, else the default; ``None`` if it is switched off or has no config.
 
     A relative file is below the folder of ``hil.toml``.
@@ -44,7 +44,7 @@ def place(run: HilRun) -> Place | None:
     return Place(url, run.config.root, asked=compared or given is not None or "history" in project.model_fields_set)
 
 
-def check(run: HilRun) -> None:
+def check(run: RunState) -> None:
     """Finds out before anything is measured that a history that was asked for can be had. Raises ``HilError``."""
     found = place(run)
     if found is not None and found.asked:
@@ -52,7 +52,7 @@ def check(run: HilRun) -> None:
             history.check()
 
 
-def keep(run: HilRun, report: Report, code: int) -> int:
+def keep(run: RunState, report: Report, code: int) -> int:
     """Adds the report, which is on disk, and returns the run's exit code; raises nothing foreseeable.
 
     The default history of somebody who never had one is a convenience: that it cannot be begun is told and changes

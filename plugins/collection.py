@@ -10,6 +10,7 @@ from hil.config.spec import PRECISIONS
 from hil.errors import HilError, LabError, UserError, did_you_mean
 from hil.fixtures.case import Case
 from hil.plugins.accounts import OwnTest
+from hil.plugins.run_state import BROKEN, JUDGED, OUTCOMES
 from hil.results import Cause, CheckResult, TargetUse, Verdict
 from hil.session.outcome import Outcome
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hil.config.load import Config
     from hil.plan import Plan
     from hil.plugins.accounts import Fates
-    from hil.plugins.run import HilRun
+    from hil.plugins.run_state import RunState
 
 ENGINE_FIXTURES = frozenset({"hil_engine"})
 MODEL_FIXTURES = frozenset({"hil_dataset", "hil_reference"})
@@ -128,15 +129,13 @@ def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
     return list(found)
 
 
-def attach(run: HilRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Puts the test's outcomes so far on the report and turns a foreseeable error into its one line.
 
     All of them, not this phase's alone: a plugin that retries a test may keep the report of a failed attempt back.
 
     A test that asked for ``hil_check`` or is marked ``hil`` and ends without a result fails here.
     """
-    from hil.plugins.run import BROKEN, JUDGED, OUTCOMES  # noqa: PLC0415 - run imports this module
-
     outcomes = [*item.stash.get(OUTCOMES, [])]
     _shorten(item, call, report)
     stock = item.get_closest_marker("hil") is not None
@@ -170,7 +169,7 @@ def _fail(report: pytest.TestReport, why: str) -> None:
     report.longrepr = why
 
 
-def _without_result(run: HilRun, item: pytest.Item) -> Outcome:
+def _without_result(run: RunState, item: pytest.Item) -> Outcome:
     (owed,) = own_tests([item])
     result = CheckResult(
         **owed.row.model_dump(exclude={"limit", "test"}),

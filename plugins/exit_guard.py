@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.errors import ExitCode
-from hil.plugins import activation
+from hil.plugins import activation, current_run
 from hil.plugins.command_line import read
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Outermost:
             ended = error
         finally:
             ended = _unconfigure(config) or ended
-            activation.forget(config)
+            current_run.forget(config)
         if (not activation.asked_for(config) and activation.AWOKE not in config.stash) or (
             not gate and activation.listing(config)
         ):
@@ -80,6 +80,6 @@ def _ended(config: pytest.Config, error: SystemExit) -> int:
         "take sys.exit() out of it"
     )
     sys.stderr.write(f"error: {problem}\n")
-    if run := activation.awake(config):
+    if run := current_run.awake(config):
         finish_run.refuse(run, problem)
     return config.stash.get(activation.DECIDED, 0) or int(problem.exit_code)

@@ -9,7 +9,6 @@ import platform
 import socket
 import sys
 from collections import Counter
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil import __version__
@@ -19,7 +18,8 @@ from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.gate.exitcode import PRECEDENCE
 from hil.gate.gate import exit_code_of, seal
 from hil.history.urls import shown_arguments
-from hil.plugins import add_to_history, report_folder, signing
+from hil.plugins import add_to_history, folder_lock, signing
+from hil.plugins.run_state import now
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
 from hil.report.text import one_line
 from hil.report.write_report import BUNDLE, REPORT, run_id_in, unfinished
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-    from hil.plugins.run import HilRun
+    from hil.plugins.run_state import RunState
     from hil.session.outcome import Outcome
 
 LONGEST = 100
 NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
-def begin(run: HilRun) -> None:
+def begin(run: RunState) -> None:
     """Writes the report as ``incomplete``, so that a killed run never leaves yesterday's green one.
 
     Raises ``LabError`` if another live run writes its report there, and as ``hil.report.write_report.begin`` does.
     """
-    report_folder.lock(run)
+    folder_lock.lock(run)
     use = TargetUse(requested=run.target, used=run.target)
     write_begin(
         run.report_dir,
@@ -53,7 +53,7 @@ def begin(run: HilRun) -> None:
     run.begun = True
 
 
-def refuse(run: HilRun, problem: HilError) -> None:
+def refuse(run: RunState, problem: HilError) -> None:
     """Leaves a failed report where an earlier run, or this one, left any: whatever stopped the run keeps none green."""
     run.problem = run.problem or problem
     with contextlib.suppress(HilError, OSError):  # the mistake that is being reported matters more
@@ -63,7 +63,7 @@ def refuse(run: HilRun, problem: HilError) -> None:
         (run.report_dir / BUNDLE).unlink(missing_ok=True)  # where the run had signed what it decided before
 
 
-def close(run: HilRun, pytest_status: int) -> int:
+def close(run: RunState, pytest_status: int) -> int:
     """Writes the report and returns the exit code. Raises nothing: what cannot be written is told and is an error."""
     try:
         report = _finish(run, pytest_status)
@@ -75,12 +75,12 @@ def close(run: HilRun, pytest_status: int) -> int:
     return add_to_history.keep(run, report, next(int(code) for code in (*PRECEDENCE, ExitCode.PASSED) if code in codes))
 
 
-def _exit_code(run: HilRun, report: Report) -> int:
+def _exit_code(run: RunState, report: Report) -> int:
     full = bool(run.pytest_config.getoption("hil_gate", None))
     return exit_code_of(report, full=full)
 
 
-def _finish(run: HilRun, pytest_status: int) -> Report:
+def _finish(run: RunState, pytest_status: int) -> Report:
     run.problem = run.problem or _two_identities(_outcomes(run))
     run.fates.problem = "" if run.problem is None else str(run.problem)
     checks = tuple(run.accounts.close(run.fates, run.used()))
@@ -94,11 +94,11 @@ def _finish(run: HilRun, pytest_status: int) -> Report:
     return report
 
 
-def _outcomes(run: HilRun) -> list[Outcome]:
+def _outcomes(run: RunState) -> list[Outcome]:
     return [*(outcome for _, outcome in run.accounts.outcomes.values()), *run.accounts.unlimited.values()]
 
 
-def _report(run: HilRun, checks: tuple[CheckResult, ...], *, status: str, pytest_status: int | None) -> Report:
+def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: str, pytest_status: int | None) -> Report:
     told = _outcomes(run)
     target = next((outcome.target for outcome in told if outcome.target), {})
     use = run.used()
@@ -167,7 +167,7 @@ def _two_identities(outcomes: list[Outcome]) -> UserError | None:
     return UserError(f"model {twice[0]} {what}") if twice else None
 
 
-def _run(run: HilRun, pytest_status: int | None) -> Run:
+def _run(run: RunState, pytest_status: int | None) -> Run:
     return Run(
         id=run.run_id,
         started=run.started,
@@ -187,18 +187,13 @@ def _run(run: HilRun, pytest_status: int | None) -> Run:
     )
 
 
-def _config(run: HilRun) -> ConfigUsed:
+def _config(run: RunState) -> ConfigUsed:
     if run.config is None:
         return ConfigUsed(path="", digest=NO_CONFIG_DIGEST)
     here = run.pytest_config.invocation_params.dir
     return ConfigUsed(
         path=os.path.relpath(run.config.path, here), digest=run.config.digest, checks=run.config.checks_digest
     )
-
-
-def now() -> str:
-    """The moment in ISO 8601, with its zone."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def show(report: Report, folder: Path, config: Path | None, terminal: TerminalReporter) -> None:

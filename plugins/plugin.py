@@ -19,7 +19,7 @@ from hil.fixtures.fixtures import (
     hil_reference,
     hil_target,
 )
-from hil.plugins import activation, benchmarks, command_line, exit_guard
+from hil.plugins import activation, benchmarks, command_line, current_run, exit_guard
 from hil.plugins.exit_guard import Outermost
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     add("--hil-wait", metavar="SECONDS", type=_seconds, help="wait this long for a target that somebody else holds")
     if (config := pluginmanager.get_plugin("pytestconfig")) is not None:
-        activation.invalidate(config)
+        current_run.invalidate(config)
 
 
 def _text(text: str) -> str:
@@ -156,37 +156,37 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     benchmarks.register(config)
-    activation.configured(config)
+    current_run.configured(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Marks the report as incomplete where the command line asked for hil: nothing green is left from before."""
-    if run := activation.awake(session.config):
+    if run := current_run.awake(session.config):
         run.open_report()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Gives a hil test its models and precisions."""
     if "hil_case" in metafunc.fixturenames or "hil_target" in metafunc.fixturenames:
-        activation.run_of(metafunc.config).parametrize(metafunc)
+        current_run.run_of(metafunc.config).parametrize(metafunc)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Reports a mistake in ``hil.toml`` once and with exit code 4, not once a test."""
-    if run := activation.awake(config):
+    if run := current_run.awake(config):
         run.collected(items)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Notes what the user deselected: those rows stay planned and are ``not_run``."""
-    if items and (run := activation.awake(items[0].config)):
+    if items and (run := current_run.awake(items[0].config)):
         run.deselected([item.nodeid for item in items])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Learns what was selected; a run woken by its tests alone marks its report as incomplete here."""
-    if run := activation.awake(session.config):
+    if run := current_run.awake(session.config):
         run.selected([item.nodeid for item in session.items])
         run.will_run(session.items)
 
@@ -197,47 +197,47 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attaches what was judged to pytest's report, as one string: only that survives the way from a worker."""
     report = yield
-    if run := activation.awake(item.config):
+    if run := current_run.awake(item.config):
         run.attach(item, call, report)
     return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Enters each result into the accounts, where they are kept: in the controller."""
-    if run := activation.accountant(report):
+    if run := current_run.accountant(report):
         run.account(report)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Closes the accounts, writes the report and decides the exit code, once."""
-    if run := activation.awake(session.config):
+    if run := current_run.awake(session.config):
         run.finish(session)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """Shows the decision and its table below pytest's own lines."""
-    if run := activation.awake(config):
+    if run := current_run.awake(config):
         run.summarize(terminalreporter)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Lets go of the target."""
-    activation.forget(config)
+    current_run.forget(config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tells an xdist worker which run it belongs to."""
     node.workerinput["hil_run_id"] = activation.run_id(node.config)
-    if (run := activation.awake(node.config)) and run.baseline is not None:
+    if (run := current_run.awake(node.config)) and run.baseline is not None:
         node.workerinput["hil_baseline"] = run.baseline.model_dump_json()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """Learns from a worker what was collected: the controller collects nothing itself."""
-    if run := activation.awake(node.config):
+    if run := current_run.awake(node.config):
         run.selected(ids)
 
 
@@ -247,7 +247,7 @@ def pytest_testnodedown(node: Any, error: object | None) -> None:
     del error
     notes = getattr(node, "workeroutput", {})
     if "hil_deselected" in notes:
-        activation.run_of(node.config).noted(notes)
-    elif run := activation.awake(node.config):
+        current_run.run_of(node.config).noted(notes)
+    elif run := current_run.awake(node.config):
         run.other_tests_failed += 1
         run.notes.append(f"worker {node.gateway.id} ended early: look for sys.exit() in a hook, or for a crash")

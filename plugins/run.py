@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,28 +14,21 @@ from hil.config.find_config import find
 from hil.config.load import Config, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import BENCH, Case
-from hil.plan import Plan, expand
+from hil.plan import expand
 from hil.plugins import activation, add_to_history, benchmarks, collection, finish_run, load_baseline, signing
-from hil.plugins.accounts import Accounts, Fates, OwnTest
+from hil.plugins.accounts import Accounts, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
-from hil.plugins.progress import Progress
-from hil.plugins.report_folder import report_folder
+from hil.plugins.run_state import JUDGED, OUTCOMES, RunState
 from hil.plugins.sigterm import obeyed
-from hil.results import Row, TargetUse, Verdict
+from hil.results import Row, Verdict
 from hil.session import Request, Session
 from hil.session.preflight import preflight
-from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from hil.attestation import Signer
-    from hil.report.schema import Report
     from hil.session.outcome import Outcome
 
-OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
-JUDGED: pytest.StashKey[bool] = pytest.StashKey()
-BROKEN: pytest.StashKey[bool] = pytest.StashKey()
 GOOD = (Verdict.PASSED, Verdict.WARNED)
 NO_CONFIG = (
     "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it: --hil-config=FILE"
@@ -51,35 +43,8 @@ def _digests(config: Config) -> str:
     return f"{config.digest} {config.checks_digest}"
 
 
-class HilRun:
+class HilRun(RunState):
     """The plugin's state while it is awake, in the controller and in each xdist worker."""
-
-    def __init__(self, config: pytest.Config, run_id: str, folder: Path | None = None) -> None:
-        self.pytest_config = config
-        self.run_id = run_id
-        self.started = finish_run.now()
-        self.is_worker = activation.is_worker(config)
-        self.target: str = config.getoption("hil_target", None) or "cpu"
-        self.problem: HilError | None = None
-        self.config: Config | None = None
-        self.baseline: Baseline | None = None
-        self.sources = Sources()
-        self.plan = Plan(self.target, ())
-        self.accounts = Accounts(self.plan)
-        self.fates = Fates()
-        self.other_tests_failed = 0
-        self.report: Report | None = None
-        self.signer: Signer | None = None
-        self.commit = Commit()
-        self._files: set[Path] = set()
-        self.notes: list[str] = []
-        self.progress = Progress(config, quiet=self.is_worker)
-        self._session: Session | None = None
-        self._used: TargetUse | None = None
-        self._engines: list[tuple[str, str]] = []
-        self.begun = False
-        self._folder = folder
-        self._until_end = contextlib.ExitStack()
 
     def begin(self) -> None:
         """Loads the config, plans, and looks at models and data; keeps the first mistake as ``problem``."""
@@ -152,14 +117,6 @@ class HilRun:
         for name in only or ():
             self.config.model(name, self.target)
         self.fates.out_of_scope = {name for name in self.config.spec.models if only and name not in only}
-
-    @property
-    def report_dir(self) -> Path:
-        """Where the report goes: ``--hil-report``, else ``[project] report``, else ``report``."""
-        if self._folder is None:
-            config = self.pytest_config
-            self._folder = report_folder(vars(config.option), config.invocation_params.dir, config.rootpath)
-        return self._folder
 
     # Collection
 
@@ -308,14 +265,6 @@ class HilRun:
             config = self.config.path if self.config else None
             finish_run.show(self.report, self.report_dir, config, terminal)
 
-    def used(self) -> TargetUse:
-        """Target asked for and, as far as results tell, used."""
-        for _, outcome in self.accounts.outcomes.values():
-            return outcome.result.target
-        if self._session is None and self._used is not None:
-            return self._used
-        return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
-
     def forget(self) -> None:
         """The end of it all, however it came. Raises ``LabError`` as ``close``."""
         with self._until_end:
@@ -326,9 +275,3 @@ class HilRun:
         session, self._session = self._session, None
         if session is not None:
             session.close()
-
-    def error_text(self, kind: ExitCode) -> str | None:
-        """The problem's message if it is the user's (4) or the lab's (11)."""
-        problem = self.problem
-        mine = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
-        return str(problem) if mine else None

@@ -10,12 +10,12 @@ from hil.errors import ExitCode, HilError, UserError
 
 if TYPE_CHECKING:
     from hil.attestation import Signer
-    from hil.plugins.run import HilRun
+    from hil.plugins.run_state import RunState
 
 VARIABLE = "env:"
 
 
-def signer(run: HilRun) -> Signer | None:
+def signer(run: RunState) -> Signer | None:
     """Whoever signs this run's report, ``None`` if nobody was asked to.
 
     What holds the key or its password is taken out of the environment, so that neither the tests nor what they start
@@ -43,7 +43,7 @@ def signer(run: HilRun) -> Signer | None:
     return found
 
 
-def sign(run: HilRun) -> int:
+def sign(run: RunState) -> int:
     """Signs the report that is on disk; returns the exit code of what went wrong, 0 if nothing did."""
     if run.signer is None:
         return int(ExitCode.PASSED)

@@ -1,0 +1,100 @@
+"""The lock on the report's folder, which keeps a second run out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import LabError, UserError
+from hil.plugins import activation
+from hil.report.text import one_line
+from hil.report.write_report import JUNIT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.plugins.run_state import RunState
+
+LOCK = ".lock"
+"""The file in the report's folder that a live run holds. It stays: who deletes it would let in another run."""
+LONGEST = 200
+LOCKED: pytest.StashKey[dict[Path, str]] = pytest.StashKey()
+
+
+def check(run: RunState) -> None:
+    """Keeps it as the run's problem that the report has nowhere to go, or that a live run writes its own there."""
+    folder, junit = run.report_dir, run.report_dir / JUNIT
+    what = ""
+    try:
+        if folder.exists() and not folder.is_dir():
+            what = f"{folder} is a file: the report needs a folder"
+        elif junit.is_dir():
+            what = f"{junit} is a folder: pytest's results go there"
+        elif folder.is_dir() and not activation.lists_only(run.pytest_config):
+            lock(run)
+    except LabError as error:
+        run.problem = run.problem or error
+    except OSError:  # what is no path at all is reported when the report is begun
+        return
+    if what:
+        run.problem = run.problem or UserError(f"{what}: name another one with --hil-report=DIR")
+
+
+def lock(run: RunState) -> None:
+    """Locks the report's folder until pytest ends. Raises ``LabError`` if another live run holds it.
+
+    A worker of xdist leaves that to its controller. A file system without locks is no mistake of the user's: a note.
+    """
+    if run.is_worker:
+        return
+    config, folder = run.pytest_config, run.report_dir
+    with contextlib.suppress(OSError):  # reported when the report is written
+        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.resolve()
+    held = config.stash.setdefault(LOCKED, {})
+    if folder not in held:
+        held[folder] = _lock(config, folder, activation.run_id(config))
+    if held[folder] and held[folder] not in run.notes:
+        run.notes.append(held[folder])
+
+
+def _lock(config: pytest.Config, folder: Path, run_id: str) -> str:
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        return _unlocked(folder, error)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        who = _owner(descriptor)
+        os.close(descriptor)
+        what = f"{folder}: another run is writing its report there {who}".rstrip()
+        raise LabError(f"{what}: wait for its end, or name another folder with --hil-report=DIR") from None
+    except OSError as error:
+        os.close(descriptor)
+        return _unlocked(folder, error)
+    config.add_cleanup(lambda: os.close(descriptor))
+    owner = {"run": run_id, "host": socket.gethostname(), "pid": os.getpid()}
+    with contextlib.suppress(OSError):  # the lock holds without a word about its owner
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+    return ""
+
+
+def _owner(descriptor: int) -> str:
+    try:
+        owner = json.loads(os.pread(descriptor, 1000, 0))
+        return one_line(f"(run {owner['run']}, process {owner['pid']} on {owner['host']})", LONGEST)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _unlocked(folder: Path, error: OSError) -> str:
+    what = f"{folder} cannot be locked ({error.strerror or error})"
+    return f"{what}: nothing keeps a second run from writing there, give each its own --hil-report=DIR"

@@ -1,0 +1,91 @@
+"""What one pytest run with hil in it holds: plan, accounts, problem, target, report."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import ExitCode, HilError, LabError, UserError
+from hil.plan import Plan
+from hil.plugins import activation
+from hil.plugins.accounts import Accounts, Fates
+from hil.plugins.commit import Commit
+from hil.plugins.progress import Progress
+from hil.plugins.report_folder import report_folder
+from hil.results import TargetUse
+from hil.session.watched_files import Sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.attestation import Signer
+    from hil.baseline import Baseline
+    from hil.config.load import Config
+    from hil.report.schema import Report
+    from hil.session import Session
+    from hil.session.outcome import Outcome
+
+OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
+JUDGED: pytest.StashKey[bool] = pytest.StashKey()
+BROKEN: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def now() -> str:
+    """The moment in ISO 8601, with its zone."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+class RunState:
+    """The data of a run, in the controller and in each xdist worker; ``HilRun`` is what is done with it."""
+
+    def __init__(self, config: pytest.Config, run_id: str, folder: Path | None = None) -> None:
+        self.pytest_config = config
+        self.run_id = run_id
+        self.started = now()
+        self.is_worker = activation.is_worker(config)
+        self.target: str = config.getoption("hil_target", None) or "cpu"
+        self.problem: HilError | None = None
+        self.config: Config | None = None
+        self.baseline: Baseline | None = None
+        self.sources = Sources()
+        self.plan = Plan(self.target, ())
+        self.accounts = Accounts(self.plan)
+        self.fates = Fates()
+        self.other_tests_failed = 0
+        self.report: Report | None = None
+        self.signer: Signer | None = None
+        self.commit = Commit()
+        self._files: set[Path] = set()
+        self.notes: list[str] = []
+        self.progress = Progress(config, quiet=self.is_worker)
+        self._session: Session | None = None
+        self._used: TargetUse | None = None
+        self._engines: list[tuple[str, str]] = []
+        self.begun = False
+        self._folder = folder
+        self._until_end = contextlib.ExitStack()
+
+    @property
+    def report_dir(self) -> Path:
+        """Where the report goes: ``--hil-report``, else ``[project] report``, else ``report``."""
+        if self._folder is None:
+            config = self.pytest_config
+            self._folder = report_folder(vars(config.option), config.invocation_params.dir, config.rootpath)
+        return self._folder
+
+    def used(self) -> TargetUse:
+        """Target asked for and, as far as results tell, used."""
+        for _, outcome in self.accounts.outcomes.values():
+            return outcome.result.target
+        if self._session is None and self._used is not None:
+            return self._used
+        return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
+
+    def error_text(self, kind: ExitCode) -> str | None:
+        """The problem's message if it is the user's (4) or the lab's (11)."""
+        problem = self.problem
+        mine = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
+        return str(problem) if mine else None
