@@ -21,7 +21,7 @@ from hil.history.urls import shown_arguments
 from hil.plugins import add_to_history, folder_lock, signing
 from hil.plugins.run_state import now
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.report.write_report import BUNDLE, REPORT, run_id_in, unfinished
 from hil.report.write_report import begin as write_begin
 from hil.report.write_report import finish as write_finish

@@ -13,7 +13,7 @@ import pytest
 
 from hil.errors import LabError, UserError
 from hil.plugins import activation
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.report.write_report import JUNIT
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.results import Sense, Verdict
 
 if TYPE_CHECKING:

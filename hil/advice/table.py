@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hil.advice import accuracy, space, speed, target_state
 from hil.advice.report_facts import Around
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.results import Verdict
 
 if TYPE_CHECKING:

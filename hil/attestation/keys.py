@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from hil.errors import UserError
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,7 @@ from hil.gate.demands import Circumstances, age_of, not_of_commit
 from hil.gate.gate import judge
 from hil.gate.gate import verify as judge_again
 from hil.report.read_report import content_of, file_in, parse
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.report.write_report import BUNDLE, REPORT
 
 if TYPE_CHECKING:

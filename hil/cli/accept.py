@@ -76,7 +76,7 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 def told(act: object) -> str:
     """An acceptance in one line."""
     from hil.history import Acceptance  # noqa: PLC0415 - as above
-    from hil.report.text import one_line  # noqa: PLC0415 - hil.report brings pydantic
+    from hil.report.shown_text import one_line  # noqa: PLC0415 - hil.report brings pydantic
     from hil.units import show  # noqa: PLC0415 - as above
 
     assert isinstance(act, Acceptance)  # noqa: S101 - for type checkers; importing it above would bring numpy

@@ -99,7 +99,7 @@ def _show(report: Report, decision: Decision, policy: Path | None, *, explain: b
 
 
 def _rules(decision: Decision) -> Table:
-    from hil.report.text import printable  # noqa: PLC0415 - as above
+    from hil.report.shown_text import printable  # noqa: PLC0415 - as above
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("rule", "", "saw"):

@@ -209,6 +209,6 @@ def _plain(run: RunRecord) -> dict[str, Any]:
 
 def _safe(value: object) -> str:
     """Text that others wrote (a board's, a model's) on one line, without what a terminal obeys."""
-    from hil.report.text import one_line  # noqa: PLC0415 - hil.report brings pydantic
+    from hil.report.shown_text import one_line  # noqa: PLC0415 - hil.report brings pydantic
 
     return one_line(str(value), 200)

@@ -105,7 +105,7 @@ def _show(robot: str, found: Listing) -> None:
 
 
 def _row(one: Mapping[str, Any], found: Listing) -> list[Text]:
-    from hil.report.text import one_line  # noqa: PLC0415 - as above
+    from hil.report.shown_text import one_line  # noqa: PLC0415 - as above
 
     about = one["manifest"] or {}
     runs = one["release"] == found.current

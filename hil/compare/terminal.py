@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hil.compare import wording
 from hil.compare.schema import GOOD, Compared, Document, Row, Status
-from hil.report.text import printable
+from hil.report.shown_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hil.config import own_checks, value_ranges
-from hil.config import value_checks as sense
-from hil.config.cross_checks import mistakes, unknown_targets
+from hil.config import own_checks
+from hil.config.checks import value_checks as sense
+from hil.config.checks import value_ranges
+from hil.config.checks.cross_checks import mistakes, unknown_targets
 from hil.config.explain import Mistake, mistakes_of, written
 from hil.config.isaac_ros_limits import applied
 from hil.config.locate import Lines

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hil.doctor.board_identity import findings as identity
 from hil.doctor.condition import findings as condition
 from hil.doctor.findings import Case, Finding
-from hil.doctor.identity import findings as identity
 from hil.doctor.software import findings as software
 from hil.doctor.store_and_clock import findings as place
 from hil.errors import HilError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.config.cross_checks import METRICS
+from hil.config.checks.cross_checks import METRICS
 from hil.errors import UserError
 from hil.metrics import boxes, classification, detection, embedding, own, regression, segmentation
 from hil.metrics.classification import top1

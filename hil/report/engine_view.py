@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil.report.text import printable
+from hil.report.shown_text import printable
 from hil.report.view import MOST_NAMES, Group
 from hil.units import show
 

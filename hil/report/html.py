@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from hil.report import engine_view, plots, select_plots, side_by_side, view
 from hil.report.certainty import sureness
-from hil.report.text import printable
+from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show
 

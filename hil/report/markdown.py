@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.report import engine_view, view
 from hil.report.certainty import sureness
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.results import Verdict
 from hil.units import show
 

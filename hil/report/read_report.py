@@ -15,7 +15,7 @@ from hil.files import strictjson
 from hil.report.canonical import report_digest
 from hil.report.consistency import problems
 from hil.report.schema import SCHEMA_VERSION, Report
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.text import cleaned
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from hil.checks.latency import unusable
 from hil.report import over_time, plots, svg
-from hil.report.text import one_line, printable
+from hil.report.shown_text import one_line, printable
 from hil.session.sampling.series_files import read
 from hil.units import show
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.report import engine_view, view
-from hil.report.text import printable
+from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show
 

@@ -15,7 +15,7 @@ from hil.report.canonical import as_document, report_digest
 from hil.report.ci import CODE_QUALITY
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
-from hil.report.text import one_line
+from hil.report.shown_text import one_line
 from hil.results import Cause, CheckResult, Row, TargetUse, not_run
 from hil.text import cleaned
 

@@ -13,8 +13,8 @@ from rich.text import Text
 from hil.checks.verdicts import plain
 from hil.cli.views.console import console
 from hil.errors import UserError
+from hil.report.shown_text import one_line, printable
 from hil.report.terminal import STYLE
-from hil.report.text import one_line, printable
 from hil.results import Cause, Verdict
 from hil.runtimes import DEFAULT, runtime_record
 from hil.units import show

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hil.config.cross_checks import MAX_NAME
+from hil.config.checks.cross_checks import MAX_NAME
 from hil.config.explain import quoted, written
 from hil.text import clean
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hil.agent.containers.container_spec import is_reference
-from hil.config import build_checks, deploy_checks, scenario_checks, value_ranges
+from hil.config.checks import build_checks, deploy_checks, scenario_checks, value_ranges
 from hil.config.explain import Keys, Mistake
 from hil.units import show
 

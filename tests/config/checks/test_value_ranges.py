@@ -8,10 +8,10 @@ import pytest
 from pydantic import BaseModel
 
 from hil.catalogue import KINDS
+from hil.config.checks.value_ranges import declared_by
 from hil.config.limits import LimitsSpec, ToleranceSpec, TolerancesSpec
 from hil.config.load import load, load_policy
 from hil.config.spec import StatedTable
-from hil.config.value_ranges import declared_by
 from hil.errors import ExitCode, UserError
 from hil.results import Sense
 from tests.plugins.project import Project
