@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import results
 from benchmarks.int8_audit.faults import FAULTS, Fault
 from benchmarks.int8_audit.project import Project, audited, kept
-from hil.files import file_digest
+from hil.files.digests import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,10 +16,10 @@ import numpy as np
 from hil.config.load import load
 from hil.datasets import open_dataset
 from hil.files.digests import file_digest
+from hil.files.sealing import seal
 from hil.onnx_files.signature import read_signature
 from hil.plan import expand
 from hil.quantize import Quantized, quantize
-from hil.sealing import seal
 from hil.session import Request, Session
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 Each is a process of its own beside the supervisor, bound to it by a pipe: when its input closes, because it was told
 to end or because the supervisor died, it ends, and so does all that it started. Whatever a co-runner starts inherits
-``MARK`` in its environment, by which the rest is found where a keeper itself was killed. What belongs to another user
-(``sudo``) cannot be ended from here and is told; what another service starts (``docker run``) is not seen at all.
-Standard library only.
+``load_processes.MARK`` in its environment, by which the rest is found where the process itself was killed. What belongs
+to another user (``sudo``) cannot be ended from here and is reported; what another service starts (``docker run``) is
+not detected. Standard library only.
 """
 
 import contextlib
@@ -17,18 +17,16 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional
+
+from .load_processes import FORCE, POLL, alive, command_of, descendants, marked_environment, sweep
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
 MCL_CURRENT = 1  # sys/mman.h
 CHUNK = 1 << 20
 GRACE = 1.0
-FORCE = 3.0
-POLL = 0.05
 PATIENCE = 10.0
-MARK = "PYTEST_HIL_LOAD"
-LETTERS = 200  # of a command line that is told
 RESERVE, RUN = "reserve", "run"
 NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
 """Kinds of loads, by the keys that ask for them."""
@@ -56,7 +54,7 @@ class Load:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_marked(place),
+            env=marked_environment(place),
         )
         os.set_blocking(self._out(), False)
 
@@ -104,59 +102,6 @@ class Load:
             self.process.stdout.close()
         self.left.update(sweep(self.place, beat))
         self.left = {pid: command for pid, command in self.left.items() if alive(pid)}
-
-
-def _marked(place: str) -> Dict[bytes, bytes]:
-    found = dict(os.environb)
-    found[MARK.encode()] = os.fsencode(place)
-    return found
-
-
-def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]:
-    """Ends what is left of loads of ``place``, known by the mark in its environment; returns what stayed."""
-    until = time.monotonic() + FORCE
-    while True:
-        found = marked(place)
-        if not found or time.monotonic() >= until:
-            return found
-        for pid in found:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(POLL)
-        beat()
-
-
-def marked(place: str, proc: str = "/proc") -> Dict[int, str]:
-    """The living processes of this user that have the mark of ``place``, and their commands."""
-    mark, found = b"\0" + MARK.encode() + b"=" + os.fsencode(place) + b"\0", {}
-    for name in os.listdir(proc):
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                with open("%s/%s/environ" % (proc, name), "rb") as file:
-                    known = b"\0" + file.read() + b"\0"
-            except OSError:  # another user's, or gone
-                continue
-            if mark in known and alive(int(name)):
-                found[int(name)] = command_of(int(name))
-    return found
-
-
-def alive(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
-            return file.read().rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
-    except OSError:
-        return False
-
-
-def command_of(pid: int) -> str:
-    """Its command line, cut short; empty where nobody may read it."""
-    try:
-        with open("/proc/%d/cmdline" % pid, "rb") as file:
-            return file.read(LETTERS).replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
@@ -290,23 +235,3 @@ def _reap() -> None:
             pass
     except OSError:
         pass
-
-
-def descendants(root: int, proc: str = "/proc") -> Set[int]:
-    """The processes below ``root``, those that have ended and wait to be reaped left out."""
-    parents: Dict[int, int] = {}
-    for name in os.listdir(proc):
-        if name.isdigit():
-            try:
-                with open("%s/%s/stat" % (proc, name), "rb") as file:
-                    state, parent = file.read().rpartition(b")")[2].split()[:2]
-            except (OSError, ValueError):
-                continue
-            if state != b"Z":
-                parents[int(name)] = int(parent)
-    found: Set[int] = set()
-    below = {root}
-    while below:
-        below = {pid for pid, parent in parents.items() if parent in below and pid not in found}
-        found |= below
-    return found

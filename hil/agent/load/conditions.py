@@ -15,7 +15,7 @@ from ..failure import Failure
 from ..machine.root_helper import PROGRAM, Helper
 from ..machine.state import Reader
 from ..store.transfers import Reply
-from . import co_runner
+from . import co_runner, load_processes
 
 SETTLE = 0.5  # seconds a co-runner has to get going, or to fail
 START = 20.0
@@ -185,7 +185,9 @@ class Conditions:
         _refuse(self._end_loads())
         # Those of another agent of the same session, at the same time, would be twice what was asked for.
         self._alone.enter_context(self.supervisor.turn(os.path.join(self.lock.root, "load.lock")))
-        co_runner.sweep(self._place(), self.supervisor.beat)  # of an agent that was killed with all that it had started
+        load_processes.sweep(
+            self._place(), self.supervisor.beat
+        )  # of an agent that was killed with all that it had started
         size, command = request.get("reserve"), request.get("co_runner")
         try:
             if size:
