@@ -61,8 +61,8 @@ def encoder() -> Any:
 
     Of matrix products, softmax and means alone, so that every opset and every TensorRT has the operators.
     """
-    import torch  # noqa: PLC0415 - only an export needs it, and it takes seconds
-    from torch import nn  # noqa: PLC0415 - as above
+    import torch  # takes seconds; only an export needs it
+    from torch import nn
 
     def normal(x: Any) -> Any:
         centred = x - x.mean(-1, keepdim=True)
@@ -95,12 +95,12 @@ def encoder() -> Any:
 
 def network(name: str) -> Any:
     """The network with its random weights, its batch normalization having seen the data, ready to be exported."""
-    import torch  # noqa: PLC0415 - as above
+    import torch
 
     torch.manual_seed(SEED)
     if name == "encoder":
         return encoder().eval()
-    from torchvision import models  # noqa: PLC0415 - as above
+    from torchvision import models
 
     made = models.resnet50(weights=None) if name == "resnet50" else models.mobilenet_v3_large(weights=None)
     for module in made.modules():
@@ -115,7 +115,7 @@ def network(name: str) -> Any:
 
 def export(name: str, folder: Path) -> Path:
     """Write ``NAME.onnx`` with input ``x`` and output ``y``, and its two data sets; returns the model's path."""
-    import torch  # noqa: PLC0415 - as above
+    import torch
 
     made, path = network(name), folder / f"{name}.onnx"
     sample = torch.from_numpy(DATA[name](1, 2))
@@ -129,7 +129,7 @@ def export(name: str, folder: Path) -> Path:
 
 def main() -> int:
     """Writes the networks with their project."""
-    from benchmarks.projects import networks_project  # noqa: PLC0415 - it imports this module's names
+    from benchmarks.projects import networks_project  # circular otherwise
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)

@@ -75,7 +75,7 @@ def keep(run: RunState, report: Report, code: int) -> int:
 
 
 def _exists(found: Place) -> bool:
-    from hil.history.urls import place_of  # noqa: PLC0415 - SQLAlchemy comes with it
+    from hil.history.urls import place_of
 
     with contextlib.suppress(HilError, OSError):
         file = place_of(found.url, found.base).file

@@ -79,7 +79,7 @@ class Benchmarks:
         file = result.details.get("samples")
         if result.id not in PERCENTILES or key in self._done or theirs or file is None or result.measurement is None:
             return
-        import numpy as np  # noqa: PLC0415 - heavy; this module is loaded in every run
+        import numpy as np
 
         with np.load(folder / file, allow_pickle=False) as arrays:
             seconds = arrays["duration"].tolist()

@@ -33,14 +33,14 @@ def invalidate(config: pytest.Config) -> None:
     # Both are set once pytest has read its ini file, which it does before it loads installed plugins.
     if not hasattr(config, "known_args_namespace") or in_worker() or not read(config).names_hil:
         return
-    from hil.plugins.report_folder import report_folder  # noqa: PLC0415 - only a run with hil pays
+    from hil.plugins.report_folder import report_folder
 
     options = read(config).options
     folder = report_folder(options, config.invocation_params.dir, config.rootpath)
     if not _finished(folder / "report.json"):
         return
-    from hil.plugins import finish_run  # noqa: PLC0415 - as above
-    from hil.plugins.run import HilRun  # noqa: PLC0415 - as above
+    from hil.plugins import finish_run
+    from hil.plugins.run import HilRun
 
     run = HilRun(config, secrets.token_hex(8), folder)
     run.target = options.get("hil_target") or options.get("target") or run.target
@@ -62,7 +62,7 @@ def configured(config: pytest.Config) -> None:
         _controllers.append(config)
     if activation.asked_for(config):
         activation.add_suites(config)
-        from hil.plugins import folder_lock  # noqa: PLC0415 - heavy; only a run that uses it pays
+        from hil.plugins import folder_lock
 
         run = run_of(config)
         folder_lock.check(run)
@@ -74,7 +74,7 @@ def configured(config: pytest.Config) -> None:
 def run_of(config: pytest.Config) -> HilRun:
     """The run, woken up if it slept. A user's mistake is kept in it until it can be shown once."""
     if RUN not in config.stash:
-        from hil.plugins.run import HilRun  # noqa: PLC0415 - heavy; only a run that uses it pays
+        from hil.plugins.run import HilRun
 
         config.stash[activation.AWOKE] = True
         config.stash[RUN] = HilRun(config, activation.run_id(config))

@@ -72,8 +72,8 @@ def _code(config: pytest.Config, code: object) -> object:
 
 def _ended(config: pytest.Config, error: SystemExit) -> int:
     """The exit code of a run that ended by ``SystemExit``, whose report is not green."""
-    from hil.errors import UserError  # noqa: PLC0415 - as below
-    from hil.plugins import finish_run  # noqa: PLC0415 - heavy; only a run that uses it pays
+    from hil.errors import UserError
+    from hil.plugins import finish_run
 
     problem = UserError(
         f"a hook of a plugin or conftest raised SystemExit({error.code}): pytest was ended before the run was: "

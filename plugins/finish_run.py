@@ -198,8 +198,8 @@ def _config(run: RunState) -> ConfigUsed:
 
 def show(report: Report, folder: Path, config: Path | None, terminal: TerminalReporter) -> None:
     """Writes the decision and its table into pytest's summary, and what a pipeline shows where one runs."""
-    from hil.report import ci  # noqa: PLC0415 - as below
-    from hil.report.terminal import as_text  # noqa: PLC0415 - rich is needed here alone
+    from hil.report import ci
+    from hil.report.terminal import as_text
 
     width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
     color = terminal._tw.hasmarkup  # noqa: SLF001 - as above

@@ -24,7 +24,7 @@ def load(place: Place, ref: str, target: str) -> Baseline:
 
     Raises ``UserError`` for a history that cannot be used and ``LabError`` for one that cannot be reached.
     """
-    from hil.history import NoHistory, open_history  # noqa: PLC0415 - a database comes with it
+    from hil.history import NoHistory, open_history
 
     try:
         with open_history(place.url, read_only=True, base=place.base) as history:

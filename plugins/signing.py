@@ -29,8 +29,8 @@ def signer(run: RunState) -> Signer | None:
             what = "--hil-gate is to judge by gate.signed_by and nobody signs"
             raise UserError(f"{what}: give --hil-sign-key, or sign and judge afterwards: hil attest, hil gate")
         return None
-    from hil.attestation import key_from_environment, key_from_file, parse_public  # noqa: PLC0415 - heavy
-    from hil.attestation.keys import PASSWORD  # noqa: PLC0415 - as above
+    from hil.attestation import key_from_environment, key_from_file, parse_public
+    from hil.attestation.keys import PASSWORD
 
     here = run.pytest_config.invocation_params.dir
     name = given.removeprefix(VARIABLE)
@@ -47,7 +47,7 @@ def sign(run: RunState) -> int:
     """Signs the report that is on disk; returns the exit code of what went wrong, 0 if nothing did."""
     if run.signer is None:
         return int(ExitCode.PASSED)
-    from hil.attestation import attest  # noqa: PLC0415 - as above
+    from hil.attestation import attest
 
     try:
         attest(run.report_dir, run.signer)

@@ -44,7 +44,7 @@ def path() -> str | None:
 @contextlib.contextmanager
 def opened() -> Iterator[Browser]:
     """A browser of its own. Raises ``SystemExit`` where there is none."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only who looks needs it
+    from playwright.sync_api import sync_playwright
 
     found = path()
     if found is None:

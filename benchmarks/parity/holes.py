@@ -46,7 +46,7 @@ def ours(runs: Runs) -> bool:
 
 def theirs(runs: Runs) -> bool:
     """Whether Polygraphy's lets it pass."""
-    from polygraphy.comparator import Comparator, CompareFunc, IterationResult, RunResults  # noqa: PLC0415 - a peer
+    from polygraphy.comparator import Comparator, CompareFunc, IterationResult, RunResults
 
     silent = io.StringIO()
     with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():

@@ -68,8 +68,8 @@ ROUNDS = 3
 
 def inputs(folder: Path, *, quick: bool) -> dict[str, tuple[Path, Path, Path]]:
     """Reference, engine and data of each comparison: INT8 digits on 1,000 samples, a rewritten ResNet-50 on 50."""
-    from benchmarks.parity.engines import Samples, copied  # noqa: PLC0415 - imports what a judge needs not
-    from hil.config.spec import CalibrationSpec  # noqa: PLC0415 - as above
+    from benchmarks.parity.engines import Samples, copied  # not needed for judging alone
+    from hil.config.spec import CalibrationSpec
 
     example = ROOT / "examples" / "digits"
     with np.load(example / "train.npz") as train, np.load(example / "calibration.npz") as calibration:

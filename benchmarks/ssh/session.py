@@ -109,11 +109,11 @@ def measure(way: Way, folder: Path, rounds: int) -> list[Pair]:
 
 def main() -> None:
     """One session, until the first inference."""
-    import numpy as np  # noqa: PLC0415 - and all that is imported here before the clock starts
+    import numpy as np  # imported before the clock starts
 
-    from hil.config.load import load  # noqa: PLC0415 - as above
-    from hil.session import Request, Session  # noqa: PLC0415 - as above
-    from hil.targets.ssh import SshTarget  # noqa: F401, PLC0415 - as above
+    from hil.config.load import load
+    from hil.session import Request, Session
+    from hil.targets.ssh import SshTarget  # noqa: F401 - imported before the clock starts
 
     config, report = load(Path(sys.argv[1])), Path(sys.argv[2])
     request = Request(config, "board", "fail", 0.0, secrets.token_hex(8), report, lambda _: None)

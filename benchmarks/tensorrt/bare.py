@@ -123,7 +123,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # native libraries print there
     engine_file, data, binding, graph, count = sys.argv[1:6]
-    import tensorrt as trt  # noqa: PLC0415 - after standard output is out of its way
+    import tensorrt as trt  # after standard output is redirected: TensorRT writes to it
 
     cuda = BINDINGS[binding]()
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))

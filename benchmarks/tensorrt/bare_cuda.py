@@ -135,7 +135,7 @@ class PyCuda(Driver):
 
     def retained(self, device: int) -> None:
         """Pushes it; it must be popped before the process ends."""
-        import pycuda.driver  # noqa: PLC0415 - only where it is asked for
+        import pycuda.driver
 
         self.cuda = pycuda.driver
         self.cuda.init()

@@ -28,7 +28,7 @@ def main() -> None:
     """One reading after each cycle; ``done`` counts cycles from 1."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    from hil.agent.runtimes.tensorrt import TensorRt  # noqa: PLC0415 - after standard output is out of its way
+    from hil.agent.runtimes.tensorrt import TensorRt  # after standard output is redirected: TensorRT writes to it
 
     plan, data, binding, count = sys.argv[1:5]
     with np.load(data, allow_pickle=False) as archive:

@@ -10,8 +10,8 @@ import numpy as np
 
 def main() -> None:
     """Prints the seconds."""
-    from polygraphy.backend.common import BytesFromPath  # noqa: PLC0415 - where it is not there, its absence is told
-    from polygraphy.backend.trt import EngineFromBytes, TrtRunner  # noqa: PLC0415 - as above
+    from polygraphy.backend.common import BytesFromPath  # optional: the caller reports that it is missing
+    from polygraphy.backend.trt import EngineFromBytes, TrtRunner
 
     with np.load(sys.argv[2], allow_pickle=False) as archive:
         feed = {name: archive[name] for name in archive.files}

@@ -125,8 +125,8 @@ class Stage:
 
 def versions(probe: Mapping[str, Any]) -> dict[str, str]:
     """What the numbers depend on, read by the probe on the target and here."""
-    import platform  # noqa: PLC0415 - only a result needs them
-    from importlib.metadata import version  # noqa: PLC0415 - as above
+    import platform
+    from importlib.metadata import version
 
     known = probe.get("facts", {}).get(RUNTIME, {})
     found = {

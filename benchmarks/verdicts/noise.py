@@ -58,7 +58,7 @@ def log_normal(random: np.random.Generator, rows: int, n: int) -> FloatArray:
 
 def autoregressive(rho: float, random: np.random.Generator, rows: int, n: int) -> FloatArray:
     """Gaussian; neighbours correlate by ``rho``."""
-    from scipy.signal import lfilter  # noqa: PLC0415 - only a simulation needs it
+    from scipy.signal import lfilter
 
     shocks = random.standard_normal((rows, n)) * math.sqrt(1 - rho**2)
     shocks[:, 0] /= math.sqrt(1 - rho**2)
@@ -77,8 +77,8 @@ def clocks(random: np.random.Generator, rows: int, n: int) -> FloatArray:
 
 
 def _clocks_quantile(q: float) -> float:
-    from scipy.optimize import brentq  # noqa: PLC0415 - only a simulation needs it
-    from scipy.special import ndtr  # noqa: PLC0415 - as above
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
 
     share = DWELL[1] / sum(DWELL)
 
@@ -89,7 +89,7 @@ def _clocks_quantile(q: float) -> float:
 
 
 def _normal_quantile(q: float) -> float:
-    from scipy.special import ndtri  # noqa: PLC0415 - only a simulation needs it
+    from scipy.special import ndtri
 
     return float(1 + SPREAD * ndtri(q))
 

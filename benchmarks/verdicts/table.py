@@ -66,7 +66,7 @@ def within(low: float, high: float, bar: float, sense: Sense) -> bool:
 
 def bounds(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Clopper and Pearson's exact bounds of a rate, each one-sided at ``confidence``."""
-    from scipy.special import betaincinv  # noqa: PLC0415 - only a simulation needs it
+    from scipy.special import betaincinv
 
     low = 0.0 if hits == 0 else float(betaincinv(hits, trials - hits + 1, 1 - confidence))
     high = 1.0 if hits == trials else float(betaincinv(hits + 1, trials - hits, confidence))
@@ -113,7 +113,7 @@ def as_rows(cells: Iterable[Cell]) -> list[dict[str, Any]]:
 
 def percent(rate: float) -> str:
     """A rate in percent, with as many digits as say something near 0 and near 1."""
-    digits = 2 if min(rate, 1 - rate) < 0.1 and not math.isclose(min(rate, 1 - rate), 0.0) else 1  # noqa: PLR2004 - 10 %
+    digits = 2 if min(rate, 1 - rate) < 0.1 and not math.isclose(min(rate, 1 - rate), 0.0) else 1
     return f"{100 * rate:.{digits}f} %"
 
 

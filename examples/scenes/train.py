@@ -174,10 +174,10 @@ def _decoding() -> list[Any]:
 
 def average_precision(path: Path, arrays: dict[str, Any]) -> float:
     """COCO's mAP of the exported file, as the project scores it."""
-    from onnxruntime import InferenceSession  # noqa: PLC0415 - after training
+    from onnxruntime import InferenceSession
 
-    from hil.config.spec import DetectionSpec  # noqa: PLC0415 - as above
-    from hil.metrics import open_metric  # noqa: PLC0415 - as above
+    from hil.config.spec import DetectionSpec
+    from hil.metrics import open_metric
 
     session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
     outputs = dict(zip(("boxes", "scores"), session.run(None, {"image": arrays["image"]}), strict=True))

@@ -170,7 +170,7 @@ def cold(check: CheckResult, _around: Around) -> Iterator[str]:
         return
     values = [number(each) for each in repeats] if isinstance(repeats, list) else []
     known = [value for value in values if value is not None]
-    if check.limit is None or len(known) != len(values) or len(known) < 2 or known[0] != max(known):  # noqa: PLR2004 - one alone has nothing to stand beside
+    if check.limit is None or len(known) != len(values) or len(known) < 2 or known[0] != max(known):
         return
     rest = max(known[1:])
     if rest <= check.limit.value < known[0]:
@@ -203,7 +203,7 @@ def heating(check: CheckResult, _around: Around) -> Iterator[str]:
         return
     values = [number(each) for each in told] if isinstance(told, list) else []
     known = [value for value in values if value is not None]
-    if len(known) < 2 or known[-1] <= known[0]:  # noqa: PLR2004 - a way needs two ends
+    if len(known) < 2 or known[-1] <= known[0]:
         return
     since, ends = (
         number(check.details.get("steady_since")),

@@ -67,7 +67,7 @@ def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:
     """
     found = []
     for key, sessions in values.items():
-        if len(sessions) < 4 or len(sessions) % 2:  # noqa: PLR2004 - a pair to compare and one to learn from
+        if len(sessions) < 4 or len(sessions) % 2:  # one pair to compare and at least one to learn from
             raise ValueError(f"{' '.join(key)}: {len(sessions)} sessions are no two pairs")
         unaware = alarms = 0
         for at in range(0, len(sessions), 2):
@@ -108,7 +108,8 @@ def measure(
             continue
         taken.append((at, series))
         left = (time.monotonic() - began) / (len(taken) + spoiled) * (count - len(taken))
-        more = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"  # noqa: PLR2004 - 1 min is up to half off
+        # Below 90 s, whole minutes would be off by up to half.
+        more = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
         tell(f"session {len(taken)} of {count}: about {more} left")
     machines = {at for at, _ in taken}
     if len(machines) != 1 or "" in machines:

@@ -113,7 +113,7 @@ def _idle(series: Series) -> FloatArray:
     told = [one.get("n") for one in windows if isinstance(one, dict)] if isinstance(windows, (list, tuple)) else []
     sizes = [n for n in told if isinstance(n, int) and n > 0]
     idle = np.zeros(series.n)
-    if len(sizes) < 2 or sum(sizes) != series.n:  # noqa: PLR2004 - one window has nothing before it
+    if len(sizes) < 2 or sum(sizes) != series.n:  # the last window may be short; a single one has no predecessor
         return idle
     ends = np.maximum.accumulate(series.start + series.duration)
     for first in np.cumsum(sizes)[:-1]:

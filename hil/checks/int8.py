@@ -201,7 +201,7 @@ def _unused(facts: CacheFacts) -> Iterator[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"  # noqa: PLR2004 - enough
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def calibration_set(facts: SetFacts) -> Judgement:
     if facts.synthetic:
         reason = f"{facts.samples} synthetic samples: they say nothing of how varied real data is"
         return judged(Verdict.WARNED, reason, measurement, details=details)
-    if len(facts.growth) < 2:  # noqa: PLR2004 - half and whole
+    if len(facts.growth) < 2:  # half of the set and the whole set
         reason = f"whether {facts.samples} samples are enough is not seen: {facts.unknown.get('growth', 'not tried')}"
         return judged(Verdict.WARNED, reason, measurement, details=details)
     reason = (
@@ -182,7 +182,7 @@ def _one_sided(classes: Classes) -> Iterator[str]:
         missing = sorted(set(classes.validation) - shared, key=lambda one: -classes.validation[one])
         what = f"calibration covers {len(shared)} of {len(classes.validation)} classes of the validation data"
         listed = ", ".join(map(str, sorted(missing[:5])))
-        yield f"{what} (by {classes.by}), without {listed}{' …' if len(missing) > 5 else ''}: draw from all classes"  # noqa: PLR2004 - enough
+        yield f"{what} (by {classes.by}), without {listed}{' …' if len(missing) > 5 else ''}: draw from all classes"
 
 
 def _pair(facts: SetFacts) -> tuple[tuple[int, Mapping[str, Sequence[float]]], ...]:

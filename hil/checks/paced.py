@@ -180,7 +180,7 @@ def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgem
 
 
 def _binomial(share: float, worth: float, confidence: float) -> tuple[float, float]:
-    from scipy.special import betaincinv  # noqa: PLC0415 - 24 MiB that only judging needs
+    from scipy.special import betaincinv  # 24 MiB that only judging needs
 
     count = share * worth
     low = 0.0 if count <= 0 else float(betaincinv(count, worth - count + 1, 1 - confidence))

@@ -119,7 +119,7 @@ def repeatable(runs: Sequence[Outputs]) -> Judgement:
 
     ``runs`` holds the outputs of each run of one and the same batch, two or more.
     """
-    if len(runs) < 2:  # noqa: PLR2004 - once is no repeat
+    if len(runs) < 2:
         return inconclusive(f"the batch was run {len(runs)} times: a repeat needs two")
     first = dict(runs[0])
     if not first or any(not array.size for array in first.values()):

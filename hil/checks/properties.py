@@ -62,7 +62,7 @@ def judge(searched: Searched, what: str) -> Judgement:
 def _told(example: Mapping[str, Any] | None) -> str:
     samples = (example or {}).get("samples", [])
     kinds = ", ".join(str(one.get("kind")) for one in samples[:3])
-    return f"{len(samples)} ({kinds}{', …' if len(samples) > 3 else ''})"  # noqa: PLR2004 - as many as are told
+    return f"{len(samples)} ({kinds}{', …' if len(samples) > 3 else ''})"
 
 
 def unlike(  # noqa: PLR0913 - what is compared, and by what

@@ -103,7 +103,8 @@ def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: fl
         value=math.expm1(after - before),
         unit="1",
         low=finite(math.expm1(low - before_high)),
-        high=None if high - before_low > 100 else finite(math.expm1(high - before_low)),  # noqa: PLR2004 - e^100 is open
+        # A change above e^100 is no usable bound.
+        high=None if high - before_low > 100 else finite(math.expm1(high - before_low)),
         confidence=confidence,
         n=series.n,
         method=digest_of(series.method),

@@ -124,7 +124,7 @@ def _lost(scores: Scores, confidence: float, seed: int) -> tuple[float, float, f
     else:
         first, second = (_signed(pool, sign) for pool in scores.pools)
         drop, low, high = bootstrap_pooled_drop(first, second, n, confidence, seed, relative=relative)
-    if scores.worth < 2:  # noqa: PLR2004 - one sample has no spread that could be resampled
+    if scores.worth < 2:  # one sample has no spread to resample
         low, high = -math.inf, math.inf
     wider = math.sqrt(n / max(scores.worth, 1))
     low, high = (drop + (side - drop) * wider if math.isfinite(side) else side for side in (low, high))

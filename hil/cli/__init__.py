@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and returns its exit code; raises nothing foreseeable."""
-    from hil.cli.app import run  # noqa: PLC0415 - typer is heavy, and whoever imports hil.cli may not want it
+    from hil.cli.app import run  # typer is heavy, and some import only hil.cli
 
     return run(arguments)

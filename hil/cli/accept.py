@@ -48,7 +48,7 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 
       hil accept latest --check latency.p99 --model detector --why "larger input, agreed with the planner team"
     """
-    from hil.history import Acceptance  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.history import Acceptance
 
     if not why.strip():
         raise UserError("--why: is empty: say why this level is right, it stays on record")
@@ -75,9 +75,9 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 
 def told(act: object) -> str:
     """An acceptance in one line."""
-    from hil.history import Acceptance  # noqa: PLC0415 - as above
-    from hil.report.shown_text import one_line  # noqa: PLC0415 - hil.report brings pydantic
-    from hil.units import show  # noqa: PLC0415 - as above
+    from hil.history import Acceptance
+    from hil.report.shown_text import one_line
+    from hil.units import show
 
     assert isinstance(act, Acceptance)  # noqa: S101 - for type checkers; importing it above would bring numpy
     row = " ".join(filter(None, (act.check, act.model, act.precision, act.scenario)))
@@ -105,8 +105,8 @@ def by(who: str | None) -> str:
 
 def _row(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
     """The one settled measurement that was meant. Raises ``UserError``."""
-    from hil.catalogue import CATALOGUE  # noqa: PLC0415 - pydantic is heavy
-    from hil.results import Verdict  # noqa: PLC0415 - as above
+    from hil.catalogue import CATALOGUE
+    from hil.results import Verdict
 
     if not run.usable:
         raise UserError(f"run {run.id} was broken off or fell back to {run.used}: nothing in it can be accepted")

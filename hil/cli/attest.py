@@ -43,7 +43,7 @@ def command(
 
       hil attest report/report.json --key-env SIGNING_KEY --out evidence/detector.sigstore.json
     """
-    from hil.attestation import attest, key_from_environment, key_from_file  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.attestation import attest, key_from_environment, key_from_file
 
     if key is not None and key_env is None:
         signer = key_from_file(key)

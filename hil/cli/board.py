@@ -57,7 +57,7 @@ def setup(
 
       hil board setup jetson-orin --service perception
     """
-    from hil.board import install  # noqa: PLC0415 - pydantic and the target's libraries are heavy, --help needs neither
+    from hil.board import install
 
     with closing(_target(target, config)) as opened:
         plan = install.planned(opened, service or ())
@@ -75,7 +75,7 @@ def remove(target: TargetName, config: ConfigFile = None) -> None:
 
       hil board remove jetson-orin
     """
-    from hil.board import install  # noqa: PLC0415 - as above
+    from hil.board import install
 
     with closing(_target(target, config)) as opened:
         _say(install.remove(opened, _password))
@@ -107,13 +107,13 @@ def calibrate(
 
       hil board calibrate jetson-orin --model detector --comparisons 30
     """
-    from hil.cli.views.calibrated import calibrated  # noqa: PLC0415 - as above
+    from hil.cli.views.calibrated import calibrated
 
     calibrated(target, model or (), comparisons, history, config)
 
 
 def _target(name: str, config: Path | None) -> Target:
-    from hil.targets.target import open_target  # noqa: PLC0415 - as above
+    from hil.targets.target import open_target
 
     return open_target(name, config_at(config).target(name))
 

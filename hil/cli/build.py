@@ -51,9 +51,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
       hil build detector --target jetson-orin --precision fp16 --precision int8 --time-limit "10 min"
     """
-    from hil.cli.views import built  # noqa: PLC0415 - numpy and pydantic are heavy, --help needs neither
-    from hil.session import Request, Session  # noqa: PLC0415 - as above
-    from hil.session.preflight import preflight  # noqa: PLC0415 - as above
+    from hil.cli.views import built
+    from hil.session import Request, Session
+    from hil.session.preflight import preflight
 
     found = _limited(config_at(config), model, time_limit)
     chosen = _precisions(found.model(model, target), model, target, precision)
@@ -90,7 +90,7 @@ class Steps:
 
     def __init__(self) -> None:
         """Draws nothing yet."""
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._screen = console(stderr=True)
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
@@ -112,7 +112,7 @@ class Steps:
 
     def say(self, text: str) -> None:
         """A step has begun."""
-        from rich.text import Text  # noqa: PLC0415 - as above
+        from rich.text import Text
 
         self._screen.print(Text.assemble(("hil ", "bold cyan"), (text, "cyan")))
         for task in self._live.task_ids:
@@ -122,7 +122,7 @@ class Steps:
 
 def seconds(text: str, option: str) -> float:
     """``"10 min"`` in seconds. Raises ``UserError`` that names the option."""
-    from hil.units import Dimension, parse  # noqa: PLC0415 - as above
+    from hil.units import Dimension, parse
 
     try:
         return parse(text, Dimension.TIME)
@@ -132,7 +132,7 @@ def seconds(text: str, option: str) -> float:
 
 def _limited(config: Config, model: str, time_limit: str | None) -> Config:
     """``config`` with the time limit of the command line, which wins on every target."""
-    from dataclasses import replace  # noqa: PLC0415 - as above
+    from dataclasses import replace
 
     if time_limit is None or model not in config.spec.models:
         return config
@@ -155,7 +155,7 @@ def _within(build: Any, limit: float) -> Any:
 
 def _precisions(spec: ModelSpec, model: str, target: str, asked: Sequence[str] | None) -> list[str]:
     """The precisions to build, each once, in the order asked for."""
-    from hil.errors import did_you_mean  # noqa: PLC0415 - as above
+    from hil.errors import did_you_mean
 
     for one in asked or ():
         if one not in spec.precisions:

@@ -36,7 +36,7 @@ def command(
 
       pytest --target=orin && hil checks --write report && git add hil.checks.json
     """
-    from hil.config import own_checks  # noqa: PLC0415 - pydantic is heavy, --help needs it not
+    from hil.config import own_checks
 
     if write is None:
         for check in config_at(config).own_checks:
@@ -58,8 +58,8 @@ def command(
 
 def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[OwnCheck, ...]:
     """What the report's run judged, and what was listed for other targets. Raises ``UserError``."""
-    from hil.config import own_checks  # noqa: PLC0415 - as above
-    from hil.gate.gate import open_report  # noqa: PLC0415 - as above
+    from hil.config import own_checks
+    from hil.gate.gate import open_report
 
     report = open_report(path)
     _whole(report, path)
@@ -80,15 +80,15 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
 
 def _removed() -> frozenset[object]:
     """Causes of a row that was listed and is no longer there: no test gives it a result."""
-    from hil.results import Cause  # noqa: PLC0415 - as above
+    from hil.results import Cause
 
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})
 
 
 def _whole(report: Report, path: Path) -> None:
     """Raises ``UserError`` for a run that left out tests: their checks would no longer be listed."""
-    from hil.config.own_checks import is_own  # noqa: PLC0415 - as above
-    from hil.results import Cause, Verdict  # noqa: PLC0415 - as above
+    from hil.config.own_checks import is_own
+    from hil.results import Cause, Verdict
 
     partial = (Cause.DESELECTED, Cause.OUT_OF_SCOPE, Cause.CRASHED, Cause.STOPPED)
     own = [row for row in report.checks if is_own(row.id)]
@@ -98,7 +98,7 @@ def _whole(report: Report, path: Path) -> None:
         raise UserError(f"{path}: the run did not finish, so it does not have all checks: run pytest again")
     if left:
         what = ", ".join(dict.fromkeys(row.test or row.name for row in left[:3]))
-        more = f" and {len(left) - 3} more" if len(left) > 3 else ""  # noqa: PLR2004 - as many as are named
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         why = left[0].cause.value if left[0].cause else ""
         raise UserError(f"{path}: {what}{more} gave no result ({why}): run pytest without leaving out tests")
 

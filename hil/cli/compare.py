@@ -85,7 +85,7 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 
 
 def _settings(above: str, exclude: str, *, across_boards: bool) -> Settings:
-    from hil.compare import Settings  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
+    from hil.compare import Settings
 
     least, most = _fraction("--above", above), _fraction("--exclude", exclude)
     if least > most:
@@ -94,7 +94,7 @@ def _settings(above: str, exclude: str, *, across_boards: bool) -> Settings:
 
 
 def _fraction(option: str, text: str) -> float:
-    from hil.units import Dimension, parse  # noqa: PLC0415 - as above
+    from hil.units import Dimension, parse
 
     try:
         value = parse(text, Dimension.FRACTION)
@@ -106,7 +106,7 @@ def _fraction(option: str, text: str) -> float:
 
 
 def _open(url: str | None, config: Path | None) -> History:
-    from hil.history import open_history  # noqa: PLC0415 - SQLAlchemy is heavy
+    from hil.history import open_history
 
     if url is not None:
         return open_history(url, read_only=True, base=Path.cwd())
@@ -117,8 +117,8 @@ def _open(url: str | None, config: Path | None) -> History:
 def _two(
     base: str, cand: str, settings: Settings, only: tuple[str | None, str | None], where: tuple[str | None, Path | None]
 ) -> Document:
-    from hil.compare import Side, compare, document  # noqa: PLC0415 - as above
-    from hil.compare.select_runs import is_path, learned_of, side_of_history, side_of_reports  # noqa: PLC0415 - as above
+    from hil.compare import Side, compare, document
+    from hil.compare.select_runs import is_path, learned_of, side_of_history, side_of_reports
 
     model, target = only
     if is_path(base) and is_path(cand):
@@ -140,8 +140,8 @@ def _matrix(
     only: tuple[str | None, str | None],
     where: tuple[str | None, Path | None],
 ) -> Document:
-    from hil.compare import against_base, document, sides_by  # noqa: PLC0415 - as above
-    from hil.compare.select_runs import facts_of, learned_of  # noqa: PLC0415 - as above
+    from hil.compare import against_base, document, sides_by
+    from hil.compare.select_runs import facts_of, learned_of
 
     model, target = only
     with _open(*where) as history:
@@ -152,7 +152,7 @@ def _matrix(
 
 
 def _write(found: Document, files: dict[str, Path | None]) -> None:
-    from hil.compare.write_files import write  # noqa: PLC0415 - Jinja2 is heavy
+    from hil.compare.write_files import write
 
     for kind, path in files.items():
         if path is not None:
@@ -160,7 +160,7 @@ def _write(found: Document, files: dict[str, Path | None]) -> None:
 
 
 def _show(found: Document) -> None:
-    from hil.compare import terminal  # noqa: PLC0415 - as above
+    from hil.compare import terminal
 
     out = console()
     out.soft_wrap = False  # tables are drawn to the width that is there

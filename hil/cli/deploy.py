@@ -50,7 +50,7 @@ def command(
 
       hil releases robot-7
     """
-    from hil.deploy.deploying import containerize, deploy  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.deploy.deploying import containerize, deploy
 
     steps = Steps()
     if container is not None:

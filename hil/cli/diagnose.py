@@ -54,12 +54,12 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
       hil diagnose detector --precision int8 --target jetson-orin --deployed detector-modelopt.onnx
     """
-    from hil.diagnose.repro import write  # noqa: PLC0415 - heavy, --help needs it not
-    from hil.results import Row  # noqa: PLC0415 - as above
-    from hil.session import Request, Session  # noqa: PLC0415 - as above
-    from hil.session.diagnosing import examine  # noqa: PLC0415 - as above
-    from hil.session.gather.parity import compared  # noqa: PLC0415 - as above
-    from hil.session.preflight import preflight  # noqa: PLC0415 - as above
+    from hil.diagnose.repro import write
+    from hil.results import Row
+    from hil.session import Request, Session
+    from hil.session.diagnosing import examine
+    from hil.session.gather.parity import compared
+    from hil.session.preflight import preflight
 
     found = _deployed(config_at(config), model, deployed)
     _check(found, model, target, precision)
@@ -89,7 +89,7 @@ def _told(steps: Steps, session: Session) -> None:
 
 def _deployed(config: Config, model: str, file: Path | None) -> Config:
     """``config`` with the ONNX file of the command line, which wins."""
-    from dataclasses import replace  # noqa: PLC0415 - as above
+    from dataclasses import replace
 
     if file is None or model not in config.spec.models:
         return config
@@ -101,7 +101,7 @@ def _deployed(config: Config, model: str, file: Path | None) -> Config:
 
 
 def _check(config: Config, model: str, target: str, precision: str) -> None:
-    from hil.errors import did_you_mean  # noqa: PLC0415 - as above
+    from hil.errors import did_you_mean
 
     spec = config.model(model, target)
     if precision not in spec.precisions:
@@ -111,10 +111,10 @@ def _check(config: Config, model: str, target: str, precision: str) -> None:
 
 def show(judgement: Judgement, found: Diagnosis, folder: Path | None) -> None:
     """Prints the verdict, the culprits with their evidence, and the worst one's tensor on both sides."""
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
+    from rich.table import Table
+    from rich.text import Text
 
-    from hil.diagnose import sentences  # noqa: PLC0415 - as above
+    from hil.diagnose import sentences
 
     screen = console()
     style = "green" if judgement.verdict.value == "passed" else "red"

@@ -45,7 +45,7 @@ def command(
 
       hil doctor jetson-orin --json | jq -r '.findings\[] | select(.state == "bad") | .mend'
     """
-    from hil.targets.target import open_target  # noqa: PLC0415 - pydantic and the target's libraries are heavy
+    from hil.targets.target import open_target
 
     with open_target(target, config_at(config).target(target)) as opened:
         found, held, seconds = _examined(opened)
@@ -61,9 +61,9 @@ def command(
 
 def _examined(target: Target) -> tuple[list[Finding], Any, float]:
     """The findings, who holds it (``None``: nobody), and how many seconds it took."""
-    from hil.doctor import examine  # noqa: PLC0415 - as above
-    from hil.doctor.examine import trouble  # noqa: PLC0415 - as above
-    from hil.doctor.run_survey import look  # noqa: PLC0415 - as above
+    from hil.doctor import examine
+    from hil.doctor.examine import trouble
+    from hil.doctor.run_survey import look
 
     jetson_or_gpu = target.kind != "local" or runtime_record(target.spec.runtime).uses_gpu
     told = look(target, runtimes=[target.spec.runtime], gpu=jetson_or_gpu)
@@ -74,7 +74,7 @@ def _examined(target: Target) -> tuple[list[Finding], Any, float]:
 
 
 def _show(target: Target, found: Sequence[Finding], seconds: float) -> None:
-    from rich.text import Text  # noqa: PLC0415 - as above
+    from rich.text import Text
 
     out = console()
     out.soft_wrap = False  # the table is drawn to the width that is there
@@ -101,8 +101,8 @@ def _mends(found: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 
 def _table(found: Sequence[Finding]) -> Table:
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
@@ -120,7 +120,7 @@ def _table(found: Sequence[Finding]) -> Table:
 
 
 def _verdict(name: str, found: Sequence[Finding], seconds: float) -> Any:
-    from rich.text import Text  # noqa: PLC0415 - as above
+    from rich.text import Text
 
     counts = {state: sum(one.state == state for one in found) for state in SIGNS}
     words = {"bad": "bad", "warn": "to look at", "unknown": "unknown"}

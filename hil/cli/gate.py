@@ -57,8 +57,8 @@ def command(  # noqa: PLR0913 - each is an option of its own
 
       hil gate report --commit "$(git rev-parse HEAD)" --target jetson-orin
     """
-    from hil.gate.circumstances import circumstances  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
-    from hil.gate.gate import judge, open_report  # noqa: PLC0415 - as above
+    from hil.gate.circumstances import circumstances
+    from hil.gate.gate import judge, open_report
 
     asked = {"commit": commit, "run": run, "target": target}
     for name, value in asked.items():
@@ -78,13 +78,13 @@ def command(  # noqa: PLR0913 - each is an option of its own
 
 
 def _policy(path: Path) -> GateSpec:
-    from hil.config.load import load_policy  # noqa: PLC0415 - as above
+    from hil.config.load import load_policy
 
     return load_policy(path)
 
 
 def _show(report: Report, decision: Decision, policy: Path | None, *, explain: bool) -> None:
-    from hil.report import terminal  # noqa: PLC0415 - as above
+    from hil.report import terminal
 
     out = console()
     out.soft_wrap = False  # a panel and its tables are drawn to the width that is there
@@ -99,7 +99,7 @@ def _show(report: Report, decision: Decision, policy: Path | None, *, explain: b
 
 
 def _rules(decision: Decision) -> Table:
-    from hil.report.shown_text import printable  # noqa: PLC0415 - as above
+    from hil.report.shown_text import printable
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("rule", "", "saw"):

@@ -90,7 +90,7 @@ def bring(
 
     Keeping a report twice is no mistake: it stays in the history once.
     """
-    from hil.gate.gate import open_report  # noqa: PLC0415 - pydantic and numpy are heavy, --help needs neither
+    from hil.gate.gate import open_report
 
     found = [open_report(path) for path in reports]  # all of them first: nothing is kept if one is refused
     with history_at(history, config, read_only=False) as kept:
@@ -185,7 +185,7 @@ def _row(run: RunRecord, models: tuple[str, ...]) -> dict[str, str]:
 
 
 def _points(points: list[Point]) -> Table:
-    from hil.units import show as quantity  # noqa: PLC0415 - as in _safe
+    from hil.units import show as quantity
 
     table = _table(["check", "of", "value", "interval", "verdict"], whole=("check", "of", "value"))
     for point in points:
@@ -209,6 +209,6 @@ def _plain(run: RunRecord) -> dict[str, Any]:
 
 def _safe(value: object) -> str:
     """Text that others wrote (a board's, a model's) on one line, without what a terminal obeys."""
-    from hil.report.shown_text import one_line  # noqa: PLC0415 - hil.report brings pydantic
+    from hil.report.shown_text import one_line
 
     return one_line(str(value), 200)

@@ -27,9 +27,9 @@ def command(
       hil init models/detector.onnx
       hil init detector.onnx --output robot/hil.toml --force
     """
-    from hil.cli.views.starter import model_name, sizes_that_run, starter  # noqa: PLC0415 - --help needs none of it
-    from hil.datasets.synthetic import SyntheticDataset  # noqa: PLC0415 - as above
-    from hil.onnx_files.signature import read_signature  # noqa: PLC0415 - as above
+    from hil.cli.views.starter import model_name, sizes_that_run, starter
+    from hil.datasets.synthetic import SyntheticDataset
+    from hil.onnx_files.signature import read_signature
 
     if output.exists() and not force:
         raise UserError(
@@ -58,7 +58,7 @@ def _write(output: Path, text: str) -> None:
 
 
 def _tell(output: Path, signature: Signature) -> None:
-    from rich.markup import escape  # noqa: PLC0415 - --help needs none of it
+    from rich.markup import escape
 
     screen = console()
     screen.print(f"[bold green]wrote[/] {escape(str(output))}")

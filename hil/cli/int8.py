@@ -58,7 +58,7 @@ def audit(
 
       hil int8 audit detector --target jetson-orin --sensitivity --json audit.json
     """
-    from hil.cli.views import int8_shown  # noqa: PLC0415 - numpy and pydantic are heavy, --help needs neither
+    from hil.cli.views import int8_shown
 
     found = config_at(config)
     _int8_model(found, model, target)
@@ -89,7 +89,7 @@ def sensitivity(
 
       hil int8 sensitivity detector --target jetson-orin
     """
-    from hil.cli.views import int8_shown  # noqa: PLC0415 - as above
+    from hil.cli.views import int8_shown
 
     found = config_at(config)
     _int8_model(found, model, target)
@@ -117,10 +117,10 @@ def diff(
 
       hil int8 diff old.cache new.cache --above "5 %"
     """
-    from hil.checks.int8_ranges import drift  # noqa: PLC0415 - as above
-    from hil.cli.views import int8_shown  # noqa: PLC0415 - as above
-    from hil.cli.views.int8_files import scales_at  # noqa: PLC0415 - as above
-    from hil.units import Dimension, parse  # noqa: PLC0415 - as above
+    from hil.checks.int8_ranges import drift
+    from hil.cli.views import int8_shown
+    from hil.cli.views.int8_files import scales_at
+    from hil.units import Dimension, parse
 
     try:
         least = parse(above, Dimension.FRACTION)
@@ -132,7 +132,7 @@ def diff(
 
 
 def _int8_model(config: Config, model: str, target: str) -> None:
-    from hil.session.preflight import preflight  # noqa: PLC0415 - as above
+    from hil.session.preflight import preflight
 
     spec = config.model(model, target) if model in config.spec.models else None
     if spec is not None and "int8" not in spec.precisions:
@@ -141,8 +141,8 @@ def _int8_model(config: Config, model: str, target: str) -> None:
 
 
 def _audited(config: Config, model: str, target: str, steps: Steps) -> list[CheckResult]:
-    from hil.plan import expand  # noqa: PLC0415 - as above
-    from hil.session import Request, Session  # noqa: PLC0415 - as above
+    from hil.plan import expand
+    from hil.session import Request, Session
 
     plan = expand(config, target)
     rows = [one for one in (*plan.rows, *plan.unlimited) if (one.model, one.precision) == (model, "int8")]

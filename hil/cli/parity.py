@@ -36,8 +36,8 @@ def command(
 
       hil parity model.onnx simplified.onnx --data inputs.npz --batch 8
     """
-    from hil.compare_files import compare  # noqa: PLC0415 - as above
-    from hil.config.spec import Precision  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.compare_files import compare
+    from hil.config.spec import Precision
 
     known = get_args(Precision)
     if precision not in known:

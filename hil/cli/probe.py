@@ -49,10 +49,10 @@ def command(
 
 def _told(name: str, config: Path | None) -> dict[str, Any]:
     """``identity`` is ``None`` where the machine is not known to be a Jetson."""
-    from hil.config.spec import TargetSpec  # noqa: PLC0415 - pydantic and the target's libraries are heavy
-    from hil.doctor.run_survey import look  # noqa: PLC0415 - as above
-    from hil.jetson import said  # noqa: PLC0415 - as above
-    from hil.targets.target import open_target  # noqa: PLC0415 - as above
+    from hil.config.spec import TargetSpec
+    from hil.doctor.run_survey import look
+    from hil.jetson import said
+    from hil.targets.target import open_target
 
     runtimes = sorted(TargetSpec.model_fields["runtime"].annotation.__args__)  # type: ignore[union-attr] # a Literal
     with open_target(name, config_at(config).target(name)) as opened:
@@ -66,8 +66,8 @@ def _told(name: str, config: Path | None) -> dict[str, Any]:
 
 
 def _table(told: Mapping[str, Any]) -> Any:
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("fact", overflow="fold")

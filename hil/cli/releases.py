@@ -42,7 +42,7 @@ def command(
 
       hil releases robot-7 --json
     """
-    from hil.deploy.list_releases import listed  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.deploy.list_releases import listed
 
     steps = Steps()
     if as_json:
@@ -105,7 +105,7 @@ def _show(robot: str, found: Listing) -> None:
 
 
 def _row(one: Mapping[str, Any], found: Listing) -> list[Text]:
-    from hil.report.shown_text import one_line  # noqa: PLC0415 - as above
+    from hil.report.shown_text import one_line
 
     about = one["manifest"] or {}
     runs = one["release"] == found.current

@@ -34,7 +34,7 @@ def command(
 
       hil rollback robot-7 --to 3fa2b1
     """
-    from hil.deploy.deploying import roll_back  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.deploy.deploying import roll_back
 
     steps = Steps()
     return ended(roll_back(config_at(config), robot, to, steps.tell), steps, "back")

@@ -25,13 +25,13 @@ def command(
 
 def config_schema() -> dict[str, object]:
     """The schema of ``hil.toml``, as ``hil.config.spec`` defines it; quantities are strings with a unit."""
-    from hil.config.spec import ConfigSpec  # noqa: PLC0415 - pydantic is heavy and --help needs none of it
+    from hil.config.spec import ConfigSpec
 
     return {"$schema": DIALECT, **ConfigSpec.model_json_schema(), "title": "hil.toml"}
 
 
 def report_schema() -> dict[str, object]:
     """The schema of ``report.json``."""
-    from hil.report.schema import report_schema as published  # noqa: PLC0415 - as above
+    from hil.report.schema import report_schema as published
 
     return dict(published())

@@ -54,7 +54,7 @@ def command(
 
 def _specs(config: Config) -> dict[str, TargetSpec]:
     """As the file has them; ``cpu``, which is there without being written, last."""
-    from hil.config.load import CPU  # noqa: PLC0415 - pydantic is heavy, --help needs it not
+    from hil.config.load import CPU
 
     names = [*config.spec.targets, *({CPU} - set(config.spec.targets))]
     return {name: config.target(name) for name in names}
@@ -62,15 +62,15 @@ def _specs(config: Config) -> dict[str, TargetSpec]:
 
 def _checked(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
     """Of each: why it does not answer (``None``: it does), and who holds it (``None``: nobody)."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(specs, pool.map(_asked, specs, specs.values()), strict=True))
 
 
 def _asked(name: str, spec: TargetSpec) -> tuple[str | None, Any]:
-    from hil.doctor.run_survey import holder_of  # noqa: PLC0415 - as above
-    from hil.targets.target import open_target  # noqa: PLC0415 - as above
+    from hil.doctor.run_survey import holder_of
+    from hil.targets.target import open_target
 
     try:
         return holder_of(open_target(name, spec))
@@ -87,8 +87,8 @@ def _entry(name: str, spec: TargetSpec, seen: tuple[str | None, Any] | None) -> 
 
 
 def _show(specs: Mapping[str, TargetSpec], seen: Mapping[str, tuple[str | None, Any]], *, check: bool) -> None:
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("target", "kind", "host", "runtime", "board", *(("answers", "held") if check else ())):

@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913 - each is an option of its own
 
       hil verify report --key hil.pub --commit "$(git rev-parse HEAD)" --json
     """
-    from hil.attestation import Freshness, public_key, verify  # noqa: PLC0415 - heavy, --help needs it not
+    from hil.attestation import Freshness, public_key, verify
 
     roles: tuple[tuple[Role, Files], ...] = (
         ("engine", engine),

@@ -135,7 +135,7 @@ def against_base(
 ) -> tuple[Compared, ...]:
     """Each side against the one named ``base`` (the first if ``None``). Raises ``UserError`` if there are not two."""
     names = [side.name for side in sides]
-    if len(names) < 2:  # noqa: PLR2004 - a base and one to compare
+    if len(names) < 2:
         there = f"only {names[0]}" if names else "nothing"
         raise UserError(f"there is {there} in the history to put side by side: run the suites on another one first")
     if base is not None and base not in names:

@@ -145,7 +145,7 @@ def _by_runs(pair: Pair, measure: Measure, row: Row, known: Known) -> _Open:
     values = [value for side in (base, cand) for run in side for value in run]
     if pair.key[0] == BUILD and {point.engine for point in pair.base} == {point.engine for point in pair.cand}:
         return _Open(pair, measure, _told(row, Status.SAME, "the same engine: there was no other build"))
-    if min(row.runs) < 2:  # noqa: PLR2004 - a spread takes two
+    if min(row.runs) < 2:
         return _Open(pair, measure, _told(row, Status.UNCLEAR, ONE_RUN, **_effect(row)))
     if not all(math.isfinite(value) and value > 0 for value in values):
         if len(set(values)) == 1:

@@ -41,9 +41,9 @@ def rendered(found: Document, kind: str) -> str:
     if kind == "json":
         return found.model_dump_json(indent=2) + "\n"
     if kind == "markdown":
-        from hil.compare.markdown import render as comment  # noqa: PLC0415 - each only where it is asked for
+        from hil.compare.markdown import render as comment
 
         return comment(found)
-    from hil.compare.html import render as page  # noqa: PLC0415 - Jinja2 is heavy
+    from hil.compare.html import render as page
 
     return page(found)

@@ -77,7 +77,8 @@ def _iterations(path: Path) -> list[dict[str, Any]]:
 def _run(path: Path, content: dict[str, Any]) -> list[Any]:
     """The iterations of the only run, or of ONNX Runtime's."""
     runs = content.get("lst")
-    if not isinstance(runs, list) or not runs or not all(isinstance(one, list) and len(one) == 2 for one in runs):  # noqa: PLR2004 - name and iterations
+    # Each run is a pair: [runner name, iterations].
+    if not isinstance(runs, list) or not runs or not all(isinstance(one, list) and len(one) == 2 for one in runs):
         raise _wrong(path, "has no run in it", "save it again with polygraphy run --save-outputs")
     chosen = runs if len(runs) == 1 else [one for one in runs if str(one[0]).startswith(_REFERENCE)]
     if len(chosen) != 1:

@@ -109,7 +109,7 @@ class _Input:
 
 def far(peaks: Array, times: float) -> list[tuple[int, float]]:
     """Samples that reach more than ``times`` further than 99 of 100 do (all but one of fewer): index and how far."""
-    if len(peaks) < 2:  # noqa: PLR2004 - nothing to compare with
+    if len(peaks) < 2:
         return []
     usual = float(np.sort(peaks)[min(len(peaks) - 2, int(0.99 * (len(peaks) - 1)))])
     if usual <= 0:

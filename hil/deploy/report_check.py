@@ -132,7 +132,7 @@ def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to 
 
     Raises ``AttestationRefused``, ``UserError`` where there is none.
     """
-    from hil.attestation import Freshness, public_key, verify  # noqa: PLC0415 - only who wants signatures needs it
+    from hil.attestation import Freshness, public_key, verify
 
     spec, place = deploy_spec(config, robot), path.parent / BUNDLE
     if not place.is_file():

@@ -63,7 +63,7 @@ def _named(engine: EngineUsed) -> dict[str, str]:
 
 def _unsigned(config: Config, there: Robot, folder: Path, engines: Sequence[str]) -> Iterator[str]:
     """What is wrong with the signature over the report and the engines (their SHA-256); nothing where all holds."""
-    from hil.attestation import public_key, verify  # noqa: PLC0415 - only who wants signatures needs it
+    from hil.attestation import public_key, verify
 
     if not (folder / BUNDLE).is_file():
         yield f"it has no {BUNDLE}, and [targets.{there.name}.deploy] has keys"

@@ -144,4 +144,4 @@ def _ratio(ours: Array, theirs: Array) -> float | None:
         return None
     ratios = ours[keep] / theirs[keep]
     middle = float(np.median(ratios))
-    return middle if abs(middle) > 0 and np.abs(ratios / middle - 1).max() < 2e-2 else None  # noqa: PLR2004 - 2 %
+    return middle if abs(middle) > 0 and np.abs(ratios / middle - 1).max() < 2e-2 else None

@@ -28,7 +28,7 @@ def arrays(entry: dict[str, Any]) -> dict[str, Any]:
 
 def run(file: str, feeds: dict[str, Any]) -> dict[str, Any]:
     """Outputs of a model on this machine's CPU."""
-    import onnxruntime  # noqa: PLC0415 - what is printed first needs it not
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -75,8 +75,8 @@ def write(folder: Path, found: Examined, facts: Mapping[str, Any], verdict: str)
 
 
 def _fill(folder: Path, found: Examined, facts: Mapping[str, Any], verdict: str) -> None:
-    import onnx  # noqa: PLC0415 - heavy
-    import onnxruntime  # noqa: PLC0415 - as above
+    import onnx
+    import onnxruntime
 
     part = found.diagnosis.part
     index: dict[str, Any] = {

@@ -22,7 +22,7 @@ AT_ONCE = 256 * 2**20
 
 def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
     """Outputs under ONNX Runtime's CPU provider; those that are no arrays are left out."""
-    import onnxruntime  # noqa: PLC0415 - heavy
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -33,7 +33,7 @@ def is_system(case: Case) -> bool:
 def is_environment(case: Case) -> bool:
     """Whether it is that of a virtual environment."""
     told: Any = case.facts.get("prefix")
-    return isinstance(told, list) and len(told) == 2 and told[0] != told[1]  # noqa: PLR2004 - its own and the base's
+    return isinstance(told, list) and len(told) == 2 and told[0] != told[1]  # sys.prefix, sys.base_prefix
 
 
 def pip(case: Case, what: str) -> str:

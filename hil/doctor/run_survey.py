@@ -103,7 +103,7 @@ def _facts(done: Done) -> dict[str, Any] | None:
 
 def _trouble(target: Target, done: Done) -> str:
     """Why its interpreter did not answer, as the machine itself tells, else in the interpreter's last words."""
-    from hil.targets.ssh import scripts, start_failures  # noqa: PLC0415 - brings paramiko, which a local target needs not
+    from hil.targets.ssh import scripts, start_failures  # imports paramiko, which a local target does not need
 
     python = _python(target)
     found = start_failures.facts(target.run(["sh", "-c", scripts.LOOK, "hil", "", "", python], timeout=SECONDS).out)

@@ -27,7 +27,7 @@ def circumstances(
     found = Circumstances(now or datetime.now(timezone.utc))
     if not policy.signed_by:
         return found
-    from hil.attestation import parse_public, verify  # noqa: PLC0415 - only a policy that wants a signature pays for it
+    from hil.attestation import parse_public, verify
 
     folder = report if report.is_dir() else report.parent
     try:

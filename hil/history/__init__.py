@@ -24,6 +24,6 @@ def open_history(url: str, *, read_only: bool = False, base: Path) -> History:
     URL, file or schema that cannot be used (``NoHistory`` where there is none to read) and ``LabError`` for a
     database that fails or cannot be reached.
     """
-    from hil.history.store import History as Opened  # noqa: PLC0415 - SQLAlchemy comes with it
+    from hil.history.store import History as Opened
 
     return Opened(url, read_only=read_only, base=base)

@@ -53,8 +53,8 @@ def migrate(engine: sa.Engine, place: Place) -> None:
 
 def steps(connection: sa.Connection, version: int) -> None:
     """Takes the steps that are missing up to ``version``, in the transaction of ``connection``."""
-    from alembic import command  # noqa: PLC0415 - heavy, and needed once in a history's life
-    from alembic.config import Config  # noqa: PLC0415 - as above
+    from alembic import command
+    from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "hil.history:migrations")

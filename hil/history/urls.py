@@ -81,8 +81,8 @@ class Place:
 
 def place_of(url: str, base: Path) -> Place:
     """What ``url`` names; a relative SQLite file is below ``base``. Raises ``UserError`` for what names no history."""
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - heavy; only who uses a history pays for it
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
     shown = shown_url(url)
     try:

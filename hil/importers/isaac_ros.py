@@ -137,7 +137,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
 
 def nodes(content: bytes, file: str) -> dict[str, Found]:
     """Every node of a parameter file, by its full name, with its parameters. Raises ``UserError``."""
-    import yaml  # noqa: PLC0415 - only who has such a file needs it
+    import yaml
 
     try:
         root = yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader)
@@ -165,7 +165,7 @@ def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[
 
 def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.Node]]:
     """Keys with line and value of a mapping. Raises ``UserError`` for another thing, and for a key that is twice."""
-    import yaml  # noqa: PLC0415 - as above
+    import yaml
 
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{file}: no ROS 2 parameter file: nodes with {PARAMETERS} are expected")
@@ -180,7 +180,7 @@ def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.N
 
 def _plain(node: yaml.Node) -> Any:
     """Text, a number, a truth value, or a list of those; ``None`` for anything else."""
-    import yaml  # noqa: PLC0415 - as above
+    import yaml
 
     if isinstance(node, yaml.SequenceNode):
         return [_plain(one) if isinstance(one, yaml.ScalarNode) else None for one in node.value]

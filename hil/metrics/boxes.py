@@ -97,9 +97,9 @@ def _efficient_nms(outputs: Arrays) -> tuple[FloatArray, FloatArray, FloatArray]
         "efficient-nms: outputs for count [images, 1], boxes [images, boxes, 4], scores and classes [images, boxes]"
     )
     arrays = list(outputs.values())
-    boxes = [one for one in arrays if one.ndim == 3 and one.shape[-1] == 4]  # noqa: PLR2004 - images, boxes, corners
-    flat = [one for one in arrays if one.ndim == 2 and one.dtype.kind == "f"]  # noqa: PLR2004 - images, boxes
-    whole = [one for one in arrays if one.ndim == 2 and one.dtype.kind in "iu"]  # noqa: PLR2004 - images, boxes
+    boxes = [one for one in arrays if one.ndim == 3 and one.shape[-1] == 4]  # (images, boxes, 4)
+    flat = [one for one in arrays if one.ndim == 2 and one.dtype.kind == "f"]  # (images, boxes)
+    whole = [one for one in arrays if one.ndim == 2 and one.dtype.kind in "iu"]
     counts = [one for one in whole if one.shape[1] == 1]
     classes = [one for one in whole if one is not (counts[0] if counts else None)]
     if not (len(boxes) == len(flat) == len(counts) == len(classes) == 1):
@@ -111,7 +111,7 @@ def _efficient_nms(outputs: Arrays) -> tuple[FloatArray, FloatArray, FloatArray]
 def _channels_first(outputs: Arrays) -> tuple[FloatArray, FloatArray, FloatArray]:
     wanted = "channels-first: one output [images, 4 + classes, boxes]"
     (table,) = _floats(outputs, 1, wanted)
-    if table.shape[1] < 5:  # noqa: PLR2004 - a box and a class
+    if table.shape[1] < 5:  # 4 coordinates and a class
         raise _misfit(outputs, wanted)
     return _best(table[:, :4].transpose(0, 2, 1), table[:, 4:].transpose(0, 2, 1))
 
@@ -128,7 +128,7 @@ def _boxes_and_scores(outputs: Arrays) -> tuple[FloatArray, FloatArray, FloatArr
     wanted = "boxes-scores: outputs [images, boxes, 4] and [images, boxes, classes]; name them 'boxes' and 'scores'"
     first, second = _floats(outputs, 2, wanted)
     names = list(outputs)
-    fit = [one for one in ((first, second), (second, first)) if one[0].shape[-1] == 4 and _alike(*one)]  # noqa: PLR2004 - corners
+    fit = [one for one in ((first, second), (second, first)) if one[0].shape[-1] == 4 and _alike(*one)]  # 4 coordinates
     if len(fit) > 1 and {"boxes", "scores"} <= set(names):
         fit = [(first, second) if names[0] == "boxes" else (second, first)]
     if len(fit) != 1:
@@ -158,7 +158,8 @@ def _best(boxes: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray
 
 def _floats(outputs: Arrays, count: int, wanted: str) -> list[FloatArray]:
     arrays = list(outputs.values())
-    if len(arrays) != count or any(one.ndim != 3 or one.dtype.kind != "f" for one in arrays):  # noqa: PLR2004 - images, boxes, columns
+    # Each array is (images, boxes, columns).
+    if len(arrays) != count or any(one.ndim != 3 or one.dtype.kind != "f" for one in arrays):
         raise _misfit(outputs, wanted)
     return [one.astype(np.float64) for one in arrays]
 

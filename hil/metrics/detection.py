@@ -34,7 +34,7 @@ TRUTH = 5
 def metric(name: str, decode: Decode) -> Metric:
     """``map`` or ``map50`` of the boxes that ``decode`` reads. Raises ``Unsupported`` without pycocotools."""
     try:
-        import pycocotools.cocoeval  # noqa: F401, PLC0415 - said before anything runs; needed only here
+        import pycocotools.cocoeval  # noqa: F401 - an early check that it can be imported
     except ImportError:
         raise Unsupported("detection is scored by pycocotools, which is not there: pip install pycocotools") from None
 
@@ -50,7 +50,7 @@ def metric(name: str, decode: Decode) -> Metric:
 
 def _truth(labels: Arrays) -> FloatArray:
     truth = labels.get(WHOLE)
-    if truth is None or truth.ndim != 3 or truth.shape[-1] != TRUTH:  # noqa: PLR2004 - images, boxes, columns
+    if truth is None or truth.ndim != 3 or truth.shape[-1] != TRUTH:  # (images, boxes, columns)
         got = "none" if truth is None else f"shape {list(truth.shape)}"
         raise UserError(
             f"labels of a detection are [images, boxes, 5], each x1 y1 x2 y2 class, -1 for no box: got {got}"
@@ -78,7 +78,7 @@ def _evidence(found: list[Detections], truth: FloatArray) -> FloatArray:
 
 def _matched(found: Detections, boxes: FloatArray) -> FloatArray:
     """Class, score and hits of each detection of one image, by pycocotools."""
-    from pycocotools.cocoeval import COCOeval  # noqa: PLC0415 - needed only here
+    from pycocotools.cocoeval import COCOeval
 
     rows = np.column_stack([found.classes, found.scores, np.zeros((len(found.scores), len(IOUS)))])
     if not len(boxes) or not len(rows):
@@ -95,7 +95,7 @@ def _matched(found: Detections, boxes: FloatArray) -> FloatArray:
 
 
 def _coco(boxes: FloatArray, classes: FloatArray, scores: FloatArray | None = None) -> Any:
-    from pycocotools.coco import COCO  # noqa: PLC0415 - needed only here
+    from pycocotools.coco import COCO
 
     sizes = boxes[:, 2:] - boxes[:, :2]
     made = COCO()

@@ -51,14 +51,14 @@ def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]
     Right is one of the same label. Without labels it is the one that the reference finds, so that the reference is
     always right. Raises ``UserError`` for less than two samples and for labels of which none is there twice.
     """
-    if len(reference) < 2:  # noqa: PLR2004 - a sample is no neighbour of its own
+    if len(reference) < 2:  # a sample is not its own neighbour
         raise UserError("an embedding needs two samples or more: each looks for the other")
     labels = reference[:, 0]
     ours, theirs = nearest(reference[:, 1:]), nearest(candidate[:, 1:])
     if (labels == UNLABELLED).all():
         return mean((ours >= 0).astype(np.float64)), mean(((theirs == ours) & (ours >= 0)).astype(np.float64))
     values, times = np.unique(labels, return_counts=True)
-    if times.max() < 2:  # noqa: PLR2004 - as above
+    if times.max() < 2:
         raise UserError(f"all {len(values)} labels are there once: no sample has another to find")
     own = np.isin(labels, values[times > 1])
     found = [((at >= 0) & own & (labels[at] == labels)).astype(np.float64) for at in (ours, theirs)]

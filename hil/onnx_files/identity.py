@@ -105,7 +105,7 @@ def _named(spec: ModelSpec) -> Iterator[tuple[str, str]]:
 
 
 def _external(config: Config, file: str | None) -> Iterator[tuple[str, Path]]:
-    from hil.onnx_files.external_data import external_files  # noqa: PLC0415 - imports onnx
+    from hil.onnx_files.external_data import external_files
 
     if file is not None:
         folder = PurePosixPath(file).parent

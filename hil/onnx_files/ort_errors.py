@@ -49,7 +49,7 @@ def explained(error: Exception, model: Path, doing: str) -> HilError:
 
 def _place(model: Path, operator: str) -> str:
     """``" of node 'conv1' (opset 13)"`` as far as the file tells."""
-    import onnx  # noqa: PLC0415 - only where something went wrong
+    import onnx
 
     try:
         proto: onnx.ModelProto = onnx.load(str(model), load_external_data=False)

@@ -156,7 +156,7 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
     """
     if saved is not None:
         return _saved(polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved, saved)
-    import onnxruntime  # noqa: PLC0415 - heavy
+    import onnxruntime
 
     facts = {
         "format": FORMAT,
@@ -246,7 +246,7 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
 
 def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU, silent. Raises ``UserError`` or ``EngineBuildError`` in one line."""
-    import onnxruntime  # noqa: PLC0415 - heavy
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

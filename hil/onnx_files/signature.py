@@ -90,7 +90,7 @@ def read_signature(path: Path) -> Signature:
 
 def read_proto(path: Path) -> onnx.ModelProto:
     """The ONNX file as it is written, without its external weights. Raises ``UserError`` for what is not one."""
-    import onnx  # noqa: PLC0415 - heavy, and the types above are wanted without it
+    import onnx
 
     # Brought by onnx; it ships no types.
     decode_error = import_module("google.protobuf.message").DecodeError
@@ -129,7 +129,7 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
 
 
 def _dtype_name(element: int) -> str:
-    import onnx  # noqa: PLC0415 - as above
+    import onnx
 
     if element == onnx.TensorProto.STRING:
         return "str"

@@ -50,7 +50,7 @@ class Quantized:
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout = "onnxruntime") -> dict[str, Any]:
     """All that the ranges depend on, by name; ``int8.cache`` compares them with what a file was made from."""
-    import onnxruntime  # noqa: PLC0415 - heavy
+    import onnxruntime
 
     return {
         "model": file_digest(model),
@@ -132,7 +132,7 @@ def _made(  # noqa: PLR0913, PLR0917 - private: what quantize() worked out
     spec: CalibrationSpec,
     parts: dict[str, Any],
 ) -> Quantized:
-    from hil.quantize.calibrate import calibrated  # noqa: PLC0415 - heavy
+    from hil.quantize.calibrate import calibrated
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

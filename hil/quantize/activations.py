@@ -141,7 +141,7 @@ def _spread(data: Dataset, signature: Any, limit: int | None) -> Iterator[Batch]
 def _runs(
     proto: onnx.ModelProto, folder: Path, wanted: set[str], batches: Iterable[Batch]
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray[Any, Any]]]]:
-    from hil.onnx_files.reference import cpu_session  # noqa: PLC0415 - ONNX Runtime is heavy
+    from hil.onnx_files.reference import cpu_session
 
     given = {one.name for one in proto.graph.input}
     there = {one.name for one in proto.graph.output}

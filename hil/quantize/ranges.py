@@ -33,14 +33,14 @@ class Ranges:
 
 def read_ranges(path: Path) -> Ranges:
     """Reads the ranges of the model at ``path``; a scale that is computed at run time is listed as empty."""
-    import onnx  # noqa: PLC0415 - heavy
+    import onnx
 
     return ranges_of(onnx.load(str(path), load_external_data=False), path.parent)
 
 
 def weighted_nodes(path: Path) -> tuple[str, ...]:
     """Names of the model's convolutions and matrix products, in its order; empty for one without a name."""
-    import onnx  # noqa: PLC0415 - heavy
+    import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     return tuple(node.name for node in model.graph.node if node.op_type in WEIGHTED)
@@ -48,7 +48,7 @@ def weighted_nodes(path: Path) -> tuple[str, ...]:
 
 def taken(path: Path) -> tuple[str, ...]:
     """The tensors that the model's convolutions and matrix products compute on, constants left out."""
-    import onnx  # noqa: PLC0415 - heavy
+    import onnx
 
     graph = onnx.load(str(path), load_external_data=False).graph
     fixed = {one.name for one in graph.initializer}
@@ -80,7 +80,7 @@ def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
 
 
 def _constants(model: onnx.ModelProto, folder: str) -> dict[str, Any]:
-    from onnx import numpy_helper  # noqa: PLC0415 - as above
+    from onnx import numpy_helper
 
     names = {name for node in model.graph.node if node.op_type in {_QUANTIZE, _DEQUANTIZE} for name in node.input[1:]}
     found = {t.name: numpy_helper.to_array(t, folder).ravel() for t in model.graph.initializer if t.name in names}

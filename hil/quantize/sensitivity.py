@@ -94,7 +94,7 @@ def proposed(layers: Sequence[Layer], noise: float) -> tuple[tuple[str, ...], fl
     is one alone. The noise of the whole is scaled to what the layers add up to, since what is between them has its own.
     """
     total = sum(layer.noise for layer in layers)
-    if not total > 0 or len(layers) < 2:  # noqa: PLR2004 - without its only layer nothing is INT8
+    if not total > 0 or len(layers) < 2:  # without its only layer nothing would be INT8
         return (), noise
     most = max(1, int(KEPT * len(layers)))
     keep: list[str] = []
@@ -157,7 +157,7 @@ class _Work:
         return sum(len(next(iter(one.inputs.values()))) for one in self.batches)
 
     def session(self, proto: onnx.ModelProto) -> Any:
-        from hil.onnx_files.reference import cpu_session  # noqa: PLC0415 - ONNX Runtime is heavy
+        from hil.onnx_files.reference import cpu_session
 
         path = self.folder / "tried.onnx"
         save(proto, path)

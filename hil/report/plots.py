@@ -120,7 +120,7 @@ def histogram(edges: Sequence[float], counts: Sequence[float], seen: Measurement
 def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit | None) -> str:
     """The process's memory over a soak, with its baseline and the ceiling; empty where nothing usable was kept."""
     runs, host, device = (_column(resident.get(key)) for key in ("runs", "rss", "device"))
-    if runs.size < 2 or host.size != runs.size:  # noqa: PLR2004 - a line needs two ends
+    if runs.size < 2 or host.size != runs.size:
         return ""
     lines = [("rss", host, "process")]
     if device.size == runs.size:

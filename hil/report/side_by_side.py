@@ -72,7 +72,7 @@ def _lines(sides: list[dict[str, Measurement]]) -> Iterator[Line]:
     for check, title in COMPARED:
         values = [side.get(check) for side in sides]
         taken = [value for value in values if value is not None]
-        if len(taken) < 2 or len({value.unit for value in taken}) > 1:  # noqa: PLR2004 - one alone is beside nothing
+        if len(taken) < 2 or len({value.unit for value in taken}) > 1:
             continue
         most = max(*(value.value for value in taken), 0.0) or 1.0
         yield Line(check, title, tuple(_cell(value, taken[0], values[0], most) for value in values))

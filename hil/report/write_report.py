@@ -76,8 +76,8 @@ def finish(folder: Path, report: Report) -> None:
     ``report`` comes from ``hil.gate.gate.seal``. Raises ``UserError`` or ``LabError`` if the folder cannot
     be written; what ``begin`` put there, an incomplete report, then still stands.
     """
-    from hil.report.html import render as page  # noqa: PLC0415 - jinja2 is needed here alone
-    from hil.report.markdown import render as summary  # noqa: PLC0415 - as above
+    from hil.report.html import render as page
+    from hil.report.markdown import render as summary
 
     if sealed(report) != report:
         raise ValueError("a report is finished as hil.gate.gate.seal made it")

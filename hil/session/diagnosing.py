@@ -101,9 +101,9 @@ def examine(
     Also raises ``EngineBuildError``, ``EngineError`` and ``WorkerLost`` for variants that cannot be built or run, and
     ``OutOfTime``.
     """
-    import onnx  # noqa: PLC0415 - heavy, and only a failure needs it
+    import onnx
 
-    from hil.diagnose.bisect import diagnose  # noqa: PLC0415 - as above
+    from hil.diagnose.bisect import diagnose
 
     made = session.engines.provisioned(model, precision)
     if made.foreign or made.streamed is not None:

@@ -25,7 +25,7 @@ def mean_interval(samples: npt.ArrayLike, confidence: float) -> tuple[float, flo
     (tests/stats/test_means.py). The interval is infinite where fewer than two samples remain.
     Raises ``ValueError`` for samples that are not a finite vector, or none.
     """
-    from scipy.special import stdtrit  # noqa: PLC0415 - 24 MiB that only judging needs
+    from scipy.special import stdtrit  # 24 MiB that only judging needs
 
     check(0.5, confidence)
     series = vector(samples, "samples")

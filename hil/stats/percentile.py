@@ -51,7 +51,7 @@ def percentile_bounds(
 @lru_cache(4096)
 def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]:
     """How many of ``n`` samples stay under the lower bound's and over the upper bound's order statistic."""
-    from scipy.special import bdtr  # noqa: PLC0415 - 24 MiB that only judging needs
+    from scipy.special import bdtr  # 24 MiB that only judging needs
 
     def at_most(k: int) -> float:
         return float(bdtr(float(k), n, q))  # P(Binomial(n, q) <= k), which grows with k
@@ -66,7 +66,7 @@ def samples_needed(q: float, confidence: float, share: float, limit: int = 10**7
 
     ``None`` where the share is so near to ``1 - q`` that ``limit`` samples would not settle it.
     """
-    from scipy.special import bdtr, bdtrc  # noqa: PLC0415 - as above
+    from scipy.special import bdtr, bdtrc
 
     check(q, confidence)
 

@@ -37,9 +37,9 @@ def power_of(  # noqa: PLR0913 - what power depends on, each named at the call
     freedom and critical value follow from them; the estimate is normal given them, as means of logarithms of normal
     values are. Raises ``ValueError`` for fewer than two runs or a negative size.
     """
-    from scipy.special import gammaincinv, ndtr, stdtrit  # noqa: PLC0415 - 24 MiB that only planning needs
+    from scipy.special import gammaincinv, ndtr, stdtrit  # 24 MiB that only planning needs
 
-    if runs < 2 or not all(one >= 0 for one in (relative_sd, noise, effect, above)) or not 0 < confidence < 1:  # noqa: PLR2004 - no spread
+    if runs < 2 or not all(one >= 0 for one in (relative_sd, noise, effect, above)) or not 0 < confidence < 1:
         raise ValueError(
             f"{runs} runs, sd {relative_sd}, noise {noise}, effect {effect}: two runs and sizes are wanted"
         )

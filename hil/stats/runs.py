@@ -111,7 +111,7 @@ def compare_runs(
     shift = _mean(units[1]) - _mean(units[0])
     counted = len(runs[0]), len(runs[1])
     unit: Unit = "sessions" if all(many) else "runs"
-    if min(len(one) for one in units) < 2:  # noqa: PLR2004 - one value has no spread
+    if min(len(one) for one in units) < 2:
         return Comparison(math.exp(shift), 0.0, math.inf, 1.0, counted, math.inf, confidence, unit, noise)
     seen = _variance(means[0]) ** 0.5 if all(many) else None if between is None else between[0]
     found = Comparison(*_welch(shift, parts, confidence, above, counted), unit, seen)
@@ -133,7 +133,7 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
     if not logs:
         raise ValueError("no pairs to compare")
     shift, n = _mean(logs), len(logs)
-    if n < 2:  # noqa: PLR2004 - one value has no spread
+    if n < 2:
         return Comparison(math.exp(shift), 0.0, math.inf, 1.0, (n, n), math.inf, confidence, "pairs", 0.0)
     return Comparison(*_welch(shift, [(_variance(logs) / n, n - 1.0)], confidence, above, (n, n)), "pairs", 0.0)
 
@@ -155,7 +155,7 @@ def spread_of(sessions: Sessions) -> Spread:
     """
     logs = [_logs(session) for session in sessions]
     size = len(logs[0]) if logs else 0
-    if len(logs) < 2 or size < 2 or any(len(one) != size for one in logs):  # noqa: PLR2004 - nothing to tell apart
+    if len(logs) < 2 or size < 2 or any(len(one) != size for one in logs):
         raise ValueError(f"two sessions of two runs, all of one size, are wanted, got {[len(one) for one in logs]}")
     within = math.fsum(_variance(one) for one in logs) / len(logs)
     between = _variance([_mean(one) for one in logs]) - within / size
@@ -191,7 +191,7 @@ def judge_change(
 
 def critical(df: float, confidence: float) -> float:
     """Student's t that a two-sided test at ``confidence`` wants."""
-    from scipy.special import stdtrit  # noqa: PLC0415 - 24 MiB that only judging needs
+    from scipy.special import stdtrit  # 24 MiB that only judging needs
 
     return float(stdtrit(df, (1 + confidence) / 2))
 
@@ -200,7 +200,7 @@ def _welch(
     shift: float, parts: list[tuple[float, float]], confidence: float, above: float, counted: tuple[int, int]
 ) -> tuple[float, float, float, float, tuple[int, int], float, float]:
     """The first fields of a ``Comparison``: ``parts`` are variances of the shift, each with its degrees of freedom."""
-    from scipy.special import nctdtrinc, ndtri, stdtr  # noqa: PLC0415 - as above
+    from scipy.special import nctdtrinc, ndtri, stdtr
 
     variance = math.fsum(part for part, _ in parts)
     if variance <= 0:  # all runs of a side alike: whatever differs differs
@@ -234,11 +234,11 @@ def _mean(values: Sequence[float]) -> float:
 
 def _variance(values: Sequence[float]) -> float:
     """Of the values, unbiased; 0 for one alone, which its caller does not use."""
-    if len(values) < 2:  # noqa: PLR2004 - as above
+    if len(values) < 2:
         return 0.0
     mean = _mean(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
 def _exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf  # noqa: PLR2004 - math.exp overflows at 709
+    return math.exp(value) if value < 700 else math.inf  # math.exp overflows at 709

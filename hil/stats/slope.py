@@ -24,7 +24,7 @@ def slope_interval(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float) -> tup
     degree of freedom Student's quantiles are numbers of any size, and say nothing.
     Raises ``ValueError`` for unequal or non-finite vectors.
     """
-    from scipy.special import stdtrit  # noqa: PLC0415 - 24 MiB that only judging needs
+    from scipy.special import stdtrit  # 24 MiB that only judging needs
 
     check(0.5, confidence)
     across, up = vector(x, "x"), vector(y, "y")

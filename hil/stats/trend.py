@@ -39,7 +39,7 @@ def _trend(levels: FloatArray, confidence: float) -> float:
     Levels that hang together around their trend trend by chance more often: the test's variance is raised by
     (1 + r) / (1 - r), r their autocorrelation at lag one (after Hamed and Rao 1998, J. Hydrology 204, 182).
     """
-    from scipy.special import ndtri  # noqa: PLC0415 - 24 MiB that only judging needs
+    from scipy.special import ndtri  # 24 MiB that only judging needs
 
     n = levels.size
     first, second = np.triu_indices(n, k=1)

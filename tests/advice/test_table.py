@@ -175,7 +175,7 @@ def test_every_rule_has_a_case() -> None:
 
 def host_report(changed: CheckResult) -> Any:
     """What stands around one changed row."""
-    from hil.advice.report_facts import Around  # noqa: PLC0415 - for this alone
+    from hil.advice.report_facts import Around
 
     rows = tuple(
         changed if row.key == changed.key else row for row in sample.checks(("arm",), ("fp32", "fp16", "int8"))

@@ -123,7 +123,7 @@ def _reset(one: socket.socket) -> None:
 
 
 def _disconnect(number: int) -> None:
-    import ctypes  # noqa: PLC0415 - for this alone
+    import ctypes
 
     ctypes.CDLL(None).connect(number, struct.pack("h14x", socket.AF_UNSPEC), 16)
 

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     finish(tmp_path, cases.made())
     (tmp_path / "hil.key").write_bytes(cases.pem())
     (tmp_path / "hil.key").chmod(0o600)
-    from hil.attestation import key_from_file  # noqa: PLC0415 - where it is needed
+    from hil.attestation import key_from_file
 
     (tmp_path / "hil.pub").write_text(key_from_file(tmp_path / "hil.key").public.pem)
     return tmp_path

@@ -41,7 +41,7 @@ sys.stdout.buffer.write(b"\\n" + mark + json.dumps(facts).encode() + b"\\n")
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose target ``bench`` has an interpreter that adds the attack to all that it answers."""
-    from hil.agent.machine.survey import MARK  # noqa: PLC0415 - as the agent writes it
+    from hil.agent.machine.survey import MARK  # the marker that the agent writes
 
     python = tmp_path / "python"
     python.write_text(WRAPPER.format(python=sys.executable, evil=EVIL, mark=MARK), encoding="utf-8")

@@ -169,9 +169,9 @@ def test_a_report_without_the_wanted_signature(project: Path) -> None:
 
 def test_signed_by_the_robots_key_or_another(project: Path) -> None:
     """The right key lets it through; another's signature, or one over another report, does not."""
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - this test alone
+    from cryptography.hazmat.primitives.asymmetric import ec
 
-    from hil.attestation import KeySigner, attest  # noqa: PLC0415 - as above
+    from hil.attestation import KeySigner, attest
 
     ours, theirs = (KeySigner(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
     (project / "release.pub").write_text(ours.public.pem, encoding="ascii")

@@ -167,9 +167,9 @@ def test_what_may_run_again(rover: Rover) -> None:
 
 def test_the_signature_of_a_release(rover: Rover) -> None:
     """One of the robot's keys signed the report and the engines in it, or the release does not run again."""
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - this test alone
+    from cryptography.hazmat.primitives.asymmetric import ec
 
-    from hil.attestation import KeySigner, attest  # noqa: PLC0415 - as above
+    from hil.attestation import KeySigner, attest
 
     ours, theirs = (KeySigner(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
     rover.config('keys = ["release.pub"]\n')

@@ -89,9 +89,9 @@ def test_an_overflow_in_fp16_is_found_in_the_engine(board: Board) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_healthy_engine_is_not_accused(board: Board, precision: str) -> None:
     """What TensorRT's kernels, fusions and precisions do to a sound graph is nobody's fault."""
-    from hil.diagnose import sentences  # noqa: PLC0415 - heavy, and only here
-    from hil.session.diagnosing import examine  # noqa: PLC0415 - as above
-    from hil.session.gather.parity import compared  # noqa: PLC0415 - as above
+    from hil.diagnose import sentences
+    from hil.session.diagnosing import examine
+    from hil.session.gather.parity import compared
 
     models.convnet(board.root / "spoilt.onnx", batch=1)
     asked = Row(id="parity.outputs", model="spoilt", precision=precision, required=True)

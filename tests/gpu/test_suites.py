@@ -72,7 +72,7 @@ def outputs(
 
 def expected(path: Path, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
     """What ONNX Runtime gives."""
-    import onnxruntime  # noqa: PLC0415 - heavy, and not every test needs it
+    import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found: list[np.ndarray] = session.run(None, feed)

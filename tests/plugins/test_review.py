@@ -176,7 +176,7 @@ def test_a_batch_that_does_not_fit_is_told_before_anything_runs(quick: Project) 
 
 
 def _fix_batch(path: Path, size: int) -> None:
-    import onnx  # noqa: PLC0415 - heavy, and only this test needs it
+    import onnx
 
     model = onnx.load(str(path))
     for value in (*model.graph.input, *model.graph.output):

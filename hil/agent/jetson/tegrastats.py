@@ -168,7 +168,7 @@ def _word(words: Words, at: int) -> str:
 
 def _share(text: str) -> Optional[float]:
     match = PERCENT.fullmatch(text)
-    return int(match.group(1)) / 100 if match and int(match.group(1)) <= 100 else None  # noqa: PLR2004 - percent
+    return int(match.group(1)) / 100 if match and int(match.group(1)) <= 100 else None
 
 
 def _load(text: str) -> Optional[Found]:

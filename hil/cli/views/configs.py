@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def config_at(path: Path | None, *, own: bool = True) -> Config:
     """The config in ``path``, or the nearest ``hil.toml``; ``own`` as for ``load``. Raises ``UserError``."""
-    from hil.config.find_config import find  # noqa: PLC0415 - as below
-    from hil.config.load import load  # noqa: PLC0415 - pydantic is heavy, --help needs it not
+    from hil.config.find_config import find
+    from hil.config.load import load
 
     here = Path.cwd()
     chosen = path or find(here)

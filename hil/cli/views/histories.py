@@ -17,8 +17,8 @@ def history_at(url: str | None, config: Path | None, *, read_only: bool = True) 
 
     A relative file in ``url`` is below the working directory, one in ``hil.toml`` below its folder.
     """
-    from hil.history import open_history  # noqa: PLC0415 - heavy, --help needs it not
-    from hil.history.urls import OFF  # noqa: PLC0415 - as above
+    from hil.history import open_history
+    from hil.history.urls import OFF
 
     base = Path.cwd()
     if url is None:

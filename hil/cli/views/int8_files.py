@@ -33,7 +33,7 @@ def scales_at(path: Path, model: str | None = None) -> Scales:
 
 
 def _of_model(path: Path) -> Scales:
-    from hil.quantize import read_ranges  # noqa: PLC0415 - heavy
+    from hil.quantize import read_ranges
 
     try:
         scales = {name: each for name, each in read_ranges(path).scales.items() if each}
@@ -45,7 +45,7 @@ def _of_model(path: Path) -> Scales:
 
 
 def _of_cache(path: Path, content: bytes) -> Scales:
-    from hil.agent.runtimes.tensorrt.scales import decode  # noqa: PLC0415 - one reader of caches, the agent's
+    from hil.agent.runtimes.tensorrt.scales import decode  # the agent's reader, so that there is only one
 
     try:
         found = decode(content).by_tensor

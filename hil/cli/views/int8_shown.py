@@ -93,11 +93,11 @@ def _tensors(tensors: Sequence[Any]) -> Table:
 
 def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) -> dict[str, Any]:
     """The layers of ``model`` ranked on this machine. Raises ``UserError`` where nothing is calibrated."""
-    from hil.datasets import open_dataset  # noqa: PLC0415 - heavy, and only this needs it
-    from hil.metrics import open_metric  # noqa: PLC0415 - as above
-    from hil.onnx_files.external_data import addressed  # noqa: PLC0415 - as above
-    from hil.onnx_files.signature import read_signature  # noqa: PLC0415 - as above
-    from hil.quantize.sensitivity import sensitivity as rank  # noqa: PLC0415 - as above
+    from hil.datasets import open_dataset
+    from hil.metrics import open_metric
+    from hil.onnx_files.external_data import addressed
+    from hil.onnx_files.signature import read_signature
+    from hil.quantize.sensitivity import sensitivity as rank
 
     spec = config.model(model, target)
     path = addressed(config.resolve(spec.path), config.resolve(config.spec.project.cache) / "external_data")
@@ -141,7 +141,7 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
 
 def sensitivity(model: str, found: dict[str, Any]) -> None:
     """The ranking, the proposal, and what it was measured to do."""
-    from hil.quantize.sensitivity import sqnr  # noqa: PLC0415 - as above
+    from hil.quantize.sensitivity import sqnr
 
     out = console()
     out.soft_wrap = False

@@ -113,9 +113,9 @@ def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
     Where none runs, 1 is returned for each: what is right only the user knows. Raises ``UserError`` for
     inputs that cannot be drawn at random.
     """
-    import onnxruntime  # noqa: PLC0415 - heavy, and only models with dynamic sizes need it
+    import onnxruntime
 
-    from hil.datasets.synthetic import SyntheticDataset  # noqa: PLC0415 - as above
+    from hil.datasets.synthetic import SyntheticDataset
 
     names = dynamic_sizes(signature)
     options = onnxruntime.SessionOptions()

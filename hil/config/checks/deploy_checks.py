@@ -27,7 +27,7 @@ def mistakes(keys: Keys, spec: DeploySpec) -> Iterator[Mistake]:
     folder = spec.directory
     if CONTROL.search(folder) or ".." in folder.split("/") or not folder.startswith(("/", "~/")):
         yield Mistake((*keys, "directory"), f"{folder!r} is no folder on the robot: write it as /…, or as ~/…")
-    elif len([part for part in folder.split("/") if part]) < 2:  # noqa: PLR2004 - never a folder that others live in
+    elif len([part for part in folder.split("/") if part]) < 2:  # a top-level folder belongs to others as well
         yield Mistake((*keys, "directory"), f"{folder!r} is nobody's own: name a folder of its own below it")
     yield from _started(keys, spec)
     if spec.service is not None and not SERVICE.fullmatch(spec.service):

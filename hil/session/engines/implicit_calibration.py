@@ -151,7 +151,7 @@ class Writer:
 
     def write(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """The next rows. Raises ``UserError`` for values that TensorRT could not be given as they are."""
-        from hil.datasets.dataset import sample_digest  # noqa: PLC0415 - as in hil.quantize: data sets are heavy
+        from hil.datasets.dataset import sample_digest
 
         count = len(next(iter(inputs.values())))
         for row in range(count):
@@ -216,7 +216,7 @@ def header_versions(version: str) -> tuple[str, ...]:
     taken of any release; empty for a version that is not of three numbers.
     """
     parts = version.split(".")[:3]
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):  # noqa: PLR2004 - major, minor, patch
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):  # major, minor, patch
         return ()
     major, minor, patch = map(int, parts)
     return tuple(str(major * unit + minor * 100 + patch) for unit in (1000, 10_000))

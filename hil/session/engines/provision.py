@@ -175,8 +175,8 @@ def calibration_stream(session: Context, name: str) -> Streamed:
 
 
 def _stream(session: Context, name: str) -> Streamed:
-    from hil.session.engines.implicit_calibration import stream  # noqa: PLC0415 - only INT8 needs it
-    from hil.session.engines.int64 import narrows  # noqa: PLC0415 - as above
+    from hil.session.engines.implicit_calibration import stream
+    from hil.session.engines.int64 import narrows
 
     spec = session.model(name)
     assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
@@ -199,7 +199,7 @@ def calibrated(session: Context, name: str) -> Quantized:
 
 
 def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
-    from hil.quantize import quantize  # noqa: PLC0415 - heavy, and only INT8 needs it
+    from hil.quantize import quantize
 
     assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
     session.progress(f"{name} int8: calibrating ({spec.calibration.method})")

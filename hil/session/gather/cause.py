@@ -22,8 +22,8 @@ def explained(session: EngineContext, row: Row, comparison: Comparison, judgemen
     """
     if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return judgement
-    from hil.diagnose.repro import write  # noqa: PLC0415 - heavy, and only a failure needs it
-    from hil.diagnose.sentences import sentence  # noqa: PLC0415 - as above
+    from hil.diagnose.repro import write
+    from hil.diagnose.sentences import sentence
 
     details = dict(judgement.details or {})
     try:

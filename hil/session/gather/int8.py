@@ -32,7 +32,7 @@ ELSEWHERE = "the engine was built elsewhere, and TensorRT does not tell an engin
 
 def calibration(session: EngineContext, row: Row) -> Gathered:
     """``int8.calibration``: the samples that calibration recorded against those the config declares, by digest."""
-    from hil.quantize import samples_digest  # noqa: PLC0415 - heavy
+    from hil.quantize import samples_digest
 
     method = _method(session, row.model)
     if method["route"] == "foreign":
@@ -106,7 +106,7 @@ def cache(session: EngineContext, row: Row) -> Gathered:
 
 
 def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
-    from hil.quantize import key_parts, read_ranges  # noqa: PLC0415 - heavy
+    from hil.quantize import key_parts, read_ranges
 
     recorded: dict[str, object] = {"model": session.signature(row.model).has_qdq}
     recomputed, skipped = recorded, {}
@@ -126,8 +126,8 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
     """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
-    from hil.quantize.ranges import taken  # noqa: PLC0415 - heavy
-    from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts  # noqa: PLC0415 - only INT8 needs it
+    from hil.quantize.ranges import taken
+    from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts
 
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
     assert spec.calibration is not None  # noqa: S101 - the implicit route calibrated; for the type checker
@@ -150,7 +150,7 @@ def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 def disjoint(session: EngineContext, row: Row) -> Gathered:
     """``int8.disjoint``."""
-    from hil.datasets.likeness import NEAR, near  # noqa: PLC0415 - only INT8 needs it
+    from hil.datasets.likeness import NEAR, near
 
     data, source = session.dataset(row.model), session.calibration_data(row.model)
     shared = parity.overlap(data.sample_digests(), source.sample_digests())

@@ -29,7 +29,7 @@ LEVELS = 127
 
 def calibration_set(session: EngineContext, row: Row) -> Gathered:
     """``int8.calibration_set``."""
-    from hil.datasets.statistics import CHUNK, far, look  # noqa: PLC0415 - only INT8 needs it
+    from hil.datasets.statistics import CHUNK, far, look
 
     spec = session.model(row.model)
     source, data = session.calibration_data(row.model), session.dataset(row.model)
@@ -66,7 +66,7 @@ def _growth(
     if session.model(name).engine is not None or session.signature(name).has_qdq:
         return [], {"growth": "the ranges came with the model, and nothing is calibrated here"}
     taken = again(session, name)
-    if len(taken) < 2:  # noqa: PLR2004 - half and whole
+    if len(taken) < 2:  # half of the set and the whole set
         return [], {"growth": "the model's fixed batch leaves no half of the samples"}
     flowing = tensors(session, name)[0]
     return [(one.samples, {n: s for n, s in one.ranges.scales.items() if n in flowing}) for one in taken], {}
@@ -89,13 +89,13 @@ def _classes(session: EngineContext, name: str, ours: Looks, theirs: Looks) -> C
 
 def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict[int, int]:
     """How often the model answers each class: the largest entry of its one output of shape (n, classes)."""
-    from collections import Counter  # noqa: PLC0415 - as below
+    from collections import Counter
 
-    from hil.onnx_files.reference import cpu_session  # noqa: PLC0415 - heavy
+    from hil.onnx_files.reference import cpu_session
 
     runtime, counted = cpu_session(path), Counter[int]()
     for one in data.batches(batch, samples):
-        ranked = [array for array in runtime.run(None, one.inputs) if array.ndim == 2]  # noqa: PLR2004 - (n, classes)
+        ranked = [array for array in runtime.run(None, one.inputs) if array.ndim == 2]  # (n, classes)
         if len(ranked) != 1:
             return {}
         counted.update(int(value) for value in ranked[0].argmax(axis=1))
@@ -104,7 +104,7 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
 
 def again(session: EngineContext, name: str) -> list[Snapshot]:
     """The model calibrated a second time on the host, by parts of the samples; once for all that ask."""
-    from hil.quantize.recalibrate import snapshots  # noqa: PLC0415 - heavy
+    from hil.quantize.recalibrate import snapshots
 
     spec = session.model(name)
     if spec.calibration is None:
@@ -122,7 +122,7 @@ def again(session: EngineContext, name: str) -> list[Snapshot]:
 
 def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
     """Names of the model's tensors as the quantizer has them: what flows, and constants."""
-    from hil.quantize.activations import known_tensors  # noqa: PLC0415 - heavy
+    from hil.quantize.activations import known_tensors
 
     path = session.onnx(name)
     return session.memo.once(("tensors", name), lambda: known_tensors(path))
@@ -130,7 +130,7 @@ def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
 
 def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
     """By tensor: of the file that was built, or, of the implicit route, of TensorRT's own cache."""
-    from hil.quantize import read_ranges  # noqa: PLC0415 - heavy
+    from hil.quantize import read_ranges
 
     if session.model(row.model).engine is not None:
         what = "the engine was built elsewhere, and TensorRT does not tell an engine's ranges"
@@ -148,7 +148,7 @@ def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
 
 def ranges(session: EngineContext, row: Row) -> Gathered:
     """``int8.ranges``: validation data through the FP32 model on the host, beside the ranges in use."""
-    from hil.quantize.activations import observe  # noqa: PLC0415 - heavy
+    from hil.quantize.activations import observe
 
     scales = scales_in_use(session, row)
     foreign = session.signature(row.model).has_qdq

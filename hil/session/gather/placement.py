@@ -17,7 +17,7 @@ METHOD = {"version": 1, "told": "by the runtime's inspector"}
 
 def int8_layers(session: EngineContext, row: Row) -> Gathered:
     """``placement.int8_layers``."""
-    from hil.quantize import weighted_nodes  # noqa: PLC0415 - heavy
+    from hil.quantize import weighted_nodes
 
     layers = layers_of(session, row)
     made = session.engines.provisioned(row.model, row.precision)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @contextmanager
 def alone() -> Iterator[None]:
     """What is drawn while it lasts follows from strategies and settings, whatever else is imported."""
-    from hypothesis import configuration  # noqa: PLC0415 - heavy, and wanted by one family alone
+    from hypothesis import configuration
 
     before = vars(configuration).get("__hypothesis_home_directory")  # it has no way to ask
     with ExitStack() as ends:

@@ -89,7 +89,7 @@ class Space:
 
     def batches(self) -> SearchStrategy[Drawn]:
         """All of it, shrinking to one sample at the low end in the least size."""
-        from hypothesis import strategies as st  # noqa: PLC0415 - heavy, and wanted by this family alone
+        from hypothesis import strategies as st
 
         recipe = st.builds(Recipe, st.sampled_from(KINDS), st.integers(0, STEPS), st.integers(0, 2**16))
         samples = st.lists(recipe, min_size=self.batch[0], max_size=self.batch[1]).map(tuple)
@@ -114,7 +114,7 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int,
     space and trial give the same batches: nothing is random from run to run, nothing is kept between runs, and what
     else is imported has no part in it. What ``trial`` raises ends the search at once.
     """
-    from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - as above
+    from hypothesis import HealthCheck, Phase, given, settings
 
     state = _Search(trial)
     quiet = settings(

@@ -95,7 +95,7 @@ def added(session: EngineContext, row: Row, judgement: Judgement, series: Series
     """
     measurement = judgement.measurement
     asked = session.runs
-    if asked < 2 or measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:  # noqa: PLR2004 - one is none
+    if asked < 2 or measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:
         return judgement
     taken = take(session, row.model, row.precision, asked, lanes=lanes)
     found, why_not = values(row.id, taken, digest_of(series.method))

@@ -74,7 +74,7 @@ class SshProcess:
         rest = b""
         for data in self._error_pieces():
             whole, end, rest = (rest + data).rpartition(b"\n")
-            if len(rest) > 4096:  # noqa: PLR2004 - as a local process's
+            if len(rest) > 4096:  # the same limit as for a local process
                 whole, end, rest = (whole + end + rest), b"\n", b""
             if end and not self.begun:
                 before, whole = self._without_group(whole)
@@ -143,7 +143,8 @@ class SshProcess:
 def group_of(line: bytes) -> int | None:
     """The process group that ``TELL`` told; ``None`` for anything that is none, above all for 0 and 1."""
     word = line[len(GROUP) :].strip()
-    return int(word) if word.isdigit() and len(word) < 11 and int(word) > 1 else None  # noqa: PLR2004 - pid_t's digits
+    # The longest pid_t has ten digits.
+    return int(word) if word.isdigit() and len(word) < 11 and int(word) > 1 else None
 
 
 def run(connection: Connection, argv: Sequence[str], stdin: bytes, timeout: float) -> Done | None:

@@ -30,7 +30,7 @@ def elf_machine(head: str) -> str | None:
         data = bytes.fromhex(head)
     except ValueError:
         return None
-    if len(data) < 20 or data[:4] != b"\x7fELF":  # noqa: PLR2004 - up to e_machine's end
+    if len(data) < 20 or data[:4] != b"\x7fELF":  # up to the end of e_machine
         return None
     return MACHINES.get(int.from_bytes(data[18:20], "little" if data[5] == 1 else "big"))
 

@@ -275,7 +275,7 @@ class _Buffer:
     """Device or page-locked memory."""
 
     def __init__(self, nbytes: int) -> None:
-        import numpy as np  # noqa: PLC0415 - only calibration asks
+        import numpy as np
 
         self.array = np.zeros(nbytes, np.uint8)
         self.address = self.array.ctypes.data
@@ -314,6 +314,6 @@ class Cuda:
 
     def copy_in(self, device: int, host: int, nbytes: int, stream: Any) -> None:  # noqa: ARG002 - as the real one
         """At once."""
-        import ctypes  # noqa: PLC0415 - only calibration asks
+        import ctypes
 
         ctypes.memmove(device, host, nbytes)
