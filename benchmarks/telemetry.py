@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks import results
 from benchmarks.results.judging import network
-from hil.agent.machine.board_sampler import Instruments
+from hil.agent.machine.board_sampler import BoardSampler
 from hil.agent.protocol import arrays, wire
 from hil.agent.protocol.channel import Channel
 from hil.agent.service import Service
@@ -46,7 +46,7 @@ from tests.agent.jetson.test_tegrastats import ORIN_R39
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.agent.workers.worker_process import Hand
+    from hil.agent.workers.worker_process import WorkerProcess
 
 BAR = network.TELEMETRY_BAR
 QUIET = 0.03
@@ -83,8 +83,8 @@ def service(folder: Path) -> Iterator[Service]:
         made.hold({"token": "a", "who": "benchmarks.telemetry", "host": "here", "pid": "1", "wait": 0})
         yield made
     finally:
-        for hand in list(made.supervisor.crew.values()):
-            made.supervisor.dismiss(hand)
+        for worker in list(made.supervisor.workers.values()):
+            made.supervisor.stop_worker(worker)
         made.lock.release()
         ours.close()
         theirs.close()
@@ -107,7 +107,7 @@ class Timer:
         self.supervisor = agent.supervisor
         self.board = board
         loaded = agent.load({"key": key, "options": {"threads": 1}, "deadline": DEADLINE})[0]["ok"]
-        self.hand: Hand = self.supervisor.crew[loaded["worker"]]
+        self.process: WorkerProcess = self.supervisor.workers[loaded["worker"]]
         port = loaded["inputs"][0]
         with np.load(DATA, allow_pickle=False) as data:
             feed = data[port["name"]][:1]
@@ -116,18 +116,18 @@ class Timer:
 
     def window(self, effort: Effort, *, sampled: bool) -> float:
         """p50 in seconds."""
-        hand = self.hand
-        hand.segment.reserve(len(self.body))
-        hand.segment.view(0, len(self.body))[:] = self.body
+        worker = self.process
+        worker.segment.reserve(len(self.body))
+        worker.segment.view(0, len(self.body))[:] = self.body
         order = {"op": "time", "arrays": self.listing, "body": len(self.body), "feeds": 1, "budget": DEADLINE / 2}
         order.update(warmup=effort.warmup, seconds=effort.seconds, min_samples=1, max_samples=10**7)
         sampler = None
         if sampled:
             now = time.monotonic()
-            seen = Instruments(now, str(self.board / "sys"), str(self.board / "tegrastats"))
-            sampler = Sampler(hand.pid, calm=True, instruments=seen)
+            seen = BoardSampler(now, str(self.board / "sys"), str(self.board / "tegrastats"))
+            sampler = Sampler(worker.pid, slow=True, instruments=seen)
         try:
-            reply = self.supervisor.exchange(hand, order, DEADLINE, sampler)
+            reply = self.supervisor.exchange(worker, order, DEADLINE, sampler)
             if sampler is not None:
                 check(sampler.report(), effort)
         finally:
@@ -135,11 +135,11 @@ class Timer:
                 sampler.close()
         body = reply["body"]
         slots = wire.slots(reply, body)
-        return float(np.median(dict(arrays.views(hand.segment.view(reply.get("at", 0), body), slots))["duration"]))
+        return float(np.median(dict(arrays.views(worker.segment.view(reply.get("at", 0), body), slots))["duration"]))
 
     def close(self) -> None:
         """Ends the worker."""
-        self.supervisor.dismiss(self.hand)
+        self.supervisor.stop_worker(self.process)
 
 
 def check(told: dict[str, Any], effort: Effort) -> None:

@@ -7,7 +7,7 @@ from . import failure
 from .failure import Failure
 from .load.conditions import Conditions
 from .machine import probe
-from .machine.board_sampler import Instruments
+from .machine.board_sampler import BoardSampler
 from .machine.device_memory import Watch
 from .protocol import wire
 from .releases.deploying import Deploying
@@ -17,11 +17,11 @@ from .store.build_records import Records, key_facts, key_of
 from .store.lock import SessionLock
 from .store.transfers import LOCK_POLL, Reply, Transfers
 from .supervisor import HostGone, Supervisor
-from .workers.engine_builds import Building
-from .workers.gpu_memory_watch import Watching, follow
-from .workers.idle_workers import Bench
+from .workers.engine_builds import EngineBuilds
+from .workers.gpu_memory_watch import GpuWatches, start_sampler
+from .workers.idle_workers import IdleWorkers
 from .workers.telemetry import Sampler
-from .workers.worker_process import Hand
+from .workers.worker_process import WorkerProcess
 
 PROBE_DEADLINE = 120.0
 BETWEEN_BUILDS = ("build", "adopt", "blob_begin", "blob_append", "blob_commit", "blob_read")
@@ -40,9 +40,9 @@ class Service(Transfers):
         self.records = Records(store)
         self.lock = SessionLock(store.root)
         self._libraries: Optional[Dict[str, Any]] = None
-        self._watching = Watching()
-        self.bench = Bench(supervisor)
-        self.building = Building(self.records, self.bench, self.libraries, self._watch, self.turn)
+        self._watching = GpuWatches()
+        self.idle = IdleWorkers(supervisor)
+        self.builds = EngineBuilds(self.records, self.idle, self.libraries, self._watch, self.turn)
         self.table: Dict[str, Callable[[Dict[str, Any]], Reply]] = {
             "hold": self.hold,
             "probe": self.probe,
@@ -73,7 +73,7 @@ class Service(Transfers):
         number = request.get("id")
         try:
             if request.get("op") not in BETWEEN_BUILDS:
-                self.bench.end_builder()
+                self.idle.stop_builder()
             result, chunks = self.table.get(str(request.get("op")), self.unknown)(request)
             header = dict(result, id=number)
         except (HostGone, wire.Closed, wire.Silent):
@@ -116,13 +116,13 @@ class Service(Transfers):
     def libraries(self) -> Dict[str, Any]:
         """Versions as a worker sees them; asked once, since importing a runtime takes a second on a board."""
         if self._libraries is None:
-            hand = self.supervisor.hire()
+            worker = self.supervisor.start_worker()
             try:
-                self._libraries = self._as_seen(self.supervisor.exchange(hand, {"op": "facts"}, PROBE_DEADLINE)["ok"])
+                self._libraries = self._as_seen(self.supervisor.exchange(worker, {"op": "facts"}, PROBE_DEADLINE)["ok"])
             except BaseException:
-                self.supervisor.dismiss(hand)
+                self.supervisor.stop_worker(worker)
                 raise
-            self.bench.keep(hand, self._libraries or {})
+            self.idle.keep(worker, self._libraries or {})
         return dict(self._libraries or {})
 
     def _as_seen(self, libraries: Dict[str, Any]) -> Dict[str, Any]:
@@ -131,12 +131,12 @@ class Service(Transfers):
         return libraries if container is None else dict(container.told(libraries))
 
     def build(self, request: Dict[str, Any]) -> Reply:
-        """An engine from the store by its key, or a new one; see ``Building``."""
+        """An engine from the store by its key, or a new one; see ``EngineBuilds``."""
         self._must_hold()
-        return {"ok": self.building.build(request)}, []
+        return {"ok": self.builds.build(request)}, []
 
     def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
-        """A watch for the worker that is hired next; None unless its engine's ``facts`` name a GPU."""
+        """A watch for the worker that is started next; None unless its engine's ``facts`` name a GPU."""
         if not facts.get("gpu"):
             return None
         return self._watching.watch(self.libraries().get("gpus") or [], int(options.get("gpu") or 0))
@@ -172,25 +172,27 @@ class Service(Transfers):
         with self.turn():
             watch = self._watch(record["facts"], request["options"])
             began = time.perf_counter()
-            hand = self.bench.worker(fresh=bool(request.get("fresh", True)) or watch is not None)
+            worker = self.idle.worker(fresh=bool(request.get("fresh", True)) or watch is not None)
             try:
-                loaded = self._load(hand, order, float(request["deadline"]), watch)
+                loaded = self._load(worker, order, float(request["deadline"]), watch)
             except BaseException:
-                self.supervisor.dismiss(hand)
+                self.supervisor.stop_worker(worker)
                 raise
             loaded["load"]["total_seconds"] = time.perf_counter() - began
-        return {"ok": dict(loaded, worker=hand.number, pid=hand.pid)}, []
+        return {"ok": dict(loaded, worker=worker.number, pid=worker.pid)}, []
 
-    def _load(self, hand: Hand, order: Dict[str, Any], deadline: float, watch: Optional[Watch]) -> Dict[str, Any]:
+    def _load(
+        self, worker: WorkerProcess, order: Dict[str, Any], deadline: float, watch: Optional[Watch]
+    ) -> Dict[str, Any]:
         """Loads at once, or where a GPU is watched in two steps, with its memory read in between."""
-        sampler = follow(hand, watch)
+        sampler = start_sampler(worker, watch)
         if watch is None or sampler is None:
-            return dict(self.supervisor.exchange(hand, order, deadline)["ok"])
+            return dict(self.supervisor.exchange(worker, order, deadline)["ok"])
         limit = time.monotonic() + deadline
         try:
-            self.supervisor.exchange(hand, dict(order, op="start"), deadline)
+            self.supervisor.exchange(worker, dict(order, op="start"), deadline)
             watch.baseline()
-            loaded = dict(self.supervisor.exchange(hand, order, limit - time.monotonic(), sampler)["ok"])
+            loaded = dict(self.supervisor.exchange(worker, order, limit - time.monotonic(), sampler)["ok"])
             watch.note()
         finally:
             sampler.close()
@@ -198,12 +200,12 @@ class Service(Transfers):
 
     def spawn(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """A worker without an engine, for ``echo``."""
-        hand = self.supervisor.hire()
-        return {"ok": {"worker": hand.number, "pid": hand.pid}}, []
+        worker = self.supervisor.start_worker()
+        return {"ok": {"worker": worker.number, "pid": worker.pid}}, []
 
     def unload(self, request: Dict[str, Any]) -> Reply:
         """Ends a worker."""
-        self.supervisor.dismiss(self._hand(request))
+        self.supervisor.stop_worker(self._worker(request))
         return {"ok": {}}, []
 
     def turn(self) -> Any:
@@ -212,56 +214,56 @@ class Service(Transfers):
 
     def engine_work(self, request: Dict[str, Any]) -> Reply:
         """Passes a request on to a worker while no other engine of this target works; samples it if it is timed."""
-        hand = self._take_body(request)
+        worker = self._take_body(request)
         with self.turn():
             timed = request["op"] in (*SERIES, "soak")
-            if not hand.alive or (hand.watch is None and not timed):
-                return self._pass_on(hand, request)
-            if request["op"] == "soak" and hand.watch is not None and hand.watch.by_process:
-                request["watched"] = dict(hand.watch.device.facts)
+            if not worker.alive or (worker.watch is None and not timed):
+                return self._pass_on(worker, request)
+            if request["op"] == "soak" and worker.watch is not None and worker.watch.by_process:
+                request["watched"] = dict(worker.watch.device.facts)
             is_series = request["op"] in SERIES
-            before = self.conditions.around(hand.watch) if is_series else None
-            seen = Instruments(time.monotonic()) if is_series else None
-            sampler = Sampler(hand.pid, hand.watch, calm=timed, instruments=seen)
+            before = self.conditions.around(worker.watch) if is_series else None
+            seen = BoardSampler(time.monotonic()) if is_series else None
+            sampler = Sampler(worker.pid, worker.watch, slow=timed, instruments=seen)
             try:
-                reply, chunks = self._pass_on(hand, request, sampler)
-                if hand.watch is not None:
-                    hand.watch.note()
+                reply, chunks = self._pass_on(worker, request, sampler)
+                if worker.watch is not None:
+                    worker.watch.note()
             finally:
                 sampler.close()
             if timed:
                 reply["ok"]["telemetry"] = sampler.report()
             if is_series:
-                reply["ok"]["state"] = {"before": before, "after": self.conditions.around(hand.watch)}
+                reply["ok"]["state"] = {"before": before, "after": self.conditions.around(worker.watch)}
             return reply, chunks
 
     def worker_op(self, request: Dict[str, Any]) -> Reply:
         """Passes on what disturbs nobody."""
-        hand = self._take_body(request)
-        reply, chunks = self._pass_on(hand, request)
-        if request["op"] == "memory" and hand.watch is not None:
-            reply["ok"]["device"] = hand.watch.report()
+        worker = self._take_body(request)
+        reply, chunks = self._pass_on(worker, request)
+        if request["op"] == "memory" and worker.watch is not None:
+            reply["ok"]["device"] = worker.watch.report()
         return reply, chunks
 
-    def _hand(self, request: Dict[str, Any]) -> Hand:
-        hand = self.supervisor.crew.get(request["worker"])
-        if hand is None:
+    def _worker(self, request: Dict[str, Any]) -> WorkerProcess:
+        worker = self.supervisor.workers.get(request["worker"])
+        if worker is None:
             raise Failure(failure.PROTOCOL, "no worker has number %r" % request["worker"])
-        return hand
+        return worker
 
-    def _take_body(self, request: Dict[str, Any]) -> Hand:
+    def _take_body(self, request: Dict[str, Any]) -> WorkerProcess:
         """Reads the tensors from the host's pipe straight into the memory shared with the worker."""
-        hand, host = self._hand(request), self.supervisor.host
+        worker, host = self._worker(request), self.supervisor.host
         wire.slots(request, host.pending)
         request["body"] = host.pending
-        if hand.alive:
-            hand.segment.reserve(host.pending)
-            host.take_into(hand.segment.view(0, host.pending))
+        if worker.alive:
+            worker.segment.reserve(host.pending)
+            host.take_into(worker.segment.view(0, host.pending))
         host.drain()
-        return hand
+        return worker
 
-    def _pass_on(self, hand: Hand, request: Dict[str, Any], sampler: Optional[Sampler] = None) -> Reply:
-        reply = self.supervisor.exchange(hand, request, float(request["deadline"]), sampler)
+    def _pass_on(self, worker: WorkerProcess, request: Dict[str, Any], sampler: Optional[Sampler] = None) -> Reply:
+        reply = self.supervisor.exchange(worker, request, float(request["deadline"]), sampler)
         body = reply.get("body", 0)
         header = {"ok": reply["ok"], "arrays": reply.get("arrays", [])}
-        return header, [hand.segment.view(reply.get("at", 0), body)] if body else []
+        return header, [worker.segment.view(reply.get("at", 0), body)] if body else []

@@ -18,7 +18,7 @@ from .protocol import wire
 from .protocol.channel import Channel
 from .store.lock import open_lock, try_flock
 from .workers.telemetry import Sampler
-from .workers.worker_process import Hand
+from .workers.worker_process import WorkerProcess
 
 HEARTBEAT = 2.0
 TURN_WAIT = 7200.0  # longer than builds take; a request's own deadline begins once it has its turn
@@ -55,8 +55,8 @@ class Supervisor:
         self.scratch = scratch
         self.silence = silence
         self.container: Any = None  # containers.Containers, where workers run in one
-        self.crew: Dict[int, Hand] = {}
-        self.hired = 0
+        self.workers: Dict[int, WorkerProcess] = {}
+        self.started = 0
         self._due: Optional[float] = None  # when the next sign of life is; None while no request is open
         self._next: Optional[wire.Header] = None  # a request that came while another is worked on, its body unread
         self._behind = 0  # bytes seen to wait behind it
@@ -72,7 +72,7 @@ class Supervisor:
         return request
 
     def step(
-        self, timeout: Optional[float], event: int = 0, worker: Optional[Hand] = None, fd: Optional[int] = None
+        self, timeout: Optional[float], event: int = 0, worker: Optional[WorkerProcess] = None, fd: Optional[int] = None
     ) -> bool:
         """Waits at most ``timeout`` seconds; True if the host did ``event`` or ``worker`` answered or went away.
 
@@ -100,15 +100,15 @@ class Supervisor:
         """What happens on which descriptor within ``patience`` milliseconds; what workers write is read at once."""
         poller = select.poll()
         poller.register(self.host.read_fd, listens)
-        for hand in self.crew.values():
-            if hand.talks:
-                poller.register(hand.stderr, select.POLLIN)
+        for worker in self.workers.values():
+            if worker.output_open:
+                poller.register(worker.stderr, select.POLLIN)
         if fd is not None:
             poller.register(fd, select.POLLIN)
         found = dict(poller.poll(patience))
-        for hand in self.crew.values():
-            if hand.stderr in found:
-                hand.talks = hand.listen()
+        for worker in self.workers.values():
+            if worker.stderr in found:
+                worker.output_open = worker.read_output()
         return found
 
     def _patience(self, timeout: Optional[float]) -> Optional[float]:
@@ -152,63 +152,63 @@ class Supervisor:
         if self._next is None:
             self.host.drain()
 
-    def hire(self) -> Hand:
+    def start_worker(self) -> WorkerProcess:
         """A fresh worker process."""
-        self.hired += 1
+        self.started += 1
         if self.container is not None:
-            return self._hire_contained()
-        hand = Hand(self.hired, self.archive, self.scratch)
-        self.crew[hand.number] = hand
-        return hand
+            return self._start_contained()
+        worker = WorkerProcess(self.started, self.archive, self.scratch)
+        self.workers[worker.number] = worker
+        return worker
 
-    def _hire_contained(self) -> Hand:
-        hand: Hand = self.container.hire(self.hired, self.scratch, self.wait_until)
-        self.crew[hand.number] = hand
+    def _start_contained(self) -> WorkerProcess:
+        worker: WorkerProcess = self.container.start_worker(self.started, self.scratch, self.wait_until)
+        self.workers[worker.number] = worker
         try:
-            self.container.await_worker(hand, self.wait_until)
+            self.container.await_worker(worker, self.wait_until)
         except Failure:
-            self.dismiss(hand)
+            self.stop_worker(worker)
             raise
-        return hand
+        return worker
 
-    def dismiss(self, hand: Hand) -> None:
+    def stop_worker(self, worker: WorkerProcess) -> None:
         """Ends a worker and forgets it."""
-        self.crew.pop(hand.number, None)
-        hand.dismiss()
+        self.workers.pop(worker.number, None)
+        worker.stop()
 
     def exchange(
-        self, hand: Hand, request: wire.Header, deadline: float, sampler: Optional[Sampler] = None
+        self, worker: WorkerProcess, request: wire.Header, deadline: float, sampler: Optional[Sampler] = None
     ) -> wire.Header:
         """Sends ``request`` to a worker and waits ``deadline`` seconds for the reply, sampling meanwhile.
 
         Raises ``Failure`` for a worker that failed, died, or had to be killed for being late.
         """
-        if not hand.alive:
-            raise Failure(DIED, "the worker (process %d) is gone" % hand.pid, "load the engine again")
+        if not worker.alive:
+            raise Failure(DIED, "the worker (process %d) is gone" % worker.pid, "load the engine again")
         now = time.monotonic()
         limit, beat = now + deadline, now + HEARTBEAT
         try:
-            hand.channel.send(dict(request, reserved=hand.segment.size))
-            while not self.step(min(limit, beat, sampler.due if sampler else beat) - now, 0, hand):
+            worker.channel.send(dict(request, reserved=worker.segment.size))
+            while not self.step(min(limit, beat, sampler.due if sampler else beat) - now, 0, worker):
                 now = time.monotonic()
                 if now >= limit:
-                    hand.kill()
+                    worker.kill()
                     what = "%s took longer than its deadline of %g s; its worker (process %d) was killed"
                     raise Failure(
-                        DEADLINE, what % (request["op"], deadline, hand.pid), "look for a hang, or raise the deadline"
+                        DEADLINE, what % (request["op"], deadline, worker.pid), "look for a hang, or raise the deadline"
                     )
                 if sampler and now >= sampler.due:
                     sampler.take(now)
                 if now >= beat:
                     self.tell({"alive": True})
                     beat = now + HEARTBEAT
-            reply = hand.channel.receive()
+            reply = worker.channel.receive()
         except wire.WireError:
-            raise hand.lost() from None
+            raise worker.death() from None
         if "error" in reply:
             error = reply["error"]
             raise Failure(error["kind"], error["message"], error["advice"])
-        hand.segment.reach(reply.get("reserved", 0))
+        worker.segment.reach(reply.get("reserved", 0))
         return reply
 
     @contextmanager
@@ -263,5 +263,5 @@ class Supervisor:
         except (HostGone, wire.Closed, wire.Silent):
             return
         finally:
-            for hand in self.crew.values():
-                hand.kill()
+            for worker in self.workers.values():
+                worker.kill()

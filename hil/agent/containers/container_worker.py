@@ -15,22 +15,22 @@ import time
 from typing import List, Optional
 
 from ..failure import CONTAINER, Failure
-from ..workers.worker_process import Hand, last_lines
+from ..workers.worker_process import WorkerProcess, last_lines
 from . import container_spec
 from .container_main import SOCKET
 from .container_spec import Order
 
 POLL = 0.02
 ASK = 20.0
-LEAVE_SECONDS = 5.0
+EXIT_SECONDS = 5.0
 CREDENTIALS = struct.Struct("3i")  # linux/socket.h: struct ucred
 DETACHED = 0
 
 
-class ContainedHand(Hand):
+class ContainedWorker(WorkerProcess):
     """A worker in a container; ``arrived`` has to be asked until it is true, before anything else."""
 
-    leave = LEAVE_SECONDS
+    exit_seconds = EXIT_SECONDS
 
     def __init__(self, number: int, order: Order, scratch: str) -> None:
         self.asked = order.container
@@ -57,7 +57,7 @@ class ContainedHand(Hand):
         self._listener.listen(2)
         self._listener.setblocking(False)  # noqa: FBT003 - it takes no keyword
 
-    def _start(self, archive: str, output: int) -> "subprocess.Popen[bytes]":  # noqa: ARG002 - as every hand
+    def _start(self, archive: str, output: int) -> "subprocess.Popen[bytes]":  # noqa: ARG002 - as in WorkerProcess
         return subprocess.Popen(  # noqa: S603 - words, never a shell's; the user's own args among them
             self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
@@ -69,7 +69,7 @@ class ContainedHand(Hand):
 
     def arrived(self) -> bool:
         """Whether the worker is connected. Raises ``Failure`` where it never will be, or is somebody else."""
-        self.listen()
+        self.read_output()
         if self._life is None:
             self._life = self._accepted()
             if self._life is not None:
@@ -83,7 +83,7 @@ class ContainedHand(Hand):
         self._check()
         self._listener.close()
         made.sendmsg([b"s"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [self.segment.fd]))])
-        self._join(made)
+        self._connect(made)
         self._cid()
         shutil.rmtree(self._folder, ignore_errors=True)
         return True
@@ -96,13 +96,13 @@ class ContainedHand(Hand):
 
     def _explain(self) -> None:
         ended = time.monotonic() + 1
-        while self.listen() and time.monotonic() < ended:
+        while self.read_output() and time.monotonic() < ended:
             time.sleep(POLL)
         code = self.process.returncode
         if code == DETACHED:
             what = "the engine left the worker's container alone, or it ended at once"
             raise Failure(CONTAINER, what, "take --detach out of the container's args, and see the image's entry point")
-        raise container_spec.start_trouble(self.asked, code, last_lines(self.said))
+        raise container_spec.start_trouble(self.asked, code, last_lines(self.output))
 
     def _check(self) -> None:
         """Who connected has to be in the container that was started: its first process, or one below that."""
@@ -137,7 +137,7 @@ class ContainedHand(Hand):
             return ""
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
-    def code(self) -> int:
+    def exit_code(self) -> int:
         """As ``run`` passes it on: a signal is 128 and its number."""
         code = self.process.returncode
         return container_spec.SIGNAL - code if code > container_spec.SIGNAL else code
@@ -155,11 +155,11 @@ class ContainedHand(Hand):
         super().kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Lets it end by itself; the engine then takes its container away."""
         if self._life is not None:
             self._life.close()
-        super().dismiss()
+        super().stop()
 
 
 def ancestry(pid: int) -> List[int]:

@@ -8,10 +8,10 @@ from typing import Any, Callable, List, Optional, Tuple
 from ..failure import CONTAINER, Failure
 from ..machine import access
 from ..machine.reader import Reader
-from ..workers.worker_process import TAIL, Hand, last_lines
+from ..workers.worker_process import TAIL, WorkerProcess, last_lines
 from . import container_spec
 from .container_spec import Container, Image, Order, Place
-from .container_worker import ASK, POLL, ContainedHand
+from .container_worker import ASK, POLL, ContainedWorker
 
 START = 120.0  # seconds; a large image on a card that has not been read yet
 WRITTEN = ("tmp", "timing", "calibration")  # folders of the store that a build writes to
@@ -27,7 +27,7 @@ class Containers:
         self.archive = archive
         self.image: Optional[Image] = None
 
-    def hire(self, number: int, scratch: str, wait: Wait) -> ContainedHand:
+    def start_worker(self, number: int, scratch: str, wait: Wait) -> ContainedWorker:
         """Has a container started; ``wait`` is ``Supervisor.wait_until``. Raises ``Failure``."""
         if self.image is None:
             self.image = self._look(wait)
@@ -35,14 +35,14 @@ class Containers:
         numbers = {one["group"]["number"] for one in access.devices(Reader("/"))} - {0}
         who = container_spec.account(self.asked.engine, os.getuid(), os.getgid(), sorted(numbers))
         order = Order(self.asked, self.image, Place(self.archive, self.store, write), tuple(who))
-        return ContainedHand(number, order, scratch)
+        return ContainedWorker(number, order, scratch)
 
-    def await_worker(self, hand: Hand, wait: Wait) -> None:
-        """Waits until a hired worker is there. Raises ``Failure`` where it does not come."""
-        if not isinstance(hand, ContainedHand):
+    def await_worker(self, worker: WorkerProcess, wait: Wait) -> None:
+        """Waits until a started worker is there. Raises ``Failure`` where it does not come."""
+        if not isinstance(worker, ContainedWorker):
             raise TypeError("it runs in no container")
         try:
-            wait(hand.arrived, START, POLL)
+            wait(worker.arrived, START, POLL)
         except TimeoutError:
             what = "no worker came up in image %s within %g s" % (self.asked.image, START)
             raise Failure(CONTAINER, what, "see what keeps %s busy" % self.asked.engine) from None

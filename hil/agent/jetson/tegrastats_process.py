@@ -37,7 +37,7 @@ def _die_with_parent() -> Callable[[], None]:
     return ask
 
 
-class TegraReader:
+class TegrastatsProcess:
     """``path --interval 100``, started now; ``why`` says why nothing comes of it, once that is known.
 
     ``process`` is the running program, or None; ``odd`` the last of what it printed that is no line of tegrastats.

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Union
 from .. import failure
 from ..failure import Failure
 from ..machine.root_helper import PROGRAM, Helper
-from ..machine.state import Reader
+from ..machine.state import StateReader
 from ..store.transfers import Reply
 from . import co_runner, load_processes
 
@@ -32,11 +32,13 @@ class Conditions:
     ``lock`` is the session's on this target, ``nvml`` gives a GPU's ``nvml.Nvml`` by its number, or None.
     """
 
-    def __init__(self, supervisor: Any, lock: Any, nvml: Callable[[int], Any], reader: Optional[Reader] = None) -> None:
+    def __init__(
+        self, supervisor: Any, lock: Any, nvml: Callable[[int], Any], reader: Optional[StateReader] = None
+    ) -> None:
         self.supervisor = supervisor
         self.lock = lock
         self.nvml = nvml
-        self.reader = reader or Reader(archive=supervisor.archive)
+        self.reader = reader or StateReader(archive=supervisor.archive)
         self.helper: Optional[Helper] = None
         self._refused = ""
         self._changed: List[str] = []  # orders to the helper that are to be taken back
@@ -52,7 +54,7 @@ class Conditions:
         }
 
     def state(self, request: Dict[str, Any]) -> Reply:
-        """``Reader.snapshot`` now; ``gpu`` numbers the one whose driver is asked, ``quick`` as there.
+        """``StateReader.snapshot`` now; ``gpu`` numbers the one whose driver is asked, ``quick`` as there.
 
         ``load_ended`` tells what of the loads that are to be there has ended by itself.
         """

@@ -4,7 +4,7 @@ import os
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ..jetson import power_rails
-from ..jetson.tegrastats_process import TegraReader, find
+from ..jetson.tegrastats_process import TegrastatsProcess, find
 from .sensors import Sensors
 
 TEGRASTATS = "tegrastats"
@@ -20,7 +20,7 @@ def is_tegra(root: str = "/sys") -> bool:
         return False
 
 
-class Instruments:
+class BoardSampler:
     """Opened for the time of one timed window; ``now`` is monotonic seconds throughout.
 
     tegrastats runs only on a Tegra, or where it is found: it costs the board some work of its own.
@@ -31,7 +31,7 @@ class Instruments:
         self.sensors = Sensors(root)
         self.sensors.drop_silent(("clock.", "load.", "power."))  # a thermal zone may come on with its part
         path = path or find()
-        self._reader = TegraReader(path, now) if path is not None or is_tegra(root) else None
+        self._reader = TegrastatsProcess(path, now) if path is not None or is_tegra(root) else None
         rails, missing = self._rails_of(self.sensors.channels, self.sensors.not_readable)
         self._has_power = bool(power_rails.total(rails, missing)[0])
         self._has_zones = any(name.startswith("temperature.") for name in self.sensors.channels)

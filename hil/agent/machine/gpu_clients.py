@@ -46,7 +46,7 @@ def nvmap_list(text: str) -> Tuple[Optional[List[Dict[str, Any]]], str]:
     return [found[pid] for pid in sorted(found)], ""
 
 
-class Clients:
+class GpuClients:
     """Reads the list; ``archive`` is the agent's own file, by whose name its processes are known."""
 
     def __init__(self, sys_root: str, proc_root: str, archive: Optional[str]) -> None:

@@ -68,7 +68,7 @@ def _gpus() -> Any:
     return gpus()
 
 
-class Asked:
+class ImportProbe:
     """The process that asks; ``answers`` waits for it."""
 
     def __init__(self, runtimes: List[str], *, gpu: bool) -> None:

@@ -126,7 +126,7 @@ def _tell(out: int, line: Dict[str, Any]) -> None:
     os.write(out, json.dumps(line).encode() + b"\n")
 
 
-class Asked:
+class LibraryProbe:
     """The process that asks. ``answers`` waits for it, at most until ``PATIENCE`` after it was started."""
 
     def __init__(self, patience: float = PATIENCE) -> None:

@@ -77,7 +77,7 @@ def libraries() -> Dict[str, Any]:
     """
     from ..runtimes import TABLE, runtime
 
-    asked = library_versions.Asked()
+    asked = library_versions.LibraryProbe()
     try:
         import numpy as np
 
@@ -96,7 +96,7 @@ def libraries() -> Dict[str, Any]:
     return found
 
 
-def _native(asked: library_versions.Asked) -> Dict[str, Any]:
+def _native(asked: library_versions.LibraryProbe) -> Dict[str, Any]:
     answers, why = asked.answers()
     # The one that this process has loaded is the one that TensorRT runs with, wherever it was found.
     version = library_versions.loaded()

@@ -41,14 +41,14 @@ def number(path: str) -> Tuple[Optional[int], str]:
         return None, "%.40r is no number" % said
 
 
-class Reader:
+class StateReader:
     """Reads one machine's state; the roots are parameters, so that a tree can stand for it."""
 
     def __init__(self, root: str = "/", nvpmodel: Optional[str] = None, archive: Optional[str] = None) -> None:
         self.sys = os.path.join(root, "sys")
         self.proc = os.path.join(root, "proc")
         self.power = PowerMode(root, nvpmodel)
-        self.clients = gpu_clients.Clients(self.sys, self.proc, archive)
+        self.clients = gpu_clients.GpuClients(self.sys, self.proc, archive)
 
     def snapshot(
         self, gpu: Any = None, privileged: Optional[Mapping[str, Any]] = None, *, quick: bool = False

@@ -31,12 +31,12 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     with contextlib.suppress(OSError):
         os.nice(NICE)
-    told = b"\n" + MARK + json.dumps(look(order)).encode() + b"\n"
+    told = b"\n" + MARK + json.dumps(collect(order)).encode() + b"\n"
     with os.fdopen(out, "wb") as file:
         file.write(told)
 
 
-def look(order: Dict[str, Any]) -> Dict[str, Any]:
+def collect(order: Dict[str, Any]) -> Dict[str, Any]:
     """The facts; ``time`` is the machine's clock as the answer is sent."""
     root = store_root(str(order.get("store") or ""))
     claim = {"token": "look %d" % os.getpid(), "pid": str(os.getpid())}
@@ -51,9 +51,9 @@ def look(order: Dict[str, Any]) -> Dict[str, Any]:
 def _all(order: Dict[str, Any], root: str, *, free: bool) -> Dict[str, Any]:
     now = time.monotonic()
     runtimes = [str(name) for name in order.get("runtimes") or ()]
-    asked = import_probe.Asked(runtimes, gpu=bool(order.get("gpu"))) if free else None
-    natives = library_versions.Asked() if free and order.get("gpu") else None
-    stats = tegrastats_process.TegraReader(tegrastats_process.find(), now) if free else None
+    asked = import_probe.ImportProbe(runtimes, gpu=bool(order.get("gpu"))) if free else None
+    natives = library_versions.LibraryProbe() if free and order.get("gpu") else None
+    stats = tegrastats_process.TegrastatsProcess(tegrastats_process.find(), now) if free else None
     try:
         found: Dict[str, Any] = {"account": account(), "store": store(root)}
         told, privileged = root_helper(start=free)
@@ -66,7 +66,7 @@ def _all(order: Dict[str, Any], root: str, *, free: bool) -> Dict[str, Any]:
         if natives is not None:
             _native(found["board"], natives)
         gpu = _nvml(found) if free else None
-        found["state"] = state.Reader().snapshot(gpu, privileged)
+        found["state"] = state.StateReader().snapshot(gpu, privileged)
         found["tegrastats"] = tegrastats(stats)
     finally:
         if stats is not None:
@@ -74,7 +74,7 @@ def _all(order: Dict[str, Any], root: str, *, free: bool) -> Dict[str, Any]:
     return found
 
 
-def _native(facts: Dict[str, Any], asked: library_versions.Asked) -> None:
+def _native(facts: Dict[str, Any], asked: library_versions.LibraryProbe) -> None:
     answers, why = asked.answers()
     facts["libraries"] = {name: answers[name] for name in ("nvinfer", "cudnn")}
     facts["cuinit"] = answers["cuinit"]
@@ -132,7 +132,7 @@ def _used(root: str) -> Optional[int]:
 
 
 def root_helper(*, start: bool) -> Any:
-    """What the root helper is, and what it reads that root alone may (``state.Reader.snapshot``)."""
+    """What the root helper is, and what it reads that root alone may (``state.StateReader.snapshot``)."""
     told: Dict[str, Any] = {"why_not": helper.installed() or None, "wants": helper.VERSION, "services": services()}
     told["installed"] = told["why_not"] is None
     told["answers"] = None
@@ -161,7 +161,7 @@ def services() -> Optional[List[str]]:
         return None
 
 
-def tegrastats(reader: Optional[tegrastats_process.TegraReader]) -> Optional[Dict[str, Any]]:
+def tegrastats(reader: Optional[tegrastats_process.TegrastatsProcess]) -> Optional[Dict[str, Any]]:
     """Whether it runs and its lines can be read; None where it was not asked."""
     if reader is None:
         return None

@@ -10,16 +10,16 @@ from ..machine import probe
 from ..machine.device_memory import Watch
 from ..store import build_inputs
 from ..store.build_records import Records, key_facts, key_of
-from .gpu_memory_watch import again, follow, peak_of
-from .idle_workers import Bench
+from .gpu_memory_watch import peaks, resume_sampler, start_sampler
+from .idle_workers import IdleWorkers
 from .telemetry import Sampler
-from .worker_process import Hand
+from .worker_process import WorkerProcess
 
 
-class Building:
+class EngineBuilds:
     """``libraries`` tells what workers can import, ``turn`` holds the turn lock.
 
-    Where the request says that ``more`` builds follow, the worker waits for the next one: see ``Bench``.
+    Where the request says that ``more`` builds follow, the worker waits for the next one: see ``IdleWorkers``.
 
     ``watch`` begins to watch the GPU that an engine's facts and options name; None where they name none.
     """
@@ -27,15 +27,15 @@ class Building:
     def __init__(
         self,
         records: Records,
-        bench: Bench,
+        idle: IdleWorkers,
         libraries: Callable[[], Dict[str, Any]],
         watch: Callable[[Dict[str, Any], Dict[str, Any]], Optional[Watch]],
         turn: Callable[[], ContextManager[None]],
     ) -> None:
         self.records = records
         self.store = records.store
-        self.bench = bench
-        self.supervisor = bench.supervisor
+        self.idle = idle
+        self.supervisor = idle.supervisor
         self._libraries = libraries
         self._watch = watch
         self._turn = turn
@@ -88,17 +88,17 @@ class Building:
             "out": out,
             "more": more,
         }
-        hand = None
+        worker = None
         try:
-            hand, built = self._made(request, order, facts)
+            worker, built = self._made(request, order, facts)
             same = os.path.realpath(built["path"]) == os.path.realpath(model)
             digest = request["model"] if same else self.store.adopt(out)
             if more:
-                self.bench.keep_builder(hand, _kind(request))
-                hand = None
+                self.idle.keep_builder(worker, _kind(request))
+                worker = None
         finally:
-            if hand is not None:
-                self.supervisor.dismiss(hand)
+            if worker is not None:
+                self.supervisor.stop_worker(worker)
             if os.path.exists(out):
                 os.unlink(out)
         if damage is not None:
@@ -109,7 +109,7 @@ class Building:
 
     def _made(
         self, request: Dict[str, Any], order: Dict[str, Any], facts: Dict[str, Any]
-    ) -> Tuple[Hand, Dict[str, Any]]:
+    ) -> Tuple[WorkerProcess, Dict[str, Any]]:
         """Who made it, and what: the builder that waits, or where there is none or it fails, a fresh worker.
 
         What a process fails at that has built before may be its past's fault, unless nobody could do it; both tries
@@ -118,34 +118,36 @@ class Building:
         deadline = float(request["deadline"])
         limit = time.monotonic() + deadline
         retried = {}
-        kept = self.bench.builder(_kind(request))
+        kept = self.idle.builder(_kind(request))
         if kept is not None:
             try:
-                return kept, self._in_time(kept, order, limit, again(kept))
+                return kept, self._in_time(kept, order, limit, resume_sampler(kept))
             except Failure as problem:
-                self.supervisor.dismiss(kept)
+                self.supervisor.stop_worker(kept)
                 if problem.kind == failure.UNSUPPORTED:
                     raise
                 if time.monotonic() >= limit:
                     raise _late(order, deadline) from None
                 retried["retried"] = problem.message
         watch = self._watch(facts, request["options"])
-        self.bench.clear()
-        hand = self.supervisor.hire()
+        self.idle.clear()
+        worker = self.supervisor.start_worker()
         try:
-            built = self._in_time(hand, order, limit, follow(hand, watch, calm=True))
+            built = self._in_time(worker, order, limit, start_sampler(worker, watch, slow=True))
         except BaseException as problem:
-            self.supervisor.dismiss(hand)
+            self.supervisor.stop_worker(worker)
             if isinstance(problem, Failure) and problem.kind == failure.DEADLINE:
                 raise _late(order, deadline) from None
             raise
         built["about"].update(retried)
-        return hand, built
+        return worker, built
 
-    def _in_time(self, hand: Hand, order: Dict[str, Any], limit: float, sampler: Optional[Sampler]) -> Dict[str, Any]:
+    def _in_time(
+        self, worker: WorkerProcess, order: Dict[str, Any], limit: float, sampler: Optional[Sampler]
+    ) -> Dict[str, Any]:
         try:
-            built: Dict[str, Any] = self.supervisor.exchange(hand, order, limit - time.monotonic(), sampler)["ok"]
-            built["peak"] = None if sampler is None else peak_of(sampler)
+            built: Dict[str, Any] = self.supervisor.exchange(worker, order, limit - time.monotonic(), sampler)["ok"]
+            built["peak"] = None if sampler is None else peaks(sampler)
             return built
         finally:
             if sampler is not None:

@@ -4,10 +4,10 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ..machine.device_memory import DeviceMemory, Watch, open_device_memory
 from .telemetry import Sampler
-from .worker_process import Hand
+from .worker_process import WorkerProcess
 
 
-class Watching:
+class GpuWatches:
     """Opens each GPU's memory once; ``gpus`` is what CUDA said of the visible ones (``probe.gpus``)."""
 
     def __init__(self) -> None:
@@ -22,24 +22,24 @@ class Watching:
         return Watch(self._opened[number])
 
 
-def follow(hand: Hand, watch: Optional[Watch], *, calm: bool = False) -> Optional[Sampler]:
+def start_sampler(worker: WorkerProcess, watch: Optional[Watch], *, slow: bool = False) -> Optional[Sampler]:
     """Has ``watch`` follow a fresh worker. The sampler that keeps its peak, or None where nothing is watched."""
     if watch is None:
         return None
-    watch.follow(hand.pid)
-    hand.watch = watch
-    return Sampler(hand.pid, watch, calm=calm)
+    watch.start_sampler(worker.pid)
+    worker.watch = watch
+    return Sampler(worker.pid, watch, slow=slow)
 
 
-def again(hand: Hand) -> Optional[Sampler]:
+def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
     """A sampler for a worker that was followed before, its peak counted from now on. None where nothing is watched."""
-    if hand.watch is None:
+    if worker.watch is None:
         return None
-    hand.watch.restart()
-    return Sampler(hand.pid, hand.watch, calm=True)
+    worker.watch.restart()
+    return Sampler(worker.pid, worker.watch, slow=True)
 
 
-def peak_of(sampler: Sampler) -> Dict[str, Any]:
+def peaks(sampler: Sampler) -> Dict[str, Any]:
     """The highest resident memory and memory on the GPU among the samples, in bytes, and where the latter is from."""
     told = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}
     return {"rss": int(sampler.highest_rss) or None, "device": told["peak"], "source": told["source"]}

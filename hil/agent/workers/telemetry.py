@@ -7,7 +7,7 @@ often, since a peak between two samples is not seen.
 
 from typing import Any, Callable, Dict, List, Optional
 
-from ..machine.board_sampler import Instruments
+from ..machine.board_sampler import BoardSampler
 from ..machine.device_memory import Watch
 from ..machine.process_memory import PAGE
 from ..machine.sensors import Channel
@@ -44,7 +44,7 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 class Sampler:
     """Samples of one worker, each ``INTERVAL``; with a ``watch`` of its memory on a GPU each ``INTERVAL_DEVICE``.
 
-    ``calm`` keeps to ``INTERVAL`` with a watch too, for what is timed or built: asking the driver less often is a
+    ``slow`` keeps to ``INTERVAL`` with a watch too, for what is timed or built: asking the driver less often is a
     precaution; what it costs there was not measured. ``instruments`` reads the machine beside it, for what is timed;
     the sampler closes it.
     When ``MAX_KEPT`` are there every other one is dropped; the watch keeps the peak of all of them.
@@ -56,12 +56,12 @@ class Sampler:
         pid: int,
         watch: Optional[Watch] = None,
         *,
-        calm: bool = False,
-        instruments: Optional[Instruments] = None,
+        slow: bool = False,
+        instruments: Optional[BoardSampler] = None,
     ) -> None:
         self.watch = watch
         self.instruments = instruments
-        self.interval = INTERVAL if watch is None or calm else INTERVAL_DEVICE
+        self.interval = INTERVAL if watch is None or slow else INTERVAL_DEVICE
         try:
             self._rss = Channel("/proc/%d/statm" % pid, PAGE, 1)
         except OSError:

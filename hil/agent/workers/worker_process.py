@@ -15,16 +15,16 @@ from ..protocol.segment import Segment
 
 TAIL = 4096
 PATIENCE = 10.0
-LEAVE_SECONDS = 2.0
+EXIT_SECONDS = 2.0
 
 
-class Hand:
+class WorkerProcess:
     """One worker: ``process``, ``channel`` for headers, ``segment`` for tensors, ``said`` what it wrote.
 
     ``watch`` (``device_memory.Watch``) is the eye on its memory on a GPU, where it has one.
     """
 
-    leave = LEAVE_SECONDS
+    exit_seconds = EXIT_SECONDS
 
     def __init__(self, number: int, archive: str, scratch: str) -> None:
         self.number = number
@@ -32,9 +32,9 @@ class Hand:
         self.segment = Segment.create(scratch)
         self.stderr, write_end = os.pipe()
         os.set_blocking(self.stderr, False)
-        self.said = b""
+        self.output = b""
         self.alive = True
-        self.talks = True
+        self.output_open = True
         self._socket: Optional[socket.socket] = None
         try:
             self.process = self._start(archive, write_end)
@@ -44,7 +44,7 @@ class Hand:
     def _start(self, archive: str, output: int) -> "subprocess.Popen[bytes]":
         """Starts the process, which writes to the descriptor ``output``, and joins it."""
         ours, theirs = socket.socketpair()
-        self._join(ours)
+        self._connect(ours)
         command = [
             sys.executable,
             "-B",
@@ -65,7 +65,7 @@ class Hand:
         finally:
             theirs.close()
 
-    def _join(self, ours: socket.socket) -> None:
+    def _connect(self, ours: socket.socket) -> None:
         """Talks to the worker through ``ours`` from here on."""
         self._socket = ours
         self.channel = Channel(ours.fileno(), ours.fileno(), PATIENCE)
@@ -75,33 +75,33 @@ class Hand:
         """The worker's process id."""
         return self.process.pid
 
-    def listen(self) -> bool:
+    def read_output(self) -> bool:
         """Keeps the tail of what the worker wrote; False once it closed its end."""
         try:
             data = os.read(self.stderr, 1 << 16)
         except BlockingIOError:
             return True
-        self.said = (self.said + data)[-TAIL:]
+        self.output = (self.output + data)[-TAIL:]
         return bool(data)
 
-    def lost(self) -> Failure:
+    def death(self) -> Failure:
         """Reaps a worker that went away and says how it ended, with the last it wrote."""
         ended = time.monotonic() + 2
         while self.process.poll() is None and time.monotonic() < ended:
             time.sleep(0.005)
         self.kill()
-        while self.listen() and time.monotonic() < ended:
+        while self.read_output() and time.monotonic() < ended:
             time.sleep(0.005)
-        code = self.code()
+        code = self.exit_code()
         how = "ended with exit code %d" % code if code >= 0 else "was killed by %s" % signal_name(-code)
-        said = last_lines(self.said)
+        said = last_lines(self.output)
         return Failure(
             DIED,
             "the worker (process %d) %s%s" % (self.pid, how, "; it last wrote: " + said if said else ""),
             "the next check gets a fresh worker",
         )
 
-    def code(self) -> int:
+    def exit_code(self) -> int:
         """The exit code of a worker that has ended; a signal's number, negative, if one ended it."""
         return int(self.process.returncode)
 
@@ -112,12 +112,12 @@ class Hand:
             self.process.kill()
         self.process.wait()
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Lets the process end by itself by closing its channel; kills it after two seconds."""
         if self._socket is not None:
             self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(self.leave)
+            self.process.wait(self.exit_seconds)
         self.kill()
         os.close(self.stderr)
         self.segment.close()

@@ -195,7 +195,7 @@ def asked(
         given = next((text for start, text in other.items() if name.startswith(start)), source)
         compiled(folder, name, given)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
-    return library_versions.Asked(patience).answers()
+    return library_versions.LibraryProbe(patience).answers()
 
 
 def test_libraries_are_asked_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_a_library_that_lacks_another_names_it(tmp_path: Path, monkeypatch: pyte
     subprocess.run(command, input=source.encode(), check=True)
     needed.unlink()
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    told, why = library_versions.Asked().answers()
+    told, why = library_versions.LibraryProbe().answers()
     assert told["nvinfer"] is None
     assert why["nvinfer"].startswith("libnvdla_compiler.so")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.agent.jetson import tegrastats_process
-from hil.agent.jetson.tegrastats_process import SILENCE, STALE, TegraReader, find
+from hil.agent.jetson.tegrastats_process import SILENCE, STALE, TegrastatsProcess, find
 from tests.agent.jetson import orin
 from tests.agent.jetson.test_tegrastats import ORIN_R39, READ
 
@@ -33,7 +33,7 @@ TROUBLE = {
 }
 
 
-def watch(reader: TegraReader, seconds: float) -> list[dict[str, Any]]:
+def watch(reader: TegrastatsProcess, seconds: float) -> list[dict[str, Any]]:
     """What it gives each 100 ms for so long, or until it says why it gives nothing."""
     told, end = [], time.monotonic() + seconds
     while time.monotonic() < end and reader.why is None:
@@ -44,7 +44,7 @@ def watch(reader: TegraReader, seconds: float) -> list[dict[str, Any]]:
     return told
 
 
-def pid_of(reader: TegraReader) -> int:
+def pid_of(reader: TegrastatsProcess) -> int:
     """The running program's."""
     process = reader.process
     assert process is not None
@@ -53,7 +53,7 @@ def pid_of(reader: TegraReader) -> int:
 
 def test_it_reads_what_is_printed(tmp_path: Path) -> None:
     """The newest line, by its values; SIGTERM is ignored there, and still nothing is left running."""
-    reader = TegraReader(str(orin.tegrastats(tmp_path / "tegrastats", ORIN_R39)), time.monotonic())
+    reader = TegrastatsProcess(str(orin.tegrastats(tmp_path / "tegrastats", ORIN_R39)), time.monotonic())
     pid = pid_of(reader)
     told = watch(reader, 1.5)
     reader.close()
@@ -67,7 +67,7 @@ def test_it_reads_what_is_printed(tmp_path: Path) -> None:
 def test_trouble_is_a_reason(kind: str, tmp_path: Path) -> None:
     """No value comes of it, the reason is one line, and the process is gone with it."""
     body, why = TROUBLE[kind]
-    reader = TegraReader(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
+    reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
     pid = pid_of(reader)
     try:
         assert not any(watch(reader, SILENCE + 3))
@@ -89,7 +89,7 @@ def test_what_cannot_be_started_is_a_reason(kind: str, tmp_path: Path) -> None:
         file.write_bytes(b"\x7fELF nonsense")
         file.chmod(0o755)
     path = None if kind == "missing" else str(tmp_path if kind == "folder" else file)
-    reader = TegraReader(path, 0.0)
+    reader = TegrastatsProcess(path, 0.0)
     assert reader.latest(1.0) == {}
     assert reader.why is not None
     assert reader.why.startswith("not found" if kind == "missing" else "cannot be started: ")
@@ -99,7 +99,7 @@ def test_what_cannot_be_started_is_a_reason(kind: str, tmp_path: Path) -> None:
 def test_a_line_grows_old(tmp_path: Path) -> None:
     """A program that stops printing gives no value after half a second, and a reason after two."""
     line = f"print({ORIN_R39!r}, flush=True); time.sleep(600)"
-    reader = TegraReader(str(orin.program(tmp_path / "tegrastats", line)), time.monotonic())
+    reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", line)), time.monotonic())
     try:
         end = time.monotonic() + 5
         while not reader.latest(time.monotonic()) and time.monotonic() < end:
@@ -117,7 +117,7 @@ def test_a_line_grows_old(tmp_path: Path) -> None:
 def test_its_children_go_with_it(tmp_path: Path) -> None:
     """Where tegrastats is a script around the real one, that ends too."""
     body = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
-    reader = TegraReader(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
+    reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
     end = time.monotonic() + 5
     while not reader.odd and time.monotonic() < end:
         reader.latest(time.monotonic())
@@ -134,8 +134,8 @@ def test_it_dies_with_the_supervisor(tmp_path: Path) -> None:
     """A supervisor that is killed leaves no tegrastats behind."""
     program = orin.program(tmp_path / "tegrastats", HANGS)
     code = (
-        "import time, sys; from hil.agent.jetson.tegrastats_process import TegraReader; "
-        "print(TegraReader(sys.argv[1], 0.0).process.pid, flush=True); time.sleep(600)"
+        "import time, sys; from hil.agent.jetson.tegrastats_process import TegrastatsProcess; "
+        "print(TegrastatsProcess(sys.argv[1], 0.0).process.pid, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(program)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.agent.jetson.power_mode import PowerMode
-from hil.agent.machine.gpu_clients import Clients, nvmap_list
+from hil.agent.machine.gpu_clients import GpuClients, nvmap_list
 from hil.agent.machine.sensors import Sensors
-from hil.agent.machine.state import Reader
+from hil.agent.machine.state import StateReader
 from tests.agent.load.test_co_runner import running
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def orin(tmp_path: Path) -> Path:
 
 def test_an_orin_is_read_whole(orin: Path) -> None:
     """Every fact in base units under its own name; fans, other meters and switched-off parts are not among them."""
-    told = Reader(str(orin)).snapshot()
+    told = StateReader(str(orin)).snapshot()
     assert told["power_mode"] == "MAXN"
     gpu = {"min": 306_000_000, "max": 918_000_000, "cur": 306_000_000, "governor": "nvhost_podgov"}
     cores = {"min": 729_600_000, "max": 1_984_000_000, "cur": 1_984_000_000, "governor": "schedutil"}
@@ -107,27 +107,27 @@ def test_the_gpus_clock_is_found_by_generation(tmp_path: Path, name: str) -> Non
     """Each generation calls its GPU otherwise; another device of devfreq is none."""
     clock(tmp_path / "sys/class/devfreq/bwmgr2", 1, 2, 1)
     clock(tmp_path / "sys/class/devfreq" / name, 3, 4, 3)
-    assert Reader(str(tmp_path)).snapshot()["clocks"]["gpu"]["max"] == 4
+    assert StateReader(str(tmp_path)).snapshot()["clocks"]["gpu"]["max"] == 4
 
 
 def test_an_unknown_gpu_is_found_by_its_node(tmp_path: Path) -> None:
     """By the name that the device tree gives it."""
     clock(tmp_path / "sys/class/devfreq/odd", 3, 4, 3)
     write(tmp_path / "sys/class/devfreq/odd/device/of_node/name", "gpu")
-    assert Reader(str(tmp_path)).snapshot()["clocks"]["gpu"]["min"] == 3
+    assert StateReader(str(tmp_path)).snapshot()["clocks"]["gpu"]["min"] == 3
 
 
 def test_locked_is_one_frequency_left(orin: Path) -> None:
     """GPU and each CPU that is on; the memory, where it can be read, at its highest."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
-    assert Reader(str(orin)).snapshot()["locked"] is False
+    assert StateReader(str(orin)).snapshot()["locked"] is False
     cpu(orin, 0, 5, 5)
-    assert Reader(str(orin)).snapshot()["locked"] is True
+    assert StateReader(str(orin)).snapshot()["locked"] is True
     emc = {"emc": {"min": 1, "max": 9, "cur": 9}}
-    assert Reader(str(orin)).snapshot(privileged=emc)["locked"] is True
+    assert StateReader(str(orin)).snapshot(privileged=emc)["locked"] is True
     write(orin / "sys/kernel/nvpmodel_emc_cap/emc_iso_cap", 0)
     emc["emc"]["cur"] = 8
-    assert Reader(str(orin)).snapshot(privileged=emc)["locked"] is False
+    assert StateReader(str(orin)).snapshot(privileged=emc)["locked"] is False
 
 
 @pytest.mark.parametrize("place", ["nvpmodel_emc_cap/emc_iso_cap", "nvpmodel_clk_cap/emc"])
@@ -154,7 +154,7 @@ def test_memory_is_locked_at_what_its_mode_allows(
     if cap is not None:
         write(orin / "sys/kernel" / place, round(cap * 1_000_000))
     emc = {"emc": {"min": 204_000_000, "max": 3199_000_000, "cur": now * 1_000_000}}
-    told = Reader(str(orin)).snapshot(privileged=emc)
+    told = StateReader(str(orin)).snapshot(privileged=emc)
     assert told["locked"] is locked
     assert ("clocks.emc" not in told["not_readable"]) is known
 
@@ -164,10 +164,10 @@ def test_what_is_locked_is_not_guessed(orin: Path) -> None:
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     cpu(orin, 0, 5, 5)
     (orin / "sys/class/devfreq/17000000.gpu/min_freq").unlink()
-    told = Reader(str(orin)).snapshot()
+    told = StateReader(str(orin)).snapshot()
     assert told["locked"] is None
     assert "clocks.gpu.min" in told["not_readable"]
-    assert Reader(str(orin / "empty")).snapshot()["locked"] is None
+    assert StateReader(str(orin / "empty")).snapshot()["locked"] is None
 
 
 def test_the_trip_point_of_each_zone(orin: Path) -> None:
@@ -177,7 +177,7 @@ def test_the_trip_point_of_each_zone(orin: Path) -> None:
         write(zone / f"trip_point_{at}_type", kind)
         write(zone / f"trip_point_{at}_temp", value)
     write(orin / "sys/class/thermal/thermal_zone0/trip_point_0_type", "passive")
-    assert Reader(str(orin)).snapshot()["trips"] == {"gpu-thermal": 95.0}
+    assert StateReader(str(orin)).snapshot()["trips"] == {"gpu-thermal": 95.0}
 
 
 def test_two_readers_name_and_count_alike(orin: Path) -> None:
@@ -189,7 +189,7 @@ def test_two_readers_name_and_count_alike(orin: Path) -> None:
     for at, kind in enumerate(kinds, 20):
         write(orin / f"sys/class/thermal/cooling_device{at}/type", kind)
         write(orin / f"sys/class/thermal/cooling_device{at}/cur_state", 0)
-    told = Reader(str(orin)).snapshot(quick=True)
+    told = StateReader(str(orin)).snapshot(quick=True)
     sensors = Sensors(str(orin / "sys"))
     names = {name for name, channel in sensors.channels.items() if channel.read() is not None}
     sensors.close()
@@ -205,7 +205,7 @@ def test_two_readers_name_and_count_alike(orin: Path) -> None:
 
 def test_a_bare_machine_has_reasons_and_no_zeros(tmp_path: Path) -> None:
     """Nothing is there: nothing is told, and for each it is said why."""
-    told = Reader(str(tmp_path)).snapshot()
+    told = StateReader(str(tmp_path)).snapshot()
     for key in ("power_mode", "locked", "gpu_clients", "swap_used", "memory_available"):
         assert told[key] is None
     assert not any(told[key] for key in ("clocks", "temperature", "throttle", "over_current"))
@@ -295,7 +295,7 @@ def test_a_list_that_cannot_be_relied_on_is_not_nobody(tmp_path: Path, text: str
     """Another form, nothing, or 0 bytes throughout as on a Thor: nobody can tell, with the reason."""
     assert nvmap_list(text)[0] is None
     reasons: dict[str, str] = {}
-    clients = Clients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)
+    clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)
     assert clients.read(None, reasons, {"nvmap": text}) is None
     assert reasons["gpu_clients"].startswith("NvMap's list: ")
     assert clients.read(Nvml({}), reasons, {"nvmap": text}) is None
@@ -318,9 +318,9 @@ def test_our_own_processes_are_no_clients(tmp_path: Path, monkeypatch: pytest.Mo
     process(tmp_path, 77, OUR_SESSION, "python -B agent-1.pyz --worker")
     process(tmp_path, 1792595, 500, "python -B agent-1.pyz --worker")
     process(tmp_path, 500, 500, "python -B /store/agent-1.pyz --store x")
-    clients = Clients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-1.pyz")
+    clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-1.pyz")
     assert [one["name"] for one in clients.read(None, {}) or []] == ["Xorg"]
-    alone = Clients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
+    alone = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
     assert [one["pid"] for one in alone.read(None, {}) or []] == [1200, 1792595]
 
 
@@ -330,7 +330,7 @@ def test_a_session_led_from_outside_is_nobodys(tmp_path: Path, monkeypatch: pyte
     write(tmp_path / "sys/kernel/debug/nvmap/iovmm/clients", NVMAP)
     process(tmp_path, 77, 0, "python -B agent-1.pyz --worker", parent=os.getpid())
     process(tmp_path, 1792595, 0, "python -B agent-1.pyz --worker")
-    clients = Clients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
+    clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
     assert [one["pid"] for one in clients.read(None, {}) or []] == [1200, 1792595]
 
 
@@ -338,7 +338,7 @@ def test_a_list_without_our_own_worker_is_not_relied_on(tmp_path: Path, monkeypa
     """While a process of ours has the GPU open, a list that lacks it may lack everybody else."""
     monkeypatch.setattr(os, "getsid", lambda _: OUR_SESSION)
     process(tmp_path, 90, OUR_SESSION, "python -B agent-1.pyz --worker")
-    clients = Clients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)
+    clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)
     text = "CLIENT PROCESS PID SIZE\nuser Xorg 1200 2048K\n"
     assert [one["pid"] for one in clients.read(None, {}, {"nvmap": text}) or []] == [1200]
     (tmp_path / "proc/90/fd").mkdir()
@@ -370,7 +370,7 @@ class Nvml:
 def test_nvml_lists_by_number(tmp_path: Path) -> None:
     """A name from /proc, or None for a process of another container; no list is not an empty one."""
     process(tmp_path, 42, 42, "blender x")
-    reader = Reader(str(tmp_path))
+    reader = StateReader(str(tmp_path))
     told = reader.snapshot(Nvml({42: 5, 43: None}))
     assert told["gpu_clients"] == [{"pid": 42, "name": "blender", "bytes": 5}, {"pid": 43, "name": None, "bytes": None}]
     assert told["temperature"] == {"gpu": 51.0}

@@ -198,7 +198,7 @@ class Board(WithFolder):
         self.make("sys/class/thermal/thermal_zone0/temp", "45968\n")
         program = self.make("tegrastats", "#!/bin/sh\nwhile :; do echo '%s'; sleep 0.1; done\n" % self.LINE)
         os.chmod(program, 0o700)
-        seen = instruments.Instruments(time.monotonic(), os.path.join(self.folder, "sys"), program)
+        seen = instruments.BoardSampler(time.monotonic(), os.path.join(self.folder, "sys"), program)
         sampler = telemetry.Sampler(os.getpid(), instruments=seen)
         end = time.monotonic() + 10
         while "load.gpu" not in sampler.values and time.monotonic() < end:
@@ -218,7 +218,7 @@ class Board(WithFolder):
     def test_a_missing_tegrastats_is_a_reason(self):
         """Nothing is raised for a program that cannot be started."""
         program = self.make("tegrastats", "no program")
-        reader = tegrareader.TegraReader(program, 0.0)
+        reader = tegrareader.TegrastatsProcess(program, 0.0)
         self.assertEqual(reader.latest(1.0), {})
         self.assertIn("cannot be started", reader.why)
 

@@ -12,7 +12,7 @@ from hil.agent.protocol.channel import Channel
 from hil.agent.service import Service
 from hil.agent.store.blobs import Store
 from hil.agent.supervisor import Supervisor
-from hil.agent.workers.gpu_memory_watch import Watching
+from hil.agent.workers.gpu_memory_watch import GpuWatches
 from hil.files.digests import file_digest
 from hil.targets.answers import DeviceUse
 from hil.targets.bundle import agent_archive
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hil.agent.workers.worker_process import Hand
+    from hil.agent.workers.worker_process import WorkerProcess
 
 
 class Watched(Service):
@@ -30,9 +30,9 @@ class Watched(Service):
     def _watch(self, facts: dict[str, Any], options: dict[str, Any]) -> Watch:  # noqa: ARG002 - whatever the engine is
         return Watch(DeviceMemory(None, unified=True, sys_root="/nowhere", proc_root="/proc"))
 
-    def _take_body(self, request: dict[str, Any]) -> Hand:
+    def _take_body(self, request: dict[str, Any]) -> WorkerProcess:
         """The tensors are in place already: the host's pipe is not what is tested."""
-        return self.supervisor.crew[request["worker"]]
+        return self.supervisor.workers[request["worker"]]
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def service(cache: Path, store: Path) -> Iterator[Watched]:
     made = Watched(supervisor, Store(str(store)))
     made.hold({"token": "a", "who": "me", "host": "here", "pid": "1", "wait": 0})
     yield made
-    for hand in list(supervisor.crew.values()):
-        supervisor.dismiss(hand)
+    for worker in list(supervisor.workers.values()):
+        supervisor.stop_worker(worker)
     made.lock.release()
     ours.close()
     theirs.close()
@@ -63,13 +63,13 @@ def built(service: Watched, model: Path) -> dict[str, Any]:
 
 def ask(service: Watched, op: str, worker: int, feed: np.ndarray | None = None, **fields: Any) -> dict[str, Any]:
     """A request to a worker, its tensors straight in the memory shared with it."""
-    hand = service.supervisor.crew[worker]
+    process = service.supervisor.workers[worker]
     request: dict[str, Any] = dict(fields, op=op, worker=worker, deadline=60, body=0)
     if feed is not None:
         listing, chunks = arrays.describe([("x", feed)])
         data = b"".join(bytes(chunk) for chunk in chunks)
-        hand.segment.reserve(len(data))
-        hand.segment.view(0, len(data))[:] = data
+        process.segment.reserve(len(data))
+        process.segment.view(0, len(data))[:] = data
         request.update(arrays=listing, body=len(data), feeds=1)
     reply = service.worker_op(request) if op == "memory" else service.engine_work(request)
     return dict(reply[0]["ok"])
@@ -97,5 +97,5 @@ def test_a_watched_engine_is_read_from_start_to_end(service: Watched, model: Pat
 
 def test_no_gpu_is_no_watch() -> None:
     """A number that CUDA does not know is watched nowhere, rather than on another GPU."""
-    assert Watching().watch([], 0) is None
-    assert Watching().watch([{"number": 0, "integrated": False, "uuid": None, "pci": None}], 1) is None
+    assert GpuWatches().watch([], 0) is None
+    assert GpuWatches().watch([{"number": 0, "integrated": False, "uuid": None, "pci": None}], 1) is None

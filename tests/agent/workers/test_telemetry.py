@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hil.agent.machine.board_sampler import Instruments, is_tegra
+from hil.agent.machine.board_sampler import BoardSampler, is_tegra
 from hil.agent.protocol import wire
 from hil.agent.workers import telemetry
 from hil.agent.workers.telemetry import INTERVAL, Sampler
@@ -25,7 +25,7 @@ EXTRA = {"t", "interval", "taken", "sources", "not_readable", "warmup", "state"}
 
 def sampled(root: Path, program: Path | None, seconds: float) -> dict[str, Any]:
     """The report of a sampler over this process for so long."""
-    instruments = Instruments(time.monotonic(), str(root), None if program is None else str(program))
+    instruments = BoardSampler(time.monotonic(), str(root), None if program is None else str(program))
     sampler = Sampler(os.getpid(), instruments=instruments)
     try:
         end = time.monotonic() + seconds
@@ -139,7 +139,7 @@ def test_an_offline_sensor_is_absent_and_one_that_comes_on_is_not(nowhere: Path)
     (root / "class/thermal/thermal_zone2/temp").write_text("-256000\n")
     gpu = root / "class/thermal/thermal_zone1/temp"
     gpu.write_text("-256000\n")
-    instruments = Instruments(0.0, str(root))
+    instruments = BoardSampler(0.0, str(root))
     sampler = Sampler(os.getpid(), instruments=instruments)
     sampler.take(1.0)
     gpu.write_text("51000\n")
@@ -158,7 +158,7 @@ def test_a_long_window_fits_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         orin.write(root, f"class/thermal/thermal_zone{number}/type", f"zone-{number}-thermal")
         orin.write(root, f"class/thermal/thermal_zone{number}/temp", 44156)
     monkeypatch.setattr(telemetry, "MAX_KEPT", 2000)
-    instruments = Instruments(0.0, str(root), str(orin.program(tmp_path / "t", "time.sleep(600)")))
+    instruments = BoardSampler(0.0, str(root), str(orin.program(tmp_path / "t", "time.sleep(600)")))
     sampler = Sampler(os.getpid(), instruments=instruments)
     for number in range(6000):
         sampler.take(100_000 + number * INTERVAL)
@@ -174,7 +174,7 @@ def test_a_worker_that_is_gone_leaves_nothing_open(tmp_path: Path) -> None:
     """Where the sampler cannot be made, what was opened for it is closed."""
     root = orin.sysfs(tmp_path / "sys", orin.NANO)
     before = orin.open_files()
-    instruments = Instruments(0.0, str(root), str(orin.program(tmp_path / "t", "time.sleep(600)")))
+    instruments = BoardSampler(0.0, str(root), str(orin.program(tmp_path / "t", "time.sleep(600)")))
     with pytest.raises(OSError, match="statm"):
         Sampler(2**22 + 1, instruments=instruments)
     assert orin.open_files() == before
