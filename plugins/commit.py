@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import site
 import subprocess
@@ -99,13 +100,19 @@ def imported() -> Iterator[Path]:
 
     These are conftests, tests, callables of ``hil.toml``, and whatever of the project's they import.
     """
-    installed = _installed()
+    places = {str(place) for place in _installed()}
+
+    @functools.cache  # a process has thousands of modules, in a few hundred folders
+    def is_installed(folder: str) -> bool:
+        parent = os.path.dirname(folder)  # noqa: PTH120 - a Path for each of them takes half a second
+        return folder in places or (parent != folder and is_installed(parent))
+
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if not isinstance(file, str):
             continue
         path = Path(file).absolute()
-        if not any(map(path.is_relative_to, installed)) and not any(map(path.resolve().is_relative_to, installed)):
+        if not is_installed(str(path)) and not is_installed(str(path.resolve())):
             yield path
 
 
