@@ -1,1 +1,1 @@
-"""The processes that build and run engines, and what is measured of them."""
+"""Worker processes: start them, build and run engines in them, time and sample them."""

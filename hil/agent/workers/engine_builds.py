@@ -1,4 +1,4 @@
-"""Engines on request: taken from the store by their key, or made in a worker that builds and does nothing else."""
+"""Build engines in worker processes, or return them from the store where a matching build exists."""
 
 import os
 import time
@@ -17,11 +17,13 @@ from .worker_process import WorkerProcess
 
 
 class EngineBuilds:
-    """``libraries`` tells what workers can import, ``turn`` holds the turn lock.
+    """Return an engine from the store, or build it in a worker process.
 
-    Where the request says that ``more`` builds follow, the worker waits for the next one: see ``IdleWorkers``.
+    ``libraries`` returns what a worker can import, as ``probe.libraries`` does. ``watch`` takes an engine's facts and
+    build options and starts to watch the memory of the GPU that they name; it returns None if they name no GPU.
+    ``turn`` returns a context manager that holds the turn lock.
 
-    ``watch`` begins to watch the GPU that an engine's facts and options name; None where they name none.
+    If a request announces further builds (``more``), its worker stays alive for the next one: see ``IdleWorkers``.
     """
 
     def __init__(
@@ -41,11 +43,12 @@ class EngineBuilds:
         self._turn = turn
 
     def build(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        """The record of an engine from the store by its key, or of a new one; ``cached`` tells which.
+        """Return the build record of the requested engine; ``cached`` says whether it was in the store.
 
-        ``request["external"]`` are the blobs of the model's external data, which it names by their digests: they lie
-        beside it in the store. An engine that was damaged in the store is deleted and built again at once; the record
-        says so.
+        ``request["external"]`` lists the model's external data files, which the store holds by digest next to the
+        model. An engine whose file in the store is damaged is deleted and rebuilt; ``about.rebuilt`` in the record
+        gives the reason. Raise ``Failure`` if the model or its external data are missing from the store, or if the
+        build fails.
         """
         model = self.store.verify(request["model"])
         build_inputs.verify_external(self.store, request)
@@ -55,14 +58,17 @@ class EngineBuilds:
         facts = key_facts(request, self._libraries(), probe.machine()["l4t"])
         key = key_of(facts)
         with self._turn():
-            record, damage = self._whole(key, request["model"])
+            record, damage = self._undamaged(key, request["model"])
             cached = record is not None
             if record is None:
                 record = self._build(request, model, key, facts, damage)
         return dict(record, cached=cached)
 
-    def _whole(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
-        """The record of an engine whose bytes are as they were built; or None and, if they are not, what was found."""
+    def _undamaged(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
+        """Return the record of an engine whose file still has its digest, and None.
+
+        Return ``(None, None)`` if there is no record, and ``(None, message)`` if the file is damaged.
+        """
         record = self.records.find(key)
         if record is None or record["digest"] == model:
             return record, None
@@ -90,7 +96,7 @@ class EngineBuilds:
         }
         worker = None
         try:
-            worker, built = self._made(request, order, facts)
+            worker, built = self._build_in_worker(request, order, facts)
             same = os.path.realpath(built["path"]) == os.path.realpath(model)
             digest = request["model"] if same else self.store.adopt(out)
             if more:
@@ -104,26 +110,27 @@ class EngineBuilds:
         if damage is not None:
             built["about"]["rebuilt"] = damage
         built["plugins"] = request["options"].get("plugins") or []
-        built["external"] = request.get("external") if same else []  # a plan has its weights in it
+        built["external"] = request.get("external") if same else []  # a TensorRT plan contains its weights
         return self.records.write(key, facts, digest, built)
 
-    def _made(
+    def _build_in_worker(
         self, request: Dict[str, Any], order: Dict[str, Any], facts: Dict[str, Any]
     ) -> Tuple[WorkerProcess, Dict[str, Any]]:
-        """Who made it, and what: the builder that waits, or where there is none or it fails, a fresh worker.
+        """Build in the idle builder if there is one, otherwise or if it fails in a fresh worker.
 
-        What a process fails at that has built before may be its past's fault, unless nobody could do it; both tries
-        are within the time limit, and what the first one failed with is recorded.
+        Return the worker and its reply. A process that has built before may fail because of its earlier builds, so such
+        a failure is retried in a fresh worker and recorded as ``retried``, unless the runtime cannot build this model
+        at all (``UNSUPPORTED``). Both attempts share the request's deadline. Raise ``Failure`` if neither succeeds.
         """
         deadline = float(request["deadline"])
         limit = time.monotonic() + deadline
         retried = {}
-        kept = self.idle.builder(_kind(request))
-        if kept is not None:
+        idle_builder = self.idle.builder(_kind(request))
+        if idle_builder is not None:
             try:
-                return kept, self._in_time(kept, order, limit, resume_sampler(kept))
+                return idle_builder, self._exchange(idle_builder, order, limit, resume_sampler(idle_builder))
             except Failure as problem:
-                self.supervisor.stop_worker(kept)
+                self.supervisor.stop_worker(idle_builder)
                 if problem.kind == failure.UNSUPPORTED:
                     raise
                 if time.monotonic() >= limit:
@@ -133,7 +140,7 @@ class EngineBuilds:
         self.idle.clear()
         worker = self.supervisor.start_worker()
         try:
-            built = self._in_time(worker, order, limit, start_sampler(worker, watch, slow=True))
+            built = self._exchange(worker, order, limit, start_sampler(worker, watch, slow=True))
         except BaseException as problem:
             self.supervisor.stop_worker(worker)
             if isinstance(problem, Failure) and problem.kind == failure.DEADLINE:
@@ -142,7 +149,7 @@ class EngineBuilds:
         built["about"].update(retried)
         return worker, built
 
-    def _in_time(
+    def _exchange(
         self, worker: WorkerProcess, order: Dict[str, Any], limit: float, sampler: Optional[Sampler]
     ) -> Dict[str, Any]:
         try:
@@ -155,7 +162,7 @@ class EngineBuilds:
 
 
 def _kind(request: Dict[str, Any]) -> Any:
-    """What builds must share to be made by one process: plugins stay loaded in it, and a GPU selected."""
+    """Return what builds in one process must have in common: plugins stay loaded in it, and its GPU selected."""
     options = request["options"]
     return request["runtime"], int(options.get("gpu") or 0), tuple(options.get("plugins") or ())
 

@@ -1,4 +1,4 @@
-"""Which workers' memory is watched on which GPU; a target without one loads nothing of NVIDIA's here."""
+"""Watch the memory of workers on their GPUs. On a target without a GPU no NVIDIA library is loaded."""
 
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -8,13 +8,13 @@ from .worker_process import WorkerProcess
 
 
 class GpuWatches:
-    """Opens each GPU's memory once; ``gpus`` is what CUDA said of the visible ones (``probe.gpus``)."""
+    """Create watches; the interface to each GPU's memory is opened once and reused."""
 
     def __init__(self) -> None:
         self._opened: Dict[int, DeviceMemory] = {}
 
     def watch(self, gpus: List[Mapping[str, Any]], number: int) -> Optional[Watch]:
-        """A watch of the GPU ``number``, begun now; None where CUDA knows no such GPU."""
+        """Return a new watch of GPU ``number``, or None if ``gpus`` (from ``probe.gpus``) has no such GPU."""
         if not 0 <= number < len(gpus):
             return None
         if number not in self._opened:
@@ -23,7 +23,7 @@ class GpuWatches:
 
 
 def start_sampler(worker: WorkerProcess, watch: Optional[Watch], *, slow: bool = False) -> Optional[Sampler]:
-    """Has ``watch`` follow a fresh worker. The sampler that keeps its peak, or None where nothing is watched."""
+    """Make ``watch`` follow a fresh worker and return a sampler for it, or None if ``watch`` is None."""
     if watch is None:
         return None
     watch.start_sampler(worker.pid)
@@ -32,7 +32,7 @@ def start_sampler(worker: WorkerProcess, watch: Optional[Watch], *, slow: bool =
 
 
 def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
-    """A sampler for a worker that was followed before, its peak counted from now on. None where nothing is watched."""
+    """Return a sampler for a worker that is already watched, with its peak reset; None if it is not watched."""
     if worker.watch is None:
         return None
     worker.watch.restart()
@@ -40,6 +40,9 @@ def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
 
 
 def peaks(sampler: Sampler) -> Dict[str, Any]:
-    """The highest resident memory and memory on the GPU among the samples, in bytes, and where the latter is from."""
-    told = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}
-    return {"rss": int(sampler.highest_rss) or None, "device": told["peak"], "source": told["source"]}
+    """Return the highest sampled memory in bytes: ``rss`` on the host and ``device`` on the GPU.
+
+    ``source`` says where the GPU's figure comes from.
+    """
+    usage = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}
+    return {"rss": int(sampler.highest_rss) or None, "device": usage["peak"], "source": usage["source"]}

@@ -1,4 +1,4 @@
-"""Workers that wait: one that has imported the runtimes for the next engine, one that builds for the next build."""
+"""Idle workers kept for reuse: one that has imported the runtimes, and one that has built an engine."""
 
 from typing import Any, Dict, Optional, Tuple
 
@@ -7,13 +7,14 @@ from .worker_process import WorkerProcess
 
 
 class IdleWorkers:
-    """At most one idle worker that has imported the runtimes, which takes a second on a board.
+    """At most one idle worker that has imported the runtimes, and at most one idle builder.
 
-    It serves one engine and no second one, never what has to be fresh (cold start, memory), and is gone before
-    anything that must not find it there: a fresh worker, whose machine is measured, and a build, which needs memory.
+    Importing the runtimes takes a second on a board, so the worker that reported their versions is kept and used for
+    one engine. It is not used where a fresh process is required (cold start, memory). It is stopped before a fresh
+    worker starts, whose memory is measured against the whole machine, and before a build, which needs the memory.
 
-    And at most one builder, where the host has said that another build follows: TensorRT loads its builder, seconds
-    and gigabytes, once. Whatever else is asked for finds it gone.
+    The builder is kept only if the host has announced another build: TensorRT loads its builder once per process, which
+    takes seconds and gigabytes. Any other request stops the builder.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -22,7 +23,7 @@ class IdleWorkers:
         self._builder: Optional[Tuple[WorkerProcess, Any]] = None
 
     def keep(self, worker: WorkerProcess, libraries: Dict[str, Any]) -> None:
-        """Keeps ``worker`` unless it opened a GPU: it would be one more client there, with a context of its own."""
+        """Keep ``worker``, unless a runtime opened a GPU in it: idle, it would be one more client of that GPU."""
         self.clear()
         facts = libraries.get("facts") or {}
         if any((known or {}).get("gpu") for known in facts.values()):
@@ -31,7 +32,7 @@ class IdleWorkers:
             self._idle = worker
 
     def worker(self, *, fresh: bool) -> WorkerProcess:
-        """A worker for one engine."""
+        """Return a worker for one engine: the idle one if it is alive and ``fresh`` is false, otherwise a new one."""
         self.stop_builder()
         idle, self._idle = self._idle, None
         if idle is None:
@@ -42,29 +43,29 @@ class IdleWorkers:
         return idle
 
     def keep_builder(self, worker: WorkerProcess, kind: Any) -> None:
-        """Keeps a worker that has built something of ``kind``, for the next build of that kind alone."""
+        """Keep a worker that has built an engine, for the next build of the same ``kind``."""
         self.clear()
         self._builder = (worker, kind)
 
     def builder(self, kind: Any) -> Optional[WorkerProcess]:
-        """The builder that waits, if it is alive and of ``kind``; it is the caller's now. Any other one is ended."""
-        kept, self._builder = self._builder, None
-        if kept is None:
+        """Take the idle builder if it is alive and of ``kind``. Stop any other one and return None."""
+        builder, self._builder = self._builder, None
+        if builder is None:
             return None
-        worker, its = kept
-        if its == kind and worker.alive and worker.process.poll() is None:
+        worker, builder_kind = builder
+        if builder_kind == kind and worker.alive and worker.process.poll() is None:
             return worker
         self.supervisor.stop_worker(worker)
         return None
 
     def stop_builder(self) -> None:
-        """Ends the builder that waits, if there is one."""
-        kept, self._builder = self._builder, None
-        if kept is not None:
-            self.supervisor.stop_worker(kept[0])
+        """Stop the idle builder, if there is one."""
+        builder, self._builder = self._builder, None
+        if builder is not None:
+            self.supervisor.stop_worker(builder[0])
 
     def clear(self) -> None:
-        """Ends whoever waits."""
+        """Stop all idle workers."""
         self.stop_builder()
         idle, self._idle = self._idle, None
         if idle is not None:

@@ -1,4 +1,4 @@
-"""What a worker measures of its engine: time, throughput, layers, memory."""
+"""The operations of a worker that measure its engine: time, throughput, layers and memory."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ Answer = Tuple[Dict[str, Any], List[Any]]
 
 
 class Measuring(ABC):
-    """The operations of ``worker.Worker`` that measure; it loads the engine and reads the feeds."""
+    """The measuring operations of ``worker.Worker``, which loads the engine and reads the feeds."""
 
     def __init__(self) -> None:
         self.engine: Any = None
@@ -32,10 +32,10 @@ class Measuring(ABC):
 
     @abstractmethod
     def _feeds(self, request: Dict[str, Any]) -> List[Dict[str, Any]]:
-        """The request's inputs, checked against the engine's."""
+        """Return the request's feeds, checked against the engine's inputs."""
 
     def time(self, request: Dict[str, Any]) -> Answer:
-        """Warm-up, then inferences back to back; samples go back whole, with the device's clock where it has one."""
+        """Warm up, then time inferences back to back. Return all samples, with device times if the runtime has them."""
         feeds = self._feeds(request)
         with self._bound([(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
@@ -49,28 +49,28 @@ class Measuring(ABC):
 
     def throughput(self, request: Dict[str, Any]) -> Answer:
         """As ``time``, with ``streams`` inferences in flight at once."""
-        feeds, lanes = self._feeds(request), int(request["streams"])
-        if not 1 <= lanes <= self.engine.slots:
-            what = "the engine was loaded for %d inferences in flight, not %d" % (self.engine.slots, lanes)
+        feeds, streams = self._feeds(request), int(request["streams"])
+        if not 1 <= streams <= self.engine.slots:
+            what = "the engine was loaded for %d inferences in flight, not %d" % (self.engine.slots, streams)
             raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run], or use a runtime with streams")
-        turns = len(feeds) * lanes // gcd(len(feeds), lanes)  # until a feed meets the same lane again
-        with self._bound([(feeds[at % len(feeds)], at % lanes) for at in range(turns)]) as bounds:
+        rounds = len(feeds) * streams // gcd(len(feeds), streams)  # until a feed is bound to the same slot again
+        with self._bound([(feeds[at % len(feeds)], at % streams) for at in range(rounds)]) as bounds:
             if any(bound.start is None or bound.finish is None for bound in bounds):
                 what = "the runtime %s cannot have inferences in flight" % self.asked["runtime"]
                 raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
             self.peak.begin()
-            flight = timed_loop.Flight(bounds, lanes)
+            flight = timed_loop.Flight(bounds, streams)
             warmup = timed_loop.warm_up([flight.step], request["warmup"])
             flight.land()
-            series = timed_loop.fly(bounds, lanes, _window(request, warmup))
+            series = timed_loop.fly(bounds, streams, _window(request, warmup))
             self.peak.end()
-        return self._timed(request, feeds, warmup, series, lanes)
+        return self._timed(request, feeds, warmup, series, streams)
 
     def pace(self, request: Dict[str, Any]) -> Answer:
-        """As ``time``, but each inference at its own release time, ``period`` seconds apart.
+        """As ``time``, but release the inferences ``period`` seconds apart.
 
-        After the warm-up inferences are released for as long again and not counted: at a camera's rate clocks and
-        caches settle elsewhere than back to back.
+        After the warm-up, inferences are released at this period for ``warmup`` seconds more and not counted: clocks
+        and caches settle at other values than in a back-to-back run.
         """
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
@@ -95,21 +95,21 @@ class Measuring(ABC):
         return answer, named
 
     @contextlib.contextmanager
-    def _bound(self, wanted: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:
-        """Feeds bound to slots, all given back in the end."""
+    def _bound(self, pairs: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:
+        """Bind each feed to its slot; release all bindings on exit."""
         with contextlib.ExitStack() as stack:
             bounds = []
-            for feed, slot in wanted:
+            for feed, slot in pairs:
                 bounds.append(self.engine.bind(feed, slot))
                 stack.callback(bounds[-1].close)
             yield bounds
 
     def _timed(
-        self, request: Dict[str, Any], feeds: List[Dict[str, Any]], warmup: Any, series: Dict[str, Any], lanes: int
+        self, request: Dict[str, Any], feeds: List[Dict[str, Any]], warmup: Any, series: Dict[str, Any], streams: int
     ) -> Answer:
         self.runs += warmup.runs + len(series["start"])
         method = self._method(feeds[0], request["warmup"])
-        method["streams"] = lanes
+        method["streams"] = streams
         return {"warmup": warmup._asdict(), "method": method}, sorted(_as_arrays(series).items())
 
     def _method(self, feed: Dict[str, Any], warmup: float) -> Dict[str, Any]:
@@ -129,26 +129,26 @@ class Measuring(ABC):
         return method
 
     def profile(self, request: Dict[str, Any]) -> Answer:
-        """Seconds by node on an engine of its own."""
+        """Return seconds per node. The engine is used for nothing else, since profiling slows it down."""
         feed = self._feeds(request)[0]
         costs = self.engine.profile(feed, request["runs"])[:LISTED_NODES]
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []
 
     def layers(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """What each layer became; None from a runtime that does not tell."""
+        """Return what each layer executes; None if the runtime does not report its layers."""
         if self.engine is None:
             raise Failure(failure.PROTOCOL, "no engine is loaded in this worker")
         return {"layers": _bounded(self.engine.layers())}, []
 
     def memory(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """See ``memory.usage``."""
+        """Return ``process_memory.usage``."""
         return memory.usage(self.peak), []
 
     def soak(self, request: Dict[str, Any]) -> Answer:
-        """Memory over many inferences; the segment is left out of each reading.
+        """Return memory over many inferences. Host memory excludes the segment shared with the supervisor.
 
-        On a GPU this process's own where the supervisor found it listed (``watched``), so that no other user of
-        the GPU shows; else what the driver tells of all of it.
+        GPU memory is that of this process if the supervisor found it in a list of GPU clients (``watched``), so that
+        other users of the GPU do not count. Otherwise it is what the driver reports for the whole GPU.
         """
         feeds, watched = self._feeds(request), request.get("watched")
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes
@@ -176,7 +176,10 @@ def _window(request: Dict[str, Any], warmup: Any) -> timed_loop.Window:
 
 
 def _bounded(layers: Any) -> Any:
-    """Layers as they fit into a header: long names are cut, and the ONNX nodes left out where there are too many."""
+    """Shorten layer names, and drop the ONNX nodes if needed, so that the layers fit into a frame's header.
+
+    Raise ``Failure`` if they do not fit even so.
+    """
     if layers is None:
         return None
     cut = [dict(layer, name=failure.short(layer["name"], 300)) for layer in layers]
@@ -189,7 +192,7 @@ def _bounded(layers: Any) -> Any:
 
 
 def _of_process(opened: device_memory.DeviceMemory, pid: int) -> int:
-    """Bytes of the process on its GPU; 0, which the host takes for unreadable, where no list has it."""
+    """Return the bytes of process ``pid`` on its GPU, or 0 if no list contains it; the host treats 0 as unreadable."""
     return opened.process(pid) or 0
 
 

@@ -1,8 +1,8 @@
-"""Sampling a worker from outside while it works: its memory, and while it is timed the machine's own sensors.
+"""Sample a worker from outside while it works: its memory and, while it is timed, the machine's sensors.
 
-A sample opens nothing: every file is opened once and read again at offset 0, so that ten a second cost
-the machine well under 1 % of one core. Where the worker has a GPU and is not timed, its memory there is read more
-often, since a peak between two samples is not seen.
+A sample opens no file: every file is opened once and reread at offset 0, so that ten samples a second cost well under 1 %
+of one core. If the worker uses a GPU and is not timed, its GPU memory is read more often, because a peak between two
+samples would be missed.
 """
 
 from typing import Any, Callable, Dict, List, Optional
@@ -16,39 +16,40 @@ INTERVAL = 0.1
 INTERVAL_DEVICE = 0.02
 MAX_KEPT = 2000
 MAX_CELLS = 48000
-"""Values of all columns that are kept: as JSON they are well under a frame's header (wire.MAX_HEADER)."""
+"""Most values kept over all columns: as JSON they are well under the limit of a frame's header (wire.MAX_HEADER)."""
 
 
 class Sensor:
-    """A reading that a function gives; ``None`` where there is none."""
+    """A sensor read by a function, which returns None if there is no value."""
 
     def __init__(self, read: Callable[[], Any]) -> None:
         self.read = read
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 def gpu_sensors(watch: Watch) -> Dict[str, Any]:
-    """SM clock (Hz), temperature (degrees Celsius), power (W) and what holds the clocks back (NVML's bits).
+    """Return NVML's sensors of the GPU: SM clock (Hz), temperature (°C), power (W) and throttle reasons (NVML's bits).
 
-    Those that NVML can read; none without NVML (Orin and older). The power is that of the GPU, not of the board.
+    Sensors that NVML cannot read are left out; without NVML (Orin and older) there are none. The power is the GPU's,
+    not the board's.
     """
     gpu = watch.device.gpu
     if gpu is None:
         return {}
-    told = {"clock": gpu.clock, "temperature": gpu.temperature, "power": gpu.power, "throttle": gpu.throttle}
-    return {name + ".gpu": Sensor(read) for name, read in told.items() if read() is not None}
+    readers = {"clock": gpu.clock, "temperature": gpu.temperature, "power": gpu.power, "throttle": gpu.throttle}
+    return {name + ".gpu": Sensor(read) for name, read in readers.items() if read() is not None}
 
 
 class Sampler:
-    """Samples of one worker, each ``INTERVAL``; with a ``watch`` of its memory on a GPU each ``INTERVAL_DEVICE``.
+    """Samples of one worker, every ``INTERVAL``, or every ``INTERVAL_DEVICE`` with a ``watch`` of its GPU memory.
 
-    ``slow`` keeps to ``INTERVAL`` with a watch too, for what is timed or built: asking the driver less often is a
-    precaution; what it costs there was not measured. ``instruments`` reads the machine beside it, for what is timed;
-    the sampler closes it.
-    When ``MAX_KEPT`` are there every other one is dropped; the watch keeps the peak of all of them.
-    Source of the RSS: ``/proc/PID/statm`` (pages; 3rd word: shared pages, file and segment alike).
+    With ``slow`` the interval is ``INTERVAL`` even with a watch. It is used while the worker is timed or builds, as a
+    precaution: the cost of querying the driver more often was not measured. ``instruments`` reads the machine's sensors
+    as well, for timed work; the sampler closes it. When ``MAX_KEPT`` samples are stored, every other one is dropped;
+    the watch still records the peak of all samples. Source of the RSS: ``/proc/PID/statm`` (pages; 3rd word: shared
+    pages, of files and of the segment).
     """
 
     def __init__(
@@ -74,20 +75,20 @@ class Sampler:
         if watch is not None:
             self.values["memory.gpu"] = []
         self.highest_rss = 0.0
-        self.taken = 0
+        self.count = 0
         self.keep_each = 1
         self.due = 0.0
 
     def take(self, now: float) -> None:
-        """One sample at ``now`` (monotonic seconds, the clock that runs are timed by)."""
-        # On a grid: what one sample was late the next one is not, so that ten a second stay ten.
+        """Take one sample at ``now`` (monotonic seconds, the clock by which runs are timed)."""
+        # Due times stay on a grid: a late sample does not delay the next one, so the mean rate is kept.
         self.due = max(self.due + self.interval, now + self.interval / 2) if self.due else now + self.interval
         row = {"rss": self._rss.read()}
         self.highest_rss = max(self.highest_rss, row["rss"] or 0.0)
         if self.watch is not None:
             row["memory.gpu"] = self.watch.note()
-        self.taken += 1
-        if (self.taken - 1) % self.keep_each:
+        self.count += 1
+        if (self.count - 1) % self.keep_each:
             return
         if self.instruments is not None:
             row.update(self.instruments.read(now))
@@ -95,7 +96,7 @@ class Sampler:
         self._keep(now, row)
 
     def _keep(self, now: float, row: Dict[str, Any]) -> None:
-        """Adds a row. A column that begins late, or has a gap, has None there: all are as long as ``times``."""
+        """Add a row. Columns that start late or have a gap are filled with None: all are as long as ``times``."""
         for name in row:
             if name not in self.values:
                 self.values[name] = [None] * len(self.times)
@@ -108,28 +109,28 @@ class Sampler:
             self.values = {name: column[::2] for name, column in self.values.items()}
 
     def report(self) -> Dict[str, Any]:
-        """``{"interval": s, "taken": n, "t": […], "rss": […], "clock.policy0": […], …}`` in base units.
+        """Return ``{"interval": s, "taken": n, "t": […], "rss": […], "clock.policy0": […], …}`` in base units.
 
-        A watch adds ``memory.gpu`` and, where there are instruments, the columns of ``gpu_sensors``; instruments add
-        theirs, ``sources`` and ``not_readable``.
+        ``taken`` counts the samples that were taken, dropped ones included. A watch adds ``memory.gpu`` and, with
+        instruments, the columns of ``gpu_sensors``. Instruments add their columns, ``sources`` and ``not_readable``.
         """
         columns: Dict[str, Any] = dict(self.values)
         if self.instruments is not None:
             columns = self.instruments.report(columns)
         columns["t"] = self.times
         columns["interval"] = self.interval * self.keep_each
-        columns["taken"] = self.taken
+        columns["taken"] = self.count
         return columns
 
     def close(self) -> None:
-        """Closes every file, and the instruments."""
+        """Close every file, and the instruments."""
         self._rss.close()
         if self.instruments is not None:
             self.instruments.close()
 
 
 def _short(value: Any) -> Any:
-    """As few letters of JSON as it has digits that mean something."""
+    """Round a float to the digits that are significant, which shortens the JSON."""
     if not isinstance(value, float):
         return value
     return int(value) if value.is_integer() else round(value, 6)

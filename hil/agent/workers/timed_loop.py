@@ -1,4 +1,4 @@
-"""Timing inferences: warm up until stable, then each one host to host, back to back or at a fixed pace."""
+"""Time inferences host to host: warm up until times are stable, then run back to back or at a fixed period."""
 
 import contextlib
 import gc
@@ -10,7 +10,7 @@ WARMUP_RULE = "v1: at least warmup seconds, until medians of two windows agree w
 AGREE = 0.05
 WINDOW_RUNS = 5
 SPIN = 5e-4
-"""Seconds before a release in which the clock is asked instead of slept: a sleep may end a tenth of a ms late."""
+"""Seconds before a release in which the loop spins instead of sleeping: a sleep may end 0.1 ms late."""
 
 WAIT_RULE = "v1: sleep until 0.5 ms before the release, then spin"
 
@@ -18,7 +18,7 @@ Call = Callable[[], Any]
 
 
 class Warmup(NamedTuple):
-    """How warming up went; ``stable`` is False when the cap came first."""
+    """Result of warming up; ``stable`` is False if the time limit ended it."""
 
     runs: int
     seconds: float
@@ -26,7 +26,7 @@ class Warmup(NamedTuple):
 
 
 class Window(NamedTuple):
-    """When timing may stop: after ``seconds`` and ``min_samples``, at ``max_samples``, or after ``budget`` seconds."""
+    """When timing stops: after ``seconds`` and ``min_samples``, at ``max_samples``, or after ``budget`` seconds."""
 
     seconds: float
     min_samples: int
@@ -35,7 +35,7 @@ class Window(NamedTuple):
 
 
 def warm_up(calls: Sequence[Call], seconds: float) -> Warmup:
-    """Runs ``calls`` in turn by ``WARMUP_RULE``; a window lasts a quarter of ``seconds`` and five runs or more."""
+    """Run ``calls`` in turn by ``WARMUP_RULE``. A window lasts a quarter of ``seconds`` and at least five runs."""
     clock = time.perf_counter
     began = clock()
     cap = 4 * seconds + 1
@@ -57,23 +57,23 @@ def warm_up(calls: Sequence[Call], seconds: float) -> Warmup:
     return Warmup(0, 0.0, stable=False)
 
 
-def _agree(one: float, other: float) -> bool:
-    return abs(one - other) <= AGREE * max(one, other)
+def _agree(first: float, second: float) -> bool:
+    return abs(first - second) <= AGREE * max(first, second)
 
 
 def measure(
     calls: Sequence[Call], window: Window, clocks: Sequence[Callable[[], float]] = ()
 ) -> Dict[str, "array[float]"]:
-    """Times ``calls`` in turn, every one of them; nothing is dropped.
+    """Time ``calls`` in turn and return the columns ``start`` and ``duration`` (seconds); no sample is dropped.
 
-    The loop around the timed call is kept to what a bare script would have, since it shows in the
-    rate, and the garbage collector is off, since a collection would show in a sample. ``clocks``, one for
-    each call, tell the last run's seconds on the device; they are read after the host's clock has stopped.
+    The loop does no more around the timed call than a bare script would, since this shows in the rate. The garbage
+    collector is off, since a collection would show in a sample. ``clocks``, one for each call, return the seconds on
+    the device of the latest run; they are read after the host's clock and give the column ``device``.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
     with _no_collector():
-        began = clock()  # after a last collection, so that the series spans all of the seconds asked for
+        began = clock()  # after the last garbage collection, so that the series covers the requested seconds
         enough, latest = began + window.seconds, began + window.budget
         done = 0
         while done < window.max_samples:
@@ -108,73 +108,74 @@ def _no_collector() -> Iterator[None]:
 
 
 class Flight:
-    """Up to ``lanes`` inferences under way at once, by one thread: the oldest is waited for, then the next starts.
+    """Up to ``streams`` inferences in flight, driven by one thread: wait for the oldest, then start the next.
 
-    The k-th inference is ``bounds[k % len(bounds)]``, which must be bound to slot ``k % lanes``.
+    The k-th inference is ``bounds[k % len(bounds)]``, which must be bound to slot ``k % streams``.
     """
 
-    def __init__(self, bounds: Sequence[Any], lanes: int) -> None:
-        if len(bounds) % lanes:
-            raise ValueError("%d bound feeds do not go round %d lanes" % (len(bounds), lanes))
-        self.turns = [(bound.start, bound.finish) for bound in bounds]
-        self.lanes = lanes
-        self.begun = 0
+    def __init__(self, bounds: Sequence[Any], streams: int) -> None:
+        if len(bounds) % streams:
+            raise ValueError("%d bound feeds are not a multiple of %d streams" % (len(bounds), streams))
+        self.pairs = [(bound.start, bound.finish) for bound in bounds]
+        self.streams = streams
+        self.started = 0
         self.ended = 0
 
     def step(self) -> None:
-        """Waits for the oldest where all lanes are taken, then starts one more."""
-        if self.begun - self.ended == self.lanes:
-            self.turns[self.ended % len(self.turns)][1]()
+        """Wait for the oldest inference if ``streams`` are in flight, then start one more."""
+        if self.started - self.ended == self.streams:
+            self.pairs[self.ended % len(self.pairs)][1]()
             self.ended += 1
-        self.turns[self.begun % len(self.turns)][0]()
-        self.begun += 1
+        self.pairs[self.started % len(self.pairs)][0]()
+        self.started += 1
 
     def land(self) -> None:
-        """Waits for all that is under way."""
-        while self.ended < self.begun:
-            self.turns[self.ended % len(self.turns)][1]()
+        """Wait for all inferences in flight."""
+        while self.ended < self.started:
+            self.pairs[self.ended % len(self.pairs)][1]()
             self.ended += 1
 
 
-def fly(bounds: Sequence[Any], lanes: int, window: Window) -> Dict[str, "array[float]"]:
-    """``measure`` with ``lanes`` inferences under way; a duration is from an inference's start to its completion.
+def fly(bounds: Sequence[Any], streams: int, window: Window) -> Dict[str, "array[float]"]:
+    """As ``measure``, with ``streams`` inferences in flight; a duration is from an inference's start to its completion.
 
-    Every inference that was started is in the series, those that were still under way at the end too.
+    Every started inference is in the series, also those still in flight when the window ends.
     """
     clock = time.perf_counter
-    flight = Flight(bounds, lanes)
-    turns, count = flight.turns, len(flight.turns)
+    flight = Flight(bounds, streams)
+    pairs, count = flight.pairs, len(flight.pairs)
     start, duration = array("d"), array("d")
     began = clock()
     enough, latest = began + window.seconds, began + window.budget
     with _no_collector():
-        begun = ended = 0
+        started = ended = 0
         going = window.max_samples > 0
-        while going or ended < begun:
-            if not going or begun - ended == lanes:
-                turns[ended % count][1]()
+        while going or ended < started:
+            if not going or started - ended == streams:
+                pairs[ended % count][1]()
                 after = clock()
                 duration.append(after - start[ended])
                 ended += 1
-                if after >= latest or (after >= enough and begun >= window.min_samples):
+                if after >= latest or (after >= enough and started >= window.min_samples):
                     going = False
             if going:
                 start.append(clock())
-                turns[begun % count][0]()
-                begun += 1
-                going = begun < window.max_samples
+                pairs[started % count][0]()
+                started += 1
+                going = started < window.max_samples
     return {"start": start, "duration": duration}
 
 
 def pace(
     calls: Sequence[Call], period: float, releases: int, budget: float, clocks: Sequence[Callable[[], float]] = ()
 ) -> Dict[str, Any]:
-    """Times ``calls`` in turn, the k-th of ``releases`` not before its release at ``first + k * period`` seconds.
+    """Time ``calls`` in turn; the k-th of ``releases`` starts at ``first + k * period`` seconds or later.
 
-    Release times are fixed before the first: one inference that ends late makes the next start late, and that lateness
-    is part of the next one's response, which counts from its release. Were releases put off instead, a stall would
-    show in one sample and not in the many that a camera would have sent meanwhile ("coordinated omission", Tene 2013).
-    Returns the columns of ``measure`` and ``first``; fewer than ``releases`` rows where ``budget`` seconds were over.
+    Release times are fixed in advance. If one inference ends late, the next starts late, and its response time, which
+    counts from its release, includes the delay. If releases were postponed instead, a stall would show in one sample
+    and not in all those that a camera would have sent meanwhile ("coordinated omission", Tene 2013).
+
+    Return the columns of ``measure``, and ``first``; fewer than ``releases`` rows if ``budget`` seconds have passed.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -215,20 +216,20 @@ def soak(
     budget: float,
     read_device: Optional[Callable[[], int]] = None,
 ) -> Dict[str, "array[Any]"]:
-    """``runs`` inferences with memory read about 200 times on the way.
+    """Run ``runs`` inferences and read memory about 200 times in between.
 
-    Returns ``t`` (seconds since the start), ``runs`` (inferences done) and ``rss`` (bytes), one value a reading;
-    ``device`` (bytes) too where ``read_device`` is given.
+    Return ``t`` (seconds since the start), ``runs`` (inferences done) and ``rss`` (bytes), one value per reading, and
+    ``device`` (bytes) if ``read_device`` is not None.
     """
     clock = time.perf_counter
     began = clock()
-    each = max(1, runs // 200)
+    interval = max(1, runs // 200)
     table: Dict[str, array[Any]] = {"t": array("d"), "runs": array("q"), "rss": array("q")}
     if read_device is not None:
         table["device"] = array("q")
     for done in range(runs + 1):
         late = clock() - began >= budget
-        if done % each == 0 or done == runs or late:
+        if done % interval == 0 or done == runs or late:
             table["t"].append(clock() - began)
             table["runs"].append(done)
             table["rss"].append(read())

@@ -1,6 +1,6 @@
-"""One engine's process: takes requests from the supervisor, finds tensors in the shared segment.
+"""One engine's process: answers requests from the supervisor; tensors are passed in the shared segment.
 
-Anything here may crash, hang or be killed; the supervisor outlives it and says so.
+Code here may crash, hang or be killed; the supervisor survives that and reports it.
 """
 
 import ctypes
@@ -21,11 +21,14 @@ from ..protocol.segment import Segment
 from .measuring import Answer, Measuring
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-OOM_FIRST = 900  # of 1000: this process, not sshd or the supervisor, goes when memory runs out
+OOM_FIRST = 900  # of 1000: when memory runs out, the kernel kills this process before sshd or the supervisor
 
 
 def die_with(parent: int) -> None:
-    """Has the kernel kill this process when the supervisor dies, however it dies."""
+    """Make the kernel kill this process when its parent, the supervisor, dies; exit at once if it already has.
+
+    Also disable core dumps, and make this process the first to be killed when memory runs out.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # it died before the line above took effect
@@ -34,11 +37,15 @@ def die_with(parent: int) -> None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(str(OOM_FIRST))
     except OSError:
-        pass  # a container may forbid it; then the kernel's own choice stands
+        pass  # a container may forbid it; then the kernel's default applies
 
 
 class Started(NamedTuple):
-    """A runtime that is imported: this process's ``memory`` before, and what it took to import and open a context."""
+    """An imported runtime.
+
+    ``memory`` is the resident memory of this process before the import, in bytes. The seconds are what the import and
+    opening a context on the device took.
+    """
 
     driver: Any
     version: Optional[str]
@@ -48,7 +55,7 @@ class Started(NamedTuple):
 
 
 class Worker(Measuring):
-    """Holds at most one engine and answers requests one at a time."""
+    """Holds at most one engine and answers one request at a time."""
 
     def __init__(self, channel: Channel, segment: Segment) -> None:
         super().__init__()
@@ -56,7 +63,7 @@ class Worker(Measuring):
         self.segment = segment
         self.broken = False
         self.started: Optional[Started] = None
-        self.builders: Dict[str, Any] = {}  # runtimes that have built here, with what they keep for the next build
+        self.builders: Dict[str, Any] = {}  # runtimes that have built here; each keeps what its next build reuses
         self.table: Dict[str, Callable[[Dict[str, Any]], Answer]] = {
             "echo": self.echo,
             "facts": self.facts,
@@ -75,7 +82,7 @@ class Worker(Measuring):
         }
 
     def serve(self) -> None:
-        """Answers until the supervisor closes the channel, or the device can no longer be used from this process."""
+        """Answer requests until the supervisor closes the channel or the device becomes unusable here."""
         while not self.broken:
             try:
                 request = self.channel.receive()
@@ -84,28 +91,29 @@ class Worker(Measuring):
             self.channel.send(self.answer(request))
 
     def answer(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        """The reply to one request; a foreseeable failure is an answer, anything else too, with its type."""
+        """Return the reply to one request. Any exception becomes an ``error`` reply."""
         try:
             self.segment.reach(request.get("reserved", 0))
             result, named = self.table[request["op"]](request)
-            return self._placed(result, named, wire.aligned(request.get("body", 0)))
+            return self._reply(result, named, wire.aligned(request.get("body", 0)))
         except Failure as problem:
-            return {"error": self._weighed(problem).reply()}
+            return {"error": self._as_death(problem).reply()}
         except wire.WireError as problem:
             return {"error": Failure(failure.PROTOCOL, str(problem)).reply()}
         except MemoryError:
             return {"error": Failure(failure.ENGINE, "memory ran out", "use a smaller batch").reply()}
         except ImportError as problem:
             what = "%s cannot load what an engine runs with: %s" % (sys.executable, failure.short(problem))
-            return {"error": Failure(failure.MISSING, what, "`hil doctor` tells the command that mends it").reply()}
+            return {"error": Failure(failure.MISSING, what, "`hil doctor` shows the command that fixes it").reply()}
         except Exception as problem:  # noqa: BLE001 - whatever a runtime raises is an answer
             what = "%s in the worker: %s" % (type(problem).__name__, failure.short(problem))
-            return {"error": Failure(failure.INTERNAL, what, "report this with the report's log").reply()}
+            return {"error": Failure(failure.INTERNAL, what, "report this as a bug, with the report's log").reply()}
 
-    def _weighed(self, problem: Failure) -> Failure:
-        """A sticky error of the device (a kernel's bad access, say) outlives the call: this process ends with it.
+    def _as_death(self, problem: Failure) -> Failure:
+        """Return ``problem``, or the worker's death if it is a sticky device error, such as an illegal memory access.
 
-        It is told as the worker's death, so that nobody asks this one again.
+        A sticky error persists in the process that caused it, so this process ends after its reply. The error is
+        reported as the worker's death, so that no further request is sent to it.
         """
         if not getattr(problem, "sticky", False):
             return problem
@@ -113,8 +121,8 @@ class Worker(Measuring):
         what = "%s; the device cannot be used from this process any more, so the worker (process %d) ends"
         return Failure(failure.DIED, what % (problem.message, os.getpid()), "the next check gets a fresh worker")
 
-    def _placed(self, result: Dict[str, Any], named: List[Any], at: int) -> Dict[str, Any]:
-        """Copies ``named`` arrays into the segment behind the request's own body."""
+    def _reply(self, result: Dict[str, Any], named: List[Any], at: int) -> Dict[str, Any]:
+        """Copy ``named`` arrays into the segment at offset ``at``; return the reply that lists them."""
         if not named:
             return {"ok": result}
         from ..protocol import arrays
@@ -130,12 +138,12 @@ class Worker(Measuring):
         return {"ok": result, "arrays": listing, "at": at, "body": size, "reserved": self.segment.size}
 
     def _named(self, request: Dict[str, Any]) -> List[Tuple[str, Any]]:
-        """The request's arrays, as views of the segment, every page of them resident."""
+        """Return the request's arrays as views of the segment, with all of its pages resident."""
         from ..protocol import arrays
 
         body = request.get("body", 0)
         view = self.segment.view(0, body)
-        bytes(view[:: memory.PAGE])  # one byte a page: what is shared must not grow while the peak is watched
+        bytes(view[:: memory.PAGE])  # touch each page: shared memory must not grow while the peak is measured
         return arrays.views(view, wire.slots(request, body))
 
     def _feeds(self, request: Dict[str, Any]) -> List[Dict[str, Any]]:
@@ -147,22 +155,22 @@ class Worker(Measuring):
         feeds = arrays.split_feeds(named, request.get("feeds", 1))
         for feed in feeds:
             if len(feed) * len(feeds) != len(named):
-                raise Failure(failure.ENGINE, "an input is given twice", "give every input once")
+                raise Failure(failure.ENGINE, "an input is named twice", "pass each input once")
             self.engine.check(feed)
         return feeds
 
     def echo(self, request: Dict[str, Any]) -> Answer:
-        """The arrays as they came, through a copy as an engine's outputs would be."""
+        """Return the request's arrays, copied as an engine's outputs would be."""
         return {}, self._named(request)
 
     def facts(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Versions of numpy and of each runtime, and what engines depend on beside them."""
+        """Return ``probe.libraries``: versions of numpy and of each runtime, and what engines depend on besides."""
         from ..machine import probe
 
         return probe.libraries(), []
 
     def build(self, request: Dict[str, Any]) -> Answer:
-        """Makes an engine file; see ``Runtime.build``. Its process is ``kept`` where it has built before."""
+        """Build an engine file, as ``Runtime.build``. ``about.process`` is "kept" if this process has built before."""
         from ..runtimes import runtime
 
         began = time.perf_counter()
@@ -176,7 +184,7 @@ class Worker(Measuring):
         return {"path": made.path, "log": made.log[-65536:], "seconds": seconds, "about": about}, []
 
     def start(self, request: Dict[str, Any]) -> Answer:
-        """Imports the runtime and opens its context on the device, and nothing more; ``load`` goes on from there."""
+        """Import the runtime and open its context on the device; ``load`` continues from this state."""
         imported = _imported(request)
         began = time.perf_counter()
         imported.driver.start(request["options"])
@@ -184,7 +192,10 @@ class Worker(Measuring):
         return {}, []
 
     def load(self, request: Dict[str, Any]) -> Answer:
-        """Imports the runtime and loads the engine, each timed, with this process's memory before and after."""
+        """Import the runtime, unless ``start`` has done so, and load the engine.
+
+        Return the seconds of each step and this process's memory before and after.
+        """
         started = self.started or _imported(request)
         before = memory.resident()
         began = time.perf_counter()
@@ -211,11 +222,11 @@ class Worker(Measuring):
         return result, []
 
     def run(self, request: Dict[str, Any]) -> Answer:
-        """One inference; outputs in the engine's order."""
+        """Run one inference and return the outputs in the engine's order."""
         return {}, self._once(request)[1]
 
     def first(self, request: Dict[str, Any]) -> Answer:
-        """Seconds of the first inference after load; refused once anything has run."""
+        """Return the seconds of the first inference after loading. Raise ``Failure`` if an inference has run before."""
         if self.runs:
             raise Failure(failure.ENGINE, "the engine has run already", "load a fresh worker for the first inference")
         return {"seconds": self._once(request)[0]}, []
@@ -245,12 +256,12 @@ def _imported(request: Dict[str, Any]) -> Started:
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """``CONTROL_FD SEGMENT_FD PARENT_PID``: serves until the channel closes."""
+    """Serve until the channel closes; the arguments are ``CONTROL_FD SEGMENT_FD PARENT_PID``."""
     control, segment, parent = (int(text) for text in arguments or sys.argv[2:5])
     die_with(parent)
     faulthandler.enable()
     for fd in (control, segment):
         os.set_inheritable(fd, False)  # noqa: FBT003 - it takes no keyword
     Worker(Channel(control, control), Segment(segment)).serve()
-    # Destructors of native libraries are none of our business, and some hang.
+    # Skip the destructors of native libraries: some of them hang.
     os._exit(0)

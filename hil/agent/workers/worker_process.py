@@ -1,4 +1,4 @@
-"""The supervisor's handle on one worker process: start it, talk to it, tell how it ended."""
+"""The supervisor's handle on one worker process: start it, exchange frames with it, report how it ended."""
 
 import contextlib
 import os
@@ -19,9 +19,9 @@ EXIT_SECONDS = 2.0
 
 
 class WorkerProcess:
-    """One worker: ``process``, ``channel`` for headers, ``segment`` for tensors, ``said`` what it wrote.
+    """One worker process; ``channel`` carries headers, ``segment`` tensors, ``output`` is the end of what it printed.
 
-    ``watch`` (``device_memory.Watch``) is the eye on its memory on a GPU, where it has one.
+    ``watch`` (``device_memory.Watch``) follows its memory on a GPU; None if it uses none.
     """
 
     exit_seconds = EXIT_SECONDS
@@ -42,7 +42,7 @@ class WorkerProcess:
             os.close(write_end)
 
     def _start(self, archive: str, output: int) -> "subprocess.Popen[bytes]":
-        """Starts the process, which writes to the descriptor ``output``, and joins it."""
+        """Start the process with its output connected to the descriptor ``output``, and connect to it."""
         ours, theirs = socket.socketpair()
         self._connect(ours)
         command = [
@@ -66,7 +66,7 @@ class WorkerProcess:
             theirs.close()
 
     def _connect(self, ours: socket.socket) -> None:
-        """Talks to the worker through ``ours`` from here on."""
+        """Exchange frames with the worker through ``ours`` from here on."""
         self._socket = ours
         self.channel = Channel(ours.fileno(), ours.fileno(), PATIENCE)
 
@@ -76,7 +76,7 @@ class WorkerProcess:
         return self.process.pid
 
     def read_output(self) -> bool:
-        """Keeps the tail of what the worker wrote; False once it closed its end."""
+        """Read what the worker has printed and keep its end; return False once the worker has closed its output."""
         try:
             data = os.read(self.stderr, 1 << 16)
         except BlockingIOError:
@@ -85,35 +85,35 @@ class WorkerProcess:
         return bool(data)
 
     def death(self) -> Failure:
-        """Reaps a worker that went away and says how it ended, with the last it wrote."""
-        ended = time.monotonic() + 2
-        while self.process.poll() is None and time.monotonic() < ended:
+        """Reap a worker that has ended, and return a failure that says how it ended and what it printed last."""
+        limit = time.monotonic() + 2
+        while self.process.poll() is None and time.monotonic() < limit:
             time.sleep(0.005)
         self.kill()
-        while self.read_output() and time.monotonic() < ended:
+        while self.read_output() and time.monotonic() < limit:
             time.sleep(0.005)
         code = self.exit_code()
         how = "ended with exit code %d" % code if code >= 0 else "was killed by %s" % signal_name(-code)
-        said = last_lines(self.output)
+        printed = last_lines(self.output)
         return Failure(
             DIED,
-            "the worker (process %d) %s%s" % (self.pid, how, "; it last wrote: " + said if said else ""),
+            "the worker (process %d) %s%s" % (self.pid, how, "; its last output: " + printed if printed else ""),
             "the next check gets a fresh worker",
         )
 
     def exit_code(self) -> int:
-        """The exit code of a worker that has ended; a signal's number, negative, if one ended it."""
+        """Return the exit code of a worker that has ended; if a signal ended it, the signal's number, negative."""
         return int(self.process.returncode)
 
     def kill(self) -> None:
-        """Ends the process now and reaps it."""
+        """Kill the process and reap it."""
         self.alive = False
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
-        """Lets the process end by itself by closing its channel; kills it after two seconds."""
+        """Close the channel, which makes the process exit by itself; kill it after ``exit_seconds``."""
         if self._socket is not None:
             self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -124,7 +124,7 @@ class WorkerProcess:
 
 
 def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; the number itself for one that has no name."""
+    """Return the name of a signal, such as ``SIGKILL`` for 9, or ``signal N`` if it has no name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -132,6 +132,6 @@ def signal_name(number: int) -> str:
 
 
 def last_lines(data: bytes, lines: int = 12) -> str:
-    """The last few non-empty lines, joined by `` | ``."""
-    found = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
-    return " | ".join(found[-lines:])
+    """Return the last non-empty lines, joined by `` | ``."""
+    stripped = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    return " | ".join(stripped[-lines:])

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 class Watched(Service):
-    """The real service, whose engines are said to be on a GPU that shares this machine's memory."""
+    """The real service, with every engine treated as if it used a GPU that shares this machine's memory."""
 
     def _watch(self, facts: dict[str, Any], options: dict[str, Any]) -> Watch:  # noqa: ARG002 - whatever the engine is
         return Watch(DeviceMemory(None, unified=True, sys_root="/nowhere", proc_root="/proc"))
 
     def _take_body(self, request: dict[str, Any]) -> WorkerProcess:
-        """The tensors are in place already: the host's pipe is not what is tested."""
+        """Skip reading tensors from the host: the tests write them to the shared memory themselves."""
         return self.supervisor.workers[request["worker"]]
 
 
 @pytest.fixture
 def service(cache: Path, store: Path) -> Iterator[Watched]:
-    """One that holds its target; its workers end with the test."""
+    """A service that holds its target; its workers are stopped when the test ends."""
     archive, _ = agent_archive(cache / "pytest-hil" / "agents")
     ours, theirs = socket.socketpair()
     supervisor = Supervisor(Channel(theirs.fileno(), theirs.fileno()), str(archive), str(store))
@@ -52,7 +52,7 @@ def service(cache: Path, store: Path) -> Iterator[Watched]:
 
 
 def built(service: Watched, model: Path) -> dict[str, Any]:
-    """``models.tiny`` in the store, built."""
+    """Put the model into the store and return the record of its build."""
     digest, size = file_digest(model), model.stat().st_size
     service.store.begin(digest, size)
     service.store.append(digest, 0, model.read_bytes())
@@ -62,7 +62,7 @@ def built(service: Watched, model: Path) -> dict[str, Any]:
 
 
 def ask(service: Watched, op: str, worker: int, feed: np.ndarray | None = None, **fields: Any) -> dict[str, Any]:
-    """A request to a worker, its tensors straight in the memory shared with it."""
+    """Send a request to a worker, with the tensors already in the shared memory, and return its reply."""
     process = service.supervisor.workers[worker]
     request: dict[str, Any] = dict(fields, op=op, worker=worker, deadline=60, body=0)
     if feed is not None:
@@ -75,8 +75,8 @@ def ask(service: Watched, op: str, worker: int, feed: np.ndarray | None = None, 
     return dict(reply[0]["ok"])
 
 
-def test_a_watched_engine_is_read_from_start_to_end(service: Watched, model: Path) -> None:
-    """Build and load have peaks, the baseline is read before the engine, timed runs have the column."""
+def test_a_watched_engine_is_sampled_from_build_to_run(service: Watched, model: Path) -> None:
+    """Builds and loads report peaks, the baseline is read before the engine loads, timed runs have the column."""
     made = built(service, model)
     assert made["peak"]["source"] == BY_MACHINE
     assert made["peak"]["rss"] > 1 << 20
@@ -89,13 +89,13 @@ def test_a_watched_engine_is_read_from_start_to_end(service: Watched, model: Pat
     lengths = {len(telemetry[name]) for name in ("t", "rss", "memory.gpu")}
     assert lengths == {len(telemetry["t"])}
     assert len(telemetry["t"]) >= 3
-    told = DeviceUse(**ask(service, "memory", loaded["worker"])["device"])
-    assert (told.source, told.unified, told.includes_host) == (BY_MACHINE, True, True)
-    assert told.system_used is not None
-    assert told.peak is None or told.now is None or told.peak >= told.now
+    usage = DeviceUse(**ask(service, "memory", loaded["worker"])["device"])
+    assert (usage.source, usage.unified, usage.includes_host) == (BY_MACHINE, True, True)
+    assert usage.system_used is not None
+    assert usage.peak is None or usage.now is None or usage.peak >= usage.now
 
 
-def test_no_gpu_is_no_watch() -> None:
-    """A number that CUDA does not know is watched nowhere, rather than on another GPU."""
+def test_an_unknown_gpu_is_not_watched() -> None:
+    """A GPU number that CUDA does not list gives no watch, rather than a watch of another GPU."""
     assert GpuWatches().watch([], 0) is None
     assert GpuWatches().watch([{"number": 0, "integrated": False, "uuid": None, "pci": None}], 1) is None

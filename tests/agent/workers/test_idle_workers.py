@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 def workers(agent: AgentClient) -> list[int]:
-    """Process ids of the agent's children."""
+    """Return the process ids of the agent's children."""
     pid = agent.hello["pid"]
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture
 def key(store: Path, model: Path) -> str:
-    """An engine that an earlier session built."""
+    """The key of an engine that an earlier session built."""
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as agent:
         agent.hold("earlier", "tester")
         return agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60).key
 
 
-def test_the_worker_that_was_asked_serves_one_load(key: str, agent: AgentClient) -> None:
-    """What imported the runtime to tell of it is the first engine's process, and no second one's."""
+def test_the_probing_worker_serves_one_load(key: str, agent: AgentClient) -> None:
+    """The worker that imported the runtimes for a probe serves the next load, and only that one."""
     agent.probe()
     [idle] = workers(agent)
     with agent.load(key, {}, 60, fresh=False) as first, agent.load(key, {}, 60, fresh=False) as second:
@@ -45,8 +45,8 @@ def test_the_worker_that_was_asked_serves_one_load(key: str, agent: AgentClient)
     assert workers(agent) == []
 
 
-def test_what_must_be_fresh_is_fresh(key: str, agent: AgentClient) -> None:
-    """Cold start and memory get a process that has done nothing, on a machine where no other one waits."""
+def test_a_fresh_load_gets_a_fresh_process(key: str, agent: AgentClient) -> None:
+    """A load that needs a fresh process (cold start, memory) gets one, and the idle worker is stopped before."""
     agent.probe()
     [idle] = workers(agent)
     with agent.load(key, {}, 60) as worker:
@@ -56,15 +56,15 @@ def test_what_must_be_fresh_is_fresh(key: str, agent: AgentClient) -> None:
         assert not is_running(idle)
 
 
-def test_fresh_is_what_one_gets_unasked(key: str, agent: AgentClient) -> None:
-    """A request that says nothing of it gets a fresh process."""
+def test_a_load_is_fresh_by_default(key: str, agent: AgentClient) -> None:
+    """A load request without ``fresh`` gets a fresh process."""
     agent.probe()
     [idle] = workers(agent)
     assert agent.call("load", {"key": key, "options": {}, "deadline": 60})[0]["pid"] != idle
 
 
-def test_a_build_finds_nobody_waiting(agent: AgentClient, tmp_path: Path) -> None:
-    """A build has the memory to itself, whether it succeeds or not."""
+def test_a_build_stops_the_idle_worker(agent: AgentClient, tmp_path: Path) -> None:
+    """A build stops the idle worker first, so that it has all the memory, whether it succeeds or fails."""
     agent.probe()
     [idle] = workers(agent)
     (tmp_path / "bad.onnx").write_bytes(b"no model")
@@ -74,35 +74,35 @@ def test_a_build_finds_nobody_waiting(agent: AgentClient, tmp_path: Path) -> Non
     assert workers(agent) == []
 
 
-def test_a_dead_one_is_replaced(key: str, agent: AgentClient) -> None:
-    """An idle worker that was killed meanwhile costs nothing but a new one."""
+def test_a_dead_idle_worker_is_replaced(key: str, agent: AgentClient) -> None:
+    """An idle worker that was killed is replaced by a new one, without an error."""
     agent.probe()
     [idle] = workers(agent)
     os.kill(idle, signal.SIGKILL)
     assert all_gone([idle], 2.0)
-    time.sleep(0.3)  # its first thread is gone, the others may take a moment more
+    time.sleep(0.3)  # its main thread has ended, the others may take a moment longer
     with agent.load(key, {}, 60, fresh=False) as worker:
         assert worker.pid != idle
 
 
 def build(agent: AgentClient, model: Path, *, more: bool = True) -> dict[str, Any]:
-    """What the build says of itself."""
+    """Build the model and return the ``about`` of its record."""
     return dict(agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60, more=more).about)
 
 
 @pytest.fixture
 def others(tmp_path: Path) -> list[Path]:
-    """Three models, each another file: one engine of one is found in the store by no other's key."""
-    made = [models.tiny(tmp_path / f"{number}.onnx") for number in range(3)]
-    for number, path in enumerate(made):
+    """Three models with the same graph and different digests, so that none shares an engine with another."""
+    paths = [models.tiny(tmp_path / f"{number}.onnx") for number in range(3)]
+    for number, path in enumerate(paths):
         model = onnx.load(str(path))
         model.doc_string = str(number)
         onnx.save(model, str(path))
-    return made
+    return paths
 
 
 def test_builds_one_after_the_other_share_a_process(agent: AgentClient, others: list[Path]) -> None:
-    """Whoever says that more follow finds the builder again, uploads between them or not; after the last it is gone."""
+    """Builds announced with ``more`` share one process, even with uploads in between; the last one stops it."""
     assert build(agent, others[0])["process"] == "fresh"
     [builder] = workers(agent)
     assert build(agent, others[1])["process"] == "kept"
@@ -111,16 +111,16 @@ def test_builds_one_after_the_other_share_a_process(agent: AgentClient, others: 
     assert workers(agent) == []
 
 
-def test_nobody_waits_unasked(agent: AgentClient, others: list[Path]) -> None:
-    """A build that says nothing of another one leaves no process, and the next one gets a fresh one."""
+def test_no_builder_is_kept_without_more(agent: AgentClient, others: list[Path]) -> None:
+    """A build without ``more`` leaves no process behind, and the next build gets a fresh one."""
     for model in others[:2]:
         assert build(agent, model, more=False)["process"] == "fresh"
         assert workers(agent) == []
 
 
 @pytest.mark.parametrize("op", ["load", "probe", "spawn", "state"])
-def test_whatever_else_is_asked_finds_no_builder(op: str, agent: AgentClient, others: list[Path]) -> None:
-    """A builder holds memory and, on a GPU, a context: nothing is loaded, measured or told of beside it."""
+def test_other_requests_stop_the_builder(op: str, agent: AgentClient, others: list[Path]) -> None:
+    """A builder holds memory and, on a GPU, a context, so it is stopped before anything is loaded or measured."""
     key = agent.build(agent.put_blob(others[0]), "fp32", "onnxruntime", {}, 60, more=True).key
     [builder] = workers(agent)
     if op == "load":
@@ -131,7 +131,7 @@ def test_whatever_else_is_asked_finds_no_builder(op: str, agent: AgentClient, ot
 
 
 def test_a_builder_that_died_is_replaced(agent: AgentClient, others: list[Path]) -> None:
-    """Killed while it waited, for want of memory, say: the next build gets a fresh one."""
+    """If the idle builder was killed, for example because memory ran out, the next build gets a fresh process."""
     build(agent, others[0])
     [builder] = workers(agent)
     os.kill(builder, signal.SIGKILL)
@@ -139,8 +139,8 @@ def test_a_builder_that_died_is_replaced(agent: AgentClient, others: list[Path])
     assert build(agent, others[1])["process"] == "fresh"
 
 
-def test_what_a_kept_process_fails_at_is_tried_in_a_fresh_one(agent: AgentClient, others: list[Path]) -> None:
-    """What an earlier build left there must fail no later one, and is not hidden by it."""
+def test_a_failure_in_an_idle_builder_is_retried_in_a_fresh_one(agent: AgentClient, others: list[Path]) -> None:
+    """A failure caused by an earlier build in the same process does not fail this build, and it is recorded."""
     build(agent, others[0])
     [builder] = workers(agent)
     resource.prlimit(builder, resource.RLIMIT_NOFILE, (0, 0))  # it can open nothing more
@@ -152,7 +152,7 @@ def test_what_a_kept_process_fails_at_is_tried_in_a_fresh_one(agent: AgentClient
 
 
 def test_a_model_that_cannot_be_built_leaves_no_builder(agent: AgentClient, others: list[Path], tmp_path: Path) -> None:
-    """It fails in the kept process and in a fresh one, with the runtime's words, and neither waits afterwards."""
+    """If both attempts fail, the error is the runtime's own, and no builder is kept."""
     build(agent, others[0])
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(EngineBuildError, match="ONNX Runtime cannot load"):
@@ -160,8 +160,8 @@ def test_a_model_that_cannot_be_built_leaves_no_builder(agent: AgentClient, othe
     assert workers(agent) == []
 
 
-def test_both_tries_are_within_the_time_limit(agent: AgentClient, others: list[Path]) -> None:
-    """A kept process that hangs until the limit is not followed by a fresh one's whole limit again."""
+def test_both_attempts_share_the_time_limit(agent: AgentClient, others: list[Path]) -> None:
+    """If the idle builder hangs until the time limit, no second attempt with a limit of its own follows."""
     build(agent, others[0])
     [builder] = workers(agent)
     os.kill(builder, signal.SIGSTOP)
@@ -172,9 +172,9 @@ def test_both_tries_are_within_the_time_limit(agent: AgentClient, others: list[P
     assert workers(agent) == []
 
 
-def test_it_ends_with_its_session(agent: AgentClient) -> None:
-    """Nothing waits for a session that is over, killed ones included."""
+def test_idle_workers_end_with_the_session(agent: AgentClient) -> None:
+    """No idle worker survives its session, even if the agent is killed."""
     agent.probe()
-    found = workers(agent)
+    idle = workers(agent)
     os.kill(agent.hello["pid"], signal.SIGKILL)
-    assert all_gone(found, 2.0)
+    assert all_gone(idle, 2.0)

@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 Feed = dict[str, "npt.NDArray[np.float32]"]
 
 
-def test_a_stall_counts_against_all_it_made_late() -> None:
-    """No coordinated omission: releases that fell into a stall keep their times, and wait for it in their response."""
+def test_a_stall_delays_all_releases_that_fall_into_it() -> None:
+    """No coordinated omission: releases during a stall keep their times, and the wait is part of their response."""
     pauses = iter([0.0] * 20 + [0.2] + [0.0] * 79)
     series = timed_loop.pace([lambda: time.sleep(next(pauses))], 0.01, 100, 60.0)
     release = series["first"] + np.arange(100) * 0.01
     response = np.array(series["start"]) + np.array(series["duration"]) - release
     assert len(response) == 100
-    assert (response[20:40] >= 0.2 - np.arange(20) * 0.01 - 1e-6).all()  # each waits a period less than the last
+    assert (response[20:40] >= 0.2 - np.arange(20) * 0.01 - 1e-6).all()  # each waits one period less than the one before
 
 
-def test_nothing_starts_before_its_release() -> None:
-    """A fast inference waits for the next release; times hold to the grid and do not creep."""
+def test_no_inference_starts_before_its_release() -> None:
+    """Even a fast inference waits for its release, at ``first`` plus a whole number of periods."""
     series = timed_loop.pace([lambda: None], 0.002, 50, 60.0)
     release = series["first"] + np.arange(50) * 0.002
     assert (np.array(series["start"]) >= release).all()
 
 
 def test_pacing_keeps_its_budget() -> None:
-    """An engine that falls ever further behind ends in time, with fewer samples than releases."""
+    """An engine slower than the period stops when the budget is spent, with fewer samples than releases."""
     series = timed_loop.pace([lambda: time.sleep(0.02)], 1e-4, 10**6, 0.2)
     assert 1 <= len(series["start"]) <= 20
 
 
-def test_the_grid_comes_back_with_the_samples(worker: EngineWorker, feed: Feed) -> None:
-    """The host gets what it needs to count from the release, and a method that is not that of back to back."""
+def test_release_times_come_back_with_the_samples(worker: EngineWorker, feed: Feed) -> None:
+    """The host gets what it needs to compute response times, and a method that differs from back to back."""
     timed = worker.pace([feed, feed], warmup=0.05, period=0.005, releases=40)
     pace = timed.telemetry["pace"]
     assert timed.start.shape == timed.duration.shape == (40,)
@@ -55,7 +55,7 @@ def test_the_grid_comes_back_with_the_samples(worker: EngineWorker, feed: Feed) 
 
 
 @pytest.mark.parametrize(("period", "releases"), [(0.0, 5), (-1.0, 5), (0.01, 0)])
-def test_no_pace_is_refused(worker: EngineWorker, feed: Feed, period: float, releases: int) -> None:
-    """A period or number that releases nothing is an error, not an empty series."""
+def test_an_invalid_pace_is_refused(worker: EngineWorker, feed: Feed, period: float, releases: int) -> None:
+    """A period that is not positive, or zero releases, is an error and not an empty series."""
     with pytest.raises(HilError):
         worker.pace([feed], warmup=0.0, period=period, releases=releases)

@@ -1,4 +1,4 @@
-"""The telemetry of a timed window: columns of one length, at 10 Hz, with the reason for each that is not there."""
+"""Telemetry of a timed window: columns of equal length, at 10 Hz, with a reason for each that is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXTRA = {"t", "interval", "taken", "sources", "not_readable", "warmup", "state"}
 
 
 def sampled(root: Path, program: Path | None, seconds: float) -> dict[str, Any]:
-    """The report of a sampler over this process for so long."""
+    """Sample this process for ``seconds`` and return the report."""
     instruments = BoardSampler(time.monotonic(), str(root), None if program is None else str(program))
     sampler = Sampler(os.getpid(), instruments=instruments)
     try:
@@ -33,23 +33,23 @@ def sampled(root: Path, program: Path | None, seconds: float) -> dict[str, Any]:
             if now >= sampler.due:
                 sampler.take(now)
             time.sleep(max(0.0, sampler.due - time.monotonic()))
-        told = sampler.report()
+        report = sampler.report()
     finally:
         sampler.close()
-    json.dumps(told, allow_nan=False)
-    return told
+    json.dumps(report, allow_nan=False)
+    return report
 
 
-def columns(told: dict[str, Any]) -> set[str]:
-    """Names of the columns, each of which is as long as the times."""
-    names = set(told) - EXTRA
-    assert {len(told[name]) for name in names} == {len(told["t"])}
+def columns(report: dict[str, Any]) -> set[str]:
+    """Return the names of the columns, after checking that each is as long as the times."""
+    names = set(report) - EXTRA
+    assert {len(report[name]) for name in names} == {len(report["t"])}
     return names
 
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH without tegrastats."""
+    """A folder, with PATH set so that no tegrastats is on it."""
     if Path("/usr/bin/tegrastats").exists():
         pytest.skip("this machine has a tegrastats")
     (tmp_path / "empty").mkdir()
@@ -58,51 +58,53 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sysfs_comes_first_and_tegrastats_fills_in(tmp_path: Path) -> None:
-    """Of tegrastats only what sysfs has not (EMC's use), marked so; the total is that of the input's meter."""
-    told = sampled(orin.sysfs(tmp_path / "sys", orin.NANO), orin.tegrastats(tmp_path / "t", ORIN_R39), 1.5)
-    names = columns(told)
+    """Only columns that sysfs lacks (EMC's load) come from tegrastats, and are marked so; the total is the input
+    meter's.
+    """
+    report = sampled(orin.sysfs(tmp_path / "sys", orin.NANO), orin.tegrastats(tmp_path / "t", ORIN_R39), 1.5)
+    names = columns(report)
     assert {"temperature.gpu-thermal", "clock.gpu", "clock.emc", "load.gpu", "over_current.oc3"} <= names
-    assert told["not_readable"] == {}
-    assert told["sources"] == {"load.emc": "tegrastats", "power.total": "VDD_IN"}
-    assert told["load.emc"][-1] == 0.03
-    assert set(told["load.gpu"]) == {0.123}
+    assert report["not_readable"] == {}
+    assert report["sources"] == {"load.emc": "tegrastats", "power.total": "VDD_IN"}
+    assert report["load.emc"][-1] == 0.03
+    assert set(report["load.gpu"]) == {0.123}
     assert {name for name in names if name.startswith("power.")} == {*(f"power.{r}" for r in orin.NANO), "power.total"}
-    assert told["power.total"] == told["power.VDD_IN"] == [5.262224] * len(told["t"])
+    assert report["power.total"] == report["power.VDD_IN"] == [5.262224] * len(report["t"])
     assert {name for name in names if name.startswith("temperature.")} == {f"temperature.{zone}" for zone in orin.ZONES}
 
 
-def test_ten_a_second_stay_ten(tmp_path: Path) -> None:
-    """What one sample is late does not make the next one later."""
-    told = sampled(orin.sysfs(tmp_path / "sys", orin.AGX), orin.tegrastats(tmp_path / "t", ORIN_R39), 3.0)
-    assert len(told["t"]) >= 3.0 / INTERVAL - 1
-    assert (told["t"][-1] - told["t"][0]) / (len(told["t"]) - 1) == pytest.approx(INTERVAL, rel=0.02)
-    assert told["sources"]["power.total"] == "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0"
-    assert told["power.total"][0] == pytest.approx(4.76544 + 0.79456 + 3.497472)
+def test_late_samples_do_not_lower_the_rate(tmp_path: Path) -> None:
+    """A late sample does not delay the next one: the mean interval stays at 0.1 s."""
+    report = sampled(orin.sysfs(tmp_path / "sys", orin.AGX), orin.tegrastats(tmp_path / "t", ORIN_R39), 3.0)
+    assert len(report["t"]) >= 3.0 / INTERVAL - 1
+    assert (report["t"][-1] - report["t"][0]) / (len(report["t"]) - 1) == pytest.approx(INTERVAL, rel=0.02)
+    assert report["sources"]["power.total"] == "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0"
+    assert report["power.total"][0] == pytest.approx(4.76544 + 0.79456 + 3.497472)
 
 
 def test_a_board_whose_meters_are_not_readable(tmp_path: Path) -> None:
-    """Then the rails are tegrastats', with the total that goes with them, and NC is none."""
+    """Rails and the total then come from tegrastats, without the rail NC (not connected)."""
     root = orin.sysfs(tmp_path / "sys", {})
     (root / "class/devfreq/17000000.gpu/device/load").write_text("nothing")
-    told = sampled(root, orin.tegrastats(tmp_path / "t", THOR_R38 + " NC 7mW/7mW"), 1.5)
-    assert told["power.total"][-1] == 19.78
-    assert told["sources"]["power.total"] == "VIN"
-    assert told["sources"]["power.VDD_GPU"] == "tegrastats"
-    assert "power.NC" not in told
-    assert told["power.total"][0] is None  # no line had come yet: a gap, not a zero
-    assert "load.gpu" not in told  # Thor prints clocks alone
-    assert told["not_readable"] == {"load.gpu": "gave no reading"}
+    report = sampled(root, orin.tegrastats(tmp_path / "t", THOR_R38 + " NC 7mW/7mW"), 1.5)
+    assert report["power.total"][-1] == 19.78
+    assert report["sources"]["power.total"] == "VIN"
+    assert report["sources"]["power.VDD_GPU"] == "tegrastats"
+    assert "power.NC" not in report
+    assert report["power.total"][0] is None  # before tegrastats' first line: None, not zero
+    assert "load.gpu" not in report  # Thor prints clocks alone
+    assert report["not_readable"] == {"load.gpu": "gave no reading"}
 
 
-def test_rails_of_both_make_one_sum(tmp_path: Path) -> None:
-    """A rail that sysfs does not give is taken from tegrastats, each counts once."""
+def test_rails_of_sysfs_and_tegrastats_add_up(tmp_path: Path) -> None:
+    """A rail that sysfs lacks is read from tegrastats, and each rail counts once in the sum."""
     root = orin.sysfs(tmp_path / "sys", orin.AGX)
     (root / "class/hwmon/hwmon1/curr2_input").unlink()
-    told = sampled(root, orin.tegrastats(tmp_path / "t", ORIN_R39), 1.0)
-    assert told["sources"]["power.VDD_CPU_CV"] == "tegrastats"
-    assert "power.VDD_GPU_SOC" not in told["sources"]
-    assert told["power.total"][-1] == pytest.approx(4.76544 + 3.268 + 3.497472)
-    assert told["not_readable"] == {}
+    report = sampled(root, orin.tegrastats(tmp_path / "t", ORIN_R39), 1.0)
+    assert report["sources"]["power.VDD_CPU_CV"] == "tegrastats"
+    assert "power.VDD_GPU_SOC" not in report["sources"]
+    assert report["power.total"][-1] == pytest.approx(4.76544 + 3.268 + 3.497472)
+    assert report["not_readable"] == {}
 
 
 @pytest.mark.parametrize(
@@ -114,27 +116,27 @@ def test_rails_of_both_make_one_sum(tmp_path: Path) -> None:
         (None, "not found in PATH or /usr/bin"),
     ],
 )
-def test_a_tegrastats_that_fails_is_told(body: str | None, why: str, nowhere: Path) -> None:
-    """Its columns are absent, not zero, the reason is in the telemetry, and the sensors are read as ever."""
+def test_a_failing_tegrastats_is_reported(body: str | None, why: str, nowhere: Path) -> None:
+    """Its columns are absent, not zero, the report gives the reason, and the sensors of sysfs are still read."""
     program = None if body is None else orin.program(nowhere / "t", body)
-    told = sampled(orin.sysfs(nowhere / "sys", orin.NANO), program, 2.6)
-    assert told["not_readable"]["tegrastats"].startswith(why)
-    assert "load.emc" not in told
-    assert told["sources"] == {"power.total": "VDD_IN"}
-    assert len(told["t"]) >= 25
+    report = sampled(orin.sysfs(nowhere / "sys", orin.NANO), program, 2.6)
+    assert report["not_readable"]["tegrastats"].startswith(why)
+    assert "load.emc" not in report
+    assert report["sources"] == {"power.total": "VDD_IN"}
+    assert len(report["t"]) >= 25
 
 
-def test_a_machine_that_is_no_tegra_is_not_asked_for_one(nowhere: Path) -> None:
-    """Elsewhere a missing tegrastats is nothing to tell, but that there is no power is."""
+def test_tegrastats_is_not_expected_off_tegra(nowhere: Path) -> None:
+    """On other machines a missing tegrastats is not reported, but missing power is."""
     (nowhere / "sys").mkdir()
-    told = sampled(nowhere / "sys", None, 0.3)
-    assert columns(told) == {"rss"}
-    assert told["not_readable"] == {"power.total": "no meter is known here that tells the board's power"}
+    report = sampled(nowhere / "sys", None, 0.3)
+    assert columns(report) == {"rss"}
+    assert report["not_readable"] == {"power.total": "no meter is known here that tells the board's power"}
     assert not is_tegra(str(nowhere / "sys"))
 
 
-def test_an_offline_sensor_is_absent_and_one_that_comes_on_is_not(nowhere: Path) -> None:
-    """A zone without any reading is told with the reason; one that begins to read has None before."""
+def test_a_sensor_without_any_reading_is_absent(nowhere: Path) -> None:
+    """A zone without any reading is listed with a reason; one that starts to read late has None before."""
     root = orin.sysfs(nowhere / "sys", orin.NANO)
     (root / "class/thermal/thermal_zone2/temp").write_text("-256000\n")
     gpu = root / "class/thermal/thermal_zone1/temp"
@@ -144,15 +146,15 @@ def test_an_offline_sensor_is_absent_and_one_that_comes_on_is_not(nowhere: Path)
     sampler.take(1.0)
     gpu.write_text("51000\n")
     sampler.take(1.1)
-    told = sampler.report()
+    report = sampler.report()
     sampler.close()
-    assert told["temperature.gpu-thermal"] == [None, 51]
-    assert "temperature.cv0-thermal" not in told
-    assert told["not_readable"]["temperature.cv0-thermal"] == "gave no reading"
+    assert report["temperature.gpu-thermal"] == [None, 51]
+    assert "temperature.cv0-thermal" not in report
+    assert report["not_readable"]["temperature.cv0-thermal"] == "gave no reading"
 
 
 def test_a_long_window_fits_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hours of samples of many sensors stay under the header's limit, evenly spread from first to last."""
+    """Hours of samples of many sensors fit into a header, and stay evenly spread over the window."""
     root = orin.sysfs(tmp_path / "sys", orin.AGX)
     for number in range(100, 140):
         orin.write(root, f"class/thermal/thermal_zone{number}/type", f"zone-{number}-thermal")
@@ -162,16 +164,16 @@ def test_a_long_window_fits_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     sampler = Sampler(os.getpid(), instruments=instruments)
     for number in range(6000):
         sampler.take(100_000 + number * INTERVAL)
-    told = sampler.report()
+    report = sampler.report()
     sampler.close()
-    assert len(wire.encode({"ok": {"telemetry": told}}, 0)) < wire.MAX_HEADER
-    assert told["taken"] == 6000
-    assert told["t"][-1] >= 100_000 + 5900 * INTERVAL
-    assert columns(told)
+    assert len(wire.encode({"ok": {"telemetry": report}}, 0)) < wire.MAX_HEADER
+    assert report["taken"] == 6000
+    assert report["t"][-1] >= 100_000 + 5900 * INTERVAL
+    assert columns(report)
 
 
-def test_a_worker_that_is_gone_leaves_nothing_open(tmp_path: Path) -> None:
-    """Where the sampler cannot be made, what was opened for it is closed."""
+def test_a_dead_worker_leaves_no_file_open(tmp_path: Path) -> None:
+    """If the sampler cannot be created, the instruments that it would have used are closed."""
     root = orin.sysfs(tmp_path / "sys", orin.NANO)
     before = orin.open_files()
     instruments = BoardSampler(0.0, str(root), str(orin.program(tmp_path / "t", "time.sleep(600)")))
@@ -180,22 +182,22 @@ def test_a_worker_that_is_gone_leaves_nothing_open(tmp_path: Path) -> None:
     assert orin.open_files() == before
 
 
-def test_a_timed_window_has_them_and_a_run_does_not_ask(worker: EngineWorker, feed: dict[str, Any]) -> None:
-    """Through the real agent: reasons and columns come with timed windows."""
+def test_a_timed_window_has_telemetry(worker: EngineWorker, feed: dict[str, Any]) -> None:
+    """Through the real agent, a timed window has the columns and the reasons for those that are missing."""
     worker.run(feed)
     timed = worker.time([feed], warmup=0.05, seconds=0.5, min_samples=5, max_samples=10**7)
-    seen = timed.telemetry
-    assert {"not_readable", "sources", "rss", "t"} <= set(seen)
-    assert {len(seen[name]) for name in set(seen) - EXTRA} == {len(seen["t"])}
-    assert "power.total" in {**seen, **seen["not_readable"]}
+    telemetry_columns = timed.telemetry
+    assert {"not_readable", "sources", "rss", "t"} <= set(telemetry_columns)
+    assert {len(telemetry_columns[name]) for name in set(telemetry_columns) - EXTRA} == {len(telemetry_columns["t"])}
+    assert "power.total" in {**telemetry_columns, **telemetry_columns["not_readable"]}
 
 
-def test_the_columns_of_a_line_are_shares_and_hertz(tmp_path: Path) -> None:
-    """A load of a user's line without clocks gives no clock; 0 MHz is one that is not shown."""
+def test_a_clock_that_tegrastats_does_not_show_is_absent(tmp_path: Path) -> None:
+    """A line of tegrastats read as a user gives loads but no clocks; 0 MHz stands for a clock that is not shown."""
     (tmp_path / "sys").mkdir()
     line = ORIN_NANO_R36.replace("GR3D_FREQ 0%", "GR3D_FREQ 7%@[0]")
-    told = sampled(tmp_path / "sys", orin.tegrastats(tmp_path / "t", line), 1.0)
-    assert told["load.gpu"][-1] == 0.07
-    assert "clock.gpu" not in told
-    assert told["temperature.gpu"][-1] == 45.968
-    assert told["power.total"][-1] == 5.263
+    report = sampled(tmp_path / "sys", orin.tegrastats(tmp_path / "t", line), 1.0)
+    assert report["load.gpu"][-1] == 0.07
+    assert "clock.gpu" not in report
+    assert report["temperature.gpu"][-1] == 45.968
+    assert report["power.total"][-1] == 5.263

@@ -18,7 +18,7 @@ Feed = dict[str, npt.NDArray[np.float32]]
 
 
 def test_warm_up_waits_until_stable() -> None:
-    """Warm-up lasts at least as long as asked for and ends with two windows that agree."""
+    """Warm-up lasts at least the requested time and ends with two windows whose medians agree."""
     done = timed_loop.warm_up([lambda: time.sleep(0.002)], 0.2)
     assert done.stable
     assert done.seconds >= 0.2
@@ -26,8 +26,8 @@ def test_warm_up_waits_until_stable() -> None:
 
 
 def test_warm_up_has_a_cap() -> None:
-    """A series that keeps getting slower is called unstable after four times the warm-up and a second."""
-    pause = [0.004]  # long beside what a busy machine adds to a sleep
+    """A series that keeps getting slower is reported as unstable after four times the warm-up plus one second."""
+    pause = [0.004]  # long compared to what a busy machine adds to a sleep
 
     def slower() -> None:
         pause[0] *= 1.1
@@ -39,7 +39,7 @@ def test_warm_up_has_a_cap() -> None:
 
 
 def test_no_warm_up_runs_nothing() -> None:
-    """Zero seconds of warm-up are zero runs."""
+    """A warm-up of zero seconds runs no inference."""
     assert timed_loop.warm_up([pytest.fail], 0.0).runs == 0
 
 
@@ -52,12 +52,12 @@ def test_no_warm_up_runs_nothing() -> None:
     ],
 )
 def test_when_timing_stops(window: timed_loop.Window, count: int) -> None:
-    """After the seconds and the least number of samples, at the largest number, or when the budget is spent."""
+    """Timing stops after the seconds and the minimum number of samples, at the maximum, or when the budget is spent."""
     assert len(timed_loop.measure([lambda: None], window)["start"]) == count
 
 
 def test_every_sample_is_kept() -> None:
-    """The slow one is in the series, feeds are used in turn, and times are the monotonic clock's seconds."""
+    """Slow samples stay in the series, feeds are used in turn, and start times are monotonic seconds."""
     pauses = (0.0, 0.05)
     calls = [lambda pause=pause: time.sleep(pause) for pause in pauses]
     series = timed_loop.measure(calls, timed_loop.Window(0.0, 6, 6, 60.0))
@@ -67,16 +67,16 @@ def test_every_sample_is_kept() -> None:
     assert (start[1:] >= start[:-1] + duration[:-1]).all()
 
 
-def test_the_garbage_collector_rests_meanwhile() -> None:
-    """No collection falls into a sample, and it is on again afterwards."""
-    seen = []
-    timed_loop.measure([lambda: seen.append(gc.isenabled())], timed_loop.Window(0.0, 1, 1, 1.0))
-    assert seen == [False]
+def test_the_garbage_collector_is_off_while_timing() -> None:
+    """The garbage collector is off while inferences are timed, and on again afterwards."""
+    enabled = []
+    timed_loop.measure([lambda: enabled.append(gc.isenabled())], timed_loop.Window(0.0, 1, 1, 1.0))
+    assert enabled == [False]
     assert gc.isenabled()
 
 
-def test_a_soak_reads_memory_on_the_way() -> None:
-    """Readings come about 200 times, first before any run and last after all."""
+def test_a_soak_reads_memory_about_200_times() -> None:
+    """Memory is read about 200 times, first before any run and last after all runs."""
     table = timed_loop.soak([lambda: None], 1000, lambda: 42, budget=60.0)
     assert table["runs"][0] == 0
     assert table["runs"][-1] == 1000
@@ -85,14 +85,15 @@ def test_a_soak_reads_memory_on_the_way() -> None:
 
 
 def test_a_soak_keeps_its_budget() -> None:
-    """A soak that would last too long ends in time with a last reading."""
+    """A soak whose budget is spent ends early, with a last reading."""
     table = timed_loop.soak([lambda: time.sleep(0.01)], 10**9, lambda: 1, budget=0.2)
     assert 0.2 <= table["t"][-1] < 2
     assert table["runs"][-1] > 1
 
 
 def test_timed_samples_come_back_whole(worker: EngineWorker, feed: Feed) -> None:
-    """A timed window brings float64 samples, the method that must match to compare, and telemetry at 10 Hz."""
+    """A timed window returns float64 samples, the method that a comparison requires to match, and telemetry at 10 Hz.
+    """
     timed = worker.time([feed, feed], warmup=0.1, seconds=1.0, min_samples=50, max_samples=10**7)
     assert timed.start.dtype == timed.duration.dtype == np.float64
     assert timed.start.shape == timed.duration.shape
@@ -103,23 +104,23 @@ def test_timed_samples_come_back_whole(worker: EngineWorker, feed: Feed) -> None
     assert timed.method["shapes"] == {"x": [2, 4]}
     assert timed.method["batch"] == 2
     assert timed.method["threads"] == 1
-    seen = timed.telemetry
-    assert len(seen["t"]) == len(seen["rss"]) >= 10
-    assert seen["t"][0] <= timed.start[0]
-    assert abs(seen["t"][-1] - timed.start[-1]) < 1
-    assert all(value > 1 << 20 for value in seen["rss"])
+    telemetry = timed.telemetry
+    assert len(telemetry["t"]) == len(telemetry["rss"]) >= 10
+    assert telemetry["t"][0] <= timed.start[0]
+    assert abs(telemetry["t"][-1] - timed.start[-1]) < 1
+    assert all(value > 1 << 20 for value in telemetry["rss"])
 
 
 def test_equal_settings_have_equal_methods(worker: EngineWorker, feed: Feed) -> None:
-    """Two windows taken alike have the same method, however many samples and runs there were."""
-    one, two = (
+    """Two windows with equal settings have the same method, whatever their numbers of samples and runs."""
+    short, long = (
         worker.time([feed], warmup=0.05, seconds=seconds, min_samples=1, max_samples=10**6) for seconds in (0.05, 0.2)
     )
-    assert one.method == two.method
+    assert short.method == long.method
 
 
-def test_the_first_inference_is_only_once(worker: EngineWorker, feed: Feed) -> None:
-    """``first`` measures the very first run after load and refuses later."""
+def test_only_the_first_inference_is_measured_as_first(worker: EngineWorker, feed: Feed) -> None:
+    """``first`` measures the first run after the load and is refused after any run."""
     assert worker.first(feed) > 0
     with pytest.raises(EngineError, match="has run already"):
         worker.first(feed)
