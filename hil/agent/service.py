@@ -111,7 +111,7 @@ class Service(Transfers):
     def probe(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """The machine, and what a worker of it can import."""
         seen = self.libraries()
-        return {"ok": self.conditions.meanwhile(lambda: probe.whole(seen))}, []
+        return {"ok": self.conditions.meanwhile(lambda: probe.with_libraries(seen))}, []
 
     def libraries(self) -> Dict[str, Any]:
         """Versions as a worker sees them; asked once, since importing a runtime takes a second on a board."""

@@ -52,13 +52,13 @@ class Looked:
     seconds: float = 0.0
 
 
-def look(target: Target, *, runtimes: Sequence[str], gpu: bool, peek: bool = False) -> Looked:
-    """Asks ``target`` about itself, its GPU too with ``gpu``, unless somebody holds it; with ``peek`` who that is.
+def look(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> Looked:
+    """Asks ``target`` about itself, its GPU too with ``gpu``, unless somebody holds it; with ``holder_only`` who that is.
 
     Raises ``TargetUnreachable`` and ``LabError`` where nobody can be asked, as ``Target.run`` does.
     """
     begun = time.monotonic()
-    order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "peek": peek}
+    order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "holder_only": holder_only}
     order |= {"who": f"hil doctor of {_user()} (pid {os.getpid()})", "host": socket.gethostname()}
     done = target.run(["sh", "-c", START, "hil", _python(target), BOOT, json.dumps(order)], agent_bytes(), SECONDS)
     now = time.time()
@@ -118,7 +118,7 @@ def holder_of(target: Target) -> tuple[str | None, Mapping[str, Any] | None]:
     """Why ``target`` is not reachable (``None``: it is), and who holds it (``None``: nobody). Closes it."""
     with target:
         try:
-            told = look(target, runtimes=(), gpu=False, peek=True)
+            told = look(target, runtimes=(), gpu=False, holder_only=True)
         except HilError as error:
             return str(error), None
     if told.trouble is not None:

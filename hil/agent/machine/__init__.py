@@ -1,1 +1,1 @@
-"""Facts and readings of the machine: libraries, memory, clocks, sensors, who else uses the GPU."""
+"""Facts about the machine and readings of it: libraries, memory, clocks, sensors, GPU clients."""

@@ -1,4 +1,4 @@
-"""Who this process is to the kernel: its groups, the GPU's device nodes that it may use, the container it is in."""
+"""What the kernel allows this process: its groups, access to the GPU's device nodes, its container."""
 
 import glob
 import grp
@@ -14,13 +14,13 @@ MOST_DEVICES = 64
 
 
 def groups(reader: Reader) -> List[Dict[str, Any]]:
-    """The groups of this very process, which are not those of ``root``'s user until he has logged in anew."""
+    """Return the groups of this process. A login that predates a change of its user's groups lacks the new ones."""
     numbers = sorted({os.getegid(), *os.getgroups()})
     return [{"number": number, "name": group_name(reader, number)} for number in numbers]
 
 
 def group_name(reader: Reader, number: int) -> Optional[str]:
-    """The group's name in /etc/group, else by whatever else the system asks; None if it has none."""
+    """Return the group's name from /etc/group, or from the system's other sources; None if it has none."""
     try:
         for line in reader.text("etc/group").splitlines():
             name, _, rest = line.partition(":")
@@ -32,9 +32,9 @@ def group_name(reader: Reader, number: int) -> Optional[str]:
 
 
 def devices(reader: Reader) -> List[Dict[str, Any]]:
-    """The GPU's device nodes: path, group, and whether this process may read and write each."""
+    """Return the GPU's device nodes: path, group, and whether this process may read and write the node."""
     paths = sorted({path for pattern in DEVICES for path in glob.glob(os.path.join(reader.root, "dev", pattern))})
-    found = []
+    nodes = []
     for path in paths[:MOST_DEVICES]:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -42,19 +42,22 @@ def devices(reader: Reader) -> List[Dict[str, Any]]:
         name = "/" + os.path.relpath(path, reader.root)
         usable = os.access(path, os.R_OK | os.W_OK)
         group = {"number": status.st_gid, "name": group_name(reader, status.st_gid)}
-        found.append({"path": name, "group": group, "usable": usable})
-    return found
+        nodes.append({"path": name, "group": group, "usable": usable})
+    return nodes
 
 
 def container(reader: Reader) -> str:
-    """``"docker"``, ``"podman"``, …; ``"none"`` outside of any."""
+    """Return ``"docker"``, ``"podman"`` or another container engine; ``"none"`` outside of a container.
+
+    Raise ``NotReadable`` if this cannot be determined.
+    """
     if os.path.exists(reader.path(".dockerenv")):
         return "docker"
     if os.path.exists(reader.path("run/.containerenv")):
         return "podman"
-    groups = reader.text("proc/1/cgroup")
-    word = next((word for word in CONTAINERS if word in groups), None)
-    if word is None and "/init.scope" not in groups:
+    cgroup = reader.text("proc/1/cgroup")
+    engine = next((engine for engine in CONTAINERS if engine in cgroup), None)
+    if engine is None and "/init.scope" not in cgroup:
         # A container with cgroups of its own looks like a system without systemd.
-        raise NotReadable("/proc/1/cgroup tells neither a container nor systemd")
-    return word or "none"
+        raise NotReadable("/proc/1/cgroup names neither a container nor systemd")
+    return engine or "none"

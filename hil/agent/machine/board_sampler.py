@@ -1,4 +1,4 @@
-"""All that is read of the machine while engines are timed: its sensors, and tegrastats for what they do not tell."""
+"""Sample the machine while an engine is timed: sysfs sensors, and tegrastats for what sysfs lacks."""
 
 import os
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
@@ -12,7 +12,7 @@ RAIL = "power."
 
 
 def is_tegra(root: str = "/sys") -> bool:
-    """Whether the device tree names a Tegra among what the machine is compatible with."""
+    """Return whether the device tree lists a Tegra under ``compatible``."""
     try:
         with open(os.path.join(root, "firmware", "devicetree", "base", "compatible"), "rb") as file:
             return b"nvidia,tegra" in file.read(4096)
@@ -21,15 +21,15 @@ def is_tegra(root: str = "/sys") -> bool:
 
 
 class BoardSampler:
-    """Opened for the time of one timed window; ``now`` is monotonic seconds throughout.
+    """The sensors of the machine, open for one timed window; ``now`` is monotonic seconds throughout.
 
-    tegrastats runs only on a Tegra, or where it is found: it costs the board some work of its own.
+    tegrastats costs the board some work, so it runs only on a Tegra, or where the program exists.
     """
 
     def __init__(self, now: float, root: str = "/sys", path: Optional[str] = None) -> None:
-        self._told: Set[str] = set()
+        self._from_tegrastats: Set[str] = set()
         self.sensors = Sensors(root)
-        self.sensors.drop_silent(("clock.", "load.", "power."))  # a thermal zone may come on with its part
+        self.sensors.drop_silent(("clock.", "load.", "power."))  # not "temperature.": a zone may start to read later
         path = path or find()
         self._reader = TegrastatsProcess(path, now) if path is not None or is_tegra(root) else None
         rails, missing = self._rails_of(self.sensors.channels, self.sensors.not_readable)
@@ -37,62 +37,66 @@ class BoardSampler:
         self._has_zones = any(name.startswith("temperature.") for name in self.sensors.channels)
 
     def read(self, now: float) -> Dict[str, Optional[float]]:
-        """Each column's value now, in base units; None where it cannot be read at this moment."""
+        """Return each column's value now, in base units; None if it cannot be read at this moment."""
         row: Dict[str, Optional[float]] = {name: channel.read() for name, channel in self.sensors.channels.items()}
         if self._reader is not None:
-            beside = self._beside(self._reader.latest(now))
-            self._told.update(beside)
-            row.update(beside)
+            additional = self._missing_in_sysfs(self._reader.latest(now))
+            self._from_tegrastats.update(additional)
+            row.update(additional)
         return row
 
-    def _beside(self, line: Mapping[str, Any]) -> Dict[str, float]:
-        """What a line of tegrastats tells that sysfs does not."""
-        found = {}
+    def _missing_in_sysfs(self, line: Mapping[str, Any]) -> Dict[str, float]:
+        """Return the columns of a line of tegrastats that sysfs does not provide."""
+        row = {}
         for column, name in (("gpu", "GR3D"), ("emc", "EMC")):
-            told = line.get("engines", {}).get(name, {})
-            clocks = [hz for hz in told.get("hz", ()) if hz]  # 0 is one that is not shown
-            if told.get("load") is not None:
-                found["load." + column] = told["load"]
+            engine = line.get("engines", {}).get(name, {})
+            clocks = [hz for hz in engine.get("hz", ()) if hz]  # 0 stands for a clock that is not shown
+            if engine.get("load") is not None:
+                row["load." + column] = engine["load"]
             if clocks:
-                found["clock." + column] = max(clocks)
+                row["clock." + column] = max(clocks)
         if not self._has_power:
-            found.update({"power." + rail: watts for rail, watts in line.get("power", {}).items() if rail != "NC"})
+            row.update({"power." + rail: watts for rail, watts in line.get("power", {}).items() if rail != "NC"})
         if not self._has_zones:
-            known = line.get("temperature", {})
-            found.update({"temperature." + zone: degrees for zone, degrees in known.items() if degrees is not None})
-        return {name: value for name, value in found.items() if name not in self.sensors.channels}
+            zones = line.get("temperature", {})
+            row.update({"temperature." + zone: degrees for zone, degrees in zones.items() if degrees is not None})
+        return {name: value for name, value in row.items() if name not in self.sensors.channels}
 
     def report(self, columns: Dict[str, Sequence[Optional[float]]]) -> Dict[str, Any]:
-        """``columns`` with ``power.total`` where it is known, ``sources``, and ``not_readable`` with each reason.
+        """Return ``columns`` with ``power.total`` if it is known, ``sources``, and ``not_readable`` with reasons.
 
-        A column of which nothing was read is taken out. ``sources`` says which columns are not sysfs's own.
+        A column without any reading is removed. ``sources`` names the source of each column that is not read from
+        sysfs.
         """
         not_readable = dict(self.sensors.not_readable)
-        told: Dict[str, Any] = {}
+        readable: Dict[str, Any] = {}
         for name, column in columns.items():
             if name in self.sensors.channels and all(value is None for value in column):
                 not_readable[name] = "gave no reading"
             else:
-                told[name] = column
-        sources = dict.fromkeys(self._told & set(told), TEGRASTATS)
+                readable[name] = column
+        sources = dict.fromkeys(self._from_tegrastats & set(readable), TEGRASTATS)
         not_readable = {name: why for name, why in not_readable.items() if name not in sources}
-        rails, missing = self._rails_of(told, not_readable)
-        power_rails.add_total(told, rails, missing, not_readable, sources)
+        rails, missing = self._rails_of(readable, not_readable)
+        power_rails.add_total(readable, rails, missing, not_readable, sources)
         if self._reader is not None and self._reader.why is not None:
             not_readable[TEGRASTATS] = self._reader.why
-        return dict(told, sources=sources, not_readable=not_readable)
+        return dict(readable, sources=sources, not_readable=not_readable)
 
     def _rails_of(self, names: Iterable[str], not_readable: Mapping[str, str]) -> Tuple[List[str], Dict[str, str]]:
-        """The rails among the columns ``names``, and why each that is there is not; a GPU's own meter is no rail."""
-        rails = [name[len(RAIL) :] for name in names if name in self.sensors.rails or self._is_told_rail(name)]
+        """Return the rails among the columns ``names``, and the reason for each rail that cannot be read.
+
+        The power of a discrete GPU, which NVML reports, is not a rail.
+        """
+        rails = [name[len(RAIL) :] for name in names if name in self.sensors.rails or self._is_tegrastats_rail(name)]
         missing = {name[len(RAIL) :]: why for name, why in not_readable.items() if name.startswith(RAIL)}
         return rails, missing
 
-    def _is_told_rail(self, name: str) -> bool:
-        return name.startswith(RAIL) and name in self._told
+    def _is_tegrastats_rail(self, name: str) -> bool:
+        return name.startswith(RAIL) and name in self._from_tegrastats
 
     def close(self) -> None:
-        """Closes every file and ends tegrastats."""
+        """Close every file and stop tegrastats."""
         self.sensors.close()
         if self._reader is not None:
             self._reader.close()

@@ -1,7 +1,7 @@
-"""Limits and present values of GPU, memory and CPU clocks, in Hz, and whether they leave any freedom.
+"""Limits and current values of GPU, memory and CPU clocks, in Hz, and whether the clocks are locked.
 
-A GPU's devfreq is called after its address and chip, on Thor after its part; the memory controller's (EMC) is in
-debugfs, which root alone may read, on Thor in devfreq.
+The GPU's devfreq folder is named after its address and chip; on Thor after its part. The clock of the memory controller
+(EMC) is in debugfs, which only root may read; on Thor it is in devfreq.
 """
 
 import glob
@@ -13,10 +13,12 @@ NODES = ("gpu", "gp10b", "gv11b", "ga10b")
 EMC = "kernel/debug/bpmp/debug/clk/emc"
 EMC_DEVFREQ = ("bwmgr", "*.emc", "*.external-memory-controller")  # Thor; mainline's names
 CAPS = ("kernel/nvpmodel_emc_cap/emc_iso_cap", "kernel/nvpmodel_clk_cap/emc")
-"""The power mode's cap of the memory's clock, in Hz as in NVIDIA's nvpmodel.conf files (``EMC MAX_FREQ 2133000000``);
-0 is none there. By kernel: up to R35, from R36. Not read on a real board."""
+"""The power mode's cap of the memory clock, in Hz as in NVIDIA's nvpmodel.conf files (``EMC MAX_FREQ 2133000000``).
+
+0 means no cap. The first file is that of kernels up to R35, the second from R36. Not read on a real board.
+"""
 LEAST_CAP = 10_000_000
-"""Hz under which a cap is no memory's clock, and so in another unit than is known here."""
+"""Caps below this (Hz) cannot be a memory clock, so they must be in a unit that is not known here."""
 SAME = 0.99
 KILO = 1000
 
@@ -35,7 +37,7 @@ def _number(path: str) -> Optional[int]:
 
 
 def gpu_folder(sys_root: str) -> Optional[str]:
-    """The GPU's folder in devfreq, by its name or by its node in the device tree; None where there is none."""
+    """Return the GPU's devfreq folder, found by its name or its device tree node; None if there is none."""
     folders = sorted(glob.glob(os.path.join(sys_root, "class/devfreq/*")))
     for pattern in GPU:
         for folder in sorted(glob.glob(os.path.join(sys_root, "class/devfreq", pattern))):
@@ -53,7 +55,7 @@ def _devfreq(folder: str) -> Dict[str, Any]:
 
 
 def emc_folder(sys_root: str) -> Optional[str]:
-    """The memory controller's folder in devfreq, where it has one."""
+    """Return the memory controller's devfreq folder; None if it has none."""
     for pattern in EMC_DEVFREQ:
         for folder in sorted(glob.glob(os.path.join(sys_root, "class/devfreq", pattern))):
             return folder
@@ -66,52 +68,55 @@ def _emc(sys_root: str, privileged: Optional[Mapping[str, Any]]) -> Optional[Dic
         return _devfreq(folder)
     debug = os.path.join(sys_root, EMC)
     names = (("min", "min_rate"), ("max", "max_rate"), ("cur", "rate"))
-    found: Dict[str, Any] = {key: _number(os.path.join(debug, name)) for key, name in names}
-    told = (privileged or {}).get("emc")
-    if all(value is None for value in found.values()) and isinstance(told, dict):
-        found = {key: told.get(key) for key, _ in names}
-    return None if all(value is None for value in found.values()) else dict(found, governor=None)
+    limits: Dict[str, Any] = {key: _number(os.path.join(debug, name)) for key, name in names}
+    from_helper = (privileged or {}).get("emc")
+    if all(value is None for value in limits.values()) and isinstance(from_helper, dict):
+        limits = {key: from_helper.get(key) for key, _ in names}
+    return None if all(value is None for value in limits.values()) else dict(limits, governor=None)
 
 
 def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
-    """Each cpufreq policy that has a CPU online: one whose CPUs are all off holds nothing."""
-    found = {}
+    """Return each cpufreq policy that has a CPU online; a policy whose CPUs are all offline limits nothing."""
+    by_policy = {}
     for folder in sorted(glob.glob(os.path.join(sys_root, "devices/system/cpu/cpufreq/policy*"))):
         if os.path.exists(folder + "/affected_cpus") and _word(folder + "/affected_cpus") is None:
             continue
-        told = {key: _number("%s/scaling_%s_freq" % (folder, key)) for key in ("min", "max", "cur")}
-        known: Dict[str, Any] = {key: None if value is None else value * KILO for key, value in told.items()}
-        known["governor"] = _word(folder + "/scaling_governor")
-        found[os.path.basename(folder)] = known
-    return found
+        khz = {key: _number("%s/scaling_%s_freq" % (folder, key)) for key in ("min", "max", "cur")}
+        policy: Dict[str, Any] = {key: None if value is None else value * KILO for key, value in khz.items()}
+        policy["governor"] = _word(folder + "/scaling_governor")
+        by_policy[os.path.basename(folder)] = policy
+    return by_policy
 
 
 def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
-    """``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``; what cannot be read is left out."""
-    found: Dict[str, Any] = {}
+    """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
+
+    What cannot be read is left out, and ``why`` gets the reason. ``privileged`` is what the root helper has read.
+    """
+    by_part: Dict[str, Any] = {}
     folder = gpu_folder(sys_root)
     if folder is not None:
-        found["gpu"] = _devfreq(folder)
+        by_part["gpu"] = _devfreq(folder)
     else:
         why["clocks.gpu"] = "no GPU is listed in devfreq"
     emc = _emc(sys_root, privileged)
     if emc is not None:
-        found["emc"] = dict(emc, cap=emc_cap(sys_root))
+        by_part["emc"] = dict(emc, cap=emc_cap(sys_root))
     else:
-        why["clocks.emc"] = "debugfs is readable for root alone"
+        why["clocks.emc"] = "only root may read debugfs"
     cpus = policies(sys_root)
     if not cpus:
         why["clocks.policy"] = "the kernel shows no cpufreq policy"
-    found.update(cpus)
-    for part in sorted(found):
+    by_part.update(cpus)
+    for part in sorted(by_part):
         for key in ("min", "max"):
-            if found[part][key] is None:
+            if by_part[part][key] is None:
                 why["clocks.%s.%s" % (part, key)] = "it cannot be read"
-    return found
+    return by_part
 
 
 def emc_cap(sys_root: str) -> Optional[int]:
-    """The power mode's cap of the memory's clock in Hz, 0 where it has none; None where nobody can tell."""
+    """Return the power mode's cap of the memory clock in Hz, 0 for no cap; None if it is not known."""
     for place in CAPS:
         cap = _number(os.path.join(sys_root, place))
         if cap is not None:
@@ -119,9 +124,9 @@ def emc_cap(sys_root: str) -> Optional[int]:
     return None
 
 
-def _emc_locked(known: Mapping[str, Any]) -> Optional[bool]:
-    """Whether the memory runs as fast as its power mode lets it; None where that is not known."""
-    top, low, now, cap = (known.get(key) for key in ("max", "min", "cur", "cap"))
+def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
+    """Return whether the memory runs at the highest clock that its power mode allows; None if this is not known."""
+    top, low, now, cap = (emc.get(key) for key in ("max", "min", "cur", "cap"))
     if top is None or (now is None and low != top):
         return None
     if top in (low, now):
@@ -132,23 +137,23 @@ def _emc_locked(known: Mapping[str, Any]) -> Optional[bool]:
 
 
 def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Optional[bool]:
-    """Whether GPU and CPUs have one frequency left each, and the memory runs at the highest that its mode allows.
+    """Return whether GPU and CPUs are limited to one frequency each, and the memory runs at its highest clock.
 
-    The memory has no lower limit of its own that locking raises: ``jetson_clocks`` leaves it running at its highest.
-    Where that cannot be told, GPU and CPUs decide, with the reason under ``clocks.emc`` in ``why``.
-    None where the limits of GPU or CPUs cannot be read.
+    The highest clock of the memory is the one that its power mode allows. Locking does not raise the memory's lower
+    limit: ``jetson_clocks`` leaves the clock running at its highest. If that cannot be determined, GPU and CPUs decide,
+    and ``why["clocks.emc"]`` says so. Return None if the limits of GPU or CPUs cannot be read.
     """
-    told: List[Optional[bool]] = []
-    for part, known in clocks.items():
+    answers: List[Optional[bool]] = []
+    for part, part_clocks in clocks.items():
         if part == "emc":
-            fast = _emc_locked(known)
-            if fast is None:
-                why["clocks.emc"] = "whether it runs at the highest clock of the power mode cannot be told"
-            told.append(fast is not False)
+            emc_locked = _emc_locked(part_clocks)
+            if emc_locked is None:
+                why["clocks.emc"] = "it is not known whether it runs at the highest clock of the power mode"
+            answers.append(emc_locked is not False)
         else:
-            low, top = known["min"], known["max"]
-            told.append(None if low is None or top is None else low == top)
-    if any(one is False for one in told):
+            low, top = part_clocks["min"], part_clocks["max"]
+            answers.append(None if low is None or top is None else low == top)
+    if any(answer is False for answer in answers):
         return False
-    sure = "gpu" in clocks and any(part.startswith("policy") for part in clocks)
-    return True if sure and all(told) else None
+    complete = "gpu" in clocks and any(part.startswith("policy") for part in clocks)
+    return True if complete and all(answers) else None

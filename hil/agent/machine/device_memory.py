@@ -1,9 +1,9 @@
-"""Memory of a process on its GPU, read from outside; bytes throughout, None where it cannot be read, never 0.
+"""GPU memory of a process, read from outside; in bytes, None if it cannot be read, never 0.
 
-A discrete GPU and Thor tell it through NVML, Orin and older boards through NvMap's list in debugfs, which
-only root may read: itself, or through the board's root helper (``helper.py``) where that is installed.
-Where neither knows the process (a container hides it, the user may not look), what is left is the difference
-that the worker makes to the whole GPU or machine, and the source says so.
+Discrete GPUs and Thor report it through NVML. Orin and older boards list it in NvMap's file in debugfs, which only root
+may read: the agent itself if it runs as root, otherwise the board's root helper (``root_helper.py``). If no list
+contains the process (it is in a container, or the user may not read the list), the growth of the whole GPU's or
+machine's usage since before the worker started is used instead, and ``source`` says so.
 """
 
 import os
@@ -24,12 +24,12 @@ BY_MACHINE = "MemAvailable, less what was available before the worker"
 
 
 def nvmap_clients(text: str) -> Dict[int, int]:
-    """Bytes by process id from ``iovmm/clients``: lines of client, process name, id and size (``14617792K``).
+    """Return bytes by process id from ``iovmm/clients``: lines of client, process name, id and size (``14617792K``).
 
-    A name may have blanks in it and a process several clients; a size of 0 (Thor lists it so, having its
-    memory elsewhere) is no reading and left out.
+    A name may contain blanks, and a process may have several clients, which are added. A size of 0 is left out: Thor
+    lists every process with 0, since its memory is accounted elsewhere.
     """
-    found: Dict[int, int] = {}
+    used: Dict[int, int] = {}
     for line in text.splitlines():
         words = line.split()
         pid_text, last = words[-2:] if words[COLUMNS - 1 :] else ("", "")
@@ -37,12 +37,12 @@ def nvmap_clients(text: str) -> Dict[int, int]:
         unit = last[len(size) :]
         if pid_text.isdigit() and size.isdigit() and unit in UNITS and int(size):
             pid = int(pid_text)
-            found[pid] = found.get(pid, 0) + int(size) * UNITS[unit]
-    return found
+            used[pid] = used.get(pid, 0) + int(size) * UNITS[unit]
+    return used
 
 
 class DeviceMemory:
-    """One GPU's memory; ``unified`` tells that it is the machine's own."""
+    """The memory of one GPU; ``unified`` says that it shares the machine's memory."""
 
     def __init__(
         self,
@@ -80,47 +80,47 @@ class DeviceMemory:
         if not self._asked:
             self._asked = True
             self._helper = None if os.access(self._clients, os.R_OK) else self._open_helper()
-        told = self._helper.ask("nvmap") if self._helper is not None else {}
-        if not told.get("ok") and self._helper is not None:
-            self._helper.close()  # a board without NvMap, or a helper that is gone: neither comes back
+        answer = self._helper.ask("nvmap") if self._helper is not None else {}
+        if not answer.get("ok") and self._helper is not None:
+            self._helper.close()  # the board has no NvMap, or the helper has ended: neither changes later
             self._helper = None
-        return nvmap_clients(str(told.get("text", "")))
+        return nvmap_clients(str(answer.get("text", "")))
 
     @property
     def source(self) -> str:
-        """The best there is: the first list that has any process, else the difference to the whole."""
+        """The best source: the first list with any process in it, otherwise the usage of the whole GPU or machine."""
         return next((label for label, read in self.readers if any(read().values())), self.whole)
 
     def process(self, pid: int) -> Optional[int]:
-        """What the process has on the GPU; None where no list has it."""
+        """Return the process's bytes on the GPU; None if no list contains it."""
         return next((value for value in (read().get(pid) for _, read in self.readers) if value), None)
 
     def system(self) -> Tuple[Optional[int], Optional[int]]:
-        """Used and total bytes: of the GPU, or of the machine where they share them."""
+        """Return used and total bytes of the GPU, or of the machine if they share memory."""
         if not self.unified:
             return (self.gpu.memory() if self.gpu is not None else None) or (None, None)
-        found = process_memory.fields(self._meminfo)
-        total, available = found.get("MemTotal"), found.get("MemAvailable")
+        meminfo = process_memory.fields(self._meminfo)
+        total, available = meminfo.get("MemTotal"), meminfo.get("MemAvailable")
         return None if total is None or available is None else total - available, total
 
 
 def open_device_memory(
     device: Mapping[str, Any], sys_root: str = "/sys", proc_root: str = "/proc", library: str = nvml.LIBRARY
 ) -> DeviceMemory:
-    """The memory of the GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``, ``integrated``)."""
+    """Return the memory of the GPU that CUDA describes as ``device``: ``number``, ``uuid``, ``pci``, ``integrated``."""
     gpu = nvml.open_nvml(device, library)
     unified = bool(device["integrated"])
-    # The helper knows this machine's list alone: for another tree it would tell of something else.
-    ours: Callable[[], Optional[Helper]] = Helper.open if sys_root == "/sys" else lambda: None
-    opened = DeviceMemory(gpu, unified=unified, sys_root=sys_root, proc_root=proc_root, open_helper=ours)
+    # The helper reads this machine's own list, so it cannot stand in for another tree's.
+    open_helper: Callable[[], Optional[Helper]] = Helper.open if sys_root == "/sys" else lambda: None
+    opened = DeviceMemory(gpu, unified=unified, sys_root=sys_root, proc_root=proc_root, open_helper=open_helper)
     opened.facts = device
     return opened
 
 
 class Watch:
-    """One worker's memory on its GPU, from before it began; made before the worker is started.
+    """The GPU memory of one worker since before its start; create it before the worker starts.
 
-    ``follow`` it before it touches CUDA, read the ``baseline`` once its context is there, ``note`` while it works.
+    Call ``follow`` before the worker uses CUDA, ``baseline`` once its context exists, and ``note`` while it works.
     """
 
     def __init__(self, device: DeviceMemory) -> None:
@@ -134,20 +134,20 @@ class Watch:
         self._now: Optional[int] = None
 
     def follow(self, pid: int) -> None:
-        """The worker is process ``pid``, which has nothing on the GPU yet.
+        """Follow process ``pid``, which has no memory on the GPU yet.
 
-        Whoever has that number in a list already is another process: the list counts processes as the
-        host does, and we are in a container.
+        Lists that already contain this number are not used: they count processes as the host does, this process runs in
+        a container, and the number belongs to another process there.
         """
         self._pid = pid
         self._readers = [(label, read) for label, read in self.device.readers if pid not in read()]
 
     def restart(self) -> None:
-        """Forgets the peaks: what the worker has on the GPU is still counted from before it began."""
+        """Forget the peaks. Memory is still counted from before the worker's start."""
         self._peaks.clear()
 
     def baseline(self) -> None:
-        """The worker's context and runtime are there, the engine is not; from here on the source is fixed."""
+        """Record the memory of the worker's context and runtime before an engine is loaded, and fix the source."""
         self._baseline = self.note()
         if self._settled is None:
             self._settled = self.device.whole
@@ -155,33 +155,33 @@ class Watch:
 
     @property
     def by_process(self) -> bool:
-        """Whether the source tells this worker's memory alone, whatever else uses the GPU."""
+        """Whether the source reports this worker's memory alone, without that of other users of the GPU."""
         return self._settled in (BY_NVML, BY_NVMAP, BY_HELPER)
 
     def note(self) -> Optional[int]:
-        """Reads it now and keeps the peak. None where it cannot be read."""
+        """Read the memory now and update the peak; return None if it cannot be read."""
         self._now = None
         for label, read in self._readers:
             if self._settled in (None, label):
                 value = read().get(self._pid)
                 if value:
                     self._settled = label
-                    return self._kept(label, value)
+                    return self._with_peak(label, value)
         if self._settled in (None, self.device.whole):
             used = self.device.system()[0]
             if used is not None and self._before is not None and used > self._before:
-                return self._kept(self.device.whole, used - self._before)
+                return self._with_peak(self.device.whole, used - self._before)
         return None
 
-    def _kept(self, label: str, value: int) -> int:
+    def _with_peak(self, label: str, value: int) -> int:
         self._now = value
         self._peaks[label] = max(value, self._peaks.get(label, 0))
         return value
 
     def report(self) -> Dict[str, Any]:
-        """What the host calls ``DeviceUse``; of the numbers, those that cannot be read are None.
+        """Return the fields of the host's ``DeviceUse``; figures that cannot be read are None.
 
-        ``includes_host`` tells that the worker's own resident memory is in the numbers already.
+        ``includes_host`` says that the figures include the worker's resident memory on the host.
         """
         self.note()
         source = self._settled or self.device.whole

@@ -1,8 +1,9 @@
-"""Who else uses the GPU: processes that NvMap (Orin and older) or NVML lists, our own left out.
+"""Other processes that use the GPU, from NvMap's list (Orin and older) or NVML.
 
-Our own are the agent's children, those of its session (in the kernel's sense), and those of any other agent of the
-same archive: several of them share a target where pytest-xdist runs, and nobody else's can while ours hold it.
-Where a session's leader is outside our process namespace its number is 0, everybody's alike: that tells nothing.
+Processes of the agent are left out: its children, those of its session (in the kernel's sense), and those of any other
+agent started from the same archive. With pytest-xdist several such agents share a target; agents of other users cannot
+run while the target is held. A process whose session leader is outside of this process namespace has session number 0,
+as all such processes do, so the number says nothing about it.
 """
 
 import os
@@ -11,43 +12,44 @@ from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
 from .device_memory import COLUMNS, NVMAP, UNITS
 
-PARENT_FIELD, SESSION_FIELD = 1, 3  # of /proc/PID/stat, counted behind the name: state, ppid, pgrp, session
+PARENT_FIELD, SESSION_FIELD = 1, 3  # of /proc/PID/stat, counted after the name: state, ppid, pgrp, session
 LONGEST = 1 << 20
 
 
-HEADING = ["CLIENT", "PROCESS", "PID", "SIZE"]
+HEADER = ["CLIENT", "PROCESS", "PID", "SIZE"]
 TOTAL = "total"
 GPU_DEVICES = re.compile(r"/dev/(nvmap|nvgpu/.*|nvhost-gpu|nvhost-[a-z]+-gpu|nvidia[0-9]+)", re.ASCII)
 
 
 def nvmap_list(text: str) -> Tuple[Optional[List[Dict[str, Any]]], str]:
-    """``{"pid", "name", "bytes"}`` of each process in ``iovmm/clients``, or None and why that is no list to rely on.
+    """Return ``{"pid", "name", "bytes"}`` of each process in ``iovmm/clients``, or None and why the list is unusable.
 
-    A line is a client, a process name (blanks and all), an id and a size; a process may have several. A list in which
-    nobody holds memory tells nothing: a Thor has all at 0, its memory being elsewhere.
+    A line is a client, a process name (which may contain blanks), a process id and a size; a process may have several
+    lines. A list in which no process has memory is unusable: Thor lists all with 0, since their memory is accounted
+    elsewhere.
     """
     lines = [line.split() for line in text.splitlines() if line.strip()]
-    if not lines or lines[0] != HEADING:
-        return None, "it has not the heading that is known"
-    found: Dict[int, Dict[str, Any]] = {}
+    if not lines or lines[0] != HEADER:
+        return None, "its header line is unknown"
+    clients: Dict[int, Dict[str, Any]] = {}
     for words in lines[1:]:
         if words[0] == TOTAL and len(words) < COLUMNS:
             continue
         size = words[-1].rstrip("BKMG")
         unit = words[-1][len(size) :]
         if len(words) < COLUMNS or not words[-2].isdigit() or not size.isdigit() or unit not in UNITS:
-            return None, "it has a line that is not understood"
+            return None, "one of its lines has an unknown format"
         if int(size):
             pid = int(words[-2])
-            one = found.setdefault(pid, {"pid": pid, "name": " ".join(words[1:-2]), "bytes": 0})
-            one["bytes"] += int(size) * UNITS[unit]
-    if not found:
-        return None, "nobody in it holds memory, which a board that keeps it elsewhere says as well"
-    return [found[pid] for pid in sorted(found)], ""
+            client = clients.setdefault(pid, {"pid": pid, "name": " ".join(words[1:-2]), "bytes": 0})
+            client["bytes"] += int(size) * UNITS[unit]
+    if not clients:
+        return None, "nobody in it holds memory, as on a board that accounts it elsewhere"
+    return [clients[pid] for pid in sorted(clients)], ""
 
 
 class GpuClients:
-    """Reads the list; ``archive`` is the agent's own file, by whose name its processes are known."""
+    """Reads the list of GPU clients; ``archive`` is the agent's own file, by which its processes are recognized."""
 
     def __init__(self, sys_root: str, proc_root: str, archive: Optional[str]) -> None:
         self._nvmap = os.path.join(sys_root, NVMAP)
@@ -57,25 +59,25 @@ class GpuClients:
     def read(
         self, gpu: Any, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None
     ) -> Optional[List[Dict[str, Any]]]:
-        """Every foreign client; None, with the reason in ``why``, where no list can be read.
+        """Return every foreign client; None, with the reason in ``why``, if no list can be read.
 
-        ``bytes`` and ``name`` of one may be None: NVML names nobody, and lists processes of other containers by
-        numbers that mean nothing here.
+        A client's ``bytes`` and ``name`` may be None. NVML gives no names, and lists processes of other containers by
+        process ids that are not valid here.
         """
-        found, reason = self._from_nvmap(privileged)
-        told = gpu.processes() if gpu is not None else None
-        if told is not None:
-            if not told and found is None:
+        clients, reason = self._from_nvmap(privileged)
+        by_nvml = gpu.processes() if gpu is not None else None
+        if by_nvml is not None:
+            if not by_nvml and clients is None:
                 reason = "NVML lists nobody, and %s" % reason
             else:
-                known = {one["pid"] for one in found or []}
-                listed = [{"pid": pid, "name": self._name(pid), "bytes": used} for pid, used in sorted(told.items())]
-                found = (found or []) + [one for one in listed if one["pid"] not in known]
-        if found is not None:
-            ours = {one["pid"] for one in found if self._ours(one["pid"])}
-            if ours or not self._at_work():
-                return [one for one in found if one["pid"] not in ours]
-            reason = "the list lacks our own process, so that it may lack others"
+                known = {client["pid"] for client in clients or []}
+                added = [{"pid": pid, "name": self._name(pid), "bytes": size} for pid, size in sorted(by_nvml.items())]
+                clients = (clients or []) + [client for client in added if client["pid"] not in known]
+        if clients is not None:
+            ours = {client["pid"] for client in clients if self._is_own(client["pid"])}
+            if ours or not self._own_process_uses_gpu():
+                return [client for client in clients if client["pid"] not in ours]
+            reason = "the list lacks our own process, so it may lack others"
         why["gpu_clients"] = reason
         return None
 
@@ -90,23 +92,23 @@ class GpuClients:
         found, reason = nvmap_list(text)
         return found, reason and "NvMap's list: %s" % reason
 
-    def _at_work(self) -> bool:
-        """Whether a process of ours has the GPU open."""
+    def _own_process_uses_gpu(self) -> bool:
+        """Return whether a process of this agent has opened the GPU."""
         try:
             pids = [int(name) for name in os.listdir(self._proc) if name.isdigit()]
         except OSError:
             return False
-        return any(GPU_DEVICES.fullmatch(path) for pid in pids if self._ours(pid) for path in self._opened(pid))
+        return any(GPU_DEVICES.fullmatch(path) for pid in pids if self._is_own(pid) for path in self._open_files(pid))
 
-    def _opened(self, pid: int) -> Set[str]:
+    def _open_files(self, pid: int) -> Set[str]:
         folder = "%s/%d/fd" % (self._proc, pid)
-        found = set()
+        paths = set()
         try:
             for name in os.listdir(folder):
-                found.add(os.readlink(os.path.join(folder, name)))
+                paths.add(os.readlink(os.path.join(folder, name)))
         except OSError:
-            pass  # it has ended, or closed what was just listed
-        return found
+            pass  # the process has ended, or has closed a listed file
+        return paths
 
     def _file(self, pid: int, name: str) -> Optional[bytes]:
         try:
@@ -116,10 +118,10 @@ class GpuClients:
             return None
 
     def _name(self, pid: int) -> Optional[str]:
-        said = self._file(pid, "comm")
-        return None if said is None else said.decode("utf-8", "replace").strip()
+        comm = self._file(pid, "comm")
+        return None if comm is None else comm.decode("utf-8", "replace").strip()
 
-    def _ours(self, pid: int) -> bool:
+    def _is_own(self, pid: int) -> bool:
         stat = self._file(pid, "stat")
         fields = b"" if stat is None else stat[stat.rfind(b")") + 1 :]
         words = fields.split()[: SESSION_FIELD + 1]

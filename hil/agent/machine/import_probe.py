@@ -1,6 +1,6 @@
-"""What an interpreter can import and what its libraries say, asked in a process of its own that may crash or hang.
+"""Find out what the interpreter can import, in a process of its own, since an import may crash or hang.
 
-Written line by line, so that the question at which the process ended is known.
+The process writes a line as each question begins and one as it ends, so that the question at which it ended is known.
 """
 
 import ctypes
@@ -18,16 +18,16 @@ PATIENCE = 25.0  # seconds; a first import of TensorRT from an SD card takes sev
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 MOST = 1 << 20
 NOWHERE = "/dev/null"
-"""As XDG_CACHE_HOME: ONNX Runtime's newer versions begin a data base there on import, and nothing is to be left."""
+"""Value of XDG_CACHE_HOME: newer versions of ONNX Runtime create a database there on import, which must not remain."""
 
 
 def main(parent: int, runtimes: List[str], *, gpu: bool) -> None:
-    """Asks for numpy, each runtime and, with ``gpu``, what runtimes and CUDA say of the GPU; ends the process."""
+    """Import numpy and each runtime, with ``gpu`` also query the GPU; write the answers and end the process."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        os._exit(1)  # it died before the line above took effect
+        os._exit(1)  # the parent died before the line above took effect
     out = os.dup(1)
-    os.dup2(2, 1)  # where native libraries print
+    os.dup2(2, 1)  # native libraries print to descriptor 1
     _ask(out, "numpy", _numpy)
     for name in runtimes:
         _ask(out, "runtime " + name, lambda name=name: _runtime(name, gpu=gpu))  # type: ignore[misc] # of a lambda
@@ -37,14 +37,14 @@ def main(parent: int, runtimes: List[str], *, gpu: bool) -> None:
 
 
 def _ask(out: int, name: str, ask: Any) -> None:
-    _tell(out, {"begin": name})
+    _write(out, {"begin": name})
     try:
-        _tell(out, {"name": name, "value": ask()})
+        _write(out, {"name": name, "value": ask()})
     except Exception as error:  # noqa: BLE001 - imports of native libraries fail in as many ways as there are boards
-        _tell(out, {"name": name, "why": "%s: %s" % (type(error).__name__, short(error, 500))})
+        _write(out, {"name": name, "why": "%s: %s" % (type(error).__name__, short(error, 500))})
 
 
-def _tell(out: int, line: Dict[str, Any]) -> None:
+def _write(out: int, line: Dict[str, Any]) -> None:
     os.write(out, json.dumps(line).encode() + b"\n")
 
 
@@ -57,7 +57,7 @@ def _numpy() -> str:
 def _runtime(name: str, *, gpu: bool) -> Dict[str, Any]:
     from ..runtimes import runtime
 
-    __import__(name)  # for its own words where it fails; the driver below says less
+    __import__(name)  # raises the import's own error; the driver below hides it
     driver = runtime(name)
     return {"version": driver.version(), "facts": driver.facts() if gpu else {}}
 
@@ -69,21 +69,21 @@ def _gpus() -> Any:
 
 
 class ImportProbe:
-    """The process that asks; ``answers`` waits for it."""
+    """The process that imports; ``answers`` waits for it."""
 
     def __init__(self, runtimes: List[str], *, gpu: bool) -> None:
         folder = os.path.abspath(__file__)
         for _ in __name__.split("."):
             folder = os.path.dirname(folder)
         code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d, %r, gpu=%r)"
-        words = [sys.executable, "-B", "-c", code % (folder, __name__, os.getpid(), runtimes, gpu)]
-        here = dict(os.environ, XDG_CACHE_HOME=NOWHERE, CUDA_CACHE_DISABLE="1")
+        command = [sys.executable, "-B", "-c", code % (folder, __name__, os.getpid(), runtimes, gpu)]
+        environment = dict(os.environ, XDG_CACHE_HOME=NOWHERE, CUDA_CACHE_DISABLE="1")
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", env=here
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", env=environment
         )
 
     def answers(self) -> Dict[str, Any]:
-        """``numpy``, ``runtimes``, ``facts``, ``gpus``, and under ``why_not`` the reason for each that is None."""
+        """Return ``numpy``, ``runtimes``, ``facts``, ``gpus``; ``why_not`` has the reason for each that is None."""
         how = ""
         try:
             out, err = self.process.communicate(timeout=PATIENCE)
@@ -92,8 +92,8 @@ class ImportProbe:
             self.process.kill()
             out, err = self.process.communicate()
             how = "it did not end within %g s" % PATIENCE
-        said = last_lines(err[-4096:], 2)
-        return read(out[:MOST], how + (" (%s)" % said if said else ""))
+        printed = last_lines(err[-4096:], 2)
+        return read(out[:MOST], how + (" (%s)" % printed if printed else ""))
 
 
 def _ended(status: int) -> str:
@@ -101,30 +101,30 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, how: str) -> Dict[str, Any]:
-    """What the process wrote; ``how`` says how it ended, which is the answer to the question it was at."""
+    """Parse what the process wrote; ``how`` says how it ended, and is the reason given for an unfinished question."""
     values: Dict[str, Any] = {}
     why: Dict[str, str] = {}
     begun: Optional[str] = None
     for line in out.splitlines():
         try:
-            told = json.loads(line.decode())
+            line_fields = json.loads(line.decode())
         except ValueError:
             break  # cut off in the middle
-        begun = told.get("begin", begun)
-        if "name" in told:
+        begun = line_fields.get("begin", begun)
+        if "name" in line_fields:
             begun = None
-            values[told["name"]] = told.get("value")
-            if "why" in told:
-                why[told["name"]] = told["why"]
+            values[line_fields["name"]] = line_fields.get("value")
+            if "why" in line_fields:
+                why[line_fields["name"]] = line_fields["why"]
     if begun is not None:
         why[begun] = how
-    found: Dict[str, Any] = {"numpy": values.get("numpy"), "runtimes": {}, "facts": {}}
+    facts: Dict[str, Any] = {"numpy": values.get("numpy"), "runtimes": {}, "facts": {}}
     for name, value in values.items():
         kind, _, runtime = name.partition(" ")
         if kind == "runtime":
-            found["runtimes"][runtime] = (value or {}).get("version")
-            found["facts"][runtime] = (value or {}).get("facts") or {}
+            facts["runtimes"][runtime] = (value or {}).get("version")
+            facts["facts"][runtime] = (value or {}).get("facts") or {}
     if values.get("gpus"):
-        found["gpus"] = values["gpus"]
-    found["why_not"] = {name.split(" ")[-1]: reason for name, reason in why.items()}
-    return found
+        facts["gpus"] = values["gpus"]
+    facts["why_not"] = {name.split(" ")[-1]: reason for name, reason in why.items()}
+    return facts

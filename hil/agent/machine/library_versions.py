@@ -1,7 +1,8 @@
-"""What the native libraries say of themselves: cuInit's answer, TensorRT's and cuDNN's version.
+"""Query native libraries for their versions (TensorRT, cuDNN) and call cuInit.
 
-Run as a process of its own (``main``), because a library may crash or hang as it is opened, and started before a
-worker imports its runtimes, so that nobody waits for it. It writes a line as each question begins and one as it ends.
+This runs in a process of its own (``main``), since a library may crash or hang when it is opened. The process starts
+before a worker imports its runtimes, so that nothing has to wait for it. It writes a line as each question begins and
+one as it ends.
 """
 
 import ctypes
@@ -18,60 +19,63 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DRIVER = "libcuda.so.1"
 NVINFER = tuple("libnvinfer.so.%d" % major for major in (11, 10, 9, 8, 7))
 CUDNN = tuple("libcudnn.so.%d" % major for major in (9, 8, 7))
-ABSENT = "cannot open shared object file"  # of glibc's dlopen, after the name of what it looked for
+ABSENT = "cannot open shared object file"  # part of glibc's dlopen message, after the library's name
 MOST = 1 << 16
 SHORT, LONG = range(1000, 10000), range(90000, 10000000)
 Answers = Tuple[Dict[str, Any], Dict[str, str]]
 
 
 class NotThere(Exception):
-    """The library or the function is not there; the message says which, and what the loader said."""
+    """The library or function does not exist; the message names it and quotes the loader."""
 
 
 def _open(names: Tuple[str, ...]) -> Any:
-    """The first of ``names`` that opens; the reason is that of one that is there and does not."""
-    told = []
+    """Return the first of ``names`` that opens; raise ``NotThere`` if none does.
+
+    The reason is that of a library that exists but fails to open, if there is one.
+    """
+    reasons = []
     for name in names:
         try:
             return ctypes.CDLL(name)
-        except OSError as error:  # noqa: PERF203 - a library that is there and lacks another must not hide the next
-            told.append(str(error))
-    broken = [text for text in told if not text.startswith(names)]
-    broken += [text for text in told if ABSENT not in text and text not in broken]
+        except OSError as error:  # noqa: PERF203 - a library that lacks a dependency must not hide the next one
+            reasons.append(str(error))
+    broken = [text for text in reasons if not text.startswith(names)]
+    broken += [text for text in reasons if ABSENT not in text and text not in broken]
     raise NotThere(broken[0] if broken else "there is no " + " or ".join(names))
 
 
 def cuinit() -> Dict[str, Any]:
-    """``{"code": 0, "error": None}``, or the driver's code and its name (``CUDA_ERROR_NO_DEVICE``)."""
+    """Return ``{"code": 0, "error": None}``, or the driver's code and its name (``CUDA_ERROR_NO_DEVICE``)."""
     library = _open((DRIVER,))
     code = int(library.cuInit(0))
     name = ctypes.c_char_p()
     if code and hasattr(library, "cuGetErrorName"):
         library.cuGetErrorName(ctypes.c_int(code), ctypes.byref(name))
-    error = (name.value or b"an error without a name").decode("utf-8", "replace")
+    error = (name.value or b"an unnamed error").decode("utf-8", "replace")
     return {"code": code, "error": error if code else None}
 
 
 def nvinfer() -> str:
-    """``"10.3.0.30"`` of ``getInferLibMajorVersion`` and its like, or ``"8.2.1"`` where there is but one number."""
+    """Return TensorRT's version: ``"10.3.0.30"``, or ``"8.2.1"`` if the library reports only one number."""
     return nvinfer_of(_open(NVINFER))
 
 
 def nvinfer_of(library: Any) -> str:
-    """The version of an opened libnvinfer. Raises ``NotThere`` where it tells none."""
+    """Return the version of an opened libnvinfer. Raise ``NotThere`` if it reports none."""
     names = ["getInferLib%sVersion" % part for part in ("Major", "Minor", "Patch", "Build")]
     if all(hasattr(library, name) for name in names):
         return ".".join(str(int(getattr(library, name)())) for name in names)
     if not hasattr(library, "getInferLibVersion"):
         raise NotThere("libnvinfer has no getInferLibVersion")
-    found = decoded(int(library.getInferLibVersion()))
-    if found is None:
-        raise NotThere("getInferLibVersion returned a number of no known layout")
-    return found
+    version = decoded(int(library.getInferLibVersion()))
+    if version is None:
+        raise NotThere("getInferLibVersion returned a number of unknown layout")
+    return version
 
 
 def loaded() -> Optional[str]:
-    """The version of the libnvinfer that this process has loaded; None where it has loaded none."""
+    """Return the version of the libnvinfer that this process has loaded; None if it has loaded none."""
     try:
         with open("/proc/self/maps", "rb") as file:
             paths = {line.split(None, 5)[5].strip() for line in file if b"/libnvinfer.so" in line}
@@ -81,9 +85,10 @@ def loaded() -> Optional[str]:
 
 
 def decoded(number: int) -> Optional[str]:
-    """A version by its number: 8502 is 8.5.2, 100900 is 10.9.0, and any other number tells none.
+    """Return the version that a number encodes: 8502 is 8.5.2, 100900 is 10.9.0; None for any other layout.
 
-    Source: NV_TENSORRT_VERSION of NvInferVersion.h; CUDNN_VERSION of cudnn_version.h changed alike with cuDNN 9.
+    Source: NV_TENSORRT_VERSION in NvInferVersion.h. CUDNN_VERSION in cudnn_version.h has the same two layouts; the
+    second came with cuDNN 9.
     """
     if number in SHORT:
         return "%d.%d.%d" % (number // 1000, number // 100 % 10, number % 100)
@@ -93,41 +98,41 @@ def decoded(number: int) -> Optional[str]:
 
 
 def cudnn() -> str:
-    """The version by ``cudnnGetVersion``: 8600 is 8.6.0, 90300 is 9.3.0."""
+    """Return the version by ``cudnnGetVersion``: 8600 is 8.6.0, 90300 is 9.3.0."""
     library = _open(CUDNN)
     library.cudnnGetVersion.restype = ctypes.c_size_t
-    found = decoded(int(library.cudnnGetVersion()))
-    if found is None:
-        raise NotThere("cudnnGetVersion returned a number of no known layout")
-    return found
+    version = decoded(int(library.cudnnGetVersion()))
+    if version is None:
+        raise NotThere("cudnnGetVersion returned a number of unknown layout")
+    return version
 
 
 QUESTIONS: Dict[str, Callable[[], Any]] = {"cuinit": cuinit, "nvinfer": nvinfer, "cudnn": cudnn}
 
 
 def main(parent: int) -> None:
-    """Asks every question, one line of JSON each; what was begun and not ended is what killed it."""
+    """Answer every question with a line of JSON; a question that was begun and not answered ended the process."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        os._exit(1)  # it died before the line above took effect
-    # Libraries print to descriptor 1 whatever they like; the answers go another way.
+        os._exit(1)  # the parent died before the line above took effect
+    # Native libraries print to descriptor 1, so the answers go through a copy of it.
     out = os.dup(1)
     os.dup2(2, 1)
     for name, ask in QUESTIONS.items():
-        _tell(out, {"begin": name})
+        _write(out, {"begin": name})
         try:
-            _tell(out, {"name": name, "value": ask()})
+            _write(out, {"name": name, "value": ask()})
         except (NotThere, AttributeError, OSError, ValueError) as error:
-            _tell(out, {"name": name, "why": str(error)[:500]})
+            _write(out, {"name": name, "why": str(error)[:500]})
     os._exit(0)  # destructors of native libraries may hang
 
 
-def _tell(out: int, line: Dict[str, Any]) -> None:
+def _write(out: int, line: Dict[str, Any]) -> None:
     os.write(out, json.dumps(line).encode() + b"\n")
 
 
 class LibraryProbe:
-    """The process that asks. ``answers`` waits for it, at most until ``PATIENCE`` after it was started."""
+    """The process that queries the libraries; ``answers`` waits until ``patience`` seconds after its start."""
 
     def __init__(self, patience: float = PATIENCE) -> None:
         folder = os.path.abspath(__file__)
@@ -143,7 +148,7 @@ class LibraryProbe:
         )
 
     def answers(self) -> Answers:
-        """``cuinit``, ``nvinfer`` and ``cudnn``, each None where it is not known, and why those are not."""
+        """Return ``cuinit``, ``nvinfer`` and ``cudnn``, each None if not known, and the reasons for those."""
         try:
             out, _ = self.process.communicate(timeout=max(0.0, self.until - time.monotonic()))
             end = _ended(self.process.returncode)
@@ -155,25 +160,25 @@ class LibraryProbe:
 
 
 def _ended(status: int) -> str:
-    return "it ended the process that asked with %s" % ("signal %d" % -status if status < 0 else "status %d" % status)
+    return "it ended the probing process with %s" % ("signal %d" % -status if status < 0 else "status %d" % status)
 
 
 def read(out: bytes, end: str) -> Answers:
-    """What the process wrote; ``end`` says how it ended, which is the answer to the question it was at."""
-    found: Dict[str, Any] = dict.fromkeys(QUESTIONS)
+    """Parse what the process wrote; ``end`` says how it ended, and is the reason given for an unfinished question."""
+    values: Dict[str, Any] = dict.fromkeys(QUESTIONS)
     why: Dict[str, str] = {}
     begun = None
     for line in out.splitlines():
         try:
-            told = json.loads(line.decode())
+            line_fields = json.loads(line.decode())
         except ValueError:
             break  # cut off in the middle
-        begun = told.get("begin", begun)
-        if told.get("name") in found:
-            found[told["name"]], begun = told.get("value"), None
-            if "why" in told:
-                why[told["name"]] = told["why"]
-    for name, value in found.items():
+        begun = line_fields.get("begin", begun)
+        if line_fields.get("name") in values:
+            values[line_fields["name"]], begun = line_fields.get("value"), None
+            if "why" in line_fields:
+                why[line_fields["name"]] = line_fields["why"]
+    for name, value in values.items():
         if value is None and name not in why:
-            why[name] = end if name == begun else "not asked, as the process that asks ended before (%s)" % end
-    return found, why
+            why[name] = end if name == begun else "not queried, as the probing process had ended before (%s)" % end
+    return values, why

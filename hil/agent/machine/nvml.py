@@ -1,6 +1,6 @@
-"""NVML through ctypes: one GPU's memory by process, clock, temperature, power; what it cannot tell is None.
+"""NVML through ctypes: one GPU's memory by process, clock, temperature, power; None for what it cannot report.
 
-Creates no CUDA context, so that the supervisor may use it. Signatures and codes as in nvml.h.
+It creates no CUDA context, so the supervisor may use it. Signatures and codes are those of nvml.h.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ GPU_SENSOR = 0  # NVML_TEMPERATURE_GPU
 MOST_PROCESSES = 1 << 14
 UUID_DIGITS = 32
 
-# nvmlProcessInfo_t as each version of the call fills it: pid, padding, bytes, then the MIG instances.
+# Layouts of nvmlProcessInfo_t by version of the call: pid, padding, bytes, then the MIG instances.
 PROCESSES = (
     ("nvmlDeviceGetComputeRunningProcesses_v3", struct.Struct("=I4xQII")),
     ("nvmlDeviceGetComputeRunningProcesses_v2", struct.Struct("=I4xQII")),
@@ -26,19 +26,19 @@ THROTTLE = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClock
 
 
 def processes_of(raw: bytes, count: int, layout: struct.Struct) -> Dict[int, Optional[int]]:
-    """Bytes of GPU memory by process id; None for one whose memory NVML does not tell.
+    """Return bytes of GPU memory by process id; None for a process whose memory NVML does not report.
 
-    A process that is listed for several MIG instances has their sum.
+    A process that is listed for several MIG instances gets their sum.
     """
-    found: Dict[int, Optional[int]] = {}
+    used_by_pid: Dict[int, Optional[int]] = {}
     for pid, used in (layout.unpack_from(raw, at * layout.size)[:2] for at in range(count)):
-        known = found.get(pid, 0)
-        found[pid] = None if used == NOT_AVAILABLE or known is None else known + used
-    return found
+        known = used_by_pid.get(pid, 0)
+        used_by_pid[pid] = None if used == NOT_AVAILABLE or known is None else known + used
+    return used_by_pid
 
 
 def uuids(raw: Optional[str]) -> List[str]:
-    """What NVML may call a GPU whose UUID CUDA gives as 32 hex digits: a whole one, or a MIG instance."""
+    """Return NVML's possible names for a GPU whose UUID CUDA gives as 32 hex digits: a whole GPU or a MIG instance."""
     if raw is None or len(raw) != UUID_DIGITS:
         return []
     text = "-".join((raw[:8], raw[8:12], raw[12:16], raw[16:20], raw[20:]))
@@ -46,7 +46,7 @@ def uuids(raw: Optional[str]) -> List[str]:
 
 
 class Nvml:
-    """One GPU."""
+    """One GPU as NVML sees it."""
 
     def __init__(self, library: Any, handle: c_void_p) -> None:
         self._library = library
@@ -60,7 +60,7 @@ class Nvml:
         return None if function is None else int(function(self._handle, *arguments))
 
     def processes(self) -> Optional[Dict[int, Optional[int]]]:
-        """See ``processes_of``; None where this GPU or user cannot list them."""
+        """Return ``processes_of`` this GPU; None if they cannot be listed on this GPU or by this user."""
         while self._room <= MOST_PROCESSES:
             count = c_uint(self._room)
             raw = ctypes.create_string_buffer(self._room * self._layout.size)
@@ -73,7 +73,7 @@ class Nvml:
         return None
 
     def memory(self) -> Optional[Tuple[int, int]]:
-        """Used and total bytes of the whole GPU."""
+        """Return used and total bytes of the whole GPU."""
         read = (c_uint64 * 3)()  # nvmlMemory_t: total, free, used
         if self._call("nvmlDeviceGetMemoryInfo", byref(read)) != 0 or not read[0]:
             return None
@@ -84,22 +84,22 @@ class Nvml:
         return int(value.value) if self._call(name, *arguments, byref(value)) == 0 else None
 
     def clock(self) -> Optional[float]:
-        """The SM clock in Hz."""
+        """Return the SM clock in Hz."""
         megahertz = self._number("nvmlDeviceGetClockInfo", SM_CLOCK)
         return None if megahertz is None else megahertz * 1e6
 
     def temperature(self) -> Optional[float]:
-        """Degrees Celsius."""
-        found = self._number("nvmlDeviceGetTemperature", GPU_SENSOR)
-        return None if found is None else float(found)
+        """Return degrees Celsius."""
+        degrees = self._number("nvmlDeviceGetTemperature", GPU_SENSOR)
+        return None if degrees is None else float(degrees)
 
     def power(self) -> Optional[float]:
-        """Watt, of the whole board."""
+        """Return the power of the whole card in W."""
         milliwatt = self._number("nvmlDeviceGetPowerUsage")
         return None if milliwatt is None else milliwatt * 1e-3
 
     def throttle(self) -> Optional[int]:
-        """NVML's bits of why the clocks are held back; 1 is idle, 0 is nothing."""
+        """Return NVML's bit mask of reasons that hold the clocks back: 1 is idle, 0 is none."""
         for name in THROTTLE:
             value = c_uint64()
             if self._call(name, byref(value)) == 0:
@@ -108,10 +108,10 @@ class Nvml:
 
 
 def open_nvml(device: Mapping[str, Any], name: str = LIBRARY) -> Optional[Nvml]:
-    """The GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``); None where NVML does not know it.
+    """Return the GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``); None if NVML lacks it.
 
-    NVML counts all GPUs, whatever CUDA_VISIBLE_DEVICES says, so the number alone serves only where CUDA
-    tells neither UUID nor bus.
+    NVML counts all GPUs, regardless of CUDA_VISIBLE_DEVICES. The number is therefore used only if CUDA reports neither
+    UUID nor PCI address.
     """
     try:
         library = ctypes.CDLL(name)
@@ -119,7 +119,7 @@ def open_nvml(device: Mapping[str, Any], name: str = LIBRARY) -> Optional[Nvml]:
         return None
     if not hasattr(library, "nvmlInit_v2") or library.nvmlInit_v2() != 0:
         return None
-    for symbol, types, argument in _ways(device):
+    for symbol, types, argument in _lookups(device):
         function = getattr(library, symbol, None)
         handle = c_void_p()
         if function is None:
@@ -130,18 +130,18 @@ def open_nvml(device: Mapping[str, Any], name: str = LIBRARY) -> Optional[Nvml]:
     return None
 
 
-def _ways(device: Mapping[str, Any]) -> List[Tuple[str, Any, Any]]:
+def _lookups(device: Mapping[str, Any]) -> List[Tuple[str, Any, Any]]:
     pci = device.get("pci")
-    ways: List[Tuple[str, Any, Any]] = [
+    lookups: List[Tuple[str, Any, Any]] = [
         ("nvmlDeviceGetHandleByUUID", c_char_p, text.encode()) for text in uuids(device.get("uuid"))
     ]
     if pci:
-        ways.append(("nvmlDeviceGetHandleByPciBusId_v2", c_char_p, str(pci).encode()))
-    return ways or [("nvmlDeviceGetHandleByIndex_v2", c_uint, int(device["number"]))]
+        lookups.append(("nvmlDeviceGetHandleByPciBusId_v2", c_char_p, str(pci).encode()))
+    return lookups or [("nvmlDeviceGetHandleByIndex_v2", c_uint, int(device["number"]))]
 
 
 def _typed(library: Any) -> Any:
-    """Gives the calls their types: without them a handle would be cut to 32 bits."""
+    """Set the argument types of the functions: without them ctypes would cut a handle to 32 bits."""
     number = ctypes.POINTER(c_uint)
     types: Dict[str, Tuple[Any, ...]] = {
         "nvmlDeviceGetMemoryInfo": (c_void_p, c_void_p),

@@ -1,4 +1,4 @@
-"""What machine this is and what it has; a fact that cannot be read is None, never zero."""
+"""Facts about this machine; a fact that cannot be read is None, never zero."""
 
 import glob
 import os
@@ -18,7 +18,7 @@ def _text(path: str) -> Optional[str]:
 
 
 def _cpu_model() -> Optional[str]:
-    """``model name`` on x86; Arm kernels give no name, so the board's own or implementer and part."""
+    """Return ``model name`` on x86; Arm kernels give none, so return the board's model there."""
     for line in (_text("/proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Model"):
@@ -27,16 +27,16 @@ def _cpu_model() -> Optional[str]:
 
 
 def _clocks() -> Dict[str, Any]:
-    """Governor and limits in Hz of each cpufreq policy; empty where the kernel shows none."""
-    found = {}
+    """Return governor and limits in Hz of each cpufreq policy; empty if the kernel shows none."""
+    by_policy = {}
     for folder in sorted(glob.glob("/sys/devices/system/cpu/cpufreq/policy*")):
-        least, most = _text(folder + "/scaling_min_freq"), _text(folder + "/scaling_max_freq")
-        found[os.path.basename(folder)] = {
+        lowest, highest = _text(folder + "/scaling_min_freq"), _text(folder + "/scaling_max_freq")
+        by_policy[os.path.basename(folder)] = {
             "governor": _text(folder + "/scaling_governor"),
-            "min": int(least) * 1000 if least and least.isdigit() else None,
-            "max": int(most) * 1000 if most and most.isdigit() else None,
+            "min": int(lowest) * 1000 if lowest and lowest.isdigit() else None,
+            "max": int(highest) * 1000 if highest and highest.isdigit() else None,
         }
-    return found
+    return by_policy
 
 
 def _libc() -> Optional[str]:
@@ -44,7 +44,7 @@ def _libc() -> Optional[str]:
 
 
 def machine() -> Dict[str, Any]:
-    """Facts from the standard library and /proc alone; sizes in bytes, clocks in Hz."""
+    """Return facts from the standard library and /proc alone; sizes in bytes, clocks in Hz."""
     return {
         "machine": platform.machine(),
         "hostname": platform.node(),
@@ -61,19 +61,19 @@ def machine() -> Dict[str, Any]:
     }
 
 
-def whole(libraries: Dict[str, Any]) -> Dict[str, Any]:
-    """Everything that is known of this machine; ``libraries`` as a worker read them (``libraries``)."""
+def with_libraries(libraries: Dict[str, Any]) -> Dict[str, Any]:
+    """Return all facts about this machine; ``libraries`` is what a worker returned from ``libraries()``."""
     facts = dict(machine(), **libraries)
-    found, asked = board_facts.facts(), facts.pop("native", None) or {}
-    found.update((name, asked.get(name)) for name in ("libraries", "cuinit"))
-    found["not_readable"].update(asked.get("not_readable") or {})
-    return dict(facts, board=found)
+    board, native = board_facts.facts(), facts.pop("native", None) or {}
+    board.update((name, native.get(name)) for name in ("libraries", "cuinit"))
+    board["not_readable"].update(native.get("not_readable") or {})
+    return dict(facts, board=board)
 
 
 def libraries() -> Dict[str, Any]:
-    """Versions of numpy and of each runtime, and each runtime's own facts; imports them, so a worker asks.
+    """Return versions of numpy and of each runtime, and each runtime's facts. It imports them, so call it in a worker.
 
-    ``native`` is what the libraries say of themselves, asked in a process that may crash or hang by itself.
+    ``native`` is what the native libraries report, queried in a separate process, which may crash or hang.
     """
     from ..runtimes import TABLE, runtime
 
@@ -89,16 +89,16 @@ def libraries() -> Dict[str, Any]:
         driver = runtime(name)
         runtimes[name] = driver.version()
         facts[name] = driver.facts()
-    found: Dict[str, Any] = {"numpy": version, "runtimes": runtimes, "facts": facts, "native": _native(asked)}
-    found.update(python=platform.python_version(), libc=_libc())  # the worker's own: a container has others
+    facts_of_all: Dict[str, Any] = {"numpy": version, "runtimes": runtimes, "facts": facts, "native": _native(asked)}
+    facts_of_all.update(python=platform.python_version(), libc=_libc())  # the worker's own: a container has others
     if any(known.get("gpu") for known in facts.values()):
-        found["gpus"] = gpus()
-    return found
+        facts_of_all["gpus"] = gpus()
+    return facts_of_all
 
 
 def _native(asked: library_versions.LibraryProbe) -> Dict[str, Any]:
     answers, why = asked.answers()
-    # The one that this process has loaded is the one that TensorRT runs with, wherever it was found.
+    # TensorRT uses the libnvinfer that this process has loaded, wherever it came from.
     version = library_versions.loaded()
     if version is not None:
         answers["nvinfer"] = version
@@ -108,7 +108,7 @@ def _native(asked: library_versions.LibraryProbe) -> Dict[str, Any]:
 
 
 def gpus() -> Any:
-    """What CUDA says of each visible GPU (``runtimes.cuda.device.Device``); empty where CUDA does not work."""
+    """Return CUDA's facts about each visible GPU (``runtimes.cuda.device.Device``); empty if CUDA does not work."""
     from ..failure import Failure
     from ..runtimes.cuda import visible_devices
 

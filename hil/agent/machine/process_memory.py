@@ -1,6 +1,6 @@
-"""How much memory a process and the machine use, read from /proc; bytes throughout.
+"""Memory of a process and of the machine, read from /proc, in bytes.
 
-The segment shared with the supervisor is left out: it holds our tensors in transit, not the engine.
+The segment shared with the supervisor is excluded: it holds tensors in transit, which are not the engine's memory.
 """
 
 import os
@@ -10,33 +10,33 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def fields(path: str) -> Dict[str, int]:
-    """``Name: 123 kB`` lines of a /proc file, in bytes. Empty where it cannot be read."""
-    found: Dict[str, int] = {}
+    """Return the ``Name: 123 kB`` lines of a /proc file in bytes; empty if it cannot be read."""
+    sizes: Dict[str, int] = {}
     try:
         with open(path, "rb") as file:
             text = file.read().decode("ascii", "replace")
     except OSError:
-        return found
+        return sizes
     for line in text.splitlines():
         words = line.split()
         if words[2:] == ["kB"] and words[1].isdigit():
-            found[words[0].rstrip(":")] = int(words[1]) * 1024
-    return found
+            sizes[words[0].rstrip(":")] = int(words[1]) * 1024
+    return sizes
 
 
 def resident(pid: object = "self") -> int:
-    """Resident pages of a process, shared ones included; the cheapest reading there is."""
+    """Return the resident bytes of a process, shared pages included; this is the cheapest reading."""
     with open("/proc/%s/statm" % pid, "rb") as file:
         return int(file.read().split()[1]) * PAGE
 
 
 def shared() -> int:
-    """Resident shared memory of this process: our segment (kernel 4.5 and later tell; else 0)."""
+    """Return the resident shared memory of this process, which is the segment; 0 before kernel 4.5."""
     return fields("/proc/self/status").get("RssShmem", 0)
 
 
 def reset_peak() -> bool:
-    """Starts the kernel's high-water mark anew; False where it may not be written.
+    """Reset the kernel's peak of resident memory (VmHWM); return False if this is not allowed.
 
     Source: Documentation/filesystems/proc.rst, ``/proc/PID/clear_refs``, value 5 (Linux 4.0).
     """
@@ -49,16 +49,16 @@ def reset_peak() -> bool:
 
 
 def machine() -> Dict[str, Optional[int]]:
-    """``total`` and ``available`` memory of the machine; ``available`` as the kernel estimates it (3.14)."""
-    found = fields("/proc/meminfo")
-    return {"total": found.get("MemTotal"), "available": found.get("MemAvailable")}
+    """Return ``total`` and ``available`` bytes of the machine; ``available`` is the kernel's estimate (since 3.14)."""
+    meminfo = fields("/proc/meminfo")
+    return {"total": meminfo.get("MemTotal"), "available": meminfo.get("MemAvailable")}
 
 
 class Peak:
-    """The most memory this process has had resident, the segment left out.
+    """The peak of this process's resident memory, without the segment.
 
-    ``begin`` is called once the inputs are resident and ``end`` before outputs are copied to the segment,
-    so that the shared part is the same throughout and can be taken off exactly.
+    Call ``begin`` once the inputs are resident and ``end`` before outputs are copied to the segment: the shared part is
+    then constant in between and can be subtracted exactly.
     """
 
     def __init__(self) -> None:
@@ -66,20 +66,20 @@ class Peak:
         self.is_reset = True
 
     def begin(self) -> None:
-        """A stretch of work starts."""
+        """Reset the kernel's peak before a piece of work."""
         self.is_reset = reset_peak() and self.is_reset
 
     def end(self) -> None:
-        """It has ended."""
+        """Include the kernel's peak since ``begin``."""
         status = fields("/proc/self/status")
         self.highest = max(self.highest, status.get("VmHWM", 0) - status.get("RssShmem", 0))
 
 
 def usage(peak: Peak) -> Dict[str, Any]:
-    """This process and the machine now.
+    """Return the memory of this process and of the machine now.
 
-    ``rss`` and ``peak_rss`` have ``shared_bytes`` taken off already; ``pss`` is None before Linux 4.14
-    (``smaps_rollup``); ``peak_reset`` tells that the high-water mark could be started anew for each run.
+    ``rss`` and ``peak_rss`` exclude ``shared_bytes``. ``pss`` is None before Linux 4.14 (``smaps_rollup``).
+    ``peak_reset`` says whether the kernel's peak could be reset before each run.
     """
     status = fields("/proc/self/status")
     segment = status.get("RssShmem", 0)

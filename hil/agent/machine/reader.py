@@ -1,4 +1,4 @@
-"""Reading a machine's own files below a root; why one could not be read is kept, never taken for an empty one."""
+"""Read a machine's own files below a root; an unreadable file yields a reason, never an empty value."""
 
 import os
 from typing import Any, Callable, Dict
@@ -7,22 +7,22 @@ DEVICE_TREES = ("proc/device-tree", "sys/firmware/devicetree/base")
 
 
 class NotReadable(Exception):
-    """Why a fact is not known."""
+    """A fact cannot be read; the message is the reason."""
 
 
 class Reader:
-    """Reads files below ``root`` and keeps why those that could not be read could not."""
+    """Reads facts from files below ``root``; ``not_readable`` has the reasons for facts that could not be read."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.not_readable: Dict[str, str] = {}
 
     def path(self, name: str) -> str:
-        """Where ``name`` is."""
+        """Return the path of ``name`` below the root."""
         return os.path.join(self.root, name)
 
     def content(self, name: str, most: int = 1 << 16) -> bytes:
-        """At most ``most`` bytes of a file. Raises ``NotReadable``."""
+        """Return at most ``most`` bytes of a file. Raise ``NotReadable`` if it cannot be read."""
         try:
             with open(self.path(name), "rb") as file:
                 return file.read(most)
@@ -30,22 +30,22 @@ class Reader:
             raise NotReadable("/%s: %s" % (name, error.strerror)) from None
 
     def text(self, name: str) -> str:
-        """The text of a file without the NUL and white space that end it. Raises ``NotReadable``."""
+        """Return a file's text without trailing NULs and white space. Raise ``NotReadable``."""
         return self.content(name).decode("utf-8", "replace").strip("\0\n\t ")
 
     def fact(self, name: str, read: Callable[["Reader"], Any]) -> Any:
-        """What ``read`` returns, or None with its reason kept under ``name``."""
+        """Return ``read(self)``, or None with the reason under ``name`` in ``not_readable``."""
         try:
             return read(self)
         except NotReadable as problem:
             self.not_readable[name] = str(problem)
-        # A file of another shape than ours is one that tells nothing.
+        # A file of an unknown format counts as unreadable.
         except (OSError, ValueError, KeyError, RecursionError) as error:
             self.not_readable[name] = "%s: %s" % (type(error).__name__, str(error)[:200])
         return None
 
     def tree(self, name: str) -> bytes:
-        """A property of the device tree. Raises ``NotReadable``."""
+        """Return a property of the device tree. Raise ``NotReadable`` if there is none."""
         folder = next((each for each in DEVICE_TREES if os.path.isdir(self.path(each))), None)
         if folder is None:
             raise NotReadable("there is no device tree (/%s)" % DEVICE_TREES[0])

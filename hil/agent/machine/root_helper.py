@@ -1,7 +1,7 @@
-"""The board's root helper, where ``hil board setup`` installed it: what needs root, through fixed verbs over a pipe.
+"""Client of the board's root helper, which ``hil board setup`` installs: fixed verbs over a pipe, run as root.
 
-It changes back what it changed when the pipe ends, so that closing it, dying and being killed all leave the board as
-it was found. Nothing here asks for a password or waits without an end.
+The helper undoes its changes when the pipe closes. Closing it, exiting and being killed therefore all restore the
+board's previous state. Nothing here asks for a password or waits without a time limit.
 """
 
 import contextlib
@@ -17,41 +17,41 @@ from typing import Any, Callable, Dict, List, Optional
 PROGRAM = "/usr/local/sbin/pytest-hil-helper"
 SUDO = "/usr/bin/sudo"
 VERSION = 2
-START = 60.0  # seconds: before it answers it restores what a killed one left
-LIMITS = {"service": 200.0, "mode": 120.0, "clocks": 120.0, "restore": 400.0}  # seconds; its own limits end before
+START = 60.0  # seconds: before it answers, it undoes what a killed helper left
+LIMITS = {"service": 200.0, "mode": 120.0, "clocks": 120.0, "restore": 400.0}  # seconds; its own limits are shorter
 LIMIT = 15.0
 LONGEST = 8 << 20  # bytes of an answer: 1 MiB of text, escaped
 SETUP = "run 'hil board setup TARGET' on the host"
 
 
 def installed() -> str:
-    """Empty where the helper is there and root's alone, else why it is not used."""
+    """Return an empty string if the helper is installed and only root can change it, else why it is not used."""
     for path in (PROGRAM, os.path.dirname(PROGRAM)):
         try:
-            seen = os.lstat(path)
+            status = os.lstat(path)
         except OSError:
             return "no root helper is installed: " + SETUP
         kind = stat.S_ISREG if path == PROGRAM else stat.S_ISDIR
-        if seen.st_uid != 0 or seen.st_mode & 0o022 or not kind(seen.st_mode):
+        if status.st_uid != 0 or status.st_mode & 0o022 or not kind(status.st_mode):
             return "%s can be changed by others than root: %s" % (path, SETUP)
     return ""
 
 
 def command() -> List[str]:
-    """How it is started; sudo itself refuses where it is not allowed, and never asks (``-n``)."""
+    """Return the command that starts it; ``sudo -n`` fails instead of asking for a password."""
     return [PROGRAM] if os.geteuid() == 0 else [SUDO, "-n", "--", PROGRAM]
 
 
 class Helper:
-    """One helper at work for this process; threads may share it."""
+    """A running root helper of this process; threads may share it."""
 
     why_not = ""
-    """Why the last ``open`` of this process gave None."""
+    """Why the last ``open`` in this process returned None."""
 
     def __init__(self, waiting: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._rest = b""
-        self.waiting = waiting  # called about five times a second while anything is awaited
+        self.waiting = waiting  # called about five times a second during every wait
         self._process = subprocess.Popen(  # noqa: S603 - a fixed path, checked by ``open``
             command(),
             stdin=subprocess.PIPE,
@@ -59,12 +59,15 @@ class Helper:
             stderr=subprocess.PIPE,
             bufsize=0,
             cwd="/",
-            start_new_session=True,  # Ctrl-C is the host's to answer
+            start_new_session=True,  # so that Ctrl-C does not reach it
         )
 
     @classmethod
     def open(cls, waiting: Callable[[], None] = lambda: None) -> Optional["Helper"]:
-        """A helper that has answered, or None with the reason in ``why_not``; ``waiting`` as the attribute."""
+        """Start a helper and return it once it has answered; return None, with the reason in ``why_not``, on failure.
+
+        ``waiting`` is called about five times a second during every wait.
+        """
         cls.why_not = installed()
         if cls.why_not:
             return None
@@ -73,24 +76,27 @@ class Helper:
         except OSError as problem:
             cls.why_not = "the root helper cannot be started: %s" % problem.strerror
             return None
-        told = helper._ask("version", START)
-        if told.get("version") == VERSION:
+        answer = helper._ask("version", START)
+        if answer.get("version") == VERSION:
             return helper
-        cls.why_not = helper._refusal(told)
+        cls.why_not = helper._refusal(answer)
         helper.close()
         return None
 
     def ask(self, verb: str, *words: str) -> Dict[str, Any]:
-        """The answer, in time: ``ok``, with ``error`` where that is false. Raises nothing."""
+        """Send a verb and return the answer: ``ok``, and ``error`` if it is false. Raise nothing, also on a timeout."""
         return self._ask(" ".join((verb, *words)), LIMITS.get(verb, LIMIT))
 
     def close(self) -> None:
-        """Ends it, which restores; waits until it is done. ``ask("restore")`` before tells how that went."""
+        """End the helper, which makes it undo its changes, and wait until it has.
+
+        To learn whether undoing succeeded, call ``ask("restore")`` before.
+        """
         with self._lock:
             process = self._process
             for end in (process.stdin, process.stdout, process.stderr):
                 end.close()
-            # It is root's and cannot be killed from here: slower than this, it goes on restoring without us.
+            # It belongs to root and cannot be killed from here: if it takes longer, it finishes on its own.
             self._await_end(START)
 
     def _await_end(self, seconds: float) -> None:
@@ -105,13 +111,13 @@ class Helper:
             try:
                 return self._answer(line, time.monotonic() + seconds)
             except (OSError, ValueError) as problem:
-                # An answer that comes late would be taken for the next one's: there is no next one.
+                # A late answer would be taken for the next one's, so no further request is sent.
                 self._end_input()
-                return {"ok": False, "error": "the root helper is lost: %s" % problem}
+                return {"ok": False, "error": "the connection to the root helper is lost: %s" % problem}
 
     def _answer(self, line: str, until: float) -> Dict[str, Any]:
         process = self._process
-        if not all(" " <= letter <= "~" for letter in line):  # a newline would be a second line
+        if not all(" " <= letter <= "~" for letter in line):  # a newline would start a second request
             return {"ok": False, "error": "no such verb"}
         process.stdin.write(line.encode("ascii") + b"\n")
         while b"\n" not in self._rest:
@@ -126,18 +132,18 @@ class Helper:
                 raise OSError("it has ended")
             self._rest += piece
         text, _, self._rest = self._rest.partition(b"\n")
-        told = json.loads(text.decode("ascii"))
-        return told if isinstance(told, dict) else {"ok": False, "error": "no answer of the root helper's"}
+        answer = json.loads(text.decode("ascii"))
+        return answer if isinstance(answer, dict) else {"ok": False, "error": "the root helper's answer is malformed"}
 
     def _end_input(self) -> None:
         self._process.stdin.close()
 
-    def _refusal(self, told: Dict[str, Any]) -> str:
-        if "version" in told:
-            return "the root helper is version %s, not %d: %s" % (told["version"], VERSION, SETUP)
+    def _refusal(self, answer: Dict[str, Any]) -> str:
+        if "version" in answer:
+            return "the root helper is version %s, not %d: %s" % (answer["version"], VERSION, SETUP)
         self._end_input()
-        said = ""
+        printed = ""
         self._await_end(2)
         if self._process.poll() is not None:
-            said = os.read(self._process.stderr.fileno(), 4096).decode("ascii", "replace").strip()
-        return "the root helper cannot be used (%s): %s" % (said[-200:] or told.get("error", "no answer"), SETUP)
+            printed = os.read(self._process.stderr.fileno(), 4096).decode("ascii", "replace").strip()
+        return "the root helper cannot be used (%s): %s" % (printed[-200:] or answer.get("error", "no answer"), SETUP)

@@ -1,7 +1,8 @@
-"""What the kernel's sensors are called here, and which of them throttle: one answer for all that read them.
+"""Names of the kernel's sensors in reports, and which cooling devices throttle; shared by all that read them.
 
-Types of cooling devices: Documentation/driver-api/thermal; a cap of the CPU's clocks is ``cpufreq-cpu0``, on older
-kernels ``thermal-cpufreq-0``, a cap of a device's ``devfreq-`` and the device's name. None was read on a real board.
+Types of cooling devices: Documentation/driver-api/thermal. A cap of the CPU clocks is ``cpufreq-cpu0``, on older
+kernels ``thermal-cpufreq-0``; a cap of another device is ``devfreq-`` and the device's name. None of these was read on
+a real board.
 """
 
 import glob
@@ -10,14 +11,17 @@ import re
 from typing import Container, List, Optional, Tuple
 
 MOST = 64
-"""Files of one kind that are read at most; a Thor has about 20 zones and 14 policies."""
+"""Most files of one kind that are read; a Thor has about 20 zones and 14 policies."""
 GPUS = re.compile(r".*\.(gpu|gp10b|gv11b|ga10b)|gpu-gpc-0", re.ASCII)  # Nano and new kernels, TX2, Xavier, Orin; Thor
 THROTTLES = re.compile(r".*throttle-alert|hot-surface-alert|cpufreq-.*|thermal-cpufreq-.*", re.ASCII)
 DEVFREQ = "devfreq-"
 
 
 def text_of(path: str) -> Optional[str]:
-    """The first line of a small file, as a name: what is not a letter, digit, dot or dash becomes ``_``."""
+    """Return the first line of a small file as a name, or None if it is empty or cannot be read.
+
+    Characters other than letters, digits, dots and dashes become ``_``.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -32,7 +36,7 @@ def text_of(path: str) -> Optional[str]:
 
 
 def folders(root: str, *pattern: str) -> List[str]:
-    """Those that match below ``root``, in the order of their numbers, so that ``zone10`` is not before ``zone2``."""
+    """Return the matching folders below ``root``, sorted by number: ``zone2`` before ``zone10``."""
 
     def key(path: str) -> Tuple[int, str]:
         return len(path), path
@@ -40,17 +44,17 @@ def folders(root: str, *pattern: str) -> List[str]:
     return sorted(glob.glob(os.path.join(glob.escape(root), *pattern)), key=key)
 
 
-def numbered(name: str, *taken: Container[str]) -> str:
-    """``name``, or ``name.2`` and so on where another of that name is there, readable or not."""
+def numbered(name: str, *used: Container[str]) -> str:
+    """Return ``name``, or ``name.2`` and so on if ``name`` is in one of ``taken``."""
     known, number = name, 1
-    while any(name in one for one in taken):
+    while any(name in names for names in used):
         number += 1
         name = "%s.%d" % (known, number)
     return name
 
 
 def throttles(kind: str) -> bool:
-    """Whether a cooling device above state 0 holds back GPU or CPUs: not a fan, and not another device's devfreq."""
+    """Return whether a cooling device above state 0 slows down GPU or CPUs, unlike a fan or another device's cap."""
     if kind.startswith(DEVFREQ):
         return GPUS.fullmatch(kind[len(DEVFREQ) :]) is not None
     return THROTTLES.fullmatch(kind) is not None

@@ -1,8 +1,8 @@
-"""What a machine's own sensors say, from sysfs: temperatures, clocks, throttling, over-current counts, power.
+"""Read a machine's own sensors from sysfs: temperatures, clocks, throttling, over-current counts, power.
 
-Every file is opened once and read again at offset 0. Names and places by L4T release are those of NVIDIA's
-kernels and of the kernel's own documentation (thermal/sysfs-api, hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238);
-a device tree's numbering is not stable, so that all is found by its type or label. None of it was read on a real board.
+Every file is opened once and reread at offset 0. Names and places by L4T release are those of NVIDIA's kernels and of
+the kernel's documentation (thermal/sysfs-api, hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238). A device tree's
+numbering is not stable, so everything is found by its type or label. None of these was read on a real board.
 """
 
 import glob
@@ -16,15 +16,18 @@ GPU_NODES = ("gpu", "gp10b", "gv11b", "ga10b")
 METERS = {"ina3221": (1, 2, 3)}
 """Channels with a bus voltage and a current, by chip; in7 is a sum of shunt voltages."""
 INPUT_METER = "ina238"
-"""On Thor's input. It has one channel and no label there, and tells its power in microwatt."""
+"""The meter on Thor's input: it has one channel, no label, and reports its power in microwatts."""
 COLDEST = -200.0
-"""Degrees Celsius under which a sensor is not reading: one whose part is off says -256."""
+"""Degrees Celsius below which a value is not a reading: a sensor whose part is off reads -256."""
 
 Reading = Optional[float]
 
 
 class Channel:
-    """One number in one file; ``scale`` brings it to base units, ``word`` picks it out of the line."""
+    """One number in one file; ``scale`` converts it to base units, ``word`` is its position in the line.
+
+    A value below ``least`` counts as no reading.
+    """
 
     def __init__(self, path: str, scale: float, word: int = 0, least: float = -math.inf) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -33,7 +36,7 @@ class Channel:
         self.least = least
 
     def read(self) -> Any:
-        """The value now; None where it cannot be read (some sensors fail while a part is off)."""
+        """Return the value now; None if it cannot be read, as with some sensors while their part is off."""
         try:
             value = float(os.pread(self.fd, 256, 0).split()[self.word]) * self.scale
         except (OSError, ValueError, IndexError):
@@ -41,32 +44,32 @@ class Channel:
         return value if math.isfinite(value) and value >= self.least else None
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         os.close(self.fd)
 
 
 class Rail:
-    """Power of one rail in W: millivolt times milliampere. A current may be negative by the meter's offset."""
+    """Power of one rail in W: millivolts times milliamperes. The meter's offset can make a current negative."""
 
     def __init__(self, volts: Channel, amperes: Channel) -> None:
         self.volts = volts
         self.amperes = amperes
 
     def read(self) -> Any:
-        """The value now; None where either cannot be read."""
+        """Return the value now; None if voltage or current cannot be read."""
         volts, amperes = self.volts.read(), self.amperes.read()
         return None if volts is None or amperes is None else round(volts * amperes, 6)
 
     def close(self) -> None:
-        """Closes both files."""
+        """Close both files."""
         self.volts.close()
         self.amperes.close()
 
 
 class Sensors:
-    """The sensors found below ``root`` (``/sys``): ``channels`` by column, ``rails`` the columns of power.
+    """The sensors below ``root`` (``/sys``): ``channels`` by column name, and ``rails``, the columns of power.
 
-    ``not_readable`` tells why something that is there is not among them.
+    ``not_readable`` gives the reason for each sensor that exists and cannot be read.
     """
 
     def __init__(self, root: str = "/sys") -> None:
@@ -78,20 +81,20 @@ class Sensors:
             find()
 
     def close(self) -> None:
-        """Closes every file."""
+        """Close every file."""
         for channel in self.channels.values():
             channel.close()
         self.channels = {}
 
     def drop_silent(self, kinds: Tuple[str, ...]) -> None:
-        """Closes those channels, of columns that begin with one of ``kinds``, that give no reading now."""
+        """Close the channels that give no reading now, among the columns that start with one of ``kinds``."""
         for name, channel in list(self.channels.items()):
             if name.startswith(kinds) and channel.read() is None:
                 self.channels.pop(name).close()
                 self.not_readable[name] = "gave no reading"
 
     def _add(self, name: str, make: Callable[[], Any]) -> Optional[str]:
-        """The column that the channel got: ``name``, numbered where it is taken; None where it cannot be opened."""
+        """Return the new channel's column name, numbered if ``name`` is in use; None if it cannot be opened."""
         name = numbered(name, self.channels, self.not_readable)
         try:
             self.channels[name] = make()
@@ -124,12 +127,12 @@ class Sensors:
             try:
                 self.channels["clock.emc"] = Channel(rate, 1.0)
             except PermissionError:
-                self.not_readable["clock.emc"] = "/sys/kernel/debug is root's"
+                self.not_readable["clock.emc"] = "only root may read /sys/kernel/debug"
             except OSError:
                 pass  # not a Tegra with a BPMP
 
     def _limits(self, part: str, pattern: str, scale: float) -> None:
-        """Lowest and highest clock that are set: what changes there and back in a window is seen in it alone."""
+        """Add the lowest and highest clock that are set, so that a temporary change during a window is recorded."""
         for key in ("min", "max"):
             path = pattern % key
             if os.path.exists(path):
@@ -142,9 +145,9 @@ class Sensors:
             self._add("temperature." + kind, lambda path=path: Channel(path, 1e-3, least=COLDEST))
 
     def _throttles(self) -> None:
-        every = folders(self.root, "class", "thermal", "cooling_device*")
-        known = [(folder, text_of(os.path.join(folder, "type")) or "") for folder in every]
-        for folder, kind in [one for one in known if throttles(one[1])][:MOST]:
+        paths = folders(self.root, "class", "thermal", "cooling_device*")
+        devices = [(folder, text_of(os.path.join(folder, "type")) or "") for folder in paths]
+        for folder, kind in [device for device in devices if throttles(device[1])][:MOST]:
             path = os.path.join(folder, "cur_state")
             self._add("throttle." + kind, lambda path=path: Channel(path, 1.0, least=0.0))
 
@@ -179,7 +182,7 @@ class Sensors:
                 self._rail(label, lambda volts=volts, amperes=amperes: _rail_of(volts, amperes))
 
     def _iio(self) -> None:
-        """JetPack 4: each channel has its power (mW) in a file of its own."""
+        """Add the rails of JetPack 4, where each channel has its power (mW) in a file."""
         folders = list(self._folders("bus", "i2c", "drivers", "ina3221x", "*", "iio:device*"))
         for folder in folders or self._folders("bus", "iio", "devices", "iio:device*"):
             for path in sorted(glob.glob(os.path.join(glob.escape(folder), "rail_name_[0-9]"))):

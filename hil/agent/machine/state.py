@@ -1,7 +1,7 @@
-"""The state a machine is in: power mode, clocks, heat, throttling, who else uses the GPU, swap. Reads, changes nothing.
+"""The state of a machine: power mode, clocks, heat, throttling, GPU clients, swap. Reads it, changes nothing.
 
-A fact that cannot be read is None (or not among those told), with the reason in ``not_readable``; it is never zero.
-Files: Documentation/ABI/testing/sysfs-class-thermal and -devfreq; L4T's hwmon ``soctherm_oc`` for over-current counts.
+A fact that cannot be read is None or missing, with the reason in ``not_readable``; it is never zero. Sources:
+Documentation/ABI/testing/sysfs-class-thermal and -devfreq; L4T's hwmon ``soctherm_oc`` for over-current.
 """
 
 import glob
@@ -16,13 +16,13 @@ from .sensor_names import MOST, folders, numbered, text_of, throttles
 
 OVER_CURRENT = "soctherm_oc"
 OFFLINE = -200.0
-"""Degrees Celsius: what is colder is no reading; a sensor of a part that is off says -256."""
+"""Degrees Celsius below which a value is not a reading: a sensor whose part is off reads -256."""
 TRIPS = ("passive", "hot")
-"""Types of trip points at which the kernel throttles or warns; fans begin at ``active``, power ends at ``critical``."""
+"""Types of trip points at which the kernel throttles or warns; ``active`` starts fans, ``critical`` powers off."""
 
 
 def text(path: str) -> Tuple[Optional[str], str]:
-    """The first words of a small file and an empty reason, or None and why it cannot be read."""
+    """Return a small file's text and an empty reason, or None and why it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(4096).decode("utf-8", "replace").strip("\0\n "), ""
@@ -31,18 +31,18 @@ def text(path: str) -> Tuple[Optional[str], str]:
 
 
 def number(path: str) -> Tuple[Optional[int], str]:
-    """The integer that a file holds and an empty reason, or None and why there is none."""
-    said, why = text(path)
-    if said is None:
+    """Return the integer in a file and an empty reason, or None and why there is none."""
+    content, why = text(path)
+    if content is None:
         return None, why
     try:
-        return int(said), ""
+        return int(content), ""
     except ValueError:
-        return None, "%.40r is no number" % said
+        return None, "%.40r is not a number" % content
 
 
 class StateReader:
-    """Reads one machine's state; the roots are parameters, so that a tree can stand for it."""
+    """Reads one machine's state below a root, so that tests can read a tree of files."""
 
     def __init__(self, root: str = "/", nvpmodel: Optional[str] = None, archive: Optional[str] = None) -> None:
         self.sys = os.path.join(root, "sys")
@@ -53,82 +53,88 @@ class StateReader:
     def snapshot(
         self, gpu: Any = None, privileged: Optional[Mapping[str, Any]] = None, *, quick: bool = False
     ) -> Dict[str, Any]:
-        """All of it now: degrees Celsius, Hz, bytes, counts; ``t`` in seconds as the kernel's monotonic clock has it.
+        """Return the state now: °C, Hz, bytes, counts; ``t`` in seconds of the kernel's monotonic clock.
 
-        ``gpu`` is the discrete GPU's or Thor's ``nvml.Nvml``; ``privileged`` what a root helper read (``emc`` limits,
-        ``nvmap`` list). ``quick`` leaves out what takes a process or a list of clients, for those who poll.
+        ``gpu`` is the ``nvml.Nvml`` of a discrete GPU or of Thor. ``privileged`` is what a root helper read (``emc``
+        limits, ``nvmap`` list). ``quick`` omits what starts a process or lists clients, for callers that poll.
         """
         why: Dict[str, str] = {}
-        found: Dict[str, Any] = {
+        state: Dict[str, Any] = {
             "t": time.monotonic(),
             "temperature": self.temperatures(why, gpu),
             "throttle": self.throttle(why),
             "over_current": self.over_current(why),
         }
-        found.update(self.memory(why))
+        state.update(self.memory(why))
         if not quick:
-            found["trips"] = self.trips()
-            found["power_mode"] = self.power.read(why)
-            known = clocks.read(self.sys, why, privileged)
-            found["clocks"] = known
-            found["locked"] = clocks.locked(known, why)
-            found["gpu_clients"] = self.clients.read(gpu, why, privileged)
-        found["not_readable"] = why
-        return found
+            state["trips"] = self.trips()
+            state["power_mode"] = self.power.read(why)
+            part_clocks = clocks.read(self.sys, why, privileged)
+            state["clocks"] = part_clocks
+            state["locked"] = clocks.locked(part_clocks, why)
+            state["gpu_clients"] = self.clients.read(gpu, why, privileged)
+        state["not_readable"] = why
+        return state
 
     def _zones(self) -> Iterator[Tuple[str, str]]:
-        """Name and folder of each; named as the columns of a timed window are."""
-        taken: Set[str] = set()
+        """Yield name and folder of each thermal zone; the names are those of a timed window's columns."""
+        names: Set[str] = set()
         for folder in folders(self.sys, "class", "thermal", "thermal_zone*")[:MOST]:
-            name = numbered(text_of(folder + "/type") or os.path.basename(folder), taken)
-            taken.add(name)
+            name = numbered(text_of(folder + "/type") or os.path.basename(folder), names)
+            names.add(name)
             yield name, folder
 
     def temperatures(self, why: Dict[str, str], gpu: Any) -> Dict[str, float]:
-        """By the zones' own types; of a GPU with a driver of its own ``gpu``, as NVML tells it."""
-        found: Dict[str, float] = {}
+        """Return °C by thermal zone type; ``gpu`` is the temperature of a GPU that NVML reports."""
+        degrees: Dict[str, float] = {}
         for name, folder in self._zones():
             value, reason = number(folder + "/temp")
             if value is None or value * 1e-3 <= OFFLINE:
                 why["temperature." + name] = reason or "the sensor is off"
             else:
-                found[name] = value * 1e-3
-        told = gpu.temperature() if gpu is not None else None
-        if told is not None:
-            found[numbered("gpu", found)] = float(told)
-        if not found:
+                degrees[name] = value * 1e-3
+        from_nvml = gpu.temperature() if gpu is not None else None
+        if from_nvml is not None:
+            degrees[numbered("gpu", degrees)] = float(from_nvml)
+        if not degrees:
             why.setdefault("temperature", "no thermal zone can be read")
-        return found
+        return degrees
 
     def trips(self) -> Dict[str, float]:
-        """The lowest temperature of each zone at which something is held back; none of a zone that tells none."""
-        found: Dict[str, float] = {}
+        """Return the lowest temperature of each zone at which it throttles or warns.
+
+        Zones without such a trip point are left out.
+        """
+        lowest: Dict[str, float] = {}
         for name, folder in self._zones():
             kinds = [(path, text_of(path)) for path in folders(folder, "trip_point_*_type")]
-            read = [number(path[: -len("type")] + "temp")[0] for path, kind in kinds if kind in TRIPS]
-            known = [value * 1e-3 for value in read if value is not None and value > 0]
+            temperatures = [number(path[: -len("type")] + "temp")[0] for path, kind in kinds if kind in TRIPS]
+            known = [value * 1e-3 for value in temperatures if value is not None and value > 0]
             if known:
-                found[name] = min(known)
-        return found
+                lowest[name] = min(known)
+        return lowest
 
     def throttle(self, why: Dict[str, str]) -> Dict[str, int]:
-        """``cur_state`` of each alert and cap; above 0 the kernel holds something back."""
-        found: Dict[str, int] = {}
-        taken: Set[str] = set()
-        known = [(one, text_of(one + "/type") or "") for one in folders(self.sys, "class/thermal/cooling_device*")]
-        for folder, kind in [one for one in known if throttles(one[1])][:MOST]:
-            name = numbered(kind, taken)
-            taken.add(name)
+        """Return ``cur_state`` of each alert and cap; above 0 the kernel throttles."""
+        states: Dict[str, int] = {}
+        names: Set[str] = set()
+        devices = [(path, text_of(path + "/type") or "") for path in folders(self.sys, "class/thermal/cooling_device*")]
+        for folder, kind in [path for path in devices if throttles(path[1])][:MOST]:
+            name = numbered(kind, names)
+            names.add(name)
             value, reason = number(folder + "/cur_state")
             if value is None:
                 why["throttle." + name] = reason
             else:
-                found[name] = value
-        return found
+                states[name] = value
+        return states
 
     def over_current(self, why: Dict[str, str]) -> Dict[str, int]:
-        """Events since boot by ``oc1`` (under-voltage), ``oc2`` (average current), ``oc3`` (instantaneous current)."""
-        found: Dict[str, int] = {}
+        """Return the over-current events since boot, by alarm.
+
+        ``oc1`` is under-voltage, ``oc2`` average current, ``oc3`` instantaneous current.
+        """
+        counts: Dict[str, int] = {}
         for folder in sorted(glob.glob(self.sys + "/class/hwmon/hwmon*"))[:MOST]:
             if text(folder + "/name")[0] != OVER_CURRENT:
                 continue
@@ -138,15 +144,15 @@ class StateReader:
                 if value is None:
                     why["over_current." + name] = reason
                 else:
-                    found[name] = value
-        return found
+                    counts[name] = value
+        return counts
 
     def memory(self, why: Dict[str, str]) -> Dict[str, Optional[int]]:
-        """``swap_used`` and ``memory_available`` in bytes."""
+        """Return ``swap_used`` and ``memory_available`` in bytes."""
         fields = memory.fields(self.proc + "/meminfo")
         total, free, available = (fields.get(name) for name in ("SwapTotal", "SwapFree", "MemAvailable"))
         for name, value in (("swap_used", free if total is not None else None), ("memory_available", available)):
             if value is None:
-                why[name] = "%s/meminfo does not tell" % self.proc
+                why[name] = "%s/meminfo lacks it" % self.proc
         used = None if total is None or free is None else total - free
         return {"swap_used": used, "memory_available": available}

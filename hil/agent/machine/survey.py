@@ -1,7 +1,8 @@
-"""Everything a doctor wants to know of a machine, in one answer; run from memory, so that it leaves nothing behind.
+"""Collect what ``hil doctor`` needs to know about a machine; run from memory, so that no file is left behind.
 
-While somebody holds the target nothing is started that could disturb him: no runtime is imported, the GPU is not
-opened, no helper and no tegrastats started. Otherwise the target is held meanwhile, so that nobody begins to measure.
+While another session holds the target, nothing is started that could disturb it: no runtime is imported, the GPU is not
+opened, no root helper and no tegrastats is started. Otherwise the target is held for the survey, so that no session
+starts measuring meanwhile.
 """
 
 import contextlib
@@ -21,57 +22,60 @@ from . import root_helper as helper
 MARK = b"hil-looked "
 SERVICES = "/etc/pytest-hil/services"
 TEGRASTATS_SECONDS = 2.5
-NICE = 10  # beside a running measurement
+NICE = 10  # a measurement may be running
 
 
 def main() -> None:
-    """``argv[1]`` is the order: ``store``, ``runtimes``, ``gpu``, ``who``, ``host``; with ``peek``: who holds it."""
+    """Print the facts; ``argv[1]`` is JSON: ``store``, ``runtimes``, ``gpu``, ``who``, ``host``, ``holder_only``."""
     out = os.dup(1)
-    os.dup2(2, 1)  # where native libraries print
+    os.dup2(2, 1)  # native libraries print to descriptor 1
     order = json.loads(sys.argv[1])
     with contextlib.suppress(OSError):
         os.nice(NICE)
-    told = b"\n" + MARK + json.dumps(collect(order)).encode() + b"\n"
+    line = b"\n" + MARK + json.dumps(collect(order)).encode() + b"\n"
     with os.fdopen(out, "wb") as file:
-        file.write(told)
+        file.write(line)
 
 
 def collect(order: Dict[str, Any]) -> Dict[str, Any]:
-    """The facts; ``time`` is the machine's clock as the answer is sent."""
+    """Return the facts; ``time`` is the machine's clock when the answer is sent.
+
+    With ``holder_only`` in ``order``, only report who holds the target.
+    """
     root = store_root(str(order.get("store") or ""))
     claim = {"token": "look %d" % os.getpid(), "pid": str(os.getpid())}
     claim.update((key, str(order.get(key))) for key in ("who", "host"))
-    with held_meanwhile(root, claim, peek=bool(order.get("peek"))) as holder:
-        found: Dict[str, Any] = {"holder": holder}
-        if not order.get("peek"):
-            found.update(_all(order, root, free=holder is None))
-    return dict(found, time=time.time())
+    with held_meanwhile(root, claim, holder_only=bool(order.get("holder_only"))) as holder:
+        facts: Dict[str, Any] = {"holder": holder}
+        if not order.get("holder_only"):
+            facts.update(_all(order, root, free=holder is None))
+    return dict(facts, time=time.time())
 
 
 def _all(order: Dict[str, Any], root: str, *, free: bool) -> Dict[str, Any]:
     now = time.monotonic()
     runtimes = [str(name) for name in order.get("runtimes") or ()]
-    asked = import_probe.ImportProbe(runtimes, gpu=bool(order.get("gpu"))) if free else None
-    natives = library_versions.LibraryProbe() if free and order.get("gpu") else None
-    stats = tegrastats_process.TegrastatsProcess(tegrastats_process.find(), now) if free else None
+    imports = import_probe.ImportProbe(runtimes, gpu=bool(order.get("gpu"))) if free else None
+    libraries = library_versions.LibraryProbe() if free and order.get("gpu") else None
+    tegrastats_reader = tegrastats_process.TegrastatsProcess(tegrastats_process.find(), now) if free else None
     try:
-        found: Dict[str, Any] = {"account": account(), "store": store(root)}
-        told, privileged = root_helper(start=free)
-        found["helper"] = told
-        found["board"] = board_facts.facts()
-        found.update(probe.machine(), prefix=[sys.prefix, sys.base_prefix], executable=sys.executable)
-        found["there"] = {name: importlib.util.find_spec(name) is not None for name in ["numpy", *runtimes]}
-        if asked is not None:
-            found.update(asked.answers())
-        if natives is not None:
-            _native(found["board"], natives)
-        gpu = _nvml(found) if free else None
-        found["state"] = state.StateReader().snapshot(gpu, privileged)
-        found["tegrastats"] = tegrastats(stats)
+        facts: Dict[str, Any] = {"account": account(), "store": store(root)}
+        helper_facts, privileged = root_helper(start=free)
+        facts["helper"] = helper_facts
+        facts["board"] = board_facts.facts()
+        facts.update(probe.machine(), prefix=[sys.prefix, sys.base_prefix], executable=sys.executable)
+        facts["there"] = {name: importlib.util.find_spec(name) is not None for name in ["numpy", *runtimes]}
+        if imports is not None:
+            facts.update(imports.answers())
+        if libraries is not None:
+            _native(facts["board"], libraries)
+        gpu = _nvml(facts) if free else None
+        facts["state"] = state.StateReader().snapshot(gpu, privileged)
+        facts["tegrastats"] = tegrastats(tegrastats_reader)
     finally:
-        if stats is not None:
-            stats.close()
-    return found
+        if tegrastats_reader is not None:
+            tegrastats_reader.close()
+    return facts
 
 
 def _native(facts: Dict[str, Any], asked: library_versions.LibraryProbe) -> None:
@@ -81,9 +85,9 @@ def _native(facts: Dict[str, Any], asked: library_versions.LibraryProbe) -> None
     facts["not_readable"].update(why)
 
 
-def _nvml(found: Dict[str, Any]) -> Any:
-    """NVML's GPU, where the first one has such a driver; it opens no context there."""
-    gpus = found.get("gpus") or []
+def _nvml(facts: Dict[str, Any]) -> Any:
+    """Return NVML's interface to the first GPU, which opens no context on it; None if it has none."""
+    gpus = facts.get("gpus") or []
     try:
         return device_memory.open_device_memory(gpus[0]).gpu if gpus else None
     except (OSError, KeyError, TypeError, AttributeError):
@@ -91,35 +95,35 @@ def _nvml(found: Dict[str, Any]) -> Any:
 
 
 def account() -> Dict[str, Any]:
-    """Who this is there; ``name`` is None for a number that no name belongs to."""
+    """Return the user of this process; ``name`` is None if the user id has no name."""
     name: Optional[str] = None
     with contextlib.suppress(KeyError):
         name = pwd.getpwuid(os.getuid()).pw_name
     return {"name": name, "uid": os.getuid()}
 
 
-def store_root(given: str) -> str:
-    """The store's folder: the usual one where none is given."""
-    if given:
-        return os.path.abspath(os.path.expanduser(given))
+def store_root(path: str) -> str:
+    """Return the store's folder; the default one if ``given`` is empty."""
+    if path:
+        return os.path.abspath(os.path.expanduser(path))
     cache = os.environ.get("XDG_CACHE_HOME", "")
     cache = cache if cache.startswith("/") else os.path.expanduser("~/.cache")
     return os.path.join(cache, "pytest-hil", "store")
 
 
 def store(root: str) -> Dict[str, Any]:
-    """Whether the store is there or may be made, and the bytes that it has and could have."""
-    place = root
-    while not os.path.lexists(place) and place != "/":
-        place = os.path.dirname(place)
-    found: Dict[str, Any] = {"path": root, "exists": place == root, "place": place, "used": _used(root)}
-    found["writable"] = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)
+    """Return whether the store exists or can be created, and its used and free bytes."""
+    existing = root
+    while not os.path.lexists(existing) and existing != "/":
+        existing = os.path.dirname(existing)
+    facts: Dict[str, Any] = {"path": root, "exists": existing == root, "place": existing, "used": _used(root)}
+    facts["writable"] = os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)
     try:
-        disk = os.statvfs(place)
-        found["free"] = disk.f_bavail * disk.f_frsize
+        disk = os.statvfs(existing)
+        facts["free"] = disk.f_bavail * disk.f_frsize
     except OSError as error:
-        found.update(free=None, why=error.strerror)
-    return found
+        facts.update(free=None, why=error.strerror)
+    return facts
 
 
 def _used(root: str) -> Optional[int]:
@@ -132,16 +136,16 @@ def _used(root: str) -> Optional[int]:
 
 
 def root_helper(*, start: bool) -> Any:
-    """What the root helper is, and what it reads that root alone may (``state.StateReader.snapshot``)."""
-    told: Dict[str, Any] = {"why_not": helper.installed() or None, "wants": helper.VERSION, "services": services()}
-    told["installed"] = told["why_not"] is None
-    told["answers"] = None
+    """Return facts about the root helper, and what it read for ``state.StateReader.snapshot``."""
+    facts: Dict[str, Any] = {"why_not": helper.installed() or None, "wants": helper.VERSION, "services": services()}
+    facts["installed"] = facts["why_not"] is None
+    facts["answers"] = None
     privileged: Dict[str, Any] = {}
-    if told["installed"] and start:
+    if facts["installed"] and start:
         opened = helper.Helper.open()
-        told["answers"] = opened is not None
+        facts["answers"] = opened is not None
         if opened is None:
-            told["why_not"] = helper.Helper.why_not
+            facts["why_not"] = helper.Helper.why_not
         else:
             nvmap, emc = opened.ask("nvmap"), opened.ask("emc")
             opened.close()
@@ -149,11 +153,11 @@ def root_helper(*, start: bool) -> Any:
                 privileged["nvmap"] = nvmap.get("text")
             if emc.get("ok"):
                 privileged["emc"] = {"cur": emc.get("rate"), "min": emc.get("min_rate"), "max": emc.get("max_rate")}
-    return told, privileged
+    return facts, privileged
 
 
 def services() -> Optional[List[str]]:
-    """Those that the root helper may restart; None where the list cannot be read."""
+    """Return the services that the root helper may restart; None if the list cannot be read."""
     try:
         with open(SERVICES) as file:
             return [line.strip() for line in file if line.strip() and not line.startswith("#")]
@@ -162,7 +166,7 @@ def services() -> Optional[List[str]]:
 
 
 def tegrastats(reader: Optional[tegrastats_process.TegrastatsProcess]) -> Optional[Dict[str, Any]]:
-    """Whether it runs and its lines can be read; None where it was not asked."""
+    """Return whether tegrastats runs and its lines can be read; None if it was not started."""
     if reader is None:
         return None
     until = time.monotonic() + TEGRASTATS_SECONDS

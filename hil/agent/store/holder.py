@@ -14,7 +14,7 @@ GATE_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def held_meanwhile(root: str, claim: Dict[str, Any], *, peek: bool) -> Iterator[Optional[Dict[str, Any]]]:
+def held_meanwhile(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iterator[Optional[Dict[str, Any]]]:
     """None while nobody else holds the store ``root`` (we do, where it was ever held), else the one who does.
 
     Writes nothing into a store that nobody ever held: there is nobody to keep out.
@@ -28,7 +28,7 @@ def held_meanwhile(root: str, claim: Dict[str, Any], *, peek: bool) -> Iterator[
         yield {"why": short(error, 200)}
         return
     lock = SessionLock(root)
-    if owner is None and not peek:
+    if owner is None and not holder_only:
         try:
             if not lock.attempt(claim):
                 owner = lock.owner

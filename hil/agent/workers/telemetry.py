@@ -1,8 +1,8 @@
 """Sample a worker from outside while it works: its memory and, while it is timed, the machine's sensors.
 
-A sample opens no file: every file is opened once and reread at offset 0, so that ten samples a second cost well under 1 %
-of one core. If the worker uses a GPU and is not timed, its GPU memory is read more often, because a peak between two
-samples would be missed.
+A sample opens no file: every file is opened once and reread at offset 0, so that ten samples a second cost well under
+1 % of one core. If the worker uses a GPU and is not timed, its GPU memory is read more often, because a peak between
+two samples would be missed.
 """
 
 from typing import Any, Callable, Dict, List, Optional

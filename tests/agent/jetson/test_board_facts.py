@@ -284,8 +284,8 @@ def test_the_probe_has_the_board_whole() -> None:
         "native": {"libraries": {"nvinfer": None, "cudnn": "9.3.0"}, "cuinit": None, "not_readable": {}},
     }
     told["native"]["not_readable"] = {"cuinit": "there is no libcuda.so.1", "nvinfer": "none"}  # type: ignore[index]  # a table
-    whole = probe.whole(told)
+    whole = probe.with_libraries(told)
     assert "native" not in whole
     assert whole["board"]["libraries"] == {"nvinfer": None, "cudnn": "9.3.0"}
     assert whole["board"]["not_readable"]["cuinit"] == "there is no libcuda.so.1"
-    assert set(probe.whole({"numpy": None})["board"]) == set(whole["board"])
+    assert set(probe.with_libraries({"numpy": None})["board"]) == set(whole["board"])

@@ -24,7 +24,7 @@ def test_a_stall_delays_all_releases_that_fall_into_it() -> None:
     release = series["first"] + np.arange(100) * 0.01
     response = np.array(series["start"]) + np.array(series["duration"]) - release
     assert len(response) == 100
-    assert (response[20:40] >= 0.2 - np.arange(20) * 0.01 - 1e-6).all()  # each waits one period less than the one before
+    assert (response[20:40] >= 0.2 - np.arange(20) * 0.01 - 1e-6).all()  # each waits a period less than the last one
 
 
 def test_no_inference_starts_before_its_release() -> None:

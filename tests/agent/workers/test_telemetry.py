@@ -58,8 +58,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sysfs_comes_first_and_tegrastats_fills_in(tmp_path: Path) -> None:
-    """Only columns that sysfs lacks (EMC's load) come from tegrastats, and are marked so; the total is the input
-    meter's.
+    """Only columns that sysfs lacks (EMC's load) come from tegrastats, and ``sources`` says so.
+
+    The total is that of the meter on the board's input.
     """
     report = sampled(orin.sysfs(tmp_path / "sys", orin.NANO), orin.tegrastats(tmp_path / "t", ORIN_R39), 1.5)
     names = columns(report)

@@ -92,8 +92,7 @@ def test_a_soak_keeps_its_budget() -> None:
 
 
 def test_timed_samples_come_back_whole(worker: EngineWorker, feed: Feed) -> None:
-    """A timed window returns float64 samples, the method that a comparison requires to match, and telemetry at 10 Hz.
-    """
+    """A timed window returns float64 samples, the method that comparisons require to match, and telemetry at 10 Hz."""
     timed = worker.time([feed, feed], warmup=0.1, seconds=1.0, min_samples=50, max_samples=10**7)
     assert timed.start.dtype == timed.duration.dtype == np.float64
     assert timed.start.shape == timed.duration.shape
