@@ -53,7 +53,7 @@ class Looked:
 
 
 def look(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> Looked:
-    """Asks ``target`` about itself, its GPU too with ``gpu``, unless somebody holds it; with ``holder_only`` who that is.
+    """Asks ``target`` about itself, its GPU too with ``gpu``, unless it is held; with ``holder_only`` who holds it.
 
     Raises ``TargetUnreachable`` and ``LabError`` where nobody can be asked, as ``Target.run`` does.
     """

@@ -26,7 +26,7 @@ def start_sampler(worker: WorkerProcess, watch: Optional[Watch], *, slow: bool =
     """Make ``watch`` follow a fresh worker and return a sampler for it, or None if ``watch`` is None."""
     if watch is None:
         return None
-    watch.start_sampler(worker.pid)
+    watch.follow(worker.pid)
     worker.watch = watch
     return Sampler(worker.pid, watch, slow=slow)
 

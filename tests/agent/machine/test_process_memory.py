@@ -18,13 +18,13 @@ MIB = 1 << 20
 
 
 def test_fields_are_bytes() -> None:
-    """KB lines of /proc become bytes; what cannot be read is empty."""
+    """Lines in kB become bytes; a file that cannot be read gives an empty dict."""
     assert process_memory.fields("/proc/meminfo")["MemTotal"] > 64 * MIB
     assert process_memory.fields("/proc/no-such-file") == {}
 
 
-def test_the_peak_sees_what_came_and_went() -> None:
-    """Memory that was there only between begin and end is in the peak, and not in the next one's."""
+def test_the_peak_includes_memory_that_was_freed() -> None:
+    """Memory that was allocated and freed between begin and end is in this peak and not in the next one."""
     peak = process_memory.Peak()
     before = process_memory.resident()
     peak.begin()
@@ -33,14 +33,14 @@ def test_the_peak_sees_what_came_and_went() -> None:
     if not peak.is_reset:
         pytest.skip("/proc/self/clear_refs cannot be written here")
     assert peak.highest - before >= 56 * MIB
-    again = process_memory.Peak()
-    again.begin()
-    again.end()
-    assert again.highest < peak.highest - 40 * MIB
+    second = process_memory.Peak()
+    second.begin()
+    second.end()
+    assert second.highest < peak.highest - 40 * MIB
 
 
 def test_use_is_plausible(worker: EngineWorker, feed: dict[str, npt.NDArray[np.float32]]) -> None:
-    """RSS, peak and PSS of a worker agree with each other and with /proc."""
+    """RSS, peak and PSS of a worker are consistent with each other and with /proc."""
     worker.run(feed)
     use = worker.memory()
     assert 10 * MIB < use.rss <= use.peak_rss < 500 * MIB
@@ -56,18 +56,18 @@ def test_use_is_plausible(worker: EngineWorker, feed: dict[str, npt.NDArray[np.f
 
 
 def test_tensors_in_transit_are_left_out(worker: EngineWorker) -> None:
-    """A large input lies in shared memory and is not the engine's; what the engine allocates for itself is."""
+    """A large input lies in shared memory and does not count; what the engine allocates does."""
     small, large = np.zeros((1, 4), np.float32), np.zeros((2 * MIB, 4), np.float32)  # 32 MiB in, 24 MiB out
     worker.run({"x": small})
     before = worker.memory()
     worker.run({"x": large})
     after = worker.memory()
     assert after.shared_bytes - before.shared_bytes >= 20 * MIB
-    assert 20 * MIB <= after.peak_rss - before.peak_rss < 64 * MIB  # two buffers of 24 MiB, and not the input's 32
+    assert 20 * MIB <= after.peak_rss - before.peak_rss < 64 * MIB  # two buffers of 24 MiB, without the input's 32 MiB
 
 
-def test_a_soak_shows_growth_or_none(worker: EngineWorker, feed: dict[str, npt.NDArray[np.float32]]) -> None:
-    """Over 2,000 runs of a sound engine the resident size stays within a MiB."""
+def test_a_sound_engine_does_not_grow(worker: EngineWorker, feed: dict[str, npt.NDArray[np.float32]]) -> None:
+    """Over 2,000 runs of a sound engine the resident size stays within 1 MiB."""
     soak = worker.soak(feed, 2000)
     assert soak.runs[-1] == 2000
     assert soak.t.dtype == np.float64
@@ -76,8 +76,8 @@ def test_a_soak_shows_growth_or_none(worker: EngineWorker, feed: dict[str, npt.N
 
 
 def test_fresh_workers_share_nothing(agent: AgentClient, tmp_path: Path) -> None:
-    """Each load is a process of its own, so that one model's memory is not another's."""
+    """Each load is a process of its own, so one model's memory does not count for another."""
     built = agent.build(agent.put_blob(models.tiny(tmp_path / "m.onnx")), "fp32", "onnxruntime", {}, 60)
-    with agent.load(built.key, {}, 60) as one, agent.load(built.key, {}, 60) as two:
-        assert one.pid != two.pid
-        assert two.memory().peak_rss < one.memory().peak_rss + 16 * MIB
+    with agent.load(built.key, {}, 60) as first, agent.load(built.key, {}, 60) as second:
+        assert first.pid != second.pid
+        assert second.memory().peak_rss < first.memory().peak_rss + 16 * MIB

@@ -1,4 +1,4 @@
-"""A board's own sensors: found by type and label, read in base units, and never made up."""
+"""A board's own sensors are found by type and label, read in base units, and never invented."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def opened() -> Iterator[Callable[[Path], Sensors]]:
-    """Opens trees; all are closed with the test."""
+    """Return a function that opens the sensors of a tree; all are closed after the test."""
     made = []
 
     def make(root: Path) -> Sensors:
@@ -32,15 +32,15 @@ def opened() -> Iterator[Callable[[Path], Sensors]]:
 
 
 def read(sensors: Sensors) -> dict[str, float | None]:
-    """All columns now."""
+    """Return all columns now."""
     return {name: channel.read() for name, channel in sensors.channels.items()}
 
 
 def test_an_orin_s_sensors(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """Every column by its name, in its base unit; the fan, the shunt sums and what is not connected are none."""
-    found = opened(orin.sysfs(tmp_path, orin.AGX))
-    assert found.not_readable == {}
-    assert read(found) == {
+    """Every column has its name and base unit; fan, shunt sums and unconnected rails are left out."""
+    sensors = opened(orin.sysfs(tmp_path, orin.AGX))
+    assert sensors.not_readable == {}
+    assert read(sensors) == {
         **{f"clock.policy{number}": 729.6e6 for number in (0, 4, 8)},
         "clock.gpu": 306e6,
         "clock.emc": 2133e6,
@@ -56,29 +56,29 @@ def test_an_orin_s_sensors(tmp_path: Path, opened: Callable[[Path], Sensors]) ->
         "power.VDD_CPU_CV": 0.79456,
         "power.VIN_SYS_5V0": 3.497472,
     }
-    assert found.rails == ["power.VDD_GPU_SOC", "power.VDD_CPU_CV", "power.VIN_SYS_5V0"]
+    assert sensors.rails == ["power.VDD_GPU_SOC", "power.VDD_CPU_CV", "power.VIN_SYS_5V0"]
 
 
-def test_values_are_those_of_now(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """A file is opened once and read anew each time."""
+def test_each_read_gives_the_current_value(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+    """A file is opened once and reread each time."""
     root = orin.sysfs(tmp_path, orin.NANO)
-    found = opened(root)
+    sensors = opened(root)
     (root / "class/thermal/thermal_zone1/temp").write_text("83500\n")
     (root / "class/thermal/cooling_device4/cur_state").write_text("1\n")
     (root / "class/hwmon/hwmon1/curr1_input").write_text("2000\n")
-    told = read(found)
-    assert told["temperature.gpu-thermal"] == 83.5
-    assert told["throttle.gpu-throttle-alert"] == 1.0
-    assert told["power.VDD_IN"] == 10.208
+    values = read(sensors)
+    assert values["temperature.gpu-thermal"] == 83.5
+    assert values["throttle.gpu-throttle-alert"] == 1.0
+    assert values["power.VDD_IN"] == 10.208
 
 
 def test_zones_of_one_type_stay_apart(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """A type that comes twice has a number from the second on, in the order of the zones."""
+    """The second and later zones of the same type are numbered in the kernel's order."""
     for number in (0, 2, 10):
         orin.write(tmp_path, f"class/thermal/thermal_zone{number}/type", "x86 pkg\ttemp")
         orin.write(tmp_path, f"class/thermal/thermal_zone{number}/temp", 1000 * number)
-    told = read(opened(tmp_path))
-    assert told == {
+    values = read(opened(tmp_path))
+    assert values == {
         "temperature.x86_pkg_temp": 0.0,
         "temperature.x86_pkg_temp.2": 2.0,
         "temperature.x86_pkg_temp.3": 10.0,
@@ -86,50 +86,50 @@ def test_zones_of_one_type_stay_apart(tmp_path: Path, opened: Callable[[Path], S
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-256000", "garbage", "1e999", "\0\0"])
-def test_what_is_no_reading_is_none(text: str, tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """Never zero, never NaN: an offline sensor reads -256 degrees, and that is no temperature."""
+def test_an_invalid_reading_is_none(text: str, tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+    """It is never zero or NaN; an offline sensor reads -256 °C, which is not a temperature."""
     root = orin.sysfs(tmp_path, orin.NANO)
     (root / "class/thermal/thermal_zone0/temp").write_text(text)
     (root / "class/hwmon/hwmon1/curr1_input").write_text(text if text != "-256000" else "x")
-    told = read(opened(root))
-    assert told["temperature.cpu-thermal"] is None
-    assert told["power.VDD_IN"] is None
-    assert told["temperature.gpu-thermal"] is not None
+    values = read(opened(root))
+    assert values["temperature.cpu-thermal"] is None
+    assert values["power.VDD_IN"] is None
+    assert values["temperature.gpu-thermal"] is not None
 
 
-def test_a_negative_power_is_none_taken_as_positive(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """Minus times minus is no power; a small negative current at no load stays negative."""
+def test_two_negative_factors_give_no_power(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+    """A negative voltage is invalid; a small negative current without load gives a negative power."""
     root = orin.sysfs(tmp_path, orin.AGX)
     for name, volts, amperes in (("1", -5000, -900), ("2", 5000, -8)):
         (root / f"class/hwmon/hwmon1/in{name}_input").write_text(str(volts))
         (root / f"class/hwmon/hwmon1/curr{name}_input").write_text(str(amperes))
-    told = read(opened(root))
-    assert told["power.VDD_GPU_SOC"] is None
-    assert told["power.VDD_CPU_CV"] == -0.04
+    values = read(opened(root))
+    assert values["power.VDD_GPU_SOC"] is None
+    assert values["power.VDD_CPU_CV"] == -0.04
 
 
 def test_jetpack_4_has_its_rails_in_iio(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """Names and power (mW) as files of one device; the same device under another path is not counted twice."""
+    """Names and power (mW) are files of one device; a second path to the same device is not counted again."""
     folder = "bus/i2c/drivers/ina3221x/6-0040/iio:device0"
     for number, (label, milliwatts) in enumerate([("POM_5V_IN", 933), ("POM_5V_GPU", 0), ("NC", 7)]):
         for place in (folder, "bus/iio/devices/iio:device0"):
             orin.write(tmp_path, f"{place}/rail_name_{number}", label)
             orin.write(tmp_path, f"{place}/in_power{number}_input", milliwatts)
-    found = opened(tmp_path)
-    assert read(found) == {"power.POM_5V_IN": 0.933, "power.POM_5V_GPU": 0.0}
+    sensors = opened(tmp_path)
+    assert read(sensors) == {"power.POM_5V_IN": 0.933, "power.POM_5V_GPU": 0.0}
     assert power_rails.total(["POM_5V_IN", "POM_5V_GPU"], {}) == (["POM_5V_IN"], "POM_5V_IN")
 
 
 def test_thor_has_a_meter_on_its_input(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """The INA238 gives microwatt, under no label; clocks are the GPC's and the bandwidth manager's."""
+    """The INA238 gives microwatts without a label; clocks are the GPC's and the bandwidth manager's."""
     orin.meter(tmp_path, 0, {"VDD_GPU": (12000, 163), "VDD_CPU_SOC_MSS": (12000, 490), "VIN_SYS_5V0": (5000, 1127)})
     orin.write(tmp_path, "class/hwmon/hwmon1/name", "ina238")
     orin.write(tmp_path, "class/hwmon/hwmon1/power1_input", 19780000)
     orin.write(tmp_path, "class/devfreq/gpu-gpc-0/cur_freq", 314000000)
     orin.write(tmp_path, "class/devfreq/gpu-nvd-0/cur_freq", 999)
     orin.write(tmp_path, "class/devfreq/bwmgr/cur_freq", 4266000000)
-    told = read(opened(tmp_path))
-    assert told == {
+    values = read(opened(tmp_path))
+    assert values == {
         "power.VDD_GPU": 1.956,
         "power.VDD_CPU_SOC_MSS": 5.88,
         "power.VIN_SYS_5V0": 5.635,
@@ -140,7 +140,7 @@ def test_thor_has_a_meter_on_its_input(tmp_path: Path, opened: Callable[[Path], 
 
 
 def test_a_gpu_is_known_by_its_node_too(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """Where the folder's name says nothing the device tree's does."""
+    """If the folder's name is unknown, the device tree node identifies the GPU."""
     orin.write(tmp_path, "class/devfreq/1.bus/cur_freq", 1)
     orin.write(tmp_path, "class/devfreq/57000000.thing/cur_freq", 76800000)
     orin.write(tmp_path, "class/devfreq/57000000.thing/device/of_node/name", "gpu\0")
@@ -150,8 +150,8 @@ def test_a_gpu_is_known_by_its_node_too(tmp_path: Path, opened: Callable[[Path],
 NOBODY = 65534
 
 
-def test_what_only_root_may_read_is_said() -> None:
-    """A sensor that is there and may not be read is named with the reason; none is made up for it."""
+def test_sensors_that_only_root_may_read_are_listed() -> None:
+    """A sensor that exists and may not be read is listed with the reason, and has no column."""
     with tempfile.TemporaryDirectory() as folder:
         root = orin.sysfs(Path(folder), orin.AGX)
         root.chmod(0o755)
@@ -161,34 +161,34 @@ def test_what_only_root_may_read_is_said() -> None:
         if privileged:
             os.seteuid(NOBODY)
         try:
-            found = Sensors(str(root))
+            sensors = Sensors(str(root))
         finally:
             if privileged:
                 os.seteuid(0)
             (root / "kernel/debug").chmod(0o755)
-        names = set(found.channels)
-        found.close()
-    assert found.not_readable == {
+        names = set(sensors.channels)
+        sensors.close()
+    assert sensors.not_readable == {
         **dict.fromkeys(("temperature.cpu-thermal", "power.VDD_CPU_CV"), "Permission denied"),
-        "clock.emc": "/sys/kernel/debug is root's",
+        "clock.emc": "only root may read /sys/kernel/debug",
     }
-    assert not names & set(found.not_readable)
+    assert not names & set(sensors.not_readable)
 
 
-def test_nothing_is_left_open(tmp_path: Path) -> None:
-    """Closing closes every file, those of rails that have only one of theirs among them."""
+def test_closing_closes_every_file(tmp_path: Path) -> None:
+    """This includes the files of rails of which only one could be opened."""
     root = orin.sysfs(tmp_path, orin.AGX)
     (root / "class/hwmon/hwmon1/curr2_input").unlink()
     before = orin.open_files()
-    found = Sensors(str(root))
+    sensors = Sensors(str(root))
     assert orin.open_files() > before
-    found.close()
+    sensors.close()
     assert orin.open_files() == before
-    assert found.not_readable["power.VDD_CPU_CV"] == "No such file or directory"
+    assert sensors.not_readable["power.VDD_CPU_CV"] == "No such file or directory"
 
 
-def test_a_pipe_for_a_sensor_keeps_nobody_waiting(tmp_path: Path) -> None:
-    """Whatever stands where a sensor should be, opening it does not block."""
+def test_opening_a_pipe_does_not_block(tmp_path: Path) -> None:
+    """Whatever file is at a sensor's path, opening it does not block."""
     os.mkfifo(tmp_path / "pipe")
     channel = Channel(str(tmp_path / "pipe"), 1.0)
     assert channel.read() is None
@@ -206,7 +206,7 @@ def test_a_pipe_for_a_sensor_keeps_nobody_waiting(tmp_path: Path) -> None:
     ],
 )
 def test_which_rails_are_the_board_s_power(rails: list[str], missing: dict[str, str], label: str) -> None:
-    """The meter on the input where there is one, else the rails that are known to add up."""
+    """The meter on the input if there is one, otherwise the rails that are known to add up."""
     assert power_rails.total(rails, missing)[1] == label
 
 
@@ -221,14 +221,14 @@ def test_which_rails_are_the_board_s_power(rails: list[str], missing: dict[str, 
         (["GPU", "CPU", "SOC", "CV", "VDDRQ"], {}, "not known to add up"),
     ],
 )
-def test_a_part_never_stands_for_the_whole(rails: list[str], missing: dict[str, str], why: str) -> None:
-    """A rail that is missing makes a sum too low, which an energy limit would pass."""
-    names, told = power_rails.total(rails, missing)
+def test_an_incomplete_sum_is_no_total(rails: list[str], missing: dict[str, str], why: str) -> None:
+    """Without one of its rails the sum would be too low, and an energy limit would pass."""
+    names, reason = power_rails.total(rails, missing)
     assert names == []
-    assert why in told
+    assert why in reason
 
 
 def test_a_sample_with_a_gap_has_no_total() -> None:
-    """One rail without a reading leaves none for that moment, and no power at all is no reading either."""
+    """If one rail has no reading, that sample has no total; a total that is not positive is no reading either."""
     columns: dict[str, list[float | None]] = {"power.a": [1.0, None, 0.0, 2.0], "power.b": [2.5, 2.5, 0.0, -3.0]}
     assert power_rails.column(["power.a", "power.b"], columns) == [3.5, None, None, None]

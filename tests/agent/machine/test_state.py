@@ -1,4 +1,4 @@
-"""What the agent reads of a machine's state, from trees that stand for one and from this machine."""
+"""What the agent reads of a machine's state, from trees of files and from this machine."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ CONF = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=2 NAME=MODE_30W >\n< PM
 
 
 def write(path: Path, text: object) -> None:
-    """A file with its folders."""
+    """Write a file and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{text}\n")
 
 
-def clock(folder: Path, least: int, most: int, now: int) -> None:
-    """A GPU's devfreq."""
-    for name, value in {"min_freq": least, "max_freq": most, "cur_freq": now, "governor": "nvhost_podgov"}.items():
+def clock(folder: Path, lowest: int, highest: int, now: int) -> None:
+    """Write a GPU's devfreq folder."""
+    for name, value in {"min_freq": lowest, "max_freq": highest, "cur_freq": now, "governor": "nvhost_podgov"}.items():
         write(folder / name, value)
 
 
-def cpu(root: Path, number: int, least: int, most: int, online: str = "0 1") -> None:
-    """A cpufreq policy, in kHz as the kernel has it."""
+def cpu(root: Path, number: int, lowest: int, highest: int, online: str = "0 1") -> None:
+    """Write a cpufreq policy, in kHz as the kernel does."""
     folder = root / f"sys/devices/system/cpu/cpufreq/policy{number}"
-    known = {"min": least, "max": most, "cur": most}
-    for key, value in known.items():
+    khz = {"min": lowest, "max": highest, "cur": highest}
+    for key, value in khz.items():
         write(folder / f"scaling_{key}_freq", value)
     write(folder / "scaling_governor", "schedutil")
     write(folder / "affected_cpus", online)
 
 
 def program(path: Path, script: str) -> str:
-    """A stand-in for nvpmodel."""
+    """Write a stand-in for nvpmodel."""
     write(path, f"#!/bin/sh\n{script}")
     path.chmod(0o755)
     return str(path)
@@ -86,39 +86,39 @@ def orin(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_orin_is_read_whole(orin: Path) -> None:
-    """Every fact in base units under its own name; fans, other meters and switched-off parts are not among them."""
-    told = StateReader(str(orin)).snapshot()
-    assert told["power_mode"] == "MAXN"
+def test_an_orin_s_state_is_complete(orin: Path) -> None:
+    """Every fact is in base units under its name; fans, other meters and switched-off parts are left out."""
+    state = StateReader(str(orin)).snapshot()
+    assert state["power_mode"] == "MAXN"
     gpu = {"min": 306_000_000, "max": 918_000_000, "cur": 306_000_000, "governor": "nvhost_podgov"}
     cores = {"min": 729_600_000, "max": 1_984_000_000, "cur": 1_984_000_000, "governor": "schedutil"}
-    assert told["clocks"] == {"gpu": gpu, "policy0": cores}
-    assert told["locked"] is False
-    assert told["temperature"] == {"cpu-thermal": 48.5, "gpu-thermal": 45.0}
-    assert told["throttle"] == {"gpu-throttle-alert": 1, "hot-surface-alert": 2, "devfreq-17000000.gpu": 3}
-    assert told["over_current"] == {"oc1": 0, "oc2": 1, "oc3": 40}
-    assert (told["swap_used"], told["memory_available"]) == (40 << 10, 2 << 20)
-    assert told["gpu_clients"] is None
-    assert set(told["not_readable"]) == {"temperature.cv0-thermal", "clocks.emc", "gpu_clients"}
+    assert state["clocks"] == {"gpu": gpu, "policy0": cores}
+    assert state["locked"] is False
+    assert state["temperature"] == {"cpu-thermal": 48.5, "gpu-thermal": 45.0}
+    assert state["throttle"] == {"gpu-throttle-alert": 1, "hot-surface-alert": 2, "devfreq-17000000.gpu": 3}
+    assert state["over_current"] == {"oc1": 0, "oc2": 1, "oc3": 40}
+    assert (state["swap_used"], state["memory_available"]) == (40 << 10, 2 << 20)
+    assert state["gpu_clients"] is None
+    assert set(state["not_readable"]) == {"temperature.cv0-thermal", "clocks.emc", "gpu_clients"}
 
 
 @pytest.mark.parametrize("name", GPUS)
 def test_the_gpus_clock_is_found_by_generation(tmp_path: Path, name: str) -> None:
-    """Each generation calls its GPU otherwise; another device of devfreq is none."""
+    """The GPU's devfreq folder has another name in each generation; other devices are not taken for it."""
     clock(tmp_path / "sys/class/devfreq/bwmgr2", 1, 2, 1)
     clock(tmp_path / "sys/class/devfreq" / name, 3, 4, 3)
     assert StateReader(str(tmp_path)).snapshot()["clocks"]["gpu"]["max"] == 4
 
 
 def test_an_unknown_gpu_is_found_by_its_node(tmp_path: Path) -> None:
-    """By the name that the device tree gives it."""
+    """If the folder's name is unknown, the device tree node identifies the GPU."""
     clock(tmp_path / "sys/class/devfreq/odd", 3, 4, 3)
     write(tmp_path / "sys/class/devfreq/odd/device/of_node/name", "gpu")
     assert StateReader(str(tmp_path)).snapshot()["clocks"]["gpu"]["min"] == 3
 
 
-def test_locked_is_one_frequency_left(orin: Path) -> None:
-    """GPU and each CPU that is on; the memory, where it can be read, at its highest."""
+def test_locked_means_one_frequency_each(orin: Path) -> None:
+    """GPU and each online CPU have one frequency left; the memory, if it can be read, runs at its highest."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     assert StateReader(str(orin)).snapshot()["locked"] is False
     cpu(orin, 0, 5, 5)
@@ -148,30 +148,30 @@ def test_locked_is_one_frequency_left(orin: Path) -> None:
 def test_memory_is_locked_at_what_its_mode_allows(
     orin: Path, place: str, cap: float | None, now: int, locked: bool, known: bool
 ) -> None:
-    """A mode may cap it below its own highest; where the cap is not known, GPU and CPUs decide and it is said."""
+    """A mode may cap the memory clock below its maximum; if the cap is unknown, GPU and CPUs decide, with a reason."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     cpu(orin, 0, 5, 5)
     if cap is not None:
         write(orin / "sys/kernel" / place, round(cap * 1_000_000))
     emc = {"emc": {"min": 204_000_000, "max": 3199_000_000, "cur": now * 1_000_000}}
-    told = StateReader(str(orin)).snapshot(privileged=emc)
-    assert told["locked"] is locked
-    assert ("clocks.emc" not in told["not_readable"]) is known
+    state = StateReader(str(orin)).snapshot(privileged=emc)
+    assert state["locked"] is locked
+    assert ("clocks.emc" not in state["not_readable"]) is known
 
 
-def test_what_is_locked_is_not_guessed(orin: Path) -> None:
-    """Without a limit, without a GPU or without CPUs nobody can say that the clocks are locked."""
+def test_locked_is_none_if_a_limit_is_missing(orin: Path) -> None:
+    """Without a limit, a GPU or CPUs it is not known whether the clocks are locked."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     cpu(orin, 0, 5, 5)
     (orin / "sys/class/devfreq/17000000.gpu/min_freq").unlink()
-    told = StateReader(str(orin)).snapshot()
-    assert told["locked"] is None
-    assert "clocks.gpu.min" in told["not_readable"]
+    state = StateReader(str(orin)).snapshot()
+    assert state["locked"] is None
+    assert "clocks.gpu.min" in state["not_readable"]
     assert StateReader(str(orin / "empty")).snapshot()["locked"] is None
 
 
 def test_the_trip_point_of_each_zone(orin: Path) -> None:
-    """The lowest at which the kernel throttles or warns: where a fan begins or power ends is none."""
+    """The lowest temperature at which the kernel throttles or warns; trips for fans and shutdown do not count."""
     zone = orin / "sys/class/thermal/thermal_zone1"
     for at, (kind, value) in enumerate([("active", 51_000), ("hot", 97_000), ("passive", 95_000), ("critical", 1_000)]):
         write(zone / f"trip_point_{at}_type", kind)
@@ -180,8 +180,8 @@ def test_the_trip_point_of_each_zone(orin: Path) -> None:
     assert StateReader(str(orin)).snapshot()["trips"] == {"gpu-thermal": 95.0}
 
 
-def test_two_readers_name_and_count_alike(orin: Path) -> None:
-    """Readings and the samples of a window have the same zones and alerts by the same names."""
+def test_state_and_sensors_use_the_same_names(orin: Path) -> None:
+    """The state and the samples of a window have the same zones and alerts under the same names."""
     for at in (7, 10, 11):
         write(orin / f"sys/class/thermal/thermal_zone{at}/type", "odd zone!")
         write(orin / f"sys/class/thermal/thermal_zone{at}/temp", at * 1000)
@@ -189,27 +189,27 @@ def test_two_readers_name_and_count_alike(orin: Path) -> None:
     for at, kind in enumerate(kinds, 20):
         write(orin / f"sys/class/thermal/cooling_device{at}/type", kind)
         write(orin / f"sys/class/thermal/cooling_device{at}/cur_state", 0)
-    told = StateReader(str(orin)).snapshot(quick=True)
+    state = StateReader(str(orin)).snapshot(quick=True)
     sensors = Sensors(str(orin / "sys"))
     names = {name for name, channel in sensors.channels.items() if channel.read() is not None}
     sensors.close()
     for kind in ("temperature", "throttle", "over_current"):
-        assert {name for name in names if name.startswith(kind)} == {f"{kind}.{name}" for name in told[kind]}
+        assert {name for name in names if name.startswith(kind)} == {f"{kind}.{name}" for name in state[kind]}
     limits = {"limit.gpu.min", "limit.gpu.max", "limit.policy0.min", "limit.policy0.max"}
     assert limits <= names
-    assert {"odd_zone_", "odd_zone_.2", "odd_zone_.3"} <= set(told["temperature"])
-    assert told["temperature"]["odd_zone_.3"] == 11.0
-    assert {"cpufreq-cpu0", "gpu-throttle-alert.2", "thermal-cpufreq-0"} <= set(told["throttle"])
-    assert not {"devfreq-17000000.vic", "Processor"} & set(told["throttle"])
+    assert {"odd_zone_", "odd_zone_.2", "odd_zone_.3"} <= set(state["temperature"])
+    assert state["temperature"]["odd_zone_.3"] == 11.0
+    assert {"cpufreq-cpu0", "gpu-throttle-alert.2", "thermal-cpufreq-0"} <= set(state["throttle"])
+    assert not {"devfreq-17000000.vic", "Processor"} & set(state["throttle"])
 
 
-def test_a_bare_machine_has_reasons_and_no_zeros(tmp_path: Path) -> None:
-    """Nothing is there: nothing is told, and for each it is said why."""
-    told = StateReader(str(tmp_path)).snapshot()
+def test_a_bare_machine_has_reasons_and_no_values(tmp_path: Path) -> None:
+    """On a machine without any of the files every fact is None or empty, and has a reason."""
+    state = StateReader(str(tmp_path)).snapshot()
     for key in ("power_mode", "locked", "gpu_clients", "swap_used", "memory_available"):
-        assert told[key] is None
-    assert not any(told[key] for key in ("clocks", "temperature", "throttle", "over_current"))
-    assert {"power_mode", "gpu_clients", "swap_used", "memory_available", "temperature"} <= set(told["not_readable"])
+        assert state[key] is None
+    assert not any(state[key] for key in ("clocks", "temperature", "throttle", "over_current"))
+    assert {"power_mode", "gpu_clients", "swap_used", "memory_available", "temperature"} <= set(state["not_readable"])
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ def test_a_bare_machine_has_reasons_and_no_zeros(tmp_path: Path) -> None:
         ("head -c 100000 /dev/urandom", "names no mode"),
     ],
 )
-def test_nvpmodel_that_fails_is_no_mode(tmp_path: Path, script: str, why: str) -> None:
-    """However it fails, within its deadline, and nothing of it is left running."""
+def test_a_failing_nvpmodel_gives_no_mode(tmp_path: Path, script: str, why: str) -> None:
+    """However nvpmodel fails, reading ends within the deadline and leaves no process behind."""
     reasons: dict[str, str] = {}
     began = time.monotonic()
     path = program(tmp_path / "nvpmodel", script)
@@ -234,8 +234,8 @@ def test_nvpmodel_that_fails_is_no_mode(tmp_path: Path, script: str, why: str) -
     assert not running(path)
 
 
-def test_a_hung_nvpmodel_is_asked_once(tmp_path: Path) -> None:
-    """Else each reading around each timed window would wait for it."""
+def test_a_hung_nvpmodel_runs_once(tmp_path: Path) -> None:
+    """Otherwise each reading before and after a timed window would wait for its deadline."""
     mode = PowerMode(str(tmp_path), program(tmp_path / "nvpmodel", "sleep 60"), deadline=0.3)
     mode.read({})
     began = time.monotonic()
@@ -244,8 +244,8 @@ def test_a_hung_nvpmodel_is_asked_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("status", "mode"), [("pmode:0002 fmode:quiet", "MODE_30W"), ("pmode:0007", None), ("", None)])
-def test_the_mode_that_is_kept_stands_in(tmp_path: Path, status: str, mode: str | None) -> None:
-    """Where there is no nvpmodel, by the number in its file; a number without a name is none."""
+def test_the_status_file_replaces_a_missing_nvpmodel(tmp_path: Path, status: str, mode: str | None) -> None:
+    """Without nvpmodel, the number in its status file gives the mode; a number without a name gives none."""
     write(tmp_path / "var/lib/nvpmodel/status", status)
     write(tmp_path / "etc/nvpmodel.conf", CONF)
     reasons: dict[str, str] = {}
@@ -254,22 +254,22 @@ def test_the_mode_that_is_kept_stands_in(tmp_path: Path, status: str, mode: str 
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo none", "sleep 60"])
-def test_a_kept_mode_never_stands_in_for_a_failed_question(tmp_path: Path, script: str) -> None:
-    """A file may tell a mode that was not reached: failed, hung or without a mode is no mode."""
+def test_the_status_file_does_not_replace_a_failed_nvpmodel(tmp_path: Path, script: str) -> None:
+    """The status file may name a mode that could not be set, so it is not used if nvpmodel fails or hangs."""
     write(tmp_path / "var/lib/nvpmodel/status", "pmode:0002")
     write(tmp_path / "etc/nvpmodel.conf", CONF)
     path = program(tmp_path / "usr/sbin/nvpmodel", script)
-    for asked in (None, path):
+    for given_path in (None, path):
         reasons: dict[str, str] = {}
-        assert PowerMode(str(tmp_path), asked, deadline=0.3).read(reasons) is None
+        assert PowerMode(str(tmp_path), given_path, deadline=0.3).read(reasons) is None
         assert "nvpmodel -q" in reasons["power_mode"]
     (tmp_path / "usr/sbin/nvpmodel").chmod(0o600)
     if os.geteuid() == 0:
         assert PowerMode(str(tmp_path)).read(reasons) is None
 
 
-def test_nvmaps_list_is_read() -> None:
-    """Heading and total are no clients, a name may have blanks, several of a process are one, none of 0 bytes."""
+def test_nvmap_s_list_is_parsed() -> None:
+    """Header and total are skipped, names may contain blanks, lines of a process add up, sizes of 0 are left out."""
     assert nvmap_list(NVMAP)[0] == [
         {"pid": 77, "name": "a b c", "bytes": 1 << 20},
         {"pid": 1200, "name": "Xorg", "bytes": 3 << 20},
@@ -291,8 +291,8 @@ def test_nvmaps_list_is_read() -> None:
         "CLIENT PROCESS PID SIZE\nuser Xorg 1200 2048K\nuser vllm 9 77 KiB\ntotal 2048K\n",
     ],
 )
-def test_a_list_that_cannot_be_relied_on_is_not_nobody(tmp_path: Path, text: str) -> None:
-    """Another form, nothing, or 0 bytes throughout as on a Thor: nobody can tell, with the reason."""
+def test_an_unusable_list_is_not_an_empty_one(tmp_path: Path, text: str) -> None:
+    """An unknown format, an empty file or sizes of 0 throughout, as on Thor, give None with the reason."""
     assert nvmap_list(text)[0] is None
     reasons: dict[str, str] = {}
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)
@@ -302,7 +302,7 @@ def test_a_list_that_cannot_be_relied_on_is_not_nobody(tmp_path: Path, text: str
 
 
 def process(root: Path, pid: int, session: int, words: str, parent: int = 2) -> None:
-    """As much of a process as is looked at."""
+    """Write the files of /proc that are read about a process."""
     write(root / f"proc/{pid}/stat", f"{pid} (a) b) S {parent} {pid} {session} 0 -1")
     (root / f"proc/{pid}/cmdline").write_text(words.replace(" ", "\0"))
     write(root / f"proc/{pid}/comm", words.split(maxsplit=1)[0])
@@ -311,36 +311,36 @@ def process(root: Path, pid: int, session: int, words: str, parent: int = 2) -> 
 OUR_SESSION = 4321
 
 
-def test_our_own_processes_are_no_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the agent's session and of another agent of the same archive; everybody else is."""
+def test_own_processes_are_not_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of the agent's session and of other agents of the same archive are left out; others are listed."""
     monkeypatch.setattr(os, "getsid", lambda _: OUR_SESSION)
     write(tmp_path / "sys/kernel/debug/nvmap/iovmm/clients", NVMAP)
     process(tmp_path, 77, OUR_SESSION, "python -B agent-1.pyz --worker")
     process(tmp_path, 1792595, 500, "python -B agent-1.pyz --worker")
     process(tmp_path, 500, 500, "python -B /store/agent-1.pyz --store x")
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-1.pyz")
-    assert [one["name"] for one in clients.read(None, {}) or []] == ["Xorg"]
+    assert [client["name"] for client in clients.read(None, {}) or []] == ["Xorg"]
     alone = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
-    assert [one["pid"] for one in alone.read(None, {}) or []] == [1200, 1792595]
+    assert [client["pid"] for client in alone.read(None, {}) or []] == [1200, 1792595]
 
 
-def test_a_session_led_from_outside_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container every process may have session 0: the agent's own children are ours then, and nobody else."""
+def test_session_number_0_identifies_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container all processes may have session 0: only the agent's own children are left out then."""
     monkeypatch.setattr(os, "getsid", lambda _: 0)
     write(tmp_path / "sys/kernel/debug/nvmap/iovmm/clients", NVMAP)
     process(tmp_path, 77, 0, "python -B agent-1.pyz --worker", parent=os.getpid())
     process(tmp_path, 1792595, 0, "python -B agent-1.pyz --worker")
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
-    assert [one["pid"] for one in clients.read(None, {}) or []] == [1200, 1792595]
+    assert [client["pid"] for client in clients.read(None, {}) or []] == [1200, 1792595]
 
 
-def test_a_list_without_our_own_worker_is_not_relied_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a process of ours has the GPU open, a list that lacks it may lack everybody else."""
+def test_a_list_without_our_own_worker_is_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a process of ours uses the GPU and the list lacks it, the list may lack others too."""
     monkeypatch.setattr(os, "getsid", lambda _: OUR_SESSION)
     process(tmp_path, 90, OUR_SESSION, "python -B agent-1.pyz --worker")
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)
     text = "CLIENT PROCESS PID SIZE\nuser Xorg 1200 2048K\n"
-    assert [one["pid"] for one in clients.read(None, {}, {"nvmap": text}) or []] == [1200]
+    assert [client["pid"] for client in clients.read(None, {}, {"nvmap": text}) or []] == [1200]
     (tmp_path / "proc/90/fd").mkdir()
     (tmp_path / "proc/90/fd/5").symlink_to("/dev/nvmap")
     reasons: dict[str, str] = {}
@@ -348,42 +348,43 @@ def test_a_list_without_our_own_worker_is_not_relied_on(tmp_path: Path, monkeypa
     assert "lacks our own process" in reasons["gpu_clients"]
     assert clients.read(Nvml({1200: 5}), reasons, {"nvmap": text}) is None
     listed = clients.read(None, {}, {"nvmap": text + "user python 90 4096K\n"})
-    assert [one["pid"] for one in listed or []] == [1200]
+    assert [client["pid"] for client in listed or []] == [1200]
     assert clients.read(Nvml({90: 5}), {}) == []
 
 
 class Nvml:
-    """A driver's list, as ``hil.agent.machine.nvml`` gives it."""
+    """A stand-in for ``hil.agent.machine.nvml.Nvml`` with the processes that it lists."""
 
     def __init__(self, listed: dict[int, int | None] | None) -> None:
         self.listed = listed
 
     def processes(self) -> dict[int, int | None] | None:
-        """Bytes by process."""
+        """Return bytes by process id."""
         return self.listed
 
     def temperature(self) -> float:
-        """°C."""
+        """Return degrees Celsius."""
         return 51.0
 
 
-def test_nvml_lists_by_number(tmp_path: Path) -> None:
-    """A name from /proc, or None for a process of another container; no list is not an empty one."""
+def test_nvml_lists_process_ids(tmp_path: Path) -> None:
+    """Names come from /proc, or are None for a process of another container; no list is not an empty list."""
     process(tmp_path, 42, 42, "blender x")
     reader = StateReader(str(tmp_path))
-    told = reader.snapshot(Nvml({42: 5, 43: None}))
-    assert told["gpu_clients"] == [{"pid": 42, "name": "blender", "bytes": 5}, {"pid": 43, "name": None, "bytes": None}]
-    assert told["temperature"] == {"gpu": 51.0}
+    state = reader.snapshot(Nvml({42: 5, 43: None}))
+    named, unnamed = {"pid": 42, "name": "blender", "bytes": 5}, {"pid": 43, "name": None, "bytes": None}
+    assert state["gpu_clients"] == [named, unnamed]
+    assert state["temperature"] == {"gpu": 51.0}
     assert reader.snapshot(Nvml({}))["gpu_clients"] is None
     assert "NVML lists nobody, and NvMap" in reader.snapshot(Nvml({}))["not_readable"]["gpu_clients"]
     assert reader.snapshot(Nvml(None))["gpu_clients"] is None
 
 
-def test_the_agent_tells_its_machine(agent: AgentClient) -> None:
-    """The operation through a real agent: memory at least, reasons for the rest; a quick one asks no program."""
-    told: dict[str, Any] = agent.call("state")[0]
-    assert told["memory_available"] > 0
-    assert told["load_ended"] == []
+def test_the_agent_reports_its_machine_s_state(agent: AgentClient) -> None:
+    """Through a real agent, memory is reported; a quick reading starts no program."""
+    state: dict[str, Any] = agent.call("state")[0]
+    assert state["memory_available"] > 0
+    assert state["load_ended"] == []
     quick = agent.call("state", {"quick": True})[0]
     assert "power_mode" not in quick
     assert "memory_available" in quick
