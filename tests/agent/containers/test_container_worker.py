@@ -153,7 +153,7 @@ def test_the_worker_alone_is_inside(contained: Starts, model: Path, store: Path)
     effective = next(line for line in (proc / "status").read_text().splitlines() if line.startswith("CapEff"))
     assert int(effective.split()[1], 16) & (1 << 21) == 0, "CAP_SYS_ADMIN"
     archive = (proc / "cmdline").read_bytes().split(b"\0")[2].decode()
-    assert GpuClients("/sys", "/proc", archive)._ours(worker.pid)  # noqa: SLF001 - who of all GPU clients is no stranger
+    assert GpuClients("/sys", "/proc", archive)._is_own(worker.pid)  # noqa: SLF001 - who of all GPU clients is no stranger
     mounts = {line.split()[4]: line.split()[5] for line in (proc / "mountinfo").read_text().splitlines()}
     assert mounts[str(store)].split(",")[0] == "ro"
     assert mounts[str(store / "tmp")].split(",")[0] == "rw"
