@@ -204,7 +204,7 @@ def show(report: Report, folder: Path, config: Path | None, terminal: TerminalRe
     width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
     color = terminal._tw.hasmarkup  # noqa: SLF001 - as above
     terminal.section("hil", cyan=True, bold=True)
-    with ci.quoted(os.environ, terminal.write_line):
+    with ci.workflow_commands_off(os.environ, terminal.write_line):
         terminal.write(as_text(report, width=width, color=color))
     terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")
     if (bundle := folder / BUNDLE).exists():

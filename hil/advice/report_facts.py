@@ -102,7 +102,7 @@ def named(value: Any) -> str:
     return one_line(str(value), LONGEST_NAME)
 
 
-def decisive(check: CheckResult) -> float | None:
+def deciding_value(check: CheckResult) -> float | None:
     """The end of the interval that a pass needs on the good side, or the value; positive or none."""
     seen, limit = check.measurement, check.limit
     if seen is None or limit is None:
@@ -116,7 +116,7 @@ def excess(check: CheckResult) -> float | None:
 
     Of a rate: the share of the time of a frame.
     """
-    bound, limit = decisive(check), check.limit
+    bound, limit = deciding_value(check), check.limit
     if bound is None or limit is None or number(limit.value) is None:
         return None
     share = 1 - limit.value / bound if limit.sense is Sense.AT_MOST else 1 - bound / limit.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hil.advice.report_facts import decisive, excess, keeps, listed, named, number, parity_of, table
+from hil.advice.report_facts import deciding_value, excess, keeps, listed, named, number, parity_of, table
 from hil.results import Verdict
 from hil.units import show
 
@@ -156,7 +156,7 @@ def drifting(check: CheckResult, _around: Around) -> Iterator[str]:
 
 def frames_short(check: CheckResult, around: Around) -> Iterator[str]:
     """A rate under its target: what a frame may take, and what it takes."""
-    bound, limit = decisive(check), check.limit
+    bound, limit = deciding_value(check), check.limit
     if not _missed(check) or _stalled(check, around) or bound is None or limit is None or limit.unit != "1/s":
         return
     if 0 < bound < limit.value:

@@ -1,4 +1,4 @@
-"""One run's report: its schema, reading, writing, and what people see of it.
+"""The report of one run: its schema, how it is read and written, and its views (page, summary, terminal).
 
-Importing this package loads nothing; ``hil.report.schema`` is version 1 of ``report.json``.
+Importing this package imports none of its modules. ``hil.report.schema`` is version 1 of ``report.json``.
 """

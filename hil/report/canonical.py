@@ -1,4 +1,4 @@
-"""What of a report is hashed, and how anything a check hands over becomes plain JSON."""
+"""Canonical JSON and the digest of a report, and the conversion of a check's values to plain JSON types."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ MAX_DEPTH = 64
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """``value`` as JSON types; NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
+    """Return ``value`` as JSON types. NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
 
-    numpy scalars and arrays become numbers and lists, anything unknown its ``str``. A details table may
-    hold what no JSON can: better told as text than lost with the report.
+    numpy scalars and arrays become numbers and lists, sets become sorted lists, and a value of any other type becomes
+    its ``str``. Values nested deeper than ``MAX_DEPTH`` become an ellipsis. Never raises: a check's details table may
+    hold any Python object, and the report must be written all the same.
     """
     if isinstance(value, Enum):
         return plain(value.value, depth)
@@ -38,21 +39,24 @@ def plain(value: Any, depth: int = 0) -> Any:
 def _scalar(value: object) -> object:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
-    # A name with bytes that are no UTF-8 (a file's, a kernel's) must not make the report unwritable.
+    # File and kernel names can hold bytes that are not valid UTF-8. The report must still be writable.
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
-    """Canonical JSON: sorted keys, no spaces, ASCII only, shortest round-trip numbers; no NaN."""
+    """Return ``document`` as canonical JSON: sorted keys, no spaces, ASCII, shortest round-trip numbers.
+
+    Raises ``ValueError`` for NaN and infinities.
+    """
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def report_digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 of a parsed ``report.json`` without its ``digest``."""
+    """Return the SHA-256 (hex) of the canonical JSON of a parsed ``report.json``, its ``digest`` field left out."""
     return hashlib.sha256(canonical({key: value for key, value in document.items() if key != "digest"})).hexdigest()
 
 
 def as_document(report: Report) -> dict[str, Any]:
-    """The report as plain JSON types, as it is stored."""
+    """Return the report as plain JSON types, as ``report.json`` stores it."""
     document: dict[str, Any] = plain(report.model_dump(mode="python"))
     return document

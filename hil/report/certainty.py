@@ -1,4 +1,8 @@
-"""How sure a report is, in a few sentences: by which intervals, how close it was, what it could have seen."""
+"""How certain a report's decision is, in a few sentences.
+
+The sentences state the confidence of the intervals, the pass closest to its limit, the smallest regression that would
+have been detected, and the largest accuracy loss that is not excluded.
+"""
 
 from __future__ import annotations
 
@@ -17,69 +21,71 @@ if TYPE_CHECKING:
 
 JUDGED = (Verdict.PASSED, Verdict.WARNED, Verdict.FAILED, Verdict.INCONCLUSIVE)
 LIMITED = ("latency", "fps", "memory", "paced", "sustained", "energy")
-"""Families whose limits are a user's wish, so that the room left under one is worth telling."""
+"""Families whose limits the user chooses. Only for these is the margin of a pass reported."""
 
 
-def sureness(report: Report) -> list[str]:
-    """What a reader needs to know before trusting the decision; empty for a run in which nothing was judged."""
-    return [*_intervals(report), *_closest(report), *_visible(report), *_loss(report)]
+def certainty_lines(report: Report) -> list[str]:
+    """Return sentences on how certain the decision is; an empty list for a run in which nothing was judged."""
+    return [*_intervals(report), *_closest_pass(report), *_detectable(report), *_largest_loss(report)]
 
 
 def _intervals(report: Report) -> Iterator[str]:
-    held = [check for check in report.checks if check.limit is not None and check.measurement is not None]
+    limited = [check for check in report.checks if check.limit is not None and check.measurement is not None]
     levels = Counter(
         check.measurement.confidence
-        for check in held
+        for check in limited
         if check.verdict in JUDGED and check.measurement is not None and check.measurement.confidence
     )
     if levels:
         number, least = sum(levels.values()), min(levels)
-        sure = f"{'an interval' if number == 1 else 'whole intervals'} of {100 * least:.4g} %"
-        more = " or more" if len(levels) > 1 else ""
-        yield f"{number:,} limit{'s' * (number != 1)} judged by {sure}{more}, not by a point estimate"
-    open_rows = sum(check.verdict is Verdict.INCONCLUSIVE for check in report.checks)
-    if open_rows:
-        yield f"{open_rows:,} check{'s' * (open_rows != 1)} not settled either way"
+        level = f"{100 * least:.4g} %{' or more' if len(levels) > 1 else ''}"
+        yield f"{number:,} limit{'s' * (number != 1)} judged by confidence bounds at {level}, not by point estimates"
+    inconclusive = sum(check.verdict is Verdict.INCONCLUSIVE for check in report.checks)
+    if inconclusive:
+        yield f"{inconclusive:,} check{'s' * (inconclusive != 1)} inconclusive: neither passed nor failed"
 
 
-def _closest(report: Report) -> Iterator[str]:
-    rooms = [(room, check) for check in report.checks if (room := _room(check)) is not None]
-    if rooms:
-        room, check = min(rooms, key=lambda one: one[0])
-        seen, limit = check.measurement, check.limit
-        if seen is not None and limit is not None:
-            held = f"{show(seen.value, limit.unit)} against {limit_text(limit)}"
-            yield f"closest pass: {check.name}, {held} ({room:.1%} to spare)"
+def _closest_pass(report: Report) -> Iterator[str]:
+    margins = [(margin, check) for check in report.checks if (margin := _margin(check)) is not None]
+    if margins:
+        margin, check = min(margins, key=lambda pair: pair[0])
+        measurement, limit = check.measurement, check.limit
+        if measurement is not None and limit is not None:
+            values = f"{show(measurement.value, limit.unit)} against {limit_text(limit)}"
+            yield f"closest pass: {check.name}, {values} (margin {margin:.1%})"
 
 
-def _room(check: CheckResult) -> float | None:
-    """The share of its limit that a pass left; its bound may lie at the limit, which is what decided it."""
-    seen, limit = check.measurement, check.limit
-    if check.verdict is not Verdict.PASSED or seen is None or limit is None or limit.value <= 0:
+def _margin(check: CheckResult) -> float | None:
+    """Return the distance of a pass's measured value from its limit, as a share of the limit; ``None`` for other rows.
+
+    The confidence bound, which decides the verdict, may lie closer to the limit than the value.
+    """
+    measurement, limit = check.measurement, check.limit
+    if check.verdict is not Verdict.PASSED or measurement is None or limit is None or limit.value <= 0:
         return None
     if check.id.split(".", 1)[0] not in LIMITED:
         return None
-    return abs(1 - seen.value / limit.value)
+    return abs(1 - measurement.value / limit.value)
 
 
-def _visible(report: Report) -> Iterator[str]:
-    told = [check.details.get("visible") for check in report.checks if check.id.startswith("regression.")]
-    # No run is planned to detect a change by a factor of ten.
-    seen = [float(v) for v in told if isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 10]
-    if seen:
-        ends = f"{min(seen):.1%}" if min(seen) == max(seen) else f"{min(seen):.1%} to {max(seen):.1%}, by row"
-        yield f"a worsening against the baseline of {ends} would have been seen with 90 % power"
+def _detectable(report: Report) -> Iterator[str]:
+    values = [check.details.get("visible") for check in report.checks if check.id.startswith("regression.")]
+    changes = [float(v) for v in values if isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 10]
+    if changes:
+        low, high = min(changes), max(changes)
+        size = f"{low:.1%}" if low == high else f"{low:.1%} to {high:.1%}, depending on the row,"
+        yield f"a regression of {size} against the baseline would have been detected with 90 % statistical power"
 
 
-def _loss(report: Report) -> Iterator[str]:
-    """The largest loss that a pass leaves possible, and whose it is."""
+def _largest_loss(report: Report) -> Iterator[str]:
+    """Yield the largest upper bound of the task loss among the passed rows, and the name of its row."""
     rows = [
-        (seen.high, seen.confidence, check.name)
+        (loss.high, loss.confidence, check.name)
         for check in report.checks
         if check.id == "parity.task" and check.verdict is Verdict.PASSED
-        if (seen := check.measurement) is not None and seen.high is not None and seen.confidence and seen.unit == "1"
+        if (loss := check.measurement) is not None and loss.high is not None and loss.confidence and loss.unit == "1"
     ]
     if rows:
         high, level, name = max(rows)
-        lost, sure = show(max(high, 0.0), "1"), f"excluded at {100 * level:.4g} %"
-        yield f"accuracy: losing more than {lost} is {sure}, for {name}, the least sure of {len(rows)}"
+        least = f", the largest bound of {len(rows)} rows" if len(rows) > 1 else ""
+        yield f"accuracy: a loss above {show(max(high, 0.0), '1')} is excluded at {100 * level:.4g} % for {name}{least}"

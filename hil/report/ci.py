@@ -1,6 +1,6 @@
-"""What a pipeline shows of a report where it runs: GitHub's annotations and step summary, GitLab's code quality.
+"""What CI systems show of a report: GitHub's annotations and step summary, GitLab's code quality report.
 
-Whatever a config, a model or a board says is data here: it starts no command of a runner's.
+Text from a config, a model or a board is escaped, so that a CI runner never executes it as a workflow command.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
 CODE_QUALITY = "gl-code-quality.json"
 MOST_A_LEVEL = 10
-"""GitHub shows ten errors and ten warnings a step (its documentation, "Limitations"); the rest is counted."""
+"""Annotations per level: GitHub shows ten errors and ten warnings per step (its documentation, "Limitations").
+
+The last of the ten states how many were left out.
+"""
 LONGEST, LONGEST_TITLE = 1000, 200
 LINE = re.compile(r"(?P<name>[^\s:]+):(?P<line>[1-9]\d{0,6})(?:\s|$)")
-"""How a limit's source names a place: ``hil.toml:31 limits``."""
+"""The file name and line number at the start of a limit's source, such as ``hil.toml:31 limits``."""
 LEVEL = {Verdict.FAILED: "error", Verdict.INCONCLUSIVE: "error", Verdict.NOT_RUN: "error", Verdict.WARNED: "warning"}
 SEVERITY = {
     Verdict.FAILED: "critical",
@@ -40,41 +43,48 @@ SEVERITY = {
 
 
 def announce(
-    report: Report, folder: Path, config: Path | None, environ: Mapping[str, str], tell: Callable[[str], None]
+    report: Report, folder: Path, config: Path | None, environ: Mapping[str, str], write_line: Callable[[str], None]
 ) -> None:
-    """Tells the CI system that ``environ`` names, if it names one; ``tell`` writes a line to its log.
+    """Write the report's results in the form of the CI system that ``environ`` names; do nothing outside of CI.
 
-    ``config`` is the run's ``hil.toml``. What cannot be written is told and decides nothing.
+    ``folder`` is the report's, ``config`` is the run's ``hil.toml``, and ``write_line`` writes one line to the CI log.
+    A file that cannot be written causes a warning in the log and no error.
     """
     try:
         if environ.get("GITHUB_ACTIONS") == "true":
             path = _inside(config, environ.get("GITHUB_WORKSPACE"))
             for line in github(report, path):
-                tell(line)
+                write_line(line)
             _append(environ.get("GITHUB_STEP_SUMMARY"), folder / "summary.md")
         if environ.get("GITLAB_CI") == "true":
-            found = code_quality(report, _inside(config, environ.get("CI_PROJECT_DIR")) or "hil.toml")
-            (folder / CODE_QUALITY).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            entries = code_quality(report, _inside(config, environ.get("CI_PROJECT_DIR")) or "hil.toml")
+            (folder / CODE_QUALITY).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        tell(f"warning: what the pipeline shows could not be written: {error.strerror}: {error.filename}")
+        write_line(f"warning: the results for the CI system could not be written: {error.strerror}: {error.filename}")
 
 
 @contextmanager
-def quoted(environ: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[None]:
-    """Has GitHub's runner take what is written meanwhile as text: a line of somebody's reason may begin with ``::``."""
+def workflow_commands_off(environ: Mapping[str, str], write_line: Callable[[str], None]) -> Iterator[None]:
+    """Switch off GitHub's workflow commands within the ``with`` block; do nothing on other systems.
+
+    A reason may contain a line that begins with ``::``, which GitHub's runner would otherwise execute.
+    """
     if environ.get("GITHUB_ACTIONS") != "true":
         yield
         return
     token = secrets.token_hex(16)
-    tell(f"::stop-commands::{token}")
+    write_line(f"::stop-commands::{token}")
     try:
         yield
     finally:
-        tell(f"::{token}::")
+        write_line(f"::{token}::")
 
 
 def github(report: Report, path: str | None) -> Iterator[str]:
-    """Workflow commands, worst first: one a trouble, at the limit's own line of ``path`` where that is known."""
+    """Yield one GitHub workflow command per trouble, worst first.
+
+    A command names the line of ``path`` where the row's limit is written, if that is known.
+    """
     counts = {"error": 0, "warning": 0}
     for trouble in view.troubles(report):
         check = trouble.first
@@ -82,18 +92,18 @@ def github(report: Report, path: str | None) -> Iterator[str]:
         counts[level] += 1
         if counts[level] > MOST_A_LEVEL - 1:
             continue
-        title = f"{view.WORD[check.verdict]}: {_whose(trouble)}"
+        title = f"{view.WORD[check.verdict]}: {_row_names(trouble)}"
         yield _command(level, title, _message(check), path, _line(check, path))
     for level, number in counts.items():
-        left = number - (MOST_A_LEVEL - 1)
-        if left > 0:
-            yield _command(level, f"{left} more", "see report.html and summary.md", None, None)
+        omitted = number - (MOST_A_LEVEL - 1)
+        if omitted > 0:
+            yield _command(level, f"{omitted} more", "see report.html and summary.md", None, None)
     if report.rejected:
         rows = ", ".join(row.id for row in report.rejected)
         yield _command("error", f"{len(report.rejected)} rejected results", rows, None, None)
 
 
-def _whose(trouble: view.Trouble) -> str:
+def _row_names(trouble: view.Trouble) -> str:
     more = len(trouble.checks) - 1
     return trouble.first.name + (f" and {more} more" if more else "")
 
@@ -103,28 +113,31 @@ def _message(check: CheckResult) -> str:
 
 
 def _command(level: str, title: str, message: str, path: str | None, line: int | None) -> str:
-    given = {
+    properties = {
         "file": path and one_line(path, LONGEST),
         "line": line if path else None,
         "title": one_line(title, LONGEST_TITLE),
     }
-    parts = ",".join(f"{key}={_property(str(value))}" for key, value in given.items() if value is not None)
+    parts = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items() if value is not None)
     lines = "\n".join(one_line(each, LONGEST) for each in message.split("\n"))
     return f"::{level} {parts}::{_data(lines)}"
 
 
 def _data(text: str) -> str:
-    """As ``@actions/core`` escapes a command's data (packages/core/src/command.ts)."""
+    """Return ``text`` escaped as ``@actions/core`` escapes a command's data (packages/core/src/command.ts)."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    """As ``@actions/core`` escapes a command's property."""
+    """Return ``text`` escaped as ``@actions/core`` escapes a command's property."""
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def code_quality(report: Report, path: str) -> list[dict[str, Any]]:
-    """GitLab's code quality report: an entry a row that did not pass, with a fingerprint that outlives the run."""
+    """Return GitLab's code quality report: one entry per row that did not pass.
+
+    An entry's fingerprint depends on the row's id, model, precision and scenario only, so it is the same in every run.
+    """
     rows = (check for trouble in view.troubles(report) for check in trouble.checks)
     return [
         {
@@ -139,19 +152,19 @@ def code_quality(report: Report, path: str) -> list[dict[str, Any]]:
 
 
 def _line(check: CheckResult, path: str | None) -> int | None:
-    """The line of ``path`` that the row's limit stands in, where its source names that very file."""
-    found = LINE.match(check.limit.source) if check.limit is not None else None
-    if found is None or path is None or Path(found["name"]).name != Path(path).name:
+    """Return the line of ``path`` where the row's limit is written; ``None`` if the limit's source is another file."""
+    match = LINE.match(check.limit.source) if check.limit is not None else None
+    if match is None or path is None or Path(match["name"]).name != Path(path).name:
         return None
-    return int(found["line"])
+    return int(match["line"])
 
 
 def _inside(config: Path | None, root: str | None) -> str | None:
-    """``config`` relative to the checkout, with slashes; None where it lies elsewhere."""
+    """Return the path of ``config`` relative to the checkout ``root``, with slashes; ``None`` if it lies outside."""
     if config is None or not root:
         return None
-    found = Path(os.path.relpath(config.resolve(), Path(root).resolve()))
-    return None if ".." in found.parts or found.is_absolute() else found.as_posix()
+    relative = Path(os.path.relpath(config.resolve(), Path(root).resolve()))
+    return None if ".." in relative.parts or relative.is_absolute() else relative.as_posix()
 
 
 def _append(target: str | None, summary: Path) -> None:

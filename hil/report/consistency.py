@@ -1,4 +1,4 @@
-"""What must hold inside any report, whoever wrote it: checked when writing and when reading."""
+"""Consistency rules that every report must satisfy. They are checked when a report is written and when it is read."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 GOOD = (Verdict.PASSED, Verdict.WARNED)
 DEVICES = ("gpu", "dla")
 PERCENTILE = re.compile(r"latency\.p\d+")
-"""Ids judged on their confidence bound and not on the point estimate."""
+"""Ids that are judged by their confidence bound, never by the point estimate."""
 
 
 def problems(report: Report) -> Iterator[str]:
-    """Every way in which the report contradicts itself, one line each; nothing if it holds."""
+    """Yield one line for each contradiction within the report; nothing for a consistent report."""
     yield from _totals(report)
     yield from _rows(report)
     yield from _devices(report)
@@ -35,10 +35,10 @@ def problems(report: Report) -> Iterator[str]:
 
 
 def _totals(report: Report) -> Iterator[str]:
-    said, found = report.totals, count(report.checks)
-    if said != found:
-        differ = [name for name in type(said).model_fields if getattr(said, name) != getattr(found, name)]
-        what = ", ".join(f"{name} {getattr(said, name)} but {getattr(found, name)} rows" for name in differ)
+    stated, counted = report.totals, count(report.checks)
+    if stated != counted:
+        differ = [name for name in type(stated).model_fields if getattr(stated, name) != getattr(counted, name)]
+        what = ", ".join(f"{name} {getattr(stated, name)} but {getattr(counted, name)} rows" for name in differ)
         yield f"totals do not add up: {what}"
     for key, times in Counter(check.key for check in report.checks).items():
         if times > 1:
@@ -52,7 +52,7 @@ def _rows(report: Report) -> Iterator[str]:
         for what in _row(check, report, fallback=fallback):
             yield f"{check.name}: {what}"
         if check.advice and check.verdict is Verdict.PASSED:
-            yield f"{check.name}: it passed, and there is advice what to do about it"
+            yield f"{check.name}: it passed but has advice"
         if check.engine is not None and check.engine not in engines:
             yield f"{check.name}: its engine {check.engine[:12]} is not in the report"
 
@@ -63,24 +63,24 @@ def _row(check: CheckResult, report: Report, *, fallback: bool) -> Iterator[str]
     if check.verdict in GOOD and check.cause is not None:
         yield f"{check.verdict.value} in spite of its cause {check.cause.value!r}"
     if check.cause is Cause.FALLBACK and not fallback:
-        yield "its cause is a fallback, but the target asked for was used"
+        yield "its cause is a fallback, but the requested target was used"
     if check.target.requested != report.target.requested:
-        yield f"asked for target {check.target.requested!r}, the run for {report.target.requested!r}"
+        yield f"requested target {check.target.requested!r}, but the run requested {report.target.requested!r}"
     if check.target.used not in (report.target.used, report.target.requested):
-        yield f"ran on target {check.target.used!r}, the run on {report.target.used!r}"
+        yield f"ran on target {check.target.used!r}, but the run used {report.target.used!r}"
     if (check.evidence is Evidence.CPU_FALLBACK) != (check.target.requested != check.target.used) and check.evidence:
         yield f"evidence {check.evidence.value!r} contradicts its target {check.target.used!r}"
     if not check.required and named_by(report.policy.require, check.id, check.model, check.precision):
-        yield "the policy requires it, the row says that it is not required"
+        yield "the policy requires it, but the row is marked as not required"
     if check.verdict in GOOD:
-        reason = does_not_follow(check)
+        reason = contradiction(check)
         if reason is not None:
             yield f"{check.verdict.value} does not follow from its own measurement: {reason}"
 
 
 def _devices(report: Report) -> Iterator[str]:
-    """Evidence ``device`` that the rest of the report does not bear out."""
-    seen = _gpus(report)
+    """Yield one line for each row whose evidence ``device`` the rest of the report does not confirm."""
+    gpus = _gpus(report)
     elsewhere = {e.digest for e in report.engines if e.executed_on is not None and e.executed_on.kind not in DEVICES}
     for check in report.checks:
         if check.evidence is not Evidence.DEVICE:
@@ -88,52 +88,55 @@ def _devices(report: Report) -> Iterator[str]:
         kind, work = CATALOGUE.get(check.id), check.executed_on
         why = None
         if work is None or work.kind not in DEVICES:
-            why = f"its work ran on {work.name if work else 'nothing that it names'}"
+            why = f"its work ran on {work.name}" if work else "it does not name the processor that did the work"
         elif kind is not None and kind.on_host:
-            why = "such a check is the host's work alone"
-        elif other := _no_such_board(report, work):
-            why = other
-        elif (work.name, work.sm) not in seen:
-            why = f"the probe did not see {work.name} with SM {work.sm}"
+            why = "this check runs on the host only"
+        elif mismatch := _board_mismatch(report, work):
+            why = mismatch
+        elif (work.name, work.sm) not in gpus:
+            why = f"the probe did not find {work.name} with SM {work.sm}"
         elif check.engine is None or check.engine in elsewhere:
-            why = "its engine did not run there"
+            why = "its engine did not run on that processor"
         if why is not None:
             yield f"{check.name}: evidence 'device', but {why}"
 
 
-def _no_such_board(report: Report, work: ExecutedOn) -> str:
-    """Why the report has no board that ``work`` may have run on; empty if it has. A Jetson's facts must bear it out."""
+def _board_mismatch(report: Report, work: ExecutedOn) -> str:
+    """Return why ``work`` cannot have run on the report's board; empty if it can.
+
+    For a Jetson, the probe's facts must identify the declared module.
+    """
     if report.target.board is None:
         return "no board was confirmed"
     module = module_of(report.target.board)
     if module is None:
         return ""
     if identify(report.target.facts.get("board")).module != module:
-        return f"by the probe's own facts the board is no {module.slug}"
-    return "" if work.sm == module.sm else f"no GPU with SM {work.sm} is on {module.slug}"
+        return f"according to the probe's facts the board is not {module.slug}"
+    return "" if work.sm == module.sm else f"{module.slug} has no GPU with SM {work.sm}"
 
 
 def _gpus(report: Report) -> set[tuple[str, str]]:
-    """Name and SM of each GPU that the probe read, through a runtime or from the driver's own list."""
-    found, listed = report.target.facts.get("facts"), report.target.facts.get("gpus")
-    read = [(each, "gpu") for each in (found.values() if isinstance(found, dict) else ())]
-    read += [(each, "name") for each in (listed if isinstance(listed, list) else ())]
-    named = [(each.get(key), each.get("sm")) for each, key in read if isinstance(each, dict)]
-    return {(name, sm) for name, sm in named if isinstance(name, str) and isinstance(sm, str) and name and sm}
+    """Return the name and SM version of each GPU that the probe read from a runtime or from the driver's list."""
+    by_runtime, by_driver = report.target.facts.get("facts"), report.target.facts.get("gpus")
+    tables = [(table, "gpu") for table in (by_runtime.values() if isinstance(by_runtime, dict) else ())]
+    tables += [(table, "name") for table in (by_driver if isinstance(by_driver, list) else ())]
+    pairs = [(table.get(key), table.get("sm")) for table, key in tables if isinstance(table, dict)]
+    return {(name, sm) for name, sm in pairs if isinstance(name, str) and isinstance(sm, str) and name and sm}
 
 
-def does_not_follow(check: CheckResult) -> str | None:
-    """Why a good verdict contradicts the row's own numbers; ``None`` if it follows from them."""
+def contradiction(check: CheckResult) -> str | None:
+    """Return why a row's ``passed`` or ``warned`` contradicts its own numbers; ``None`` if they agree."""
     measurement, limit = check.measurement, check.limit
     if measurement is None:
-        return None if limit is None else "it has a limit and no measurement"
+        return None if limit is None else "it has a limit but no measurement"
     if measurement.n < 1:
-        return "it is of no samples"
+        return "it has no samples"
     if limit is None:
         return None
     if measurement.unit != limit.unit:
-        return f"it is in {measurement.unit!r}, the limit in {limit.unit!r}"
-    bound = decisive(check)
+        return f"its unit is {measurement.unit!r}, the limit's is {limit.unit!r}"
+    bound = deciding_value(check)
     if bound is None:
         return "it has no confidence bound"
     edge = limit.value if check.verdict is Verdict.PASSED or limit.fail_at is None else limit.fail_at
@@ -141,11 +144,12 @@ def does_not_follow(check: CheckResult) -> str | None:
     return None if good else f"{bound:g} against {limit.sense.value} {edge:g} {limit.unit}"
 
 
-def decisive(check: CheckResult) -> float | None:
-    """The number of a row that is held against its limit; ``None`` where its confidence bound is open.
+def deciding_value(check: CheckResult) -> float | None:
+    """Return the number of a row that is compared with its limit, in the measurement's unit.
 
-    A value known exactly is itself. Of an interval a pass needs the worse end on the good side of the
-    limit, a warning the better end on the good side of where failing begins.
+    For a value without a confidence interval this is the value itself. For a pass it is the worse end of the interval,
+    which must meet the limit. For a warning it is the better end, which must meet ``fail_at``. ``None`` if the row has
+    no measurement or no limit, or if the worse end of a pass is unknown.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:
@@ -165,10 +169,10 @@ def _tables(report: Report) -> Iterator[str]:
     for kind, table in (("method", report.methods), ("environment", report.environments)):
         for digest, facts in table.items():
             if digest_of(facts) != digest:
-                yield f"{kind} {digest[:12]} is not what its digest says"
-    taken = [(check.name, check.measurement) for check in report.checks]
-    taken += [(row.id, row.measurement) for row in report.measurements]
-    for name, measurement in taken:
+                yield f"{kind} {digest[:12]} does not match its digest"
+    measurements = [(check.name, check.measurement) for check in report.checks]
+    measurements += [(row.id, row.measurement) for row in report.measurements]
+    for name, measurement in measurements:
         if measurement is None:
             continue
         if measurement.method and measurement.method not in report.methods:
@@ -182,14 +186,17 @@ def _tables(report: Report) -> Iterator[str]:
 
 
 def _models(report: Report) -> Iterator[str]:
-    """A model's identity that is not that of its parts; a report of an earlier version has no identity."""
+    """Yield one line for each model whose identity does not match its parts.
+
+    Reports of earlier versions have no identity and no parts.
+    """
     for model in report.models:
         if model.identity is None and not model.parts:
             continue
         if model.identity != identity_of(model.parts):
             yield f"model {model.name}: its identity is not the digest of its parts"
         if [part.digest for part in model.parts if part.role == ONNX] != [model.digest]:
-            yield f"model {model.name}: the ONNX file of its parts is not the one that the report names"
+            yield f"model {model.name}: the digest of its ONNX file is not the one listed in its parts"
         for key, times in Counter((part.role, part.name) for part in model.parts).items():
             if times > 1:
                 yield f"model {model.name}: {' '.join(key)} is listed {times} times"
@@ -198,6 +205,6 @@ def _models(report: Report) -> Iterator[str]:
 def _status(report: Report) -> Iterator[str]:
     decided = report.decision is not None and report.exit_code is not None
     if report.status == "complete" and not decided:
-        yield "it is complete and has no decision"
+        yield "it is complete but has no decision"
     if report.status == "incomplete" and (report.decision is not None or report.exit_code is not None):
-        yield "it is incomplete and has a decision"
+        yield "it is incomplete but has a decision"

@@ -1,4 +1,7 @@
-"""``report.html``: one self-contained file; no script, no network, light and dark, print and screen reader."""
+"""``report.html``: one self-contained file without scripts or network access.
+
+It supports light and dark mode, printing, and screen readers.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from hil.report import engine_view, plots, select_plots, side_by_side, view
-from hil.report.certainty import sureness
+from hil.report.certainty import certainty_lines
 from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show
@@ -23,24 +26,24 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 OPEN_GROUPS = 6
-"""Up to this many groups all stand open; beyond, only those with something to see."""
+"""A report with at most this many groups shows all of them open; a larger one opens only groups with a problem."""
 MOST_OPEN = 12
-"""Of a large report's groups with something to see: all open at once would be a wall again."""
+"""The most groups that are open at first in a large report."""
 BINS = (200, 30)
-"""Stretches of a picture's line: of a small report, and of one with more than ``MOST_OPEN`` groups, to stay small."""
+"""Points of a plotted line: in a small report, and in one with more than ``MOST_OPEN`` groups (to limit its size)."""
 LAYERS = (200, 30)
-"""Layers listed of an engine, likewise."""
+"""Layers listed per engine: in a small and in a large report."""
 MINUTE = 60
 STANDFIRST = {
-    "PASSED": "Everything that the policy requires was run and passed.",
-    "WARNED": "Everything that the policy requires was run. There are warnings, and the policy allows them.",
-    "FAILED": "What the policy requires is not met.",
-    "INCOMPLETE": "The run did not finish: nothing may be concluded from it.",
+    "PASSED": "Every check that the policy requires was run and passed.",
+    "WARNED": "Every check that the policy requires was run. There are warnings, and the policy allows them.",
+    "FAILED": "The requirements of the policy are not met.",
+    "INCOMPLETE": "The run did not finish. No conclusion can be drawn from it.",
 }
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """The whole page; with the report's ``folder`` also what is drawn from the raw series in it."""
+    """Return the whole page as HTML. Figures of raw series are included if the report's ``folder`` is given."""
     groups = view.groups(report)
     large = len(groups) > MOST_OPEN
     return _template().render(
@@ -49,19 +52,19 @@ def render(report: Report, folder: Path | None = None) -> str:
         engine_view=engine_view,
         word=view.headline(report),
         standfirst=STANDFIRST[view.headline(report)],
-        sureness=sureness(report),
+        certainty=certainty_lines(report),
         style=Markup(_asset("style.css")),  # noqa: S704 - our own file
         groups=groups,
         opened=_opened(groups),
         families=view.families(report),
         troubles=view.troubles(report),
         measured=view.measured(report),
-        beside=side_by_side.tables(report),
+        precision_tables=side_by_side.tables(report),
         pictures=select_plots,
         drawn=[select_plots.pictures(report, group, folder, BINS[large]) for group in groups],
         most_layers=LAYERS[large],
         large=large,
-        took=_took(report),
+        duration=_duration(report),
         verdicts=tuple(Verdict),
         show=show,
         pretty=_pretty,
@@ -74,11 +77,11 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def _opened(groups: tuple[view.Group, ...]) -> set[int]:
-    """Which groups stand open: all of a few, else the worst of those that need somebody."""
+    """Return the indices of the groups that are open at first: all of a few, else the worst that did not pass."""
     if len(groups) <= OPEN_GROUPS:
         return set(range(len(groups)))
-    wanting = [at for at, group in enumerate(groups) if group.worst is not Verdict.PASSED]
-    return set(sorted(wanting, key=lambda at: view.WORST_FIRST.index(groups[at].worst))[:MOST_OPEN])
+    bad = [index for index, group in enumerate(groups) if group.worst is not Verdict.PASSED]
+    return set(sorted(bad, key=lambda index: view.WORST_FIRST.index(groups[index].worst))[:MOST_OPEN])
 
 
 @cache
@@ -91,9 +94,9 @@ def _asset(name: str) -> str:
     return files("hil.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _took(report: Report) -> str:
+def _duration(report: Report) -> str:
     try:
-        start, end = (datetime.fromisoformat(at) for at in (report.run.started, report.run.finished or ""))
+        start, end = (datetime.fromisoformat(text) for text in (report.run.started, report.run.finished or ""))
         seconds = (end - start).total_seconds()
         return f"{seconds / MINUTE:.0f} min" if seconds >= 2 * MINUTE else show(seconds, "s")
     except (ValueError, TypeError):

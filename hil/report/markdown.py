@@ -1,4 +1,4 @@
-"""``summary.md``: the report as a comment on a merge request, failures first."""
+"""``summary.md``: the report as a merge request comment, failures first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hil.report import engine_view, view
-from hil.report.certainty import sureness
+from hil.report.certainty import certainty_lines
 from hil.report.shown_text import one_line
 from hil.results import Verdict
 from hil.units import show
@@ -37,22 +37,22 @@ MOST_TROUBLES = 30
 MOST_ENGINES = 40
 LONGEST = 400
 MOST_LETTERS = 40_000
-"""Of the tables together: forges cut or refuse a comment beyond 65,536 characters."""
+"""The most characters of all tables together. GitHub and GitLab cut or refuse comments above 65,536 characters."""
 SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 STARTS_A_BLOCK = re.compile(r"([-+=]|\d+[.)])(?=\s|$)")
 JOINER = "\u2060"
-"""Invisible; after ``@`` and ``#`` it keeps a forge from mentioning people and other work, which no backslash does."""
+"""An invisible character. After ``@`` and ``#`` it prevents mentions and issue links, which a backslash does not."""
 
 
 def escape(text: str) -> str:
-    """``text`` on one line with nothing left that Markdown or a forge would act on; long text is cut."""
+    """Return ``text`` on one line of at most ``LONGEST`` characters, with Markdown, HTML and mentions escaped."""
     line = SPECIAL.sub(r"\\\1", one_line(text, LONGEST)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = line.replace("@", "@" + JOINER).replace("#", "#" + JOINER)
     return JOINER + line if STARTS_A_BLOCK.match(line) else line
 
 
 def render(report: Report) -> str:
-    """The whole summary; GitHub-flavoured tables, no raw HTML but ``<details>``."""
+    """Return the whole summary as GitHub-flavoured Markdown. Its only raw HTML is ``<details>`` and ``<summary>``."""
     parts = (_head, _troubles, _overview, _groups, _engines, _foot)
     return "\n".join(line for part in parts for line in part(report)) + "\n"
 
@@ -67,7 +67,7 @@ def _head(report: Report) -> Iterator[str]:
     yield f"- {escape(view.commit_text(report))}"
     if foreign := engine_view.foreign_text(report):
         yield f"- {escape(foreign)}"
-    yield from (f"- {escape(line)}" for line in sureness(report))
+    yield from (f"- {escape(line)}" for line in certainty_lines(report))
     yield f"- evidence: **{escape(view.evidence_text(report))}**, required: {escape(report.policy.evidence)}"
     yield ""
     names = [("planned", ""), *((verdict.value, ICON[verdict] + " ") for verdict in Verdict)]
@@ -97,31 +97,32 @@ def _troubles(report: Report) -> Iterator[str]:
 
 
 def _overview(report: Report) -> Iterator[str]:
-    """The numbers that a reader looks for first, a line a model and precision; those that need somebody come first."""
+    """Yield a table of the main measurements, one row per model and precision, worst verdict first."""
     measured = view.measured(report)
-    found = sorted(view.groups(report), key=lambda group: view.WORST_FIRST.index(group.worst))
+    groups = sorted(view.groups(report), key=lambda group: view.WORST_FIRST.index(group.worst))
     shown = [name for name, _ in NUMBERS if any(name in values for values in measured.values())]
-    if not found or not shown:
+    if not groups or not shown:
         return
-    yield "| model | verdict | " + " | ".join(words for name, words in NUMBERS if name in shown) + " |"
+    yield "| model | verdict | " + " | ".join(title for name, title in NUMBERS if name in shown) + " |"
     yield "| :--- | :--- |" + " ---: |" * len(shown)
-    for group in found[:MOST_ENGINES]:
+    for group in groups[:MOST_ENGINES]:
         values = measured.get((group.model, group.precision), {})
         cells = (escape(view.value_text(values.get(name))) for name in shown)
-        yield f"| {escape(group.title)} | {ICON[group.worst]} {view.of_worst(group)} | " + " | ".join(cells) + " |"
-    if len(found) > MOST_ENGINES:
-        yield f"| … and {len(found) - MOST_ENGINES} more |" + " |" * (len(shown) + 1)
+        verdict = f"{ICON[group.worst]} {view.group_verdict_text(group)}"
+        yield f"| {escape(group.title)} | {verdict} | " + " | ".join(cells) + " |"
+    if len(groups) > MOST_ENGINES:
+        yield f"| … and {len(groups) - MOST_ENGINES} more |" + " |" * (len(shown) + 1)
     yield ""
 
 
 def _groups(report: Report) -> Iterator[str]:
-    found = sorted(view.groups(report), key=lambda group: view.WORST_FIRST.index(group.worst))
+    groups = sorted(view.groups(report), key=lambda group: view.WORST_FIRST.index(group.worst))
     length = 0
-    for number, group in enumerate(found):
+    for number, group in enumerate(groups):
         lines = list(_group(group))
         length += sum(len(line) + 1 for line in lines)
         if length > MOST_LETTERS:
-            yield f"… and {len(found) - number} more of {len(found)} tables: see report.html"
+            yield f"… and {len(groups) - number} more of {len(groups)} tables: see report.html"
             yield ""
             return
         yield from lines

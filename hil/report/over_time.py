@@ -1,4 +1,4 @@
-"""Pictures of one timed series: latency over time with what the board did meanwhile, and frames in each second."""
+"""Figures of one timed series: latency over time with the board's sensors, and frames per second."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 TALL = 190
 PLOT = (18, 168)
-LANE = 44
+TRACE_HEIGHT = 44
 WIDE_RANGE = 12
-"""Times its median from which on the slowest would press all others onto the axis: the scale is logarithmic then."""
+"""The scale is logarithmic if the slowest inference takes more than this many times the median."""
 CLOCKS = (("clock.gpu", "GPU clock"), ("clock.policy0", "CPU clock"), ("clock.emc", "memory clock"))
 MOST_COLUMN = 20_000
 
 
 @dataclass(frozen=True, eq=False)
-class Lane:
-    """What one sensor read: times (s, on the clock of the series) and values, both of shape (n,)."""
+class SensorTrace:
+    """The readings of one sensor, both of shape (n,). ``at`` are times in seconds on the clock of the series."""
 
     name: str
     unit: str
@@ -41,62 +41,66 @@ class Lane:
 
 
 def latency(series: Series, limit: Limit | None, bins: int) -> str:
-    """Durations over time: least, median and greatest of each stretch; clocks, heat, power and throttling beneath."""
+    """Return an SVG of the inference durations over time.
+
+    It shows the smallest, median and largest duration of each of ``bins`` intervals. Clocks, temperature, power and
+    throttling are plotted below, as far as they were read.
+    """
     first = float(series.start[0])
-    took = series.duration
-    middle, low, mid, high = svg.thinned(series.start - first, took, bins)
-    typical, most, least = float(np.median(took)), float(took.max()), float(took.min())
+    durations = series.duration
+    middle, low, mid, high = svg.thinned(series.start - first, durations, bins)
+    typical, most, least = float(np.median(durations)), float(durations.max()), float(durations.min())
     wide = most > WIDE_RANGE * typical
     ends = (least * 0.9, most * 1.1) if wide else (0.0, most * 1.05)
-    over = limit is not None and limit.value <= (ends[1] * 3 if wide else ends[1] * 1.4)
-    if limit is not None and over:
+    limit_fits = limit is not None and limit.value <= (ends[1] * 3 if wide else ends[1] * 1.4)
+    if limit is not None and limit_fits:
         ends = (ends[0], max(ends[1], limit.value * 1.15))
-    x = svg.Scale(0.0, float(series.start[-1] + took[-1]) - first, svg.GUTTER, svg.RIGHT)
+    x = svg.Scale(0.0, float(series.start[-1] + durations[-1]) - first, svg.GUTTER, svg.RIGHT)
     y = svg.Scale(*ends, PLOT[1], PLOT[0], log=wide)
     body = [
         *svg.levels(y, lambda value: show(value, "s")),
         svg.area("band", x.all(middle), y.all(low), y.all(high)),
         svg.line("median", x.all(middle), y.all(mid)),
     ]
-    if limit is not None and over:
+    if limit is not None and limit_fits:
         body += svg.across("limit-line", y(limit.value), f"limit {show(limit.value, 's')}")
     elif limit is not None:
         body.append(svg.above(f"limit {show(limit.value, 's')}"))
-    lanes, alerts = lanes_of(series, first), alerts_of(series, first)
+    traces, alerts = sensor_traces(series, first), throttling_spans(series, first)
     height = PLOT[1]
-    said = [f"median {show(typical, 's')}, from {show(least, 's')} to {show(most, 's')}"]
-    steady = [lane for lane in lanes if float(np.ptp(lane.values)) == 0.0]
-    for lane in lanes:
-        said.append(f"{lane.name} {_range(lane)}")
-        if lane not in steady:
-            body += _lane(lane, x, height + 12, bins)
-            height += LANE
+    description = [f"median {show(typical, 's')}, from {show(least, 's')} to {show(most, 's')}"]
+    steady = [trace for trace in traces if float(np.ptp(trace.values)) == 0.0]
+    for trace in traces:
+        description.append(f"{trace.name} {_range(trace)}")
+        if trace not in steady:
+            body += _trace(trace, x, height + 12, bins)
+            height += TRACE_HEIGHT
     if steady:
-        told = ", ".join(f"{lane.name} {_range(lane)}" for lane in steady)
-        body.append(svg.text(svg.GUTTER, height + 22, f"unchanged: {told}"))
-        height += LANE // 2
+        constant = ", ".join(f"{trace.name} {_range(trace)}" for trace in steady)
+        body.append(svg.text(svg.GUTTER, height + 22, f"unchanged: {constant}"))
+        height += TRACE_HEIGHT // 2
     if alerts is not None:
         body += _alerts(alerts, x, height + 12)
-        height += LANE // 2
-        said.append(f"throttling {_alerts_text(alerts)}")
+        height += TRACE_HEIGHT // 2
+        description.append(f"throttling {_alerts_text(alerts)}")
     body += svg.bottom(x, height + 8, lambda value: show(value, "s"))
-    return svg.figure("over-time", height + 30, "latency over time", "; ".join(said), body)
+    return svg.figure("over-time", height + 30, "latency over time", "; ".join(description), body)
 
 
-def _lane(lane: Lane, x: svg.Scale, top: int, bins: int) -> list[str]:
-    low, high = float(lane.values.min()), float(lane.values.max())
+def _trace(trace: SensorTrace, x: svg.Scale, top: int, bins: int) -> list[str]:
+    low, high = float(trace.values.min()), float(trace.values.max())
     room = (high - low) * 0.1 or max(abs(high), 1.0) * 0.05
-    middle, _, mid, _ = svg.thinned(lane.at, lane.values, min(bins, 80))
-    y = svg.Scale(low - room, high + room, top + LANE - 8, top + 14)
+    middle, _, mid, _ = svg.thinned(trace.at, trace.values, min(bins, 80))
+    y = svg.Scale(low - room, high + room, top + TRACE_HEIGHT - 8, top + 14)
     return [
-        svg.text(svg.GUTTER, top + 10, lane.name, kind="strong"),
-        svg.text(svg.RIGHT, top + 10, _range(lane), anchor="end"),
-        svg.line("lane", x.all(middle), y.all(mid)),
+        svg.text(svg.GUTTER, top + 10, trace.name, kind="strong"),
+        svg.text(svg.RIGHT, top + 10, _range(trace), anchor="end"),
+        svg.line("trace", x.all(middle), y.all(mid)),
     ]
 
 
-def _range(lane: Lane) -> str:
-    low, high = show(float(lane.values.min()), lane.unit), show(float(lane.values.max()), lane.unit)
+def _range(trace: SensorTrace) -> str:
+    low, high = show(float(trace.values.min()), trace.unit), show(float(trace.values.max()), trace.unit)
     return low if low == high else f"{low} to {high}"
 
 
@@ -109,8 +113,8 @@ def _alerts(spans: list[tuple[float, float]], x: svg.Scale, top: int) -> list[st
     ]
 
 
-def _held_back(column: Floats) -> npt.NDArray[np.bool_]:
-    """NVML's bits for heat and for a hardware slowdown (``hil.state.heat``)."""
+def _throttled(column: Floats) -> npt.NDArray[np.bool_]:
+    """Return where NVML's throttle reasons name heat or a hardware slowdown (``hil.state.heat``)."""
     bits = np.where(np.isfinite(column) & (np.abs(column) < 2**31), column, 0).astype(np.int64)
     return (bits & (NVML_HEAT | NVML_SLOW)) > 0
 
@@ -119,20 +123,26 @@ def _alerts_text(spans: list[tuple[float, float]]) -> str:
     return f"active for {show(sum(b - a for a, b in spans), 's')}" if spans else "none"
 
 
-def lanes_of(series: Series, first: float) -> list[Lane]:
-    """Clocks, the hottest sensor and the board's power, as far as they were read while it was timed."""
-    found = [_column(series, first, name, title, "Hz") for name, title in CLOCKS]
+def sensor_traces(series: Series, first: float) -> list[SensorTrace]:
+    """Return the clocks, the hottest temperature sensor and the board's power, as far as they were read.
+
+    Their times are relative to ``first`` (s).
+    """
+    traces = [_column(series, first, name, title, "Hz") for name, title in CLOCKS]
     hot = sorted({k for w in _windows(series) for k in w if k.startswith("temperature.") and "pmic" not in k.lower()})
-    zones = [lane for name in hot if (lane := _column(series, first, name, name.partition(".")[2], "°C"))]
-    hottest = max(zones, key=lambda lane: float(lane.values.max()), default=None)
+    zones = [trace for name in hot if (trace := _column(series, first, name, name.partition(".")[2], "°C"))]
+    hottest = max(zones, key=lambda trace: float(trace.values.max()), default=None)
     if hottest is not None:
-        found.append(replace(hottest, name=f"Temperature, {hottest.name}"))
-    found.append(_column(series, first, "power.total", "Power of the board", "W"))
-    return [lane for lane in found if lane is not None]
+        traces.append(replace(hottest, name=f"Temperature, {hottest.name}"))
+    traces.append(_column(series, first, "power.total", "Power of the board", "W"))
+    return [trace for trace in traces if trace is not None]
 
 
-def alerts_of(series: Series, first: float) -> list[tuple[float, float]] | None:
-    """From when to when an alert of the kernel or the driver was up; None where none can be read."""
+def throttling_spans(series: Series, first: float) -> list[tuple[float, float]] | None:
+    """Return start and end (s, relative to ``first``) of each span in which the kernel or driver reported throttling.
+
+    ``None`` if the target has no source that reports throttling.
+    """
     names = {key for window in _windows(series) for key in window if key.startswith("throttle.")}
     if not names:
         return None
@@ -143,8 +153,8 @@ def alerts_of(series: Series, first: float) -> list[tuple[float, float]] | None:
         for name in names & set(window):
             column = _numbers(window[name])
             if column.size == at.size:
-                up |= _held_back(column) if name == "throttle.gpu" else column > 0
-        order = np.argsort(at)[: np.count_nonzero(np.isfinite(at))]  # a state whose time is not known has no place
+                up |= _throttled(column) if name == "throttle.gpu" else column > 0
+        order = np.argsort(at)[: np.count_nonzero(np.isfinite(at))]  # samples without a time sort last: left out
         at, up = at[order], up[order]
         edges = np.flatnonzero(np.diff(np.concatenate([[0], up.astype(np.int8), [0]])))
         step = svg.number(window.get("interval"))
@@ -154,14 +164,14 @@ def alerts_of(series: Series, first: float) -> list[tuple[float, float]] | None:
     return spans
 
 
-def unread(series: Series) -> str:
-    """What of clocks and temperature cannot be read there, and the first reason; empty where something can."""
+def missing_sensors_note(series: Series) -> str:
+    """Return a note for the reader if neither clocks nor temperatures were read; empty otherwise."""
     if any(key.startswith(("clock.", "temperature.")) for window in _windows(series) for key in window):
         return ""
     return "Clocks, temperature and throttling cannot be read on this target."
 
 
-def _column(series: Series, first: float, name: str, title: str, unit: str) -> Lane | None:
+def _column(series: Series, first: float, name: str, title: str, unit: str) -> SensorTrace | None:
     parts = [(_numbers(w.get("t")), _numbers(w.get(name))) for w in _windows(series)]
     parts = [(at, values) for at, values in parts if at.size == values.size and at.size]
     if not parts:
@@ -169,23 +179,26 @@ def _column(series: Series, first: float, name: str, title: str, unit: str) -> L
     at = np.concatenate([part for part, _ in parts]) - first
     values = np.concatenate([part for _, part in parts])
     keep = np.isfinite(at) & np.isfinite(values)
-    return Lane(title, unit, at[keep], values[keep]) if keep.any() else None
+    return SensorTrace(title, unit, at[keep], values[keep]) if keep.any() else None
 
 
 def _windows(series: Series) -> list[Mapping[str, Any]]:
-    told = series.facts.get("windows")
-    return [one for one in told if isinstance(one, Mapping)] if isinstance(told, (list, tuple)) else []
+    windows = series.facts.get("windows")
+    return [each for each in windows if isinstance(each, Mapping)] if isinstance(windows, (list, tuple)) else []
 
 
 def _numbers(column: Any) -> Floats:
-    """A column of telemetry; what could not be read is NaN."""
+    """Return a telemetry column as an array; a reading that is not a number is NaN."""
     if not isinstance(column, (list, tuple)) or len(column) > MOST_COLUMN:
         return np.empty(0)
     return np.asarray([svg.number(each) for each in column], dtype=np.float64)
 
 
 def rate(series: Series, limit: Limit | None, bins: int) -> str:
-    """Frames in every one-second window, wherever it begins, against the target and the line where failing begins."""
+    """Return an SVG of the frames completed in each one-second window, with the target rate and the failing rate.
+
+    A window starts at each completed frame. The result is empty for a series too short for ``fps.FEWEST_WINDOWS``.
+    """
     times, done = fps.progress(series)
     span = float(times[-1] - times[0])
     if span < fps.FEWEST_WINDOWS * fps.WINDOW:
@@ -209,5 +222,5 @@ def rate(series: Series, limit: Limit | None, bins: int) -> str:
             share = f"{limit.fail_at / limit.value:.0%}" if limit.value else ""
             body += svg.across("fail-line", y(limit.fail_at), f"fails under {share}", below=True)
     body += svg.bottom(x, PLOT[1], lambda value: show(value, "s"))
-    said = f"slowest second {show(float(frames.min()), '1/s')}, fastest {show(float(frames.max()), '1/s')}"
-    return svg.figure("rate", TALL, "frames in each second", said, body)
+    description = f"slowest second {show(float(frames.min()), '1/s')}, fastest {show(float(frames.max()), '1/s')}"
+    return svg.figure("rate", TALL, "frames in each second", description, body)

@@ -1,7 +1,7 @@
-"""Pictures drawn from a report's own numbers: how latencies are spread, memory over a soak, bars beside numbers.
+"""Figures drawn from a report's own numbers: the latency histogram, memory over a soak, and bars next to numbers.
 
-Each picture says in words what it shows. A bar beside the numbers it is drawn from says nothing of its own, so it is
-hidden from those who are read to; it is one element with its places as percentages, for a report may have thousands.
+Each figure has a text description. A bar repeats the number next to it, so screen readers skip it. It is a single
+element whose positions are percentages, because a report may have thousands of bars.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 PARTS = tuple(SIGN)
 NEAR = 1.8
-"""A limit further away than this many times the slowest inference would squeeze the histogram: it is only told."""
+"""A limit beyond this many times the slowest inference is written as text, not drawn: it would squeeze the plot."""
 FLOOR = 168
 TALL_BAR = 50
-"""Times the middle bar from which on the tallest one makes the count's scale logarithmic."""
+"""The count's scale is logarithmic if the tallest bar is more than this many times the median bar."""
 MOST_POINTS = 10_000
 
 
 def gauge(check: CheckResult) -> str:
-    """A measurement as a bar with its interval, against its limit; empty without both, or beyond what can be drawn."""
+    """Return a bar of a measurement, its interval and its limit.
+
+    Empty if the row lacks a measurement or a limit, or if a number is too large to draw (``svg.LARGEST``).
+    """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:
         return ""
@@ -53,12 +56,12 @@ def gauge(check: CheckResult) -> str:
 
 
 def share(part: float, kind: str = "") -> str:
-    """A share of 1 as a bar; more than 1 is full."""
+    """Return a bar filled to the share ``part`` (0 to 1); a larger share fills all of it."""
     return _bar(f"g share {kind}".strip(), {"w": round(100 * min(max(part, 0.0), 1.0))})
 
 
 def used(part: float, *, met: bool) -> str:
-    """How much of a tolerance is used up, with all of it (1) at two thirds of the bar."""
+    """Return a bar of the used share of a tolerance. A share of 1 (all of it) is at two thirds of the bar."""
     return _bar(
         f"g {'passed' if met else 'failed'}", {"s": 0, "w": round(min(max(part, 0.01), 1.5) / 1.5 * 100), "l": 67}
     )
@@ -70,24 +73,27 @@ def _bar(kind: str, places: Mapping[str, int]) -> str:
 
 
 def totals_bar(totals: Totals) -> str:
-    """All planned checks in one bar, by verdict; the numbers stand in words beneath it."""
+    """Return one bar of all planned checks, divided by verdict. The page lists the numbers below it."""
     parts = ((verdict.value, getattr(totals, verdict.value)) for verdict in PARTS)
     cells = "".join(f'<i class="{name}" style="flex-grow:{number}"></i>' for name, number in parts if number)
     words = ", ".join(f"{getattr(totals, verdict.value)} {WORD[verdict]}" for verdict in PARTS)
     return f'<div class="totals" role="img" aria-label="{totals.planned} checks: {words}">{cells}</div>'
 
 
-def histogram(edges: Sequence[float], counts: Sequence[float], seen: Measurement | None, limit: Limit | None) -> str:
-    """How often each duration was seen; ``edges`` has one more entry than ``counts``, in seconds.
+def histogram(
+    edges: Sequence[float], counts: Sequence[float], percentile: Measurement | None, limit: Limit | None
+) -> str:
+    """Return an SVG histogram of the inference durations.
 
-    ``seen`` is the percentile that was judged: its interval is drawn, whose end was held against the limit.
+    ``edges`` are in seconds and have one more entry than ``counts``. ``percentile`` is the judged measurement: its
+    confidence interval is drawn, because its upper end is compared with the limit.
     """
-    bound = None if seen is None else seen.high
+    bound = None if percentile is None else percentile.high
     drawn = [edges[-1]] + [v for v in (None if limit is None else limit.value, bound) if v and v < NEAR * edges[-1]]
     high = max(drawn) * (1.02 if len(drawn) > 1 else 1.0)
     x = svg.Scale(edges[0] - 0.02 * (high - edges[0]), high, svg.LEFT, svg.RIGHT)
     filled = [number for number in counts if number]
-    # A long tail beside one tall bar would be flat on the axis, and it is the tail that a percentile is about.
+    # On a linear scale one tall bar would flatten the tail, which is the part that a percentile depends on.
     log = len(filled) > 1 and max(filled) > TALL_BAR * float(np.median(filled))
     y = svg.Scale(0.5 if log else 0.0, max(*counts, 1), FLOOR, 34, log=log)
     steps = [f"M{x(edges[0])} {FLOOR}"]
@@ -98,27 +104,32 @@ def histogram(edges: Sequence[float], counts: Sequence[float], seen: Measurement
     body = [f'<path class="count" d="{"".join(steps)}V{FLOOR}z"/>']
     if log:
         body.append(svg.text(svg.LEFT, 13, "count, logarithmic"))
-    if seen is not None and bound is not None and seen.low is not None:
-        left, right = x(seen.low), x(bound)
+    if percentile is not None and bound is not None and percentile.low is not None:
+        left, right = x(percentile.low), x(bound)
         body.append(f'<path class="interval" d="M{left} 34V{FLOOR}H{max(right, left + 2)}V34z"/>')
-        sure = "" if seen.confidence is None else f" at {seen.confidence * 100:.4g} %"
+        level = "" if percentile.confidence is None else f" at {percentile.confidence * 100:.4g} %"
         anchor = "end" if right > svg.WIDTH / 2 else ""
-        body.append(svg.text(right, 28, f"bound {show(bound, 's')}{sure}", anchor=anchor))
+        body.append(svg.text(right, 28, f"bound {show(bound, 's')}{level}", anchor=anchor))
     if limit is not None and limit.value <= high:
         line = x(limit.value)
         anchor, shift = ("end", -5) if line > svg.WIDTH / 2 else ("", 5)
         body.append(f'<path class="limit-line" d="M{line} 4V{FLOOR}"/>')
         body.append(svg.text(line + shift, 13, f"limit {show(limit.value, 's')}", anchor=anchor, kind="strong"))
     elif limit is not None:
-        words = f"limit {show(limit.value, 's')}, further right →"
-        body.append(svg.text(svg.RIGHT, 13, words, anchor="end", kind="strong"))
+        label = f"limit {show(limit.value, 's')}, further right →"
+        body.append(svg.text(svg.RIGHT, 13, label, anchor="end", kind="strong"))
     body += svg.bottom(x, FLOOR, lambda value: show(value, "s"))
-    said = f"{sum(counts):g} inferences from {show(edges[0], 's')} to {show(edges[-1], 's')}, limit {limit_text(limit)}"
-    return svg.figure("histogram", 190, "how long each inference took", said, body)
+    span = f"{show(edges[0], 's')} to {show(edges[-1], 's')}"
+    description = f"{sum(counts):g} inferences from {span}, limit {limit_text(limit)}"
+    return svg.figure("histogram", 190, "distribution of inference times", description, body)
 
 
 def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit | None) -> str:
-    """The process's memory over a soak, with its baseline and the ceiling; empty where nothing usable was kept."""
+    """Return an SVG of the worker process's memory over a soak, with the baseline and the limit.
+
+    ``resident`` holds the columns ``runs`` (number of inferences), ``rss`` and ``device`` (bytes). The result is empty
+    if these columns are missing or malformed.
+    """
     runs, host, device = (_column(resident.get(key)) for key in ("runs", "rss", "device"))
     if runs.size < 2 or host.size != runs.size:
         return ""
@@ -126,30 +137,30 @@ def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit
     if device.size == runs.size:
         lines.append(("device", device, "GPU"))
     most = max(float(values.max()) for _, values, _ in lines)
-    near = limit is not None and limit.value <= 3 * most
+    limit_fits = limit is not None and limit.value <= 3 * most
     x = svg.Scale(float(runs[0]), float(runs[-1]), svg.GUTTER, svg.RIGHT)
-    y = svg.Scale(0.0, max(most, limit.value if limit is not None and near else 0.0) * 1.12, FLOOR, 18)
+    y = svg.Scale(0.0, max(most, limit.value if limit is not None and limit_fits else 0.0) * 1.12, FLOOR, 18)
     unit = next((size for size in (2.0**30, 2.0**20, 2.0**10) if y.high >= size), 1.0)
     body = svg.levels(y, lambda value: show(value, "B"), unit)
-    for kind, values, words in lines:
+    for kind, values, label in lines:
         body.append(svg.line(f"median {kind}", x.all(runs), y.all(values)))
-        body.append(svg.text(svg.GUTTER + 4, y(float(values[0])) - 5, f"{words} {show(float(values[-1]), 'B')}"))
+        body.append(svg.text(svg.GUTTER + 4, y(float(values[0])) - 5, f"{label} {show(float(values[-1]), 'B')}"))
     baseline = svg.number(details.get("baseline"))
     if 0 < baseline <= most:
         body += svg.across("fail-line", y(baseline), f"bare runtime {show(baseline, 'B')}", below=True)
-    if limit is not None and near:
+    if limit is not None and limit_fits:
         body += svg.across("limit-line", y(limit.value), f"ceiling {show(limit.value, 'B')}")
     elif limit is not None:
         body.append(svg.above(f"ceiling {show(limit.value, 'B')}"))
     body += svg.bottom(x, FLOOR, lambda value: f"{value:,.0f}")
-    ends = ((words, show(float(values[0]), "B"), show(float(values[-1]), "B")) for _, values, words in lines)
-    said = ", ".join(f"{words} {first} at first, {last} at last" for words, first, last in ends)
-    return svg.figure("memory", 190, f"memory over {runs[-1]:,.0f} inferences", said, body)
+    ends = ((label, show(float(values[0]), "B"), show(float(values[-1]), "B")) for _, values, label in lines)
+    description = ", ".join(f"{label} {first} at the start, {last} at the end" for label, first, last in ends)
+    return svg.figure("memory", 190, f"memory over {runs[-1]:,.0f} inferences", description, body)
 
 
 def _column(value: object) -> svg.Floats:
-    """A list of positive finite numbers, or an empty one."""
+    """Return ``value`` as an array of finite numbers of 0 or more; an empty array if it is anything else."""
     if not isinstance(value, list) or len(value) > MOST_POINTS:
         return np.empty(0)
-    found = np.asarray([svg.number(each) for each in value], dtype=np.float64)
-    return found if (found >= 0).all() else np.empty(0)
+    column = np.asarray([svg.number(each) for each in value], dtype=np.float64)
+    return column if (column >= 0).all() else np.empty(0)

@@ -1,4 +1,4 @@
-"""Reads ``report.json``: a ``Report`` that holds together, or one ``UserError``; nothing else."""
+"""Reading ``report.json``: the result is a consistent ``Report`` or a ``UserError``."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ MAX_BYTES = 64 * 2**20
 SHOWN = 3
 LONGEST = 300
 MISSING = "there is no report: run pytest --target=NAME first"
-DAMAGED = "no report of hil, or one cut off or damaged: run the checks again"
+DAMAGED = "not a report of hil, or a damaged one: run the checks again"
 
 
 def read(path: Path) -> Report:
-    """The report in the file ``path`` (or in the folder ``path``).
+    """Return the report in the file ``path``, or in ``report.json`` of the folder ``path``.
 
-    Raises ``UserError`` for what is no report of this version, ``ReportRefused`` for one that
-    contradicts itself. The recorded decision is judged again by ``hil.gate.gate.open_report``.
+    Raises ``UserError`` for a file that is not a report of this schema version, ``ReportRefused`` for a report that
+    contradicts itself. The recorded decision is not judged here: ``hil.gate.gate.open_report`` does that as well.
     """
     path = file_in(path, "report.json")
     return parse(content_of(path), str(path))
 
 
 def file_in(path: Path, name: str) -> Path:
-    """The file ``path``, or the file ``name`` in the folder ``path``."""
+    """Return ``path`` itself, or the file ``name`` in it if ``path`` is a folder."""
     try:
         return path / name if path.is_dir() else path
-    except (OSError, ValueError):  # what is wrong with it is told when it is read
+    except (OSError, ValueError):  # reading the file raises the error for the user
         return path
 
 
 def content_of(path: Path, missing: str = MISSING, *, most: int = MAX_BYTES) -> bytes:
-    """The bytes of the file ``path``, at most one over ``most``; ``missing`` is said where there is none.
+    """Return the bytes of the file ``path``: all of them, or ``most`` + 1 bytes of a larger file.
 
-    Raises ``UserError`` if it cannot be read.
+    Raises ``UserError`` if the file cannot be read; ``missing`` is its message if there is no file.
     """
     try:
         with path.open("rb") as file:
@@ -65,31 +65,31 @@ def content_of(path: Path, missing: str = MISSING, *, most: int = MAX_BYTES) -> 
 
 
 def parse(content: bytes, name: str = "report.json") -> Report:
-    """The report in these bytes; ``name`` goes into the messages. Raises as ``read`` does."""
+    """Return the report in ``content``; error messages begin with ``name``. Raises as ``read`` does."""
     with collector_paused():
         return _parsed(content, name)
 
 
 def _parsed(content: bytes, name: str) -> Report:
     if len(content) > MAX_BYTES:
-        raise UserError(f"{name}: larger than {MAX_BYTES // 2**20} MiB: this is no report of hil")
+        raise UserError(f"{name}: larger than {MAX_BYTES // 2**20} MiB: this is not a report of hil")
     document = _document(content, name)
     version = document.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
         what = f"report of schema version {version}" if type(version) is int else "no schema_version"
         raise UserError(f"{name}: {what}: this hil reads {SCHEMA_VERSION}: use the hil that wrote it, or run again")
     try:
-        safe = cleaned(document)  # somebody else's report, or one that was written before texts were safe
-        same = safe == document
-        report = Report.model_validate_json(content if same else json.dumps(safe), strict=True)
-        wrong = [] if report.digest == report_digest(document) else ["its content does not match its digest"]
-        wrong += islice(problems(report), SHOWN)
+        safe = cleaned(document)  # a report from elsewhere, or of an older hil, may hold unsafe text
+        unchanged = safe == document
+        report = Report.model_validate_json(content if unchanged else json.dumps(safe), strict=True)
+        errors = [] if report.digest == report_digest(document) else ["its content does not match its digest"]
+        errors += islice(problems(report), SHOWN)
     except ValidationError as error:
         raise UserError(f"{name}: not a report of hil: {_first_errors(error)}") from None
     except (RecursionError, ValueError, OverflowError) as error:
         raise UserError(f"{name}: not a report of hil: {type(error).__name__}") from None
-    if wrong:
-        what = "; ".join(one_line(each, LONGEST) for each in wrong)
+    if errors:
+        what = "; ".join(one_line(each, LONGEST) for each in errors)
         raise ReportRefused(f"{name}: refused, damaged or edited: {what}: run the checks again")
     return report
 
@@ -99,10 +99,10 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
         document = strictjson.loads(content)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{name}: not UTF-8 at byte {error.start}: this is no report of hil, or a damaged one"
+            f"{name}: not UTF-8 at byte {error.start}: this is not a report of hil, or a damaged one"
         ) from None
     except RecursionError:
-        raise UserError(f"{name}: nested too deeply: this is no report of hil") from None
+        raise UserError(f"{name}: nested too deeply: this is not a report of hil") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise UserError(
@@ -111,13 +111,16 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{name}: {str(error)[:200]}: {DAMAGED}") from None
     if not isinstance(document, dict):
-        raise UserError(f"{name}: not a report of hil: the top is no object")
+        raise UserError(f"{name}: not a report of hil: its top level is not an object")
     return document
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Reading makes many objects and no garbage: the collector would look at all of them over and over for nothing."""
+    """Pause Python's cyclic garbage collector within the ``with`` block.
+
+    Parsing a report allocates many objects and leaves no cycles. Each collection would scan all of them for nothing.
+    """
     running = gc.isenabled()
     gc.disable()
     try:
@@ -128,7 +131,7 @@ def collector_paused() -> Iterator[None]:
 
 
 def _first_errors(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    shown = [f"{'.'.join(str(part)[:60] for part in each['loc']) or 'top'}: {each['msg']}" for each in found[:SHOWN]]
-    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(str(part)[:60] for part in each['loc']) or 'top'}: {each['msg']}" for each in errors[:SHOWN]]
+    more = [f"and {len(errors) - SHOWN} more"] if len(errors) > SHOWN else []
     return "; ".join(one_line(each, LONGEST) for each in shown + more)

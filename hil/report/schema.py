@@ -1,7 +1,7 @@
-"""Version 1 of ``report.json``: one run's plan, facts, measurements and verdicts.
+"""Version 1 of ``report.json``: the plan, facts, measurements and verdicts of one run.
 
-The published JSON Schema (``docs/report-v1.schema.json``) is generated from here; what a schema cannot
-say (that the numbers add up) is in ``hil.report.consistency``.
+The published JSON Schema (``docs/report-v1.schema.json``) is generated from this module. Rules that a schema cannot
+express, such as totals that add up, are in ``hil.report.consistency``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Decided = Literal["PASSED", "WARNED", "FAILED"]
 
 
 class Stored(Frozen):
-    """A part of the report: strict, so that ``"1"`` is no number and ``1`` no truth value."""
+    """Base class of the parts of a report. Types are strict: ``"1"`` is not a number and ``1`` is not a boolean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Totals(Stored):
-    """How many checks were planned and how each was judged; ``planned`` is the sum of the others."""
+    """The number of checks that were planned, and of each verdict. ``planned`` is the sum of the others."""
 
     planned: Count
     passed: Count
@@ -42,12 +42,13 @@ class Totals(Stored):
 
 
 class Run(Stored):
-    """Who ran what, where and when; times are ISO 8601 with a zone.
+    """The run: its id, times, versions, host and command line. Times are ISO 8601 with a time zone.
 
-    ``pytest_exit_status`` is pytest's own, before ours is decided; ``lab_error`` and ``user_error``
-    are the message that ended the run, if one did. ``commit`` is that of the repository that ``hil.toml``
-    lies in, and ``dirty`` whether the run used anything else: tracked files that were changed since, or a ``hil.toml``,
-    conftest or Python module that the commit does not hold. ``changed`` names the first of these files.
+    ``pytest_exit_status`` is pytest's own status; ``exit_code`` of the report is decided from it. ``lab_error`` and
+    ``user_error`` are the message of the error that ended the run, if one did. ``commit`` is the commit of the
+    repository that contains ``hil.toml``. ``dirty`` is true if the run used files that differ from this commit: changed
+    tracked files, or a ``hil.toml``, conftest or Python module that is not committed; ``null`` means unknown.
+    ``changed`` names the first of these files.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -68,9 +69,9 @@ class Run(Stored):
 
 
 class ConfigUsed(Stored):
-    """The ``hil.toml`` of the run, by its path relative to where the run was started and its SHA-256.
+    """The ``hil.toml`` of the run: its path, relative to the folder where the run was started, and its SHA-256.
 
-    ``checks`` is the SHA-256 of ``hil.checks.json`` beside it, from which the project's own checks were planned.
+    ``checks`` is the SHA-256 of ``hil.checks.json`` next to it, which lists the project's own checks.
     """
 
     path: str
@@ -79,10 +80,10 @@ class ConfigUsed(Stored):
 
 
 class TargetReport(Stored):
-    """Which target was asked for, which one did the work, and what the probe read on it.
+    """The target that was requested, the one that was used, and the facts that the probe read on it.
 
-    ``board`` is the declared board, if the probe confirmed it: without one no check has evidence ``device``.
-    ``contract`` is what was declared of its state (``hil.state.state_types.Contract``).
+    ``board`` is the declared board, if the probe confirmed it. Without it no check has evidence ``device``.
+    ``contract`` is the declared state contract (``hil.state.state_types.Contract``).
     """
 
     requested: str
@@ -95,7 +96,7 @@ class TargetReport(Stored):
 
 
 class Measured(Stored):
-    """A measurement without a limit: told, never judged, never part of the totals."""
+    """A measurement without a limit. It is not judged and not part of the totals."""
 
     id: CheckId
     model: str = ""
@@ -108,8 +109,8 @@ class Measured(Stored):
 class ExternalData(Stored):
     """An external data file of an engine that is an ONNX file.
 
-    ``file`` is its copy below the report's folder, beside the engine and under the name that this has for it;
-    ``size`` in bytes.
+    ``file`` is the path of its copy below the report's folder. The copy is next to the engine and has the name by which
+    the engine refers to it. ``size`` is in bytes.
     """
 
     file: str
@@ -118,13 +119,13 @@ class ExternalData(Stored):
 
 
 class EngineUsed(Stored):
-    """An engine that was judged; ``file`` is its copy below the report's folder, ``size`` in bytes.
+    """An engine that was judged. ``file`` is the path of its copy below the report's folder, ``size`` is in bytes.
 
-    ``foreign`` marks one that was built elsewhere. ``log`` is the end of the runtime's own words while building,
-    ``about`` what the build recorded (caches, calibration, flags, its peak of memory), ``trtexec`` the ``command``
-    that builds the like of it and what ``differs``, ``executed_on`` the processor that does its work.
-    ``calibration_cache`` is the SHA-256 of what its INT8 ranges came from: TensorRT's calibration cache, or the ONNX
-    file with Q/DQ nodes. ``external`` are the files beside it that it needs (``digest`` covers their digests).
+    ``foreign`` is true for an engine that was built elsewhere. ``log`` is the end of the runtime's build log. ``about``
+    holds the facts that the build recorded (caches, calibration, flags, peak memory). ``trtexec`` holds the ``command``
+    that builds an equivalent engine and how it ``differs``. ``executed_on`` is the processor that executes the engine.
+    ``calibration_cache`` is the SHA-256 of the source of its INT8 ranges: TensorRT's calibration cache, or the ONNX
+    file with Q/DQ nodes. ``external`` lists the external data files that the engine needs; ``digest`` covers them.
     """
 
     model: str
@@ -147,18 +148,18 @@ class EngineUsed(Stored):
 
     @property
     def files(self) -> tuple[tuple[str, str], ...]:
-        """Each file that it consists of, below the report's folder (empty where there is no copy), with its SHA-256."""
-        return ((self.file or "", self.digest), *((one.file, one.digest) for one in self.external))
+        """Path (below the report's folder; empty without a copy) and SHA-256 of each file of the engine."""
+        return ((self.file or "", self.digest), *((data.file, data.digest) for data in self.external))
 
 
 class ModelUsed(Stored):
-    """A model with the data that it was judged on, each by its SHA-256.
+    """A model and its validation data, each with its SHA-256.
 
-    ``digest`` is that of the ONNX file; ``identity`` that of all ``parts`` that the model consists of
-    (``hil.onnx_files.identity``): external data, plugins, callables and the project's modules that these import. A
-    report of an earlier version has neither.
-    ``data_provenance`` tells where the samples come from: the source's kind, and for code that makes or
-    prepares them (``preprocess``, a callable) its name and the SHA-256 of its file.
+    ``digest`` is the SHA-256 of the ONNX file. ``parts`` lists everything that the model consists of: the ONNX file,
+    external data, plugins, callables and the project modules that these import. ``identity`` is one digest of all parts
+    (``hil.onnx_files.identity``). Reports of earlier versions have neither ``parts`` nor ``identity``.
+    ``data_provenance`` states the origin of the samples: the kind of source, and for code that creates or preprocesses
+    them its name and the SHA-256 of its file.
     """
 
     name: str
@@ -176,7 +177,7 @@ class ModelUsed(Stored):
 
 
 class Rejected(Stored):
-    """A result that answers no planned row, or answers one a second time and differently."""
+    """A result for a row that was not planned, or a second, different result for a planned row."""
 
     id: str
     model: str = ""
@@ -185,10 +186,10 @@ class Rejected(Stored):
 
 
 class Report(Stored):
-    """One run, whole. ``decision`` and ``exit_code`` are the gate's, by the ``policy`` in here.
+    """The report of one run. ``decision`` and ``exit_code`` are the gate's, judged by ``policy``.
 
-    ``digest`` is the SHA-256 of the canonical JSON of everything else (``hil.report.canonical``);
-    it is empty only before the report is sealed.
+    ``digest`` is the SHA-256 of the canonical JSON of all other fields (``hil.report.canonical``). It is empty only
+    before the report is sealed.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -212,14 +213,14 @@ class Report(Stored):
 
 
 def count(checks: Iterable[CheckResult]) -> Totals:
-    """The totals of these rows; ``planned`` is how many there are."""
-    seen = Counter(check.verdict for check in checks)
-    each = {verdict.value: seen[verdict] for verdict in Verdict}
-    return Totals(planned=sum(each.values()), **each)
+    """Return the totals of these rows; ``planned`` is the number of rows."""
+    verdicts = Counter(check.verdict for check in checks)
+    totals = {verdict.value: verdicts[verdict] for verdict in Verdict}
+    return Totals(planned=sum(totals.values()), **totals)
 
 
 def report_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of ``report.json``."""
+    """Return the JSON Schema (2020-12) of ``report.json``."""
     schema = Report.model_json_schema(mode="validation")
     required = ["schema_version", *schema["required"], "decision", "exit_code", "reasons", "checks", "digest"]
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, "title": "report.json"}

@@ -1,4 +1,4 @@
-"""Which pictures belong to a model in one precision, and where their raw data lies."""
+"""Selects the figures and detail tables of one model in one precision, and the files of their raw data."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 MOST_COUNTED = 10**15
 MOST_OUTPUTS, MOST_BOUNDS, MOST_NODES = 12, (4, 1), (10, 3)
-"""Of a small report, and of a large one: there the most used tolerance of each output, and the slowest layers."""
+"""The most outputs; the most tolerances per output in a small and in a large report; the most layers, likewise."""
 SAFE = re.compile(r"samples/[\w.+-]+\.npz", re.ASCII)
-"""A file that may be linked and read: directly in the report's own folder of samples."""
+"""The names of files that may be linked and read: those directly in the report's folder ``samples``."""
 LONGEST = 80
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure: ``caption`` above it, ``note`` below, ``file`` with its raw data relative to the report."""
+    """One figure: ``caption`` above it, ``note`` below it. ``file`` is its raw data, relative to the report folder."""
 
     caption: str
     drawn: Markup
@@ -46,7 +46,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Bound:
-    """One tolerance of one output: ``use`` of it, as a number and as a bar."""
+    """One tolerance of one output. ``use`` is the share that the measured value takes; ``bar`` shows it."""
 
     output: str
     metric: str
@@ -58,7 +58,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Node:
-    """One of the slowest layers, with its share of an inference."""
+    """One of the slowest layers. ``share`` is its share of the inference time."""
 
     name: str
     op: str
@@ -68,27 +68,30 @@ class Node:
 
 
 def pictures(report: Report, group: Group, folder: Path | None, bins: int) -> list[Picture]:
-    """What can be drawn of ``group``; ``folder`` is the report's, with the raw series, if it is at hand."""
+    """Return the figures of ``group``, each line thinned to ``bins`` points.
+
+    ``folder`` is the report's folder with the raw series. Without it only figures of the report's own numbers are made.
+    """
     checks = {check.id: check for check in group.checks}
-    found = [*_spread(group, bins), *_timed(report, checks, folder, bins), *_memory(checks)]
-    return [picture for picture in found if picture.drawn]
+    figures = [*_distribution(group, bins), *_timed(report, checks, folder, bins), *_memory(checks)]
+    return [picture for picture in figures if picture.drawn]
 
 
-def _spread(group: Group, bins: int) -> Iterator[Picture]:
+def _distribution(group: Group, bins: int) -> Iterator[Picture]:
     best: tuple[CheckResult, tuple[list[float], list[float]]] | None = None
     for check in group.checks:
-        numbers = counts(check.details.get("histogram"))
+        numbers = edges_and_counts(check.details.get("histogram"))
         if numbers is not None and (best is None or check.id == "latency.p99"):
             best = check, numbers
     if best is not None:
         check, numbers = best
-        seen = check.measurement if check.measurement is not None and check.measurement.unit == "s" else None
+        judged = check.measurement if check.measurement is not None and check.measurement.unit == "s" else None
         limit = check.limit if check.limit is not None and check.limit.unit == "s" else None
-        drawn = plots.histogram(*coarser(*numbers, bins), seen, limit)
-        # The last bin of a long tail holds all that is slower (hil.session.gather.timing.histogram).
+        drawn = plots.histogram(*coarser(*numbers, bins), judged, limit)
+        # The last bin holds all slower inferences as well (hil.session.gather.timing.histogram).
         slowest = check.details.get("largest")
         note = f"The slowest took {show(slowest, 's')}." if isinstance(slowest, float) and slowest > 0 else ""
-        yield Picture("How long each inference took", Markup(drawn), note)  # noqa: S704 - escapes what it draws
+        yield Picture("Distribution of inference times", Markup(drawn), note)  # noqa: S704 - svg escapes its texts
 
 
 def _timed(report: Report, checks: Mapping[str, CheckResult], folder: Path | None, bins: int) -> Iterator[Picture]:
@@ -96,9 +99,9 @@ def _timed(report: Report, checks: Mapping[str, CheckResult], folder: Path | Non
         check = next((checks[each] for each in ids if each in checks), None)
         series, file = _series(report, check, folder)
         if series is not None and check is not None:
-            caption = "Latency over time" if name == "saturated" else "Latency over minutes of work"
+            caption = "Latency over time" if name == "saturated" else "Latency under sustained load"
             drawn = over_time.latency(series, check.limit, bins)
-            yield Picture(caption, Markup(drawn), over_time.unread(series), file)  # noqa: S704 - as above
+            yield Picture(caption, Markup(drawn), over_time.missing_sensors_note(series), file)  # noqa: S704 - as above
     check = checks.get("fps.slowest_second") or checks.get("fps.sustained")
     series, file = _series(report, check, folder)
     if series is not None and check is not None:
@@ -115,7 +118,7 @@ def _memory(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
 
 
 def _series(report: Report, check: CheckResult | None, folder: Path | None) -> tuple[Series | None, str]:
-    """The raw series of a row, if it is this run's and sound, and its file."""
+    """Return the raw series of a row and its file name; ``None`` and "" if it is missing, unusable or another run's."""
     file = None if check is None else check.details.get("samples")
     if folder is None or not isinstance(file, str) or SAFE.fullmatch(file) is None:
         return None, ""
@@ -126,28 +129,28 @@ def _series(report: Report, check: CheckResult | None, folder: Path | None) -> t
     return (None, "") if max(ends) > svg.LARGEST else (series, file)
 
 
-def coarser(edges: list[float], found: list[float], bins: int) -> tuple[list[float], list[float]]:
-    """The same histogram in ``bins`` bars or a few more, neighbours together."""
-    step = max(1, len(found) // bins)
-    sums = [sum(found[at : at + step]) for at in range(0, len(found), step)]
+def coarser(edges: list[float], counts: list[float], bins: int) -> tuple[list[float], list[float]]:
+    """Return the histogram with neighbouring bars merged, in ``bins`` bars or a few more."""
+    step = max(1, len(counts) // bins)
+    sums = [sum(counts[at : at + step]) for at in range(0, len(counts), step)]
     return [*edges[:-1:step], edges[-1]], sums
 
 
-def counts(value: object) -> tuple[list[float], list[float]] | None:
-    """``{"edges": [n + 1 rising numbers], "counts": [n numbers]}``; anything else is no histogram."""
+def edges_and_counts(value: object) -> tuple[list[float], list[float]] | None:
+    """Return edges and counts of ``{"edges": [n + 1 rising numbers], "counts": [n numbers]}``; ``None`` for others."""
     if not isinstance(value, dict):
         return None
-    edges, found = value.get("edges"), value.get("counts")
-    if not isinstance(edges, list) or not isinstance(found, list) or not found or len(edges) != len(found) + 1:
+    edges, counts = value.get("edges"), value.get("counts")
+    if not isinstance(edges, list) or not isinstance(counts, list) or not counts or len(edges) != len(counts) + 1:
         return None
-    edges, found = [svg.number(item) for item in edges], [svg.number(item) for item in found]
+    edges, counts = [svg.number(item) for item in edges], [svg.number(item) for item in counts]
     rising = all(left < right for left, right in itertools.pairwise(edges))
-    return (edges, found) if rising and all(0 <= each <= MOST_COUNTED for each in found) else None
+    return (edges, counts) if rising and all(0 <= each <= MOST_COUNTED for each in counts) else None
 
 
 def bounds(group: Group, *, large: bool = False) -> tuple[list[Bound], int]:
-    """The tolerances of each output, most used first, and how many outputs there are."""
-    check = next((one for one in group.checks if one.id == "parity.outputs"), None)
+    """Return the tolerances of each output, the most used first, and the number of outputs."""
+    check = next((each for each in group.checks if each.id == "parity.outputs"), None)
     rows = _tables(None if check is None else check.details.get("outputs"))
     return [bound for row in rows[:MOST_OUTPUTS] for bound in _bounds(row, MOST_BOUNDS[large])], len(rows)
 
@@ -159,12 +162,12 @@ def _bounds(row: Mapping[str, Any], most: int) -> Iterator[Bound]:
         known = math.isfinite(part)
         part = part if known else 1.5
         bar = Markup(plots.used(part, met=bound.get("met") is True))  # noqa: S704 - numbers alone
-        told = f"{100 * part:.3g} %" if known else "–"
-        yield Bound(_name(row.get("output")), _name(bound.get("metric")), _number(value), _number(limit), told, bar)
+        use_text = f"{100 * part:.3g} %" if known else "–"
+        yield Bound(_name(row.get("output")), _name(bound.get("metric")), _number(value), _number(limit), use_text, bar)
 
 
 def slowest(group: Group, *, large: bool = False) -> list[Node]:
-    """The slowest layers, as the first row that was profiled tells them."""
+    """Return the slowest layers from the first row of ``group`` that has a layer profile."""
     for check in group.checks:
         nodes = _tables(check.details.get("slowest_nodes"))[: MOST_NODES[large]]
         if nodes:
@@ -174,10 +177,10 @@ def slowest(group: Group, *, large: bool = False) -> list[Node]:
 
 def _node(node: Mapping[str, Any]) -> Node:
     seconds, share = (svg.number(node.get(key)) for key in ("seconds", "share"))
-    took = show(seconds, "s") if math.isfinite(seconds) else "–"
+    duration = show(seconds, "s") if math.isfinite(seconds) else "–"
     part = share if math.isfinite(share) else 0.0
     bar = Markup(plots.share(part))  # noqa: S704 - numbers alone
-    return Node(_name(node.get("name")), _name(node.get("op") or "–"), took, f"{100 * part:.3g} %", bar)
+    return Node(_name(node.get("name")), _name(node.get("op") or "–"), duration, f"{100 * part:.3g} %", bar)
 
 
 def _tables(value: object) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Text for a page, a table or a pipeline: on as many lines as it has, or on one."""
+"""Text that is safe to show on a page, in a table or in a CI log: with its line ends, or on one line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from hil.text import clean, clean_lines
 
 
 def printable(text: str) -> str:
-    """``text`` without anything that a terminal obeys; line ends and tabs stay."""
+    """Return ``text`` with terminal control characters escaped. Line ends and tabs stay."""
     return clean_lines(text)
 
 
 def one_line(text: str, longest: int) -> str:
-    """``text`` on one line of at most ``longest`` letters, each run of spaces and line ends a single space."""
+    """Return ``text`` on one line of at most ``longest`` characters, each run of whitespace a single space."""
     return clean(" ".join(text.split()), longest)

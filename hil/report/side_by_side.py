@@ -1,4 +1,4 @@
-"""The precisions of one model beside each other: what each gains in time and memory, and what it costs."""
+"""Tables that compare the precisions of one model in latency, rate, memory, size, accuracy loss and energy."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ ORDER = ("fp32", "tf32", "bf16", "fp16", "int8")
 COMPARED = (
     ("latency.p50", "median latency"),
     ("latency.p99", "slow tail (p99)"),
-    ("fps.sustained", "frames a second"),
-    ("memory.peak", "memory at its peak"),
-    ("memory.engine_size", "size of the engine"),
-    ("parity.task", "loss at the task"),
-    ("energy.inference", "energy an inference"),
+    ("fps.sustained", "frames per second"),
+    ("memory.peak", "peak memory"),
+    ("memory.engine_size", "engine size"),
+    ("parity.task", "task loss"),
+    ("energy.inference", "energy per inference"),
 )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One precision's value, against the first precision's, and as a bar."""
+    """The value of one precision: as text, as a ratio to the first precision's value, and as a bar."""
 
     value: str
     ratio: str
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One measurement in all precisions, in the order of the columns."""
+    """One measurement in all precisions, in column order; ``None`` for a precision without it."""
 
     check: str
     title: str
@@ -48,42 +48,42 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """One model's table."""
+class PrecisionTable:
+    """The table of one model, with a column per precision."""
 
     model: str
     precisions: tuple[str, ...]
     lines: tuple[Line, ...]
 
 
-def tables(report: Report) -> list[Beside]:
-    """A table for each model of which two precisions or more were measured alike."""
-    found = view.measured(report)
+def tables(report: Report) -> list[PrecisionTable]:
+    """Return a table for each model that has a common measurement in two or more precisions."""
+    measured = view.measured(report)
     tables = []
-    for model in dict.fromkeys(model for model, _ in found):
-        precisions = tuple(name for name in ORDER if (model, name) in found)
-        lines = tuple(_lines([found[model, name] for name in precisions]))
+    for model in dict.fromkeys(model for model, _ in measured):
+        precisions = tuple(name for name in ORDER if (model, name) in measured)
+        lines = tuple(_lines([measured[model, name] for name in precisions]))
         if len(precisions) > 1 and lines:
-            tables.append(Beside(model, precisions, lines))
+            tables.append(PrecisionTable(model, precisions, lines))
     return tables
 
 
 def _lines(sides: list[dict[str, Measurement]]) -> Iterator[Line]:
     for check, title in COMPARED:
         values = [side.get(check) for side in sides]
-        taken = [value for value in values if value is not None]
-        if len(taken) < 2 or len({value.unit for value in taken}) > 1:
+        present = [value for value in values if value is not None]
+        if len(present) < 2 or len({value.unit for value in present}) > 1:
             continue
-        most = max(*(value.value for value in taken), 0.0) or 1.0
-        yield Line(check, title, tuple(_cell(value, taken[0], values[0], most) for value in values))
+        most = max(*(value.value for value in present), 0.0) or 1.0
+        yield Line(check, title, tuple(_cell(value, present[0], values[0], most) for value in values))
 
 
-def _cell(seen: Measurement | None, first: Measurement, reference: Measurement | None, most: float) -> Cell | None:
-    if seen is None:
+def _cell(value: Measurement | None, first: Measurement, reference: Measurement | None, most: float) -> Cell | None:
+    if value is None:
         return None
     ratio = ""
-    if reference is first and seen is not first and seen.unit != "1" and first.value > 0:
-        times = seen.value / first.value
+    if reference is first and value is not first and value.unit != "1" and first.value > 0:
+        times = value.value / first.value
         ratio = f"{times:.3g} ×" if math.isfinite(times) else ""
-    bar = Markup(plots.share(seen.value / most))  # noqa: S704 - numbers alone
-    return Cell(show(seen.value, seen.unit), ratio, bar)
+    bar = Markup(plots.share(value.value / most))  # noqa: S704 - numbers alone
+    return Cell(show(value.value, value.unit), ratio, bar)

@@ -1,4 +1,4 @@
-"""Inline SVG as short as it can be: whole pixels, relative paths, thinned series. Colours come from the style sheet."""
+"""Compact inline SVG: whole pixels, relative paths, thinned series. Colours come from the style sheet."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 WIDTH = 640
 LEFT, RIGHT = 8, WIDTH - 8
 GUTTER = 60
-"""Left of a plot with a scale of its own, where that is written."""
+"""The left end of a plot that has a y axis, in pixels: its labels are left of it."""
 NEAR = 24
-"""Pixels from an end within which a tick's word stays inside."""
+"""A tick label closer than this many pixels to an end of the axis is aligned to stay inside the plot."""
 DECADE = 10
 LARGEST, SMALLEST = 1e150, 1e-150
-"""What may be drawn: beyond the largest, and with stretches below the smallest, a double's arithmetic breaks."""
+"""The largest number and the smallest range that are drawn: beyond these, floating-point arithmetic overflows."""
 
 
 def number(value: object) -> float:
-    """``value`` as a float; NaN where it is not a number, not finite, or beyond ``LARGEST``."""
+    """Return ``value`` as a float; NaN if it is not a number, not finite, or beyond ``LARGEST``."""
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
     return float(value) if known and isinstance(value, (int, float)) else math.nan
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A map from ``low``…``high`` to pixels ``start``…``end``, linear or logarithmic; what lies outside is clipped."""
+    """A linear or logarithmic map from ``low``…``high`` to the pixels ``start``…``end``. Values outside are clipped."""
 
     low: float
     high: float
@@ -45,20 +45,23 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> int:
-        """The pixel of ``value``, which is not NaN."""
+        """Return the pixel of ``value``, which must not be NaN."""
         low, high, at = (math.log(max(x, 1e-12)) if self.log else x for x in (self.low, self.high, value))
         share = (min(max(at, low), high) - low) / (high - low) if high - low > SMALLEST else 0.5
         return round(self.start + share * (self.end - self.start))
 
     def all(self, values: Floats) -> npt.NDArray[np.int64]:
-        """The pixels of many values, none of which is NaN."""
+        """Return the pixel of each of ``values``, none of which may be NaN."""
         low, high = (math.log(max(x, 1e-12)) if self.log else x for x in (self.low, self.high))
         at = np.clip(np.log(np.maximum(values, 1e-12)) if self.log else values, low, max(low, high))
         share = (at - low) / (high - low) if high - low > SMALLEST else np.full(values.shape, 0.5)
         return np.rint(self.start + share * (self.end - self.start)).astype(np.int64)
 
     def ticks(self, unit: float = 1.0) -> list[float]:
-        """A few round values on it, in ``unit``: powers of ten of a logarithm, else 1, 2 or 5 times one."""
+        """Return a few round values on the scale, multiples of ``unit``.
+
+        On a logarithmic scale they are powers of ten, on a linear one multiples of 1, 2 or 5 times a power of ten.
+        """
         if not self.high - self.low > SMALLEST:
             return [self.low]
         if self.log:
@@ -72,7 +75,7 @@ class Scale:
 
 
 def figure(kind: str, height: int, title: str, description: str, body: Iterable[str]) -> str:
-    """One picture, with words for those who do not see it."""
+    """Return one SVG figure with ``title`` and ``description`` for screen readers."""
     return (
         f'<svg class="plot {kind}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title, quote=True)}: '
         f'{escape(description, quote=True)}">{"".join(body)}</svg>'
@@ -80,79 +83,79 @@ def figure(kind: str, height: int, title: str, description: str, body: Iterable[
 
 
 def line(kind: str, x: Sequence[int] | npt.NDArray[np.int64], y: Sequence[int] | npt.NDArray[np.int64]) -> str:
-    """A line through points, each relative to the one before; what does not move it is left out. Empty without any."""
+    """Return a path through the points. Points within a horizontal run are left out. Empty without any point."""
     return "" if not len(x) else f'<path class="{kind}" d="{_through(x, y)}"/>'
 
 
 def area(kind: str, x: npt.NDArray[np.int64], low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> str:
-    """The area between two lines over the same ``x``; empty without a point."""
+    """Return the area between two lines over the same ``x``; empty without any point."""
     if not len(x):
         return ""
-    there, back = _through(x, high), _through(x[::-1], low[::-1])
-    return f'<path class="{kind}" d="{there}L{back[1:]}z"/>'
+    upper, lower = _through(x, high), _through(x[::-1], low[::-1])
+    return f'<path class="{kind}" d="{upper}L{lower[1:]}z"/>'
 
 
 def _through(x: Sequence[int] | npt.NDArray[np.int64], y: Sequence[int] | npt.NDArray[np.int64]) -> str:
     points = [(int(a), int(b)) for a, b in zip(x, y, strict=True)]
-    kept = [
-        here
-        for at, here in enumerate(points)
-        if at in {0, len(points) - 1} or not (points[at - 1][1] == here[1] == points[at + 1][1])
+    corners = [
+        point
+        for index, point in enumerate(points)
+        if index in {0, len(points) - 1} or not (points[index - 1][1] == point[1] == points[index + 1][1])
     ]
-    moves = "".join(f"{_pair(b[0] - a[0], b[1] - a[1])}" for a, b in pairwise(kept))
-    return f"M{kept[0][0]} {kept[0][1]}" + (f"l{moves.lstrip()}" if moves else "")
+    moves = "".join(f"{_pair(b[0] - a[0], b[1] - a[1])}" for a, b in pairwise(corners))
+    return f"M{corners[0][0]} {corners[0][1]}" + (f"l{moves.lstrip()}" if moves else "")
 
 
 def _pair(x: int, y: int) -> str:
-    """Two numbers with as few letters between them as a path needs."""
+    """Return two path coordinates with no more separators than SVG requires."""
     return f"{'' if x < 0 else ' '}{x}{'' if y < 0 else ' '}{y}"
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "", kind: str = "") -> str:
-    """A word at a place; ``anchor`` is ``middle`` or ``end``, ``kind`` is ``strong`` or none."""
-    # A letter each, for there are thousands of them on a page: see the style sheet.
+def text(x: float, y: float, label: str, *, anchor: str = "", kind: str = "") -> str:
+    """Return a text element. ``anchor`` is ``middle``, ``end`` or empty; ``kind`` is ``strong`` or empty."""
+    # One-letter class names, because a page has thousands of these elements: see the style sheet.
     letters = " ".join(filter(None, (anchor[:1], kind[:1])))
     extra = f' class="{letters}"' if letters else ""
-    return f'<text x="{x:g}" y="{y:g}"{extra}>{escape(words)}</text>'
+    return f'<text x="{x:g}" y="{y:g}"{extra}>{escape(label)}</text>'
 
 
 def bottom(scale: Scale, y: int, show: Callable[[float], str]) -> list[str]:
-    """The axis under a plot with its ticks."""
+    """Return the x axis below a plot with its tick labels; ``show`` formats a value."""
     ticks = [(scale(value), show(value) if value else "0") for value in scale.ticks()]
     marks = "".join(f"M{x} {y}v4" for x, _ in ticks)
     left, right = round(scale.start), round(scale.end)
-    told = [
-        text(x, y + 17, words, anchor="" if x - left < NEAR else "end" if right - x < NEAR else "middle")
-        for x, words in ticks
+    labels = [
+        text(x, y + 17, label, anchor="" if x - left < NEAR else "end" if right - x < NEAR else "middle")
+        for x, label in ticks
     ]
-    return [f'<path class="axis" d="M{left} {y}H{right}{marks}"/>', *told]
+    return [f'<path class="axis" d="M{left} {y}H{right}{marks}"/>', *labels]
 
 
 def levels(y: Scale, show: Callable[[float], str], unit: float = 1.0) -> list[str]:
-    """The scale at the left of a plot, with a line across it at each value, round in ``unit``."""
+    """Return the y axis labels of a plot and a grid line at each; the values are multiples of ``unit``."""
     ticks = [value for value in y.ticks(unit) if value > 0][:6]
     marks = "".join(f"M{GUTTER} {y(value)}H{RIGHT}" for value in ticks)
-    words = (text(GUTTER - 6, y(value) + 4, show(value), anchor="end") for value in ticks)
-    return [f'<path class="grid" d="{marks}"/>', *words]
+    labels = (text(GUTTER - 6, y(value) + 4, show(value), anchor="end") for value in ticks)
+    return [f'<path class="grid" d="{marks}"/>', *labels]
 
 
-def across(kind: str, y: int, words: str, *, below: bool = False) -> list[str]:
-    """A line from left to right with its name at the right end."""
+def across(kind: str, y: int, label: str, *, below: bool = False) -> list[str]:
+    """Return a horizontal line across the plot with ``label`` at its right end, above the line or ``below`` it."""
     return [
         f'<path class="{kind}" d="M{GUTTER} {y}H{RIGHT}"/>',
-        text(RIGHT, y + 13 if below else y - 4, words, anchor="end", kind="strong"),
+        text(RIGHT, y + 13 if below else y - 4, label, anchor="end", kind="strong"),
     ]
 
 
-def above(words: str) -> str:
-    """What lies above the plot, told at its top."""
-    return text(RIGHT, 12, f"{words}, far above ↑", anchor="end", kind="strong")
+def above(label: str) -> str:
+    """Return a note at the top of the plot for a value that lies above it."""
+    return text(RIGHT, 12, f"{label}, far above ↑", anchor="end", kind="strong")
 
 
 def thinned(at: Floats, values: Floats, bins: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Middle, least, median and greatest of ``values`` in ``bins`` equal stretches of ``at``; empty ones left out.
+    """Return centre, smallest, median and largest of ``values`` in each of ``bins`` equal intervals of ``at``.
 
-    The least and the greatest are kept of each stretch, so that no spike gets lost, however many samples there are.
+    Empty intervals are left out. Smallest and largest are included so that thinning never hides a spike.
     """
     keep = np.argsort(np.where(np.isfinite(values), at, np.nan), kind="stable")
     keep = keep[np.isfinite(values[keep]) & np.isfinite(at[keep])]

@@ -1,4 +1,4 @@
-"""The report on a terminal: a verdict, a matrix of models by families, and what to do about the rest."""
+"""The report on a terminal: the decision, a matrix of models by check families, and next steps for each problem."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ NUMBERS = {
     "parity.task": "loss",
     "int8.speedup": "faster",
 }
-"""The measurements that a reader looks for first, and what they are called here."""
+"""The main measurements, with their column titles."""
 MOST_GROUPS = 60
-WIDEST_NAME = 16  # kept in one line, though the numbers beside it then have to wrap
+WIDEST_NAME = 16
+"""Up to this many characters a name stays on one line, even if the numbers of its row then wrap."""
 MOST_TROUBLES = 20
 
 
 def as_text(report: Report, *, width: int = 80, color: bool = False) -> str:
-    """Everything below as text of at most ``width`` columns, with ANSI colours if ``color``."""
+    """Return ``summary(report)`` as text of at most ``width`` columns, with ANSI colours if ``color``."""
     out = io.StringIO()
     console = Console(
         file=out,
@@ -63,7 +64,7 @@ def as_text(report: Report, *, width: int = 80, color: bool = False) -> str:
 
 
 def summary(report: Report) -> RenderableType:
-    """Verdict, matrix, numbers and troubles."""
+    """Return the decision, the matrix, the main measurements and the problems."""
     tables = [table for table in (matrix(report), numbers(report)) if table.row_count]
     return Group(verdict(report), *tables, *troubles(report))
 
@@ -71,7 +72,10 @@ def summary(report: Report) -> RenderableType:
 def verdict(
     report: Report, decision: str | None = None, reasons: Sequence[str] | None = None, code: int | None = None
 ) -> Panel:
-    """The decision, why, on what, with which evidence; another policy's if ``decision`` is given."""
+    """Return a panel with the decision, its reasons, the target and the evidence.
+
+    ``decision``, ``reasons`` and ``code`` (exit code) replace the recorded ones where another policy judged the report.
+    """
     word = decision or view.headline(report)
     totals = report.totals
     counts = ", ".join(
@@ -95,23 +99,23 @@ def verdict(
 
 
 def matrix(report: Report) -> Table:
-    """Models and precisions by families: the worst verdict of each, as a sign and in words."""
+    """Return a table of models and precisions by check families, with the worst verdict of each cell."""
     names = view.families(report)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("model", overflow="fold", min_width=6)
     for name in names:
         table.add_column(name, overflow="fold", min_width=len(name) if name in view.FAMILIES else None)
-    found, foreign = view.groups(report), engine_view.foreign(report)
-    for group in found[:MOST_GROUPS]:
+    groups, foreign = view.groups(report), engine_view.foreign(report)
+    for group in groups[:MOST_GROUPS]:
         title = Text(printable(group.title)).append(" foreign" if group.title in foreign else "", style="yellow")
         table.add_row(title, *(_cell(group.of(name)) for name in names))
-    if len(found) > MOST_GROUPS:
-        table.add_row(f"… {len(found) - MOST_GROUPS} more: see report.html", *("" for _ in names))
+    if len(groups) > MOST_GROUPS:
+        table.add_row(f"… {len(groups) - MOST_GROUPS} more: see report.html", *("" for _ in names))
     return table
 
 
 def numbers(report: Report) -> Table:
-    """What was measured, with a limit or without one; a row a model and precision."""
+    """Return a table of the main measurements, with and without a limit; one row per model and precision."""
     measured = view.measured(report)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     longest = max((len(model) + len(precision) + 1 for model, precision in measured), default=0)
@@ -126,7 +130,7 @@ def numbers(report: Report) -> Table:
 
 
 def _number(measurement: Measurement) -> str:
-    """Without what the column's title says already."""
+    """Return value and unit as text, without a unit that the column's title implies."""
     return show(measurement.value, measurement.unit).removesuffix(" /s").removesuffix(" x")
 
 
@@ -140,7 +144,7 @@ def _cell(checks: Sequence[CheckResult]) -> Text:
 
 
 def troubles(report: Report) -> list[RenderableType]:
-    """All that needs somebody: verdict, cause, names, reason, next step."""
+    """Return each problem: verdict, cause, row names, reason and next steps."""
     rows = view.troubles(report)
     lines: list[RenderableType] = []
     for trouble in rows[:MOST_TROUBLES]:

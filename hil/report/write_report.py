@@ -1,4 +1,4 @@
-"""Writes the report's folder so that no moment of it can be taken for a green run that was not."""
+"""Writing the report's folder. At no moment does the folder show a pass that the run did not have."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ if TYPE_CHECKING:
 LONGEST = 300
 REPORT, SUMMARY, PAGE = "report.json", "summary.md", "report.html"
 JUNIT = "junit.xml"
-"""pytest's own report, where none is asked for elsewhere."""
+"""pytest's JUnit report, unless the user names another file for it."""
 BUNDLE = "report.sigstore.json"
-"""The signature, where the report is signed; one of an earlier report must not lie beside a later one."""
+"""The file of the report's signature. A new run deletes that of an earlier report."""
 THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
 
 
 def unfinished(rows: Iterable[Row], target: TargetUse) -> tuple[CheckResult, ...]:
-    """The planned rows before anything ran; what a killed run leaves behind as its checks."""
+    """Return every planned row as ``not_run``: the checks of a run that is killed before it finishes."""
     return tuple(not_run(row, Cause.NO_RESULT, "the run did not finish", target) for row in rows)
 
 
 def sealed(report: Report) -> Report:
-    """The report with its totals counted, its details made plain JSON, all text made safe, and its digest.
+    """Return the report with its totals counted, its details as plain JSON, unsafe text escaped, and its digest set.
 
-    Raises ``HilError`` if it contradicts itself: such a report is never written.
+    Raises ``HilError`` if the report contradicts itself: such a report is never written.
     """
     document = as_document(report.model_copy(update={"totals": count(report.checks), "digest": ""}))
     text = json.dumps(cleaned(document), allow_nan=False)
     result = Report.model_validate_json(text, strict=True)
     result = result.model_copy(update={"digest": report_digest(as_document(result))})
-    wrong = list(problems(result))
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        what = one_line(wrong[0], LONGEST) + more
-        raise HilError(f"the report contradicts itself: {what}: nothing was written, this is a fault of hil")
+    errors = list(problems(result))
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        what = one_line(errors[0], LONGEST) + more
+        raise HilError(f"the report contradicts itself: {what}: nothing was written: this is a bug in hil, report it")
     return result
 
 
 def begin(folder: Path, report: Report) -> None:
-    """Puts an ``incomplete`` report into ``folder`` and takes away what an earlier run left there.
+    """Write an ``incomplete`` report into ``folder`` and delete the files of an earlier run.
 
-    Does nothing if the folder already holds a report of the same run, so that every process of a run
-    may call it. Raises ``UserError`` or ``LabError`` if the folder cannot be written.
+    Does nothing if the folder already holds a report of the same run, so every process of a run may call it.
+    Raises ``UserError`` or ``LabError`` if the folder cannot be written.
     """
     if report.status != "incomplete":
         raise ValueError("a run begins incomplete")
     if run_id_in(folder / REPORT) == report.run.id:
         return
-    with _told(folder):
+    with _write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / REPORT, to_json(sealed(report)))
         for name in (SUMMARY, PAGE, BUNDLE, CODE_QUALITY, JUNIT):
@@ -71,17 +71,17 @@ def begin(folder: Path, report: Report) -> None:
 
 
 def finish(folder: Path, report: Report) -> None:
-    """Writes ``report.html``, ``summary.md`` and, last, ``report.json``, each replaced atomically.
+    """Write ``report.html``, ``summary.md`` and, last, ``report.json``. Each file is replaced atomically.
 
-    ``report`` comes from ``hil.gate.gate.seal``. Raises ``UserError`` or ``LabError`` if the folder cannot
-    be written; what ``begin`` put there, an incomplete report, then still stands.
+    ``report`` must come from ``hil.gate.gate.seal``; any other raises ``ValueError``. Raises ``UserError`` or
+    ``LabError`` if the folder cannot be written; the incomplete report from ``begin`` then remains.
     """
     from hil.report.html import render as page
     from hil.report.markdown import render as summary
 
     if sealed(report) != report:
-        raise ValueError("a report is finished as hil.gate.gate.seal made it")
-    with _told(folder):
+        raise ValueError("finish() accepts only a report that hil.gate.gate.seal() returned")
+    with _write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / PAGE, page(report, folder))
         replace_file(folder / SUMMARY, summary(report))
@@ -89,19 +89,19 @@ def finish(folder: Path, report: Report) -> None:
 
 
 def to_json(report: Report) -> str:
-    """The text of ``report.json``."""
+    """Return the text of ``report.json``."""
     return json.dumps(as_document(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Puts ``text`` into the file ``path``, whole or not at all, and readable by everybody. Raises ``OSError``."""
+    """Replace the file ``path`` by ``text`` atomically, readable by all users. Raises ``OSError``."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes it 0600; a pipeline's next job may be another user
+        Path(temporary).chmod(0o644)  # mkstemp creates it as 0600; a later CI job may run as another user
         Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -119,7 +119,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def run_id_in(path: Path) -> str | None:
-    """The id of the run whose report the file ``path`` is, ``None`` if it is no report or not there."""
+    """Return the id of the run whose report is in the file ``path``; ``None`` if it is missing or not a report."""
     try:
         document = json.loads(path.read_bytes())
         return str(document["run"]["id"])
@@ -128,7 +128,8 @@ def run_id_in(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Convert an ``OSError`` within the ``with`` block to a ``UserError`` or ``LabError`` that names ``folder``."""
     try:
         yield
     except OSError as error:

@@ -259,4 +259,4 @@ def test_no_row_that_passed_is_told_anything(changed: list[tuple[int, dict[str, 
 def test_a_report_in_which_a_pass_is_advised_contradicts_itself() -> None:
     """Whoever wrote it: a row that passed needs nothing done."""
     report = sample.with_row(sample.draft(), "latency.p99", advice=("make it faster",))
-    assert any("there is advice" in problem for problem in problems(report))
+    assert any("has advice" in problem for problem in problems(report))

@@ -97,7 +97,7 @@ def test_a_dirty_tree_and_another_report_are_refused(project: Project) -> None:
     assert ran.report["run"]["changed"] == ["conftest.py"]
     assert ran.report["policy"]["clean"] is False
     for shown in (ran.out, *((project.root / "report" / name).read_text() for name in ("summary.md", "report.html"))):
-        assert "files that are not its: conftest.py" in " ".join(shown.replace("│", " ").split()), shown[:500]
+        assert "with uncommitted files: conftest.py" in " ".join(shown.replace("│", " ").split()), shown[:500]
     keys(project)
     assert project.hil("attest", "report", "--key", "hil.key").code == 0
     verified = project.hil("verify", "report", "--key", "hil.pub", "--json")

@@ -36,10 +36,10 @@ def test_a_run_on_a_confirmed_board_holds_together() -> None:
 @pytest.mark.parametrize(
     ("work", "why"),
     [
-        (None, "nothing that it names"),
+        (None, "does not name the processor"),
         (CPU, "AMD EPYC"),
         (ExecutedOn(kind="GPU", name="NVIDIA H200", sm="9.0"), "NVIDIA H200"),
-        (ExecutedOn(kind="gpu", name="NVIDIA H100", sm="9.0"), "did not see NVIDIA H100"),
+        (ExecutedOn(kind="gpu", name="NVIDIA H100", sm="9.0"), "did not find NVIDIA H100"),
         (ExecutedOn(kind="gpu", name="NVIDIA H200", sm="8.7"), "SM 8.7"),
         (ExecutedOn(kind="gpu", name="NVIDIA H200"), "SM None"),
     ],
@@ -55,7 +55,7 @@ def test_a_device_row_ran_on_the_gpu_that_was_seen(work: ExecutedOn | None, why:
 @pytest.mark.parametrize("check_id", sorted(sample.ON_HOST))
 def test_the_hosts_work_is_no_devices(check_id: str) -> None:
     """A check that never asks the engine cannot have run on the board, even if its row says so."""
-    assert "the host's work alone" in only(sample.with_row(sample.on_board(), check_id, **DEVICE))
+    assert "runs on the host only" in only(sample.with_row(sample.on_board(), check_id, **DEVICE))
 
 
 def test_without_a_confirmed_board_nothing_is_a_device() -> None:
@@ -71,9 +71,9 @@ def test_a_jetson_is_borne_out_by_its_own_facts(tmp_path: Path) -> None:
     """A module that stands in the report must be the one that its raw facts make; a name alone makes none."""
     for gpu, sm, changes, told in (
         ("Orin", "8.7", {}, None),
-        ("Orin", "8.7", {"memory_total": 2**33}, "by the probe's own facts the board is no orin-nx-16gb"),
-        ("Orin", "8.7", {"compatible": None}, "by the probe's own facts the board is no orin-nx-16gb"),
-        ("Orin", "8.6", {}, "no GPU with SM 8.6 is on orin-nx-16gb"),
+        ("Orin", "8.7", {"memory_total": 2**33}, "according to the probe's facts the board is not orin-nx-16gb"),
+        ("Orin", "8.7", {"compatible": None}, "according to the probe's facts the board is not orin-nx-16gb"),
+        ("Orin", "8.6", {}, "orin-nx-16gb has no GPU with SM 8.6"),
     ):
         text = sample.on_board().model_dump_json().replace("NVIDIA H200", gpu).replace('"9.0"', f'"{sm}"')
         report = Report.model_validate_json(text)
@@ -89,15 +89,15 @@ def test_a_probe_that_saw_no_gpu_bears_out_nothing(facts: dict[str, Any]) -> Non
     """Whatever shape the recorded facts have, a GPU that is not in them was not seen."""
     report = sample.on_board()
     target = TargetReport(requested="gpu", used="gpu", kind="local", board="h200", facts=facts)
-    assert all("did not see" in line for line in problems(report.model_copy(update={"target": target})))
+    assert all("did not find" in line for line in problems(report.model_copy(update={"target": target})))
 
 
 def test_a_device_row_names_an_engine_that_ran_there() -> None:
     """A row without an engine, or with one that the report itself says ran on the CPU, ran on no device."""
     report = sample.on_board()
-    assert "its engine did not run there" in only(sample.with_row(report, "latency.p99", **DEVICE, engine=None))
+    assert "did not run on that processor" in only(sample.with_row(report, "latency.p99", **DEVICE, engine=None))
     engines = tuple(each.model_copy(update={"executed_on": CPU}) for each in report.engines[:1])
     moved = report.model_copy(update={"engines": (*engines, *report.engines[1:])})
     found = list(problems(moved))
     assert found
-    assert all("its engine did not run there" in line for line in found)
+    assert all("its engine did not run on that processor" in line for line in found)

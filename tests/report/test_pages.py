@@ -117,8 +117,8 @@ def test_nothing_of_a_user_becomes_markup() -> None:
 def test_a_picture_says_in_words_what_it_shows() -> None:
     """Each has a name and a description for those who do not see it; a bar is beside the numbers it is drawn from."""
     text = html.render(sample.failed())
-    assert "how long each inference took: " in text
-    assert text.count('<svg class="plot') == text.count('role="img" aria-label="how long') > 0
+    assert "distribution of inference times: " in text
+    assert text.count('<svg class="plot') == text.count('role="img" aria-label="distribution of') > 0
     row = text[text.index("latency.p99<small>") :]
     row = row[: row.index("</tr>")]
     for part in ('class="g failed"', "6.8 ms", "≤ 5 ms; 6.528 ms to 7.14 ms at 99 %", "hil.toml:31", "n = 4,096"):
@@ -226,14 +226,14 @@ def test_facts_of_a_build_are_words() -> None:
         "loaded": {"warnings": ["\x1b[2J", "w"], "ranges": {"\x1b": [[1], [2]]}},
         "why": "\x1b",
     }
-    assert "\x1b" not in str(engine_view.built(about)).encode().decode("unicode_escape")
+    assert "\x1b" not in str(engine_view.build_facts(about)).encode().decode("unicode_escape")
 
 
 @pytest.mark.parametrize(
     ("check_id", "reason", "step"),
     [
         ("placement.dla_fallback", "1 layers not settled against at most 1 layers", "see the layers in report.html"),
-        ("memory.peak", "the worker's peak on the GPU (not readable) is not readable (None)", "source of memory"),
+        ("memory.peak", "the worker's peak on the GPU (not readable) is not readable (None)", "memory figures"),
         ("memory.growth", "3 readings in the later half of the soak, 10 are needed", "measure longer"),
         ("latency.p99", "the bounds straddle it", "measure longer"),
     ],

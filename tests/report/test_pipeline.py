@@ -132,18 +132,18 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     finish(tmp_path, sample.failed())
     environ = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "where")}
     ci.announce(sample.failed(), tmp_path, None, environ, said.append)
-    assert said[-1].startswith("warning: what the pipeline shows could not be written: No such file")
+    assert said[-1].startswith("warning: the results for the CI system could not be written: No such file")
 
 
 def test_our_own_words_start_no_command_either() -> None:
-    """What is written to the log in between is quoted, under a token that nobody can know."""
+    """What is written to the log in between is workflow_commands_off, under a token that nobody can know."""
     said: list[str] = []
-    with ci.quoted({"GITHUB_ACTIONS": "true"}, said.append):
+    with ci.workflow_commands_off({"GITHUB_ACTIONS": "true"}, said.append):
         said.append("::error::not a command")
     token = said[0].removeprefix("::stop-commands::")
     assert said == [f"::stop-commands::{token}", "::error::not a command", f"::{token}::"]
     assert len(token) == 32
     said.clear()
-    with ci.quoted({}, said.append):
+    with ci.workflow_commands_off({}, said.append):
         pass
     assert said == []

@@ -131,7 +131,7 @@ def test_odd_numbers_break_no_memory_picture(runs: object, rss: object, device: 
 @example([0, 1], [10**400], 0.0)
 def test_odd_numbers_break_no_histogram(edges: list[Any], found: list[Any], value: float) -> None:
     """Edges and counts that are not numbers of a measurement are no histogram; a bound may be far outside."""
-    usable = select_plots.counts({"edges": edges, "counts": found})
+    usable = select_plots.edges_and_counts({"edges": edges, "counts": found})
     if usable is None:
         usable = ([0.0, 1.0], [1.0])
     seen = Measurement(value=value, unit="s", low=value, high=value, confidence=0.99, n=1)
