@@ -19,7 +19,8 @@ def test_agent_config_and_records_name_the_same_runtimes() -> None:
 def test_record_and_class_state_the_same(name: str) -> None:
     """The agent cannot import the host's records, so its classes repeat what both decide by."""
     record, driven = runtime_record(name), runtime(name)
-    assert (record.name, record.uses_gpu, record.compiles) == (driven.name, driven.uses_gpu, driven.compiles)
+    assert (record.name, record.module) == (driven.name, driven.module)
+    assert (record.uses_gpu, record.compiles) == (driven.uses_gpu, driven.compiles)
     assert tuple(record.precisions) == driven.precisions
     assert set(record.precisions) <= set(PRECISIONS)
 

@@ -57,7 +57,7 @@ def runtime(case: Case, found: Identity) -> str:
     if not record.comes_with_jetpack:
         more = " --break-system-packages" if is_system(case) and (case.text("python") or "").startswith("3.12") else ""
         return pip(case, f"{record.package}{more}")
-    why = text(case.table("why_not").get(record.module)) or ""
+    why = text(case.table("why_not").get(record.name)) or ""
     if DLA in why:
         return _dla_compiler(found)
     return _jetpacks_own(case) if found.is_jetson else pip(case, record.package)

@@ -74,10 +74,11 @@ class Reader:
         done = subprocess.run(
             words, cwd=self.project, env=env, capture_output=True, text=True, timeout=300, check=False
         )
-        told = done.stdout + done.stderr
-        assert done.returncode == command.code, f"$ {command.words}\nexit code {done.returncode}\n{told}"
-        missing = [line for line in command.output if not shown(line, told)]
-        assert not missing, f"$ {command.words}\nnot shown: {missing}\n{told}"
+        output = done.stdout + done.stderr
+        assert done.returncode == command.code, f"$ {command.words}\nexit code {done.returncode}\n{output}"
+        assert "Traceback" not in output, f"$ {command.words}\n{output}"
+        missing = [line for line in command.output if not shown(line, output)]
+        assert not missing, f"$ {command.words}\nnot shown: {missing}\n{output}"
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ def _numpy() -> str:
 def _runtime(name: str, *, gpu: bool) -> Dict[str, Any]:
     from ..runtimes import runtime
 
-    __import__(name)  # raises the import's own error; the driver below hides it
     driver = runtime(name)
+    __import__(driver.module)  # its ImportError gives the reason; version() only returns None
     return {"version": driver.version(), "facts": driver.facts() if gpu else {}}
 
 

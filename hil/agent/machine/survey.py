@@ -15,6 +15,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from ..jetson import board_facts, tegrastats_process
+from ..runtimes import runtime
 from ..store.holder import held_meanwhile
 from . import device_memory, import_probe, library_versions, probe, state
 from . import root_helper as helper
@@ -64,7 +65,8 @@ def _all(order: Dict[str, Any], root: str, *, free: bool) -> Dict[str, Any]:
         facts["helper"] = helper_facts
         facts["board"] = board_facts.facts()
         facts.update(probe.machine(), prefix=[sys.prefix, sys.base_prefix], executable=sys.executable)
-        facts["there"] = {name: importlib.util.find_spec(name) is not None for name in ["numpy", *runtimes]}
+        modules = dict({name: runtime(name).module for name in runtimes}, numpy="numpy")
+        facts["there"] = {name: importlib.util.find_spec(module) is not None for name, module in modules.items()}
         if imports is not None:
             facts.update(imports.answers())
         if libraries is not None:

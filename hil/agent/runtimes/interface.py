@@ -138,11 +138,13 @@ def _refused(what: str, advice: str) -> Failure:
 class Runtime(ABC):
     """A runtime that builds and loads engines. Subclasses import it only when they need it.
 
-    ``uses_gpu``: it computes on a GPU. ``compiles``: it builds a file for one kind of machine, with plugins and caches.
-    ``precisions``: those that it may have, whatever this version and device say.
+    ``name``: as in ``hil.toml``. ``module``: the Python module that it imports. ``uses_gpu``: it computes on a GPU.
+    ``compiles``: it builds a file for one kind of machine, with plugins and caches. ``precisions``: all that any
+    version and device of it supports. ``hil.runtimes`` states the same on the host.
     """
 
     name = ""
+    module = ""
     precisions: Tuple[str, ...] = ()
     uses_gpu = False
     compiles = False

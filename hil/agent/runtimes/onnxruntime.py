@@ -50,6 +50,7 @@ class OnnxRuntime(Runtime):
     """Builds and loads by creating an inference session."""
 
     name = "onnxruntime"
+    module = "onnxruntime"
     precisions = ("fp32", "int8")
 
     def version(self) -> Optional[str]:

@@ -98,14 +98,15 @@ def test_a_process_without_output_gives_no_facts(out: bytes) -> None:
 
 
 def test_each_missing_module_has_python_s_own_reason(tmp_path: Path) -> None:
-    """With a real interpreter: numpy that raises on import, and a runtime that is not installed."""
+    """With a real interpreter: numpy that raises on import, and a runtime that does too."""
     (tmp_path / "numpy.py").write_text("raise ImportError('libopenblas.so.0: cannot open')", encoding="ascii")
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.8: cannot open')", encoding="ascii")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from hil.agent.machine import import_probe; import os; "
-    code += "import_probe.main(os.getppid(), ['tensorrt_that_is_not'], gpu=False)"
+    code += "import_probe.main(os.getppid(), ['tensorrt'], gpu=False)"
     root = Path(survey.__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": ""}
     )
     facts = parsed(done.stdout)
     assert "libopenblas.so.0" in facts["why_not"]["numpy"]
-    assert "tensorrt_that_is_not" in facts["why_not"]["tensorrt_that_is_not"]
+    assert "libnvinfer.so.8" in facts["why_not"]["tensorrt"]

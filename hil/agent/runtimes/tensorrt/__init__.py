@@ -13,6 +13,7 @@ class TensorRt(Runtime):
     """Builds engines (``build``) and loads them (``engine``) on one GPU, ``options["gpu"]``, by default the first."""
 
     name = "tensorrt"
+    module = "tensorrt"
     precisions = KNOWN
     uses_gpu = True
     compiles = True
