@@ -1,33 +1,35 @@
-"""From when on a series is steady, if it is at all."""
+"""Whether and from where on a series is steady."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from hil.stats.mann_kendall import significant_slope
 from hil.stats.vectors import vector
 
 FEWEST = 12
-"""Levels below which nothing is said of steadiness."""
+"""The smallest number of levels whose steadiness is assessed."""
 
 TOLERANCE = 0.01
-"""Relative change of the level that is taken for none: what two parts of one steady run differ by."""
+"""Relative change of the level that counts as no change: two parts of one steady run differ by as much."""
 
 LATEST = 2 / 3
 """Share of the series by which it must have become steady."""
 
-_REST = 5  # levels that must remain behind a change: fewer have no spread to speak of (the 5 of MSER-5)
-_CERTAIN = 2.576  # standard deviations: 99 % on both sides
+_FEWEST_BEHIND = 5  # levels that must follow a change: fewer give no usable variance (the 5 of MSER-5)
+_CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """``since`` is the index of the first steady level, None if the series is not steady at its end.
+    """Where a series becomes steady.
 
-    ``rise`` is by how much the level still changes then, relative and over the last third; 0.0 of a steady one.
+    Attributes:
+        since: index of the first steady level, ``None`` if the series is not steady at its end.
+        rise: the relative change of the level over the last third if the series is not steady, else 0.0.
     """
 
     since: int | None
@@ -35,23 +37,23 @@ class Steadiness:
 
 
 def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadiness:
-    """Where the warm-up (or the throttling) of a series of block means ends: MSER, then a test for what is left of it.
+    """Find where the warm-up (or throttling) ends in a series of block means: MSER, then a trend test on the rest.
 
-    The cut is the d that makes the variance of the mean of what follows least, sum (x - mean)^2 / (n - d)^2 over x
-    behind d (White 1997, Simulation 69, 323; the 5 of MSER-5 are the blocks that the caller makes). A cut whose two
-    sides differ by no more than ``tolerance`` is none. One in the last third is too late, as is a level that still
-    moves behind it: significant at 99 % by Mann's test (Mann 1945, Econometrica 13) and by more than ``tolerance``.
-    No level is dropped from anything by this: it only says what was seen (Barrett et al. 2017, OOPSLA, on why a fixed
-    warm-up does not do).
+    MSER chooses the cut d that minimizes the variance of the mean of the levels behind it,
+    sum (x - mean)^2 / (n - d)^2 (White 1997, Simulation 69, 323; the caller forms the blocks of MSER-5). A cut is
+    ignored if the means on its two sides differ by no more than ``tolerance``. The series is not steady if the cut lies
+    in its last third, or if the levels behind the cut still have a trend: significant at 99 % by Mann-Kendall and
+    larger than ``tolerance``. The caller still uses all levels: a fixed warm-up to drop does not exist (Barrett et
+    al. 2017, OOPSLA).
 
-    Raises ``ValueError`` for levels that are not a finite vector of positive numbers, or fewer than 12.
+    Raises ``ValueError`` unless ``levels`` is a finite vector of at least 12 positive numbers.
     """
     series = vector(levels, "levels")
     if series.size < FEWEST or not (series > 0).all():
         raise ValueError(f"levels must be {FEWEST} or more positive numbers, got {series.size}")
     n = series.size
     cut = _cut(series, tolerance)
-    rise = _trend(series[cut:], tolerance)
+    rise = _relative_rise(series[cut:], tolerance)
     if rise:
         return Steadiness(None, rise * min(1.0, n * (1 - LATEST) / (n - cut)))
     if cut > LATEST * n:
@@ -60,26 +62,21 @@ def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadines
 
 
 def _cut(series: npt.NDArray[np.float64], tolerance: float) -> int:
+    """Return the index that MSER chooses, 0 if the level changes there by no more than ``tolerance``."""
     n = series.size
     tails = np.arange(n, 0, -1)
     sums = np.cumsum(series[::-1])[::-1]
     squares = np.cumsum(np.square(series)[::-1])[::-1]
-    # Rounding may leave a constant tail a variance just under zero.
+    # Rounding can make the variance of a constant tail slightly negative.
     mser = np.maximum(squares - sums**2 / tails, 0.0) / tails.astype(np.float64) ** 2
-    cut = int(mser[: n - _REST + 1].argmin())
+    cut = int(mser[: n - _FEWEST_BEHIND + 1].argmin())
     if not cut:
         return 0
     before, after = float(series[:cut].mean()), float(series[cut:].mean())
     return cut if abs(before - after) > tolerance * after else 0
 
 
-def _trend(rest: npt.NDArray[np.float64], tolerance: float) -> float:
-    """The relative rise over ``rest`` (Theil and Sen), 0.0 where it is not significant or within ``tolerance``."""
-    n = rest.size
-    first, second = np.triu_indices(n, k=1)
-    rises = rest[second] - rest[first]
-    spread = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
-    if abs(float(np.sign(rises).sum())) <= _CERTAIN * spread:
-        return 0.0
-    rise = float(np.median(rises / (second - first))) * (n - 1) / float(np.median(rest))
+def _relative_rise(levels: npt.NDArray[np.float64], tolerance: float) -> float:
+    """Return the relative rise over ``levels``, 0.0 if it is not significant or within ``tolerance``."""
+    rise = significant_slope(levels, _CONFIDENCE) * (levels.size - 1) / float(np.median(levels))
     return rise if abs(rise) > tolerance else 0.0

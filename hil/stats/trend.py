@@ -1,27 +1,24 @@
-"""Whether a series still moves."""
+"""How far a series drifts."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import numpy.typing as npt
 
-from hil.stats.vectors import FloatArray, check, vector
+from hil.stats.mann_kendall import significant_slope
+from hil.stats.vectors import check, vector
 
-_BLOCKS = 20  # of a trend test: enough for its normal approximation (Mann gives 10)
-_SMALLEST_BLOCK = 5
-_MOST_LAG = 0.5  # more of it is a curve and no noise
+_BLOCKS = 20  # enough for the test's normal approximation (Mann requires 10)
+_SMALLEST_BLOCK = 5  # samples
 
 
 def drift(samples: npt.ArrayLike, q: float, confidence: float) -> float:
-    """By how much the ``q`` quantile rose (or fell, negative) over the series, 0.0 where no trend is significant.
+    """Return by how much the ``q`` quantile rose over the series (negative: fell), 0.0 if no trend is significant.
 
-    The quantiles of 20 blocks in a row, the significance of their trend by Mann's test (Mann 1945,
-    Econometrica 13) at ``confidence``, its size by the median of pairwise slopes (Theil and Sen) times the
-    length. The median is looked at as well, each at half the error: what drifts moves it too, and it is the
-    surer of the two; of two trends the larger is told. A series too short for 20 blocks of five has none that could be
-    seen.
+    The series is divided into 20 consecutive blocks. The trend of the blocks' quantiles is tested by Mann-Kendall at
+    ``confidence``, and its size is the Theil-Sen slope times the length. The median is tested as well, each at half the
+    error: a drift moves the median too, and there the test has more statistical power. The larger of the two trends is
+    returned. Return 0.0 for a series too short for 20 blocks of five samples.
     """
     series = vector(samples, "samples")
     check(q, confidence)
@@ -30,26 +27,5 @@ def drift(samples: npt.ArrayLike, q: float, confidence: float) -> float:
         return 0.0
     blocks = series[: per_block * _BLOCKS].reshape(_BLOCKS, per_block)
     level = 1 - (1 - confidence) / 2
-    return max((_trend(found, level) for found in np.quantile(blocks, (q, 0.5), axis=1)), key=abs)
-
-
-def _trend(levels: FloatArray, confidence: float) -> float:
-    """The rise over ``levels`` where it is significant, else 0.0.
-
-    Levels that hang together around their trend trend by chance more often: the test's variance is raised by
-    (1 + r) / (1 - r), r their autocorrelation at lag one (after Hamed and Rao 1998, J. Hydrology 204, 182).
-    """
-    from scipy.special import ndtri  # 24 MiB that only judging needs
-
-    n = levels.size
-    first, second = np.triu_indices(n, k=1)
-    rises = levels[second] - levels[first]
-    slope = float(np.median(rises / (second - first)))
-    rest = levels - slope * np.arange(n)
-    rest -= rest.mean()
-    power = float(rest @ rest)
-    lag = min(max(float(rest[1:] @ rest[:-1]) / power, 0.0), _MOST_LAG) if power > 0 else 0.0
-    spread = math.sqrt(n * (n - 1) * (2 * n + 5) / 18 * (1 + lag) / (1 - lag))
-    if abs(float(np.sign(rises).sum())) <= float(ndtri(1 - (1 - confidence) / 2)) * spread:
-        return 0.0
-    return slope * (n - 1)
+    slopes = [significant_slope(levels, level, correlated=True) for levels in np.quantile(blocks, (q, 0.5), axis=1)]
+    return max(slopes, key=abs) * (_BLOCKS - 1)

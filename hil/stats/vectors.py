@@ -1,8 +1,6 @@
-"""What all of these stand on: a finite vector, and how it hangs together."""
+"""Validation and autocorrelation of vectors, shared by the other modules of this package."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +9,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def vector(samples: npt.ArrayLike, what: str) -> FloatArray:
-    """``samples`` as a vector; raises ``ValueError``, naming ``what``, for what is none or not finite."""
+    """Return ``samples`` as a float64 vector; raise ``ValueError``, naming ``what``, unless it is a finite vector."""
     array = np.asarray(samples, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"{what} must be a finite vector, got shape {array.shape}")
@@ -19,29 +17,27 @@ def vector(samples: npt.ArrayLike, what: str) -> FloatArray:
 
 
 def check(q: float, confidence: float) -> None:
-    """Raises ``ValueError`` unless both lie strictly between 0 and 1."""
+    """Raise ``ValueError`` unless both lie strictly between 0 and 1."""
     if not (0 < q < 1 and 0 < confidence < 1):
         raise ValueError(f"q and confidence must lie between 0 and 1, got {q} and {confidence}")
 
 
 def autocorrelation(signal: FloatArray) -> FloatArray | None:
-    """Autocorrelation at lags 0 to n // 2 by FFT; ``None`` for a constant signal."""
+    """Return the autocorrelation at lags 0 to n // 2, computed by FFT; ``None`` for a constant signal."""
+    from scipy.fft import next_fast_len  # imported with scipy.special, which judging needs anyway
+
     n = signal.size
     centred = signal - signal.mean()
     power = energy(centred)
     if power <= 0:
         return None
-    # Padded by n // 2 or more, so that no lag up to there wraps around.
-    spectrum = np.fft.rfft(centred, _fast_length(n + n // 2 + 1))
-    product = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, _fast_length(n + n // 2 + 1))[: n // 2 + 1]
+    # Padded by at least n // 2, so that no lag up to n // 2 wraps around.
+    length = next_fast_len(n + n // 2 + 1, real=True)
+    spectrum = np.fft.rfft(centred, length)
+    product = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, length)[: n // 2 + 1]
     return np.asarray(product / power, dtype=np.float64)
 
 
 def energy(signal: FloatArray) -> float:
-    """The sum of squares. Not by ``@``, whose threads wait for each other on a machine that is at work."""
+    """Return the sum of squares, without ``@``: its BLAS threads wait for each other on a busy machine."""
     return float(np.square(signal).sum())
-
-
-def _fast_length(least: int) -> int:
-    """A length of at least ``least`` that is even and has no prime factor over 5, so that its FFT is fast."""
-    return min(odd << max(1, math.ceil(math.log2(least / odd))) for odd in (1, 3, 5, 9, 15))
