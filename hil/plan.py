@@ -179,8 +179,3 @@ def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
             raise UserError(f"{where}: gate.require: {literal!r} is no check{did_you_mean(literal, CATALOGUE)}")
         if not any(matches(pattern, row.id, row.model, row.precision) for row in rows):
             raise UserError(f"{where}: gate.require: {pattern!r} matches no planned check: add its limit or drop it")
-
-
-def kind_of(row: Row) -> CheckKind:
-    """The catalogue's entry behind a planned row."""
-    return CATALOGUE[row.id]

@@ -31,11 +31,6 @@ class Failure(Exception):
         return {"kind": self.kind, "message": self.message, "advice": self.advice}
 
 
-def failure_of(reply: Dict[str, Any]) -> Failure:
-    """The failure that a reply's ``error`` describes."""
-    return Failure(str(reply.get("kind")), str(reply.get("message")), str(reply.get("advice", "")))
-
-
 def short(text: object, limit: int = 2000) -> str:
     """``text`` on one line, cut in the middle when longer than ``limit`` characters."""
     line = " ".join(str(text).split())

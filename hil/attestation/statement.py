@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 Role = Literal["engine", "onnx", "external-data", "deployed", "plugin", "calibration-cache"]
 """What a subject is to the model it belongs to; ``deployed`` is the ONNX file that engines were built from instead."""
 ROLES: tuple[Role, ...] = get_args(Role)
-GATE = "hil-gate"
-"""The gate's name, and so the name of the test to whoever reads test results."""
 Names = tuple[str, ...]
 DIRTY: dict[bool | None, Literal["", "yes", "no"]] = {None: "", True: "yes", False: "no"}
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from hil.compare import Document, Settings
     from hil.history.store import History
 
-HTML_SUFFIX = ".html"
-
 
 class By(str, Enum):
     """What a matrix has its columns by."""

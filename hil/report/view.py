@@ -24,12 +24,6 @@ SIGN = {
 WORD = {verdict: verdict.value.replace("_", " ") for verdict in Verdict}
 WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
 FAMILIES = ("contract", "parity", "int8", "placement", "latency", "fps", "memory", "regression")
-EVIDENCE = {
-    "device": "measured on the declared board",
-    "emulated": "a declared stand-in for the board",
-    "host": "this machine, as requested: no declared board was confirmed",
-    "cpu-fallback": "a board was requested, the CPU was used",
-}
 NEXT = {
     "deselected": "run without -k, -m, --lf or node ids: deselected checks stay planned",
     "not_collected": "restore the test file, or run the whole suite",

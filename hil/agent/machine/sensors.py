@@ -20,8 +20,6 @@ INPUT_METER = "ina238"
 COLDEST = -200.0
 """Degrees Celsius below which a value is not a reading: a sensor whose part is off reads -256."""
 
-Reading = Optional[float]
-
 
 class Channel:
     """One number in one file; ``scale`` converts it to base units, ``word`` is its position in the line.

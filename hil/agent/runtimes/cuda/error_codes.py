@@ -3,7 +3,6 @@
 from ...failure import ENGINE, UNSUPPORTED, Failure
 
 OUT_OF_MEMORY = 2
-NO_DEVICE = 100
 STICKY = frozenset((214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 999))
 """Codes after which a context is lost: each later call in the process gives the same error.
 

@@ -21,11 +21,6 @@ def builder_flags(trt: Any) -> FrozenSet[str]:
     return frozenset(trt.BuilderFlag.__members__)
 
 
-def named_io(trt: Any) -> bool:
-    """Whether engines name their tensors (8.5 on); before, tensors are bindings by number."""
-    return hasattr(trt.ICudaEngine, "num_io_tensors")
-
-
 def numpy_name(dtype: Any) -> Optional[str]:
     """Numpy's name of a ``DataType``, None for one numpy has not."""
     return NUMPY.get(dtype.name)
