@@ -183,9 +183,9 @@ def test_another_unit_is_refused(unit: str) -> None:
 
 def test_why_there_is_no_power() -> None:
     """The telemetry's own reason is what the user reads; a window that has it is enough to go on."""
-    why = {"power.total": "no meter is known here that tells the board's power"}
+    why = {"power.total": "no known meter measures the board's power"}
     assert energy.unreadable(Series(np.ones(1), np.ones(1), 1, METHOD, {"windows": [{"not_readable": why}]})) == (
-        "no meter is known here that tells the board's power"
+        "no known meter measures the board's power"
     )
     assert energy.unreadable(Series(np.ones(1), np.ones(1), 1, METHOD, {}))
     assert energy.unreadable(series([window(noisy(60))])) == ""

@@ -54,7 +54,7 @@ def test_it_is_planned_only_with_a_limit(ask: Asks) -> None:
     if result.cause is None:
         pytest.skip("this machine's power can be read")
     assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
-    assert "no meter is known here that tells the board's power: on target 'cpu'" in result.reason
+    assert "no known meter measures the board's power: on target 'cpu'" in result.reason
     assert result.measurement is None
     assert "energy" not in latency.details
 

@@ -1,1 +1,1 @@
-"""What only a Jetson has: its board's facts, power modes, rails and tegrastats."""
+"""What only a Jetson has: board facts, power modes, power rails and tegrastats."""

@@ -1,6 +1,6 @@
-"""What a Jetson says of itself, as raw as it says it; what that makes it is for the host to judge.
+"""Raw facts about a Jetson, read below one root; the host interprets them.
 
-Everything is read below one ``root``. A fact that cannot be read is None, and ``not_readable`` says why.
+A fact that cannot be read is None, and ``not_readable`` gives the reason.
 """
 
 import json
@@ -19,17 +19,17 @@ _CUDA_TEXT = re.compile(r"CUDA Version ([0-9.]+)")
 
 
 def facts(root: str = "/") -> Dict[str, Any]:
-    """The raw facts of the machine whose files are below ``root``; memory in bytes.
+    """Return the raw facts of the machine whose files are below ``root``; memory in bytes.
 
-    ``cuda`` is the toolkit by its own version file; ``libraries`` and ``cuinit`` are a worker's to ask
-    (``native``), and None here.
+    ``cuda`` is the toolkit's version by its version file. ``libraries`` and ``cuinit`` are None here: a worker queries
+    them (``library_versions``).
     """
     reader = Reader(root)
-    found: Dict[str, Any] = {name: reader.fact(name, read) for name, read in FACTS.items()}
+    by_name: Dict[str, Any] = {name: reader.fact(name, read) for name, read in FACTS.items()}
     modes = reader.fact("power_modes", _modes) or (None, None)
-    found["power_modes"], found["default_power_mode"] = modes
-    found["power_mode"] = PowerMode(root).read(reader.not_readable)
-    return dict(found, libraries=None, cuinit=None, not_readable=reader.not_readable)
+    by_name["power_modes"], by_name["default_power_mode"] = modes
+    by_name["power_mode"] = PowerMode(root).read(reader.not_readable)
+    return dict(by_name, libraries=None, cuinit=None, not_readable=reader.not_readable)
 
 
 def _compatible(reader: Reader) -> List[str]:
@@ -47,25 +47,25 @@ def _word(name: str) -> Callable[[Reader], Optional[str]]:
 
 
 def _packages(reader: Reader) -> Dict[str, Optional[str]]:
-    """Versions of the installed ones by dpkg's own list; None for one that is not installed."""
+    """Return the versions of installed packages from dpkg's list; None for a package that is not installed."""
     text = b"\n" + reader.content("var/lib/dpkg/status", MOST_STATUS)
-    found: Dict[str, Optional[str]] = {}
+    versions: Dict[str, Optional[str]] = {}
     for name in PACKAGES:
         at = text.find(b"\nPackage: %s\n" % name.encode())
         entry = text[at + 1 : text.find(b"\n\n", at + 1)] if at >= 0 else b""
         fields = dict(line.partition(b": ")[::2] for line in entry.splitlines() if not line.startswith(b" "))
         installed = fields.get(b"Status", b"").endswith(b" installed")
-        found[name] = fields.get(b"Version", b"").decode("utf-8", "replace") or None if installed else None
-    return found
+        versions[name] = fields.get(b"Version", b"").decode("utf-8", "replace") or None if installed else None
+    return versions
 
 
 def _boot_control(reader: Reader) -> Dict[str, Optional[str]]:
-    found: Dict[str, Optional[str]] = dict.fromkeys(BOOT_CONTROL)
+    values: Dict[str, Optional[str]] = dict.fromkeys(BOOT_CONTROL)
     for line in reader.text("etc/nv_boot_control.conf").splitlines():
         key, _, value = line.strip().partition(" ")
-        if key in found:
-            found[key] = value.strip() or None
-    return found
+        if key in values:
+            values[key] = value.strip() or None
+    return values
 
 
 def _modes(reader: Reader) -> Any:
@@ -75,24 +75,24 @@ def _modes(reader: Reader) -> Any:
 def _memory(reader: Reader) -> int:
     total = process_memory.fields(reader.path("proc/meminfo")).get("MemTotal")
     if total is None:
-        raise NotReadable("/proc/meminfo tells no MemTotal")
+        raise NotReadable("/proc/meminfo has no MemTotal")
     return total
 
 
 def _cuda(reader: Reader) -> Dict[str, str]:
-    """The version of the compiler, which is what a release is known by, or of the toolkit as a whole."""
+    """Return the version of the CUDA compiler, by which releases are identified, or of the whole toolkit."""
     try:
         name = "usr/local/cuda/version.json"
-        told = json.loads(reader.text(name))
-        version = (told.get("cuda_nvcc") or told["cuda"])["version"]
+        versions = json.loads(reader.text(name))
+        version = (versions.get("cuda_nvcc") or versions["cuda"])["version"]
     except NotReadable:
         name = "usr/local/cuda/version.txt"
-        found = _CUDA_TEXT.search(reader.text(name))
-        if found is None:
-            raise NotReadable("/%s tells no version" % name) from None
-        version = found.group(1)
+        match = _CUDA_TEXT.search(reader.text(name))
+        if match is None:
+            raise NotReadable("/%s names no version" % name) from None
+        version = match.group(1)
     except (TypeError, AttributeError):
-        raise NotReadable("/%s has another shape than NVIDIA's" % name) from None
+        raise NotReadable("/%s has not the structure of NVIDIA's file" % name) from None
     return {"toolkit": str(version), "source": "/" + name}
 
 

@@ -1,7 +1,7 @@
-"""The power modes that ``/etc/nvpmodel.conf`` of a Jetson offers; ``powermode`` tells which one is set.
+"""Parse the power modes that a Jetson's ``/etc/nvpmodel.conf`` offers; ``power_mode`` reads which one is set.
 
-Identifiers follow no order and differ between boards and their "super" variants, so that a mode is known by its
-name. Layout of the file as in NVIDIA's own ``nvpmodel_p*.conf``.
+Mode ids differ between boards and their "super" variants, so a mode is identified by its name. The format is that of
+NVIDIA's ``nvpmodel_p*.conf``.
 """
 
 import re
@@ -17,10 +17,10 @@ _MASK = re.compile(r"\s*TPC_POWER_GATING\s+TPC_PG_MASK\s+(0[xX][0-9a-fA-F]{1,8}|
 
 
 def parse(text: str) -> Tuple[List[Dict[str, Any]], Optional[str]]:
-    """``[{"id", "name", "tpc_mask"}]`` in the file's order, and the default's name; never raises.
+    """Return ``[{"id", "name", "tpc_mask"}]`` in the file's order, and the default mode's name; never raise.
 
-    ``tpc_mask`` is None where the mode sets none. A name that stands for two modes, or a default that is none of
-    them, is left out: what it meant would be guessed.
+    ``tpc_mask`` is None if the mode sets none. Modes that share a name or an id are left out, since it would be a guess
+    which is meant; so is a default that is not one of the modes.
     """
     modes: List[Dict[str, Any]] = []
     default = None
@@ -33,8 +33,8 @@ def parse(text: str) -> Tuple[List[Dict[str, Any]], Optional[str]]:
             if mode is not None:
                 modes.append({"id": int(mode.group(1)), "name": mode.group(2), "tpc_mask": None})
             elif section.group(1) == "PM_CONFIG":
-                found = _DEFAULT.match(section.group(2))
-                default = int(found.group(1)) if found else default
+                match = _DEFAULT.match(section.group(2))
+                default = int(match.group(1)) if match else default
         elif inside:
             mask = _MASK.match(line)
             if mask:
@@ -49,5 +49,5 @@ def _single(modes: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
 
 
 def name_of(modes: List[Dict[str, Any]], number: Optional[int]) -> Optional[str]:
-    """The name of the mode with this id; None if there is none."""
+    """Return the name of the mode with this id; None if there is none."""
     return next((mode["name"] for mode in modes if mode["id"] == number), None)

@@ -1,6 +1,6 @@
-"""The power mode by name: asked of ``nvpmodel``; where that is not installed, from the file in which it keeps it.
+"""Read the current power mode by name, from ``nvpmodel`` or, if it is not installed, from its status file.
 
-``nvpmodel -q`` prints ``NV Power Mode: MAXN`` and the mode's number below, a warning about the fan before it.
+``nvpmodel -q`` prints ``NV Power Mode: MAXN`` and then the mode's id; a warning about the fan may precede them.
 """
 
 import os
@@ -15,19 +15,19 @@ from . import nvpmodel
 DEADLINE = 5.0
 PLACES = ("usr/sbin", "usr/bin", "sbin", "bin")
 STATUS = "var/lib/nvpmodel/status"
-SAID = re.compile(r"^NV Power Mode:\s*(\S+)\s*$", re.MULTILINE)
-KEPT = re.compile(r"\bpmode:0*(\d+)\b")
+PRINTED_NAME = re.compile(r"^NV Power Mode:\s*(\S+)\s*$", re.MULTILINE)
+STORED_NUMBER = re.compile(r"\bpmode:0*(\d+)\b")
 MOST = 1 << 20
 
 
 class Late(OSError):
-    """It did not answer in time."""
+    """The command did not end before its deadline."""
 
 
-def asked(command: List[str], deadline: float = DEADLINE) -> str:
-    """What a command prints. Raises ``OSError`` where it cannot be run, fails, or is not done in time.
+def output_of(command: List[str], deadline: float = DEADLINE) -> str:
+    """Return what a command prints. Raise ``OSError`` if it cannot be run, fails, or exceeds its deadline.
 
-    It gets a process group of its own, which is killed with it: what hangs may have children.
+    It runs in a process group of its own, which is killed on a timeout: a hanging command may have children.
     """
     process = subprocess.Popen(  # noqa: S603 - the board's own program with fixed words, no shell
         command,
@@ -60,7 +60,10 @@ def _text(path: str) -> str:
 
 
 class PowerMode:
-    """Reads the mode; a program that hung once is not asked again, since each time would cost its deadline."""
+    """Reads the power mode.
+
+    After nvpmodel has hung once it is not run again, since each run would cost its deadline.
+    """
 
     def __init__(self, root: str = "/", program: Optional[str] = None, deadline: float = DEADLINE) -> None:
         self.root = root
@@ -69,7 +72,10 @@ class PowerMode:
         self._hung = ""
 
     def program(self) -> Optional[str]:
-        """Where nvpmodel is; a login that is not root's may not have it on its path."""
+        """Return the path of nvpmodel, or None if it cannot be run.
+
+        PATH is not used: that of users other than root may lack its folder.
+        """
         if self._program is not None:
             return self._program if os.access(self._program, os.X_OK) else None
         places = [os.path.join(self.root, place) for place in PLACES]
@@ -80,34 +86,34 @@ class PowerMode:
         return not any(os.path.lexists(path) for path in ([self._program] if self._program is not None else places))
 
     def read(self, why: Dict[str, str]) -> Optional[str]:
-        """The mode's name, or None and the reason in ``why``."""
+        """Return the mode's name, or None with the reason in ``why``."""
         if self._missing():
-            name, reason = self._kept(), "there is no nvpmodel"
+            name, reason = self._from_status_file(), "there is no nvpmodel"
         else:
-            # What it kept may be a mode that it failed to set: where it can be asked, nothing else is believed.
-            name, reason = self._asked()
+            # The status file may name a mode that nvpmodel failed to set, so it is not used if nvpmodel is installed.
+            name, reason = self._from_nvpmodel()
         if name is None:
             why["power_mode"] = reason
         return name
 
-    def _asked(self) -> Tuple[Optional[str], str]:
+    def _from_nvpmodel(self) -> Tuple[Optional[str], str]:
         program = self.program()
         if program is None:
             return None, "nvpmodel may not be run"
         if self._hung:
             return None, self._hung
         try:
-            found = SAID.search(asked([program, "-q"], self.deadline))
+            match = PRINTED_NAME.search(output_of([program, "-q"], self.deadline))
         except OSError as error:
             reason = "nvpmodel -q: %s" % (error.strerror or error)
             if isinstance(error, Late):
                 self._hung = reason
             return None, reason
-        return (None, "nvpmodel -q names no mode") if found is None else (found.group(1), "")
+        return (None, "nvpmodel -q names no mode") if match is None else (match.group(1), "")
 
-    def _kept(self) -> Optional[str]:
-        """By the number in the status file and the names in the configuration."""
-        number = KEPT.search(_text(os.path.join(self.root, STATUS)))
+    def _from_status_file(self) -> Optional[str]:
+        """Return the mode by the number in the status file and the names in the configuration, or None."""
+        number = STORED_NUMBER.search(_text(os.path.join(self.root, STATUS)))
         if number is None:
             return None
         modes, _ = nvpmodel.parse(_text(os.path.join(self.root, nvpmodel.CONF)))

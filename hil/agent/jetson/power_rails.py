@@ -1,4 +1,4 @@
-"""Which of a board's rails is its power: the meter on its input, or the rails that add up to it."""
+"""Which of a board's rails give its total power: the meter on its input, or rails that add up to it."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -9,14 +9,14 @@ ADD_UP = (
     frozenset({"GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"}),
     frozenset({"VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"}),
 )
-"""Rails of boards without such a meter (AGX Xavier, AGX Orin) that must all be there before a sum says anything."""
+"""Rails of boards without an input meter (AGX Xavier, AGX Orin); a sum needs all rails of one of these sets."""
 
 
 def total(rails: Sequence[str], missing: Mapping[str, str]) -> Tuple[List[str], str]:
-    """The rails whose sum is the board's power, and what to call that; or none of them, and why.
+    """Return the rails whose sum is the board's power and a label for it, or no rails and the reason.
 
-    ``rails`` are those that are read, ``missing`` those that are there and cannot be. A sum with a rail missing would
-    be too low, so that there is none then; nor of rails that are not known to add up.
+    ``rails`` can be read, ``missing`` exist and cannot be read. There is no sum if a rail is missing, since it would be
+    too low, or if the rails are not known to add up to the board's power.
     """
     for name in INPUTS:
         if name in rails:
@@ -24,7 +24,7 @@ def total(rails: Sequence[str], missing: Mapping[str, str]) -> Tuple[List[str], 
         if name in missing:
             return [], "%s, the meter on the board's input, cannot be read: %s" % (name, missing[name])
     if not rails and not missing:
-        return [], "no meter is known here that tells the board's power"
+        return [], "no known meter measures the board's power"
     if missing:
         first = min(missing)
         return [], "the rail %s cannot be read (%s), and without it a sum is too low" % (first, missing[first])
@@ -34,26 +34,29 @@ def total(rails: Sequence[str], missing: Mapping[str, str]) -> Tuple[List[str], 
 
 
 def column(names: Sequence[str], columns: Mapping[str, Sequence[Optional[float]]]) -> List[Optional[float]]:
-    """W at each sample, of the columns ``names`` together; None where one of them was not read, or all give nothing."""
-    found: List[Optional[float]] = []
+    """Return the sum of the columns ``names`` in W at each sample.
+
+    It is None where one of them was not read or the sum is not positive.
+    """
+    sums: List[Optional[float]] = []
     for row in zip(*(columns[name] for name in names)):
-        known = [value for value in row if value is not None]
-        whole = round(sum(known), 6) if len(known) == len(row) else 0.0
-        found.append(whole if whole > 0 else None)
-    return found
+        values = [value for value in row if value is not None]
+        power = round(sum(values), 6) if len(values) == len(row) else 0.0
+        sums.append(power if power > 0 else None)
+    return sums
 
 
 def add_total(
-    told: Dict[str, Any],
+    columns: Dict[str, Any],
     rails: Sequence[str],
     missing: Mapping[str, str],
     not_readable: Dict[str, str],
     sources: Dict[str, str],
 ) -> None:
-    """Puts ``power.total`` beside the columns (``power.NAME``) of ``told`` with its source, or why there is none."""
+    """Add ``power.total`` to ``columns`` (``power.NAME``) with its source, or the reason to ``not_readable``."""
     names, label = total(rails, missing)
     if names:
-        told["power.total"] = column(["power." + name for name in names], told)
+        columns["power.total"] = column(["power." + name for name in names], columns)
         sources["power.total"] = label
     else:
         not_readable["power.total"] = label

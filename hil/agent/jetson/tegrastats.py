@@ -1,22 +1,22 @@
-"""What a line of ``tegrastats`` says, of every L4T release from R32 to R39, in base units.
+"""Parse a line of ``tegrastats``, of any L4T release from R32 to R39, into base units.
 
-The format is documented release by release (Jetson Linux Developer Guide, "tegrastats Utility") and differs in
-each: frequencies are shown to root alone, an engine may have several, power has one to three numbers with or
-without ``mW`` (the first is the reading, the others its average and its peak), an offline sensor reads -256C.
+The format is documented per release (Jetson Linux Developer Guide, "tegrastats Utility") and differs in each. Clocks
+are shown to root only, and an engine may have several. A power has one to three numbers with or without ``mW``: the
+reading, its average and its peak. An offline sensor reads -256C.
 """
 
 import re
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 LONGEST = 8192
-"""Letters of a line that are looked at; real ones have under 1,000."""
+"""Characters of a line that are parsed; real lines have under 1,000."""
 MOST_UNKNOWN = 64
 OFFLINE = -256.0
-"""Degrees Celsius that a sensor reads whose part has no power."""
+"""Degrees Celsius that a sensor reads while its part has no power."""
 
 MEGA = 1e6
 SIZES = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-"""Of 1024: the totals are those of /proc/meminfo divided so."""
+"""Multiples of 1024: the totals are those of /proc/meminfo, divided accordingly."""
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}", re.ASCII)
 DATE = re.compile(r"[0-9]{2}-[0-9]{2}-[0-9]{4}", re.ASCII)
@@ -30,127 +30,127 @@ MEGAHERTZ = re.compile(r"[0-9]{1,6}", re.ASCII)
 SUFFIX = re.compile(r"_(?:FREQ|LOAD)$", re.ASCII)
 
 Words = List[str]
-Found = Dict[str, Any]
+Fields = Dict[str, Any]
 
 
-def parse(line: str) -> Found:
-    """All that a line says; never raises. Groups that it has nothing of are left out.
+def parse(line: str) -> Fields:
+    """Return all values of a line; groups without a value are left out. Never raise.
 
-    ``time`` (text, the board's own clock); ``ram``, ``swap``, ``iram`` (bytes: ``used``, ``total``, and
-    ``blocks`` x ``block`` the largest free block or ``cached``); ``cpu`` (one a core) and ``engines`` (by name without
-    ``_FREQ``), each ``on``, ``load`` (share, or None) and ``hz`` (a list for engines, empty or None where not shown);
-    ``mts`` (shares); ``temperature`` (degrees Celsius, None for an offline sensor); ``power`` (W, the reading now).
-    Words that mean nothing here, negative power among them, are in ``unknown``. A line without a ``RAM`` field is none
-    of tegrastats': then all of it is unknown, whatever its words look like.
+    ``time`` is text, by the board's clock. ``ram``, ``swap``, ``iram`` are bytes: ``used``, ``total``, and either
+    ``blocks`` x ``block``, the largest free block, or ``cached``. ``cpu`` (one per core) and ``engines`` (by name
+    without ``_FREQ``) have ``on``, ``load`` (0 to 1, or None) and ``hz`` (a list for engines; empty or None if not
+    shown). ``mts`` has shares of time. ``temperature`` is in °C, None for an offline sensor. ``power`` is the reading
+    in W. ``unknown`` lists words that are not part of a valid field, such as a negative power. A line without a ``RAM``
+    field is not from tegrastats: all its words are unknown, whatever they look like.
     """
     words = line[:LONGEST].split()
-    found: Found = {}
+    fields: Fields = {}
     unknown: Words = []
     at = 0
     while at < len(words):
-        taken = next((n for n in (reader(words, at, found) for reader in READERS) if n), 0)
-        if not taken:
+        count = next((n for n in (reader(words, at, fields) for reader in READERS) if n), 0)
+        if not count:
             unknown.append(words[at])
-        at += taken or 1
-    if "ram" not in found:
-        found, unknown = {}, words
+        at += count or 1
+    if "ram" not in fields:
+        fields, unknown = {}, words
     if unknown:
-        found["unknown"] = [word[:80] for word in unknown[:MOST_UNKNOWN]]
-    return found
+        fields["unknown"] = [word[:80] for word in unknown[:MOST_UNKNOWN]]
+    return fields
 
 
-def _time(words: Words, at: int, found: Found) -> int:
-    if "time" not in found and DATE.fullmatch(words[at]) and CLOCK.fullmatch(_word(words, at + 1)):
-        found["time"] = words[at] + " " + words[at + 1]
+def _time(words: Words, at: int, fields: Fields) -> int:
+    if "time" not in fields and DATE.fullmatch(words[at]) and CLOCK.fullmatch(_word(words, at + 1)):
+        fields["time"] = words[at] + " " + words[at + 1]
         return 2
     return 0
 
 
-def _memory(words: Words, at: int, found: Found) -> int:
-    """``RAM 331/3964MB (lfb 758x4MB)``, ``SWAP 0/1982MB (cached 0MB)``, ``IRAM 0/252kB(lfb 252kB)``."""
+def _memory(words: Words, at: int, fields: Fields) -> int:
+    """Parse ``RAM 331/3964MB (lfb 758x4MB)``, ``SWAP 0/1982MB (cached 0MB)``, ``IRAM 0/252kB(lfb 252kB)``."""
     name = words[at].lower()
-    if words[at] not in ("RAM", "SWAP", "IRAM") or name in found:
+    if words[at] not in ("RAM", "SWAP", "IRAM") or name in fields:
         return 0
     first, bracket, rest = _word(words, at + 1).partition("(")
     match = USED.fullmatch(first)
     if match is None:
         return 0
     size = SIZES[match.group(3)]
-    told = {"used": int(match.group(1)) * size, "total": int(match.group(2)) * size}
-    found[name] = told
-    taken = 2
+    sizes = {"used": int(match.group(1)) * size, "total": int(match.group(2)) * size}
+    fields[name] = sizes
+    count = 2
     if not bracket and _word(words, at + 2).startswith("("):
-        rest, taken = words[at + 2][1:], 3
+        rest, count = words[at + 2][1:], 3
     elif not bracket:
-        return taken
-    last = _word(words, at + taken)
+        return count
+    last = _word(words, at + count)
     match = BLOCKS.fullmatch(last[:-1]) if last.endswith(")") else None
     if match is None or rest not in ("lfb", "cached"):
-        return 2 if not bracket else taken
-    told["block" if rest == "lfb" else "cached"] = int(match.group(2)) * SIZES[match.group(3)]
+        return 2 if not bracket else count
+    sizes["block" if rest == "lfb" else "cached"] = int(match.group(2)) * SIZES[match.group(3)]
     if match.group(1):
-        told["blocks"] = int(match.group(1))
-    return taken + 1
+        sizes["blocks"] = int(match.group(1))
+    return count + 1
 
 
-def _cores(words: Words, at: int, found: Found) -> int:
-    """``CPU [7%@102,off,3%]``, or with one frequency for all behind the bracket."""
+def _cores(words: Words, at: int, fields: Fields) -> int:
+    """Parse ``CPU [7%@102,off,3%]``, or with one frequency for all cores after the bracket."""
     value = _word(words, at + 1)
-    if words[at] != "CPU" or "cpu" in found or not value.startswith("["):
+    if words[at] != "CPU" or "cpu" in fields or not value.startswith("["):
         return 0
     inside, bracket, after = value[1:].partition("]")
     shared = "@" + after[1:] if after.startswith("@") else ""
     cores = [_load(core if core == "off" or "@" in core else core + shared) for core in inside.split(",")]
     if not bracket or (after and not shared) or not all(cores):
         return 0
-    found["cpu"] = [dict(core, hz=(core["hz"] or [None])[0]) for core in cores if core]
+    fields["cpu"] = [dict(core, hz=(core["hz"] or [None])[0]) for core in cores if core]
     return 2
 
 
-def _mts(words: Words, at: int, found: Found) -> int:
-    """``MTS fg 0% bg 0%``: the share of time that translating code took (Denver, Carmel)."""
-    if words[at] != "MTS" or "mts" in found or (_word(words, at + 1), _word(words, at + 3)) != ("fg", "bg"):
+def _mts(words: Words, at: int, fields: Fields) -> int:
+    """Parse ``MTS fg 0% bg 0%``: shares of time spent on dynamic code translation (Denver, Carmel)."""
+    if words[at] != "MTS" or "mts" in fields or (_word(words, at + 1), _word(words, at + 3)) != ("fg", "bg"):
         return 0
     shares = [_share(_word(words, at + step)) for step in (2, 4)]
     if None in shares:
         return 0
-    found["mts"] = {"foreground": shares[0], "background": shares[1]}
+    fields["mts"] = {"foreground": shares[0], "background": shares[1]}
     return 5
 
 
-def _temperature(words: Words, at: int, found: Found) -> int:
-    """``GPU@22.5C``, ``cpu@52.968C/52.968C``."""
+def _temperature(words: Words, at: int, fields: Fields) -> int:
+    """Parse ``GPU@22.5C``, ``cpu@52.968C/52.968C``."""
     name, _, value = words[at].partition("@")
     match = DEGREES.fullmatch(value)
-    if match is None or not NAME.fullmatch(name) or name in found.get("temperature", {}):
+    if match is None or not NAME.fullmatch(name) or name in fields.get("temperature", {}):
         return 0
     degrees = float(match.group(1))
-    found.setdefault("temperature", {})[name] = None if degrees <= OFFLINE else degrees
+    fields.setdefault("temperature", {})[name] = None if degrees <= OFFLINE else degrees
     return 1
 
 
-def _power(words: Words, at: int, found: Found) -> int:
-    """``VDD_IN 5263mW/5263mW``, ``POM_5V_IN 933/933``; a single number is power only with its unit."""
+def _power(words: Words, at: int, fields: Fields) -> int:
+    """Parse ``VDD_IN 5263mW/5263mW``, ``POM_5V_IN 933/933``; a single number is a power only with its unit."""
     match = WATTS.fullmatch(_word(words, at + 1))
     if match is None or not NAME.fullmatch(words[at]) or not (match.group(2) or match.group(3)):
         return 0
-    if words[at] in found.get("power", {}):
+    if words[at] in fields.get("power", {}):
         return 0
-    found.setdefault("power", {})[words[at]] = int(match.group(1)) / 1e3
+    fields.setdefault("power", {})[words[at]] = int(match.group(1)) / 1e3
     return 2
 
 
-def _engine(words: Words, at: int, found: Found) -> int:
-    """``GR3D_FREQ 12%@[1300,1300]``, ``EMC_FREQ 0%``, ``NVENC0_FREQ @314``, ``VIC off``, ``APE 25``."""
+def _engine(words: Words, at: int, fields: Fields) -> int:
+    """Parse ``GR3D_FREQ 12%@[1300,1300]``, ``EMC_FREQ 0%``, ``NVENC0_FREQ @314``, ``VIC off``, ``APE 25``."""
     name = SUFFIX.sub("", words[at])
-    told = _load(_word(words, at + 1))
-    if told is None or not NAME.fullmatch(words[at]) or name in found.get("engines", {}):
+    state = _load(_word(words, at + 1))
+    if state is None or not NAME.fullmatch(words[at]) or name in fields.get("engines", {}):
         return 0
-    found.setdefault("engines", {})[name] = told
+    fields.setdefault("engines", {})[name] = state
     return 2
 
 
-READERS: Tuple[Callable[[Words, int, Found], int], ...] = (
+READERS: Tuple[Callable[[Words, int, Fields], int], ...] = (
     _time,
     _memory,
     _cores,
@@ -159,7 +159,7 @@ READERS: Tuple[Callable[[Words, int, Found], int], ...] = (
     _power,
     _engine,
 )
-"""Each looks at the words from ``at`` on and says how many of them it took."""
+"""Each parses words from index ``at`` on, adds to the fields, and returns the number of words it used."""
 
 
 def _word(words: Words, at: int) -> str:
@@ -171,8 +171,8 @@ def _share(text: str) -> Optional[float]:
     return int(match.group(1)) / 100 if match and int(match.group(1)) <= 100 else None
 
 
-def _load(text: str) -> Optional[Found]:
-    """``off``, ``X%``, ``X%@Y``, ``X%@[Y,Z]``, ``@Y``, ``@[Y,off]`` or ``Y``; None for anything else."""
+def _load(text: str) -> Optional[Fields]:
+    """Parse ``off``, ``X%``, ``X%@Y``, ``X%@[Y,Z]``, ``@Y``, ``@[Y,off]`` or ``Y``; return None for anything else."""
     if text == "off":
         return {"on": False, "load": None, "hz": []}
     share, at, clocks = text.partition("@")
@@ -182,7 +182,7 @@ def _load(text: str) -> Optional[Found]:
     if (share and load is None) or ((at or not share) and not clocks):
         return None
     several = clocks.startswith("[") and clocks.endswith("]")
-    each = clocks[1:-1].split(",") if several else [clocks] if clocks else []
-    if not all(one == "off" or MEGAHERTZ.fullmatch(one) for one in each):
+    values = clocks[1:-1].split(",") if several else [clocks] if clocks else []
+    if not all(clock == "off" or MEGAHERTZ.fullmatch(clock) for clock in values):
         return None
-    return {"on": True, "load": load, "hz": [None if one == "off" else int(one) * MEGA for one in each]}
+    return {"on": True, "load": load, "hz": [None if clock == "off" else int(clock) * MEGA for clock in values]}

@@ -1,4 +1,4 @@
-"""A running ``tegrastats``, read without ever waiting for it: it may be missing, hang, or print anything."""
+"""A running ``tegrastats``, read without blocking: it may be missing, hang, or print anything."""
 
 import contextlib
 import errno
@@ -12,37 +12,40 @@ from . import tegrastats
 
 INTERVAL_MS = 100
 SILENCE = 2.0
-"""Seconds without a line that can be read, after which it is given up."""
+"""Seconds without a readable line after which the process is given up."""
 STALE = 0.5
-"""Seconds after which a line is no longer what is now."""
+"""Seconds after which the newest line is too old to be used."""
 MOST_READ = 1 << 16
-LEAVE_SECONDS = 2.0
+EXIT_SECONDS = 2.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def find() -> Optional[str]:
-    """Where tegrastats is: in PATH, or in /usr/bin, which a service's PATH may lack."""
+    """Return the path of tegrastats in PATH or in /usr/bin, which a service's PATH may lack; None if there is none."""
     return shutil.which("tegrastats") or shutil.which("tegrastats", path="/usr/bin")
 
 
 def _die_with_parent() -> Callable[[], None]:
-    """What the child does before it becomes tegrastats; the library is looked up here, before there is a child."""
+    """Return a function that makes the kernel kill the child when this process dies.
+
+    The library is loaded here, because that is not safe in a child between fork and exec.
+    """
     import ctypes
 
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
-    def ask() -> None:
+    def request() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
-    return ask
+    return request
 
 
 class TegrastatsProcess:
-    """``path --interval 100``, started now; ``why`` says why nothing comes of it, once that is known.
+    """``path --interval 100``, started at once; ``why`` is the reason if no values come of it.
 
-    ``process`` is the running program, or None; ``odd`` the last of what it printed that is no line of tegrastats.
-    ``path`` None is one that was not found. It is killed with all it started, and reaped, by ``close``, and by the
-    kernel if this process dies.
+    ``process`` is the running program, or None. ``odd`` is the last output that is not a line of tegrastats. ``path``
+    is None if tegrastats was not found. ``close`` kills and reaps the process and its children; if this process dies,
+    the kernel kills it.
     """
 
     def __init__(self, path: Optional[str], now: float) -> None:
@@ -71,27 +74,27 @@ class TegrastatsProcess:
         os.set_blocking(self._out(), False)
 
     def latest(self, now: float) -> Dict[str, Any]:
-        """What the newest line said (``tegrastats.parse``); empty where there is none, or none that is new."""
+        """Return the newest line as ``tegrastats.parse`` returns it; empty if there is none or it is too old."""
         if self.process is not None:
-            self._listen(now)
+            self._read_lines(now)
             if self.why is None and now - self._heard > SILENCE:
-                said = "printed what cannot be read (%s)" % self.odd if self.odd else "printed no line"
-                self._give_up("%s for %g s" % (said, SILENCE))
+                problem = "printed what cannot be read (%s)" % self.odd if self.odd else "printed no line"
+                self._give_up("%s for %g s" % (problem, SILENCE))
         return self._read if now - self._heard <= STALE else {}
 
     def close(self) -> None:
-        """Kills it with all it started, and reaps it; may be called twice."""
+        """Kill the process and its children, and reap it; may be called twice."""
         process, self.process = self.process, None
         if process is None:
             return
         try:
-            os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so that the number is still its own
+            os.killpg(process.pid, signal.SIGKILL)  # it is not reaped yet, so its id cannot have been reused
         except OSError:
             process.kill()
         if process.stdout is not None:
             process.stdout.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # held by the kernel: reaped when another is started
-            process.wait(LEAVE_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # blocked in the kernel: Popen reaps it later
+            process.wait(EXIT_SECONDS)
 
     def _out(self) -> int:
         assert self.process is not None and self.process.stdout is not None  # noqa: S101, PT018 - a pipe was asked for
@@ -102,7 +105,7 @@ class TegrastatsProcess:
         self._read = {}
         self.close()
 
-    def _listen(self, now: float) -> None:
+    def _read_lines(self, now: float) -> None:
         try:
             data = os.read(self._out(), MOST_READ)
         except BlockingIOError:
@@ -114,9 +117,9 @@ class TegrastatsProcess:
             self._ended()
             return
         for line in self._lines(data):
-            told = tegrastats.parse(line)
-            if "ram" in told:
-                self._read, self._heard = told, now
+            fields = tegrastats.parse(line)
+            if "ram" in fields:
+                self._read, self._heard = fields, now
             elif line.strip():
                 self.odd = ascii(line.strip()[:40])
 
@@ -127,7 +130,7 @@ class TegrastatsProcess:
         self._give_up(how + (" after printing %s" % self.odd if self.odd else ""))
 
     def _lines(self, data: bytes) -> List[str]:
-        """The lines that are complete now, the newest few; what is longer than a line can be is dropped."""
+        """Return the newest complete lines, at most four; drop a line that is too long to be valid."""
         whole, newline, rest = (self._rest + data).rpartition(b"\n")
         lines = whole.split(b"\n") if newline else []
         if lines and self._skip:

@@ -1,10 +1,10 @@
-"""What loads a board as the rest of the robot would: memory that is held, and a command of the user's that runs.
+"""Load a board as the rest of the robot would: reserved memory, and a command of the user that runs meanwhile.
 
-Each is a process of its own beside the supervisor, bound to it by a pipe: when its input closes, because it was told
-to end or because the supervisor died, it ends, and so does all that it started. Whatever a co-runner starts inherits
-``load_processes.MARK`` in its environment, by which the rest is found where the process itself was killed. What belongs
-to another user (``sudo``) cannot be ended from here and is reported; what another service starts (``docker run``) is
-not detected. Standard library only.
+Each load is a process of its own, connected to the supervisor by a pipe. It ends, with all that it started, when its
+input closes: because the supervisor stopped it, or because the supervisor died. Processes of a co-runner inherit
+``load_processes.MARK`` in their environment, by which they are found if the load's own process was killed. Processes of
+another user (``sudo``) cannot be killed from here and are reported. What another service starts (``docker run``) is not
+detected. Standard library only.
 """
 
 import contextlib
@@ -29,28 +29,28 @@ GRACE = 1.0
 PATIENCE = 10.0
 RESERVE, RUN = "reserve", "run"
 NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
-"""Kinds of loads, by the keys that ask for them."""
+"""The config keys that request each kind of load."""
 
 
 class Load:
-    """The supervisor's handle on one such process.
+    """The supervisor's handle on the process of one load.
 
-    ``ready`` is what it said once it was, ``ended`` why it is over, ``left`` what it could not end, by process id.
+    ``ready`` is its report once it is ready, ``ended`` why it has ended, ``left`` the processes that it could not kill.
     """
 
     def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:
-        """``place`` names what it is a load of: where all of it has ended, ``sweep(place)`` finds nothing."""
+        """Start the process; ``place`` identifies its target, for ``sweep(place)``."""
         self.kind = kind
         self.place = place
         self.ready: Optional[Dict[str, Any]] = None
         self.ended: Optional[str] = None
         self.left: Dict[int, str] = {}
-        self._heard = b""
+        self._received = b""
         command = [sys.executable, "-B", archive, "--load", kind, str(os.getpid())]
-        # Bytes: where the locale is C, Python 3.6 can make no argument of other letters.
-        given = [word.encode("utf-8", "surrogateescape") for word in command + words]
+        # Bytes, since in the C locale Python 3.6 cannot encode non-ASCII arguments.
+        arguments = [word.encode("utf-8", "surrogateescape") for word in command + words]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and archive; the user's words are arguments
-            given,
+            arguments,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -60,33 +60,33 @@ class Load:
 
     def _out(self) -> int:
         if self.process.stdout is None:
-            raise ValueError("it was started without a pipe")
+            raise ValueError("the load was started without a pipe")
         return self.process.stdout.fileno()
 
-    def listen(self) -> bool:
-        """Takes in what it said; True once it is ready or over."""
-        over = self.process.poll() is not None  # before it is read: what it said at its end is there then
+    def read_reports(self) -> bool:
+        """Read the load's reports; return True once it is ready or has ended."""
+        over = self.process.poll() is not None  # before reading: its last report is in the pipe by then
         data = b"."
         while data:
             try:
                 data = os.read(self._out(), 1 << 12)
             except BlockingIOError:
                 break
-            self._heard += data
-        lines = self._heard.split(b"\n")
-        self._heard = lines.pop()
+            self._received += data
+        lines = self._received.split(b"\n")
+        self._received = lines.pop()
         for line in lines:
-            said = json.loads(line.decode("utf-8", "replace"))
-            self.ready = said.get("ready", self.ready)
-            self.ended = said.get("ended", self.ended)
-            self.left.update({int(pid): str(command) for pid, command in said.get("left", {}).items()})
-        # Its own word comes before its end; another process of it, which clears up, may hold the pipe for a while.
+            report = json.loads(line.decode("utf-8", "replace"))
+            self.ready = report.get("ready", self.ready)
+            self.ended = report.get("ended", self.ended)
+            self.left.update({int(pid): str(command) for pid, command in report.get("left", {}).items()})
+        # A second process of the load may keep the pipe open while it cleans up, so its end is not awaited.
         if self.ended is None and over:
             self.ended = "it was killed"
         return self.ready is not None or self.ended is not None
 
     def close(self, beat: Callable[[], None] = lambda: None) -> None:
-        """Has it end, with all that it started; what cannot be ended is in ``left``. ``beat`` is called meanwhile."""
+        """End the load and all that it started, calling ``beat`` meanwhile; what could not be killed is in ``left``."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         until = time.monotonic() + PATIENCE
@@ -96,8 +96,8 @@ class Load:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.2)
             beat()
-        with contextlib.suppress(ValueError):  # cut short by its death
-            self.listen()
+        with contextlib.suppress(ValueError):  # a report may be cut off by its death
+            self.read_reports()
         if self.process.stdout is not None:
             self.process.stdout.close()
         self.left.update(sweep(self.place, beat))
@@ -105,7 +105,7 @@ class Load:
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """``reserve PARENT BYTES`` or ``run PARENT COMMAND …``: does it until standard input closes."""
+    """Run a load until standard input closes: ``reserve PARENT BYTES`` or ``run PARENT COMMAND …``."""
     words = sys.argv[2:] if arguments is None else arguments
     kind, parent = words[0], int(words[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -116,10 +116,10 @@ def main(arguments: Optional[List[str]] = None) -> None:
         run(words[2:])
 
 
-def say(**words: Any) -> None:
-    """One line to the supervisor; nobody may be left to hear it."""
+def report(**fields: Any) -> None:
+    """Write one line of JSON to the supervisor, which may have ended."""
     with contextlib.suppress(OSError):
-        os.write(1, (json.dumps(words) + "\n").encode())
+        os.write(1, (json.dumps(fields) + "\n").encode())
 
 
 def _prctl(option: int, value: int) -> None:
@@ -133,51 +133,51 @@ def _die_with(parent: int) -> None:
 
 
 def _wait(seconds: Optional[float]) -> bool:
-    """Whether standard input closed within that time; what is written to it means nothing."""
+    """Return whether standard input closed within ``seconds``; input itself is ignored."""
     poller = select.poll()
     poller.register(0, select.POLLIN)
     return bool(poller.poll(None if seconds is None else seconds * 1000)) and not os.read(0, 1 << 12)
 
 
 def reserve(size: int) -> None:
-    """Holds ``size`` bytes of this process's own memory; each page is written, with what no swap can compress away."""
-    held = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    """Hold ``size`` bytes of this process's memory; each page is written, with random data that does not compress."""
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     noise = os.urandom(CHUNK)
     for at in range(0, size, CHUNK):
         part = min(CHUNK, size - at)
-        held[at : at + part] = noise[:part]
-    # Users may lock little; what is not locked the kernel may swap out, which the state contract then sees.
-    fixed = ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT) == 0
-    say(ready={"bytes": size, "locked": fixed, "pid": os.getpid()})
+        memory[at : at + part] = noise[:part]
+    # An ordinary user may lock little memory. The rest may be swapped out, which the state contract detects.
+    locked = ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT) == 0
+    report(ready={"bytes": size, "locked": locked, "pid": os.getpid()})
     while not _wait(None):
         pass
 
 
 def run(command: List[str]) -> None:
-    """Runs ``command`` until told to end, in two processes that each clear up when the other is killed.
+    """Run ``command`` until standard input closes, in two processes that each clean up if the other is killed.
 
-    Descendants that were left by their parents become the children of either, so that none gets away.
+    Both are subreapers: orphaned descendants become the children of one of them, so none escapes.
     """
-    os.setsid()  # whoever kills the agent's group leaves this one to clean up
+    os.setsid()  # a kill of the agent's process group must not reach the processes that clean up
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     guard = os.getpid()
     keeper = os.fork()
     if not keeper:
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)  # forgotten by a fork
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)  # not inherited by a fork
         _keep(command, guard)
         os._exit(0)
     if os.waitpid(keeper, 0)[1]:
-        say(ended="it was killed")
-        _tell(clear())
+        report(ended="it was killed")
+        _report_left(clear())
 
 
-def _tell(left: Dict[int, str]) -> None:
+def _report_left(left: Dict[int, str]) -> None:
     if left:
-        say(left=left)
+        report(left=left)
 
 
 def _keep(command: List[str], guard: int) -> None:
-    """Runs ``command`` in the user's home with its output dropped; ends it and all its descendants."""
+    """Run ``command`` in the user's home with its output discarded; then end it and all its descendants."""
     home = os.path.expanduser("~")
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own command under the user's own account, no shell
@@ -189,16 +189,16 @@ def _keep(command: List[str], guard: int) -> None:
             preexec_fn=_alone,  # noqa: PLW1509 - this process has one thread
         )
     except OSError as error:
-        say(ended="it cannot be started: %s" % (error.strerror or error))
+        report(ended="it cannot be started: %s" % (error.strerror or error))
         return
     began = time.monotonic()
-    say(ready={"pid": process.pid})
-    told = False
+    report(ready={"pid": process.pid})
+    reported = False
     while not _wait(POLL) and os.getppid() == guard:
-        if not told and process.poll() is not None:
-            say(ended="it ended with %s after %.1f s" % (_how(process.returncode), time.monotonic() - began))
-            told = True
-    _tell(clear())
+        if not reported and process.poll() is not None:
+            report(ended="it ended with %s after %.1f s" % (_how(process.returncode), time.monotonic() - began))
+            reported = True
+    _report_left(clear())
 
 
 def _alone() -> None:
@@ -212,7 +212,7 @@ def _how(code: int) -> str:
 
 
 def clear() -> Dict[int, str]:
-    """Asks every descendant to end, and after ``GRACE`` seconds makes it; returns what stays ``FORCE`` seconds on."""
+    """Send SIGTERM to every descendant, SIGKILL after ``GRACE`` seconds; return those that remain ``FORCE`` later."""
     limit = time.monotonic() + GRACE
     number = signal.SIGTERM
     while True:

@@ -1,7 +1,7 @@
-"""The conditions under which is measured: state told, services and clocks set through the root helper, loads held.
+"""The conditions of a measurement: report the state, stop services and lock clocks, run loads.
 
-What is set or held here lasts until it is taken back or this process ends, however it ends: the helper restores when
-its input closes, and a load ends when its own does.
+Changes last until they are undone or this process ends, for whatever reason: the root helper undoes them when its input
+closes, and a load ends when its input closes.
 """
 
 import contextlib
@@ -17,19 +17,19 @@ from ..machine.state import StateReader
 from ..store.transfers import Reply
 from . import co_runner, load_processes
 
-SETTLE = 0.5  # seconds a co-runner has to get going, or to fail
+SETTLE = 0.5  # seconds for a co-runner to start up, or to fail
 START = 20.0
-BYTES_PER_SECOND = 50e6  # at least; what filling memory takes on the slowest board
+BYTES_PER_SECOND = 50e6  # at least; rate of filling memory on the slowest board
 LEFT_FREE = 64 << 20
 MOST_SERVICES = 32
-BY_HAND = "sudo %s < /dev/null" % PROGRAM
-"""Has the helper undo what is on its list, as each one does when it starts."""
+RESTORE_COMMAND = "sudo %s < /dev/null" % PROGRAM
+"""Makes the helper undo its recorded changes, as it does at every start."""
 
 
 class Conditions:
     """The operations of ``service.Service`` on the machine's state.
 
-    ``lock`` is the session's on this target, ``nvml`` gives a GPU's ``nvml.Nvml`` by its number, or None.
+    ``lock`` is the session's hold on this target; ``nvml`` returns a GPU's ``nvml.Nvml`` by its number, or None.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Conditions:
         self.reader = reader or StateReader(archive=supervisor.archive)
         self.helper: Optional[Helper] = None
         self._refused = ""
-        self._changed: List[str] = []  # orders to the helper that are to be taken back
+        self._changed: List[str] = []  # orders to the helper that must be undone
         self._services: List[str] = []
         self.loads: List[co_runner.Load] = []
         self._alone = contextlib.ExitStack()
@@ -54,88 +54,91 @@ class Conditions:
         }
 
     def state(self, request: Dict[str, Any]) -> Reply:
-        """``StateReader.snapshot`` now; ``gpu`` numbers the one whose driver is asked, ``quick`` as there.
+        """Return ``StateReader.snapshot`` now; ``gpu`` is the number of the GPU to query, ``quick`` as there.
 
-        ``load_ended`` tells what of the loads that are to be there has ended by itself.
+        ``load_ended`` lists the loads that should be running and have ended.
         """
         quick = bool(request.get("quick"))
         gpu = None if request.get("gpu") is None else self.nvml(int(request["gpu"]))
-        return {"ok": self._told(gpu, quick=quick)}, []
+        return {"ok": self._state(gpu, quick=quick)}, []
 
-    def _told(self, gpu: Any, *, quick: bool = False) -> Dict[str, Any]:
-        """``services`` are those that ``prepare`` stopped, each as systemd has it now, None where nobody can tell."""
+    def _state(self, gpu: Any, *, quick: bool = False) -> Dict[str, Any]:
+        """Return the state; ``services`` maps those that ``prepare`` stopped to systemd's state, None if unknown."""
         privileged = None if quick else self._privileged()
-        told = self.meanwhile(lambda: self.reader.snapshot(gpu, privileged, quick=quick))
+        state = self.meanwhile(lambda: self.reader.snapshot(gpu, privileged, quick=quick))
         if not quick and self._services:
-            told["services"] = {name: self._shown(name) for name in self._services}
-        told["load_ended"] = self._ended()
-        return told
+            state["services"] = {name: self._service_state(name) for name in self._services}
+        state["load_ended"] = self._ended()
+        return state
 
-    def _shown(self, name: str) -> Optional[str]:
-        found = self.helper.ask("service", "show", name).get("state") if self.helper is not None else None
-        return found if isinstance(found, str) and found else None
+    def _service_state(self, name: str) -> Optional[str]:
+        state = self.helper.ask("service", "show", name).get("state") if self.helper is not None else None
+        return state if isinstance(state, str) and state else None
 
     def meanwhile(self, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
-        """What ``work`` returns; the host is told that we live, for one program that hangs may take seconds."""
-        done: List[Union[Dict[str, Any], BaseException]] = []
+        """Return the result of ``work``, and report to the host meanwhile that the agent is alive.
 
-        def worked() -> None:
+        A program that hangs may delay ``work`` by seconds.
+        """
+        results: List[Union[Dict[str, Any], BaseException]] = []
+
+        def target() -> None:
             try:
-                done.append(work())
+                results.append(work())
             except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
-                done.append(error)
+                results.append(error)
 
-        thread = threading.Thread(target=worked, daemon=True)
+        thread = threading.Thread(target=target, daemon=True)
         thread.start()
         while thread.is_alive():
             thread.join(0.2)
             self.supervisor.beat()
-        (found,) = done
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        (result,) = results
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _must_hold(self) -> None:
         if not self.lock.held:
-            what = "the conditions are set only by who holds the target"
+            what = "conditions are changed only by the session that holds the target"
             raise Failure(failure.PROTOCOL, what, "hold it first")
 
     def around(self, watch: Any) -> Dict[str, Any]:
-        """The state right before or after a timed window, for whoever has the turn; ``watch`` is its worker's."""
-        return self._told(None if watch is None else watch.device.gpu)
+        """Return the state right before or after a timed window; ``watch`` is that of its worker."""
+        return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:
-        """What root alone may read, where its helper is there; nothing else where it is not, or refuses."""
-        helper = self._opened()
+        """Return what only root may read, from the helper; empty if there is none or it refuses."""
+        helper = self._open_helper()
         if helper is None:
             return {}
-        found: Dict[str, Any] = {}
+        values: Dict[str, Any] = {}
         nvmap, emc = helper.ask("nvmap"), helper.ask("emc")
         if nvmap.get("ok"):
-            found["nvmap"] = nvmap.get("text")
+            values["nvmap"] = nvmap.get("text")
         if emc.get("ok"):
-            found["emc"] = {"cur": emc.get("rate"), "min": emc.get("min_rate"), "max": emc.get("max_rate")}
-        return found
+            values["emc"] = {"cur": emc.get("rate"), "min": emc.get("min_rate"), "max": emc.get("max_rate")}
+        return values
 
-    def _opened(self) -> Optional[Helper]:
-        """The helper, asked for once; None where it cannot be had, with ``Helper.why_not``."""
+    def _open_helper(self) -> Optional[Helper]:
+        """Return the helper, opened once; None if it is unavailable, with the reason in ``_refused``."""
         if self.helper is None and not self._refused:
             self.helper = Helper.open(self.supervisor.beat)
             self._refused = "" if self.helper else Helper.why_not
         return self.helper
 
     def prepare(self, request: Dict[str, Any]) -> Reply:
-        """Stops ``services`` and, with ``lock``, locks the clocks, until ``restore`` or this process's end.
+        """Stop ``services`` and, with ``lock``, lock the clocks, until ``restore`` or this process's end.
 
-        ``{"helper": False, "why_not"}`` where there is no helper. Raises ``Failure`` for what it refuses.
+        Return ``{"helper": False, "why_not"}`` if there is no helper. Raise ``Failure`` if it refuses an order.
         """
         self._must_hold()
         services, lock = [str(name) for name in request["services"]], bool(request["lock"])
         if len(services) > MOST_SERVICES:
-            raise Failure(failure.PROTOCOL, "%d services are too many" % len(services))
-        # Opened first: it restores what a dead one left, and only who asks it to lock relies on its lock.
-        helper = self._opened()
-        if helper is None and lock and not services and self._told(None).get("locked"):
+            raise Failure(failure.PROTOCOL, "%d services are too many: at most %d" % (len(services), MOST_SERVICES))
+        # Open the helper first: it undoes what a dead helper left, such as a lock of the clocks.
+        helper = self._open_helper()
+        if helper is None and lock and not services and self._state(None).get("locked"):
             return {"ok": {"helper": None, "done": ["the clocks were locked already"]}}, []
         if helper is None:
             return {"ok": {"helper": False, "why_not": self._refused}}, []
@@ -143,36 +146,40 @@ class Conditions:
         for order in orders:
             words = " ".join(order)
             self._changed.append(words)
-            told = helper.ask(*order)
-            if not told.get("ok"):
-                what = "%s was refused: %s" % (words, failure.short(told.get("error"), 500))
-                what += _unrestored(self._let_go())
-                raise Failure(failure.INTERNAL, what, "see to it there, or set the board up again")
+            answer = helper.ask(*order)
+            if not answer.get("ok"):
+                what = "%s was refused: %s" % (words, failure.short(answer.get("error"), 500))
+                what += _unrestored(self._undo())
+                raise Failure(failure.INTERNAL, what, "correct this on the target, or run 'hil board setup' again")
         self._services = services
         return {"ok": {"helper": True, "done": list(self._changed)}}, []
 
     def restore(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Takes back what ``prepare`` did; ``left`` is what could not be: ``what``, ``why`` and how to ``mend`` it."""
-        return {"ok": {"left": self._let_go()}}, []
+        """Undo what ``prepare`` did.
 
-    def _let_go(self) -> List[Dict[str, str]]:
+        ``left`` lists what could not be undone: ``what``, ``why`` and ``mend``, the command that fixes it.
+        """
+        return {"ok": {"left": self._undo()}}, []
+
+    def _undo(self) -> List[Dict[str, str]]:
         changed, self._changed, self._services = self._changed, [], []
         helper, self.helper = self.helper, None
         if helper is None:
             return []
         try:
-            told = helper.ask("restore") if changed else {"ok": True}
+            answer = helper.ask("restore") if changed else {"ok": True}
         finally:
             helper.close()
-        if not told.get("ok"):
-            told = self._afresh()
-        if told.get("ok"):
-            return [{key: str(one.get(key)) for key in ("what", "why", "mend")} for one in told.get("left") or []]
-        why = failure.short(told.get("error"), 300)
-        return [{"what": ", ".join(changed), "why": why, "mend": BY_HAND}]
+        if not answer.get("ok"):
+            answer = self._restore_with_new_helper()
+        if answer.get("ok"):
+            left = answer.get("left") or []
+            return [{key: str(change.get(key)) for key in ("what", "why", "mend")} for change in left]
+        why = failure.short(answer.get("error"), 300)
+        return [{"what": ", ".join(changed), "why": why, "mend": RESTORE_COMMAND}]
 
-    def _afresh(self) -> Dict[str, Any]:
-        """What a new helper says of restoring: the one that changed things has died, or did not answer in time."""
+    def _restore_with_new_helper(self) -> Dict[str, Any]:
+        """Return a new helper's answer to ``restore``: the one that made the changes has died or timed out."""
         helper = Helper.open(self.supervisor.beat)
         if helper is None:
             return {"ok": False, "error": Helper.why_not}
@@ -182,22 +189,22 @@ class Conditions:
             helper.close()
 
     def load_begin(self, request: Dict[str, Any]) -> Reply:
-        """Holds ``reserve`` bytes and runs ``co_runner`` (a list of words), as far as given, until ``load_end``."""
+        """Reserve ``reserve`` bytes and run ``co_runner`` (a list of words) until ``load_end``; both are optional."""
         self._must_hold()
         _refuse(self._end_loads())
-        # Those of another agent of the same session, at the same time, would be twice what was asked for.
+        # Another agent of this session must not run its loads at the same time: they would add up.
         self._alone.enter_context(self.supervisor.turn(os.path.join(self.lock.root, "load.lock")))
         load_processes.sweep(
             self._place(), self.supervisor.beat
-        )  # of an agent that was killed with all that it had started
+        )  # left by an agent that was killed with its loads
         size, command = request.get("reserve"), request.get("co_runner")
         try:
             if size:
-                self._room_for(int(size))
-                self._begin(co_runner.RESERVE, [str(int(size))], START + int(size) / BYTES_PER_SECOND)
+                self._check_room(int(size))
+                self._start(co_runner.RESERVE, [str(int(size))], START + int(size) / BYTES_PER_SECOND)
             if command:
-                self._begin(co_runner.RUN, [str(word) for word in command], START)
-                self._rest(SETTLE)
+                self._start(co_runner.RUN, [str(word) for word in command], START)
+                self._pause(SETTLE)
         except Failure as problem:
             left = self._end_loads()
             if left:
@@ -206,12 +213,12 @@ class Conditions:
         except BaseException:
             self._end_loads()
             raise
-        return {"ok": {"loads": [dict(one.ready or {}, kind=one.kind) for one in self.loads]}}, []
+        return {"ok": {"loads": [dict(load.ready or {}, kind=load.kind) for load in self.loads]}}, []
 
     def load_end(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Ends them; ``ended`` tells which had ended before, and how.
+        """End the loads; ``ended`` lists those that had ended before, and how.
 
-        Raises ``Failure`` with what could not be ended: it goes on loading the board.
+        Raise ``Failure`` with the processes that could not be killed: they still load the board.
         """
         ended = self._ended()
         _refuse(self._end_loads())
@@ -220,56 +227,56 @@ class Conditions:
     def _place(self) -> str:
         return os.path.realpath(self.lock.root)
 
-    def _room_for(self, size: int) -> None:
+    def _check_room(self, size: int) -> None:
         free = self.reader.memory({}).get("memory_available")
         if free is not None and free < size + LEFT_FREE:
             what = "%d MiB cannot be reserved: %d MiB are available" % (size >> 20, free >> 20)
-            raise Failure(failure.INTERNAL, what, "lower reserve_memory, or free memory there")
+            raise Failure(failure.INTERNAL, what, "lower reserve_memory, or free memory on the target")
 
-    def _begin(self, kind: str, words: List[str], deadline: float) -> None:
-        one = co_runner.Load(self.supervisor.archive, kind, words, self._place())
-        self.loads.append(one)
+    def _start(self, kind: str, words: List[str], deadline: float) -> None:
+        load = co_runner.Load(self.supervisor.archive, kind, words, self._place())
+        self.loads.append(load)
         try:
-            self.supervisor.wait_until(one.listen, deadline, 0.01)
+            self.supervisor.wait_until(load.read_reports, deadline, 0.01)
         except TimeoutError:
-            one.ended = "it was not ready within %g s" % deadline
-        if one.ready is None:
-            what = "%s did not start: %s" % (co_runner.NAMES[kind], one.ended)
+            load.ended = "it was not ready within %g s" % deadline
+        if load.ready is None:
+            what = "%s did not start: %s" % (co_runner.NAMES[kind], load.ended)
             raise Failure(failure.INTERNAL, what, "correct it in the config")
 
-    def _rest(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         self.supervisor.wait_until(lambda: time.monotonic() >= end, seconds + 1, 0.05)
 
     def _ended(self) -> List[str]:
-        found = []
-        for one in self.loads:
-            one.listen()
-            if one.ended is not None:
-                found.append("%s was not there all the time: %s" % (co_runner.NAMES[one.kind], one.ended))
-        return found
+        messages = []
+        for load in self.loads:
+            load.read_reports()
+            if load.ended is not None:
+                messages.append("%s did not run all the time: %s" % (co_runner.NAMES[load.kind], load.ended))
+        return messages
 
     def _end_loads(self) -> Dict[int, str]:
-        """Ends them, the newest first; returns what cannot be ended."""
+        """End the loads, the newest first; return the processes that could not be killed."""
         left: Dict[int, str] = {}
         while self.loads:
-            one = self.loads.pop()
-            one.close(self.supervisor.beat)
-            left.update(one.left)
+            load = self.loads.pop()
+            load.close(self.supervisor.beat)
+            left.update(load.left)
         self._alone.close()
         return left
 
 
 def _unrestored(left: List[Dict[str, str]]) -> str:
-    return "".join("; %(what)s was not restored (%(why)s): run `%(mend)s` there" % one for one in left)
+    return "".join("; %(what)s was not restored (%(why)s): run `%(mend)s` on the target" % change for change in left)
 
 
 def _remains(left: Dict[int, str]) -> str:
-    listed = ", ".join("%d (%s)" % (pid, command or "another user's") for pid, command in sorted(left.items()))
-    return "what co_runner started cannot be ended from here: process %s" % listed
+    listed = ", ".join("%d (%s)" % (pid, command or "of another user") for pid, command in sorted(left.items()))
+    return "processes started by co_runner cannot be ended from here: process %s" % listed
 
 
 def _refuse(left: Dict[int, str]) -> None:
     if left:
-        advice = "end it there (`sudo kill -9 %s`), and let co_runner be nothing that runs as another user (sudo)"
+        advice = "end them on the target (`sudo kill -9 %s`), and start nothing as another user (sudo) in co_runner"
         raise Failure(failure.INTERNAL, _remains(left), advice % " ".join(map(str, sorted(left))))

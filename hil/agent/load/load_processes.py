@@ -1,4 +1,4 @@
-"""The processes of a load: the mark in their environment by which they are found, and what is left of them."""
+"""The processes of a load: the mark in their environment that identifies them, and those that remain."""
 
 import contextlib
 import os
@@ -9,24 +9,24 @@ from typing import Callable, Dict, Set
 FORCE = 3.0
 POLL = 0.05
 MARK = "PYTEST_HIL_LOAD"
-LETTERS = 200  # of a command line that is reported
+LONGEST_COMMAND = 200  # characters of a command line that are reported
 
 
 def marked_environment(place: str) -> Dict[bytes, bytes]:
-    """This process's environment with the mark of ``place``."""
-    found = dict(os.environb)
-    found[MARK.encode()] = os.fsencode(place)
-    return found
+    """Return this process's environment with the mark of ``place``."""
+    environment = dict(os.environb)
+    environment[MARK.encode()] = os.fsencode(place)
+    return environment
 
 
 def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]:
-    """Ends what is left of loads of ``place``, known by the mark in its environment; returns what stayed."""
+    """Kill the processes with the mark of ``place``; return those that remain after ``FORCE`` seconds."""
     until = time.monotonic() + FORCE
     while True:
-        found = marked(place)
-        if not found or time.monotonic() >= until:
-            return found
-        for pid in found:
+        remaining = marked(place)
+        if not remaining or time.monotonic() >= until:
+            return remaining
+        for pid in remaining:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(POLL)
@@ -34,22 +34,22 @@ def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]
 
 
 def marked(place: str, proc: str = "/proc") -> Dict[int, str]:
-    """The living processes of this user that have the mark of ``place``, and their commands."""
-    mark, found = b"\0" + MARK.encode() + b"=" + os.fsencode(place) + b"\0", {}
+    """Return the living processes of this user with the mark of ``place``, and their commands."""
+    mark, commands = b"\0" + MARK.encode() + b"=" + os.fsencode(place) + b"\0", {}
     for name in os.listdir(proc):
         if name.isdigit() and int(name) != os.getpid():
             try:
                 with open("%s/%s/environ" % (proc, name), "rb") as file:
-                    known = b"\0" + file.read() + b"\0"
-            except OSError:  # another user's, or gone
+                    environment = b"\0" + file.read() + b"\0"
+            except OSError:  # another user's process, or it has ended
                 continue
-            if mark in known and alive(int(name)):
-                found[int(name)] = command_of(int(name))
-    return found
+            if mark in environment and alive(int(name)):
+                commands[int(name)] = command_of(int(name))
+    return commands
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
+    """Return whether the process exists and is not a zombie."""
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
             return file.read().rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
@@ -58,16 +58,16 @@ def alive(pid: int) -> bool:
 
 
 def command_of(pid: int) -> str:
-    """Its command line, cut short; empty where nobody may read it."""
+    """Return the process's command line, cut to ``LONGEST_COMMAND``; empty if it may not be read."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
-            return file.read(LETTERS).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            return file.read(LONGEST_COMMAND).replace(b"\0", b" ").decode("utf-8", "replace").strip()
     except OSError:
         return ""
 
 
 def descendants(root: int, proc: str = "/proc") -> Set[int]:
-    """The processes below ``root``, those that have ended and wait to be reaped left out."""
+    """Return the descendants of process ``root``, without zombies."""
     parents: Dict[int, int] = {}
     for name in os.listdir(proc):
         if name.isdigit():
@@ -78,9 +78,9 @@ def descendants(root: int, proc: str = "/proc") -> Set[int]:
                 continue
             if state != b"Z":
                 parents[int(name)] = int(parent)
-    found: Set[int] = set()
+    ids: Set[int] = set()
     below = {root}
     while below:
-        below = {pid for pid, parent in parents.items() if parent in below and pid not in found}
-        found |= below
-    return found
+        below = {pid for pid, parent in parents.items() if parent in below and pid not in ids}
+        ids |= below
+    return ids

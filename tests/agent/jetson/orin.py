@@ -1,4 +1,4 @@
-"""A sysfs tree with as many sensors as an AGX Orin or an Orin Nano has, and a tegrastats to go with it."""
+"""A sysfs tree with the sensors of an AGX Orin or an Orin Nano, and a matching tegrastats."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ZONES = {
 ALERTS = ("cpu", "gpu", "cv0", "cv1", "cv2", "soc0", "soc1", "soc2")
 AGX = {"VDD_GPU_SOC": (19856, 240), "VDD_CPU_CV": (19864, 40), "VIN_SYS_5V0": (4968, 704)}
 NANO = {"VDD_IN": (5104, 1031), "VDD_CPU_GPU_CV": (5104, 140), "VDD_SOC": (5104, 351)}
-"""Rails by label: millivolt and milliampere."""
+"""Rails by label: millivolts and milliamperes."""
 
 
 def write(root: Path, path: str, text: object) -> Path:
-    """One file."""
+    """Write one file."""
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"{text}\n")
@@ -35,7 +35,7 @@ def write(root: Path, path: str, text: object) -> Path:
 
 
 def meter(root: Path, number: int, rails: dict[str, tuple[int, int]], chip: str = "ina3221") -> None:
-    """An INA3221: three channels, the last of which are not connected, and the sum of shunt voltages."""
+    """Write an INA3221: three channels, the unused ones not connected, and the sum of shunt voltages."""
     folder = f"class/hwmon/hwmon{number}"
     write(root, f"{folder}/name", chip)
     channels = [*rails.items(), *[("NC", (0, 0))] * 3][:3]
@@ -48,14 +48,14 @@ def meter(root: Path, number: int, rails: dict[str, tuple[int, int]], chip: str 
 
 
 def sysfs(root: Path, rails: dict[str, tuple[int, int]]) -> Path:
-    """The whole tree; returns ``root``."""
+    """Write the whole tree and return ``root``."""
     (root / "firmware/devicetree/base").mkdir(parents=True)
     compatible = b"nvidia,p3737-0000+p3701-0005\0nvidia,tegra234\0"
     (root / "firmware/devicetree/base/compatible").write_bytes(compatible)
     for number, (kind, millidegrees) in enumerate(ZONES.items()):
         write(root, f"class/thermal/thermal_zone{number}/type", kind)
         write(root, f"class/thermal/thermal_zone{number}/temp", millidegrees)
-    devices = ["pwm-fan", "hot-surface-alert", "devfreq-17000000.gpu", *(f"{one}-throttle-alert" for one in ALERTS)]
+    devices = ["pwm-fan", "hot-surface-alert", "devfreq-17000000.gpu", *(f"{part}-throttle-alert" for part in ALERTS)]
     for number, kind in enumerate(devices):
         write(root, f"class/thermal/cooling_device{number}/type", kind)
         write(root, f"class/thermal/cooling_device{number}/cur_state", 3 if kind == "pwm-fan" else 0)
@@ -76,14 +76,14 @@ def sysfs(root: Path, rails: dict[str, tuple[int, int]]) -> Path:
 
 
 def program(path: Path, body: str) -> Path:
-    """An executable Python script."""
+    """Write an executable Python script."""
     path.write_text(f"#!{sys.executable}\nimport os, signal, sys, time\n{body}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 
 
 def tegrastats(path: Path, line: str) -> Path:
-    """One that prints ``line`` each interval that it was asked for, and refuses to be stopped kindly."""
+    """Write a tegrastats that prints ``line`` at the requested interval and ignores SIGTERM."""
     body = f"""
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 assert sys.argv[1:] == ["--interval", "100"], sys.argv
@@ -95,7 +95,7 @@ while True:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process is there and is no zombie."""
+    """Return whether the process exists and is not a zombie."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -104,10 +104,10 @@ def alive(pid: int) -> bool:
 
 
 def open_files() -> int:
-    """How many descriptors this process has."""
+    """Return the number of open descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def is_there(pid: int) -> bool:
-    """Whether the process is there at all, as a zombie too."""
+    """Return whether the process exists, also as a zombie."""
     return Path(f"/proc/{pid}").exists()

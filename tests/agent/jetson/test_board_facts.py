@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EMPTY = {"groups": list, "devices": list}
-"""Facts that every machine has, with the type of each."""
+"""Facts that every machine has, with their types."""
 
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)
-def test_each_generation_tells_its_own_facts(jetpack: str, tmp_path: Path) -> None:
-    """Whatever its files are like, the facts have one form: no NUL, no line end, numbers as numbers."""
+def test_facts_of_each_generation(jetpack: str, tmp_path: Path) -> None:
+    """Facts have the same form in every generation: text without NULs or line ends, numbers as numbers."""
     tree, _ = GENERATIONS[jetpack]
     facts = tree.facts(tmp_path)
     assert facts["compatible"] == list(tree.compatible)
@@ -44,19 +44,19 @@ def test_each_generation_tells_its_own_facts(jetpack: str, tmp_path: Path) -> No
     assert set(facts["not_readable"]) == ({"boot_control"} if tree.tnspec is None else set())
 
 
-def test_a_machine_without_any_of_it_tells_why_of_each(tmp_path: Path) -> None:
-    """What is not there is None and has its reason; nothing is zero, empty or taken from this machine instead."""
+def test_a_machine_without_any_file_has_a_reason_for_each_fact(tmp_path: Path) -> None:
+    """A missing fact is None with a reason; it is not zero, empty or read from this machine instead."""
     facts = board_facts.facts(str(tmp_path))
     reasons = facts.pop("not_readable")
-    asked_elsewhere = {"libraries", "cuinit"}
+    queried_elsewhere = {"libraries", "cuinit"}
     unknown = {name for name, value in facts.items() if value is None}
-    assert unknown == set(reasons) | asked_elsewhere | {"default_power_mode"}
+    assert unknown == set(reasons) | queried_elsewhere | {"default_power_mode"}
     assert set(facts) - unknown == set(EMPTY)
     assert all(reasons.values())
 
 
-def test_the_kernels_own_place_of_the_tree_serves_too(tmp_path: Path) -> None:
-    """A system that does not show /proc/device-tree still has what it is a link to."""
+def test_the_device_tree_in_sysfs_is_read_too(tmp_path: Path) -> None:
+    """If /proc/device-tree, which is a link, is missing, its target in sysfs is read."""
     ORIN_NX.write(tmp_path)
     (tmp_path / "sys/firmware/devicetree").mkdir(parents=True)
     shutil.move(tmp_path / "proc/device-tree", tmp_path / "sys/firmware/devicetree/base")
@@ -66,7 +66,7 @@ def test_the_kernels_own_place_of_the_tree_serves_too(tmp_path: Path) -> None:
 
 
 def test_a_package_that_was_removed_is_not_installed(tmp_path: Path) -> None:
-    """Its entry stays in dpkg's list with a version; only what is installed counts, and a longer name is another's."""
+    """The list keeps the version of a removed package; only installed ones count, and names match in full."""
     tree = replace(ORIN_NX, files={"var/lib/dpkg/status": ""})
     removed = "Package: nvidia-jetpack\nStatus: deinstall ok config-files\nVersion: 6.2.1+b38\n\n"
     other = "Package: nvidia-l4t-core-dev\nStatus: install ok installed\nVersion: 1\n"
@@ -75,15 +75,15 @@ def test_a_package_that_was_removed_is_not_installed(tmp_path: Path) -> None:
 
 
 def test_an_empty_serial_is_not_known(tmp_path: Path) -> None:
-    """Nothing but a NUL is what a board without a serial number has: None, never an empty word."""
+    """A board without a serial number has only a NUL in the file: the fact is None, not an empty string."""
     facts = replace(NANO, serial="").facts(tmp_path)
     assert facts["serial"] is None
     assert "empty" in facts["not_readable"]["serial"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 50_000, "[]", '{"cuda": 12}', '{"cuda": {}}', "null", "\udcff"])
-def test_a_damaged_version_file_tells_nothing(text: str, tmp_path: Path) -> None:
-    """The toolkit's version is not known, with a reason, and all else is."""
+def test_a_damaged_version_file_gives_no_version(text: str, tmp_path: Path) -> None:
+    """The toolkit's version is None with a reason; all other facts are read."""
     tree = replace(ORIN_NX, files={})
     root = tree.write(tmp_path)
     (root / "usr/local/cuda/version.json").write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -103,15 +103,15 @@ def test_a_damaged_version_file_tells_nothing(text: str, tmp_path: Path) -> None
         ({"proc/1/cgroup": "0::/\n"}, None),
     ],
 )
-def test_a_container_is_told_and_never_guessed_away(
+def test_a_container_is_recognized_or_unknown(
     files: dict[str, str], container: str | None, tmp_path: Path
 ) -> None:
-    """A container with cgroups of its own looks like a system without systemd, so that neither is claimed of it."""
+    """A container with cgroups of its own looks like a system without systemd, so the answer is None."""
     assert replace(THOR, files=files).facts(tmp_path)["container"] == container
 
 
-def test_devices_tell_their_group(tmp_path: Path) -> None:
-    """Path as the board has it, the group by number and name, and whether this user may use it."""
+def test_device_nodes_have_their_group(tmp_path: Path) -> None:
+    """A node has its path on the board, its group by number and name, and whether this user may use it."""
     root = THOR.write(tmp_path)
     node = root / "dev/nvgpu/igpu0/ctrl"
     node.parent.mkdir(parents=True)
@@ -126,21 +126,21 @@ def test_devices_tell_their_group(tmp_path: Path) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_configuration(text: str) -> None:
-    """Nothing in a configuration of power modes raises, and the default is always one of its modes."""
+def test_any_configuration_is_parsed(text: str) -> None:
+    """No text raises, and the default is always one of the modes."""
     modes, default = nvpmodel.parse(text)
     assert default is None or default in {mode["name"] for mode in modes}
 
 
 @given(st.lists(st.sampled_from([*ORIN_NX.nvpmodel().splitlines(), "< PM_CONFIG DEFAULT=x >", "< POWER_MODEL ID= >"])))
-def test_lines_in_any_order_give_no_mode_twice(lines: list[str]) -> None:
-    """A name or a number that stands for two modes stands for none: which was meant would be guessed."""
+def test_ambiguous_modes_are_left_out(lines: list[str]) -> None:
+    """Modes that share a name or an id are left out, since it would be a guess which is meant."""
     modes, _ = nvpmodel.parse("\n".join(lines))
     assert len({mode["name"] for mode in modes}) == len({mode["id"] for mode in modes}) == len(modes)
 
 
-def test_masks_are_read_inside_a_mode_alone() -> None:
-    """The parameters' own definitions come before, with words of the same names."""
+def test_masks_are_read_inside_a_mode_only() -> None:
+    """Definitions of parameters come before the modes and use the same words."""
     text = "< PARAM TYPE=FILE NAME=X >\nTPC_POWER_GATING TPC_PG_MASK 7\n< POWER_MODEL ID=1 NAME=A >\n"
     assert nvpmodel.parse(text) == ([{"id": 1, "name": "A", "tpc_mask": None}], None)
     assert nvpmodel.parse(text + "TPC_POWER_GATING TPC_PG_MASK 0xf0 # four\n")[0][0]["tpc_mask"] == 240
@@ -150,13 +150,13 @@ def test_masks_are_read_inside_a_mode_alone() -> None:
     ("number", "version"), [(8502, "8.5.2"), (8001, "8.0.1"), (100900, "10.9.0"), (101602, "10.16.2"), (90300, "9.3.0")]
 )
 def test_versions_have_two_layouts(number: int, version: str) -> None:
-    """Four digits until 8, six since 10; cuDNN changed with 9."""
+    """TensorRT numbers have four digits up to version 8 and six from 10; cuDNN's changed with 9."""
     assert library_versions.decoded(number) == version
 
 
 @given(st.integers(max_value=999) | st.integers(min_value=10_000_000))
 def test_other_numbers_are_no_version(number: int) -> None:
-    """What neither layout gives is not known."""
+    """A number of neither layout gives no version."""
     assert library_versions.decoded(number) is None
 
 
@@ -174,11 +174,11 @@ LIBRARIES = {
     """,
     "libcudnn.so.9": "#include <stddef.h>\nsize_t cudnnGetVersion(void) { return 90300; }",
 }
-"""Libraries with the functions that are asked and nothing else."""
+"""Libraries with only the functions that are called."""
 
 
 def compiled(folder: Path, name: str, source: str) -> Path:
-    """A shared library of that name in the folder."""
+    """Compile a shared library of that name into the folder."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler is there")
@@ -187,64 +187,64 @@ def compiled(folder: Path, name: str, source: str) -> Path:
     return path
 
 
-def asked(
+def queried(
     folder: Path, monkeypatch: pytest.MonkeyPatch, patience: float = 20.0, **other: str
 ) -> library_versions.Answers:
-    """What is told where these libraries are; those of ``other`` stand in for what begins with their name."""
+    """Return the answers with these libraries installed; ``other`` replaces sources by the start of their name."""
     for name, source in LIBRARIES.items():
-        given = next((text for start, text in other.items() if name.startswith(start)), source)
-        compiled(folder, name, given)
+        chosen = next((text for start, text in other.items() if name.startswith(start)), source)
+        compiled(folder, name, chosen)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
     return library_versions.LibraryProbe(patience).answers()
 
 
-def test_libraries_are_asked_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All four numbers of TensorRT, cuDNN's version, and cuInit's answer by code and name."""
-    told, why = asked(tmp_path, monkeypatch)
+def test_versions_come_from_the_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All four numbers of TensorRT, cuDNN's version, and cuInit's result by code and name."""
+    answers, why = queried(tmp_path, monkeypatch)
     no_device = {"code": 100, "error": "CUDA_ERROR_NO_DEVICE"}
-    assert told == {"cuinit": no_device, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
+    assert answers == {"cuinit": no_device, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
     assert not why
 
 
 def test_an_old_library_has_one_number(tmp_path: Path) -> None:
-    """TensorRT 8.2 has no function for each part."""
+    """TensorRT 8.2 has no function for each part of its version."""
     library = compiled(tmp_path, "libnvinfer.so.8", "int getInferLibVersion(void) { return 8201; }")
     assert library_versions.nvinfer_of(ctypes.CDLL(str(library))) == "8.2.1"
 
 
 @pytest.mark.parametrize("call", ["abort", "crash"])
-def test_a_library_that_dies_takes_nobody_with_it(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was told before stays, what died has the signal as its reason, and what was not asked says so."""
+def test_a_crashing_library_is_survived(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Earlier answers stay, the crash has the signal as its reason, and later questions are marked as not queried."""
     body = {"abort": "abort();", "crash": "*(volatile int *)0 = 1;"}[call]
     source = f"#include <stdlib.h>\nint getInferLibVersion(void) {{ {body} return 1; }}"
-    told, why = asked(tmp_path, monkeypatch, libnvinfer=source)
-    assert told["cuinit"]["code"] == 100
-    assert (told["nvinfer"], told["cudnn"]) == (None, None)
+    answers, why = queried(tmp_path, monkeypatch, libnvinfer=source)
+    assert answers["cuinit"]["code"] == 100
+    assert (answers["nvinfer"], answers["cudnn"]) == (None, None)
     assert "signal" in why["nvinfer"]
-    assert why["cudnn"].startswith("not asked")
+    assert why["cudnn"].startswith("not queried")
 
 
 def test_a_library_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that never answers costs its patience once, and the reason says so."""
+    """A driver that never answers costs the patience once, and the reason says so."""
     began = time.monotonic()
     hanging = "#include <unistd.h>\nint cuInit(unsigned f) { for (;;) pause(); }"
-    told, why = asked(tmp_path, monkeypatch, patience=1.5, libcuda=hanging)
-    assert told["cuinit"] is None
+    answers, why = queried(tmp_path, monkeypatch, patience=1.5, libcuda=hanging)
+    assert answers["cuinit"] is None
     assert why["cuinit"] == "it did not answer within 1.5 s"
     assert time.monotonic() - began < 10
 
 
-def test_a_library_that_prints_is_not_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it writes to standard output is no answer."""
+def test_output_of_a_library_is_not_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a library writes to standard output is ignored."""
     printing = (
         '#include <stdio.h>\nint cuInit(unsigned f) { puts("{\\"name\\": \\"cudnn\\"}"); fflush(stdout); return 0; }'
     )
-    told, _ = asked(tmp_path, monkeypatch, libcuda=printing)
-    assert told == {"cuinit": {"code": 0, "error": None}, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
+    answers, _ = queried(tmp_path, monkeypatch, libcuda=printing)
+    assert answers == {"cuinit": {"code": 0, "error": None}, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
 
 
 def test_a_library_that_lacks_another_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``libnvinfer`` is there and what it needs is not: the reason is the missing one, not that none was found."""
+    """If ``libnvinfer`` exists and a library that it needs is missing, the reason names the missing one."""
     needed = compiled(tmp_path, "libnvdla_compiler.so", "int nvdla(void) { return 0; }")
     source = "int nvdla(void); int getInferLibVersion(void) { return nvdla(); }"
     name = str(tmp_path / "libnvinfer.so.10")
@@ -263,13 +263,13 @@ def test_a_library_that_lacks_another_names_it(tmp_path: Path, monkeypatch: pyte
     subprocess.run(command, input=source.encode(), check=True)
     needed.unlink()
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    told, why = library_versions.LibraryProbe().answers()
-    assert told["nvinfer"] is None
+    answers, why = library_versions.LibraryProbe().answers()
+    assert answers["nvinfer"] is None
     assert why["nvinfer"].startswith("libnvdla_compiler.so")
 
 
-def test_the_library_in_use_is_the_one_that_counts(tmp_path: Path) -> None:
-    """A process that has loaded a libnvinfer from elsewhere tells that one's version."""
+def test_the_loaded_library_gives_the_version(tmp_path: Path) -> None:
+    """A process that has loaded a libnvinfer from elsewhere reports the version of that one."""
     library = compiled(tmp_path, "libnvinfer.so.8", "int getInferLibVersion(void) { return 8503; }")
     code = "import ctypes\nfrom hil.agent.machine.library_versions import loaded\nassert loaded() is None\n"
     code += f"ctypes.CDLL({str(library)!r})\nprint(loaded())"
@@ -277,15 +277,15 @@ def test_the_library_in_use_is_the_one_that_counts(tmp_path: Path) -> None:
     assert done.stdout.strip() == "8.5.3"
 
 
-def test_the_probe_has_the_board_whole() -> None:
-    """What the worker asked and what the supervisor read are one table, with one table of reasons."""
-    told = {
+def test_the_probe_merges_worker_and_supervisor_facts() -> None:
+    """Facts from the worker and from the supervisor are in one table, with one table of reasons."""
+    answers = {
         "numpy": "1",
         "native": {"libraries": {"nvinfer": None, "cudnn": "9.3.0"}, "cuinit": None, "not_readable": {}},
     }
-    told["native"]["not_readable"] = {"cuinit": "there is no libcuda.so.1", "nvinfer": "none"}  # type: ignore[index]  # a table
-    whole = probe.with_libraries(told)
-    assert "native" not in whole
-    assert whole["board"]["libraries"] == {"nvinfer": None, "cudnn": "9.3.0"}
-    assert whole["board"]["not_readable"]["cuinit"] == "there is no libcuda.so.1"
-    assert set(probe.with_libraries({"numpy": None})["board"]) == set(whole["board"])
+    answers["native"]["not_readable"] = {"cuinit": "there is no libcuda.so.1", "nvinfer": "none"}  # type: ignore[index]  # a table
+    merged = probe.with_libraries(answers)
+    assert "native" not in merged
+    assert merged["board"]["libraries"] == {"nvinfer": None, "cudnn": "9.3.0"}
+    assert merged["board"]["not_readable"]["cuinit"] == "there is no libcuda.so.1"
+    assert set(probe.with_libraries({"numpy": None})["board"]) == set(merged["board"])

@@ -1,4 +1,4 @@
-"""Every form that tegrastats prints, value by value as a person reads it, in base units."""
+"""Every line format that tegrastats prints, checked value by value in base units."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MIB, KIB, MHZ = 2**20, 2**10, 1e6
 
 
 def core(load: float, mhz: float | None = None) -> dict[str, Any]:
-    """A CPU core that is on."""
+    """Return a CPU core that is on."""
     return {"on": True, "load": load, "hz": None if mhz is None else mhz * MHZ}
 
 
 def engine(load: float | None, *mhz: float | None) -> dict[str, Any]:
-    """An engine that is on."""
-    return {"on": True, "load": load, "hz": [None if one is None else one * MHZ for one in mhz]}
+    """Return an engine that is on."""
+    return {"on": True, "load": load, "hz": [None if value is None else value * MHZ for value in mhz]}
 
 
 def memory(used: int, total: int, unit: int = MIB, **more: int) -> dict[str, int]:
-    """Used and total in bytes, and ``block`` and ``cached`` in the same unit."""
+    """Return used and total bytes; ``more`` gives ``block`` or ``cached`` in the same unit."""
     return {"used": used * unit, "total": total * unit} | {k: v if k == "blocks" else v * unit for k, v in more.items()}
 
 
@@ -261,20 +261,20 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("release", READ)
-def test_a_line_says_what_a_person_reads(release: str) -> None:
-    """Every value of every release's line, nothing more and nothing left unknown."""
+def test_each_release_s_line_is_parsed_in_full(release: str) -> None:
+    """Every value of the line is parsed, and no word is unknown."""
     line, read = READ[release]
     assert parse(line) == read
 
 
-def test_what_the_notes_cut_short_still_parses() -> None:
-    """Words that are no field stay apart, and every field beside them is read."""
-    told = parse(THOR_R38.replace("2%@972,1%@972", "..").replace("NVDEC0_FREQ @315", "..."))
+def test_a_malformed_field_does_not_hide_others() -> None:
+    """Words that are not part of a field are listed as unknown, and the fields around them are parsed."""
+    fields = parse(THOR_R38.replace("2%@972,1%@972", "..").replace("NVDEC0_FREQ @315", "..."))
     whole = READ["R38 AGX Thor"][1]
-    assert told["unknown"] == ["CPU", "[0%@972,..]", "..."]
-    assert told["temperature"] == whole["temperature"]
-    assert told["power"] == whole["power"]
-    assert told["engines"]["GR3D"] == whole["engines"]["GR3D"]
+    assert fields["unknown"] == ["CPU", "[0%@972,..]", "..."]
+    assert fields["temperature"] == whole["temperature"]
+    assert fields["power"] == whole["power"]
+    assert fields["engines"]["GR3D"] == whole["engines"]["GR3D"]
 
 
 @pytest.mark.parametrize(
@@ -295,10 +295,10 @@ def test_what_the_notes_cut_short_still_parses() -> None:
     ],
 )
 def test_each_form_of_a_field(text: str, key: str, name: str, value: object) -> None:
-    """The first power and the first temperature are now; what is off has no load and no clock."""
-    told = parse(f"RAM 1/2MB {text}")
-    assert told[key] == {name: value}
-    assert "unknown" not in told
+    """The first power and temperature is the current one; an engine that is off has no load and no clock."""
+    fields = parse(f"RAM 1/2MB {text}")
+    assert fields[key] == {name: value}
+    assert "unknown" not in fields
 
 
 @pytest.mark.parametrize(
@@ -309,46 +309,46 @@ def test_each_form_of_a_field(text: str, key: str, name: str, value: object) -> 
         *("gpu@C", "gpu@1e3C", "gpu@nanC", "@45C", "9gpu@45C", "VDD_IN 1234567890mW", "GPU@99999C", "VDD_IN \u0663mW"),
     ],
 )
-def test_what_is_no_value_is_unknown(text: str) -> None:
-    """Never a number made of something that only looks like one; a negative power is none."""
-    told = parse(f"RAM 1/2MB {text}")
-    assert set(told) == {"ram", "unknown"}
-    assert told["unknown"] == text.split()
+def test_an_invalid_value_is_unknown(text: str) -> None:
+    """A word that only resembles a number gives no value; neither does a negative power."""
+    fields = parse(f"RAM 1/2MB {text}")
+    assert set(fields) == {"ram", "unknown"}
+    assert fields["unknown"] == text.split()
 
 
 @pytest.mark.parametrize(
     "line", ["", "   ", "disk 5/10 VDD_IN 5000mW/5000mW GPU@40C", "tegrastats: not permitted", "\0" * 50]
 )
-def test_a_line_of_something_else_says_nothing(line: str) -> None:
-    """Without its RAM field a line is not tegrastats', so that garbage never becomes a reading."""
+def test_a_line_without_ram_gives_nothing(line: str) -> None:
+    """A line without a RAM field is not from tegrastats, so that garbage never becomes a reading."""
     assert not set(parse(line)) - {"unknown"}
 
 
-def test_a_name_counts_once() -> None:
-    """Two values under one name: the first is kept, the other is unknown and never added or averaged."""
-    told = parse("RAM 1/2MB VDD_IN 5mW/5mW VDD_IN 900mW/900mW gpu@40C gpu@90C")
-    assert told["power"] == {"VDD_IN": 0.005}
-    assert told["temperature"] == {"gpu": 40.0}
-    assert told["unknown"] == ["VDD_IN", "900mW/900mW", "gpu@90C"]
+def test_a_repeated_name_counts_once() -> None:
+    """Of two values under one name the first is used; the other is unknown, and never added or averaged."""
+    fields = parse("RAM 1/2MB VDD_IN 5mW/5mW VDD_IN 900mW/900mW gpu@40C gpu@90C")
+    assert fields["power"] == {"VDD_IN": 0.005}
+    assert fields["temperature"] == {"gpu": 40.0}
+    assert fields["unknown"] == ["VDD_IN", "900mW/900mW", "gpu@90C"]
 
 
-def test_a_line_has_an_end() -> None:
-    """What lies past the longest line there can be is not looked at, and the time it takes is short."""
+def test_an_overlong_line_is_cut() -> None:
+    """Text beyond the longest valid line is ignored, and parsing takes little time."""
     began = time.process_time()
-    told = parse("RAM 1/2MB " + "x" * LONGEST + " VDD_IN 5mW/5mW" + " 1%@[1," * 200_000)
-    assert "power" not in told
+    fields = parse("RAM 1/2MB " + "x" * LONGEST + " VDD_IN 5mW/5mW" + " 1%@[1," * 200_000)
+    assert "power" not in fields
     assert time.process_time() - began < 0.5
 
 
 @given(st.text(max_size=400))
-def test_any_text_is_read_or_unknown(text: str) -> None:
-    """It never raises, whatever it is given, and what comes out is JSON without NaN."""
+def test_any_text_is_parsed_or_unknown(text: str) -> None:
+    """No text raises, and the result is JSON without NaN."""
     json.dumps(parse("RAM 1/2MB " + text), allow_nan=False)
     json.dumps(parse(text), allow_nan=False)
 
 
 def test_the_fuzzer_finds_nothing() -> None:
-    """2,000 mutations of real lines: no exception, nothing that is not finite, no power but what was written."""
-    told = fuzzer.fuzz(2000, seed=1)
-    assert told["read"] > 500
-    assert math.isclose(told["read"] + told["nothing"], 2000)
+    """2,000 mutations of real lines: no exception, only finite values, and no power that is not in the line."""
+    fields = fuzzer.fuzz(2000, seed=1)
+    assert fields["read"] > 500
+    assert math.isclose(fields["read"] + fields["nothing"], 2000)

@@ -1,4 +1,4 @@
-"""A running tegrastats that is missing, hangs, prints garbage or will not end: never an error, never a zero."""
+"""A tegrastats that is missing, hangs, prints garbage or does not end causes no error and no zero."""
 
 from __future__ import annotations
 
@@ -34,38 +34,38 @@ TROUBLE = {
 
 
 def watch(reader: TegrastatsProcess, seconds: float) -> list[dict[str, Any]]:
-    """What it gives each 100 ms for so long, or until it says why it gives nothing."""
-    told, end = [], time.monotonic() + seconds
+    """Return the values read every 100 ms for ``seconds``, or until there is a reason for having none."""
+    values, end = [], time.monotonic() + seconds
     while time.monotonic() < end and reader.why is None:
         began = time.monotonic()
-        told.append(reader.latest(began))
+        values.append(reader.latest(began))
         assert time.monotonic() - began < 0.5  # it never waits for the program
         time.sleep(0.1)
-    return told
+    return values
 
 
 def pid_of(reader: TegrastatsProcess) -> int:
-    """The running program's."""
+    """Return the process id of the running program."""
     process = reader.process
     assert process is not None
     return process.pid
 
 
-def test_it_reads_what_is_printed(tmp_path: Path) -> None:
-    """The newest line, by its values; SIGTERM is ignored there, and still nothing is left running."""
+def test_the_newest_line_is_read(tmp_path: Path) -> None:
+    """The values are those of the newest line; a program that ignores SIGTERM is killed and reaped."""
     reader = TegrastatsProcess(str(orin.tegrastats(tmp_path / "tegrastats", ORIN_R39)), time.monotonic())
     pid = pid_of(reader)
-    told = watch(reader, 1.5)
+    values = watch(reader, 1.5)
     reader.close()
     reader.close()
-    assert told[-1] == READ["R39 AGX Orin"][1]
+    assert values[-1] == READ["R39 AGX Orin"][1]
     assert reader.why is None
     assert not orin.is_there(pid)  # reaped, not only dead
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-def test_trouble_is_a_reason(kind: str, tmp_path: Path) -> None:
-    """No value comes of it, the reason is one line, and the process is gone with it."""
+def test_a_failing_program_gives_a_reason(kind: str, tmp_path: Path) -> None:
+    """There are no values, the reason is one line, and the process has ended."""
     body, why = TROUBLE[kind]
     reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
     pid = pid_of(reader)
@@ -82,8 +82,8 @@ def test_trouble_is_a_reason(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "not a program", "folder"])
-def test_what_cannot_be_started_is_a_reason(kind: str, tmp_path: Path) -> None:
-    """Not found, no program, no permission: nothing is raised."""
+def test_a_program_that_cannot_start_gives_a_reason(kind: str, tmp_path: Path) -> None:
+    """If it is not found, not a program or not permitted, nothing is raised."""
     file = tmp_path / "tegrastats"
     if kind == "not a program":
         file.write_bytes(b"\x7fELF nonsense")
@@ -96,8 +96,8 @@ def test_what_cannot_be_started_is_a_reason(kind: str, tmp_path: Path) -> None:
     reader.close()
 
 
-def test_a_line_grows_old(tmp_path: Path) -> None:
-    """A program that stops printing gives no value after half a second, and a reason after two."""
+def test_an_old_line_is_not_used(tmp_path: Path) -> None:
+    """A program that stops printing gives no values after half a second, and a reason after two seconds."""
     line = f"print({ORIN_R39!r}, flush=True); time.sleep(600)"
     reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", line)), time.monotonic())
     try:
@@ -114,8 +114,8 @@ def test_a_line_grows_old(tmp_path: Path) -> None:
         reader.close()
 
 
-def test_its_children_go_with_it(tmp_path: Path) -> None:
-    """Where tegrastats is a script around the real one, that ends too."""
+def test_its_children_are_killed(tmp_path: Path) -> None:
+    """If tegrastats is a script around the real program, that is killed too."""
     body = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
     reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
     end = time.monotonic() + 5
@@ -131,7 +131,7 @@ def test_its_children_go_with_it(tmp_path: Path) -> None:
 
 
 def test_it_dies_with_the_supervisor(tmp_path: Path) -> None:
-    """A supervisor that is killed leaves no tegrastats behind."""
+    """If the supervisor is killed, tegrastats is killed too."""
     program = orin.program(tmp_path / "tegrastats", HANGS)
     code = (
         "import time, sys; from hil.agent.jetson.tegrastats_process import TegrastatsProcess; "
@@ -148,8 +148,8 @@ def test_it_dies_with_the_supervisor(tmp_path: Path) -> None:
     assert not orin.alive(pid)
 
 
-def test_it_is_found_in_path_and_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PATH first; what is not executable there is passed over."""
+def test_it_is_found_in_path_or_in_usr_bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PATH comes first; a file in it that is not executable is skipped."""
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "tegrastats").write_text("no program")
     usual = "/usr/bin/tegrastats"

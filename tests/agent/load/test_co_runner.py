@@ -1,4 +1,4 @@
-"""Memory that is held and a command that runs beside: real processes, ended whatever happens."""
+"""Reserved memory and a command that runs meanwhile: real processes, which are ended in every case."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 FAMILY = "(setsid sleep {n} &) ; sleep {n} & trap '' TERM; sleep {n}"
-"""A shell that ignores being asked to end, with a child, and one that went off into a session of its own."""
+"""A shell that ignores SIGTERM, with a child, and a process in a session of its own."""
 
 
 def running(word: str) -> list[int]:
-    """Processes with ``word`` on their command line; those that ended are none."""
-    found = []
+    """Return the processes with ``word`` on their command line, without zombies."""
+    ids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             ended = folder.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -34,12 +34,12 @@ def running(word: str) -> list[int]:
         except OSError:
             continue
         if word.encode() in words and not ended and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
-    return found
+            ids.append(int(folder.name))
+    return ids
 
 
-def gone(word: str, seconds: float = 10.0) -> bool:
-    """Whether they end in time."""
+def have_ended(word: str, seconds: float = 10.0) -> bool:
+    """Return whether the processes with ``word`` end within ``seconds``."""
     limit = time.monotonic() + seconds
     while running(word):
         if time.monotonic() > limit:
@@ -49,26 +49,26 @@ def gone(word: str, seconds: float = 10.0) -> bool:
 
 
 def resident(pid: int) -> int:
-    """Bytes."""
+    """Return the resident bytes of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_reserve_is_really_there(agent: AgentClient) -> None:
-    """Every page is written, in a process of its own, and given back at the end."""
-    (told,) = agent.call("load_begin", {"reserve": 200 * MIB})[0]["loads"]
-    assert resident(told["pid"]) > 200 * MIB
+def test_reserved_memory_is_resident(agent: AgentClient) -> None:
+    """Every page is written, by a process of its own, and freed at the end."""
+    (load,) = agent.call("load_begin", {"reserve": 200 * MIB})[0]["loads"]
+    assert resident(load["pid"]) > 200 * MIB
     assert agent.call("load_end")[0]["ended"] == []
-    assert not Path(f"/proc/{told['pid']}").exists()
+    assert not Path(f"/proc/{load['pid']}").exists()
 
 
 def test_a_reserve_that_does_not_fit_is_refused(agent: AgentClient) -> None:
-    """Before a page is touched: else the kernel would end somebody."""
+    """It is refused before a page is written: otherwise the kernel would kill some process."""
     with pytest.raises(LabError, match=r"cannot be reserved: \d+ MiB are available: on target 'bench': lower"):
         agent.call("load_begin", {"reserve": 1 << 50})
 
 
 def test_a_co_runner_ends_with_all_that_it_started(agent: AgentClient) -> None:
-    """Its children, those that left for a session of their own, and one that will not be asked."""
+    """This includes its children, processes in a session of their own, and one that ignores SIGTERM."""
     agent.call("load_begin", {"co_runner": ["sh", "-c", FAMILY.format(n=7401)]})
     limit = time.monotonic() + 10
     while len(running("7401")) < 3 and time.monotonic() < limit:
@@ -78,8 +78,8 @@ def test_a_co_runner_ends_with_all_that_it_started(agent: AgentClient) -> None:
     assert not running("7401")
 
 
-def test_words_are_words(agent: AgentClient, tmp_path: Path) -> None:
-    """No shell reads them."""
+def test_no_shell_interprets_the_command(agent: AgentClient, tmp_path: Path) -> None:
+    """The words of a co-runner are passed as they are."""
     agent.call("load_begin", {"co_runner": ["tail", "-f", f"/dev/null; touch {tmp_path}/x", "$(id)", "/dev/null"]})
     agent.call("load_end")
     assert not list(tmp_path.glob("x"))
@@ -87,27 +87,27 @@ def test_words_are_words(agent: AgentClient, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_the_loads_die_with_the_agent(agent: AgentClient, how: signal.Signals) -> None:
-    """However the supervisor ends, nothing of a load is left."""
+    """However the supervisor ends, no process of a load remains."""
     order = {"reserve": 50 * MIB, "co_runner": ["sh", "-c", FAMILY.format(n=7402)]}
     agent.call("load_begin", order)
     assert len(running(str(50 * MIB))) == 1
     os.kill(agent.hello["pid"], how)
-    assert gone("7402")
-    assert gone(str(50 * MIB))
+    assert have_ended("7402")
+    assert have_ended(str(50 * MIB))
 
 
-def test_a_killed_keeper_takes_the_command_along(agent: AgentClient) -> None:
-    """Should memory run out and the kernel choose the process in between."""
+def test_killed_keepers_end_the_command(agent: AgentClient) -> None:
+    """If the kernel kills the load's own processes for lack of memory, the command is killed too."""
     agent.call("load_begin", {"co_runner": ["sleep", "7403"]})
     for pid in running("--load"):
         os.kill(pid, signal.SIGKILL)
-    assert gone("7403")
-    (told,) = agent.call("load_end")[0]["ended"]
-    assert told == "co_runner was not there all the time: it was killed"
+    assert have_ended("7403")
+    (message,) = agent.call("load_end")[0]["ended"]
+    assert message == "co_runner did not run all the time: it was killed"
 
 
 def started(word: str, agent: AgentClient) -> list[int]:
-    """A co-runner with three processes of that word, one in a session of its own; the two that keep it."""
+    """Start a co-runner with three processes of ``word``; return its two keeper processes."""
     agent.call("load_begin", {"co_runner": ["sh", "-c", FAMILY.format(n=word)]})
     limit = time.monotonic() + 10
     while len(running(word)) < 3 and time.monotonic() < limit:
@@ -119,15 +119,15 @@ def started(word: str, agent: AgentClient) -> list[int]:
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_either_keeper_clears_up_after_the_other(agent: AgentClient, which: int) -> None:
-    """At once, without being asked, those in a session of their own included."""
+    """The survivor ends all processes at once, including those in a session of their own."""
     keepers = started("7404", agent)
     os.kill(keepers[which], signal.SIGKILL)
-    assert gone("7404")
-    assert agent.call("load_end")[0]["ended"] == ["co_runner was not there all the time: it was killed"]
+    assert have_ended("7404")
+    assert agent.call("load_end")[0]["ended"] == ["co_runner did not run all the time: it was killed"]
 
 
 def test_the_agent_clears_up_after_both(agent: AgentClient) -> None:
-    """By the mark in their environment; a process of the user's own without it stays."""
+    """Processes are found by the mark in their environment; the user's own without the mark are left alone."""
     with subprocess.Popen(["/bin/sleep", "7406"]) as own:
         for pid in started("7405", agent):
             os.kill(pid, signal.SIGKILL)
@@ -138,7 +138,7 @@ def test_the_agent_clears_up_after_both(agent: AgentClient) -> None:
 
 
 def test_the_next_session_clears_up_after_all(agent: AgentClient, store: Path) -> None:
-    """Agent and keepers killed at once: what they left would load the board unseen."""
+    """If agent and keepers are killed at once, the next session kills what would still load the board."""
     keepers = started("7407", agent)
     for pid in (agent.hello["pid"], *keepers):
         os.kill(pid, signal.SIGKILL)
@@ -149,47 +149,47 @@ def test_the_next_session_clears_up_after_all(agent: AgentClient, store: Path) -
         assert not running("7407")
 
 
-def test_an_early_end_is_told(agent: AgentClient) -> None:
-    """By the state, while it is to be there, and at its end; whatever its exit code is."""
+def test_an_early_end_is_reported(agent: AgentClient) -> None:
+    """The state reports it while the load should be running, and so does its end, whatever the exit code."""
     agent.call("load_begin", {"co_runner": ["sh", "-c", "sleep 0.6; exit 0"]})
     time.sleep(0.6)
-    told = agent.call("state", {"quick": True})[0]["load_ended"]
-    assert len(told) == 1
-    assert "co_runner was not there all the time: it ended with exit code 0 after" in told[0]
-    assert agent.call("load_end")[0]["ended"] == told
+    messages = agent.call("state", {"quick": True})[0]["load_ended"]
+    assert len(messages) == 1
+    assert "co_runner did not run all the time: it ended with exit code 0 after" in messages[0]
+    assert agent.call("load_end")[0]["ended"] == messages
 
 
 @pytest.mark.parametrize(("command", "why"), [(["/no/such"], "No such file"), (["/"], "Permission denied")])
-def test_what_cannot_be_started_is_an_error(agent: AgentClient, command: list[str], why: str) -> None:
-    """With the reason, and nothing is left of it."""
+def test_a_command_that_cannot_start_is_an_error(agent: AgentClient, command: list[str], why: str) -> None:
+    """The error has the reason, and no process remains."""
     with pytest.raises(LabError, match=f"co_runner did not start: it cannot be started: {why}"):
         agent.call("load_begin", {"co_runner": command})
     assert not running("--load")
 
 
-def test_loads_of_one_session_take_turns(agent: AgentClient, store: Path) -> None:
-    """Two agents of a run never load the board twice at once."""
+def test_agents_of_one_session_load_in_turn(agent: AgentClient, store: Path) -> None:
+    """Two agents of a run never load the board at the same time."""
     agent.call("load_begin", {"reserve": 10 * MIB})
-    spans = []
+    begins = []
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as mate:
         mate.hold("token", "tester")
 
         def second() -> None:
             mate.call("load_begin", {"reserve": 10 * MIB})
-            spans.append(time.monotonic())
+            begins.append(time.monotonic())
 
         thread = threading.Thread(target=second)
         thread.start()
         time.sleep(0.7)
         ended = time.monotonic()
-        assert not spans
+        assert not begins
         agent.call("load_end")
         thread.join()
-    assert spans[0] >= ended
+    assert begins[0] >= ended
 
 
 def test_loads_need_the_target_held(store: Path) -> None:
-    """Who does not hold the target changes nothing on it."""
+    """A session that does not hold the target changes nothing on it."""
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as other:
         for op in ("load_begin", "prepare"):
             with pytest.raises(LabError, match="hold it first"):

@@ -132,7 +132,7 @@ def test_tegrastats_is_not_expected_off_tegra(nowhere: Path) -> None:
     (nowhere / "sys").mkdir()
     report = sampled(nowhere / "sys", None, 0.3)
     assert columns(report) == {"rss"}
-    assert report["not_readable"] == {"power.total": "no meter is known here that tells the board's power"}
+    assert report["not_readable"] == {"power.total": "no known meter measures the board's power"}
     assert not is_tegra(str(nowhere / "sys"))
 
 
