@@ -194,9 +194,7 @@ class Conditions:
         _refuse(self._end_loads())
         # Another agent of this session must not run its loads at the same time: they would add up.
         self._alone.enter_context(self.supervisor.turn(os.path.join(self.lock.root, "load.lock")))
-        load_processes.sweep(
-            self._place(), self.supervisor.beat
-        )  # left by an agent that was killed with its loads
+        load_processes.sweep(self._place(), self.supervisor.beat)  # left by an agent that was killed with its loads
         size, command = request.get("reserve"), request.get("co_runner")
         try:
             if size:

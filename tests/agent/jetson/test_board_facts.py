@@ -103,9 +103,7 @@ def test_a_damaged_version_file_gives_no_version(text: str, tmp_path: Path) -> N
         ({"proc/1/cgroup": "0::/\n"}, None),
     ],
 )
-def test_a_container_is_recognized_or_unknown(
-    files: dict[str, str], container: str | None, tmp_path: Path
-) -> None:
+def test_a_container_is_recognized_or_unknown(files: dict[str, str], container: str | None, tmp_path: Path) -> None:
     """A container with cgroups of its own looks like a system without systemd, so the answer is None."""
     assert replace(THOR, files=files).facts(tmp_path)["container"] == container
 
