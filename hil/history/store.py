@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ATTEMPTS = 3
-PEOPLE = 2
-"""The schema since which there are baselines, acceptances and noise."""
 
 
 class History:
@@ -176,8 +174,6 @@ class History:
         return self._read(lambda connection: self._added_in(connection, table, kind, **narrow))
 
     def _added_in(self, connection: sa.Connection, table: sa.Table, kind: type[T], **narrow: str | None) -> list[T]:
-        if self.version < PEOPLE:
-            return []
         where = [table.c[name] == value for name, value in narrow.items() if value is not None]
         query = sa.select(table).where(*where).order_by(table.c.seq)
         return [added_of(kind, row) for row in connection.execute(query).mappings()]

@@ -13,7 +13,8 @@ from hil.history.tables import METADATA
 if TYPE_CHECKING:
     from hil.history.urls import Place
 
-NEWEST = 2
+NEWEST = 1
+MIGRATIONS = "hil.history:migrations"  # as alembic spells a package's folder
 VERSION_TABLE = "hil_schema"
 LOCK = 0x68_69_6C_00
 """The advisory lock that migrations of one PostgreSQL database take turns by: "hil" and a number."""
@@ -57,5 +58,5 @@ def steps(connection: sa.Connection, version: int) -> None:
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", "hil.history:migrations")
+    config.set_main_option("script_location", MIGRATIONS)
     command.upgrade(config, str(version))

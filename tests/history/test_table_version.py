@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import sqlite3
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +9,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+import hil.history
 from hil.errors import UserError
 from hil.history import open_history, table_version
-from hil.history.add_run import write
 from hil.history.connect import WRITES, engine_for
-from hil.history.derive import derive
 from hil.history.tables import METADATA
 from hil.history.urls import place_of
 from tests.history import kept
@@ -23,22 +22,34 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 HERE = Path("/")
-V1 = Path(__file__).with_name("v1.sql")
+NEXT_STEP = '''"""A step to the next version."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{next}"
+down_revision = "{newest}"
+
+
+def upgrade():
+    op.create_table("first_table", sa.Column("seq", sa.Integer, primary_key=True))
+    op.create_table("last_table", sa.Column("seq", sa.Integer, primary_key=True))
+'''
+OLD, NEXT = table_version.NEWEST, table_version.NEWEST + 1
 
 
 @pytest.fixture
-def older(url: str) -> str:
-    """A database of schema 1 with two runs in it; in SQLite a file that was written by schema 1's own code."""
-    place = place_of(url, HERE)
-    if place.file is not None:
-        with sqlite3.connect(place.file) as connection:
-            connection.executescript(V1.read_text(encoding="utf-8"))
-        connection.close()
-        return url
-    with writing(url) as transaction:
-        table_version.steps(transaction, 1)
+def older(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of today's version with two runs, opened by a later hil that has one more migration."""
+    with open_history(url, base=HERE) as history:
         for number, jetpack in ((1, "6.1"), (2, "6.2")):
-            write(transaction, derive(kept.on_jetpack(number, jetpack)))
+            history.append(kept.on_jetpack(number, jetpack))
+    migrations = tmp_path / "migrations"
+    shutil.copytree(Path(hil.history.__file__).with_name("migrations"), migrations)
+    step = NEXT_STEP.format(next=NEXT, newest=OLD)
+    (migrations / "versions" / "next_version.py").write_text(step, encoding="utf-8")
+    monkeypatch.setattr(table_version, "MIGRATIONS", str(migrations))
+    monkeypatch.setattr(table_version, "NEWEST", NEXT)
     return url
 
 
@@ -48,9 +59,9 @@ def writing(url: str) -> AbstractContextManager[sa.Connection]:
 
 
 def test_an_older_database_migrates(older: str) -> None:
-    """What it holds stays, what is new can be used, and old and new runs stand beside each other."""
+    """Migration keeps the stored runs, and old and new runs can be queried together."""
     with open_history(older, base=HERE, read_only=True) as history:
-        assert history.version == 1
+        assert history.version == OLD
         before = history.runs()
     with open_history(older, base=HERE) as history:
         assert history.runs() == before
@@ -63,7 +74,7 @@ def test_an_older_database_migrates(older: str) -> None:
 
 
 def test_looking_at_an_older_database_changes_nothing(older: str) -> None:
-    """Only who writes migrates; until then there are no baselines, and nobody stumbles over that."""
+    """Only opening for writing migrates; an older database can still be read in full."""
     with open_history(older, base=HERE, read_only=True) as history:
         assert history.baselines() == []
         assert history.noise("1", "latency.p50", "digits", "fp32") is None
@@ -71,23 +82,23 @@ def test_looking_at_an_older_database_changes_nothing(older: str) -> None:
         with pytest.raises(UserError, match="names no run"):
             history.resolve("release")
     with open_history(older, base=HERE, read_only=True) as history:
-        assert history.version == 1
+        assert history.version == OLD
 
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_newer_database_is_refused(url: str, read_only: bool) -> None:
-    """An old hil neither writes into what it does not know nor tells half of it."""
+    """An old hil neither writes to nor reads from a newer schema."""
     with open_history(url, base=HERE) as history:
         history.append(kept.report(1))
     with writing(url) as connection:
-        connection.execute(sa.text("UPDATE hil_schema SET version_num = '3'"))
-    with pytest.raises(UserError, match=r"schema 3, this hil knows 2: pip install -U"):
+        connection.execute(sa.text("UPDATE hil_schema SET version_num = :next"), {"next": str(NEXT)})
+    with pytest.raises(UserError, match=rf"schema {NEXT}, this hil knows {OLD}: pip install -U"):
         open_history(url, base=HERE, read_only=read_only)
 
 
 @pytest.mark.parametrize("table", ["runs", "measurements"])
 def test_another_programs_database_is_refused(url: str, table: str) -> None:
-    """A mistaken URL writes nothing into somebody else's data."""
+    """A wrong URL never writes to the database of another program."""
     with writing(url) as connection:
         connection.execute(sa.text(f"CREATE TABLE {table} (x INTEGER)"))
     with pytest.raises(UserError, match="another program"):
@@ -97,23 +108,23 @@ def test_another_programs_database_is_refused(url: str, table: str) -> None:
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps are taken together or not at all."""
+    """All steps of a migration are committed together or not at all."""
     real = sa.Connection.execute
 
     def execute(self: sa.Connection, statement: Any, *args: Any, **kwargs: Any) -> Any:
-        if "noise_row" in str(statement) or "noise_row" in str(getattr(statement, "element", "")):
+        if "last_table" in str(statement) or "last_table" in str(getattr(statement, "element", "")):
             raise KeyboardInterrupt
         return real(self, statement, *args, **kwargs)
 
-    monkeypatch.setattr(sa.Connection, "execute", execute)
-    with pytest.raises(KeyboardInterrupt):
-        open_history(older, base=HERE)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(sa.Connection, "execute", execute)
+        with pytest.raises(KeyboardInterrupt):
+            open_history(older, base=HERE)
     with open_history(older, base=HERE, read_only=True) as history:
-        assert history.version == 1
+        assert history.version == OLD
         assert len(history.runs()) == 2
     with open_history(older, base=HERE) as history:
-        assert history.version == table_version.NEWEST
+        assert history.version == NEXT
 
 
 @pytest.fixture
@@ -125,7 +136,7 @@ def made(url: str) -> Iterator[sa.Connection]:
 
 
 def test_tables_are_what_the_migrations_make(made: sa.Connection) -> None:
-    """The queries' picture of the tables has every column that there is, and no other."""
+    """``tables.py`` lists exactly the columns that the migrations create."""
     found = sa.inspect(made)
     for table in METADATA.sorted_tables:
         assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys()), table.name

@@ -1,4 +1,4 @@
-"""Version 1: runs with their measurements, and the facts that their digests stand for."""
+"""Version 1: runs, their measurements and facts; baselines, acceptances and the noise of boards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Makes the tables and their triggers."""
+    """Create the tables and their triggers."""
     _runs()
     _measurements()
     op.create_table(
@@ -21,8 +21,9 @@ def upgrade() -> None:
         sa.Column("content", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
+    _additions()
     prepare()
-    guard("runs", "run_models", "measurements", "facts")
+    guard("runs", "run_models", "measurements", "facts", "baselines", "acceptances", "noise")
 
 
 def _runs() -> None:
@@ -41,7 +42,7 @@ def _runs() -> None:
         sa.Column("usable", sa.Boolean, nullable=False),
         sqlite_autoincrement=True,
     )
-    # A run may be there twice: as its incomplete report and as the complete one, never as two complete ones.
+    # A run can be stored twice, by its incomplete and by its complete report, but never by two complete ones.
     complete = sa.text("decision <> 'incomplete'")
     op.create_index("runs_id", "runs", ["id"], unique=True, sqlite_where=complete, postgresql_where=complete)
     op.create_index("runs_newest", "runs", ["started", "seq"])
@@ -69,4 +70,39 @@ def _measurements() -> None:
         *(sa.Column(name, sa.Text, nullable=False) for name in ("method", "environment", "verdict")),
         *(sa.Column(name, sa.Text) for name in ("engine", "executed_on")),
         sqlite_with_rowid=False,
+    )
+
+
+def _additions() -> None:
+    """Create the tables of what people and calibrations add to the runs."""
+    _table("baselines", needed=("name", "runs", "who", "why", "at"))
+    row = ("check_id", "model", "precision", "scenario", "target")
+    _table("acceptances", needed=("run", *row, "unit", "who", "why", "at"), optional=("serial",), numbers=("value",))
+    _table(
+        "noise",
+        needed=("serial", "target", "check_id", "model", "precision", "at"),
+        numbers=("sd", "false_alarm"),
+        counts=("comparisons",),
+    )
+    op.create_index("baselines_name", "baselines", ["name", "seq"])
+    op.create_index("acceptances_row", "acceptances", ["model", "check_id", "precision", "seq"])
+    op.create_index("noise_row", "noise", ["serial", "model", "check_id", "precision", "seq"])
+
+
+def _table(
+    name: str,
+    *,
+    needed: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
+    counts: tuple[str, ...] = (),
+) -> None:
+    op.create_table(
+        name,
+        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+        *(sa.Column(each, sa.Text, nullable=False) for each in needed),
+        *(sa.Column(each, sa.Text) for each in optional),
+        *(sa.Column(each, sa.Double, nullable=False) for each in numbers),
+        *(sa.Column(each, sa.Integer, nullable=False) for each in counts),
+        sqlite_autoincrement=True,
     )
