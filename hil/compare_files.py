@@ -1,6 +1,6 @@
-"""Two ONNX files side by side under ONNX Runtime's CPU provider: no config, no target, as little as it takes.
+"""Compares the outputs of two ONNX files under ONNX Runtime's CPU provider, without a config or a target.
 
-One session at a time: the reference's outputs wait on disk, so that neither models nor data are held twice.
+Only one session exists at a time. The outputs of the first file are stored on disk until the second has run.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from hil.config.spec import Precision
 
 LABELS = "labels"
-"""Arrays of this name, or of one that begins with it and a dot, are the truth and no input."""
+"""Arrays named ``labels`` or ``labels.NAME`` are ground truth, not inputs."""
 
 
 def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: int = 1) -> Comparison:
-    """Every sample of ``data`` through both files, ``batch`` at a time, compared by the tolerances of ``precision``.
+    """Run every sample of ``data`` through both files, ``batch`` at a time, and compare the outputs.
 
-    Raises ``UserError`` for files that cannot be read and data that does not fit the inputs, ``EngineBuildError`` for
-    an operator that ONNX Runtime lacks. What differs in names, shapes or dtypes of the outputs is the comparison's
-    verdict.
+    ``precision`` selects the tolerances. Raises ``UserError`` for files that cannot be read and data that does not fit
+    the inputs, ``EngineBuildError`` for an operator that ONNX Runtime lacks. Different names, shapes or dtypes of
+    outputs raise nothing: they are part of the comparison's verdict.
     """
-    with tempfile.TemporaryFile() as kept, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
+    with tempfile.TemporaryFile() as stored, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
         model, engine = _openable(model, Path(folder)), _openable(engine, Path(folder))
-        counts = [_store(kept, outputs) for outputs in _answers(model, data, batch)]
-        kept.seek(0)
-        expected = (_restored(kept, names) for names in counts)
-        found = Comparison(precision, samples=_samples(data), batch=batch)
-        return found.consume(expected, _answers(engine, data, batch))
+        names_per_batch = [_store(stored, outputs) for outputs in _outputs(model, data, batch)]
+        stored.seek(0)
+        expected = (_restored(stored, names) for names in names_per_batch)
+        comparison = Comparison(precision, samples=_samples(data), batch=batch)
+        return comparison.consume(expected, _outputs(engine, data, batch))
 
 
 def _openable(model: Path, folder: Path) -> Path:
-    """ONNX Runtime opens a model where it lies, unless it is a link and its external data may be anywhere."""
+    """Return a path under which ONNX Runtime finds the external data of ``model``, which may be a symbolic link."""
     return addressed(model, folder) if external_files(model) and model.is_symlink() else model
 
 
@@ -57,26 +57,27 @@ def _is_label(name: str) -> bool:
     return name == LABELS or name.startswith(f"{LABELS}.")
 
 
-def _answers(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
-    """The outputs of every batch, in order."""
+def _outputs(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
+    """Yield the outputs of every batch, in order."""
     session = cpu_session(model)
-    wanted = {one.name for one in session.get_inputs()}
-    names = [one.name for one in session.get_outputs()]
+    inputs = {node.name for node in session.get_inputs()}
+    names = [node.name for node in session.get_outputs()]
     arrays = NpzArrays(data)
-    missing = sorted(wanted - set(arrays.names))
+    missing = sorted(inputs - set(arrays.names))
     if missing:
-        there = ", ".join(arrays.names)
+        present = ", ".join(arrays.names)
         raise UserError(
-            f"{data} has no array {missing[0]!r}, an input of model {model.stem}: name it so (there are {there})"
+            f"{data} has no array {missing[0]!r}, an input of model {model.stem}: "
+            f"name the array like the input (the file has {present})"
         )
-    for rows in arrays.rows(batch, wanted):
+    for rows in arrays.rows(batch, inputs):
         try:
             results = session.run(names, rows)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common base class
             raise explained(error, model, f"on the samples of {data.name}") from None
         for name, array in zip(names, results, strict=True):
             if not isinstance(array, np.ndarray):
-                raise UserError(f"output {name!r} of model {model.stem} is no tensor: it has no parity")
+                raise UserError(f"output {name!r} of model {model.stem} is not a tensor: it cannot be compared")
         yield list(zip(names, results, strict=True))
 
 

@@ -1,6 +1,6 @@
-"""What can go wrong, by whose fault, and the exit code that says so.
+"""The errors that hil reports to the user, by who can fix them, with their exit codes.
 
-Every message reads ``what happened: on which target, model or output: what to do next``.
+Every message has the form ``what happened: on which target, model or output: what to do next``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SIMILARITY = 0.6
-"""difflib's ratio from which a name counts as a slip of the other; its own default."""
+"""The least ratio of ``difflib`` at which a name counts as a misspelling of another; difflib's own default."""
 
 LISTED = 12
-"""Names listed at most where none is near."""
+"""The most names listed if none is similar."""
 
 
 class ExitCode(IntEnum):
-    """Exit codes of ``pytest --target`` and ``hil``; 2, 3, 5 and 6 stay pytest's own."""
+    """Exit codes of ``pytest --target`` and ``hil``. Codes 2, 3, 5 and 6 are pytest's own."""
 
     PASSED = 0
     FAILED = 1
@@ -32,80 +32,83 @@ class ExitCode(IntEnum):
 
 
 class HilError(Exception):
-    """Root of all foreseeable errors; ``exit_code`` is what the command line returns."""
+    """Base class of all expected errors. ``exit_code`` is the exit code of the command."""
 
     exit_code = ExitCode.FAILED
 
     def __init__(self, message: object = "", *lines: object) -> None:
-        """``message`` and further ``lines`` may repeat what a model, a board or a tool wrote: they are made safe."""
+        """Create the error from ``message`` and further ``lines``, with unsafe characters in them escaped."""
         super().__init__("\n".join(joined(str(line)) for line in (message, *lines)))
 
 
 class UserError(HilError):
-    """The user's mistake: config, data set, model file, command line."""
+    """A mistake of the user: in the config, data set, model file or command line."""
 
     exit_code = ExitCode.USER_ERROR
 
 
 class ReportRefused(UserError):
-    """A report that was damaged or edited: its parts contradict each other; never a pass."""
+    """A report was damaged or edited: its parts contradict each other. Such a report never passes."""
 
     exit_code = ExitCode.FAILED
 
 
 class AttestationRefused(UserError):
-    """A signed report that is not what it must be: another key, another file, edited, too old; never a pass."""
+    """A signed report is refused: wrong key, wrong file, edited, too old, or failed. It never counts as passed."""
 
     exit_code = ExitCode.FAILED
 
 
 class DeployRefused(HilError):
-    """An engine must not run on that robot, or what was deployed did not get healthy there and was taken back."""
+    """An engine must not run on the robot, or a deployed release was not healthy there and was rolled back."""
 
 
 class LabError(HilError):
-    """The target or the lab failed: unreachable, lost, held by somebody, disk full."""
+    """The target or the lab failed: unreachable, lost, held by another user, disk full."""
 
     exit_code = ExitCode.LAB_ERROR
 
 
 class TargetUnreachable(LabError):
-    """The target could not be had; the only error that a fallback may answer."""
+    """The target cannot be reached. This is the only error after which a fallback target may be used."""
 
 
 class TargetHeld(LabError):
-    """Somebody else holds the target; the message names who, from where, since when."""
+    """Another user holds the target. The message states who, from which machine and since when."""
 
 
 class Unsupported(HilError):
-    """The runtime cannot do what was asked; the row becomes ``not_run`` with this reason."""
+    """The runtime does not support what was requested. The row becomes ``not_run`` with this reason."""
 
 
 class EngineError(HilError):
-    """The engine refused the input or failed to run; its worker lives on."""
+    """The engine refused the input or failed during execution. Its worker keeps running."""
 
 
 class WorkerLost(HilError):
-    """A worker died or overran its deadline; the next check gets a fresh one."""
+    """A worker process died or exceeded its deadline. The next check gets a new one."""
 
 
 class EngineBuildError(HilError):
-    """The runtime could not build or load the engine; carries the runtime's own words."""
+    """The runtime could not build or load the engine. The message contains the runtime's own error text."""
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like ``word``, upper and lower case aside, or ``None`` if none is near."""
+    """Return the candidate most similar to ``word``, ignoring case; ``None`` if none is similar."""
     by_folded = {candidate.casefold(): candidate for candidate in candidates}
-    found = get_close_matches(word.casefold(), by_folded, n=1, cutoff=SIMILARITY)
-    return by_folded[found[0]] if found else None
+    matches = get_close_matches(word.casefold(), by_folded, n=1, cutoff=SIMILARITY)
+    return by_folded[matches[0]] if matches else None
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """``": did you mean 'limits'?"``, or what there is to choose from, or nothing if there is nothing."""
+    """Return the end of an error message about an unknown name, beginning with ``": "``.
+
+    It suggests the most similar candidate (``did you mean 'limits'?``), or lists the candidates. Empty without any.
+    """
     names = list(candidates)
-    found = nearest(word, names)
-    if found is not None:
-        return f": did you mean {found!r}?"
+    similar = nearest(word, names)
+    if similar is not None:
+        return f": did you mean {similar!r}?"
     if not names:
         return ""
     more = ", …" if len(names) > LISTED else ""

@@ -1,6 +1,7 @@
-"""Text that a model, a board, a tool or another person wrote, made safe where it enters.
+"""Escapes unsafe characters in text from models, boards, tools and other people.
 
-Whatever shows it may then show it as it is: no terminal, no log viewer and no CI runner obeys anything in it.
+Text is made safe where it enters, so that it can be shown unchanged everywhere: it holds no control sequence of a
+terminal or log viewer and no command of a CI runner.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ from enum import Enum
 from typing import Any
 
 LONGEST = 1 << 16
-"""Characters of one text; what is cut ends with an ellipsis."""
+"""The most characters of one text. A longer text is cut and ends with an ellipsis."""
 DEEPEST = 100
-"""Levels of a nested value; more would meet Python's own limit."""
+"""The most levels of a nested value. More could exceed Python's recursion limit."""
 UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters, ESC and C1 among them
-    "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, or turns the direction
+    "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, or change the direction
     "\U000e0000-\U000e0fff"  # invisible as well
     "\ud800-\udfff]"  # bytes that are not UTF-8
-    r"|(?<!\S)::(?=[A-Za-z])|##(?=\[|vso\[)"  # where commands of GitHub's and Azure's runners start
+    r"|(?<!\S)::(?=[A-Za-z])|##(?=\[|vso\[)"  # the start of a command of GitHub's or Azure's CI runner
 )
 NEWLINES = re.compile(r"\r\n?")
 JOINED = re.compile(r"\s*\n\s*")
 LOGS = frozenset({"log"})
-"""Keys whose texts are logs: these keep their line ends."""
+"""Keys of a JSON document whose texts are logs. These texts keep their line ends."""
 
 
 def clean(text: object, most: int = LONGEST) -> str:
-    r"""``str(text)`` on one line, of at most ``most`` characters.
+    r"""Return ``str(text)`` on one line of at most ``most`` characters.
 
-    What is unsafe stays visible as an escape: ``\x1b``, ``\n``, ``\u202e``. Clean text is returned unchanged.
+    Unsafe characters become visible escapes such as ``\x1b``, ``\n``, ``\u202e``. Safe text is returned unchanged.
     """
     line = str(text)
     if not line.isprintable() or ":" in line or "#" in line:
@@ -39,22 +40,22 @@ def clean(text: object, most: int = LONGEST) -> str:
 
 
 def clean_lines(text: object, most: int = LONGEST) -> str:
-    """As ``clean`` for a text of several lines: line ends and tabs stay, and nothing else is obeyed."""
+    """Return ``str(text)`` with unsafe characters escaped as in ``clean``; line ends and tabs are kept."""
     whole = NEWLINES.sub("\n", str(text)[: most + 1])
     lines = "\n".join("\t".join(clean(part, most) for part in line.split("\t")) for line in whole.split("\n"))
     return lines if len(lines) <= most else lines[: max(0, most - 1)] + "…"
 
 
 def joined(text: str) -> str:
-    """As ``clean``, with a space for each line end: a message of several lines stays readable on one."""
+    """Return ``text`` on one line, each line end replaced by a space, and cleaned as by ``clean``."""
     return clean(JOINED.sub(" ", text)) if "\n" in text else clean(text)
 
 
 def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
-    """A JSON value with every text in it clean, the keys of its objects included.
+    """Return a JSON value with every text in it cleaned, including the keys of objects.
 
-    Texts keep their line ends under a key of ``LOGS`` alone (``lines``). Two keys that become equal stay apart by
-    a number; what is nested deeper than any report or answer is cut off.
+    Texts below a key in ``LOGS`` keep their line ends, and so do all texts if ``lines`` is true. If two keys of an
+    object become equal, a number is added to the second. Values nested deeper than ``DEEPEST`` become an ellipsis.
     """
     if isinstance(value, Enum):
         return value
@@ -63,26 +64,26 @@ def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
     if isinstance(value, (Mapping, list, tuple)) and depth >= DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        found: dict[Any, Any] = {}
+        table: dict[Any, Any] = {}
         for key, item in value.items():
-            found[_apart(clean(key), found)] = cleaned(item, lines=lines or key in LOGS, depth=depth + 1)
-        return found
+            table[_unused_key(clean(key), table)] = cleaned(item, lines=lines or key in LOGS, depth=depth + 1)
+        return table
     if isinstance(value, (list, tuple)):
         items = [cleaned(item, lines=lines, depth=depth + 1) for item in value]
         return items if isinstance(value, list) else tuple(items)
     return value
 
 
-def _apart(key: str, taken: Mapping[str, Any]) -> str:
+def _unused_key(key: str, table: Mapping[str, Any]) -> str:
     number, name = 1, key
-    while name in taken:
+    while name in table:
         number += 1
         name = f"{key} ({number})"
     return name
 
 
-def _escaped(found: re.Match[str]) -> str:
-    text = found[0]
+def _escaped(match: re.Match[str]) -> str:
+    text = match[0]
     if text == "::":
         return r"\x3a:"
     if text == "##":

@@ -1,7 +1,7 @@
-"""Signed reports: made by ``attest``, believed only through ``verify``.
+"""Signed reports: ``attest`` signs a report, ``verify`` checks a signature and what was signed.
 
-The format is that of others (in-toto Statement v1, test-result v0.1, DSSE, Sigstore bundle v0.3), so their tools verify
-it as well: docs/signing.md. ``cryptography`` is imported with this package and not before.
+The formats are standards (in-toto Statement v1, test-result v0.1, DSSE, Sigstore bundle v0.3), so other tools verify
+the bundles as well: docs/signing.md. Only this package imports ``cryptography``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Signing a report: judged again, its engines hashed again, one bundle written beside it."""
+"""Signs a report: judges it again, hashes its engines again, and writes the bundle next to it."""
 
 from __future__ import annotations
 
@@ -25,25 +25,28 @@ if TYPE_CHECKING:
 
 
 def attest(report: Path, signer: Signer, out: Path | None = None, *, now: datetime | None = None) -> Path:
-    """Signs the report in the file (or folder) ``report``; returns the bundle, ``report.sigstore.json`` beside it.
+    """Sign the report in the file (or folder) ``report`` and return the path of the bundle.
 
-    A failed report is signed as failed. Raises ``ReportRefused`` for one that was edited or whose engines, where they
-    lie beside it, are not those it names; ``AttestationRefused`` for one that did not finish or has no engine, and for
-    one that passed and does not any more, judged by its policy at ``now`` with this signer; and as the signer does.
-    Nothing is written then.
+    The bundle is ``out``, by default ``report.sigstore.json`` next to the report. A failed report is signed as failed.
+    Raises ``ReportRefused`` if the report was edited, or if the copy of an engine next to it has another digest.
+    Raises ``AttestationRefused`` if the run did not finish, if the report has no engine, or if it recorded a pass but
+    fails by its policy at ``now`` with this signer. Raises what ``signer`` raises. In all these cases nothing is
+    written.
     """
     path = file_in(report, REPORT)
     content = content_of(path)
-    found = parse(content, str(path))
-    judge_again(found, str(path))
-    _engines(found, path)
-    payload = statement.write(statement.statement_of(found, hashlib.sha256(content).hexdigest()))
-    _still_good(found, path, Circumstances(now or datetime.now(timezone.utc), **_signature(found, signer)))
+    parsed = parse(content, str(path))
+    judge_again(parsed, str(path))
+    _refuse_changed_engines(parsed, path)
+    payload = statement.write(statement.statement_of(parsed, hashlib.sha256(content).hexdigest()))
+    key_facts = signature_by(signer.public, parsed.policy.signed_by)
+    _refuse_new_failure(parsed, path, Circumstances(now or datetime.now(timezone.utc), **key_facts))
     signature = signer.sign(dsse.pae(payload))
-    with contextlib.suppress(ValueError):  # what is not a signature is refused below
+    with contextlib.suppress(ValueError):  # an invalid signature is refused below
         signature = lowest(signature)
-    if not signer.public.signed(signature, dsse.pae(payload)):
-        raise AttestationRefused(f"{path}: the signer's signature is not its own key's: nothing was written: see to it")
+    if not signer.public.verifies(signature, dsse.pae(payload)):
+        what = "the signer's public key does not verify its signature"
+        raise AttestationRefused(f"{path}: {what}: nothing was written: check the signer's key")
     text = dsse.write(payload, signature, signer.public)
     target = path.parent / BUNDLE if out is None else out
     try:
@@ -51,26 +54,22 @@ def attest(report: Path, signer: Signer, out: Path | None = None, *, now: dateti
     except OSError as error:
         kind = LabError if error.errno in THE_LAB else UserError
         why = error.strerror or error
-        raise kind(f"{target}: the bundle cannot be written: {why}: free some space, or name another place") from None
+        raise kind(f"{target}: the bundle cannot be written: {why}: free some space, or choose another file") from None
     return target
 
 
-def _signature(report: Report, signer: Signer) -> dict[str, str]:
-    return signature_by(signer.public, report.policy.signed_by)
-
-
-def _still_good(report: Report, path: Path, around: Circumstances) -> None:
-    """A recorded failure is signed as one; what passed then and fails now would be signed as passed."""
+def _refuse_new_failure(report: Report, path: Path, around: Circumstances) -> None:
+    """Raise ``AttestationRefused`` for a report that recorded a pass and fails now: it would be signed as passed."""
     decision = judge(report, report.policy, around=around)
     if decision.exit_code and not report.exit_code:
         why = "; ".join(decision.reasons)
-        raise AttestationRefused(f"{path}: not signed: it recorded {report.decision} and fails by now: {why}")
+        raise AttestationRefused(f"{path}: not signed: it recorded {report.decision} and fails now: {why}")
 
 
-def _engines(report: Report, path: Path) -> None:
+def _refuse_changed_engines(report: Report, path: Path) -> None:
     for engine in report.engines:
         for name, digest in engine.files:
             file = path.parent / name
-            if name and file.exists() and file_digest(file, "look at the report's folder") != digest:
+            if name and file.exists() and file_digest(file, "check the report's folder") != digest:
                 what = f"{file} is not the file that was judged ({engine.model} {engine.precision})"
                 raise ReportRefused(f"{path}: refused: {what}: run the checks again")

@@ -1,6 +1,7 @@
 """The signed envelope (DSSE 1.0, https://github.com/secure-systems-lab/dsse) in a Sigstore bundle of version 0.3.
 
-Written in one form and read in that form alone: a bundle with one byte changed anywhere is another one, or none.
+A bundle has exactly one valid serialization, and ``read`` accepts no other. So any changed byte makes a bundle invalid,
+even outside of the signed payload.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 PAYLOAD = "application/vnd.in-toto+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MOST = 8 * 2**20
-"""Bytes of a bundle; that of 40 models in 3 precisions has 0.4 MB."""
+"""The largest bundle in bytes. The bundle of 40 models in 3 precisions has 0.4 MB."""
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """A payload, its one signature (DER) and the id of the key that is said to have made it."""
+    """A payload, its one signature (DER), and the id of the key that the bundle claims it was made with."""
 
     payload: bytes
     signature: bytes
@@ -33,47 +34,49 @@ class Envelope:
 
     @property
     def signed(self) -> bytes:
-        """The bytes that the signature is over."""
+        """The bytes that were signed."""
         return pae(self.payload)
 
 
 def pae(payload: bytes, kind: str = PAYLOAD) -> bytes:
-    """The pre-authentication encoding: type and payload with their lengths, so that neither can be taken for other."""
+    """Return DSSE's pre-authentication encoding: the lengths make the border of type and payload unambiguous."""
     name = kind.encode("utf-8")
     return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
 
 def write(payload: bytes, signature: bytes, key: PublicKey) -> str:
-    """The text of a bundle."""
+    """Return the text of a bundle."""
     return _text(payload, signature, key.id, key.hint)
 
 
 def read(content: bytes, name: str) -> Envelope:
-    """The envelope in a bundle's bytes; nothing of it is verified yet. ``name`` goes into messages.
+    """Return the envelope in the bytes of a bundle. The signature is not verified here. Messages begin with ``name``.
 
-    Raises ``AttestationRefused`` for what is not exactly such a bundle: unknown types, other fields, another number of
-    signatures than one, a key twice, base64 or JSON in another form than it is written in here.
+    Raises ``AttestationRefused`` for anything but a bundle as ``write`` makes it: unknown types or fields, a repeated
+    key, no signature or several, or another form of base64 or JSON.
     """
     if len(content) > MOST:
-        raise AttestationRefused(f"{name}: larger than {MOST // 2**20} MiB: this is no bundle of hil")
+        raise AttestationRefused(f"{name}: larger than {MOST // 2**20} MiB: this is not a bundle of hil")
     try:
         document = strictjson.loads(content)
     except (ValueError, RecursionError) as error:
         why = str(error) if type(error) is ValueError else "not JSON"
-        raise AttestationRefused(f"{name}: no bundle, or a damaged one ({why}): sign again with hil attest") from None
+        raise AttestationRefused(
+            f"{name}: not a bundle, or a damaged one ({why}): sign again with hil attest"
+        ) from None
     try:
         envelope, hint = _parts(document)
         same = _text(envelope.payload, envelope.signature, envelope.key, hint).encode("utf-8") == content
-        problem = None if same else "it is not in the form that hil writes, so something touched it"
-    except (_Odd, UnicodeEncodeError) as error:
-        problem = str(error) if isinstance(error, _Odd) else "it holds what is no text"
+        problem = None if same else "it is not in the form that hil writes, so it was changed"
+    except (_Malformed, UnicodeEncodeError) as error:
+        problem = str(error) if isinstance(error, _Malformed) else "it contains invalid Unicode"
     if problem is not None:
         raise AttestationRefused(f"{name}: refused: {problem}: sign again with hil attest")
     return envelope
 
 
-class _Odd(Exception):  # noqa: N818 - never leaves this module
-    """What is wrong with a bundle."""
+class _Malformed(Exception):  # noqa: N818 - never leaves this module
+    """A bundle is malformed; the message states how."""
 
 
 def _text(payload: bytes, signature: bytes, key: str, hint: str) -> str:
@@ -92,35 +95,35 @@ def _text(payload: bytes, signature: bytes, key: str, hint: str) -> str:
 def _parts(document: Any) -> tuple[Envelope, str]:
     top = _fields(document, "mediaType", "verificationMaterial", "dsseEnvelope")
     if top["mediaType"] != BUNDLE:
-        raise _Odd(f"its media type is not {BUNDLE}")
+        raise _Malformed(f"its media type is not {BUNDLE}")
     material = _fields(top["verificationMaterial"], "publicKey", "tlogEntries")
     if material["tlogEntries"] != []:
-        raise _Odd("it has entries of a transparency log, which nobody verifies here")
+        raise _Malformed("it has entries of a transparency log, which hil does not verify")
     hint = _fields(material["publicKey"], "hint")["hint"]
     envelope = _fields(top["dsseEnvelope"], "payload", "payloadType", "signatures")
     if envelope["payloadType"] != PAYLOAD:
-        raise _Odd(f"its payload is not {PAYLOAD}")
+        raise _Malformed(f"its payload is not {PAYLOAD}")
     signatures = envelope["signatures"]
     if not isinstance(signatures, list) or len(signatures) != 1:
-        raise _Odd("it must have exactly one signature")
+        raise _Malformed("it must have exactly one signature")
     signature = _fields(signatures[0], "keyid", "sig")
     key = signature["keyid"]
     if not isinstance(key, str) or not isinstance(hint, str) or _decoded(hint).hex() != key:
-        raise _Odd("it names two different keys")
+        raise _Malformed("it names two different keys")
     return Envelope(_decoded(envelope["payload"]), _decoded(signature["sig"]), key), hint
 
 
 def _fields(value: Any, *names: str) -> dict[str, Any]:
     if not isinstance(value, dict) or sorted(value) != sorted(names):
-        raise _Odd(f"a part of it must have {', '.join(names)} and nothing else")
+        raise _Malformed(f"a part of it must have exactly the fields {', '.join(names)}")
     return value
 
 
 def _decoded(text: Any) -> bytes:
     try:
-        found = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+        decoded = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
     except (binascii.Error, ValueError):
-        found = b""
-    if not found or base64.b64encode(found).decode("ascii") != text:
-        raise _Odd("a part of it is empty or no canonical base64")
-    return found
+        decoded = b""
+    if not decoded or base64.b64encode(decoded).decode("ascii") != text:
+        raise _Malformed("a part of it is empty or not canonical base64")
+    return decoded

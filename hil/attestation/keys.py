@@ -1,6 +1,6 @@
-"""Keys: ECDSA on the curve P-256 with SHA-256, the one kind that every tool verifies.
+"""Keys for signing: ECDSA on the curve P-256 with SHA-256, the only kind that all verifying tools support.
 
-A private key is held by its signer and by nothing else; no message, report or traceback of ours has it.
+Only a signer holds a private key. No message, report or traceback contains it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST = 64 * 2**10
-"""Bytes of a key file; one of P-256 has about 250."""
-PASSWORD = "HIL_SIGN_KEY_PASSWORD"  # noqa: S105 - the name of a variable, not what is in it
+"""The largest key file in bytes. A P-256 key has about 250."""
+PASSWORD = "HIL_SIGN_KEY_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 MAKE = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -out hil.key"
 PUBLIC = "openssl pkey -in hil.key -pubout -out hil.pub"
-SECRET = "PRIVATE KEY"  # noqa: S105 - what a PEM of one says, by which it is told apart
+SECRET = "PRIVATE KEY"  # noqa: S105 - text that identifies a private key in PEM format
 LONGEST = 200
 OTHERS = 0o077
 ALGORITHM = ec.ECDSA(hashes.SHA256())
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of P-256's group: n in SEC 2 (2010), 2.4.2."""
+"""The order of the group of P-256: n in SEC 2 (2010), 2.4.2."""
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A public key. ``id`` is the SHA-256 of its SubjectPublicKeyInfo (DER), in hex; that names it everywhere."""
+    """A public key. ``id`` is the SHA-256 (hex) of its SubjectPublicKeyInfo (DER); it names the key everywhere."""
 
     id: str
     der: bytes = field(repr=False)
@@ -47,17 +47,17 @@ class PublicKey:
 
     @property
     def hint(self) -> str:
-        """The id as Sigstore's bundles have it: base64 of the digest."""
+        """The id in the form of Sigstore bundles: base64 of the digest."""
         return base64.b64encode(bytes.fromhex(self.id)).decode("ascii")
 
     @property
     def pem(self) -> str:
-        """The key as tools take it."""
+        """The key in PEM format."""
         kind = serialization.PublicFormat.SubjectPublicKeyInfo
         return self._key.public_bytes(serialization.Encoding.PEM, kind).decode("ascii")
 
-    def signed(self, signature: bytes, data: bytes) -> bool:
-        """Whether ``signature`` (DER) is this key's over ``data``, ``lowest`` or not."""
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Return whether ``signature`` (DER) is a valid signature of ``data`` by this key, with low or high s."""
         try:
             self._key.verify(signature, data, ALGORITHM)
         except InvalidSignature:
@@ -66,18 +66,18 @@ class PublicKey:
 
 
 class Signer(Protocol):
-    """Whatever signs: a key here, or one that never leaves its token or service."""
+    """Anything that signs: a private key in this process, or one in a hardware token or a signing service."""
 
     @property
     def public(self) -> PublicKey:
-        """The key that verifies what ``sign`` gives."""
+        """The key that verifies the signatures."""
 
     def sign(self, data: bytes) -> bytes:
-        """ECDSA on P-256 over the SHA-256 of ``data``, as DER. Raises ``UserError`` or ``LabError`` if it cannot."""
+        """Return the ECDSA P-256 signature (DER) of the SHA-256 of ``data``. Raises ``UserError`` or ``LabError``."""
 
 
 class KeySigner:
-    """A private key in this process. Shown, compared and stored it is only its id."""
+    """A private key in this process. Its ``repr`` shows only the key's id, and it cannot be pickled."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self.__key = key
@@ -87,76 +87,83 @@ class KeySigner:
         return f"KeySigner({self.public.id[:12]}…)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a private key is not stored")
+        raise TypeError("a private key cannot be pickled")
 
     def sign(self, data: bytes) -> bytes:
-        """As ``Signer.sign``."""
+        """Sign ``data`` as ``Signer.sign`` does."""
         return lowest(self.__key.sign(data, ALGORITHM))
 
 
 def lowest(signature: bytes) -> bytes:
     """Return the ECDSA ``signature`` (DER) with the lower of the two values of s that verify.
 
-    For whoever has (r, s) can make (r, n - s) without the key. Raises ``ValueError`` for what is not such a signature.
+    From a signature (r, s) anybody can compute the second valid one, (r, n - s), without the key. Raises
+    ``ValueError`` if ``signature`` is not an ECDSA signature.
     """
     r, s = decode_dss_signature(signature)
     return encode_dss_signature(r, min(s, ORDER - s))
 
 
 def key_from_file(path: Path) -> KeySigner:
-    """The private key in a PEM file; ``HIL_SIGN_KEY_PASSWORD`` opens one that is encrypted.
+    """Return the private key in a PEM file. ``HIL_SIGN_KEY_PASSWORD`` is the password of an encrypted key.
 
-    Raises ``UserError`` for a file that others can read, and for what is no private key of P-256.
+    Raises ``UserError`` for a file that others can read, and for a file without a P-256 private key.
     """
     if SECRET in str(path):
-        raise UserError("a private key stands where its file's name belongs: others may have seen it: make a new one")
+        raise UserError(
+            "a private key was given instead of its file's name: others may have read it on the command line: "
+            "create a new key"
+        )
     return _private(_content(path, private=True), _shown(path))
 
 
 def key_from_environment(name: str) -> KeySigner:
-    """The private key (PEM) in the variable ``name``, as CI systems hand over secrets. Raises as ``key_from_file``."""
+    """Return the private key (PEM) in the environment variable ``name``. Raises as ``key_from_file`` does."""
     if SECRET in name:
-        raise UserError("a private key stands where a variable's name belongs: others may have seen it: make a new one")
+        raise UserError(
+            "a private key was given instead of a variable's name: others may have read it on the command line: "
+            "create a new key"
+        )
     content = os.environ.get(name)
     if not content:
         raise UserError(
-            f"the environment has no variable {one_line(name, LONGEST)}, or an empty one: put the key there"
+            f"the environment variable {one_line(name, LONGEST)} is not set or empty: put the key (PEM) into it"
         )
     return _private(content.encode("utf-8", "replace"), f"variable {one_line(name, LONGEST)}")
 
 
 def public_key(path: Path) -> PublicKey:
-    """The public key in a PEM file. Raises ``UserError`` for what is none of P-256."""
+    """Return the public key in a PEM file. Raises ``UserError`` if it is not a P-256 public key."""
     return parse_public(_content(path, private=False), _shown(path))
 
 
 def signature_by(key: PublicKey, signed_by: Iterable[str]) -> dict[str, str]:
-    """What came of a signature by ``key`` under a policy's ``signed_by``, as ``hil.gate.demands.Circumstances`` has it.
+    """Return the fields ``signer`` and ``unsigned`` of ``hil.gate.demands.Circumstances`` for a signature by ``key``.
 
-    Raises ``UserError`` for a key of the policy's that cannot be read.
+    ``signed_by`` are the public keys of the policy. Raises ``UserError`` for one that cannot be parsed.
     """
-    named = [parse_public(text, "gate.signed_by").id for text in signed_by]
-    wrong = "" if key.id in named else f"key {key.id[:12]} is not one that gate.signed_by names"
-    return {"unsigned": wrong, "signer": key.id}
+    trusted = [parse_public(text, "gate.signed_by").id for text in signed_by]
+    unsigned = "" if key.id in trusted else f"key {key.id[:12]} is not listed in gate.signed_by"
+    return {"unsigned": unsigned, "signer": key.id}
 
 
 def parse_public(content: bytes | str, name: str = "public key") -> PublicKey:
-    """The public key in a PEM, or in the base64 that stands in one; ``name`` goes into messages.
+    """Return the public key in a PEM text, or in only the base64 part of one. Messages begin with ``name``.
 
-    Raises ``UserError`` for what is none of P-256.
+    Raises ``UserError`` if it is not a P-256 public key.
     """
     text = content.encode("utf-8", "replace") if isinstance(content, str) else content
     if SECRET.encode() in text:
-        raise UserError(f"{name}: holds a private key, a public one is wanted: {PUBLIC}")
+        raise UserError(f"{name}: contains a private key, a public key is required: {PUBLIC}")
     try:
         if b"-----BEGIN" in text:
             key = serialization.load_pem_public_key(text)
         else:
             key = serialization.load_der_public_key(base64.b64decode(text.strip(), validate=True))
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise UserError(f"{name}: no public key in PEM: {PUBLIC}") from None
+        raise UserError(f"{name}: not a public key in PEM format: {PUBLIC}") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UserError(f"{name}: not a key of ECDSA P-256, which is what is verified here: {MAKE}")
+        raise UserError(f"{name}: not an ECDSA P-256 key, the only supported kind: {MAKE}")
     return _public(key)
 
 
@@ -169,15 +176,15 @@ def _private(content: bytes, name: str) -> KeySigner:
     password = os.environ.get(PASSWORD)
     encrypted = b"ENCRYPTED" in content
     if encrypted and not password:
-        raise UserError(f"{name}: the key is encrypted: put its password into the variable {PASSWORD}")
-    # Whatever the library says of a key it cannot read, nothing of it is repeated.
+        raise UserError(f"{name}: the key is encrypted: set the environment variable {PASSWORD} to its password")
+    # The library's error message is not repeated, because it could contain parts of the key.
     try:
         key = serialization.load_pem_private_key(content, password.encode() if encrypted and password else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        what = f"is no private key in PEM, or {PASSWORD} is wrong" if encrypted else "is no private key in PEM"
-        raise UserError(f"{name}: what is there {what}: {MAKE}") from None
+        what = "not a private key in PEM format" + (f", or {PASSWORD} is wrong" if encrypted else "")
+        raise UserError(f"{name}: {what}: {MAKE}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UserError(f"{name}: not a key of ECDSA P-256, which is what every tool verifies: {MAKE}")
+        raise UserError(f"{name}: not an ECDSA P-256 key, the only supported kind: {MAKE}")
     return KeySigner(key)
 
 
@@ -188,16 +195,16 @@ def _shown(path: Path) -> str:
 def _content(path: Path, *, private: bool) -> bytes:
     try:
         with path.open("rb") as file:
-            about = os.fstat(file.fileno())
+            status = os.fstat(file.fileno())
             content = file.read(MOST + 1)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or "not a path"
         raise UserError(f"{_shown(path)}: the key cannot be read ({why}): name its file") from None
-    if private and stat.S_ISREG(about.st_mode):
-        if about.st_mode & OTHERS:
-            raise UserError(f"{_shown(path)}: others can read this private key: chmod 600 it, or make a new one")
-        if about.st_uid not in (os.geteuid(), 0):
-            raise UserError(f"{_shown(path)}: this private key belongs to somebody else: sign with one of your own")
+    if private and stat.S_ISREG(status.st_mode):
+        if status.st_mode & OTHERS:
+            raise UserError(f"{_shown(path)}: others can read this private key: chmod 600 it, or create a new key")
+        if status.st_uid not in (os.geteuid(), 0):
+            raise UserError(f"{_shown(path)}: this private key belongs to another user: sign with your own key")
     if len(content) > MOST:
-        raise UserError(f"{_shown(path)}: larger than {MOST // 1024} KiB: this is no key")
+        raise UserError(f"{_shown(path)}: larger than {MOST // 1024} KiB: this is not a key file")
     return content

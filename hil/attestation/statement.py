@@ -1,7 +1,7 @@
-"""What is signed: an in-toto Statement v1 with the predicate test-result v0.1, made from a report.
+"""The signed statement: an in-toto Statement v1 with the predicate test-result v0.1, made from a report.
 
-https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md has no word for a test that was not run.
-So whatever the policy requires and nothing settled is among the failed ones, never left out.
+The predicate (https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md) has no list for tests
+that were not run. Required checks that were not run, and all inconclusive checks, are therefore listed as failed.
 """
 
 from __future__ import annotations
@@ -25,29 +25,30 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 Role = Literal["engine", "onnx", "external-data", "deployed", "plugin", "calibration-cache"]
-"""What a subject is to the model it belongs to; ``deployed`` is the ONNX file that engines were built from instead."""
+"""The role of a file for its model. ``deployed`` is the ONNX file of the config key ``deployed``: engines are built
+from it instead of the model's own ONNX file."""
 ROLES: tuple[Role, ...] = get_args(Role)
 Names = tuple[str, ...]
 DIRTY: dict[bool | None, Literal["", "yes", "no"]] = {None: "", True: "yes", False: "no"}
 
 
 class Part(Frozen):
-    """A part of the document: strict, every field there, no other one."""
+    """Base class of the parts of a statement: strict types, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Sha256(Part):
-    """A digest set with the one digest that is used here."""
+    """An in-toto digest set that contains a SHA-256 only."""
 
     sha256: Digest
 
 
 class SubjectNotes(Part):
-    """What a subject is: its role, and the model and precision that it belongs to (an ONNX file has none).
+    """The role of a subject, and the model and precision that it belongs to. ``precision`` of an ONNX file is empty.
 
-    ``identity`` is that of the model, stated with its ONNX file (``hil.onnx_files.identity``); empty elsewhere, and
-    for the report of an earlier version.
+    ``identity`` is the identity of the model (``hil.onnx_files.identity``). Only the ONNX file has it; it is empty for
+    other subjects and for reports of earlier versions.
     """
 
     role: Role
@@ -70,7 +71,7 @@ class Subject(Part):
 
     @property
     def role(self) -> Role:
-        """What the file is to its model."""
+        """The role of the file for its model."""
         return self.annotations.role
 
     @property
@@ -85,22 +86,22 @@ class Subject(Part):
 
     @property
     def identity(self) -> str:
-        """The digest of all that the model consists of, of an ONNX file; else empty."""
+        """For an ONNX file the identity of its model, the digest of all of its parts; empty for other subjects."""
         return self.annotations.identity
 
 
 class PolicyUsed(Part):
-    """First of the configuration, where consumers look for the test's name: the gate, and its policy by digest."""
+    """The gate and the digest of its policy. It is the first configuration entry, where tools read the test's name."""
 
     name: Literal["hil-gate"] = "hil-gate"
     digest: Sha256
 
 
 class RunNotes(Part):
-    """What a reader wants to know of the run before opening the report; empty where the report has none.
+    """The main facts of the run, readable without the report; empty where the report has no value.
 
-    ``dirty`` is ``yes`` or ``no``: whether the run used anything that ``commit`` does not hold. Older statements have
-    none.
+    ``dirty`` is ``yes`` if the run used files that differ from ``commit``, else ``no``. It is empty if that is unknown
+    and in older statements.
     """
 
     run: str
@@ -116,12 +117,12 @@ class RunNotes(Part):
 
     @property
     def is_dirty(self) -> bool | None:
-        """``dirty`` as a truth value; ``None`` where it is unknown."""
+        """``dirty`` as a boolean; ``None`` if it is unknown."""
         return {"yes": True, "no": False}.get(self.dirty)
 
 
 class ReportUsed(Part):
-    """The report: the SHA-256 of the file's bytes."""
+    """The report, by the SHA-256 of the file's bytes."""
 
     name: Literal["report.json"] = "report.json"
     digest: Sha256
@@ -137,7 +138,7 @@ class ConfigUsed(Part):
 
 
 class Predicate(Part):
-    """The decision and what it is of."""
+    """The decision, the policy, report and config that it is based on, and the checks by result."""
 
     result: Decided
     configuration: tuple[PolicyUsed, ReportUsed, ConfigUsed]
@@ -147,7 +148,7 @@ class Predicate(Part):
 
 
 class Statement(Part):
-    """The whole statement; ``type`` is written as ``_type``."""
+    """A whole statement. The field ``type`` is serialized as ``_type``."""
 
     type: Literal["https://in-toto.io/Statement/v1"] = Field(default="https://in-toto.io/Statement/v1", alias="_type")
     subject: Annotated[tuple[Subject, ...], Field(min_length=1)]
@@ -158,14 +159,14 @@ class Statement(Part):
 
     @property
     def report(self) -> ReportUsed:
-        """The report that it is of."""
+        """The report that the statement was made from."""
         return self.predicate.configuration[1]
 
 
 def statement_of(report: Report, content_digest: str) -> Statement:
-    """The statement that a complete report makes; ``content_digest`` is the SHA-256 of the file's bytes.
+    """Return the statement of a complete report; ``content_digest`` is the SHA-256 of the file's bytes.
 
-    Raises ``AttestationRefused`` for a report that did not finish, and for one that judged no engine.
+    Raises ``AttestationRefused`` for an incomplete report and for a report without an engine.
     """
     if report.status != "complete" or report.decision is None:
         raise AttestationRefused("the run of this report did not finish: nothing can be attested: run the checks again")
@@ -191,50 +192,51 @@ def statement_of(report: Report, content_digest: str) -> Statement:
 
 
 def _policy_digest(policy: GateSpec) -> str:
-    """Of all keys as they were when the report was written: an older one has no ``clean``, and a digest without it."""
+    """Return the digest of the policy's keys. Older policies have no key ``clean``: their digest excludes it."""
     return digest_of(policy.model_dump(mode="json", exclude={"clean"} if policy.clean is None else None))
 
 
-def as_signed(found: Statement, signed: Statement) -> Statement:
-    """``found`` without the notes that an older hil did not sign yet, as ``signed`` has them."""
+def as_signed(current: Statement, signed: Statement) -> Statement:
+    """Return ``current`` in the form of the hil version that signed ``signed``: without notes that it did not have."""
     notes = signed.report.annotations
     if "dirty" in notes.model_fields_set:
-        return found
-    policy, report, config = found.predicate.configuration
+        return current
+    policy, report, config = current.predicate.configuration
     older = report.model_copy(update={"annotations": report.annotations.model_copy(update={"dirty": notes.dirty})})
-    predicate = found.predicate.model_copy(update={"configuration": (policy, older, config)})
-    return found.model_copy(update={"predicate": predicate})
+    predicate = current.predicate.model_copy(update={"configuration": (policy, older, config)})
+    return current.model_copy(update={"predicate": predicate})
 
 
-def write(statement: Statement) -> bytes:
-    """The bytes that are signed."""
-    document = statement.model_dump(mode="json", by_alias=True)
+def write(document_of: Statement) -> bytes:
+    """Return the bytes of a statement that are signed."""
+    document = document_of.model_dump(mode="json", by_alias=True)
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
 def parse(payload: bytes, name: str) -> Statement:
-    """The statement in a payload, whole and free of contradictions. ``name`` goes into messages.
+    """Return the statement in ``payload``. Messages begin with ``name``.
 
-    Raises ``AttestationRefused`` for any other type, predicate or field, and for a result that its own tests deny.
+    Raises ``AttestationRefused`` for an unknown type, predicate or field, and for a result that contradicts the listed
+    tests.
     """
     try:
-        strictjson.loads(payload)  # pydantic takes the last of two equal keys
-        found = Statement.model_validate_json(payload, strict=True)
+        strictjson.loads(payload)  # refuses repeated keys, of which pydantic would use the last
+        parsed = Statement.model_validate_json(payload, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part)[:60] for part in first["loc"]) or "top"
         raise AttestationRefused(
-            f"{name}: refused: no statement of hil: {where}: {first['msg']}: attest the report again"
+            f"{name}: refused: not a statement of hil: {where}: {first['msg']}: attest the report again"
         ) from None
     except (ValueError, RecursionError) as error:
         why = str(error) if type(error) is ValueError else "not JSON"
         raise AttestationRefused(f"{name}: refused: its payload is damaged ({why}): attest the report again") from None
-    predicate = found.predicate
+    predicate = parsed.predicate
     good = {"PASSED": not predicate.failedTests and not predicate.warnedTests, "WARNED": not predicate.failedTests}
     if not good.get(predicate.result, True):
-        what = f"it says {predicate.result} and names tests that did worse"
+        what = f"its result is {predicate.result}, but it lists tests with worse results"
         raise AttestationRefused(f"{name}: refused: {what}: attest the report again")
-    return found
+    return parsed
 
 
 def _sha256(digest: str) -> Sha256:
@@ -242,7 +244,10 @@ def _sha256(digest: str) -> Sha256:
 
 
 def _subjects(report: Report) -> Iterator[Subject]:
-    """Engines, then models with the files that go with them, then what INT8 ranges came from; each file once a use."""
+    """Yield the engines, then the models with their other files, then the calibration caches.
+
+    A file that several models or engines use is yielded once for each.
+    """
     for engine in report.engines:
         notes = SubjectNotes(role="engine", model=engine.model, precision=engine.precision)
         name = engine.file or f"engine of {engine.model} {engine.precision}"
@@ -251,7 +256,7 @@ def _subjects(report: Report) -> Iterator[Subject]:
         notes = SubjectNotes(role="onnx", model=model.name, precision="", identity=model.identity or "")
         yield Subject(name=model.path, digest=_sha256(model.digest), annotations=notes)
         for part in model.parts:
-            if part.role in ROLES and part.role not in {"engine", "onnx"}:  # these stand for themselves
+            if part.role in ROLES and part.role not in {"engine", "onnx"}:  # these are yielded above
                 notes = SubjectNotes(role=part.role, model=model.name, precision="")
                 yield Subject(name=part.name, digest=_sha256(part.digest), annotations=notes)
     for engine in report.engines:
@@ -262,8 +267,8 @@ def _subjects(report: Report) -> Iterator[Subject]:
 
 
 def _notes(report: Report) -> RunNotes:
-    told = report.target.facts.get("identity")
-    identity: dict[str, Any] = told if isinstance(told, dict) else {}
+    facts = report.target.facts.get("identity")
+    identity: dict[str, Any] = facts if isinstance(facts, dict) else {}
     return RunNotes(
         run=report.run.id,
         finished=report.run.finished or "",

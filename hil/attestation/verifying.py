@@ -1,4 +1,4 @@
-"""Verifying a signed report: who signed, what was decided, of which files. Nothing is believed that can be judged."""
+"""Verifies a signed report: the signature, the decision and the files. A report at hand is also judged again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hil.attestation import dsse, statement
 from hil.attestation.keys import lowest, signature_by
 from hil.errors import AttestationRefused, UserError
 from hil.files.digests import file_digest
-from hil.gate.demands import Circumstances, age_of, not_of_commit
+from hil.gate.demands import Circumstances, age_of, commit_problem
 from hil.gate.gate import judge
 from hil.gate.gate import verify as judge_again
 from hil.report.read_report import content_of, file_in, parse
@@ -32,10 +32,10 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class Freshness:
-    """What keeps an older report from being shown again; what is ``None`` is not asked.
+    """Requirements that an old or another report does not meet; ``None`` requires nothing.
 
-    ``max_age`` in seconds since the run finished; ``newer_than`` the moment (with its zone) that it must have finished
-    after; ``commit`` the commit that was judged, in full; ``report`` the SHA-256 of ``report.json``.
+    ``max_age`` is the most seconds since the run finished. ``newer_than`` is a time (with time zone) before the end of
+    the run. ``commit`` is the full hash of the judged commit, ``report`` the SHA-256 of ``report.json``.
     """
 
     max_age: float | None = None
@@ -46,16 +46,17 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a bundle says, after its signature and all that was asked for held.
+    """The content of a bundle that met all requirements.
 
     Attributes:
-        gate: the gate's name; ``policy`` the SHA-256 of its policy.
-        decision: PASSED or WARNED; FAILED only where ``verify`` was told to return that too.
+        gate: the gate's name.
+        policy: SHA-256 of the gate's policy.
+        decision: PASSED or WARNED; FAILED only if ``verify`` was called with ``failed_too``.
         report_digest: SHA-256 of the bytes of ``report.json``.
         subjects: the files that were judged, engines first.
-        key: id of the key that signed.
-        run, finished, target, used, board, module, jetpack, commit, dirty: of the run; empty where there is none.
-        report: the report itself, judged again, where it was at hand.
+        key: id of the key that signed the bundle.
+        run, finished, target, used, board, module, jetpack, commit, dirty: facts of the run; empty if unknown.
+        report: the report, judged again; ``None`` if ``verify`` was called without it.
     """
 
     gate: str
@@ -77,19 +78,19 @@ class Verified:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate let it through: warnings count only where its policy allows them, so WARNED did pass."""
+        """Whether the gate passed the report. WARNED passes: the decision is WARNED only if the policy allows it."""
         return self.decision in ("PASSED", "WARNED")
 
     def by_role(self, role: Role) -> tuple[Subject, ...]:
-        """The subjects that are ``engine``, ``onnx`` or ``calibration-cache``."""
+        """Return the subjects with this role."""
         return tuple(subject for subject in self.subjects if subject.role == role)
 
     def subject(self, role: Role, sha256: str) -> Subject | None:
-        """The subject of this role and SHA-256, if it is one."""
+        """Return the subject with this role and SHA-256; ``None`` if there is none."""
         return next((each for each in self.by_role(role) if each.sha256 == sha256), None)
 
 
-def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
+def verify(  # noqa: PLR0913 - each is a requirement of its own, passed by keyword
     bundle: Path,
     *,
     keys: Sequence[PublicKey],
@@ -99,117 +100,116 @@ def verify(  # noqa: PLR0913 - each is a question of its own, asked by name
     failed_too: bool = False,
     now: datetime | None = None,
 ) -> Verified:
-    """What the bundle (a file, or the report's folder) says, if one of ``keys`` signed it.
+    """Return the content of ``bundle`` (a file, or the report's folder) if one of ``keys`` signed it.
 
-    With ``report`` its ``report.json`` must be the one that was signed; it is read and judged again by its own policy,
-    and all that was signed must be what it gives. Each of ``files`` must be a subject of the named role. A decision
-    other than PASSED and WARNED is refused unless ``failed_too``, and so is a report that passed and does not any more,
-    judged at ``now`` with this signature. Raises ``AttestationRefused`` (and ``ReportRefused``)
-    for what does not hold, ``UserError`` for what cannot be read.
+    ``report`` must be the report that was signed. It is judged again by its own policy, and the statement made from it
+    must equal the signed one. Each of ``files`` must be a subject with the given role. Unless ``failed_too`` is true,
+    a failed report is refused, and so is a report that passed but fails by its policy at ``now`` with this signature.
+    Raises ``AttestationRefused`` or ``ReportRefused`` for an unmet requirement, ``UserError`` for a file that cannot be
+    read.
     """
     path = file_in(bundle, BUNDLE)
     name = one_line(str(path), LONGEST)
     content = content_of(path, "there is no bundle: sign the report with hil attest", most=dsse.MOST)
     envelope = dsse.read(content, name)
     key = _signer(envelope, keys, name)
-    said = statement.parse(envelope.payload, name)
-    _in_one_form(said, envelope, name)
-    judged = None if report is None else _judged(said, report, name)
+    signed = statement.parse(envelope.payload, name)
+    _refuse_high_s(signed, envelope, name)
+    judged = None if report is None else _judged_report(signed, report, name)
     for role, file in files:
-        _subject(said, role, file, name)
+        _refuse_unjudged_file(signed, role, file, name)
     now = now or datetime.now(timezone.utc)
-    _fresh(said, judged, fresh or Freshness(), name, now)
+    _refuse_stale(signed, judged, fresh or Freshness(), name, now)
     if not failed_too:
-        _good(said, judged, key, name, now)
-    notes = said.report.annotations.model_dump(exclude={"exit_code"})
-    policy = said.predicate.configuration[0]
+        _refuse_failed(signed, judged, key, name, now)
+    notes = signed.report.annotations.model_dump(exclude={"exit_code"})
+    policy = signed.predicate.configuration[0]
     return Verified(
         gate=policy.name,
         policy=policy.digest.sha256,
-        decision=said.predicate.result,
-        report_digest=said.report.digest.sha256,
-        subjects=said.subject,
+        decision=signed.predicate.result,
+        report_digest=signed.report.digest.sha256,
+        subjects=signed.subject,
         key=key.id,
         report=judged,
         **notes,
     )
 
 
-def _good(said: Statement, report: Report | None, key: PublicKey, name: str, now: datetime) -> None:
-    """What was signed passed, and a report at hand does so in today's circumstances, too."""
+def _refuse_failed(signed: Statement, report: Report | None, key: PublicKey, name: str, now: datetime) -> None:
+    """Raise ``AttestationRefused`` if the signed decision is FAILED, or if ``report`` fails its policy at ``now``."""
     reasons: tuple[str, ...] = ()
     if report is not None:
         around = Circumstances(now, **signature_by(key, report.policy.signed_by))
         decision = judge(report, report.policy, around=around)
         reasons = decision.reasons if decision.exit_code else ()
-    if said.predicate.result == "FAILED":
-        bad = said.predicate.failedTests
+    if signed.predicate.result == "FAILED":
+        bad = signed.predicate.failedTests
         named = f" ({', '.join(bad[:3])}{'…' if bad[3:] else ''})" if bad else ""
-        raise AttestationRefused(f"{name}: the gate's decision is FAILED{named}: see the report: mend and run again")
-
+        raise AttestationRefused(f"{name}: the gate's decision is FAILED{named}: fix the failed checks and run again")
     if reasons:
-        what = f"the report recorded {said.predicate.result} and fails by now: {'; '.join(reasons)}"
+        what = f"the report recorded {signed.predicate.result} and fails now: {'; '.join(reasons)}"
         raise AttestationRefused(f"{name}: refused: {what}: run the checks again")
 
 
-def _in_one_form(said: Statement, envelope: dsse.Envelope, name: str) -> None:
-    """Of the two signatures that whoever has one can make, only the one that hil writes.
+def _refuse_high_s(signed: Statement, envelope: dsse.Envelope, name: str) -> None:
+    """Raise ``AttestationRefused`` for a signature with the higher s, which anybody can compute from hil's own.
 
-    Statements of before ``dirty`` was among their annotations were signed with either.
+    Older statements, which have no annotation ``dirty``, were signed with either.
     """
-    if said.report.annotations.dirty and lowest(envelope.signature) != envelope.signature:
-        what = "the signature is not in the form that hil writes (the lower s), so something touched it"
+    if signed.report.annotations.dirty and lowest(envelope.signature) != envelope.signature:
+        what = "the signature is not in the form that hil writes (the lower s), so it was changed"
         raise AttestationRefused(f"{name}: refused: {what}: sign again with hil attest")
 
 
 def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> PublicKey:
     if not keys:
-        raise UserError(f"{name}: no key to verify it with: name the public key of whoever may sign")
+        raise UserError(f"{name}: no key to verify it with: pass the public key of a trusted signer")
     key = next((each for each in keys if each.id == envelope.key), None)
     if key is None:
         trusted = ", ".join(each.id[:SHORT] for each in keys)
-        what = f"signed by key {envelope.key[:SHORT]}, which is not trusted here ({trusted})"
-        raise AttestationRefused(f"{name}: refused: {what}: have it signed by a key that is")
-    if not key.signed(envelope.signature, envelope.signed):
-        what = f"the signature is not that of key {key.id[:SHORT]} over what is there"
+        what = f"it is signed by key {envelope.key[:SHORT]}, which is not trusted (trusted: {trusted})"
+        raise AttestationRefused(f"{name}: refused: {what}: have it signed by a trusted key")
+    if not key.verifies(envelope.signature, envelope.signed):
+        what = f"the signature is not that of key {key.id[:SHORT]} for this content"
         raise AttestationRefused(f"{name}: refused: {what}: edited or damaged: get the bundle again")
     return key
 
 
-def _judged(said: Statement, report: Path, name: str) -> Report:
+def _judged_report(signed: Statement, report: Path, name: str) -> Report:
+    """Return the report in ``report`` if it is the signed one and gives the signed statement when judged again."""
     path = file_in(report, REPORT)
     shown = one_line(str(path), LONGEST)
     content = content_of(path)
     digest = hashlib.sha256(content).hexdigest()
-    if digest != said.report.digest.sha256:
+    if digest != signed.report.digest.sha256:
         what = f"{shown} is not the report that was signed"
-        raise AttestationRefused(f"{name}: refused: {what}: edited, damaged or of another run: bring the two together")
-    found = parse(content, shown)
-    judge_again(found, shown)
-    if statement.as_signed(statement.statement_of(found, digest), said) != said:
-        what = f"what was signed is not what {shown} gives"
-        raise AttestationRefused(f"{name}: refused: {what}: attest the report again, with the hil that reads it")
-    return found
+        raise AttestationRefused(f"{name}: refused: {what}: edited, damaged or of another run: use the signed report")
+    parsed = parse(content, shown)
+    judge_again(parsed, shown)
+    if statement.as_signed(statement.statement_of(parsed, digest), signed) != signed:
+        what = f"the signed statement differs from the one that {shown} gives"
+        raise AttestationRefused(f"{name}: refused: {what}: attest the report again with this version of hil")
+    return parsed
 
 
-def _subject(said: Statement, role: Role, file: Path, name: str) -> None:
+def _refuse_unjudged_file(signed: Statement, role: Role, file: Path, name: str) -> None:
     digest = file_digest(file, "name the file that is to be deployed")
-    if any(each.role == role and each.sha256 == digest for each in said.subject):
+    if any(each.role == role and each.sha256 == digest for each in signed.subject):
         return
-    there = [f"{each.name} {each.sha256[:SHORT]}" for each in said.subject if each.role == role]
-    what = (
-        f"{one_line(str(file), LONGEST)} ({digest[:SHORT]}) is no {role} that was judged ({', '.join(there) or 'none'})"
-    )
-    raise AttestationRefused(f"{name}: refused: {what}: deploy the file that was")
+    judged = ", ".join(f"{each.name} {each.sha256[:SHORT]}" for each in signed.subject if each.role == role) or "none"
+    what = f"{one_line(str(file), LONGEST)} ({digest[:SHORT]}) was not judged as {role} (judged: {judged})"
+    raise AttestationRefused(f"{name}: refused: {what}: deploy a file that was judged")
 
 
-def _fresh(said: Statement, report: Report | None, fresh: Freshness, name: str, now: datetime) -> None:
-    notes = said.report.annotations
-    if fresh.report is not None and fresh.report != said.report.digest.sha256:
-        what = f"it is of report {said.report.digest.sha256[:SHORT]}, asked for is {fresh.report[:SHORT]}"
-        raise AttestationRefused(f"{name}: refused: {what}: another run's: get the one that is meant")
+def _refuse_stale(signed: Statement, report: Report | None, fresh: Freshness, name: str, now: datetime) -> None:
+    """Raise ``AttestationRefused`` if the statement does not meet ``fresh``."""
+    notes = signed.report.annotations
+    if fresh.report is not None and fresh.report != signed.report.digest.sha256:
+        what = f"it is of report {signed.report.digest.sha256[:SHORT]}, requested is {fresh.report[:SHORT]}"
+        raise AttestationRefused(f"{name}: refused: {what}: get the bundle of the requested run")
     dirty, changed = (notes.is_dirty, ()) if report is None else (report.run.dirty, report.run.changed)
-    if fresh.commit is not None and (what := not_of_commit(notes.commit, fresh.commit, dirty=dirty, changed=changed)):
+    if fresh.commit is not None and (what := commit_problem(notes.commit, fresh.commit, dirty=dirty, changed=changed)):
         raise AttestationRefused(f"{name}: refused: {what}: run the checks on that commit")
     if fresh.max_age is None and fresh.newer_than is None:
         return
@@ -219,4 +219,4 @@ def _fresh(said: Statement, report: Report | None, fresh: Freshness, name: str, 
     since = fresh.newer_than
     if since is not None and now - timedelta(seconds=age) <= since:
         what = f"the run finished at {notes.finished}, not after {since.isoformat(timespec='seconds')}"
-        raise AttestationRefused(f"{name}: refused: {what}: an older report, shown again: run the checks again")
+        raise AttestationRefused(f"{name}: refused: {what}: this is an older report: run the checks again")

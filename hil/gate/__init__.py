@@ -1,4 +1,4 @@
-"""The gate: a policy applied to a report, by everybody who judges one."""
+"""The gate: judges a report by a policy. Every command that judges a report uses it."""
 
 from hil.gate.gate import Decision, exit_code_of, judge, open_report, seal, verify
 

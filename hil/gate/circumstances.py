@@ -1,4 +1,4 @@
-"""The circumstances that a report on disk is judged in: the moment, and who signed it if the policy asks for that."""
+"""The circumstances in which a report on disk is judged: the time, and its signature if the policy requires one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 def circumstances(
     report: Path, policy: GateSpec, bundle: Path | None = None, *, now: datetime | None = None
 ) -> Circumstances:
-    """The moment (default: this one), and who of ``policy.signed_by`` signed ``report``.
+    """Return the time (by default the current time) and the key of ``policy.signed_by`` that signed ``report``.
 
-    The signature is in ``bundle``, by default the one beside the report. Raises nothing foreseeable: what is wrong with
-    a signature is the gate's to judge.
+    The signature is read from ``bundle``, by default from the bundle next to the report. An invalid signature raises
+    nothing: the result states why, and the gate judges it.
     """
-    found = Circumstances(now or datetime.now(timezone.utc))
+    unsigned = Circumstances(now or datetime.now(timezone.utc))
     if not policy.signed_by:
-        return found
+        return unsigned
     from hil.attestation import parse_public, verify
 
     folder = report if report.is_dir() else report.parent
     try:
         keys = [parse_public(text, "gate.signed_by") for text in policy.signed_by]
-        signed = verify(bundle or folder / BUNDLE, keys=keys, report=report, failed_too=True, now=found.now)
+        signed = verify(bundle or folder / BUNDLE, keys=keys, report=report, failed_too=True, now=unsigned.now)
     except HilError as error:
-        return replace(found, unsigned=f"the policy wants a signature: {error}")
-    return replace(found, unsigned="", signer=signed.key)
+        return replace(unsigned, unsigned=f"the policy requires a signature: {error}")
+    return replace(unsigned, unsigned="", signer=signed.key)

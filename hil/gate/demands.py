@@ -1,6 +1,7 @@
-"""Rules that only some policies have, and rules that depend on who judges and when. Pure functions.
+"""Optional rules of a policy, and rules that depend on who judges the report and when. Pure functions.
 
-The first: a visible change, a declared state, a clean tree. The second: age, expiry, signature, the commit asked for.
+Optional are: the smallest detectable change, the declared state, a clean tree. Age, expiry, signature and the requested
+commit, run and target depend on the circumstances.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hil.results import CheckResult
 
 SKEW = 300.0
-"""Seconds by which two clocks may differ before a report of the future is one."""
+"""The largest difference of two clocks in seconds. A run that finished later than this after now is refused."""
 GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 TWO_DAYS = 48
 SHORT = 12
@@ -31,14 +32,15 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What is true of a report outside of it: the moment it is judged at, its signature, and what was asked for.
+    """The facts for a judgement that are not in the report: the time, the signature, and what the caller requested.
 
-    ``unsigned`` says why no key of the policy's signed it, empty where one did; ``signer`` is that key's id. ``commit``
-    (all its digits), ``run`` and ``target`` are those that the report must be of; ``None`` where any will do.
+    ``signer`` is the id of the key of the policy that signed the report, and ``unsigned`` is empty. Without such a
+    signature ``unsigned`` states the reason. ``commit`` (the full hash), ``run`` and ``target`` are the ones that the
+    report must have; ``None`` accepts any.
     """
 
     now: datetime
-    unsigned: str = "no signature was looked for"
+    unsigned: str = "no signature was read"
     signer: str = ""
     commit: str | None = None
     run: str | None = None
@@ -46,18 +48,21 @@ class Circumstances:
 
 
 def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -> Iterator[RuleOutcome]:
-    """What the policy asks of the report itself, beyond what every policy does."""
+    """Yield the outcomes of the optional rules that ``policy`` sets."""
     if policy.detects is not None:
         yield _detects(required, policy.detects)
     if policy.state:
         yield _state(report, policy.state)
-    # Reports of before the key was there recorded a decision without it: they answer it in ``outside`` alone.
+    # Reports from before the key ``clean`` existed recorded a decision without it: only ``outside`` judges it for them.
     if policy.clean:
         yield _clean(report)
 
 
 def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> Iterator[RuleOutcome]:
-    """What depends on who judges and when, and what older reports were not asked; nothing without circumstances."""
+    """Yield the outcomes of the rules that depend on ``around``, and of rules that older reports were not judged by.
+
+    Yields nothing if ``around`` is ``None``.
+    """
     if around is None:
         return
     if policy.requires_clean and not policy.clean:
@@ -70,70 +75,76 @@ def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> I
     yield from _asked_for(report, around)
 
 
-def not_clean(commit: str | None, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
-    """Why a run was not of ``commit`` alone; empty if it was. What is unknown is not clean."""
+def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
+    """Return why a run was not clean, i.e. used other files than those of ``commit``; empty if it was clean.
+
+    A run without a known commit, or for which ``dirty`` is unknown (``None``), is not clean.
+    """
     if not commit:
-        return "no commit of the run is known: run in a git checkout with hil.toml committed, or set gate.clean = false"
+        return "the run's commit is unknown: run in a git checkout with hil.toml committed, or set gate.clean = false"
     if dirty is None:
-        return f"whether the run used commit {commit[:SHORT]} alone is unknown: run again where git can be asked"
+        return f"it is unknown whether the run used only files of commit {commit[:SHORT]}: run again where git works"
     files = f": {', '.join(changed)}" if changed else ""
-    what = f"the run used files that are not those of commit {commit[:SHORT]}{files}"
+    what = f"the run used files that differ from commit {commit[:SHORT]}{files}"
     return f"{what}: commit them and run again" if dirty else ""
 
 
-def not_of_commit(commit: str | None, wanted: str, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
-    """Why a run is not of the commit ``wanted``, and of nothing else; empty if it is."""
-    if commit != wanted:
-        return f"it is of commit {(commit or '')[:SHORT] or 'unknown'}, asked for is {wanted[:SHORT]}"
-    return not_clean(commit, dirty=dirty, changed=changed)
+def commit_problem(commit: str | None, required: str, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
+    """Return why a run is not a clean run of the commit ``required``; empty if it is."""
+    if commit != required:
+        return f"its commit is {(commit or '')[:SHORT] or 'unknown'}, requested is {required[:SHORT]}"
+    return clean_problem(commit, dirty=dirty, changed=changed)
 
 
-def expired(check: CheckResult, today: date) -> Iterator[str]:
-    """What a good row was held against that expired before ``today`` (UTC): its limit, its tolerance."""
+def expiry_problems(check: CheckResult, today: date) -> Iterator[str]:
+    """Yield a line if the limit, and one if the tolerance, of a passed or warned row expired before ``today`` (UTC)."""
     if check.verdict not in GOOD:
         return
-    given = check.details.get("tolerance_given")
+    tolerance = check.details.get("tolerance_given")
     days = {
         "limit": None if check.limit is None else check.limit.expires,
-        "tolerance": given.get("expires") if isinstance(given, dict) else None,
+        "tolerance": tolerance.get("expires") if isinstance(tolerance, dict) else None,
     }
     for what, day in days.items():
-        if day is not None and not _holds(day, today):
+        if day is not None and not _is_valid_on(day, today):
             yield f"{check.name}: its {what} expired on {str(day)[:20]}"
 
 
-def _holds(day: object, today: date) -> bool:
+def _is_valid_on(day: object, today: date) -> bool:
     try:
         return isinstance(day, str) and today <= date.fromisoformat(day)
-    except ValueError:  # a day that cannot be read is over
+    except ValueError:  # a date that cannot be parsed counts as expired
         return False
 
 
 def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
-    """Seconds since a run ``finished``, and what is wrong with that moment: none, in the future, too long ago."""
+    """Return the seconds since ``finished`` (ISO 8601), and an error message or an empty string.
+
+    It is an error if the time is missing, in the future, or more than ``most`` seconds ago.
+    """
     try:
-        then = datetime.fromisoformat(finished)
-        age = (now - then).total_seconds()
-    except (ValueError, TypeError, OverflowError):  # TypeError: it has no zone
-        return 0.0, f"the report does not say when the run finished ({finished[:40]!r})"
+        age = (now - datetime.fromisoformat(finished)).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # TypeError: no time zone
+        return 0.0, f"the report does not state when the run finished ({finished[:40]!r})"
     if age < -SKEW:
         return age, f"the run finished in the future ({finished}): one of the two clocks is wrong"
     if most is not None and age > most:
-        return age, f"the run finished {ago(age)} ago ({finished}), at most {ago(most)} are allowed"
+        return age, f"the run finished {age_text(age)} ago ({finished}), at most {age_text(most)} are allowed"
     return age, ""
 
 
-def ago(seconds: float) -> str:
-    """``36 h``, ``9 days``: as long as the policy writes it."""
+def age_text(seconds: float) -> str:
+    """Return a duration as text in the units of the policy, such as ``36 h`` or ``9 days``."""
     hours = max(0.0, seconds) / 3600
     return f"{hours:.3g} h" if hours < TWO_DAYS else f"{hours / 24:.3g} days"
 
 
 def smallest_change(check: CheckResult) -> float | None:
-    """The smallest change, as a share, that a row could have seen; ``None`` for an exact value or none at all.
+    """Return the smallest relative change that a row could have detected.
 
-    Of a comparison with a baseline it is the one that it would have seen with 90 % (``hil.stats.runs``). Of a limit it
-    is how far the worse end of the interval lies from the value, as a share of the limit: what is smaller hides there.
+    For a comparison with a baseline this is the change that it would have detected with 90 % statistical power
+    (``hil.stats.runs``). For a limit it is the distance from the value to the worse end of its interval, as a share of
+    the limit: a smaller change does not leave the interval. ``None`` for an exact value or a row without a measurement.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or measurement.confidence is None:
@@ -148,27 +159,30 @@ def smallest_change(check: CheckResult) -> float | None:
 
 
 def _detects(required: Sequence[CheckResult], most: float) -> RuleOutcome:
-    seen = [(change, check) for check in required if (change := smallest_change(check)) is not None]
-    blind = sorted(((change, check) for change, check in seen if change > most), key=lambda pair: -pair[0])
-    wrong = [f"{check.name} could not have seen less than {show(change, '1')}" for change, check in blind]
+    changes = [(change, check) for check in required if (change := smallest_change(check)) is not None]
+    blind = sorted(((change, check) for change, check in changes if change > most), key=lambda pair: -pair[0])
+    wrong = [f"{check.name} could not have detected less than {show(change, '1')}" for change, check in blind]
     if wrong:
-        wrong[0] = f"a change of {show(most, '1')} must be seen: {wrong[0]}"
-    if not seen:
-        wrong = ["no required check can see a change: require one with an interval, such as latency.p99"]
-    finest = max((change for change, _ in seen), default=0.0)
-    return outcome("power", wrong, f"{len(seen)} required checks could have seen {show(finest, '1')} or less")
+        wrong[0] = f"a change of {show(most, '1')} must be detectable: {wrong[0]}"
+    if not changes:
+        wrong = ["no required check can detect a change: require one with an interval, such as latency.p99"]
+    largest = max((change for change, _ in changes), default=0.0)
+    return outcome("power", wrong, f"{len(changes)} required checks could have detected {show(largest, '1')} or less")
 
 
-def _state(report: Report, wanted: Sequence[str]) -> RuleOutcome:
+def _state(report: Report, keys: Sequence[str]) -> RuleOutcome:
     contract = report.target.contract or {}
-    undeclared = [key for key in wanted if not _declared(contract, key)]
+    undeclared = [key for key in keys if not _declared(contract, key)]
     name = report.target.used
-    wrong = [f"the state contract of {name} says nothing of {', '.join(undeclared)}"] if undeclared else []
-    return outcome("state", wrong, f"the state contract of {name} declares {', '.join(wanted)}, and it held")
+    wrong = [f"the state contract of {name} does not declare {', '.join(undeclared)}"] if undeclared else []
+    return outcome("state", wrong, f"the state contract of {name} declares {', '.join(keys)}, and it held")
 
 
 def _declared(contract: Mapping[str, Any], key: str) -> bool:
-    """Whether the contract asks for something there. Where it was not so, what was measured is inconclusive."""
+    """Return whether the contract requires anything for ``key``.
+
+    Whether the requirement was met is not judged here: where it was not, the affected rows are inconclusive.
+    """
     if key == "clocks":
         return contract.get("clocks") == "locked"
     if key == "gpu_clients":
@@ -178,33 +192,35 @@ def _declared(contract: Mapping[str, Any], key: str) -> bool:
 
 def _age(report: Report, most: float, now: datetime) -> RuleOutcome:
     age, trouble = age_of(report.run.finished or "", now, most)
-    return outcome("age", [trouble] if trouble else [], f"{ago(age)} old, {ago(most)} are allowed")
+    return outcome("age", [trouble] if trouble else [], f"{age_text(age)} old, at most {age_text(most)} are allowed")
 
 
 def _clean(report: Report) -> RuleOutcome:
     run = report.run
-    wrong = not_clean(run.commit, dirty=run.dirty, changed=run.changed)
-    return outcome("clean", [wrong] if wrong else [], f"the run used commit {(run.commit or '')[:SHORT]} alone")
+    wrong = clean_problem(run.commit, dirty=run.dirty, changed=run.changed)
+    good = f"the run used only files of commit {(run.commit or '')[:SHORT]}"
+    return outcome("clean", [wrong] if wrong else [], good)
 
 
 def _expiry(report: Report, now: datetime) -> RuleOutcome:
     today = now.astimezone(timezone.utc).date()
-    wrong = [line for check in report.checks for line in expired(check, today)]
+    wrong = [line for check in report.checks for line in expiry_problems(check, today)]
     if wrong:
-        wrong[-1] += ": decide again in hil.toml, and run again"
+        wrong[-1] += ": review it in hil.toml, and run again"
     return outcome("expiry", wrong, "no limit or tolerance has expired")
 
 
 def _asked_for(report: Report, around: Circumstances) -> Iterator[RuleOutcome]:
-    """The report must be the one that was asked for: of that commit alone, of that run, for that target."""
+    """Yield the outcomes for the requested commit, run and target. A requested commit also requires a clean run."""
     run = report.run
     if around.commit is not None:
-        wrong = not_of_commit(run.commit, around.commit, dirty=run.dirty, changed=run.changed)
-        yield outcome("commit asked for", [wrong] if wrong else [], f"it is of commit {around.commit[:SHORT]} alone")
-    for rule, actual, wanted in (("run", run.id, around.run), ("target", report.target.requested, around.target)):
-        if wanted is not None:
-            wrong = "" if actual == wanted else f"it is of {rule} {actual}, asked for is {wanted}"
-            yield outcome(f"{rule} asked for", [wrong] if wrong else [], f"it is of {rule} {wanted}")
+        wrong = commit_problem(run.commit, around.commit, dirty=run.dirty, changed=run.changed)
+        good = f"the run used only files of commit {around.commit[:SHORT]}"
+        yield outcome("commit asked for", [wrong] if wrong else [], good)
+    for rule, actual, requested in (("run", run.id, around.run), ("target", report.target.requested, around.target)):
+        if requested is not None:
+            wrong = "" if actual == requested else f"its {rule} is {actual}, requested is {requested}"
+            yield outcome(f"{rule} asked for", [wrong] if wrong else [], f"its {rule} is {requested}")
 
 
 def _signed(around: Circumstances) -> RuleOutcome:

@@ -1,4 +1,4 @@
-"""The exit code of a run, decided once from recorded facts."""
+"""The exit code of a run, decided from recorded facts alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hil.errors import ExitCode
 
 INTERRUPTED, INTERNAL_ERROR, NOTHING_COLLECTED, MAX_WARNINGS = 2, 3, 5, 6
-"""pytest's own codes that stay pytest's."""
+"""pytest's own exit codes, which ``hil`` returns unchanged."""
 PRECEDENCE: tuple[int, ...] = (
     INTERNAL_ERROR,
     INTERRUPTED,
@@ -22,11 +22,11 @@ PRECEDENCE: tuple[int, ...] = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What an exit code depends on.
+    """The facts that decide an exit code.
 
-    ``pytest_status`` is pytest's own (``None``: no pytest was there); ``planned`` is how many checks were
-    planned; ``failed`` is whether anything but a fallback is wrong; ``other_target`` is whether another
-    target than the one asked for was used.
+    ``pytest_status`` is pytest's exit status, ``None`` if pytest did not run. ``planned`` is the number of planned
+    checks. ``failed`` is whether any rule other than the target's is broken. ``other_target`` is whether another target
+    than the requested one was used.
     """
 
     pytest_status: int | None
@@ -38,13 +38,13 @@ class Facts:
 
 
 def exit_code(facts: Facts) -> int:
-    """The one code that is returned: the first in ``PRECEDENCE`` that applies, 0 if none does."""
+    """Return the first code in ``PRECEDENCE`` that applies; 0 if none does."""
     applies = _of_pytest(facts)
     if facts.user_error:
         applies.add(ExitCode.USER_ERROR)
     if facts.lab_error:
         applies.add(ExitCode.LAB_ERROR)
-    # With nothing planned and nothing collected there is nothing that could have failed: pytest's 5 says it.
+    # With nothing planned and nothing collected, nothing can have failed: pytest's code 5 stands.
     if facts.failed and applies != {NOTHING_COLLECTED}:
         applies.add(ExitCode.FAILED)
     if facts.other_target:

@@ -1,7 +1,7 @@
-"""The gate: a policy applied to a report. The same report gives the same decision anywhere.
+"""The gate: judges a report by a policy. The same report and policy give the same decision on every machine.
 
-``judge`` is pure; ``seal`` writes its decision into a report, ``open_report`` reads one back and judges
-it again, so that a recorded decision is never believed.
+``judge`` is a pure function. ``seal`` writes its decision into a report. ``open_report`` reads a report and judges it
+again, so that an edited decision is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hil.errors import ExitCode, ReportRefused
 from hil.gate.exitcode import Facts, exit_code
 from hil.gate.rule_outcome import RuleOutcome, first
 from hil.gate.rules import required_rows
-from hil.gate.rules import rules as asked
+from hil.gate.rules import rules as judge_rules
 from hil.report.read_report import collector_paused, read
 from hil.report.schema import Decided, Report, count
 from hil.report.write_report import sealed
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decision:
-    """PASSED, WARNED or FAILED, the exit code that says so, and why; ``rules`` in the order judged."""
+    """A decision: PASSED, WARNED or FAILED, its exit code, its reasons, and the outcome of each rule in order."""
 
     status: Decided
     exit_code: int
@@ -37,13 +37,14 @@ class Decision:
 
 
 def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circumstances | None = None) -> Decision:
-    """Judges ``report`` by ``policy``. Without ``full`` (pytest without ``--hil-gate``) evidence is not judged.
+    """Judge ``report`` by ``policy``.
 
-    ``around`` has the moment and the signature. Without it neither age nor signature is judged: that is the report's
-    own decision, which stays the same for ever.
+    ``full=False`` (pytest without ``--hil-gate``) leaves out evidence, synthetic data and the optional demands.
+    ``around`` holds the time, the signature and the requested commit, run and target. ``None`` leaves out every rule
+    that depends on them: the result is the report's own decision, which never changes.
     """
     required = required_rows(report, policy)
-    rules = tuple(asked(report, policy, required, full=full, around=around))
+    rules = tuple(judge_rules(report, policy, required, full=full, around=around))
     code = exit_code(
         Facts(
             pytest_status=report.run.pytest_exit_status,
@@ -61,31 +62,32 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
     warned = tuple(f"{check.name}: {check.reason}" for check in report.checks if check.verdict is Verdict.WARNED)
     if warned or notes:
         return Decision("WARNED", code, (*first(warned, "more warnings"), *notes), rules)
-    return Decision("PASSED", code, (_good_news(report, len(required)),), rules)
+    return Decision("PASSED", code, (_pass_reason(report, len(required)),), rules)
 
 
 def seal(report: Report) -> Report:
-    """The finished run's report: complete, counted, judged by its own policy, with its digest.
+    """Return the report of a finished run: complete, with totals, its decision by its own policy, and its digest.
 
-    The policy is recorded with what it leaves to defaults written out, so that the decision stays the same for ever.
+    The default of ``clean`` is written into the recorded policy, so that later versions give the same decision.
     Raises ``HilError`` if the report contradicts itself.
     """
     policy = report.policy.model_copy(update={"clean": report.policy.requires_clean})
     counted = report.model_copy(update={"status": "complete", "totals": count(report.checks), "policy": policy})
     decision = judge(counted, policy)
-    found = {"decision": decision.status, "exit_code": decision.exit_code, "reasons": decision.reasons}
-    return sealed(counted.model_copy(update=found))
+    update = {"decision": decision.status, "exit_code": decision.exit_code, "reasons": decision.reasons}
+    return sealed(counted.model_copy(update=update))
 
 
 def exit_code_of(report: Report, *, full: bool) -> int:
-    """The exit code of the run in ``report``, by its own policy; ``full`` under ``--hil-gate``."""
+    """Return the exit code of the run in ``report`` by its own policy; ``full`` as for ``judge``."""
     return judge(report, report.policy, full=full).exit_code
 
 
 def open_report(path: Path) -> Report:
-    """Reads a report and judges it again: what was recorded must be what its own rows give.
+    """Return the report in ``path`` (file or folder) after judging it again.
 
-    Raises as ``hil.report.read_report.read`` does; ``ReportRefused`` if the decision was edited.
+    Raises as ``hil.report.read_report.read`` does, and ``ReportRefused`` if the recorded decision differs from the
+    one that the report's rows give.
     """
     with collector_paused():
         report = read(path)
@@ -94,17 +96,17 @@ def open_report(path: Path) -> Report:
 
 
 def verify(report: Report, name: str = "report.json") -> None:
-    """Raises ``ReportRefused`` unless the recorded status and exit code are those that the report itself gives.
+    """Raise ``ReportRefused`` unless the recorded decision and exit code are those that the report's rows give.
 
-    The reasons are text, which another version may word otherwise.
+    The reasons are not compared, because another version may word them differently.
     """
     if report.status == "incomplete":
         return
     decision = judge(report, report.policy)
     if (decision.status, decision.exit_code) != (report.decision, report.exit_code):
-        recorded = f"recorded is {report.decision} (exit code {report.exit_code})"
-        gives = f"its rows give {decision.status} (exit code {decision.exit_code})"
-        raise ReportRefused(f"{name}: refused, edited: {recorded}, {gives}: run the checks again")
+        recorded = f"it records {report.decision} (exit code {report.exit_code})"
+        judged = f"its rows give {decision.status} (exit code {decision.exit_code})"
+        raise ReportRefused(f"{name}: refused, edited: {recorded}, but {judged}: run the checks again")
 
 
 def _notes(report: Report) -> tuple[str, ...]:
@@ -112,6 +114,6 @@ def _notes(report: Report) -> tuple[str, ...]:
     return (f"synthetic data says nothing about accuracy: {', '.join(names)}",) if names else ()
 
 
-def _good_news(report: Report, required: int) -> str:
+def _pass_reason(report: Report, required: int) -> str:
     kinds = sorted({check.evidence.value for check in report.checks if check.evidence})
     return f"all {required} required checks passed on {report.target.used}, evidence {', '.join(kinds) or 'none'}"

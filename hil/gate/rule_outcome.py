@@ -1,4 +1,4 @@
-"""How a rule of the gate answers: whether it is content, what it saw, and the exit code it calls for."""
+"""The outcome of a rule of the gate: whether it is met, the finding, and the exit code of a violation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAMED = 3
-"""How many rows a rule names before it counts the rest."""
+"""The most rows that a rule names; the others are counted."""
 
 
 @dataclass(frozen=True)
 class RuleOutcome:
-    """What one rule of the gate saw. ``code`` is the exit code it calls for, 0 if it is content."""
+    """The outcome of one rule. ``saw`` is its finding as text; ``code`` is the exit code of a violation, else 0."""
 
     rule: str
     ok: bool
@@ -25,13 +25,13 @@ class RuleOutcome:
 
 
 def outcome(rule: str, wrong: Sequence[str], good: str, code: int = ExitCode.FAILED) -> RuleOutcome:
-    """The answer of a rule that found all that is ``wrong``, or something ``good`` to say."""
+    """Return the outcome of a rule: violated with the findings ``wrong``, or met with the finding ``good``."""
     if not wrong:
         return RuleOutcome(rule, ok=True, saw=good)
     return RuleOutcome(rule, ok=False, saw="; ".join(first(wrong, "more")), code=int(code))
 
 
 def first(lines: Sequence[str], more: str) -> tuple[str, ...]:
-    """The first few lines, and how many ``more`` there are."""
+    """Return the first ``NAMED`` lines; if there are more, a last line counts them (``and 4 more``)."""
     left = len(lines) - NAMED
     return (*lines[:NAMED], *([f"and {left} {more}"] if left > 0 else []))

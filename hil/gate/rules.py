@@ -1,4 +1,4 @@
-"""The rules of the gate, each a question to a report with an answer in one line. Pure functions."""
+"""The rules of the gate. Each is a pure function of report and policy and has a finding of one line."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
-    """The rows that ``policy`` requires, and those that were required by more than the recorded policy."""
+    """Return the rows that ``policy`` requires, and rows that the run itself required beyond its recorded policy."""
     if policy == report.policy:
-        # What the recorded policy requires is flagged in the row; the flag is looked at first because it is cheap.
+        # Rows that the recorded policy requires carry the flag ``required``, which is cheaper than matching patterns.
         return tuple(check for check in report.checks if check.required or _named_by(policy, check))
     return tuple(
         check
@@ -44,9 +44,9 @@ def rules(
     full: bool,
     around: Circumstances | None = None,
 ) -> Iterator[RuleOutcome]:
-    """Every rule in the order in which a reader wants to hear of it; ``full`` judges the evidence too.
+    """Yield the outcome of every rule, in the order in which reasons are shown.
 
-    ``required`` are the ``required_rows``. Age and signature are judged where ``around`` tells of them.
+    ``required`` is the result of ``required_rows``. ``full`` and ``around`` as for ``hil.gate.gate.judge``.
     """
     fell_back = _fell_back(report)
     yield _complete(report)
@@ -66,7 +66,7 @@ def rules(
 
 
 def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
-    """One line that names the rows; what happened to each stands in the rows themselves."""
+    """Return one line that names ``checks`` with their causes; an empty list if there are none."""
     return _listed(what, [check.name + (f" ({check.cause.value})" if check.cause else "") for check in checks])
 
 
@@ -91,100 +91,103 @@ def _target(report: Report) -> RuleOutcome:
     if _fell_back(report) or elsewhere:
         used = target.used if _fell_back(report) else ", ".join(elsewhere)
         why = f": {target.fallback_reason}" if target.fallback_reason else ""
-        wrong = [f"asked for target {target.requested}, used {used}{why}"]
-    return outcome("target", wrong, f"the target asked for, {target.requested}, was used", ExitCode.OTHER_TARGET)
+        wrong = [f"requested target {target.requested}, used {used}{why}"]
+    return outcome("target", wrong, f"the requested target {target.requested} was used", ExitCode.OTHER_TARGET)
 
 
 def _totals(report: Report) -> RuleOutcome:
     ok = report.totals == count(report.checks)
-    return outcome("totals", [] if ok else ["totals do not add up"], f"{report.totals.planned} planned, all accounted")
+    good = f"{report.totals.planned} checks planned, and the totals add up"
+    return outcome("totals", [] if ok else ["totals do not add up"], good)
 
 
 def _ended(report: Report) -> Iterator[RuleOutcome]:
-    """What ended the run from outside the checks; its exit codes come from the recorded facts themselves."""
+    """Yield the outcomes for errors that ended the run: the user's, the lab's, and pytest's own exit status."""
     for rule, error, code in (
         ("config", report.run.user_error, ExitCode.USER_ERROR),
         ("lab", report.run.lab_error, ExitCode.LAB_ERROR),
     ):
-        wrong = [] if error is None else [error or f"the run ended by a {rule} error"]
+        wrong = [] if error is None else [error or f"the run ended with a {rule} error"]
         yield outcome(rule, wrong, "no error", code)
     status = report.run.pytest_exit_status
+    # Code 0: Facts.pytest_status already decides the exit code of such a run.
     unusual = status not in (None, 0, 1) and [f"pytest itself ended with status {status}"]
-    yield outcome("pytest", unusual or [], "pytest ran to its end", code=ExitCode.PASSED)
+    yield outcome("pytest", unusual or [], "pytest finished normally", code=ExitCode.PASSED)
 
 
 def _required(
     report: Report, policy: GateSpec, required: Sequence[CheckResult], *, fell_back: bool
 ) -> Iterator[RuleOutcome]:
-    nothing = [
-        f"{pattern!r} is required and matches no check"
+    missing = [
+        f"{pattern!r} is required but matches no check"
         for pattern in policy.require
         if not any(matches(pattern, check.id, check.model, check.precision) for check in report.checks)
     ]
     if not required or not policy.require:
-        nothing.append("the policy requires no check at all, so nothing was asked")
-    nothing += _listed("required and not judged, for want of a limit or a baseline", _absent(report, policy))
-    yield outcome("required checks exist", nothing, f"{len(required)} required checks")
-    absent = [check for check in required if check.verdict is Verdict.NOT_RUN]
-    excused = [check for check in absent if fell_back and check.cause is Cause.FALLBACK]
-    left = [check for check in absent if not (fell_back and check.cause is Cause.FALLBACK)]
-    wrong = _named("required and not run", left)
-    yield outcome("required checks run", wrong, f"{len(required) - len(excused)} required checks were judged")
-    lines = [f"{len(excused)} required checks need {report.target.requested}"] if excused else []
-    yield outcome("required on the target", lines, "none was left out by a fallback", ExitCode.OTHER_TARGET)
+        missing.append("the policy requires no checks")
+    missing += _listed("required but not judged, because a limit or a baseline is missing", _absent(report, policy))
+    yield outcome("required checks exist", missing, f"{len(required)} required checks")
+    not_run = [check for check in required if check.verdict is Verdict.NOT_RUN]
+    fallback = [check for check in not_run if fell_back and check.cause is Cause.FALLBACK]
+    others = [check for check in not_run if not (fell_back and check.cause is Cause.FALLBACK)]
+    wrong = _named("required but not run", others)
+    yield outcome("required checks run", wrong, f"{len(required) - len(fallback)} required checks were judged")
+    lines = [f"{len(fallback)} required checks need {report.target.requested}"] if fallback else []
+    yield outcome("required on the target", lines, "no check was left out by a fallback", ExitCode.OTHER_TARGET)
 
 
 def _absent(report: Report, policy: GateSpec) -> list[str]:
-    """Rows that a plan under ``policy`` has for the models and precisions of this report, and that are not there.
+    """Return the names of rows that ``policy`` requires for the report's models and precisions but the report lacks.
 
-    A pattern that names no row at all is not among them: another line says so.
+    A pattern that matches no row at all is reported separately.
     """
     planned = {(check.id, check.model, check.precision) for check in report.checks}
-    wanted = (row for row in must_exist(policy.require, _models(report)) if row not in planned)
-    return [" ".join(row) for row in wanted]
+    missing = (row for row in must_exist(policy.require, _models(report)) if row not in planned)
+    return [" ".join(row) for row in missing]
 
 
 def _models(report: Report) -> dict[tuple[str, str], frozenset[str]]:
-    """The ids that were planned or measured of each model in each precision of the report."""
+    """Return the check ids that were planned or measured, for each model and precision of the report."""
     ids: dict[tuple[str, str], set[str]] = {}
     rows: list[CheckResult | Measured] = [*report.checks, *report.measurements]
     for row in rows:
         if row.id in CATALOGUE and row.model and row.precision:
             ids.setdefault((row.model, row.precision), set()).add(row.id)
     named = {model for model, _ in ids}
-    # An engine may be there to compare with, in a precision that is not judged: it counts where nothing else is known.
+    # An engine may exist only for comparison, in a precision that is not judged. It counts only for a model that has
+    # no rows.
     for engine in report.engines:
         if engine.model not in named:
             ids.setdefault((engine.model, engine.precision), set())
     named = {model for model, _ in ids}
     ids.update({(model.name, ""): set() for model in report.models if model.name not in named})
-    return {key: frozenset(found) for key, found in ids.items()}
+    return {key: frozenset(names) for key, names in ids.items()}
 
 
 def _failures(report: Report) -> RuleOutcome:
     failed = [check for check in report.checks if check.verdict is Verdict.FAILED]
     unsettled = [check for check in report.checks if check.verdict is Verdict.INCONCLUSIVE]
     bad = [*_named("failed", failed), *_named("inconclusive", unsettled)]
-    return outcome("verdicts", bad, "no check failed or stayed inconclusive")
+    return outcome("verdicts", bad, "no check failed or was inconclusive")
 
 
 def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
     warned = [check for check in report.checks if check.verdict is Verdict.WARNED]
     if policy.warnings:
         return outcome("warnings", [], f"{len(warned)} warnings, which the policy allows")
-    return outcome("warnings", _named("warned, and the policy allows no warnings", warned), "no warnings")
+    return outcome("warnings", _named("warned, but the policy allows no warnings", warned), "no warnings")
 
 
 def _rejected(report: Report) -> RuleOutcome:
     wrong = [f"{row.id} {row.model} {row.precision}".strip() + f": rejected: {row.reason}" for row in report.rejected]
-    return outcome("results", wrong, "every result answers a planned check")
+    return outcome("results", wrong, "every result belongs to a planned check")
 
 
 def _others(report: Report) -> RuleOutcome:
     failed = report.run.other_tests_failed
     wrong = [f"{failed} other test{'s' if failed > 1 else ''} of the same run failed"] if failed else []
     if not wrong and report.run.pytest_exit_status == 1 and not _explained(report):
-        wrong = ["pytest ended with status 1 and no check says why"]
+        wrong = ["pytest ended with status 1, but no check explains it"]
     return outcome("other tests", wrong, "no other test failed")
 
 
@@ -195,18 +198,21 @@ def _explained(report: Report) -> bool:
 
 def _evidence(required: Sequence[CheckResult], policy: GateSpec, *, fell_back: bool) -> RuleOutcome:
     judged = [check for check in required if check.verdict is not Verdict.NOT_RUN]
-    wanted = EVIDENCE_RANK[Evidence(policy.evidence)]
-    weak = [check for check in judged if evidence_rank(check) < min(wanted, best_rank(check))]
+    needed = EVIDENCE_RANK[Evidence(policy.evidence)]
+    weak = [check for check in judged if evidence_rank(check) < min(needed, best_rank(check))]
     kinds = sorted({check.evidence.value if check.evidence else "none" for check in weak})
-    wrong = [f"evidence {policy.evidence} is required, {len(weak)} checks have {', '.join(kinds)}"] if weak else []
-    # A fallback is told once, by its own code: without the board no check can have the board's evidence.
+    wrong = [f"evidence {policy.evidence} is required, but {len(weak)} checks have {', '.join(kinds)}"] if weak else []
+    # After a fallback no check can have the board's evidence: the run gets the fallback's exit code, not FAILED.
     only_fallback = fell_back and all(check.evidence is Evidence.CPU_FALLBACK for check in weak)
     code = ExitCode.OTHER_TARGET if only_fallback else ExitCode.FAILED
     return outcome("evidence", wrong, f"{policy.evidence} or better for {len(judged)} required checks", code)
 
 
 def evidence_rank(check: CheckResult) -> int:
-    """How good a row's evidence is (``EVIDENCE_RANK``); ``device`` without work on a GPU or DLA is ``host``."""
+    """Return the rank of a row's evidence (``EVIDENCE_RANK``); -1 for a row without evidence.
+
+    ``device`` counts as ``host`` if the row's work did not run on a GPU or DLA.
+    """
     if check.evidence is None:
         return -1
     on_board = check.executed_on is not None and check.executed_on.kind in ("gpu", "dla")
@@ -216,7 +222,7 @@ def evidence_rank(check: CheckResult) -> int:
 
 
 def best_rank(check: CheckResult) -> int:
-    """The best evidence that a row of this kind can have, by the catalogue and whatever the row says of itself."""
+    """Return the rank of the best evidence that a check of this kind can have, according to the catalogue."""
     kind = CATALOGUE.get(check.id)
     return EVIDENCE_RANK[Evidence.HOST if kind is not None and kind.on_host else Evidence.DEVICE]
 

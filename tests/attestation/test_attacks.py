@@ -51,7 +51,7 @@ def test_another_key(tmp_path: Path) -> None:
     case = cases.signed(tmp_path)
     thief = cases.new_signer()
     case.sign_again(case.statement(), thief)
-    refused(case, "not trusted here")
+    refused(case, "which is not trusted")
     document = case.document()
     document["verificationMaterial"]["publicKey"]["hint"] = case.signer.public.hint
     document["dsseEnvelope"]["signatures"][0]["keyid"] = case.signer.public.id
@@ -76,9 +76,9 @@ def test_a_swapped_subject(tmp_path: Path) -> None:
     case = cases.signed(tmp_path)
     rogue = tmp_path / "rogue.plan"
     rogue.write_text("never judged")
-    refused(case, "no engine that was judged", files=[("engine", rogue)])
-    refused(case, "no onnx that was judged", files=[("onnx", case.engine())])
-    refused(case, "no engine that was judged", files=[("engine", case.onnx)])
+    refused(case, "was not judged as engine", files=[("engine", rogue)])
+    refused(case, "was not judged as onnx", files=[("onnx", case.engine())])
+    refused(case, "was not judged as engine", files=[("engine", case.onnx)])
     said = case.statement()
     said["subject"][0]["digest"]["sha256"] = hashlib.sha256(b"never judged").hexdigest()
     document = case.document()
@@ -94,15 +94,15 @@ def test_a_statement_that_the_report_does_not_give(tmp_path: Path) -> None:
     said = json.loads(json.dumps(good))
     said["predicate"] |= {"result": "PASSED", "warnedTests": [], "failedTests": []}
     case.sign_again(said)
-    refused(case, "not what .* gives")
+    refused(case, "differs from the one that .* gives")
     said = json.loads(json.dumps(good))
     said["subject"][0]["digest"]["sha256"] = "0" * 64
     case.sign_again(said)
-    refused(case, "not what .* gives", failed_too=True)
+    refused(case, "differs from the one that .* gives", failed_too=True)
     said = json.loads(json.dumps(good))
     said["predicate"]["configuration"][0]["digest"]["sha256"] = "0" * 64
     case.sign_again(said)
-    refused(case, "not what .* gives", failed_too=True)
+    refused(case, "differs from the one that .* gives", failed_too=True)
 
 
 def test_a_result_that_its_own_tests_deny(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_result_that_its_own_tests_deny(tmp_path: Path) -> None:
     for result in ("PASSED", "WARNED"):
         said["predicate"]["result"] = result
         case.sign_again(said)
-        refused(case, "names tests that did worse", report=None)
+        refused(case, "lists tests with worse results", report=None)
 
 
 def test_a_downgraded_schema(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_downgraded_schema(tmp_path: Path) -> None:
         ("predicateType", "https://in-toto.io/attestation/test-result/v0.0"),
     ):
         case.sign_again({**said, key: value})
-        refused(case, "no statement of hil", report=None)
+        refused(case, "not a statement of hil", report=None)
     case = cases.signed(tmp_path)
     case.put({**case.document(), "mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.2"})
     refused(case, "media type")
@@ -208,7 +208,7 @@ def test_a_statement_with_a_field_of_its_own(tmp_path: Path) -> None:
     """What this version does not know it does not vouch for."""
     case = cases.signed(tmp_path)
     case.sign_again({**case.statement(), "note": "trust me"})
-    refused(case, "no statement of hil", report=None)
+    refused(case, "not a statement of hil", report=None)
 
 
 def test_a_policy_that_was_loosened(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def test_a_key_from_a_file_and_from_the_environment(tmp_path: Path, monkeypatch:
     one, two = key_from_file(put(tmp_path / "hil.key", pem)), key_from_environment("SIGNING")
     assert one.public == two.public
     assert parse_public(one.public.pem).id == one.public.id
-    assert one.public.signed(two.sign(b"x"), b"x")
-    assert not one.public.signed(two.sign(b"x"), b"y")
+    assert one.public.verifies(two.sign(b"x"), b"x")
+    assert not one.public.verifies(two.sign(b"x"), b"y")
 
 
 def test_a_signature_has_one_form() -> None:
@@ -41,7 +41,7 @@ def test_a_signature_has_one_form() -> None:
     for number in range(20):
         data = str(number).encode()
         signature = signer.sign(data)
-        assert signer.public.signed(signature, data)
+        assert signer.public.verifies(signature, data)
         assert lowest(signature) == signature
         assert lowest(cases.other_signature(signature)) == signature
 

@@ -61,14 +61,14 @@ def test_a_failed_report_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[
         (["attest", "none", "--key", "hil.key"], USER, "there is no report"),
         (["attest", ".", "--key", "hil.key", "--out", "no/where.json"], USER, "cannot be written"),
         (["verify", "."], USER, "no key to verify"),
-        (["verify", ".", "--key", "hil.key"], USER, "a public one is wanted"),
+        (["verify", ".", "--key", "hil.key"], USER, "a public key is required"),
         (["verify", ".", "--key", "hil.pub", "--max-age", "7"], USER, "--max-age"),
         (["verify", ".", "--key", "hil.pub", "--newer-than", "yesterday"], USER, "--newer-than"),
         (["verify", ".", "--key", "hil.pub", "--newer-than", "2026-11-22"], USER, "--newer-than"),
         (["verify", ".", "--key", "hil.pub", "--commit", "HEAD"], USER, "commit in full"),
         (["verify", ".", "--key", "hil.pub", "--engine", "none.plan"], USER, "none.plan"),
-        (["verify", ".", "--key", "hil.pub", "--engine", "hil.pub"], FAILED, "no engine that was judged"),
-        (["verify", ".", "--key", "hil.pub", "--commit", "a" * 40], FAILED, "asked for is aaaaaaaaaaaa"),
+        (["verify", ".", "--key", "hil.pub", "--engine", "hil.pub"], FAILED, "was not judged as engine"),
+        (["verify", ".", "--key", "hil.pub", "--commit", "a" * 40], FAILED, "requested is aaaaaaaaaaaa"),
         (["verify", "none", "--key", "hil.pub"], USER, "there is no bundle"),
     ],
     ids=range(15),
@@ -104,7 +104,7 @@ def test_a_policy_file_of_its_own(folder: Path, capsys: pytest.CaptureFixture[st
     assert "signed by key" in capsys.readouterr().out
     (folder / "report.sigstore.json").unlink()
     assert main(["gate", str(folder), "--policy", str(policy)]) == FAILED
-    assert "the policy wants a signature" in " ".join(capsys.readouterr().out.split())
+    assert "the policy requires a signature" in " ".join(capsys.readouterr().out.split())
     policy.write_text('[gate]\nmax_age = "7 d"\n')
     assert main(["gate", str(folder), "--policy", str(policy)]) == USER
     assert "release.toml:2: gate.max_age:" in capsys.readouterr().err

@@ -145,14 +145,14 @@ def test_a_limit_that_was_blind_fails() -> None:
     assert saw(decision, "power")[0] is True
     decision = judge(sample.passed(), policy(require=["latency.p99"], detects="1 %"), around=NOW)
     assert decision.status == "FAILED"
-    assert "latency.p99 digits fp32 saturated could not have seen less than 1.52 %" in saw(decision, "power")[1]
+    assert "latency.p99 digits fp32 saturated could not have detected less than 1.52 %" in saw(decision, "power")[1]
 
 
 def test_a_policy_on_power_wants_something_that_can_see() -> None:
     """Exact rows alone see no change in time: asking them for power is asking nothing."""
     decision = judge(sample.passed(), policy(require=["contract.*"], detects="50 %"), around=NOW)
     assert decision.status == "FAILED"
-    assert "no required check can see a change" in saw(decision, "power")[1]
+    assert "no required check can detect a change" in saw(decision, "power")[1]
 
 
 def test_an_open_interval_sees_nothing() -> None:
@@ -270,7 +270,7 @@ def test_a_policy_requires_what_a_plan_by_it_would(pattern: str, missing: list[s
     ok, said = saw(judge(report, policy(require=["contract.*", pattern]), around=NOW), "required checks exist")
     assert ok is (not missing)
     assert all(name in said for name in missing)
-    assert f"{len(missing)} required and not judged" in said or not missing
+    assert f"{len(missing)} required but not judged" in said or not missing
 
 
 def test_a_policy_that_requires_nothing_asks_nothing_of_own_checks_either() -> None:
@@ -324,4 +324,4 @@ def test_another_report_than_the_one_asked_for_fails(key: str) -> None:
     wrong: dict[str, Any] = {key: "0" * 40}
     decision = judge(report, policy(), around=replace(NOW, **wrong))
     assert decision.exit_code == 1
-    assert "asked for is 000000000000" in " ".join(decision.reasons)
+    assert "requested is 000000000000" in " ".join(decision.reasons)

@@ -135,7 +135,7 @@ def test_only_the_catalogue_excuses_from_the_device() -> None:
     for name in ("contract.signature", "parity.outputs", "latency.p99", "memory.peak"):
         report = seal(sample.with_row(sample.on_board(), name, **here))
         assert (report.decision, report.exit_code) == ("FAILED", 1), name
-        assert "evidence device is required, 1 checks have host" in report.reasons
+        assert "evidence device is required, but 1 checks have host" in report.reasons
 
 
 @pytest.mark.parametrize("evidence", [None, Evidence.CPU_FALLBACK])
@@ -335,4 +335,4 @@ def test_a_policy_that_requires_nothing_passes_nothing() -> None:
     )
     decision = judge(unasked, GateSpec(require=(), evidence="host"))
     assert decision.status == "FAILED"
-    assert "requires no check at all" in decision.reasons[0]
+    assert "requires no checks" in decision.reasons[0]

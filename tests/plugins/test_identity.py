@@ -144,7 +144,7 @@ def test_a_signature_is_of_every_file_of_a_model(project: Project) -> None:
     data.write_bytes(bytes(data.stat().st_size))
     other = project.hil(*verify)
     assert other.code == ExitCode.FAILED
-    assert "is no external-data that was judged" in other.out
+    assert "was not judged as external-data" in other.out
     _restate(project, data)
     edited = project.hil("verify", "report", "--key=hil.pub")
     assert edited.code == ExitCode.FAILED

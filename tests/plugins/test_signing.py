@@ -68,4 +68,4 @@ def test_a_gate_that_wants_a_signature_wants_the_key_first(project: Project) -> 
     assert (ran.code, "nobody signs" in ran.out) == (USER, True), ran.out
     project.env["SIGNING"] = cases.pem().decode()
     ran = project.run(*SOME, "--hil-gate", "--hil-sign-key=env:SIGNING")
-    assert (ran.code, "is not one that gate.signed_by names" in ran.out) == (USER, True), ran.out
+    assert (ran.code, "is not listed in gate.signed_by" in ran.out) == (USER, True), ran.out
