@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.session.properties.alone import alone
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -116,19 +114,22 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int,
     """
     from hypothesis import HealthCheck, Phase, given, settings
 
+    from hil.session.properties.provider import seeded_backend
+
     state = _Search(trial)
-    quiet = settings(
-        max_examples=most,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        print_blob=False,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate, Phase.shrink),
-    )
     try:
-        with alone():
+        with seeded_backend() as backend:
+            quiet = settings(
+                max_examples=most,
+                derandomize=True,
+                database=None,
+                deadline=None,
+                print_blob=False,
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+                phases=(Phase.generate, Phase.shrink),
+                backend=backend,
+            )
             quiet(given(space.batches())(state.tried))()
     except _Wrong:
         pass
