@@ -1,4 +1,4 @@
-"""The runtimes this agent can drive; adding one is a class (``base.Runtime``) and a line here."""
+"""The runtimes that this agent supports; adding one is a class (``interface.Runtime``) and a line here."""
 
 import importlib
 from typing import Any
@@ -9,9 +9,9 @@ TABLE = {"onnxruntime": ("onnxruntime", "OnnxRuntime"), "tensorrt": ("tensorrt",
 
 
 def runtime(name: str) -> Any:
-    """The ``Runtime`` called ``name``; nothing heavy is imported yet. Raises ``Failure`` for an unknown one."""
+    """Return the ``Runtime`` called ``name``, without importing its module yet. Raise ``Failure`` if it is unknown."""
     if name not in TABLE:
         known = ", ".join(sorted(TABLE))
-        raise Failure(UNSUPPORTED, "runtime %r is not driven by this version" % name, "set runtime to one of " + known)
+        raise Failure(UNSUPPORTED, "runtime %r is not supported by this version" % name, "use one of " + known)
     module, attribute = TABLE[name]
     return getattr(importlib.import_module("." + module, __name__), attribute)()

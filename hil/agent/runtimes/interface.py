@@ -1,16 +1,16 @@
-"""What the agent asks of a runtime and of an engine, and the checks that hold for each of them."""
+"""The interface of runtimes and engines, and the input checks that apply to every engine."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..failure import ENGINE, Failure
 
-Dim = Any  # int where fixed, str where the model names it, None where it says nothing
+Dim = Any  # int if fixed, str if the model names it, None if it is unnamed
 Feed = Mapping[str, Any]
 
 
 class Port(NamedTuple):
-    """An input or output: ``dtype`` is numpy's name, ``shape`` has int, str (named) or None (any) dimensions."""
+    """An input or output; ``dtype`` is numpy's name, a dimension in ``shape`` is int, str (named) or None (any)."""
 
     name: str
     dtype: str
@@ -18,7 +18,7 @@ class Port(NamedTuple):
 
 
 class NodeCost(NamedTuple):
-    """Mean ``seconds`` a run that a node takes under the runtime's own profiler."""
+    """Mean ``seconds`` per run that a node takes under the runtime's own profiler."""
 
     name: str
     op: str
@@ -26,9 +26,9 @@ class NodeCost(NamedTuple):
 
 
 class Built(NamedTuple):
-    """What a build left: ``path`` of the engine (the model's own where nothing is compiled) and the log.
+    """Result of a build: ``path`` of the engine (of the model itself if nothing is compiled) and the log.
 
-    ``facts`` is what else the record should hold: what calibration consumed, whether caches were used.
+    ``facts`` are further fields of the record, such as what calibration consumed and whether caches were used.
     """
 
     path: str
@@ -37,12 +37,12 @@ class Built(NamedTuple):
 
 
 class Bound:
-    """A feed that is ready to run again and again.
+    """A feed that is ready to run repeatedly.
 
-    ``run()`` does it once and returns the outputs in the engine's order; they stay valid until the next
-    run of the same slot. ``start()`` and ``finish()`` are its two halves, where a runtime can have several
-    in flight: ``start`` returns once the work is handed over, ``finish`` waits for it and returns the
-    outputs. ``device_seconds()`` is the last finished run's time on the device, where there is such a clock.
+    ``run()`` runs it once and returns the outputs in the engine's order; they are valid until the next run in the same
+    slot. ``start()`` and ``finish()`` are its two halves, if the runtime can have several inferences in flight:
+    ``start`` returns once the work is queued, ``finish`` waits for it and returns the outputs. ``device_seconds()`` is
+    the time on the device of the last finished run; it is None if there is no such clock.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class Bound:
         self._close = close
 
     def close(self) -> None:
-        """Gives back what the feed holds; the engine stays."""
+        """Release the feed's memory; the engine stays loaded."""
         if self._close is not None:
             self._close()
 
 
 class Engine(ABC):
-    """A loaded engine. Subclasses give ``inputs``, ``outputs``, ``bind`` and ``profile``.
+    """A loaded engine. Subclasses define ``inputs``, ``outputs``, ``bind`` and ``profile``.
 
-    ``slots`` is how many inferences it can have in flight at once.
+    ``slots`` is the number of inferences that can be in flight at once.
     """
 
     inputs: Tuple[Port, ...] = ()
@@ -77,58 +77,58 @@ class Engine(ABC):
 
     @abstractmethod
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
-        """``feed``, already checked, made ready to run in ``slot``."""
+        """Return ``feed``, which has been checked, ready to run in ``slot``."""
 
     def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
-        """The processor that does the work: ``kind`` (gpu, dla), ``name``, ``sm`` (``"8.7"``); None is the CPU."""
+        """Return the processor that computes: ``kind`` (gpu, dla), ``name``, ``sm`` (``"8.7"``); None for the CPU."""
         return None
 
     def facts(self) -> Dict[str, Any]:
-        """What is worth recording of the loaded engine beside its method (bindings in use, sizes in bytes)."""
+        """Return facts about the loaded engine besides its method, such as bindings in use and sizes in bytes."""
         return {}
 
     def layers(self) -> Optional[List[Dict[str, Any]]]:
-        """What each layer became, as the runtime's own inspector tells it; None where it has none."""
+        """Return what each layer executes, from the runtime's inspector; None if the runtime has none."""
         return None
 
     def device_bytes(self) -> Optional[int]:
-        """Bytes in use on the device, as its driver tells this process; None where there is no device."""
+        """Return the bytes in use on the device, as its driver reports them; None without a device."""
         return None
 
     def method(self) -> Dict[str, Any]:
-        """What about the runtime's set-up belongs to the method of a measurement (threads, transfers, …)."""
+        """Return the parts of the runtime's set-up that belong to a measurement's method (threads, transfers, …)."""
         return {}
 
     @abstractmethod
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
-        """Seconds by node, slowest first; on a separate engine, so that nothing timed has a profiler attached."""
+        """Return seconds per node, slowest first. Use separate state, so that nothing timed has a profiler attached."""
 
-    def close(self) -> None:  # noqa: B027 - most runtimes free nothing by hand
-        """Frees what the engine holds."""
+    def close(self) -> None:  # noqa: B027 - most runtimes have nothing to free
+        """Free what the engine holds."""
 
     def check(self, feed: Feed) -> None:
-        """Raises ``Failure`` for a feed that does not fit the inputs; runs before the runtime sees it."""
-        given, known = set(feed), {port.name for port in self.inputs}
-        if given != known:
-            missing, extra = sorted(known - given), sorted(given - known)
+        """Raise ``Failure`` if a feed does not fit the inputs; called before the runtime gets it."""
+        fed, known = set(feed), {port.name for port in self.inputs}
+        if fed != known:
+            missing, extra = sorted(known - fed), sorted(fed - known)
             what = "input %r is missing" % missing[0] if missing else "input %r is unknown" % extra[0]
             raise _refused(what, "the engine takes " + ", ".join(sorted(known)))
-        named: Dict[str, int] = {}
+        sizes: Dict[str, int] = {}
         for port in self.inputs:
-            _check_port(port, feed[port.name], named)
+            _check_port(port, feed[port.name], sizes)
 
 
-def _check_port(port: Port, array: Any, named: Dict[str, int]) -> None:
+def _check_port(port: Port, array: Any, sizes: Dict[str, int]) -> None:
     expected = "%s[%s]" % (port.dtype, ", ".join("?" if dim is None else str(dim) for dim in port.shape))
     if array.dtype.name != port.dtype:
-        raise _refused("input %r has dtype %s" % (port.name, array.dtype.name), "give it as %s" % expected)
+        raise _refused("input %r has dtype %s" % (port.name, array.dtype.name), "pass it as %s" % expected)
     if array.ndim != len(port.shape):
-        raise _refused("input %r has rank %d" % (port.name, array.ndim), "give it as %s" % expected)
+        raise _refused("input %r has rank %d" % (port.name, array.ndim), "pass it as %s" % expected)
     for at, (length, dim) in enumerate(zip(array.shape, port.shape)):
-        wanted = named.setdefault(dim, length) if isinstance(dim, str) else dim
-        if wanted is not None and length != wanted:
-            what = "input %r has length %d in dimension %d, not %d" % (port.name, length, at, wanted)
-            raise _refused(what, "give it as %s, equal names being equal lengths" % expected)
+        required = sizes.setdefault(dim, length) if isinstance(dim, str) else dim
+        if required is not None and length != required:
+            what = "input %r has length %d in dimension %d, not %d" % (port.name, length, at, required)
+            raise _refused(what, "pass it as %s; dimensions of the same name have the same length" % expected)
 
 
 def _refused(what: str, advice: str) -> Failure:
@@ -136,11 +136,10 @@ def _refused(what: str, advice: str) -> Failure:
 
 
 class Runtime(ABC):
-    """A runtime that builds and loads engines. Subclasses import it only when they need it.
+    """A runtime that builds and loads engines. Subclasses import their module only when needed.
 
-    ``name``: as in ``hil.toml``. ``module``: the Python module that it imports. ``uses_gpu``: it computes on a GPU.
-    ``compiles``: it builds a file for one kind of machine, with plugins and caches. ``precisions``: all that any
-    version and device of it supports. ``hil.runtimes`` states the same on the host.
+    ``uses_gpu``: it computes on a GPU. ``compiles``: it builds a file for one kind of machine, with plugins and caches.
+    ``precisions``: those that some version of it supports on some device.
     """
 
     name = ""
@@ -151,29 +150,32 @@ class Runtime(ABC):
 
     @abstractmethod
     def version(self) -> Optional[str]:
-        """Its version, None where it is not installed."""
+        """Return the runtime's version, or None if it is not installed."""
 
     def facts(self) -> Dict[str, Optional[str]]:
-        """Facts that an engine depends on: ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla``; absent ones are left out."""
+        """Return facts that an engine depends on: ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla``.
+
+        Unknown ones are left out.
+        """
         return {}
 
     @abstractmethod
     def reason_against(self, precision: str) -> Optional[str]:
-        """Why it cannot do ``precision``; None where it can."""
+        """Return why ``precision`` is not supported here; None if it is."""
 
     def start(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - a runtime without a device has nothing to open
-        """Imports the runtime and opens its context on the device, so that memory without an engine can be read.
+        """Import the runtime and open its context on the device, so that memory without an engine can be read.
 
-        Called before ``load`` with the same ``options``, on the same object, where ``facts`` names a ``gpu``.
+        If ``facts`` names a ``gpu``, this is called before ``load``, on the same object and with the same ``options``.
         """
 
     @abstractmethod
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
-        """Makes an engine from the ONNX file ``model``; may write it to ``out``. Raises ``Failure``.
+        """Build an engine from the ONNX file ``model``; ``out`` is a path that it may write to. Raise ``Failure``.
 
-        With ``options["more"]`` it may keep what the next build on the same object can use again.
+        With ``options["more"]``, the object may keep what its next build can reuse.
         """
 
     @abstractmethod
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:
-        """Loads the engine at ``path``. Raises ``Failure`` with the runtime's own words."""
+        """Load the engine at ``path``. Raise ``Failure`` with the runtime's own message."""

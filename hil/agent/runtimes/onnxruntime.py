@@ -1,4 +1,4 @@
-"""ONNX Runtime's CPU provider: the engine is the ONNX file itself; int8 is one with Q/DQ nodes in it."""
+"""ONNX Runtime's CPU provider: the engine is the ONNX file itself; for int8 it contains Q/DQ nodes."""
 
 import json
 import mmap
@@ -26,15 +26,17 @@ DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
 }
-# NodeProto.op_type is field 4 (tag 0x22) and a length-delimited string. Looking for the encoded field in
-# the file's bytes spares the target the onnx package, and DynamicQuantizeLinear does not match.
+# NodeProto.op_type is field 4 (tag 0x22), a length-delimited string. Searching the file for the encoded field
+# needs no onnx package on the target; DynamicQuantizeLinear has another length, so it does not match.
 QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
 MAX_PROFILE = 256 << 20
 
 
 LEAST_NUMPY = (1, 16)
-"""What onnxruntime 1.10.0, the last for Python 3.6, asks for in its metadata. With JetPack 4's own 1.13 it loads, and
-crashes as it first gives an array."""
+"""The oldest numpy that the metadata of onnxruntime 1.10.0, the last for Python 3.6, allows.
+
+With JetPack 4's own numpy 1.13 it imports, and crashes when it returns the first array.
+"""
 
 
 def _import() -> Any:
@@ -47,7 +49,7 @@ def _import() -> Any:
 
 
 class OnnxRuntime(Runtime):
-    """Builds and loads by creating an inference session."""
+    """Builds and loads engines by creating an inference session."""
 
     name = "onnxruntime"
     module = "onnxruntime"
@@ -70,7 +72,7 @@ class OnnxRuntime(Runtime):
             raise Failure(UNSUPPORTED, reason, "leave %s out of precisions for this target" % precision)
         if precision == "int8" and not _has_qdq(model):
             what = "the model has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8"
-            raise Failure(BUILD, what, "quantize it first (explicit route) and build the quantized file")
+            raise Failure(BUILD, what, 'quantize it first (route = "explicit") and build the quantized file')
         self.load(model, options).close()
         return Built(model, "")
 
@@ -86,7 +88,7 @@ def _has_qdq(path: str) -> bool:
 
 
 class Session(Engine):
-    """An inference session on the CPU; ``options["threads"]`` sets its intra-op threads."""
+    """An inference session on the CPU; ``options["threads"]`` is its number of intra-op threads."""
 
     def __init__(self, path: str, options: Mapping[str, Any]) -> None:
         self._path = path
@@ -143,32 +145,32 @@ def _run(session: Any, names: List[str], feed: Dict[str, Any]) -> Any:
 
 
 def _ports(args: Any) -> Tuple[Port, ...]:
-    made = []
+    ports = []
     for arg in args:
         if arg.type not in DTYPES:
-            what = "%r has type %s, which is not carried to the target" % (arg.name, arg.type)
+            what = "%r has type %s, which cannot be sent to the target" % (arg.name, arg.type)
             raise Failure(UNSUPPORTED, what, "use a model with numeric tensors")
         shape = tuple(
             dim if isinstance(dim, int) and dim >= 0 else str(dim) if dim else None for dim in arg.shape or ()
         )
-        made.append(Port(arg.name, DTYPES[arg.type], shape))
-    return tuple(made)
+        ports.append(Port(arg.name, DTYPES[arg.type], shape))
+    return tuple(ports)
 
 
 def _node_costs(path: str, runs: int) -> List[NodeCost]:
-    """Sums ORT's trace by node; what happened before the end of the first run is warm-up and left out."""
+    """Sum ORT's trace by node; events before the end of the first run are warm-up and do not count."""
     if os.path.getsize(path) > MAX_PROFILE:
         raise Failure(ENGINE, "the profile has over %d bytes" % MAX_PROFILE, "profile fewer runs")
     with open(path) as file:
         events = [event for event in json.load(file) if event.get("ph") == "X"]
     ends = [event["ts"] + event["dur"] for event in events if event.get("name") == "model_run"]
-    warm = min(ends) if ends else 0
+    warm_from = min(ends) if ends else 0
     suffix = "_kernel_time"
-    spent: Dict[Tuple[str, str], float] = {}
+    seconds: Dict[Tuple[str, str], float] = {}
     for event in events:
         name = event["name"]
-        if event.get("cat") == "Node" and name.endswith(suffix) and event["ts"] >= warm:
+        if event.get("cat") == "Node" and name.endswith(suffix) and event["ts"] >= warm_from:
             key = (name[: -len(suffix)], str(event.get("args", {}).get("op_name", "")))
-            spent[key] = spent.get(key, 0.0) + event["dur"] * 1e-6
-    costs = [NodeCost(name, op, total / runs) for (name, op), total in spent.items()]
+            seconds[key] = seconds.get(key, 0.0) + event["dur"] * 1e-6
+    costs = [NodeCost(name, op, total / runs) for (name, op), total in seconds.items()]
     return sorted(costs, key=lambda cost: -cost.seconds)

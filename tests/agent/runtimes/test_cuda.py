@@ -26,18 +26,18 @@ HUGE = 1 << 41
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The stub of a driver (``driver_stub.c``), which holds the logic that needs no GPU."""
+    """A stub of the driver (``driver_stub.c``), enough for the logic that needs no GPU."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler for the stub of a driver")
-    made = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(made), str(SOURCE)], check=True)
-    return str(made)
+    path = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(path), str(SOURCE)], check=True)
+    return str(path)
 
 
 @pytest.fixture
 def state(library: str) -> Any:
-    """The stub's own counters, from zero."""
+    """Return a function that reads the stub's counters, which start at zero."""
     stub = ctypes.CDLL(library)
     stub.stub_reset()
     return lambda name: ctypes.c_int.in_dll(stub, name).value
@@ -45,86 +45,86 @@ def state(library: str) -> Any:
 
 @pytest.fixture
 def cuda(library: str, state: Any) -> Iterator[Cuda]:
-    """The binding through ctypes, on the stub."""
+    """The ctypes binding, on the stub."""
     opened = open_cuda(0, "ctypes", library)
     yield opened
     opened.close()
     assert (state("depth"), state("retained")) == (0, 0)
 
 
-def test_without_a_driver_it_says_so() -> None:
-    """No libcuda: unsupported, with what to check, and no traceback."""
+def test_a_missing_driver_is_unsupported() -> None:
+    """Without libcuda the failure is "unsupported" and says what to check."""
     with pytest.raises(Failure, match="driver cannot be loaded") as caught:
         open_cuda(0, "auto", "libcuda-that-is-nowhere.so.1")
     assert (caught.value.kind, "nvidia-smi" in caught.value.advice) == (UNSUPPORTED, True)
 
 
 def test_an_unknown_binding_is_refused() -> None:
-    """A misspelt binding is not taken for auto."""
-    with pytest.raises(Failure, match="no binding"):
+    """A misspelt binding is not treated as auto."""
+    with pytest.raises(Failure, match="not a binding"):
         open_cuda(0, "pycuda2")
 
 
-def test_a_library_that_is_no_driver_is_refused() -> None:
-    """A driver without the functions that are needed is too old, not a crash."""
+def test_a_library_that_is_not_a_driver_is_refused() -> None:
+    """A driver that lacks functions is too old; this is reported without a crash."""
     with pytest.raises(Failure, match="has no cuCtxGetCurrent"):
         load("libc.so.6")
 
 
 @pytest.mark.parametrize("number", [2, -1, 99])
 def test_a_gpu_that_is_not_visible_is_refused(library: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another GPU is never taken in its place, and CUDA_VISIBLE_DEVICES is named."""
+    """No other GPU is used instead, and the message names CUDA_VISIBLE_DEVICES."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     with pytest.raises(Failure, match=rf"no GPU {number}: GPUs 0 to 1 are visible .*'3,5'"):
         open_cuda(number, "ctypes", library)
 
 
-def test_pycuda_that_was_asked_for_is_not_replaced(library: str, state: Any) -> None:
-    """``pycuda`` where it does not import is an error, ``auto`` takes ctypes and says so."""
-    with pytest.raises(Failure, match="pycuda was asked for"):
+def test_a_requested_pycuda_is_not_replaced(library: str, state: Any) -> None:
+    """``pycuda`` is an error if it cannot be imported; ``auto`` then uses ctypes and reports it."""
+    with pytest.raises(Failure, match="pycuda was requested"):
         open_cuda(0, "pycuda", library)
     opened = open_cuda(0, "auto", library)
     opened.close()
     assert (opened.binding, state("depth")) == ("ctypes", 0)
 
 
-def test_the_gpu_is_told(cuda: Cuda, library: str) -> None:
-    """Name, capability, multiprocessors, driver and identity are the driver's own."""
+def test_the_gpu_s_facts_are_the_driver_s(cuda: Cuda, library: str) -> None:
+    """Name, capability, multiprocessors, driver version and identity come from the driver."""
     assert (cuda.name, cuda.sm, cuda.sms, cuda.driver, cuda.integrated) == ("Stub A", "8.7", 14, "12.4", False)
-    one, two = visible_devices(library)
-    assert (one["number"], two["number"], two["name"], two["integrated"]) == (0, 1, "Stub B", True)
-    assert (one["uuid"], one["pci"]) == ("000102030405060708090a0b0c0d0e0f", "0000:01:00.0")
+    first, second = visible_devices(library)
+    assert (first["number"], second["number"], second["name"], second["integrated"]) == (0, 1, "Stub B", True)
+    assert (first["uuid"], first["pci"]) == ("000102030405060708090a0b0c0d0e0f", "0000:01:00.0")
 
 
 def test_copies_arrive(cuda: Cuda, state: Any) -> None:
-    """What goes in through page-locked memory comes out again, and everything is given back, once."""
-    stream, there = cuda.stream(), cuda.alloc(64)
+    """Data copied to the device and back is unchanged, and all buffers are freed once."""
+    stream, device = cuda.stream(), cuda.alloc(64)
     source, back = cuda.pin(64), cuda.pin(64)
     source.array[:] = np.arange(64)
-    cuda.copy_in(there.address, source.address, 64, stream)
-    cuda.copy_out(back.address, there.address, 64, stream)
+    cuda.copy_in(device.address, source.address, 64, stream)
+    cuda.copy_out(back.address, device.address, 64, stream)
     stream.synchronize()
     np.testing.assert_array_equal(back.array, np.arange(64))
     assert state("allocated") == 3
-    for buffer in (there, source, back, there, source):
+    for buffer in (device, source, back, device, source):
         buffer.free()
     stream.close()
     stream.close()
     assert state("allocated") == 0
 
 
-def test_nothing_still_has_an_address(cuda: Cuda) -> None:
-    """An empty tensor gets buffers too, although the driver refuses to allocate nothing."""
-    there, here = cuda.alloc(0), cuda.pin(0)
-    assert there.address
-    assert here.address
-    assert (there.nbytes, here.nbytes, here.array.shape) == (0, 0, (0,))
-    there.free()
-    here.free()
+def test_an_empty_buffer_has_an_address(cuda: Cuda) -> None:
+    """An empty tensor gets buffers, although the driver refuses to allocate 0 bytes."""
+    device, host = cuda.alloc(0), cuda.pin(0)
+    assert device.address
+    assert host.address
+    assert (device.nbytes, host.nbytes, host.array.shape) == (0, 0, (0,))
+    device.free()
+    host.free()
 
 
-def test_events_tell_seconds(cuda: Cuda) -> None:
-    """The driver's milliseconds become seconds; not ready is no error."""
+def test_events_measure_seconds(cuda: Cuda) -> None:
+    """The driver's milliseconds become seconds; "not ready" is not an error."""
     stream, before, after = cuda.stream(), cuda.event(), cuda.event()
     before.record(stream)
     after.record(stream)
@@ -136,7 +136,7 @@ def test_events_tell_seconds(cuda: Cuda) -> None:
 
 
 def test_out_of_memory_has_its_own_advice(cuda: Cuda) -> None:
-    """It is the engine's failure, is no reason to end the process, and says what to do."""
+    """Lack of memory is the engine's failure with advice, and the process stays usable."""
     with pytest.raises(CudaError, match=r"CUDA_ERROR_OUT_OF_MEMORY \(2\): out of memory") as caught:
         cuda.alloc(HUGE)
     assert (caught.value.kind, caught.value.advice, caught.value.sticky) == (ENGINE, SMALLER, False)
@@ -144,7 +144,7 @@ def test_out_of_memory_has_its_own_advice(cuda: Cuda) -> None:
 
 
 def test_a_lost_context_is_sticky(cuda: Cuda) -> None:
-    """An illegal address is sticky, and closing afterwards is quiet."""
+    """An illegal address is sticky, and closing afterwards raises nothing."""
     stream = cuda.stream()
     with pytest.raises(CudaError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS \(700\)") as caught:
         cuda.copy_in(0, 0, 4, stream)
@@ -152,8 +152,8 @@ def test_a_lost_context_is_sticky(cuda: Cuda) -> None:
     stream.close()
 
 
-def test_a_capture_is_launched_and_given_back(cuda: Cuda, state: Any) -> None:
-    """A graph is instantiated as CUDA 10.2 does where nothing newer is there; nothing leaks."""
+def test_a_capture_is_launched_and_freed(cuda: Cuda, state: Any) -> None:
+    """A graph is instantiated as in CUDA 10.2 if there is nothing newer; nothing leaks."""
     stream = cuda.stream()
     graph = cuda.capture(stream, lambda: None)
     assert state("graphs") == 1
@@ -164,15 +164,15 @@ def test_a_capture_is_launched_and_given_back(cuda: Cuda, state: Any) -> None:
     assert (state("launched"), state("graphs")) == (2, 0)
 
 
-def test_a_capture_that_fails_leaves_the_stream_usable(cuda: Cuda, state: Any) -> None:
-    """What the work raised comes out, a capture that the driver broke is an error, and neither leaves it capturing."""
+def test_a_failed_capture_leaves_the_stream_usable(cuda: Cuda, state: Any) -> None:
+    """The exception of the work is raised, as is an error of the driver, and neither leaves the stream capturing."""
 
-    def stumble() -> None:
+    def fail() -> None:
         raise RuntimeError("the engine refused")
 
     stream = cuda.stream()
     with pytest.raises(RuntimeError, match="the engine refused"):
-        cuda.capture(stream, stumble)
+        cuda.capture(stream, fail)
     with pytest.raises(CudaError, match="cuStreamSynchronize"):
         cuda.capture(stream, stream.synchronize)
     with pytest.raises(CudaError, match="cuStreamEndCapture"):
@@ -187,13 +187,13 @@ def _quietly(stream: Any) -> None:
 
 
 def test_closing_twice_pops_once(library: str, state: Any) -> None:
-    """Two contexts of one process nest, and each closes only its own part."""
-    one, two = open_cuda(0, "ctypes", library), open_cuda(1, "ctypes", library)
+    """Two contexts of one process nest, and each closes only itself."""
+    first, second = open_cuda(0, "ctypes", library), open_cuda(1, "ctypes", library)
     assert (state("depth"), state("retained")) == (2, 2)
-    two.close()
-    two.close()
+    second.close()
+    second.close()
     assert (state("depth"), state("retained")) == (1, 1)
-    one.close()
+    first.close()
     assert (state("depth"), state("retained")) == (0, 0)
 
 
@@ -206,20 +206,20 @@ class PyCudaMemoryError(PyCudaError):
 
 
 class PyCudaDriver:
-    """The two names of ``pycuda.driver`` that translating needs; the module itself does not import without a GPU."""
+    """The two names of ``pycuda.driver`` that are needed; the module itself cannot be imported without a GPU."""
 
     Error = PyCudaError
     MemoryError = PyCudaMemoryError
 
 
-def test_what_pycuda_says_gets_its_code_back(library: str, cuda: Cuda) -> None:  # noqa: ARG001 - the context is needed
-    """An exception of pycuda's carries text alone; the driver's own sentence in it finds the code."""
+def test_a_pycuda_error_gets_its_code(library: str, cuda: Cuda) -> None:  # noqa: ARG001 - the context is needed
+    """pycuda's exceptions contain only text; the driver's sentence in it identifies the code."""
     functions = load(library)
     text = "cuMemcpyHtoDAsync failed: an illegal memory access was encountered"
     assert (code_of(functions, text), code_of(functions, "something else"), code_of(functions, "")) == (700, 0, 0)
     error = translated(functions, PyCudaDriver, PyCudaError(text))
     assert (error.code, error.sticky, error.call) == (700, True, "cuMemcpyHtoDAsync")
-    full = translated(functions, PyCudaDriver, PyCudaMemoryError("cuMemAlloc failed: out of memory"))
-    assert (full.code, full.advice) == (2, SMALLER)
+    out_of_memory = translated(functions, PyCudaDriver, PyCudaMemoryError("cuMemAlloc failed: out of memory"))
+    assert (out_of_memory.code, out_of_memory.advice) == (2, SMALLER)
     other = translated(functions, PyCudaDriver, PyCudaError("pagelocked_empty failed: what is this"))
     assert (other.code, other.sticky, "what is this" in other.message) == (0, False, True)

@@ -21,25 +21,25 @@ GOOD = np.zeros((2, 4), np.float32)
 
 
 def build(agent: AgentClient, path: Path, precision: str = "fp32", **options: object) -> BuiltEngine:
-    """The engine of an ONNX file on disk."""
+    """Build the engine of an ONNX file on disk."""
     return agent.build(agent.put_blob(path), precision, "onnxruntime", options, 60)
 
 
 def test_ports_are_the_models(worker: EngineWorker) -> None:
-    """Names, dtypes and shapes come from the runtime, dynamic dimensions by name."""
+    """Names, dtypes and shapes come from the runtime; dynamic dimensions have their names."""
     assert worker.inputs == (TensorSpec("x", "float32", ("n", 4)),)
     assert worker.outputs == (TensorSpec("y", "float32", ("n", 3)),)
 
 
-def test_it_computes(worker: EngineWorker, feed: Feed) -> None:
-    """A run gives the outputs by name, equal to numpy's own."""
+def test_outputs_equal_numpy_s(worker: EngineWorker, feed: Feed) -> None:
+    """A run returns the outputs by name, equal to numpy's."""
     [(name, value)] = worker.run(feed)
     assert name == "y"
     np.testing.assert_allclose(value, np.maximum(feed["x"] @ models.WEIGHTS, 0), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         ({}, "input 'x' is missing"),
         ({"x": GOOD, "z": GOOD}, "input 'z' is unknown"),
@@ -51,17 +51,17 @@ def test_it_computes(worker: EngineWorker, feed: Feed) -> None:
         ({"x": np.array(["a"])}, "not carried"),
     ],
 )
-def test_bad_input_is_refused(worker: EngineWorker, bad: Feed, said: str) -> None:
-    """What does not fit the signature is refused in one line before the runtime sees it; the worker lives on."""
-    with pytest.raises(EngineError, match=said) as caught:
+def test_bad_input_is_refused(worker: EngineWorker, bad: Feed, message: str) -> None:
+    """A feed that does not fit is refused with one line before the runtime gets it; the worker stays alive."""
+    with pytest.raises(EngineError, match=message) as caught:
         worker.run(bad)
     assert "on target 'bench'" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(worker.run({"x": GOOD})) == 1
 
 
-def test_int8_is_a_model_with_qdq_nodes(agent: AgentClient, model: Path, tmp_path: Path) -> None:
-    """int8 wants QuantizeLinear and DequantizeLinear in the file; without them nothing is called int8."""
+def test_int8_needs_qdq_nodes(agent: AgentClient, model: Path, tmp_path: Path) -> None:
+    """int8 needs QuantizeLinear and DequantizeLinear nodes in the file; without them the build is refused."""
     with pytest.raises(EngineBuildError, match="no QuantizeLinear and DequantizeLinear"):
         build(agent, model, "int8")
     built = build(agent, models.tiny_qdq(tmp_path / "qdq.onnx"), "int8")
@@ -71,27 +71,27 @@ def test_int8_is_a_model_with_qdq_nodes(agent: AgentClient, model: Path, tmp_pat
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "tf32"])
 def test_other_precisions_have_a_reason(agent: AgentClient, model: Path, precision: str) -> None:
-    """What the CPU provider cannot do is Unsupported, with the reason."""
+    """A precision that the CPU provider lacks is Unsupported, with the reason."""
     with pytest.raises(Unsupported, match=f"has no {precision}"):
         build(agent, model, precision)
 
 
 def test_an_unknown_runtime_is_unsupported(agent: AgentClient, model: Path) -> None:
-    """A runtime that this version does not drive names those it does."""
-    with pytest.raises(Unsupported, match=r"'tflite' is not driven.*onnxruntime"):
+    """The error for an unknown runtime lists the supported ones."""
+    with pytest.raises(Unsupported, match=r"'tflite' is not supported.*onnxruntime"):
         agent.build(agent.put_blob(model), "fp32", "tflite", {}, 60)
 
 
 def test_an_unknown_operator_is_named(agent: AgentClient, tmp_path: Path) -> None:
-    """A model the runtime cannot load fails to build with the runtime's own words: the operator."""
+    """A model that the runtime cannot load fails to build, and the runtime's message names the operator."""
     with pytest.raises(EngineBuildError, match="Frobnicate") as caught:
         build(agent, models.unknown_operator(tmp_path / "odd.onnx"))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.0])
-def test_half_a_file_is_refused(agent: AgentClient, model: Path, tmp_path: Path, share: float) -> None:
-    """A file cut in half, or empty, is one message, and no engine is recorded."""
+def test_a_truncated_file_is_refused(agent: AgentClient, model: Path, tmp_path: Path, share: float) -> None:
+    """A file cut in half, or empty, gives one error message, and no engine is recorded."""
     data = model.read_bytes()
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(data[: int(len(data) * share)])
@@ -102,12 +102,12 @@ def test_half_a_file_is_refused(agent: AgentClient, model: Path, tmp_path: Path,
 
 
 def test_engines_are_cached_by_what_they_depend_on(agent: AgentClient, model: Path) -> None:
-    """The same question finds the engine again; another option or calibration is another key."""
+    """An equal request finds the engine again; other options or another calibration have another key."""
     first = build(agent, model)
     assert not first.cached
-    again = build(agent, model)
-    assert again.cached
-    assert (again.key, again.digest) == (first.key, first.digest)
+    second = build(agent, model)
+    assert second.cached
+    assert (second.key, second.digest) == (first.key, first.digest)
     others = {build(agent, model, calibration="0" * 64).key, build(agent, model, level=3).key}
     assert len(others | {first.key}) == 3
     assert first.facts["model"] == agent.put_blob(model)
@@ -116,15 +116,15 @@ def test_engines_are_cached_by_what_they_depend_on(agent: AgentClient, model: Pa
 
 
 def test_only_what_the_store_built_is_loaded(agent: AgentClient) -> None:
-    """A key without a record, and a path in place of a key, are refused."""
+    """A key without a record, and a path instead of a key, are refused."""
     with pytest.raises(EngineBuildError, match="was not built by this store"):
         agent.load("0" * 64, {}, 60)
     with pytest.raises(LabError, match="not an engine key"):
         agent.load("../../etc/passwd", {}, 60)
 
 
-def test_a_forged_record_is_not_believed(agent: AgentClient, model: Path) -> None:
-    """A record whose facts do not have its key as their digest is as good as none."""
+def test_a_forged_record_is_ignored(agent: AgentClient, model: Path) -> None:
+    """A record whose facts do not hash to its key counts as missing."""
     built = build(agent, model)
     record = Path(agent.hello["store"]) / "engines" / f"{built.key}.json"
     record.write_text(record.read_text().replace('"fp32"', '"int8"'))
@@ -133,7 +133,7 @@ def test_a_forged_record_is_not_believed(agent: AgentClient, model: Path) -> Non
 
 
 def test_a_damaged_engine_is_not_loaded(agent: AgentClient, model: Path) -> None:
-    """The engine's bytes are hashed again before they are loaded."""
+    """The engine's bytes are hashed again before it is loaded."""
     built = build(agent, model)
     (Path(agent.hello["store"]) / "blobs" / built.digest).write_bytes(b"damage")
     with pytest.raises(LabError, match="was damaged in the store"):
@@ -143,7 +143,7 @@ def test_a_damaged_engine_is_not_loaded(agent: AgentClient, model: Path) -> None
 
 
 def test_a_profile_names_the_nodes(worker: EngineWorker, feed: Feed) -> None:
-    """The runtime's own profiler gives every node with its operator, slowest first."""
+    """The runtime's profiler reports every node with its operator, slowest first."""
     nodes = worker.profile(feed, 20)
     assert {node.op for node in nodes} >= {"MatMul"}
     assert [node.seconds for node in nodes] == sorted((node.seconds for node in nodes), reverse=True)

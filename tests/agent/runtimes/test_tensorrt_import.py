@@ -1,4 +1,4 @@
-"""The agent's TensorRT and CUDA modules under each interpreter, where there is no TensorRT."""
+"""The agent's TensorRT and CUDA modules under each interpreter, without TensorRT."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(gpu.reason_why())
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_modules_import_without_tensorrt(version: str, cache: Path, request: pytest.FixtureRequest) -> None:
-    """Every module imports where there is no TensorRT; the runtime then has no version, and says why."""
+    """Every module imports without TensorRT; the runtime then has no version, and a reason."""
     python = find(version)
     if python is None:
         pytest.skip(f"python{version} is not there")
@@ -45,14 +45,14 @@ def test_modules_import_without_tensorrt(version: str, cache: Path, request: pyt
     assert "tensorrt" in done.stdout
 
 
-def test_a_folder_of_that_name_is_no_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder ``tensorrt`` on the path imports as an empty namespace: no version, and a reason instead."""
+def test_a_folder_named_tensorrt_is_not_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder ``tensorrt`` on the path imports as an empty namespace: it has no version, and a reason."""
     (tmp_path / "tensorrt").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    found = TensorRt()
+    runtime = TensorRt()
     try:
-        assert found.version() is None
-        assert "__version__" in str(found.reason_why())
+        assert runtime.version() is None
+        assert "__version__" in str(runtime.reason_why())
     finally:
         sys.modules.pop("tensorrt", None)

@@ -237,7 +237,7 @@ def test_cold_starts_are_watched(start: Opens) -> None:
     """They have a co-runner too, and its end disturbs them."""
     with closing(start('co_runner = "sleep 0.6"')) as session:
         found = judged(session, "latency.first_inference")
-    assert "co_runner was not there" in found.result.reason
+    assert "co_runner did not run all the time" in found.result.reason
     assert next(iter(found.methods.values()))["co_runner"] == "sleep 0.6"
 
 

@@ -1,4 +1,4 @@
-"""A narrow binding of CUDA: buffers, copies, streams, events, graphs; through pycuda or ctypes, alike."""
+"""A narrow binding of CUDA: buffers, copies, streams, events, graphs; through pycuda or ctypes."""
 
 from typing import Any, Dict, List
 
@@ -25,37 +25,37 @@ BINDINGS = ("auto", "pycuda", "ctypes")
 
 
 def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) -> Cuda:
-    """The primary context of GPU ``device`` (counted among those that CUDA_VISIBLE_DEVICES leaves), made current.
+    """Make the primary context of GPU ``device`` current and return it; CUDA_VISIBLE_DEVICES affects the number.
 
-    ``binding`` is ``pycuda``, ``ctypes`` or ``auto``: pycuda where it imports and can retain the primary
-    context, ctypes otherwise. Raises ``Failure`` (unsupported) where there is no driver, no such GPU or no
-    such binding, ``CudaError`` where the context cannot be created.
+    ``binding`` is ``pycuda``, ``ctypes`` or ``auto``: pycuda if it imports and can retain the primary context, ctypes
+    otherwise. Raise ``Failure`` (unsupported) without a driver, such a GPU or such a binding, and ``CudaError`` if the
+    context cannot be created.
     """
     if binding not in BINDINGS:
-        raise Failure(UNSUPPORTED, "cuda = %r is no binding" % binding, "set it to one of " + ", ".join(BINDINGS))
+        raise Failure(UNSUPPORTED, "cuda = %r is not a binding" % binding, "set it to one of " + ", ".join(BINDINGS))
     functions = load(library)
-    found = identify(functions, device)
+    gpu = identify(functions, device)
     if binding != "ctypes":
         pycuda, reason = _pycuda()
         if pycuda is not None:
             from .pycuda_ import PyCuda
 
-            return PyCuda(functions, found, pycuda)
+            return PyCuda(functions, gpu, pycuda)
         if binding == "pycuda":
-            what = "pycuda was asked for, and cannot be used: %s" % reason
+            what = "pycuda was requested and cannot be used: %s" % reason
             raise Failure(UNSUPPORTED, what, "install pycuda for the target's python, or set cuda to ctypes")
     from .driver import DriverCuda
 
-    return DriverCuda(functions, found)
+    return DriverCuda(functions, gpu)
 
 
 def visible_devices(library: str = LIBRARY) -> List[Dict[str, Any]]:
-    """Facts of each GPU (``device.Device``), without creating a context. Raises as ``open_cuda``."""
+    """Return facts of each GPU (``device.Device``) without creating a context. Raise as ``open_cuda``."""
     return _devices(load(library))
 
 
 def _pycuda() -> Any:
-    """``(pycuda.driver, "")``, or ``(None, why not)``."""
+    """Return ``(pycuda.driver, "")``, or ``(None, reason)``."""
     try:
         from pycuda import driver
     except Exception as error:  # noqa: BLE001 - a build for another numpy or CUDA raises more than ImportError

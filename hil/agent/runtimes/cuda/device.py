@@ -1,4 +1,4 @@
-"""Which GPUs this process may use, read without creating a context."""
+"""The GPUs visible to this process, read without creating a context."""
 
 import os
 from ctypes import byref, c_int, create_string_buffer
@@ -15,10 +15,10 @@ MINOR = 76
 
 
 class Device(NamedTuple):
-    """A GPU: ``number`` among the visible ones, ``sm`` (``"8.7"``), ``driver`` (the CUDA it speaks, ``"13.0"``).
+    """A GPU: ``number`` among the visible ones, ``sm`` (``"8.7"``), ``driver`` (its CUDA version, ``"13.0"``).
 
-    ``integrated`` tells that it shares the machine's memory; ``uuid`` (32 hex digits) and ``pci``
-    (``0000:01:00.0``) say which one it is to other tools, None where the driver does not tell.
+    ``integrated`` says that it shares the machine's memory. ``uuid`` (32 hex digits) and ``pci`` (``0000:01:00.0``)
+    identify it to other tools; they are None if the driver does not report them.
     """
 
     number: int
@@ -32,13 +32,13 @@ class Device(NamedTuple):
 
 
 def identify(functions: Functions, number: int) -> Device:
-    """The GPU called ``number`` among those that CUDA_VISIBLE_DEVICES leaves. Raises ``Failure`` if not there."""
+    """Return GPU ``number`` among those that CUDA_VISIBLE_DEVICES leaves. Raise ``Failure`` if it does not exist."""
     present = count(functions)
     if not 0 <= number < present:
         limit = os.environ.get("CUDA_VISIBLE_DEVICES")
-        seen = "" if limit is None else " (CUDA_VISIBLE_DEVICES is %r)" % limit
+        setting = "" if limit is None else " (CUDA_VISIBLE_DEVICES is %r)" % limit
         known = "GPU 0 is" if present == 1 else "GPUs 0 to %d are" % (present - 1) if present else "no GPU is"
-        raise unusable("there is no GPU %d: %s visible%s" % (number, known, seen))
+        raise unusable("there is no GPU %d: %s visible%s" % (number, known, setting))
     handle = _integer(functions, "cuDeviceGet", number)
     version = _integer(functions, "cuDriverGetVersion")
     name = create_string_buffer(256)
@@ -57,12 +57,12 @@ def identify(functions: Functions, number: int) -> Device:
 
 
 def count(functions: Functions) -> int:
-    """How many GPUs are visible."""
+    """Return the number of visible GPUs."""
     return _integer(functions, "cuDeviceGetCount")
 
 
 def devices(functions: Functions) -> List[Dict[str, Any]]:
-    """Every visible GPU, in the order of its number."""
+    """Return every visible GPU, ordered by number."""
     return [dict(identify(functions, number)._asdict()) for number in range(count(functions))]
 
 

@@ -1,7 +1,7 @@
-"""CUDA through ctypes: no package is needed on the target beside the driver itself.
+"""CUDA through ctypes, which needs nothing on the target but the driver.
 
-The calls of a timed run check the code themselves instead of going through ``Functions.call``: each
-Python call between host and GPU shows in the host's latency.
+The calls of a timed run check the error code themselves instead of using ``Functions.call``: each Python call between
+host and GPU adds to the host's latency.
 """
 
 import ctypes
@@ -21,9 +21,9 @@ class DriverStream(Stream):
 
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
-        made = c_void_p()
-        functions.call("cuStreamCreate", byref(made), NON_BLOCKING)
-        self.handle = made.value or 0
+        stream = c_void_p()
+        functions.call("cuStreamCreate", byref(stream), NON_BLOCKING)
+        self.handle = stream.value or 0
         self._synchronize = functions["cuStreamSynchronize"]
 
     def synchronize(self) -> None:
@@ -42,9 +42,9 @@ class DriverEvent(Event):
 
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
-        made = c_void_p()
-        functions.call("cuEventCreate", byref(made), 0)
-        self.handle = made.value or 0
+        event = c_void_p()
+        functions.call("cuEventCreate", byref(event), 0)
+        self.handle = event.value or 0
         self._record = functions["cuEventRecord"]
         self._elapsed = functions["cuEventElapsedTime"]
         self._milliseconds = c_float()
@@ -104,9 +104,9 @@ class DriverCuda(Cuda):
     def pin(self, nbytes: int) -> PinnedBuffer:
         import numpy as np
 
-        made = c_void_p()
-        self.functions.call("cuMemHostAlloc", byref(made), max(1, nbytes), 0)
-        address = made.value or 0
+        pointer = c_void_p()
+        self.functions.call("cuMemHostAlloc", byref(pointer), max(1, nbytes), 0)
+        address = pointer.value or 0
         array = np.frombuffer((ctypes.c_ubyte * max(1, nbytes)).from_address(address), np.uint8)[:nbytes]
         return PinnedBuffer(address, array, partial(self.functions["cuMemFreeHost"], address))
 
@@ -134,12 +134,12 @@ class DriverCuda(Cuda):
     def synchronize(self) -> None:
         self.functions.call("cuCtxSynchronize")
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         context, self._context = self._context, c_void_p()
         if not context:
             return
         current = c_void_p()
         self.functions["cuCtxGetCurrent"](byref(current))
-        if current.value == context.value:  # another library's context on top is not ours to take off
+        if current.value == context.value:  # do not pop another library's context from on top
             self.functions["cuCtxPopCurrent"](byref(current))
         self.functions["cuDevicePrimaryCtxRelease"](self._handle)

@@ -1,7 +1,7 @@
 """The driver's functions that the agent calls, bound once with their exact argument types.
 
-Signatures as in cuda.h of CUDA 10.2 to 13; where a function has had several, the newest symbol with these
-arguments comes first. Names in messages are those of the header, without suffix.
+Signatures are those of cuda.h, CUDA 10.2 to 13. If a function has had several, the newest symbol with these arguments
+comes first. Messages use the header's names, without suffix.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c
 from typing import Any, Dict, Tuple
 
 from ...failure import UNSUPPORTED, Failure
-from .error_codes import CudaError, described, unusable
+from .error_codes import CudaError, description, unusable
 
 LIBRARY = "libcuda.so.1"
 
@@ -57,7 +57,7 @@ OPTIONAL: Dict[str, Tuple[Tuple[str, ...], Tuple[Any, ...]]] = {
     "cuStreamBeginCapture": (("cuStreamBeginCapture_v2",), (c_void_p, c_uint)),
     "cuStreamEndCapture": (("cuStreamEndCapture",), (c_void_p, _OUT)),
     "cuGraphInstantiateWithFlags": (("cuGraphInstantiateWithFlags",), (_OUT, c_void_p, c_uint64)),  # 11.4 on
-    "cuGraphInstantiate": (  # the plain symbol keeps these arguments in every version
+    "cuGraphInstantiate": (  # this symbol has the same arguments in every version
         ("cuGraphInstantiate_v2", "cuGraphInstantiate"),
         (_OUT, c_void_p, _OUT, c_char_p, c_size_t),
     ),
@@ -71,56 +71,56 @@ class Functions:
     """The functions of one loaded driver library; ``functions["cuMemAlloc"](…)`` returns the error code."""
 
     def __init__(self, library: Any) -> None:
-        self._found: Dict[str, Any] = {}
+        self._functions: Dict[str, Any] = {}
         for table in (SIGNATURES, OPTIONAL):
             for name, (symbols, arguments) in table.items():
-                symbol = next((each for each in symbols if hasattr(library, each)), None)
+                symbol = next((candidate for candidate in symbols if hasattr(library, candidate)), None)
                 if symbol is not None:
                     function = getattr(library, symbol)
                     function.argtypes, function.restype = arguments, c_int
-                    self._found[name] = function
-        missing = sorted(set(SIGNATURES) - set(self._found))
+                    self._functions[name] = function
+        missing = sorted(set(SIGNATURES) - set(self._functions))
         if missing:
             what = "the CUDA driver has no %s" % ", ".join(missing)
             raise Failure(UNSUPPORTED, what, "install a driver of CUDA 10.2 or later")
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._found:
+        if name not in self._functions:
             raise Failure(
                 UNSUPPORTED, "the CUDA driver has no %s" % name, "leave CUDA graphs off, or update the driver"
             )
-        return self._found[name]
+        return self._functions[name]
 
     def has(self, name: str) -> bool:
-        """Whether this driver has it."""
-        return name in self._found
+        """Return whether this driver has the function."""
+        return name in self._functions
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Calls it. Raises ``CudaError``."""
+        """Call the function. Raise ``CudaError`` if it fails."""
         code = self[name](*arguments)
         if code:
             raise self.error(name, code)
 
     def error(self, name: str, code: int) -> CudaError:
-        """The error that ``code`` of the call ``name`` stands for."""
+        """Return the error for ``code`` returned by the call ``name``."""
         return CudaError(name, code, self.name_of(code), self.text_of(code))
 
     def name_of(self, code: int) -> str:
-        """``CUDA_ERROR_ILLEGAL_ADDRESS`` for 700."""
-        return self._told("cuGetErrorName", code) or "CUDA error"
+        """Return the name of an error code, such as ``CUDA_ERROR_ILLEGAL_ADDRESS`` for 700."""
+        return self._text("cuGetErrorName", code) or "CUDA error"
 
     def text_of(self, code: int) -> str:
-        """The driver's own sentence for a code; empty where it has none."""
-        return self._told("cuGetErrorString", code)
+        """Return the driver's text for an error code; empty if it has none."""
+        return self._text("cuGetErrorString", code)
 
-    def _told(self, name: str, code: int) -> str:
+    def _text(self, name: str, code: int) -> str:
         text = c_char_p()
-        self._found[name](code, byref(text))
+        self._functions[name](code, byref(text))
         return (text.value or b"").decode("ascii", "replace")
 
 
 def load(name: str = LIBRARY) -> Functions:
-    """The driver, initialized; creates no context. Raises ``Failure`` where there is no driver or no GPU."""
+    """Return the initialized driver, without creating a context. Raise ``Failure`` without a driver or a GPU."""
     try:
         library = ctypes.CDLL(name)
     except OSError as error:
@@ -128,5 +128,5 @@ def load(name: str = LIBRARY) -> Functions:
     functions = Functions(library)
     code = functions["cuInit"](0)
     if code:
-        raise unusable("CUDA does not start: %s" % described(code, functions.name_of(code), functions.text_of(code)))
+        raise unusable("CUDA does not start: %s" % description(code, functions.name_of(code), functions.text_of(code)))
     return functions

@@ -1,4 +1,4 @@
-"""CUDA through pycuda, on the primary context; what pycuda lacks (graphs) goes through libcuda on its handles."""
+"""CUDA through pycuda, on the primary context; what pycuda lacks (graphs) uses libcuda with pycuda's handles."""
 
 import contextlib
 import ctypes
@@ -14,23 +14,23 @@ LAST_CODE = 1000  # CUDA_ERROR_UNKNOWN is 999, the highest
 
 
 def code_of(functions: Functions, text: str) -> int:
-    """The driver's code for what pycuda says (``cuMemAlloc failed: out of memory``); 0 where it has no such text.
+    """Return the driver's code for a pycuda message (``cuMemAlloc failed: out of memory``); 0 if none matches.
 
-    pycuda's exceptions have no code, but their text ends with the driver's own sentence for it.
+    pycuda's exceptions have no code, but their text ends with the driver's text for it.
     """
-    said = text.partition("failed:")[2].partition(" - ")[0].strip()
+    sentence = text.partition("failed:")[2].partition(" - ")[0].strip()
     for code in range(1, LAST_CODE):
-        if said and functions.text_of(code) == said:
+        if sentence and functions.text_of(code) == sentence:
             return code
     return 0
 
 
 def translated(functions: Functions, driver: Any, error: Exception) -> CudaError:
-    """A pycuda exception as a ``CudaError``."""
+    """Return a pycuda exception as a ``CudaError``."""
     text = str(error)
     call = text.partition(" failed")[0] if " failed" in text else type(error).__name__
     code = OUT_OF_MEMORY if isinstance(error, driver.MemoryError) else code_of(functions, text)
-    # An error without a code of ours may still be one that lost the context: then each call has it.
+    # An error without a known code may still have lost the context; then each later call returns its code.
     code = code or functions["cuCtxSynchronize"]()
     if code:
         return functions.error(call, code)
@@ -38,7 +38,7 @@ def translated(functions: Functions, driver: Any, error: Exception) -> CudaError
 
 
 class PyCudaStream(Stream):
-    """A pycuda stream; ``raw`` is the object itself."""
+    """A pycuda stream; ``raw`` is pycuda's object."""
 
     def __init__(self, cuda: "PyCuda") -> None:
         self._cuda = cuda
@@ -53,12 +53,12 @@ class PyCudaStream(Stream):
             raise self._cuda.translated(error) from None
 
     def close(self) -> None:
-        self.raw = self._synchronize = None  # the last reference destroys it
+        self.raw = self._synchronize = None  # dropping the last reference destroys the stream
         self.handle = 0
 
 
 class PyCudaEvent(Event):
-    """A pycuda event, whose handle pycuda keeps to itself."""
+    """A pycuda event; pycuda does not expose its handle."""
 
     handle = 0
 
@@ -89,13 +89,13 @@ class PyCudaEvent(Event):
         self.raw = self._record = None
 
 
-class Primary:
-    """A device's primary context on pycuda's stack, once a process however often it is opened.
+class PrimaryContext:
+    """A device's primary context on pycuda's stack, pushed once per process however often it is opened.
 
-    pycuda keeps a stack of its own above CUDA's, and puts the same context on it twice only half.
+    pycuda keeps a stack of its own above CUDA's, and pushing the same context twice leaves the two inconsistent.
     """
 
-    opened: ClassVar[Dict[int, "Primary"]] = {}
+    opened: ClassVar[Dict[int, "PrimaryContext"]] = {}
 
     def __init__(self, driver: Any, device: int) -> None:
         self.error = driver.Error
@@ -105,15 +105,15 @@ class Primary:
         self.context.push()
 
     @classmethod
-    def join(cls, driver: Any, device: int) -> "Primary":
-        """The device's, opened by its first user."""
+    def acquire(cls, driver: Any, device: int) -> "PrimaryContext":
+        """Return the device's context; its first user opens it."""
         if device not in cls.opened:
             cls.opened[device] = cls(driver, device)
         cls.opened[device].users += 1
         return cls.opened[device]
 
-    def leave(self, functions: Functions) -> None:
-        """The last user takes it off the stack and releases it; raises nothing, a lost context cannot be helped."""
+    def release(self, functions: Functions) -> None:
+        """Pop and release the context after its last user. Raise nothing, since a lost context cannot be recovered."""
         self.users -= 1
         if self.users:
             return
@@ -123,8 +123,8 @@ class Primary:
             self.context.pop()
             functions["cuCtxGetCurrent"](ctypes.byref(before))
             self.context.detach()
-        # To detach it pycuda makes it current once more, and leaves it so: what is destroyed otherwise was popped by
-        # that, a primary context is not.
+        # To detach a context pycuda makes it current again. Destroying one pops it; releasing a primary one does not,
+        # so it is popped here.
         functions["cuCtxGetCurrent"](ctypes.byref(after))
         if after.value is not None and before.value is None:
             functions["cuCtxPopCurrent"](ctypes.byref(popped))
@@ -140,32 +140,32 @@ class PyCuda(Cuda):
         self.driver_module = driver
         self.error = driver.Error
         self.attempt(driver.init)
-        self._primary: Any = self.attempt(Primary.join, driver, device.number)
+        self._primary: Any = self.attempt(PrimaryContext.acquire, driver, device.number)
         super().__init__(functions, device)
         self._views: Dict[Tuple[int, int], Any] = {}
         self._in = driver.memcpy_htod_async
         self._out = driver.memcpy_dtoh_async
 
     def translated(self, error: Exception) -> CudaError:
-        """See the function of this name."""
+        """Return the exception as a ``CudaError``; see ``translated``."""
         return translated(self.functions, self.driver_module, error)
 
     def attempt(self, function: Any, *arguments: Any) -> Any:
-        """Calls pycuda. Raises ``CudaError``."""
+        """Call a function of pycuda. Raise ``CudaError`` if it fails."""
         try:
             return function(*arguments)
         except self.error as error:
             raise self.translated(error) from None
 
     def alloc(self, nbytes: int) -> DeviceBuffer:
-        made = self.attempt(self.driver_module.mem_alloc, max(1, nbytes))
-        return DeviceBuffer(int(made), nbytes, made.free)
+        allocation = self.attempt(self.driver_module.mem_alloc, max(1, nbytes))
+        return DeviceBuffer(int(allocation), nbytes, allocation.free)
 
     def pin(self, nbytes: int) -> PinnedBuffer:
         import numpy as np
 
-        whole = self.attempt(self.driver_module.pagelocked_empty, max(1, nbytes), np.uint8)
-        return PinnedBuffer(int(whole.ctypes.data), whole[:nbytes], whole.base.free)
+        array = self.attempt(self.driver_module.pagelocked_empty, max(1, nbytes), np.uint8)
+        return PinnedBuffer(int(array.ctypes.data), array[:nbytes], array.base.free)
 
     def stream(self) -> Stream:
         return PyCudaStream(self)
@@ -174,7 +174,7 @@ class PyCuda(Cuda):
         return PyCudaEvent(self)
 
     def _view(self, address: int, nbytes: int) -> Any:
-        """The buffer that pycuda wants of the host; the same few addresses come again and again."""
+        """Return host memory as the buffer that pycuda requires; cached, since the same few addresses recur."""
         try:
             return self._views[address, nbytes]
         except KeyError:
@@ -202,7 +202,7 @@ class PyCuda(Cuda):
     def synchronize(self) -> None:
         self.attempt(self.driver_module.Context.synchronize)
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         primary, self._primary = self._primary, None
         if primary is not None:
-            primary.leave(self.functions)
+            primary.release(self.functions)

@@ -1,4 +1,4 @@
-"""TensorRT, every version from 8.2 to 11: asked what it has, never which version it is."""
+"""TensorRT 8.2 to 11. Differences between versions are detected by feature, never by version number."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ from .precision import KNOWN
 
 
 class TensorRt(Runtime):
-    """Builds engines (``build``) and loads them (``engine``) on one GPU, ``options["gpu"]``, by default the first."""
+    """Builds engines (``build``) and loads them (``load``) on one GPU, ``options["gpu"]``, the first by default."""
 
     name = "tensorrt"
     module = "tensorrt"
@@ -21,20 +21,20 @@ class TensorRt(Runtime):
     def __init__(self) -> None:
         self._module: Any = None
         self._reason: Optional[str] = None
-        self._kept: Any = None
-        self._shop: Any = None
+        self._started: Any = None
+        self._open_builder: Any = None
 
     def version(self) -> Optional[str]:
-        """TensorRT's own spelling (``"8.6.1"``); None where it cannot be imported, ``reason_why`` then says why."""
+        """Return TensorRT's version (``"8.6.1"``); None if it cannot be imported (see ``reason_why``)."""
         module = self._import()
         return None if module is None else str(module.__version__)
 
     def reason_why(self) -> Optional[str]:
-        """Why it cannot be imported here; None where it can. On some boards it is a library of another package."""
+        """Return why TensorRT cannot be imported here, such as a missing native library; None if it can."""
         return self._reason if self._import() is None else None
 
     def facts(self) -> Dict[str, Optional[str]]:
-        """``cuda``, ``gpu``, ``sm``, ``sms``, ``dla``; of the first GPU. Where there is none, ``reason`` alone."""
+        """Return ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla`` of the first GPU; only ``reason`` if there is none."""
         trt = self._import()
         if trt is None:
             return {"reason": self._reason}
@@ -43,7 +43,7 @@ class TensorRt(Runtime):
         return facts.of_gpu(trt)
 
     def reason_against(self, precision: str) -> Optional[str]:
-        """Why the version at hand cannot do ``precision`` on this GPU whatever the model; None where it may."""
+        """Return why this version cannot do ``precision`` on this GPU for any model; None if it may."""
         trt = self._import()
         if trt is None:
             return self._refusal()
@@ -53,21 +53,24 @@ class TensorRt(Runtime):
         return rules.reason(precision, api.builder_flags(trt), facts.of_gpu(trt).get("sm"))
 
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
-        """Writes the plan to ``out``. Raises ``Failure`` with TensorRT's own error lines and what to try."""
+        """Write the plan to ``out``. Raise ``Failure`` with TensorRT's error lines and advice."""
         trt = self._need()
         from . import build_engine as build
         from . import open_builder
 
-        shop, self._shop = self._shop or open_builder.open_workshop(trt, options), None
-        built = build.build(shop, model, precision, options, out)
+        opened, self._open_builder = self._open_builder or open_builder.open_builder(trt, options), None
+        built = build.build(opened, model, precision, options, out)
         if options.get("more"):
-            self._shop = shop
+            self._open_builder = opened
         else:
-            shop.close()
+            opened.close()
         return built
 
     def start(self, options: Mapping[str, Any]) -> None:
-        """Opens the GPU's context and TensorRT's runtime, and keeps them, so that neither counts as the engine's."""
+        """Open the GPU's context and TensorRT's runtime, and keep them.
+
+        Their memory then does not count as the engine's.
+        """
         trt = self._need()
         from ..cuda import open_cuda
         from . import log
@@ -75,25 +78,25 @@ class TensorRt(Runtime):
         cuda = open_cuda(int(options.get("gpu") or 0), str(options.get("cuda") or "auto"))
         with contextlib.suppress(
             TypeError
-        ):  # what pybind11 makes of a constructor that returned nothing; load says why
-            self._kept = cuda, trt.Runtime(log.of(trt))
+        ):  # pybind11 raises it if a constructor returns nothing; ``load`` gives the reason
+            self._started = cuda, trt.Runtime(log.of(trt))
 
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:
-        """Loads plugins, then the plan. Raises ``Failure``, also for a plan of another version or GPU."""
+        """Load the plugins, then the plan. Raise ``Failure``, also for a plan of another version or GPU."""
         trt = self._need()
         from . import log, plugins
         from .engine import load_engine
 
-        journal = log.of(trt)
-        plugins.load(trt, journal, options.get("paths", {}).get("plugins") or ())
-        return load_engine(path, options, journal, trt)
+        logger = log.of(trt)
+        plugins.load(trt, logger, options.get("paths", {}).get("plugins") or ())
+        return load_engine(path, options, logger, trt)
 
     def _import(self) -> Any:
         if self._module is None and self._reason is None:
             try:
                 import tensorrt
 
-                str(tensorrt.__version__)  # a folder of this name without the package imports too, and has none
+                str(tensorrt.__version__)  # another folder of this name can be imported too, and has no version
                 self._module = tensorrt
             except Exception as error:  # noqa: BLE001 - its native libraries fail in as many ways as there are boards
                 self._reason = "%s: %s" % (type(error).__name__, short(error, 500))

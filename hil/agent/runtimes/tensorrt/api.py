@@ -1,8 +1,8 @@
-"""All that differs between TensorRT's versions, found out by asking for names; nothing else reads a version."""
+"""All differences between versions of TensorRT, detected by the names that exist; nothing else reads a version."""
 
 from typing import Any, FrozenSet, List, Optional, Tuple
 
-# DataType's members that cross the wire. BF16, FP8 and INT4 have no numpy dtype.
+# Members of DataType that can be sent to the target. BF16, FP8 and INT4 have no numpy dtype.
 NUMPY = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -13,33 +13,33 @@ NUMPY = {
     "INT64": "int64",
 }
 CALIBRATORS = {"entropy2": "IInt8EntropyCalibrator2", "minmax": "IInt8MinMaxCalibrator"}
-UNSET_WORKSPACE = 256 << 20  # bytes, where the builder's own default is none at all, as before 8.4
+UNSET_WORKSPACE = 256 << 20  # bytes; used if the builder's own default is zero, as before 8.4
 
 
 def builder_flags(trt: Any) -> FrozenSet[str]:
-    """Names of the ``BuilderFlag`` members there are."""
+    """Return the names of the members of ``BuilderFlag``."""
     return frozenset(trt.BuilderFlag.__members__)
 
 
 def numpy_name(dtype: Any) -> Optional[str]:
-    """Numpy's name of a ``DataType``, None for one numpy has not."""
+    """Return numpy's name of a ``DataType``, or None if numpy has no such type."""
     return NUMPY.get(dtype.name)
 
 
 def device_memory_size(engine: Any) -> int:
-    """Upper bound in bytes of what one context needs for activations, in either spelling; no weights."""
+    """Return an upper bound of the bytes that one context needs for activations, without weights."""
     size = getattr(engine, "device_memory_size_v2", None)
     return int(engine.device_memory_size if size is None else size)
 
 
 def network(trt: Any, builder: Any) -> Any:
-    """An empty network with explicit batch: asked for up to 8, without effect in 10, the only kind in 11."""
+    """Return an empty network with explicit batch: requested by a flag up to 8, ignored in 10, the only kind in 11."""
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     return builder.create_network(0 if explicit is None else 1 << int(explicit))
 
 
 def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
-    """Limits the workspace, where asked to, by either API; returns the limit in force, in bytes."""
+    """Limit the workspace if ``nbytes`` is set, through either API; return the limit in force, in bytes."""
     if hasattr(config, "set_memory_pool_limit"):
         pool = trt.MemoryPoolType.WORKSPACE
         if nbytes is not None:
@@ -51,30 +51,33 @@ def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
 
 
 def has_fast(builder: Any, precision: str) -> bool:
-    """Whether the GPU is good at fp16, int8 or tf32; True where the builder no longer tells, as 11."""
+    """Return whether the GPU has fast fp16, int8 or tf32; True if the builder does not report it, as in 11."""
     name = "platform_has_tf32" if precision == "tf32" else "platform_has_fast_" + precision
     return bool(getattr(builder, name, True))
 
 
 def calibrator_class(trt: Any, algorithm: str) -> Any:
-    """The calibrator's base class; None where there is none, as in 11. ``KeyError`` for an unknown algorithm."""
+    """Return the calibrator's base class, or None if this version has none, as 11.
+
+    Raise ``KeyError`` for an unknown algorithm.
+    """
     return getattr(trt, CALIBRATORS[algorithm], None)
 
 
 def registers_itself(registry: Any, library: Any) -> bool:
-    """Whether the registry loads libraries (8.6 on) and this one has the entry point it looks for."""
+    """Return whether the registry loads libraries (from 8.6) and this one has the entry point for it."""
     entries = ("getCreators", "getPluginCreators")
     return hasattr(registry, "load_library") and any(hasattr(library, name) for name in entries)
 
 
 def plugin_names(registry: Any) -> List[str]:
-    """Names of all registered plugins, sorted."""
+    """Return the names of all registered plugins, sorted."""
     listed = "all_creators" if hasattr(registry, "all_creators") else "plugin_creator_list"
     return sorted(str(creator.name) for creator in getattr(registry, listed, ()))
 
 
 def error_node(error: Any) -> Tuple[Optional[int], Optional[str], Optional[str]]:
-    """Index, name and operator of the node a ``ParserError`` is about; what the version does not tell is None."""
+    """Return index, name and operator of a ``ParserError``'s node; None for what this version does not report."""
     index = int(error.node())
     name = str(error.node_name()) if hasattr(error, "node_name") else None
     operator = str(error.node_operator()) if hasattr(error, "node_operator") else None
@@ -82,5 +85,5 @@ def error_node(error: Any) -> Tuple[Optional[int], Optional[str], Optional[str]]
 
 
 def flags_set(trt: Any, config: Any) -> List[str]:
-    """Names of the builder flags that are set, sorted."""
+    """Return the names of the builder flags that are set, sorted."""
     return sorted(name for name, flag in trt.BuilderFlag.__members__.items() if config.get_flag(flag))

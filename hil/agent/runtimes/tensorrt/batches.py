@@ -1,4 +1,4 @@
-"""Calibration data as batches, from ``.npy`` files that are mapped and never held whole."""
+"""Calibration data in batches, from memory-mapped ``.npy`` files."""
 
 import hashlib
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
@@ -8,33 +8,33 @@ from ...failure import BUILD, Failure, short
 ADVICE = "check calibration in [models.M]"
 
 
-class Wanted(NamedTuple):
-    """What the network takes: numpy's ``dtype`` and the shape, -1 where dynamic."""
+class InputSpec(NamedTuple):
+    """What the network expects of an input: numpy's ``dtype`` and the shape, -1 if dynamic."""
 
     dtype: str
     shape: Tuple[int, ...]
 
 
 class Batches:
-    """``samples`` samples of every input in batches of ``batch``; ``shape`` of each file is ``(samples, …)``.
+    """``samples`` samples of every input in batches of ``batch``; each file has shape ``(samples, …)``.
 
-    ``consumed`` hashes the bytes of the file's samples as they were handed out. int64 becomes int32 where
-    the network has int32, as TensorRT before 10 makes of it, and only if every value fits.
+    ``consumed`` hashes the bytes of the samples returned so far, as they are in the file. int64 becomes int32 if the
+    network has int32, as TensorRT before 10 converts it, and only if every value fits.
     """
 
-    def __init__(self, files: Mapping[str, str], wanted: Mapping[str, Wanted], batch: int, samples: int) -> None:
+    def __init__(self, files: Mapping[str, str], specs: Mapping[str, InputSpec], batch: int, samples: int) -> None:
         import numpy as np
 
-        if set(files) != set(wanted):
-            what = "calibration data is for inputs %s, the network has %s" % (sorted(files), sorted(wanted))
+        if set(files) != set(specs):
+            what = "calibration data is for inputs %s, the network has %s" % (sorted(files), sorted(specs))
             raise Failure(BUILD, what, ADVICE)
         if batch < 1 or samples < 1 or samples % batch:
             what = "%d calibration samples do not make whole batches of %d" % (samples, batch)
             raise Failure(BUILD, what, "give a positive multiple of the batch as calibration.samples")
         self.batch = batch
         self.count = samples // batch
-        self.given = 0
-        self.wanted = wanted
+        self.taken = 0
+        self.specs = specs
         self._hashes = {name: hashlib.sha256() for name in files}
         self._arrays: Dict[str, Any] = {}
         for name, path in files.items():
@@ -42,66 +42,61 @@ class Batches:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise Failure(BUILD, "calibration data of %r cannot be read: %s" % (name, short(error, 300))) from None
-            _check(name, array, wanted[name], batch, samples)
+            _check(name, array, specs[name], batch, samples)
             self._arrays[name] = array
 
     @property
-    def lengths(self) -> Dict[str, List[int]]:
-        """Shape of each input's data."""
+    def shapes(self) -> Dict[str, List[int]]:
+        """The shape of each input's data."""
         return {name: list(array.shape) for name, array in self._arrays.items()}
 
     def nbytes(self, name: str) -> int:
-        """Bytes of one batch as the network takes it."""
+        """Return the bytes of one batch in the network's dtype."""
         import numpy as np
 
         array = self._arrays[name]
-        return int(array[: self.batch].size) * int(np.dtype(self.wanted[name].dtype).itemsize)
+        return int(array[: self.batch].size) * int(np.dtype(self.specs[name].dtype).itemsize)
 
     def take(self) -> Dict[str, Any]:
-        """The next batch by input, contiguous; empty after the last. Raises ``Failure`` for NaN and infinity."""
+        """Return the next batch by input, contiguous; empty after the last. Raise ``Failure`` for NaN and infinity."""
         import numpy as np
 
-        if self.given == self.count:
+        if self.taken == self.count:
             return {}
-        start = self.given * self.batch
-        taken = {}
+        start = self.taken * self.batch
+        batch = {}
         for name, array in sorted(self._arrays.items()):
             piece = np.ascontiguousarray(array[start : start + self.batch])
             if piece.dtype.kind == "f" and not np.isfinite(piece).all():
                 what = "calibration data of %r has NaN or infinity in samples %d to %d"
                 raise Failure(BUILD, what % (name, start, start + self.batch - 1), ADVICE)
             self._hashes[name].update(piece.reshape(-1).view(np.uint8).data)
-            taken[name] = _narrow(name, piece, self.wanted[name].dtype)
-        self.given += 1
-        return taken
+            batch[name] = _narrow(name, piece, self.specs[name].dtype)
+        self.taken += 1
+        return batch
 
     @property
     def consumed(self) -> Dict[str, str]:
-        """SHA-256 by input of the raw bytes handed out so far, in the files' own dtype."""
+        """SHA-256 by input of the raw bytes returned so far, in the file's own dtype."""
         return {name: hasher.hexdigest() for name, hasher in sorted(self._hashes.items())}
 
 
-def _check(name: str, array: Any, wanted: Wanted, batch: int, samples: int) -> None:
-    narrowed = array.dtype.name == "int64" and wanted.dtype == "int32"
-    if array.dtype.name != wanted.dtype and not narrowed:
-        what = "calibration data of %r has dtype %s, the network takes %s" % (name, array.dtype.name, wanted.dtype)
+def _check(name: str, array: Any, spec: InputSpec, batch: int, samples: int) -> None:
+    narrowed = array.dtype.name == "int64" and spec.dtype == "int32"
+    if array.dtype.name != spec.dtype and not narrowed:
+        what = "calibration data of %r has dtype %s, the network takes %s" % (name, array.dtype.name, spec.dtype)
         raise Failure(BUILD, what, ADVICE)
     if not array.dtype.isnative or not array.flags.c_contiguous:
-        raise Failure(
-            BUILD, "calibration data of %r is byte-swapped or in Fortran's order" % name, "save it in C order"
-        )
+        raise Failure(BUILD, "calibration data of %r is byte-swapped or in Fortran order" % name, "save it in C order")
     fits = (
-        array.ndim == len(wanted.shape)
-        and array.ndim > 0
-        and array.shape[0] == samples
-        and wanted.shape[0] in (-1, batch)
+        array.ndim == len(spec.shape) and array.ndim > 0 and array.shape[0] == samples and spec.shape[0] in (-1, batch)
     )
     if fits:
-        fits = all(dim in (-1, length) for dim, length in zip(wanted.shape[1:], array.shape[1:]))
+        fits = all(dim in (-1, length) for dim, length in zip(spec.shape[1:], array.shape[1:]))
     if not fits:
-        what = "calibration data of %r has shape %s in batches of %d, the network takes %s and %d samples are announced"
-        told = (name, list(array.shape), batch, list(wanted.shape), samples)
-        raise Failure(BUILD, what % told, "a network with a fixed batch is calibrated in batches of that size")
+        what = "calibration data of %r has shape %s in batches of %d, the network takes %s and samples is %d"
+        facts = (name, list(array.shape), batch, list(spec.shape), samples)
+        raise Failure(BUILD, what % facts, "for a network with a fixed batch, set calibration.batch to that batch")
 
 
 def _narrow(name: str, piece: Any, dtype: str) -> Any:
@@ -111,6 +106,6 @@ def _narrow(name: str, piece: Any, dtype: str) -> Any:
         return piece
     limits = np.iinfo(dtype)
     if piece.size and (piece.min() < limits.min or piece.max() > limits.max):
-        what = "calibration data of %r has values outside %s, which TensorRT makes of int64" % (name, dtype)
+        what = "calibration data of %r has values outside %s, to which TensorRT converts int64" % (name, dtype)
         raise Failure(BUILD, what, ADVICE)
     return piece.astype(dtype)

@@ -1,4 +1,4 @@
-"""ONNX file to plan: network, config, calibration, the build itself, and what is recorded of it."""
+"""ONNX file to plan: network, config, calibration, the build itself, and its record."""
 
 import re
 import time
@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Mapping, Optional
 from ...failure import BUILD, UNSUPPORTED, Failure
 from ..interface import Built
 from . import api, calibrator, dla, onnx_file, parse, precision, profiles, timing_cache
-from .calibration_feed import Calibrating
-from .open_builder import Workshop, made
+from .calibration_feed import CalibrationFeed
+from .open_builder import OpenBuilder, require
 
 ADVICE = (
     (
@@ -21,50 +21,50 @@ ADVICE = (
     (r"[Pp]rofile|dynamic", "check shapes in [models.M]"),
     (r"[Pp]lugin", "check plugins in [models.M.build]"),
 )
-OTHERWISE = "look into TensorRT's own lines above; build the same file with trtexec to see whether it is the model"
+OTHERWISE = "read TensorRT's own lines above; build the same file with trtexec to see whether it is the model"
 
 
-def build(shop: Workshop, model: str, wanted: str, options: Mapping[str, Any], out: str) -> Built:
-    """See ``Runtime.build``; a failure closes the workshop."""
+def build(opened: OpenBuilder, model: str, target_precision: str, options: Mapping[str, Any], out: str) -> Built:
+    """Build as ``Runtime.build``; a failure closes ``opened``."""
     try:
-        built = Build(shop, wanted, options).run(model, out)
+        result = Build(opened, target_precision, options).run(model, out)
     except BaseException as problem:
         # The frames' locals hold network and config, which must go before builder and CUDA context.
         traceback.clear_frames(problem.__traceback__)
-        shop.close()
+        opened.close()
         raise
-    shop.built()
-    return built
+    opened.reset()
+    return result
 
 
 class Build:
-    """One build: what its steps share."""
+    """One build, with what its steps share."""
 
-    def __init__(self, shop: Workshop, wanted: str, options: Mapping[str, Any]) -> None:
-        self.trt, self.cuda, self.log, self.builder = shop.trt, shop.cuda, shop.log, shop.engine_builder
-        self.precision, self.options = wanted, options
+    def __init__(self, opened: OpenBuilder, target_precision: str, options: Mapping[str, Any]) -> None:
+        self.trt, self.cuda, self.log, self.builder = opened.trt, opened.cuda, opened.log, opened.engine_builder
+        self.precision, self.options = target_precision, options
         self.paths: Mapping[str, Any] = options.get("paths", {})
-        self.facts: Dict[str, Any] = {"seconds_builder": shop.seconds}
-        self.warnings = list(shop.warnings)
-        self.network = made(lambda: api.network(self.trt, self.builder), "network", self.log)
-        self.config = made(self.builder.create_builder_config, "builder config", self.log)
+        self.facts: Dict[str, Any] = {"seconds_builder": opened.seconds}
+        self.warnings = list(opened.warnings)
+        self.network = require(lambda: api.network(self.trt, self.builder), "network", self.log)
+        self.config = require(self.builder.create_builder_config, "builder config", self.log)
 
     def run(self, model: str, out: str) -> Built:
-        """Parses, configures, builds and writes the plan."""
+        """Parse, configure, build and write the plan."""
         began = time.perf_counter()
         parser = parse.parse(self.trt, self.network, self.log, model)
         self.facts["seconds_parse"] = time.perf_counter() - began
         self._configure(model)
         attached = timing_cache.attach(self.config, self.paths.get("timing_cache"), self.log)
-        if attached.told:
-            self.warnings.append("the timing cache was taken in part: %s" % attached.told)
+        if attached.error:
+            self.warnings.append("the timing cache was accepted in part: %s" % attached.error)
         calibration = self._calibration()
         plan = self._plan(calibration)
         self.facts["timing_cache"] = attached.state
-        timing_cache.keep(self.config, self.paths.get("timing_cache"), attached)
+        timing_cache.save(self.config, self.paths.get("timing_cache"), attached)
         with open(out, "wb") as file:
             file.write(memoryview(plan))
-        del parser  # kept until here on purpose: the network points into it
+        del parser  # the network points into its memory until here
         self.facts["warnings"] = self.warnings + self.log.warnings()
         return Built(out, self.log.text(), self.facts)
 
@@ -99,15 +99,14 @@ class Build:
         if ranges:
             profiles.add(self.builder, self.config, ranges)
 
-    def _calibration(self) -> Optional[Calibrating]:
+    def _calibration(self) -> Optional[CalibrationFeed]:
         implicit = self.options.get("implicit")
-        return (
-            None
-            if implicit is None
-            else Calibrating(self.trt, self.cuda, self.builder, self.network, self.config).start(implicit, self.paths)
-        )
+        if implicit is None:
+            return None
+        feed = CalibrationFeed(self.trt, self.cuda, self.builder, self.network, self.config)
+        return feed.start(implicit, self.paths)
 
-    def _plan(self, calibration: Optional[Calibrating]) -> Any:
+    def _plan(self, calibration: Optional[CalibrationFeed]) -> Any:
         try:
             began = time.perf_counter()
             plan = self.builder.build_serialized_network(self.network, self.config)
@@ -142,15 +141,15 @@ def _dimension_names(model: str) -> Dict[str, Any]:
 
 
 def refusal(errors: str, options: Mapping[str, Any]) -> Failure:
-    """What a build that gave no plan is told as: TensorRT's own error lines, and what they call for."""
-    told = errors or "it told no reason"
-    advice = next((what for pattern, what in ADVICE if re.search(pattern, told)), OTHERWISE)
+    """Return the failure of a build that gave no plan: TensorRT's error lines and matching advice."""
+    lines = errors or "TensorRT gave no reason"
+    advice = next((what for pattern, what in ADVICE if re.search(pattern, lines)), OTHERWISE)
     limits: List[str] = []
     if options.get("workspace") is not None:
         limits.append("workspace is %d bytes" % options["workspace"])
     if options.get("dla") is not None:
         limits.append("DLA core %d" % options["dla"])
-        if "DLA" in told:
-            return Failure(UNSUPPORTED, "a trial build for the DLA failed: %s" % told, dla.ADVICE)
-    asked = " (%s)" % ", ".join(limits) if limits else ""
-    return Failure(BUILD, "TensorRT cannot build the engine%s: %s" % (asked, told), advice)
+        if "DLA" in lines:
+            return Failure(UNSUPPORTED, "a trial build for the DLA failed: %s" % lines, dla.ADVICE)
+    settings = " (%s)" % ", ".join(limits) if limits else ""
+    return Failure(BUILD, "TensorRT cannot build the engine%s: %s" % (settings, lines), advice)

@@ -1,4 +1,4 @@
-"""The implicit INT8 route: TensorRT's own calibrators, fed in batches, with a cache that is seen to be used."""
+"""The implicit INT8 route: TensorRT's own calibrators, fed in batches, with a check that a cache was used."""
 
 import hashlib
 import json
@@ -12,10 +12,10 @@ WAY_OUT = 'set route = "explicit" in [models.M.calibration]: Q/DQ nodes work wit
 
 
 class Calibration:
-    """What a calibrator is asked, without TensorRT: batches, the cache offered, the cache written.
+    """The answers to a calibrator's questions, without TensorRT: batches, the cache offered, the cache written.
 
-    ``send`` brings one batch to the device and returns the addresses in the order of the names asked for.
-    An exception inside one of TensorRT's callbacks is printed and forgotten, so the first is kept as ``problem``.
+    ``send`` copies one batch to the device and returns the addresses in the order of the requested names. TensorRT
+    prints and discards exceptions from its callbacks, so the first one is stored as ``problem``.
     """
 
     def __init__(
@@ -31,13 +31,16 @@ class Calibration:
         self.warnings: List[str] = []
         self._path = path
         self._send = send
-        self._kept_fed: Dict[str, Any] = {}
-        self._offered = self._kept()
-        self._asked_cache = False
+        self._cached_source: Dict[str, Any] = {}
+        self._offered = self._read_cache_file()
+        self._cache_read = False
         self._written: Optional[bytes] = None
 
-    def _kept(self) -> Optional[bytes]:
-        """The cache of an earlier build, with what that build fed (``_kept_fed``); None where either is not whole."""
+    def _read_cache_file(self) -> Optional[bytes]:
+        """Return the cache of an earlier build; None if there is none or it is damaged.
+
+        ``_cached_source`` is set to what that build was calibrated with.
+        """
         try:
             content = digest_file.read(self._path)
         except ValueError:
@@ -45,23 +48,23 @@ class Calibration:
         if content is None:
             return None
         note, _, cache = content.partition(b"\n")
-        fed = _fed(note)
-        if fed is None or scales.misfit(cache, self.algorithm):
+        source = _parsed_source(note)
+        if source is None or scales.misfit(cache, self.algorithm):
             self.warnings.append("the calibration cache of an earlier build is damaged and not used")
             return None
-        self._kept_fed = fed
+        self._cached_source = source
         return cache
 
     def batch_size(self) -> int:
-        """Of interest to TensorRT for implicit batch dimensions alone."""
+        """Return the batch size, which TensorRT uses only for implicit batch dimensions."""
         return self.batches.batch
 
     def get_batch(self, names: List[str]) -> Optional[List[int]]:
-        """Device addresses of the next batch in the order of ``names``; None after the last, or after a failure."""
+        """Return device addresses of the next batch in the order of ``names``; None at the end or after a failure."""
         if self.problem is not None:
             return None
         try:
-            unknown = sorted(set(names) ^ set(self.batches.wanted))
+            unknown = sorted(set(names) ^ set(self.batches.specs))
             if unknown:
                 raise Failure(BUILD, "TensorRT asks calibration data for %s, not for its inputs" % list(names))  # noqa: TRY301 - kept as any other failure here
             batch = self.batches.take()
@@ -73,81 +76,86 @@ class Calibration:
         return None
 
     def read_cache(self) -> Optional[bytes]:
-        """The cache of an earlier build of the same question, None where there is none."""
-        self._asked_cache = True
+        """Return the cache of an earlier build with the same inputs; None if there is none."""
+        self._cache_read = True
         return self._offered
 
     def write_cache(self, cache: Any) -> None:
-        """Copies what TensorRT wrote; its memory is gone when this returns."""
+        """Copy what TensorRT wrote; its memory is freed when this returns."""
         self._written = bytes(cache)
 
     def finish(self) -> Dict[str, Any]:
-        """Facts of a finished build; keeps the cache. Raises ``Failure`` unless data or cache are seen to count.
+        """Save the cache and return the facts of a finished build.
 
-        ``samples`` and ``consumed`` are what was fed: by this build or, of a cache that was read, by its writer.
+        Raise ``Failure`` unless data or cache were demonstrably used. ``samples`` and ``consumed`` are the data that
+        this build was fed; if it read a cache, those of the build that wrote it.
         """
         if self.problem is not None:
             raise self.problem
         state = self._state()
         cache = self._offered if state == "read" else self._written
         if cache is None:
-            raise Failure(BUILD, "TensorRT calibrated and left no scales of %s" % scales.NAMES[self.algorithm], WAY_OUT)
-        why = scales.misfit(cache, self.algorithm)
-        if why:
-            what = "TensorRT calibrated by %s and left a cache %s" % (scales.NAMES[self.algorithm], why)
+            what = "TensorRT calibrated and wrote no scales of %s" % scales.NAMES[self.algorithm]
             raise Failure(BUILD, what, WAY_OUT)
-        fed = self._kept_fed
+        defect = scales.misfit(cache, self.algorithm)
+        if defect:
+            what = "TensorRT calibrated by %s and wrote a cache %s" % (scales.NAMES[self.algorithm], defect)
+            raise Failure(BUILD, what, WAY_OUT)
+        source = self._cached_source
         if state != "read":
-            fed = {"samples": self.batches.given * self.batches.batch, "consumed": dict(self.batches.consumed)}
-            digest_file.write(self._path, json.dumps(fed, sort_keys=True).encode() + b"\n" + cache)
-        found = scales.decode(cache)
-        left_out = len(found.by_tensor) - len(scales.bounded(found.by_tensor))
+            source = {"samples": self.batches.taken * self.batches.batch, "consumed": dict(self.batches.consumed)}
+            digest_file.write(self._path, json.dumps(source, sort_keys=True).encode() + b"\n" + cache)
+        decoded = scales.decode(cache)
+        left_out = len(decoded.by_tensor) - len(scales.bounded(decoded.by_tensor))
         if left_out:
-            self.warnings.append("%d of %d scales are not in the record" % (left_out, len(found.by_tensor)))
+            self.warnings.append("%d of %d scales are not in the record" % (left_out, len(decoded.by_tensor)))
         return {
             "algorithm": self.algorithm,
             "cache": state,
             "digest": hashlib.sha256(cache).hexdigest(),
-            "batches": self.batches.given,
-            "samples": fed["samples"],
-            "consumed": fed["consumed"],
-            "header": found.header,
-            "scales": scales.bounded(found.by_tensor),
+            "batches": self.batches.taken,
+            "samples": source["samples"],
+            "consumed": source["consumed"],
+            "header": decoded.header,
+            "scales": scales.bounded(decoded.by_tensor),
         }
 
     def _state(self) -> str:
-        """``read``: the cache stood for the data; ``written``: there was none; ``ignored``: it was offered in vain."""
-        given, count = self.batches.given, self.batches.count
-        if not given and self._offered is not None and self._asked_cache:
+        """Return what became of the cache: ``read``, ``written`` or ``ignored``.
+
+        It was read if it replaced the data, written if there was none, and ignored if TensorRT did not use it.
+        """
+        taken, count = self.batches.taken, self.batches.count
+        if not taken and self._offered is not None and self._cache_read:
             return "read"
-        if not given:
+        if not taken:
             what = "TensorRT built an int8 engine without asking for calibration data"
-            raise Failure(BUILD, what + ", so nothing of it would be calibrated", WAY_OUT)
-        if given < count:
-            what = "TensorRT took %d of %d calibration batches" % (given, count)
-            raise Failure(BUILD, what, "look into TensorRT's log for why it stopped")
+            raise Failure(BUILD, what + ", so none of it would be calibrated", WAY_OUT)
+        if taken < count:
+            what = "TensorRT requested %d of %d calibration batches" % (taken, count)
+            raise Failure(BUILD, what, "read in TensorRT's log why it stopped")
         return "written" if self._offered is None else "ignored"
 
 
-def _fed(note: bytes) -> Optional[Dict[str, Any]]:
-    """What a kept cache says it was drawn from; None where it does not say."""
+def _parsed_source(note: bytes) -> Optional[Dict[str, Any]]:
+    """Return the data that a cache's first line names as its source; None if it is malformed."""
     try:
-        fed = json.loads(note.decode("utf-8"))
-        found = {"samples": int(fed["samples"]), "consumed": dict(fed["consumed"])}
+        fields = json.loads(note.decode("utf-8"))
+        source = {"samples": int(fields["samples"]), "consumed": dict(fields["consumed"])}
     except (ValueError, KeyError, TypeError):
         return None
-    return found if found["samples"] > 0 and found["consumed"] else None
+    return source if source["samples"] > 0 and source["consumed"] else None
 
 
 def calibrator(trt: Any, calibration: Calibration) -> Any:
-    """TensorRT's object for ``calibration``. Raises ``Failure`` where this version has no calibrators."""
+    """Return TensorRT's calibrator object for ``calibration``. Raise ``Failure`` if this version has no calibrators."""
     base = base_class(trt, calibration.algorithm)
 
     class Calibrator(base):  # type: ignore[misc]  # a class of a module that is known only at run time
-        """Hands TensorRT's questions on."""
+        """Forwards TensorRT's calls to ``calibration``."""
 
         def __init__(self) -> None:
-            base.__init__(self)  # the binding demands it by name
+            base.__init__(self)  # pybind11 requires the base's constructor to be called by name
 
         def get_batch_size(self) -> int:
             return calibration.batch_size()
@@ -165,10 +173,10 @@ def calibrator(trt: Any, calibration: Calibration) -> Any:
 
 
 def base_class(trt: Any, algorithm: str) -> Any:
-    """The class to derive from. Raises ``Failure`` for one this TensorRT has not."""
+    """Return the class to derive from. Raise ``Failure`` if this TensorRT lacks it."""
     if algorithm not in api.CALIBRATORS:
         raise Failure(UNSUPPORTED, "TensorRT has no calibration algorithm %r" % algorithm, "use entropy2 or minmax")
-    found = api.calibrator_class(trt, algorithm)
-    if found is None:
+    base = api.calibrator_class(trt, algorithm)
+    if base is None:
         raise Failure(UNSUPPORTED, "this TensorRT has no calibrators (the implicit INT8 route)", WAY_OUT)
-    return found
+    return base

@@ -1,4 +1,4 @@
-"""Small files that are kept between builds, under a digest: one that was damaged or cut off is not read."""
+"""Small files kept between builds, stored with a digest so that a damaged or truncated one is not used."""
 
 import contextlib
 import hashlib
@@ -10,7 +10,7 @@ DIGEST = 32
 
 
 def read(path: Optional[str]) -> Optional[bytes]:
-    """What ``write`` left there; None where there is no such file. Raises ``ValueError`` for a damaged one."""
+    """Return what ``write`` stored; None if there is no file. Raise ``ValueError`` if it is damaged."""
     if path is None:
         return None
     try:
@@ -25,22 +25,22 @@ def read(path: Optional[str]) -> Optional[bytes]:
 
 
 def write(path: Optional[str], content: Any) -> bool:
-    """Replaces the file, whole or not at all; whether it did. A full disk costs the next build time, no more."""
+    """Replace the file atomically; return whether it succeeded. After a failure the next build only takes longer."""
     if path is None or len(content) > LIMIT:
         return False
-    beside = "%s.%d.new" % (path, os.getpid())
+    temporary = "%s.%d.new" % (path, os.getpid())
     data = bytes(content)
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(hashlib.sha256(data).digest() + data)
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except OSError:
-        discard(beside)
+        discard(temporary)
         return False
     return True
 
 
 def discard(path: str) -> None:
-    """Removes a file that may be gone already."""
+    """Remove a file if it exists."""
     with contextlib.suppress(OSError):
         os.unlink(path)

@@ -1,4 +1,4 @@
-"""The deep learning accelerator of some boards: layers it cannot run fall back to the GPU."""
+"""The deep learning accelerator (DLA) of some boards; layers that it cannot run fall back to the GPU."""
 
 from typing import Any, Dict
 
@@ -8,20 +8,20 @@ ADVICE = "leave dla out of [models.M.build] for this target"
 
 
 def check(cores: int, core: int, precision: str) -> None:
-    """Raises ``Failure`` where there is no such core, or none that computes in ``precision``."""
+    """Raise ``Failure`` if there is no such core or it cannot compute in ``precision``."""
     if cores <= 0:
         raise Failure(UNSUPPORTED, "this machine has no DLA that TensorRT can use (num_DLA_cores is 0)", ADVICE)
     if core >= cores:
-        what = "DLA core %d is asked for, the machine has %d" % (core, cores)
+        what = "DLA core %d is requested, the machine has %d" % (core, cores)
         raise Failure(UNSUPPORTED, what, "set dla to a number below %d" % cores)
     if precision not in ("fp16", "int8"):
         raise Failure(UNSUPPORTED, "a DLA computes in fp16 and int8, not in %s" % precision, ADVICE)
 
 
 def configure(trt: Any, config: Any, network: Any, core: int) -> Dict[str, int]:
-    """Sends all layers to the core, the GPU taking what it cannot run; returns ``core``, ``eligible``, ``layers``.
+    """Assign all layers to the core, with the GPU as fallback; return ``core``, ``eligible``, ``layers``.
 
-    Raises ``Failure`` where no layer can run there.
+    Raise ``Failure`` if no layer can run on the core.
     """
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core

@@ -1,4 +1,4 @@
-"""A plan, loaded: what ``TensorRt.load`` returns."""
+"""A loaded plan, as ``TensorRt.load`` returns it."""
 
 import contextlib
 import mmap
@@ -11,7 +11,7 @@ from ..cuda import open_cuda
 from ..interface import Bound, Engine, Feed, NodeCost
 from . import api, inspector, profiler, tensors
 from .buffers import Pool
-from .inference_slot import Made, Slot
+from .inference_slot import Resources, Slot
 
 REFUSALS = (
     (
@@ -31,8 +31,8 @@ REFUSALS = (
     ),
     (
         r"[Oo]ut ?[Oo]f ?[Mm]emory|amount of GPU memory|memory allocation failed|allocation failure",
-        "the device's memory does not suffice for the engine",
-        "end what else uses the device, or build with a smaller batch or workspace",
+        "the device has not enough memory for the engine",
+        "end other processes on the device, or build with a smaller batch or workspace",
     ),
     (
         r"kDLA_STANDALONE",
@@ -41,15 +41,15 @@ REFUSALS = (
     ),
     (
         r"LeanRuntime|lean runtime|EngineHostCodeAllowed",
-        "the engine brings a runtime of its own, which is not run",
+        "the engine contains a runtime of its own, which is not executed",
         "build it for the version on the target, without version compatibility",
     ),
 )
-DAMAGED = ("the engine's file is damaged or no TensorRT engine", "build it again, or give the right file")
+DAMAGED = ("the engine's file is damaged or not a TensorRT engine", "build it again, or pass the right file")
 
 
 def explain(words: str) -> Tuple[str, str]:
-    """What TensorRT's error lines about an engine it would not load come to, and what to do; first match counts."""
+    """Return the meaning of TensorRT's error lines about an engine, and advice; the first match counts."""
     for pattern, what, advice in REFUSALS:
         if re.search(pattern, words):
             return what, advice
@@ -57,11 +57,10 @@ def explain(words: str) -> Tuple[str, str]:
 
 
 def load_engine(path: str, options: Mapping[str, Any], log: Any, trt: Any) -> "TensorRtEngine":
-    """Loads the plan at ``path``; plugins are loaded already.
+    """Load the plan at ``path``; its plugins must have been loaded.
 
-    ``options``: ``gpu`` number, ``cuda`` binding, ``streams`` (contexts), ``cuda_graph``, ``io`` (``auto``,
-    ``named``, ``bindings``), ``dla`` core, ``foreign`` (built elsewhere). Raises ``Failure`` with TensorRT's own
-    words.
+    ``options``: ``gpu`` number, ``cuda`` binding, ``streams`` (contexts), ``cuda_graph``, ``io`` (``auto``, ``named``,
+    ``bindings``), ``dla`` core, ``foreign`` (built elsewhere). Raise ``Failure`` with TensorRT's own message.
     """
     cuda = open_cuda(int(options.get("gpu") or 0), str(options.get("cuda") or "auto"))
     return TensorRtEngine(path, dict(options), log, trt, cuda)
@@ -71,7 +70,7 @@ def _deserialize(path: str, runtime: Any, log: Any) -> Any:
     engine = None
     try:
         with open(path, "rb") as file:
-            # Mapped, so that a large plan is not in memory twice where the GPU has no memory of its own.
+            # Map the file, so that a large plan is not in memory twice on a GPU that shares the machine's memory.
             plan = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         try:
             engine = runtime.deserialize_cuda_engine(plan)
@@ -79,7 +78,7 @@ def _deserialize(path: str, runtime: Any, log: Any) -> Any:
             with contextlib.suppress(BufferError):
                 plan.close()
         words = log.errors()
-    except ValueError:  # mmap's word for an empty file
+    except ValueError:  # mmap raises it for an empty file
         words = "the file is empty"
     if engine is None:
         what, advice = explain(words)
@@ -88,7 +87,7 @@ def _deserialize(path: str, runtime: Any, log: Any) -> Any:
 
 
 class TensorRtEngine(Engine):
-    """Owns the CUDA context, the runtime and the engine; each slot is a context with a stream of its own."""
+    """Owns the CUDA context, the runtime and the engine; each slot is an execution context with its own stream."""
 
     def __init__(self, path: str, options: Dict[str, Any], log: Any, trt: Any, cuda: Any) -> None:
         self._path, self._options, self._log, self._trt, self._cuda = path, options, log, trt, cuda
@@ -98,20 +97,20 @@ class TensorRtEngine(Engine):
         self._runtime: Any = None
         self._engine: Any = None
         self._pool: Any = None
-        self._open: Dict[int, Slot] = {}
-        self._told: Optional[List[Dict[str, Any]]] = None
+        self._open_slots: Dict[int, Slot] = {}
+        self._layers: Optional[List[Dict[str, Any]]] = None
         try:
             self._load()
         except BaseException as problem:
-            # The frames' locals hold engine and context, which must go before the CUDA context.
+            # The frames' locals reference engine and context, which must be freed before the CUDA context.
             traceback.clear_frames(problem.__traceback__)
-            self.close()  # TensorRT's objects must go before the context that they live in
+            self.close()  # frees TensorRT's objects before the CUDA context that they use
             raise
-        log.clear()  # what is said from here on is about running
+        log.clear()  # later messages are about running
 
     def _load(self) -> None:
         if self._graph and self._dla is not None:
-            what = "work on a DLA core cannot be held in a CUDA graph"
+            what = "work on a DLA core cannot be part of a CUDA graph"
             raise Failure(UNSUPPORTED, what, "set cuda_graph = false for this model, or leave out dla")
         self._runtime = self._new_runtime()
         self._engine = _deserialize(self._path, self._runtime, self._log)
@@ -121,14 +120,14 @@ class TensorRtEngine(Engine):
         self.outputs = tuple(tensor.port() for tensor in self._tensors if not tensor.is_input)
         self._warnings = self._log.warnings()
         self._pool = Pool(self._cuda)
-        for number in range(self.slots):  # all at once, so that memory is of what will run
+        for number in range(self.slots):  # create all slots now, so that memory readings include them
             self._slot(number)
 
     def _new_runtime(self) -> Any:
         try:
             runtime = self._trt.Runtime(self._log)
-        except TypeError:  # what pybind11 makes of a constructor that returned nothing
-            what = "TensorRT's runtime cannot be started: %s" % short(self._log.errors() or "it does not say why")
+        except TypeError:  # pybind11 raises it if a constructor returns nothing
+            what = "TensorRT's runtime cannot be started: %s" % short(self._log.errors() or "it gave no reason")
             raise Failure(UNSUPPORTED, what, "check the driver and CUDA of the target") from None
         if self._dla is not None:
             runtime.DLA_core = int(self._dla)
@@ -139,29 +138,29 @@ class TensorRtEngine(Engine):
         return Failure(ENGINE, "%s; TensorRT says: %s" % (what, short(words)) if words else what, advice)
 
     def _slot(self, number: int) -> Slot:
-        if number not in self._open:
+        if number not in self._open_slots:
             if not 0 <= number < self.slots:
                 what = "the engine was loaded for %d inferences in flight, not %d" % (self.slots, number + 1)
                 raise Failure(UNSUPPORTED, what, "set streams in [models.M.run]")
-            self._open[number] = self._new_slot(graph=self._graph)
-        return self._open[number]
+            self._open_slots[number] = self._new_slot(graph=self._graph)
+        return self._open_slots[number]
 
     def _new_slot(self, *, graph: bool) -> Slot:
         engine, context = self._engine, self._context(self._engine)
-        # Before TensorRT 10 one context at a time has a profile of an engine, and 8.6 was seen to crash when a
-        # second one asked for it: further contexts get an engine of their own, at the price of its weights.
+        # Before TensorRT 10 only one context at a time can use a profile of an engine, and 8.6 crashed when a second
+        # one requested it. Further contexts therefore get an engine of their own, at the cost of its weights.
         if getattr(context, "active_optimization_profile", 0) != 0:
             context = None
             engine = _deserialize(self._path, self._runtime, self._log)
             self._log.clear()
             context = self._context(engine)
-        made = Made(self._trt, self._cuda, self._tensors, self._pool, graph, self._refusal)
-        return Slot(made, tensors.calls(engine, context, self._io))
+        resources = Resources(self._trt, self._cuda, self._tensors, self._pool, graph, self._refusal)
+        return Slot(resources, tensors.calls(engine, context, self._io))
 
     def _context(self, engine: Any) -> Any:
         context = engine.create_execution_context()
         if context is None:
-            raise self._refusal("TensorRT made no execution context", "read what it says; another precision may do")
+            raise self._refusal("TensorRT created no execution context", "read its message; another precision may work")
         return context
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
@@ -174,7 +173,7 @@ class TensorRtEngine(Engine):
                 _within(tensor, feed[tensor.name].shape)
 
     def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
-        maybe = self._dla is not None or self._options.get("foreign")  # how a foreign engine was built is not known
+        maybe = self._dla is not None or self._options.get("foreign")  # a foreign engine may have been built for a DLA
         on_dla = maybe and any(layer["device"] == "dla" for layer in self.layers() or ())
         return {"kind": "dla" if on_dla else "gpu", "name": self._cuda.name, "sm": self._cuda.sm}
 
@@ -193,7 +192,7 @@ class TensorRtEngine(Engine):
 
     def method(self) -> Dict[str, Any]:
         waits = "stream synchronize"
-        if any(slot.layout is not None and slot.layout.told for slot in self._open.values()):
+        if any(slot.layout is not None and slot.layout.unsized for slot in self._open_slots.values()):
             waits += ", again after copying outputs of unknown shape"
         return {
             "transfers": "in and out, page-locked",
@@ -208,9 +207,9 @@ class TensorRtEngine(Engine):
         return int(total - free)
 
     def layers(self) -> Optional[List[Dict[str, Any]]]:
-        if self._told is None:
-            self._told = inspector.layers(self._trt, self._engine, self._open[0].calls.context)
-        return self._told
+        if self._layers is None:
+            self._layers = inspector.layers(self._trt, self._engine, self._open_slots[0].calls.context)
+        return self._layers
 
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
         types = {layer["name"]: layer["type"] for layer in self.layers() or ()}
@@ -221,11 +220,11 @@ class TensorRtEngine(Engine):
             slot.close()
 
     def close(self) -> None:
-        while self._open:
-            self._open.popitem()[1].close()
+        while self._open_slots:
+            self._open_slots.popitem()[1].close()
         if self._pool is not None:
             self._pool.close()
-        self._told = self._engine = self._runtime = None  # in this order: a runtime must outlive its engines
+        self._layers = self._engine = self._runtime = None  # in this order: a runtime must outlive its engines
         if self._cuda is not None:
             self._cuda.close()
         self._cuda = self._pool = None

@@ -1,4 +1,4 @@
-"""What an engine depends on beside TensorRT's version: driver, GPU, its architecture, DLA cores."""
+"""Facts that an engine depends on besides TensorRT's version: driver, GPU, its architecture, DLA cores."""
 
 from typing import Any, Dict, Optional
 
@@ -6,7 +6,7 @@ from ...failure import Failure
 
 
 def of_gpu(trt: Any, device: int = 0) -> Dict[str, Optional[str]]:
-    """``cuda`` (the driver's), ``gpu``, ``sm``, ``sms``, ``dla``; where CUDA is not to be had, ``reason`` alone."""
+    """Return ``cuda`` (the driver's), ``gpu``, ``sm``, ``sms``, ``dla``; only ``reason`` if CUDA is unavailable."""
     from ..cuda import visible_devices
 
     try:
@@ -15,21 +15,21 @@ def of_gpu(trt: Any, device: int = 0) -> Dict[str, Optional[str]]:
         return {"reason": problem.message}
     if device >= len(devices):
         return {"reason": "there is no GPU %d" % device}
-    found = devices[device]
+    gpu = devices[device]
     return {
-        "cuda": found["driver"],
-        "gpu": found["name"],
-        "sm": found["sm"],
-        "sms": str(found["sms"]),
-        "dla": str(_dla_cores(trt)) if found["integrated"] else "0",
+        "cuda": gpu["driver"],
+        "gpu": gpu["name"],
+        "sm": gpu["sm"],
+        "sms": str(gpu["sms"]),
+        "dla": str(_dla_cores(trt)) if gpu["integrated"] else "0",
     }
 
 
 def _dla_cores(trt: Any) -> int:
-    """Asked of a ``Runtime``, which is made much sooner than a ``Builder``; a card in a slot has none."""
+    """Return the number of DLA cores, from a ``Runtime``, which starts much faster than a ``Builder``."""
     from . import log
 
     try:
         return int(trt.Runtime(log.of(trt)).num_DLA_cores)
-    except TypeError:  # what pybind11 makes of a constructor that returned nothing
+    except TypeError:  # pybind11 raises it if a constructor returns nothing
         return 0

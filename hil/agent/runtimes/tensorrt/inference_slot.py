@@ -1,18 +1,18 @@
-"""One inference in flight: an execution context, a stream, and the memory that both work on."""
+"""One inference in flight: an execution context, a stream and their memory."""
 
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...failure import UNSUPPORTED, Failure
 from ..interface import Bound, Feed
-from .buffers import Grown, Pool, view, volume
-from .outputs import Told, allocator
+from .buffers import GrowingBuffers, Pool, view, volume
+from .outputs import DynamicOutputs, allocator
 from .tensors import Shape, Tensor
-from .timed_feed import Copy, Key, Layout, Ready
+from .timed_feed import Copy, Key, Layout, TimedFeed
 
 
-class Made(NamedTuple):
-    """What a slot works with. ``refusal(what, advice)`` makes the ``Failure`` with TensorRT's own words."""
+class Resources(NamedTuple):
+    """What a slot works with; ``refusal(what, advice)`` returns a ``Failure`` with TensorRT's own message."""
 
     trt: Any
     cuda: Any
@@ -23,56 +23,56 @@ class Made(NamedTuple):
 
 
 class Slot:
-    """Runs feeds one after the other; ``calls`` is its context (``tensors.NamedCalls`` or ``BindingCalls``)."""
+    """Runs feeds one after another in the context ``calls`` (``tensors.NamedCalls`` or ``BindingCalls``)."""
 
-    def __init__(self, made: Made, calls: Any) -> None:
-        self.made = made
+    def __init__(self, resources: Resources, calls: Any) -> None:
+        self.resources = resources
         self.calls = calls
-        self.inputs = [tensor for tensor in made.tensors if tensor.is_input]
-        self.returned = [tensor for tensor in made.tensors if not tensor.is_input]
-        self.stream = made.cuda.stream()
-        self.begun, self.ended = made.cuda.event(), made.cuda.event()
-        self.device = Grown(made.cuda.alloc)
-        self.host = Grown(made.cuda.pin)
-        self.told = Told(self.device)
+        self.inputs = [tensor for tensor in resources.tensors if tensor.is_input]
+        self.outputs = [tensor for tensor in resources.tensors if not tensor.is_input]
+        self.stream = resources.cuda.stream()
+        self.begun, self.ended = resources.cuda.event(), resources.cuda.event()
+        self.device = GrowingBuffers(resources.cuda.alloc)
+        self.host = GrowingBuffers(resources.cuda.pin)
+        self.dynamic_outputs = DynamicOutputs(self.device)
         self.layout: Optional[Layout] = None
         self.key: Optional[Key] = None
         self._shapes: Dict[str, Shape] = {}
         self._allocator: Any = None
-        self._asking: Dict[str, bool] = {}
+        self._allocating: Dict[str, bool] = {}
         self._graph: Any = None
 
     def bind(self, feed: Feed) -> Bound:
-        """``feed`` copied to page-locked memory; all else happens when it first runs."""
-        ready = Ready(self, feed)
-        return Bound(ready.run, ready.start, ready.finish, self.device_seconds, ready.close)
+        """Copy ``feed`` to page-locked memory; the rest of the set-up happens in its first run."""
+        timed_feed = TimedFeed(self, feed)
+        return Bound(timed_feed.run, timed_feed.start, timed_feed.finish, self.device_seconds, timed_feed.close)
 
     def device_seconds(self) -> float:
-        """The last finished run between the events around its enqueue."""
+        """Return the device time of the last finished run, between the events around its enqueue."""
         return float(self.ended.seconds_since(self.begun))
 
-    def enter(self, ready: Ready) -> None:
-        """Sets the context up for a feed: shapes where they differ, addresses, memory, and the graph anew."""
+    def set_up(self, timed_feed: TimedFeed) -> None:
+        """Prepare the context for a feed: changed shapes, addresses, memory, and a new CUDA graph."""
         self.layout, self.key = None, None
         if self._graph is not None:
             self._graph.close()
             self._graph = None
-        self._set_inputs(ready)
-        results, outputs, told = self._set_outputs()
+        self._set_inputs(timed_feed)
+        results, outputs, unsized = self._set_outputs()
         enqueue = self.calls.enqueue(self.stream.handle)
-        layout = Layout(enqueue, results, outputs, told)
-        if self.made.graph:
-            layout = layout._replace(enqueue=self._captured(ready, enqueue, told))
-        self.layout, self.key = layout, ready.key
+        layout = Layout(enqueue, results, outputs, unsized)
+        if self.resources.graph:
+            layout = layout._replace(enqueue=self._captured(timed_feed, enqueue, unsized))
+        self.layout, self.key = layout, timed_feed.key
 
-    def _set_inputs(self, ready: Ready) -> None:
-        for tensor, array in zip(self.inputs, ready.arrays):
+    def _set_inputs(self, timed_feed: TimedFeed) -> None:
+        for tensor, array in zip(self.inputs, timed_feed.arrays):
             shape = tuple(array.shape)
             if tensor.dynamic and self._shapes.get(tensor.name) != shape:
                 self._shapes.pop(tensor.name, None)
                 if not self.calls.set_shape(tensor, shape):
                     what = "TensorRT refused shape %s for input %r" % (list(shape), tensor.name)
-                    raise self.made.refusal(what, "give it a shape within the engine's profile")
+                    raise self.resources.refusal(what, "pass a shape within the engine's profile")
                 self._shapes[tensor.name] = shape
             memory = self.host if tensor.on_host else self.device
             block = memory.need(tensor.name, int(array.nbytes))
@@ -81,19 +81,19 @@ class Slot:
             self._place(tensor, block.address)
         missing = self.calls.settle()
         if missing:
-            what = "the engine still waits for %s" % ", ".join(missing)
-            raise self.made.refusal(what, "give all inputs shapes that fit each other")
+            what = "the engine has no value for %s" % ", ".join(missing)
+            raise self.resources.refusal(what, "pass inputs whose shapes fit each other")
 
     def _set_outputs(self) -> Tuple[List[Copy], List[Any], List[Tuple[int, Tensor]]]:
-        results, outputs, told = [], [], []
-        for at, tensor in enumerate(self.returned):
+        results, outputs, unsized = [], [], []
+        for at, tensor in enumerate(self.outputs):
             shape = self.calls.shape_of(tensor)
             if any(dim < 0 for dim in shape):
-                self._ask(tensor)
-                told.append((at, tensor))
+                self._allocate_dynamically(tensor)
+                unsized.append((at, tensor))
                 outputs.append(None)
                 continue
-            if self._asking.pop(tensor.name, False):
+            if self._allocating.pop(tensor.name, False):
                 self.calls.allocate(tensor, None)
             nbytes = volume(shape, tensor.dtype)
             host = self.host.need(tensor.name, nbytes)
@@ -104,75 +104,77 @@ class Slot:
                     results.append((host.address, address, nbytes))
             self._place(tensor, address)
             outputs.append(view(host, 0, shape, tensor.dtype))
-        return results, outputs, told
+        return results, outputs, unsized
 
-    def _ask(self, tensor: Tensor) -> None:
-        """An output whose shape depends on the data."""
-        if self.made.graph:
-            what = "the shape of output %r depends on the data, so no CUDA graph can hold the run" % tensor.name
+    def _allocate_dynamically(self, tensor: Tensor) -> None:
+        """Make TensorRT request memory for an output whose shape depends on the data."""
+        if self.resources.graph:
+            what = "the shape of output %r depends on the data, which a CUDA graph cannot capture" % tensor.name
             raise Failure(UNSUPPORTED, what, "set cuda_graph = false for this model")
         if tensor.on_host:
-            what = "output %r lies in host memory and its shape depends on the data" % tensor.name
-            raise Failure(UNSUPPORTED, what, "leave it out of the model's outputs")
-        if self._allocator is None and hasattr(self.made.trt, "IOutputAllocator"):
-            self._allocator = allocator(self.made.trt, self.told)
-        # Where there is no such class there are only bindings, which refuse by themselves.
-        if not self.calls.allocate(tensor, self._allocator or self.told):
-            raise self.made.refusal("TensorRT takes no allocator for output %r" % tensor.name, "run in fp32 to compare")
-        self._asking[tensor.name] = True
+            what = "output %r is in host memory and its shape depends on the data" % tensor.name
+            raise Failure(UNSUPPORTED, what, "remove it from the model's outputs")
+        if self._allocator is None and hasattr(self.resources.trt, "IOutputAllocator"):
+            self._allocator = allocator(self.resources.trt, self.dynamic_outputs)
+        # Versions without this class have only bindings, which raise the failure themselves.
+        if not self.calls.allocate(tensor, self._allocator or self.dynamic_outputs):
+            what = "TensorRT refused an allocator for output %r" % tensor.name
+            raise self.resources.refusal(what, "run in fp32 to compare")
+        self._allocating[tensor.name] = True
 
     def _place(self, tensor: Tensor, address: int) -> None:
         if not self.calls.place(tensor, address):
-            raise self.made.refusal("TensorRT refused the memory for %r" % tensor.name, "report this with the log")
+            what = "TensorRT refused the memory for %r" % tensor.name
+            raise self.resources.refusal(what, "report this as a bug, with the report's log")
 
-    def _captured(self, ready: Ready, enqueue: Callable[[], Any], told: Sequence[Any]) -> Callable[[], Any]:
-        """The enqueue as a graph; TensorRT wants one plain run before, for what a change of shapes left to do."""
-        assert not told  # noqa: S101 - refused before
-        ready.copy()
+    def _captured(self, timed_feed: TimedFeed, enqueue: Callable[[], Any], unsized: Sequence[Any]) -> Callable[[], Any]:
+        """Return the enqueue as a graph launch. TensorRT requires one plain run first, to apply changed shapes."""
+        assert not unsized  # noqa: S101 - refused before
+        timed_feed.copy()
         if enqueue() is False:
             raise self.refused()
         self.stream.synchronize()
         try:
-            self._graph = self.made.cuda.capture(self.stream, partial(self._hand_over, enqueue))
+            self._graph = self.resources.cuda.capture(self.stream, partial(self._enqueue_or_raise, enqueue))
         except Failure as problem:
             if getattr(problem, "sticky", False):
                 raise
             what = "the engine cannot be captured as a CUDA graph: %s" % problem.message
-            raise self.made.refusal(what, "set cuda_graph = false for this model") from None
+            raise self.resources.refusal(what, "set cuda_graph = false for this model") from None
         return partial(self._graph.launch, self.stream)
 
-    def _hand_over(self, enqueue: Callable[[], Any]) -> None:
-        if enqueue() is False:  # while a stream is captured nothing may be waited for, so the cause stays TensorRT's
-            raise self.made.refusal("TensorRT refused to enqueue it", "set cuda_graph = false for this model")
+    def _enqueue_or_raise(self, enqueue: Callable[[], Any]) -> None:
+        if enqueue() is False:  # waiting is not allowed during a capture, so the CUDA context cannot be checked here
+            raise self.resources.refusal("TensorRT refused to enqueue it", "set cuda_graph = false for this model")
 
     def refused(self) -> Failure:
-        """Why an enqueue was refused; a broken CUDA context shows when it is waited for, and is raised at once."""
-        if self.told.problem is not None:
-            return self.told.problem
-        self.made.cuda.synchronize()
-        return self.made.refusal("TensorRT refused to run the engine", "check shapes and values of the inputs")
+        """Return why an enqueue was refused; raise ``CudaError`` if the CUDA context is broken."""
+        if self.dynamic_outputs.problem is not None:
+            return self.dynamic_outputs.problem
+        self.resources.cuda.synchronize()
+        return self.resources.refusal("TensorRT refused to run the engine", "check shapes and values of the inputs")
 
     def fetch(self, layout: Layout) -> None:
-        """Brings the outputs whose shapes are known by now; the run itself has ended."""
-        if self.told.problem is not None:
-            raise self.told.problem
-        for at, tensor in layout.told:
-            if tensor.name not in self.told.shapes:
-                raise self.made.refusal("TensorRT told no shape for output %r" % tensor.name, "run it again")
-            shape = self.told.shapes[tensor.name]
+        """Copy the outputs whose shapes the run has determined; the run itself has ended."""
+        if self.dynamic_outputs.problem is not None:
+            raise self.dynamic_outputs.problem
+        for at, tensor in layout.unsized:
+            if tensor.name not in self.dynamic_outputs.shapes:
+                raise self.resources.refusal("TensorRT reported no shape for output %r" % tensor.name, "run it again")
+            shape = self.dynamic_outputs.shapes[tensor.name]
             nbytes = volume(shape, tensor.dtype)
             host = self.host.need(tensor.name, nbytes)
             if nbytes:
-                source = self.device.held[tensor.name].address
-                self.made.cuda.copy_out(host.address, source, nbytes, self.stream)
+                source = self.device.by_name[tensor.name].address
+                self.resources.cuda.copy_out(host.address, source, nbytes, self.stream)
             layout.outputs[at] = view(host, 0, shape, tensor.dtype)
         self.stream.synchronize()
 
     def close(self) -> None:
-        """Frees all of it; the context goes first, since it knows the addresses."""
+        """Free everything; the context first, since it uses the addresses."""
         if self._graph is not None:
             self._graph.close()
             self._graph = None
         self.layout = self.key = self.calls = self._allocator = None
-        for held in (self.device, self.host, self.begun, self.ended, self.stream):
-            held.close()
+        for part in (self.device, self.host, self.begun, self.ended, self.stream):
+            part.close()

@@ -1,8 +1,8 @@
-"""What each layer of an engine became, as ``IEngineInspector`` tells it.
+"""What each layer of an engine executes, as reported by ``IEngineInspector``.
 
-Its JSON is ``{"Layers": […], "Bindings": […]}``. Built with detailed profiling verbosity a layer is an object
-(``Name``, ``LayerType``, ``Inputs`` and ``Outputs`` with ``Format/Datatype``, ``Weights``, ``TacticName``, since
-8.6 ``Metadata`` with the ONNX nodes), otherwise a string. Keys differ between versions, so none is relied on.
+Its JSON is ``{"Layers": […], "Bindings": […]}``. In an engine built with detailed profiling verbosity a layer is an
+object (``Name``, ``LayerType``, ``Inputs`` and ``Outputs`` with ``Format/Datatype``, ``Weights``, ``TacticName``, from
+8.6 ``Metadata`` with the ONNX nodes), otherwise a string. Keys differ between versions, so any of them may be missing.
 """
 
 import json
@@ -33,73 +33,76 @@ WEIGHTED = "Weights", "weights"
 
 
 def layers(trt: Any, engine: Any, context: Any) -> List[Dict[str, Any]]:
-    """The layers of ``engine``, with the shapes as ``context`` has them. Raises ``Failure`` for what cannot be read."""
-    told = engine.create_engine_inspector()
-    told.execution_context = context
-    return parse(told.get_engine_information(trt.LayerInformationFormat.JSON))
+    """Return the layers of ``engine``, with the shapes set in ``context``. Raise ``Failure`` if they cannot be read."""
+    engine_inspector = engine.create_engine_inspector()
+    engine_inspector.execution_context = context
+    return parse(engine_inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def parse(text: str) -> List[Dict[str, Any]]:
-    """``name``, ``type``, ``precision``, ``inputs``, ``outputs``, ``device``, ``onnx`` of each layer, in order.
+    """Return ``name``, ``type``, ``precision``, ``inputs``, ``outputs``, ``device``, ``onnx`` of each layer, in order.
 
-    ``precision`` is what a layer computes in: its weights' type, else what its kernel's name says, else its
-    inputs'; None for layers that only move data and where nothing is told. Layers of later optimization
-    profiles are left out, since none of them ever runs.
+    ``precision`` is what a layer computes in: the type of its weights, otherwise the type in its kernel's name,
+    otherwise that of its inputs. It is None for layers that only move data, and if nothing is reported. Layers of later
+    optimization profiles are left out, since they never run.
     """
     try:
-        found = json.loads(text, strict=False)
+        document = json.loads(text, strict=False)
     except ValueError:
-        try:  # names are written as they are: a lone backslash is no escape
-            found = json.loads(re.sub(r'\\(?!["\\/bfnrtu])', r"\\\\", text), strict=False)
+        try:  # names are not escaped: a lone backslash in one is valid here
+            document = json.loads(re.sub(r'\\(?!["\\/bfnrtu])', r"\\\\", text), strict=False)
         except ValueError as error:
-            what = "TensorRT's inspector answers in no JSON: %s" % short(error)
-            raise Failure(ENGINE, what, "report this with the report's log") from None
-    listed = found.get("Layers", found.get("layers", ())) if isinstance(found, dict) else found
-    made = [_layer(one) for one in listed or () if isinstance(one, (str, dict))]
-    return [one for one in made if not LATER_PROFILE.search(one["name"])]
+            what = "TensorRT's inspector did not return JSON: %s" % short(error)
+            raise Failure(ENGINE, what, "report this as a bug, with the report's log") from None
+    entries = document.get("Layers", document.get("layers", ())) if isinstance(document, dict) else document
+    parsed = [_layer(entry) for entry in entries or () if isinstance(entry, (str, dict))]
+    return [entry for entry in parsed if not LATER_PROFILE.search(entry["name"])]
 
 
 def datatype(text: object) -> Optional[str]:
-    """``Thirty-two wide channel vectorized row major Int8 format`` is int8; None where none is named."""
+    """Return the type named in ``text``: ``Thirty-two wide channel vectorized row major Int8 format`` is int8.
+
+    Return None if it names none.
+    """
     for name, pattern in DATATYPES:
         if re.search(pattern, str(text), re.IGNORECASE):
             return name
     return None
 
 
-def _layer(told: Any) -> Dict[str, Any]:
-    if isinstance(told, str):
-        told = {"Name": told.strip()}
-    name, kind = str(told.get("Name", "")), str(told.get("LayerType", ""))
-    inputs, outputs = _tensors(told.get("Inputs")), _tensors(told.get("Outputs"))
+def _layer(entry: Any) -> Dict[str, Any]:
+    if isinstance(entry, str):
+        entry = {"Name": entry.strip()}
+    name, kind = str(entry.get("Name", "")), str(entry.get("LayerType", ""))
+    inputs, outputs = _tensors(entry.get("Inputs")), _tensors(entry.get("Outputs"))
     return {
         "name": name,
-        "type": kind or str(told.get("ParameterType", "")),
-        "precision": None if kind.lower() in MOVES else _precision(told, inputs, outputs),
+        "type": kind or str(entry.get("ParameterType", "")),
+        "precision": None if kind.lower() in MOVES else _precision(entry, inputs, outputs),
         "inputs": inputs,
         "outputs": outputs,
         "device": "dla" if "dla" in kind.lower() else "gpu",
-        "onnx": ONNX.findall(str(told.get("Metadata", ""))),
+        "onnx": ONNX.findall(str(entry.get("Metadata", ""))),
     }
 
 
-def _tensors(listed: Any) -> List[Optional[str]]:
-    found = []
-    for one in listed if isinstance(listed, list) else ():
+def _tensors(entries: Any) -> List[Optional[str]]:
+    types = []
+    for entry in entries if isinstance(entries, list) else ():
         text = (
-            " ".join(str(value) for key, value in one.items() if "ype" in key or "ormat" in key)
-            if isinstance(one, dict)
-            else one
+            " ".join(str(value) for key, value in entry.items() if "ype" in key or "ormat" in key)
+            if isinstance(entry, dict)
+            else entry
         )
-        found.append(datatype(text))
-    return found
+        types.append(datatype(text))
+    return types
 
 
-def _precision(told: Dict[str, Any], inputs: List[Optional[str]], outputs: List[Optional[str]]) -> Optional[str]:
-    weights = next((told[key] for key in WEIGHTED if isinstance(told.get(key), dict)), {})
+def _precision(entry: Dict[str, Any], inputs: List[Optional[str]], outputs: List[Optional[str]]) -> Optional[str]:
+    weights = next((entry[key] for key in WEIGHTED if isinstance(entry.get(key), dict)), {})
     by_weights = datatype(weights.get("Type"))
     if by_weights in COMPUTED and weights.get("Count", 1):
         return by_weights
-    if INT8_KERNEL.search(str(told.get("TacticName", ""))):
+    if INT8_KERNEL.search(str(entry.get("TacticName", ""))):
         return "int8"
-    return next((one for one in inputs + outputs if one in COMPUTED), None)
+    return next((kind for kind in inputs + outputs if kind in COMPUTED), None)

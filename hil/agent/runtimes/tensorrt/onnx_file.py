@@ -1,7 +1,7 @@
-"""As much of an ONNX file as messages need, read from the protobuf wire format: targets have no onnx package.
+"""A minimal ONNX reader for messages, based on protobuf's wire format: targets have no onnx package.
 
-Field numbers are those of onnx.proto3; the wire format is protobuf's (protobuf.dev, "Encoding"). The file is
-mapped, not read, so that its weights cost nothing; every length is held against the message it stands in.
+Field numbers are those of onnx.proto3; the wire format is protobuf's (protobuf.dev, "Encoding"). The file is mapped, so
+its weights are not read; every length is checked against the message that contains it.
 """
 
 import mmap
@@ -14,7 +14,7 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
 
 class Malformed(ValueError):
-    """The file is not an ONNX file, or is cut off."""
+    """The file is not an ONNX file, or is truncated."""
 
 
 class Node(NamedTuple):
@@ -26,19 +26,19 @@ class Node(NamedTuple):
 
 
 class OnnxFile(NamedTuple):
-    """``opsets`` by domain, the main graph's ``nodes`` in their order, ``inputs``: the dimensions' names by input."""
+    """``opsets`` by domain, the main graph's ``nodes`` in order, and the names of each input's dimensions."""
 
     opsets: Dict[str, int]
     nodes: Tuple[Node, ...]
     inputs: Dict[str, Tuple[Optional[str], ...]]
 
     def opset(self, domain: str = "") -> Optional[int]:
-        """The version that nodes of ``domain`` are written for."""
+        """Return the opset version of ``domain``; None if the file does not import it."""
         return self.opsets.get("" if domain == "ai.onnx" else domain)
 
 
 def read(path: str) -> OnnxFile:
-    """Reads nodes, opsets and input dimensions. Raises ``Malformed``, or ``OSError``."""
+    """Read nodes, opsets and input dimensions. Raise ``Malformed`` or ``OSError``."""
     if os.path.getsize(path) == 0:
         raise Malformed("the file is empty")
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -62,14 +62,14 @@ def _graph(data: Any, start: int, end: int, nodes: List[Node], inputs: Dict[str,
     for field, kind, first, last in _fields(data, start, end):
         if (field, kind) == (1, LENGTH):  # GraphProto.node
             if len(nodes) >= MAX_NODES:
-                raise Malformed("it has over %d nodes" % MAX_NODES)
+                raise Malformed("the file has over %d nodes" % MAX_NODES)
             nodes.append(Node(*(_text(data, first, last, number) for number in (3, 4, 7))))
         elif (field, kind) == (11, LENGTH):  # GraphProto.input
             inputs[_text(data, first, last, 1)] = _dimensions(data, first, last)
 
 
 def _dimensions(data: Any, start: int, end: int) -> Tuple[Optional[str], ...]:
-    """Names (``dim_param``) of a ``ValueInfoProto``'s dimensions; None for those without."""
+    """Return the names (``dim_param``) of a ``ValueInfoProto``'s dimensions; None for those without a name."""
     for number in (2, 1, 2):  # ValueInfoProto.type, TypeProto.tensor_type, Tensor.shape
         inside = _last(data, start, end, number)
         if inside is None:
@@ -83,11 +83,11 @@ def _dimensions(data: Any, start: int, end: int) -> Tuple[Optional[str], ...]:
 
 
 def _last(data: Any, start: int, end: int, number: int) -> Optional[Tuple[int, int]]:
-    found = None
+    span = None
     for field, kind, first, last in _fields(data, start, end):
         if (field, kind) == (number, LENGTH):
-            found = (first, last)
-    return found
+            span = (first, last)
+    return span
 
 
 def _text(data: Any, start: int, end: int, number: int) -> str:
@@ -106,7 +106,7 @@ def _number(data: Any, start: int, end: int, number: int) -> int:
 
 
 def _fields(data: Any, start: int, end: int) -> Iterator[Tuple[int, int, int, int]]:
-    """``(field, wire type, first byte, end)`` of each field of a message; of a varint where it is written."""
+    """Yield ``(field, wire type, first byte, end)`` of each field; for a varint the position of its value."""
     while start < end:
         tag, start = _varint(data, start, end)
         field, kind = tag >> 3, tag & 7
@@ -120,13 +120,13 @@ def _fields(data: Any, start: int, end: int) -> Iterator[Tuple[int, int, int, in
         else:
             raise Malformed("byte %d has wire type %d" % (start, kind))
         if stop > end or not field:
-            raise Malformed("the file is cut off or no ONNX file (byte %d)" % start)
+            raise Malformed("the file is truncated or not an ONNX file (byte %d)" % start)
         yield field, kind, start, stop
         start = stop
 
 
 def _varint(data: Any, start: int, end: int) -> Tuple[int, int]:
-    """The number and where the next byte is; at most ten bytes."""
+    """Return the number, at most ten bytes long, and the position after it."""
     value = 0
     for at in range(start, min(end, start + 10)):
         byte = data[at]

@@ -1,23 +1,23 @@
-"""Outputs whose shape only running tells (NonMaxSuppression, NonZero): TensorRT asks us for their memory."""
+"""Outputs whose shape depends on the data (NonMaxSuppression, NonZero): TensorRT requests their memory."""
 
 from typing import Any, Dict, Optional, Tuple
 
 from ...failure import Failure
-from .buffers import Grown
+from .buffers import GrowingBuffers
 
 
-class Told:
-    """What one context's data-dependent outputs asked for: ``shapes`` by name, ``problem`` if memory ran out."""
+class DynamicOutputs:
+    """The data-dependent outputs of one context: ``shapes`` by name; ``problem`` if memory ran out."""
 
-    def __init__(self, device: Grown) -> None:
+    def __init__(self, device: GrowingBuffers) -> None:
         self.device = device
         self.shapes: Dict[str, Tuple[int, ...]] = {}
         self.problem: Optional[Failure] = None
 
     def reallocate(self, name: str, nbytes: int) -> int:
-        """The address of at least ``nbytes`` for the output; 0 where there are none.
+        """Return the address of at least ``nbytes`` for the output; 0 if there is no memory.
 
-        An exception must not pass through TensorRT's frames: it is kept for after the enqueue.
+        An exception must not pass through TensorRT's frames, so it is stored and raised after the enqueue.
         """
         try:
             return int(self.device.need(name, nbytes).address)
@@ -26,25 +26,25 @@ class Told:
             return 0
 
     def clear(self) -> None:
-        """Before a run."""
+        """Reset the state before a run."""
         self.shapes.clear()
         self.problem = None
 
 
-def allocator(trt: Any, told: Told) -> Any:
-    """A ``trt.IOutputAllocator`` (8.5 and later; the asynchronous spelling is asked from 10 on) that fills ``told``."""
+def allocator(trt: Any, outputs: DynamicOutputs) -> Any:
+    """Return a ``trt.IOutputAllocator`` (from 8.5) that fills ``outputs``; from 10 it is called asynchronously."""
 
     class Allocator(trt.IOutputAllocator):  # type: ignore[misc, name-defined]  # TensorRT ships no types
         def __init__(self) -> None:
             trt.IOutputAllocator.__init__(self)
 
         def reallocate_output(self, name: str, memory: int, size: int, alignment: int) -> int:  # noqa: ARG002 - TensorRT's signature
-            return told.reallocate(name, size)
+            return outputs.reallocate(name, size)
 
         def reallocate_output_async(self, name: str, memory: int, size: int, alignment: int, stream: int) -> int:  # noqa: ARG002 - TensorRT's signature
-            return told.reallocate(name, size)
+            return outputs.reallocate(name, size)
 
         def notify_shape(self, name: str, shape: Any) -> None:
-            told.shapes[name] = tuple(int(dim) for dim in shape)
+            outputs.shapes[name] = tuple(int(dim) for dim in shape)
 
     return Allocator()

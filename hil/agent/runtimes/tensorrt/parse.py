@@ -1,4 +1,4 @@
-"""ONNX into a network; a parser's error becomes one message with the node's name, operator and opset."""
+"""ONNX file to network; parser errors become one message with each node's name, operator and opset."""
 
 import re
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
@@ -6,12 +6,12 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 from ...failure import BUILD, Failure, short
 from . import api, onnx_file
 
-SHOWN = 3  # errors of the parser; what follows the first few comes of them
+SHOWN = 3  # errors of the parser; later ones mostly follow from the first
 OPERATOR = re.compile(r"(?:registered for op|[Uu]nsupported (?:op|operator)|find plugin):?\s*'?(\w+)")
 ADVICE = (
     (
         r"No importer registered|[Uu]nsupported op|not find plugin|creator.*not found|UNSUPPORTED_NODE\b",
-        "replace the operator, or give a library that has it as a plugin: plugins in [models.M.build]",
+        "replace the operator, or add a plugin library that has it to plugins in [models.M.build]",
     ),
     (r"external|[Ff]ailed to open.*file|weights? file", "save the model with its weights inside the ONNX file"),
     (
@@ -26,7 +26,7 @@ OTHERWISE = "export the model with another opset, or replace the node"
 
 
 class ParserError(NamedTuple):
-    """One of the parser's errors; ``index`` counts the main graph's nodes, None where it is no node's."""
+    """One error of the parser; ``index`` counts the main graph's nodes, None if no node is concerned."""
 
     text: str
     index: Optional[int]
@@ -35,18 +35,18 @@ class ParserError(NamedTuple):
 
 
 def parse(trt: Any, network: Any, log: Any, path: str) -> Any:
-    """Fills ``network`` from the ONNX file; returns the parser, which has to outlive the build (it holds weights).
+    """Fill ``network`` from the ONNX file; return the parser, which holds weights and must outlive the build.
 
-    Raises ``Failure`` with the parser's own words.
+    Raise ``Failure`` with the parser's own message.
     """
     parser = trt.OnnxParser(network, log)
-    # From the file and not from bytes: weights beside it are looked for there, and it is not held twice.
+    # Parse the file, not its bytes: external data is found next to it, and the file is not in memory twice.
     if hasattr(parser, "parse_from_file"):
-        fine = parser.parse_from_file(path)
+        parsed = parser.parse_from_file(path)
     else:
         with open(path, "rb") as file:
-            fine = parser.parse(file.read(), path)
-    if not fine:
+            parsed = parser.parse(file.read(), path)
+    if not parsed:
         errors = [_error(parser.get_error(index)) for index in range(parser.num_errors)]
         raise refusal(errors, _file(path), log.errors())
     if not network.num_outputs:
@@ -71,26 +71,26 @@ def _file(path: str) -> Optional[onnx_file.OnnxFile]:
 
 
 def refusal(errors: Sequence[ParserError], file: Optional[onnx_file.OnnxFile], log: str) -> Failure:
-    """One failure for all of the parser's errors; ``log`` is TensorRT's own text, used where there is none."""
-    told: List[str] = []
+    """Return one failure for all of the parser's errors; ``log`` is TensorRT's log, used if there are none."""
+    messages: List[str] = []
     for error in errors[:SHOWN]:
         where = _where(error, file)
-        told.append("%s: %s" % (where, error.text) if where else error.text)
+        messages.append("%s: %s" % (where, error.text) if where else error.text)
     if len(errors) > SHOWN:
-        told.append("and %d more" % (len(errors) - SHOWN))
-    words = "; ".join(told) or log or "no reason told"
+        messages.append("and %d more" % (len(errors) - SHOWN))
+    words = "; ".join(messages) or log or "it gave no reason"
     version = None if file is None else file.opset()
     opset = "" if version is None else " (opset %d)" % version
     return Failure(BUILD, "TensorRT cannot parse the ONNX file%s: %s" % (opset, words), advice(words))
 
 
 def advice(words: str) -> str:
-    """What to try, by what the parser says."""
+    """Return the advice that matches the parser's message."""
     return next((what for pattern, what in ADVICE if re.search(pattern, words)), OTHERWISE)
 
 
 def _where(error: ParserError, file: Optional[onnx_file.OnnxFile]) -> str:
-    """``node 'conv1' (Conv, opset 13)`` as far as parser and file tell."""
+    """Return, for example, ``node 'conv1' (Conv, opset 13)``, as far as parser and file identify the node."""
     name, op, domain = _node(error, file)
     if name is None and op is None:
         return ""
@@ -102,17 +102,17 @@ def _where(error: ParserError, file: Optional[onnx_file.OnnxFile]) -> str:
 
 
 def _node(error: ParserError, file: Optional[onnx_file.OnnxFile]) -> Tuple[Optional[str], Optional[str], str]:
-    """The parser's own name and operator, else the file's by the index: unless the text names another operator.
+    """Return the node's name, operator and domain, from the parser or else from the file by its index.
 
-    An index that counts a subgraph's nodes would point at a stranger.
+    The file's node is not used if the error names another operator: the index may count the nodes of a subgraph.
     """
-    found = None
+    node = None
     if file is not None and error.index is not None and error.index < len(file.nodes):
-        found = file.nodes[error.index]
+        node = file.nodes[error.index]
     match = OPERATOR.search(error.text)
-    said = error.op or (match.group(1) if match else None)
-    if found is not None and ((said and said != found.op) or (error.name and error.name != found.name)):
-        found = None
-    if found is not None:
-        return error.name or found.name or None, found.op, found.domain
-    return error.name, said, ""
+    operator = error.op or (match.group(1) if match else None)
+    if node is not None and ((operator and operator != node.op) or (error.name and error.name != node.name)):
+        node = None
+    if node is not None:
+        return error.name or node.name or None, node.op, node.domain
+    return error.name, operator, ""

@@ -1,4 +1,4 @@
-"""Libraries with TensorRT plugins: loaded before a model is parsed and before an engine is loaded."""
+"""Plugin libraries of TensorRT, loaded before a model is parsed or an engine is loaded."""
 
 import ctypes
 import os
@@ -9,10 +9,10 @@ from . import api
 
 
 def load(trt: Any, log: Any, paths: Sequence[str]) -> List[str]:
-    """Registers TensorRT's own plugins and those of the libraries at ``paths``; returns warnings.
+    """Register TensorRT's own plugins and those of the libraries at ``paths``; return warnings.
 
-    Raises ``Failure`` for a library that cannot be loaded here. Libraries stay loaded: the process ends with
-    its engine.
+    Raise ``Failure`` for a library that cannot be loaded here. Libraries are never unloaded: the process ends with its
+    engine.
     """
     trt.init_libnvinfer_plugins(log, "")
     registry = trt.get_plugin_registry()
@@ -35,6 +35,6 @@ def _load(registry: Any, log: Any, path: str) -> None:
     if api.registers_itself(registry, library) and registry.load_library(os.path.abspath(path)) is None:
         what = "TensorRT refused the plugin library %.12s: %s" % (
             os.path.basename(path),
-            log.errors() or "no reason told",
+            log.errors() or "it gave no reason",
         )
         raise Failure(BUILD, what, "build it against this TensorRT version")

@@ -1,4 +1,4 @@
-"""Which builder flags a precision sets, and when it cannot be had."""
+"""Which builder flags a precision sets, and when it is not available."""
 
 from typing import Any, Callable, Collection, NamedTuple, Optional, Tuple
 
@@ -7,26 +7,26 @@ from ...failure import BUILD, UNSUPPORTED, Failure
 KNOWN = ("fp32", "tf32", "fp16", "bf16", "int8")
 FLAG = {"tf32": "TF32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
 TENSOR = {"fp16": "HALF", "bf16": "BF16"}  # DataType's names
-OTHER = ("FP4", "FP8", "INT4")  # types a network can be quantized to beside int8
-MOVES = ("CAST", "CONSTANT", "IDENTITY")  # LayerType's names; what bears values computes nothing in their type
-AMPERE = 8.0  # the architecture that brought TF32 and BF16
+OTHER = ("FP4", "FP8", "INT4")  # types other than int8 to which a network can be quantized
+MOVES = ("CAST", "CONSTANT", "IDENTITY")  # LayerType's names; such layers compute nothing in their type
+AMPERE = 8.0  # the architecture that introduced TF32 and BF16
 TYPED = "this TensorRT takes precisions from the model alone (strongly typed)"
 WAYS = {
     "fp16": "convert the ONNX file first: python -m modelopt.onnx.autocast --onnx_path MODEL.onnx",
     "bf16": "convert the ONNX file first: python -m modelopt.onnx.autocast --low_precision_type bf16 --onnx_path …",
-    "int8": 'give an ONNX file with QuantizeLinear and DequantizeLinear nodes (calibration route = "explicit")',
+    "int8": 'pass an ONNX file with QuantizeLinear and DequantizeLinear nodes (calibration route = "explicit")',
 }
 
 
 class Flags(NamedTuple):
-    """Names of the ``BuilderFlag`` members to set and to clear."""
+    """Names of the members of ``BuilderFlag`` to set and to clear."""
 
     on: Tuple[str, ...]
     off: Tuple[str, ...]
 
 
 class Content(NamedTuple):
-    """What the parsed network holds: numbers of Q and DQ layers, names of the types it computes in."""
+    """What the parsed network contains: the numbers of Q and DQ layers, and the names of the types it computes in."""
 
     quantize: int
     dequantize: int
@@ -34,12 +34,12 @@ class Content(NamedTuple):
 
 
 def strongly_typed(flags: Collection[str]) -> bool:
-    """Whether the builder has no flags for precisions any more (11)."""
+    """Return whether the builder no longer has flags for precisions (11)."""
     return "FP16" not in flags and "INT8" not in flags
 
 
 def reason(precision: str, flags: Collection[str], sm: Optional[str]) -> Optional[str]:
-    """Why these flags and this architecture (``"8.7"``) cannot do it; None where they may."""
+    """Return why these flags and this architecture (``"8.7"``) rule out ``precision``; None if they may support it."""
     if precision not in KNOWN:
         return "TensorRT has no precision %r" % precision
     if precision in ("tf32", "bf16") and sm is not None and float(sm) < AMPERE:
@@ -52,9 +52,9 @@ def reason(precision: str, flags: Collection[str], sm: Optional[str]) -> Optiona
 def flags_for(
     precision: str, flags: Collection[str], sm: Optional[str], fast: Callable[[str], bool], content: Content
 ) -> Flags:
-    """The flags for ``precision``. Raises ``Failure`` where the engine would silently compute in another one.
+    """Return the flags for ``precision``. Raise ``Failure`` if the engine would silently compute in another one.
 
-    ``fast`` tells whether the GPU is good at fp16, int8 or tf32.
+    ``fast`` returns whether the GPU has fast fp16, int8 or tf32.
     """
     why = reason(precision, flags, sm)
     if why is None and precision in ("fp16", "int8", "tf32") and not fast(precision):
@@ -79,37 +79,39 @@ def _check_typed(precision: str, content: Content) -> None:
     low = sorted((set(TENSOR.values()) | set(OTHER)) & set(content.types))
     quantized = content.quantize or content.dequantize
     if precision in ("fp32", "tf32") and (low or quantized):
-        told = "is quantized" if quantized else "computes in %s" % low[0]
-        raise Failure(BUILD, "%s, and the ONNX file %s" % (TYPED, told), "give the float32 file for %s" % precision)
+        content_kind = "is quantized" if quantized else "computes in %s" % low[0]
+        what = "%s, and the ONNX file %s" % (TYPED, content_kind)
+        raise Failure(BUILD, what, "pass the float32 file for %s" % precision)
 
 
 def check_route(precision: str, implicit: bool, content: Content) -> None:  # noqa: FBT001 - one of two routes
-    """Refuses int8 that would silently run in floating point, and a calibrator that would silently be left out."""
+    """Raise ``Failure`` if int8 would silently run in floating point, or a calibrator would silently be ignored."""
     other = sorted(set(OTHER) & set(content.types))
     if precision == "int8" and other:
         what = "the network is quantized to %s, so it would not run in int8 alone" % ", ".join(other)
-        raise Failure(BUILD, what, "give a file whose Q/DQ nodes are int8")
+        raise Failure(BUILD, what, "pass a file whose Q/DQ nodes are int8")
     qdq = content.quantize > 0 and content.dequantize > 0
     if precision == "int8" and not implicit and not qdq:
         what = "the network has no Q/DQ layers after parsing, so it would not run in int8"
         raise Failure(BUILD, what, 'quantize it first (route = "explicit") and build the quantized file')
     if implicit and content.quantize:
         what = "the model has Q/DQ nodes, so TensorRT would leave the calibrator out"
-        raise Failure(BUILD, what, 'give the float32 file for route = "implicit", or set route = "explicit"')
+        raise Failure(BUILD, what, 'pass the float32 file for route = "implicit", or set route = "explicit"')
     if implicit and precision != "int8":
-        raise Failure(BUILD, "a calibrator is for int8, not for %s" % precision, "ask for int8")
+        raise Failure(BUILD, "a calibrator is for int8, not for %s" % precision, "set precision to int8")
 
 
 def content_of(trt: Any, network: Any) -> Content:
-    """What a parsed network holds; types of layers that only bear values count where they are ``OTHER``.
+    """Return what a parsed network contains.
 
-    Neither casts nor the inputs make a model one of their type. Weights in ``OTHER`` are constants.
+    Types of layers that only move values count if they are in ``OTHER``, since such weights are constants. Otherwise
+    casts and inputs do not decide what a model computes in.
     """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         kinds["q"] += layer.type == trt.LayerType.QUANTIZE
         kinds["d"] += layer.type == trt.LayerType.DEQUANTIZE
-        told = {layer.get_output(at).dtype.name for at in range(layer.num_outputs) if layer.get_output(at)}
-        types.update(told.intersection(OTHER) if layer.type.name in MOVES else told)
+        layer_types = {layer.get_output(at).dtype.name for at in range(layer.num_outputs) if layer.get_output(at)}
+        types.update(layer_types.intersection(OTHER) if layer.type.name in MOVES else layer_types)
     return Content(kinds["q"], kinds["d"], frozenset(types))

@@ -1,4 +1,4 @@
-"""Optimization profiles: the least, usual and largest shape of every input with a dynamic dimension."""
+"""Optimization profiles: the smallest, usual and largest shape of every input with a dynamic dimension."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -10,8 +10,11 @@ Names = Mapping[str, Sequence[Optional[str]]]
 
 
 def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
-    """Shape by input of a parsed network, -1 where dynamic. Raises ``Failure`` for an input whose values are shapes."""
-    found = {}
+    """Return the shape of each input of a parsed network, -1 if dynamic.
+
+    Raise ``Failure`` for a shape tensor, an input whose values are shapes.
+    """
+    shapes = {}
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         shape = tuple(int(dim) for dim in tensor.shape)
@@ -20,15 +23,15 @@ def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
                 "the values of input %r are other tensors' shapes, which profiles here do not range over" % tensor.name
             )
             raise Failure(UNSUPPORTED, what, "export the model with that input as a constant")
-        found[tensor.name] = shape
-    return found
+        shapes[tensor.name] = shape
+    return shapes
 
 
 def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
-    """A profile for inputs that have no dynamic dimension, where an output has one all the same; empty elsewhere.
+    """Return a profile for a network with fixed inputs and a dynamic output; empty for any other network.
 
-    Without any profile TensorRT 8.6 builds such a network (NonZero, say) and then makes no context for it
-    ("vector<bool>::_M_range_check"; seen on an H200); with this one it does.
+    Without a profile TensorRT 8.6 builds such a network (with NonZero, for example), and then creates no context for it
+    ("vector<bool>::_M_range_check"; observed on an H200). With this profile it does.
     """
     if any(-1 in shape for shape in inputs.values()):
         return {}
@@ -39,36 +42,36 @@ def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
 
 
 def check(inputs: Mapping[str, Shape], profiles: Mapping[str, Sequence[Shape]], names: Names) -> None:
-    """Raises ``Failure`` unless every dynamic input has ``[min, opt, max]`` that fits, and nothing else has one."""
+    """Raise ``Failure`` unless exactly the dynamic inputs have ``[min, opt, max]``, and they fit."""
     for name, shape in inputs.items():
         if -1 in shape and name not in profiles:
             raise _missing(name, shape, names.get(name, ()))
     for name, ranges in profiles.items():
         if name not in inputs:
             known = ", ".join(sorted(inputs))
-            raise _refused("shapes are given for %r, which is no input" % name, "its inputs are " + known)
+            raise _refused("shapes are set for %r, which is not an input" % name, "the model's inputs are " + known)
         _fits(name, inputs[name], ranges)
 
 
 def _missing(name: str, shape: Shape, names: Sequence[Optional[str]]) -> Failure:
     at = list(shape).index(-1)
-    called = names[at] if at < len(names) else None
-    told = "input %r has a dynamic dimension %d" % (name, at)
-    if called is None:
-        return _refused(told + " without a name", "name it in the ONNX file, then give its range in [models.M]")
-    lacking = [one for one, dim in zip(names, shape) if dim == -1 and one]
-    line = ", ".join('"%s" = [1, 8, 32]' % one for one in dict.fromkeys(lacking))
-    return _refused("%s (%r) and no range is given" % (told, called), "write shapes = { %s } in [models.M]" % line)
+    label = names[at] if at < len(names) else None
+    dimension = "input %r has a dynamic dimension %d" % (name, at)
+    if label is None:
+        return _refused(dimension + " without a name", "name it in the ONNX file, then set its range in [models.M]")
+    lacking = [missing_name for missing_name, dim in zip(names, shape) if dim == -1 and missing_name]
+    line = ", ".join('"%s" = [1, 8, 32]' % missing_name for missing_name in dict.fromkeys(lacking))
+    return _refused("%s (%r) and no range is set" % (dimension, label), "write shapes = { %s } in [models.M]" % line)
 
 
 def _fits(name: str, shape: Shape, ranges: Sequence[Shape]) -> None:
-    wrong = len(ranges) != len(PARTS) or any(len(one) != len(shape) for one in ranges)
+    wrong = len(ranges) != len(PARTS) or any(len(part) != len(shape) for part in ranges)
     if not wrong:
-        for dim, least, usual, most in zip(shape, *ranges):
-            wrong = wrong or not 0 < least <= usual <= most or (dim != -1 and not least == usual == most == dim)
+        for dim, lowest, usual, highest in zip(shape, *ranges):
+            wrong = wrong or not 0 < lowest <= usual <= highest or (dim != -1 and not lowest == usual == highest == dim)
     if wrong:
         what = "shapes %s do not fit input %r with shape %s" % (list(map(list, ranges)), name, list(shape))
-        raise _refused(what, "give min <= opt <= max for the dynamic (-1) dimensions alone")
+        raise _refused(what, "set min <= opt <= max for the dynamic (-1) dimensions only")
 
 
 def _refused(what: str, advice: str) -> Failure:
@@ -76,7 +79,7 @@ def _refused(what: str, advice: str) -> Failure:
 
 
 def add(builder: Any, config: Any, profiles: Mapping[str, Sequence[Shape]]) -> Any:
-    """Adds one profile with all inputs; returns it. Raises ``Failure`` if TensorRT refuses it."""
+    """Add one profile with all inputs and return it. Raise ``Failure`` if TensorRT refuses it."""
     profile = make(builder, profiles)
     if config.add_optimization_profile(profile) < 0:
         raise _refused("TensorRT refused the optimization profile %s" % dict(profiles), "check shapes in [models.M]")
@@ -84,12 +87,12 @@ def add(builder: Any, config: Any, profiles: Mapping[str, Sequence[Shape]]) -> A
 
 
 def make(builder: Any, profiles: Mapping[str, Sequence[Shape]]) -> Any:
-    """A profile that is not yet part of a config."""
+    """Return a profile that is not part of a config yet."""
     profile = builder.create_optimization_profile()
     for name, ranges in sorted(profiles.items()):
-        least, usual, most = (tuple(one) for one in ranges)
+        lowest, usual, highest = (tuple(part) for part in ranges)
         try:
-            profile.set_shape(name, least, usual, most)
+            profile.set_shape(name, lowest, usual, highest)
         except (RuntimeError, ValueError, TypeError) as error:
             what = "TensorRT refused the shapes of input %r: %s" % (name, short(error, 300))
             raise _refused(what, "check shapes in [models.M]") from None
@@ -99,10 +102,10 @@ def make(builder: Any, profiles: Mapping[str, Sequence[Shape]]) -> Any:
 def calibration(
     inputs: Mapping[str, Shape], batch: int, samples: Mapping[str, List[int]]
 ) -> Dict[str, List[List[int]]]:
-    """What calibration runs with: for each dynamic input the batch, and the data's own lengths behind it."""
-    found = {}
+    """Return the profile for calibration: for each dynamic input the batch and the data's own lengths."""
+    ranges = {}
     for name, shape in inputs.items():
         if -1 in shape:
             lengths = [batch] + [int(length) for length in samples[name][1:]]
-            found[name] = [lengths, lengths, lengths]
-    return found
+            ranges[name] = [lengths, lengths, lengths]
+    return ranges

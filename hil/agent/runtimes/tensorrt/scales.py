@@ -1,4 +1,4 @@
-"""TensorRT's calibration cache: a header line, then ``TENSOR: HEX``, a float32 scale without its leading zeros."""
+"""TensorRT's calibration cache: a header line, then ``TENSOR: HEX``, a float32 scale without leading zeros."""
 
 import json
 import re
@@ -12,34 +12,34 @@ MAX_RECORDED = 300 << 10  # characters; a reply's header ends at 1 MiB
 
 
 class Scales(NamedTuple):
-    """``by_tensor``: amax / 127; None for one that is no finite number."""
+    """``by_tensor`` maps names to amax / 127, or None if that is not a finite number."""
 
     header: str
     by_tensor: Dict[str, Optional[float]]
 
 
 def decode(cache: bytes) -> Scales:
-    """Reads a cache. Raises ``ValueError``, which names the line, for anything else."""
+    """Parse a cache. Raise ``ValueError``, which names the line, if it is malformed."""
     lines = cache.decode("utf-8", "replace").splitlines()
     if not lines or not HEADER.fullmatch(lines[0].strip()):
         raise ValueError("no header line")
-    found: Dict[str, Optional[float]] = {}
+    by_tensor: Dict[str, Optional[float]] = {}
     for line in lines[1:]:
         if not line.strip():
             continue
-        # Tensor names come from exporters and may hold ": " themselves.
+        # Tensor names come from exporters and may contain ": ".
         name, separator, text = line.rpartition(": ")
         if not separator or not re.fullmatch(r"[0-9a-fA-F]{1,8}", text.strip()):
             raise ValueError("the line %.80r" % line)
         (scale,) = struct.unpack("!f", bytes(bytearray.fromhex(text.strip().zfill(8))))
-        found[name] = scale if abs(scale) < float("inf") else None
-        if len(found) > MAX_SCALES:
+        by_tensor[name] = scale if abs(scale) < float("inf") else None
+        if len(by_tensor) > MAX_SCALES:
             raise ValueError("over %d tensors" % MAX_SCALES)
-    return Scales(lines[0].strip(), found)
+    return Scales(lines[0].strip(), by_tensor)
 
 
 def misfit(cache: bytes, algorithm: str) -> str:
-    """Why it is no cache that ``algorithm`` wrote, with at least one scale; empty if it is one."""
+    """Return why this is not a cache that ``algorithm`` wrote with at least one scale; empty if it is one."""
     try:
         scales = decode(cache)
     except ValueError as error:
@@ -51,11 +51,11 @@ def misfit(cache: bytes, algorithm: str) -> str:
 
 
 def bounded(by_tensor: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:
-    """As many of the scales as a record has room for."""
-    kept, size = {}, 0
+    """Return as many of the scales as fit into a record."""
+    fitting, size = {}, 0
     for name, scale in by_tensor.items():
-        size += len(json.dumps(name)) + 30  # escapes make it longer
+        size += len(json.dumps(name)) + 30  # of the JSON text, in which escapes take more than one character
         if size > MAX_RECORDED:
             break
-        kept[name] = scale
-    return kept
+        fitting[name] = scale
+    return fitting

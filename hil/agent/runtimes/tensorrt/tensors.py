@@ -1,4 +1,4 @@
-"""An engine's inputs and outputs behind one interface: by name (TensorRT 8.5 and later), or by number before."""
+"""One interface to an engine's inputs and outputs: by name (from TensorRT 8.5), or by number before."""
 
 from functools import partial
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
@@ -11,9 +11,9 @@ Shape = Tuple[int, ...]
 
 
 class Tensor(NamedTuple):
-    """An input or output: -1 in ``shape`` is set at run time, within ``low`` and ``high`` (of the profile).
+    """An input or output; -1 in ``shape`` is set at run time, within the profile's ``low`` and ``high``.
 
-    ``on_host`` ones are read or written in host memory (shape tensors); ``number`` is the binding's.
+    Shape tensors (``on_host``) are read or written in host memory. ``number`` is that of the binding.
     """
 
     name: str
@@ -31,22 +31,22 @@ class Tensor(NamedTuple):
         return -1 in self.shape
 
     def port(self) -> Port:
-        """As the rest of the agent sees it."""
+        """Return the tensor as the rest of the agent describes it."""
         return Port(self.name, self.dtype, tuple(None if dim < 0 else dim for dim in self.shape))
 
 
 def has_names(engine: Any) -> bool:
-    """Whether tensors have names (TensorRT 8.5 and later)."""
+    """Return whether tensors have names (from TensorRT 8.5)."""
     return hasattr(engine, "num_io_tensors")
 
 
 def has_bindings(engine: Any) -> bool:
-    """Whether tensors have numbers (TensorRT before 10)."""
+    """Return whether tensors have numbers (before TensorRT 10)."""
     return hasattr(engine, "num_bindings")
 
 
 def choose(engine: Any, wanted: str) -> str:
-    """``named`` or ``bindings``; ``wanted`` is ``auto`` or one of them. Raises ``Failure``."""
+    """Return ``named`` or ``bindings``; ``wanted`` is ``auto`` or one of them. Raise ``Failure`` if unavailable."""
     there = [label for label, has in (("named", has_names), ("bindings", has_bindings)) if has(engine)]
     if wanted == "auto" and there:
         return there[0]
@@ -57,15 +57,15 @@ def choose(engine: Any, wanted: str) -> str:
 
 
 def read(engine: Any, label: str) -> List[Tensor]:
-    """All tensors, in the engine's order. Raises ``Failure`` for what cannot be given or taken through numpy."""
+    """Return all tensors in the engine's order. Raise ``Failure`` for types and layouts that are not supported."""
     if getattr(engine, "has_implicit_batch_dimension", False):
-        what = "the engine has an implicit batch dimension, which is not driven"
+        what = "the engine has an implicit batch dimension, which is not supported"
         raise Failure(UNSUPPORTED, what, "build it from an ONNX file, with an explicit batch dimension")
     return _read_named(engine) if label == "named" else _read_bindings(engine)
 
 
 def _read_named(engine: Any) -> List[Tensor]:
-    found = []
+    tensors = []
     for number in range(engine.num_io_tensors):
         name = engine.get_tensor_name(number)
         is_input = engine.get_tensor_mode(name).name == "INPUT"
@@ -75,91 +75,91 @@ def _read_named(engine: Any) -> List[Tensor]:
             _linear(name, engine.get_tensor_format(name))
         low = high = ()  # type: Shape
         if is_input and -1 in shape:
-            low, _, high = (dims(one) for one in engine.get_tensor_profile_shape(name, 0))
+            low, _, high = (dims(part) for part in engine.get_tensor_profile_shape(name, 0))
         dtype = _dtype(name, engine.get_tensor_dtype(name))
-        found.append(Tensor(name, dtype, shape, is_input, on_host, number, low, high))
-    return found
+        tensors.append(Tensor(name, dtype, shape, is_input, on_host, number, low, high))
+    return tensors
 
 
 def _read_bindings(engine: Any) -> List[Tensor]:
-    found = []
+    tensors = []
     # Each optimization profile has bindings of its own; the first one's come first.
     for number in range(engine.num_bindings // max(1, engine.num_optimization_profiles)):
         name = engine.get_binding_name(number)
         is_input = bool(engine.binding_is_input(number))
         if engine.is_shape_binding(number):
-            what = "%r is a shape tensor, which is not driven through bindings" % name
-            raise Failure(UNSUPPORTED, what, "use TensorRT 8.5 or later, or a model whose shapes are no inputs")
+            what = "%r is a shape tensor, which bindings do not support" % name
+            raise Failure(UNSUPPORTED, what, "use TensorRT 8.5 or later, or a model whose shapes are not inputs")
         shape = dims(engine.get_binding_shape(number))
         _linear(name, engine.get_binding_format(number))
         low = high = ()  # type: Shape
         if is_input and -1 in shape:
-            low, _, high = (dims(one) for one in engine.get_profile_shape(0, number))
+            low, _, high = (dims(part) for part in engine.get_profile_shape(0, number))
         dtype = _dtype(name, engine.get_binding_dtype(number))
-        found.append(Tensor(name, dtype, shape, is_input, False, number, low, high))  # noqa: FBT003 - a field
-    return found
+        tensors.append(Tensor(name, dtype, shape, is_input, False, number, low, high))  # noqa: FBT003 - a field
+    return tensors
 
 
 def dims(given: Any) -> Shape:
-    """TensorRT's ``Dims`` as a tuple; an invalid one (a negative rank) raises ``Failure``."""
+    """Return TensorRT's ``Dims`` as a tuple. Raise ``Failure`` for an invalid one (a negative rank)."""
     try:
         return tuple(int(dim) for dim in given)
     except ValueError:
         raise Failure(
-            ENGINE, "TensorRT gave no valid shape for a tensor", "report this with the report's log"
+            ENGINE, "TensorRT gave no valid shape for a tensor", "report this as a bug, with the report's log"
         ) from None
 
 
 def _dtype(name: str, given: Any) -> str:
     known = api.numpy_name(given)
     if known is None:
-        what = "%r has type %s, which numpy lacks and is not carried to the target" % (name, given.name)
-        raise Failure(UNSUPPORTED, what, "let the model's inputs and outputs be float32, float16 or integers")
+        what = "%r has type %s, which numpy lacks, so it cannot be sent to the target" % (name, given.name)
+        raise Failure(UNSUPPORTED, what, "use float32, float16 or integers for the model's inputs and outputs")
     return known
 
 
 def _linear(name: str, given: Any) -> None:
     if given.name != "LINEAR":
-        what = "%r is laid out as %s in memory; only row-major tensors are driven" % (name, given.name)
-        raise Failure(UNSUPPORTED, what, "build the engine without its own formats for inputs and outputs")
+        what = "%r is laid out as %s in memory; only row-major tensors are supported" % (name, given.name)
+        raise Failure(UNSUPPORTED, what, "build the engine with TensorRT's default formats for inputs and outputs")
 
 
 class NamedCalls:
-    """One execution context driven by names."""
+    """One execution context accessed by tensor names."""
 
     def __init__(self, context: Any) -> None:
         self.context = context
 
     def set_shape(self, tensor: Tensor, shape: Shape) -> bool:
-        """Gives a dynamic input its shape; False where TensorRT refuses it."""
+        """Set the shape of a dynamic input; return False if TensorRT refuses it."""
         return bool(self.context.set_input_shape(tensor.name, shape))
 
     def settle(self) -> List[str]:
-        """Works out the outputs' shapes; returns the names of inputs that are still to be given."""
+        """Compute the outputs' shapes; return the names of inputs that are not set yet."""
         try:
             return list(self.context.infer_shapes())
         except RuntimeError as error:
             raise Failure(ENGINE, "TensorRT cannot infer shapes: %s" % error, "check the inputs' shapes") from None
 
     def shape_of(self, tensor: Tensor) -> Shape:
-        """The shape for the inputs as they are set; has -1 where only running tells."""
+        """Return the shape for the inputs that are set; -1 for a dimension that depends on the data."""
         return dims(self.context.get_tensor_shape(tensor.name))
 
     def place(self, tensor: Tensor, address: int) -> bool:
-        """Tells where the tensor lies."""
+        """Set the tensor's address."""
         return bool(self.context.set_tensor_address(tensor.name, address))
 
     def allocate(self, tensor: Tensor, allocator: Optional[Any]) -> bool:
-        """Has an output ask ``allocator`` for its memory; None takes that back."""
+        """Make an output request its memory from ``allocator``, or from none if it is None."""
         return bool(self.context.set_output_allocator(tensor.name, allocator))
 
     def enqueue(self, stream: int) -> Callable[[], Any]:
-        """What hands one inference to the stream (its handle); False where TensorRT refuses."""
+        """Return a function that queues one inference on the stream handle; it returns False if TensorRT refuses."""
         return partial(self.context.execute_async_v3, stream)
 
 
 class BindingCalls:
-    """One execution context driven by numbers, ``count`` of them (all profiles')."""
+    """One execution context accessed by binding numbers; ``count`` is the number of bindings of all profiles."""
 
     def __init__(self, context: Any, count: int) -> None:
         self.context = context
@@ -170,7 +170,7 @@ class BindingCalls:
         return bool(self.context.set_binding_shape(tensor.number, shape))
 
     def settle(self) -> List[str]:
-        """As ``NamedCalls.settle``; numbers only, since the context does not tell names."""
+        """As ``NamedCalls.settle``, without the names, which the context does not report."""
         return [] if self.context.all_binding_shapes_specified else ["a dynamic input"]
 
     def shape_of(self, tensor: Tensor) -> Shape:
@@ -183,11 +183,11 @@ class BindingCalls:
         return True
 
     def allocate(self, tensor: Tensor, allocator: Optional[Any]) -> bool:
-        """Bindings have no allocators: an output whose shape only running tells cannot be driven."""
+        """Raise ``Failure`` for an output whose shape depends on the data: bindings have no allocators."""
         if allocator is None:
             return True
         what = "the shape of output %r depends on the data, which needs TensorRT 8.5 or later" % tensor.name
-        raise Failure(UNSUPPORTED, what, "give the model outputs of a shape that its inputs' shapes decide")
+        raise Failure(UNSUPPORTED, what, "use outputs whose shapes follow from the inputs' shapes")
 
     def enqueue(self, stream: int) -> Callable[[], Any]:
         """As ``NamedCalls.enqueue``."""
@@ -195,5 +195,5 @@ class BindingCalls:
 
 
 def calls(engine: Any, context: Any, label: str) -> Any:
-    """``NamedCalls`` or ``BindingCalls`` of a context."""
+    """Return the ``NamedCalls`` or ``BindingCalls`` of a context."""
     return NamedCalls(context) if label == "named" else BindingCalls(context, engine.num_bindings)

@@ -1,4 +1,4 @@
-"""A feed made ready for a slot, and the loop that runs it: the only code between the host's clock and the driver."""
+"""A feed prepared for a slot, and its run: the only code between the host's clock and the driver."""
 
 import contextlib
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
@@ -10,34 +10,34 @@ from ..interface import Feed
 from .buffers import offsets, view
 from .tensors import Tensor
 
-Copy = Tuple[int, int, int]  # to, from, bytes
+Copy = Tuple[int, int, int]  # destination, source, bytes
 Key = Tuple[Any, ...]
 
 
 class Layout(NamedTuple):
-    """How one set of input shapes runs: made when shapes change, then used again by every feed that has them.
+    """How one set of input shapes runs; created when shapes change, and reused by every feed of these shapes.
 
-    ``enqueue`` hands the work over (False where it is refused); ``results`` copies device to host; ``outputs``
-    are views of page-locked memory; ``told`` are outputs whose shape is known only after the run.
+    ``enqueue`` queues the work and returns False if it is refused. ``results`` are copies from device to host.
+    ``outputs`` are views of page-locked memory. ``unsized`` lists outputs whose shape is known only after the run.
     """
 
     enqueue: Callable[[], Any]
     results: List[Copy]
     outputs: List[Any]
-    told: List[Tuple[int, Tensor]]
+    unsized: List[Tuple[int, Tensor]]
 
 
-class Ready:
-    """A feed in page-locked memory, bound to a slot: ``Bound``'s functions.
+class TimedFeed:
+    """A feed in page-locked memory, bound to a slot; it provides the functions of ``Bound``.
 
-    ``start`` is the hot path: no look-ups beyond attributes, no allocation, no Python beside the driver's calls.
+    ``start`` is the hot path: only attribute look-ups and calls of the driver, no allocation.
     """
 
     def __init__(self, slot: Any, feed: Feed) -> None:
         self.slot = slot
         sizes = [int(feed[tensor.name].nbytes) for tensor in slot.inputs]
         placed, total = offsets(sizes)
-        self.block: Any = slot.made.pool.take(total)
+        self.block: Any = slot.resources.pool.acquire(total)
         self.arrays = [
             view(self.block, at, tuple(feed[tensor.name].shape), tensor.dtype)
             for at, tensor in zip(placed, slot.inputs)
@@ -56,34 +56,38 @@ class Ready:
         self._layout: Optional[Layout] = None
         self._copies: List[Copy] = []
 
-    def _enter(self) -> None:
+    def _set_up(self) -> None:
         slot = self.slot
         if self.block is None or slot.calls is None:
-            raise Failure(ENGINE, "the inputs of this run were given back already", "bind them again")
+            raise Failure(ENGINE, "the inputs of this run have been released", "bind them again")
         if slot.layout is None or slot.key != self.key:
-            slot.enter(self)
+            slot.set_up(self)
         self._copies = self._placed()
         self._layout = slot.layout
 
     def _placed(self) -> List[Copy]:
-        held = self.slot.device.held
-        return [(held[name].address, source, size) for name, source, size in self._sources]
+        buffers = self.slot.device.by_name
+        return [(buffers[name].address, source, size) for name, source, size in self._sources]
 
     def copy(self) -> None:
-        """Inputs to the device, outside of any timed run."""
+        """Copy the inputs to the device, outside of any timed run."""
         for to, source, size in self._placed():
-            self.slot.made.cuda.copy_in(to, source, size, self.slot.stream)
+            self.slot.resources.cuda.copy_in(to, source, size, self.slot.stream)
 
     def start(self, *, timed: bool = False) -> None:
-        """Hands copies and work to the stream; ``timed`` between the slot's events, which in flight nobody reads."""
+        """Queue copies and work on the stream.
+
+        With ``timed`` record the slot's events around the work; nothing reads them while several inferences are in
+        flight.
+        """
         slot = self.slot
         layout = self._layout
         if layout is None or layout is not slot.layout:
-            self._enter()
+            self._set_up()
             layout = slot.layout
-        if layout.told:
-            slot.told.clear()
-        stream, cuda = slot.stream, slot.made.cuda
+        if layout.unsized:
+            slot.dynamic_outputs.clear()
+        stream, cuda = slot.stream, slot.resources.cuda
         for to, source, size in self._copies:
             cuda.copy_in(to, source, size, stream)
         if timed:
@@ -96,25 +100,25 @@ class Ready:
             cuda.copy_out(to, source, size, stream)
 
     def finish(self) -> List[Any]:
-        """Waits; the outputs in the engine's order."""
+        """Wait for the run and return the outputs in the engine's order."""
         slot = self.slot
         slot.stream.synchronize()
         layout = slot.layout
-        if layout.told:
+        if layout.unsized:
             slot.fetch(layout)
         return layout.outputs
 
     def run(self) -> List[Any]:
-        """Both halves, timed on the device."""
+        """Run both halves, timed on the device."""
         self.start(timed=True)
         return self.finish()
 
     def close(self) -> None:
-        """Gives the page-locked memory back, once nothing can be copying from it; a broken context keeps it."""
+        """Release the page-locked memory once no copy can read it; with a broken context it is not released."""
         if self.block is None:
             return
         block, self.block, self._layout, self.arrays = self.block, None, None, []
         with contextlib.suppress(Failure):
-            if self.slot.calls is not None:  # a closed slot has nothing under way
+            if self.slot.calls is not None:  # a closed slot has no work in flight
                 self.slot.stream.synchronize()
-            self.slot.made.pool.give(block)
+            self.slot.resources.pool.release(block)

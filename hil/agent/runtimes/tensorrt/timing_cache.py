@@ -1,4 +1,4 @@
-"""How fast each kernel was in earlier builds; a cache that TensorRT does not take costs time, never correctness."""
+"""The timing cache: kernel times of earlier builds. If TensorRT rejects it, a build takes longer and stays correct."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -6,20 +6,20 @@ from . import digest_file
 
 
 class Attached(NamedTuple):
-    """``state``: none (nowhere to keep one), cold, warm, partly, or refused (there was one that could not be used).
+    """``state``: none (no path), cold, warm, partly, or refused (there was a cache and it could not be used).
 
-    ``told`` is TensorRT's error where it took the cache in part.
+    ``error`` is TensorRT's error if it accepted only a part of the cache.
     """
 
     state: str
     cache: Any
-    told: str = ""
+    error: str = ""
 
 
 def attach(config: Any, path: Optional[str], log: Any) -> Attached:
-    """Gives the config the cache kept at ``path``, or an empty one that ``keep`` writes there.
+    """Attach the cache stored at ``path`` to the config, or an empty one, which ``save`` stores there.
 
-    TensorRT 8.5 and 8.6 may log an error about Myelin's part of a cache, and take the rest: ``log`` tells.
+    TensorRT 8.5 and 8.6 may log an error about Myelin's part of a cache and use the rest; ``log`` shows it.
     """
     if path is None:
         return Attached("none", None)
@@ -31,10 +31,10 @@ def attach(config: Any, path: Optional[str], log: Any) -> Attached:
     before = log.errors()
     if content:
         cache = config.create_timing_cache(content)
-        # False: a cache of another version or GPU is to be refused, not taken with a warning.
+        # False: refuse a cache of another version or GPU instead of accepting it with a warning.
         if cache is not None and config.set_timing_cache(cache, False):  # noqa: FBT003 - bindings before 8.4 name it otherwise
-            told = log.errors()
-            return Attached("warm", cache) if told == before else Attached("partly", cache, told)
+            errors = log.errors()
+            return Attached("warm", cache) if errors == before else Attached("partly", cache, errors)
         state = "refused"
     empty = config.create_timing_cache(b"")
     if empty is None or not config.set_timing_cache(empty, False):  # noqa: FBT003 - as above
@@ -42,8 +42,8 @@ def attach(config: Any, path: Optional[str], log: Any) -> Attached:
     return Attached(state, empty)
 
 
-def keep(config: Any, path: Optional[str], attached: Attached) -> bool:
-    """Writes what the build has learnt; whether it did."""
+def save(config: Any, path: Optional[str], attached: Attached) -> bool:
+    """Store the updated cache; return whether it succeeded."""
     if path is None or attached.cache is None:
         return False
     cache = config.get_timing_cache()

@@ -1,6 +1,6 @@
-"""A ``tensorrt`` module without a GPU: as much as the build side asks, and what it was asked.
+"""A ``tensorrt`` module without a GPU: the names that building uses, with a record of their calls.
 
-It stands in only where no GPU is needed: order of calls, refusals, message texts.
+It is used only where no GPU is needed: order of calls, refusals, message texts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BuilderFlag(enum.Enum):
-    """As of 8.6."""
+    """As in 8.6."""
 
     FP16 = 0
     INT8 = 1
@@ -23,14 +23,14 @@ class BuilderFlag(enum.Enum):
 
 
 class StrongFlag(enum.Enum):
-    """As of 11."""
+    """As in 11."""
 
     GPU_FALLBACK = 2
     TF32 = 3
 
 
 class DataType(enum.Enum):
-    """As of 8.6."""
+    """As in 8.6, and later types."""
 
     FLOAT = 0
     HALF = 1
@@ -69,12 +69,12 @@ class Layer:
     num_outputs = 1
 
     def get_output(self, _index: int) -> Tensor:
-        """Its output."""
+        """Return the output."""
         return self.output
 
 
 class Network:
-    """Has what the fake parser is told to put in."""
+    """Contains what the fake parser puts in."""
 
     def __init__(self) -> None:
         self.inputs: list[Tensor] = []
@@ -86,26 +86,26 @@ class Network:
     num_outputs = property(lambda self: len(self.outputs))
 
     def get_output(self, index: int) -> Tensor:
-        """By number."""
+        """Return an output by number."""
         return self.outputs[index]
 
     def get_input(self, index: int) -> Tensor:
-        """By number."""
+        """Return an input by number."""
         return self.inputs[index]
 
     def get_layer(self, index: int) -> Layer:
-        """By number."""
+        """Return a layer by number."""
         return self.layers[index]
 
 
 class Cache:
-    """A timing cache: bytes that begin as this GPU's."""
+    """A timing cache; the bytes of one written on this GPU begin with ``this gpu``."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
 
     def serialize(self) -> bytes:
-        """What ``memoryview`` takes."""
+        """Return the bytes."""
         return b"this gpu" + self.content[8:] + b"+"
 
 
@@ -123,52 +123,52 @@ class Config:
         self.dla_layers = 1
 
     def set_flag(self, flag: enum.Enum) -> None:
-        """Sets it."""
+        """Set a flag."""
         self.on.add(flag.name)
 
     def clear_flag(self, flag: enum.Enum) -> None:
-        """Clears it."""
+        """Clear a flag."""
         self.on.discard(flag.name)
 
     def get_flag(self, flag: enum.Enum) -> bool:
-        """Whether it is set."""
+        """Return whether the flag is set."""
         return flag.name in self.on
 
     def set_memory_pool_limit(self, _pool: str, size: int) -> None:
-        """Sets the workspace."""
+        """Set the workspace."""
         self.workspace = size
 
     def get_memory_pool_limit(self, _pool: str) -> int:
-        """The workspace."""
+        """Return the workspace."""
         return self.workspace
 
     def create_timing_cache(self, content: bytes) -> Cache | None:
-        """None for bytes that are no cache, as TensorRT."""
+        """Return None for bytes that are not a cache, as TensorRT does."""
         return None if content.startswith(b"junk") else Cache(content)
 
     def set_timing_cache(self, cache: Cache, ignore_mismatch: bool) -> bool:
-        """Refuses another GPU's cache unless it is told to ignore that."""
+        """Refuse another GPU's cache unless ``ignore_mismatch`` is set."""
         if not ignore_mismatch and cache.content and not cache.content.startswith(b"this gpu"):
             return False
         self.cache = cache
         return True
 
     def get_timing_cache(self) -> Cache | None:
-        """What was set."""
+        """Return the cache that was set."""
         return self.cache
 
     def add_optimization_profile(self, profile: dict[str, Any]) -> int:
-        """Its number."""
+        """Store the profile and return its number."""
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
     def set_calibration_profile(self, profile: Any) -> bool:
-        """Keeps it."""
+        """Store the profile."""
         self.calibration_profile = profile
         return True
 
     def can_run_on_DLA(self, _layer: Layer) -> bool:  # noqa: N802 - TensorRT's name
-        """The first ``dla_layers`` times."""
+        """Return True for the first ``dla_layers`` calls."""
         self.dla_layers -= 1
         return self.dla_layers >= 0
 
@@ -177,12 +177,12 @@ class Profile(dict[str, Any]):
     """Shapes by input."""
 
     def set_shape(self, name: str, *ranges: tuple[int, ...]) -> None:
-        """Keeps them."""
+        """Store the shapes."""
         self[name] = ranges
 
 
 class Builder:
-    """``build`` is what ``build_serialized_network`` does; the test sets it."""
+    """A builder; ``Trt.build``, which tests replace, is what ``build_serialized_network`` does."""
 
     platform_has_fast_fp16 = platform_has_fast_int8 = platform_has_tf32 = True
     num_DLA_cores = 0  # noqa: N815 - TensorRT's name
@@ -191,24 +191,24 @@ class Builder:
         self.trt, self.log = trt, log
 
     def create_network(self, _flags: int) -> Network:
-        """An empty one."""
+        """Return an empty network."""
         return Network()
 
     def create_builder_config(self) -> Config:
-        """The test looks into it afterwards."""
+        """Return the module's config, which tests inspect afterwards."""
         return self.trt.config
 
     def create_optimization_profile(self) -> Profile:
-        """An empty one."""
+        """Return an empty profile."""
         return Profile()
 
     def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
-        """What the test says."""
+        """Return what ``Trt.build`` returns."""
         return self.trt.build(self.log, network, config)
 
 
 class Trt:
-    """The module; attributes of the class are what tests change."""
+    """The module; tests change its attributes."""
 
     __version__ = "8.6.0"
     BuilderFlag: Any = BuilderFlag
@@ -219,10 +219,10 @@ class Trt:
     NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", "EXPLICIT_BATCH", start=0)
 
     class ILogger:
-        """Base of loggers."""
+        """Base class of loggers."""
 
     class IInt8EntropyCalibrator2:
-        """Base of calibrators."""
+        """Base class of calibrators."""
 
     def __init__(
         self,
@@ -235,39 +235,39 @@ class Trt:
         self.outputs = [Tensor("y")] if outputs is None else outputs
         self.layers = [Layer()] if layers is None else layers
         self.plan: bytes | None = b"plan"
-        self.says: list[tuple[int, str]] = []
+        self.messages: list[tuple[int, str]] = []
         self.builder_class: type[Builder] = Builder
         self.calls: list[str] = []
 
     def build(self, log: Any, network: Network, config: Config) -> bytes | None:  # noqa: ARG002 - as the real one
-        """Logs ``says``, lets a calibrator be asked as TensorRT does, and returns ``plan``."""
+        """Log ``messages``, call a calibrator as TensorRT does, and return ``plan``."""
         self.calls.append("build")
-        for severity, text in self.says:
+        for severity, text in self.messages:
             log.log(severity, text)
-        asked = config.int8_calibrator
-        if asked is not None and asked.read_calibration_cache() is None:
-            while asked.get_batch(["x"]) is not None:
+        calibrator = config.int8_calibrator
+        if calibrator is not None and calibrator.read_calibration_cache() is None:
+            while calibrator.get_batch(["x"]) is not None:
                 pass
-            asked.write_calibration_cache(memoryview(b"TRT-8600-EntropyCalibration2\nx: 3c009976\n"))
+            calibrator.write_calibration_cache(memoryview(b"TRT-8600-EntropyCalibration2\nx: 3c009976\n"))
         return self.plan
 
     def Builder(self, log: Any) -> Builder:  # noqa: N802 - TensorRT's name
-        """A builder."""
+        """Return a builder."""
         return self.builder_class(self, log)
 
     def OnnxParser(self, network: Network, log: Any) -> Any:  # noqa: N802, ARG002 - TensorRT's name and signature
-        """A parser that puts in what the test says."""
+        """Return a parser that fills in this module's inputs, layers and outputs."""
         self.calls.append("parse")
         network.inputs, network.layers, network.outputs = self.inputs, self.layers, self.outputs
         return type("Parser", (), {"parse_from_file": lambda _self, _path: True})()
 
     def init_libnvinfer_plugins(self, log: Any, namespace: str) -> bool:  # noqa: ARG002 - as the real one
-        """Notes when."""
+        """Record the call."""
         self.calls.append("plugins")
         return True
 
     def get_plugin_registry(self) -> Any:
-        """An empty one."""
+        """Return an empty registry."""
         return type("Registry", (), {"plugin_creator_list": ()})()
 
 
@@ -282,7 +282,7 @@ class _Buffer:
         self.nbytes, self.freed = nbytes, False
 
     def free(self) -> None:
-        """Notes it."""
+        """Record the call."""
         self.freed = True
 
 
@@ -297,23 +297,23 @@ class Cuda:
         self.closed = 0
 
     def close(self) -> None:
-        """Counts; what a test wants to look at just then, it looks at."""
+        """Count the calls, and call ``at_close``, with which tests inspect this moment."""
         self.closed += 1
         self.at_close()
 
     def alloc(self, nbytes: int) -> _Buffer:
-        """A buffer."""
+        """Return a buffer."""
         self.buffers.append(_Buffer(nbytes))
         return self.buffers[-1]
 
     pin = alloc
 
     def stream(self) -> Any:
-        """One without effect."""
+        """Return a stream without effect."""
         return type("Stream", (), {"synchronize": lambda _self: None, "close": lambda _self: None})()
 
     def copy_in(self, device: int, host: int, nbytes: int, stream: Any) -> None:  # noqa: ARG002 - as the real one
-        """At once."""
+        """Copy at once."""
         import ctypes
 
         ctypes.memmove(device, host, nbytes)

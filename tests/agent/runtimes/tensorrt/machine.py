@@ -1,7 +1,7 @@
-"""A make-believe GPU and engine that keep the order of calls: streams are queues that ``synchronize`` works off.
+"""A simulated GPU and engine that record the order of calls; streams are queues that ``synchronize`` executes.
 
-They stand in for CUDA and TensorRT only where the rule under test is our own bookkeeping (what is copied, set
-or captured when, what is given back); what the real ones do with it is tried on a real GPU.
+They replace CUDA and TensorRT only where our own bookkeeping is tested: what is copied, set, captured and freed, and
+when. The real ones are tested on a real GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Host or device memory; both are this process's own."""
+    """Host or device memory; both are in this process."""
 
     def __init__(self, gpu: Gpu, nbytes: int) -> None:
         self.gpu, self.nbytes = gpu, nbytes
@@ -30,7 +30,7 @@ class Memory:
         gpu.live[self.address] = self
 
     def free(self) -> None:
-        """Twice is fine, as for the real ones."""
+        """Free the memory; twice is allowed, as for the real one."""
         self.gpu.live.pop(self.address, None)
 
 
@@ -43,12 +43,12 @@ class Stream:
         self.captured: list[tuple[str, Callable[[], None]]] | None = None
 
     def put(self, name: str, work: Callable[[], None]) -> None:
-        """Queues work, or captures it."""
+        """Queue or capture work."""
         self.gpu.calls.append(name)
         (self.queue if self.captured is None else self.captured).append((name, work))
 
     def synchronize(self) -> None:
-        """Does all that is queued."""
+        """Execute all queued work."""
         self.gpu.calls.append("synchronize")
         if self.gpu.fault is not None:
             raise self.gpu.fault
@@ -56,31 +56,31 @@ class Stream:
             self.queue.pop(0)[1]()
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Remove the stream."""
         self.gpu.streams.pop(self.handle, None)
 
 
 class Event:
-    """Its time is the number of calls before it."""
+    """An event; its time is the number of pieces of work done before it."""
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
         self.at = 0
 
     def record(self, stream: Stream) -> None:
-        """Marks the stream."""
+        """Record the event on the stream."""
         stream.put("event", lambda: setattr(self, "at", len(self.gpu.done)))
 
     def seconds_since(self, other: Event) -> float:
-        """Pieces of work between the two."""
+        """Return the number of pieces of work between the two events."""
         return float(self.at - other.at)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
 
 class Gpu:
-    """The interface of ``hil.agent.runtimes.cuda.Cuda`` as far as engines use it."""
+    """The part of ``hil.agent.runtimes.cuda.Cuda`` that engines use."""
 
     binding, name, sm, driver = "ctypes", "Make-believe", "8.7", "12.2"
 
@@ -94,19 +94,19 @@ class Gpu:
         self.open = True
 
     def alloc(self, nbytes: int) -> Memory:
-        """Device memory."""
+        """Return device memory."""
         return Memory(self, nbytes)
 
     pin = alloc
 
     def stream(self) -> Stream:
-        """A queue."""
-        made = Stream(self, 1 + len(self.streams))
-        self.streams[made.handle] = made
-        return made
+        """Return a queue."""
+        stream = Stream(self, 1 + len(self.streams))
+        self.streams[stream.handle] = stream
+        return stream
 
     def event(self) -> Event:
-        """A mark."""
+        """Return an event."""
         return Event(self)
 
     def _copy(self, name: str, to: int, source: int, nbytes: int, stream: Stream) -> None:
@@ -117,52 +117,52 @@ class Gpu:
         stream.put(name, work)
 
     def copy_in(self, to: int, source: int, nbytes: int, stream: Stream) -> None:
-        """To the device."""
+        """Queue a copy to the device."""
         self._copy("in", to, source, nbytes, stream)
 
     def copy_out(self, to: int, source: int, nbytes: int, stream: Stream) -> None:
-        """From the device."""
+        """Queue a copy from the device."""
         self._copy("out", to, source, nbytes, stream)
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Any:
-        """What ``work`` queues, to be launched again and again."""
+        """Return what ``work`` queues, for repeated launches."""
         self.calls.append("capture")
         stream.captured = []
         try:
             work()
             if not self.capturable:
                 raise Failure(ENGINE, "cuStreamEndCapture failed: CUDA_ERROR_STREAM_CAPTURE_INVALIDATED (901)")
-            held = list(stream.captured)
+            captured = list(stream.captured)
         finally:
             stream.captured = None
 
         def launch(on: Stream) -> None:
             self.calls.append("launch")
-            on.queue.extend(held)
+            on.queue.extend(captured)
 
         return SimpleNamespace(launch=launch, close=lambda: self.calls.append("drop"))
 
     def memory_info(self) -> tuple[int, int]:
-        """Free and total."""
+        """Return free and total."""
         return 1000 - len(self.live), 1000
 
     def synchronize(self) -> None:
-        """Works off all queues."""
+        """Execute all queues."""
         for stream in list(self.streams.values()):
             stream.synchronize()
 
     def close(self) -> None:
-        """The end."""
+        """Mark the GPU as closed."""
         self.open = False
 
 
 def at(address: int, shape: Sequence[int], dtype: str) -> npt.NDArray[Any]:
-    """The tensor that lies there."""
+    """Return the tensor at this address."""
     count = int(np.prod(shape))
     size = count * np.dtype(dtype).itemsize
     memory = memoryview((ctypes.c_ubyte * max(1, size)).from_address(address))
-    whole: npt.NDArray[Any] = np.frombuffer(memory, np.dtype(dtype), count)
-    return whole.reshape(shape)
+    flat: npt.NDArray[Any] = np.frombuffer(memory, np.dtype(dtype), count)
+    return flat.reshape(shape)
 
 
 class Named:
@@ -173,7 +173,7 @@ class Named:
 
 
 class Plan:
-    """An engine ``y = 2 x`` of ``x: float32[-1, 3]``, batches 1 to 8; ``dependent`` adds ``z``, the positive ones."""
+    """An engine ``y = 2 x`` of ``x: float32[-1, 3]``, batches 1 to 8; ``dependent`` adds ``z``, the positive values."""
 
     num_layers = 1
     num_optimization_profiles = 1
@@ -186,49 +186,49 @@ class Plan:
         self.contexts = self.deserialized = 0
 
     def get_tensor_name(self, number: int) -> str:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return self.names[number]
 
     def get_tensor_mode(self, name: str) -> Named:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return Named("INPUT" if name == "x" else "OUTPUT")
 
     def get_tensor_location(self, name: str) -> Named:
-        """As TensorRT's."""
+        """As in TensorRT."""
         assert name in self.names
         return Named("DEVICE")
 
     def get_tensor_format(self, name: str) -> Named:
-        """As TensorRT's."""
+        """As in TensorRT."""
         assert name in self.names
         return Named("LINEAR")
 
     def get_tensor_dtype(self, name: str) -> Named:
-        """As TensorRT's."""
+        """As in TensorRT."""
         assert name in self.names
         return Named("FLOAT")
 
     def get_tensor_shape(self, name: str) -> list[int]:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return [-1] if name == "z" else [-1, 3]
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[list[int]]:
-        """As TensorRT's."""
+        """As in TensorRT."""
         assert (name, profile) == ("x", 0)
         return [[1, 3], [4, 3], [8, 3]]
 
     def create_execution_context(self) -> Context:
-        """As TensorRT's before 10: the first context has the profile, unless it is shared."""
+        """As in TensorRT before 10: the first context has the profile, unless it is shared."""
         self.contexts += 1
         return Context(self, 0 if self.shared or self.contexts == 1 else -1)
 
     def create_engine_inspector(self) -> Any:
-        """One layer, with no detail."""
+        """Return an inspector that lists one layer, without detail."""
         return SimpleNamespace(get_engine_information=lambda _: '{"Layers": ["double"], "Bindings": ["x", "y"]}')
 
 
 class Context:
-    """Keeps what it is told, and computes with what it was told when it was enqueued."""
+    """Records what is set, and computes with what was set at the time of the enqueue."""
 
     def __init__(self, plan: Plan, profile: int) -> None:
         self.plan = plan
@@ -237,39 +237,39 @@ class Context:
         self.addresses: dict[str, int] = {}
         self.allocator: Any = None
         self.profiler: Any = None
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        """Within the profile or refused."""
-        self.told.append(f"shape {name}")
+        """Set the shape if it is within the profile; refuse it otherwise."""
+        self.calls.append(f"shape {name}")
         if not 1 <= shape[0] <= 8:
             return False
         self.shape = shape
         return True
 
     def infer_shapes(self) -> list[str]:
-        """Names that lack a shape."""
+        """Return the names of inputs without a shape."""
         return [] if self.shape else ["x"]
 
     def get_tensor_shape(self, name: str) -> list[int]:
-        """Known but for ``z``."""
+        """Return the shape, unknown for ``z``."""
         assert self.shape is not None
         return [-1] if name == "z" else list(self.shape)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
-        """Kept."""
+        """Store the address."""
         assert address in self.plan.gpu.live
         self.addresses[name] = address
         return True
 
     def set_output_allocator(self, name: str, allocator: Any) -> bool:
-        """Kept."""
+        """Store the allocator."""
         assert name == "z"
         self.allocator = allocator
         return True
 
     def execute_async_v3(self, handle: int) -> bool:
-        """Doubles."""
+        """Queue the doubling of ``x``."""
         if self.plan.refuse:
             return False
         stream, shape = self.plan.gpu.streams[handle], self.shape
@@ -288,36 +288,36 @@ class Context:
     def _answer(self, stream: Stream, source: int, shape: tuple[int, ...]) -> bool:
         stream.synchronize()
         x = at(source, shape, "float32")
-        found = x[x > 0]
-        address = self.allocator.reallocate_output_async("z", 0, found.nbytes, 256, stream.handle)
+        positive = x[x > 0]
+        address = self.allocator.reallocate_output_async("z", 0, positive.nbytes, 256, stream.handle)
         if not address:
             return False
-        at(address, found.shape, "float32")[...] = found
-        self.allocator.notify_shape("z", list(found.shape))
+        at(address, positive.shape, "float32")[...] = positive
+        self.allocator.notify_shape("z", list(positive.shape))
         return True
 
 
 class Log:
-    """Errors that a test put there."""
+    """A log with errors that a test put there."""
 
-    def __init__(self, said: str = "") -> None:
-        self.said = said
+    def __init__(self, text: str = "") -> None:
+        self.text = text
 
     def errors(self) -> str:
-        """As the journal's."""
-        return self.said
+        """Return the errors, as ``Journal`` does."""
+        return self.text
 
     def warnings(self) -> list[str]:
-        """None."""
+        """Return no warnings."""
         return []
 
     def clear(self) -> None:
-        """Forgets."""
-        self.said = ""
+        """Drop the errors."""
+        self.text = ""
 
 
 def module(plan: Any) -> Any:
-    """A ``tensorrt`` whose runtime always gives ``plan``."""
+    """Return a ``tensorrt`` module whose runtime always returns ``plan``."""
 
     class Base:
         """Of what users derive from."""

@@ -1,4 +1,4 @@
-"""The interface before TensorRT 8.5, on a make-believe engine (``machine``): only our bookkeeping is under test."""
+"""The interface before TensorRT 8.5, on a simulated engine (``machine``): only our bookkeeping is tested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.agent.runtimes.tensorrt.machine import Gpu, Log, Named, Plan, at, mod
 
 
 class OldPlan:
-    """``y = 2 x`` as 8.2 shows it, with two optimization profiles: bindings 2 and 3 are the second one's."""
+    """``y = 2 x`` as in 8.2, with two optimization profiles: bindings 2 and 3 are the second one's."""
 
     num_layers = 1
     num_bindings = 4
@@ -27,37 +27,37 @@ class OldPlan:
         self.is_shape_binding = lambda _: False
 
     def get_binding_name(self, number: int) -> str:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return ["x", "y", "x [profile 1]", "y [profile 1]"][number]
 
     def binding_is_input(self, number: int) -> bool:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return number % 2 == 0
 
     def get_binding_shape(self, number: int) -> list[int]:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return [-1, 3 + 0 * number]
 
     def get_binding_format(self, number: int) -> Named:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return Named("LINEAR" if number < 4 else "")
 
     def get_binding_dtype(self, number: int) -> Named:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return Named("FLOAT" if number < 4 else "")
 
     def get_profile_shape(self, profile: int, number: int) -> list[list[int]]:
-        """As TensorRT's."""
+        """As in TensorRT."""
         assert (profile, number) == (0, 0)
         return [[1, 3], [4, 3], [8, 3]]
 
     def create_execution_context(self) -> Any:
-        """As TensorRT's."""
+        """As in TensorRT."""
         return OldContext(self.gpu)
 
 
 class OldContext:
-    """Keeps what it is told, by number."""
+    """Records what is set, by number."""
 
     active_optimization_profile = 0
 
@@ -71,17 +71,17 @@ class OldContext:
         return bool(self.shape)
 
     def set_binding_shape(self, number: int, shape: tuple[int, ...]) -> bool:
-        """Kept."""
+        """Store the shape."""
         self.shape = shape if number == 0 else ()
         return number == 0
 
     def get_binding_shape(self, number: int) -> tuple[int, ...]:
-        """The output's is the input's."""
+        """Return the input's shape as the output's."""
         assert number == 1
         return self.shape
 
     def execute_async_v2(self, addresses: list[int], handle: int) -> bool:
-        """Doubles."""
+        """Queue the doubling of ``x``."""
         source, to, *others = addresses
         assert others == [0, 0]
         shape = self.shape
@@ -94,12 +94,12 @@ class OldContext:
 
 
 def load(gpu: Gpu, plan: Any, **options: Any) -> TensorRtEngine:
-    """Loads it; any file does."""
+    """Load an engine; the file's content does not matter."""
     return TensorRtEngine(__file__, options, Log(), module(plan), gpu)
 
 
 def test_an_engine_runs_by_numbers() -> None:
-    """Where tensors have no names the first profile's bindings are driven, and said to be."""
+    """If tensors have no names, the first profile's bindings are used, and the facts say so."""
     gpu = Gpu()
     engine = load(gpu, OldPlan(gpu))
     assert engine.facts()["io"] == "bindings"
@@ -114,7 +114,7 @@ def test_an_engine_runs_by_numbers() -> None:
 
 
 def test_shape_tensors_need_names() -> None:
-    """Bindings would want them in the host's memory, by another call."""
+    """Bindings would require them in host memory, through another call."""
     gpu = Gpu()
     plan = OldPlan(gpu)
     plan.is_shape_binding = lambda number: number == 0
@@ -124,7 +124,7 @@ def test_shape_tensors_need_names() -> None:
 
 
 def test_an_implicit_batch_is_refused() -> None:
-    """Shapes would lack their first dimension."""
+    """Without the batch dimension, shapes would lack their first dimension."""
     gpu = Gpu()
     plan = OldPlan(gpu)
     plan.has_implicit_batch_dimension = True
@@ -133,13 +133,13 @@ def test_an_implicit_batch_is_refused() -> None:
 
 
 def test_data_dependent_outputs_need_names() -> None:
-    """There is nobody to ask for their memory."""
+    """Bindings have no allocator from which to request the memory."""
     with pytest.raises(Failure, match=r"needs TensorRT 8\.5"):
         tensors.BindingCalls(None, 1).allocate(tensors.Tensor("z", "float32", (-1,), False, False, 0), object())  # noqa: FBT003 - fields
 
 
 def test_names_are_preferred_and_bindings_can_be_forced() -> None:
-    """8.5 to 9 have both, so that the old interface can be tried there."""
+    """8.5 to 9 have both interfaces, so the old one can be tested there."""
 
     class Both(Plan):
         num_bindings = 2

@@ -1,4 +1,4 @@
-"""The order and the refusals of a build, held with a module that stands for TensorRT and needs no GPU."""
+"""The order of calls in a build and its refusals, with a fake TensorRT module and without a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hil.agent.failure import Failure
 from hil.agent.runtimes.tensorrt import api, digest_file, log
 from hil.agent.runtimes.tensorrt.build_engine import build as build_in
-from hil.agent.runtimes.tensorrt.open_builder import Workshop
+from hil.agent.runtimes.tensorrt.open_builder import OpenBuilder
 from tests.agent import models
 from tests.agent.runtimes.tensorrt.fake import (
     Builder,
@@ -33,29 +33,29 @@ IMPLICIT = {"algorithm": "entropy2", "batch": 2, "samples": 4, "data": {"x": "0"
 
 
 class Strong(Trt):
-    """As 11: no flags for precisions, no calibrators."""
+    """As in 11: no flags for precisions, no calibrators."""
 
     BuilderFlag = StrongFlag
     IInt8EntropyCalibrator2: Any = None
 
 
 def build(trt: Trt, folder: Path, precision: str = "fp32", cuda: Cuda | None = None, **options: Any) -> Built:
-    """Builds a model with a fresh log."""
+    """Build a model with a fresh log."""
     model = models.tiny(folder / "m.onnx")
-    return build_in(Workshop(trt, cuda or Cuda(), options), str(model), precision, options, str(folder / "out"))
+    return build_in(OpenBuilder(trt, cuda or Cuda(), options), str(model), precision, options, str(folder / "out"))
 
 
 def refusal(trt: Trt, folder: Path, precision: str = "fp32", **options: Any) -> str:
-    """Message and advice of the failure."""
+    """Return kind, message and advice of the failure."""
     with pytest.raises(Failure) as refused:
         build(trt, folder, precision, **options)
     return f"{refused.value.kind}: {refused.value.message}: {refused.value.advice}"
 
 
-def test_the_plan_and_what_is_recorded(tmp_path: Path) -> None:
-    """The plan is written whole, and the facts say what was set; plugins come before the parser."""
+def test_the_plan_and_its_record(tmp_path: Path) -> None:
+    """The plan is written in full, the facts list what was set, and plugins are loaded before parsing."""
     trt = Trt()
-    trt.says = [(2, "careful"), (2, "careful"), (3, "hello")]
+    trt.messages = [(2, "careful"), (2, "careful"), (3, "hello")]
     built = build(trt, tmp_path, workspace=1 << 20)
     assert (tmp_path / "out").read_bytes() == b"plan"
     assert built.facts["workspace"] == trt.config.workspace == 1 << 20
@@ -71,30 +71,30 @@ def test_the_plan_and_what_is_recorded(tmp_path: Path) -> None:
     [("fp32", []), ("tf32", ["TF32"]), ("fp16", ["FP16", "TF32"]), ("int8", ["FP16", "INT8", "TF32"])],
 )
 def test_flags_of_each_precision(precision: str, flags: list[str], tmp_path: Path) -> None:
-    """fp32 has TF32 cleared; int8 lets the rest run in fp16."""
+    """TF32 is cleared for fp32; int8 allows fp16 for other layers."""
     assert build(Trt(layers=QDQ if precision == "int8" else None), tmp_path, precision).facts["flags"] == flags
 
 
 @pytest.mark.parametrize("plan", [None, b""])
-def test_no_plan_is_a_failure_in_tensorrts_words(plan: bytes | None, tmp_path: Path) -> None:
-    """TensorRT reports a failed build by returning nothing; its error lines make the message, its INFO does not."""
+def test_a_missing_plan_is_a_failure_with_tensorrt_s_errors(plan: bytes | None, tmp_path: Path) -> None:
+    """TensorRT reports a failed build by returning nothing; the message quotes its errors and no INFO lines."""
     trt = Trt()
-    trt.plan, trt.says = plan, [(3, "fine"), (1, "Could not find any implementation for node conv1"), (0, "bad")]
-    told = refusal(trt, tmp_path, workspace=4096)
-    assert "workspace is 4096 bytes): bad | Could not find any implementation for node conv1" in told
-    assert "fine" not in told
-    assert "raise workspace" in told
+    trt.plan, trt.messages = plan, [(3, "fine"), (1, "Could not find any implementation for node conv1"), (0, "bad")]
+    message = refusal(trt, tmp_path, workspace=4096)
+    assert "workspace is 4096 bytes): bad | Could not find any implementation for node conv1" in message
+    assert "fine" not in message
+    assert "raise workspace" in message
     assert not (tmp_path / "out").exists()
 
 
-def test_errors_of_an_earlier_build_are_forgotten(tmp_path: Path) -> None:
-    """The logger lives as long as the process; a failure quotes its own build alone."""
+def test_errors_of_an_earlier_build_are_dropped(tmp_path: Path) -> None:
+    """The logger lives as long as the process, but a failure quotes only its own build."""
     trt = Trt()
-    trt.plan, trt.says = None, [(1, "x" * 9000)]
+    trt.plan, trt.messages = None, [(1, "x" * 9000)]
     assert len(refusal(trt, tmp_path)) < 2500
     log.of(trt).clear()
-    trt.says = []
-    assert "it told no reason" in refusal(trt, tmp_path)
+    trt.messages = []
+    assert "TensorRT gave no reason" in refusal(trt, tmp_path)
 
 
 def test_int8_without_qdq_is_refused(tmp_path: Path) -> None:
@@ -103,27 +103,27 @@ def test_int8_without_qdq_is_refused(tmp_path: Path) -> None:
         assert "no Q/DQ layers after parsing" in refusal(Trt(layers=layers), tmp_path, "int8")
 
 
-def test_a_calibrator_beside_qdq_is_refused(tmp_path: Path) -> None:
-    """With Q/DQ layers TensorRT would leave the calibrator out and say nothing."""
+def test_a_calibrator_with_qdq_layers_is_refused(tmp_path: Path) -> None:
+    """With Q/DQ layers TensorRT would silently ignore the calibrator."""
     assert "leave the calibrator out" in refusal(Trt(layers=QDQ), tmp_path, "int8", implicit=IMPLICIT)
     assert "for int8, not for fp16" in refusal(Trt(), tmp_path, "fp16", implicit=IMPLICIT)
 
 
 def test_the_implicit_route(tmp_path: Path) -> None:
-    """The calibrator is fed from the file, its cache is read by the next build, and all buffers are given back."""
+    """The calibrator is fed from the file, the next build reads its cache, and all buffers are freed."""
     np.save(tmp_path / "x.npy", np.ones((4, 3), np.float32))
     paths = {"data": {"x": str(tmp_path / "x.npy")}, "calibration_cache": str(tmp_path / "cache")}
-    for state, given in (("written", 2), ("read", 0)):
+    for state, fed in (("written", 2), ("read", 0)):
         trt, cuda = Trt(inputs=[Tensor(shape=(-1, 3))]), Cuda()
         profiles = {"x": [[1, 3], [2, 3], [4, 3]]}
         built = build(trt, tmp_path, "int8", cuda, implicit=IMPLICIT, paths=paths, profiles=profiles)
-        assert (built.facts["calibration"]["cache"], built.facts["calibration"]["batches"]) == (state, given)
+        assert (built.facts["calibration"]["cache"], built.facts["calibration"]["batches"]) == (state, fed)
         assert trt.config.calibration_profile == {"x": ((2, 3),) * 3}
         assert all(buffer.freed for buffer in cuda.buffers)
 
 
-def test_bad_data_fails_although_there_is_a_plan(tmp_path: Path) -> None:
-    """NaN in the data ends calibration early, TensorRT builds all the same, and the build is refused."""
+def test_bad_data_fails_even_if_a_plan_was_built(tmp_path: Path) -> None:
+    """NaN in the data ends calibration early; TensorRT builds anyway, and the build is refused."""
     np.save(tmp_path / "x.npy", np.full((4, 3), np.nan, np.float32))
     paths = {"data": {"x": str(tmp_path / "x.npy")}}
     assert "NaN" in refusal(Trt(), tmp_path, "int8", implicit=IMPLICIT, paths=paths)
@@ -131,7 +131,7 @@ def test_bad_data_fails_although_there_is_a_plan(tmp_path: Path) -> None:
 
 
 def test_strongly_typed_tensorrt(tmp_path: Path) -> None:
-    """Without precision flags the ONNX file must have the types already; what would run otherwise is refused."""
+    """Without precision flags the ONNX file must have the types; anything else is refused."""
     half = [Layer(output=Tensor(dtype=DataType.HALF))]
     assert build(Strong(layers=half), tmp_path, "fp16").facts["flags"] == ["TF32"]
     assert build(Strong(layers=QDQ), tmp_path, "int8").facts["flags"] == ["TF32"]
@@ -139,13 +139,13 @@ def test_strongly_typed_tensorrt(tmp_path: Path) -> None:
     assert "no Q/DQ layers" in refusal(Strong(), tmp_path, "int8")
     assert "computes in HALF" in refusal(Strong(layers=half), tmp_path, "fp32")
     assert "is quantized" in refusal(Strong(layers=QDQ), tmp_path, "fp32")
-    told = refusal(Strong(), tmp_path, "int8", implicit=IMPLICIT)
-    assert told.startswith("unsupported: this TensorRT has no calibrators")
-    assert 'route = "explicit"' in told
+    message = refusal(Strong(), tmp_path, "int8", implicit=IMPLICIT)
+    assert message.startswith("unsupported: this TensorRT has no calibrators")
+    assert 'route = "explicit"' in message
 
 
-def test_what_bears_values_makes_no_precision(tmp_path: Path) -> None:
-    """A cast, a constant or an input in fp16 leaves a float32 model one: fp16 is refused, fp32 is built."""
+def test_layers_that_only_move_values_do_not_count(tmp_path: Path) -> None:
+    """A float32 model with a cast, constant or input in fp16 stays one: fp16 is refused, fp32 is built."""
     half = Tensor(dtype=DataType.HALF)
     bearing = Strong(inputs=[half], layers=[Layer(), Layer(LayerType.CAST, half), Layer(LayerType.CONSTANT, half)])
     assert "computes nothing in fp16" in refusal(bearing, tmp_path, "fp16")
@@ -153,30 +153,30 @@ def test_what_bears_values_makes_no_precision(tmp_path: Path) -> None:
 
 
 def test_other_quantized_types_are_not_int8(tmp_path: Path) -> None:
-    """A network quantized to FP8 or INT4, if only in its weights, passes neither for int8 nor for float32."""
+    """A network quantized to FP8 or INT4, even if only in its weights, is neither int8 nor float32."""
     eight, four = Tensor(dtype=DataType.FP8), Tensor(dtype=DataType.INT4)
     for kind in (Trt, Strong):
         for layer, name in ((Layer(LayerType.QUANTIZE, eight), "FP8"), (Layer(LayerType.CONSTANT, four), "INT4")):
-            told = refusal(kind(layers=[*QDQ, layer]), tmp_path, "int8")
-            assert f"the network is quantized to {name}, so it would not run in int8 alone" in told
+            message = refusal(kind(layers=[*QDQ, layer]), tmp_path, "int8")
+            assert f"the network is quantized to {name}, so it would not run in int8 alone" in message
     for precision in ("fp32", "tf32"):
         assert "is quantized" in refusal(Strong(layers=QDQ[1:]), tmp_path, precision)
 
 
 def test_dynamic_shapes_need_ranges(tmp_path: Path) -> None:
-    """A dynamic input without a range gets the line to write; a static model needs none."""
+    """For a dynamic input without a range the advice is the line to write; a static model needs none."""
     trt = Trt(inputs=[Tensor(shape=(-1, 4))])
     assert 'write shapes = { "n" = [1, 8, 32] } in [models.M]' in refusal(trt, tmp_path)
     build(trt, tmp_path, profiles={"x": [[1, 4], [2, 4], [8, 4]]})
     assert trt.config.profiles == [{"x": ((1, 4), (2, 4), (8, 4))}]
     for wrong in ([[1, 4], [9, 4], [8, 4]], [[1, 4], [2, 5], [8, 4]], [[1, 4], [2, 4]], [[1], [2], [8]]):
         assert "do not fit input 'x'" in refusal(trt, tmp_path, profiles={"x": wrong})
-    assert "no input" in refusal(Trt(), tmp_path, profiles={"z": [[1], [1], [1]]})
+    assert "not an input" in refusal(Trt(), tmp_path, profiles={"z": [[1], [1], [1]]})
     assert "values of input" in refusal(Trt(inputs=[Tensor(is_shape_tensor=True)]), tmp_path)
 
 
-def test_an_output_whose_shape_only_running_tells_gets_a_profile(tmp_path: Path) -> None:
-    """Without one TensorRT 8.6 makes no context for such an engine; a model of fixed shapes throughout has none."""
+def test_a_data_dependent_output_gets_a_profile(tmp_path: Path) -> None:
+    """Without a profile TensorRT 8.6 creates no context for such an engine; a model of fixed shapes gets none."""
     trt = Trt(outputs=[Tensor("y", shape=(2, -1))])
     build(trt, tmp_path)
     assert trt.config.profiles == [{"x": ((2, 3),) * 3}]
@@ -195,7 +195,7 @@ def test_optimization_levels(tmp_path: Path) -> None:
 
 
 def test_the_workspace_before_pools() -> None:
-    """Before 8.4 the workspace is an attribute, and none at all unless it is set."""
+    """Before 8.4 the workspace is an attribute, and zero unless it is set."""
 
     class Old:
         max_workspace_size = 0
@@ -205,7 +205,7 @@ def test_the_workspace_before_pools() -> None:
 
 
 def test_dla(tmp_path: Path) -> None:
-    """Cores that are not there, precisions it has not and failed trials are unsupported, with what to do."""
+    """Missing cores, unsupported precisions and failed trial builds are unsupported, with advice."""
 
     class WithDla(Builder):
         num_DLA_cores = 2  # noqa: N815 - TensorRT's name
@@ -218,14 +218,17 @@ def test_dla(tmp_path: Path) -> None:
     assert "GPU_FALLBACK" in built.facts["flags"]
     assert trt.config.default_device_type is trt.DeviceType["DLA"]
     assert "none of the network's 2 layers" in refusal(trt, tmp_path, "fp16", dla=1)
-    assert "asked for, the machine has 2" in refusal(trt, tmp_path, "fp16", dla=2)
+    assert "requested, the machine has 2" in refusal(trt, tmp_path, "fp16", dla=2)
     assert "fp16 and int8, not in fp32" in refusal(trt, tmp_path, "fp32", dla=0)
-    trt.config.dla_layers, trt.plan, trt.says = 2, None, [(1, "DLA_STANDALONE: compiler library is missing")]
+    trt.config.dla_layers, trt.plan, trt.messages = 2, None, [(1, "DLA_STANDALONE: compiler library is missing")]
     assert "unsupported: a trial build for the DLA failed" in refusal(trt, tmp_path, "fp16", dla=0)
 
 
-def test_a_gpu_that_is_slow_at_it_is_refused(tmp_path: Path) -> None:
-    """The builder accepts fp16, int8 and tf32 on GPUs without them; we do not. bf16 needs flag and architecture."""
+def test_a_gpu_without_a_fast_precision_is_refused(tmp_path: Path) -> None:
+    """The builder accepts fp16, int8 and tf32 on GPUs without them; the agent refuses.
+
+    bf16 needs flag and architecture.
+    """
 
     class Slow(Builder):
         platform_has_fast_fp16 = platform_has_fast_int8 = platform_has_tf32 = False
@@ -241,8 +244,8 @@ def test_a_gpu_that_is_slow_at_it_is_refused(tmp_path: Path) -> None:
         build(Trt(), tmp_path, "tf32", cuda)
 
 
-def test_the_timing_cache_is_kept_and_refused(tmp_path: Path) -> None:
-    """Cold, then warm; one that is damaged, garbage or another GPU's is refused, said so, and replaced."""
+def test_the_timing_cache_is_stored_or_refused(tmp_path: Path) -> None:
+    """Cold, then warm; a cache that is damaged, malformed or another GPU's is refused, reported and replaced."""
     path = tmp_path / "timing"
     states = [build(Trt(), tmp_path, paths={"timing_cache": str(path)}).facts["timing_cache"] for _ in range(2)]
     assert states == ["cold", "warm"]
@@ -255,18 +258,18 @@ def test_the_timing_cache_is_kept_and_refused(tmp_path: Path) -> None:
     assert build(Trt(), tmp_path).facts["timing_cache"] == "none"
 
 
-def test_a_timing_cache_that_is_taken_in_part_is_told(tmp_path: Path) -> None:
-    """TensorRT takes it, and logs an error: neither warm nor refused, and its words are kept."""
+def test_a_partly_accepted_timing_cache_is_reported(tmp_path: Path) -> None:
+    """TensorRT uses the cache and logs an error: the state is ``partly``, and the error is quoted."""
     path = tmp_path / "timing"
     build(Trt(), tmp_path, paths={"timing_cache": str(path)})
     trt = Trt()
-    taken = trt.config.set_timing_cache
+    original = trt.config.set_timing_cache
 
     def set_timing_cache(cache: Any, ignore_mismatch: bool) -> bool:
         log.of(trt).log(1, "The timing cache will not be used!")
-        return taken(cache, ignore_mismatch)
+        return original(cache, ignore_mismatch)
 
     trt.config.set_timing_cache = set_timing_cache  # type: ignore[method-assign]  # it has no words of its own
     facts = build(trt, tmp_path, paths={"timing_cache": str(path)}).facts
     assert facts["timing_cache"] == "partly"
-    assert facts["warnings"] == ["the timing cache was taken in part: The timing cache will not be used!"]
+    assert facts["warnings"] == ["the timing cache was accepted in part: The timing cache will not be used!"]

@@ -1,4 +1,4 @@
-"""The implicit route's logic, held without TensorRT: the callbacks are called as its bindings call them."""
+"""The implicit route without TensorRT: the callbacks are called as TensorRT's bindings call them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hil.agent.failure import Failure
 from hil.agent.runtimes.tensorrt import calibrator, digest_file, scales
-from hil.agent.runtimes.tensorrt.batches import Batches, Wanted
+from hil.agent.runtimes.tensorrt.batches import Batches, InputSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,55 +27,55 @@ FED = b'{"consumed": {"x": "f"}, "samples": 6}\n'
 
 
 def batches(folder: Path, array: npt.NDArray[Any], batch: int = 2, shape: tuple[int, ...] = (-1, 3)) -> Batches:
-    """Batches of one input ``x``."""
+    """Return batches of one input ``x``."""
     np.save(folder / "x.npy", array)
-    return Batches({"x": str(folder / "x.npy")}, {"x": Wanted("float32", shape)}, batch, len(array))
+    return Batches({"x": str(folder / "x.npy")}, {"x": InputSpec("float32", shape)}, batch, len(array))
 
 
 DATA = np.arange(18, dtype=np.float32).reshape(6, 3)
 
 
 class Sent:
-    """Stands for the device: keeps what it is sent."""
+    """Stands for the device: stores what is sent to it."""
 
     def __init__(self) -> None:
         self.batches: list[dict[str, Any]] = []
 
     def __call__(self, batch: Any, names: list[str]) -> list[int]:
-        """Keeps it; one address a name."""
+        """Store the batch; return one address per name."""
         self.batches.append({name: array.copy() for name, array in batch.items()})
         return [4096 + at for at in range(len(names))]
 
 
 def calibration(folder: Path, algorithm: str = "entropy2") -> tuple[calibrator.Calibration, Sent]:
-    """Three batches of ``DATA``."""
+    """Return a calibration with three batches of ``DATA``."""
     sent = Sent()
     cache = str(folder / "cache")
     return calibrator.Calibration(algorithm, batches(folder, DATA), cache, sent), sent
 
 
 def feed(state: calibrator.Calibration) -> None:
-    """Asks as a build without a cache does."""
+    """Request data as a build without a cache does."""
     state.read_cache()
     while state.get_batch(["x"]) is not None:
         pass
 
 
 def test_all_batches_are_fed_and_hashed(tmp_path: Path) -> None:
-    """Every sample goes to the device once and in order; the digest is over the same bytes."""
+    """Every sample is sent to the device once and in order; the digest is over the same bytes."""
     state, sent = calibration(tmp_path)
     feed(state)
     state.write_cache(memoryview(CACHE))
     facts = state.finish()
-    assert np.array_equal(np.concatenate([one["x"] for one in sent.batches]), DATA)
+    assert np.array_equal(np.concatenate([batch["x"] for batch in sent.batches]), DATA)
     assert facts["consumed"] == {"x": hashlib.sha256(DATA.tobytes()).hexdigest()}
     assert (facts["cache"], facts["batches"], facts["samples"]) == ("written", 3, 6)
     assert facts["header"] == "TRT-8600-EntropyCalibration2"
     assert facts["scales"]["block: 1/out"] == pytest.approx(0.0078759, rel=1e-4)
 
 
-def test_the_cache_is_seen_to_be_used(tmp_path: Path) -> None:
-    """The second build is offered the first one's cache: read without a batch, or ignored, and facts say which."""
+def test_it_is_recorded_whether_the_cache_was_used(tmp_path: Path) -> None:
+    """The second build is offered the first one's cache; the facts say whether it was read or ignored."""
     state, _ = calibration(tmp_path)
     feed(state)
     state.write_cache(CACHE)
@@ -92,8 +92,8 @@ def test_the_cache_is_seen_to_be_used(tmp_path: Path) -> None:
     assert ignoring.finish()["cache"] == "ignored"
 
 
-def test_a_build_that_asks_for_nothing_fails(tmp_path: Path) -> None:
-    """An int8 engine for which neither cache nor data was asked is refused: it would not be calibrated."""
+def test_a_build_that_requests_no_data_fails(tmp_path: Path) -> None:
+    """An int8 engine built without requesting cache or data is refused, since it would not be calibrated."""
     state, _ = calibration(tmp_path)
     state.write_cache(CACHE)
     with pytest.raises(Failure, match="without asking for calibration data"):
@@ -105,14 +105,14 @@ def test_a_build_that_asks_for_nothing_fails(tmp_path: Path) -> None:
 
 
 def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
-    """A calibration that stops early, or leaves no scales of its algorithm, is refused."""
+    """A calibration that stops early, or writes no scales of its algorithm, is refused."""
     state, _ = calibration(tmp_path)
     state.get_batch(["x"])
     state.write_cache(CACHE)
     with pytest.raises(Failure, match="1 of 3 calibration batches"):
         state.finish()
     for cache, why in (
-        (None, "left no scales of EntropyCalibration2"),
+        (None, "wrote no scales of EntropyCalibration2"),
         (b"", "unreadable at no header line"),
         (b"TRT-8600-EntropyCalibration2\n", "without a single scale"),
         (CACHE + b"y: 3c00997g\n", "unreadable at the line 'y: 3c00997g'"),
@@ -127,8 +127,8 @@ def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_another_algorithms_or_a_damaged_cache_is_not_offered(tmp_path: Path) -> None:
-    """A cache that is not of this algorithm, or not as it was written, is calibrated anew and said so."""
+def test_an_unusable_cache_is_not_offered(tmp_path: Path) -> None:
+    """A damaged cache, or one of another algorithm, is not used, and a warning says so."""
     path = tmp_path / "cache"
     digest_file.write(str(path), FED + CACHE)
     assert calibration(tmp_path, "minmax")[0].read_cache() is None
@@ -137,12 +137,12 @@ def test_another_algorithms_or_a_damaged_cache_is_not_offered(tmp_path: Path) ->
     assert state.read_cache() is None
     assert "damaged" in state.warnings[0]
     for note in (b"", b'{"samples": 0, "consumed": {"x": "f"}}\n', b'{"samples": 6, "consumed": {}}\n', b"[]\n"):
-        digest_file.write(str(path), note + CACHE)  # a cache that does not say what it was drawn from
+        digest_file.write(str(path), note + CACHE)  # a cache that does not name its data
         assert calibration(tmp_path)[0].read_cache() is None
 
 
 def test_a_failure_in_a_callback_is_not_lost(tmp_path: Path) -> None:
-    """TensorRT prints exceptions of callbacks and goes on; ours are kept and fail the build."""
+    """TensorRT prints exceptions of callbacks and continues; ours are stored and fail the build."""
     bad = DATA.copy()
     bad[3, 1] = np.nan
     state = calibrator.Calibration("entropy2", batches(tmp_path, bad), None, Sent())
@@ -187,56 +187,56 @@ def test_data_that_does_not_fit_is_refused(
 
 
 def test_other_inputs_and_pickles_are_refused(tmp_path: Path) -> None:
-    """Data for other inputs, and a file with objects in it, are refused."""
+    """Data for other inputs, and a file that contains objects, are refused."""
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(Failure, match="cannot be read"):
-        Batches({"x": str(tmp_path / "o.npy")}, {"x": Wanted("float32", (1,))}, 1, 1)
+        Batches({"x": str(tmp_path / "o.npy")}, {"x": InputSpec("float32", (1,))}, 1, 1)
     with pytest.raises(Failure, match=r"for inputs \['x'\], the network has \['y'\]"):
-        Batches({"x": str(tmp_path / "o.npy")}, {"y": Wanted("float32", (1,))}, 1, 1)
+        Batches({"x": str(tmp_path / "o.npy")}, {"y": InputSpec("float32", (1,))}, 1, 1)
 
 
 def test_int64_is_narrowed_exactly(tmp_path: Path) -> None:
-    """int64 data of an int32 input is fed as int32; a value that does not fit is refused, not cut."""
+    """int64 data of an int32 input is fed as int32; a value that does not fit is refused, not truncated."""
     np.save(tmp_path / "i.npy", np.array([[1], [-(2**31)]]))
-    taken = Batches({"i": str(tmp_path / "i.npy")}, {"i": Wanted("int32", (-1, 1))}, 2, 2).take()["i"]
-    assert taken.dtype == np.int32
-    assert taken.tolist() == [[1], [-(2**31)]]
+    fed = Batches({"i": str(tmp_path / "i.npy")}, {"i": InputSpec("int32", (-1, 1))}, 2, 2).take()["i"]
+    assert fed.dtype == np.int32
+    assert fed.tolist() == [[1], [-(2**31)]]
     np.save(tmp_path / "i.npy", np.array([[1], [2**31]]))
     with pytest.raises(Failure, match="values outside int32"):
-        Batches({"i": str(tmp_path / "i.npy")}, {"i": Wanted("int32", (-1, 1))}, 2, 2).take()
+        Batches({"i": str(tmp_path / "i.npy")}, {"i": InputSpec("int32", (-1, 1))}, 2, 2).take()
 
 
-def test_scales_in_a_record_are_bounded_as_they_are_written() -> None:
-    """A name's escapes count: what is kept is never longer as JSON than a record has room for."""
+def test_the_scales_of_a_record_are_bounded() -> None:
+    """JSON escapes count: the scales of a record never exceed the limit."""
     names = 2000
-    kept = scales.bounded({"\x00" * 60 + str(number): -1.2345678901234567e-300 for number in range(names)})
-    assert 0 < len(kept) < names
-    assert len(json.dumps(kept)) <= scales.MAX_RECORDED
+    fitting = scales.bounded({"\x00" * 60 + str(number): -1.2345678901234567e-300 for number in range(names)})
+    assert 0 < len(fitting) < names
+    assert len(json.dumps(fitting)) <= scales.MAX_RECORDED
 
 
 @given(
     st.dictionaries(st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1), st.floats(width=32))
 )
-def test_scales_come_back(table: dict[str, float]) -> None:
-    """Whatever scales are written as TensorRT writes them come back, names with colons too; NaN as None.
+def test_scales_are_read_back(table: dict[str, float]) -> None:
+    """Scales in TensorRT's format are read back, also for names with colons; NaN becomes None.
 
-    It writes no leading zeros, so that a scale of zero is one digit.
+    The format has no leading zeros, so a scale of zero is one digit.
     """
     words = {name: struct.pack("!f", value).hex().lstrip("0") or "0" for name, value in table.items()}
     lines = ["TRT-8600-MinMaxCalibration", *(f"{name}: {word}" for name, word in words.items())]
-    found = scales.decode("\n".join(lines).encode()).by_tensor
-    assert found == {name: v if abs(v) < float("inf") else None for name, v in table.items()}
+    scales_read = scales.decode("\n".join(lines).encode()).by_tensor
+    assert scales_read == {name: v if abs(v) < float("inf") else None for name, v in table.items()}
 
 
 @pytest.mark.parametrize("cache", [b"", b"x: 3c009976", b"TRT-8600-EntropyCalibration2\nx 3c009976", b"\xff\xfe"])
-def test_what_is_no_cache_is_refused(cache: bytes) -> None:
-    """A file without the header line, or with another line in it, is no calibration cache."""
+def test_a_file_that_is_not_a_cache_is_refused(cache: bytes) -> None:
+    """A file without the header line, or with a malformed line, is not a calibration cache."""
     with pytest.raises(ValueError, match="line"):
         scales.decode(cache)
 
 
-def test_no_calibrator_has_a_way_out() -> None:
-    """Where TensorRT has no calibrators, the message names the explicit route."""
+def test_without_calibrators_the_explicit_route_is_advised() -> None:
+    """If TensorRT has no calibrators, the advice names the explicit route."""
     with pytest.raises(Failure, match="no calibrators") as refused:
         calibrator.base_class(object(), "entropy2")
     assert 'route = "explicit"' in refused.value.advice

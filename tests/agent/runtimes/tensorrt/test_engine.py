@@ -1,4 +1,4 @@
-"""Our bookkeeping around a loaded engine, on a make-believe GPU (``machine``): no real one is needed for it."""
+"""Our bookkeeping around a loaded engine, on a simulated GPU (``machine``)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def gpu() -> Gpu:
-    """Nothing on it yet."""
+    """A GPU with nothing allocated."""
     return Gpu()
 
 
 @pytest.fixture
 def load(gpu: Gpu, tmp_path: Path) -> Load:
-    """Loads a plan with options."""
+    """Return a function that loads a plan with options."""
 
     def loaded(plan: Any = None, log: Log | None = None, **options: Any) -> TensorRtEngine:
         path = tmp_path / "x.plan"
@@ -43,17 +43,17 @@ def load(gpu: Gpu, tmp_path: Path) -> Load:
 
 
 def batch(rows: int, first: float = 0.0) -> dict[str, npt.NDArray[np.float32]]:
-    """``rows`` rows that tell themselves apart."""
+    """Return ``rows`` rows with distinct values."""
     return {"x": first + np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)}
 
 
 def plain(outputs: list[Any]) -> list[Any]:
-    """Copies: a slot's outputs are good until its next run."""
-    return [np.array(one) for one in outputs]
+    """Return copies: a slot's outputs are valid until its next run."""
+    return [np.array(output) for output in outputs]
 
 
-def test_a_run_copies_in_works_and_copies_out_once(gpu: Gpu, load: Load) -> None:
-    """Nothing else is between the first copy and the wait, so that a bare loop is no faster."""
+def test_a_run_makes_no_unneeded_calls(gpu: Gpu, load: Load) -> None:
+    """Nothing else happens between the first copy and the wait, so a bare loop is no faster."""
     bound = load().bind(batch(2))
     assert (plain(bound.run())[0] == 2 * batch(2)["x"]).all()
     gpu.calls.clear()
@@ -63,21 +63,21 @@ def test_a_run_copies_in_works_and_copies_out_once(gpu: Gpu, load: Load) -> None
     assert bound.device_seconds() == 1.0
 
 
-def test_feeds_of_equal_shape_share_all_but_their_values(load: Load) -> None:
-    """Shapes are set when they differ and at no other time."""
+def test_shapes_are_set_only_when_they_change(load: Load) -> None:
+    """Feeds of equal shape share everything but their values."""
     engine = load()
-    one, other, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
-    context = engine._open[0].calls.context  # noqa: SLF001 - what TensorRT was told
-    for bound in (one, other, one, other):
+    first, second, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
+    context = engine._open_slots[0].calls.context  # noqa: SLF001 - records TensorRT's calls
+    for bound in (first, second, first, second):
         bound.run()
-    assert context.told == ["shape x"]
+    assert context.calls == ["shape x"]
     assert plain(larger.run())[0].shape == (4, 3)
-    assert (plain(other.run())[0] == 2 * batch(2, 9)["x"]).all()
-    assert context.told == ["shape x"] * 3
+    assert (plain(second.run())[0] == 2 * batch(2, 9)["x"]).all()
+    assert context.calls == ["shape x"] * 3
 
 
-def test_buffers_that_grew_are_known_to_feeds_bound_before(load: Load) -> None:
-    """A small feed bound before a large one ran does not go on at the old addresses."""
+def test_feeds_bound_earlier_use_buffers_that_grew(load: Load) -> None:
+    """A small feed bound before a large one ran does not use the old addresses."""
     engine = load()
     small = engine.bind(batch(1))
     small.run()
@@ -85,17 +85,17 @@ def test_buffers_that_grew_are_known_to_feeds_bound_before(load: Load) -> None:
     assert (plain(small.run())[0] == 2 * batch(1)["x"]).all()
 
 
-def test_a_thousand_feeds_leave_nothing(gpu: Gpu, load: Load) -> None:
-    """Page-locked memory of a feed is used again by the next, and closing the engine frees all."""
+def test_a_thousand_feeds_leak_nothing(gpu: Gpu, load: Load) -> None:
+    """A feed's page-locked memory is reused by the next feed, and closing the engine frees everything."""
     engine = load()
-    held = set()
+    counts = set()
     for at in range(1000):
         bound = engine.bind(batch(1 + at % 8))
         bound.run()
         bound.close()
         bound.close()
-        held.add(len(gpu.live))
-    assert max(held) == min(held)
+        counts.add(len(gpu.live))
+    assert max(counts) == min(counts)
     engine.close()
     engine.close()
     assert not gpu.live
@@ -103,37 +103,37 @@ def test_a_thousand_feeds_leave_nothing(gpu: Gpu, load: Load) -> None:
     assert not gpu.open
 
 
-def test_a_feed_outlives_its_engine_harmlessly(gpu: Gpu, load: Load) -> None:
-    """Closing the engine first frees the feed's memory too; the feed can be closed but not run."""
+def test_a_feed_may_outlive_its_engine(gpu: Gpu, load: Load) -> None:
+    """Closing the engine also frees the feed's memory; the feed can then be closed but not run."""
     engine = load()
     bound = engine.bind(batch(1))
     bound.run()
     engine.close()
     assert not gpu.live
-    with pytest.raises(Failure, match="given back"):
+    with pytest.raises(Failure, match="been released"):
         bound.run()
     bound.close()
     assert not gpu.live
 
 
-def test_a_feed_that_was_given_back_does_not_run(load: Load) -> None:
-    """Its memory may be another feed's by now."""
+def test_a_released_feed_does_not_run(load: Load) -> None:
+    """Its memory may belong to another feed by now."""
     bound = load().bind(batch(1))
     bound.run()
     bound.close()
-    with pytest.raises(Failure, match="given back"):
+    with pytest.raises(Failure, match="been released"):
         bound.run()
 
 
 def test_an_empty_output_is_an_output(gpu: Gpu, load: Load) -> None:
-    """A data-dependent output may have no element: its shape says so, nothing is copied."""
+    """A data-dependent output may be empty: it has its shape, and nothing is copied."""
     engine = load(Plan(gpu, dependent=True))
     outputs = plain(engine.bind({"x": -np.ones((2, 3), np.float32)}).run())
     assert outputs[1].shape == (0,)
 
 
-def test_an_output_may_be_as_long_as_the_data_says(gpu: Gpu, load: Load) -> None:
-    """Each run has its own length, longer and shorter, and the method says that there is a second wait."""
+def test_the_length_of_an_output_may_depend_on_the_data(gpu: Gpu, load: Load) -> None:
+    """Each run has its own length, and the method mentions the second wait."""
     engine = load(Plan(gpu, dependent=True))
     bounds = [engine.bind({"x": batch(rows)["x"] - 3}) for rows in (1, 8, 2)]
     for bound, rows in zip(bounds, (1, 8, 2), strict=True):
@@ -144,10 +144,10 @@ def test_an_output_may_be_as_long_as_the_data_says(gpu: Gpu, load: Load) -> None
     assert not gpu.live
 
 
-def test_memory_that_runs_out_inside_tensorrt_is_told(gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver's own failure comes out, not TensorRT's that follows from it."""
+def test_an_allocation_failure_in_tensorrt_is_reported(gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure is the driver's, not the one of TensorRT that follows from it."""
     engine = load(Plan(gpu, dependent=True))
-    slot = engine._open[0]  # noqa: SLF001 - the memory of one tensor is taken away
+    slot = engine._open_slots[0]  # noqa: SLF001 - to make one tensor's allocation fail
 
     def none(name: str, nbytes: int) -> Any:
         if name == "z":
@@ -161,31 +161,31 @@ def test_memory_that_runs_out_inside_tensorrt_is_told(gpu: Gpu, load: Load, monk
 
 
 def test_the_graph_is_captured_once_for_each_shape(gpu: Gpu, load: Load) -> None:
-    """A plain run comes before the capture; a change of shapes drops the graph and captures anew."""
+    """A plain run precedes the capture; a change of shapes drops the graph and captures a new one."""
     engine = load(cuda_graph=True)
-    one, other, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
-    for bound, feed in ((one, batch(2)), (other, batch(2, 9)), (one, batch(2))):
+    first, second, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
+    for bound, feed in ((first, batch(2)), (second, batch(2, 9)), (first, batch(2))):
         assert (plain(bound.run())[0] == 2 * feed["x"]).all()
     assert gpu.calls.count("capture") == 1
     assert gpu.calls.index("work") < gpu.calls.index("capture")
     gpu.calls.clear()
-    one.run()
+    first.run()
     assert gpu.calls == ["in", "event", "launch", "event", "out", "synchronize"]
     assert (plain(larger.run())[0] == 2 * batch(4)["x"]).all()
     assert gpu.calls.count("capture") == gpu.calls.count("drop") == 1
     assert engine.method()["cuda_graph"] is True
 
 
-def test_what_cannot_be_captured_is_a_failure(gpu: Gpu, load: Load) -> None:
-    """Never run without a graph where one was asked for."""
+def test_a_failed_capture_is_a_failure(gpu: Gpu, load: Load) -> None:
+    """A run that requires a graph never runs without one."""
     gpu.capturable = False
     with pytest.raises(Failure, match="cannot be captured") as caught:
         load(cuda_graph=True).bind(batch(1)).run()
     assert "cuda_graph = false" in caught.value.advice
 
 
-def test_no_graph_where_none_can_be(gpu: Gpu, load: Load) -> None:
-    """Data-dependent outputs and DLA cores are refused beforehand."""
+def test_graphs_are_refused_where_impossible(gpu: Gpu, load: Load) -> None:
+    """Data-dependent outputs and DLA cores are refused in advance."""
     with pytest.raises(Failure, match="depends on the data") as caught:
         load(Plan(gpu, dependent=True), cuda_graph=True).bind(batch(1)).run()
     assert caught.value.kind == UNSUPPORTED
@@ -194,7 +194,7 @@ def test_no_graph_where_none_can_be(gpu: Gpu, load: Load) -> None:
 
 
 def test_several_are_in_flight(gpu: Gpu, load: Load) -> None:
-    """Each slot has a stream and outputs of its own; starting waits for nobody."""
+    """Each slot has its own stream and outputs; starting does not wait."""
     engine = load(streams=2)
     feeds = [batch(2), batch(2, 50)]
     bounds = [engine.bind(feed, slot) for slot, feed in enumerate(feeds)]
@@ -210,15 +210,15 @@ def test_several_are_in_flight(gpu: Gpu, load: Load) -> None:
     assert len(gpu.streams) == 2
 
 
-def test_no_more_slots_than_asked_for(load: Load) -> None:
-    """A slot that load did not promise is refused."""
+def test_a_slot_beyond_streams_is_refused(load: Load) -> None:
+    """A slot beyond ``streams`` is refused."""
     with pytest.raises(Failure, match="loaded for 1") as caught:
         load().bind(batch(1), 1)
     assert caught.value.kind == UNSUPPORTED
 
 
 def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu, load: Load) -> None:
-    """Before TensorRT 10 it would run with nothing set; the profile is never asked of a context that lacks it."""
+    """Before TensorRT 10 a second context has no profile and would run with nothing set."""
     plan = Plan(gpu, shared=False)
     engine = load(plan, streams=2)
     assert plan.deserialized == 2
@@ -228,7 +228,7 @@ def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu
 
 
 def test_contexts_that_share_their_profile_share_the_engine(gpu: Gpu, load: Load) -> None:
-    """From TensorRT 10 on, and where shapes are fixed, its weights are there once."""
+    """From TensorRT 10, and for fixed shapes, the weights are loaded once."""
     plan = Plan(gpu)
     engine = load(plan, streams=2)
     assert (plan.contexts, len(gpu.streams)) == (2, 2), "memory is read after the load, so all must be there by then"
@@ -237,31 +237,31 @@ def test_contexts_that_share_their_profile_share_the_engine(gpu: Gpu, load: Load
 
 
 def test_the_profile_of_layers_is_a_run_of_its_own(gpu: Gpu, load: Load) -> None:
-    """The timed context never has a profiler; warm-up is left out; seconds are a run's mean."""
+    """The timed context never has a profiler, warm-up does not count, and seconds are the mean per run."""
     engine = load()
     costs = engine.profile(batch(2), 4)
     assert [(cost.name, cost.seconds) for cost in costs] == [("double", 0.0005)]
-    assert engine._open[0].calls.context.profiler is None  # noqa: SLF001 - the timed one
+    assert engine._open_slots[0].calls.context.profiler is None  # noqa: SLF001 - the timed context
     assert len(gpu.streams) == 1
 
 
-def test_a_profile_is_taken_where_contexts_share_none(gpu: Gpu, load: Load) -> None:
-    """Then of another copy of the engine, whose first context has the profile."""
+def test_layers_are_profiled_without_a_shared_profile(gpu: Gpu, load: Load) -> None:
+    """A second copy of the engine is used, whose first context has the optimization profile."""
     plan = Plan(gpu, shared=False)
     engine = load(plan)
     assert engine.profile(batch(2), 2)
 
 
 def test_a_length_outside_the_profile_is_named(load: Load) -> None:
-    """TensorRT would only say no."""
+    """TensorRT itself would refuse it without a reason."""
     with pytest.raises(Failure, match="'x' has length 9 in dimension 0; the engine was built for 1 to 8"):
         load().check(batch(9))
 
 
 def test_a_shape_that_tensorrt_refuses_is_a_failure(gpu: Gpu, load: Load) -> None:
-    """False from set_input_shape is not passed over, and TensorRT's words are in the message."""
+    """False from set_input_shape is not ignored, and the message quotes TensorRT."""
     engine = load(log=(log := Log()))
-    log.said = "profile dimension mismatch"
+    log.text = "profile dimension mismatch"
     with pytest.raises(Failure, match=r"refused shape \[9, 3\] for input 'x'; TensorRT says: profile") as caught:
         engine.bind(batch(9)).run()
     assert caught.value.kind == ENGINE
@@ -269,13 +269,13 @@ def test_a_shape_that_tensorrt_refuses_is_a_failure(gpu: Gpu, load: Load) -> Non
 
 
 def test_a_refused_enqueue_is_a_failure(gpu: Gpu, load: Load) -> None:
-    """False from an enqueue would leave the last run's outputs."""
+    """If False from an enqueue were ignored, the outputs would be the previous run's."""
     with pytest.raises(Failure, match="TensorRT refused to run"):
         load(Plan(gpu, refuse=True)).bind(batch(1)).run()
 
 
 def test_a_broken_context_comes_out_of_a_refused_enqueue(gpu: Gpu, load: Load) -> None:
-    """The driver knows why, and that it is for good."""
+    """If the CUDA context is broken, the driver's error is raised and not TensorRT's."""
     engine = load(Plan(gpu, refuse=True))
     bound = engine.bind(batch(1))
     gpu.fault = Failure(ENGINE, "CUDA_ERROR_ILLEGAL_ADDRESS (700)")
@@ -287,7 +287,7 @@ def test_a_broken_context_comes_out_of_a_refused_enqueue(gpu: Gpu, load: Load) -
     assert len(gpu.live) == before + 1, "memory that may still be copied from was handed out again"
 
 
-def test_ports_are_free_where_the_engine_is(load: Load) -> None:
+def test_dynamic_dimensions_are_open_in_ports(load: Load) -> None:
     """-1 is any length; the profile's range is in the facts."""
     engine = load()
     assert [(port.name, port.dtype, port.shape) for port in engine.inputs] == [("x", "float32", (None, 3))]
@@ -301,25 +301,25 @@ def test_ports_are_free_where_the_engine_is(load: Load) -> None:
 def test_a_foreign_engine_may_be_for_a_dla(
     load: Load, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], kind: str
 ) -> None:
-    """How a foreign engine was built is not recorded, so its layers are looked at; ours is what it was built for."""
+    """How a foreign engine was built is unknown, so its layers decide; ours runs where it was built for."""
     engine = load(**options)
     monkeypatch.setattr(engine, "layers", lambda: [{"device": "dla"}])
-    told = engine.executed_on()
-    assert told is not None
-    assert told["kind"] == kind
+    processor = engine.executed_on()
+    assert processor is not None
+    assert processor["kind"] == kind
 
 
-def test_a_failed_load_gives_tensorrts_objects_up_before_the_context(
+def test_a_failed_load_frees_tensorrt_s_objects_before_the_context(
     gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No frame of the failure holds an engine's context any more when the CUDA context is closed."""
-    held: list[weakref.ref[Any]] = []
+    """No frame of the failure references an execution context when the CUDA context is closed."""
+    contexts: list[weakref.ref[Any]] = []
     at_close: list[Any] = []
 
     class Watched(Plan):
         def create_execution_context(self) -> Any:
             context = super().create_execution_context()
-            held.append(weakref.ref(context))
+            contexts.append(weakref.ref(context))
             return context
 
     def refuse(_engine: Any, context: Any, _io: str) -> Any:
@@ -327,7 +327,7 @@ def test_a_failed_load_gives_tensorrts_objects_up_before_the_context(
         raise Failure(ENGINE, "no")
 
     monkeypatch.setattr(tensors, "calls", refuse)
-    monkeypatch.setattr(gpu, "close", lambda: at_close.extend(one() for one in held))
+    monkeypatch.setattr(gpu, "close", lambda: at_close.extend(reference() for reference in contexts))
     with pytest.raises(Failure, match="no"):
         load(Watched(gpu))
     assert at_close == [None]
@@ -343,7 +343,7 @@ def test_a_failed_load_gives_tensorrts_objects_up_before_the_context(
 def test_tensors_that_numpy_cannot_hold_are_refused(
     gpu: Gpu, load: Load, attribute: str, value: Named, words: str
 ) -> None:
-    """Bytes of another meaning than their dtype says would be compared as numbers."""
+    """Otherwise bytes of another type would be compared as numbers."""
     plan = Plan(gpu)
     setattr(plan, attribute, lambda _: value)
     with pytest.raises(Failure, match=words) as caught:
@@ -353,7 +353,7 @@ def test_tensors_that_numpy_cannot_hold_are_refused(
 
 
 def test_bindings_cannot_be_forced_where_there_are_none(load: Load) -> None:
-    """``io = "bindings"`` proves the old interface or says that it is gone."""
+    """``io = "bindings"`` uses the old interface or reports that it does not exist."""
     with pytest.raises(Failure, match="no bindings interface"):
         load(io="bindings")
 
@@ -369,8 +369,8 @@ REFUSALS = [
         "another GPU",
     ),
     ("Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match", "damaged"),
-    ("Requested amount of GPU memory (1048576 bytes) could not be allocated.", "memory does not suffice"),
-    ("IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory (no further information)", "memory does not suffice"),
+    ("Requested amount of GPU memory (1048576 bytes) could not be allocated.", "not enough memory"),
+    ("IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory (no further information)", "not enough memory"),
     (
         "Cannot deserialize plugin since corresponding IPluginCreator not found in Plugin Registry",
         "needs a plugin",
@@ -380,24 +380,24 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("words", "what"), REFUSALS)
-def test_an_engine_that_is_not_loaded_is_explained(words: str, what: str) -> None:
-    """One clear sentence, TensorRT's own words, and what to do (texts as libnvinfer 8.6 has them)."""
+def test_a_refused_engine_is_explained(words: str, what: str) -> None:
+    """The message has one clear sentence, TensorRT's own text (as in libnvinfer 8.6), and advice."""
     with pytest.raises(Failure, match=what) as caught:
-        under_test._deserialize(__file__, SimpleNamespace(deserialize_cuda_engine=lambda _: None), Log(words))  # noqa: SLF001 - what loads a plan
+        under_test._deserialize(__file__, SimpleNamespace(deserialize_cuda_engine=lambda _: None), Log(words))  # noqa: SLF001 - it loads a plan
     assert caught.value.kind == BUILD
     assert caught.value.advice
     assert words[:40] in caught.value.message
 
 
 def test_an_empty_file_is_no_engine(tmp_path: Path) -> None:
-    """Nothing can be mapped of it."""
+    """An empty file cannot be mapped."""
     (tmp_path / "x").touch()
     with pytest.raises(Failure, match="the file is empty"):
-        under_test._deserialize(str(tmp_path / "x"), None, Log())  # noqa: SLF001 - what loads a plan
+        under_test._deserialize(str(tmp_path / "x"), None, Log())  # noqa: SLF001 - it loads a plan
 
 
-def test_a_runtime_that_does_not_start_is_told(gpu: Gpu, tmp_path: Path) -> None:
-    """pybind11 makes a TypeError of TensorRT's null pointer."""
+def test_a_runtime_that_does_not_start_is_reported(gpu: Gpu, tmp_path: Path) -> None:
+    """pybind11 raises TypeError if TensorRT returns a null pointer."""
 
     def broken(_: Any) -> Any:
         raise TypeError("pybind11::init(): factory function returned nullptr")

@@ -1,4 +1,4 @@
-"""What the engine inspector's JSON is read as; the excerpts have the structure of NVIDIA's published examples."""
+"""Parsing the engine inspector's JSON; the excerpts have the structure of NVIDIA's published examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hil.agent.runtimes.tensorrt import inspector
 
 
 def tensor(name: str, text: str) -> dict[str, object]:
-    """An input or output as the detailed listing has it."""
+    """Return an input or output as in the detailed listing."""
     return {"Name": name, "Location": "Device", "Dimensions": [1, 32, 8, 8], "Format/Datatype": text}
 
 
@@ -51,34 +51,34 @@ QUANTIZED = {
 }
 
 
-def test_what_computes_in_int8_and_what_moves() -> None:
-    """A convolution's weights say it, a pooling's inputs; a reformat computes nothing, whatever it converts to."""
+def test_precisions_of_computing_and_moving_layers() -> None:
+    """A convolution has its weights' precision, a pooling its inputs'; a reformat layer has none."""
     quantize, convolution, pooling = inspector.parse(json.dumps(QUANTIZED))
-    assert [one["precision"] for one in (quantize, convolution, pooling)] == [None, "int8", "fp16"]
+    assert [layer["precision"] for layer in (quantize, convolution, pooling)] == [None, "int8", "fp16"]
     assert quantize["inputs"] == ["fp32"]
     assert quantize["outputs"] == ["int8"]
     assert convolution["type"] == "CaskConvolution"
     assert convolution["onnx"] == ["/conv/QuantizeLinear", "/conv/Conv"]
-    assert {one["device"] for one in (quantize, convolution, pooling)} == {"gpu"}
+    assert {layer["device"] for layer in (quantize, convolution, pooling)} == {"gpu"}
 
 
-def test_names_alone_say_nothing_of_precision() -> None:
-    """An engine built without detail lists strings: nothing is made up from them."""
-    found = inspector.parse('{"Layers": ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"], "Bindings": ["x"]}')
-    assert [one["name"] for one in found] == ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"]
-    assert all((one["precision"], one["type"], one["onnx"]) == (None, "", []) for one in found)
+def test_a_name_alone_gives_no_precision() -> None:
+    """An engine built without detail lists only names, from which nothing is inferred."""
+    layers = inspector.parse('{"Layers": ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"], "Bindings": ["x"]}')
+    assert [layer["name"] for layer in layers] == ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"]
+    assert all((layer["precision"], layer["type"], layer["onnx"]) == (None, "", []) for layer in layers)
 
 
 def test_a_dla_layer_is_on_the_dla() -> None:
-    """Its type says so."""
-    found = inspector.parse(json.dumps({"Layers": [{"Name": "{ForeignNode[a]}", "LayerType": "DLA"}]}))
-    assert found[0]["device"] == "dla"
+    """The layer's type gives its device."""
+    layers = inspector.parse(json.dumps({"Layers": [{"Name": "{ForeignNode[a]}", "LayerType": "DLA"}]}))
+    assert layers[0]["device"] == "dla"
 
 
 def test_layers_of_later_profiles_never_run() -> None:
-    """The first optimization profile is the one in use."""
-    found = inspector.parse(json.dumps({"Layers": ["a", "a [profile 1]", "b [profile 12]", "b [profile 0]"]}))
-    assert [one["name"] for one in found] == ["a", "b [profile 0]"]
+    """Only the first optimization profile is used."""
+    layers = inspector.parse(json.dumps({"Layers": ["a", "a [profile 1]", "b [profile 12]", "b [profile 0]"]}))
+    assert [layer["name"] for layer in layers] == ["a", "b [profile 0]"]
 
 
 @pytest.mark.parametrize(
@@ -96,23 +96,23 @@ def test_layers_of_later_profiles_never_run() -> None:
     ],
 )
 def test_datatypes_by_their_many_names(text: str, name: str | None) -> None:
-    """uint8 is no int8, bfloat16 no float."""
+    """uint8 is not taken for int8, nor bfloat16 for float."""
     assert inspector.datatype(text) == name
 
 
-def test_a_backslash_in_a_name_is_one() -> None:
+def test_a_backslash_in_a_name_is_kept() -> None:
     """Names are not escaped in the inspector's JSON."""
     assert inspector.parse('{"Layers": ["a\\d"]}')[0]["name"] == "a\\d"
 
 
 @pytest.mark.parametrize("text", ["", "Layers: a", '{"Layers": ["a"'])
-def test_what_is_no_json_is_a_failure(text: str) -> None:
-    """An unreadable answer is not an engine without layers."""
-    with pytest.raises(Failure, match="in no JSON"):
+def test_invalid_json_is_a_failure(text: str) -> None:
+    """Unreadable output is not an engine without layers."""
+    with pytest.raises(Failure, match="did not return JSON"):
         inspector.parse(text)
 
 
 @pytest.mark.parametrize("text", ["{}", '{"Layers": null}', '{"Layers": [1, null]}', "[]"])
-def test_nothing_listed_is_no_layer(text: str) -> None:
-    """No layer is no INT8 layer either."""
+def test_an_empty_listing_has_no_layers(text: str) -> None:
+    """A listing without layers has no INT8 layer either."""
     assert inspector.parse(text) == []

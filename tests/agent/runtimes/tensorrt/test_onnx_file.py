@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 def as_onnx_reads(path: Path) -> tuple[list[tuple[str, str, str]], dict[str, int]]:
-    """Nodes and opsets by the onnx package."""
+    """Return nodes and opsets as the onnx package reads them."""
     model = onnx.load(path, load_external_data=False)
     nodes = [(node.name, node.op_type, node.domain) for node in model.graph.node]
-    return nodes, {one.domain: one.version for one in model.opset_import}
+    return nodes, {entry.domain: entry.version for entry in model.opset_import}
 
 
 @pytest.mark.parametrize("make", [models.tiny, models.tiny_qdq, models.unknown_operator])
-def test_it_reads_what_onnx_reads(make: object, tmp_path: Path) -> None:
-    """Names, operators, domains and opsets are those the onnx package finds."""
+def test_the_result_equals_the_onnx_package_s(make: object, tmp_path: Path) -> None:
+    """Names, operators, domains and opsets are those that the onnx package reads."""
     assert callable(make)
     path = make(tmp_path / "model.onnx")
-    found = onnx_file.read(str(path))
+    parsed = onnx_file.read(str(path))
     nodes, opsets = as_onnx_reads(path)
-    assert [tuple(node) for node in found.nodes] == nodes
-    assert found.opsets == opsets
-    assert found.inputs == {"x": ("n", None)}
+    assert [tuple(node) for node in parsed.nodes] == nodes
+    assert parsed.opsets == opsets
+    assert parsed.inputs == {"x": ("n", None)}
 
 
 def test_external_weights_and_other_domains(tmp_path: Path) -> None:
-    """Weights in a file beside it are no matter; an operator of another domain has that domain's opset."""
+    """Missing external weights do not matter; an operator of another domain has that domain's opset."""
     big = numpy_helper.from_array(np.ones((300, 300), np.float32), "w")
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -51,22 +51,22 @@ def test_external_weights_and_other_domains(tmp_path: Path) -> None:
     path = tmp_path / "external.onnx"
     onnx.save(helper.make_model(graph, opset_imports=opsets), path, save_as_external_data=True, location="w.bin")
     (tmp_path / "w.bin").unlink()
-    found = onnx_file.read(str(path))
-    assert [tuple(node) for node in found.nodes] == [("", "MatMul", ""), ("mine", "Own", "com.me")]
-    assert (found.opset(), found.opset("ai.onnx"), found.opset("com.me"), found.opset("no")) == (17, 17, 3, None)
+    parsed = onnx_file.read(str(path))
+    assert [tuple(node) for node in parsed.nodes] == [("", "MatMul", ""), ("mine", "Own", "com.me")]
+    assert (parsed.opset(), parsed.opset("ai.onnx"), parsed.opset("com.me"), parsed.opset("no")) == (17, 17, 3, None)
 
 
-def test_large_weights_cost_no_memory(tmp_path: Path) -> None:
-    """A file of many megabytes, sparse on disk, is passed over field by field."""
+def test_large_weights_are_skipped(tmp_path: Path) -> None:
+    """A file of 2 GiB, sparse on disk, is skipped field by field."""
     path = models.tiny(tmp_path / "tiny.onnx")
     plain = path.read_bytes()
     size = 1 << 31
-    with path.open("ab") as file:  # an unknown field 100 of 2 GiB behind the model: longer than any int32
+    with path.open("ab") as file:  # an unknown field 100 of 2 GiB after the model: longer than any int32
         file.write(bytes([0xA2, 0x06, *_varint(size)]))
         file.truncate(file.tell() + size)
-    found = onnx_file.read(str(path))
+    parsed = onnx_file.read(str(path))
     path.write_bytes(plain)
-    assert found == onnx_file.read(str(path))
+    assert parsed == onnx_file.read(str(path))
 
 
 def _varint(number: int) -> bytes:
@@ -78,8 +78,8 @@ def _varint(number: int) -> bytes:
 
 
 @given(st.data())
-def test_any_damage_is_malformed_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """A cut or altered file is read or refused as malformed; nothing else is raised and nothing hangs."""
+def test_a_damaged_file_is_malformed_or_read(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """A truncated or altered file is read or refused as malformed; no other exception is raised."""
     folder = tmp_path_factory.mktemp("damage")
     content = bytearray(models.tiny(folder / "m.onnx").read_bytes())
     for _ in range(data.draw(st.integers(0, 4))):
@@ -89,8 +89,8 @@ def test_any_damage_is_malformed_or_read(tmp_path_factory: pytest.TempPathFactor
         onnx_file.read(str(folder / "d.onnx"))
 
 
-def test_endless_numbers_and_foreign_files_are_malformed(tmp_path: Path) -> None:
-    """An empty file, text, and a varint of eleven bytes are no ONNX files."""
+def test_overlong_numbers_and_other_files_are_malformed(tmp_path: Path) -> None:
+    """An empty file, text, and a varint of eleven bytes are not ONNX files."""
     for content in (b"", b"not an onnx file at all", b"\x08" + b"\xff" * 11, b"\x3a\xff\x01"):
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(onnx_file.Malformed):

@@ -1,4 +1,4 @@
-"""What builds share in one process, held with a module that stands for TensorRT and needs no GPU."""
+"""What consecutive builds share in one process, with a fake TensorRT module and without a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hil.agent.failure import Failure
 from hil.agent.runtimes import tensorrt
 from hil.agent.runtimes.tensorrt import open_builder
 from hil.agent.runtimes.tensorrt.build_engine import build
-from hil.agent.runtimes.tensorrt.open_builder import Workshop
+from hil.agent.runtimes.tensorrt.open_builder import OpenBuilder
 from tests.agent import models
 from tests.agent.runtimes.tensorrt.fake import Builder, Cuda, Trt
 
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 
 
 class Counted(Trt):
-    """Knows every builder that it made, as long as it lives."""
+    """Has weak references to every builder that it created."""
 
     def __init__(self) -> None:
         super().__init__()
         self.builders: list[weakref.ref[Builder]] = []
 
     def Builder(self, log: Any) -> Builder:  # noqa: N802 - TensorRT's name
-        """A builder."""
-        made = super().Builder(log)
-        self.builders.append(weakref.ref(made))
-        return made
+        """Return a builder."""
+        builder = super().Builder(log)
+        self.builders.append(weakref.ref(builder))
+        return builder
 
 
 @pytest.fixture
 def trt(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """In place of TensorRT's module, and of CUDA's context."""
-    made = Counted()
-    monkeypatch.setitem(sys.modules, "tensorrt", made)
-    monkeypatch.setattr(open_builder, "open_workshop", lambda trt, options: Workshop(trt, Cuda(), options))
-    return made
+    """Replaces TensorRT's module and CUDA's context."""
+    fake_trt = Counted()
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_trt)
+    monkeypatch.setattr(open_builder, "open_builder", lambda trt, options: OpenBuilder(trt, Cuda(), options))
+    return fake_trt
 
 
-def test_one_builder_for_builds_one_after_the_other(trt: Counted, tmp_path: Path) -> None:
-    """With ``more`` the next build finds the builder loaded and waits for none; its log is its own."""
+def test_consecutive_builds_share_a_builder(trt: Counted, tmp_path: Path) -> None:
+    """With ``more`` the next build reuses the builder without waiting; its log is its own."""
     model, out = str(models.tiny(tmp_path / "m.onnx")), str(tmp_path / "out")
     runtime = tensorrt.TensorRt()
-    trt.says = [(2, "first")]
+    trt.messages = [(2, "first")]
     first = runtime.build(model, "fp32", {"more": True}, out)
-    trt.says = [(2, "second")]
+    trt.messages = [(2, "second")]
     second = runtime.build(model, "fp16", {}, out)
     assert len(trt.builders) == 1
     assert first.facts["seconds_builder"] > 0
@@ -61,23 +61,23 @@ def test_one_builder_for_builds_one_after_the_other(trt: Counted, tmp_path: Path
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_builder_goes_before_the_context(fails: bool, tmp_path: Path) -> None:
-    """What is freed after its CUDA context aborts the process; after a failure, too, whose frames still hold it."""
+def test_the_builder_is_freed_before_the_context(fails: bool, tmp_path: Path) -> None:
+    """Freeing it after its CUDA context aborts the process; this also holds after a failure."""
     trt, cuda, alive = Counted(), Cuda(), []
-    cuda.at_close = lambda: alive.append([one() for one in trt.builders])
-    shop = Workshop(trt, cuda, {})
+    cuda.at_close = lambda: alive.append([reference() for reference in trt.builders])
+    opened = OpenBuilder(trt, cuda, {})
     if fails:
         trt.plan = None
         with pytest.raises(Failure):
-            build(shop, str(models.tiny(tmp_path / "m.onnx")), "fp32", {}, str(tmp_path / "out"))
+            build(opened, str(models.tiny(tmp_path / "m.onnx")), "fp32", {}, str(tmp_path / "out"))
     else:
-        build(shop, str(models.tiny(tmp_path / "m.onnx")), "fp32", {}, str(tmp_path / "out"))
-        shop.close()
+        build(opened, str(models.tiny(tmp_path / "m.onnx")), "fp32", {}, str(tmp_path / "out"))
+        opened.close()
     assert alive == [[None]]
 
 
-def test_a_failure_is_followed_by_a_builder_of_its_own(trt: Counted, tmp_path: Path) -> None:
-    """Nothing is built with what a failed build has touched."""
+def test_a_failure_is_followed_by_a_new_builder(trt: Counted, tmp_path: Path) -> None:
+    """Nothing that a failed build has used is reused."""
     model, out = str(models.tiny(tmp_path / "m.onnx")), str(tmp_path / "out")
     runtime = tensorrt.TensorRt()
     trt.plan = None

@@ -1,4 +1,4 @@
-"""What a parser's errors become, and which plugins and log lines are kept; no GPU is needed for words."""
+"""Messages for a parser's errors, plugin libraries, and the log's limits."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
 
 class Error:
-    """As of 8.x: an index, no name."""
+    """As in 8.x: an index, no name."""
 
     def __init__(self, index: int, text: str) -> None:
         self._index, self._text = index, text
 
     def node(self) -> int:
-        """The index, -1 for none."""
+        """Return the index, -1 for none."""
         return self._index
 
     def code(self) -> str:
-        """As pybind11 spells it."""
+        """Return the code as pybind11 spells it."""
         return "ErrorCode.UNSUPPORTED_NODE"
 
     def desc(self) -> str:
-        """What happened."""
+        """Return the description."""
         return self._text
 
 
 class NamedError(Error):
-    """As of 10: name and operator too."""
+    """As in 10: also name and operator."""
 
     def node_name(self) -> str:
-        """The node's name."""
+        """Return the node's name."""
         return "inner"
 
     def node_operator(self) -> str:
-        """The node's operator."""
+        """Return the node's operator."""
         return "Einsum"
 
 
 def message(path: Path, *errors: Error) -> str:
-    """The failure of a parser with these errors."""
+    """Return the failure of a parser with these errors."""
 
     class Refusing(Trt):
         def OnnxParser(self, network: Any, log: Any) -> Any:  # noqa: N802, ARG002 - TensorRT's name and signature
@@ -63,60 +63,60 @@ def message(path: Path, *errors: Error) -> str:
             return type("Parser", (), names)()
 
     journal = Journal()
-    journal.add(1, "said by the logger")
+    journal.add(1, "logged by TensorRT")
     with pytest.raises(Failure) as refused:
         parse.parse(Refusing(), Network(), journal, str(path))
     return f"{refused.value.message}: {refused.value.advice}"
 
 
 def test_the_node_is_found_by_its_index(tmp_path: Path) -> None:
-    """Parsers that tell an index alone: name, operator and opset come from the file."""
+    """If the parser reports only an index, name, operator and opset come from the file."""
     path = models.tiny_qdq(tmp_path / "m.onnx")
-    told = message(path, Error(2, "Assertion failed: bad rank"))
-    assert "(opset 13): node 'multiply' (MatMul, opset 13): UNSUPPORTED_NODE: Assertion failed: bad rank" in told
+    text = message(path, Error(2, "Assertion failed: bad rank"))
+    assert "(opset 13): node 'multiply' (MatMul, opset 13): UNSUPPORTED_NODE: Assertion failed: bad rank" in text
 
 
-def test_a_stranger_is_not_named(tmp_path: Path) -> None:
-    """An index of a subgraph's node points at another operator than the text names: then no name is told."""
+def test_another_node_is_not_named(tmp_path: Path) -> None:
+    """If the index points at another operator than the text names (a subgraph's node), no name is given."""
     path = models.tiny(tmp_path / "m.onnx")
-    told = message(path, Error(0, "No importer registered for op: Frobnicate"))
-    assert "multiply" not in told
-    assert "node 0 (Frobnicate, opset 13)" in told
-    assert "plugins in [models.M.build]" in told
+    text = message(path, Error(0, "No importer registered for op: Frobnicate"))
+    assert "multiply" not in text
+    assert "node 0 (Frobnicate, opset 13)" in text
+    assert "plugins in [models.M.build]" in text
     assert "node" not in message(path, Error(-1, "Model is broken")).split("UNSUPPORTED_NODE")[0]
 
 
-def test_the_parsers_own_names_win(tmp_path: Path) -> None:
-    """Parsers that tell name and operator are believed; the file gives the opset."""
-    told = message(models.tiny(tmp_path / "m.onnx"), NamedError(0, "Unsupported equation"))
-    assert "node 'inner' (Einsum, opset 13)" in told
+def test_the_parser_s_own_names_are_used(tmp_path: Path) -> None:
+    """If the parser reports name and operator, only the opset comes from the file."""
+    text = message(models.tiny(tmp_path / "m.onnx"), NamedError(0, "Unsupported equation"))
+    assert "node 'inner' (Einsum, opset 13)" in text
 
 
 def test_many_or_no_errors(tmp_path: Path) -> None:
-    """The first three are shown with the number of the rest; without any, the log's errors are."""
+    """The first three errors are shown with the number of the rest; without errors, the log's are shown."""
     path = models.tiny(tmp_path / "m.onnx")
     assert "and 4 more" in message(path, *[Error(0, "x")] * 7)
-    assert "said by the logger" in message(path)
+    assert "logged by TensorRT" in message(path)
     (tmp_path / "bad").write_bytes(b"nothing")
     assert "node 3" not in message(tmp_path / "bad")
 
 
-def test_advice_is_by_what_is_said() -> None:
-    """Missing operators, external weights and damaged files each get their own way out; the rest a general one."""
-    said = ["No importer registered for op: A", "Failed to open external file w.bin", "Failed to parse ONNX model", "?"]
-    assert len({parse.advice(words) for words in said}) == 4
+def test_advice_depends_on_the_error() -> None:
+    """Missing operators, external weights and damaged files have their own advice; others a general one."""
+    errors = ["No importer registered for op: A", "Failed to open external file w.bin", "Failed to parse ONNX model", "?"]
+    assert len({parse.advice(words) for words in errors}) == 4
     assert parse.advice("?") == parse.OTHERWISE
 
 
 def test_no_outputs_is_refused(tmp_path: Path) -> None:
-    """A parse that leaves a network without outputs is no success."""
+    """A parse that gives a network without outputs has failed."""
     with pytest.raises(Failure, match="no outputs"):
         parse.parse(Trt(outputs=[]), Network(), Journal(), str(models.tiny(tmp_path / "m.onnx")))
     assert onnx_file.read(str(tmp_path / "m.onnx")).opset() == 13
 
 
 def test_a_plugin_library(tmp_path: Path) -> None:
-    """A file that is no library is refused with the loader's words; one that registers nothing is warned of."""
+    """A file that is not a library is refused with the loader's message; one without plugins gives a warning."""
     (tmp_path / "libx.so").write_bytes(b"#!/bin/sh\n")
     with pytest.raises(Failure, match=r"plugin library libx\.so cannot be loaded: .*(header|short)"):
         plugins.load(Trt(), Journal(), [str(tmp_path / "libx.so")])
@@ -127,7 +127,7 @@ def test_a_plugin_library(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.text(max_size=40) | st.just("long " * 2000)), max_size=80))
 def test_the_log_is_bounded(lines: list[tuple[int, str]]) -> None:
-    """However much is logged: at most the limit and a line on the rest; no verbose lines, the first errors kept."""
+    """The log has at most ``LIMIT`` bytes and a line on the rest, no verbose lines, and the first errors."""
     journal = Journal()
     for severity, text in lines:
         journal.add(severity, text)
