@@ -1,9 +1,9 @@
 """What a condition in our TensorRT code says about the release it runs under.
 
-``hasattr(x, "name")`` is feature detection: where it holds, the release is one that has the name. So a condition parts
-the releases that are still possible into those under which it may hold and those under which it may not. Known are
-``hasattr``, ``getattr(x, "name", None)`` against ``None``, ``not``, ``and``, ``or``, names and attributes of ``self``
-that are set once, functions that only return such a condition, and conditions that a table declares.
+``hasattr(x, "name")`` is feature detection: if it holds, the release has the name. A condition thus splits the possible
+releases into those under which it may hold and those under which it may fail. Understood are ``hasattr``, ``getattr(x,
+"name", None)`` compared to ``None``, ``not``, ``and``, ``or``, names and attributes of ``self`` that are assigned once,
+functions that only return such a condition, and conditions declared in a table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Versions = frozenset[str]
-Parted = tuple[Versions, Versions]
+Split = tuple[Versions, Versions]
 
 RECEIVERS = {
     "trt": MODULE,
@@ -34,12 +34,12 @@ RECEIVERS = {
     "registry": "IPluginRegistry",
     "layer": "ILayer",
 }
-"""What our code calls TensorRT's objects. Any other expression is held to every class that has the attribute."""
+"""Names of TensorRT objects in our code. Any other expression is checked against every class with the attribute."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A condition that stands for feature detection elsewhere: names that are there where it holds and where not."""
+    """A condition that stands for feature detection elsewhere: names that exist if it holds, and if it fails."""
 
     holds: str
     fails: str
@@ -48,7 +48,7 @@ class Declared:
 
 @dataclass
 class Module:
-    """A module of ours as far as conditions go: its functions and classes, what it imports, what is set once."""
+    """A module of ours, for reading conditions: its functions and classes, imports, and attributes assigned once."""
 
     name: str
     tree: ast.Module
@@ -79,8 +79,8 @@ def _is_self(node: ast.expr) -> bool:
 
 
 def once(scope: ast.AST) -> dict[str, ast.expr]:
-    """What is assigned exactly once in a function or class, by name (``self.x`` for attributes)."""
-    found: dict[str, list[ast.expr | None]] = {}
+    """Return what is assigned exactly once in a function or class, by name (``self.x`` for attributes)."""
+    values_by_name: dict[str, list[ast.expr | None]] = {}
     for node in ast.walk(scope):
         targets: list[ast.expr] = []
         value: ast.expr | None = None
@@ -93,27 +93,27 @@ def once(scope: ast.AST) -> dict[str, ast.expr]:
         for target in targets:
             parts = target.elts if isinstance(target, ast.Tuple) else [target]
             for part in parts:
-                found.setdefault(ast.unparse(part), []).append(value if part is target else None)
-    return {name: values[0] for name, values in found.items() if len(values) == 1 and values[0] is not None}
+                values_by_name.setdefault(ast.unparse(part), []).append(value if part is target else None)
+    return {name: values[0] for name, values in values_by_name.items() if len(values) == 1 and values[0] is not None}
 
 
 @dataclass
 class Conditions:
-    """Reads conditions in one package of modules."""
+    """Reads the conditions in one package of modules."""
 
     matrix: Matrix
     modules: Mapping[str, Module]
     declared: Mapping[str, Declared]
     used: set[str] = field(default_factory=set)
 
-    def part(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Parted:
-        """The releases of ``now`` under which the condition may hold, and those under which it may fail."""
+    def split(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Split:
+        """Return the releases of ``now`` under which the condition may hold, and those under which it may fail."""
         text = ast.unparse(node)
         if text in self.declared:
             self.used.add(text)
             return (now & self.having(self.declared[text].holds)[0], now & self.having(self.declared[text].fails)[0])
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            holds, fails = self.part(node.operand, module, known, now)
+            holds, fails = self.split(node.operand, module, known, now)
             return fails, holds
         if isinstance(node, ast.BoolOp):
             return self._chain(node, module, known, now)
@@ -121,32 +121,32 @@ class Conditions:
             return self._call(node, module, now)
         return self._kept(node, module, known, now)
 
-    def _chain(self, node: ast.BoolOp, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Parted:
+    def _chain(self, node: ast.BoolOp, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Split:
         ends: Versions = frozenset()
         for value in node.values:
-            holds, fails = self.part(value, module, known, now)
+            holds, fails = self.split(value, module, known, now)
             now, ended = (holds, fails) if isinstance(node.op, ast.And) else (fails, holds)
             ends |= ended
         return (now, ends) if isinstance(node.op, ast.And) else (ends, now)
 
-    def _kept(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Parted:
-        """What was asked for before: ``x is None``, ``x is not None``, and ``x`` alone."""
+    def _stored(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Split:
+        """Split by a stored answer: ``x is None``, ``x is not None``, or ``x`` alone."""
         compared = isinstance(node, ast.Compare) and ast.unparse(node).endswith((" is None", " is not None"))
         subject = node.left if compared and isinstance(node, ast.Compare) else node
         value = known.get(ast.unparse(subject), subject)
-        if asked(value, "getattr") and isinstance(value, ast.Call):
+        if literal_name(value, "getattr") and isinstance(value, ast.Call):
             default = ast.unparse(value.args[2]) if len(value.args) == 3 else ""
-            some, every = self.having(ast.unparse(value.args[0]), asked(value, "getattr"))
-            # What is there may be false, so that only "is None" tells that it is not there.
+            some, every = self.having(ast.unparse(value.args[0]), literal_name(value, "getattr"))
+            # An existing value may be false, so only "is None" shows that it does not exist.
             holds = now & some if default in {"None", "False"} else now
             fails = now - every if compared and default == "None" else now
         else:
-            holds, fails = (now, now) if value is node else self.part(value, module, {}, now)
+            holds, fails = (now, now) if value is node else self.split(value, module, {}, now)
         return (fails, holds) if compared and ast.unparse(node).endswith(" is None") else (holds, fails)
 
-    def _call(self, node: ast.Call, module: Module, now: Versions) -> Parted:
-        if asked(node, "hasattr"):
-            some, every = self.having(ast.unparse(node.args[0]), asked(node, "hasattr"))
+    def _call(self, node: ast.Call, module: Module, now: Versions) -> Split:
+        if literal_name(node, "hasattr"):
+            some, every = self.having(ast.unparse(node.args[0]), literal_name(node, "hasattr"))
             return now & some, now - every
         target = self.function(node.func, module)
         if target is None:
@@ -158,32 +158,32 @@ class Conditions:
             for step in steps
         )
         if plain and isinstance(last, ast.Return) and last.value is not None:
-            return self.part(last.value, home, once(function), now)
+            return self.split(last.value, home, once(function), now)
         return now, now
 
     def function(self, node: ast.expr, module: Module) -> tuple[Module, ast.FunctionDef] | None:
-        """The function of the package that an expression names."""
+        """Return the function of the package that an expression names."""
         home, name = module, node.id if isinstance(node, ast.Name) else ""
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             home = self.modules.get(module.imported.get(node.value.id, ""), module)
             name = node.attr if home is not module else ""
         elif name in module.imported:
             home = next((other for other in self.modules.values() if name in other.defined), module)
-        found = home.defined.get(name)
-        return (home, found) if isinstance(found, ast.FunctionDef) else None
+        definition = home.defined.get(name)
+        return (home, definition) if isinstance(definition, ast.FunctionDef) else None
 
     def having(self, receiver: str, name: str | None = None) -> tuple[Versions, Versions]:
-        """The releases in which some class that ``receiver`` may be has the name, and in which each of them has."""
+        """Return the releases in which some possible class of ``receiver`` has the name, and in which all have it."""
         if name is None:
             receiver, _, name = receiver.rpartition(".")
         owner = owner_of(receiver, self.matrix)
         owners = [owner] if owner is not None else list(self.matrix.classes)
-        found = [self.matrix.classes[one][name] for one in owners if name in self.matrix.classes[one]]
-        return (frozenset[str]().union(*found), ALL.intersection(*found)) if found else (ALL, frozenset())
+        releases = [self.matrix.classes[possible][name] for possible in owners if name in self.matrix.classes[possible]]
+        return (frozenset[str]().union(*releases), ALL.intersection(*releases)) if releases else (ALL, frozenset())
 
 
-def asked(node: ast.AST, function: str) -> str | None:
-    """The name that ``hasattr`` or ``getattr`` is asked for, where it is written out."""
+def literal_name(node: ast.AST, function: str) -> str | None:
+    """Return the attribute name passed to ``hasattr`` or ``getattr`` if it is a literal."""
     name = None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function:
         name = node.args[1] if len(node.args) > 1 else None
@@ -191,7 +191,7 @@ def asked(node: ast.AST, function: str) -> str | None:
 
 
 def owner_of(receiver: str, matrix: Matrix) -> str | None:
-    """The class of an expression, by what our code calls such objects; None where that says nothing."""
+    """Return the class of an expression by our names for such objects; None if it is unknown."""
     if receiver in matrix.classes and receiver != MODULE:
         return receiver
     before, _, last = receiver.rpartition(".")

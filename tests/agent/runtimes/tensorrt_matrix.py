@@ -1,4 +1,4 @@
-"""Which name of TensorRT's Python API is there in which release: ``tensorrt_api.json``, and how it is read."""
+"""Which names of TensorRT's Python API exist in which release: ``tensorrt_api.json`` and functions to read it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 PATH = Path(__file__).with_name("tensorrt_api.json")
-SEEN = Path(__file__).with_name("tensorrt_seen.json")
+INSTALLED = Path(__file__).with_name("tensorrt_seen.json")
 MODULE = "tensorrt"
 VERSIONS = ("8.2", "8.4", "8.5", "8.6", "10.0", "10.3", "10.13.3", "10.16", "11.0", "11.1")
-"""Releases whose bindings are public. 11.1 is the newest of them; 11.4.1, which JetPack 7.2.2 can take, is not."""
+"""Releases whose bindings are public. 11.1 is the newest; 11.4.1, which JetPack 7.2.2 allows, is not public."""
 ALL = frozenset(VERSIONS)
 
 
 PLUMBING = {"CURDIR", "find_lib", "try_load", "common_enter", "common_exit", "attr", "value", "lib"}
-"""What the package's ``__init__.py`` leaves in the module without meaning to. ``value`` of an enum's members comes from
-pybind11 alone and depends on its release, not TensorRT's: nobody's API either, ``int(member)`` is the same."""
+"""Internal names that the package's ``__init__.py`` leaves in the module.
+
+``value`` of an enum member comes from pybind11 and depends on its release, not on TensorRT's; use ``int(member)``.
+"""
 
 Table = dict[str, dict[str, set[str]]]
 
 
 @dataclass(frozen=True)
 class Correction:
-    """Names that the sources of a release have and that its module has not."""
+    """Names that are in the sources of a release and not in its module."""
 
     version: str
     owner: str
@@ -38,11 +40,11 @@ class Correction:
     reason: str
 
     def holds(self, version: str, owner: str, name: str) -> bool:
-        """Whether this is about the name."""
+        """Return whether this correction is about the name."""
         return (version, owner) == (self.version, self.owner) and (self.names is None or name in self.names)
 
 
-_LATER = "the branch is 8.6.1 and later; the module 8.6.0 was seen without it, so 8.6 stands for what all of them have"
+_LATER = "the branch is 8.6.1 and later, and the module 8.6.0 lacks it; 8.6 stands for what all of them have"
 CORRECTIONS = (
     Correction("8.6", "OnnxParser", frozenset({"flags", "set_flag", "get_flag", "clear_flag"}), _LATER),
     Correction("8.6", "OnnxParserFlag", None, _LATER),
@@ -51,37 +53,37 @@ CORRECTIONS = (
 
 
 def public(name: str) -> bool:
-    """Whether the matrix keeps a name: dunders that only Python itself looks up are names nobody writes."""
+    """Return whether the matrix contains a name: private names and dunders other than ``__version__`` are left out."""
     return name == "__version__" or not (name.startswith("_") or name in PLUMBING)
 
 
 def spelled(versions: Iterable[str]) -> str:
-    """``{"8.2", "8.4", "10.3"}`` as ``"8.2-8.4 10.3"``: runs of neighbours in ``VERSIONS``, ``"*"`` for all."""
-    wanted = set(versions)
-    if wanted == ALL:
+    """Return ``{"8.2", "8.4", "10.3"}`` as ``"8.2-8.4 10.3"``: ranges within ``VERSIONS``, ``"*"`` for all."""
+    chosen = set(versions)
+    if chosen == ALL:
         return "*"
     runs: list[list[str]] = []
     for before, version in zip(("", *VERSIONS), VERSIONS, strict=False):
-        if version in wanted:
-            if before not in wanted:
+        if version in chosen:
+            if before not in chosen:
                 runs.append([])
             runs[-1].append(version)
     return " ".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def unspelled(text: str) -> frozenset[str]:
-    """The releases that ``spelled`` wrote."""
+    """Return the releases that ``spelled`` wrote."""
     if text == "*":
         return ALL
-    found: set[str] = set()
+    releases: set[str] = set()
     for run in text.split():
         first, _, last = run.partition("-")
-        found.update(VERSIONS[VERSIONS.index(first) : VERSIONS.index(last or first) + 1])
-    return frozenset(found)
+        releases.update(VERSIONS[VERSIONS.index(first) : VERSIONS.index(last or first) + 1])
+    return frozenset(releases)
 
 
 def _grouped(table: Table) -> dict[str, dict[str, str]]:
-    """A table with the names that are there in the same releases in one line."""
+    """Return a table with the names of the same releases on one line."""
     classes: dict[str, dict[str, str]] = {}
     for owner, names in sorted(table.items()):
         groups: dict[str, list[str]] = {}
@@ -92,52 +94,52 @@ def _grouped(table: Table) -> dict[str, dict[str, str]]:
 
 
 def write(path: Path, sources: Mapping[str, str], classes: Table, callbacks: Table) -> None:
-    """Writes the matrix."""
-    held = {
+    """Write the matrix."""
+    document = {
         "about": "names of TensorRT's Python API by class and release; written by tensorrt_names.py",
         "versions": list(VERSIONS),
         "sources": {"repository": "https://github.com/NVIDIA/TensorRT", **sources},
         "classes": _grouped(classes),
         "callbacks": _grouped(callbacks),
     }
-    path.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def seen() -> tuple[str, dict[str, set[str]]]:
-    """The version of the module that is installed here, and the names of its classes."""
+def installed_names() -> tuple[str, dict[str, set[str]]]:
+    """Return the version of the installed module, and the names of its classes."""
     tensorrt = importlib.import_module(MODULE)
-    found = {MODULE: {name for name, value in vars(tensorrt).items() if not inspect.ismodule(value)}}
+    names_by_class = {MODULE: {name for name, value in vars(tensorrt).items() if not inspect.ismodule(value)}}
     waiting: list[object] = [tensorrt]
     while waiting:
         for value in vars(waiting.pop()).values():
-            if inspect.isclass(value) and value.__module__.startswith(MODULE) and value.__name__ not in found:
-                found[value.__name__] = set(dir(value))
+            if inspect.isclass(value) and value.__module__.startswith(MODULE) and value.__name__ not in names_by_class:
+                names_by_class[value.__name__] = set(dir(value))
                 waiting.append(value)
-    return str(tensorrt.__version__), {owner: set(filter(public, names)) for owner, names in found.items()}
+    return str(tensorrt.__version__), {owner: set(filter(public, names)) for owner, names in names_by_class.items()}
 
 
-def write_seen(version: str, found: Mapping[str, set[str]]) -> None:
-    """Writes what ``seen`` found, with where and how."""
-    held = {
+def write_installed(version: str, names_by_class: Mapping[str, set[str]]) -> None:
+    """Write the result of ``installed_names``, with where and how it was obtained."""
+    document = {
         "about": f"names of the module tensorrt {version}, from dir() of it and its classes under CPython "
         f"{platform.python_version()} on {platform.machine()}",
         "version": version,
-        "classes": {owner: " ".join(sorted(names)) for owner, names in sorted(found.items())},
+        "classes": {owner: " ".join(sorted(names)) for owner, names in sorted(names_by_class.items())},
     }
-    SEEN.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+    INSTALLED.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def read_seen() -> tuple[str, dict[str, set[str]]]:
-    """What ``write_seen`` wrote."""
-    held = json.loads(SEEN.read_text(encoding="utf-8"))
-    return held["version"], {owner: set(names.split()) for owner, names in held["classes"].items()}
+def read_installed() -> tuple[str, dict[str, set[str]]]:
+    """Return what ``write_installed`` wrote."""
+    document = json.loads(INSTALLED.read_text(encoding="utf-8"))
+    return document["version"], {owner: set(names.split()) for owner, names in document["classes"].items()}
 
 
 @dataclass(frozen=True)
 class Matrix:
     """``classes[owner][name]`` is the releases in which that class has that name; ``MODULE`` is the module itself.
 
-    ``callbacks`` has the same shape: what the bindings look up on an object that a user's subclass makes.
+    ``callbacks`` has the same structure: methods that the bindings look up on an object of a user's subclass.
     """
 
     sources: Mapping[str, str]
@@ -145,22 +147,22 @@ class Matrix:
     callbacks: Mapping[str, Mapping[str, frozenset[str]]]
 
     def there(self, owner: str) -> frozenset[str]:
-        """The releases in which a class, or the module, has any name at all."""
+        """Return the releases in which a class, or the module, has any name at all."""
         return frozenset[str]().union(*self.classes[owner].values())
 
     def names(self) -> frozenset[str]:
-        """Every name of the module or of any class, in any release."""
+        """Return every name of the module or of any class, in any release."""
         return frozenset(name for names in self.classes.values() for name in names)
 
 
 def read(path: Path = PATH) -> Matrix:
-    """The matrix as it was written."""
-    held = json.loads(path.read_text(encoding="utf-8"))
+    """Return the matrix from its file."""
+    document = json.loads(path.read_text(encoding="utf-8"))
     tables = [
         {
             owner: {name: unspelled(versions) for versions, names in groups.items() for name in names.split()}
-            for owner, groups in held[part].items()
+            for owner, groups in document[part].items()
         }
         for part in ("classes", "callbacks")
     ]
-    return Matrix(held["sources"], *tables)
+    return Matrix(document["sources"], *tables)

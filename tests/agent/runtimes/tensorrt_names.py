@@ -1,8 +1,8 @@
-"""Reads the names of TensorRT's Python API out of a git checkout of its public bindings, release by release.
+"""Read the names of TensorRT's Python API from a git checkout of its public bindings, release by release.
 
-``python -m tests.agent.runtimes.tensorrt_names CHECKOUT`` writes ``tensorrt_api.json`` beside this file; without an
-argument it writes ``tensorrt_seen.json``, the names of the module that is installed. Only facts are kept: which class
-has which name in which release. A name is one that pybind11 is told (``.def("x"``, ``.value("X"``, …) or that the
+``python -m tests.agent.runtimes.tensorrt_names CHECKOUT`` writes ``tensorrt_api.json`` next to this file. Without an
+argument it writes ``tensorrt_seen.json``, the names of the installed module. Only facts are stored: which class has
+which name in which release. A name is one that is passed to pybind11 (``.def("x"``, ``.value("X"``, …) or that the
 package's ``__init__.py`` adds in Python; a class also has the names of its base classes.
 """
 
@@ -22,16 +22,16 @@ from tests.agent.runtimes.tensorrt_matrix import (
     PATH,
     VERSIONS,
     Table,
+    installed_names,
     public,
-    seen,
     write,
-    write_seen,
+    write_installed,
 )
 
 DEFINED = {"EXPORT_ALL_BINDINGS": True, "ENABLE_INETWORK_SERIALIZE": False}
-"""The switches that decide what the full ``tensorrt`` module has; any other condition decides nothing about names."""
+"""Macros that decide what the full ``tensorrt`` module has; other conditions do not affect names."""
 LIST = ("append", "clear", "extend", "insert", "pop")
-"""What pybind11's ``bind_vector`` gives every list; ``count`` and ``remove`` too where elements can be compared."""
+"""What pybind11's ``bind_vector`` gives every list; also ``count`` and ``remove`` if elements can be compared."""
 DECLARED = re.compile(r"py::(class_|enum_|bind_vector|exception)<")
 SCOPED = re.compile(r"\s*(\w+)?\s*[({]\s*(\w+)\s*,\s*\"(\w+)\"")
 CHAINED = re.compile(r"\s*\.\s*(\w+)\s*\(\s*(?:\"(\w+)\")?")
@@ -44,7 +44,7 @@ NAMING = re.compile(r"def|def_(static|readwrite|readonly|property)\w*|value")
 
 @dataclass
 class Known:
-    """A bound class or enum: its own names, and the C++ types it might inherit from."""
+    """A bound class or enum: its own names, and the C++ types that it may inherit from."""
 
     names: set[str] = field(default_factory=set)
     bases: list[str] = field(default_factory=list)
@@ -52,9 +52,10 @@ class Known:
 
 @dataclass
 class Names:
-    """What one release has: ``classes`` by Python name (``MODULE`` is the module itself), C++ types by theirs.
+    """The names of one release: ``classes`` by Python name (``MODULE`` is the module itself), ``types`` by C++ name.
 
-    ``callbacks`` is what the bindings look up on an object by C++ type and name, whether the class has it or not.
+    ``callbacks`` is what the bindings look up on an object, by C++ type and name, whether or not the class has it.
+    ``unread`` is names that belong to no known class.
     """
 
     classes: dict[str, Known] = field(default_factory=lambda: {MODULE: Known()})
@@ -63,28 +64,28 @@ class Names:
     unread: list[str] = field(default_factory=list)
 
     def all_of(self, name: str) -> set[str]:
-        """The names of a class and of all that it inherits from."""
+        """Return the names of a class and of all its bases."""
         known = self.classes[name]
         inherited = [self.all_of(self.types[base]) for base in known.bases if base in self.types]
         return known.names.union(*inherited)
 
 
 def plain(source: str) -> str:
-    """C++ without comments and without the branches that the full module is built without."""
+    """Return C++ without comments and without the branches that are not part of the full module."""
     source = re.sub(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', _keep_strings, source, flags=re.DOTALL)
-    kept: list[str] = []
+    lines: list[str] = []
     open_ifs: list[bool] = []
     for line in source.splitlines():
         word = re.match(r"\s*#\s*(if|ifdef|ifndef|else|elif|endif)\b\s*(.*)", line)
         if word is None:
-            kept += [line] * all(open_ifs)
+            lines += [line] * all(open_ifs)
         elif word[1].startswith("if"):
             open_ifs.append(DEFINED.get(word[2].strip(), True))
         elif word[1] == "else":
             open_ifs[-1] = not open_ifs[-1] or not DEFINED
         elif word[1] == "endif":
             open_ifs.pop()
-    return "\n".join(kept)
+    return "\n".join(lines)
 
 
 def _keep_strings(match: re.Match[str]) -> str:
@@ -92,7 +93,7 @@ def _keep_strings(match: re.Match[str]) -> str:
 
 
 def closing(text: str, at: int) -> int:
-    """The place after the bracket that closes the one at ``at``; brackets in strings do not count."""
+    """Return the position after the bracket that closes the one at ``at``; brackets in strings do not count."""
     pairs = {"(": ")", "{": "}", "<": ">", "[": "]"}
     shut, depth = pairs[text[at]], 0
     for token in re.finditer(r'"(?:\\.|[^"\\])*"|->|[(){}<>\[\]]', text[at:]):
@@ -103,7 +104,7 @@ def closing(text: str, at: int) -> int:
 
 
 def read_cpp(source: str, names: Names) -> None:
-    """Adds what one file of bindings declares."""
+    """Add what one file of bindings declares."""
     text = plain(source)
     chains: dict[int, str] = {}
     names.callbacks |= {(m[1] or m[3], m[2] or m[4]) for m in CALLED_BACK.finditer(text)}
@@ -114,7 +115,7 @@ def read_cpp(source: str, names: Names) -> None:
         if scope is None:
             continue
         name = scope[3]
-        types = [part.strip().split("::")[-1] for part in _parted(text[match.end() : end - 1])]
+        types = [part.strip().split("::")[-1] for part in _arguments(text[match.end() : end - 1])]
         known = names.classes.setdefault(name, Known())
         known.bases += types[1:]
         names.types[types[0]] = name
@@ -135,8 +136,8 @@ def read_cpp(source: str, names: Names) -> None:
 
 
 def _follow(text: str, at: int, name: str, variables: dict[str, str], names: Names) -> set[int]:
-    """Reads ``.def("x", …).def("y", …)`` from ``at``; returns where its names stand."""
-    found: set[int] = set()
+    """Read ``.def("x", …).def("y", …)`` from ``at`` on; return the positions of its names."""
+    positions: set[int] = set()
     values: list[str] = []
     while link := CHAINED.match(text, at):
         start = text.index(".", at)
@@ -147,14 +148,14 @@ def _follow(text: str, at: int, name: str, variables: dict[str, str], names: Nam
         elif link[1] == "attr" and re.match(r"\s*=[^=]", text[at : at + 3]) and link[2]:
             names.classes[name].names.add(link[2])
         elif link[2] and NAMING.fullmatch(link[1]):
-            found.add(start)
+            positions.add(start)
             values.append(link[2])
             names.classes[name].names.add(link[2])
-    return found
+    return positions
 
 
-def _parted(text: str) -> list[str]:
-    """Template arguments, parted at the commas of the outermost level."""
+def _arguments(text: str) -> list[str]:
+    """Split template arguments at the commas of the outermost level."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter == "<") - (letter == ">")
@@ -166,7 +167,7 @@ def _parted(text: str) -> list[str]:
 
 
 def read_python(source: str, names: Names) -> None:
-    """Adds what the package's ``__init__.py`` adds: functions, constants, attributes set on classes."""
+    """Add what the package's ``__init__.py`` adds: functions, constants, attributes set on classes."""
     tree = ast.parse(source.replace("##TENSORRT_MODULE##", "tensorrt").replace("##", ""))
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
@@ -183,7 +184,7 @@ def read_python(source: str, names: Names) -> None:
 
 
 def read_release(checkout: Path, branch: str) -> Names:
-    """The names of the release in ``branch``, from its bindings and its package."""
+    """Return the names of the release in ``branch``, from its bindings and its package."""
     paths = _git(checkout, "ls-tree", "-r", "--name-only", branch, "python").splitlines()
     names = Names()
     for path in paths:
@@ -194,7 +195,7 @@ def read_release(checkout: Path, branch: str) -> Names:
     ]
     read_python(_git(checkout, "show", f"{branch}:{package}"), names)
     if names.unread:
-        raise SystemExit(f"{branch}: names that belong to no class that was found: {names.unread}")
+        raise SystemExit(f"{branch}: names that belong to no known class: {names.unread}")
     return names
 
 
@@ -204,9 +205,9 @@ def _git(checkout: Path, *words: str) -> str:
 
 
 def main() -> None:
-    """Writes the matrix of every release, or what is installed."""
+    """Write the matrix of every release, or the names of the installed module."""
     if len(sys.argv) == 1:
-        write_seen(*seen())
+        write_installed(*installed_names())
         return
     checkout = Path(sys.argv[1])
     table: Table = {}

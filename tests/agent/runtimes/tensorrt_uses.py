@@ -1,10 +1,10 @@
 """Which names of TensorRT our code uses, and under which releases each use can be reached.
 
 Each function is walked (``tensorrt_walk``) with the set of releases that are possible at that point, which conditions
-narrow (``tensorrt_guards``). A function of the package begins with the releases of all places that mention it, a method
-with those of its class, a private one with those of its mentions: what only one side of a feature detection makes
-needs no other. After a call of a function that raises under some releases the others are left. A use is sound where
-every release that is possible there has the name.
+narrow (``tensorrt_guards``). A function of the package starts with the releases of all places that mention it, a method
+with those of its class, a private one with those of its mentions: code reached only on one side of a feature detection
+needs no detection of its own. After a call of a function that raises under some releases, only the others remain. A use
+is valid if every release that is possible there has the name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Package:
-    """Our modules by name, held against the matrix; ``ours`` is attributes that are no TensorRT names here, and why."""
+    """Our modules by name, checked against the matrix.
+
+    ``ours`` lists attributes that are not TensorRT's in our code, with reasons.
+    """
 
     sources: Mapping[str, str]
     matrix: Matrix
@@ -38,8 +41,8 @@ class Package:
         self.spared: set[str] = set()
 
     def findings(self) -> list[Finding]:
-        """All that is wrong, by place."""
-        self._learn_returns()
+        """Return all problems, sorted by place."""
+        self._compute_returns()
         mentioned: dict[tuple[str, str], Versions] = {}
         while True:
             walks = [Walk(self, module) for module in self.modules.values()]
@@ -54,8 +57,8 @@ class Package:
             if mentioned == before:
                 return sorted({finding for walk in walks for finding in walk.findings})
 
-    def _learn_returns(self) -> None:
-        """Under which releases each function returns at all, whoever calls it: some refuse by raising."""
+    def _compute_returns(self) -> None:
+        """Compute the releases under which each function returns at all: some raise under others."""
         before = None
         while self.returns != before:
             before = dict(self.returns)
@@ -65,13 +68,13 @@ class Package:
                         self.returns[name, node.name] = Walk(self, module).definition(node, ALL)
 
     def entry(self, module: str, name: str) -> Versions:
-        """The releases under which a function or class can be reached; all of them where nobody here mentions it."""
+        """Return the releases under which a function or class is reached; all if nothing here mentions it."""
         keys = {(module, name), ("", name)} & self.mentionable
         return NONE.union(*(self.entries.get(key, NONE) for key in keys)) if keys else ALL
 
     @property
     def mentionable(self) -> set[tuple[str, str]]:
-        """Functions and classes that some code here mentions, private methods included (``private_key``)."""
+        """Functions and classes that code here mentions, including private methods (``private_key``)."""
         if not hasattr(self, "_mentionable"):
             names = {(module, name) for module, read in self.modules.items() for name in read.defined}
             private = {
@@ -92,7 +95,7 @@ class Package:
         return False
 
     def target(self, node: ast.AST, module: Module) -> tuple[str, str] | None:
-        """The function or class of the package that an expression mentions."""
+        """Return the function or class of the package that an expression mentions."""
         if isinstance(node, ast.Name):
             if node.id in module.defined:
                 return (module.name, node.id)

@@ -1,4 +1,4 @@
-"""Walks one module of ours with the TensorRT releases that are possible at each point, and collects what is wrong."""
+"""Walk one of our modules with the TensorRT releases that are possible at each point, and collect problems."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.agent.runtimes.tensorrt_guards import asked, once, owner_of
+from tests.agent.runtimes.tensorrt_guards import literal_name, once, owner_of
 from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, spelled
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ NONE: Versions = frozenset()
 
 
 def is_private(node: ast.Attribute | ast.FunctionDef) -> bool:
-    """Whether this is, or reads, a method that its own package alone calls."""
+    """Return whether this is, or reads, a method that only its own package calls."""
     name = node.name if isinstance(node, ast.FunctionDef) else node.attr
     reads = isinstance(node, ast.FunctionDef) or isinstance(node.ctx, ast.Load)
     return reads and name.startswith("_") and not name.startswith("__")
 
 
 def private_key(module: str, node: ast.Attribute) -> tuple[str, str]:
-    """Where a mention of a private method counts: ``self._x`` in its module, any other in all of them (``""``)."""
+    """Return where a mention of a private method counts: ``self._x`` in its module, others in all (``""``)."""
     own = isinstance(node.value, ast.Name) and node.value.id == "self"
     return (module if own else "", node.attr)
 
@@ -44,17 +44,17 @@ class Finding:
 
 
 class Walk:
-    """Walks one module."""
+    """The walk of one module."""
 
     def __init__(self, package: Package, module: Module) -> None:
         self.package, self.module, self.matrix = package, module, package.matrix
         self.findings: list[Finding] = []
         self.mentions: dict[tuple[str, str], Versions] = {}
         self.known: Mapping[str, ast.expr] = {}
-        self.left = NONE
+        self.returning = NONE
 
     def module_body(self) -> None:
-        """Everything in the module."""
+        """Walk the whole module."""
         for node in self.module.tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 self.definition(node, self.package.entry(self.module.name, node.name))
@@ -62,7 +62,10 @@ class Walk:
                 self.steps([node], ALL)
 
     def definition(self, node: ast.FunctionDef | ast.ClassDef, now: Versions) -> Versions:
-        """A function or class, what is nested beginning where it is defined; returns under what a call comes back."""
+        """Walk a function or class; return the releases under which a call of it returns.
+
+        Nested definitions start with the releases at their place.
+        """
         outer, self.known = self.known, {**self.known, **once(node)}
         for decorator in node.decorator_list:
             self.expression(decorator, now)
@@ -73,13 +76,19 @@ class Walk:
         else:
             for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
                 self.expression(default, now)
-        left, self.left = self.left, NONE
-        ends = self.steps(node.body, now) | self.left if isinstance(node, ast.FunctionDef) else self.members(node, now)
-        self.known, self.left = outer, left
+        outer_returning, self.returning = self.returning, NONE
+        if isinstance(node, ast.FunctionDef):
+            ends = self.steps(node.body, now) | self.returning
+        else:
+            ends = self.members(node, now)
+        self.known, self.returning = outer, outer_returning
         return ends
 
     def members(self, node: ast.ClassDef, now: Versions) -> Versions:
-        """The body of a class; a private method is reached where somebody mentions it, under what its class is."""
+        """Walk the body of a class.
+
+        A private method starts with the releases of its mentions, within those of its class.
+        """
         for part in node.body:
             if isinstance(part, ast.FunctionDef) and is_private(part):
                 self.definition(part, now & self.package.entry(self.module.name, part.name))
@@ -88,13 +97,13 @@ class Walk:
         return now
 
     def steps(self, body: Iterable[ast.stmt], now: Versions) -> Versions:
-        """Statements, one after the other; returns the releases under which their end is reached."""
+        """Walk consecutive statements; return the releases under which their end is reached."""
         for step in body:
             now = self.step(step, now)
         return now
 
     def step(self, node: ast.stmt, now: Versions) -> Versions:
-        """One statement."""
+        """Walk one statement; return the releases under which the next one is reached."""
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             self.definition(node, now)
         elif isinstance(node, ast.If | ast.While):
@@ -124,34 +133,34 @@ class Walk:
             self.parts((part for part in ast.iter_child_nodes(node) if part is not skipped), now)
             now = self.after(node, now)
         if isinstance(node, ast.Return):
-            self.left |= now
+            self.returning |= now
         return NONE if isinstance(node, ast.Return | ast.Raise | ast.Continue | ast.Break) else now
 
     def after(self, node: ast.stmt, now: Versions) -> Versions:
-        """After a call of a function that raises under some releases only the others are left."""
+        """Return the releases left after a call of a function that raises under some releases."""
         value = node.value if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return) else None
         target = self.package.target(value.func, self.module) if isinstance(value, ast.Call) else None
         return now & self.package.returns.get(target, ALL) if target else now
 
     def imports(self, node: ast.Import | ast.ImportFrom) -> None:
-        """The module is imported whole and under a name that is known here."""
+        """Require that TensorRT is imported as a module under a known name."""
         one_by_one = isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == MODULE
         renamed = [name for name in node.names if name.name == MODULE and name.asname not in {None, "trt"}]
         if one_by_one or (isinstance(node, ast.Import) and renamed):
-            self.found(node.lineno, "import tensorrt whole, as tensorrt or trt")
+            self.report(node.lineno, "import tensorrt whole, as tensorrt or trt")
 
     def parts(self, nodes: Iterable[ast.AST], now: Versions) -> None:
-        """Expressions that are all reached."""
+        """Walk expressions that are all evaluated."""
         for node in nodes:
             self.expression(node, now)
 
     def condition(self, node: ast.expr, now: Versions) -> tuple[Versions, Versions]:
-        """A condition: what it uses, and how it parts the releases."""
+        """Walk a condition and split the releases by it."""
         self.expression(node, now)
-        return self.package.conditions.part(node, self.module, self.known, now)
+        return self.package.conditions.split(node, self.module, self.known, now)
 
     def expression(self, node: ast.AST, now: Versions) -> None:
-        """An expression and all within it."""
+        """Walk an expression and all parts of it."""
         self.mention(node, now)
         if isinstance(node, ast.IfExp):
             holds, fails = self.condition(node.test, now)
@@ -175,7 +184,7 @@ class Walk:
             self.parts(ast.iter_child_nodes(node), now)
 
     def mention(self, node: ast.AST, now: Versions) -> None:
-        """Keeps under which releases a function, a class or a private method is mentioned."""
+        """Record the releases under which a function, class or private method is mentioned."""
         target = self.package.target(node, self.module) if isinstance(getattr(node, "ctx", None), ast.Load) else None
         if target is None and isinstance(node, ast.Attribute) and is_private(node):
             target = private_key(self.module.name, node)
@@ -183,9 +192,9 @@ class Walk:
             self.mentions[target] = self.mentions.get(target, NONE) | now
 
     def call(self, node: ast.Call, now: Versions) -> None:
-        """``hasattr`` and its like: the name must be a real one, since a misspelt one is silently never there."""
+        """Check the names passed to ``hasattr`` and the like: a misspelt name would silently never exist."""
         for function in ("hasattr", "getattr", "setattr", "delattr"):
-            name = asked(node, function)
+            name = literal_name(node, function)
             if name is None:
                 self.computed(node, function)
                 continue
@@ -194,21 +203,21 @@ class Walk:
             if name not in known and name in self.package.ours:
                 self.package.spared.add(name)
             elif name not in known:
-                self.found(node.lineno, f"{function} asks for {name!r}, which {owner or 'nothing'} has in no release")
+                self.report(node.lineno, f"{function} asks for {name!r}, which {owner or 'nothing'} has in no release")
             elif function != "hasattr" and not (function == "getattr" and len(node.args) == 3):
                 self.attribute(node.args[0], name, node.lineno, now)
 
     def computed(self, node: ast.Call, function: str) -> None:
-        """A name that is not written out cannot be looked up here: it needs a default, or a reason."""
+        """Report a computed name, which cannot be checked, unless it has a default or a listed reason."""
         called = isinstance(node.func, ast.Name) and node.func.id == function
         text = ast.unparse(node)
         if called and function != "hasattr" and not (function == "getattr" and len(node.args) == 3):
             self.package.spared |= {text} & set(self.package.ours)
             if text not in self.package.ours:
-                self.found(node.lineno, f"{text}: the name is computed")
+                self.report(node.lineno, f"{text}: the name is computed")
 
     def attribute(self, receiver: ast.expr, name: str, line: int, now: Versions) -> None:
-        """A use of ``name``."""
+        """Check a use of ``name``."""
         text = ast.unparse(receiver)
         owner = owner_of(text, self.matrix)
         if name.startswith("__") and name != "__version__":
@@ -216,7 +225,7 @@ class Walk:
         if owner is not None and name in self.matrix.classes[owner]:
             self.lacking(f"{owner}.{name}", now - self.matrix.classes[owner][name], line)
         elif owner == MODULE or (owner is not None and text.endswith(owner)):
-            self.found(line, f"{owner}.{name} is there in no release")
+            self.report(line, f"{owner}.{name} is there in no release")
         elif not self._not_theirs(receiver, name):
             for other, names in self.matrix.classes.items():
                 missing = now & (self.matrix.there(other) - names.get(name, ALL)) if name in names else NONE
@@ -226,7 +235,7 @@ class Walk:
                     self.lacking(f"{other}.{name}", missing, line)
 
     def _not_theirs(self, receiver: ast.expr, name: str) -> bool:
-        """Whether an object surely is none of TensorRT's: a module that is imported, a literal, our own ``self``."""
+        """Return whether an object is certainly not TensorRT's: an imported module, a literal, our own ``self``."""
         if isinstance(receiver, ast.Name) and receiver.id == "self":
             return name in self.module.own
         if isinstance(receiver, ast.Name) and receiver.id in self.module.imported:
@@ -234,22 +243,22 @@ class Walk:
         return isinstance(receiver, ast.Constant | ast.JoinedStr | ast.List | ast.Dict)
 
     def callbacks(self, node: ast.ClassDef, now: Versions) -> None:
-        """A subclass of one of TensorRT's interfaces must define what that release looks up on it."""
+        """Require that a subclass of a TensorRT interface defines the methods that each release calls."""
         for base in node.bases:
             owner = owner_of(ast.unparse(base), self.matrix)
-            wanted = self.matrix.callbacks.get(owner or "", {})
-            if wanted:
+            required = self.matrix.callbacks.get(owner or "", {})
+            if required:
                 methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
-                answered = NONE.union(*(versions for name, versions in wanted.items() if name in methods))
+                satisfied = NONE.union(*(versions for name, versions in required.items() if name in methods))
                 self.lacking(
-                    f"a method that {owner} calls", now & self.matrix.there(str(owner)) - answered, node.lineno
+                    f"a method that {owner} calls", now & self.matrix.there(str(owner)) - satisfied, node.lineno
                 )
 
     def lacking(self, what: str, versions: Versions, line: int) -> None:
-        """Records what is missing in ``versions``."""
+        """Report a name that is missing in ``versions``."""
         if versions:
-            self.found(line, f"{what} is missing in {spelled(versions)}")
+            self.report(line, f"{what} is missing in {spelled(versions)}")
 
-    def found(self, line: int, what: str) -> None:
-        """Records a finding."""
+    def report(self, line: int, what: str) -> None:
+        """Record a finding."""
         self.findings.append(Finding(self.module.name, line, what))

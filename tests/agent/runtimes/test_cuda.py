@@ -213,7 +213,7 @@ class PyCudaDriver:
 
 
 def test_a_pycuda_error_gets_its_code(library: str, cuda: Cuda) -> None:  # noqa: ARG001 - the context is needed
-    """pycuda's exceptions contain only text; the driver's sentence in it identifies the code."""
+    """An exception of pycuda contains only text; the driver's sentence in it identifies the code."""
     functions = load(library)
     text = "cuMemcpyHtoDAsync failed: an illegal memory access was encountered"
     assert (code_of(functions, text), code_of(functions, "something else"), code_of(functions, "")) == (700, 0, 0)

@@ -1,4 +1,4 @@
-"""Each name of TensorRT that the agent uses is there in every release, or is used behind feature detection alone."""
+"""Each name of TensorRT that the agent uses exists in every release, or is used only behind feature detection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.agent.runtimes import tensorrt_names as names
 from tests.agent.runtimes.tensorrt_guards import Declared
-from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, VERSIONS, read, read_seen, spelled, unspelled
+from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, VERSIONS, read, read_installed, spelled, unspelled
 from tests.agent.runtimes.tensorrt_uses import Package
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -24,47 +24,47 @@ DECLARED = {
     "label == 'named'": Declared(
         "ICudaEngine.num_io_tensors",
         "ICudaEngine.num_bindings",
-        "tensors.choose gives a label only where hasattr finds its interface, and refuses the other",
+        "tensors.choose returns a label only where hasattr finds its interface, and refuses the other",
     ),
     "api.calibrator_class(trt, algorithm)": Declared(
         "tensorrt.IInt8EntropyCalibrator2",
         "tensorrt.ILogger",
-        "getattr with a name of a table, whose names test_names_in_tables_are_real looks up",
+        "getattr with a name from a table, which test_names_in_tables_are_real checks",
     ),
 }
-"""Conditions that stand for feature detection made elsewhere."""
+"""Conditions that stand for feature detection elsewhere."""
 
 OURS = {
-    "flags": "numpy's: whether an array is contiguous",
+    "flags": "of numpy: whether an array is contiguous",
     "free": "of our device and page-locked buffers",
     "sticky": "of our CudaError",
     "update": "of hashes, sets and dicts",
-    "getattr(trt.BuilderFlag, name)": "precision.flags_for gives flags of a release that has them, or refuses",
+    "getattr(trt.BuilderFlag, name)": "precision.flags_for returns flags that the release has, or refuses",
 }
-"""Attributes that are no names of TensorRT where our code uses them on something whose class cannot be told."""
+"""Attributes that are not TensorRT's, where our code uses them on an object of unknown class."""
 
 
-def found(source: str, *, module: str = "snippet", **others: str) -> list[str]:
-    """What is wrong with a snippet."""
+def problems(source: str, *, module: str = "snippet", **others: str) -> list[str]:
+    """Return the problems in a snippet."""
     package = Package({module: source, **others}, MATRIX, DECLARED, OURS)
     return [finding.what for finding in package.findings()]
 
 
-def test_every_name_is_everywhere_or_asked_for() -> None:
+def test_every_name_exists_everywhere_or_is_detected() -> None:
     """No use of TensorRT's API can be reached under a release that lacks it."""
     package = Package(SOURCES, MATRIX, DECLARED, OURS)
     assert not [str(finding) for finding in package.findings()]
-    assert package.conditions.used == set(DECLARED), "a declared condition occurs nowhere any more"
-    assert package.spared == set(OURS), "an exemption is for nothing any more"
+    assert package.conditions.used == set(DECLARED), "a declared condition no longer occurs"
+    assert package.spared == set(OURS), "an exemption is no longer needed"
 
 
 @pytest.mark.parametrize("wanted", ["auto", "named", "bindings"])
-def test_labels_stand_for_what_was_asked(wanted: str) -> None:
-    """An engine without an interface never gets its label: what ``DECLARED`` says of ``label`` holds."""
+def test_labels_match_the_interface(wanted: str) -> None:
+    """An engine without an interface never gets its label, as ``DECLARED`` claims of ``label``."""
     tensors = importlib.import_module("hil.agent.runtimes.tensorrt.tensors")
     failure = importlib.import_module("hil.agent.failure")
-    for there, label in (("num_io_tensors", "named"), ("num_bindings", "bindings")):
-        engine = SimpleNamespace(**{there: 1})
+    for attribute, label in (("num_io_tensors", "named"), ("num_bindings", "bindings")):
+        engine = SimpleNamespace(**{attribute: 1})
         if wanted in {"auto", label}:
             assert tensors.choose(engine, wanted) == label
         else:
@@ -73,7 +73,7 @@ def test_labels_stand_for_what_was_asked(wanted: str) -> None:
 
 
 def test_names_in_tables_are_real() -> None:
-    """Names that the agent holds in tables, where no walk of a syntax tree finds them, are TensorRT's."""
+    """Names in the agent's tables, which a walk of the syntax tree does not see, are TensorRT's."""
     api = importlib.import_module("hil.agent.runtimes.tensorrt.api")
     precision = importlib.import_module("hil.agent.runtimes.tensorrt.precision")
     assert set(api.NUMPY) <= set(MATRIX.classes["DataType"])
@@ -179,38 +179,38 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("source", WRONG.values(), ids=WRONG)
-def test_it_finds(source: str) -> None:
-    """The check finds a use that a release cannot satisfy."""
-    assert found(source)
+def test_it_reports(source: str) -> None:
+    """The check reports a use that some release cannot satisfy."""
+    assert problems(source)
 
 
 @pytest.mark.parametrize("source", RIGHT.values(), ids=RIGHT)
-def test_it_lets_pass(source: str) -> None:
-    """The check accepts what is everywhere or asked for."""
-    assert not found(source)
+def test_it_accepts(source: str) -> None:
+    """The check accepts names that exist everywhere or are detected."""
+    assert not problems(source)
 
 
-def test_it_sees_through_modules() -> None:
-    """A question that another module of the package asks counts, and one that it does not ask does not."""
+def test_functions_of_other_modules_are_followed() -> None:
+    """Feature detection in another module of the package counts, and only if it is there."""
     api = "def named(trt): return hasattr(trt.ICudaEngine, 'num_io_tensors')\ndef other(trt): return trt.__version__"
     use = "from . import api\ndef f(trt, context):\n    if api.{}(trt): context.execute_async_v3(0)"
-    assert not found(use.format("named"), api=api)
-    assert found(use.format("other"), api=api)
+    assert not problems(use.format("named"), api=api)
+    assert problems(use.format("other"), api=api)
 
 
-def test_the_matrix_is_what_the_module_has() -> None:
-    """What is read from the sources of 8.6 is, name for name, what the module 8.6.0 has."""
-    version, seen = read_seen()
+def test_the_matrix_equals_the_module_s_names() -> None:
+    """The names read from the sources of 8.6 are exactly those of the module 8.6.0."""
+    version, installed = read_installed()
     assert version == "8.6.0"
-    held = {
+    matrix_names = {
         owner: {name for name, versions in named.items() if "8.6" in versions}
         for owner, named in MATRIX.classes.items()
     }
     aliases = {"ResizeMode", "SliceMode"}
-    assert {owner: named for owner, named in held.items() if named} == {
-        one: named for one, named in seen.items() if named
+    assert {owner: named for owner, named in matrix_names.items() if named} == {
+        owner: named for owner, named in installed.items() if named
     }
-    assert aliases <= seen[MODULE]
+    assert aliases <= installed[MODULE]
 
 
 KNOWN = {
@@ -231,17 +231,17 @@ KNOWN = {
     ("ICudaEngine", "device_memory_size_v2"): "10.3-11.1",
     ("Builder", "num_DLA_cores"): "*",
 }
-"""From the release notes and the migration guides, to hold the extraction against."""
+"""From the release notes and the migration guides, to check the extraction."""
 
 
 @pytest.mark.parametrize(("owner", "name"), KNOWN)
-def test_the_matrix_knows_what_the_guides_say(owner: str, name: str) -> None:
-    """Names whose history the migration guides tell are there in just those releases."""
+def test_the_matrix_agrees_with_the_guides(owner: str, name: str) -> None:
+    """Names whose history is in the migration guides exist in exactly those releases."""
     assert spelled(MATRIX.classes[owner][name]) == KNOWN[owner, name]
 
 
 def test_every_release_has_its_source() -> None:
-    """Each release names the branch and the commit that its names were read from."""
+    """Each release has the branch and the commit that its names were read from."""
     for version in VERSIONS:
         branch, commit = MATRIX.sources[version].split()
         assert branch == f"release/{version}"
@@ -250,7 +250,7 @@ def test_every_release_has_its_source() -> None:
 
 @given(st.sets(st.sampled_from(VERSIONS)))
 def test_releases_are_written_and_read(versions: set[str]) -> None:
-    """Whatever set of releases is written is read again."""
+    """Any set of releases is read back as it was written."""
     assert unspelled(spelled(versions)) == versions
     assert spelled(ALL) == "*"
 
@@ -274,7 +274,7 @@ m.attr("alias") = m.attr("Base");
 
 
 def test_bindings_are_read() -> None:
-    """Classes, enums, inheritance, exported values, chains on variables and switches are read as the compiler does."""
+    """Classes, enums, inheritance, exported values, chains on variables and macros are read as a compiler would."""
     read_names = names.Names()
     names.read_cpp(BINDINGS, read_names)
     assert read_names.classes[MODULE].names == {"Base", "Derived", "alias"}
@@ -284,8 +284,8 @@ def test_bindings_are_read() -> None:
     assert not read_names.unread
 
 
-def test_what_cannot_be_read_is_told() -> None:
-    """A name that belongs to no class that was found is not passed over."""
+def test_unread_names_are_reported() -> None:
+    """A name that belongs to no known class is not ignored."""
     read_names = names.Names()
     names.read_cpp('elsewhere().def("lost", &x);', read_names)
     assert read_names.unread == ["lost"]

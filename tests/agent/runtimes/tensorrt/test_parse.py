@@ -103,7 +103,7 @@ def test_many_or_no_errors(tmp_path: Path) -> None:
 
 def test_advice_depends_on_the_error() -> None:
     """Missing operators, external weights and damaged files have their own advice; others a general one."""
-    errors = ["No importer registered for op: A", "Failed to open external file w.bin", "Failed to parse ONNX model", "?"]
+    errors = ["No importer registered for op: A", "Failed to open external file w", "Failed to parse ONNX model", "?"]
     assert len({parse.advice(words) for words in errors}) == 4
     assert parse.advice("?") == parse.OTHERWISE
 
