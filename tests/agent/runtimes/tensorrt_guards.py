@@ -119,7 +119,7 @@ class Conditions:
             return self._chain(node, module, known, now)
         if isinstance(node, ast.Call):
             return self._call(node, module, now)
-        return self._kept(node, module, known, now)
+        return self._stored(node, module, known, now)
 
     def _chain(self, node: ast.BoolOp, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Split:
         ends: Versions = frozenset()
