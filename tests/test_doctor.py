@@ -320,8 +320,8 @@ def test_what_a_session_would_refuse_is_never_ready() -> None:
 
 def test_trouble_with_the_interpreter_keeps_its_mend() -> None:
     """The message's two halves, in their columns."""
-    one = trouble("rover", "the interpreter python3 is not there: on target 'rover': install it (`sudo apt …`)")
-    assert (one.found, one.mend) == ("the interpreter python3 is not there", "install it (`sudo apt …`)")
+    one = trouble("rover", "the interpreter python3 does not exist: on target 'rover': install it (`sudo apt …`)")
+    assert (one.found, one.mend) == ("the interpreter python3 does not exist", "install it (`sudo apt …`)")
     assert trouble("rover", "odd").found == "odd"
 
 

@@ -258,7 +258,7 @@ BOUNDARIES: dict[str, Callable[[], str]] = {
     "a machine's facts": facts,
     "a machine that is surveyed": surveyed,
     "a machine's interpreter": lambda: texts(
-        start_failures.facts(b"hil-look path " + EVIL.replace("\n", " ").encode("utf-8", "replace"))
+        start_failures.parse_facts(b"hil-inspect path " + EVIL.replace("\n", " ").encode("utf-8", "replace"))
     ),
     "root's answer on a board": lambda: texts(install._object(json.dumps({"error": EVIL}).encode())),  # noqa: SLF001 - the way in
     "root's last words": lambda: install._shown(b"ill \x1b[2J\xff\xc2\x9b"),  # noqa: SLF001 - as above

@@ -106,12 +106,12 @@ def _trouble(target: Target, done: Done) -> str:
     from hil.targets.ssh import scripts, start_failures  # imports paramiko, which a local target does not need
 
     python = _python(target)
-    found = start_failures.facts(target.run(["sh", "-c", scripts.LOOK, "hil", "", "", python], timeout=SECONDS).out)
-    told = start_failures.trouble(python, found, target.name)
-    said = done.err.decode("utf-8", "replace").strip().splitlines()
-    words = clean(said[-1], QUOTED) if said else "no word"
+    inspected = target.run(["sh", "-c", scripts.INSPECT, "hil", "", "", python], timeout=SECONDS)
+    message = start_failures.failure_message(python, start_failures.parse_facts(inspected.out), target.name)
+    lines = done.err.decode("utf-8", "replace").strip().splitlines()
+    last = clean(lines[-1], QUOTED) if lines else "no output"
     see = f"try `{python} -c 'import json, ctypes, zlib'` there"
-    return told or f"{python} cannot run the agent (code {done.code}: {words}): on target {target.name!r}: {see}"
+    return message or f"{python} cannot run the agent (code {done.code}: {last}): on target {target.name!r}: {see}"
 
 
 def holder_of(target: Target) -> tuple[str | None, Mapping[str, Any] | None]:

@@ -1,4 +1,4 @@
-"""What an agent's answers are on the host: small frozen types, and errors by kind."""
+"""The host's types for an agent's answers: frozen data classes, and the error class of each error kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 DIGEST = re.compile("[0-9a-f]{64}")
-MOST_FILE = 64 << 30  # bytes: the memory of the largest Jetson, and no engine is larger than what has to hold it
+MOST_FILE = 64 << 30  # bytes: the memory of the largest Jetson; an engine has to fit into it
 KINDS: dict[str, type[HilError]] = {
     "build": EngineBuildError,
     "deadline": WorkerLost,
@@ -42,8 +42,8 @@ KINDS: dict[str, type[HilError]] = {
 class BuiltEngine:
     """An engine in the target's store: ``digest`` and ``size`` (bytes) of its file, ``seconds`` its build took.
 
-    ``cached`` tells that the store had it already; ``facts`` is what ``key`` is the digest of. ``about`` is
-    what the build recorded (caches, calibration, flags), ``peak`` the memory it took (bytes), if it was watched.
+    ``cached`` is true if the store already had it; ``key`` is the digest of ``facts``. ``about`` is what the
+    build recorded (caches, calibration, flags), ``peak`` its peak memory use (bytes) if that was watched.
     """
 
     key: str
@@ -63,7 +63,7 @@ class BuiltEngine:
 class Timed:
     """Samples of one timed window: release times and host-to-host durations, float64 seconds, shape (n,).
 
-    ``device`` has the seconds of each on the device's own clock, of the same shape; ``None`` without such a clock.
+    ``device`` has the same durations by the device's own clock, in seconds, same shape; ``None`` without that clock.
     """
 
     start: npt.NDArray[np.float64]
@@ -76,7 +76,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class NodeTime:
-    """Mean ``seconds`` a run of one node under the runtime's own profiler."""
+    """Mean ``seconds`` per inference that one node takes under the runtime's own profiler."""
 
     name: str
     op: str
@@ -85,11 +85,11 @@ class NodeTime:
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """Bytes of the worker on its GPU, read from outside; ``None`` is not readable, never nothing.
+    """Bytes that the worker uses on its GPU, read by another process. ``None`` means unreadable, never zero.
 
-    ``source`` says where ``baseline`` (context and runtime, before the engine), ``peak`` (highest of the samples)
-    and ``now`` are read. ``unified``: the GPU's memory is the machine's. ``includes_host``: the three are of
-    the worker's resident memory too. ``system_used`` and ``system_total`` are the whole GPU's, or the machine's.
+    ``baseline`` (context and runtime, before the engine is loaded), ``peak`` (highest sample) and ``now`` are read
+    from ``source``. ``unified``: GPU and CPU share the machine's memory. ``includes_host``: the three figures also
+    count the worker's resident memory. ``system_used`` and ``system_total`` are the whole GPU's, or the machine's.
     """
 
     source: str
@@ -104,10 +104,10 @@ class DeviceUse:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes of the worker and its machine; ``shared_bytes`` (tensors in transit) are left out of all others.
+    """Memory of the worker and its machine, in bytes. The other fields exclude ``shared_bytes`` (tensors in transit).
 
-    ``peak_rss`` is the kernel's high-water mark over load and runs; ``peak_reset`` tells that it could be
-    started anew for each of them. ``pss`` is ``None`` where the kernel does not tell, ``device`` where there is none.
+    ``peak_rss`` is the kernel's high-water mark over load and inferences; ``peak_reset`` is true if the mark was
+    reset before each. ``pss`` is ``None`` if the kernel does not report it, ``device`` if there is no GPU.
     """
 
     rss: int
@@ -124,8 +124,8 @@ class MemoryUse:
 class Soak:
     """Memory over many inferences: seconds since the start, inferences done, resident bytes; shape (readings,).
 
-    ``device`` is the worker's bytes on the device where it can be told apart (``by_process``), else what is in use
-    on the device by all, as its driver tells; ``None`` where there is no device.
+    ``device`` is the worker's own bytes on the device if the driver reports them per process (``by_process``),
+    otherwise the bytes in use on the device by all processes; ``None`` without a device.
     """
 
     t: npt.NDArray[np.float64]
@@ -136,12 +136,12 @@ class Soak:
 
 
 def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
-    """The inputs or outputs as an engine gives them."""
+    """Return the specs of the inputs or outputs that an engine reported."""
     return tuple(TensorSpec(port["name"], port["dtype"], tuple(port["shape"])) for port in ports)
 
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
-    """The error that a reply carries, as the class that its kind stands for."""
+    """Return the error of an agent's error reply, as the class that its ``kind`` maps to (else ``LabError``)."""
     kind, message, advice = (joined(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":
         message = f"the target is {message}"
@@ -149,31 +149,31 @@ def error_of(reply: Mapping[str, Any], target: str) -> HilError:
 
 
 def digest_in(value: Any) -> str:
-    """A digest that a board told: it becomes part of a path here. Raises ``ValueError`` for anything else."""
+    """Return ``value``, a SHA-256 in hex. Raises ``ValueError`` if it is not: it becomes part of a path on the host."""
     if not isinstance(value, str) or not DIGEST.fullmatch(value):
-        raise ValueError(f"{str(value)[:80]!r} is no SHA-256 digest")
+        raise ValueError(f"{str(value)[:80]!r} is not a SHA-256 digest")
     return value
 
 
 def size_in(value: Any, most: int = MOST_FILE) -> int:
-    """Bytes that a board told. Raises ``ValueError`` for what is no number of bytes, or more than ``most``."""
+    """Return ``value`` if it is an integer from 0 to ``most`` (bytes). Raises ``ValueError`` if not."""
     if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"{str(value)[:80]!r} is no size from 0 to {most}")
+        raise ValueError(f"{str(value)[:80]!r} is not a size from 0 to {most}")
     return value
 
 
-def built_engine(made: Mapping[str, Any], runtime: str) -> BuiltEngine:
-    """The engine of an answer. Raises ``ValueError``, ``KeyError`` or ``TypeError`` for what is none."""
+def built_engine(answer: Mapping[str, Any], runtime: str) -> BuiltEngine:
+    """Return the engine that an answer describes. Raises ``ValueError``, ``KeyError`` or ``TypeError`` if malformed."""
     return BuiltEngine(
-        key=digest_in(made["key"]),
-        digest=digest_in(made["digest"]),
-        size=size_in(made["size"]),
-        seconds=float(made["seconds"]),
-        cached=made["cached"],
+        key=digest_in(answer["key"]),
+        digest=digest_in(answer["digest"]),
+        size=size_in(answer["size"]),
+        seconds=float(answer["seconds"]),
+        cached=answer["cached"],
         runtime=runtime,
-        runtime_version=str(made["facts"]["runtime_version"]),
-        log=str(made["log"]),
-        facts=made["facts"],
-        about=made.get("about") or {},
-        peak=made.get("peak"),
+        runtime_version=str(answer["facts"]["runtime_version"]),
+        log=str(answer["log"]),
+        facts=answer["facts"],
+        about=answer.get("about") or {},
+        peak=answer.get("peak"),
     )

@@ -1,4 +1,4 @@
-"""The agent as one zip file that Python runs, named by its digest: the same sources give the same bytes."""
+"""Packs the agent into one zip file that Python can run, named by its digest. Equal sources give equal bytes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import hil.agent
 
 PACKAGE = "hil_agent"
 START = f"import sys\nsys.dont_write_bytecode = True\nfrom {PACKAGE}.__main__ import main\nmain()\n"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 
 
 def agent_bytes() -> bytes:
-    """The zip file's content; sorted names, fixed times, stored (zlib's output differs between versions)."""
+    """Return the zip file's content: sorted names, fixed times, uncompressed (zlib's output differs by version)."""
     root = Path(hil.agent.__file__).parent
     files = {f"{PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*.py")}
     files["__main__.py"] = START.encode()
@@ -32,21 +32,21 @@ def agent_bytes() -> bytes:
 
 
 def agent_archive(folder: Path) -> tuple[Path, str]:
-    """Writes the zip file into ``folder`` unless it is there; returns its path and SHA-256."""
+    """Write the zip file into ``folder`` unless it exists; return its path and SHA-256."""
     content = agent_bytes()
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"agent-{digest[:12]}.pyz"
     if path.exists() and path.read_bytes() == content:
         return path, digest
     folder.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=path.name, dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=path.name, dir=folder)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
-    Path(beside).replace(path)
+    Path(temporary).replace(path)
     return path, digest
 
 
 def cache_folder() -> Path:
-    """Where this user keeps what can be made again: ``$XDG_CACHE_HOME/pytest-hil`` or ``~/.cache/pytest-hil``."""
+    """Return this user's cache folder: ``$XDG_CACHE_HOME/pytest-hil`` or ``~/.cache/pytest-hil``."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(root) if root.startswith("/") else Path.home() / ".cache") / "pytest-hil"

@@ -1,4 +1,4 @@
-"""Requests to one agent and its answers, as everything that is asked of it uses them."""
+"""Sends requests to one agent and checks its answers; the base of ``AgentClient``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from hil.targets.link import Link
-    from hil.targets.process import Lane
+    from hil.targets.process import UploadChannel
     from hil.targets.requests import Order
 
     Raw = tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.uint8]]
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 Named = list[tuple[str, "npt.NDArray[Any]"]]
 
 PORTS = frozenset({"inputs", "outputs"})
-"""What an answer names tensors in: feeds and outputs go by these names, so they stay as the runtime has them."""
+"""Fields of an answer that hold tensor names. Feeds and outputs use these names, so they are not cleaned."""
 
 
 class AgentCalls:
-    """The conversation with one agent; requests are answered one at a time, in the order of sending, from any thread.
+    """A connection to one agent. Any thread may send requests; the agent answers them one by one, in order.
 
-    A context manager that closes it. ``uploaded`` counts the bytes of files that were sent.
+    A context manager that closes the connection. ``uploaded`` counts the bytes of the files sent.
 
     ``hello`` has ``agent`` (its digest), ``python``, ``executable``, ``store``, ``pid``. Every method may
-    raise ``LabError`` when the agent is lost.
+    raise ``LabError`` if the agent is lost.
     """
 
     def __init__(self, link: Link, digest: str) -> None:
-        """Waits for the greeting of the agent with this digest. Raises ``TargetUnreachable`` or ``LabError``."""
+        """Wait for the greeting of the agent with this digest. Raises ``TargetUnreachable`` or ``LabError``."""
         self._link = link
         self.target = link.target
         greeting = link.greeting()
@@ -53,40 +53,40 @@ class AgentCalls:
                 raise error
             self.hello: Mapping[str, Any] = cleaned(greeting.get("hello", {}))
             if self.hello.get("protocol") != PROTOCOL or self.hello.get("agent") != digest:
-                raise link.give_up("another agent than the one that was sent has answered")
+                raise link.give_up("the agent that answered is not the one that was sent")
         self._requests = Requests(link)
         self.uploaded = 0
 
     def __enter__(self) -> Self:
-        """Usable as a context manager."""
+        """Return this connection."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes it, whatever happened inside."""
+        """Close the connection, also after an error."""
         self.close()
 
     def close(self) -> None:
-        """Ends the agent and its workers; may be called twice."""
+        """End the agent and its workers. May be called twice."""
         self._link.close()
         self._requests.close()
 
     def call(self, op: str, fields: Mapping[str, Any] | None = None, named: Iterable[tuple[str, Any]] = ()) -> Any:
-        """Sends a request and returns ``(ok, [(name, array)])``; raises what the agent's error stands for."""
+        """Send a request; return ``(ok, [(name, array)])``. Raises the ``HilError`` of an error reply."""
         request, chunks = self._order(op, fields, named)
-        return self._found(*self.ask_raw(request, chunks))
+        return self._with_arrays(*self.ask_raw(request, chunks))
 
     def call_many(
         self, op: str, orders: Iterable[tuple[Mapping[str, Any], Iterable[tuple[str, Any]]]]
     ) -> Generator[tuple[dict[str, Any], Named], None, None]:
-        """As ``call`` for each of ``orders`` (fields and arrays), many in flight at a time; in their order.
+        """Like ``call`` for each of ``orders`` (fields and arrays), with many in flight; yields in their order.
 
-        An error is raised in its place, and ends it.
+        An error is raised where its answer would have been yielded, and ends the iteration.
         """
         with contextlib.closing(self.ask_many(self._order(op, fields, named) for fields, named in orders)) as raws:
             for raw in raws:
-                yield self._found(*raw)
+                yield self._with_arrays(*raw)
 
     def _order(self, op: str, fields: Mapping[str, Any] | None, named: Iterable[tuple[str, Any]]) -> Order:
         try:
@@ -98,7 +98,7 @@ class AgentCalls:
             request["arrays"] = listing
         return request, chunks
 
-    def _found(
+    def _with_arrays(
         self, ok: dict[str, Any], header: dict[str, Any], body: npt.NDArray[np.uint8]
     ) -> tuple[dict[str, Any], Named]:
         with self.reading():
@@ -106,7 +106,7 @@ class AgentCalls:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """For reading what an answer says: an agent whose answer is no such one is ended, with ``LabError``."""
+        """Wrap the parsing of an answer: a malformed one ends the agent and raises ``LabError``."""
         try:
             yield
         except (wire.WireError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -114,11 +114,11 @@ class AgentCalls:
             raise self._link.give_up(f"the agent's answer is malformed: {what[:200]}") from None
 
     def ask_raw(self, request: dict[str, Any], chunks: Sequence[Any], most: int = wire.MAX_BODY) -> Raw:
-        """One request and its reply: ``ok``, the whole header, the body's bytes, which are ``most`` at most."""
+        """Send one request; return ``ok``, the whole header and the body (at most ``most`` bytes)."""
         return self._checked(*self._requests.take(self._requests.send(request, chunks, most)))
 
     def ask_many(self, orders: Iterable[Order], most: int = wire.MAX_BODY) -> Generator[Raw, None, None]:
-        """As ``ask_raw`` for each of ``orders`` (request and chunks), many in flight at a time; in their order."""
+        """Like ``ask_raw`` for each of ``orders`` (request and chunks), with many in flight; yields in their order."""
         with contextlib.closing(pipelined(self._requests, orders, most)) as replies:
             for reply in replies:
                 yield self._checked(*reply)
@@ -134,14 +134,14 @@ class AgentCalls:
 
     @property
     def remote(self) -> bool:
-        """Whether a network lies between."""
+        """Whether the agent is reached over a network."""
         return self._link.process.remote
 
-    def lane(self, path: str) -> Lane:
-        """Another channel into a named pipe of the agent's. Raises ``LabError`` where there can be none."""
-        return self._link.process.lane(path, self.target)
+    def upload_channel(self, path: str) -> UploadChannel:
+        """Open one more channel, into the agent's named pipe ``path``. Raises ``LabError`` if that is impossible."""
+        return self._link.process.upload_channel(path, self.target)
 
 
 def _safe(ok: Mapping[str, Any]) -> dict[str, Any]:
-    """What a board wrote, made safe, but for the names that tensors go by."""
+    """Return ``ok`` with the board's text cleaned, except for tensor names."""
     return {**cleaned({key: ok[key] for key in ok if key not in PORTS}), **{key: ok[key] for key in PORTS & ok.keys()}}

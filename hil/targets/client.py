@@ -1,4 +1,4 @@
-"""The host's end of one agent: what sessions and plugins call."""
+"""The host's interface to one agent, as sessions and plugins call it."""
 
 from __future__ import annotations
 
@@ -24,32 +24,33 @@ if TYPE_CHECKING:
 
 
 class AgentClient(AgentCalls):
-    """What an agent can be asked for; ``AgentCalls`` has how."""
+    """The requests that an agent answers, one method each; ``AgentCalls`` transports them."""
 
     def hold(self, token: str, who: str, wait: float = 0.0) -> None:
-        """Takes the target for the session ``token``, or joins agents that hold it under the same token.
+        """Hold the target for the session ``token``, or join the agents that hold it under the same token.
 
-        Waits at most ``wait`` seconds. Raises ``TargetHeld``, which names holder, origin and time.
+        Waits at most ``wait`` seconds. Raises ``TargetHeld``, which names the holder, its host and since when.
         """
         claim = {"token": token, "who": who, "host": socket.gethostname(), "pid": str(os.getpid()), "wait": wait}
         self.call("hold", claim)
 
     def probe(self) -> dict[str, Any]:
-        """Facts of the machine: cpu model, cores, memory, kernel, python, numpy, runtimes, clocks."""
+        """Return facts of the machine: CPU model, cores, memory, kernel, Python, numpy, runtimes, clocks."""
         facts: dict[str, Any] = self.call("probe")[0]
         return facts
 
     def put_blob(self, path: Path) -> str:
-        """Brings a file into the target's store unless it is there; returns its SHA-256.
+        """Upload a file to the target's store unless it is there; return its SHA-256.
 
-        An upload that was interrupted goes on where it stopped. Raises ``LabError`` when the store is full.
+        An interrupted upload resumes where it stopped. Raises ``LabError`` if the store is full.
         """
         return file_transfer.put(self, path)
 
     def put_model(self, path: Path) -> tuple[str, tuple[str, ...]]:
-        """Brings an addressed ONNX file and its external data there; returns its SHA-256 and that data's.
+        """Upload an ONNX file and its external data; return the SHA-256 of the file, and those of the data files.
 
-        Raises as ``put_blob``, and ``UserError`` for a file whose content is not what its name states.
+        The ONNX file must name its external data files by their SHA-256. Raises like ``put_blob``, and
+        ``UserError`` if the content of a data file does not match its name.
         """
         files = external_files(path)
         for file in files:
@@ -58,13 +59,13 @@ class AgentClient(AgentCalls):
         return self.put_blob(path), tuple(file.location for file in files)
 
     def get_blob(self, digest: str, path: Path, size: int | None = None) -> None:
-        """Brings a blob to ``path`` on the host, verified, whole or not at all; ``size`` is what it must have.
+        """Download a blob to ``path`` on the host, verified and written atomically. ``size`` is its expected bytes.
 
-        Raises ``LabError`` for one of another size, or of more bytes than any engine has.
+        Raises ``LabError`` if its size differs, or exceeds 64 GiB.
         """
         file_transfer.get(self, digest, path, size)
 
-    def build(  # noqa: PLR0913 - one for each part of the question, and two on how it is answered
+    def build(  # noqa: PLR0913 - one for each part of the build's identity, and two on how it runs
         self,
         model_digest: str,
         precision: str,
@@ -75,37 +76,38 @@ class AgentClient(AgentCalls):
         more: bool = False,
         external: Sequence[str] = (),
     ) -> BuiltEngine:
-        """Builds an engine from an uploaded model, or finds it in the store; ``deadline`` in seconds.
+        """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
         ``model_digest`` and ``external`` are what ``put_model`` returned.
         ``options`` may have ``calibration`` (digest) and ``plugins`` (digests); the rest are the runtime's.
-        With ``more`` another build follows at once: the process that built waits for it, with TensorRT's builder
-        loaded, until anything but builds and files is asked for. Its memory is not free meanwhile.
-        Raises ``Unsupported``, ``EngineBuildError`` with the runtime's own words, or ``WorkerLost``.
+        ``more`` announces another build: the build process then keeps running, with TensorRT's builder loaded,
+        until a request arrives that is neither a build nor a file transfer. Its memory stays in use until then.
+        Raises ``Unsupported``, ``EngineBuildError`` with the runtime's message, or ``WorkerLost``.
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
-        made = self.call("build", dict(order, deadline=deadline, more=more, external=list(external)))[0]
+        answer = self.call("build", dict(order, deadline=deadline, more=more, external=list(external)))[0]
         with self.reading():
-            return built_engine(made, runtime)
+            return built_engine(answer, runtime)
 
     def adopt(
         self, digest: str, precision: str, runtime: str, options: Mapping[str, Any], external: Sequence[str] = ()
     ) -> BuiltEngine:
-        """Takes an uploaded engine file that was built elsewhere, as what ``precision`` it is said to be.
+        """Register an uploaded engine file that was built elsewhere, with the ``precision`` that the caller states.
 
-        ``external`` and ``options`` as of ``build``, where loading needs them (``plugins``, ``dla``, ``gpu``). The
-        engine's ``facts`` have ``foreign``, and its key is no build's. Raises ``LabError`` if it was not uploaded.
+        ``external`` and ``options`` as for ``build``, as far as loading needs them (``plugins``, ``dla``, ``gpu``).
+        The engine's ``facts`` have ``foreign``, and its key equals no build's. Raises ``LabError`` if it was not
+        uploaded.
         """
         order = {"digest": digest, "precision": precision, "runtime": runtime, "options": dict(options)}
-        made = self.call("adopt", dict(order, external=list(external)))[0]
+        answer = self.call("adopt", dict(order, external=list(external)))[0]
         with self.reading():
-            return built_engine(made, runtime)
+            return built_engine(answer, runtime)
 
     def load(self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True) -> EngineWorker:
-        """Loads an engine that this store built in a worker process of its own. Raises like ``build``.
+        """Load an engine of this store into a worker process of its own. Raises like ``build``.
 
-        Unless it has to be ``fresh``, the process may be one that has imported the runtime already: quicker, but its
-        times of loading and its memory are not what a robot's would be.
+        Without ``fresh`` the process may be one that has already imported the runtime. That is quicker, but its load
+        times and memory differ from those of a new process on a robot.
         """
         order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh}
         loaded = self.call("load", order)[0]

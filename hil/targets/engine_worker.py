@@ -1,4 +1,4 @@
-"""One loaded engine on a target, as the host calls it."""
+"""The host's interface to one engine that is loaded on a target."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ MARGIN = 10.0
 
 
 class EngineWorker:
-    """An engine in a worker process of its own.
+    """An engine loaded in a worker process of its own.
 
     Attributes:
         pid: the worker's process id on the target.
-        inputs, outputs: names, dtypes and shapes as the runtime gives them.
+        inputs, outputs: names, dtypes and shapes as the runtime reports them.
         load: ``import_seconds``, ``load_seconds``, ``total_seconds`` (process start included), and resident
             bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported), ``memory_after`` (loaded).
-        executed_on: the processor that does the work: ``kind`` (gpu, dla), ``name``, ``sm``; ``None`` is the CPU.
-        about: what the runtime tells of the loaded engine (bindings in use, sizes in bytes).
+        executed_on: the processor that executes the engine: ``kind`` (gpu, dla), ``name``, ``sm``; ``None``: the CPU.
+        about: what the runtime reports about the loaded engine (bindings in use, sizes in bytes).
 
-    Every method raises ``EngineError`` when the engine refuses, ``WorkerLost`` when the worker died or
-    overran its ``deadline`` (seconds), ``LabError`` when the agent is gone.
+    Every method raises ``EngineError`` if the engine fails, ``WorkerLost`` if the worker died or overran its
+    ``deadline`` (seconds), ``LabError`` if the agent is lost.
     """
 
     def __init__(self, client: AgentCalls, loaded: Mapping[str, Any]) -> None:
-        """Made by ``AgentClient.load`` from the agent's answer."""
+        """Read the agent's answer to ``load``; called by ``AgentClient.load``."""
         self._client = client
         self._number: int = loaded["worker"]
         self.pid: int = loaded["pid"]
@@ -51,38 +51,38 @@ class EngineWorker:
         self.lost = False
 
     def __enter__(self) -> Self:
-        """Usable as a context manager."""
+        """Return this worker."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes it, whatever happened inside."""
+        """End the worker process, also after an error."""
         self.close()
 
     def _call(self, op: str, deadline: float, feeds: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Any:
-        with self._noted():
+        with self._marks_loss():
             ok, named = self._client.call(op, *self._order(feeds, dict(fields, deadline=deadline)))
-            return ok, self._came(op, named)
+            return ok, self._adapted(op, named)
 
     def _call_many(self, op: str, deadline: float, feeds: Iterable[Mapping[str, Any]]) -> Generator[Any, None, None]:
-        with self._noted():
+        with self._marks_loss():
             orders = (self._order([feed], {"deadline": deadline}) for feed in feeds)
             with contextlib.closing(self._client.call_many(op, orders)) as replies:
                 for ok, named in replies:
-                    yield ok, self._came(op, named)
+                    yield ok, self._adapted(op, named)
 
     def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
-        """Fields and arrays of a request; every one with tensors goes through here."""
+        """Return the fields and arrays of a request. Every request with tensors is made here."""
         named = [(name, array) for feed in feeds for name, array in feed.items()]
         return dict(fields, worker=self._number, feeds=max(1, len(feeds))), named
 
-    def _came(self, op: str, named: Named) -> Named:  # noqa: ARG002 - for whom it makes a difference
-        """The arrays of every answer to ``op``, as the caller is to see them."""
+    def _adapted(self, op: str, named: Named) -> Named:  # noqa: ARG002 - subclasses need it
+        """Return the arrays of an answer to ``op`` as the caller gets them; a subclass may change them."""
         return named
 
     @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
+    def _marks_loss(self) -> Iterator[None]:
         try:
             yield
         except WorkerLost:
@@ -90,24 +90,24 @@ class EngineWorker:
             raise
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> list[tuple[str, npt.NDArray[Any]]]:
-        """One inference; the outputs in the engine's order."""
+        """Run one inference; return the outputs in the engine's order."""
         outputs: list[tuple[str, npt.NDArray[Any]]] = self._call("run", deadline, [feeds])[1]
         return outputs
 
     def run_many(
         self, feeds: Iterable[Mapping[str, npt.NDArray[Any]]], deadline: float = 60
     ) -> Generator[list[tuple[str, npt.NDArray[Any]]], None, None]:
-        """As ``run`` for each of ``feeds``, in their order, with many in flight, so that a long way there costs little.
+        """Like ``run`` for each of ``feeds``, yielding in their order. Many are in flight, to hide network latency.
 
-        ``feeds`` is drawn from in the caller's thread, ahead of the answers by tens of MiB and about a second of work
-        at most. What goes wrong, there or here, is raised in its place and ends it.
+        ``feeds`` is consumed in the caller's thread, ahead of the answers by at most tens of MiB and about a second
+        of work. An error of the target or of ``feeds`` is raised where its outputs would have been, and ends it all.
         """
         with contextlib.closing(self._call_many("run", deadline, feeds)) as replies:
             for _, outputs in replies:
                 yield outputs
 
     def echo(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> list[tuple[str, npt.NDArray[Any]]]:
-        """The arrays as they came back from the worker; measures the wire."""
+        """Return ``feeds`` as the worker sent them back; used to measure the transport."""
         outputs: list[tuple[str, npt.NDArray[Any]]] = self._call("echo", deadline, [feeds])[1]
         return outputs
 
@@ -121,10 +121,10 @@ class EngineWorker:
         max_samples: int,
         deadline: float | None = None,
     ) -> Timed:
-        """Warms up until stable, then times inferences back to back; ``feeds`` are used in turn.
+        """Warm up until stable, then time inferences back to back, cycling through ``feeds``.
 
-        Stops after ``seconds`` and ``min_samples``, at ``max_samples``, or shortly before ``deadline``
-        (default: four times what was asked for and a minute) with what it has.
+        Stops once ``seconds`` have passed with ``min_samples`` measured, at ``max_samples``, or shortly before
+        ``deadline`` with the samples it has (default: 5 × ``warmup`` + 4 × ``seconds`` + 60 s).
         """
         window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
         return self._timed("time", feeds, deadline, warmup=warmup, **window)
@@ -140,9 +140,9 @@ class EngineWorker:
         max_samples: int,
         deadline: float | None = None,
     ) -> Timed:
-        """As ``time``, with ``streams`` inferences in flight; a duration is from an inference's start to its end.
+        """Like ``time``, with ``streams`` inferences in flight; a duration is from an inference's start to its end.
 
-        Raises ``Unsupported`` where the engine was loaded for fewer, or its runtime has none in flight.
+        Raises ``Unsupported`` if the engine was loaded for fewer streams, or its runtime is synchronous.
         """
         window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
         return self._timed("throughput", feeds, deadline, warmup=warmup, streams=streams, **window)
@@ -156,16 +156,16 @@ class EngineWorker:
         releases: int,
         deadline: float | None = None,
     ) -> Timed:
-        """As ``time``, with the k-th of ``releases`` inferences not before ``k * period`` seconds after the first.
+        """Like ``time``, but inference k of ``releases`` starts no earlier than ``k * period`` seconds after the first.
 
         ``telemetry["pace"]`` has ``first`` (the first release on the clock of ``start``), ``period`` and ``releases``.
-        There are fewer samples than releases where the engine was so far behind that ``deadline`` came near.
+        There are fewer samples than ``releases`` if the engine fell so far behind that ``deadline`` came near.
         """
         fields = {"seconds": period * releases, "period": period, "releases": releases}
         timed = self._timed("pace", feeds, deadline, warmup=warmup, **fields)
         with self._client.reading():
-            told = timed.telemetry["pace"]
-            timed.telemetry["pace"] = {key: float(told[key]) for key in ("first", "period", "releases")}
+            pace = timed.telemetry["pace"]
+            timed.telemetry["pace"] = {key: float(pace[key]) for key in ("first", "period", "releases")}
         return timed
 
     def _timed(
@@ -182,36 +182,36 @@ class EngineWorker:
             return Timed(series["start"], series["duration"], runs, ok["method"], telemetry, series.get("device"))
 
     def first(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> float:
-        """Seconds of the first inference after load; refused with ``EngineError`` once anything has run."""
+        """Return the seconds of the first inference after load. Raises ``EngineError`` if one has run before."""
         ok = self._call("first", deadline, [feeds])[0]
         with self._client.reading():
             return float(ok["seconds"])
 
     def profile(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 120) -> list[NodeTime]:
-        """Seconds by node, slowest first, from an engine of its own with the runtime's profiler on."""
+        """Return the seconds of each node, slowest first, from a second engine with the runtime's profiler on."""
         ok = self._call("profile", deadline, [feeds], runs=runs)[0]
         with self._client.reading():
             return [NodeTime(node["name"], node["op"], node["seconds"]) for node in ok["nodes"]]
 
     def layers(self, deadline: float = 120) -> list[dict[str, Any]] | None:
-        """What each layer of the engine became, as its runtime's inspector tells; ``None`` where it has none.
+        """Return the engine's layers as reported by the runtime's engine inspector; ``None`` without an inspector.
 
         Each has ``name``, ``type``, ``precision``, ``inputs`` and ``outputs`` (dtypes), ``device`` and ``onnx``.
         """
         ok = self._call("layers", deadline)[0]
         with self._client.reading():
-            found: list[dict[str, Any]] | None = ok["layers"]
-            return found
+            layers: list[dict[str, Any]] | None = ok["layers"]
+            return layers
 
     def memory(self) -> MemoryUse:
-        """The worker's memory now and at its peak."""
-        told = dict(self._call("memory", 30.0)[0])
+        """Return the worker's current and peak memory."""
+        fields = dict(self._call("memory", 30.0)[0])
         with self._client.reading():
-            device = told.pop("device", None)
-            return MemoryUse(**told, device=None if device is None else DeviceUse(**device))
+            device = fields.pop("device", None)
+            return MemoryUse(**fields, device=None if device is None else DeviceUse(**device))
 
     def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
-        """``runs`` inferences with memory read about 200 times; fewer if ``deadline`` comes near."""
+        """Run ``runs`` inferences and read memory about 200 times; fewer of both if ``deadline`` comes near."""
         budget = deadline - min(MARGIN, deadline / 5)
         ok, named = self._call("soak", deadline, [feeds], runs=runs, budget=budget)
         with self._client.reading():
@@ -219,6 +219,6 @@ class EngineWorker:
             return Soak(table["t"], table["runs"], table["rss"], table.get("device"), bool(ok.get("by_process")))
 
     def close(self) -> None:
-        """Ends the worker process; never raises, may be called twice."""
+        """End the worker process. Does not raise a ``HilError``, and may be called twice."""
         with contextlib.suppress(HilError):
             self._client.call("unload", {"worker": self._number})

@@ -1,4 +1,4 @@
-"""Files on their way to a target's store and back: pieces of many in flight, verified on arrival."""
+"""Transfers files to and from a target's store: in pieces, many in flight, verified on arrival."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
     from hil.targets.calls import AgentCalls
-    from hil.targets.process import Lane
+    from hil.targets.process import UploadChannel
     from hil.targets.requests import Order
 
-PIECE = 1 << 20  # less than what sshd lets be under way on a channel, so that all lanes are at work at once
-OUTLINE_FROM = 32 << 20  # hashing less takes no time to speak of
-LANES = 4
-LANES_FROM = 32 << 20
-FAR = 0.005  # seconds of a round trip: 2 MiB under way are 400 MB/s then
-SETTLED = 3.0  # seconds: FAT, the coarsest of all, keeps every other one
+PIECE = 1 << 20  # bytes; less than sshd's window of a channel, so that all channels are busy at once
+OUTLINE_FROM = 32 << 20  # bytes; smaller files are hashed before the upload, which takes negligible time
+CHANNELS = 4
+CHANNELS_FROM = 32 << 20  # bytes
+FAR = 0.005  # seconds of a round trip; sshd's window of 2 MiB then allows 400 MB/s
+SETTLED = 3.0  # seconds; FAT, the file system with the coarsest clock, has a resolution of two seconds
 
 
 def put(agent: AgentCalls, path: Path) -> str:
-    """Brings a file into the agent's store unless it is there; returns its SHA-256.
+    """Upload a file to the agent's store unless it is there; return its SHA-256.
 
-    An upload that was interrupted goes on where it stopped, if what is there is the file's own beginning, and anew
-    if it is not. Raises ``LabError`` when the store is full, ``UserError`` for a file that cannot be read.
+    An interrupted upload resumes where it stopped if the bytes in the store are the file's own beginning, and starts
+    over if not. Raises ``LabError`` if the store is full, ``UserError`` if the file cannot be read.
     """
-    with _blamed(path), path.open("rb") as file:
-        found = os.fstat(file.fileno())
-        name = outline_of(str(path)) if found.st_size >= OUTLINE_FROM else digest_of(path, found)
-        digest = _known.get((path, identity(found))) if found.st_size >= OUTLINE_FROM else name
-        state = _begin(agent, name, digest, found.st_size)
-        if state["like"]:  # it may be there already: only its digest can tell
-            digest = digest_of(path, found)
-            state = _begin(agent, name, digest, found.st_size)
+    with _user_errors(path), path.open("rb") as file:
+        stat = os.fstat(file.fileno())
+        name = outline_of(str(path)) if stat.st_size >= OUTLINE_FROM else digest_of(path, stat)
+        digest = _known.get((path, identity(stat))) if stat.st_size >= OUTLINE_FROM else name
+        state = _begin(agent, name, digest, stat.st_size)
+        if state["like"]:  # the store has a file with the same outline: compare digests
+            digest = digest_of(path, stat)
+            state = _begin(agent, name, digest, stat.st_size)
         if state["have"]:
             return str(digest)
-        upload = _Upload(agent, file, name, found.st_size)
+        upload = _Upload(agent, file, name, stat.st_size)
         upload.begin(state)
         upload.send()
         digest = upload.commit()
-        _remember(path, os.fstat(file.fileno()), found, digest)
+        _remember(path, os.fstat(file.fileno()), stat, digest)
         return digest
 
 
 def _begin(agent: AgentCalls, name: str, digest: str | None, size: int, *, anew: bool = False) -> dict[str, Any]:
-    asked = {"name": name, "digest": digest, "size": size, "anew": anew}
-    state: dict[str, Any] = agent.call("blob_begin", asked)[0]
+    fields = {"name": name, "digest": digest, "size": size, "anew": anew}
+    state: dict[str, Any] = agent.call("blob_begin", fields)[0]
     with agent.reading():
         if not (state["have"] or state["like"]):
             size_in(state["offset"], size)
@@ -66,7 +66,7 @@ def _begin(agent: AgentCalls, name: str, digest: str | None, size: int, *, anew:
 
 
 class _Upload:
-    """The file under way; hashed as it is read, since nothing needs its digest before the end."""
+    """An upload in progress. The file is hashed as it is read, because its digest is needed only at the end."""
 
     def __init__(self, agent: AgentCalls, file: BufferedReader, name: str, size: int) -> None:
         self.agent, self.file, self.name, self.size = agent, file, name, size
@@ -74,7 +74,7 @@ class _Upload:
         self.offset = 0
 
     def begin(self, state: Mapping[str, Any]) -> None:
-        """Goes on where an earlier upload stopped, if that was one of this file."""
+        """Skip what an earlier upload has sent if it is this file's beginning; otherwise start over."""
         left = int(state["offset"])
         while left and (piece := self.file.read(min(left, PIECE))):
             self.hasher.update(piece)
@@ -85,44 +85,47 @@ class _Upload:
             self.hasher, self.offset = hashlib.sha256(), self.file.seek(0)
 
     def send(self) -> None:
-        """The rest of the file."""
+        """Send the rest of the file."""
         began = self.offset
-        with lanes(self.agent, self.size - self.offset) as further:
-            for _ in self.agent.ask_many(self.pieces(further)):
+        with upload_channels(self.agent, self.size - self.offset) as channels:
+            for _ in self.agent.ask_many(self.pieces(channels)):
                 pass
         self.agent.uploaded += self.offset - began
 
-    def pieces(self, further: Sequence[Lane] = ()) -> Iterator[Order]:
-        """What is sent, in order; over lanes only that it comes is, and it itself beside the frames."""
-        lane = 0
-        buffer = memoryview(bytearray(PIECE))  # one for all: fresh memory costs more than what is done with it
+    def pieces(self, channels: Sequence[UploadChannel] = ()) -> Iterator[Order]:
+        """Yield the requests of the rest of the file, in order.
+
+        With ``channels`` a request only announces its piece, whose bytes go through one of the channels.
+        """
+        turn = 0
+        buffer = memoryview(bytearray(PIECE))  # reused: allocating a new one costs more than sending it
         while count := self.file.readinto(buffer):
             piece = buffer[:count]
             order = {"op": "blob_append", "name": self.name, "offset": self.offset}
             self.offset += count
-            if further:
-                further[lane].put(bytes(piece))
-                yield {**order, "lane": lane, "length": count}, ()
-                lane = (lane + 1) % len(further)
+            if channels:
+                channels[turn].put(bytes(piece))
+                yield {**order, "lane": turn, "length": count}, ()
+                turn = (turn + 1) % len(channels)
             else:
                 yield order, [piece]
-            self.hasher.update(piece)  # while it is on its way
+            self.hasher.update(piece)  # hashed while the piece is in transit
 
     def commit(self) -> str:
-        """Ends it; the digest of what was sent."""
+        """Finish the upload; return the SHA-256 of the file."""
         digest = self.hasher.hexdigest()
         self.agent.call("blob_commit", {"name": self.name, "digest": digest})
         return digest
 
 
 @contextlib.contextmanager
-def lanes(agent: AgentCalls, size: int) -> Iterator[list[Lane]]:
-    """Further channels for ``size`` bytes where one alone would be slow: over a network with a long round trip.
+def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel]]:
+    """Open further channels for ``size`` bytes if one would be slow: large files, network with a long round trip.
 
-    None where the target cannot have any: then the agent's own channel carries all.
+    Yields no channels if they would not help or the target cannot open any: the agent's own channel is used then.
     """
-    opened: list[Lane] = []
-    if not agent.remote or size < LANES_FROM:
+    opened: list[UploadChannel] = []
+    if not agent.remote or size < CHANNELS_FROM:
         yield opened
         return
     try:
@@ -130,21 +133,21 @@ def lanes(agent: AgentCalls, size: int) -> Iterator[list[Lane]]:
             _open(agent, opened)
         yield opened
     finally:
-        for lane in opened:
-            lane.close()
-        with contextlib.suppress(HilError):  # what went wrong before is told, not this
+        for channel in opened:
+            channel.close()
+        with contextlib.suppress(HilError):  # an earlier error matters more than this one
             agent.call("lanes_close")
 
 
-def _open(agent: AgentCalls, opened: list[Lane]) -> None:
-    """Fills ``opened`` where the way to the agent is long. Raises ``LabError`` with it empty again."""
+def _open(agent: AgentCalls, opened: list[UploadChannel]) -> None:
+    """Add channels to ``opened`` if the round trip is long. Leaves it empty when it raises ``LabError``."""
     began = time.monotonic()
-    paths = agent.call("lanes_open", {"count": LANES})[0]["paths"]
+    paths = agent.call("lanes_open", {"count": CHANNELS})[0]["paths"]
     if time.monotonic() - began < FAR:
         return
     try:
         for path in paths:
-            opened.append(agent.lane(path))  # noqa: PERF401 - what was opened is closed where the next fails
+            opened.append(agent.upload_channel(path))  # noqa: PERF401 - closed again if the next one fails
         agent.call("lanes_join")
     except LabError:
         while opened:
@@ -153,31 +156,31 @@ def _open(agent: AgentCalls, opened: list[Lane]) -> None:
 
 
 @contextlib.contextmanager
-def _blamed(path: Path) -> Iterator[None]:
+def _user_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}: give a readable file") from None
 
 
-def identity(found: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is written to or replaced."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def identity(stat: os.stat_result) -> tuple[int, ...]:
+    """Return device, inode, size and times of a file, at least one of which changes when it is written or replaced."""
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def digest_of(path: Path, found: os.stat_result) -> str:
-    """SHA-256 of a file that is as ``found`` says; hashed once in this process for as long as that is so.
+def digest_of(path: Path, stat: os.stat_result) -> str:
+    """Return the SHA-256 of the file ``path``, whose status is ``stat``; this process caches it by that status.
 
-    A file that was written just now may be written again within one tick of its clock: it is hashed every time.
-    Raises ``OSError`` and ``UserError`` where it cannot be read.
+    The digest of a file written within the last 3 s is not cached: another write within one tick of the file system's
+    clock would not show in its status. Raises ``OSError`` or ``UserError`` if it cannot be read.
     """
-    digest = _known.get((path, identity(found))) or file_digest(path)
-    _remember(path, path.stat(), found, digest)
+    digest = _known.get((path, identity(stat))) or file_digest(path)
+    _remember(path, path.stat(), stat, digest)
     return digest
 
 
 def _remember(path: Path, now: os.stat_result, before: os.stat_result, digest: str) -> None:
-    """Keeps what was hashed between ``before`` and ``now``, unless the file may have changed meanwhile."""
+    """Cache ``digest``, computed between ``before`` and ``now``, unless the file may have changed in between."""
     settled = abs(time.time() - max(now.st_mtime, now.st_ctime)) >= SETTLED
     if settled and identity(now) == identity(before):
         _known[path, identity(now)] = digest
@@ -187,9 +190,9 @@ _known: dict[tuple[Path, tuple[int, ...]], str] = {}
 
 
 def get(agent: AgentCalls, digest: str, path: Path, size: int | None = None) -> None:
-    """Brings a blob to ``path`` on the host, verified, whole or not at all; ``size`` is what it must have."""
+    """Download a blob to ``path`` on the host, verified and written atomically. ``size`` is its expected bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=path.name, dir=path.parent)
     hasher = hashlib.sha256()
     try:
         with os.fdopen(handle, "wb") as file:
@@ -198,33 +201,33 @@ def get(agent: AgentCalls, digest: str, path: Path, size: int | None = None) -> 
                 file.write(piece)
         if hasher.hexdigest() != digest:
             raise LabError(f"blob {digest[:12]} arrived damaged: on target {agent.target!r}: run again")
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     finally:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
 
 
-def _pieces(agent: AgentCalls, digest: str, wanted: int | None) -> Iterator[memoryview]:
-    """What the blob consists of: as many bytes as were announced first, and each piece as long as was asked for."""
-    ok, _, first = agent.ask_raw(_wanted(digest, 0), [], PIECE)
+def _pieces(agent: AgentCalls, digest: str, expected: int | None) -> Iterator[memoryview]:
+    """Yield the blob's content in pieces; checks its total size, and the size of each piece."""
+    ok, _, first = agent.ask_raw(_read_request(digest, 0), [], PIECE)
     with agent.reading():
         size = size_in(ok["size"])
-        _judge_size(size, size if wanted is None else wanted)
-        _judge_size(len(first), min(PIECE, size))
+        _check_size(size, size if expected is None else expected)
+        _check_size(len(first), min(PIECE, size))
     yield first.data
     rest = range(PIECE, size, PIECE)
     for offset, (_, _, piece) in zip(
-        rest, agent.ask_many(((_wanted(digest, at), ()) for at in rest), PIECE), strict=True
+        rest, agent.ask_many(((_read_request(digest, at), ()) for at in rest), PIECE), strict=True
     ):
         with agent.reading():
-            _judge_size(len(piece), min(PIECE, size - offset))
+            _check_size(len(piece), min(PIECE, size - offset))
         yield piece.data
 
 
-def _judge_size(came: int, wanted: int) -> None:
-    if came != wanted:
-        raise ValueError(f"it has {came} bytes, not {wanted}")
+def _check_size(size: int, expected: int) -> None:
+    if size != expected:
+        raise ValueError(f"it has {size} bytes, not {expected}")
 
 
-def _wanted(digest: str, offset: int) -> dict[str, Any]:
+def _read_request(digest: str, offset: int) -> dict[str, Any]:
     return {"op": "blob_read", "digest": digest, "offset": offset, "length": PIECE}

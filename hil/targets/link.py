@@ -1,4 +1,4 @@
-"""One agent process as seen from the host: frames in and out, what it wrote to stderr, its end."""
+"""The connection to one agent process: frames in and out, its stderr, its end."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
     from hil.targets.process import Process
 
 GREETING_PATIENCE = 60.0
-SILENCE = 60.0  # the agent says every two seconds that it lives while it works on a request
+SILENCE = 60.0  # an agent at work on a request sends a sign of life every two seconds
 KEPT_LINES = 40
-LONGEST = 1000  # letters of a line of stderr
+LONGEST = 1000  # characters of a line of stderr
 LEAVE_SECONDS = 3.0
 
 
 class Link:
-    """A started agent, wherever it runs.
+    """The connection to a started agent, local or remote.
 
-    ``silence`` is how many seconds an agent may say nothing before it counts as lost.
+    An agent that sends nothing for ``silence`` seconds counts as lost.
     """
 
     def __init__(self, process: Process, target: str, silence: float = SILENCE) -> None:
-        """Takes over a process that was just started; begins to read its stderr."""
+        """Take over a process that was just started, and begin to read its stderr."""
         self.process = process
         self.target = target
-        self.said: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
+        self.stderr_lines: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
         self.channel = process.channel
         self.silence = silence
         self._listener = threading.Thread(target=self._listen, name=f"hil-stderr-{target}", daemon=True)
         self._listener.start()
         self._lost: LabError | None = None
-        self._ending = threading.RLock()  # whoever reads and whoever writes may find out at the same time
+        self._ending = threading.RLock()  # the reading and the writing thread may both notice the loss
 
     def _listen(self) -> None:
-        """Keeps stderr empty, so that the agent never waits for us to read it."""
+        """Read stderr all the time, so that the agent never blocks on a full pipe."""
         for lines in self.process.lines():
             for line in lines.rsplit(b"\n", KEPT_LINES)[-KEPT_LINES:]:
-                self.said.append(clean(line[-LONGEST:].decode("utf-8", "replace").strip(), LONGEST))
+                self.stderr_lines.append(clean(line[-LONGEST:].decode("utf-8", "replace").strip(), LONGEST))
 
     def greeting(self) -> dict[str, Any]:
-        """The first frame, past any login banner. Raises ``TargetUnreachable`` if none comes in time.
+        """Return the first frame, skipping any login banner. Raises ``TargetUnreachable`` if none arrives in time.
 
-        The channel's patience is what it has for all of it: a byte now and then keeps nobody waiting.
+        The channel's ``patience`` limits the whole greeting: single bytes that arrive do not extend it.
         """
         patience = self.channel.patience
         late = threading.Timer(patience or 0.0, self.give_up, [f"the agent did not start within {patience or 0:g} s"])
@@ -72,11 +72,11 @@ class Link:
         return header
 
     def send(self, header: dict[str, Any], chunks: Sequence[Any]) -> None:
-        """Sends a request. Raises ``LabError`` for an agent that is gone or does not take it."""
+        """Send a request. Raises ``LabError`` if the agent is gone or does not read it."""
         self._transfer(lambda: self.channel.send(header, *chunks))
 
     def receive(self, number: int) -> dict[str, Any]:
-        """The header of the reply to request ``number``; signs of life before it are passed over."""
+        """Return the header of the reply to request ``number``, skipping the signs of life before it."""
         header: dict[str, Any] = {"alive": True}
         while header.get("alive"):
             header = self._transfer(self.channel.receive)
@@ -84,19 +84,19 @@ class Link:
             raise self.give_up(f"the agent answered request {header.get('id')} instead of {number}")
         return header
 
-    def coming(self, most: int) -> int:
-        """Bytes of the reply's body. Raises ``LabError`` where they are more than ``most``."""
+    def body_size(self, most: int) -> int:
+        """Return the bytes of the reply's body. Raises ``LabError`` if they exceed ``most``."""
         size = self.channel.pending
         if size > most:
-            raise self.give_up(f"the agent answered with {size} bytes where {most} are the most there can be")
+            raise self.give_up(f"the agent answered with {size} bytes where at most {most} are allowed")
         return size
 
     def take_into(self, view: memoryview) -> None:
-        """Reads the reply's body into ``view``."""
+        """Read the reply's body into ``view``."""
         self._transfer(lambda: self.channel.take_into(view))
 
     def drain(self) -> None:
-        """Reads the reply's body and forgets it."""
+        """Read the reply's body and discard it."""
         self._transfer(self.channel.drain)
 
     def _transfer(self, action: Any) -> Any:
@@ -107,28 +107,28 @@ class Link:
         except wire.WireError as error:
             raise self.give_up(f"the agent was lost: {error}") from None
         except BaseException:
-            # Interrupted between two bytes, the stream is of no use any more.
+            # After an interrupt in the middle of a frame the stream cannot be used any more.
             self.give_up("the agent was given up in the middle of a request")
             raise
 
     def give_up(self, what: str) -> LabError:
-        """Ends the agent and returns the error that says ``what`` happened first; later calls get the same."""
+        """End the agent; return an error that states ``what`` happened. Later calls return the first call's error."""
         with self._ending:
             if self._lost is None:
                 self._end()
-                said = " | ".join(line for line in list(self.said)[-6:] if line)
-                last = f" (it last wrote: {said})" if said else ""
-                self._lost = LabError(f"{what}{last}: on target {self.target!r}: run again; `hil doctor` tells more")
+                tail = " | ".join(line for line in list(self.stderr_lines)[-6:] if line)
+                last = f" (it last wrote: {tail})" if tail else ""
+                self._lost = LabError(f"{what}{last}: on target {self.target!r}: run again, or see `hil doctor`")
             return self._lost
 
     def close(self) -> None:
-        """Ends the agent by closing its input, as its host's death would."""
+        """End the agent by closing its standard input, as would happen if the host died."""
         self.process.end_input()
         self.process.wait(LEAVE_SECONDS)
         self.destroy()
 
     def destroy(self) -> None:
-        """Kills whatever is left of the agent and its workers, and reaps it."""
+        """Kill what is left of the agent and its workers, and reap the process."""
         with self._ending:
             self._end()
             if self._lost is None:

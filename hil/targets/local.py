@@ -1,4 +1,4 @@
-"""This machine as a target: the same agent in a process group of its own, reached through pipes."""
+"""This machine as a target: an agent in a process group of its own, connected through pipes."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 
 class LocalTarget(Target):
-    """``kind = "local"``: ``python`` and ``store`` of the spec are used if given."""
+    """A target of ``kind = "local"``; uses ``python`` and ``store`` of the spec if set."""
 
     kind = "local"
 
     def start_agent(self) -> AgentClient:
-        """Starts an agent on this machine. Raises ``TargetUnreachable`` or ``LabError``."""
+        """Start an agent on this machine. Raises ``TargetUnreachable`` or ``LabError``."""
         try:
             archive, digest = agent_archive(cache_folder() / "agents")
         except OSError as error:
             raise LabError(
-                f"the agent cannot be written: on target {self.name!r}: {error}: "
-                "set XDG_CACHE_HOME to a folder of yours"
+                f"the agent's file cannot be written: on target {self.name!r}: {error}: "
+                "set XDG_CACHE_HOME to a writable folder"
             ) from None
         return start(self.command(archive), self.name, digest, self.spec.silence)
 
     def command(self, archive: Path) -> list[str]:
-        """What runs the agent in ``archive``, a file of this machine."""
+        """Return the command that runs the agent in ``archive``, a file on this machine."""
         store = Path(self.spec.store).expanduser() if self.spec.store else cache_folder() / "store"
         python = self.spec.python or sys.executable
         return [python, "-B", str(archive), "--store", str(store.absolute()), *agent_arguments(self.spec)]
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
-        """Runs one command on this machine."""
+        """Run one command on this machine."""
         try:
             process = subprocess.Popen(  # noqa: S603 - the caller's command, never a shell's
                 argv,

@@ -1,4 +1,4 @@
-"""A command of this machine: its input given, its output collected within bounds and within its time."""
+"""Runs the input and output of a local command, with limits on its output and its time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MOST = 64 << 20  # bytes of output, on this machine and over a network alike
 
 
 def collect(process: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> tuple[bytes, bytes] | None:
-    """Standard output, and the end of standard error, of ``process``; ``None`` if it is not done after ``timeout`` s.
+    """Return stdout and the end of stderr of ``process``; ``None`` if it has not ended after ``timeout`` seconds.
 
-    It needs pipes on all three. Raises ``OverflowError`` beyond 64 MiB of output.
+    All three standard streams must be pipes. Raises ``OverflowError`` if stdout exceeds 64 MiB.
     """
     if process.stdin is None or process.stdout is None or process.stderr is None:
         raise ValueError("the process needs pipes on all three standard streams")
@@ -32,7 +32,7 @@ def collect(process: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> t
                 return None
             for key, _ in ready.select(max(0.0, ends - time.monotonic())):
                 if key.fileobj is process.stdin:
-                    rest = _given(key.fd, rest)
+                    rest = _feed(key.fd, rest)
                     goes_on = bool(rest)
                 else:
                     data = os.read(key.fd, SLICE)
@@ -43,11 +43,11 @@ def collect(process: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> t
                     key.fileobj.close()  # type: ignore[union-attr]  # they were registered as streams
             if len(out) > MOST:
                 raise OverflowError(f"more than {MOST >> 20} MiB of output")
-    return _ended(process, ends, bytes(out), bytes(err))
+    return _wait(process, ends, bytes(out), bytes(err))
 
 
-def _given(fd: int, rest: memoryview) -> memoryview:
-    """Writes what fits; a command may end without reading it."""
+def _feed(fd: int, rest: memoryview) -> memoryview:
+    """Write as much of ``rest`` as the pipe accepts; return what remains, empty if the command closed its input."""
     with contextlib.suppress(BlockingIOError):
         try:
             return rest[os.write(fd, rest[:SLICE]) :]
@@ -56,7 +56,7 @@ def _given(fd: int, rest: memoryview) -> memoryview:
     return rest
 
 
-def _ended(process: subprocess.Popen[bytes], ends: float, out: bytes, err: bytes) -> tuple[bytes, bytes] | None:
+def _wait(process: subprocess.Popen[bytes], ends: float, out: bytes, err: bytes) -> tuple[bytes, bytes] | None:
     try:
         process.wait(max(0.0, ends - time.monotonic()))
     except subprocess.TimeoutExpired:

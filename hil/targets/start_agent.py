@@ -1,4 +1,4 @@
-"""A command whose three standard streams reach an agent: that is all a way to a target has to give."""
+"""Starts an agent with a command whose three standard streams are connected to it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def agent_arguments(spec: TargetSpec) -> list[str]:
-    """What every agent is started with beside its store, wherever it runs."""
+    """Return the agent's command line arguments other than its store."""
     size = ["--store-size", repr(float(spec.store_size))]
     if spec.container is not None:
         size += ["--container", spec.container.model_dump_json()]
-    # Pipes tell of the host's death; a network may not, and then a dead host would hold the board.
+    # Pipes close when the host dies. A network connection may not, and the dead host would keep holding the board.
     return size if spec.kind == "local" else [*size, "--host-silence", repr(float(spec.silence))]
 
 
 def start(command: Sequence[str], target: str, digest: str, silence: float = SILENCE) -> AgentClient:
-    """Starts ``command``, which runs the agent archive with this digest, and waits for its greeting.
+    """Start ``command``, which runs the agent archive with this digest, and wait for its greeting.
 
-    The command gets a process group of its own. An agent that says nothing for ``silence`` seconds is lost.
-    Raises ``TargetUnreachable`` where no agent answers, ``LabError`` where its store cannot be used.
+    The command gets a process group of its own. An agent that sends nothing for ``silence`` seconds counts as lost.
+    Raises ``TargetUnreachable`` if no agent answers, ``LabError`` if its store is unusable.
     """
     process = LocalProcess(spawn(command, target), GREETING_PATIENCE)
     return AgentClient(Link(process, target, silence), digest)

@@ -1,4 +1,4 @@
-"""What a target is to everything above it, and how one is opened by its kind."""
+"""The interface of a target, and the table of its implementations by kind."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
 
 KINDS = {"local": ("hil.targets.local", "LocalTarget"), "ssh": ("hil.targets.ssh", "SshTarget")}
-"""Where each kind's class lives; adding a way to reach a target is a class and a line here."""
+"""Module and class of each kind. A new kind needs a class and a line here."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """A command that ended: its exit ``code`` (negative for a signal, as far as it is told) and what it wrote.
-
-    ``out`` is all of it, ``err`` the last MiB.
-    """
+    """A command that ended: its exit ``code`` (negative if killed by a signal), stdout and the last MiB of stderr."""
 
     code: int
     out: bytes
@@ -35,67 +32,64 @@ class Done:
 
 
 class Target(ABC):
-    """A machine under test, named ``name`` in ``hil.toml`` and described by ``spec``.
-
-    A context manager that closes it.
-    """
+    """A machine under test, called ``name`` in ``hil.toml`` and described by ``spec``; a context manager."""
 
     kind = ""
 
     def __init__(self, name: str, spec: TargetSpec) -> None:
-        """Reaches nothing yet."""
+        """Connect to nothing yet."""
         self.name = name
         self.spec = spec
 
     def __enter__(self) -> Self:
-        """Usable as a context manager."""
+        """Return this target."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes it, whatever happened inside."""
+        """Close the target, also after an error."""
         self.close()
 
     @abstractmethod
     def start_agent(self) -> AgentClient:
-        """Starts an agent there and waits for its greeting.
+        """Start an agent on the machine and wait for its greeting.
 
-        Raises ``TargetUnreachable`` where none can be started, ``LabError`` where its store cannot be used.
+        Raises ``TargetUnreachable`` if no agent can be started, ``LabError`` if its store is unusable.
         """
 
     @abstractmethod
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
-        """Runs one command on the machine, no shell between, and returns what became of it.
+        """Run one command on the machine, without a shell, and return its exit code and output.
 
-        A program that is not there has code 127, as a shell tells it. Raises ``LabError`` where the command is
-        not done after ``timeout`` seconds (it is killed then) or writes too much, ``TargetUnreachable`` where
-        the machine cannot be reached.
+        The code of a missing program is 127, as in a shell. Raises ``LabError`` if the command has not ended after
+        ``timeout`` seconds (it is killed then) or writes too much, ``TargetUnreachable`` if the machine cannot be
+        reached.
         """
 
     def close(self) -> None:  # noqa: B027 - a target that holds nothing open has nothing to close
-        """Lets go of the machine; agents that run there go too. May be called twice, and used again after."""
+        """Close connections and end the agents on the machine. May be called twice; the target stays usable."""
 
     def overdue(self, argv: Sequence[str], timeout: float) -> LabError:
-        """The error of a command that was not done in time."""
+        """Return the error of a command that exceeded its time limit."""
         return LabError(
-            f"{argv[0]} was not done after {timeout:g} s and was killed: on target {self.name!r}: "
-            "see what keeps the machine busy"
+            f"{argv[0]} did not end within {timeout:g} s and was killed: on target {self.name!r}: "
+            "check what keeps the machine busy"
         )
 
     def too_much(self, argv: Sequence[str], error: OverflowError) -> LabError:
-        """The error of a command that wrote more than is taken."""
-        return LabError(f"{argv[0]} wrote {error}: on target {self.name!r}: ask for less")
+        """Return the error of a command that wrote more than the limit."""
+        return LabError(f"{argv[0]} wrote {error}: on target {self.name!r}: make it write less")
 
 
 def open_target(name: str, spec: TargetSpec) -> Target:
-    """The target of ``spec.kind``; reaches nothing yet. Raises ``TargetUnreachable`` for a kind not driven yet."""
+    """Return a target of ``spec.kind``; connects to nothing. Raises ``TargetUnreachable`` for an unsupported kind."""
     if spec.kind not in KINDS:
-        driven = ", ".join(sorted(KINDS))
+        supported = ", ".join(sorted(KINDS))
         raise TargetUnreachable(
-            f"kind {spec.kind!r} is not driven by this version of pytest-hil: on target {name!r}: "
-            f"set kind to one of {driven}, or let the run fall back"
+            f"kind {spec.kind!r} is not supported by this version of pytest-hil: on target {name!r}: "
+            f"set kind to one of {supported}, or let the run fall back"
         )
     module, attribute = KINDS[spec.kind]
-    made: Target = getattr(importlib.import_module(module), attribute)(name, spec)
-    return made
+    target: Target = getattr(importlib.import_module(module), attribute)(name, spec)
+    return target

@@ -1,25 +1,25 @@
-"""What a board wrote, kept within bounds."""
+"""Limits for text that a board wrote."""
 
 from __future__ import annotations
 
-MOST_KEPT = 1 << 20  # bytes of what a command wrote to stderr: its end tells what went wrong
+MOST_KEPT = 1 << 20  # bytes of a command's stderr; its end usually names the error
 SLICE = 1 << 16
-QUOTED = 200  # characters that a message repeats
+QUOTED = 200  # characters that a message quotes at most
 
 
 class Tail:
-    """The last ``most`` bytes of what is added, however much that is."""
+    """Keeps the last ``most`` of all bytes added; memory stays bounded."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
-        """Empty."""
+        """Start empty."""
         self._most = most
-        self._kept = bytearray()
+        self._tail = bytearray()
 
     def add(self, piece: bytes) -> None:
-        """Keeps the end of all that came."""
-        self._kept += piece[-self._most :]
-        if len(self._kept) > 2 * self._most:  # not for each piece: what is kept is moved then
-            del self._kept[: -self._most]
+        """Add a piece, and drop bytes before the last ``most``."""
+        self._tail += piece[-self._most :]
+        if len(self._tail) > 2 * self._most:  # not for each piece, because this moves the kept bytes
+            del self._tail[: -self._most]
 
     def __bytes__(self) -> bytes:
-        return bytes(self._kept[-self._most :])
+        return bytes(self._tail[-self._most :])

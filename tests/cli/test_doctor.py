@@ -125,7 +125,7 @@ def test_an_interpreter_that_is_none_is_bad(capsys: pytest.CaptureFixture[str]) 
     code, found = told(capsys, "doctor", "odd")
     [one] = found["findings"]
     assert (code, one["what"], one["state"]) == (1, "python", "bad")
-    assert "is no Python that runs" in one["found"]
+    assert "is not a working Python interpreter" in one["found"]
     assert "set python" in one["mend"]
 
 

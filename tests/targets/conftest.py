@@ -1,4 +1,4 @@
-"""A home folder of one's own, and machines to reach over SSH: real sshds on localhost."""
+"""Fixtures: an isolated home folder, and machines reached over SSH (real sshds on localhost)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MakeServer(Protocol):
 
 
 class Machine:
-    """What a test knows of the machine it reaches: the server, the folders, how it is described."""
+    """A machine reached over SSH: its server, its folders and its target spec."""
 
     def __init__(self, home: Path, server: Server, store: Path) -> None:
         self.home = home
@@ -30,18 +30,18 @@ class Machine:
         self.known_hosts = home / ".ssh" / "known_hosts"
 
     def keys(self, **keys: Any) -> dict[str, Any]:
-        """The keys of a target that is this machine; ``keys`` win."""
-        given = {"host": "127.0.0.1", "port": self.server.port, "user": USER, "python": sys.executable}
-        return {"kind": "ssh", "store": str(self.store), **given, **keys}
+        """Return the config keys of a target on this machine; ``keys`` override them."""
+        address = {"host": "127.0.0.1", "port": self.server.port, "user": USER, "python": sys.executable}
+        return {"kind": "ssh", "store": str(self.store), **address, **keys}
 
     def spec(self, **keys: Any) -> TargetSpec:
-        """The same as a spec."""
+        """Return ``keys()`` as a spec."""
         return TargetSpec.model_validate(self.keys(**keys))
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home folder with ``.ssh`` and one key, and no SSH agent."""
+    """Set HOME to a new folder with ``.ssh`` and one key, and disable the SSH agent."""
     folder = tmp_path / "home"
     (folder / ".ssh").mkdir(parents=True, mode=0o700)
     make_key(folder / ".ssh" / "id_ed25519")
@@ -52,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def serve(tmp_path: Path, home: Path) -> Iterator[MakeServer]:
-    """Starts servers that let the home's key in; they end with the test."""
+    """Start servers that accept the home folder's key; they end with the test."""
     servers: list[Server] = []
 
     def make(*options: str, key: Path | None = None) -> Server:
@@ -67,7 +67,7 @@ def serve(tmp_path: Path, home: Path) -> Iterator[MakeServer]:
 
 @pytest.fixture
 def machine(tmp_path: Path, home: Path, serve: MakeServer) -> Machine:
-    """A machine whose host key is known."""
+    """Return a machine whose host key is known."""
     made = Machine(home, serve(), tmp_path / "far" / "store")
     made.known_hosts.write_text(made.server.known_line())
     return made

@@ -1,4 +1,4 @@
-"""An agent that lies: frames are well formed, what they say is not. Run as a script, with its digest and the lie."""
+"""An agent whose frames are well formed, but not their content. Arguments: its digest, and the name of the defect."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ BODIES = {"huge": 1 << 20, "short": 3, "long": 3 << 20}
 
 
 def main() -> None:
-    """Greets, and gives every request the same answer."""
-    lie = sys.argv[2]
+    """Send a greeting, and the same answer to every request."""
+    defect = sys.argv[2]
     frames = os.dup(1)
     os.dup2(2, 1)
     channel = Channel(0, frames)
-    channel.send(GREETINGS.get(lie, HELLO))
+    channel.send(GREETINGS.get(defect, HELLO))
     while True:
         try:
             request = channel.receive()
@@ -51,7 +51,7 @@ def main() -> None:
         except WireError:
             return
         if "id" in request:
-            channel.send({"id": request["id"], **ANSWERS[lie]}, bytes(BODIES.get(lie, 0)))
+            channel.send({"id": request["id"], **ANSWERS[defect]}, bytes(BODIES.get(defect, 0)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real sshd of this user's own on localhost, and what may stand between it and a client."""
+"""A real sshd on localhost, run by this user; a relay between it and a client; and a fake server."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ USER = getpass.getuser()
 
 
 def call(*argv: str) -> str:
-    """What a program of this machine prints; it has to succeed."""
+    """Run a program and return its output; raises if it fails."""
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def make_key(path: Path, *options: str) -> Path:
-    """A key pair; ``ssh-keygen``'s ``options`` (ed25519 without a passphrase else)."""
-    given = options or ("-t", "ed25519", "-N", "")
-    call("ssh-keygen", "-q", *given, "-C", "test", "-f", str(path))
+    """Create a key pair with ``ssh-keygen``'s ``options`` (default: ed25519 without a passphrase)."""
+    chosen = options or ("-t", "ed25519", "-N", "")
+    call("ssh-keygen", "-q", *chosen, "-C", "test", "-f", str(path))
     return path
 
 
 class Server:
-    """An sshd with a host key of its own; ``options`` are further lines of its config."""
+    """An sshd with its own host key; ``options`` are additional lines of its config."""
 
     def __init__(self, folder: Path, authorized: Path, *options: str, key: Path | None = None) -> None:
-        """Starts it. ``authorized`` is the public key that it lets in."""
+        """Start it; it accepts the public key ``authorized``."""
         program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
-            pytest.skip("sshd is not there: install openssh-server")
+            pytest.skip("sshd is not installed: install openssh-server")
         folder.mkdir()
         self.port = free_port()
         self.key = key or make_key(folder / "host_key")
@@ -66,7 +66,7 @@ class Server:
             "KbdInteractiveAuthentication no",
         ]
         config.write_text("\n".join([*options, *lines]) + "\n")
-        if os.getuid() == 0:  # where Debian's sshd goes before anybody is logged in
+        if os.getuid() == 0:  # Debian's sshd needs this folder for privilege separation
             Path("/run/sshd").mkdir(exist_ok=True)
         command = [program, "-D", "-e", "-f", str(config)]
         with self._log.open("wb") as log:
@@ -78,25 +78,25 @@ class Server:
             time.sleep(0.01)
 
     def log(self) -> str:
-        """What it wrote."""
+        """Return what it logged."""
         return self._log.read_text()
 
     def known_line(self, name: str = "") -> str:
-        """The line of ``known_hosts`` that makes it known."""
+        """Return the ``known_hosts`` line with its key."""
         words = self.key.with_name(self.key.name + ".pub").read_text().split()
         return f"{name or f'[127.0.0.1]:{self.port}'} {words[0]} {words[1]}\n"
 
     def stop(self) -> None:
-        """Ends it; connections that stand go on."""
+        """End the listener; open connections continue."""
         self.process.terminate()
         self.process.wait()
 
 
 class Relay:
-    """Passes bytes between clients and ``port``; may stop to, or break off after so many bytes upwards."""
+    """Forwards bytes between clients and ``port``; can stall, or disconnect after ``break_after`` client bytes."""
 
     def __init__(self, port: int, break_after: int | None = None) -> None:
-        """Listens on a port of its own."""
+        """Listen on a free port."""
         self._to = port
         self.left = break_after
         self._moving = threading.Event()
@@ -107,56 +107,56 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
-        """Closes it in the end."""
+        """Return this relay."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes everything."""
+        """Close the listener and every connection."""
         self._moving.set()
         self._listener.close()
         self.cut()
 
     def stall(self) -> None:
-        """Passes nothing on from here, and closes nothing."""
+        """Forward nothing from now on, but keep the connections open."""
         self._moving.clear()
 
     def cut(self) -> None:
-        """Breaks every connection."""
-        for one in self._sockets:
+        """Disconnect every connection."""
+        for sock in self._sockets:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                here, _ = self._listener.accept()
-                there = socket.create_connection(("127.0.0.1", self._to))
-                self._sockets += [here, there]
-                for one, other, counted in ((here, there, True), (there, here, False)):
-                    threading.Thread(target=self._pass, args=(one, other, counted), daemon=True).start()
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._to))
+                self._sockets += [client, server]
+                for source, sink, counted in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._pass, args=(source, sink, counted), daemon=True).start()
 
-    def _pass(self, one: socket.socket, other: socket.socket, counted: bool) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
         with contextlib.suppress(OSError):
-            while data := one.recv(1 << 16):
+            while data := source.recv(1 << 16):
                 self._moving.wait()
-                other.sendall(data)
+                sink.sendall(data)
                 if counted and self.left is not None:
                     self.left -= len(data)
                     if self.left < 0:
                         self.cut()
                         return
-            other.shutdown(socket.SHUT_WR)
+            sink.shutdown(socket.SHUT_WR)
 
 
 class Speaker:
-    """Listens, says ``words`` to whoever comes, and then keeps silent or closes."""
+    """A server that sends ``words`` to each client, and then stays silent or disconnects."""
 
     def __init__(self, words: bytes, *, close: bool = False) -> None:
-        """Listens on a port of its own."""
+        """Listen on a free port."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self._kept: list[socket.socket] = []
+        self._clients: list[socket.socket] = []
         self._words = words
         self._close = close
         threading.Thread(target=self._serve, daemon=True).start()
@@ -165,26 +165,26 @@ class Speaker:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                self._kept.append(client)
+                self._clients.append(client)
                 client.sendall(self._words)
                 if self._close:
                     client.close()
 
     def __enter__(self) -> Self:
-        """Closes it in the end."""
+        """Return this server."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes everything."""
+        """Close the listener and every connection."""
         self._listener.close()
-        for one in self._kept:
-            one.close()
+        for client in self._clients:
+            client.close()
 
 
-def ends_within(seconds: float, is_so: Callable[[], bool]) -> bool:
-    """Whether ``is_so`` becomes true in time."""
+def becomes_true(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Return whether ``condition`` becomes true within ``seconds``."""
     until = time.monotonic() + seconds
-    while not is_so():
+    while not condition():
         if time.monotonic() > until:
             return False
         time.sleep(0.02)

@@ -16,7 +16,7 @@ from hil.targets import bundle
 
 
 def test_the_same_sources_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The archive depends on the sources' content alone: not on times, modes, order or stray files."""
+    """The archive depends only on the sources' content: not on times, modes, order or other files."""
     before = bundle.agent_bytes()
     copy = tmp_path / "agent"
     shutil.copytree(Path(hil.agent.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -28,8 +28,8 @@ def test_the_same_sources_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch, t
     assert bundle.agent_bytes() == before
 
 
-def test_it_is_named_by_its_digest(tmp_path: Path) -> None:
-    """The file's name holds the beginning of its SHA-256; a damaged file is written anew."""
+def test_the_archive_is_named_by_its_digest(tmp_path: Path) -> None:
+    """The file's name has the beginning of its SHA-256; a damaged file is rewritten."""
     path, digest = bundle.agent_archive(tmp_path)
     assert path.name == f"agent-{digest[:12]}.pyz"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
@@ -39,8 +39,8 @@ def test_it_is_named_by_its_digest(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_it_holds_nothing_but_the_agent(tmp_path: Path) -> None:
-    """The archive has the agent's modules and a start; nothing else of hil goes to a target."""
+def test_the_archive_has_only_the_agent(tmp_path: Path) -> None:
+    """The archive has the agent's modules and ``__main__.py``; nothing else of hil is sent to a target."""
     names = zipfile.ZipFile(bundle.agent_archive(tmp_path)[0]).namelist()
     assert "__main__.py" in names
     assert all(name == "__main__.py" or name.startswith("hil_agent/") for name in names)
@@ -48,7 +48,7 @@ def test_it_holds_nothing_but_the_agent(tmp_path: Path) -> None:
 
 
 def test_the_supervisor_needs_no_numpy(tmp_path: Path) -> None:
-    """A supervisor greets and ends under an interpreter without any package."""
+    """The supervisor starts and exits in an interpreter without any package."""
     path, _ = bundle.agent_archive(tmp_path)
     command = [sys.executable, "-I", "-S", "-B", str(path), "--store", str(tmp_path / "store")]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=30)
@@ -57,11 +57,11 @@ def test_the_supervisor_needs_no_numpy(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.pyc"))
 
 
-def test_it_keeps_to_python_3_6() -> None:
-    """Vermin finds nothing in the agent that CPython 3.6 has not."""
+def test_the_agent_runs_on_python_3_6() -> None:
+    """Vermin reports nothing in the agent that CPython 3.6 lacks."""
     vermin = shutil.which("vermin", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if vermin is None:
-        pytest.skip("vermin is not there")
+        pytest.skip("vermin is not installed")
     folder = Path(hil.agent.__file__).parent
     done = subprocess.run(
         [vermin, "-t=3.6-", "--no-tips", "--violations", str(folder)], capture_output=True, text=True, check=False

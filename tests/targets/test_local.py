@@ -22,21 +22,21 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def test_the_store_is_the_users_cache_unless_said_otherwise(tmp_path: Path) -> None:
-    """Without ``store`` the agent keeps its things in the user's cache folder."""
+def test_the_default_store_is_in_the_users_cache(tmp_path: Path) -> None:
+    """Without ``store`` the agent's store is in the user's cache folder."""
     with open_target("cpu", TargetSpec()).start_agent() as agent:
         assert agent.hello["store"] == str(cache_folder() / "store") == str(tmp_path / "cache/pytest-hil/store")
         assert agent.hello["executable"] == sys.executable
 
 
-def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
-    """A configured interpreter that cannot be started makes the target unreachable, in one line."""
+def test_a_missing_interpreter(tmp_path: Path) -> None:
+    """A configured interpreter that cannot be started makes the target unreachable, with a message of one line."""
     with pytest.raises(TargetUnreachable, match="on target 'cpu': No such file"):
         open_target("cpu", TargetSpec(python=str(tmp_path / "python"))).start_agent()
 
 
-def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
-    """A program that answers anything else is named with what it wrote."""
+def test_a_program_that_is_not_an_agent(tmp_path: Path) -> None:
+    """If the program is not an agent, the message quotes what it wrote."""
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho nonsense; echo 'no such module' >&2; exit 3\n")
     script.chmod(0o755)
@@ -44,8 +44,8 @@ def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
         open_target("cpu", TargetSpec(python=str(script))).start_agent()
 
 
-def test_a_login_banner_does_no_harm(tmp_path: Path) -> None:
-    """What a wrapper prints before the agent starts is passed over."""
+def test_a_login_banner_is_skipped(tmp_path: Path) -> None:
+    """Output before the agent's greeting is skipped."""
     script = tmp_path / "python"
     script.write_text(f'#!/bin/sh\necho "Welcome to Ubuntu 22.04"\nexec {sys.executable} "$@"\n')
     script.chmod(0o755)
@@ -54,14 +54,14 @@ def test_a_login_banner_does_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["labgrid"])
-def test_kinds_not_driven_yet_are_unreachable(kind: str) -> None:
-    """A kind this version cannot drive says so, so that a fallback may answer."""
-    with pytest.raises(TargetUnreachable, match=f"kind '{kind}' is not driven.*on target 'board'.*local"):
+def test_unsupported_kinds_are_unreachable(kind: str) -> None:
+    """A target of an unsupported kind is unreachable, so that a fallback may be used."""
+    with pytest.raises(TargetUnreachable, match=f"kind '{kind}' is not supported.*on target 'board'.*local"):
         open_target("board", TargetSpec.model_validate({"kind": kind, "host": "board.invalid"}))
 
 
-def test_the_probe_tells_the_machine() -> None:
-    """Facts of the machine are there; what cannot be read is None and never zero."""
+def test_the_probe_returns_facts_of_the_machine() -> None:
+    """The probe returns the facts of the machine."""
     with open_target("cpu", TargetSpec()).start_agent() as agent:
         facts = agent.probe()
     assert facts["memory"]["total"] > 0
@@ -70,8 +70,8 @@ def test_the_probe_tells_the_machine() -> None:
     assert {"machine", "kernel", "cpu_model", "numpy", "clocks", "hostname"} <= set(facts)
 
 
-def test_closing_twice_is_nothing() -> None:
-    """A closed client stays closed; using it is the lab's error in one line."""
+def test_closing_twice() -> None:
+    """A client may be closed twice; using it afterwards is a lab error."""
     agent = open_target("cpu", TargetSpec()).start_agent()
     agent.close()
     agent.close()
@@ -79,8 +79,8 @@ def test_closing_twice_is_nothing() -> None:
         agent.probe()
 
 
-def test_a_command_tells_how_it_ended() -> None:
-    """Exit code, both outputs, what it was given; a program that is not there is 127, as over a network."""
+def test_the_result_of_a_command() -> None:
+    """A command reads its input and returns its exit code and both outputs; a missing program has code 127."""
     target = open_target("cpu", TargetSpec())
     done = target.run(["sh", "-c", "cat; echo err >&2; exit 7"], b"given")
     assert (done.code, done.out, done.err) == (7, b"given", b"err\n")
@@ -88,8 +88,8 @@ def test_a_command_tells_how_it_ended() -> None:
     assert target.run(["/"]).code == 126
 
 
-def test_what_a_command_writes_is_bounded() -> None:
-    """Of stderr the end is kept, too much output is the lab's error, and large input and output flow both ways."""
+def test_limits_of_a_commands_output() -> None:
+    """Only the end of stderr is kept, too much output is a lab error, and large input and output do not deadlock."""
     target = open_target("cpu", TargetSpec())
     done = target.run(["sh", "-c", "head -c 5000000 /dev/zero >&2; echo end >&2"])
     assert len(done.err) == MOST_KEPT
@@ -100,16 +100,16 @@ def test_what_a_command_writes_is_bounded() -> None:
     assert target.run(["true"], bytes(3 << 20)).code == 0
 
 
-def test_a_flood_of_errors_keeps_no_deadline_waiting() -> None:
-    """A command that only writes to stderr ends with its time."""
+def test_the_deadline_holds_during_a_flood_of_stderr() -> None:
+    """A command that keeps writing to stderr is killed at its deadline."""
     began = time.monotonic()
-    with pytest.raises(LabError, match="was not done after 1 s"):
+    with pytest.raises(LabError, match="did not end within 1 s"):
         open_target("cpu", TargetSpec()).run(["sh", "-c", "yes >&2"], timeout=1)
     assert time.monotonic() - began < 5
 
 
 def test_a_greeting_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then is no greeting: the time for it is one for all of it."""
+    """Single bytes that keep arriving do not extend the time limit of the greeting."""
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nwhile :; do printf x; sleep 0.2; done\n")
     script.chmod(0o755)
@@ -120,8 +120,8 @@ def test_a_greeting_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert time.monotonic() - began < 6
 
 
-def test_what_an_agent_wrote_is_words(tmp_path: Path) -> None:
-    """A board's stderr reaches the message without what a terminal would obey."""
+def test_an_agents_stderr_is_cleaned(tmp_path: Path) -> None:
+    """A board's stderr is quoted in the message without control characters."""
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nprintf '\\033[2Jred\\007\\n' >&2; exit 3\n")
     script.chmod(0o755)
@@ -131,8 +131,8 @@ def test_what_an_agent_wrote_is_words(tmp_path: Path) -> None:
 
 
 def test_a_command_ends_with_its_deadline() -> None:
-    """It is killed with all that it started."""
+    """A command beyond its deadline is killed with its children."""
     began = time.monotonic()
-    with pytest.raises(LabError, match=r"sh was not done after 0.2 s and was killed: on target 'cpu'"):
+    with pytest.raises(LabError, match=r"sh did not end within 0.2 s and was killed: on target 'cpu'"):
         open_target("cpu", TargetSpec()).run(["sh", "-c", "sleep 60 & sleep 60"], timeout=0.2)
     assert time.monotonic() - began < 5

@@ -19,17 +19,17 @@ FAKE = "tests.targets.fake_agent"
 DIGEST = "0" * 64
 
 
-def liar(lie: str) -> AgentClient:
-    """An agent that gives well-framed nonsense."""
-    process = spawn([sys.executable, "-m", FAKE, DIGEST, lie], "board")
+def fake_agent(defect: str) -> AgentClient:
+    """Return a client of a fake agent whose messages have this defect."""
+    process = spawn([sys.executable, "-m", FAKE, DIGEST, defect], "board")
     return AgentClient(Link(LocalProcess(process, links.GREETING_PATIENCE), "board", 10.0), DIGEST)
 
 
-@pytest.mark.parametrize("lie", ["hello-list", "error-number", "error-list"])
-def test_a_greeting_that_is_none(lie: str) -> None:
-    """A greeting of the wrong shape is the lab's error, and leaves nothing behind."""
+@pytest.mark.parametrize("defect", ["hello-list", "error-number", "error-list"])
+def test_a_malformed_greeting(defect: str) -> None:
+    """A malformed greeting is a lab error."""
     with pytest.raises(LabError, match=r"the agent's answer is malformed.*on target 'board'"):
-        liar(lie)
+        fake_agent(defect)
 
 
 CALLS: list[tuple[str, Callable[[AgentClient, Path], Any]]] = [
@@ -50,12 +50,12 @@ CALLS: list[tuple[str, Callable[[AgentClient, Path], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("lie", "call"), CALLS)
-def test_an_answer_that_is_none(lie: str, call: Callable[[AgentClient, Path], Any], tmp_path: Path) -> None:
-    """An answer that lacks something or lies ends the agent with one message, and never with a traceback."""
+@pytest.mark.parametrize(("defect", "call"), CALLS)
+def test_a_malformed_answer(defect: str, call: Callable[[AgentClient, Path], Any], tmp_path: Path) -> None:
+    """A malformed answer ends the agent with one message, never with a traceback, and writes no file."""
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
-    with liar(lie) as agent:
+    with fake_agent(defect) as agent:
         with pytest.raises(LabError, match=r"the agent's answer is malformed.*on target 'board'"):
             call(agent, path)
         with pytest.raises(LabError, match="malformed"):
@@ -65,10 +65,13 @@ def test_an_answer_that_is_none(lie: str, call: Callable[[AgentClient, Path], An
     assert path.read_bytes() == bytes(1000)
 
 
-def test_a_blob_is_as_large_as_its_engine(tmp_path: Path) -> None:
-    """Neither more than was announced comes in, nor a piece beyond what was asked for."""
-    with liar("short") as agent, pytest.raises(LabError, match="it has 10 bytes, not 11"):
+def test_a_blob_of_the_wrong_size(tmp_path: Path) -> None:
+    """A blob whose size differs from the expected one is refused, as is a piece longer than requested."""
+    with fake_agent("short") as agent, pytest.raises(LabError, match="it has 10 bytes, not 11"):
         agent.get_blob(DIGEST, tmp_path / "file", 11)
-    with liar("long") as agent, pytest.raises(LabError, match="answered with 3145728 bytes where 1048576 are the most"):
+    with (
+        fake_agent("long") as agent,
+        pytest.raises(LabError, match="answered with 3145728 bytes where at most 1048576 are allowed"),
+    ):
         agent.get_blob(DIGEST, tmp_path / "file", 1 << 20)
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentClient]:
-    """An agent that holds its target."""
+    """Return an agent that holds its target."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with open_target("bench", TargetSpec(store=str(tmp_path / "store"))).start_agent() as client:
         client.hold("token", "tester")
@@ -34,19 +34,19 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentClie
 
 @pytest.fixture
 def worker(agent: AgentClient, tmp_path: Path) -> Iterator[EngineWorker]:
-    """``models.tiny`` loaded."""
+    """Return ``models.tiny``, loaded."""
     built = agent.build(agent.put_blob(models.tiny(tmp_path / "tiny.onnx")), "fp32", "onnxruntime", {}, 60)
     with agent.load(built.key, {"threads": 1}, 60) as loaded:
         yield loaded
 
 
 def feeds(count: int, rows: int = 2) -> list[dict[str, Any]]:
-    """Inputs that ``models.tiny`` takes, no two alike."""
+    """Return ``count`` distinct inputs for ``models.tiny``."""
     return [{"x": np.full((rows, 4), number, np.float32)} for number in range(count)]
 
 
 def test_answers_come_in_the_order_of_the_feeds(worker: EngineWorker) -> None:
-    """Many in flight give what one after the other gives, bit for bit, for any number of feeds."""
+    """Pipelined inferences give the same outputs as sequential ones, bit for bit, for any number of feeds."""
     for count in (0, 1, 2, 300):
         alone = [worker.run(feed) for feed in feeds(count)]
         many = list(worker.run_many(iter(feeds(count))))
@@ -56,8 +56,8 @@ def test_answers_come_in_the_order_of_the_feeds(worker: EngineWorker) -> None:
             assert one[1].tobytes() == other[1].tobytes()
 
 
-def test_a_buffer_that_is_used_again_does_no_harm(worker: EngineWorker) -> None:
-    """Each feed is sent before the next is drawn: a generator may fill one array again and again."""
+def test_feeds_may_share_a_buffer(worker: EngineWorker) -> None:
+    """Each feed is sent before the next is taken, so that a generator may reuse one array."""
     buffer = np.zeros((2, 4), np.float32)
 
     def filled() -> Iterator[dict[str, Any]]:
@@ -70,7 +70,7 @@ def test_a_buffer_that_is_used_again_does_no_harm(worker: EngineWorker) -> None:
 
 
 def test_a_refused_feed_is_an_error_in_its_place(worker: EngineWorker) -> None:
-    """What came before it is answered, what came after it is forgotten, and the worker goes on."""
+    """Feeds before a refused one are answered, feeds after it are dropped, and the worker stays usable."""
     bad = [*feeds(5), {"y": np.zeros(3, np.float32)}, *feeds(50)]
     got: list[Any] = []
     with pytest.raises(EngineError):
@@ -79,8 +79,8 @@ def test_a_refused_feed_is_an_error_in_its_place(worker: EngineWorker) -> None:
     assert len(worker.run(feeds(1)[0])) == 1
 
 
-def test_an_error_of_who_feeds_is_raised_in_its_place(worker: EngineWorker) -> None:
-    """A data set that breaks does so after the answers to what it gave, though it was drawn from ahead."""
+def test_an_error_of_the_feeds_is_raised_in_its_place(worker: EngineWorker) -> None:
+    """An error of the data set is raised after the answers to the feeds before it, although it occurred earlier."""
 
     def breaking() -> Iterator[dict[str, Any]]:
         yield from feeds(7)
@@ -93,31 +93,31 @@ def test_an_error_of_who_feeds_is_raised_in_its_place(worker: EngineWorker) -> N
     assert len(worker.run(feeds(1)[0])) == 1
 
 
-def test_whoever_stops_early_leaves_the_stream_in_order(worker: EngineWorker) -> None:
-    """After a break in the middle the next request gets its own answer."""
+def test_a_stream_closed_early(worker: EngineWorker) -> None:
+    """After a stream was closed early the next request gets its own answer."""
     for _ in range(20):
         stream = worker.run_many(feeds(100))
         next(stream)
         next(stream)
         stream.close()
-        ((_, one),) = worker.run(feeds(100)[50])
-        ((_, other),) = worker.run(feeds(100)[50])
-        assert one.tobytes() == other.tobytes()
+        ((_, first),) = worker.run(feeds(100)[50])
+        ((_, second),) = worker.run(feeds(100)[50])
+        assert first.tobytes() == second.tobytes()
 
 
 def test_two_streams_at_once(agent: AgentClient, worker: EngineWorker, tmp_path: Path) -> None:
-    """Two engines of one agent answer two streams that are drawn from in turn, and a call in between."""
+    """Two engines of one agent answer two interleaved streams, and a call in between."""
     built = agent.build(agent.put_blob(tmp_path / "tiny.onnx"), "fp32", "onnxruntime", {}, 60)
     with agent.load(built.key, {"threads": 1}, 60) as second:
         pairs = zip(worker.run_many(feeds(200)), second.run_many(feeds(200)), strict=True)
         for number, ((one,), (other,)) in enumerate(pairs):
             assert one[1].tobytes() == other[1].tobytes()
             if number % 50 == 0:
-                assert agent.call("memory", {"worker": second._number, "deadline": 10})[0]["rss"] > 0  # noqa: SLF001 - as the worker asks
+                assert agent.call("memory", {"worker": second._number, "deadline": 10})[0]["rss"] > 0  # noqa: SLF001 - the number that the worker sends
 
 
 def test_threads_do_not_mix_their_answers(worker: EngineWorker) -> None:
-    """Several threads, each with requests of its own: every one gets its own answers."""
+    """Each of several threads that send requests gets its own answers."""
     wrong: list[int] = []
 
     def ask(number: int) -> None:
@@ -136,7 +136,7 @@ def test_threads_do_not_mix_their_answers(worker: EngineWorker) -> None:
 
 
 def test_large_feeds_and_large_answers_flow_both_ways(worker: EngineWorker) -> None:
-    """Neither side waits for the other to read, and no more than a few pieces are in flight."""
+    """Large requests and answers do not deadlock, and the bytes in flight stay bounded."""
     drawn = 0
 
     def tensors() -> Iterator[dict[str, Any]]:
@@ -145,16 +145,16 @@ def test_large_feeds_and_large_answers_flow_both_ways(worker: EngineWorker) -> N
             drawn += 1
             yield {"x": np.full(4 << 20, number, np.float32)}
 
-    seen = 0
+    received = 0
     for _, ((_, back),) in worker._call_many("echo", 60, tensors()):  # noqa: SLF001 - echo alone answers with as much
-        assert back[0] == back[-1] == seen
-        seen += 1
-        assert drawn - seen <= 1 + requests.MOST_BYTES // back.nbytes
-    assert seen == 12
+        assert back[0] == back[-1] == received
+        received += 1
+        assert drawn - received <= 1 + requests.MOST_BYTES // back.nbytes
+    assert received == 12
 
 
 def test_a_slow_engine_gets_few_ahead() -> None:
-    """At most about a second of work is in flight: what is given up on is not waited for by the next for minutes."""
+    """At most about a second of work is in flight, so that a request after an abandoned stream waits no longer."""
     began, sent = time.monotonic(), []
 
     class Slow:
@@ -167,14 +167,14 @@ def test_a_slow_engine_gets_few_ahead() -> None:
             return {}, b""
 
     ahead = []
-    for number, _ in enumerate(requests.pipelined(Slow(), (({}, ()) for _ in range(16)))):  # type: ignore[arg-type]  # as much of one as is asked of it
+    for number, _ in enumerate(requests.pipelined(Slow(), (({}, ()) for _ in range(16)))):  # type: ignore[arg-type]  # a stand-in
         ahead.append(len(sent) - number)
     assert ahead[0] == requests.FIRST
     assert max(ahead) <= 7
 
 
 def test_a_dead_worker_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
-    """The answers until its death come, then the loss, and the agent goes on."""
+    """The answers before the worker's death arrive, then ``WorkerLost``; the agent stays usable."""
     stream = worker.run_many(feeds(100_000))
     for _ in range(10):
         next(stream)
@@ -186,7 +186,7 @@ def test_a_dead_worker_ends_a_stream(agent: AgentClient, worker: EngineWorker) -
 
 
 def test_a_dead_agent_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
-    """The loss of the agent is one message, for the stream and for every call after it."""
+    """The loss of the agent is one message for the stream and for every later call."""
     stream = worker.run_many(feeds(100_000))
     next(stream)
     os.kill(agent.hello["pid"], signal.SIGKILL)
@@ -196,8 +196,8 @@ def test_a_dead_agent_ends_a_stream(agent: AgentClient, worker: EngineWorker) ->
         agent.probe()
 
 
-def test_a_caller_that_takes_its_time(worker: EngineWorker) -> None:
-    """An answer that nobody asks for yet keeps the agent neither from its work nor from the host's other requests."""
+def test_a_slow_caller(worker: EngineWorker) -> None:
+    """An answer that the caller has not taken yet blocks neither the agent nor other requests."""
     stream = worker.run_many(feeds(64, rows=20_000))
     next(stream)
     time.sleep(0.5)
@@ -207,56 +207,56 @@ def test_a_caller_that_takes_its_time(worker: EngineWorker) -> None:
     assert sum(1 for _ in stream) == 63
 
 
-def test_large_answers_that_nobody_wants_any_more(worker: EngineWorker) -> None:
-    """A stream closed early with many MiB in flight blocks neither side: a large request right after it is answered."""
+def test_large_answers_of_an_abandoned_stream(worker: EngineWorker) -> None:
+    """A stream closed with many MiB in flight blocks neither side: a large request right after it is answered."""
     large = np.zeros(4 << 20, np.uint8)
     for _ in range(3):
         stream = worker._call_many("echo", 60, ({"x": large} for _ in range(20)))  # noqa: SLF001 - echo alone answers with as much
         next(stream)
         next(stream)
         stream.close()
-        time.sleep(0.3)  # what a check does between: meanwhile the agent writes an answer that nobody awaits
+        time.sleep(0.3)  # meanwhile the agent writes an answer that no caller awaits
         began = time.monotonic()
         assert len(worker.echo({"x": large})) == 1
         assert time.monotonic() - began < 10
 
 
-class AtOnce:
-    """Stands for ``Requests`` over a way that gives all answers at once: what was sent, and how many fly at most."""
+class Instant:
+    """A stand-in for ``Requests`` whose answers arrive at once; counts the requests, and the most in flight."""
 
     def __init__(self) -> None:
-        """Nothing is sent yet."""
-        self.sent = self.taken = self.most = 0
+        """Start without requests."""
+        self.sent = self.answered = self.most = 0
 
     def send(self, request: dict[str, Any], chunks: Any, most: int) -> requests.Answer:  # noqa: ARG002 - as Requests
-        """Is in flight from now on."""
+        """Count one more request in flight."""
         self.sent += 1
-        self.most = max(self.most, self.sent - self.taken)
+        self.most = max(self.most, self.sent - self.answered)
         return requests.Answer(self.sent, most)
 
     def take(self, answer: requests.Answer) -> tuple[dict[str, Any], Any]:  # noqa: ARG002 - as Requests
-        """Answered in no time."""
-        self.taken += 1
+        """Answer at once."""
+        self.answered += 1
         return {}, np.empty(0, np.uint8)
 
 
-def test_a_few_answers_at_once_tell_no_pace() -> None:
-    """Two that a network gives at once let 128 fly and no more, however quick that looks; all let as many as may."""
-    way = AtOnce()
+def test_a_burst_of_answers_does_not_raise_the_limit() -> None:
+    """After two answers in one burst at most 128 requests are in flight; after many, the maximum is reached."""
+    instant = Instant()
     orders = (({"op": "run"}, ()) for _ in range(2000))
-    answers = requests.pipelined(way, orders)  # type: ignore[arg-type]  # what it needs of one
+    answers = requests.pipelined(instant, orders)  # type: ignore[arg-type]  # a stand-in
     next(answers)
-    assert way.most == requests.FIRST
+    assert instant.most == requests.FIRST
     next(answers)
     next(answers)
-    assert way.most == 2 * requests.GROWTH
+    assert instant.most == 2 * requests.GROWTH
     assert len(list(answers)) == 1997
-    assert way.most == requests.MOST
+    assert instant.most == requests.MOST
 
 
-def test_the_bytes_of_a_lane_count() -> None:
-    """A piece that goes beside the frames is on its way as well: of pieces of 1 MiB no more than 32 MiB fly."""
-    way = AtOnce()
+def test_the_bytes_of_an_upload_channel_count() -> None:
+    """Pieces sent over an upload channel count as in flight: of pieces of 1 MiB at most 32 are in flight."""
+    instant = Instant()
     orders = (({"op": "blob_append", "lane": 0, "length": 1 << 20}, ()) for _ in range(500))
-    assert len(list(requests.pipelined(way, orders))) == 500  # type: ignore[arg-type]  # as above
-    assert way.most == requests.MOST_BYTES >> 20
+    assert len(list(requests.pipelined(instant, orders))) == 500  # type: ignore[arg-type]  # a stand-in
+    assert instant.most == requests.MOST_BYTES >> 20

@@ -58,7 +58,7 @@ class NarrowedWorker(EngineWorker):
         """Every request with tensors goes through here, so that none can be forgotten."""
         return super()._order([self._fed(feed) for feed in feeds], fields)
 
-    def _came(self, op: str, named: Named) -> Named:
+    def _adapted(self, op: str, named: Named) -> Named:
         return list(widen(named, self._widen)) if op == "run" else named
 
     def _fed(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

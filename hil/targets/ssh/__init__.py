@@ -1,4 +1,4 @@
-"""A machine across a network as a target: the same agent, its frames straight over an SSH channel."""
+"""Targets reached over SSH: the agent's protocol runs over an SSH channel."""
 
 from hil.targets.ssh.target import SshTarget
 

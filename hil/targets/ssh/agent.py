@@ -1,4 +1,4 @@
-"""The user's SSH agent, asked only when a key of it is needed, and never waited for long."""
+"""The user's SSH agent: queried only when one of its keys is needed, and with a time limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
-    """As ``paramiko.Agent``, which waits for ever and leaves its socket open where it fails."""
+    """Like ``paramiko.Agent``, but with a timeout, and closes its socket on failure."""
 
     def __init__(self, patience: float) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
         try:
             connection.settimeout(patience)
             self._connect(connection)
-            connection.settimeout(None)  # a signature may wait for its user; the login has a deadline of its own
+            connection.settimeout(None)  # the user may have to confirm a signature; the login has a deadline of its own
         except BaseException:
             connection.close()
             raise
@@ -36,36 +36,36 @@ class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
         self._close()
 
 
-class Holder:
-    """Keys by their public part; ``notes`` say why there are none. ``patience`` in seconds."""
+class AgentKeys:
+    """The keys that the SSH agent holds; ``notes`` state why the agent is unusable. ``patience`` in seconds."""
 
     def __init__(self, patience: float) -> None:
-        """Asks nothing yet."""
+        """Connect to nothing yet; ``keys`` does."""
         self.notes: list[str] = []
         self._patience = patience
         self._agent: _Agent | None = None
-        self._trouble: str | None = None
+        self._failure: str | None = None
         self._keys: dict[bytes, paramiko.PKey] | None = None
 
     def keys(self) -> Mapping[bytes, paramiko.PKey]:
-        """What the agent holds; nothing where there is none, or none that answers."""
+        """Return the agent's keys by their public part; empty if there is no agent or it does not answer."""
         if self._keys is None:
-            # It is an agent that is stuck or gone wrong, behind a socket that paramiko waits at for ever.
-            asking = threading.Thread(target=self._ask, name="hil-ssh-agent", daemon=True)
-            asking.start()
-            asking.join(self._patience)
+            # A thread, because paramiko waits without limit for the socket of an agent that hangs.
+            thread = threading.Thread(target=self._connect, name="hil-ssh-agent", daemon=True)
+            thread.start()
+            thread.join(self._patience)
             if self._agent is None:
-                self.notes.append(self._trouble or f"the SSH agent did not answer within {self._patience:g} s")
+                self.notes.append(self._failure or f"the SSH agent did not answer within {self._patience:g} s")
             self._keys = {key.asbytes(): key for key in self._agent.get_keys()} if self._agent is not None else {}
         return self._keys
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Close the connection to the agent."""
         if self._agent is not None:
             self._agent.close()
 
-    def _ask(self) -> None:
+    def _connect(self) -> None:
         try:
             self._agent = _Agent(self._patience)
-        except Exception as error:  # noqa: BLE001 - whatever listens there may answer anything
-            self._trouble = f"the SSH agent cannot be used ({clean(error, QUOTED) or type(error).__name__})"
+        except Exception as error:  # noqa: BLE001 - a broken agent may answer anything
+            self._failure = f"the SSH agent cannot be used ({clean(error, QUOTED) or type(error).__name__})"

@@ -1,4 +1,4 @@
-"""A connection over SSH, hop by hop: each host key verified, each step within its time, nothing left if one fails."""
+"""An SSH connection through one or more hops: verifies each host key, limits the time of each step."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ KEEPALIVE = 10.0
 
 
 class Connection:
-    """An open way to the last of ``hops``; ``target`` is its name in messages.
+    """An open connection to the last of ``hops``; messages call it ``target``.
 
-    ``timeout`` (seconds) holds for each step: TCP, key exchange, each login. ``silence`` (seconds) is how long what
-    was sent may stay without acknowledgement before the kernel gives the connection up.
+    ``timeout`` (seconds) limits each step: TCP, key exchange, each login. ``silence`` (seconds) is how long sent
+    data may stay unacknowledged before the kernel closes the connection.
     """
 
     def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
-        """Connects. Raises a class of ``hil.targets.ssh.ssh_errors``; whatever happens, nothing stays open then."""
+        """Connect. Raises a class of ``hil.targets.ssh.ssh_errors``, with every socket closed again."""
         self.target = target
         self.hops = hops
         self.timeout = timeout
@@ -46,31 +46,31 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether each hop still stands."""
-        return bool(self._transports) and all(one.is_active() for one in self._transports)
+        """Whether the connection to each hop is still up."""
+        return bool(self._transports) and all(transport.is_active() for transport in self._transports)
 
     def where(self, hop: Hop) -> str:
-        """The machine in words."""
+        """Return the address of ``hop`` and the target's name, for a message."""
         jump = "" if hop is self.hops[-1] else f" (the jump host {hop.name})"
         return f"{hop}{jump}: on target {self.target!r}"
 
     def close(self) -> None:
-        """Closes every hop, the last first; never waits for the other side. May be called twice."""
+        """Close every hop, the last first, without waiting for the other side. May be called twice."""
         while self._transports:
             transport = self._transports.pop()
             transport.close()
             transport.sock.close()
 
     def execute(self, command: str) -> paramiko.Channel:
-        """Starts a command line for the account's login shell. Raises ``ConnectionLost``."""
-        with self._told(), self._deadline() as watched:
+        """Start a command line in the account's login shell. Raises ``ConnectionLost``."""
+        with self._ssh_errors(), self._deadline() as watched:
             channel = self._transports[-1].open_session(timeout=self.timeout)
             watched.append(channel)
             channel.exec_command(command)
             return channel
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _ssh_errors(self) -> Iterator[None]:
         try:
             yield
         except (paramiko.SSHException, EOFError, OSError, IndexError) as error:
@@ -79,7 +79,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[list[paramiko.Channel]]:
-        """Closes the channels put into the list once the time is over: paramiko waits for ever for some answers."""
+        """Close the channels added to the list after ``timeout``: paramiko waits without limit for some answers."""
         watched: list[paramiko.Channel] = []
         timer = threading.Timer(self.timeout, lambda: [channel.close() for channel in watched])
         timer.daemon = True

@@ -1,4 +1,4 @@
-"""Frames straight over a paramiko channel: no pipe and no thread of ours between."""
+"""Protocol frames directly over a paramiko channel, without a pipe or a thread in between."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from hil.agent.protocol.wire import Closed, Silent, WireError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ALL = 1 << 31  # whatever has come: paramiko's buffer moves all that it keeps for each part that is taken
-LOOKS = 4  # signs of life are looked for so many times within one's patience
-OVERHEAD = 64  # what paramiko leaves free in a packet
+ALL = 1 << 31  # read all that has arrived: paramiko's buffer copies its rest for each partial read
+CHECKS = 4  # times that signs of life are checked within the patience
+OVERHEAD = 64  # bytes of a packet that paramiko reserves
 
 
 class SshChannel(Frames):
     """Frames over ``channel``; one thread may send while another receives.
 
-    Alive is who sends, or takes what we send: that shows as more room in the channel's window, which only the other
-    side gives. What merely left us shows nothing, a link that is down swallows it.
+    The other side counts as alive if it sends data, or reads ours and enlarges the channel's window. Data that was
+    merely sent proves nothing, because it also leaves this machine when the link is down.
     """
 
     def __init__(self, channel: paramiko.Channel, patience: float | None = None) -> None:
-        """Takes the channel over; ``patience`` in seconds."""
+        """Take over ``channel``; ``patience`` in seconds."""
         self._channel = channel
         self._rest = memoryview(b"")
-        # Bytes of just a packet each: paramiko copies what it is given, and of more than a packet sends the first.
+        # One packet's worth of bytes: paramiko copies its argument but sends only the first packet of it.
         self._piece = channel.out_max_packet_size - OVERHEAD
         self._granted = channel.out_window_size
         self._sent = 0
@@ -38,13 +38,13 @@ class SshChannel(Frames):
 
     @property
     def patience(self) -> float | None:
-        """Seconds for which nothing need move; ``None`` waits for ever."""
+        """Seconds without a sign of life after which the channel counts as lost; ``None``: never."""
         return self._patience
 
     @patience.setter
     def patience(self, seconds: float | None) -> None:
         self._patience = seconds
-        self._channel.settimeout(None if seconds is None else seconds / LOOKS)
+        self._channel.settimeout(None if seconds is None else seconds / CHECKS)
 
     def _fill(self, view: memoryview, *, closing: bool = False) -> bool:
         at = 0
@@ -63,16 +63,16 @@ class SshChannel(Frames):
         return True
 
     def _received(self) -> bytes:
-        began, came = time.monotonic(), None
-        while came is None:
-            came = self._come(began)
-        return came
+        began, data = time.monotonic(), None
+        while data is None:
+            data = self._receive_some(began)
+        return data
 
-    def _come(self, began: float) -> bytes | None:
+    def _receive_some(self, began: float) -> bytes | None:
         try:
             return bytes(self._channel.recv(ALL))
         except TimeoutError:
-            self._judge_silence(began)
+            self._check_silence(began)
             return None
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise _closed(error) from None
@@ -81,19 +81,19 @@ class SshChannel(Frames):
         for at in range(0, len(view), self._piece):
             piece, began = bytes(view[at : at + self._piece]), time.monotonic()
             while piece:
-                piece = piece[self._go(piece, began) :]
+                piece = piece[self._send_some(piece, began) :]
 
-    def _go(self, piece: bytes, began: float) -> int:
+    def _send_some(self, piece: bytes, began: float) -> int:
         try:
             sent = send_some(self._channel, piece)
         except Silent:
-            self._judge_silence(began)
+            self._check_silence(began)
             return 0
         self._sent += sent
         return sent
 
-    def _judge_silence(self, began: float) -> None:
-        """Since ``began`` or the last sign of life, whichever thread saw it. Raises ``Silent``."""
+    def _check_silence(self, began: float) -> None:
+        """Raise ``Silent`` if there was no sign of life for ``patience`` seconds, counted from ``began`` at least."""
         granted = self._channel.out_window_size + self._sent
         if granted > self._granted:
             self._granted = granted
@@ -104,13 +104,13 @@ class SshChannel(Frames):
 
 
 def send_all(channel: paramiko.Channel, piece: bytes) -> None:
-    """Sends ``piece``. Raises ``Silent`` where nothing is taken for the channel's timeout, ``Closed``."""
+    """Send all of ``piece``. Raises ``Silent`` if nothing could be sent for the channel's timeout, ``Closed``."""
     while piece:
         piece = piece[send_some(channel, piece) :]
 
 
 def send_some(channel: paramiko.Channel, piece: bytes) -> int:
-    """Sends the beginning of ``piece``, and returns how much. Raises as ``send_all``."""
+    """Send the beginning of ``piece``; return how many bytes. Raises like ``send_all``."""
     try:
         sent = int(channel.send(piece))
     except TimeoutError:
@@ -127,40 +127,40 @@ def _closed(error: Exception) -> Closed:
 
 
 class Tunnel:
-    """A channel as a socket for the transport of the next hop, which takes its packets in small parts."""
+    """A channel with the interface of a socket, for the transport of the next hop."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
-        """Takes the channel over."""
+        """Take over ``channel``."""
         self._channel = channel
         self._rest = memoryview(b"")
 
     @property
     def _closed(self) -> bool:
-        """What paramiko asks of its socket when it is closed."""
+        """Whether it is closed; paramiko reads this attribute of its socket."""
         return bool(self._channel.closed)
 
     def settimeout(self, seconds: float | None) -> None:
-        """As a socket's."""
+        """Set the timeout, like ``socket.settimeout``."""
         self._channel.settimeout(seconds)
 
     def recv(self, size: int) -> bytes:
-        """As a socket's."""
+        """Receive at most ``size`` bytes, like ``socket.recv``."""
         if not self._rest:
             self._rest = memoryview(self._channel.recv(ALL))
         part, self._rest = self._rest[:size], self._rest[size:]
         return bytes(part)
 
     def send(self, data: bytes) -> int:
-        """As a socket's."""
+        """Send some of ``data``, like ``socket.send``."""
         return int(self._channel.send(data))
 
     def close(self) -> None:
-        """As a socket's; never waits long for a way that may be broken."""
+        """Close the channel; waits at most a second for a broken connection."""
         within(1.0, self._channel.close)
 
 
 def within(seconds: float, action: Callable[[], object]) -> None:
-    """Does ``action``, and goes on without it after ``seconds``: on a broken way paramiko may wait for ever."""
+    """Run ``action``, and return after ``seconds`` at the latest: on a broken connection paramiko may block forever."""
     thread = threading.Thread(target=_quietly, args=(action,), name="hil-ssh-ending", daemon=True)
     thread.start()
     thread.join(seconds)

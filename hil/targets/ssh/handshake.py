@@ -1,4 +1,4 @@
-"""Greeting and key exchange with whatever listens, each within its time."""
+"""SSH greeting and key exchange, with a time limit."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from hil.targets.ssh.frame_channel import Tunnel
     from hil.targets.ssh.known_hosts import Known
 
-WINDOW = 32 << 20  # what may be under way to us: 6 Gbit/s at 40 ms
+WINDOW = 32 << 20  # bytes in flight to us: 6 Gbit/s at a round trip of 40 ms
 PACKET = 128 << 10
-"""The largest packet we take. Measured on one machine with OpenSSH 9.2: 32 KiB 96 to 190 MB/s, 128 KiB 320 MB/s;
-sshd sends none beyond 256 KiB (packet.h: PACKET_MAX_SIZE)."""
+"""Bytes of the largest packet that we accept. Measured on one machine with OpenSSH 9.2: 32 KiB 96 to 190 MB/s,
+128 KiB 320 MB/s; sshd sends none larger than 256 KiB (packet.h: PACKET_MAX_SIZE)."""
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-"""Measured, sending through one channel to `cat` of the same machine: aes128-gcm 480 to 610 MB/s, aes256-gcm 410,
-aes128-ctr with hmac-sha2-256 (paramiko's default) 460 to 530. The rest is for servers without GCM."""
+"""Fastest first. Measured through one channel to `cat` on the same machine: aes128-gcm 480 to 610 MB/s, aes256-gcm 410,
+aes128-ctr with hmac-sha2-256 (paramiko's default) 460 to 530. The others are for servers without GCM."""
 MACS = (
     *("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"),
     *("hmac-sha2-256", "hmac-sha2-512"),
@@ -42,22 +42,22 @@ SIGNATURES = (
     *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
     *("rsa-sha2-512", "rsa-sha2-256"),
 )
-"""Of host keys, and of the keys we log in with: no SHA-1 (RFC 9142, RFC 8332). As what is above it is all that is
-offered, whatever this version of paramiko would offer of its own; what it does not know is left out."""
+"""Signature algorithms of host keys and of login keys: no SHA-1 (RFC 9142, RFC 8332). Only the algorithms of these
+four tables are offered, whatever paramiko's defaults; those that this version of paramiko lacks are left out."""
 LOG = "hil.ssh"
 
 
 class _Packets(Packetizer):  # type: ignore[misc]  # paramiko ships no types
-    """Without paramiko's timer of the handshake: it is a thread that would keep a process alive; we wait ourselves."""
+    """Has no handshake timer: paramiko's is a thread that keeps the process alive. ``exchange_keys`` has a limit."""
 
     def start_handshake(self, timeout: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> paramiko.Transport:
-    """A transport with our choices, which has said nothing yet; closes ``sock`` if there can be none."""
+    """Return a transport with our algorithms that has sent nothing yet. Closes ``sock`` if it raises."""
     logger = logging.getLogger(LOG)
-    logger.propagate = False  # paramiko logs what we tell in one message, with tracebacks
+    logger.propagate = False  # paramiko logs the errors that we report in one message, with tracebacks
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
     try:
@@ -68,7 +68,7 @@ def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> param
         sock.close()
         raise
     transport.set_log_channel(LOG)
-    # Ours is the deadline of greeting and key exchange together; paramiko's must not come first.
+    # exchange_keys has one deadline for greeting and key exchange together; paramiko's must not expire before it.
     transport.banner_timeout = 3 * timeout
     transport.auth_timeout = transport.channel_timeout = timeout
     options = transport.get_security_options()
@@ -76,42 +76,42 @@ def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> param
     options.digests = [mac for mac in MACS if mac in options.digests]
     options.kex = [kex for kex in KEX if kex in options.kex]
     options.key_types = host_key_check.preferred(known, [name for name in SIGNATURES if name in options.key_types])
-    # What we sign our own logins with has no option of its own.
+    # The algorithms of login signatures have no security option of their own.
     offered = transport.preferred_pubkeys
     transport.disabled_algorithms = {"pubkeys": [name for name in offered if name not in SIGNATURES]}
     return transport
 
 
-def exchange_keys(transport: paramiko.Transport, timeout: float, told: Callable[[str], str]) -> None:
-    """Greeting, then key exchange, within twice ``timeout`` seconds.
+def exchange_keys(transport: paramiko.Transport, timeout: float, located: Callable[[str], str]) -> None:
+    """Receive the greeting and exchange keys, within twice ``timeout`` seconds.
 
-    ``told`` puts a place behind what happened. Raises ``NotSsh``, ``NoAnswer`` or ``ConnectionLost``.
+    ``located`` appends the host to a message. Raises ``NotSsh``, ``NoAnswer`` or ``ConnectionLost``.
     """
     done = threading.Event()
     transport.start_client(event=done)
     finished = done.wait(2 * timeout)
     if finished and transport.is_active():
         return
-    said = clean(transport.remote_version, QUOTED)
+    version = clean(transport.remote_version, QUOTED)
     if finished:
-        raise _why(transport.get_exception(), said, told)
-    if said:
-        raise NoAnswer(f"{told(f'{said} began and went silent')}: see to the network, or restart sshd")
-    raise NotSsh(f"{told(f'whoever listens has not said within {2 * timeout:g} s that it speaks SSH')}: correct port")
+        raise _failure(transport.get_exception(), version, located)
+    if version:
+        raise NoAnswer(f"{located(f'{version} stopped answering')}: check the network, or restart sshd")
+    raise NotSsh(f"{located(f'the server sent no SSH greeting within {2 * timeout:g} s')}: correct port")
 
 
-def _why(error: Exception | None, said: str, told: Callable[[str], str]) -> TargetUnreachable:
-    """Why no key exchange came about."""
+def _failure(error: Exception | None, version: str, located: Callable[[str], str]) -> TargetUnreachable:
+    """Return the error of a key exchange that failed."""
     reason = clean(str(error or "").replace("Error reading SSH protocol banner", ""), QUOTED)
     because = f" ({reason})" if reason else ""
     if isinstance(error, paramiko.IncompatiblePeer):
-        return NotSsh(f"{told(f'no common way to encrypt{because}')}: update its SSH server")
-    if said:
-        return ConnectionLost(f"{told(f'the connection was lost during the key exchange{because}')}: run again")
+        return NotSsh(f"{located(f'no common encryption algorithm{because}')}: update its SSH server")
+    if version:
+        return ConnectionLost(f"{located(f'the connection was lost during the key exchange{because}')}: run again")
     if "Indecipherable" in reason:
-        return NotSsh(f"{told(f'what listens does not speak SSH{because}')}: correct port")
-    what = told(f"the connection was closed before any greeting{because}")
+        return NotSsh(f"{located(f'the server does not speak SSH{because}')}: correct port")
+    what = located(f"the connection was closed before any greeting{because}")
     return NotSsh(
-        f"{what}: it may take no more logins at the moment (MaxStartups), or be no SSH server: see its log, or "
-        "correct port"
+        f"{what}: the server may have too many logins in progress (MaxStartups), or not be an SSH server: see its "
+        "log, or correct port"
     )

@@ -1,4 +1,4 @@
-"""Whether a host is the one it should be: judged by its key against those that are known, which are never added to."""
+"""Checks a host's key against the known host keys; never adds one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from hil.targets.ssh.config import Hop
     from hil.targets.ssh.known_hosts import Known
 
-RSA = ("rsa-sha2-512", "rsa-sha2-256")  # how a key of type ssh-rsa may sign
+RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms for a key of type ssh-rsa
 
 
 def preferred(known: Known, offered: Sequence[str]) -> list[str]:
-    """``offered`` host key algorithms with those of known keys first, so that the server shows a key that we know."""
+    """Return the ``offered`` host key algorithms, those of known keys first, so that the server shows a known key."""
     first = [name for kind in known.types() for name in (RSA if kind == "ssh-rsa" else (kind,)) if name in offered]
     return [*first, *(name for name in offered if name not in first)]
 
 
 def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> None:
-    """Raises ``UnknownHostKey`` or ``ChangedHostKey`` unless ``shown`` is a known key of the host."""
+    """Raise ``UnknownHostKey`` or ``ChangedHostKey`` unless ``shown`` is a known key of the host."""
     mark = f"{key_type(shown)} key {fingerprint(shown)}"
     if shown in known.revoked:
         raise ChangedHostKey(f"the host key was revoked: {where}: it shows the {mark}: do not use this machine")
@@ -33,14 +33,14 @@ def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> 
     if known.keys:
         places = ", ".join(known.keys.values())
         raise ChangedHostKey(
-            f"the host key has changed: {where}: it shows the {mark}, another stands in {places}: it may have "
-            "been installed anew, or somebody is between: ask who runs it, and only then replace the line"
+            f"the host key has changed: {where}: it shows the {mark}, but {places} has another one: the machine may "
+            "have been reinstalled, or this may be an attack: ask its administrator before you replace the line"
         )
     extra = " (known_hosts has a certificate authority for it, which is not supported)" if known.authority else ""
     file = hop.known_hosts[0] if hop.known_hosts else "known_hosts"
     raise UnknownHostKey(
         f"the host key is not known{extra}: {where}: it shows the {mark}: "
-        f"compare that with the machine's own (`ssh-keygen -lf /etc/ssh/ssh_host_{_short(shown)}_key.pub` on it), "
+        f"compare it with the machine's own key (`ssh-keygen -lf /etc/ssh/ssh_host_{_short(shown)}_key.pub` on it), "
         f"then run: {_scan(hop, via)} >> {shlex.quote(str(file))}"
     )
 
@@ -51,7 +51,7 @@ def _short(shown: bytes) -> str:
 
 
 def _scan(hop: Hop, via: Hop | None) -> str:
-    """The command that prints the host's keys as ``known_hosts`` has them."""
+    """Return the command that prints the host's keys in the format of ``known_hosts``."""
     line = shlex.join(["ssh-keyscan", "-p", str(hop.port), hop.host])
     if via is not None:
         line = shlex.join(["ssh", via.name, line])

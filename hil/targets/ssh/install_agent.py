@@ -1,4 +1,4 @@
-"""Bringing the agent to a machine across a network, and starting it: one command where it is there already."""
+"""Installs and starts the agent on a remote machine; one command is enough if it is installed already."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hil.targets.link import GREETING_PATIENCE, Link
 from hil.targets.ssh import scripts, start_failures
 from hil.targets.ssh.remote_process import SshProcess, finish, shell
 from hil.targets.ssh.ssh_errors import ConnectionLost
+from hil.targets.ssh.start_failures import parse_facts
 from hil.targets.start_agent import agent_arguments
 from hil.targets.words import QUOTED
 from hil.text import clean
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
     from hil.targets.ssh.connect import Connection
 
 UPLOAD_SECONDS = 120.0
-LOOK_SECONDS = 30.0
+INSPECT_SECONDS = 30.0
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class Provision:
-    """The agent on one machine: ``digest`` is the SHA-256 of the archive that this version of ours sends."""
+class AgentInstaller:
+    """Installs and starts the agent on one machine; ``digest`` is the SHA-256 of this version's agent archive."""
 
     def __init__(self, connection: Connection, name: str, spec: TargetSpec) -> None:
-        """Raises ``UserError`` for a store or an interpreter that no machine can have."""
+        """Raise ``UserError`` if ``store`` or ``python`` of the spec is malformed."""
         self.connection = connection
         self.name = name
         self.spec = spec
@@ -40,66 +41,66 @@ class Provision:
         self.digest = hashlib.sha256(self.archive).hexdigest()
 
     def start(self) -> tuple[AgentClient, SshProcess]:
-        """An agent that has greeted, and its process.
+        """Start an agent; return it and its process once it has sent its greeting.
 
-        Raises ``TargetUnreachable`` where none can be started, ``LabError`` where the store cannot be used.
+        Raises ``TargetUnreachable`` if no agent can be started, ``LabError`` if the store is unusable.
         """
-        for sent in (False, True):
+        for uploaded in (False, True):
             process = SshProcess(self.connection, self._script(scripts.START), GREETING_PATIENCE)
             try:
                 return AgentClient(Link(process, self.name, self.spec.silence), self.digest), process
             except TargetUnreachable as error:
-                if process.code == scripts.ABSENT and not sent:
+                if process.code == scripts.ABSENT and not uploaded:
                     self._upload()
                     continue
-                raise TargetUnreachable(self._why(process.code) or str(error)) from None
-        raise AssertionError("the second time either greets or raises")
+                raise TargetUnreachable(self._failure(process.code) or str(error)) from None
+        raise AssertionError("the second attempt returns or raises")
 
     def _script(self, script: str) -> str:
         arguments = agent_arguments(self.spec) if script is scripts.START else []
         return shell(script, self.store, self.digest, self.python, *arguments)
 
-    def _why(self, code: int | None) -> str | None:
-        """What the machine itself tells of an agent that did not start; ``None`` where it knows no better."""
+    def _failure(self, code: int | None) -> str | None:
+        """Return why the agent did not start, as found out on the machine; ``None`` if that finds no reason."""
         where = f"on target {self.name!r}"
         if not self.connection.alive:
             return f"the connection was lost while the agent started: {where}: run again"
         if code == scripts.ABSENT:
-            return f"the agent was sent and is not there: {where}: see what clears its store, or set store elsewhere"
-        done = finish(SshProcess(self.connection, self._script(scripts.LOOK), None), b"", LOOK_SECONDS)
-        return start_failures.trouble(self.python, start_failures.facts(done.out), self.name) if done else None
+            return f"the agent was sent, but its file is gone: {where}: find what clears its store, or move store"
+        done = finish(SshProcess(self.connection, self._script(scripts.INSPECT), None), b"", INSPECT_SECONDS)
+        return start_failures.failure_message(self.python, parse_facts(done.out), self.name) if done else None
 
     def _upload(self) -> None:
-        """Sends the archive. Raises ``LabError`` where the store does not take it, ``ConnectionLost``."""
+        """Send the archive. Raises ``LabError`` if the store cannot hold it, ``ConnectionLost``."""
         process = SshProcess(self.connection, self._script(scripts.UPLOAD), None)
         done = finish(process, self.archive, UPLOAD_SECONDS)
         where = f"on target {self.name!r}"
         if done is None or (done.code not in {0, scripts.DAMAGED, scripts.REFUSED} and not self.connection.alive):
-            raise ConnectionLost(
-                f"the agent could not be sent: {where}: the connection broke or stood still: run again"
-            )
+            raise ConnectionLost(f"the agent could not be sent: {where}: the connection broke or stalled: run again")
         if done.code == 0:
             return
         last = done.err.decode("utf-8", "replace").split("\n")[-3:]
-        said = " | ".join(clean(line, QUOTED) for line in last).strip(" |")
+        stderr = " | ".join(clean(line, QUOTED) for line in last).strip(" |")
         if done.code == scripts.DAMAGED:
             raise ConnectionLost(f"the agent arrived damaged and was deleted: {where}: run again")
-        if "No space left" in said or "quota" in said.lower():
+        if "No space left" in stderr or "quota" in stderr.lower():
             raise LabError(
-                f"the disk of the store is full: {where}: {said}: free space there, or set store to a larger disk"
+                f"the disk of the store is full: {where}: {stderr}: free space there, or set store to a larger disk"
             )
         if done.code == scripts.REFUSED:
-            raise LabError(f"the store cannot be written: {where}: {said}: set store to a folder of yours")
-        raise TargetUnreachable(f"the agent could not be sent (code {done.code}): {where}: {said}: see its login shell")
+            raise LabError(f"the store cannot be written: {where}: {stderr}: set store to a writable folder")
+        raise TargetUnreachable(
+            f"the agent could not be sent (code {done.code}): {where}: {stderr}: check the login shell of its account"
+        )
 
 
 def _checked(text: str, key: str, name: str) -> str:
-    """A path or name that may be an argument of a script there. Raises ``UserError``."""
+    """Return ``text`` if it can be a script's argument, and ``store`` an absolute path. Raises ``UserError``."""
     what = None
     if CONTROL.search(text) or text.startswith("-"):
-        what = "is no path"
+        what = "is not a path"
     elif key == "store" and text and not text.startswith(("/", "~/")):
         what = "is neither absolute nor in the home folder"
     if what:
-        raise UserError(f"{key} {text!r} {what}: on target {name!r}: write it as /…, or as ~/…")
+        raise UserError(f"{key} {text!r} {what}: on target {name!r}: write it as /… or ~/…")
     return text

@@ -1,6 +1,6 @@
-"""Host keys that are known, in OpenSSH's ``known_hosts`` format (sshd(8)).
+"""Reads known host keys in OpenSSH's ``known_hosts`` format (sshd(8)).
 
-Read here because paramiko's own reader knows no wildcards and passes over ``@revoked``.
+paramiko's own reader supports no wildcards and ignores ``@revoked``.
 """
 
 from __future__ import annotations
@@ -26,21 +26,25 @@ FIELDS = 3  # hosts, key type, key
 
 @dataclass
 class Known:
-    """What is known of one host: ``keys`` and where each stands, what was ``revoked``, whether a CA would answer."""
+    """The known keys of one host.
+
+    ``keys`` maps each key to its file and line. ``revoked`` are revoked keys. ``authority`` is true if a file has a
+    certificate authority for the host.
+    """
 
     keys: dict[bytes, str] = field(default_factory=dict)
     revoked: set[bytes] = field(default_factory=set)
     authority: bool = False
 
     def types(self) -> list[str]:
-        """The types of the known keys, e.g. ``ssh-ed25519``, in the files' order."""
+        """Return the types of the known keys, e.g. ``ssh-ed25519``, in the order of the files."""
         return list(dict.fromkeys(key_type(blob) for blob in self.keys))
 
 
 def known_keys(name: str, files: Iterable[Path]) -> Known:
-    """What ``files`` know of the host ``name`` (``host``, or ``[host]:port``); a file that is not there knows nothing.
+    """Return the keys that ``files`` have for the host ``name`` (``host``, or ``[host]:port``); skips missing files.
 
-    Raises ``LabError`` for one that cannot be read: whether a key was revoked could not be told.
+    Raises ``LabError`` if a file cannot be read, since it might revoke a key.
     """
     known = Known()
     for file in files:
@@ -58,28 +62,28 @@ def known_keys(name: str, files: Iterable[Path]) -> Known:
 
 
 def revoked_keys(file: Path | None) -> set[bytes]:
-    """The keys in a file of ``RevokedHostKeys`` (ssh_config(5)): one public key a line; ``None`` has none.
+    """Return the keys in a ``RevokedHostKeys`` file (ssh_config(5)), one public key a line; empty for ``None``.
 
-    Raises ``LabError`` for one that cannot be read to its end, as OpenSSH then believes no host.
+    Raises ``LabError`` if any of it cannot be read: OpenSSH accepts no host then either.
     """
     if file is None:
         return set()
-    advice = "make it a readable list of public keys, one a line, or take RevokedHostKeys out of the SSH config"
+    advice = "make it a readable list of public keys, one per line, or remove RevokedHostKeys from the SSH config"
     try:
         data = file.read_bytes()
     except OSError as error:
         raise LabError(f"the revoked host keys in {file} cannot be read: {error.strerror}: {advice}") from None
     if data.startswith(KRL):
         raise LabError(f"the revoked host keys in {file} are a KRL, which pytest-hil cannot read: {advice}")
-    found = set()
+    revoked = set()
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         _, _, blob = _parsed(f"* {line}")
         if blob is None:
             raise LabError(f"the revoked host keys in {file} have no key in line {number}: {advice}")
-        found.add(blob)
-    return found
+        revoked.add(blob)
+    return revoked
 
 
 def _lines(file: Path) -> Iterator[str]:
@@ -92,7 +96,7 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _parsed(line: str) -> tuple[str, str, bytes | None]:
-    """Marker, hosts and key of a line; the key is ``None`` for a comment or what cannot be read."""
+    """Return marker, hosts and key of a line; the key is ``None`` for a comment or a malformed line."""
     words = line.split()
     marker = words.pop(0) if words and words[0].startswith("@") else ""
     if len(words) < FIELDS or words[0].startswith("#"):
@@ -105,36 +109,36 @@ def _parsed(line: str) -> tuple[str, str, bytes | None]:
 
 
 def key_type(blob: bytes) -> str:
-    """The type that a public key in SSH's own encoding begins with."""
+    """Return the key type that a public key in SSH's wire encoding begins with."""
     return blob[4 : 4 + int.from_bytes(blob[:4], "big")].decode("ascii", "replace")
 
 
 def matches(hosts: str, name: str) -> bool:
-    """Whether the first field of a line means the host ``name``: hashed, or patterns of which none is negated."""
+    """Return whether ``hosts``, the first field of a line, matches ``name``: as a hash, or by its patterns."""
     if hosts.startswith("|"):
         return _matches_hash(hosts, name)
-    found = False
+    matched = False
     for pattern in hosts.lower().split(","):
-        # Brackets are part of a name with a port, and no set of letters as fnmatch has it.
-        told = re.sub(r"\[", "[[]", pattern.removeprefix("!"))
-        if fnmatch.fnmatchcase(name, told):
+        # Brackets belong to a name with a port; fnmatch would read them as a character class.
+        escaped = re.sub(r"\[", "[[]", pattern.removeprefix("!"))
+        if fnmatch.fnmatchcase(name, escaped):
             if pattern.startswith("!"):
                 return False
-            found = True
-    return found
+            matched = True
+    return matched
 
 
 def _matches_hash(hosts: str, name: str) -> bool:
-    """``|1|salt|hash``: HMAC-SHA1 of the name under the salt."""
+    """Return whether ``hosts``, of the form ``|1|salt|hash``, is the HMAC-SHA1 of ``name`` with that salt."""
     try:
         _, kind, salt, digest = hosts.split("|")
-        wanted = base64.b64decode(digest, validate=True)
-        made = hmac.new(base64.b64decode(salt, validate=True), name.encode(), hashlib.sha1).digest()
+        expected = base64.b64decode(digest, validate=True)
+        actual = hmac.new(base64.b64decode(salt, validate=True), name.encode(), hashlib.sha1).digest()
     except (ValueError, binascii.Error):
         return False
-    return kind == "1" and hmac.compare_digest(made, wanted)
+    return kind == "1" and hmac.compare_digest(actual, expected)
 
 
 def fingerprint(blob: bytes) -> str:
-    """``SHA256:…`` of a public key, as ``ssh-keygen -l`` prints it."""
+    """Return the fingerprint of a public key as ``ssh-keygen -l`` prints it: ``SHA256:…``."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

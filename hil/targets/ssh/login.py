@@ -1,4 +1,4 @@
-"""Logging in to one hop by key."""
+"""Logs in to one hop by key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from hil.targets.ssh.agent import Holder
+from hil.targets.ssh.agent import AgentKeys
 from hil.targets.ssh.login_keys import Keys
 from hil.targets.ssh.ssh_errors import ConnectionLost, NoAnswer, RefusedKey
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
-    """Tries the keys that the hop may be tried with. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``."""
-    agent = Holder(transport.auth_timeout)
+    """Try the hop's candidate keys in turn. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``."""
+    agent = AgentKeys(transport.auth_timeout)
     try:
         keys = Keys(hop, agent)
         tried, methods = _try(transport, hop, keys, where)
@@ -24,18 +24,18 @@ def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
         agent.close()
     if transport.is_authenticated():
         return
-    told = f"tried {', '.join(tried)}" if tried else "there was no key to try"
+    reason = f"tried {', '.join(tried)}" if tried else "there was no key to try"
     if methods and "publickey" not in methods:
-        told += f"; the server wants {', '.join(methods)}, and pytest-hil logs in by key alone"
-    told = "; ".join([told, *keys.notes, *agent.notes])
+        reason += f"; the server accepts only {', '.join(methods)}, but pytest-hil logs in only by key"
+    reason = "; ".join([reason, *keys.notes, *agent.notes])
     raise RefusedKey(
-        f"{hop.user} was not let in at {where}: {told}: put your public key into its ~/.ssh/authorized_keys "
+        f"{hop.user} could not log in at {where}: {reason}: add your public key to its ~/.ssh/authorized_keys "
         f"(`ssh-copy-id`), or set identity to the right key"
     )
 
 
 def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tuple[list[str], list[str]]:
-    """The names of the keys that were tried, and what the server would rather have, if it said."""
+    """Try the keys until one is accepted; return the names of those tried, and the methods that the server offers."""
     tried: list[str] = []
     for key, name in keys.candidates():
         tried.append(name)
@@ -46,12 +46,12 @@ def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tup
         except (paramiko.SSHException, EOFError, OSError) as error:
             if "timeout" in str(error).lower():
                 raise NoAnswer(
-                    f"no answer to the login at {where}: see to the network, or raise connect_timeout"
+                    f"no answer to the login at {where}: check the network, or raise connect_timeout"
                 ) from None
             if transport.is_active():
                 continue
             if "shut down" in str(error):
-                return tried, []  # too many attempts, or an account that nobody may log in to
+                return tried, []  # too many attempts, or a locked account
             raise ConnectionLost(f"the login broke off at {where}: {name}: {error}: run again") from None
         if more:
             return tried, list(more)
@@ -60,7 +60,7 @@ def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tup
 
 
 def _try_none(transport: paramiko.Transport, hop: Hop, where: str) -> list[str]:
-    """Asks to be let in without a key, which servers do that know us by the network; else what they would have."""
+    """Log in without a key, which servers that trust the network allow; return the methods offered if refused."""
     try:
         transport.auth_none(hop.user)
     except paramiko.BadAuthenticationType as error:

@@ -1,4 +1,4 @@
-"""Keys to log in with: private key files, and what the user's SSH agent holds. Never a password, never a passphrase."""
+"""Keys to log in with: private key files and keys of the SSH agent. Never asks for a password or passphrase."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hil.targets.ssh.agent import Holder
+    from hil.targets.ssh.agent import AgentKeys
     from hil.targets.ssh.config import Hop
 
 OPENSSH = b"openssh-key-v1\0"  # PROTOCOL.key of OpenSSH
@@ -23,28 +23,31 @@ Candidate = tuple[paramiko.PKey, str]
 
 
 class Keys:
-    """The keys that may be tried for one hop, best first; ``notes`` say why one could not be."""
+    """The keys to try for one hop, best first; ``notes`` state why a key cannot be used."""
 
-    def __init__(self, hop: Hop, agent: Holder) -> None:
-        """``agent`` is the user's SSH agent."""
+    def __init__(self, hop: Hop, agent: AgentKeys) -> None:
+        """Read no key yet; ``agent`` holds the keys of the SSH agent."""
         self.hop = hop
         self.agent = agent
-        self.given: set[bytes] = set()
+        self.yielded: set[bytes] = set()
         self.notes: list[str] = []
 
     def candidates(self) -> Iterator[Candidate]:
-        """Each key with its name in words; named files first: servers take few attempts, agents may hold many."""
+        """Yield each key with its name for messages.
+
+        Key files that the user named come first, because servers allow few attempts and an agent may hold many keys.
+        """
         if self.hop.chosen or self.hop.only:
             yield from self._files()
             if not self.hop.only:
-                yield from self._others()
+                yield from self._agent_keys()
         else:
-            yield from self._others()
+            yield from self._agent_keys()
             yield from self._files()
 
-    def _others(self) -> Iterator[Candidate]:
+    def _agent_keys(self) -> Iterator[Candidate]:
         for blob, key in self.agent.keys().items():
-            if blob not in self.given:
+            if blob not in self.yielded:
                 yield key, "a key of the SSH agent"
 
     def _files(self) -> Iterator[Candidate]:
@@ -58,7 +61,7 @@ class Keys:
             blob, own = public_part(content, path), self._loaded(path, content)
             held = None if own is not None else self.agent.keys().get(blob)
             if own is not None or held is not None:
-                self.given.add(blob)
+                self.yielded.add(blob)
             if own is not None:
                 yield own, str(path)
             elif held is not None:
@@ -68,10 +71,10 @@ class Keys:
                     f"{path} is encrypted and the SSH agent does not hold it: run {shlex.join(['ssh-add', str(path)])}"
                 )
             else:
-                self.notes.append(f"{path} is no private key that can be used")
+                self.notes.append(f"{path} is not a usable private key")
 
     def _loaded(self, path: Path, content: bytes) -> paramiko.PKey | None:
-        """The private key in a file; ``None`` where it needs a passphrase, or is none."""
+        """Return the private key in a file; ``None`` if it is encrypted or not a private key."""
         if is_encrypted(content):
             return None
         try:
@@ -81,23 +84,26 @@ class Keys:
 
 
 def is_encrypted(content: bytes) -> bool:
-    """Whether a private key file needs a passphrase."""
-    found = ARMOUR.search(content)
-    if found is None:
+    """Return whether a private key file needs a passphrase."""
+    armour = ARMOUR.search(content)
+    if armour is None:
         return False
-    if found[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in found[2]:
+    if armour[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in armour[2]:
         return True
-    body = _openssh_body(found[2])
+    body = _openssh_body(armour[2])
     return body is not None and _strings(body, 1)[0] != b"none"
 
 
 def public_part(content: bytes, path: Path) -> bytes:
-    """The public key of a private key file, from itself, itself being public, or the ``.pub`` beside it; else empty."""
-    found = ARMOUR.search(content)
-    if found is not None:
-        body = _openssh_body(found[2])
+    """Return the public key of a key file: from its content, or from the ``.pub`` file next to it; empty if unknown.
+
+    The file may be a private key or a public key itself.
+    """
+    armour = ARMOUR.search(content)
+    if armour is not None:
+        body = _openssh_body(armour[2])
         if body is not None:
-            start = sum(4 + len(one) for one in _strings(body, 3)) + 4  # cipher, kdf, its options; number of keys
+            start = sum(4 + len(text) for text in _strings(body, 3)) + 4  # cipher, kdf, its options; number of keys
             return _strings(body[start:], 1)[0]
         try:
             content = path.with_name(path.name + ".pub").read_bytes()
@@ -119,10 +125,10 @@ def _openssh_body(armoured: bytes) -> bytes | None:
 
 
 def _strings(data: bytes, count: int) -> list[bytes]:
-    """The first ``count`` length-prefixed strings of ``data``; what is not there is empty."""
-    found = []
+    """Return the first ``count`` length-prefixed strings of ``data``; missing ones are empty."""
+    strings = []
     for _ in range(count):
         size = int.from_bytes(data[:4], "big")
-        found.append(data[4 : 4 + size])
+        strings.append(data[4 : 4 + size])
         data = data[4 + size :]
-    return found
+    return strings

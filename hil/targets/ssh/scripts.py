@@ -1,15 +1,15 @@
-"""The shell scripts that run on the far machine: constant, for POSIX sh, what varies comes as their arguments.
+"""Constant POSIX sh scripts that run on the remote machine; variable parts are passed as arguments.
 
-They reach sh through whatever login shell the account has, so they have no single quote, backslash, newline or
-exclamation mark: within single quotes such a text means itself in bash, dash, zsh, fish and tcsh alike.
+The account's login shell passes them to sh within single quotes. They contain no single quote, backslash, newline or
+exclamation mark, because the rest is literal within single quotes in bash, dash, zsh, fish and tcsh alike.
 """
 
 from __future__ import annotations
 
-from hil.targets.ssh.remote_process import TELL
+from hil.targets.ssh.remote_process import PRINT_GROUP
 
 DAMAGED, REFUSED, ABSENT = 93, 94, 97
-"""Exit codes: the upload is not what was sent; the store could not be written; no archive, or a damaged one."""
+"""Exit codes: the upload arrived damaged; the store could not be written; the archive is missing or damaged."""
 
 LOCATE = (
     "umask 077; S=$1 D=$2 P=$3; shift 3; "
@@ -18,7 +18,8 @@ LOCATE = (
     'case $P in "~/"*) P=$HOME/${P#"~/"};; esac; '
     "A=$S/agents/agent-$D.pyz; "
 )
-"""``$1`` store, empty for the usual one; ``$2`` the archive's SHA-256; ``$3`` the interpreter. ``$A`` is its path."""
+"""``$1``: the store, empty for the default; ``$2``: the archive's SHA-256; ``$3``: the interpreter. Sets ``$A``, the
+archive's path."""
 
 HASH = (
     "H() { if command -v sha256sum >/dev/null 2>&1; then sha256sum | cut -c1-64; "
@@ -29,32 +30,32 @@ START = (
     LOCATE
     + HASH
     + f'[ -f "$A" ] && [ "$(H <"$A")" = "$D" ] || exit {ABSENT}; '
-    + TELL
+    + PRINT_GROUP
     + 'exec "$P" -B "$A" --store "$S" "$@"'
 )
-"""Starts the agent with the arguments that follow. The user's site packages stay visible: there people install."""
+"""Starts the agent with the remaining arguments. The user's site packages stay enabled: many install there."""
 
 UPLOAD = (
     LOCATE
     + HASH
     + "LC_ALL=C; export LC_ALL; "
-    + TELL
+    + PRINT_GROUP
     + f'mkdir -p -- "$S/agents" || exit {REFUSED}; '
-    # What a machine left that was switched off in the middle; nobody uploads an archive for an hour.
+    # Deletes leftovers of a machine switched off during an upload; no upload of the archive takes an hour.
     + 'find "$S/agents" -name ".agent-*" -mmin +60 -exec rm -f -- "{}" + 2>/dev/null; '
     + 'T=$S/agents/.agent-$D.$$; R() { rm -f -- "$T"; }; trap R EXIT; trap "exit 92" HUP INT TERM PIPE; set -C; '
     + f'cat >"$T" || exit {REFUSED}; '
     + f'[ "$(H <"$T")" = "$D" ] || exit {DAMAGED}; '
     + f'mv -f -- "$T" "$A" || exit {REFUSED}'
 )
-"""Takes the archive from standard input: into a file of another name, hashed, then renamed; else nothing is left."""
+"""Reads the archive from stdin into a temporary file, verifies its hash and renames it; deletes it on error."""
 
-LOOK = (
+INSPECT = (
     LOCATE
     + 'F=$(command -v -- "$P" || echo "$P"); X=no; [ -e "$F" ] && X=there; [ -x "$F" ] && X=runs; '
     + 'V=$("$P" -c "import sys; print(str(sys.version_info[0]) + chr(46) + str(sys.version_info[1]))" 2>/dev/null); '
-    + 'echo; echo "hil-look state $X"; echo "hil-look path $F"; echo "hil-look machine $(uname -m)"; '
-    + 'echo "hil-look version $V"; '
-    + 'echo "hil-look head $(head -c 20 -- "$F" 2>/dev/null | od -An -v -tx1 | tr -dc 0-9a-f)"'
+    + 'echo; echo "hil-inspect state $X"; echo "hil-inspect path $F"; echo "hil-inspect machine $(uname -m)"; '
+    + 'echo "hil-inspect version $V"; '
+    + 'echo "hil-inspect head $(head -c 20 -- "$F" 2>/dev/null | od -An -v -tx1 | tr -dc 0-9a-f)"'
 )
-"""Facts of the interpreter, for telling why no agent started; each on a line that begins with ``hil-look``."""
+"""Prints facts of the interpreter that explain why no agent started, on lines that begin with ``hil-inspect``."""

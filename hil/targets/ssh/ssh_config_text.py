@@ -1,7 +1,7 @@
-"""The user's ``ssh_config`` as text for paramiko: what was included is put in, and what would run a command disarmed.
+"""The user's ``ssh_config`` as text for paramiko: with includes inserted and without commands.
 
-paramiko passes over ``Include`` and runs what stands behind ``Match exec``. Here no config starts a program: such a
-block gets the key ``TRAP``, which then tells that it was reached.
+paramiko ignores ``Include`` and runs the command of ``Match exec``. pytest-hil runs no program of a config: such a
+block gets the key ``TRAP`` instead, and a lookup that returns the key has reached the block.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TRAP = "hilmatch"
-LINE = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.+)")  # paramiko's own notion of a line
+LINE = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.+)")  # as paramiko parses a line
 WITHOUT_VALUE = {"all", "canonical", "final"}
 CRITERIA = {"host", "originalhost", "user", "localuser"}
 DEPTH = 16  # readconf.c: READCONF_MAX_DEPTH
 
 
 def config_text(path: Path) -> str:
-    """The config at ``path`` with its includes, ready for ``paramiko.SSHConfig``; empty where there is none.
+    """Return the config at ``path`` with its includes, for ``paramiko.SSHConfig``; empty if there is no file.
 
-    Raises ``UserError`` for a file that cannot be read, or includes that cannot be put in without a change of sense.
+    Raises ``UserError`` if a file cannot be read, or an include cannot be inserted without changing its meaning.
     """
     return "\n".join(_lines(path, path.parent, "Host *", 0)) if path.exists() else ""
 
 
 def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
-    """``block`` is the line that opened the block in which ``path`` was included."""
+    """Yield the lines of ``path``; ``block`` is the ``Host`` or ``Match`` line of the block that includes it."""
     if depth > DEPTH:
-        raise UserError(f"{path} is included {depth} levels deep: an SSH config may go {DEPTH} deep: look for a circle")
+        raise UserError(f"{path} is included {depth} levels deep: at most {DEPTH} are allowed: look for a circle")
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}: make it readable, or take it away") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}: make it readable, or delete it") from None
     outer = block
     for line in text.splitlines():
-        found = LINE.match(line.strip())
-        key = found[1].lower() if found else ""
-        if found and key == "include":
-            for name in _included(found[2], folder, path):
+        match = LINE.match(line.strip())
+        key = match[1].lower() if match else ""
+        if match and key == "include":
+            for name in _included(match[2], folder, path):
                 yield from _lines(name, folder, block, depth + 1)
                 yield from _disarmed(block)
             continue
@@ -62,48 +62,48 @@ def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
 
 
 def _included(value: str, folder: Path, path: Path) -> list[Path]:
-    """The files that an ``Include`` names: relative to ``~/.ssh``, in lexical order."""
+    """Return the files that an ``Include`` names, relative to ``~/.ssh``, in lexical order."""
     try:
         patterns = shlex.split(value)
     except ValueError as error:
         raise UserError(f"{path} has `Include {value}`: {error}: close the quotes") from None
     places = [str(folder / with_home(pattern)) for pattern in patterns]
-    return [Path(name) for place in places for name in sorted(glob.glob(place))]  # noqa: PTH207 - may be absolute
+    return [Path(name) for place in places for name in sorted(glob.glob(place))]  # noqa: PTH207 - a pattern may be absolute
 
 
 def with_home(text: str) -> Path:
-    """A path with its ``~`` or ``~user`` replaced. Raises ``ValueError`` for a home folder that nobody has."""
+    """Return ``text`` as a path with ``~`` or ``~user`` expanded. Raises ``ValueError`` for an unknown account."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise ValueError(f"{text!r} leads to the home folder of an account that is not there") from None
+        raise ValueError(f"{text!r} is in the home folder of an account that does not exist") from None
 
 
 def _disarmed(block: str) -> Iterator[str]:
-    """A ``Host`` or ``Match`` line without what cannot be judged; the trap stands in the block then."""
-    found = LINE.match(block)
-    if not found or found[1].lower() != "match":
+    """Yield a ``Host`` or ``Match`` line without unsupported criteria, followed by ``TRAP`` if it had any."""
+    match = LINE.match(block)
+    if not match or match[1].lower() != "match":
         yield block
         return
-    kept: list[str] = []
+    supported: list[str] = []
     traps: list[str] = []
-    words = iter(_split(found[2]))
+    words = iter(_split(match[2]))
     for word in words:
         name = word.lower().lstrip("!")
         if name in WITHOUT_VALUE:
-            kept.append(word.lower())
+            supported.append(word.lower())
         elif name in CRITERIA:
-            kept += [word.lower(), *_value(words, block)]
+            supported += [word.lower(), *_value(words, block)]
         else:
             traps.append(name)
             next(words, "")
-    yield f"Match {shlex.join(kept) if kept else 'all'}"
+    yield f"Match {shlex.join(supported) if supported else 'all'}"
     if traps:
         yield f"{TRAP} {' '.join(traps)}"
 
 
 def _value(words: Iterator[str], block: str) -> Iterator[str]:
-    """What a criterion is compared with."""
+    """Yield the value of a criterion, the next word."""
     try:
         yield next(words)
     except StopIteration:

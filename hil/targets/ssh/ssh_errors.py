@@ -1,7 +1,7 @@
-"""Why a machine cannot be reached over SSH; one class for each cause, so that nobody has to read a message.
+"""Why a machine cannot be reached over SSH: one class for each cause, so that callers need not parse messages.
 
-All but a wrong host key are ``TargetUnreachable``, which a fallback may answer. A host key that is not the
-known one may be an attack, and is never answered by anything but a person.
+All except ``ChangedHostKey`` are ``TargetUnreachable``, so that a fallback target may be used. A changed host key may
+be an attack, and requires a person's decision.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ from hil.errors import LabError, TargetUnreachable
 
 
 class UnknownHostKey(TargetUnreachable):
-    """No known key of this host; the message has its fingerprint and the line that would add it."""
+    """No key of this host is known; the message has its fingerprint and the command that adds it."""
 
 
 class ChangedHostKey(LabError):  # noqa: N818 - named like its siblings, whose base has no suffix either
-    """The host shows another key than the known one, or one that was revoked."""
+    """The host's key differs from the known one, or was revoked."""
 
 
 class RefusedKey(TargetUnreachable):
-    """No key that we may use opens this account."""
+    """The server accepted none of the keys that may be tried."""
 
 
 class UnknownHost(TargetUnreachable):
-    """No address belongs to the host's name."""
+    """The host's name does not resolve to an address."""
 
 
 class PortClosed(TargetUnreachable):
-    """The machine is there, and nothing listens on its port."""
+    """The machine answers, but nothing listens on the port."""
 
 
 class NoAnswer(TargetUnreachable):
-    """Nothing came back within the time allowed, or no way leads there."""
+    """No answer within the time limit, or no route to the machine."""
 
 
 class NotSsh(TargetUnreachable):
-    """What listens there does not speak SSH, or none that we may speak."""
+    """The server does not speak SSH, or shares no algorithm with us."""
 
 
 class ConnectionLost(TargetUnreachable):
-    """The connection broke before an agent was there."""
+    """The connection broke before an agent was started."""

@@ -1,4 +1,4 @@
-"""``kind = "ssh"``: one connection a target, and on it its agents and commands."""
+"""Targets of ``kind = "ssh"``: one connection per target carries all its agents and commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hil.errors import UserError
 from hil.targets.ssh.config import route
 from hil.targets.ssh.connect import Connection
-from hil.targets.ssh.install_agent import Provision
+from hil.targets.ssh.install_agent import AgentInstaller
 from hil.targets.ssh.remote_process import run
 from hil.targets.target import Done, Target
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class SshTarget(Target):
-    """A machine across a network. The connection is made when it is needed and goes with the last agent on it."""
+    """A machine reached over SSH. Connects on first use; the connection is closed when its last agent ends."""
 
     kind = "ssh"
 
     def __init__(self, name: str, spec: TargetSpec) -> None:
-        """Reaches nothing yet, and reads no config."""
+        """Connect to nothing and read no SSH config yet."""
         super().__init__(name, spec)
         self._lock = threading.RLock()
         self._connection: Connection | None = None
         self._agents = 0
 
     def connection(self) -> Connection:
-        """The open connection, or a new one. Raises a class of ``hil.targets.ssh.ssh_errors``, or ``UserError``."""
+        """Return the open connection, or open one. Raises a class of ``ssh_errors``, or ``UserError``."""
         with self._lock:
             if self._connection is None or not self._connection.alive:
                 self.close()
@@ -41,21 +41,21 @@ class SshTarget(Target):
             return self._connection
 
     def start_agent(self) -> AgentClient:
-        """Starts an agent there; brings it there first if need be."""
+        """Start an agent on the machine; install it first if necessary."""
         with self._lock:
             try:
                 connection = self.connection()
-                agent, process = Provision(connection, self.name, self.spec).start()
+                agent, process = AgentInstaller(connection, self.name, self.spec).start()
             except BaseException:
                 if not self._agents:
                     self.close()
                 raise
             self._agents += 1
-            process.at_end = lambda: self._left(connection)
+            process.at_end = lambda: self._agent_ended(connection)
             return agent
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
-        """Runs one command on the machine."""
+        """Run one command on the machine."""
         try:
             done = run(self.connection(), argv, stdin, timeout)
         except ValueError as error:
@@ -67,15 +67,15 @@ class SshTarget(Target):
         return done
 
     def close(self) -> None:
-        """Closes the connection, and with it every agent and command on it."""
+        """Close the connection, which ends its agents and commands."""
         with self._lock:
             connection, self._connection = self._connection, None
             self._agents = 0
             if connection is not None:
                 connection.close()
 
-    def _left(self, connection: Connection) -> None:
-        """One of the agents on ``connection`` ended."""
+    def _agent_ended(self, connection: Connection) -> None:
+        """Note that an agent on ``connection`` ended; close the connection after the last one."""
         with self._lock:
             if connection is self._connection:
                 self._agents -= 1

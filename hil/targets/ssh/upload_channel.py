@@ -1,4 +1,4 @@
-"""Another channel of a connection, for the bytes of a large upload alone: into a named pipe that the agent reads."""
+"""An additional SSH channel for the bytes of a large upload, written into a named pipe that the agent reads."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from hil.targets.ssh.connect import Connection
 
 SCRIPT = '{ printf "%020d" $$; exec cat; } >"$1"'
-"""Tells its process id, by which the agent can end it, then copies. ``$1`` is the pipe, which waits for a reader."""
+"""Writes its process id, with which the agent can kill it, then copies stdin. ``$1`` is the pipe."""
 AHEAD = 2
 WAIT = 0.5
-IDLE = 3600.0  # an upload whose pieces are further apart has been given up
+IDLE = 3600.0  # seconds; an upload without a piece for so long was abandoned
 LEAVE = 2.0
 
 
-class SshLane:
-    """Sends what is ``put`` in a thread of its own, a few pieces behind."""
+class SshUploadChannel:
+    """Sends the pieces that are ``put`` in a thread of its own, with a short queue."""
 
     def __init__(self, connection: Connection, command: str, target: str) -> None:
-        """Starts ``command``. Raises ``ConnectionLost``."""
+        """Start ``command``. Raises ``ConnectionLost``."""
         self._target = target
         self._channel: paramiko.Channel = connection.execute(command)
         self._queue: queue.Queue[bytes] = queue.Queue(AHEAD)
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._send, name="hil-lane", daemon=True)
+        self._thread = threading.Thread(target=self._send, name="hil-upload", daemon=True)
         self._thread.start()
 
     def put(self, piece: bytes) -> None:
-        """Queues a piece. Raises ``LabError`` where the channel was lost."""
+        """Queue a piece; blocks while the queue is full. Raises ``LabError`` if the channel was lost."""
         while not self._queued(piece):
             if self._lost.is_set():
                 raise LabError(f"a channel of the upload was lost: on target {self._target!r}: run again")
@@ -49,7 +49,7 @@ class SshLane:
         return False
 
     def close(self) -> None:
-        """Ends it; what is still queued is not sent. Never waits long for a broken way."""
+        """Close the channel; pieces still queued are not sent. Waits a few seconds at most."""
         self._lost.set()
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(b"")

@@ -35,53 +35,55 @@ LINES = st.one_of(
 
 
 def write(home: Path, text: str) -> Path:
-    """The user's config."""
+    """Write the user's SSH config; return its path."""
     path = home / ".ssh" / "config"
     path.write_text(text)
     return path
 
 
 def to(host: str, **keys: object) -> tuple[Hop, ...]:
-    """The hops to a target."""
+    """Return the hops to a target with this host."""
     return route("board", TargetSpec.model_validate({"kind": "ssh", "host": host, **keys}))
 
 
 def by_openssh(path: Path, host: str) -> dict[str, list[str]]:
-    """What OpenSSH makes of a config."""
-    found: dict[str, list[str]] = {}
+    """Return the values of each key as OpenSSH reads the config."""
+    settings: dict[str, list[str]] = {}
     for line in call("ssh", "-G", "-F", str(path), host).splitlines():
         key, _, value = line.partition(" ")
-        found.setdefault(key, []).append(value)
-    return found
+        settings.setdefault(key, []).append(value)
+    return settings
 
 
 def expanded(files: Sequence[str], home: Path, user: str) -> list[Path]:
-    """OpenSSH prints these as they were written."""
+    """Expand file names, which ``ssh -G`` prints as they were written."""
     return [Path(file.replace("~", str(home)).replace("%d", str(home)).replace("%r", user)) for file in files]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(blocks=st.lists(st.tuples(PATTERNS, st.lists(LINES, max_size=5)), max_size=4), host=NAMES)
-def test_the_config_means_what_openssh_takes_it_for(home: Path, blocks: list[tuple[str, list[str]]], host: str) -> None:
-    """Address, user, port, keys, alias and files of known hosts are those of ``ssh -G``."""
+def test_the_config_is_read_as_openssh_reads_it(home: Path, blocks: list[tuple[str, list[str]]], host: str) -> None:
+    """Address, user, port, keys, alias and known hosts files equal those of ``ssh -G``."""
     path = write(
         home, "".join(f"Host {pattern}\n" + "".join(f"  {one}\n" for one in lines) for pattern, lines in blocks)
     )
     (hop,) = to(host)
-    told = by_openssh(path, host)
-    assert [hop.host, hop.user, str(hop.port)] == [told["hostname"][0], told["user"][0], told["port"][0]]
+    openssh = by_openssh(path, host)
+    assert [hop.host, hop.user, str(hop.port)] == [openssh["hostname"][0], openssh["user"][0], openssh["port"][0]]
     if hop.chosen:
-        assert list(hop.identities) == expanded(told["identityfile"], home, hop.user)
-    assert hop.only == (told["identitiesonly"] == ["yes"])
-    alias = told.get("hostkeyalias", [None])[0]
+        assert list(hop.identities) == expanded(openssh["identityfile"], home, hop.user)
+    assert hop.only == (openssh["identitiesonly"] == ["yes"])
+    alias = openssh.get("hostkeyalias", [None])[0]
     assert hop.known_as == (alias or (hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}"))
-    # OpenSSH asks the system for the home folder, whatever HOME says.
-    users = [one.replace(pwd.getpwuid(os.getuid()).pw_dir, str(home)) for one in told["userknownhostsfile"][0].split()]
-    assert [str(one) for one in hop.known_hosts][: len(users)] == users
+    # OpenSSH takes the home folder from the user database, not from HOME.
+    users = [
+        file.replace(pwd.getpwuid(os.getuid()).pw_dir, str(home)) for file in openssh["userknownhostsfile"][0].split()
+    ]
+    assert [str(file) for file in hop.known_hosts][: len(users)] == users
 
 
 def test_without_a_config(home: Path) -> None:
-    """The usual port, keys and files, and the name of who runs this."""
+    """Without a config, the default port, keys and files and the local user's name apply."""
     (hop,) = to("Orin.Local")
     assert (hop.host, hop.port, hop.user) == ("Orin.Local", 22, getpass.getuser())
     assert hop.identities[0] == home / ".ssh" / "id_ed25519"
@@ -91,7 +93,7 @@ def test_without_a_config(home: Path) -> None:
 
 
 def test_the_target_wins(home: Path) -> None:
-    """What hil.toml says stands above the user's config, for the target and not for who is on the way."""
+    """hil.toml overrides the user's config for the target, but not for its jump hosts."""
     write(home, "Host *\n User a\n Port 1\n IdentityFile /a\n UserKnownHostsFile /k\nHost orin\n ProxyJump jump\n")
     jump, hop = to("orin", user="b", port=2, identity="~/b", known_hosts="/l")
     assert (hop.user, hop.port, hop.identities, hop.only) == ("b", 2, (home / "b",), True)
@@ -101,7 +103,7 @@ def test_the_target_wins(home: Path) -> None:
 
 
 def test_jump_hosts_in_order(home: Path) -> None:
-    """A list is gone through from the left; only its first is reached by its own config's way; ``none`` ends it."""
+    """Jump hosts are passed from left to right; only the first uses its own ProxyJump; ``none`` disables it."""
     write(
         home,
         "Host orin\n ProxyJump u@b:77,c\nHost b\n HostName b.example\n ProxyJump a\nHost c\n ProxyJump z\n"
@@ -115,7 +117,7 @@ def test_jump_hosts_in_order(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("Host orin\n ProxyCommand touch {ran}\n", "ProxyCommand for 'orin'.*use ProxyJump"),
         ('Match exec "touch {ran}"\n User x\n', "Match exec.*above it"),
@@ -126,39 +128,39 @@ def test_jump_hosts_in_order(home: Path) -> None:
         ("Include other\n", "Match exec"),
     ],
 )
-def test_no_command_of_a_config_is_run(home: Path, tmp_path: Path, text: str, told: str) -> None:
-    """What would run a program, or cannot be judged, is refused where it would count, and never passed over."""
+def test_no_command_of_a_config_is_run(home: Path, tmp_path: Path, text: str, message: str) -> None:
+    """A setting that would run a program, or is unsupported, is refused if it applies to the host; never ignored."""
     ran = tmp_path / "ran"
     (home / ".ssh" / "other").write_text(f'Match exec "touch {ran}"\n User x\n')
     write(home, text.format(ran=ran))
-    with pytest.raises(UserError, match=f"{told}.*") as caught:
+    with pytest.raises(UserError, match=f"{message}.*") as caught:
         to("orin")
     assert "on target 'board'" in str(caught.value)
     assert not ran.exists()
 
 
-def test_what_is_for_others_does_no_harm(home: Path, tmp_path: Path) -> None:
-    """A block that this host never reaches may have any command; a later Match by host counts."""
+def test_blocks_of_other_hosts_are_ignored(home: Path, tmp_path: Path) -> None:
+    """A block that does not apply to this host may have any command; a later Match by host applies."""
     write(
         home,
         f'Host work\n ProxyCommand touch {tmp_path}/ran\nMatch host work exec "touch {tmp_path}/ran"\n User x\n'
-        "Match originalhost orin\n User seen\n",
+        "Match originalhost orin\n User matched\n",
     )
-    assert to("orin")[0].user == "seen"
+    assert to("orin")[0].user == "matched"
     assert not (tmp_path / "ran").exists()
 
 
 def test_includes(home: Path) -> None:
-    """Files are put in where they stand; the block they stand in goes on after them."""
+    """Included files are inserted in place; the block that includes them continues after them."""
     folder = home / ".ssh"
     (folder / "conf.d").mkdir()
     (folder / "conf.d" / "a").write_text("Host orin\n User included\n")
     (folder / "user").write_text("Port 77\n")
     path = write(home, "Include conf.d/*\nUser everywhere\nHost orin\n Include user\n HostName there\n")
     (hop,) = to("orin")
-    told = by_openssh(path, "orin")
+    openssh = by_openssh(path, "orin")
     assert (hop.user, hop.port, hop.host) == ("included", 77, "there")
-    assert [told[key][0] for key in ("user", "port", "hostname")] == ["included", "77", "there"]
+    assert [openssh[key][0] for key in ("user", "port", "hostname")] == ["included", "77", "there"]
     assert to("nano")[0].user == "everywhere"
     (folder / "user").write_text("Host other\n Port 1\n")
     with pytest.raises(UserError, match="move the Include to the top"):
@@ -170,14 +172,14 @@ def test_includes(home: Path) -> None:
 
 @pytest.mark.parametrize("text", ['Host "orin\n', "Port\n", "Host orin\n Port x\n", "Match host\n User x\n", "!!\n"])
 def test_a_broken_config_is_one_message(home: Path, text: str) -> None:
-    """What cannot be read is the user's mistake, and names the file."""
+    """A malformed config is a user error whose message names the file."""
     path = write(home, text)
     with pytest.raises(UserError, match=rf"{path}|`Match host`"):
         to("orin")
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "address"),
     [
         ("jump", (None, "jump", None)),
         ("me@jump:2222", ("me", "jump", 2222)),
@@ -187,14 +189,14 @@ def test_a_broken_config_is_one_message(home: Path, text: str) -> None:
         ("a@b@jump", ("a@b", "jump", None)),
     ],
 )
-def test_addresses_of_jump_hosts(text: str, found: tuple[str | None, str, int | None]) -> None:
-    """User, host and port; what is left out is for the config to say."""
-    assert split_address(text) == found
+def test_addresses_of_jump_hosts(text: str, address: tuple[str | None, str, int | None]) -> None:
+    """User, host and port are split; omitted parts are None, so that the config decides."""
+    assert split_address(text) == address
 
 
 @pytest.mark.parametrize("text", ["", "me@", "jump:0", "jump:99999", "jump:x"])
 def test_no_addresses(text: str) -> None:
-    """Anything else is refused."""
+    """Malformed addresses raise ``ValueError``."""
     with pytest.raises(ValueError, match=r"ProxyJump|invalid literal"):
         split_address(text)
 
@@ -212,25 +214,25 @@ WORDS = st.text(alphabet=string.ascii_lowercase + "*?.-", min_size=1, max_size=6
 def test_known_hosts_mean_what_openssh_takes_them_for(
     home: Path, patterns: list[tuple[str, str]], name: str, port: int, hashed: bool
 ) -> None:
-    """Plain, hashed, wildcards and negations match whom ``ssh-keygen -F`` finds there."""
+    """Plain, hashed, wildcard and negated names match the same hosts as in ``ssh-keygen -F``."""
     public = (home / ".ssh" / "id_ed25519.pub").read_text().rsplit(" ", 1)[0]
-    wanted = name if port == 22 else f"[{name}]:{port}"
+    expected = name if port == 22 else f"[{name}]:{port}"
     hosts = ",".join(no + (word if port == 22 else f"[{word}]:{port}") for no, word in patterns)
     path = home / "known"
     path.write_text(f"{hosts} {public}\n")
     if hashed:
         call("ssh-keygen", "-H", "-f", str(path))
     try:
-        told = call("ssh-keygen", "-F", wanted, "-f", str(path)) != ""
+        matched = call("ssh-keygen", "-F", expected, "-f", str(path)) != ""
     except OSError:
         raise
-    except Exception:  # noqa: BLE001 - it exits with 1 where nothing is found
-        told = False
-    assert bool(known_keys(wanted, [path]).keys) == told
+    except Exception:  # noqa: BLE001 - ssh-keygen exits with 1 if nothing matches
+        matched = False
+    assert bool(known_keys(expected, [path]).keys) == matched
 
 
 def test_lines_that_are_no_keys(home: Path) -> None:
-    """Comments, half lines, a key under another type's name and files that are not there are nobody's key."""
+    """Comments, incomplete lines, keys under a wrong type and missing files yield no key."""
     path = home / "known"
     words = (home / ".ssh" / "id_ed25519.pub").read_text().split()
     path.write_text(f"# orin {words[0]} {words[1]}\norin {words[0]}\norin ssh-rsa {words[1]}\norin {words[0]} ####\n")
@@ -242,7 +244,7 @@ def test_lines_that_are_no_keys(home: Path) -> None:
 
 
 def test_files_are_relative_to_the_config_of_the_target(home: Path) -> None:
-    """``identity`` and ``known_hosts`` lie beside hil.toml, wherever one runs; ``~`` is this user's home."""
+    """``identity`` and ``known_hosts`` are relative to hil.toml; ``~`` is the user's home."""
     text = '[targets.board]\nkind = "ssh"\nhost = "orin"\nidentity = "ci/key"\nknown_hosts = "~/known"\n'
     text += '[models.m]\npath = "m.onnx"\ndata = "m.npz"\n'
     for name in ("m.onnx", "m.npz"):
@@ -262,19 +264,19 @@ def test_files_are_relative_to_the_config_of_the_target(home: Path) -> None:
     ],
 )
 def test_the_home_folder_of_nobody(home: Path, text: str, keys: dict[str, str]) -> None:
-    """A path that leads to an account that is not there is the user's error, in one line that names it."""
+    """A path in the home folder of an unknown account is a user error, in one line with the path."""
     write(home, text)
-    with pytest.raises(UserError, match=r"~nobody-of-ours/\w+' leads to.*not there: on target 'board'"):
+    with pytest.raises(UserError, match=r"~nobody-of-ours/\w+' is in the home folder.*not exist: on target 'board'"):
         to("orin", **keys)
 
 
 def test_an_account_without_a_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could be expanded to its name cannot be; that is the user's error, with what mends it."""
+    """An account without a user name is a user error with the command that fixes it."""
 
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 4711")
 
     monkeypatch.setattr("getpass.getuser", nobody)
-    with pytest.raises(UserError, match="has no name: on target 'board': set the variable LOGNAME"):
+    with pytest.raises(UserError, match="has no user name: on target 'board': set the environment variable LOGNAME"):
         to("orin")
     assert home.exists()

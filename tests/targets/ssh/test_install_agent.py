@@ -20,7 +20,7 @@ from hil.targets.bundle import agent_bytes
 from hil.targets.ssh import remote_process, scripts, ssh_errors, start_failures, upload_channel
 from hil.targets.target import open_target
 from hil.targets.words import MOST_KEPT
-from tests.targets.sshd import Relay, ends_within
+from tests.targets.sshd import Relay, becomes_true
 
 if TYPE_CHECKING:
     from tests.targets.conftest import Machine, MakeServer
@@ -33,40 +33,40 @@ ODD = [
     *("é", "日本", "😀!", "-n", "--", "", "%s%%", "=ls", "~", "^a^b", "$!", "#", "{a,b}", "[x]"),
     *("a;b", "&", "|", "<(x)", "x" * 9000),
 ]
-"""What some shell changes, or would if it were quoted for another."""
+"""Arguments that some shell would change, or that need different quoting in different shells."""
 
 
 def archive(machine: Machine) -> Path:
-    """Where the agent lies."""
+    """Return the path of the agent's archive on the machine."""
     return machine.store / "agents" / f"agent-{hashlib.sha256(agent_bytes()).hexdigest()}.pyz"
 
 
 def executable(path: Path, text: str) -> Path:
-    """A script."""
+    """Write an executable script; return its path."""
     path.write_text(text)
     path.chmod(0o755)
     return path
 
 
 def behind(machine: Machine, serve: MakeServer, wrapper: str) -> None:
-    """Has every command of the machine run by ``wrapper`` instead of by the account's shell."""
+    """Restart the server so that ``wrapper`` runs every command instead of the account's shell."""
     path = executable(machine.home / "wrapper", f"#!/bin/sh\n{wrapper}\n")
     machine.server = serve(f"ForceCommand {path}")
     machine.known_hosts.write_text(machine.server.known_line())
 
 
 def alive(word: str) -> list[str]:
-    """Processes of this machine with ``word`` on their command line."""
-    found = []
+    """Return the ids of this machine's processes with ``word`` on their command line."""
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # one that has just ended
+        with contextlib.suppress(OSError):  # the process has just ended
             if word.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
-                found.append(folder.name)
-    return found
+                pids.append(folder.name)
+    return pids
 
 
 def test_the_archive_is_sent_once(machine: Machine) -> None:
-    """It lies under its digest, readable by nobody else; another session finds it, and does not touch it."""
+    """The archive is named by its digest and private to its owner; another session uses it unchanged."""
     for _ in range(2):
         open_target("board", machine.spec()).start_agent().close()
         assert archive(machine).read_bytes() == agent_bytes()
@@ -79,7 +79,7 @@ def test_the_archive_is_sent_once(machine: Machine) -> None:
 
 @pytest.mark.parametrize("damage", ["empty", "nonsense", "short", "altered"])
 def test_a_damaged_archive_is_replaced(machine: Machine, damage: str) -> None:
-    """Whatever lies there under the digest and is not it is never run."""
+    """A file with the archive's name but other content is replaced and never run."""
     whole = agent_bytes()
     altered = whole.replace(b"hil", b"hal")
     content = {"empty": b"", "nonsense": b"PK\3\4 nonsense", "short": whole[:-1], "altered": altered}[damage]
@@ -89,8 +89,8 @@ def test_a_damaged_archive_is_replaced(machine: Machine, damage: str) -> None:
     assert archive(machine).read_bytes() == agent_bytes()
 
 
-def test_a_stale_upload_goes(machine: Machine) -> None:
-    """What a machine left that was switched off during an upload is taken away, a new one's is not."""
+def test_a_stale_upload_is_deleted(machine: Machine) -> None:
+    """The partial file of an upload interrupted long ago is deleted; that of a recent one is not."""
     folder = archive(machine).parent
     folder.mkdir(parents=True)
     old, new = folder / ".agent-abc.1", folder / ".agent-abc.2"
@@ -102,19 +102,19 @@ def test_a_stale_upload_goes(machine: Machine) -> None:
 
 
 def test_a_cut_upload_leaves_nothing(machine: Machine) -> None:
-    """The link goes down in the middle: one message, nothing half-written, and the next session gets through."""
+    """If the link breaks during the upload, there is one message and no partial file, and the next session works."""
     with Relay(machine.server.port, break_after=len(agent_bytes()) // 2) as relay:
         machine.known_hosts.write_text(machine.server.known_line(f"[127.0.0.1]:{relay.port}"))
         with pytest.raises(ssh_errors.ConnectionLost, match="could not be sent: on target 'board'"):
             open_target("board", machine.spec(port=relay.port)).start_agent()
-        assert ends_within(5, lambda: not list(machine.store.glob("agents/.*")))
+        assert becomes_true(5, lambda: not list(machine.store.glob("agents/.*")))
         assert not archive(machine).exists()
         relay.left = None
         open_target("board", machine.spec(port=relay.port)).start_agent().close()
 
 
 def test_a_store_that_cannot_be_written(machine: Machine) -> None:
-    """Is the lab's error, with the system's own words."""
+    """A store that cannot be written is a lab error with the system's message."""
     machine.store.parent.mkdir(parents=True)
     machine.store.write_text("a file")
     with pytest.raises(
@@ -126,74 +126,74 @@ def test_a_store_that_cannot_be_written(machine: Machine) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount the small disk")
 def test_a_full_disk(machine: Machine, serve: MakeServer) -> None:
-    """Is told as that, and leaves nothing half-written on it."""
+    """A full disk is reported as such, and no partial file is left on it."""
     machine.store.mkdir(parents=True)
     mounted = f'mount -t tmpfs -o size=64k none {machine.store} && sh -c "$SSH_ORIGINAL_COMMAND"'
-    told = f"{mounted}; code=$?; ls -A {machine.store}/agents >{machine.home}/left; exit $code"
-    behind(machine, serve, f"exec unshare -m sh -c '{told}'")
+    script = f"{mounted}; code=$?; ls -A {machine.store}/agents >{machine.home}/left; exit $code"
+    behind(machine, serve, f"exec unshare -m sh -c '{script}'")
     with pytest.raises(LabError, match=r"the disk of the store is full: on target 'board'.*No space left"):
         open_target("board", machine.spec()).start_agent()
     assert (machine.home / "left").read_text() == ""
 
 
 def test_no_interpreter(machine: Machine, tmp_path: Path) -> None:
-    """One that is not there, by path and by name."""
+    """An interpreter that does not exist is reported, by path and by name."""
     for python, advice in ((str(tmp_path / "none"), "correct python"), ("python3.99", "correct python")):
-        with pytest.raises(TargetUnreachable, match=f"{python} is not there: on target 'board': {advice}"):
+        with pytest.raises(TargetUnreachable, match=f"{python} does not exist: on target 'board': {advice}"):
             open_target("board", machine.spec(python=python)).start_agent()
 
 
 def test_the_usual_interpreter_is_missing(machine: Machine, serve: MakeServer) -> None:
     """Without python3 the message has the command that installs it."""
-    kept = "sh cat cut sha256sum mkdir rm mv find uname head od tr"
+    programs = "sh cat cut sha256sum mkdir rm mv find uname head od tr"
     folder = machine.home / "bin"
     folder.mkdir()
     behind(
         machine,
         serve,
-        f'for one in {kept}; do ln -sf "$(command -v $one)" {folder}; done; '
+        f'for one in {programs}; do ln -sf "$(command -v $one)" {folder}; done; '
         f'PATH={folder}; export PATH; exec sh -c "$SSH_ORIGINAL_COMMAND"',
     )
-    with pytest.raises(TargetUnreachable, match=r"python3 is not there: .*sudo apt install python3"):
+    with pytest.raises(TargetUnreachable, match=r"python3 does not exist: .*sudo apt install python3"):
         open_target("board", machine.spec(python=None)).start_agent()
 
 
 def test_an_interpreter_that_may_not_be_executed(machine: Machine, tmp_path: Path) -> None:
-    """Is told with the chmod that mends it."""
+    """An interpreter without execute permission is reported with the chmod command that fixes it."""
     (tmp_path / "python").write_bytes(b"\x7fELF")
     with pytest.raises(TargetUnreachable, match=f"cannot be executed: .*chmod .x {tmp_path}/python"):
         open_target("board", machine.spec(python=str(tmp_path / "python"))).start_agent()
 
 
 def test_an_interpreter_of_another_architecture(machine: Machine, tmp_path: Path) -> None:
-    """Is told by both names, whatever the shell makes of such a file."""
+    """The message names both architectures, however the shell handles such a file."""
     other = 62 if os.uname().machine == "aarch64" else 183
     python = tmp_path / "python"
     python.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + (2).to_bytes(2, "little") + other.to_bytes(2, "little"))
     python.chmod(0o755)
-    with pytest.raises(TargetUnreachable, match=f"built for .*, the machine is {os.uname().machine}: on target"):
+    with pytest.raises(TargetUnreachable, match=f"built for .*, but the machine is {os.uname().machine}: on target"):
         open_target("board", machine.spec(python=str(python))).start_agent()
 
 
 def test_an_interpreter_that_is_too_old(machine: Machine, tmp_path: Path) -> None:
-    """Below 3.6 the agent's first lines are no Python."""
+    """A Python older than 3.6 is reported with its version."""
     old = "#!/bin/sh\n[ \"$1\" = -c ] && echo 2.7 || { echo 'SyntaxError: invalid syntax' >&2; exit 1; }\n"
     python = executable(tmp_path / "python2.7", old)
     with pytest.raises(TargetUnreachable, match=r"is Python 2.7, the agent needs 3.6 or later: on target 'board'"):
         open_target("board", machine.spec(python=str(python))).start_agent()
 
 
-def test_an_interpreter_that_is_none(machine: Machine, tmp_path: Path) -> None:
-    """A program that is no Python is told as that."""
+def test_a_program_that_is_not_python(machine: Machine, tmp_path: Path) -> None:
+    """A program that is not a Python interpreter is reported as such."""
     python = executable(tmp_path / "python", "#!/bin/sh\nexit 3\n")
-    with pytest.raises(TargetUnreachable, match="is no Python that runs: on target 'board'"):
+    with pytest.raises(TargetUnreachable, match="is not a working Python interpreter: on target 'board'"):
         open_target("board", machine.spec(python=str(python))).start_agent()
 
 
-def there(shell: str) -> str:
-    """``shell`` itself; skips, by name, where this machine lacks it."""
+def installed(shell: str) -> str:
+    """Return ``shell``; skip the test, by name, if this machine lacks it."""
     if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not there: apt-get install {shell}")
+        pytest.skip(f"{shell} is not installed: apt-get install {shell}")
     return shell
 
 
@@ -207,8 +207,8 @@ def there(shell: str) -> str:
     ],
 )
 def test_any_login_shell(machine: Machine, serve: MakeServer, before: str, shell: str) -> None:
-    """Upload, start and commands do not care which shell stands between, nor what it prints before."""
-    behind(machine, serve, f'{before} exec {there(shell)} -c "$SSH_ORIGINAL_COMMAND"')
+    """Upload, start and commands work with any login shell, whatever it prints first."""
+    behind(machine, serve, f'{before} exec {installed(shell)} -c "$SSH_ORIGINAL_COMMAND"')
     with open_target("board", machine.spec()) as target:
         with target.start_agent() as agent:
             agent.hold("test", "me")
@@ -219,7 +219,7 @@ def test_any_login_shell(machine: Machine, serve: MakeServer, before: str, shell
 
 @pytest.mark.parametrize("options", ["-lc", "-euc"])
 def test_a_shell_with_options(machine: Machine, serve: MakeServer, options: str) -> None:
-    """A login shell's own start files, or one that ends at the first error, change nothing."""
+    """Commands work in a login shell that reads its start files, and in one that exits on the first error."""
     behind(machine, serve, f'exec bash {options} "$SSH_ORIGINAL_COMMAND"')
     with open_target("board", machine.spec()) as target:
         target.start_agent().close()
@@ -231,25 +231,25 @@ def test_a_shell_with_options(machine: Machine, serve: MakeServer, options: str)
 @given(arguments=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9), max_size=9))
 @example(arguments=ODD)
 def test_arguments_pass_every_shell(shell: str, arguments: list[str]) -> None:
-    """Whatever text an argument is, the program gets it byte for byte."""
+    """The program gets any argument byte for byte."""
     command = remote_process.shell('printf "%s|" "$@"', *arguments)
-    done = subprocess.run([there(shell), "-c", command], capture_output=True, check=True)
+    done = subprocess.run([installed(shell), "-c", command], capture_output=True, check=True)
     assert done.stdout == ("".join(f"{one}|" for one in arguments) or "|").encode()
 
 
 def test_a_shell_that_runs_nothing(machine: Machine, serve: MakeServer) -> None:
-    """An account for nothing but logging in is told as that, with what it said."""
+    """An account whose shell runs no commands is reported as such."""
     behind(machine, serve, "echo This account is currently not available.; exit 1")
     with pytest.raises(TargetUnreachable, match=r"does not run commands: on target 'board': give the account a shell"):
         open_target("board", machine.spec()).start_agent()
 
 
-def test_scripts_mean_the_same_in_every_shell() -> None:
-    """No character in them that any login shell would change within single quotes."""
+def test_scripts_have_only_plain_characters() -> None:
+    """No script has a character that some login shell would change within single quotes."""
     for script in (
         scripts.START,
         scripts.UPLOAD,
-        scripts.LOOK,
+        scripts.INSPECT,
         remote_process.RUN,
         remote_process.DECODE,
         upload_channel.SCRIPT,
@@ -258,7 +258,7 @@ def test_scripts_mean_the_same_in_every_shell() -> None:
 
 
 def test_the_usual_store(machine: Machine, serve: MakeServer, tmp_path: Path) -> None:
-    """Without ``store`` it is in the cache folder of the far account; ``~`` is that account's home."""
+    """The default store is in the cache folder of the remote account; ``~`` is that account's home."""
     machine.server = serve(f"SetEnv XDG_CACHE_HOME={tmp_path}/cache HOME={tmp_path}/away")
     machine.known_hosts.write_text(machine.server.known_line())
     (tmp_path / "away").mkdir()
@@ -270,28 +270,28 @@ def test_the_usual_store(machine: Machine, serve: MakeServer, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("keys", [{"store": "store"}, {"store": "a\nb"}, {"python": "-c"}, {"store": "~root/x"}])
-def test_paths_that_are_none(machine: Machine, keys: dict[str, str]) -> None:
-    """What cannot be a path over there is the user's mistake, told before anything is sent."""
+def test_malformed_paths(machine: Machine, keys: dict[str, str]) -> None:
+    """A malformed path is a user error, reported before anything is sent."""
     with pytest.raises(UserError, match="on target 'board': write it as"):
         open_target("board", machine.spec(**keys)).start_agent()
     assert not machine.store.exists()
 
 
 def test_a_command_ends_with_its_deadline(machine: Machine) -> None:
-    """It is killed with all that it started, and the connection stays good."""
+    """A command beyond its deadline is killed with its children, and the connection stays usable."""
     with open_target("board", machine.spec()) as target:
-        with pytest.raises(LabError, match=r"sh was not done after 0.5 s and was killed: on target 'board'"):
+        with pytest.raises(LabError, match=r"sh did not end within 0.5 s and was killed: on target 'board'"):
             target.run(["sh", "-c", "sleep 98765 & sleep 98765"], timeout=0.5)
-        assert ends_within(5, lambda: not alive("98765"))
+        assert becomes_true(5, lambda: not alive("98765"))
         assert target.run(["true"]).code == 0
 
 
-def test_a_command_tells_how_it_ended(machine: Machine) -> None:
-    """Exit code, both outputs whole, what it was given; a program that is not there is 127."""
+def test_the_result_of_a_command(machine: Machine) -> None:
+    """A command reads its input and returns its exit code and both outputs whole; a missing program has code 127."""
     with open_target("board", machine.spec()) as target:
-        given = os.urandom(1 << 20)
-        assert target.run(["cat"], given).out == given
-        assert target.run(["true"], given).code == 0
+        stdin = os.urandom(1 << 20)
+        assert target.run(["cat"], stdin).out == stdin
+        assert target.run(["true"], stdin).code == 0
         done = target.run(["sh", "-c", "echo out; echo err >&2; exit 7"])
         assert (done.code, done.out, done.err) == (7, b"out\n", b"err\n")
         assert target.run(["no-such-program"]).code == 127
@@ -301,28 +301,28 @@ def test_a_command_tells_how_it_ended(machine: Machine) -> None:
 
 
 def test_an_agent_that_hangs_is_killed(machine: Machine) -> None:
-    """One that does not end by itself is ended over there, and the next agent comes up on a fresh connection."""
+    """An agent that does not end by itself is killed remotely, and the next one starts on a new connection."""
     target = open_target("board", machine.spec())
     agent = target.start_agent()
     pid = int(agent.hello["pid"])
     os.kill(pid, 19)
     agent.close()
-    assert ends_within(5, lambda: not Path(f"/proc/{pid}").exists())
+    assert becomes_true(5, lambda: not Path(f"/proc/{pid}").exists())
     target.start_agent().close()
 
 
 def test_two_agents_on_one_connection(machine: Machine) -> None:
-    """The first one's end does not take the other's connection away; the last one's does."""
+    """The connection stays open until the last of its agents has ended."""
     target = open_target("board", machine.spec())
     first, second = target.start_agent(), target.start_agent()
     first.close()
     second.hold("test", "me")
     second.close()
-    assert ends_within(5, lambda: not [one for one in threading.enumerate() if "Transport" in repr(one)])
+    assert becomes_true(5, lambda: not [thread for thread in threading.enumerate() if "Transport" in repr(thread)])
 
 
 def test_a_dead_link_is_noticed(machine: Machine) -> None:
-    """A network that swallows everything costs the time that silence is allowed, and closing costs little."""
+    """A dead link is noticed after ``silence`` seconds, and closing then takes little time."""
     with Relay(machine.server.port) as relay:
         machine.known_hosts.write_text(machine.server.known_line(f"[127.0.0.1]:{relay.port}"))
         agent = open_target("board", machine.spec(port=relay.port, silence="5 s")).start_agent()
@@ -334,7 +334,7 @@ def test_a_dead_link_is_noticed(machine: Machine) -> None:
 
 
 def test_errors_without_end_are_bounded(machine: Machine) -> None:
-    """Of what a command writes to stderr the end is kept, line by line or not, and its deadline holds."""
+    """Only the end of a command's stderr is kept, with or without newlines, and its deadline still applies."""
     with open_target("board", machine.spec()) as target:
         done = target.run(
             ["sh", "-c", "head -c 5000000 /dev/zero >&2; yes | head -c 5000000 >&2; echo end >&2; exit 3"]
@@ -344,26 +344,26 @@ def test_errors_without_end_are_bounded(machine: Machine) -> None:
         assert done.err.endswith(b"y\ny\nend\n")
         for flood in ("yes >&2", "cat /dev/zero >&2"):
             began = time.monotonic()
-            with pytest.raises(LabError, match="was not done after 1 s"):
+            with pytest.raises(LabError, match="did not end within 1 s"):
                 target.run(["sh", "-c", flood], timeout=1)
             assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize(
-    ("version", "told"),
+    ("version", "message"),
     [
         ("3.5", "is Python 3.5, the agent needs"),
         ("3.10", None),
-        ("9" * 5000 + ".1", "is no Python that runs"),
-        ("3.\N{SUPERSCRIPT TWO}", "is no Python that runs"),
-        ("\x1b[2J", "is no Python that runs"),
+        ("9" * 5000 + ".1", "is not a working Python interpreter"),
+        ("3.\N{SUPERSCRIPT TWO}", "is not a working Python interpreter"),
+        ("\x1b[2J", "is not a working Python interpreter"),
     ],
 )
-def test_what_a_board_says_of_its_interpreter(version: str, told: str | None) -> None:
-    """Nothing that it may print makes the judging of it fail, or reaches a terminal that would obey it."""
-    found = start_failures.facts(
-        f"hil-look state runs\nhil-look path \x1b]0;x\x07/p\nhil-look version {version}\n".encode()
+def test_facts_of_an_interpreter(version: str, message: str | None) -> None:
+    """Whatever the board prints about its interpreter, the message is right and free of control characters."""
+    facts = start_failures.parse_facts(
+        f"hil-inspect state runs\nhil-inspect path \x1b]0;x\x07/p\nhil-inspect version {version}\n".encode()
     )
-    text = start_failures.trouble("python3", found, "board")
-    assert text is None if told is None else told in str(text)
+    text = start_failures.failure_message("python3", facts, "board")
+    assert text is None if message is None else message in str(text)
     assert str(text).isprintable()

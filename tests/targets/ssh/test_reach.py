@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
 
 def refused(spec: TargetSpec, kind: type[LabError]) -> str:
-    """The message with which a target cannot be reached; leaves no thread that would keep the process alive."""
+    """Return the message of a target that cannot be reached; no non-daemon thread may be left."""
     with pytest.raises(kind) as caught:
         open_target("board", spec).start_agent()
     assert type(caught.value) is kind
     assert "target 'board'" in str(caught.value)
-    assert [one for one in threading.enumerate() if not one.daemon] == [threading.main_thread()]
+    assert [thread for thread in threading.enumerate() if not thread.daemon] == [threading.main_thread()]
     return str(caught.value)
 
 
 def print_of(key: Path) -> str:
-    """A public key's fingerprint, by ssh-keygen."""
+    """Return a public key's fingerprint as ssh-keygen prints it."""
     return call("ssh-keygen", "-lf", f"{key}.pub").split()[1]
 
 
 def test_an_agent_across_a_network(machine: Machine) -> None:
-    """The same agent answers, in the store that was asked for, and takes the connection with it when it goes."""
+    """A remote agent answers, uses the configured store, and the connection ends with it."""
     target = open_target("board", machine.spec())
     with target.start_agent() as agent:
         assert agent.hello["store"] == str(machine.store)
         assert agent.probe()["cores"] >= 1
     with pytest.raises(LabError, match="the agent is closed"):
         agent.probe()
-    assert not any(one.name.startswith("hil-stderr") for one in threading.enumerate())
+    assert not any(thread.name.startswith("hil-stderr") for thread in threading.enumerate())
 
 
 def test_an_unknown_host_key_is_never_added(machine: Machine) -> None:
-    """The fingerprint is named, and the one line that would make it known; the file stays as it was."""
+    """The message has the fingerprint and the command that adds the key; the file stays unchanged."""
     machine.known_hosts.write_text("")
     text = refused(machine.spec(), ssh_errors.UnknownHostKey)
     assert print_of(machine.server.key) in text
@@ -63,8 +63,8 @@ def test_an_unknown_host_key_is_never_added(machine: Machine) -> None:
     assert issubclass(ssh_errors.UnknownHostKey, TargetUnreachable)
 
 
-def test_the_line_that_is_told_makes_it_known(machine: Machine) -> None:
-    """Run as it stands, the command of the message lets the next session in."""
+def test_the_advised_command_adds_the_key(machine: Machine) -> None:
+    """After the command in the message was run, the next session connects."""
     machine.known_hosts.unlink()
     text = refused(machine.spec(), ssh_errors.UnknownHostKey)
     line = text.partition("then run: ")[2]
@@ -73,7 +73,7 @@ def test_the_line_that_is_told_makes_it_known(machine: Machine) -> None:
 
 
 def test_a_changed_host_key_is_the_labs_error(machine: Machine, tmp_path: Path) -> None:
-    """Another key than the known one stops everything: no fallback may answer it."""
+    """A host key that differs from the known one is a lab error, which no fallback answers."""
     other = make_key(tmp_path / "other")
     words = (tmp_path / "other.pub").read_text().split()
     machine.known_hosts.write_text(f"# ours\n[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
@@ -85,15 +85,15 @@ def test_a_changed_host_key_is_the_labs_error(machine: Machine, tmp_path: Path) 
 
 
 def test_a_key_of_another_type_is_no_way_around(machine: Machine, tmp_path: Path) -> None:
-    """A host known by one type of key is not believed with another, unknown one."""
+    """A host whose known key is of one type is not accepted with an unknown key of another type."""
     make_key(tmp_path / "other", "-t", "ecdsa", "-N", "")
     words = (tmp_path / "other.pub").read_text().split()
     machine.known_hosts.write_text(f"[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
     refused(machine.spec(), ssh_errors.ChangedHostKey)
 
 
-def test_the_known_key_is_asked_for(machine: Machine, serve: MakeServer, tmp_path: Path) -> None:
-    """Of several keys the server shows the one that is known, as it does to OpenSSH."""
+def test_the_known_key_is_requested(machine: Machine, serve: MakeServer, tmp_path: Path) -> None:
+    """A server with several keys shows the known one, as it does to OpenSSH."""
     second = make_key(tmp_path / "second", "-t", "rsa", "-b", "2048", "-N", "")
     machine.server = serve(f"HostKey {second}")
     words = (tmp_path / "second.pub").read_text().split()
@@ -114,15 +114,15 @@ def test_the_known_key_is_asked_for(machine: Machine, serve: MakeServer, tmp_pat
 def test_a_server_with_nothing_but_old_algorithms(
     machine: Machine, serve: MakeServer, tmp_path: Path, only: str
 ) -> None:
-    """SHA-1 and CBC are never agreed on, whichever version of paramiko is installed."""
+    """SHA-1 and CBC are never negotiated, whatever version of paramiko is installed."""
     rsa = make_key(tmp_path / "rsa", "-t", "rsa", "-b", "2048", "-N", "")
     machine.server = serve(only, key=rsa)
     machine.known_hosts.write_text(machine.server.known_line())
-    assert "no common way to encrypt" in refused(machine.spec(), ssh_errors.NotSsh)
+    assert "no common encryption algorithm" in refused(machine.spec(), ssh_errors.NotSsh)
 
 
 def test_a_login_is_never_signed_with_sha1(machine: Machine, serve: MakeServer) -> None:
-    """A server that takes RSA keys with SHA-1 alone does not get one; with SHA-2 the same key is let in."""
+    """The login fails on a server that accepts RSA only with SHA-1; with SHA-2 the same key works."""
     for file in (machine.identity, machine.identity.with_name("id_ed25519.pub")):
         file.unlink()
     make_key(machine.identity, "-t", "rsa", "-b", "2048", "-N", "")
@@ -137,7 +137,7 @@ def test_a_login_is_never_signed_with_sha1(machine: Machine, serve: MakeServer) 
 
 
 def test_an_old_paramiko_offers_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it would offer of its own is not what is offered."""
+    """Old algorithms among paramiko's defaults are not offered."""
     for name in ("keys", "pubkeys"):
         offered = getattr(paramiko.Transport, f"_preferred_{name}")
         monkeypatch.setattr(paramiko.Transport, f"_preferred_{name}", (*offered, "ssh-rsa", "ssh-dss"))
@@ -159,14 +159,14 @@ def test_an_old_paramiko_offers_no_more(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_revoked_key_is_refused(machine: Machine) -> None:
-    """``@revoked`` wins over any line that knows the same key."""
+    """``@revoked`` overrides every line with the same key."""
     with machine.known_hosts.open("a") as file:
         file.write(f"@revoked * {machine.server.known_line('x').partition(' ')[2]}")
     assert "revoked" in refused(machine.spec(), ssh_errors.ChangedHostKey)
 
 
 def test_a_file_of_known_hosts_in_the_config_is_the_only_one(machine: Machine, tmp_path: Path) -> None:
-    """``known_hosts`` replaces the user's own: what stands there does not count."""
+    """``known_hosts`` of a target replaces the user's known_hosts files."""
     empty = tmp_path / "known"
     empty.write_text("")
     assert f">> {empty}" in refused(machine.spec(known_hosts=str(empty)), ssh_errors.UnknownHostKey)
@@ -176,23 +176,23 @@ def test_a_file_of_known_hosts_in_the_config_is_the_only_one(machine: Machine, t
 
 
 def test_a_refused_key(machine: Machine, tmp_path: Path) -> None:
-    """Who was refused, with which key, and how to be let in."""
+    """The message names the account, the key and the command that authorizes it."""
     other = make_key(tmp_path / "other")
     text = refused(machine.spec(identity=str(other)), ssh_errors.RefusedKey)
-    assert f"{USER} was not let in" in text
+    assert f"{USER} could not log in" in text
     assert str(other) in text
     assert "ssh-copy-id" in text
 
 
-def test_a_key_that_is_not_there(machine: Machine, tmp_path: Path) -> None:
-    """A configured key that is missing is told as that, and no other key is tried in its place."""
+def test_a_missing_key(machine: Machine, tmp_path: Path) -> None:
+    """A configured key that does not exist is reported, and no other key is tried instead."""
     text = refused(machine.spec(identity=str(tmp_path / "none")), ssh_errors.RefusedKey)
     assert "there was no key to try" in text
     assert f"{tmp_path / 'none'}: No such file" in text
 
 
 def test_an_encrypted_key_leads_to_the_agent(machine: Machine, tmp_path: Path) -> None:
-    """A passphrase is never asked for: the message says how to give it to the SSH agent."""
+    """No passphrase is prompted for: the message has the command that adds the key to the SSH agent."""
     locked = make_key(tmp_path / "locked", "-t", "ed25519", "-N", "secret phrase")
     text = refused(machine.spec(identity=str(locked)), ssh_errors.RefusedKey)
     assert f"run ssh-add {locked}" in text
@@ -200,14 +200,14 @@ def test_an_encrypted_key_leads_to_the_agent(machine: Machine, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("options", [("-t", "rsa", "-b", "2048", "-m", "PEM"), ("-t", "ecdsa", "-m", "PKCS8")])
-def test_old_formats_of_encrypted_keys_are_seen(machine: Machine, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """PEM and PKCS8 files with a passphrase are told as encrypted, not as broken."""
+def test_old_formats_of_encrypted_keys(machine: Machine, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """PEM and PKCS8 files with a passphrase are reported as encrypted, not as malformed."""
     locked = make_key(tmp_path / "locked", *options, "-N", "secret phrase")
     assert "ssh-add" in refused(machine.spec(identity=str(locked)), ssh_errors.RefusedKey)
 
 
 def test_the_ssh_agent_has_the_key(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that only the SSH agent can use, named by its encrypted file, lets us in."""
+    """A key that only the SSH agent can use, given by its encrypted file, is used to log in."""
     place = tmp_path / "agent.sock"
     command = ["ssh-agent", "-D", "-a", str(place)]
     agent = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -226,10 +226,10 @@ def test_the_ssh_agent_has_the_key(machine: Machine, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("words", [None, b"", b"\x00\x00\x00\x01\x05"])
-def test_an_ssh_agent_that_is_stuck_or_none(
+def test_an_ssh_agent_that_hangs_or_is_broken(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: bytes | None
 ) -> None:
-    """It is not asked where a key file will do; where it is, it is waited for a while, and told."""
+    """The agent is not contacted if a key file works; otherwise its failure is reported after a time limit."""
     place = tmp_path / "agent.sock"
     monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
     with socket.socket(socket.AF_UNIX) as listener:
@@ -253,14 +253,14 @@ def test_an_ssh_agent_that_is_stuck_or_none(
 
 
 def test_revoked_host_keys_of_the_users_config(machine: Machine, tmp_path: Path) -> None:
-    """A key on the list is not believed though it is known; a list that cannot be read leaves no key believed."""
+    """A revoked key is refused although it is known; an unreadable list of revoked keys refuses every host."""
     listed = tmp_path / "revoked"
     (machine.home / ".ssh" / "config").write_text(f"Host *\n RevokedHostKeys {listed}\n")
     public = machine.server.key.with_name(f"{machine.server.key.name}.pub").read_text()
     assert "cannot be read: No such file" in refused_plainly(machine.spec())
-    for unreadable, told in ((b"SSHKRL\n\0\0\0", "are a KRL"), (b"# ours\nnonsense\n", "no key in line 2")):
+    for unreadable, message in ((b"SSHKRL\n\0\0\0", "are a KRL"), (b"# ours\nnonsense\n", "no key in line 2")):
         listed.write_bytes(unreadable)
-        assert told in refused_plainly(machine.spec())
+        assert message in refused_plainly(machine.spec())
     listed.write_text(f"# ours\n\n{public}")
     assert "the host key was revoked" in refused(machine.spec(), ssh_errors.ChangedHostKey)
     listed.write_text(machine.identity.with_suffix(".pub").read_text())
@@ -268,76 +268,76 @@ def test_revoked_host_keys_of_the_users_config(machine: Machine, tmp_path: Path)
 
 
 def refused_plainly(spec: TargetSpec) -> str:
-    """The message of a lab error that names a file of this machine, and no target."""
+    """Return the message of a lab error that is not ``TargetUnreachable``."""
     with pytest.raises(LabError) as caught:
         open_target("board", spec).start_agent()
     assert not isinstance(caught.value, TargetUnreachable)
     return str(caught.value)
 
 
-def test_a_server_that_wants_a_password(machine: Machine, serve: MakeServer) -> None:
-    """None is ever sent: the message says that a key is needed."""
+def test_a_server_that_requires_a_password(machine: Machine, serve: MakeServer) -> None:
+    """No password is ever sent: the message states that pytest-hil logs in by key."""
     machine.server = serve("PubkeyAuthentication no", "PasswordAuthentication yes")
     machine.known_hosts.write_text(machine.server.known_line())
-    assert "the server wants password" in refused(machine.spec(), ssh_errors.RefusedKey)
+    assert "the server accepts only password" in refused(machine.spec(), ssh_errors.RefusedKey)
 
 
 def test_an_unknown_host_name(machine: Machine) -> None:
-    """A name that no address belongs to."""
+    """A host name without an address is reported."""
     assert "no-such.invalid" in refused(machine.spec(host="no-such.invalid"), ssh_errors.UnknownHost)
 
 
 def test_a_closed_port(machine: Machine) -> None:
-    """Nothing listens."""
+    """A port on which nothing listens is reported."""
     assert "nothing listens" in refused(machine.spec(port=free_port()), ssh_errors.PortClosed)
 
 
 def test_a_black_hole(machine: Machine) -> None:
-    """Packets that vanish cost the time that was allowed, and no more."""
+    """A host that drops packets is reported after ``connect_timeout``."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen(0)  # once its queue is full, the kernel drops what comes
+        listener.listen(0)  # once its queue is full, the kernel drops new connections
         waiting = [socket.socket() for _ in range(3)]
-        for one in waiting:
-            one.settimeout(0)
-            one.connect_ex(listener.getsockname())
+        for client in waiting:
+            client.settimeout(0)
+            client.connect_ex(listener.getsockname())
         began = time.monotonic()
         spec = machine.spec(port=listener.getsockname()[1], connect_timeout="500 ms")
         assert "no answer within 0.5 s" in refused(spec, ssh_errors.NoAnswer)
         assert 0.4 < time.monotonic() - began < 2
-        for one in waiting:
-            one.close()
+        for client in waiting:
+            client.close()
 
 
 @pytest.mark.parametrize(
-    ("words", "close", "kind", "told"),
+    ("words", "close", "kind", "message"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, ssh_errors.NotSsh, "correct port"),
         (b"\r\n".join([b"220 mail ready"] * 120) + b"\r\n", False, ssh_errors.NotSsh, "does not speak SSH"),
-        (b"", False, ssh_errors.NotSsh, "has not said within 1 s"),
+        (b"", False, ssh_errors.NotSsh, "no SSH greeting within 1 s"),
         (b"", True, ssh_errors.NotSsh, "closed before any greeting"),
-        (b"SSH-1.5-old\r\n", False, ssh_errors.NotSsh, "no common way"),
-        (b"SSH-2.0-stuck\r\n", False, ssh_errors.NoAnswer, "SSH-2.0-stuck began and went silent"),
+        (b"SSH-1.5-old\r\n", False, ssh_errors.NotSsh, "no common encryption"),
+        (b"SSH-2.0-stuck\r\n", False, ssh_errors.NoAnswer, "SSH-2.0-stuck stopped answering"),
         (b"SSH-2.0-broken\r\n", True, ssh_errors.ConnectionLost, "during the key exchange"),
         (b"SSH-2.0-odd\r\n" + b"\xff" * 200, False, ssh_errors.ConnectionLost, "during the key exchange"),
     ],
 )
-def test_what_is_no_ssh_server(machine: Machine, words: bytes, close: bool, kind: type[LabError], told: str) -> None:
-    """Whatever else listens there ends in one message within the time allowed."""
+def test_other_servers(machine: Machine, words: bytes, close: bool, kind: type[LabError], message: str) -> None:
+    """A server that does not speak SSH is reported in one message within the time limit."""
     with Speaker(words, close=close) as speaker:
         began = time.monotonic()
-        assert told in refused(machine.spec(port=speaker.port, connect_timeout="500 ms"), kind)
+        assert message in refused(machine.spec(port=speaker.port, connect_timeout="500 ms"), kind)
         assert time.monotonic() - began < 3
 
 
 def test_a_target_without_a_host(machine: Machine) -> None:
-    """Is the user's mistake."""
+    """An SSH target without ``host`` is a user error."""
     with pytest.raises(UserError, match=r"has no host: on target 'board'"):
         open_target("board", machine.spec(host=None)).start_agent()
 
 
 def test_an_alias_of_the_users_config(machine: Machine) -> None:
-    """``host`` may be an alias: host name, port, user and key come from the config then."""
+    """``host`` may be an alias of the SSH config, which then gives host name, port, user and key."""
     hidden = machine.identity.rename(machine.home / "hidden")
     machine.identity = hidden
     (machine.home / ".ssh" / "config").write_text(
@@ -350,7 +350,7 @@ def test_an_alias_of_the_users_config(machine: Machine) -> None:
 
 
 def test_jump_hosts(machine: Machine, serve: MakeServer) -> None:
-    """Over two other machines; the last only lets in who comes from there, and each one's key is verified."""
+    """A target is reached through two jump hosts, and the key of each machine is verified."""
     first, second = serve(), serve()
     (machine.home / ".ssh" / "config").write_text(
         f"Host first\n HostName 127.0.0.1\n Port {first.port}\n User {USER}\n"
@@ -371,7 +371,7 @@ def test_jump_hosts(machine: Machine, serve: MakeServer) -> None:
 
 
 def test_a_closed_port_behind_a_jump_host(machine: Machine) -> None:
-    """Who could not reach whom is told."""
+    """The message names the jump host that could not connect."""
     (machine.home / ".ssh" / "config").write_text(
         f"Host jump\n HostName 127.0.0.1\n Port {machine.server.port}\n"
         "Host orin\n HostName 127.0.0.1\n ProxyJump jump\n"
@@ -381,7 +381,7 @@ def test_a_closed_port_behind_a_jump_host(machine: Machine) -> None:
 
 
 def test_too_many_keys_in_the_agent_do_not_hide_the_right_one(machine: Machine, tmp_path: Path) -> None:
-    """A server takes few attempts: the key of the config is tried before whatever else there is."""
+    """Servers allow few attempts, so the configured key is tried before all others."""
     keys = [make_key(tmp_path / f"key{number}") for number in range(8)]
     text = "".join(f" IdentityFile {key}\n" for key in keys)
     (machine.home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n{text}")
@@ -390,7 +390,7 @@ def test_too_many_keys_in_the_agent_do_not_hide_the_right_one(machine: Machine, 
 
 
 def test_fingerprints_are_those_of_openssh(machine: Machine) -> None:
-    """Base64 of SHA-256 without padding."""
+    """A fingerprint is the Base64 of SHA-256 without padding."""
     blob = base64.b64decode(machine.server.known_line().split()[2])
     ours = "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
     assert ours == print_of(machine.server.key)
