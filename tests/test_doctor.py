@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hil.config.spec import TargetSpec
 from hil.doctor import Finding, examine
-from hil.doctor.examine import trouble
+from hil.doctor.examine import interpreter_finding
 from hil.doctor.findings import STATES
 from hil.session.target.board_match import confirm
 from tests.boards.generations import GENERATIONS, facts_of
@@ -18,7 +18,7 @@ HOLDER = {"who": "ci (pid 7)", "host": "runner-2", "since": "2026-01-01 00:00:00
 
 
 def ready(generation: str = "jp62") -> dict[str, Any]:
-    """The facts of a board on which nothing is wrong, under TensorRT."""
+    """Return the facts of a healthy board whose runtime is TensorRT."""
     told = facts_of(generation)
     modes = told["power_modes"]["modes"]
     node = {"path": "/dev/nvhost-gpu", "group": {"number": 44, "name": "video"}, "usable": True}
@@ -36,7 +36,7 @@ def ready(generation: str = "jp62") -> dict[str, Any]:
         "container": "none",
         "libraries": {"nvinfer": "10.3.0.30", "cudnn": "9.3.0"},
         "cuinit": {"code": 0, "error": None},
-        "power_modes": [{"id": one["id"], "name": one["name"], "tpc_mask": None} for one in modes],
+        "power_modes": [{"id": finding["id"], "name": finding["name"], "tpc_mask": None} for finding in modes],
         "power_mode": modes[0]["name"],
         "not_readable": {},
     }
@@ -76,45 +76,49 @@ def ready(generation: str = "jp62") -> dict[str, Any]:
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The facts of ``ready`` with one of them another."""
-    found = ready()
+    """Return the facts of ``ready`` with the one at ``path`` replaced by ``value``."""
+    facts = ready()
     *keys, last = path.split(".")
-    table = found
+    table = facts
     for key in keys:
         table = table[key]
     table[last] = value
-    return found
+    return facts
 
 
 def spec(**keys: Any) -> TargetSpec:
-    """The target of a board under TensorRT."""
+    """Return the config of a board whose runtime is TensorRT, with ``keys`` changed."""
     return TargetSpec(**{"kind": "ssh", "host": "rover", "runtime": "tensorrt", "board": "orin-nx-16gb", **keys})
 
 
-def of(what: str, found: list[Finding]) -> Finding:
-    """The one finding about ``what``."""
-    [one] = [each for each in found if each.what == what]
-    return one
+def of(what: str, findings: list[Finding]) -> Finding:
+    """Return the only finding about ``what``."""
+    [finding] = [each for each in findings if each.what == what]
+    return finding
 
 
 def look(facts: dict[str, Any], ahead: float | None = 0.0, **keys: Any) -> list[Finding]:
-    """The findings on target ``rover``."""
+    """Return the findings on target ``rover``."""
     return examine("rover", spec(**keys), facts, ahead)
 
 
-def test_a_board_on_which_nothing_is_wrong() -> None:
-    """Every line is fine, and none asks for anything."""
-    found = look(ready())
-    assert {(one.what, one.state, one.mend) for one in found if one.state != "ok" or one.mend} == set()
-    assert {"board", "serial", "jetpack", "driver", "store", "root helper", "power mode"} <= {one.what for one in found}
+def test_healthy_board_has_no_findings_to_fix() -> None:
+    """Every finding is ``ok``, and none has a fix."""
+    findings = look(ready())
+    assert {
+        (finding.what, finding.state, finding.fix) for finding in findings if finding.state != "ok" or finding.fix
+    } == set()
+    assert {"board", "serial", "jetpack", "driver", "store", "root helper", "power mode"} <= {
+        finding.what for finding in findings
+    }
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_each_generation_is_known(generation: str) -> None:
-    """By the same facts as a session goes by."""
-    found = look(ready(generation), board=None)
-    assert of("board", found).found.startswith({"jp46": "nano-4gb", "jp62": "orin-nx-16gb"}.get(generation, ""))
-    assert of("jetpack", found).state == "ok"
+    """Boards of each generation are identified by the same facts that a session uses."""
+    findings = look(ready(generation), board=None)
+    assert of("board", findings).result.startswith({"jp46": "nano-4gb", "jp62": "orin-nx-16gb"}.get(generation, ""))
+    assert of("jetpack", findings).state == "ok"
 
 
 OTHERS = [{"pid": 812, "name": "perception"}]
@@ -133,16 +137,16 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "what", "mend"), BAD)
-def test_what_stops_a_session_is_bad_and_has_its_mend(path: str, value: Any, what: str, mend: str) -> None:
-    """One thing wrong, one line bad, with the command."""
-    one = of(what, look(changed(path, value), gpu_clients=("planner",)))
-    assert one.state == "bad"
-    assert mend in one.mend
+@pytest.mark.parametrize(("path", "value", "what", "fix"), BAD)
+def test_what_stops_a_session_is_bad_and_has_its_fix(path: str, value: Any, what: str, fix: str) -> None:
+    """A fact that would stop a session makes its finding ``bad``, with a command that fixes it."""
+    finding = of(what, look(changed(path, value), gpu_clients=("planner",)))
+    assert finding.state == "bad"
+    assert fix in finding.fix
 
 
-def test_others_on_the_gpu_are_no_fault_where_nothing_is_declared() -> None:
-    """A session tells of them and goes on: a desktop's own would stop every run."""
+def test_other_gpu_clients_only_warn_if_none_are_declared() -> None:
+    """Without ``gpu_clients`` in the config, a session reports them and continues: every desktop has some."""
     assert of("GPU clients", look(changed("state.gpu_clients", OTHERS))).state == "warn"
 
 
@@ -156,12 +160,12 @@ DECLARED = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "what", "mend"), DECLARED)
-def test_what_was_declared_and_is_not_so_is_bad(keys: dict[str, Any], what: str, mend: str) -> None:
-    """The config's own words against the machine's."""
-    one = of(what, look(ready(), **keys))
-    assert one.state == "bad"
-    assert mend in one.mend
+@pytest.mark.parametrize(("keys", "what", "fix"), DECLARED)
+def test_a_board_that_differs_from_the_config_is_bad(keys: dict[str, Any], what: str, fix: str) -> None:
+    """Each declared key that the machine contradicts is ``bad``, with a fix."""
+    finding = of(what, look(ready(), **keys))
+    assert finding.state == "bad"
+    assert fix in finding.fix
 
 
 WARNED = [
@@ -174,41 +178,41 @@ WARNED = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "what", "mend"), WARNED)
-def test_what_only_spoils_numbers_warns(path: str, value: Any, what: str, mend: str) -> None:
-    """A session would begin all the same."""
-    found = look(changed(path, value))
-    assert of(what, found).state == "warn"
-    assert mend in of(what, found).mend
-    assert "bad" not in {one.state for one in found}
+@pytest.mark.parametrize(("path", "value", "what", "fix"), WARNED)
+def test_what_only_spoils_numbers_warns(path: str, value: Any, what: str, fix: str) -> None:
+    """Facts that only disturb measurements are warnings: a session would still start."""
+    findings = look(changed(path, value))
+    assert of(what, findings).state == "warn"
+    assert fix in of(what, findings).fix
+    assert "bad" not in {finding.state for finding in findings}
 
 
 def test_a_missing_helper_is_bad_only_where_it_is_needed() -> None:
-    """Locked clocks and services that are to be stopped need root."""
+    """Locking clocks and stopping services need root; without either, a missing helper only warns."""
     without = changed("helper", {"installed": False, "why_not": "no root helper is installed: run 'x' on the host"})
     assert of("root helper", look(without)).state == "warn"
-    one = of("root helper", look(without, clocks="locked", stop_services=("perception",)))
-    assert (one.state, one.mend.split("  #")[0]) == ("bad", "hil board setup rover --service perception")
-    assert one.found == 'no root helper is installed; needed for clocks = "locked" and stop_services'
+    finding = of("root helper", look(without, clocks="locked", stop_services=("perception",)))
+    assert (finding.state, finding.fix.split("  #")[0]) == ("bad", "hil board setup rover --service perception")
+    assert finding.result == 'no root helper is installed; needed for clocks = "locked" and stop_services'
     assert of("clocks", look(without, clocks="locked")).state == "bad"
     assert of("clocks", look(ready(), clocks="locked")).state == "ok"
 
 
 @pytest.mark.parametrize(
-    ("ahead", "state", "told"),
+    ("ahead", "state", "message"),
     [
         (0.5, "ok", "within a minute"),
         (-315576000.0, "warn", "10 years behind"),
         (7200.0, "warn", "2 hours ahead"),
-        (None, "unknown", "cannot"),
+        (None, "unknown", "unknown"),
     ],
 )
-def test_a_wrong_clock_is_told_with_its_size(ahead: float | None, state: str, told: str) -> None:
-    """A board without a battery starts in 1970; TLS and logs mind, a session does not."""
-    one = of("clock", look(ready(), ahead))
-    assert one.state == state
-    assert told in one.found
-    assert ("timedatectl" in one.mend) is (state == "warn")
+def test_a_wrong_clock_is_reported_with_its_offset(ahead: float | None, state: str, message: str) -> None:
+    """A board without a battery starts in 1970. That breaks TLS and logs but not a session, so it is a warning."""
+    finding = of("clock", look(ready(), ahead))
+    assert finding.state == state
+    assert message in finding.result
+    assert ("timedatectl" in finding.fix) is (state == "warn")
 
 
 MISSING = [
@@ -233,96 +237,98 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize(("other", "what", "mend"), MISSING)
-def test_the_mend_is_that_of_the_interpreter(other: dict[str, Any], what: str, mend: str) -> None:
-    """By apt for the system's own, pip for others; JetPack's TensorRT for the system's alone."""
+@pytest.mark.parametrize(("other", "what", "fix"), MISSING)
+def test_the_fix_depends_on_the_interpreter(other: dict[str, Any], what: str, fix: str) -> None:
+    """The fix is apt for the system's interpreter and pip for others; JetPack's TensorRT needs the system's."""
     facts = {**ready(), **other, "numpy": None, "runtimes": {}}
-    assert mend in of(what, look(facts)).mend
+    assert fix in of(what, look(facts)).fix
 
 
 @pytest.mark.parametrize(
-    ("generation", "mend"),
+    ("generation", "fix"),
     [
         ("jp62", "sudo apt-get install nvidia-l4t-dla-compiler"),
         ("jp72", "sudo apt-get install --reinstall python3-libnvinfer libnvinfer-bin"),
     ],
 )
-def test_the_dla_compiler_by_jetpack(generation: str, mend: str) -> None:
-    """JetPack 7.2 has no such package any more, so that no command asks for it there."""
+def test_the_dla_compiler_by_jetpack(generation: str, fix: str) -> None:
+    """JetPack 7.2 has no package for the DLA compiler, so the command there names other packages."""
     facts = {**ready(generation), "runtimes": {}, "why_not": {"tensorrt": "ImportError: libnvdla_compiler.so: cannot"}}
-    assert of("TensorRT", look(facts, board=None)).mend.startswith(mend)
+    assert of("TensorRT", look(facts, board=None)).fix.startswith(fix)
 
 
-def test_a_user_without_the_group_is_told_which() -> None:
-    """Of each closed device node its own group; never root's."""
+def test_a_user_without_the_groups_gets_the_command_to_join_them() -> None:
+    """The command names the group of each device node that cannot be opened, and never ``root``."""
     nodes = [
         {"path": "/dev/nvhost-gpu", "group": {"number": 44, "name": "video"}, "usable": False},
         {"path": "/dev/dri/renderD128", "group": {"number": 110, "name": "render"}, "usable": False},
         {"path": "/dev/nvmap", "group": {"number": 0, "name": "root"}, "usable": False},
     ]
-    one = of("groups", look(changed("board.devices", nodes)))
-    assert one.state == "bad"
-    assert one.mend.startswith("sudo usermod -aG render,video hil")
-    assert "root" not in one.mend
+    finding = of("groups", look(changed("board.devices", nodes)))
+    assert finding.state == "bad"
+    assert finding.fix.startswith("sudo usermod -aG render,video hil")
+    assert "root" not in finding.fix
 
 
-def test_names_from_afar_are_quoted_in_commands() -> None:
-    """A board that lies must not put a second command into what a person copies."""
+def test_names_from_the_board_are_quoted_in_commands() -> None:
+    """A malicious board cannot put a second command into the text that a person copies."""
     evil = ready()
     evil["store"]["writable"], evil["account"] = False, {"name": "x; rm -rf /"}
-    assert "chown 'x; rm -rf /'" in of("store", look(evil)).mend
+    assert "chown 'x; rm -rf /'" in of("store", look(evil)).fix
     assert (
         "'/o;reboot/python' -m pip"
-        in of("numpy", look({**ready(), "numpy": None, "executable": "/o;reboot/python"})).mend
+        in of("numpy", look({**ready(), "numpy": None, "executable": "/o;reboot/python"})).fix
     )
 
 
-def test_who_holds_it_is_told_and_no_error() -> None:
-    """What was not asked is unknown, never bad and never fine."""
+def test_a_holder_is_reported_and_not_an_error() -> None:
+    """Facts that are not queried while the target is held are ``unknown``, neither ``bad`` nor ``ok``."""
     facts = ready()
     for key in ("numpy", "runtimes", "facts", "why_not", "tegrastats"):
         del facts[key]
     facts["board"] |= {"cuinit": None, "libraries": None}
     facts["helper"]["answers"] = None
-    found = look({**facts, "holder": HOLDER})
-    assert of("held", found).found.startswith("by ci (pid 7) from host runner-2 since 2026-01-01 00:00:00 UTC")
-    assert of("held", found).state == "ok"
-    unknown = {one.what for one in found if one.state == "unknown"}
+    findings = look({**facts, "holder": HOLDER})
+    assert of("held", findings).result.startswith("by ci (pid 7) from host runner-2 since 2026-01-01 00:00:00 UTC")
+    assert of("held", findings).state == "ok"
+    unknown = {finding.what for finding in findings if finding.state == "unknown"}
     assert {"numpy", "TensorRT", "libnvinfer", "cuDNN", "driver", "root helper", "tegrastats"} == unknown
-    assert "bad" not in {one.state for one in found}
+    assert "bad" not in {finding.state for finding in findings}
 
 
-def test_a_holder_that_cannot_be_told_is_unknown() -> None:
-    """A lock without a name is a lock."""
+def test_a_holder_without_a_name_is_unknown() -> None:
+    """A lock whose holder left no name still counts as held."""
     assert of("held", look({**ready(), "holder": {"why": "it left no name"}})).state == "unknown"
 
 
 def test_onnx_runtime_on_a_board_needs_no_tensorrt() -> None:
-    """What is not there and not needed is fine."""
+    """Missing libraries that the runtime does not need are not ``bad``."""
     facts = {**ready(), "runtimes": {"onnxruntime": "1.23.0"}}
     facts["board"] |= {"cuinit": None, "cuda": None, "libraries": {"nvinfer": None, "cudnn": None}}
-    assert "bad" not in {one.state for one in look(facts, runtime="onnxruntime")}
+    assert "bad" not in {finding.state for finding in look(facts, runtime="onnxruntime")}
 
 
 def test_no_facts_are_never_ready() -> None:
-    """Whoever answers nothing is not fine."""
-    assert "bad" in {one.state for one in look({})}
-    assert "bad" in {one.state for one in examine("cpu", TargetSpec(), {})}
+    """A target that reports no facts is not ready."""
+    assert "bad" in {finding.state for finding in look({})}
+    assert "bad" in {finding.state for finding in examine("cpu", TargetSpec(), {})}
 
 
 def test_what_a_session_would_refuse_is_never_ready() -> None:
-    """The last word is the session's own check, whatever the lines above missed."""
+    """Doctor also runs the session's own check, in case no other finding covers its reason."""
     facts = changed("facts.tensorrt.sm", "8.9")
-    found = look(facts)
-    assert of("confirmed", found).state == "bad"
-    assert "SM" in of("confirmed", found).found
+    findings = look(facts)
+    assert of("confirmed", findings).state == "bad"
+    assert "SM" in of("confirmed", findings).result
 
 
-def test_trouble_with_the_interpreter_keeps_its_mend() -> None:
-    """The message's two halves, in their columns."""
-    one = trouble("rover", "the interpreter python3 does not exist: on target 'rover': install it (`sudo apt …`)")
-    assert (one.found, one.mend) == ("the interpreter python3 does not exist", "install it (`sudo apt …`)")
-    assert trouble("rover", "odd").found == "odd"
+def test_interpreter_finding_splits_message_and_fix() -> None:
+    """The part of the message after the target's name becomes the fix."""
+    finding = interpreter_finding(
+        "rover", "the interpreter python3 does not exist: on target 'rover': install it (`sudo apt …`)"
+    )
+    assert (finding.result, finding.fix) == ("the interpreter python3 does not exist", "install it (`sudo apt …`)")
+    assert interpreter_finding("rover", "odd").result == "odd"
 
 
 JSON = st.recursive(
@@ -333,29 +339,29 @@ JSON = st.recursive(
 
 
 def paths(facts: dict[str, Any], prefix: str = "") -> list[str]:
-    """Every key of the facts, by its path."""
-    found = []
+    """Return the dotted path of every key in ``facts``."""
+    dotted = []
     for key, value in facts.items():
-        found.append(prefix + key)
+        dotted.append(prefix + key)
         if isinstance(value, dict) and "." not in key:
-            found += paths(value, f"{prefix}{key}.")
-    return found
+            dotted += paths(value, f"{prefix}{key}.")
+    return dotted
 
 
 @given(st.sampled_from(paths(ready())), JSON, st.sampled_from(["tensorrt", "onnxruntime"]), st.booleans())
 def test_malformed_facts_are_never_a_traceback(path: str, value: Any, runtime: str, locked: bool) -> None:
-    """Whatever a machine sends is told in words, and each line is one of the four states."""
+    """Any JSON value in place of a fact yields findings with text and finding of the four states."""
     keys: dict[str, Any] = {"clocks": "locked" if locked else "as-deployed", "board": None, "runtime": runtime}
     keys |= {"power_mode": "15W", "start_below": "60 °C", "free_memory": "1 GiB", "stop_services": ("perception",)}
-    for one in look(changed(path, value), **keys):
-        assert one.state in STATES
-        assert one.what
-        assert one.found
+    for finding in look(changed(path, value), **keys):
+        assert finding.state in STATES
+        assert finding.what
+        assert finding.result
 
 
 @given(st.sampled_from(paths(ready())), st.none() | JSON)
 def test_ready_means_that_a_session_would_confirm_it(path: str, value: Any) -> None:
-    """With one fact another than on a board that is fine: no bad line, no refusal."""
+    """If finding fact of a healthy board is changed and no finding is ``bad``, a session confirms the board too."""
     facts = changed(path, value)
-    if facts.get("holder") is None and "bad" not in {one.state for one in look(facts)}:
+    if facts.get("holder") is None and "bad" not in {finding.state for finding in look(facts)}:
         assert confirm("rover", spec(), facts) is not None

@@ -1,4 +1,4 @@
-"""``hil …``: one file a command, thin above the library."""
+"""The ``hil`` command: one module for each subcommand, which parses options and calls the library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and returns its exit code; raises nothing foreseeable."""
-    from hil.cli.app import run  # typer is heavy, and some import only hil.cli
+    """Run ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and return its exit code; print every ``HilError`` on stderr."""
+    from hil.cli.app import run  # typer is slow to import, and some callers import only hil.cli
 
     return run(arguments)

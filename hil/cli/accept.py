@@ -1,4 +1,4 @@
-"""``hil accept RUN``: what a run measured is the new level, by whom and why; recorded, never taken back."""
+"""``hil accept RUN``: accept a run's measurement as the new level of a check. The record cannot be removed."""
 
 from __future__ import annotations
 
@@ -21,28 +21,37 @@ if TYPE_CHECKING:
 
     from hil.history import Point, RunRecord
 
-Where = Annotated[str | None, typer.Option("--history", metavar="URL", help="The history; else that of hil.toml.")]
-File = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The config; else the nearest hil.toml.")]
-Who = Annotated[str | None, typer.Option("--who", metavar="NAME", help="Who decides; else git's user.name or yours.")]
+Where = Annotated[
+    str | None, typer.Option("--history", metavar="URL", help="The history; default: the one in hil.toml.")
+]
+File = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
+]
+Who = Annotated[
+    str | None, typer.Option("--who", metavar="NAME", help="Who decides; default: git's user.name, else your login.")
+]
 
 
 def command(  # noqa: PLR0913, PLR0917 - options, given by name
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, latest, latest~1, …: what it measured.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run that measured the level: its id, latest, latest~1, …")
+    ],
     check: Annotated[str, typer.Option("--check", metavar="ID", help="The check, e.g. latency.p99.")],
     model: Annotated[str, typer.Option("--model", metavar="M", help="The model.")],
-    why: Annotated[str, typer.Option("--why", metavar="REASON", help="Why this level is right; stays on record.")],
+    why: Annotated[str, typer.Option("--why", metavar="REASON", help="Why this level is right; kept in the history.")],
     precision: Annotated[
-        str | None, typer.Option("--precision", metavar="P", help="The precision, where there are several.")
+        str | None,
+        typer.Option("--precision", metavar="P", help="The precision, if the model was measured in several."),
     ] = None,
     who: Who = None,
     history: Where = None,
     config: File = None,
 ) -> None:
-    """Accept what one check measured in a run as the new level on its target, in spite of a regression.
+    """Accept one check's measurement in a run as the new level on its target, although it is a regression.
 
-    From then on hil compare and the regression checks call that level accepted and anything worse a regression. It
-    holds for this row on this target and board alone, until a baseline is measured after it. The history keeps who
-    did it, when and why: hil history accepted lists that.
+    From then on, hil compare and the regression checks report that level as accepted and anything worse as a
+    regression. The acceptance applies only to this check, model and precision on this target and board, until a newer
+    baseline is measured. The history records who accepted it, when and why: hil history accepted lists the records.
 
     [bold]Examples[/bold]
 
@@ -51,43 +60,46 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
     from hil.history import Acceptance
 
     if not why.strip():
-        raise UserError("--why: is empty: say why this level is right, it stays on record")
-    with history_at(history, config, read_only=False) as kept:
-        found = kept.find(run)
-        point = _row(found, kept.points([found.id]), check, model, precision)
-        act = Acceptance(
-            run=found.id,
+        raise UserError("--why is empty: write why this level is right; the reason is kept in the history")
+    with history_at(history, config, read_only=False) as database:
+        record = database.find(run)
+        point = _settled_point(record, database.points([record.id]), check, model, precision)
+        acceptance = Acceptance(
+            run=record.id,
             check=point.check,
             model=point.model,
             precision=point.precision,
             scenario=point.scenario,
-            target=found.target,
-            serial=found.serial,
+            target=record.target,
+            serial=record.serial,
             value=point.value,
             unit=point.unit,
-            who=by(who),
+            who=decider(who),
             why=why.strip(),
             when=datetime.now(timezone.utc),
         )
-        kept.accept(act)
-    console().print(Text(f"accepted: {told(act)}"))
+        database.accept(acceptance)
+    console().print(Text(f"accepted: {acceptance_line(acceptance)}"))
 
 
-def told(act: object) -> str:
-    """An acceptance in one line."""
+def acceptance_line(acceptance: object) -> str:
+    """Return an ``Acceptance`` as one line: row, level, target, run, person, time and reason."""
     from hil.history import Acceptance
     from hil.report.shown_text import one_line
     from hil.units import show
 
-    assert isinstance(act, Acceptance)  # noqa: S101 - for type checkers; importing it above would bring numpy
-    row = " ".join(filter(None, (act.check, act.model, act.precision, act.scenario)))
-    place = act.target + (f" (serial {act.serial})" if act.serial else "")
-    level = f"{row} at {show(act.value, act.unit)} on {place}, as in run {act.run}"
-    return one_line(f"{level}; by {act.who} on {act.when:%Y-%m-%d %H:%M}: {act.why}", 500)
+    assert isinstance(acceptance, Acceptance)  # noqa: S101 - for type checkers; importing it above would bring numpy
+    row = " ".join(filter(None, (acceptance.check, acceptance.model, acceptance.precision, acceptance.scenario)))
+    place = acceptance.target + (f" (serial {acceptance.serial})" if acceptance.serial else "")
+    level = f"{row} at {show(acceptance.value, acceptance.unit)} on {place}, as in run {acceptance.run}"
+    return one_line(f"{level}; by {acceptance.who} on {acceptance.when:%Y-%m-%d %H:%M}: {acceptance.why}", 500)
 
 
-def by(who: str | None) -> str:
-    """Who decides: as given, else git's ``user.name``, else the user of this machine. Raises ``UserError``."""
+def decider(who: str | None) -> str:
+    """Return who decides: ``who``, else git's ``user.name``, else the login name.
+
+    Raise ``UserError`` if ``who`` is blank or no name can be determined.
+    """
     if who is not None and who.strip():
         return who.strip()
     if who is not None:
@@ -100,27 +112,30 @@ def by(who: str | None) -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no such user in a container
-        raise UserError("nobody knows who you are here: say it with --who NAME") from None
+        raise UserError("git has no user.name and the login has no name: give yours with --who NAME") from None
 
 
-def _row(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
-    """The one settled measurement that was meant. Raises ``UserError``."""
+def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
+    """Return the one measurement of ``check``, ``model`` and ``precision`` in ``points``.
+
+    Raise ``UserError`` if the run is unusable, if no measurement or several match, or if it was inconclusive.
+    """
     from hil.catalogue import CATALOGUE
     from hil.results import Verdict
 
     if not run.usable:
-        raise UserError(f"run {run.id} was broken off or fell back to {run.used}: nothing in it can be accepted")
-    # Whoever copies the regression's own id means what it compares.
+        raise UserError(f"run {run.id} was interrupted or fell back to {run.used}: nothing in it can be accepted")
+    # The id of a regression check, copied from a report, stands for the check that it compares.
     check = CATALOGUE[check].regresses or check if check in CATALOGUE else check
-    wanted = [point for point in points if (point.check, point.model) == (check, model)]
-    if not wanted:
+    of_check = [point for point in points if (point.check, point.model) == (check, model)]
+    if not of_check:
         models, checks = {point.model for point in points}, {point.check for point in points if point.model == model}
         hint = did_you_mean(check, checks) if checks else did_you_mean(model, models)
-        raise UserError(f"run {run.id} measured no {check} of {model}{hint}: hil history show {run.id} lists it all")
-    found = [point for point in wanted if precision in {None, point.precision}]
-    if len(found) != 1:
-        there = ", ".join(sorted({point.precision for point in wanted}))
-        raise UserError(f"{check} of {model} was measured in {there}: name one with --precision")
-    if found[0].verdict == Verdict.INCONCLUSIVE.value:
-        raise UserError(f"{check} of {model} was inconclusive in run {run.id}: nothing that is not settled is accepted")
-    return found[0]
+        raise UserError(f"run {run.id} did not measure {check} of {model}{hint}: hil history show {run.id} lists all")
+    matches = [point for point in of_check if precision in {None, point.precision}]
+    if len(matches) != 1:
+        precisions = ", ".join(sorted({point.precision for point in of_check}))
+        raise UserError(f"{check} of {model} was measured in {precisions}: name one with --precision")
+    if matches[0].verdict == Verdict.INCONCLUSIVE.value:
+        raise UserError(f"{check} of {model} was inconclusive in run {run.id}: only a conclusive level can be accepted")
+    return matches[0]

@@ -1,7 +1,7 @@
-"""The command line's frame: a table of commands, and what becomes of their errors.
+"""The command line: the table of commands, and how their errors are reported.
 
-A command is the function ``command`` of the module of its name, or its ``group`` of such functions. It returns
-its exit code (``None`` is 0) and raises ``hil.errors.HilError`` for whatever the user or the lab did wrong.
+A command is the function ``command`` in the module of its name, or the ``group`` in that module. It returns its exit
+code (``None`` is 0) and raises ``hil.errors.HilError`` for mistakes of the user and failures of the lab.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ COMMANDS = (
     "accept",
     "schema",
 )
-"""In the order in which a newcomer needs them; ``hil --help`` lists them so."""
+"""The commands in the order of ``hil --help``, which is the order in which a new user needs them."""
 
 EMPTY_OPTION = re.compile(r"(--[a-z][a-z0-9-]*)=\s*")
 
 INTERRUPTED = 130
-"""What shells return for a program ended by SIGINT (128 + 2)."""
+"""The exit code that shells use for a program ended by SIGINT (128 + 2)."""
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature typer calls
@@ -57,14 +57,14 @@ def _print_version(value: bool) -> None:  # noqa: FBT001 - the signature typer c
 
 def _root(
     _version: Annotated[  # noqa: FBT002 - an option, given by name
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """May this neural network be deployed on that NVIDIA Jetson?"""
 
 
 def build_app() -> typer.Typer:
-    """All commands in one application."""
+    """Return the typer application with all commands."""
     app = typer.Typer(
         name="hil",
         epilog="The main job is pytest's: pytest --target=NAME. Each command shows examples: hil COMMAND --help.",
@@ -84,34 +84,35 @@ def build_app() -> typer.Typer:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and returns its exit code; raises nothing foreseeable."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    """Run ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and return its exit code; print every ``HilError`` on stderr."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        _refuse_empty(given)
-        return _invoke(given or ["--help"])
+        _refuse_empty(words)
+        return _invoke(words or ["--help"])
     except HilError as error:
         sys.stderr.write(f"error: {error}\n")
         return int(error.exit_code)
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Raises ``UserError`` for an empty value: of an unset variable, it would stand for the option's default."""
+    """Raise ``UserError`` for an empty value, which an unset shell variable leaves behind."""
     for before, argument in zip(("", *arguments), arguments, strict=False):
         option = EMPTY_OPTION.fullmatch(argument)
         if option or not argument.strip():
             name = option[1] if option else before if before.startswith("-") else "an argument"
-            what = f"{name} is empty: is a variable not set that should give it?"
-            raise UserError(f"{what} Set it, or leave the option out")
+            raise UserError(f"{name} is empty: is a shell variable not set? Set it, or leave the option out")
 
 
 def _invoke(arguments: list[str]) -> int:
-    # click's root of usage errors; typer brings its own click or uses the installed one, so it is reached from here.
+    # click's base class of usage errors, through typer: typer either vendors click or uses the installed one.
     usage_error: Any = typer.BadParameter.__mro__[2]
     try:
         code = build_app()(arguments, prog_name="hil", standalone_mode=False)
     except usage_error as error:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "hil"
-        sys.stderr.write(f"error: {error.format_message().rstrip('.')}: run {command} --help for what it takes\n")
+        sys.stderr.write(
+            f"error: {error.format_message().rstrip('.')}: run {command} --help for its arguments and options\n"
+        )
         return int(ExitCode.USER_ERROR)
     except typer.Abort:
         sys.stderr.write("interrupted\n")

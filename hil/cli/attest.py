@@ -1,4 +1,4 @@
-"""``hil attest report --key hil.key``: a report becomes evidence that others can verify."""
+"""``hil attest report --key hil.key``: sign a report, so that others can verify it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ def command(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
     key: Annotated[
         Path | None,
-        typer.Option("--key", metavar="FILE", help="The private key, ECDSA P-256 in PEM; readable by you alone."),
+        typer.Option("--key", metavar="FILE", help="The private key: ECDSA P-256, PEM, readable only by you."),
     ] = None,
     key_env: Annotated[
-        str | None, typer.Option("--key-env", metavar="NAME", help="The variable that holds the private key instead.")
+        str | None,
+        typer.Option("--key-env", metavar="NAME", help="The environment variable that holds the private key instead."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Where the bundle goes (default: report.sigstore.json beside it)."),
+        typer.Option(
+            "--out", metavar="FILE", help="The bundle to write; default: report.sigstore.json next to the report."
+        ),
     ] = None,
 ) -> None:
-    """Sign a report: in-toto test result, DSSE, Sigstore bundle; bound to engines, models and calibration caches.
+    """Sign a report as an in-toto test result in a Sigstore bundle (DSSE), with the digests of its files.
 
-    The report is read and judged again first, and the engines beside it are hashed again. HIL_SIGN_KEY_PASSWORD opens a
-    key that is encrypted.
+    The files are the engines, models and calibration caches of the report. Before signing, the report is judged again
+    and the engines next to it are hashed again. An encrypted key is decrypted with HIL_SIGN_KEY_PASSWORD.
 
-    [bold]A new key[/bold]
+    [bold]Create a key[/bold]
 
       openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -aes256 -out hil.key
 
@@ -50,6 +53,6 @@ def command(
     elif key_env is not None and key is None:
         signer = key_from_environment(key_env)
     else:
-        raise UserError("one key signs: name it with --key FILE or with --key-env NAME")
+        raise UserError("exactly one key is needed: give it with --key FILE or --key-env NAME")
     bundle = attest(report, signer, out)
     console().print(Text(f"signed by key {signer.public.id[:12]}: {bundle}", style="green"))

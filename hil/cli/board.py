@@ -1,4 +1,4 @@
-"""``hil board``: the root helper, put there and taken away on request; and how noisy a board is, learned."""
+"""``hil board``: install and remove the root helper, and measure how noisy a board's timings are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.targets.target import Target
 
 group = typer.Typer(
-    help="""Prepare a board: the small helper that does what needs root, and how noisy its timings are.
+    help="""Prepare a board: install the helper for tasks that need root, and measure how noisy its timings are.
 
     [bold]Examples[/bold]
 
@@ -31,7 +31,7 @@ group = typer.Typer(
 
 TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target of hil.toml, by its name.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+    Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
 ]
 
 
@@ -39,17 +39,19 @@ ConfigFile = Annotated[
 def setup(
     target: TargetName,
     service: Annotated[
-        list[str] | None, typer.Option("--service", metavar="NAME", help="One that sessions may stop and restart.")
+        list[str] | None,
+        typer.Option("--service", metavar="NAME", help="A service that sessions may stop and restart (repeatable)."),
     ] = None,
     dry_run: Annotated[  # noqa: FBT002 - an option, given by name
-        bool, typer.Option("--dry-run", help="Print what would be installed, and change nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be installed and change nothing.")
     ] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Install the root helper: a program with fixed verbs, and one line for sudo that lets this user start it.
+    """Install the root helper: a program with a fixed set of commands, and a sudoers rule for this user to start it.
 
-    Without it clocks are not locked, services not stopped, and what root alone may read is told as not readable.
-    Root is needed once: sudo's password is asked for here and goes to sudo on the board alone.
+    Without it, clocks cannot be locked, services cannot be stopped, and facts that only root can read are reported as
+    not readable. Root is needed once: you are asked for sudo's password here, and it is passed only to sudo on the
+    board.
 
     [bold]Examples[/bold]
 
@@ -62,14 +64,14 @@ def setup(
     with closing(_target(target, config)) as opened:
         plan = install.planned(opened, service or ())
         if dry_run:
-            _say([f"would be installed on {target}:", *plan.describe()])
+            _print_lines([f"would be installed on {target}:", *plan.describe()])
             return
-        _say(install.install(opened, plan, _password))
+        _print_lines(install.install(opened, plan, _ask_password))
 
 
 @group.command()
 def remove(target: TargetName, config: ConfigFile = None) -> None:
-    """Take the root helper away, and what is still changed back first.
+    """Restore what the root helper changed, then remove the helper.
 
     [bold]Examples[/bold]
 
@@ -78,28 +80,38 @@ def remove(target: TargetName, config: ConfigFile = None) -> None:
     from hil.board import install
 
     with closing(_target(target, config)) as opened:
-        _say(install.remove(opened, _password))
+        _print_lines(install.remove(opened, _ask_password))
 
 
 @group.command()
 def calibrate(
     target: TargetName,
     model: Annotated[
-        list[str] | None, typer.Option("--model", metavar="M", help="This model alone (repeatable); else all.")
+        list[str] | None, typer.Option("--model", metavar="M", help="Only this model (repeatable); default: all.")
     ] = None,
     comparisons: Annotated[
-        int, typer.Option("--comparisons", metavar="N", min=20, help="Pairs of sessions, five runs in each.")
+        int,
+        typer.Option(
+            "--comparisons",
+            metavar="N",
+            min=20,
+            help="How many pairs of sessions to compare; each session has five runs.",
+        ),
     ] = 20,
     history: Annotated[
-        str | None, typer.Option("--history", metavar="URL", help="Where it is kept; else the history of hil.toml.")
+        str | None,
+        typer.Option(
+            "--history", metavar="URL", help="The history that stores the result; default: the one in hil.toml."
+        ),
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Learn how much a board's timings differ from session to session, and keep it in the history.
+    """Measure how much a board's timings differ from session to session, and store it in the history.
 
-    Each engine is timed against itself, again and again: whatever differs is the board's own noise. hil compare and
-    the regression checks then allow for it, say what they could have seen, and how many runs it takes to see more. It
-    takes long (the first session tells how long), and the board should be used by nobody else.
+    Each engine is timed repeatedly and compared with itself, so every difference is noise of the board. hil compare
+    and the regression checks then allow for this noise, and report which change they could detect and how many runs a
+    smaller one needs. This takes long (an estimate is printed after the first session). Nobody else should use the
+    board meanwhile.
 
     [bold]Examples[/bold]
 
@@ -107,9 +119,9 @@ def calibrate(
 
       hil board calibrate jetson-orin --model detector --comparisons 30
     """
-    from hil.cli.views.calibrated import calibrated
+    from hil.cli.views.calibrated import calibrate as run_calibration
 
-    calibrated(target, model or (), comparisons, history, config)
+    run_calibration(target, model or (), comparisons, history, config)
 
 
 def _target(name: str, config: Path | None) -> Target:
@@ -118,13 +130,16 @@ def _target(name: str, config: Path | None) -> Target:
     return open_target(name, config_at(config).target(name))
 
 
-def _password(prompt: str) -> str:
-    """From the terminal, unseen. Raises ``UserError`` where there is none: it is taken from nowhere else."""
+def _ask_password(prompt: str) -> str:
+    """Return the password typed at the terminal, without echo. Raise ``UserError`` if stdin is not a terminal."""
     if not sys.stdin.isatty():
-        raise UserError("sudo wants a password there, and this is no terminal: run it at one, or as root on the board")
+        raise UserError(
+            "sudo on the board asks for a password, but stdin is not a terminal: run this in a terminal, "
+            "or as root on the board"
+        )
     return getpass.getpass(prompt)
 
 
-def _say(lines: list[str]) -> None:
+def _print_lines(lines: list[str]) -> None:
     for line in lines:
         typer.echo(line)

@@ -1,4 +1,4 @@
-"""``hil build MODEL --target T``: engines built ahead, so that no run and no robot waits for them."""
+"""``hil build MODEL --target T``: build engines before a run needs them."""
 
 from __future__ import annotations
 
@@ -26,24 +26,27 @@ if TYPE_CHECKING:
 
 def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of hil.toml, by its name.")],
-    target: Annotated[str, typer.Option("--target", metavar="T", help="The target that builds and keeps it.")],
+    target: Annotated[
+        str, typer.Option("--target", metavar="T", help="The target that builds and stores the engines.")
+    ],
     precision: Annotated[
-        list[str] | None, typer.Option("--precision", metavar="P", help="One of the model's; all if not given.")
+        list[str] | None,
+        typer.Option("--precision", metavar="P", help="One of the model's precisions (repeatable); default: all."),
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option("--time-limit", metavar="TIME", help='Instead of build.time_limit, e.g. "10 min".')
+        str | None, typer.Option("--time-limit", metavar="TIME", help='Replaces build.time_limit, e.g. "10 min".')
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
     wait: Annotated[
-        str, typer.Option("--wait", metavar="TIME", help="How long to wait for a target somebody else holds.")
+        str, typer.Option("--wait", metavar="TIME", help="How long to wait while somebody else holds the target.")
     ] = "0 s",
 ) -> int:
-    """Build a model's engines on a target ahead of time, and let go of it.
+    """Build a model's engines on a target, ahead of a run.
 
-    They stay in the target's store, where the next run finds them; a copy of each lies in the config's cache
-    folder. What TensorRT built is shown with the trtexec command that does the same, and with what differs.
+    The engines stay in the target's store, where the next run finds them. A copy of each is written to the config's
+    cache folder. For TensorRT engines, the equivalent trtexec command is shown, with the remaining differences.
 
     [bold]Examples[/bold]
 
@@ -55,18 +58,18 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     from hil.session import Request, Session
     from hil.session.preflight import preflight
 
-    found = _limited(config_at(config), model, time_limit)
-    chosen = _precisions(found.model(model, target), model, target, precision)
-    preflight(found, target, model, chosen)  # a user's mistake is told before the target is touched
-    cache = found.resolve(found.spec.project.cache)
+    loaded = _with_time_limit(config_at(config), model, time_limit)
+    chosen = _precisions(loaded.model(model, target), model, target, precision)
+    preflight(loaded, target, model, chosen)  # mistakes in the config are reported before the target is used
+    cache = loaded.resolve(loaded.spec.project.cache)
     with Steps() as steps:
         request = Request(
-            found, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), cache, progress=steps.say
+            loaded, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), cache, progress=steps.say
         )
         with closing(Session.open(request)) as session:
-            made, failures = _build(session, model, chosen)
+            engines, failures = _build(session, model, chosen)
             steps.close()
-            built.tell(session, model, made)
+            built.print_engines(session, model, engines)
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
     users = any(isinstance(failure, UserError) for failure in failures)
@@ -74,44 +77,45 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
 
 def _build(session: Session, model: str, precisions: Sequence[str]) -> tuple[dict[str, Provisioned], list[HilError]]:
-    """What was built, and what went wrong with the rest: one precision that fails leaves the others."""
-    made: dict[str, Provisioned] = {}
+    """Return the engines by precision, and the errors of the precisions that failed; the others are still built."""
+    engines: dict[str, Provisioned] = {}
     failures: list[HilError] = []
-    for one in precisions:
+    for precision in precisions:
         try:
-            made[one] = session.engines.provisioned(model, one, more=one != precisions[-1])
+            more = precision != precisions[-1]
+            engines[precision] = session.engines.provisioned(model, precision, more=more)
         except (EngineBuildError, EngineError, Unsupported, UserError, WorkerLost) as error:  # noqa: PERF203 - builds take minutes
             failures.append(error)
-    return made, failures
+    return engines, failures
 
 
 class Steps:
-    """A line for each step on stderr; on a terminal also how long the one at work has taken."""
+    """Prints each step as a line on stderr; on a terminal also the elapsed time of the current step."""
 
     def __init__(self) -> None:
-        """Draws nothing yet."""
+        """Prepare the progress display without drawing it."""
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         self._screen = console(stderr=True)
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        on = self._screen.is_terminal
-        self._live = Progress(*columns, console=self._screen, transient=True, disable=not on)
+        disable = not self._screen.is_terminal
+        self._live = Progress(*columns, console=self._screen, transient=True, disable=disable)
 
     def __enter__(self) -> Self:
-        """Starts drawing."""
+        """Start drawing."""
         self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stops drawing, whatever happened."""
+        """Stop drawing, also after an error."""
         self.close()
 
     def close(self) -> None:
-        """Leaves the lines and takes the clock away; may be called twice."""
+        """Remove the elapsed time and leave the printed lines; may be called twice."""
         self._live.stop()
 
     def say(self, text: str) -> None:
-        """A step has begun."""
+        """Print the step that begins now, and restart the elapsed time."""
         from rich.text import Text
 
         self._screen.print(Text.assemble(("hil ", "bold cyan"), (text, "cyan")))
@@ -121,7 +125,7 @@ class Steps:
 
 
 def seconds(text: str, option: str) -> float:
-    """``"10 min"`` in seconds. Raises ``UserError`` that names the option."""
+    """Return a duration such as ``"10 min"`` in seconds. Raise ``UserError``, which names ``option``."""
     from hil.units import Dimension, parse
 
     try:
@@ -130,19 +134,19 @@ def seconds(text: str, option: str) -> float:
         raise UserError(f"{option}: {error}") from None
 
 
-def _limited(config: Config, model: str, time_limit: str | None) -> Config:
-    """``config`` with the time limit of the command line, which wins on every target."""
+def _with_time_limit(config: Config, model: str, time_limit: str | None) -> Config:
+    """Return ``config`` with ``--time-limit`` in place of ``build.time_limit``, also in tables for one target."""
     from dataclasses import replace
 
     if time_limit is None or model not in config.spec.models:
         return config
     limit = seconds(time_limit, "--time-limit")
     if limit <= 0:
-        raise UserError("--time-limit: nothing can be built in no time: write e.g. '10 min'")
+        raise UserError("--time-limit must be longer than zero: write e.g. '10 min'")
     spec = config.spec.models[model]
     on = {
-        name: one if one.build is None else one.model_copy(update={"build": _within(one.build, limit)})
-        for name, one in spec.on.items()
+        name: table if table.build is None else table.model_copy(update={"build": _within(table.build, limit)})
+        for name, table in spec.on.items()
     }
     changed = spec.model_copy(update={"build": _within(spec.build, limit), "on": on})
     models = {**config.spec.models, model: changed}
@@ -153,12 +157,15 @@ def _within(build: Any, limit: float) -> Any:
     return build.model_copy(update={"time_limit": limit})
 
 
-def _precisions(spec: ModelSpec, model: str, target: str, asked: Sequence[str] | None) -> list[str]:
-    """The precisions to build, each once, in the order asked for."""
+def _precisions(spec: ModelSpec, model: str, target: str, requested: Sequence[str] | None) -> list[str]:
+    """Return the precisions to build, without duplicates, in the order of ``requested`` (``None``: all of the model).
+
+    Raise ``UserError`` for a precision that the model does not have.
+    """
     from hil.errors import did_you_mean
 
-    for one in asked or ():
-        if one not in spec.precisions:
-            hint = did_you_mean(one, spec.precisions) or f": it has {', '.join(spec.precisions)}"
-            raise UserError(f"--precision {one}: model {model} is not built so on target {target!r}{hint}")
-    return list(dict.fromkeys(asked or spec.precisions))
+    for precision in requested or ():
+        if precision not in spec.precisions:
+            hint = did_you_mean(precision, spec.precisions) or f": it has {', '.join(spec.precisions)}"
+            raise UserError(f"--precision {precision}: model {model} does not have it on target {target!r}{hint}")
+    return list(dict.fromkeys(requested or spec.precisions))

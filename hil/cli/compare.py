@@ -1,4 +1,4 @@
-"""``hil compare BASE CAND``: did it get worse, by how much, how sure, and what changed."""
+"""``hil compare BASE CAND``: what got worse, by how much, with which confidence, and what changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class By(str, Enum):
-    """What a matrix has its columns by."""
+    """What each column of a matrix stands for."""
 
     JETPACK = "jetpack"
     COMMIT = "commit"
@@ -27,34 +27,45 @@ class By(str, Enum):
 
 def command(  # noqa: PLR0913, PLR0917 - options, given by name
     base: Annotated[
-        str | None, typer.Argument(metavar="BASE", help="A run, latest~1, jetpack:6.2, commit:SHA, …, or report.json.")
+        str | None,
+        typer.Argument(
+            metavar="BASE", help="The base: a run's id, latest~1, jetpack:6.2, commit:SHA, …, or a report.json."
+        ),
     ] = None,
-    cand: Annotated[str | None, typer.Argument(metavar="CAND", help="The same, of what is compared with it.")] = None,
-    by: Annotated[By | None, typer.Option("--by", help="A matrix instead: all of the history side by side.")] = None,
+    cand: Annotated[str | None, typer.Argument(metavar="CAND", help="The candidate, in the same forms.")] = None,
+    by: Annotated[
+        By | None, typer.Option("--by", help="Compare all of the history as a matrix, one column for each of these.")
+    ] = None,
     base_column: Annotated[
-        str | None, typer.Option("--base", metavar="NAME", help="The matrix's column to compare with; the oldest.")
+        str | None,
+        typer.Option("--base", metavar="NAME", help="The column of the matrix to compare with; default: the oldest."),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", metavar="M", help="This model alone.")] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="T", help="Runs on this target alone.")] = None,
-    above: Annotated[str, typer.Option("--above", help="A change up to this size is none.")] = "1 %",
-    exclude: Annotated[str, typer.Option("--exclude", help="The worsening that must be excluded.")] = "5 %",
+    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Only this model.")] = None,
+    target: Annotated[str | None, typer.Option("--target", metavar="T", help="Only runs on this target.")] = None,
+    above: Annotated[str, typer.Option("--above", help="Changes up to this size count as unchanged.")] = "1 %",
+    exclude: Annotated[str, typer.Option("--exclude", help="The worsening that the data must exclude.")] = "5 %",
     across_boards: Annotated[  # noqa: FBT002 - an option
-        bool, typer.Option("--across-boards", help="Judge runs of different machines as if of one.")
+        bool, typer.Option("--across-boards", help="Judge runs of different machines as if they were one.")
     ] = False,
-    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="… for a merge request.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="… as one page.")] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the comparison as JSON.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write it as Markdown, for a merge request.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as one HTML page.")] = None,
     history: Annotated[
-        str | None, typer.Option("--history", metavar="URL", help="The history; that of hil.toml if not given.")
+        str | None, typer.Option("--history", metavar="URL", help="The history; default: the one in hil.toml.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
     """Compare two runs, or all JetPack releases, commits or targets of the history.
 
-    Numbers of different methods are refused, different machines are confounded, and what changed is listed. Exit code
-    0: nothing that counts is worse, open, missing or refused; 1: something is; 4: a mistake on the command line.
+    Numbers measured by different methods are refused. Numbers of different machines are marked as confounded. Changes
+    of the environment are listed. Exit code 0: something was judged, and no check that counts is worse, open, missing
+    or refused; 1: otherwise; 4: a mistake on the command line.
 
     [bold]Examples[/bold]
 
@@ -69,17 +80,17 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
     settings = _settings(above, exclude, across_boards=across_boards)
     if by is None:
         if base is None or cand is None:
-            raise UserError("hil compare: two sides are needed: hil compare BASE CAND, or hil compare --by jetpack")
+            raise UserError("hil compare needs two sides: write hil compare BASE CAND, or hil compare --by jetpack")
         if base_column is not None:
-            raise UserError("--base: names a column of a matrix: give --by too, or write BASE as the first argument")
-        found = _two(base, cand, settings, (model, target), (history, config))
+            raise UserError("--base names a column of a matrix: give --by too, or write BASE as the first argument")
+        comparison = _two(base, cand, settings, (model, target), (history, config))
     else:
         if base is not None:
-            raise UserError(f"{base}: --by compares all that the history has: name a column with --base instead")
-        found = _matrix(by, base_column, settings, (model, target), (history, config))
-    _write(found, {"json": as_json, "markdown": markdown, "html": html})
-    _show(found)
-    return int(ExitCode.PASSED if found.passed else ExitCode.FAILED)
+            raise UserError(f"{base}: --by compares all of the history: name a column with --base instead")
+        comparison = _matrix(by, base_column, settings, (model, target), (history, config))
+    _write(comparison, {"json": as_json, "markdown": markdown, "html": html})
+    _show(comparison)
+    return int(ExitCode.PASSED if comparison.passed else ExitCode.FAILED)
 
 
 def _settings(above: str, exclude: str, *, across_boards: bool) -> Settings:
@@ -87,7 +98,7 @@ def _settings(above: str, exclude: str, *, across_boards: bool) -> Settings:
 
     least, most = _fraction("--above", above), _fraction("--exclude", exclude)
     if least > most:
-        raise UserError(f"--above {above}: more than --exclude {exclude}: a change that is none cannot be a worsening")
+        raise UserError(f"--above {above} is larger than --exclude {exclude}: give --exclude the larger value")
     return Settings(above=least, exclude=most, across_boards=across_boards)
 
 
@@ -99,7 +110,7 @@ def _fraction(option: str, text: str) -> float:
     except ValueError as error:
         raise UserError(f"{option} {text}: {error}") from None
     if not 0 < value < 1:
-        raise UserError(f"{option} {text}: write more than 0 % and less than 100 %, e.g. '5 %'")
+        raise UserError(f"{option} {text} is out of range: write more than 0 % and less than 100 %, e.g. '5 %'")
     return value
 
 
@@ -108,8 +119,8 @@ def _open(url: str | None, config: Path | None) -> History:
 
     if url is not None:
         return open_history(url, read_only=True, base=Path.cwd())
-    found = config_at(config)
-    return open_history(found.spec.project.history, read_only=True, base=found.root)
+    loaded = config_at(config)
+    return open_history(loaded.spec.project.history, read_only=True, base=loaded.root)
 
 
 def _two(
@@ -149,18 +160,18 @@ def _matrix(
     return document(compared, settings, by=by.value, model=model)
 
 
-def _write(found: Document, files: dict[str, Path | None]) -> None:
+def _write(comparison: Document, files: dict[str, Path | None]) -> None:
     from hil.compare.write_files import write
 
     for kind, path in files.items():
         if path is not None:
-            write(found, kind, path)
+            write(comparison, kind, path)
 
 
-def _show(found: Document) -> None:
+def _show(comparison: Document) -> None:
     from hil.compare import terminal
 
     out = console()
-    out.soft_wrap = False  # tables are drawn to the width that is there
-    for each in terminal.shown(found):
-        out.print(each)
+    out.soft_wrap = False  # tables are drawn to the terminal's width
+    for part in terminal.shown(comparison):
+        out.print(part)

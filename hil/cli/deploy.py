@@ -1,4 +1,4 @@
-"""``hil deploy report/report.json --to robot-7``: what was judged, on the robot, or a reason why not."""
+"""``hil deploy report/report.json --to robot-7``: deploy the judged engines to a robot, or refuse with a reason."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import typer
 
 from hil.agent.containers.container_spec import is_reference
 from hil.cli.views.configs import config_at
-from hil.cli.views.robots import Steps, ended
+from hil.cli.views.robots import Steps, print_outcome
 from hil.errors import ExitCode, UserError
 
 
 def command(
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
-    to: Annotated[str, typer.Option("--to", metavar="ROBOT", help="The target of hil.toml that it is for.")] = ...,  # type: ignore[assignment]  # typer's word for "required"
+    to: Annotated[str, typer.Option("--to", metavar="ROBOT", help="The robot: a target of hil.toml.")] = ...,  # type: ignore[assignment]  # typer's mark of a required option
     image: Annotated[
         str | None,
         typer.Option(
             "--image",
             metavar="IMAGE",
-            help="Bring this image that has them in it: an archive (docker save), or NAME@sha256:… to pull.",
+            help="Deploy this container image of the engines: an archive (docker save), or NAME@sha256:… to pull.",
         ),
     ] = None,
     container: Annotated[
         Path | None,
-        typer.Option("--container", metavar="DIR", help="Write there what such an image is built from; no more."),
+        typer.Option(
+            "--container", metavar="DIR", help="Only write the build context of such an image to this folder."
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    """Deploy the engines that were judged, and no others, to a robot of the kind that they were judged on.
+    """Deploy the judged engine files to a robot of the same kind as the target that they were judged on.
 
-    Refuses (1) unless the gate passed, for these very engine files, on this very board, JetPack and runtime, by limits
-    and tolerances that are no looser than the robot's are now. On the
-    robot every file is hashed again and golden samples are answered before the switch, which is one rename. If the
-    service does not get healthy in time, the earlier release is put back. What is begun ends there by itself, even if
-    the connection breaks.
+    Refuses (exit code 1) unless the gate passed for exactly these engine files, on the robot's kind of board, JetPack
+    and runtime, with limits and tolerances no looser than the robot's current ones. On the robot, every file is hashed
+    again and the engines must answer golden samples. The switch is a single rename. If the service does not become
+    healthy in time, the previous release is restored. The robot finishes a started deployment on its own, even if the
+    connection breaks.
 
     [bold]Examples[/bold]
 
@@ -55,19 +57,20 @@ def command(
     steps = Steps()
     if container is not None:
         if image is not None:
-            raise UserError("--container writes what an image is built from, --image brings it: give one of them")
-        build = containerize(config_at(config), report, to, container, steps.tell)
-        steps.tell("written", f"{container}: build it with")
+            raise UserError("--container writes the build context of an image, --image deploys an image: give only one")
+        build = containerize(config_at(config), report, to, container, steps.print_step)
+        steps.print_step("written", f"{container}: build it with")
         typer.echo(build)
         return int(ExitCode.PASSED)
-    return ended(deploy(config_at(config), report, to, steps.tell, None if image is None else _carried(image)), steps)
+    source = None if image is None else _image_source(image)
+    return print_outcome(deploy(config_at(config), report, to, steps.print_step, source), steps)
 
 
-def _carried(image: str) -> Path | str:
-    """An archive, or what a registry knows an image by: its digest has to be given."""
+def _image_source(image: str) -> Path | str:
+    """Return the path of an image archive, or a registry reference with a digest. Raise ``UserError`` for others."""
     if "@sha256:" in image and is_reference(image):
         return image
     path = Path(image)
     if not path.is_file():
-        raise UserError(f"--image {image}: there is no such archive: give one, or NAME@sha256:… to have it pulled")
+        raise UserError(f"--image {image}: there is no such archive: name an archive, or NAME@sha256:… to pull one")
     return path

@@ -1,9 +1,9 @@
-"""``hil doctor TARGET``: what is there, what is missing, and the command that mends it."""
+"""``hil doctor TARGET``: what a target has and lacks, and the command that fixes each problem."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections import Counter
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "bad": ("✗", "bold red"), "unknown": ("?", "dim")}
-"""By state; a sign each, so that the table can be read without colours."""
+"""Sign and style of each state; the signs make the table readable without colours."""
 
 
 def command(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A target of hil.toml, by its name.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,  # noqa: FBT002 - an option
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    r"""Reach a target, tell what is there and what is wrong, with the command that mends it.
+    r"""Examine a target, and report what it has, what is wrong, and the command that fixes it.
 
-    Nothing is installed, changed or left behind there. While a session holds the target, what would disturb it is
-    left out, and told so. Exit code 0: a session would begin; 1: something is bad; 11: the target was not reached.
+    Nothing is installed, changed or left behind on the target. While a session holds the target, everything that would
+    disturb the session is skipped and reported as skipped. Exit code 0: a session could start; 1: something is bad;
+    11: the target cannot be reached.
 
     [bold]Examples[/bold]
 
@@ -48,83 +49,83 @@ def command(
     from hil.targets.target import open_target
 
     with open_target(target, config_at(config).target(target)) as opened:
-        found, held, seconds = _examined(opened)
-    ready = not any(one.state == "bad" for one in found)
+        findings, held, seconds = _examine(opened)
+    ready = not any(finding.state == "bad" for finding in findings)
     if as_json:
-        told = {"schema": SCHEMA, "target": target, "ready": ready, "held": held, "seconds": round(seconds, 3)}
-        told["findings"] = [asdict(one) for one in found]
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        document = {"schema": SCHEMA, "target": target, "ready": ready, "held": held, "seconds": round(seconds, 3)}
+        document["findings"] = [finding.as_dict() for finding in findings]
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        _show(opened, found, seconds)
+        _show(opened, findings, seconds)
     return int(ExitCode.PASSED if ready else ExitCode.FAILED)
 
 
-def _examined(target: Target) -> tuple[list[Finding], Any, float]:
-    """The findings, who holds it (``None``: nobody), and how many seconds it took."""
+def _examine(target: Target) -> tuple[list[Finding], Any, float]:
+    """Return the findings, who holds the target (``None``: nobody), and the duration in seconds."""
     from hil.doctor import examine
-    from hil.doctor.examine import trouble
-    from hil.doctor.run_survey import look
+    from hil.doctor.examine import interpreter_finding
+    from hil.doctor.run_survey import survey_target
 
-    jetson_or_gpu = target.kind != "local" or runtime_record(target.spec.runtime).uses_gpu
-    told = look(target, runtimes=[target.spec.runtime], gpu=jetson_or_gpu)
-    if told.trouble is not None:
-        return [trouble(target.name, told.trouble)], None, told.seconds
-    found = examine(target.name, target.spec, told.facts, told.ahead)
-    return found, told.facts.get("holder"), told.seconds
+    may_have_gpu = target.kind != "local" or runtime_record(target.spec.runtime).uses_gpu
+    survey = survey_target(target, runtimes=[target.spec.runtime], gpu=may_have_gpu)
+    if survey.trouble is not None:
+        return [interpreter_finding(target.name, survey.trouble)], None, survey.seconds
+    findings = examine(target.name, target.spec, survey.facts, survey.ahead)
+    return findings, survey.facts.get("holder"), survey.seconds
 
 
-def _show(target: Target, found: Sequence[Finding], seconds: float) -> None:
+def _show(target: Target, findings: Sequence[Finding], seconds: float) -> None:
     from rich.text import Text
 
     out = console()
-    out.soft_wrap = False  # the table is drawn to the width that is there
+    out.soft_wrap = False  # the table is drawn to the terminal's width
     host = target.spec.host or "this machine"
     head = (f"{target.name}", "bold"), (f"  {target.kind}, {host}, runtime {target.spec.runtime}", "dim")
     out.print(Text.assemble(*head))
-    out.print(_table(found))
-    mends = _mends(found)
-    if mends:
-        out.print(Text("\nto mend:", style="bold"))
-    for mend, ones in mends.items():
-        signs = ((f"{SIGNS[one.state][0]} {one.what}   ", SIGNS[one.state][1]) for one in ones)
+    out.print(_table(findings))
+    fixes = _findings_by_fix(findings)
+    if fixes:
+        out.print(Text("\nto fix:", style="bold"))
+    for fix, fixed in fixes.items():
+        signs = ((f"{SIGNS[finding.state][0]} {finding.what}   ", SIGNS[finding.state][1]) for finding in fixed)
         out.print(Text.assemble(*signs), soft_wrap=True)
-        # On a line of its own that is never broken, so that it can be copied.
-        out.print(Text(f"    {mend}"), soft_wrap=True)
-    out.print(_verdict(target.name, found, seconds))
+        # On a line of its own that is never wrapped, so that it can be copied.
+        out.print(Text(f"    {fix}"), soft_wrap=True)
+    out.print(_verdict(target.name, findings, seconds))
 
 
-def _mends(found: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """What each mend is for, the worst first: one package may bring several things that are missing."""
-    wrong = [one for one in found if one.mend and one.state != "ok"]
-    worst = sorted(wrong, key=lambda one: ("bad", "warn", "unknown").index(one.state))
-    return {one.mend: [other for other in wrong if other.mend == one.mend] for one in worst}
+def _findings_by_fix(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """Return the findings that each fix resolves, the worst first: one package may fix several findings."""
+    wrong = [finding for finding in findings if finding.fix and finding.state != "ok"]
+    worst_first = sorted(wrong, key=lambda finding: ("bad", "warn", "unknown").index(finding.state))
+    return {finding.fix: [other for other in wrong if other.fix == finding.fix] for finding in worst_first}
 
 
-def _table(found: Sequence[Finding]) -> Table:
+def _table(findings: Sequence[Finding]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
-    table.add_column("looked at", no_wrap=True)
-    table.add_column("found", overflow="fold")
+    table.add_column("check", no_wrap=True)
+    table.add_column("result", overflow="fold")
     part = None
-    for one in found:
-        if part not in {None, one.part}:
+    for finding in findings:
+        if part not in {None, finding.part}:
             table.add_row()
-        part = one.part
-        sign, style = SIGNS[one.state]
-        words = Text(one.found, style="" if one.state in {"ok", "unknown"} else style)
-        table.add_row(Text(sign, style=style), Text(one.what), words)
+        part = finding.part
+        sign, style = SIGNS[finding.state]
+        result = Text(finding.result, style="" if finding.state in {"ok", "unknown"} else style)
+        table.add_row(Text(sign, style=style), Text(finding.what), result)
     return table
 
 
-def _verdict(name: str, found: Sequence[Finding], seconds: float) -> Any:
+def _verdict(name: str, findings: Sequence[Finding], seconds: float) -> Any:
     from rich.text import Text
 
-    counts = {state: sum(one.state == state for one in found) for state in SIGNS}
-    words = {"bad": "bad", "warn": "to look at", "unknown": "unknown"}
-    more = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
+    counts = Counter[str](finding.state for finding in findings)
+    labels = {"bad": "bad", "warn": "to check", "unknown": "unknown"}
+    more = [f"{counts[state]} {label}" for state, label in labels.items() if counts[state]]
     ready = not counts["bad"]
-    told = f"{name} is {'ready' if ready else 'not ready'}" + (f": {', '.join(more)}" if more else "")
-    return Text.assemble("\n", (told, "bold green" if ready else "bold red"), (f"  ({seconds:.1f} s)", "dim"))
+    verdict = f"{name} is {'ready' if ready else 'not ready'}" + (f": {', '.join(more)}" if more else "")
+    return Text.assemble("\n", (verdict, "bold green" if ready else "bold red"), (f"  ({seconds:.1f} s)", "dim"))

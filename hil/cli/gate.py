@@ -1,4 +1,4 @@
-"""``hil gate report/report.json``: the same verdict again, from the file alone."""
+"""``hil gate report/report.json``: judge a report again, from the file alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.cli.hexadecimal import whole
+from hil.cli.hexadecimal import full_hex
 from hil.cli.views.console import console
 from hil.errors import UserError
 
@@ -24,28 +24,31 @@ if TYPE_CHECKING:
 def command(  # noqa: PLR0913 - each is an option of its own
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or its folder.")] = Path("report"),
     policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="Judge by \\[gate] of this file instead.")
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="Judge by \\[gate] of this file instead of the recorded policy."),
     ] = None,
     *,
     bundle: Annotated[
         Path | None,
-        typer.Option("--bundle", metavar="FILE", help="The signature (default: report.sigstore.json beside it)."),
+        typer.Option(
+            "--bundle", metavar="FILE", help="The signature; default: report.sigstore.json next to the report."
+        ),
     ] = None,
     commit: Annotated[
-        str | None, typer.Option("--commit", metavar="SHA", help="Refuse a report of anything but this commit.")
+        str | None, typer.Option("--commit", metavar="SHA", help="Refuse a report of any other commit.")
     ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Refuse a report of any other run.")] = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="NAME", help="Refuse a report of any other target.")
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show each rule and what it saw.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show each rule and the value that it judged.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> int:
     """Judge a report again, from the file alone; the exit code is the verdict.
 
-    Reads nothing but the file, and its signature where the policy wants one. A report that was damaged, edited or cut
-    off is refused. Its age, and whether a limit has expired, are judged by this machine's clock. --commit, --run and
-    --target keep another job's report, or yesterday's, from passing for this one.
+    Reads only the file, and its signature if the policy requires one. A report that is damaged, edited or truncated is
+    refused. This machine's clock decides how old the report is and whether a limit has expired. With --commit, --run
+    and --target, a report of another job or of yesterday cannot pass in place of this one.
 
     [bold]Examples[/bold]
 
@@ -60,20 +63,20 @@ def command(  # noqa: PLR0913 - each is an option of its own
     from hil.gate.circumstances import circumstances
     from hil.gate.gate import judge, open_report
 
-    asked = {"commit": commit, "run": run, "target": target}
-    for name, value in asked.items():
+    expected = {"commit": commit, "run": run, "target": target}
+    for name, value in expected.items():
         if value == "":
-            raise UserError(f"--{name} is empty: an unset variable? give the {name} that the report must be of")
-    whole(commit, "commit")
-    found = open_report(report)
-    rules = found.policy if policy is None else _policy(policy)
+            raise UserError(f"--{name} is empty: is a shell variable not set? Give the {name} of the report")
+    full_hex(commit, "commit")
+    opened = open_report(report)
+    rules = opened.policy if policy is None else _policy(policy)
     around = replace(circumstances(report, rules, bundle), commit=commit, run=run, target=target)
-    decision = judge(found, rules, around=around)
+    decision = judge(opened, rules, around=around)
     if as_json:
-        shown = _as_json(found, decision, report, policy)
-        typer.echo(json.dumps({**shown, "asked_for": asked}, indent=2, ensure_ascii=False))
+        document = _as_json(opened, decision, report, policy)
+        typer.echo(json.dumps({**document, "asked_for": expected}, indent=2, ensure_ascii=False))
     else:
-        _show(found, decision, policy, explain=explain)
+        _show(opened, decision, policy, explain=explain)
     return decision.exit_code
 
 
@@ -87,13 +90,13 @@ def _show(report: Report, decision: Decision, policy: Path | None, *, explain: b
     from hil.report import terminal
 
     out = console()
-    out.soft_wrap = False  # a panel and its tables are drawn to the width that is there
+    out.soft_wrap = False  # a panel and its tables are drawn to the terminal's width
     out.print(terminal.verdict(report, decision.status, decision.reasons, decision.exit_code))
     if policy is not None:
-        same = "as recorded" if decision.status == report.decision else f"recorded was {report.decision}"
-        out.print(Text(f"judged by the policy of {policy}: {decision.status}, {same}"))
-    for each in terminal.troubles(report):
-        out.print(each)
+        recorded = "as recorded" if decision.status == report.decision else f"the report records {report.decision}"
+        out.print(Text(f"judged by the policy of {policy}: {decision.status}, {recorded}"))
+    for block in terminal.troubles(report):
+        out.print(block)
     if explain:
         out.print(_rules(decision))
 

@@ -1,4 +1,4 @@
-"""Commits and digests as options take them: all of their digits, so that no other one has the same."""
+"""Check commits and digests on the command line: only the full number of digits is unique."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from hil.errors import UserError
 LENGTHS = {"commit": (40, 64), "digest": (64,)}
 
 
-def whole(text: str | None, what: str) -> str | None:
-    """``text``, the ``commit`` or ``digest`` that was given, if one was. Raises ``UserError`` for a part of one."""
-    if text is not None and (len(text) not in LENGTHS[what] or set(text) - set("0123456789abcdef")):
-        raise UserError(f"{text[:80]!r} is no {what} in full: give all of its hexadecimal digits")
+def full_hex(text: str | None, kind: str) -> str | None:
+    """Return ``text``, a ``commit`` or ``digest`` (``kind``), or ``None``. Raise ``UserError`` if it is abbreviated."""
+    if text is not None and (len(text) not in LENGTHS[kind] or set(text) - set("0123456789abcdef")):
+        raise UserError(f"{text[:80]!r} is not a full {kind}: give all of its hexadecimal digits")
     return text

@@ -1,16 +1,16 @@
-"""``hil history``: the runs that were kept, one run in full, and reports that were kept elsewhere."""
+"""``hil history``: list runs, show one run, import reports, and name and list baselines."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003 - typer reads annotations as it runs
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.cli.accept import File, Where, Who, by, told
+from hil.cli.accept import File, Where, Who, acceptance_line, decider
 from hil.cli.views.console import console
 from hil.cli.views.histories import history_at
 from hil.errors import UserError
@@ -27,14 +27,18 @@ COMMIT = 7
 @group.callback()
 def command(  # noqa: PLR0913, PLR0917 - typer passes each option by name
     context: typer.Context,
-    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Runs that measured this model.")] = None,
-    target: Annotated[str | None, typer.Option("--target", metavar="NAME", help="Runs asked for on this one.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="Only runs that measured this model.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="NAME", help="Only runs requested on this target.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="Show at most N.")] = 20,
     as_json: AsJson = False,  # noqa: FBT002 - an option, given by name
     history: Where = None,
     config: File = None,
 ) -> None:
-    """List the runs that were kept, newest first, with what became of them.
+    """List the runs in the history, newest first, with their decisions.
 
     [bold]Examples[/bold]
 
@@ -48,9 +52,9 @@ def command(  # noqa: PLR0913, PLR0917 - typer passes each option by name
     """
     if context.invoked_subcommand is not None:
         return
-    with history_at(history, config) as kept:
-        runs = kept.runs(limit=limit, model=model, target=target)
-        models = kept.models([run.id for run in runs])
+    with history_at(history, config) as database:
+        runs = database.runs(limit=limit, model=model, target=target)
+        models = database.models([run.id for run in runs])
     if as_json:
         typer.echo(json.dumps([{**_plain(run), "models": models.get(run.id, ())} for run in runs], indent=2))
     else:
@@ -64,16 +68,16 @@ def show(
     history: Where = None,
     config: File = None,
 ) -> None:
-    """Show all that one run measured."""
-    with history_at(history, config) as kept:
-        found = kept.find(run)
-        points = kept.points([found.id])
+    """Show everything that one run measured."""
+    with history_at(history, config) as database:
+        record = database.find(run)
+        points = database.points([record.id])
     if as_json:
         measured = [{name: value for name, value in vars(point).items() if name != "run"} for point in points]
-        typer.echo(json.dumps({**_plain(found), "points": measured}, indent=2))
+        typer.echo(json.dumps({**_plain(record), "points": measured}, indent=2))
         return
     out = console()
-    for name, value in _plain(found).items():
+    for name, value in _plain(record).items():
         if value not in (None, ""):
             out.print(Text(f"{name.replace('_', ' ')}: {_safe(value)}"))
     out.print()
@@ -81,86 +85,86 @@ def show(
 
 
 @group.command("import")
-def bring(
+def import_reports(
     reports: Annotated[list[Path], typer.Argument(metavar="REPORT…", help="report.json, or its folder.")],
     history: Where = None,
     config: File = None,
 ) -> None:
-    """Keep reports that were written elsewhere; one that is damaged or edited is refused.
+    """Add reports of other machines to the history. Damaged or edited reports are refused.
 
-    Keeping a report twice is no mistake: it stays in the history once.
+    A report that is already in the history is not added again.
     """
     from hil.gate.gate import open_report
 
-    found = [open_report(path) for path in reports]  # all of them first: nothing is kept if one is refused
-    with history_at(history, config, read_only=False) as kept:
-        for path, report in zip(reports, found, strict=True):
-            new = kept.append(report)
-            console().print(Text(f"{path}: run {report.run.id} {'kept' if new else 'was there already'}"))
+    opened = [open_report(path) for path in reports]  # all of them first: if one is refused, none is added
+    with history_at(history, config, read_only=False) as database:
+        for path, report in zip(reports, opened, strict=True):
+            new = database.append(report)
+            console().print(Text(f"{path}: run {report.run.id} {'added' if new else 'is in the history already'}"))
 
 
 @group.command()
 def baseline(  # noqa: PLR0913, PLR0917 - as above
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What comparisons call them, e.g. release-4.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name for comparisons, e.g. release-4.")],
     refs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs: ids, latest, jetpack:6.2, commit:SHA, …")],
-    why: Annotated[str, typer.Option("--why", metavar="REASON", help="Why these runs; stays on record.")],
+    why: Annotated[str, typer.Option("--why", metavar="REASON", help="Why these runs; kept in the history.")],
     who: Who = None,
     history: Where = None,
     config: File = None,
 ) -> None:
-    """Give runs a name, to compare with: --hil-baseline NAME, hil compare NAME latest.
+    """Give runs a name, for use as --hil-baseline NAME or in hil compare NAME latest.
 
-    The last runs that were given a name are what it means; the earlier ones stay on record.
+    A name stands for the runs that it was last given to. Earlier assignments stay in the history.
 
     [bold]Examples[/bold]
 
       hil history baseline release-4 latest --why "what robots run since June"
     """
     if not why.strip():
-        raise UserError("--why: is empty: say why these runs, it stays on record")
-    with history_at(history, config, read_only=False) as kept:
-        runs = dict.fromkeys(run.id for ref in refs for run in kept.resolve(ref))
-        kept.name_baseline(name, list(runs), who=by(who), why=why.strip())
+        raise UserError("--why is empty: write why these runs; the reason is kept in the history")
+    with history_at(history, config, read_only=False) as database:
+        runs = dict.fromkeys(run.id for ref in refs for run in database.resolve(ref))
+        database.name_baseline(name, list(runs), who=decider(who), why=why.strip())
     console().print(Text(f"{_safe(name)}: {', '.join(runs)}"))
 
 
 @group.command()
 def baselines(history: Where = None, config: File = None) -> None:
-    """List the names that were given to runs, by whom, when and why; the last one of a name counts."""
-    with history_at(history, config) as kept:
-        found = kept.baselines()
-    if not found:
-        console().print("no baseline has a name: hil history baseline NAME RUN --why REASON")
+    """List the named baselines with their runs: by whom, when and why. The last entry of a name applies."""
+    with history_at(history, config) as database:
+        names = database.baselines()
+    if not names:
+        console().print("there are no named baselines: add one with hil history baseline NAME RUN --why REASON")
         return
-    last = {one.name: number for number, one in enumerate(found)}
+    last = {entry.name: number for number, entry in enumerate(names)}
     table = _table(["name", "runs", "by", "on", "why"], whole=("name", "on"))
-    for number, one in enumerate(found):
-        cells = (one.name, ", ".join(one.runs), one.who, f"{one.when:%Y-%m-%d}", one.why)
-        table.add_row(*(Text(_safe(cell), style="" if last[one.name] == number else "dim") for cell in cells))
+    for number, entry in enumerate(names):
+        cells = (entry.name, ", ".join(entry.runs), entry.who, f"{entry.when:%Y-%m-%d}", entry.why)
+        table.add_row(*(Text(_safe(cell), style="" if last[entry.name] == number else "dim") for cell in cells))
     console().print(table)
 
 
 @group.command()
 def accepted(
-    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Of this model.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Only levels of this model.")] = None,
     history: Where = None,
     config: File = None,
 ) -> None:
     """List the levels that were accepted with hil accept, oldest first: by whom, when and why."""
-    with history_at(history, config) as kept:
-        found = kept.acceptances(model=model)
-    for act in found:
-        console().print(Text(told(act)))
-    if not found:
-        console().print("nothing was accepted")
+    with history_at(history, config) as database:
+        acceptances = database.acceptances(model=model)
+    for acceptance in acceptances:
+        console().print(Text(acceptance_line(acceptance)))
+    if not acceptances:
+        console().print("no level has been accepted")
 
 
 def _show(runs: list[RunRecord], models: dict[str, tuple[str, ...]]) -> None:
     if not runs:
-        console().print("no run fits")
+        console().print("no run matches")
         return
     rows = [_row(run, models.get(run.id, ())) for run in runs]
-    # What no run has (a board, a JetPack, a commit) takes no room.
+    # Columns that are empty for every run (board, JetPack, commit) are left out.
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     table = _table(names, whole=("run", "started", "commit"))
     for run, row in zip(runs, rows, strict=True):
@@ -170,11 +174,11 @@ def _show(runs: list[RunRecord], models: dict[str, tuple[str, ...]]) -> None:
 
 
 def _row(run: RunRecord, models: tuple[str, ...]) -> dict[str, str]:
-    broken = "" if run.whole or run.decision == "incomplete" else ", broken off"
+    interrupted = "" if run.whole or run.decision == "incomplete" else ", interrupted"
     return {
         "run": run.id,
         "started": f"{run.started:%Y-%m-%d %H:%M}",
-        "decision": run.decision + broken,
+        "decision": run.decision + interrupted,
         "target": f"{run.target} → {run.used}" if run.fallback else run.target,
         "board": " ".join(filter(None, (run.board or run.module, run.serial))),
         "JetPack": run.jetpack or "",
@@ -189,7 +193,7 @@ def _points(points: list[Point]) -> Table:
 
     table = _table(["check", "of", "value", "interval", "verdict"], whole=("check", "of", "value"))
     for point in points:
-        ends = [quantity(each, point.unit) for each in (point.low, point.high) if each is not None]
+        ends = [quantity(bound, point.unit) for bound in (point.low, point.high) if bound is not None]
         value, verdict = quantity(point.value, point.unit), point.verdict.replace("_", " ")
         cells = (point.check, f"{point.model} {point.precision}", value, " to ".join(ends), verdict)
         table.add_row(*(Text(_safe(cell)) for cell in cells))
@@ -208,7 +212,7 @@ def _plain(run: RunRecord) -> dict[str, Any]:
 
 
 def _safe(value: object) -> str:
-    """Text that others wrote (a board's, a model's) on one line, without what a terminal obeys."""
+    """Return text from a board or a model on one line, at most 200 characters, without terminal control characters."""
     from hil.report.shown_text import one_line
 
     return one_line(str(value), 200)

@@ -1,4 +1,4 @@
-"""``hil init MODEL.onnx``: a starter ``hil.toml`` that runs as it is."""
+"""``hil init MODEL.onnx``: write a starter ``hil.toml`` that runs without changes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The ONNX file; it is only read.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The ONNX file; it is not changed.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("hil.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,  # noqa: FBT002 - an option
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,  # noqa: FBT002 - an option
 ) -> None:
     """Write a commented hil.toml from a model's inputs and outputs, ready to run on random data.
 
@@ -33,20 +33,20 @@ def command(
 
     if output.exists() and not force:
         raise UserError(
-            f"{output} is there already: model {model.stem}: --force replaces it, --output FILE writes another"
+            f"{output} exists already: model {model.stem}: --force replaces it, --output FILE writes another file"
         )
     signature = read_signature(model)
     if not signature.inputs:
-        raise UserError(f"{model} has no inputs, so there is nothing to run it with: export it with an input")
-    # Whatever cannot be drawn at random is said now and not by the first run.
+        raise UserError(f"{model} has no inputs, so it cannot be run on data: export it with an input")
+    # Raises UserError now, not in the first run, for inputs that cannot be drawn at random.
     SyntheticDataset(signature, model=model.stem, count=None, ranges={}, shapes={})
     relative = os.path.relpath(model.absolute(), output.absolute().parent)
     _write(output, starter(signature, relative, model_name(model), sizes_that_run(model, signature)))
-    _tell(output, signature)
+    _print_summary(output, signature)
 
 
 def _write(output: Path, text: str) -> None:
-    """Writes the file whole or not at all."""
+    """Write the file atomically. Raise ``UserError`` if it cannot be written."""
     partial = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         partial.write_bytes(text.encode())
@@ -54,10 +54,10 @@ def _write(output: Path, text: str) -> None:
     except (OSError, UnicodeError) as error:
         partial.unlink(missing_ok=True)
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write {output} ({why}): name another place with --output FILE") from None
+        raise UserError(f"cannot write {output} ({why}): name another file with --output FILE") from None
 
 
-def _tell(output: Path, signature: Signature) -> None:
+def _print_summary(output: Path, signature: Signature) -> None:
     from rich.markup import escape
 
     screen = console()
@@ -66,14 +66,14 @@ def _tell(output: Path, signature: Signature) -> None:
         for spec in specs:
             screen.print(f"  {way}  {escape(str(spec))}")
     screen.print(
-        '[bold yellow]warning:[/] its data is random (data = "synthetic"), which shows that the model runs; '
-        "it never satisfies a gate for a robot"
+        '[bold yellow]warning:[/] its data is random (data = "synthetic"): it shows that the model runs, '
+        "but never satisfies a gate for a robot"
     )
     folder = output.absolute().parent
-    there = f"cd {escape(str(folder))} && " if folder != Path.cwd() else ""
+    cd = f"cd {escape(str(folder))} && " if folder != Path.cwd() else ""
     screen.print("[bold]next[/]")
-    screen.print(f"  1. run it as it is:   [cyan]{there}pytest --pyargs hil.suites --target=cpu[/]")
+    screen.print(f"  1. run it as it is:   [cyan]{cd}pytest --pyargs hil.suites --target=cpu[/]")
     screen.print(
-        "  2. put in real data:  [cyan]data[/] and [cyan]task[/], then [cyan]limits[/], in the places marked there"
+        "  2. use real data:     set [cyan]data[/] and [cyan]task[/], then [cyan]limits[/], as the file's comments say"
     )
     screen.print("  3. name your board:   [cyan]\\[targets.jetson-orin][/], then [cyan]pytest --target=jetson-orin[/]")

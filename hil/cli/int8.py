@@ -1,4 +1,4 @@
-"""``hil int8 audit MODEL``, ``hil int8 sensitivity MODEL``, ``hil int8 diff OLD NEW``: what a calibration is worth."""
+"""``hil int8``: audit a model's calibration, rank its layers by INT8 noise, compare two calibrations."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ group = typer.Typer(
 )
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model of hil.toml, by its name.")]
-TargetName = Annotated[str, typer.Option("--target", metavar="T", help="The target that builds it.")]
+TargetName = Annotated[str, typer.Option("--target", metavar="T", help="The target that builds the engine.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+    Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
 
 
 @group.command()
@@ -48,9 +48,9 @@ def audit(
     as_json: JsonFile = None,
     config: ConfigFile = None,
 ) -> int:
-    """Judge a model's INT8 calibration alone: the int8 and placement checks of the main job, with what they saw.
+    """Judge only a model's INT8 calibration: the int8 checks and placement.int8_layers of the main job, in detail.
 
-    Exit code 0: all passed or have no limit; 1: something did not; 4: a mistake in the config.
+    Exit code 0: every check passed or has no limit; 1: at least one did not; 4: a mistake in the config.
 
     [bold]Examples[/bold]
 
@@ -60,17 +60,18 @@ def audit(
     """
     from hil.cli.views import int8_shown
 
-    found = config_at(config)
-    _int8_model(found, model, target)
+    loaded = config_at(config)
+    _check_has_int8(loaded, model, target)
     with Steps() as steps:
-        results = _audited(found, model, target, steps)
-        ranked = int8_shown.ranked(found, model, target, steps.say) if sensitivity else None
-    int8_shown.audit(model, target, results)
-    if ranked is not None:
-        int8_shown.sensitivity(model, ranked)
+        results = _judge_int8(loaded, model, target, steps)
+        ranking = int8_shown.rank_layers(loaded, model, target, steps.say) if sensitivity else None
+    int8_shown.print_audit(model, target, results)
+    if ranking is not None:
+        int8_shown.print_ranking(model, ranking)
     if as_json is not None:
-        int8_shown.write(as_json, {"checks": [one.model_dump(mode="json") for one in results], "layers": ranked})
-    return int(ExitCode.PASSED if int8_shown.good(results) else ExitCode.FAILED)
+        checks = [result.model_dump(mode="json") for result in results]
+        int8_shown.write_json(as_json, {"checks": checks, "layers": ranking})
+    return int(ExitCode.PASSED if int8_shown.all_passed(results) else ExitCode.FAILED)
 
 
 @group.command()
@@ -82,8 +83,8 @@ def sensitivity(
 ) -> None:
     """Rank a model's layers by the noise that INT8 adds in each, and propose which to keep in float.
 
-    Each is quantized alone, on this machine's CPU; what is proposed is then made, run and timed there. --target only
-    chooses where Q/DQ nodes go, since runtimes fuse different patterns.
+    Each layer is quantized on its own, on this machine's CPU. The proposed model is then built, run and timed there.
+    --target only decides where Q/DQ nodes are inserted, because runtimes fuse different patterns.
 
     [bold]Example[/bold]
 
@@ -91,25 +92,30 @@ def sensitivity(
     """
     from hil.cli.views import int8_shown
 
-    found = config_at(config)
-    _int8_model(found, model, target)
+    loaded = config_at(config)
+    _check_has_int8(loaded, model, target)
     with Steps() as steps:
-        ranked = int8_shown.ranked(found, model, target, steps.say)
-    int8_shown.sensitivity(model, ranked)
+        ranking = int8_shown.rank_layers(loaded, model, target, steps.say)
+    int8_shown.print_ranking(model, ranking)
     if as_json is not None:
-        int8_shown.write(as_json, {"layers": ranked})
+        int8_shown.write_json(as_json, {"layers": ranking})
 
 
 @group.command()
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A report.json, a Q/DQ model or a TensorRT cache.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The same, of what is compared with it.")],
-    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Of reports with several.")] = None,
-    above: Annotated[str, typer.Option("--above", help="A change up to this size is none.")] = "10 %",
+    old: Annotated[
+        Path, typer.Argument(metavar="OLD", help="A report.json, a Q/DQ model or a TensorRT calibration cache.")
+    ],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The file to compare with it, of any of these kinds.")],
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="The model, for reports with several.")
+    ] = None,
+    above: Annotated[str, typer.Option("--above", help="Changes up to this size count as unchanged.")] = "10 %",
 ) -> int:
-    """Compare the ranges of two calibrations, tensor by tensor: two caches, two builds, two JetPacks.
+    """Compare the ranges of two calibrations tensor by tensor: of two caches, two builds or two JetPack releases.
 
-    Exit code 0: the same tensors, none moved by more; 1: some did; 4: a file that has no ranges.
+    Exit code 0: both have the same tensors, and no range moved by more than --above; 1: otherwise; 4: a file without
+    ranges.
 
     [bold]Examples[/bold]
 
@@ -126,12 +132,12 @@ def diff(
         least = parse(above, Dimension.FRACTION)
     except ValueError as error:
         raise UserError(f"--above {above}: {error}") from None
-    found = drift(scales_at(old, model), scales_at(new, model))
-    int8_shown.drifted(found, least)
-    return int(ExitCode.FAILED if found.gone or found.new or found.worst > least else ExitCode.PASSED)
+    changes = drift(scales_at(old, model), scales_at(new, model))
+    int8_shown.print_drift(changes, least)
+    return int(ExitCode.FAILED if changes.gone or changes.new or changes.worst > least else ExitCode.PASSED)
 
 
-def _int8_model(config: Config, model: str, target: str) -> None:
+def _check_has_int8(config: Config, model: str, target: str) -> None:
     from hil.session.preflight import preflight
 
     spec = config.model(model, target) if model in config.spec.models else None
@@ -140,14 +146,14 @@ def _int8_model(config: Config, model: str, target: str) -> None:
     preflight(config, target, model, ["int8"])
 
 
-def _audited(config: Config, model: str, target: str, steps: Steps) -> list[CheckResult]:
+def _judge_int8(config: Config, model: str, target: str, steps: Steps) -> list[CheckResult]:
     from hil.plan import expand
     from hil.session import Request, Session
 
     plan = expand(config, target)
-    rows = [one for one in (*plan.rows, *plan.unlimited) if (one.model, one.precision) == (model, "int8")]
-    wanted = [one for one in rows if one.id.startswith("int8.") or one.id == "placement.int8_layers"]
+    of_model = [row for row in (*plan.rows, *plan.unlimited) if (row.model, row.precision) == (model, "int8")]
+    rows = [row for row in of_model if row.id.startswith("int8.") or row.id == "placement.int8_layers"]
     cache = config.resolve(config.spec.project.cache)
     request = Request(config, target, "fail", 0.0, secrets.token_hex(16), cache, progress=steps.say)
     with closing(Session.open(request)) as session:
-        return [session.judge(row).result for row in wanted]
+        return [session.judge(row).result for row in rows]

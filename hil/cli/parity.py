@@ -1,4 +1,4 @@
-"""``hil parity MODEL ENGINE --data FILE``: two ONNX files on the same data, without a config."""
+"""``hil parity MODEL ENGINE --data FILE``: compare two ONNX files on the same data, without a config."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The original, FP32: an ONNX file.")],
-    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="What was made of it: an ONNX file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The original ONNX file, FP32.")],
+    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="The ONNX file made from it.")],
     data: Annotated[
         Path, typer.Option("--data", metavar="FILE", help="An .npz file of arrays named after the inputs.")
     ],
     precision: Annotated[
-        str, typer.Option("--precision", metavar="P", help="Whose tolerances hold: fp32, tf32, fp16, bf16 or int8.")
+        str,
+        typer.Option(
+            "--precision", metavar="P", help="The precision whose tolerances apply: fp32, tf32, fp16, bf16 or int8."
+        ),
     ] = "fp32",
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Samples fed at once.")] = 1,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Samples in one call.")] = 1,
 ) -> int:
-    """Compare two ONNX files on all samples of a file, under ONNX Runtime on this machine's CPU.
+    """Compare two ONNX files on all samples of a file, with ONNX Runtime on this machine's CPU.
 
-    Passed only if names, shapes, dtypes and counts of all outputs agree, something was compared, nothing finite became
-    NaN or infinite, and every output is within its tolerances. For engines on a target write a hil.toml
-    ([bold]hil init[/bold]).
+    Passes only if names, shapes, dtypes and counts of all outputs agree, at least one value was compared, no finite
+    value became NaN or infinite, and every output is within its tolerances. To compare engines on a target, write a
+    hil.toml ([bold]hil init[/bold]).
 
     [bold]Examples[/bold]
 
@@ -51,5 +54,6 @@ def command(
 
 def _lines(outputs: Any) -> Iterator[str]:
     for row in outputs:
-        numbers = "  ".join(f"{one['metric']} {one['value']:.4g}" for one in row["bounds"] if one["value"] is not None)
+        bounds = [bound for bound in row["bounds"] if bound["value"] is not None]
+        numbers = "  ".join(f"{bound['metric']} {bound['value']:.4g}" for bound in bounds)
         yield f"{'ok ' if row['met'] else 'OUT'} {row['output']}: {numbers}"

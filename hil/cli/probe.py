@@ -1,4 +1,4 @@
-"""``hil probe TARGET``: what a machine tells of itself, raw, and what that makes it; for scripts with ``--json``."""
+"""``hil probe TARGET``: print a machine's raw facts, its identity and its state; with ``--json`` for scripts."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 APART = ("state", "holder", "time")
-"""What stands beside the facts and not among them."""
+"""Keys of the survey that the document has at its top level, not under ``facts``."""
 
 
 def command(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A target of hil.toml, by its name.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,  # noqa: FBT002 - an option
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> None:
-    """Print what a target tells of itself: raw facts, what they make it, and the state it is in.
+    """Print what a target reports about itself: its raw facts, its identity and its current state.
 
-    Judges nothing: hil doctor does. What cannot be read is null, with the reason under not_readable. While a session
-    holds the target, runtimes, GPU and drivers are not asked.
+    Judges nothing; hil doctor does. A fact that cannot be read is null, with the reason under not_readable. While a
+    session holds the target, its runtimes, GPU and drivers are not queried.
 
     [bold]Examples[/bold]
 
@@ -38,53 +38,53 @@ def command(
 
       hil probe jetson-orin --json | jq .identity
     """
-    told = _told(target, config)
+    document = _document(target, config)
     if as_json:
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     out = console()
-    out.soft_wrap = False  # the table is drawn to the width that is there
-    out.print(_table(told))
+    out.soft_wrap = False  # the table is drawn to the terminal's width
+    out.print(_table(document))
 
 
-def _told(name: str, config: Path | None) -> dict[str, Any]:
-    """``identity`` is ``None`` where the machine is not known to be a Jetson."""
+def _document(name: str, config: Path | None) -> dict[str, Any]:
+    """Return the JSON document; its ``identity`` is ``None`` if the machine is not known to be a Jetson."""
     from hil.config.spec import TargetSpec
-    from hil.doctor.run_survey import look
+    from hil.doctor.run_survey import survey_target
     from hil.jetson import said
     from hil.targets.target import open_target
 
     runtimes = sorted(TargetSpec.model_fields["runtime"].annotation.__args__)  # type: ignore[union-attr] # a Literal
     with open_target(name, config_at(config).target(name)) as opened:
-        looked = look(opened, runtimes=runtimes, gpu=True)
-    if looked.trouble is not None:
-        raise LabError(looked.trouble)
-    facts = dict(looked.facts)
+        survey = survey_target(opened, runtimes=runtimes, gpu=True)
+    if survey.trouble is not None:
+        raise LabError(survey.trouble)
+    facts = dict(survey.facts)
     apart = {key: facts.pop(key, None) for key in APART}
-    told = {"schema": SCHEMA, "target": name, "held": apart["holder"], "clock_ahead": looked.ahead}
-    return {**told, "identity": said(facts.get("board")), "state": apart["state"], "facts": facts}
+    head = {"schema": SCHEMA, "target": name, "held": apart["holder"], "clock_ahead": survey.ahead}
+    return {**head, "identity": said(facts.get("board")), "state": apart["state"], "facts": facts}
 
 
-def _table(told: Mapping[str, Any]) -> Any:
+def _table(document: Mapping[str, Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("fact", overflow="fold")
-    table.add_column("told", overflow="fold")
+    table.add_column("value", overflow="fold")
     for part in ("identity", "state", "facts"):
         table.add_row(Text(part, style="bold"), "")
-        for name, value in _lines(told[part]):
+        for name, value in _lines(document[part]):
             table.add_row(Text(f"  {name}"), Text(value))
     return table
 
 
 def _lines(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """A line for each single fact, by its path; tables are opened, lists of plain values stay on one line."""
+    """Yield the dotted path and the text of each value in nested tables; a list of plain values is one line."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _lines(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and any(isinstance(one, (dict, list)) for one in value):
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
         for number, inner in enumerate(value):
             yield from _lines(inner, f"{name}[{number}]")
     elif isinstance(value, list):

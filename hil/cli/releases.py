@@ -1,4 +1,4 @@
-"""``hil releases robot-7``: what runs on a robot, what ran before, and what an interrupted deployment left, ended."""
+"""``hil releases robot-7``: list a robot's releases, after it has finished or undone an interrupted deployment."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def command(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A target of hil.toml, by its name.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the tables.")] = False,  # noqa: FBT002 - an option
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    """Tell which release a robot runs, after hashing every file of it, and which others are there.
+    """List a robot's releases, and check every file of the current one against its hash.
 
-    A deployment that was interrupted is ended first: a release that was not seen to be healthy is taken back. The
-    exit code is 1 where what runs is damaged or was not seen to be healthy.
+    An interrupted deployment is concluded first: a release that was never confirmed healthy is rolled back. The exit
+    code is 1 if the current release is damaged or was never confirmed healthy.
 
     [bold]Examples[/bold]
 
@@ -47,76 +47,76 @@ def command(
     steps = Steps()
     if as_json:
         steps.out = console(stderr=True)
-    found = listed(config_at(config), robot, steps.tell)
+    listing = listed(config_at(config), robot, steps.print_step)
     if as_json:
-        typer.echo(json.dumps(_as_json(robot, found), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(robot, listing), indent=2, ensure_ascii=False))
     else:
-        _show(robot, found)
-    return int(ExitCode.PASSED if _sound(found) else ExitCode.FAILED)
+        _show(robot, listing)
+    return int(ExitCode.PASSED if _sound(listing) else ExitCode.FAILED)
 
 
-def _sound(found: Listing) -> bool:
-    return found.current is None or (not found.damage and (_healthy(found, found.current) or found.busy))
+def _sound(listing: Listing) -> bool:
+    return listing.current is None or (not listing.damage and (_healthy(listing, listing.current) or listing.busy))
 
 
-def _healthy(found: Listing, release: str) -> bool:
-    return any(one["release"] == release and one["healthy"] for one in found.releases)
+def _healthy(listing: Listing, release: str) -> bool:
+    return any(entry["release"] == release and entry["healthy"] for entry in listing.releases)
 
 
-def _as_json(robot: str, found: Listing) -> dict[str, Any]:
+def _as_json(robot: str, listing: Listing) -> dict[str, Any]:
     releases = [
-        {"release": one["release"], "current": one["release"] == found.current, "healthy": one["healthy"]}
-        | {"manifest": one["manifest"]}
-        for one in reversed(found.releases)
+        {"release": entry["release"], "current": entry["release"] == listing.current, "healthy": entry["healthy"]}
+        | {"manifest": entry["manifest"]}
+        for entry in reversed(listing.releases)
     ]
     return {
         "schema": SCHEMA,
         "robot": robot,
-        "folder": found.folder,
-        "current": found.current,
-        "damage": found.damage,
-        "sound": _sound(found),
-        "previous": found.previous,
-        "under_way": found.busy,
+        "folder": listing.folder,
+        "current": listing.current,
+        "damage": listing.damage,
+        "sound": _sound(listing),
+        "previous": listing.previous,
+        "under_way": listing.busy,
         "releases": releases,
-        "history": list(found.history),
+        "history": list(listing.history),
     }
 
 
-def _show(robot: str, found: Listing) -> None:
+def _show(robot: str, listing: Listing) -> None:
     out = console()
-    out.soft_wrap = False  # tables are drawn to the width that is there
-    if not found.releases:
-        out.print(Text(f"{robot} has no releases yet: `hil deploy REPORT --to {robot}` brings one"))
+    out.soft_wrap = False  # tables are drawn to the terminal's width
+    if not listing.releases:
+        out.print(Text(f"{robot} has no releases yet: `hil deploy REPORT --to {robot}` deploys one"))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("", "release", "healthy", "engines", "evidence", "report"):
         table.add_column(column, overflow="fold", no_wrap=column in {"", "release", "healthy"})
-    for one in reversed(found.releases):
-        table.add_row(*_row(one, found))
+    for entry in reversed(listing.releases):
+        table.add_row(*_row(entry, listing))
     out.print(table)
-    if found.damage:
-        out.print(Text(f"✗ the release that runs is damaged: {found.damage}", style="bold red"))
-    if found.busy:
-        holder = found.holder
-        out.print(Text(f"! a deployment by {holder.get('who', 'somebody')} is under way", style="yellow"))
-    for line in found.history[-SHOWN:]:
+    if listing.damage:
+        out.print(Text(f"✗ the current release is damaged: {listing.damage}", style="bold red"))
+    if listing.busy:
+        holder = listing.holder
+        out.print(Text(f"! a deployment by {holder.get('who', 'somebody')} is in progress", style="yellow"))
+    for line in listing.history[-SHOWN:]:
         out.print(Text(f"{line.get('at')}  {line.get('kind')}: {line.get('outcome')}: {line.get('text')}", style="dim"))
 
 
-def _row(one: Mapping[str, Any], found: Listing) -> list[Text]:
+def _row(entry: Mapping[str, Any], listing: Listing) -> list[Text]:
     from hil.report.shown_text import one_line
 
-    about = one["manifest"] or {}
-    runs = one["release"] == found.current
-    engines = ", ".join(f"{engine.get('model')} {engine.get('precision')}" for engine in about.get("engines") or [])
-    judged = about.get("judged") or {}
-    sign = Text("✓ yes", style="green") if one["healthy"] else Text("no", style="yellow")
-    mark = Text("▶", style="bold green") if runs else Text(" ")
-    name = Text(str(one["release"])[:12], style="bold" if runs else "")
+    manifest = entry["manifest"] or {}
+    is_current = entry["release"] == listing.current
+    engines = ", ".join(f"{engine.get('model')} {engine.get('precision')}" for engine in manifest.get("engines") or [])
+    judged = manifest.get("judged") or {}
+    healthy = Text("✓ yes", style="green") if entry["healthy"] else Text("no", style="yellow")
+    mark = Text("▶", style="bold green") if is_current else Text(" ")
+    name = Text(str(entry["release"])[:12], style="bold" if is_current else "")
     evidence = str(judged.get("evidence", "unknown"))
     style = "" if evidence == "device" else "bold red"
-    if isinstance(about.get("image"), dict):
-        engines += f", in image {str(about['image'].get('id'))[:12]}"
-    words = [Text(one_line(engines, 90)), Text(one_line(evidence, 20), style=style)]
-    return [mark, name, sign, *words, Text(str(judged.get("report", ""))[:12])]
+    if isinstance(manifest.get("image"), dict):
+        engines += f", in image {str(manifest['image'].get('id'))[:12]}"
+    cells = [Text(one_line(engines, 90)), Text(one_line(evidence, 20), style=style)]
+    return [mark, name, healthy, *cells, Text(str(judged.get("report", ""))[:12])]

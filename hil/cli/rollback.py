@@ -1,4 +1,4 @@
-"""``hil rollback robot-7``: back to the release before."""
+"""``hil rollback robot-7``: return a robot to its previous release."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Annotated
 import typer
 
 from hil.cli.views.configs import config_at
-from hil.cli.views.robots import Steps, ended
+from hil.cli.views.robots import Steps, print_outcome
 
 
 def command(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A target of hil.toml, by its name.")],
     to: Annotated[
-        str | None, typer.Option("--to", metavar="RELEASE", help="The beginning of a release's digest instead.")
+        str | None, typer.Option("--to", metavar="RELEASE", help="Another release, by the beginning of its digest.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    """Put a robot back to the healthy release before the one that runs.
+    """Return a robot to the last healthy release before the current one.
 
-    Refuses (1) a release that was judged on another board or under another runtime than the robot has now, that lacks a
-    signature which the robot's keys ask for, or that is damaged; its age does not matter.
+    Refuses (exit code 1) a release that was judged on another kind of board or another runtime than the robot has now,
+    that lacks a signature by one of the robot's keys, or that is damaged. The age of its report does not matter.
 
-    The robot is made safe, the release's files are hashed again, the switch is one rename, the service is restarted
-    and has to get healthy; else it goes on with the release that it had.
+    The robot is put into its safe state, the release's files are hashed again, the switch is a single rename, and the
+    restarted service must become healthy. Otherwise the robot keeps the release that it had.
 
     [bold]Examples[/bold]
 
@@ -37,4 +37,4 @@ def command(
     from hil.deploy.deploying import roll_back
 
     steps = Steps()
-    return ended(roll_back(config_at(config), robot, to, steps.tell), steps, "back")
+    return print_outcome(roll_back(config_at(config), robot, to, steps.print_step), steps, "back")

@@ -1,4 +1,4 @@
-"""``hil schema``: the JSON Schema of ``hil.toml``, or of ``report.json``."""
+"""``hil schema``: print the JSON Schema of ``hil.toml`` or ``report.json``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def command(
-    report: Annotated[bool, typer.Option("--report", help="The schema of report.json instead of hil.toml.")] = False,  # noqa: FBT002 - an option
+    report: Annotated[bool, typer.Option("--report", help="Print the schema of report.json instead.")] = False,  # noqa: FBT002 - an option
 ) -> None:
-    """Print the JSON Schema (Draft 2020-12) of hil.toml, for editors and other people's checks.
+    """Print the JSON Schema (Draft 2020-12) of hil.toml, for editors and validators.
 
     [bold]Examples[/bold]
 
@@ -24,14 +24,14 @@ def command(
 
 
 def config_schema() -> dict[str, object]:
-    """The schema of ``hil.toml``, as ``hil.config.spec`` defines it; quantities are strings with a unit."""
+    """Return the schema of ``hil.toml`` from ``hil.config.spec``; quantities are strings with a unit."""
     from hil.config.spec import ConfigSpec
 
     return {"$schema": DIALECT, **ConfigSpec.model_json_schema(), "title": "hil.toml"}
 
 
 def report_schema() -> dict[str, object]:
-    """The schema of ``report.json``."""
+    """Return the schema of ``report.json``."""
     from hil.report.schema import report_schema as published
 
     return dict(published())

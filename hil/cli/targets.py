@@ -1,4 +1,4 @@
-"""``hil targets``: the machines that the config names; with ``--check`` which answer, and who holds them."""
+"""``hil targets``: list the config's targets; with ``--check``, report which ones answer and who holds them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 AT_ONCE = 16
-"""Machines that are asked at the same time."""
+"""How many machines are contacted at the same time."""
 
 
 def command(
-    check: Annotated[bool, typer.Option("--check", help="Reach each of them, all at the same time.")] = False,  # noqa: FBT002 - an option
+    check: Annotated[bool, typer.Option("--check", help="Contact all targets, at the same time.")] = False,  # noqa: FBT002 - an option
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,  # noqa: FBT002 - an option
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="hil.toml; the nearest one if not given.")
+        Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    """List the targets of hil.toml; with --check, which of them answer and who holds them.
+    """List the targets of hil.toml; with --check, report which ones answer and who holds them.
 
-    Without --check nothing is reached. With it each gets its own connect_timeout, and the exit code is 11 if any of
-    them does not answer; a target that somebody holds answers.
+    Without --check, no target is contacted. With it, each target has its own connect_timeout, and the exit code is 11
+    if any target does not answer. A target that somebody holds does answer.
 
     [bold]Examples[/bold]
 
@@ -41,34 +41,33 @@ def command(
 
       hil targets --check
     """
-    found = config_at(config)
-    specs = _specs(found)
-    seen = _checked(specs) if check else {}
+    specs = _specs(config_at(config))
+    answers = _contact_all(specs) if check else {}
     if as_json:
-        listed = [_entry(name, spec, seen.get(name)) for name, spec in specs.items()]
-        typer.echo(json.dumps({"schema": SCHEMA, "targets": listed}, indent=2, ensure_ascii=False))
+        entries = [_entry(name, spec, answers.get(name)) for name, spec in specs.items()]
+        typer.echo(json.dumps({"schema": SCHEMA, "targets": entries}, indent=2, ensure_ascii=False))
     else:
-        _show(specs, seen, check=check)
-    return int(ExitCode.LAB_ERROR if any(why for why, _ in seen.values()) else ExitCode.PASSED)
+        _show(specs, answers, check=check)
+    return int(ExitCode.LAB_ERROR if any(why for why, _ in answers.values()) else ExitCode.PASSED)
 
 
 def _specs(config: Config) -> dict[str, TargetSpec]:
-    """As the file has them; ``cpu``, which is there without being written, last."""
+    """Return the targets in the order of the file; an implicit ``cpu`` is last."""
     from hil.config.load import CPU
 
     names = [*config.spec.targets, *({CPU} - set(config.spec.targets))]
     return {name: config.target(name) for name in names}
 
 
-def _checked(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
-    """Of each: why it does not answer (``None``: it does), and who holds it (``None``: nobody)."""
+def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
+    """Return for each target why it does not answer (``None`` if it does), and who holds it (``None`` if nobody)."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(specs, pool.map(_asked, specs, specs.values()), strict=True))
+        return dict(zip(specs, pool.map(_contact, specs, specs.values()), strict=True))
 
 
-def _asked(name: str, spec: TargetSpec) -> tuple[str | None, Any]:
+def _contact(name: str, spec: TargetSpec) -> tuple[str | None, Any]:
     from hil.doctor.run_survey import holder_of
     from hil.targets.target import open_target
 
@@ -78,15 +77,15 @@ def _asked(name: str, spec: TargetSpec) -> tuple[str | None, Any]:
         return str(error), None
 
 
-def _entry(name: str, spec: TargetSpec, seen: tuple[str | None, Any] | None) -> dict[str, Any]:
+def _entry(name: str, spec: TargetSpec, answer: tuple[str | None, Any] | None) -> dict[str, Any]:
     keys = ("kind", "host", "runtime", "board", "evidence")
     entry: dict[str, Any] = {"name": name, **{key: getattr(spec, key) for key in keys}}
-    if seen is not None:
-        entry |= {"reachable": seen[0] is None, "why_not": seen[0], "held": seen[1]}
+    if answer is not None:
+        entry |= {"reachable": answer[0] is None, "why_not": answer[0], "held": answer[1]}
     return entry
 
 
-def _show(specs: Mapping[str, TargetSpec], seen: Mapping[str, tuple[str | None, Any]], *, check: bool) -> None:
+def _show(specs: Mapping[str, TargetSpec], answers: Mapping[str, tuple[str | None, Any]], *, check: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -97,14 +96,14 @@ def _show(specs: Mapping[str, TargetSpec], seen: Mapping[str, tuple[str | None, 
         board = spec.board or "—"
         cells = [Text(name, style="bold"), Text(spec.kind), Text(spec.host or "—"), Text(spec.runtime), Text(board)]
         if check:
-            why, holder = seen[name]
+            why, holder = answers[name]
             sign = Text("✗ no", style="bold red") if why else Text("✓ yes", style="green")
             cells += [sign, Text("—" if why else "no" if holder is None else "yes")]
         table.add_row(*cells)
     out = console()
-    out.soft_wrap = False  # the table is drawn to the width that is there
+    out.soft_wrap = False  # the table is drawn to the terminal's width
     out.print(table)
-    for name, (why, holder) in seen.items():
+    for name, (why, holder) in answers.items():
         if why:
             out.print(Text.assemble(("✗ ", "bold red"), why), soft_wrap=True)
         elif holder is not None:

@@ -1,4 +1,4 @@
-"""``hil verify report --key hil.pub``: who signed, what was decided, of which files."""
+"""``hil verify report --key hil.pub``: verify who signed a report, its decision and the files that it is about."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.cli.hexadecimal import whole
+from hil.cli.hexadecimal import full_hex
 from hil.cli.views.console import console
 from hil.errors import UserError
 from hil.units import Dimension, parse
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Files = list[Path] | None
 DIRTY = {
-    "yes": " (the run used files that are not its)",
+    "yes": " (the run also used files that are not in this commit)",
     "no": "",
-    "": " (whether the run used anything else is unknown)",
+    "": " (whether the run used files outside this commit is unknown)",
 }
 
 
@@ -33,51 +33,66 @@ def command(  # noqa: PLR0913 - each is an option of its own
     ] = Path("report"),
     *,
     key: Annotated[
-        Files, typer.Option("--key", metavar="FILE", help="Public key (PEM) of who may sign; repeatable.")
+        Files, typer.Option("--key", metavar="FILE", help="Accept signatures of this public key (PEM); repeatable.")
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="FILE", help="The report (default: report.json, if it lies beside)."),
+        typer.Option(
+            "--report", metavar="FILE", help="The report; default: report.json next to the bundle, if it exists."
+        ),
     ] = None,
     engine: Annotated[
-        Files, typer.Option("--engine", metavar="FILE", help="Must be an engine that was judged; repeatable.")
+        Files, typer.Option("--engine", metavar="FILE", help="Require this to be a judged engine; repeatable.")
     ] = None,
     onnx: Annotated[
-        Files, typer.Option("--onnx", metavar="FILE", help="Must be a model that was judged; repeatable.")
+        Files, typer.Option("--onnx", metavar="FILE", help="Require this to be a judged model; repeatable.")
     ] = None,
     external_data: Annotated[
         Files,
-        typer.Option("--external-data", metavar="FILE", help="Must be external data of such a model; repeatable."),
+        typer.Option(
+            "--external-data", metavar="FILE", help="Require this to be external data of a judged model; repeatable."
+        ),
     ] = None,
     deployed: Annotated[
         Files,
-        typer.Option("--deployed", metavar="FILE", help="Must be the ONNX file that replaces a model; repeatable."),
+        typer.Option(
+            "--deployed",
+            metavar="FILE",
+            help="Require this to be the 'deployed' ONNX file of a judged model; repeatable.",
+        ),
     ] = None,
     plugin: Annotated[
-        Files, typer.Option("--plugin", metavar="FILE", help="Must be a plugin of such a model; repeatable.")
+        Files,
+        typer.Option("--plugin", metavar="FILE", help="Require this to be a plugin of a judged engine; repeatable."),
     ] = None,
     calibration_cache: Annotated[
-        Files, typer.Option("--calibration-cache", metavar="FILE", help="Must be a cache that was used; repeatable.")
+        Files,
+        typer.Option(
+            "--calibration-cache",
+            metavar="FILE",
+            help="Require this to be a calibration cache of a judged engine; repeatable.",
+        ),
     ] = None,
     max_age: Annotated[
-        str | None, typer.Option("--max-age", metavar="AGE", help="Refuse a run that ended longer ago: '7 days'.")
+        str | None, typer.Option("--max-age", metavar="AGE", help="Refuse a run that ended longer ago, e.g. '7 days'.")
     ] = None,
     newer_than: Annotated[
-        str | None, typer.Option("--newer-than", metavar="TIME", help="Refuse a run that ended by then (ISO 8601).")
+        str | None,
+        typer.Option("--newer-than", metavar="TIME", help="Refuse a run that ended at or before this time (ISO 8601)."),
     ] = None,
     commit: Annotated[
-        str | None, typer.Option("--commit", metavar="SHA", help="Refuse a report of anything but this commit.")
+        str | None, typer.Option("--commit", metavar="SHA", help="Refuse a report of any other commit.")
     ] = None,
     report_digest: Annotated[
         str | None, typer.Option("--report-digest", metavar="SHA256", help="Refuse any other report.json.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was verified as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Verify a signed report; exit code 0 only if the signature holds and the gate passed.
 
-    With report.json at hand it is judged again, and what was signed must be what it gives. Without it the signature and
-    what it says are all there is. An older report that was shown again is refused only by what is asked: --max-age,
-    --newer-than, --commit or --report-digest. --commit refuses a run that used anything beside that commit, too.
+    If report.json is available, it is judged again, and the result must equal what was signed. Without it, only the
+    signature and the signed statement are checked. To refuse an old report that is presented again, use --max-age,
+    --newer-than, --commit or --report-digest. --commit also refuses a run that used files outside that commit.
 
     [bold]Examples[/bold]
 
@@ -97,20 +112,22 @@ def command(  # noqa: PLR0913 - each is an option of its own
         ("plugin", plugin),
         ("calibration-cache", calibration_cache),
     )
-    found = verify(
+    verified = verify(
         bundle,
         keys=[public_key(path) for path in key or ()],
-        report=report or _beside(bundle),
+        report=report or _report_next_to(bundle),
         files=[(role, path) for role, paths in roles for path in paths or ()],
-        fresh=Freshness(_age(max_age), _moment(newer_than), whole(commit, "commit"), whole(report_digest, "digest")),
+        fresh=Freshness(
+            _age(max_age), _moment(newer_than), full_hex(commit, "commit"), full_hex(report_digest, "digest")
+        ),
     )
     if as_json:
-        typer.echo(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(verified), indent=2, ensure_ascii=False))
     else:
-        _show(found)
+        _show(verified)
 
 
-def _beside(bundle: Path) -> Path | None:
+def _report_next_to(bundle: Path) -> Path | None:
     file = (bundle if bundle.is_dir() else bundle.parent) / "report.json"
     return file if file.exists() else None
 
@@ -126,40 +143,41 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise UserError(f"--newer-than: {text!r} is no moment with its zone: write e.g. 2026-11-22T10:00:00+00:00")
-    return found
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UserError(f"--newer-than: {text!r} is not a time with a zone: write e.g. 2026-11-22T10:00:00+00:00")
+    return moment
 
 
-def _show(found: Verified) -> None:
+def _show(verified: Verified) -> None:
     out = console()
-    out.print(Text(f"{found.gate}: {found.decision}", style="bold green" if found.decision == "PASSED" else "yellow"))
-    where = ", ".join(filter(None, (found.used, found.board, found.jetpack and f"JetPack {found.jetpack}")))
-    again = "judged again: it gives what was signed" if found.report else "not at hand: the signature is all there is"
+    style = "bold green" if verified.decision == "PASSED" else "yellow"
+    out.print(Text(f"{verified.gate}: {verified.decision}", style=style))
+    where = ", ".join(filter(None, (verified.used, verified.board, verified.jetpack and f"JetPack {verified.jetpack}")))
+    scope = "judged again, as signed" if verified.report else "not available: only the signature was checked"
     lines = {
-        "signed by": found.key,
-        "run": f"{found.run}, finished {found.finished or 'at no known time'}, on {where}",
-        "commit": (found.commit or "unknown") + DIRTY[found.dirty],
-        "report.json": f"{found.report_digest} ({again})",
+        "signed by": verified.key,
+        "run": f"{verified.run}, finished {verified.finished or 'at an unknown time'}, on {where}",
+        "commit": (verified.commit or "unknown") + DIRTY[verified.dirty],
+        "report.json": f"{verified.report_digest} ({scope})",
     }
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for name, value in lines.items():
         table.add_row(name, Text(value))
-    for subject in found.subjects:
+    for subject in verified.subjects:
         table.add_row(subject.role, Text(f"{subject.sha256}  {subject.name}"))
     out.print(table)
 
 
-def _as_json(found: Verified) -> dict[str, Any]:
+def _as_json(verified: Verified) -> dict[str, Any]:
     plain = ("gate", "policy", "decision", "key", "run", "finished", "target", "used", "board", "module", "jetpack")
     return {
-        **{name: getattr(found, name) for name in plain},
-        "commit": found.commit,
-        "dirty": {"yes": True, "no": False}.get(found.dirty),
-        "report": {"sha256": found.report_digest, "judged_again": found.report is not None},
+        **{name: getattr(verified, name) for name in plain},
+        "commit": verified.commit,
+        "dirty": {"yes": True, "no": False}.get(verified.dirty),
+        "report": {"sha256": verified.report_digest, "judged_again": verified.report is not None},
         "subjects": [
             {
                 "role": s.role,
@@ -169,6 +187,6 @@ def _as_json(found: Verified) -> dict[str, Any]:
                 "precision": s.precision,
                 "identity": s.identity,
             }
-            for s in found.subjects
+            for s in verified.subjects
         ],
     }

@@ -1,6 +1,6 @@
-"""Is a target ready? What was found there, judged by pure functions, and the command that mends what is not.
+"""Whether a target is ready for a session: facts of the target are judged by pure functions, with a fix for each fault.
 
-``hil.doctor.run_survey`` does the asking; everything else takes facts and returns findings.
+``hil.doctor.run_survey`` collects the facts. All other modules take facts and return findings.
 """
 
 from hil.doctor.examine import examine

@@ -1,4 +1,4 @@
-"""Which machine it is, and whether it is the one that the config declares."""
+"""Findings on which machine the target is, and whether it is the one that the config declares."""
 
 from __future__ import annotations
 
@@ -15,114 +15,120 @@ if TYPE_CHECKING:
 
 
 def findings(case: Case) -> Iterator[Finding]:
-    """Machine, module, serial number, JetPack, container, and who holds it."""
-    found = identify(case.facts.get("board"))
+    """Yield the holder, machine, module, serial number, JetPack and container."""
+    identity = identify(case.facts.get("board"))
     yield _holder(case)
     yield _machine(case)
-    yield _board(case, found)
-    if found.is_jetson or case.spec.serial is not None:
-        yield _serial(case, found)
-    if found.is_jetson:
-        yield _jetpack(found)
-        yield from (Finding("target", "doubt", doubt, "unknown") for doubt in found.doubts)
-    yield from _container(case, found)
+    yield _board(case, identity)
+    if identity.is_jetson or case.spec.serial is not None:
+        yield _serial(case, identity)
+    if identity.is_jetson:
+        yield _jetpack(identity)
+        yield from (Finding("target", "doubt", doubt, "unknown") for doubt in identity.doubts)
+    yield from _container(case, identity)
 
 
 def _holder(case: Case) -> Finding:
-    """Told, not an error: the doctor works beside a session."""
+    """Return who holds the target. A holder is not an error, because doctor works during a session."""
     if not case.held:
         return Finding("target", "held", "by nobody")
     holder = case.table("holder")
     who, host, since = (case.text("holder", key) for key in ("who", "host", "since"))
-    told = f"by {who or 'somebody'} from host {host or 'unknown'} since {since or 'unknown'}"
+    holding = f"by {who or 'somebody'} from host {host or 'unknown'} since {since or 'unknown'}"
     if who is None and holder.get("why"):
-        told = f"cannot be told ({case.text('holder', 'why')})"
-    return Finding("target", "held", f"{told}; what would disturb was not asked", "ok" if who else "unknown")
+        holding = f"unknown ({case.text('holder', 'why')})"
+    result = f"{holding}; queries that would disturb the session were skipped"
+    return Finding("target", "held", result, "ok" if who else "unknown")
 
 
 def _machine(case: Case) -> Finding:
     total = case.table("memory").get("total")
     memory = show(total, "B") if isinstance(total, int) else "unknown memory"
-    model = case.text("board", "model") or case.text("cpu_model") or "of no known model"
-    words = [case.text("hostname") or "no name", model, case.text("machine") or "", memory]
+    model = case.text("board", "model") or case.text("cpu_model") or "unknown model"
+    parts = [case.text("hostname") or "no name", model, case.text("machine") or "", memory]
     kernel = case.text("kernel")
-    return Finding("target", "machine", ", ".join([*filter(None, words), *([f"Linux {kernel}"] if kernel else [])]))
+    return Finding("target", "machine", ", ".join([*filter(None, parts), *([f"Linux {kernel}"] if kernel else [])]))
 
 
-def _board(case: Case, found: Identity) -> Finding:
+def _board(case: Case, identity: Identity) -> Finding:
     module = module_of(case.spec.board or "")
     if module is not None:
-        return _module(case, module, found)
+        return _module(case, module, identity)
     if case.spec.board is not None:
-        return _gpu(case, case.spec.board, found)
-    if found.module is not None:
-        return _undeclared(case, found.module.slug, _known(found))
-    if found.is_jetson:
-        return Finding("target", "board", f"not known: {found.why}", "unknown")
-    return Finding("target", "board", "no Jetson, and none declared")
+        return _gpu(case, case.spec.board, identity)
+    if identity.module is not None:
+        return _undeclared(case, identity.module.slug, _known(identity))
+    if identity.is_jetson:
+        return Finding("target", "board", f"unknown: {identity.why}", "unknown")
+    return Finding("target", "board", "not a Jetson, and none declared")
 
 
-def _known(found: Identity) -> str:
-    return f"{found.module.slug} (part {found.part})" if found.module else "no known module"
+def _known(identity: Identity) -> str:
+    return f"{identity.module.slug} (part {identity.part})" if identity.module else "unknown module"
 
 
-def _module(case: Case, declared: Module, found: Identity) -> Finding:
-    if found.module is None:
-        told = f"not confirmed as {declared.slug}: {found.why}"
-        return Finding("target", "board", told, "bad", f"hil probe {case.name} --json  # shows what was read")
-    if found.module.slug == declared.slug:
-        return Finding("target", "board", f"{_known(found)}, as declared")
-    mend = f'board = "{found.module.slug}"  {case.config}, or ask for the board that was meant'
-    return Finding("target", "board", f"{_known(found)}, not {declared.slug} as declared", "bad", mend)
+def _module(case: Case, declared: Module, identity: Identity) -> Finding:
+    if identity.module is None:
+        result = f"not confirmed as {declared.slug}: {identity.why}"
+        return Finding("target", "board", result, "bad", f"hil probe {case.name} --json  # prints the board's facts")
+    if identity.module.slug == declared.slug:
+        return Finding("target", "board", f"{_known(identity)}, as declared")
+    fix = f'board = "{identity.module.slug}"  {case.config}, or use the declared board'
+    return Finding("target", "board", f"{_known(identity)}, not {declared.slug} as declared", "bad", fix)
 
 
-def _undeclared(case: Case, called: str, known: str) -> Finding:
-    """Only a declared board makes evidence of a device, and only work on its GPU can be that."""
+def _undeclared(case: Case, actual: str, known: str) -> Finding:
+    """Return the finding for an undeclared board: without ``board``, results on its GPU are not device evidence."""
     if not case.wants_gpu or case.spec.evidence == "emulated":
         return Finding("target", "board", f"{known}, none declared")
-    told = f"{known}, none declared: results count as a host's"
-    return Finding("target", "board", told, "warn", f'board = "{called}"  {case.config}')
+    result = f"{known}, none declared: results are host evidence"
+    return Finding("target", "board", result, "warn", f'board = "{actual}"  {case.config}')
 
 
-def _gpu(case: Case, declared: str, found: Identity) -> Finding:
-    """A board that is known by its GPU."""
+def _gpu(case: Case, declared: str, identity: Identity) -> Finding:
+    """Return the finding for a board that is declared by its GPU."""
     gpu = runtime_facts(case.facts, case.spec.runtime, case.spec.gpu).get("gpu")
     if case.held:
-        return Finding("target", "board", f"{declared} is declared; its GPU was not asked", "unknown")
+        return Finding("target", "board", f"{declared} is declared; its GPU was not queried", "unknown")
     if not isinstance(gpu, str):
-        return Finding("target", "board", f"not confirmed as {declared}: no GPU answers", "bad")
-    if is_gpu(declared, gpu) and found.module is None:
+        return Finding("target", "board", f"not confirmed as {declared}: no GPU responds", "bad")
+    if is_gpu(declared, gpu) and identity.module is None:
         return Finding("target", "board", f"{gpu}, as declared")
-    called = found.module.slug if found.module else slug(gpu).removeprefix(VENDOR)
-    mend = f'board = "{called}"  {case.config}, or ask for the board that was meant'
-    return Finding("target", "board", f"{called}, not {declared} as declared", "bad", mend)
+    actual = identity.module.slug if identity.module else slug(gpu).removeprefix(VENDOR)
+    fix = f'board = "{actual}"  {case.config}, or use the declared board'
+    return Finding("target", "board", f"{actual}, not {declared} as declared", "bad", fix)
 
 
-def _serial(case: Case, found: Identity) -> Finding:
+def _serial(case: Case, identity: Identity) -> Finding:
     declared = case.spec.serial
     if declared is None:
-        return Finding("target", "serial", found.serial or f"none{case.why('serial')}")
-    if found.serial == declared:
-        return Finding("target", "serial", f"{found.serial}, as declared")
-    told = f"{found.serial}, not {declared} as declared" if found.serial else f"none to confirm{case.why('serial')}"
-    meant = f"serial = {json.dumps(found.serial)}  {case.config}, or ask for the one that was meant"
-    mend = meant if found.serial else ""
-    return Finding("target", "serial", told, "bad", mend or f"take serial out of [targets.{case.name}]")
+        return Finding("target", "serial", identity.serial or f"none{case.why('serial')}")
+    if identity.serial == declared:
+        return Finding("target", "serial", f"{identity.serial}, as declared")
+    result = (
+        f"{identity.serial}, not {declared} as declared" if identity.serial else f"none to confirm{case.why('serial')}"
+    )
+    fix = f"serial = {json.dumps(identity.serial)}  {case.config}, or use the declared board"
+    if not identity.serial:
+        fix = f"remove serial from [targets.{case.name}]"
+    return Finding("target", "serial", result, "bad", fix)
 
 
-def _jetpack(found: Identity) -> Finding:
-    if found.jetpack is None and found.l4t is None:
-        return Finding("target", "jetpack", "neither JetPack nor L4T can be told", "unknown")
-    state: State = "ok" if found.release is not None else "unknown"
-    return Finding("target", "jetpack", f"{found.jetpack or 'not in the table'}, L4T {found.l4t or 'not known'}", state)
+def _jetpack(identity: Identity) -> Finding:
+    if identity.jetpack is None and identity.l4t is None:
+        return Finding("target", "jetpack", "neither JetPack nor L4T is known", "unknown")
+    state: State = "ok" if identity.release is not None else "unknown"
+    return Finding(
+        "target", "jetpack", f"{identity.jetpack or 'not in the table'}, L4T {identity.l4t or 'unknown'}", state
+    )
 
 
-def _container(case: Case, found: Identity) -> Iterator[Finding]:
-    inside = case.text("board", "container")
-    if inside == "none":
+def _container(case: Case, identity: Identity) -> Iterator[Finding]:
+    container = case.text("board", "container")
+    if container == "none":
         yield Finding("target", "container", "none: the machine's own system")
-    elif inside is None:
-        yield Finding("target", "container", f"cannot be told{case.why('container')}", "unknown")
+    elif container is None:
+        yield Finding("target", "container", f"unknown{case.why('container')}", "unknown")
     else:
-        told = f"{inside}: power mode, clocks and services of the machine itself may not be seen"
-        yield Finding("target", "container", told, "warn" if found.is_jetson or case.spec.kind == "ssh" else "ok")
+        result = f"{container}: power mode, clocks and services of the machine itself may not be visible"
+        yield Finding("target", "container", result, "warn" if identity.is_jetson or case.spec.kind == "ssh" else "ok")

@@ -1,4 +1,4 @@
-"""All that is looked at, in the order in which it is told."""
+"""Judge all facts of a target, in the order of the report."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 
 def examine(name: str, spec: TargetSpec, facts: Mapping[str, Any], ahead: float | None = None) -> list[Finding]:
-    """What the facts of ``hil.agent.machine.survey`` say of target ``name``; takes any facts and raises nothing.
+    """Return the findings for target ``name``. Accepts malformed facts and raises nothing.
 
-    ``ahead`` is by how many seconds its clock is ahead of this machine's. Nothing ``bad`` means that a session would
-    begin here, as far as can be told without one.
+    ``facts`` are those of ``hil.agent.machine.survey``. ``ahead`` is how many seconds the target's clock is ahead of
+    this machine's. If no finding is ``bad``, a session would start, as far as can be determined without one.
     """
     case = Case(name, spec, facts, ahead)
-    found = [
+    findings = [
         *identity(case),
         *software(case),
         *place(case),
         *condition(case),
     ]
-    return [*found, *_overlooked(case, found)]
+    return [*findings, *_refused_by_session(case, findings)]
 
 
-def trouble(name: str, message: str) -> Finding:
-    """An interpreter that does not answer, from the message (``what: on target 'NAME': mend``) that says why."""
-    what, _, mend = message.partition(f": on target {name!r}: ")
-    return Finding("software", "python", what, "bad", mend)
+def interpreter_finding(name: str, message: str) -> Finding:
+    """Return the finding for an interpreter that does not work, from a ``what: on target 'NAME': fix`` message."""
+    what, _, fix = message.partition(f": on target {name!r}: ")
+    return Finding("software", "python", what, "bad", fix)
 
 
-def _overlooked(case: Case, found: list[Finding]) -> Iterator[Finding]:
-    """What a session would refuse and none of the findings says: whoever is told "ready" must not be refused then."""
-    if case.held or any(one.state == "bad" for one in found):
+def _refused_by_session(case: Case, findings: list[Finding]) -> Iterator[Finding]:
+    """Yield a finding for a target that is ``ready`` by all other findings but would be refused by a session."""
+    if case.held or any(finding.state == "bad" for finding in findings):
         return
     try:
         confirm(case.name, case.spec, case.facts)
     except HilError as error:
-        what, _, mend = str(error).partition(f": on target {case.name!r}: ")
-        yield Finding("target", "confirmed", what, "bad", mend)
+        what, _, fix = str(error).partition(f": on target {case.name!r}: ")
+        yield Finding("target", "confirmed", what, "bad", fix)

@@ -1,4 +1,4 @@
-"""One line of what the doctor says, and how facts that came from afar are read: by type, never trusted."""
+"""A finding of ``hil doctor``, and access to facts from a target, whose types are checked before use."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ STATES: tuple[State, ...] = ("bad", "warn", "unknown", "ok")
 
 @dataclass(frozen=True)
 class Finding:
-    """``what`` was looked at (of ``part``), what was ``found`` and whether it is fine.
+    """One line of the report: ``what`` was examined (in group ``part``), the ``result`` and its ``state``.
 
-    ``mend`` is what makes it so: a shell command, with what else to know behind a ``#``, or a line for ``hil.toml``;
-    empty where nothing has to be done, or nothing is known.
+    ``fix`` is a shell command with a comment after ``#``, or a line for ``hil.toml``; empty if there is nothing to fix
+    or no fix is known.
     """
 
     part: str
     what: str
-    found: str
+    result: str
     state: State = "ok"
-    mend: str = ""
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the finding with the field names of ``hil doctor --json``, where ``found`` and ``mend`` are kept."""
+        return {"part": self.part, "what": self.what, "found": self.result, "state": self.state, "mend": self.fix}
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged: a target of the config, facts of ``hil.agent.machine.survey``, its clock's lead in seconds."""
+    """The input: a target's name and config, its facts (``hil.agent.machine.survey``), its clock's lead in seconds."""
 
     name: str
     spec: TargetSpec
@@ -44,27 +48,27 @@ class Case:
         return table(self.facts, *keys)
 
     def text(self, *keys: str) -> str | None:
-        """A text that is not empty; else ``None``."""
+        """Return the text below ``keys``, or ``None`` if there is none or it is empty."""
         return text(self.table(*keys[:-1]).get(keys[-1]))
 
     def why(self, key: str) -> str:
-        """Why a fact of the board could not be read, in brackets for a sentence."""
+        """Return why a fact of the board could not be read, in parentheses after a space; empty if unknown."""
         reason = text(self.table("board", "not_readable").get(key))
         return f" ({reason})" if reason else ""
 
     @property
     def held(self) -> bool:
-        """Whether somebody holds it, so that the GPU was not asked. What is malformed counts as held."""
+        """Whether somebody holds the target, so that its GPU was not queried. A malformed holder counts as one."""
         return self.facts.get("holder") is not None
 
     @property
     def wants_gpu(self) -> bool:
-        """Whether its runtime computes on the GPU."""
+        """Whether the target's runtime computes on a GPU."""
         return runtime_record(self.spec.runtime).uses_gpu
 
     @property
     def config(self) -> str:
-        """Where a line for ``hil.toml`` goes, as its comment."""
+        """The comment that states in which table of ``hil.toml`` a line belongs."""
         return f"# in [targets.{self.name}]"
 
 
@@ -76,10 +80,10 @@ def table(facts: Any, *keys: str) -> Mapping[str, Any]:
 
 
 def text(value: Any) -> str | None:
-    """A text that is not empty, on one line; else ``None``."""
+    """Return ``value`` on one line if it is a text with content, else ``None``."""
     return " ".join(value.split()) or None if isinstance(value, str) else None
 
 
 def count(value: Any) -> int | None:
-    """A whole number that is not negative; else ``None``."""
+    """Return ``value`` if it is a non-negative ``int``, else ``None``."""
     return value if type(value) is int and value >= 0 else None

@@ -1,4 +1,4 @@
-"""Asking a machine: the agent runs there from memory, once, and leaves nothing behind; no store, no upload."""
+"""Collect the facts of a machine: the agent runs there once, from memory, without a store, an upload or a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hil.targets.target import Done, Target
 
 SECONDS = 60.0
-"""What a machine may take at most: its own limits (25 s for imports, 20 s for the driver) run at the same time."""
+"""The time limit of a survey; its own limits (25 s for imports, 20 s for the driver) run in parallel."""
 
 BOOT = (
     "import os, sys, tempfile; "
@@ -32,18 +32,18 @@ BOOT = (
     'sys.path.insert(0, "/proc/%d/fd/%d" % (os.getpid(), f.fileno())); '
     f"from {PACKAGE}.machine.survey import main; main()"
 )
-"""Runs the archive that comes on standard input. Its file has no name, so that it goes with the process, however that
-ends, and every process of its own that it starts can read it by the first one's number."""
+"""Runs the archive from standard input. Its file has no name, so it disappears with the process, however that ends.
+Child processes open it through the process id of the first one."""
 
 START = 'P=$1; shift; case $P in "~/"*) P=$HOME/${P#"~/"};; esac; exec "$P" -B -c "$@"'
-"""For POSIX sh, constant, like those of ``hil.targets.ssh.scripts``."""
+"""A constant script for POSIX sh, like those in ``hil.targets.ssh.scripts``."""
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What came of it: ``facts`` (``hil.agent.machine.survey``), or ``trouble`` with the interpreter, as a message.
+class SurveyResult:
+    """``facts`` from ``hil.agent.machine.survey``, or a message about ``trouble`` with the interpreter.
 
-    ``ahead`` is by how many seconds the machine's clock is ahead of this one's; ``seconds`` is what asking took.
+    ``ahead`` is how many seconds the machine's clock is ahead of this one's; ``seconds`` is how long the survey took.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -52,10 +52,10 @@ class Looked:
     seconds: float = 0.0
 
 
-def look(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> Looked:
-    """Asks ``target`` about itself, its GPU too with ``gpu``, unless it is held; with ``holder_only`` who holds it.
+def survey_target(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> SurveyResult:
+    """Return the facts of ``target``, with those of its GPU if ``gpu`` is true and nobody holds the target.
 
-    Raises ``TargetUnreachable`` and ``LabError`` where nobody can be asked, as ``Target.run`` does.
+    With ``holder_only``, only who holds it. Raise ``TargetUnreachable`` and ``LabError`` as ``Target.run`` does.
     """
     begun = time.monotonic()
     order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "holder_only": holder_only}
@@ -65,21 +65,21 @@ def look(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: boo
     facts = _facts(done)
     seconds = time.monotonic() - begun
     if facts is None:
-        return Looked(trouble=_trouble(target, done), seconds=seconds)
+        return SurveyResult(trouble=_trouble(target, done), seconds=seconds)
     clock = facts.get("time")
     ahead = clock - now if isinstance(clock, float) else None
-    return Looked(facts, None, ahead, seconds)
+    return SurveyResult(facts, None, ahead, seconds)
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name
+    except (KeyError, OSError):  # a user id without a name
         return str(os.getuid())
 
 
 def _store(target: Target) -> str:
-    """The store as ``start_agent`` would use it; empty for the machine's usual one."""
+    """Return the store that ``start_agent`` would use; empty for the machine's default."""
     if target.kind == "local":
         return str(target.spec.store or cache_folder() / "store")
     return target.spec.store or ""
@@ -90,19 +90,19 @@ def _python(target: Target) -> str:
 
 
 def _facts(done: Done) -> dict[str, Any] | None:
-    """The last line that has our mark: whatever shells and libraries print stands around it."""
+    """Return the facts in the last line that starts with ``MARK``; shells and libraries may print other lines."""
     at = done.out.rfind(b"\n" + MARK)
     if at < 0:
         return None
     try:
-        told = json.loads(done.out[at + len(MARK) + 1 :].split(b"\n")[0])
+        document = json.loads(done.out[at + len(MARK) + 1 :].split(b"\n")[0])
     except (ValueError, RecursionError):
         return None
-    return cleaned(told) if isinstance(told, dict) else None
+    return cleaned(document) if isinstance(document, dict) else None
 
 
 def _trouble(target: Target, done: Done) -> str:
-    """Why its interpreter did not answer, as the machine itself tells, else in the interpreter's last words."""
+    """Return why the interpreter gave no facts: what the machine reports about it, else its last line on stderr."""
     from hil.targets.ssh import scripts, start_failures  # imports paramiko, which a local target does not need
 
     python = _python(target)
@@ -115,13 +115,13 @@ def _trouble(target: Target, done: Done) -> str:
 
 
 def holder_of(target: Target) -> tuple[str | None, Mapping[str, Any] | None]:
-    """Why ``target`` is not reachable (``None``: it is), and who holds it (``None``: nobody). Closes it."""
+    """Return why ``target`` is not reachable (``None`` if it is) and who holds it (``None`` if nobody); close it."""
     with target:
         try:
-            told = look(target, runtimes=(), gpu=False, holder_only=True)
+            survey = survey_target(target, runtimes=(), gpu=False, holder_only=True)
         except HilError as error:
             return str(error), None
-    if told.trouble is not None:
-        return told.trouble, None
-    holder = told.facts.get("holder")
+    if survey.trouble is not None:
+        return survey.trouble, None
+    holder = survey.facts.get("holder")
     return None, holder if isinstance(holder, dict) else None

@@ -1,4 +1,4 @@
-"""What an engine runs with: interpreter, numpy, runtime, CUDA and its libraries, the driver, who may open the GPU."""
+"""Findings on software: interpreter, numpy, runtime, CUDA and its libraries, the driver, access to the GPU."""
 
 from __future__ import annotations
 
@@ -19,63 +19,64 @@ REASONS = {"cuda": "cuda", "tensorrt": "nvinfer", "cudnn": "cudnn"}
 
 
 def findings(case: Case) -> Iterator[Finding]:
-    """From the interpreter to the GPU's device nodes."""
-    found = identify(case.facts.get("board"))
-    yield Finding("software", "python", f"{case.text('python') or 'of no known version'}, {fixes.python_of(case)}")
+    """Yield the findings, from the interpreter to the GPU's device nodes."""
+    identity = identify(case.facts.get("board"))
+    yield Finding("software", "python", f"{case.text('python') or 'unknown version'}, {fixes.python_of(case)}")
     yield _module(case, "numpy", "numpy", case.text("numpy"), fixes.numpy(case))
     runtime = case.spec.runtime
     version = case.text("runtimes", runtime)
-    yield _module(case, runtime, runtime_record(runtime).label, version, fixes.runtime(case, found))
-    if case.wants_gpu or found.is_jetson:
-        yield from _libraries(case, found)
+    yield _module(case, runtime, runtime_record(runtime).label, version, fixes.runtime(case, identity))
+    if case.wants_gpu or identity.is_jetson:
+        yield from _libraries(case, identity)
         yield from _driver(case)
 
 
-def _module(case: Case, key: str, name: str, version: str | None, mend: str) -> Finding:
+def _module(case: Case, key: str, name: str, version: str | None, fix: str) -> Finding:
     if version is not None:
         return Finding("software", name, version)
     if case.held and case.table("there").get(key) is True:
-        return Finding("software", name, "there; not imported while it is held", "unknown")
+        return Finding("software", name, "installed; not imported while the target is held", "unknown")
     if case.held:
-        return Finding("software", name, f"{fixes.python_of(case)} has no module {key}", "bad", mend)
-    why = text(case.table("why_not").get(key)) or "the reason was not told"
-    return Finding("software", name, f"cannot be imported: {why}", "bad", mend)
+        return Finding("software", name, f"not installed for {fixes.python_of(case)}", "bad", fix)
+    why = text(case.table("why_not").get(key)) or "the reason is unknown"
+    return Finding("software", name, f"cannot be imported: {why}", "bad", fix)
 
 
-def _libraries(case: Case, found: Identity) -> Iterator[Finding]:
-    """By the libraries' own words; other ones than JetPack came with are fine, none are not where TensorRT runs."""
-    told = versions(case.facts.get("board"))
-    came = found.release
-    with_it = {} if came is None else {"cuda": came.cuda, "tensorrt": came.tensorrt, "cudnn": came.cudnn}
+def _libraries(case: Case, identity: Identity) -> Iterator[Finding]:
+    """Yield the version that each library reports; another one than JetPack's is fine, a missing one may not be."""
+    reported = versions(case.facts.get("board"))
+    release = identity.release
+    shipped = {} if release is None else {"cuda": release.cuda, "tensorrt": release.tensorrt, "cudnn": release.cudnn}
     for key, name in LIBRARIES.items():
-        version, usual = told[key], with_it.get(key)
+        version, usual = reported[key], shipped.get(key)
         if version is not None:
-            other = usual is not None and came is not None and not _same(version, usual)
-            note = f" (JetPack {came.jetpack} came with {usual})" if other and came is not None else ""
+            other = usual is not None and release is not None and not _same(version, usual)
+            note = f" (JetPack {release.jetpack} came with {usual})" if other and release is not None else ""
             yield Finding("software", name, version + note)
         elif case.held and key != "cuda":
-            yield Finding("software", name, "not asked while it is held", "unknown")
+            yield Finding("software", name, "not queried while the target is held", "unknown")
         else:
-            yield _missing(case, found, key, name)
+            yield _missing(case, identity, key, name)
 
 
-def _missing(case: Case, found: Identity, key: str, name: str) -> Finding:
-    why = _because(case, REASONS[key])
+def _missing(case: Case, identity: Identity, key: str, name: str) -> Finding:
+    why = _reason(case, REASONS[key])
     if not case.wants_gpu:
-        return Finding("software", name, "not there, and not needed by ONNX Runtime")
-    # A toolkit is wanted by nobody here, and cuDNN by few networks; without libnvinfer nothing runs.
+        label = runtime_record(case.spec.runtime).label
+        return Finding("software", name, f"not installed, and not needed by {label}")
+    # The CUDA toolkit is not needed, and cuDNN only by few networks. Without libnvinfer nothing runs.
     state: State = "bad" if key == "tensorrt" else "warn"
-    return Finding("software", name, f"not there{why}", state, fixes.shared_library(found))
+    return Finding("software", name, f"not installed{why}", state, fixes.shared_library(identity))
 
 
-def _because(case: Case, key: str) -> str:
-    """Why it could not be read, where that is more than that it is not there."""
+def _reason(case: Case, key: str) -> str:
+    """Return why a version could not be read, or an empty text if the file simply does not exist."""
     why = case.why(key)
     return "" if why.startswith(" (there is no ") or "No such file" in why else why
 
 
 def _same(version: str, usual: str) -> bool:
-    """As far as both tell: JetPack's table has 10.3.0 where the library says 10.3.0.30."""
+    """Return whether two versions agree in the parts that both have: 10.3.0 in JetPack's table, 10.3.0.30 here."""
     one, other = re.split(r"\.", version), re.split(r"\.", usual)
     shared = min(len(one), len(other))
     return one[:shared] == other[:shared]
@@ -83,23 +84,23 @@ def _same(version: str, usual: str) -> bool:
 
 def _driver(case: Case) -> Iterator[Finding]:
     closed = _closed(case)
-    mend = _groups(case, closed)
-    lacks = fixes.driver(identify(case.facts.get("board")))
+    groups = _join_groups(case, closed)
+    driver = fixes.driver(identify(case.facts.get("board")))
     answer = case.table("board", "cuinit")
     if not case.wants_gpu:
         pass
     elif case.held:
-        yield Finding("software", "driver", "not asked while it is held", "unknown")
+        yield Finding("software", "driver", "not queried while the target is held", "unknown")
     elif not answer:
-        yield Finding("software", "driver", f"cuInit did not answer{case.why('cuinit')}", "bad", lacks)
+        yield Finding("software", "driver", f"cuInit gave no result{case.why('cuinit')}", "bad", driver)
     elif answer.get("code") != 0:
-        told = f"cuInit failed with {text(answer.get('error')) or answer.get('code')}"
-        yield Finding("software", "driver", told, "bad", mend or "sudo reboot  # if nothing else helps")
+        result = f"cuInit failed with {text(answer.get('error')) or answer.get('code')}"
+        yield Finding("software", "driver", result, "bad", groups or "sudo reboot  # if nothing else helps")
     else:
-        yield Finding("software", "driver", "cuInit answers")
+        yield Finding("software", "driver", "cuInit succeeds")
     if closed:
-        told = f"{', '.join(sorted(closed)[:3])} cannot be opened by {_user(case)}"
-        yield Finding("software", "groups", told, "bad" if case.wants_gpu else "warn", mend)
+        result = f"{', '.join(sorted(closed)[:3])} cannot be opened by {_user(case)}"
+        yield Finding("software", "groups", result, "bad" if case.wants_gpu else "warn", groups)
     elif case.table("board").get("devices"):
         yield Finding("software", "groups", f"{_user(case)} may open the GPU's device nodes")
 
@@ -109,20 +110,20 @@ def _user(case: Case) -> str:
 
 
 def _closed(case: Case) -> dict[str, str | None]:
-    """The device nodes that may not be opened, and the group of each that might."""
+    """Return the device nodes that the user cannot open, each with the group that may open it."""
     nodes = case.table("board").get("devices")
-    listed = [one for one in nodes if table(one)] if isinstance(nodes, list) else []
+    listed = [node for node in nodes if table(node)] if isinstance(nodes, list) else []
     return {
-        str(text(one.get("path"))): text(table(one, "group").get("name"))
-        for one in listed
-        if one.get("usable") is False and text(one.get("path"))
+        str(text(node.get("path"))): text(table(node, "group").get("name"))
+        for node in listed
+        if node.get("usable") is False and text(node.get("path"))
     }
 
 
-def _groups(case: Case, closed: dict[str, str | None]) -> str:
-    """Joining a group that root keeps for itself would give the whole machine away: those are left out."""
-    wanted = sorted({group for group in closed.values() if group and group != "root"})
-    if not wanted:
+def _join_groups(case: Case, closed: dict[str, str | None]) -> str:
+    """Return the command that adds the user to the groups of ``closed``; never to ``root``, which grants too much."""
+    groups = sorted({group for group in closed.values() if group and group != "root"})
+    if not groups:
         return ""
     user = case.text("account", "name") or "USER"
-    return f"sudo usermod -aG {shlex.quote(','.join(wanted))} {shlex.quote(user)}  # counts from the next login on"
+    return f"sudo usermod -aG {shlex.quote(','.join(groups))} {shlex.quote(user)}  # takes effect at the next login"

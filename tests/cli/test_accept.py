@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.board.noise import Learned
-from hil.cli.views.calibrated import keep, show, wanted
+from hil.cli.views.calibrated import engines_to_time, print_noise, store_noise
 from hil.config.load import load
 from hil.errors import UserError
 from hil.history import open_history
@@ -96,21 +96,21 @@ def test_noise_is_kept_with_its_machine(project: Project, capsys: pytest.Capture
     """What was learned of a row on a board is found under its serial, the last of it."""
     rows = [Learned(("latency.p99", "toy", "fp32"), 0.004, sd, 20, 5, 1) for sd in (0.02, 0.01)]
     with open_history(URL, base=project.root) as history:
-        keep(history, "1420", "orin", rows)
+        store_noise(history, "1420", "orin", rows)
         found = history.noise("1420", "latency.p99", "toy", "fp32")
         assert history.noise("1421", "latency.p99", "toy", "fp32") is None
     assert found is not None
     assert (found.sd, found.false_alarm, found.comparisons, found.target) == (0.01, 0.05, 20, "orin")
-    show("1420", rows)
+    print_noise("1420", rows)
     assert "5 → 1 of 20" in capsys.readouterr().out
 
 
 def test_only_engines_of_the_config_are_calibrated(project: Project) -> None:
     """All of them, or those of the models that were named."""
     config = load(project.root / "hil.toml")
-    assert wanted(config, "cpu", ()) == wanted(config, "cpu", ("toy",)) == [("toy", "fp32")]
+    assert engines_to_time(config, "cpu", ()) == engines_to_time(config, "cpu", ("toy",)) == [("toy", "fp32")]
     with pytest.raises(UserError, match="did you mean 'toy'"):
-        wanted(config, "cpu", ("toyy",))
+        engines_to_time(config, "cpu", ("toyy",))
     done = project.hil("board", "calibrate", "cpu", "--comparisons", "3")
     assert (done.code, "--comparisons" in done.out) == (4, True), done.out
     assert json.loads(project.hil("history", "--json", "--history", URL).out)[0]["target"] == "jetson"

@@ -37,7 +37,7 @@ def test_sign_and_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == 0
     out = capsys.readouterr().out
     assert "hil-gate: PASSED" in out
-    assert "judged again: it gives what was signed" in out
+    assert "judged again, as signed" in out
     assert main(["verify", str(folder / "report.sigstore.json"), "--key", str(folder / "hil.pub"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["decision"], found["report"]["judged_again"]) == ("PASSED", True)
@@ -55,8 +55,8 @@ def test_a_failed_report_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["attest", "."], USER, "one key signs"),
-        (["attest", ".", "--key", "hil.key", "--key-env", "X"], USER, "one key signs"),
+        (["attest", "."], USER, "exactly one key is needed"),
+        (["attest", ".", "--key", "hil.key", "--key-env", "X"], USER, "exactly one key is needed"),
         (["attest", ".", "--key", "hil.pub"], USER, "others can read"),
         (["attest", "none", "--key", "hil.key"], USER, "there is no report"),
         (["attest", ".", "--key", "hil.key", "--out", "no/where.json"], USER, "cannot be written"),
@@ -65,7 +65,7 @@ def test_a_failed_report_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[
         (["verify", ".", "--key", "hil.pub", "--max-age", "7"], USER, "--max-age"),
         (["verify", ".", "--key", "hil.pub", "--newer-than", "yesterday"], USER, "--newer-than"),
         (["verify", ".", "--key", "hil.pub", "--newer-than", "2026-11-22"], USER, "--newer-than"),
-        (["verify", ".", "--key", "hil.pub", "--commit", "HEAD"], USER, "commit in full"),
+        (["verify", ".", "--key", "hil.pub", "--commit", "HEAD"], USER, "is not a full commit"),
         (["verify", ".", "--key", "hil.pub", "--engine", "none.plan"], USER, "none.plan"),
         (["verify", ".", "--key", "hil.pub", "--engine", "hil.pub"], FAILED, "was not judged as engine"),
         (["verify", ".", "--key", "hil.pub", "--commit", "a" * 40], FAILED, "requested is aaaaaaaaaaaa"),

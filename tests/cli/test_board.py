@@ -77,5 +77,5 @@ def test_set_up_and_removed_by_root(project: Project, bare: Sandbox) -> None:
 
 def test_a_password_comes_from_a_terminal_alone() -> None:
     """In a pipeline there is none, and the message says what to do instead."""
-    with pytest.raises(UserError, match="run it at one, or as root on the board"):
-        board._password("password: ")  # noqa: SLF001 - what asks, without what it is asked for
+    with pytest.raises(UserError, match="run this in a terminal, or as root on the board"):
+        board._ask_password("password: ")  # noqa: SLF001 - the prompt alone, without a board that asks for a password

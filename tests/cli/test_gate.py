@@ -101,7 +101,7 @@ def test_another_policy_says_so(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"")
     done = gate(tmp_path, ".", "--policy", "release.toml")
     assert done.returncode == 1, done.stderr
-    assert "recorded was PASSED" in " ".join(done.stdout.split())
+    assert "the report records PASSED" in " ".join(done.stdout.split())
     assert "evidence device is required" in " ".join(done.stdout.split())
 
 

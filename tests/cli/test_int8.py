@@ -62,7 +62,7 @@ def test_an_audit_of_a_bad_set_fails_and_says_what_is_next(project: Path, capsys
     assert main(["int8", "audit", "toy"]) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "prepared otherwise" in shown
-    assert "next: mend the calibration data first" in shown
+    assert "next: fix the calibration data first" in shown
 
 
 def test_mistakes_are_told_in_a_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,8 +103,8 @@ def test_caches_are_compared_by_tensor(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["int8", "diff", str(old), str(cache(tmp_path / "far", a=0.2, b=0.2, d=0.3))]) == 1
     shown = capsys.readouterr().out
     assert "a  +100.0%" in shown
-    assert "1 in the old alone: c" in shown
-    assert "1 in the new alone: d" in shown
+    assert "1 only in the old: c" in shown
+    assert "1 only in the new: d" in shown
 
 
 def test_models_and_reports_are_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

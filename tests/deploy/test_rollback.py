@@ -14,7 +14,7 @@ from hil.agent.releases.activating import Activation
 from hil.agent.releases.journal import Journal
 from hil.agent.releases.releases import Releases
 from hil.cli import main
-from hil.cli.views.robots import Steps, ended
+from hil.cli.views.robots import Steps, print_outcome
 from hil.deploy.robot import Outcome
 from hil.report.canonical import canonical, report_digest
 from tests.deploy.container import TARGET
@@ -199,6 +199,10 @@ def test_what_was_not_done_is_no_success(tmp_path: Path, capfd: pytest.CaptureFi
         assert journal.operation() is None
     assert [one["outcome"] for one in journal.history()] == ["unchanged", "refused", "refused", "refused"]
     assert capfd.readouterr().out.count('"step": "end refused"') == 3
-    results = {how: ended(Outcome(how, "", "0" * 64), Steps()) for how in ("unchanged", "deployed", "refused")}
+    results = {how: print_outcome(Outcome(how, "", "0" * 64), Steps()) for how in ("unchanged", "deployed", "refused")}
     assert results == {"unchanged": 0, "deployed": 0, "refused": 1}
-    assert ended(Outcome("rolled back", "", "0" * 64), Steps()) == ended(Outcome("unhealthy", "", None), Steps()) == 1
+    assert (
+        print_outcome(Outcome("rolled back", "", "0" * 64), Steps())
+        == print_outcome(Outcome("unhealthy", "", None), Steps())
+        == 1
+    )

@@ -1,1 +1,1 @@
-"""What several commands print, and how they find config, history and robot."""
+"""Output of the commands, and helpers that several commands use to open the config, the history and a robot."""

@@ -1,4 +1,4 @@
-"""What ``hil build`` shows of the engines it built: a table, and the commands that would do the same."""
+"""The output of ``hil build``: a table of the engines, and the equivalent ``trtexec`` commands."""
 
 from __future__ import annotations
 
@@ -22,61 +22,62 @@ if TYPE_CHECKING:
 COLUMNS = ("precision", "engine", "size", "seconds", "cached", "timing cache", "warnings")
 
 
-def tell(session: Session, model: str, made: Mapping[str, Provisioned]) -> None:
-    """Shows what was built; nothing where nothing was."""
-    if not made:
+def print_engines(session: Session, model: str, engines: Mapping[str, Provisioned]) -> None:
+    """Print ``engines`` (by precision): a table, their files and the ``trtexec`` commands; nothing if it is empty."""
+    if not engines:
         return
     out = console()
     out.print(Text(f"{model} on {session.used}", style="bold"))
-    out.print(table(made))
-    for one in made.values():
-        out.print(Text(f"  {session.report_dir / one.file}"))
-    for line in commands(session, model, made):
+    out.print(table(engines))
+    for provisioned in engines.values():
+        out.print(Text(f"  {session.report_dir / provisioned.file}"))
+    for line in commands(session, model, engines):
         out.print(line)
 
 
-def table(made: Mapping[str, Provisioned]) -> Table:
-    """One row an engine; ``warnings`` counts those in the builder's log."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def table(engines: Mapping[str, Provisioned]) -> Table:
+    """Return a table with one row for each engine; ``warnings`` is their number in the builder's log."""
+    columns = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in COLUMNS:
-        shown.add_column(name, no_wrap=True)
-    for precision, one in made.items():
-        shown.add_row(*(Text(cell) for cell in _cells(precision, one)))
-    return shown
+        columns.add_column(name, no_wrap=True)
+    for precision, provisioned in engines.items():
+        columns.add_row(*(Text(cell) for cell in _cells(precision, provisioned)))
+    return columns
 
 
-def _cells(precision: str, made: Provisioned) -> tuple[str, ...]:
-    engine = made.engine
+def _cells(precision: str, provisioned: Provisioned) -> tuple[str, ...]:
+    engine = provisioned.engine
     warnings = engine.about.get("warnings")
     return (
         precision,
         engine.digest[:12],
         show(engine.size, "B"),
-        "built elsewhere" if made.foreign else f"{engine.seconds:.2f}",
+        "built elsewhere" if provisioned.foreign else f"{engine.seconds:.2f}",
         "yes" if engine.cached else "no",
         str(engine.about.get("timing_cache") or "—"),
         "—" if warnings is None else str(len(warnings)),
     )
 
 
-def commands(session: Session, model: str, made: Mapping[str, Provisioned]) -> Iterator[Text]:
-    """The ``trtexec`` commands of what TensorRT built, then what differs; nothing of foreign engines."""
-    ours = {precision: one for precision, one in made.items() if not one.foreign}
+def commands(session: Session, model: str, engines: Mapping[str, Provisioned]) -> Iterator[Text]:
+    """Yield the equivalent ``trtexec`` commands, then the differences; nothing for foreign engines."""
+    ours = {precision: provisioned for precision, provisioned in engines.items() if not provisioned.foreign}
     if not runtime_record(session.spec.runtime).has_trtexec or not ours:
         return
     differences: dict[str, None] = {}
-    yield Text("\nthe same by trtexec, on the target:", style="bold")
-    for precision, one in ours.items():
-        told = equivalent(one.source.name, precision, _options(session, model, one), one.engine.runtime_version)
-        differences |= dict.fromkeys(told.differences)
-        yield Text(f"  {clean(told)}")
-    yield Text("what differs:", style="bold")
-    yield from (Text(f"  - {one}") for one in differences)
+    yield Text("\nthe equivalent trtexec command, on the target:", style="bold")
+    for precision, provisioned in ours.items():
+        options, version = _options(session, model, provisioned), provisioned.engine.runtime_version
+        command = equivalent(provisioned.source.name, precision, options, version)
+        differences |= dict.fromkeys(command.differences)
+        yield Text(f"  {clean(command)}")
+    yield Text("differences:", style="bold")
+    yield from (Text(f"  - {difference}") for difference in differences)
 
 
-def _options(session: Session, model: str, made: Provisioned) -> dict[str, Any]:
-    """What the engine was built with, plugins by their files."""
-    spec, facts = session.model(model), made.engine.facts
+def _options(session: Session, model: str, provisioned: Provisioned) -> dict[str, Any]:
+    """Return the engine's build and run options, with plugins as file names."""
+    spec, facts = session.model(model), provisioned.engine.facts
     options = {**(facts.get("options") or {}), "plugins": list(spec.build.plugins)}
     if facts.get("calibration") is not None:
         options["calibration"] = facts["calibration"]

@@ -1,4 +1,4 @@
-"""What ``hil board calibrate`` does: A/A sessions on a target, and what they taught into the history."""
+"""``hil board calibrate``: run A/A sessions on a target, and store its timing noise in the history."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from hil.config.load import Config
     from hil.history import History
 
-WANTED = 0.05
-"""The worsening that the printed number of runs is for; what regression checks exclude if nobody says otherwise."""
+WORSENING = 0.05
+"""The worsening, as a fraction, that the printed number of runs can detect; the default of the regression checks."""
 
 
-def calibrated(target: str, models: Sequence[str], comparisons: int, history: str | None, config: Path | None) -> None:
-    """Measures, keeps and shows. The history is seen to be writable before anything is timed."""
-    found = config_at(config)
-    found.target(target)
-    engines = wanted(found, target, models)
-    with history_at(history, config, read_only=False) as kept:
-        kept.check()
-    at, values = measure(found, target, engines, lambda line: typer.echo(line, err=True), comparisons=comparisons)
+def calibrate(target: str, models: Sequence[str], comparisons: int, history: str | None, config: Path | None) -> None:
+    """Measure the noise, store it in the history and print it. Check first that the history is writable."""
+    loaded = config_at(config)
+    loaded.target(target)
+    engines = engines_to_time(loaded, target, models)
+    with history_at(history, config, read_only=False) as database:
+        database.check()
+    at, values = measure(loaded, target, engines, lambda line: typer.echo(line, err=True), comparisons=comparisons)
     learned = learn(values)
-    with history_at(history, config, read_only=False) as kept:
-        keep(kept, at, target, learned)
-    show(at, learned)
+    with history_at(history, config, read_only=False) as database:
+        store_noise(database, at, target, learned)
+    print_noise(at, learned)
 
 
-def wanted(config: Config, target: str, models: Sequence[str]) -> list[tuple[str, str]]:
-    """The engines to time, by model and precision. Raises ``UserError`` for a model that ``hil.toml`` has not."""
+def engines_to_time(config: Config, target: str, models: Sequence[str]) -> list[tuple[str, str]]:
+    """Return model and precision of each engine to time; no ``models`` means all. Raise ``UserError`` if unknown."""
     known = list(config.spec.models)
     for name in models:
         if name not in known:
@@ -57,41 +57,51 @@ def wanted(config: Config, target: str, models: Sequence[str]) -> list[tuple[str
     ]
 
 
-def keep(history: History, at: str, target: str, learned: Sequence[Learned]) -> None:
-    """Adds what was learned of the machine ``at``; the last that was learned of a row is what counts."""
+def store_noise(history: History, at: str, target: str, learned: Sequence[Learned]) -> None:
+    """Add the noise of the machine with serial ``at`` to the history; the newest entry of a row applies."""
     when = datetime.now(timezone.utc)
-    for one in learned:
-        check, model, precision = one.key
-        share = one.alarms / one.comparisons
-        history.add_noise(Noise(at, target, check, model, precision, one.sessions, share, one.comparisons, when))
+    for row in learned:
+        check, model, precision = row.key
+        share = row.alarms / row.comparisons
+        history.add_noise(Noise(at, target, check, model, precision, row.sessions, share, row.comparisons, when))
 
 
-def show(at: str, learned: Sequence[Learned]) -> None:
-    """A table an engine: how much runs and sessions differ, what was told wrongly, what five runs a side can see."""
+def print_noise(at: str, learned: Sequence[Learned]) -> None:
+    """Print a table for each engine: the spread of runs and sessions, false alarms, and what five runs can detect."""
     out = console()
-    out.soft_wrap = False  # tables are drawn to the width that is there
-    out.print(Text(f"{at}: learned and kept; comparisons on it allow for this from now on"))
-    for engine in dict.fromkeys(one.key[1:] for one in learned):
+    out.soft_wrap = False  # tables are drawn to the terminal's width
+    out.print(Text(f"{at}: measured and stored in the history; comparisons on it now allow for this noise"))
+    for engine in dict.fromkeys(row.key[1:] for row in learned):
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for name in (" ".join(engine), "runs", "sessions", "false alarms", f"{FEWEST} runs see", f"{WANTED:.0%} takes"):
+        for name in (
+            " ".join(engine),
+            "runs",
+            "sessions",
+            "false alarms",
+            f"{FEWEST} runs detect",
+            f"{WORSENING:.0%} needs",
+        ):
             table.add_column(Text(name), justify="right" if table.columns else "left", no_wrap=True)
-        for one in learned:
-            if one.key[1:] == engine:
-                table.add_row(*(Text(cell) for cell in _row(one)))
+        for row in learned:
+            if row.key[1:] == engine:
+                table.add_row(*(Text(cell) for cell in _cells(row)))
         out.print(table)
-    out.print("runs, sessions: how much they differ; false alarms: without and with that known;")
-    out.print("the last two: the change found with 90 %, and the runs a side that find it")
+    out.print("runs, sessions: how much they differ; false alarms: before and after allowing for the noise;")
+    out.print(
+        f"the last two: the change that {FEWEST} runs a side detect, and the runs a side that detect {WORSENING:.0%},"
+    )
+    out.print("each with a statistical power of 90 %")
 
 
-def _row(one: Learned) -> tuple[str, ...]:
-    sees = visible_effect(FEWEST, one.runs, noise=one.sessions)
-    needed = runs_needed(one.runs, WANTED, noise=one.sessions)
+def _cells(row: Learned) -> tuple[str, ...]:
+    detectable = visible_effect(FEWEST, row.runs, noise=row.sessions)
+    needed = runs_needed(row.runs, WORSENING, noise=row.sessions)
     return (
-        one.key[0],
-        _percent(one.runs),
-        _percent(one.sessions),
-        f"{one.unaware} → {one.alarms} of {one.comparisons}",
-        _percent(sees) if sees < 1 else "nothing",
+        row.key[0],
+        _percent(row.runs),
+        _percent(row.sessions),
+        f"{row.unaware} → {row.alarms} of {row.comparisons}",
+        _percent(detectable) if detectable < 1 else "nothing",
         f"over {CAP} runs" if needed is None else f"{needed} runs",
     )
 

@@ -1,4 +1,4 @@
-"""The config that a command works with."""
+"""Open the config that a command uses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 
 def config_at(path: Path | None, *, own: bool = True) -> Config:
-    """The config in ``path``, or the nearest ``hil.toml``; ``own`` as for ``load``. Raises ``UserError``."""
+    """Return the config in ``path``, or the nearest ``hil.toml`` if ``None``; ``own=False`` skips ``hil.checks.json``.
+
+    Raise ``UserError`` if there is no config or it is invalid.
+    """
     from hil.config.find_config import find
     from hil.config.load import load
 
-    here = Path.cwd()
-    chosen = path or find(here)
+    folder = Path.cwd()
+    chosen = path or find(folder)
     if chosen is None:
         advice = "write one with 'hil init MODEL.onnx', or name it with --config"
-        raise UserError(f"no hil.toml in {here} or a folder above it: {advice}")
+        raise UserError(f"no hil.toml in {folder} or a folder above it: {advice}")
     return load(chosen, own=own)

@@ -1,4 +1,4 @@
-"""What commands print to people: colours on a terminal, plain words in a pipe."""
+"""The console of the commands: colours on a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from rich.console import Console
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that never wraps or colours what is piped; ``NO_COLOR`` is honoured by rich itself."""
+    """Return a console that neither wraps nor colours piped output; rich itself respects ``NO_COLOR``."""
     return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)

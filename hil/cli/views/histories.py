@@ -1,4 +1,4 @@
-"""The history that a command works with."""
+"""Open the history that a command uses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 
 def history_at(url: str | None, config: Path | None, *, read_only: bool = True) -> History:
-    """The history at ``url``, or that of ``hil.toml``. Raises ``UserError``, ``LabError``.
+    """Return the open history at ``url``, or the one named in ``hil.toml`` if ``None``.
 
-    A relative file in ``url`` is below the working directory, one in ``hil.toml`` below its folder.
+    A relative path in ``url`` starts at the working directory; one in ``hil.toml`` starts at the folder of that file.
+    Raise ``UserError`` if the history is off or unusable, and ``LabError`` if the database fails.
     """
     from hil.history import open_history
     from hil.history.urls import OFF
 
     base = Path.cwd()
     if url is None:
-        found = config_at(config)
-        url, base = found.spec.project.history, found.root
+        loaded = config_at(config)
+        url, base = loaded.spec.project.history, loaded.root
     if url.strip().lower() == OFF:
-        raise UserError("the history is switched off: name one with --history URL, or under [project] in hil.toml")
+        raise UserError("the history is switched off: give one with --history URL, or in [project] of hil.toml")
     return open_history(url, read_only=read_only, base=base)

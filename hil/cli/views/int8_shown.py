@@ -1,4 +1,4 @@
-"""What ``hil int8`` shows: the audit's table, the layers' ranking, the ranges that moved."""
+"""The output of ``hil int8``: the audit's table, the ranking of layers, and the ranges that moved."""
 
 from __future__ import annotations
 
@@ -30,44 +30,44 @@ if TYPE_CHECKING:
 SHOWN = 12
 NAME = 30
 WORTH = 1.0
-"""Decibels that a proposal must have saved when it was measured, to be passed on."""
+"""The SQNR in dB that a proposal must gain when measured, to be recommended."""
 MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "inconclusive": "?", "not_run": "–"}
 ADVICE = (
-    ("int8.calibration_set", "mend the calibration data first: all else follows from it"),
-    ("int8.cache", "have it calibrated again: remove the folder 'quantized' in the cache that hil.toml names"),
-    ("int8.repeatable", "have it calibrated again: what is kept is not what this model and data give"),
-    ("int8.disjoint", "draw the calibration data from what validation never sees, e.g. from training data"),
-    ("int8.ranges", "calibrate on data like that of validation, or try another method"),
-    ("int8.drop", "rank the layers with hil int8 sensitivity, and keep the worst in float"),
-    ("int8.speedup", "INT8 is not worth it here: leave it out, or see which layers do not run in it"),
+    ("int8.calibration_set", "fix the calibration data first: everything else depends on it"),
+    ("int8.cache", "calibrate again: remove the folder 'quantized' in the cache folder that hil.toml names"),
+    ("int8.repeatable", "calibrate again: the stored calibration differs from what this model and data give now"),
+    ("int8.disjoint", "take the calibration data from samples outside the validation data, e.g. from training data"),
+    ("int8.ranges", "calibrate on data that resembles the validation data, or try another method"),
+    ("int8.drop", "rank the layers with hil int8 sensitivity and keep the worst in float"),
+    ("int8.speedup", "INT8 does not pay off here: remove it, or check which layers do not run in INT8"),
 )
-"""What to do about a check that did not pass, in the order in which it helps."""
+"""What to do about a check that did not pass; the first that applies is printed."""
 
 
-def good(results: Sequence[CheckResult]) -> bool:
-    """Whether every check passed; one without a limit has nothing to pass."""
+def all_passed(results: Sequence[CheckResult]) -> bool:
+    """Return whether there are results and each passed, has no limit, or is unsupported."""
     return bool(results) and all(
-        one.verdict is Verdict.PASSED or one.cause in {Cause.NO_LIMIT, Cause.UNSUPPORTED} for one in results
+        result.verdict is Verdict.PASSED or result.cause in {Cause.NO_LIMIT, Cause.UNSUPPORTED} for result in results
     )
 
 
-def audit(model: str, target: str, results: Sequence[CheckResult]) -> None:
-    """The checks with their reasons, the worst tensors, and what to do first."""
+def print_audit(model: str, target: str, results: Sequence[CheckResult]) -> None:
+    """Print the checks with their reasons, the tensors that clip most, and what to do first."""
     out = console()
     out.soft_wrap = False
     out.print(Text(f"INT8 audit of {model} on {target}", style="bold"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("check", no_wrap=True)
-    table.add_column("what was seen", overflow="fold")
-    for one in results:
-        mark = Text(f"{MARKS[one.verdict.value]} {one.id.removeprefix('int8.')}", style=STYLE[one.verdict])
-        table.add_row(mark, Text(printable(one.reason)))
+    table.add_column("result", overflow="fold")
+    for result in results:
+        mark = Text(f"{MARKS[result.verdict.value]} {result.id.removeprefix('int8.')}", style=STYLE[result.verdict])
+        table.add_row(mark, Text(printable(result.reason)))
     out.print(table)
-    tensors = next((one.details.get("tensors") or [] for one in results if one.id == "int8.ranges"), [])
+    tensors = next((result.details.get("tensors") or [] for result in results if result.id == "int8.ranges"), [])
     if isinstance(tensors, list) and tensors:
-        out.print(Text("\nranges that clip most at validation", style="bold"))
+        out.print(Text("\nranges that clip most on the validation data", style="bold"))
         out.print(_tensors(tensors))
-    bad = {one.id for one in results if one.verdict not in {Verdict.PASSED, Verdict.NOT_RUN}}
+    bad = {result.id for result in results if result.verdict not in {Verdict.PASSED, Verdict.NOT_RUN}}
     for check, advice in ADVICE:
         if check in bad:
             out.print(Text(f"next: {advice}", style="cyan"))
@@ -79,20 +79,23 @@ def _tensors(tensors: Sequence[Any]) -> Table:
     table.add_column("tensor", no_wrap=True)
     for name in ("clipped", "energy lost", "range", "peak"):
         table.add_column(name, no_wrap=True, justify="right")
-    for one in tensors[:SHOWN]:
-        share, lost = (f"{100 * float(one[key]):.3g} %" for key in ("clipped", "energy_lost"))
+    for tensor in tensors[:SHOWN]:
+        clipped, lost = (f"{100 * float(tensor[key]):.3g} %" for key in ("clipped", "energy_lost"))
         table.add_row(
-            Text(one_line(str(one["name"]), NAME)),
-            share,
+            Text(one_line(str(tensor["name"]), NAME)),
+            clipped,
             lost,
-            f"{float(one['range']):.4g}",
-            f"{float(one['peak']):.4g}",
+            f"{float(tensor['range']):.4g}",
+            f"{float(tensor['peak']):.4g}",
         )
     return table
 
 
-def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """The layers of ``model`` ranked on this machine. Raises ``UserError`` where nothing is calibrated."""
+def rank_layers(config: Config, model: str, target: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the sensitivity of the layers of ``model``, measured on this machine's CPU, as plain JSON values.
+
+    Raise ``UserError`` if the model is not calibrated by pytest-hil.
+    """
     from hil.datasets import open_dataset
     from hil.metrics import open_metric
     from hil.onnx_files.external_data import addressed
@@ -103,9 +106,7 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
     path = addressed(config.resolve(spec.path), config.resolve(config.spec.project.cache) / "external_data")
     signature = read_signature(path)
     if spec.calibration is None or signature.has_qdq or spec.engine is not None:
-        raise UserError(
-            f"model {model} is not calibrated here: its layers can only be ranked with a [calibration] table"
-        )
+        raise UserError(f"model {model} is not calibrated by pytest-hil: add a [calibration] table to rank its layers")
 
     def opened(source: str, samples: int | None, *key: str) -> Any:
         return open_dataset(
@@ -126,7 +127,7 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
         metric = open_metric(
             spec.task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where
         )
-    found = rank(
+    sensitivity = rank(
         path,
         opened(spec.calibration.data, spec.calibration.samples, "calibration", "data"),
         data,
@@ -135,62 +136,62 @@ def ranked(config: Config, model: str, target: str, say: Callable[[str], None]) 
         metric=metric,
         progress=lambda text: say(f"{model} int8: {text}"),
     )
-    told: dict[str, Any] = plain({**asdict(found), "task": spec.task})
-    return told
+    ranking: dict[str, Any] = plain({**asdict(sensitivity), "task": spec.task})
+    return ranking
 
 
-def sensitivity(model: str, found: dict[str, Any]) -> None:
-    """The ranking, the proposal, and what it was measured to do."""
+def print_ranking(model: str, ranking: dict[str, Any]) -> None:
+    """Print the ranking of ``rank_layers``, the proposed layers to keep in float, and their measured effect."""
     from hil.quantize.sensitivity import sqnr
 
     out = console()
     out.soft_wrap = False
-    out.print(Text(f"\nlayers of {model} by the noise that INT8 adds in each alone", style="bold"))
+    out.print(Text(f"\nlayers of {model} by the noise that INT8 adds in each", style="bold"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("node", "op"):
         table.add_column(name, no_wrap=True)
     for name in ("SQNR", "share of noise", "weights"):
         table.add_column(name, no_wrap=True, justify="right")
-    total = sum(float(one["noise"]) for one in found["layers"]) or 1.0
-    for one in found["layers"][:SHOWN]:
-        noise = float(one["noise"])
-        node = Text(one_line(str(one["node"]), NAME), style="yellow" if one["node"] in found["keep"] else "")
-        table.add_row(node, str(one["op"]), f"{sqnr(noise):.1f} dB", f"{noise / total:.0%}", f"{one['weights']:,}")
+    total = sum(float(layer["noise"]) for layer in ranking["layers"]) or 1.0
+    for layer in ranking["layers"][:SHOWN]:
+        noise = float(layer["noise"])
+        node = Text(one_line(str(layer["node"]), NAME), style="yellow" if layer["node"] in ranking["keep"] else "")
+        table.add_row(node, str(layer["op"]), f"{sqnr(noise):.1f} dB", f"{noise / total:.0%}", f"{layer['weights']:,}")
     out.print(table)
     out.print(Text("\nmeasured on this machine's CPU", style="bold"))
-    out.print(_measured(found, sqnr))
-    if not found["kept"]:
-        out.print(Text("nothing is proposed: no layer alone adds noise, or there is only one"))
+    out.print(_measured(ranking, sqnr))
+    if not ranking["kept"]:
+        out.print(Text("no proposal: no single layer adds noise, or there is only one layer"))
         return
-    names = ", ".join(json.dumps(one) for one in found["keep"])
-    saved = sqnr(float(found["kept"]["noise"])) - sqnr(float(found["int8"]["noise"]))
-    out.print(Text(f"predicted with {printable(names)} in float: {_decibel(sqnr(float(found['predicted'])))}"))
-    if not saved >= WORTH:
+    names = ", ".join(json.dumps(name) for name in ranking["keep"])
+    gain = sqnr(float(ranking["kept"]["noise"])) - sqnr(float(ranking["int8"]["noise"]))
+    out.print(Text(f"predicted with {printable(names)} in float: {_decibel(sqnr(float(ranking['predicted'])))}"))
+    if not gain >= WORTH:
         out.print(
-            Text(f"measured, it saves {saved:.1f} dB: the noise is not in single layers, so keep none", style="yellow")
+            Text(f"measured gain: {gain:.1f} dB: no few layers cause the noise, so keep none in float", style="yellow")
         )
         return
-    out.print(Text(f"to keep them, in [models.{model}.calibration]:", style="cyan"))
+    out.print(Text(f"to keep them in float, add to [models.{model}.calibration]:", style="cyan"))
     out.print(Text(f"  exclude_nodes = [{printable(names)}]", style="cyan"))
 
 
-def _measured(found: dict[str, Any], sqnr: Callable[[float], float]) -> Table:
+def _measured(ranking: dict[str, Any], sqnr: Callable[[float], float]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("model", no_wrap=True)
     for name in ("SQNR", "score", "against FP32", "time", "faster"):
         table.add_column(name, no_wrap=True, justify="right")
-    first = found["fp32"]
-    for name, one in (("FP32", first), ("INT8", found["int8"]), ("INT8, proposed", found["kept"])):
-        if one is None:
+    fp32 = ranking["fp32"]
+    for name, variant in (("FP32", fp32), ("INT8", ranking["int8"]), ("INT8, proposed", ranking["kept"])):
+        if variant is None:
             continue
-        scored = one["score"] is not None
+        scored = variant["score"] is not None
         table.add_row(
             name,
-            "–" if one is first else _decibel(sqnr(float(one["noise"]))),
-            f"{one['score']:.4g}" if scored else "–",
-            f"{one['score'] - first['score']:+.3g}" if scored else "–",
-            show(one["seconds"], "s"),
-            f"{first['seconds'] / one['seconds']:.2f} x",
+            "–" if variant is fp32 else _decibel(sqnr(float(variant["noise"]))),
+            f"{variant['score']:.4g}" if scored else "–",
+            f"{variant['score'] - fp32['score']:+.3g}" if scored else "–",
+            show(variant["seconds"], "s"),
+            f"{fp32['seconds'] / variant['seconds']:.2f} x",
         )
     return table
 
@@ -199,23 +200,23 @@ def _decibel(value: float) -> str:
     return "no noise" if math.isinf(value) else f"{value:.1f} dB"
 
 
-def drifted(found: Drift, least: float) -> None:
-    """Tensors whose ranges moved, worst first, and those that only one side has."""
+def print_drift(drift: Drift, least: float) -> None:
+    """Print the ranges that moved by more than the fraction ``least``, worst first, and tensors that one side lacks."""
     out = console()
-    moved = [(name, change) for name, change in found.moved if abs(change) > least]
-    out.print(Text(f"{len(moved)} of {len(found.moved)} ranges moved by more than {least:.0%}", style="bold"))
+    moved = [(name, change) for name, change in drift.moved if abs(change) > least]
+    out.print(Text(f"{len(moved)} of {len(drift.moved)} ranges moved by more than {least:.0%}", style="bold"))
     for name, change in moved[:SHOWN]:
-        told = f"{change:+.1%}" if math.isfinite(change) else "not comparable"
-        out.print(Text(f"  {printable(name)}  {told}", style="yellow"))
-    for names, what in ((found.gone, "in the old alone"), (found.new, "in the new alone")):
+        size = f"{change:+.1%}" if math.isfinite(change) else "not comparable"
+        out.print(Text(f"  {printable(name)}  {size}", style="yellow"))
+    for names, where in ((drift.gone, "only in the old"), (drift.new, "only in the new")):
         if names:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            out.print(Text(f"{len(names)} {what}: {printable(', '.join(names[:SHOWN]))}{more}", style="red"))
+            out.print(Text(f"{len(names)} {where}: {printable(', '.join(names[:SHOWN]))}{more}", style="red"))
 
 
-def write(path: Path, found: dict[str, Any]) -> None:
-    """As JSON. Raises ``UserError`` where it cannot be written."""
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write ``document`` as JSON. Raise ``UserError`` if the file cannot be written."""
     try:
-        path.write_text(json.dumps(plain(found), indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(plain(document), indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"--json {path}: cannot be written: {error.strerror or error}: name another place") from None
+        raise UserError(f"--json {path} cannot be written ({error.strerror or error}): name another file") from None

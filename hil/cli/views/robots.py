@@ -1,4 +1,4 @@
-"""What ``hil deploy``, ``hil rollback`` and ``hil releases`` have in common: steps as they are taken, and the end."""
+"""Output of ``hil deploy``, ``hil rollback`` and ``hil releases``: the steps and the outcome."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ WIDTH = 20
 
 
 class Steps:
-    """Prints each step when it is taken; a warning in red."""
+    """Prints each step as it happens; warnings in red."""
 
     def __init__(self) -> None:
-        """On standard output."""
+        """Print to standard output."""
         self.out = console()
 
-    def tell(self, step: str, text: str) -> None:
-        """One line."""
+    def print_step(self, step: str, text: str) -> None:
+        """Print one line: the name of the step and its text."""
         if step == WARNING:
             self.out.print(Text(f"! {step:<{WIDTH}}{text}", style="bold red"))
             return
@@ -34,8 +34,8 @@ class Steps:
         self.out.print(Text.assemble(("· ", style), (f"{step:<{WIDTH}}", style), text))
 
 
-def ended(outcome: Outcome, steps: Steps, done: str = "deployed") -> int:
-    """Prints how it ended, ``done`` if well; the exit code: 0 then, or if it was so already; 1 for all else."""
+def print_outcome(outcome: Outcome, steps: Steps, done: str = "deployed") -> int:
+    """Print the outcome, with ``done`` as the word for success. Return 0 on success or if nothing changed, else 1."""
     good = outcome.how in GOOD and outcome.release is not None
     how = done if outcome.how == "deployed" else outcome.how
     sign = ("✓ ", "bold green") if good else ("✗ ", "bold red")

@@ -1,4 +1,4 @@
-"""The text of a starter ``hil.toml`` for one ONNX file; pure, but for the trial of dynamic sizes."""
+"""The text of a starter ``hil.toml`` for one ONNX file. Only ``sizes_that_run`` runs the model."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature, TensorSpec
 
 SIZES = (1, 8, 16, 32, 64, 128, 224, 256, 320, 416, 512, 640)
-"""Sizes tried for dynamic dimensions, smallest first: powers of two, then what vision models are trained at."""
+"""Sizes tried for dynamic dimensions, in ascending order: powers of two and usual input sizes of vision models."""
 
 TEMPLATE = """\
-# How the model is judged. Every key: docs/config.md of pytest-hil, or: hil schema
-# Runs as it is:  pytest --pyargs hil.suites --target=cpu
+# How the model is judged. All keys: docs/config.md of pytest-hil, or: hil schema
+# Runs without changes:  pytest --pyargs hil.suites --target=cpu
 
 [project]
 report = "report"  # folder for report.json and report.html, relative to this file
 
-[targets.cpu]  # this machine; also there without being written
+[targets.cpu]  # this machine; exists even without this table
 kind    = "local"
 runtime = "onnxruntime"
 
-# The board. Fill in its address and take the '#' away, then: pytest --target=jetson-orin
+# The board. Fill in its address and remove the '#', then: pytest --target=jetson-orin
 # [targets.jetson-orin]
 # kind       = "ssh"
 # host       = "192.168.1.20"       # or an alias of ~/.ssh/config
 # user       = "jetson"
 # runtime    = "tensorrt"
-# board      = "agx-orin-64gb"      # checked against what the board says it is
+# board      = "agx-orin-64gb"      # compared with the board's own identity
 # power_mode = "MAXN"
 
 # The model's own inputs and outputs:
@@ -43,52 +43,52 @@ runtime = "onnxruntime"
 [{model}]
 path       = {path}
 precisions = ["fp32"]  # then "fp16" and, with the calibration below, "int8"
-# Random inputs show that the model runs, never that it may be deployed: no gate for a robot takes them.
-# Put real validation data here: an .npz file with arrays {inputs} and the truth under "labels",
+# Random inputs only show that the model runs: a gate for a robot never accepts them.
+# Put real validation data here: an .npz file with arrays {inputs} and the ground truth as "labels",
 # a folder of images with preprocess = "package.module:callable", or "package.module:callable".
 data       = "synthetic"
 # task     = "classification"  # or "regression", or "package.module:callable" for a score of your own
 {batch}{shapes}
-# What random inputs are drawn from; without it floats lie in 0 to 1.
+# The range of random inputs; default for floats: 0 to 1.
 # [{model}.ranges]
 # {input} = [0.0, 1.0]
 
-# INT8 needs data to calibrate with: from the training set, none of it in the validation data.
+# INT8 needs calibration data: from the training set, without any of the validation data.
 # [{model}.calibration]
 # data    = "calibration.npz"
 # samples = 256
 
-# What is measured is held against these; without a limit it is only measured.
+# Measurements are judged against these limits; without a limit they are only recorded.
 [{model}.limits]
-system_memory = "98 %"  # this machine is yours, not a robot's: take it out for a board, 85 % holds there
+system_memory = "98 %"  # for a desktop machine; remove this line for a board, where the default of 85 % applies
 # latency     = {{ p50 = "2 ms", p99 = "5 ms" }}
 # fps         = 30
 # memory      = "512 MiB"
 
-# What INT8 may cost.
+# How much INT8 may lose.
 # [{model}.tolerances.int8]
 # top1_drop = "1 %"
 # cosine    = 0.99
 
-# What the release pipeline asks of the report: hil gate report/report.json
+# What the release pipeline requires of the report: hil gate report/report.json
 [gate]
 require  = ["contract.*", "parity.*"]  # add "latency.p99", "fps.*", "memory.peak", "int8.*" with their limits
-evidence = "host"                      # the CPU will do; a robot's gate asks for "device"
-warnings = true                        # random inputs are warned of: set it to false with real data
+evidence = "host"                      # the CPU is enough; a robot's gate requires "device"
+warnings = true                        # random inputs cause a warning: set this to false with real data
 """
 
 
 def model_name(path: Path) -> str:
-    """A name for ``[models.NAME]`` from the file's name, or its folder's where that only says ``model``.
+    """Return a name for ``[models.NAME]``: the file's stem, or its folder's name if the stem is ``model``.
 
-    What names may not hold becomes ``-``.
+    Characters that are not allowed in a name become ``-``.
     """
     stem = path.absolute().parent.name if path.stem == "model" else path.stem
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem)[:MAX_NAME].strip("-._") or "model"
 
 
 def starter(signature: Signature, path: str, name: str, sizes: Mapping[str, int]) -> str:
-    """The text of ``hil.toml``; ``path`` as it is to stand there, ``sizes`` of dynamic dimensions by name."""
+    """Return the text of ``hil.toml`` with ``path`` verbatim and ``sizes`` of dynamic dimensions by their names."""
     model = written(("models", name))
     batch = signature.batch()
     return TEMPLATE.format(
@@ -103,15 +103,15 @@ def starter(signature: Signature, path: str, name: str, sizes: Mapping[str, int]
 
 
 def dynamic_sizes(signature: Signature) -> list[str]:
-    """Names of dynamic dimensions other than the batch, in the order in which they appear."""
+    """Return the names of dynamic dimensions other than the batch, in order of appearance."""
     return list(dict.fromkeys(size for spec in signature.inputs for size in spec.shape[1:] if isinstance(size, str)))
 
 
 def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
-    """The smallest size of ``SIZES`` that ONNX Runtime takes for all dynamic dimensions; empty if there are none.
+    """Return the smallest of ``SIZES`` with which the model runs, for each dynamic dimension by name.
 
-    Where none runs, 1 is returned for each: what is right only the user knows. Raises ``UserError`` for
-    inputs that cannot be drawn at random.
+    All dimensions get the same size; 1 if no size runs; an empty dict if there are none. Raise ``UserError`` for inputs
+    that cannot be drawn at random.
     """
     import onnxruntime
 
@@ -126,7 +126,7 @@ def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
         feeds = next(data.batches(signature.batch() or 1)).inputs
         try:
             onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, feeds)
-        except Exception:  # noqa: BLE001, S112 - ONNX Runtime has no root of its errors; whichever it is, try on
+        except Exception:  # noqa: BLE001, S112 - ONNX Runtime has no base class of its errors
             continue
         return dict.fromkeys(names, size)
     return dict.fromkeys(names, 1)
@@ -136,7 +136,7 @@ def _shapes(model: str, sizes: Mapping[str, int]) -> str:
     if not sizes:
         return ""
     rows = "".join(f"{written((name,))} = [{size}, {size}, {size}]\n" for name, size in sizes.items())
-    comment = "# Sizes of dynamic dimensions that the engine must take: [min, opt, max]. Put in your own."
+    comment = "# Sizes of dynamic dimensions that the engine must accept: [min, opt, max]. Replace them with yours."
     return f"\n{comment}\n[{model}.shapes]\n{rows}"
 
 
@@ -145,5 +145,5 @@ def _tensors(way: str, specs: Sequence[TensorSpec]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Text for a comment, which must stay on its line."""
+    """Return text that stays on one line of a comment."""
     return clean(text)
