@@ -104,7 +104,7 @@ def test_python_missing(doctor: Any) -> None:
     """The board was reached; there is nobody to ask further."""
     code, found = doctor(python="/opt/none/python3")
     assert (code, states(found)) == (1, {"python": "bad"})
-    assert "is not there" in line(found, "python")["found"]
+    assert "does not exist" in line(found, "python")["found"]
 
 
 def test_a_store_that_is_roots(board: SimulatedBoard, doctor: Any) -> None:

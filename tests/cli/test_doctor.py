@@ -1,4 +1,4 @@
-"""``hil doctor``, ``hil targets`` and ``hil probe`` on this very machine; on boards in ``tests/boards``."""
+"""``hil doctor``, ``hil targets`` and ``hil probe`` on this machine; on boards they are tested in ``tests/boards``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ python = "{python}"
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a config of three targets, and the current one."""
+    """Return a folder with a config of three targets, which is the working directory."""
     for name in ("toy.onnx", "toy.npz", "known_hosts"):
         (tmp_path / name).touch()
     odd = tmp_path / "not-python"
@@ -53,25 +53,25 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
-    """Exit code and the one JSON document on standard output."""
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
+    """Return the exit code of ``main`` and the JSON document that it printed."""
     code = main([*arguments, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
 def test_a_healthy_machine_is_ready(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0, quickly, and nothing is left: neither a store nor the agent."""
-    code, found = told(capsys, "doctor", "bench")
-    assert (code, found["schema"], found["ready"], found["held"]) == (0, 1, True, None)
-    assert {one["state"] for one in found["findings"]} <= {"ok", "warn", "unknown"}
-    assert all(set(one) == {"part", "what", "found", "state", "mend"} for one in found["findings"])
-    assert found["seconds"] < 5
+    """The exit code is 0, and neither a store nor the agent's files are left behind."""
+    code, document = run_json(capsys, "doctor", "bench")
+    assert (code, document["schema"], document["ready"], document["held"]) == (0, 1, True, None)
+    assert {finding["state"] for finding in document["findings"]} <= {"ok", "warn", "unknown"}
+    assert all(set(finding) == {"part", "what", "found", "state", "mend"} for finding in document["findings"])
+    assert document["seconds"] < 5
     assert not (project / "store").exists()
-    assert not (project / "cache").exists()  # where ONNX Runtime would begin a data base of its own
+    assert not (project / "cache").exists()  # ONNX Runtime would create a database there
 
 
-def test_the_table_says_the_same(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For people: a sign for each line, and the verdict at the end."""
+def test_the_table_agrees_with_the_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table has a sign on each line and the verdict at the end."""
     assert main(["doctor", "bench"]) == 0
     out = capsys.readouterr().out
     assert f"✓  store         {project}" in out.replace("\n                 ", "")
@@ -79,38 +79,42 @@ def test_the_table_says_the_same(project: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_a_store_that_cannot_be_written_is_bad(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where a file is in the way, nobody can make the folder."""
+    """The store's folder cannot be created where a file has its name."""
     (project / "store").write_text("", encoding="ascii")
-    code, found = told(capsys, "doctor", "bench")
-    [one] = [one for one in found["findings"] if one["what"] == "store"]
-    assert (code, one["state"], one["found"]) == (1, "bad", f"{project / 'store'} cannot be written")
+    code, document = run_json(capsys, "doctor", "bench")
+    [finding] = [finding for finding in document["findings"] if finding["what"] == "store"]
+    assert (code, finding["state"], finding["found"]) == (1, "bad", f"{project / 'store'} cannot be written")
 
 
-def test_who_holds_it_is_told_without_disturbing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A session goes on holding; runtimes are not imported beside it; exit code 0."""
+def test_the_holder_is_reported_without_disturbing_the_session(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The session still holds the target, no runtime is imported meanwhile, and the exit code is 0."""
     with open_target("bench", TargetSpec(store=str(project / "store"))).start_agent() as agent:
         agent.hold("theirs", "alice")
-        code, found = told(capsys, "doctor", "bench")
-        assert (code, found["held"]["who"]) == (0, "alice")
-        assert {one["what"] for one in found["findings"] if "while it is held" in one["found"]} >= {"ONNX Runtime"}
-        assert main(["targets", "--check"]) == 11  # of those that do not answer
+        code, document = run_json(capsys, "doctor", "bench")
+        assert (code, document["held"]["who"]) == (0, "alice")
+        assert {
+            finding["what"] for finding in document["findings"] if "while the target is held" in finding["found"]
+        } >= {"ONNX Runtime"}
+        assert main(["targets", "--check"]) == 11  # because other targets do not answer
         assert "alice from" in capsys.readouterr().out
         agent.hold("theirs", "alice")
         agent.probe()
-    assert told(capsys, "doctor", "bench")[1]["held"] is None
+    assert run_json(capsys, "doctor", "bench")[1]["held"] is None
 
 
-def test_it_lets_go_of_what_it_held(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A session may begin right after it, in a store that was held before."""
+def test_doctor_releases_the_target(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A session can start directly after doctor, in a store that was held before."""
     spec = TargetSpec(store=str(project / "store"))
     for token in ("first", "second"):
         with open_target("bench", spec).start_agent() as agent:
             agent.hold(token, "alice")
-        assert told(capsys, "doctor", "bench")[0] == 0
+        assert run_json(capsys, "doctor", "bench")[0] == 0
 
 
 def test_an_unreachable_target_is_the_labs_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """The transport's one message on standard error, nothing on standard output, exit code 11."""
+    """The message of the transport is the only line on stderr, stdout is empty, and the exit code is 11."""
     for command in ("doctor", "probe"):
         assert main([command, "closed", "--json"]) == 11
         out, err = capsys.readouterr()
@@ -120,55 +124,55 @@ def test_an_unreachable_target_is_the_labs_error(capsys: pytest.CaptureFixture[s
         assert len(err.splitlines()) == 1
 
 
-def test_an_interpreter_that_is_none_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
-    """The machine was reached, so that it is no error of the lab's; the line names the way out."""
-    code, found = told(capsys, "doctor", "odd")
-    [one] = found["findings"]
-    assert (code, one["what"], one["state"]) == (1, "python", "bad")
-    assert "is not a working Python interpreter" in one["found"]
-    assert "set python" in one["mend"]
+def test_a_file_that_is_not_an_interpreter_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
+    """The machine was reached, so this is not a lab error; the finding has a fix."""
+    code, document = run_json(capsys, "doctor", "odd")
+    [finding] = document["findings"]
+    assert (code, finding["what"], finding["state"]) == (1, "python", "bad")
+    assert "is not a working Python interpreter" in finding["found"]
+    assert "set python" in finding["mend"]
 
 
 @pytest.mark.parametrize("command", ["doctor", "probe"])
 def test_an_unknown_target_is_the_users_mistake(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """With the name that was meant."""
+    """The message suggests the name of a similar target."""
     assert main([command, "bensh"]) == 4
     assert "did you mean 'bench'?" in capsys.readouterr().err
 
 
 def test_probe_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    """Raw facts, what they make it, the state; a machine that is no Jetson has no identity."""
-    code, found = told(capsys, "probe", "bench")
-    assert (code, found["schema"], found["target"], found["identity"]) == (0, 1, "bench", None)
-    assert found["facts"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["facts"]["runtimes"]["onnxruntime"]
-    assert found["state"]["memory_available"] > 0
-    assert abs(found["clock_ahead"]) < 5
+    """The document has facts, identity and state; a machine that is not a Jetson has no identity."""
+    code, document = run_json(capsys, "probe", "bench")
+    assert (code, document["schema"], document["target"], document["identity"]) == (0, 1, "bench", None)
+    assert document["facts"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert document["facts"]["runtimes"]["onnxruntime"]
+    assert document["state"]["memory_available"] > 0
+    assert abs(document["clock_ahead"]) < 5
     assert main(["probe", "bench"]) == 0
     assert "  runtimes.onnxruntime" in capsys.readouterr().out
 
 
 def test_probe_with_a_broken_interpreter_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    """There is nothing to print then."""
+    """Without an interpreter there is no output, and the exit code is 11."""
     assert main(["probe", "odd", "--json"]) == 11
     assert capsys.readouterr().out == ""
 
 
 def test_targets_are_listed_without_being_reached(capsys: pytest.CaptureFixture[str]) -> None:
-    """In the file's order, ``cpu`` too, which is there without being written."""
+    """Targets are listed in the file's order, with the implicit ``cpu`` last, and none is contacted."""
     begun = time.monotonic()
-    code, found = told(capsys, "targets")
+    code, document = run_json(capsys, "targets")
     assert time.monotonic() - begun < 2
-    assert (code, [one["name"] for one in found["targets"]]) == (0, ["bench", "closed", "odd", "cpu"])
-    assert "reachable" not in found["targets"][0]
+    assert (code, [target["name"] for target in document["targets"]]) == (0, ["bench", "closed", "odd", "cpu"])
+    assert "reachable" not in document["targets"][0]
 
 
-def test_check_tells_which_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    """And why the others do not; exit code 11."""
-    code, found = told(capsys, "targets", "--check")
-    by_name = {one["name"]: one for one in found["targets"]}
+def test_check_reports_which_targets_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--check`` also reports why the others do not answer; the exit code is 11."""
+    code, document = run_json(capsys, "targets", "--check")
+    by_name = {target["name"]: target for target in document["targets"]}
     assert code == 11
-    assert {name: one["reachable"] for name, one in by_name.items()} == {
+    assert {name: target["reachable"] for name, target in by_name.items()} == {
         "bench": True,
         "closed": False,
         "odd": False,
