@@ -1,23 +1,26 @@
-"""``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS]`` serves a host, ``--worker …`` the agent."""
+"""The agent's entry point: ``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS]`` serves a host.
+
+``--worker``, ``--load``, ``--activate`` and ``--inside`` are the processes that the agent starts itself.
+"""
 
 import os
 import sys
 
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; named by Python from 3.10 on
-PIPE_BYTES = 1 << 20  # fs.pipe-max-size, what anybody may set; sshd gives 64 KiB
+PIPE_BYTES = 1 << 20  # fs.pipe-max-size: the most that an unprivileged user may set; sshd's pipes have 64 KiB
 
 
 def private_stdout() -> int:
-    """A descriptor of its own for frames; descriptor 1 is stderr from here on, since native libraries print there."""
-    frames = os.dup(1)  # not inherited by workers
+    """Return a new descriptor for frames, and redirect descriptor 1 to stderr, since native libraries print to it."""
+    frames = os.dup(1)  # not inherited by container
     os.dup2(2, 1)
     return frames
 
 
 def main() -> None:
-    """Decides what this process is; in a supervisor the frames' descriptor is secured before any other import."""
+    """Run the process that ``sys.argv`` names; a supervisor calls ``private_stdout`` before any other import."""
     if sys.argv[1:2] == ["--worker"]:
-        from .workers.worker import main as work
+        from .container.worker import main as work
 
         work()
         return
@@ -41,7 +44,7 @@ def main() -> None:
 
 
 def containers(text: str, store: str, archive: str) -> object:
-    """What makes workers in the container that ``text`` (JSON) describes. Raises ``Failure``."""
+    """Return the factory of container in the container that ``text`` (JSON) describes. Raise ``Failure`` if invalid."""
     from .containers.container_spec import parse
     from .containers.factory import Containers
 
@@ -49,7 +52,7 @@ def containers(text: str, store: str, archive: str) -> object:
 
 
 def serve(frames: int) -> None:
-    """A supervisor on standard input and ``frames``."""
+    """Run a supervisor that reads frames from standard input and writes them to the descriptor ``frames``."""
     import argparse
     import contextlib
     import fcntl
@@ -67,18 +70,20 @@ def serve(frames: int) -> None:
     parser = argparse.ArgumentParser(prog="agent")
     parser.add_argument("--store", required=True)
     parser.add_argument("--store-size", type=float, default=4 * 2.0**30)
-    parser.add_argument("--host-silence", type=float, default=None, help="seconds after which a silent host is gone")
-    parser.add_argument("--container", default=None, help="what workers run in, as JSON")
-    given = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's to answer; its end is seen on the pipe
+    parser.add_argument(
+        "--host-silence", type=float, default=None, help="seconds of silence after which the host is lost"
+    )
+    parser.add_argument("--container", default=None, help="the container' container, as JSON")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host handles Ctrl-C; when it exits, the pipe closes
     for fd in (0, frames):
-        with contextlib.suppress(OSError):  # no pipe, or the user has too many: then it is only slower
+        with contextlib.suppress(OSError):  # not a pipe, or the user's limit is reached: only slower
             fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
-    host = Channel(0, frames, given.host_silence)
+    host = Channel(0, frames, arguments.host_silence)
     archive = os.path.abspath(sys.argv[0])
     try:
-        store = Store(given.store, given.store_size)
-        workers = None if given.container is None else containers(given.container, store.root, archive)
+        store = Store(arguments.store, arguments.store_size)
+        container = None if arguments.container is None else containers(arguments.container, store.root, archive)
     except Failure as problem:
         host.send({"error": problem.reply()})
         return
@@ -91,8 +96,8 @@ def serve(frames: int) -> None:
         "store": store.root,
         "pid": os.getpid(),
     }
-    supervisor = Supervisor(host, archive, store.path("tmp"), given.host_silence)
-    supervisor.container = workers
+    supervisor = Supervisor(host, archive, store.path("tmp"), arguments.host_silence)
+    supervisor.container = container
     try:
         host.send({"hello": hello})
     except (wire.Closed, wire.Silent):

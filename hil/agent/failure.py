@@ -1,4 +1,4 @@
-"""What the agent answers when it cannot do what it was asked."""
+"""The agent's error, as it is raised and as it is sent to the host."""
 
 from typing import Any, Dict
 
@@ -18,7 +18,7 @@ INTERNAL = "internal"
 
 
 class Failure(Exception):
-    """``kind`` is one of this module's names, ``message`` says what happened, ``advice`` what to do next."""
+    """A failed request: ``kind`` is one of this module's constants, ``advice`` states what to do next."""
 
     def __init__(self, kind: str, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -27,12 +27,12 @@ class Failure(Exception):
         self.advice = advice
 
     def reply(self) -> Dict[str, Any]:
-        """The failure as it crosses the wire."""
+        """Return the failure as the ``error`` object of a reply."""
         return {"kind": self.kind, "message": self.message, "advice": self.advice}
 
 
 def short(text: object, limit: int = 2000) -> str:
-    """``text`` on one line, cut in the middle when longer than ``limit`` characters."""
+    """Return ``text`` on one line, with its middle cut out if it is longer than ``limit`` characters."""
     line = " ".join(str(text).split())
     if len(line) <= limit:
         return line

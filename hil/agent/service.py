@@ -1,4 +1,4 @@
-"""What the host may ask of an agent, one method an ``op``."""
+"""The requests that an agent answers: one method for each ``op``."""
 
 import time
 from typing import Any, Callable, Dict, Optional
@@ -26,13 +26,13 @@ from .workers.worker_process import WorkerProcess
 PROBE_DEADLINE = 120.0
 BETWEEN_BUILDS = ("build", "adopt", "blob_begin", "blob_append", "blob_commit", "blob_read")
 BETWEEN_BUILDS += ("lanes_open", "lanes_join", "lanes_close")
-"""Operations in whose time a process that builds may wait for the next build: nothing is loaded or measured."""
+"""Operations that do not stop an idle builder: they neither load nor measure anything."""
 SERIES = ("time", "throughput", "pace")
-"""Operations that answer with a series: the board's state is read around it, and sensors sampled in it."""
+"""Operations that return a series: the board's state is read before and after, and sensors are sampled during it."""
 
 
 class Service(Transfers):
-    """Answers requests; every one names its ``op`` and ``id``, every reply repeats the ``id``."""
+    """Answers requests. Every request has an ``op`` and an ``id``; its reply repeats the ``id``."""
 
     def __init__(self, supervisor: Supervisor, store: Store) -> None:
         super().__init__(supervisor, store)
@@ -69,7 +69,7 @@ class Service(Transfers):
         self.table.update(self.deploying.table)
 
     def answer(self, request: Dict[str, Any]) -> None:
-        """Does what a request asks and sends the reply; only a vanished host ends it with an exception."""
+        """Process a request and send the reply. Errors become replies; only a lost host raises an exception."""
         number = request.get("id")
         try:
             if request.get("op") not in BETWEEN_BUILDS:
@@ -86,14 +86,14 @@ class Service(Transfers):
             what = "the request %.40r is malformed: %s %s" % (request.get("op"), type(error).__name__, error)
             header, chunks = {"id": number, "error": Failure(failure.PROTOCOL, failure.short(what)).reply()}, []
         self.supervisor.finish_body()
-        self.supervisor.tell(header, *chunks)
+        self.supervisor.send(header, *chunks)
 
     def unknown(self, request: Dict[str, Any]) -> Reply:
-        """Refuses what no entry of the table is named after."""
+        """Raise ``Failure`` for an ``op`` that does not exist."""
         raise Failure(failure.PROTOCOL, "no operation is called %.80r" % (request.get("op"),))
 
     def hold(self, request: Dict[str, Any]) -> Reply:
-        """Takes the target for the session; waits ``wait`` seconds for another one to end."""
+        """Hold the target for the session; wait at most ``wait`` seconds for another session to end."""
         claim = {key: str(request[key]) for key in ("token", "who", "host", "pid")}
         try:
             self.supervisor.wait_until(lambda: self.lock.attempt(claim), float(request["wait"]), LOCK_POLL)
@@ -105,54 +105,54 @@ class Service(Transfers):
     def _must_hold(self) -> None:
         if not self.lock.held:
             raise Failure(
-                failure.PROTOCOL, "engines are built and loaded only by who holds the target", "hold it first"
+                failure.PROTOCOL, "engines are built and loaded only while the target is held", "hold it first"
             )
 
     def probe(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """The machine, and what a worker of it can import."""
-        seen = self.libraries()
-        return {"ok": self.conditions.meanwhile(lambda: probe.with_libraries(seen))}, []
+        """Return the machine's facts and the versions of the libraries that a worker can import."""
+        libraries = self.libraries()
+        return {"ok": self.conditions.meanwhile(lambda: probe.with_libraries(libraries))}, []
 
     def libraries(self) -> Dict[str, Any]:
-        """Versions as a worker sees them; asked once, since importing a runtime takes a second on a board."""
+        """Return the library versions that a worker reports. Cached: importing a runtime takes a second on a board."""
         if self._libraries is None:
             worker = self.supervisor.start_worker()
             try:
-                self._libraries = self._as_seen(self.supervisor.exchange(worker, {"op": "facts"}, PROBE_DEADLINE)["ok"])
+                facts = self.supervisor.exchange(worker, {"op": "facts"}, PROBE_DEADLINE)["ok"]
+                self._libraries = self._with_container(facts)
             except BaseException:
                 self.supervisor.stop_worker(worker)
                 raise
             self.idle.keep(worker, self._libraries or {})
         return dict(self._libraries or {})
 
-    def _as_seen(self, libraries: Dict[str, Any]) -> Dict[str, Any]:
-        """What a worker told of its libraries, and in which container it looked, where it is in one."""
+    def _with_container(self, libraries: Dict[str, Any]) -> Dict[str, Any]:
+        """Return a worker's library versions, with the facts of its container if it runs in one."""
         container = self.supervisor.container
-        return libraries if container is None else dict(container.told(libraries))
+        return libraries if container is None else dict(container.with_container(libraries))
 
     def build(self, request: Dict[str, Any]) -> Reply:
-        """An engine from the store by its key, or a new one; see ``EngineBuilds``."""
+        """Return the record of an engine from the store, or build it; see ``EngineBuilds.build``."""
         self._must_hold()
         return {"ok": self.builds.build(request)}, []
 
     def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
-        """A watch for the worker that is started next; None unless its engine's ``facts`` name a GPU."""
+        """Return a GPU memory watch for the next worker; None unless its engine's ``facts`` name a GPU."""
         if not facts.get("gpu"):
             return None
         return self._watching.watch(self.libraries().get("gpus") or [], int(options.get("gpu") or 0))
 
     def _nvml(self, number: int) -> Any:
-        """NVML's GPU with this number; None where there is none."""
+        """Return NVML's handle of the GPU with this number, or None if there is none."""
         watch = self._watching.watch(self.libraries().get("gpus") or [], number)
         return None if watch is None else watch.device.gpu
 
     def adopt(self, request: Dict[str, Any]) -> Reply:
-        """Records an uploaded engine that was built elsewhere; its key is one that no build has."""
+        """Record an uploaded engine that was built elsewhere. No build has its key, since its facts are ``foreign``."""
         self._must_hold()
         digest = request["digest"]
         self.store.verify(digest)
-        asked = dict(request, model=digest)
-        facts = dict(key_facts(asked, self.libraries(), probe.machine()["l4t"]), foreign=True)
+        facts = dict(key_facts(dict(request, model=digest), self.libraries(), probe.machine()["l4t"]), foreign=True)
         for plugin in request["options"].get("plugins") or []:
             self.store.need(plugin)
         built = {"seconds": 0.0, "log": "", "plugins": request["options"].get("plugins") or []}
@@ -160,7 +160,10 @@ class Service(Transfers):
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """A worker, fresh unless it need not be, with the engine of ``key`` loaded; its bytes are hashed before."""
+        """Load the engine of ``key`` into a worker, after hashing its bytes again.
+
+        The worker is a fresh process, unless ``fresh`` is false and no GPU memory is watched: then an idle one serves.
+        """
         self._must_hold()
         record = self.records.need(request["key"])
         order = {
@@ -184,7 +187,7 @@ class Service(Transfers):
     def _load(
         self, worker: WorkerProcess, order: Dict[str, Any], deadline: float, watch: Optional[Watch]
     ) -> Dict[str, Any]:
-        """Loads at once, or where a GPU is watched in two steps, with its memory read in between."""
+        """Load the engine. If a GPU is watched, start the runtime first and read the GPU's memory before the load."""
         sampler = start_sampler(worker, watch)
         if watch is None or sampler is None:
             return dict(self.supervisor.exchange(worker, order, deadline)["ok"])
@@ -199,21 +202,21 @@ class Service(Transfers):
         return loaded
 
     def spawn(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """A worker without an engine, for ``echo``."""
+        """Start a worker without an engine, for ``echo``."""
         worker = self.supervisor.start_worker()
         return {"ok": {"worker": worker.number, "pid": worker.pid}}, []
 
     def unload(self, request: Dict[str, Any]) -> Reply:
-        """Ends a worker."""
+        """Stop a worker."""
         self.supervisor.stop_worker(self._worker(request))
         return {"ok": {}}, []
 
     def turn(self) -> Any:
-        """The turn of this agent among those of its session."""
+        """Return a context manager that holds the turn lock, which all agents of the session share."""
         return self.supervisor.turn(self.store.path("turn.lock"))
 
     def engine_work(self, request: Dict[str, Any]) -> Reply:
-        """Passes a request on to a worker while no other engine of this target works; samples it if it is timed."""
+        """Forward a request to a worker under the turn lock. If it is timed, sample the worker and the board."""
         worker = self._take_body(request)
         with self.turn():
             timed = request["op"] in (*SERIES, "soak")
@@ -223,8 +226,8 @@ class Service(Transfers):
                 request["watched"] = dict(worker.watch.device.facts)
             is_series = request["op"] in SERIES
             before = self.conditions.around(worker.watch) if is_series else None
-            seen = BoardSampler(time.monotonic()) if is_series else None
-            sampler = Sampler(worker.pid, worker.watch, slow=timed, instruments=seen)
+            board = BoardSampler(time.monotonic()) if is_series else None
+            sampler = Sampler(worker.pid, worker.watch, slow=timed, instruments=board)
             try:
                 reply, chunks = self._pass_on(worker, request, sampler)
                 if worker.watch is not None:
@@ -238,7 +241,7 @@ class Service(Transfers):
             return reply, chunks
 
     def worker_op(self, request: Dict[str, Any]) -> Reply:
-        """Passes on what disturbs nobody."""
+        """Forward a request that does not disturb other engines, so it does not wait for the turn lock."""
         worker = self._take_body(request)
         reply, chunks = self._pass_on(worker, request)
         if request["op"] == "memory" and worker.watch is not None:
@@ -252,7 +255,7 @@ class Service(Transfers):
         return worker
 
     def _take_body(self, request: Dict[str, Any]) -> WorkerProcess:
-        """Reads the tensors from the host's pipe straight into the memory shared with the worker."""
+        """Read the request's tensors from the host's pipe directly into the memory shared with the worker."""
         worker, host = self._worker(request), self.supervisor.host
         wire.slots(request, host.pending)
         request["body"] = host.pending

@@ -1,7 +1,7 @@
-"""The agent's first process: listens to the host and to the workers, keeps deadlines, never computes.
+"""The agent's first process: it listens to the host and to the workers and enforces deadlines; it never computes.
 
-Standard library only. When the host goes away it ends its workers and itself at once; where its end cannot be seen,
-because a network lies between, when it has said nothing for too long.
+Standard library only. When the host closes the connection, the supervisor ends its workers and itself at once. A host
+behind a network may vanish without closing it; then it ends them once the host has been silent for too long.
 """
 
 import array
@@ -21,19 +21,19 @@ from .workers.telemetry import Sampler
 from .workers.worker_process import WorkerProcess
 
 HEARTBEAT = 2.0
-TURN_WAIT = 7200.0  # longer than builds take; a request's own deadline begins once it has its turn
+TURN_WAIT = 7200.0  # longer than builds take; a request's own deadline starts when it has the turn lock
 TURN_POLL = 0.005
 SLACK = 0.01  # seconds; poll rounds down
-FULL = 1 << 14  # bytes: a quarter of what a pipe holds, the smallest of the ways to a standard input
+FULL = 1 << 14  # bytes: a quarter of a pipe's capacity; other kinds of standard input buffer more
 GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0x2000)
 
 
 class HostGone(Exception):
-    """The host closed its end, died, or has said nothing for too long."""
+    """The host closed the connection, died, or was silent for too long."""
 
 
-def waiting(fd: int) -> int:
-    """How many bytes wait to be read there; 0 where that cannot be told."""
+def readable_bytes(fd: int) -> int:
+    """Return how many bytes can be read from ``fd`` without blocking; 0 if the kernel cannot report it."""
     count = array.array("i", [0])
     try:
         fcntl.ioctl(fd, termios.FIONREAD, count)
@@ -43,10 +43,10 @@ def waiting(fd: int) -> int:
 
 
 class Supervisor:
-    """The event loop: everything that waits, waits in ``step``.
+    """The event loop: every wait of the supervisor happens in ``step``.
 
-    With ``silence`` (seconds) the host counts as gone when nothing has come from it for that long. It sends pings
-    between its requests; what it sends while one is worked on is read as it comes, up to its next request.
+    With ``silence`` (seconds) the host counts as lost when nothing arrives from it for that long. The host sends pings
+    between its requests. Frames that arrive while a request is processed are read at once, up to the next request.
     """
 
     def __init__(self, host: Channel, archive: str, scratch: str, silence: Optional[float] = None) -> None:
@@ -54,50 +54,50 @@ class Supervisor:
         self.archive = archive
         self.scratch = scratch
         self.silence = silence
-        self.container: Any = None  # containers.Containers, where workers run in one
+        self.container: Any = None  # containers.factory.Containers, if the workers run in a container
         self.workers: Dict[int, WorkerProcess] = {}
         self.started = 0
-        self._due: Optional[float] = None  # when the next sign of life is; None while no request is open
-        self._next: Optional[wire.Header] = None  # a request that came while another is worked on, its body unread
-        self._behind = 0  # bytes seen to wait behind it
-        self._heard = time.monotonic()
+        self._due: Optional[float] = None  # when the next heartbeat is due; None while no request is open
+        self._next: Optional[wire.Header] = None  # the next request, if it arrived early; its body is unread
+        self._behind = 0  # unread bytes after the header of ``_next`` when they were last counted
+        self._last_growth = time.monotonic()
 
     def await_host(self) -> wire.Header:
-        """The host's next request. Raises ``HostGone``, or ``WireError`` for what is none."""
+        """Return the host's next request. Raise ``HostGone``, or ``WireError`` for a malformed frame."""
         while self._next is None:
             while not self.step(None, select.POLLIN):
                 pass
-            self._hear()
+            self._receive_frame()
         request, self._next, self._behind = self._next, None, 0
         return request
 
     def step(
         self, timeout: Optional[float], event: int = 0, worker: Optional[WorkerProcess] = None, fd: Optional[int] = None
     ) -> bool:
-        """Waits at most ``timeout`` seconds; True if the host did ``event`` or ``worker`` answered or went away.
+        """Wait at most ``timeout`` seconds, and no longer than until ``fd`` can be read.
 
-        Waits no longer than until ``fd`` can be read.
+        Return True if the poll event ``event`` occurred on the host's descriptor, or ``worker`` replied or went away.
 
-        Raises ``HostGone`` while a request is being worked on (``event`` 0) and nobody is left to hear of it.
+        Raise ``HostGone`` if the host is lost while a request is processed (``event`` is 0).
         """
         listens = event | (select.POLLIN if self.silence is not None and self._next is None else 0)
-        found = self._poll(listens | GONE, self._patience(timeout), worker.channel.read_fd if worker else fd)
-        heard = found.get(self.host.read_fd, 0)
-        if heard & event:
+        events = self._poll(listens | GONE, self._patience(timeout), worker.channel.read_fd if worker else fd)
+        host_events = events.get(self.host.read_fd, 0)
+        if host_events & event:
             return True
-        if heard & GONE:
+        if host_events & GONE:
             raise HostGone
-        if heard:
+        if host_events:
             try:
-                self._hear()
+                self._receive_frame()
             except wire.WireError:
                 raise HostGone from None
         elif self.silence is not None:
-            self._judge_silence()
-        return worker is not None and worker.channel.read_fd in found
+            self._check_silence()
+        return worker is not None and worker.channel.read_fd in events
 
     def _poll(self, listens: int, patience: Optional[float], fd: Optional[int]) -> Dict[int, int]:
-        """What happens on which descriptor within ``patience`` milliseconds; what workers write is read at once."""
+        """Return the events of each descriptor within ``patience`` milliseconds. Workers' output is read at once."""
         poller = select.poll()
         poller.register(self.host.read_fd, listens)
         for worker in self.workers.values():
@@ -105,50 +105,50 @@ class Supervisor:
                 poller.register(worker.stderr, select.POLLIN)
         if fd is not None:
             poller.register(fd, select.POLLIN)
-        found = dict(poller.poll(patience))
+        events = dict(poller.poll(patience))
         for worker in self.workers.values():
-            if worker.stderr in found:
+            if worker.stderr in events:
                 worker.output_open = worker.read_output()
-        return found
+        return events
 
     def _patience(self, timeout: Optional[float]) -> Optional[float]:
-        """Milliseconds to wait at most: until ``timeout``, or until the silence has been too long."""
+        """Return the milliseconds to wait at most: until ``timeout``, or until the host has been silent too long."""
         if self.silence is not None:
             left = max(0.0, self._last_heard() + self.silence - time.monotonic()) + SLACK
             timeout = left if timeout is None else min(timeout, left)
         return None if timeout is None else max(0.0, timeout) * 1000
 
     def _last_heard(self) -> float:
-        return max(self._heard, self.host.came)
+        return max(self._last_growth, self.host.came)
 
-    def _judge_silence(self) -> None:
-        """What waits unread behind the next request is a sign of life as well, as long as it grows.
+    def _check_silence(self) -> None:
+        """Raise ``HostGone`` if the host has been silent for too long.
 
-        Where it is so much that there may be no room for more, it is this side that keeps the host from speaking:
-        until the request that is worked on meets its own deadline.
+        Bytes that arrive behind the next request are a sign of life, although they stay unread. If the pipe may be full
+        of them, the host cannot send more, so its silence proves nothing: the current request's deadline ends the wait.
         """
-        behind = waiting(self.host.read_fd)
+        behind = readable_bytes(self.host.read_fd)
         if behind > self._behind or behind >= FULL:
-            self._behind, self._heard = behind, time.monotonic()
+            self._behind, self._last_growth = behind, time.monotonic()
         elif self.silence is not None and time.monotonic() - self._last_heard() > self.silence:
             raise HostGone
 
-    def _hear(self) -> None:
-        """Takes the host's next frame: a ping is forgotten, a request is kept for its turn."""
+    def _receive_frame(self) -> None:
+        """Read the host's next frame: discard a ping, store a request in ``_next``."""
         request = self.host.receive()
         if request.get("op") != "ping":
             self._next = request
             self._behind = 0
 
-    def tell(self, header: wire.Header, *chunks: Any) -> None:
-        """Sends a frame to the host. Raises ``HostGone`` where it cannot be sent, or nobody takes it for too long."""
+    def send(self, header: wire.Header, *chunks: Any) -> None:
+        """Send a frame to the host. Raise ``HostGone`` if it cannot be sent, or the host does not read it in time."""
         try:
             self.host.send(header, *chunks)
         except (wire.Closed, wire.Silent):
             raise HostGone from None
 
     def finish_body(self) -> None:
-        """Forgets what nobody took of the body of the request that is worked on."""
+        """Discard the unread rest of the current request's body."""
         if self._next is None:
             self.host.drain()
 
@@ -172,16 +172,17 @@ class Supervisor:
         return worker
 
     def stop_worker(self, worker: WorkerProcess) -> None:
-        """Ends a worker and forgets it."""
+        """Stop a worker and remove it from ``workers``."""
         self.workers.pop(worker.number, None)
         worker.stop()
 
     def exchange(
         self, worker: WorkerProcess, request: wire.Header, deadline: float, sampler: Optional[Sampler] = None
     ) -> wire.Header:
-        """Sends ``request`` to a worker and waits ``deadline`` seconds for the reply, sampling meanwhile.
+        """Send ``request`` to a worker and return its reply; ``sampler`` takes its samples while this waits.
 
-        Raises ``Failure`` for a worker that failed, died, or had to be killed for being late.
+        Raise ``Failure`` if the worker reports one, dies, or does not reply within ``deadline`` seconds; then it is
+        killed.
         """
         if not worker.alive:
             raise Failure(DIED, "the worker (process %d) is gone" % worker.pid, "load the engine again")
@@ -195,12 +196,14 @@ class Supervisor:
                     worker.kill()
                     what = "%s took longer than its deadline of %g s; its worker (process %d) was killed"
                     raise Failure(
-                        DEADLINE, what % (request["op"], deadline, worker.pid), "look for a hang, or raise the deadline"
+                        DEADLINE,
+                        what % (request["op"], deadline, worker.pid),
+                        "check what hangs, or raise the deadline",
                     )
                 if sampler and now >= sampler.due:
                     sampler.take(now)
                 if now >= beat:
-                    self.tell({"alive": True})
+                    self.send({"alive": True})
                     beat = now + HEARTBEAT
             reply = worker.channel.receive()
         except wire.WireError:
@@ -213,7 +216,7 @@ class Supervisor:
 
     @contextmanager
     def turn(self, path: str) -> Iterator[None]:
-        """Holds the turn lock: one engine of this target works at a time."""
+        """Hold the turn lock at ``path``, so that one engine of this target runs at a time. Raise ``Failure``."""
         fd = open_lock(path)
         try:
             try:
@@ -226,7 +229,7 @@ class Supervisor:
             os.close(fd)
 
     def wait_until(self, attempt: Callable[[], Any], seconds: float, pause: float) -> None:
-        """Tries until it succeeds. Raises ``TimeoutError`` after ``seconds``."""
+        """Call ``attempt`` every ``pause`` seconds until it returns true. Raise ``TimeoutError`` after ``seconds``."""
         limit = time.monotonic() + seconds
         beat = time.monotonic() + HEARTBEAT
         while not attempt():
@@ -234,19 +237,19 @@ class Supervisor:
             if now >= limit:
                 raise TimeoutError
             if now >= beat:
-                self.tell({"alive": True})
+                self.send({"alive": True})
                 beat = now + HEARTBEAT
             self.step(min(pause, limit - now))
 
     def beat(self) -> None:
-        """Tells the host that work on its request goes on; does nothing until ``HEARTBEAT`` seconds after the last."""
+        """Send the host a heartbeat if the last one of this request is at least ``HEARTBEAT`` seconds old."""
         now = time.monotonic()
         if self._due is not None and now >= self._due:
-            self.tell({"alive": True})
+            self.send({"alive": True})
             self._due = now + HEARTBEAT
 
     def serve(self, answer: Callable[[wire.Header], None]) -> None:
-        """Hands each request to ``answer`` until the host goes away or breaks the protocol."""
+        """Call ``answer`` with each request until the host goes away or violates the protocol."""
         try:
             while True:
                 try:
@@ -254,8 +257,8 @@ class Supervisor:
                 except (wire.Closed, wire.Silent):
                     return
                 except wire.WireError as error:
-                    # Where the next frame starts is unknown from here on.
-                    self.tell({"error": Failure(PROTOCOL, str(error)).reply()})
+                    # Where the next frame starts is unknown now.
+                    self.send({"error": Failure(PROTOCOL, str(error)).reply()})
                     return
                 self._due = time.monotonic() + HEARTBEAT
                 answer(request)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hil.agent
 from hil.config.spec import TargetSpec
 from hil.targets.bundle import agent_archive
 from hil.targets.target import open_target
@@ -93,7 +94,8 @@ def interpreter(request: pytest.FixtureRequest) -> str:
 def test_its_parts(interpreter: str, cache: Path, model: Path) -> None:
     """Every part of the agent does its work in a process of that interpreter."""
     archive, _ = agent_archive(cache / "pytest-hil" / "agents")
-    settings = dict(os.environ, PYTHONPATH=str(archive), HIL_MODEL=str(model))
+    modules = len(list(Path(hil.agent.__file__).parent.rglob("*.py"))) - 1  # the package itself is not listed
+    settings = dict(os.environ, PYTHONPATH=str(archive), HIL_MODEL=str(model), HIL_MODULES=str(modules))
     command = [interpreter, "-B", "-W", "error::ResourceWarning", str(CHECKS)]
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -104,7 +104,7 @@ def test_a_silent_agent_is_lost(agent: AgentClient) -> None:
     agent._link.channel.patience = 0.5  # noqa: SLF001 - the default is a minute
     pid = agent.hello["pid"]
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(LabError, match=r"nothing moved for 0\.5 s"):
+    with pytest.raises(LabError, match=r"no data was transferred for 0\.5 s"):
         agent.probe()
     assert all_gone([pid], 2.0)
 
@@ -215,7 +215,7 @@ def test_bytes_that_are_no_frame_end_the_agent(agent: AgentClient) -> None:
     channel = agent._link.channel  # noqa: SLF001 - the raw pipe
     assert isinstance(channel, Channel)
     os.write(channel.write_fd, b"x" * 100)
-    with pytest.raises(LabError, match="no frame starts here"):
+    with pytest.raises(LabError, match="not the start of a frame"):
         agent.call("probe")
 
 

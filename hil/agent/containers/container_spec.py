@@ -165,10 +165,11 @@ def start_trouble(container: Container, code: int, said: str) -> Failure:
     return Failure(CONTAINER, what, advice)
 
 
-def told(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[str, Any]:
-    """``libraries`` as a worker in the container saw them, with ``container`` for the environment and the key.
+def with_container(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[str, Any]:
+    """Return ``libraries``, as a worker in the container reported them, with the facts of the container.
 
-    Raises ``Failure`` where it has no numpy; a runtime that it lacks has its reason under ``why_not``.
+    ``container`` becomes part of the recorded environment and of an engine's key. ``why_not`` has a message for each
+    runtime that the image lacks. Raise ``Failure`` if it lacks numpy.
     """
     if libraries.get("numpy") is None:
         what = "%s in image %s cannot import numpy" % (container.python, container.image)
@@ -178,7 +179,7 @@ def told(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[
         for name, version in libraries["runtimes"].items()
         if version is None
     }
-    # The args may have a secret among them, and decide as much as the image which libraries are found.
+    # The args decide, as the image does, which libraries are found. Only their digest is kept: they may have secrets.
     how = json.dumps([container.args, container.python]).encode()
     facts = {"engine": container.engine, "version": image.version, "image": container.image, "digest": image.digest}
     facts.update(python=container.python, args_digest=hashlib.sha256(how).hexdigest())

@@ -47,11 +47,11 @@ class Containers:
             what = "no worker came up in image %s within %g s" % (self.asked.image, START)
             raise Failure(CONTAINER, what, "see what keeps %s busy" % self.asked.engine) from None
 
-    def told(self, libraries: Any) -> Any:
-        """See ``container.told``."""
+    def with_container(self, libraries: Any) -> Any:
+        """Return ``libraries`` with the container's facts; see ``container_spec.with_container``."""
         if self.image is None:
-            raise ValueError("no worker has told of its libraries yet")
-        return container_spec.told(self.asked, self.image, libraries)
+            raise ValueError("no worker has reported its libraries yet")
+        return container_spec.with_container(self.asked, self.image, libraries)
 
     def _look(self, wait: Wait) -> Image:
         engine = self.asked.engine

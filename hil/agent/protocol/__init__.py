@@ -1,1 +1,1 @@
-"""What travels between host and agent: frames, arrays, shared memory."""
+"""The protocol between host and agent: frames, arrays, shared memory."""

@@ -1,4 +1,4 @@
-"""numpy arrays to and from the bodies of frames, without copying where memory allows."""
+"""Conversion between numpy arrays and the bodies of frames, without a copy if the memory layout allows it."""
 
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
@@ -10,16 +10,16 @@ Named = List[Tuple[str, Any]]
 
 
 def describe(named: Iterable[Tuple[str, Any]]) -> Tuple[List[Header], List[Any]]:
-    """The ``arrays`` listing and the body's chunks of ``[(name, array)]``; contiguous arrays are not copied.
+    """Return the header's ``arrays`` list and the body's chunks for ``[(name, array)]``.
 
-    Raises ``WireError`` for a dtype that is not carried (strings, objects, complex).
+    Contiguous arrays are not copied. Raise ``WireError`` for an unsupported dtype (strings, objects, complex).
     """
     listing: List[Header] = []
     chunks: List[Any] = []
     for name, value in named:
         array = np.asarray(value)
         if array.dtype.name not in ITEM_SIZES:
-            raise WireError("array %r has dtype %s, which is not carried" % (name, array.dtype))
+            raise WireError("array %r has the unsupported dtype %s" % (name, array.dtype))
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
         listing.append(
             {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "nbytes": int(array.nbytes)}
@@ -29,22 +29,22 @@ def describe(named: Iterable[Tuple[str, Any]]) -> Tuple[List[Header], List[Any]]
     return listing, chunks
 
 
-def views(buffer: Any, found: Sequence[Slot]) -> Named:
-    """Arrays over ``buffer`` (the body), sharing its memory; an empty array owns its own."""
-    made = []
-    for slot in found:
+def views(buffer: Any, slots: Sequence[Slot]) -> Named:
+    """Return ``[(name, array)]`` for ``slots``: views of ``buffer`` (the body), without a copy."""
+    named = []
+    for slot in slots:
         dtype = np.dtype(slot.dtype).newbyteorder("<")
         if slot.nbytes == 0:
             array = np.empty(slot.shape, dtype)
         else:
             count = slot.nbytes // dtype.itemsize
             array = np.frombuffer(buffer, dtype, count, slot.offset).reshape(slot.shape)
-        made.append((slot.name, array))
-    return made
+        named.append((slot.name, array))
+    return named
 
 
 def split_feeds(named: Named, count: int) -> List[Dict[str, Any]]:
-    """``count`` feeds out of one list of arrays, each with the same number of them, in order."""
+    """Split a list of arrays into ``count`` feeds of equal length, in order. Raise ``WireError`` if it cannot."""
     if type(count) is not int or count < 1 or len(named) % count:
         raise WireError("%d arrays do not make %r feeds" % (len(named), count))
     width = len(named) // count

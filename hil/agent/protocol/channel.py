@@ -1,4 +1,4 @@
-"""Frames over a byte stream; over file descriptors, with or without a limit to one's patience."""
+"""Frames over a byte stream, and over a pair of file descriptors with an optional timeout."""
 
 import os
 import select
@@ -13,13 +13,14 @@ SMALL = 1 << 16  # a body up to this size is joined to its head: one system call
 
 
 class Frames:
-    """Frames over a stream of bytes; a subclass gives ``_fill`` and ``_write``.
+    """Frames over a stream of bytes; a subclass implements ``_fill`` and ``_write``.
 
-    ``pending`` is how many bytes of the last frame's body nobody has taken yet. With ``patience`` (seconds) a
-    stream on which nothing moves for that long raises ``Silent``; without it reads and writes wait for ever.
-    ``came`` is when bytes were last read, ``moved`` when they were read or written (``time.monotonic``): who reads and
-    who writes may be two threads, and what moves for one is a sign of life for the other. ``closed`` is set before
-    the stream is taken away from both.
+    ``pending`` is the number of unread bytes of the last frame's body. With ``patience`` (seconds), a read or a write
+    raises ``Silent`` if no byte was transferred for that long; without it, both block without a limit.
+
+    ``came`` is the time of the last read, ``moved`` of the last read or write (``time.monotonic``): one thread may read
+    while another writes, and progress in one direction shows that the other side is alive. ``closed`` is set before the
+    stream is closed, so that both threads notice.
     """
 
     def __init__(self, patience: Optional[float] = None, max_body: int = MAX_BODY) -> None:
@@ -31,30 +32,33 @@ class Frames:
         self._started = False
 
     def _fill(self, view: memoryview, *, closing: bool = False) -> bool:
-        """Fills ``view``; False only if ``closing`` is set and the stream ended before its first byte."""
+        """Fill ``view``. Return False only if ``closing`` is set and the stream ended before its first byte."""
         raise NotImplementedError
 
     def _write(self, view: memoryview) -> None:
-        """Writes all of ``view``."""
+        """Write all of ``view``."""
         raise NotImplementedError
 
     def find_start(self) -> bytes:
-        """Reads past a login banner to the first frame; returns the banner. Call once, before ``receive``."""
-        seen = bytearray()
+        """Read up to the first frame and return what preceded it (a login banner). Call once, before ``receive``."""
+        banner = bytearray()
         byte = bytearray(1)
-        while not seen.endswith(MAGIC):
-            if len(seen) >= MAX_BANNER:
-                raise WireError("no frame within %d bytes; the stream starts with %r" % (MAX_BANNER, bytes(seen[:200])))
+        while not banner.endswith(MAGIC):
+            if len(banner) >= MAX_BANNER:
+                raise WireError(
+                    "no frame within %d bytes; the stream starts with %r" % (MAX_BANNER, bytes(banner[:200]))
+                )
             if not self._fill(memoryview(byte), closing=True):
-                raise Closed("the stream ended before the first frame: %r" % bytes(seen[-200:]))
-            seen += byte
+                raise Closed("the stream ended before the first frame: %r" % bytes(banner[-200:]))
+            banner += byte
         self._started = True
-        return bytes(seen[: -len(MAGIC)])
+        return bytes(banner[: -len(MAGIC)])
 
     def receive(self) -> Header:
-        """Reads one frame up to its body; ``pending`` is the body's length in bytes.
+        """Read one frame's header and return it; ``pending`` is then its body's length in bytes.
 
-        Raises ``Closed`` at the end of the stream, ``WireError`` for anything that is not a frame.
+        An unread body of the previous frame is discarded. Raise ``Closed`` at the end of the stream, ``WireError`` for
+        anything that is not a frame.
         """
         self.drain()
         head = bytearray(HEAD.size)
@@ -73,14 +77,14 @@ class Frames:
         return header
 
     def take_into(self, view: memoryview) -> None:
-        """Reads the next ``len(view)`` bytes of the body straight into ``view`` (contiguous bytes)."""
+        """Read the next ``len(view)`` bytes of the body into ``view`` (contiguous bytes)."""
         if len(view) > self.pending:
             raise WireError("the body has %d bytes left, %d were asked for" % (self.pending, len(view)))
         self._fill(view)
         self.pending -= len(view)
 
     def take(self) -> bytearray:
-        """The rest of the body; memory grows with what arrives, not with what was announced."""
+        """Read and return the rest of the body. Memory grows with the bytes received, not with the announced length."""
         data = bytearray()
         while self.pending:
             piece = bytearray(min(self.pending, PIECE))
@@ -89,13 +93,13 @@ class Frames:
         return data
 
     def drain(self) -> None:
-        """Reads and forgets the rest of the body."""
+        """Read and discard the rest of the body."""
         scratch = memoryview(bytearray(min(self.pending, PIECE)))
         while self.pending:
             self.take_into(scratch[: self.pending])
 
     def send(self, header: Header, *chunks: Any) -> None:
-        """Writes one frame; ``chunks`` are contiguous byte buffers that make up the body."""
+        """Write one frame; ``chunks`` are contiguous byte buffers that make up the body."""
         body = sum(len(chunk) for chunk in chunks)
         if body > self.max_body:
             raise WireError("the body has %d bytes, the limit is %d" % (body, self.max_body))
@@ -109,7 +113,7 @@ class Frames:
 
 
 class Channel(Frames):
-    """Frames over a pair of file descriptors, which ``patience`` makes non-blocking."""
+    """Frames over a pair of file descriptors; with ``patience`` both are made non-blocking."""
 
     def __init__(self, read_fd: int, write_fd: int, patience: Optional[float] = None, max_body: int = MAX_BODY) -> None:
         super().__init__(patience, max_body)
@@ -122,7 +126,7 @@ class Channel(Frames):
     def _fill(self, view: memoryview, *, closing: bool = False) -> bool:
         at = 0
         while at < len(view):
-            self._judge_open()
+            self._check_open()
             try:
                 count = os.readv(self.read_fd, [view[at:]])
             except BlockingIOError:
@@ -141,7 +145,7 @@ class Channel(Frames):
     def _write(self, view: memoryview) -> None:
         at = 0
         while at < len(view):
-            self._judge_open()
+            self._check_open()
             try:
                 at += os.write(self.write_fd, view[at:])
                 self.moved = time.monotonic()
@@ -160,8 +164,8 @@ class Channel(Frames):
         while not poller.poll(left * 1000):
             left = max(began, self.moved) + self.patience - time.monotonic()
             if left <= 0:
-                raise Silent("nothing moved for %g s" % self.patience)
+                raise Silent("no data was transferred for %g s" % self.patience)
 
-    def _judge_open(self) -> None:
+    def _check_open(self) -> None:
         if self.closed:
             raise Closed("this side closed the stream")

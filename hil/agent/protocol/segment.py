@@ -1,4 +1,4 @@
-"""Memory that supervisor and worker share, so that a tensor crosses one pipe and not two."""
+"""Memory shared by supervisor and worker, so that a tensor crosses one pipe instead of two."""
 
 import errno
 import mmap
@@ -8,14 +8,14 @@ from typing import Any
 
 from ..failure import STORE_FULL, Failure
 
-GRAIN = 1 << 20
+GRAIN = 1 << 20  # bytes; sizes are rounded up to a multiple of it
 
 
 class Segment:
-    """A growing piece of shared memory behind a file descriptor.
+    """Shared memory of growing size behind a file descriptor.
 
-    Both sides map it; after one side has grown it the other maps again (``reach``). Views of an older
-    mapping stay valid, because the kernel keeps it until the last view is gone.
+    Both sides map it. After one side has grown it (``reserve``), the other maps it again (``reach``). Views of an older
+    mapping stay valid, because the kernel keeps a mapping until its last view is deleted.
     """
 
     def __init__(self, fd: int) -> None:
@@ -26,21 +26,25 @@ class Segment:
 
     @classmethod
     def create(cls, fallback: str) -> "Segment":
-        """A new one: anonymous where the kernel and Python can, else an unlinked file (``fallback`` is a folder)."""
+        """Return an empty segment.
+
+        Its memory is anonymous (memfd) from Python 3.8 on; otherwise it is an unlinked file in ``/dev/shm``, or in the
+        folder ``fallback`` if ``/dev/shm`` is not writable.
+        """
         if hasattr(os, "memfd_create"):  # novermin - Python 3.8
-            return cls(os.memfd_create("hil", os.MFD_CLOEXEC))  # novermin - where it is there
+            return cls(os.memfd_create("hil", os.MFD_CLOEXEC))  # novermin - checked above
         folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else fallback  # noqa: S108 - unlinked at once
         fd, path = tempfile.mkstemp(prefix="hil-", dir=folder)
         os.unlink(path)
         return cls(fd)
 
     def reserve(self, size: int) -> None:
-        """Makes at least ``size`` bytes usable. Raises ``Failure`` when memory does not suffice."""
+        """Grow the segment to at least ``size`` bytes. Raise ``Failure`` if memory is exhausted."""
         if size <= self.size:
             return
         whole = -(-size // GRAIN) * GRAIN
         try:
-            # Without it a full /dev/shm would raise SIGBUS at the first touch instead of an error here.
+            # Without this, a full /dev/shm would raise SIGBUS at the first access instead of an error here.
             os.posix_fallocate(self.fd, 0, whole)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
@@ -49,13 +53,13 @@ class Segment:
         self.reach(whole)
 
     def reach(self, size: int) -> None:
-        """Maps the first ``size`` bytes, which the other side has reserved."""
+        """Map the first ``size`` bytes, which the other side has reserved."""
         if size > self.size:
             self._map = mmap.mmap(self.fd, size)
             self.size = size
 
     def view(self, at: int, size: int) -> memoryview:
-        """``size`` bytes from ``at`` on; writable."""
+        """Return a writable view of ``size`` bytes at offset ``at``. Raise ``ValueError`` outside the segment."""
         if at < 0 or size < 0 or at + size > self.size:
             raise ValueError("%d bytes at %d lie outside the %d that are shared" % (size, at, self.size))
         if size == 0:
@@ -63,6 +67,6 @@ class Segment:
         return memoryview(self._map)[at : at + size]
 
     def close(self) -> None:
-        """Gives the descriptor back; memory goes when the last view is gone."""
+        """Close the descriptor. The memory is freed when its last view is deleted."""
         self._map = None
         os.close(self.fd)

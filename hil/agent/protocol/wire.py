@@ -1,21 +1,21 @@
 """Frames between host, supervisor and worker: a fixed head, a JSON header, raw bytes; never pickle.
 
 A frame is ``HEAD`` (magic, header length, body length; little endian), a UTF-8 JSON object and a body.
-If the header lists ``arrays``, the body holds them one after the other, C-contiguous and little endian,
-each starting at a multiple of ``ALIGN`` bytes. Every malformed input raises ``WireError``.
+If the header lists ``arrays``, the body holds them one after another, C-contiguous and little endian,
+each starting at a multiple of ``ALIGN`` bytes. Malformed input raises ``WireError``.
 """
 
 import json
 import struct
 from typing import Any, Dict, List, NamedTuple, Tuple
 
-MAGIC = b"\x93HIL1\r\n\x1a"  # not ASCII, and any newline translation on the way breaks it at once
+MAGIC = b"\x93HIL1\r\n\x1a"  # not ASCII; any newline translation corrupts it, so it is detected at once
 HEAD = struct.Struct("<8sIQ")
 MAX_HEADER = 1 << 20
 MAX_BODY = 2 << 30
 MAX_ARRAYS = 4096
 MAX_RANK = 32  # numpy's own limit until 2.0
-MAX_DIGITS = 20  # of a JSON integer: 64 bits and a sign; longer ones cost quadratic time before Python 3.11
+MAX_DIGITS = 20  # of a JSON integer: 64 bits and a sign; parsing longer ones takes quadratic time before Python 3.11
 ALIGN = 64
 ITEM_SIZES = {
     "bool": 1,
@@ -36,7 +36,7 @@ Header = Dict[str, Any]
 
 
 class WireError(Exception):
-    """The other side sent what is not a frame, or stopped in the middle of one."""
+    """The other side sent something that is not a frame, or stopped in the middle of one."""
 
 
 class Closed(WireError):
@@ -44,11 +44,11 @@ class Closed(WireError):
 
 
 class Silent(WireError):
-    """The other side neither sent nor took a byte for longer than ``patience``."""
+    """The other side neither sent nor read a byte for longer than ``patience``."""
 
 
 class Slot(NamedTuple):
-    """Where one array lies in a body; ``offset`` and ``nbytes`` in bytes."""
+    """The position of one array in a body; ``offset`` and ``nbytes`` are in bytes."""
 
     name: str
     dtype: str
@@ -58,12 +58,12 @@ class Slot(NamedTuple):
 
 
 def aligned(size: int) -> int:
-    """``size`` rounded up to the next multiple of ``ALIGN``."""
+    """Return ``size`` rounded up to a multiple of ``ALIGN``."""
     return -(-size // ALIGN) * ALIGN
 
 
 def encode(header: Header, body: int) -> bytes:
-    """Head and header of a frame whose body has ``body`` bytes. Raises ``WireError`` if it cannot be sent."""
+    """Return head and header of a frame with a body of ``body`` bytes. Raise ``WireError`` if it cannot be sent."""
     try:
         text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
@@ -74,21 +74,24 @@ def encode(header: Header, body: int) -> bytes:
 
 
 def decode_head(data: bytes, max_body: int = MAX_BODY) -> Tuple[int, int]:
-    """Header and body length from the first ``HEAD.size`` bytes of a frame."""
+    """Return header length and body length (bytes) from the first ``HEAD.size`` bytes of a frame."""
     if len(data) != HEAD.size:
         raise WireError("a frame's head has %d bytes, not %d" % (HEAD.size, len(data)))
     magic, header, body = HEAD.unpack(data)
     if magic != MAGIC:
-        raise WireError("no frame starts here: %r" % data[: len(MAGIC)])
+        raise WireError("not the start of a frame: %r" % data[: len(MAGIC)])
     if header > MAX_HEADER:
-        raise WireError("a header of %d bytes is announced, the limit is %d" % (header, MAX_HEADER))
+        raise WireError("the frame announces a header of %d bytes, the limit is %d" % (header, MAX_HEADER))
     if body > max_body:
-        raise WireError("a body of %d bytes is announced, the limit is %d" % (body, max_body))
+        raise WireError("the frame announces a body of %d bytes, the limit is %d" % (body, max_body))
     return header, body
 
 
 def decode_header(data: bytes) -> Header:
-    """The JSON object of a frame: no NaN, no infinity, no duplicate keys, no number beyond 64 bits."""
+    """Return a frame's JSON object.
+
+    Raise ``WireError`` for NaN, infinity, duplicate keys, integers of over 64 bits and anything that is not an object.
+    """
     try:
         header = json.loads(
             data.decode("utf-8"),
@@ -105,21 +108,21 @@ def decode_header(data: bytes) -> Header:
 
 
 def slots(header: Header, body: int) -> List[Slot]:
-    """The arrays a header announces, checked against the length of its body."""
+    """Return the arrays that a header lists. Raise ``WireError`` unless they fill its body (``body`` bytes) exactly."""
     listing = header.get("arrays", [])
     if not isinstance(listing, list) or len(listing) > MAX_ARRAYS:
         raise WireError("'arrays' is not a list of at most %d entries" % MAX_ARRAYS)
-    found = []
+    slots_of_body = []
     offset = 0
     for entry in listing:
         slot = _slot(entry, offset)
         if slot.nbytes > body - offset:
             raise WireError("array %r reaches past the end of the body" % slot.name)
-        found.append(slot)
+        slots_of_body.append(slot)
         offset = aligned(offset + slot.nbytes)
     if listing and offset != body:
         raise WireError("the arrays take %d bytes, the body has %d" % (offset, body))
-    return found
+    return slots_of_body
 
 
 def _slot(entry: Any, offset: int) -> Slot:
@@ -127,14 +130,14 @@ def _slot(entry: Any, offset: int) -> Slot:
         raise WireError("an array needs exactly name, dtype, shape and nbytes")
     name, dtype, shape, nbytes = entry["name"], entry["dtype"], entry["shape"], entry["nbytes"]
     if not isinstance(name, str) or not isinstance(dtype, str) or dtype not in ITEM_SIZES:
-        raise WireError("array %.80r has dtype %.80r, which is not carried" % (name, dtype))
+        raise WireError("array %.80r has the unsupported dtype %.80r" % (name, dtype))
     if not _is_size(nbytes) or not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
         raise WireError("array %.80r has no valid shape or size" % name)
     size = ITEM_SIZES[dtype]
     for length in shape:
         size *= length
     if size != nbytes:
-        raise WireError("array %.80r announces %d bytes, its shape and dtype need another number" % (name, nbytes))
+        raise WireError("array %.80r announces %d bytes, but its shape and dtype need %d" % (name, nbytes, size))
     return Slot(name, dtype, tuple(shape), offset, nbytes)
 
 
@@ -160,7 +163,7 @@ def _real(text: str) -> float:
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a key is given twice")
-    return made
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return table

@@ -25,7 +25,7 @@ class Journal:
 
     def ready(self, operation: Dict[str, Any]) -> None:
         """Notes what is about to be done, and makes ready what must not fail afterwards."""
-        with self.folder.told():
+        with self.folder.file_errors():
             for name, digest in ((FORWARD, operation["to"]), (BACK, operation["from"])):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.folder.own(name))

@@ -59,7 +59,7 @@ class Releases:
         return self.path(".hil", *parts)
 
     @contextlib.contextmanager
-    def told(self) -> Any:
+    def file_errors(self) -> Any:
         """Turns what goes wrong with files into one ``Failure`` that names the folder."""
         try:
             yield
@@ -72,7 +72,7 @@ class Releases:
 
     def make(self) -> None:
         """Makes the folder and what is in it; refuses one that anybody may write to."""
-        with self.told():
+        with self.file_errors():
             for place in (self.root, self.path("releases"), self.own(), self.own("healthy")):
                 os.makedirs(place, exist_ok=True)
                 found = os.lstat(place)
@@ -88,7 +88,7 @@ class Releases:
 
         Children may be given it: the lock is free when the last of them is gone.
         """
-        with self.told():
+        with self.file_errors():
             fd = open_lock(self.own(LOCK))
             if not try_flock(fd, fcntl.LOCK_EX):
                 os.close(fd)
@@ -138,7 +138,7 @@ class Releases:
 
     def ordered(self) -> List[str]:
         """The releases that are there, oldest first."""
-        with self.told():
+        with self.file_errors():
             names = [name for name in os.listdir(self.path("releases")) if DIGEST.fullmatch(name)]
             return sorted(names, key=self._order)
 

@@ -29,7 +29,7 @@ class Staging:
             content = file.read(manifest.LARGEST + 1)
         listed = manifest.entries(manifest.parse(content))
         place = self.folder.path("releases", digest)
-        with self.folder.told():
+        with self.folder.file_errors():
             if os.path.isdir(place) and not self.folder.damage(digest):
                 self.folder.newest(place)
                 return False

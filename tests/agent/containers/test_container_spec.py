@@ -169,7 +169,7 @@ def test_args_are_not_told() -> None:
     libraries = {"numpy": "1", "runtimes": {"tensorrt": "10.3.0"}}
     image = Image(DIGEST, None)
     one, other = (
-        container_spec.told(ASKED._replace(args=("--env", f"TOKEN={secret}")), image, libraries)["container"]
+        container_spec.with_container(ASKED._replace(args=("--env", f"TOKEN={secret}")), image, libraries)["container"]
         for secret in ("hunter2", "hunter3")
     )
     assert "hunter" not in json.dumps(one)

@@ -1,28 +1,47 @@
-"""What must hold under every interpreter a board may have; plain unittest, CPython 3.6 syntax.
+"""Checks of the agent that each interpreter of a JetPack must pass: plain unittest, CPython 3.6 syntax.
 
-Run with the agent's archive on PYTHONPATH and HIL_MODEL naming an ONNX file from ``x: float32[n, 4]`` to ``y``.
+Run with the agent's archive on PYTHONPATH. HIL_MODEL is the path of an ONNX file from ``x: float32[n, 4]`` to ``y``,
+HIL_MODULES the number of modules in the archive.
 """
 
 import fcntl
 import hashlib
+import importlib
 import os
+import pkgutil
 import shutil
 import tempfile
 import time
 import unittest
 
+import hil_agent
 import numpy as np
-from hil_agent import arrays, instruments, memory, probe, tegrareader, telemetry, timing, wire
-from hil_agent.blobs import Store
-from hil_agent.channel import Channel
-from hil_agent.engines import key_of
 from hil_agent.failure import Failure
-from hil_agent.lock import SessionLock, open_lock, try_flock
+from hil_agent.jetson.tegrastats_process import TegrastatsProcess
+from hil_agent.machine import probe, process_memory
+from hil_agent.machine.board_sampler import BoardSampler
+from hil_agent.protocol import arrays, wire
+from hil_agent.protocol.channel import Channel
+from hil_agent.protocol.segment import GRAIN, Segment
 from hil_agent.runtimes import runtime
-from hil_agent.segment import GRAIN, Segment
+from hil_agent.store.blobs import Store
+from hil_agent.store.build_records import key_of
+from hil_agent.store.lock import SessionLock, open_lock, try_flock
+from hil_agent.workers import telemetry, timed_loop
 
 CLAIM = {"token": "a", "who": "me", "host": "here", "pid": "1"}
 OTHER = {"token": "b", "who": "other", "host": "there", "pid": "2"}
+
+
+class Archive(unittest.TestCase):
+    """The archive's content."""
+
+    def test_every_module_is_imported(self):
+        """Every module can be imported, and no folder is skipped because its ``__init__`` is missing."""
+        names = [module.name for module in pkgutil.walk_packages(hil_agent.__path__, "hil_agent.")]
+        for name in names:
+            importlib.import_module(name)
+        self.assertEqual(len(names), int(os.environ["HIL_MODULES"]))
 
 
 class WithFolder(unittest.TestCase):
@@ -73,7 +92,7 @@ class Pace(unittest.TestCase):
     def test_a_stall_counts_against_all_it_made_late(self):
         """Releases are not put off: what waited for a slow inference counts from its own release."""
         pauses = iter([0.0, 0.05] + [0.0] * 8)
-        series = timing.pace([lambda: time.sleep(next(pauses))], 0.01, 10, 60.0)
+        series = timed_loop.pace([lambda: time.sleep(next(pauses))], 0.01, 10, 60.0)
         ends = np.array(series["start"]) + np.array(series["duration"])
         response = ends - series["first"] - np.arange(10) * 0.01
         self.assertTrue((response[1:5] >= 0.0499 - np.arange(4) * 0.01).all())
@@ -144,11 +163,11 @@ class Readings(unittest.TestCase):
 
     def test_memory_is_read(self):
         """RSS, the peak and the machine's memory are plausible."""
-        peak = memory.Peak()
+        peak = process_memory.Peak()
         peak.begin()
         np.ones(32 << 20, np.uint8)
         peak.end()
-        use = memory.usage(peak)
+        use = process_memory.usage(peak)
         self.assertGreater(use["peak_rss"], 30 << 20)
         self.assertGreater(use["rss"], 1 << 20)
         self.assertGreater(use["system_total"], use["system_available"])
@@ -167,8 +186,8 @@ class Readings(unittest.TestCase):
 
     def test_time_is_measured(self):
         """Samples are as long as what was timed."""
-        self.assertTrue(timing.warm_up([lambda: time.sleep(0.001)], 0.1).runs >= 10)
-        series = timing.measure([lambda: time.sleep(0.01)], timing.Window(0.0, 5, 5, 10.0))
+        self.assertTrue(timed_loop.warm_up([lambda: time.sleep(0.001)], 0.1).runs >= 10)
+        series = timed_loop.measure([lambda: time.sleep(0.01)], timed_loop.Window(0.0, 5, 5, 10.0))
         self.assertGreaterEqual(min(series["duration"]), 0.01)
 
     def test_the_machine_is_told(self):
@@ -198,7 +217,7 @@ class Board(WithFolder):
         self.make("sys/class/thermal/thermal_zone0/temp", "45968\n")
         program = self.make("tegrastats", "#!/bin/sh\nwhile :; do echo '%s'; sleep 0.1; done\n" % self.LINE)
         os.chmod(program, 0o700)
-        seen = instruments.BoardSampler(time.monotonic(), os.path.join(self.folder, "sys"), program)
+        seen = BoardSampler(time.monotonic(), os.path.join(self.folder, "sys"), program)
         sampler = telemetry.Sampler(os.getpid(), instruments=seen)
         end = time.monotonic() + 10
         while "load.gpu" not in sampler.values and time.monotonic() < end:
@@ -218,7 +237,7 @@ class Board(WithFolder):
     def test_a_missing_tegrastats_is_a_reason(self):
         """Nothing is raised for a program that cannot be started."""
         program = self.make("tegrastats", "no program")
-        reader = tegrareader.TegrastatsProcess(program, 0.0)
+        reader = TegrastatsProcess(program, 0.0)
         self.assertEqual(reader.latest(1.0), {})
         self.assertIn("cannot be started", reader.why)
 

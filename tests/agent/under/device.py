@@ -7,7 +7,7 @@ import time
 from typing import Any, Dict, List, Mapping, Optional
 
 from ..failure import ENGINE, Failure
-from .base import Bound, Built, Engine, Feed, NodeCost, Port, Runtime
+from .interface import Bound, Built, Engine, Feed, NodeCost, Port, Runtime
 
 BREAKS = 7
 NAP = 0.002
