@@ -12,7 +12,7 @@ PIPE_BYTES = 1 << 20  # fs.pipe-max-size: the most that an unprivileged user may
 
 def private_stdout() -> int:
     """Return a new descriptor for frames, and redirect descriptor 1 to stderr, since native libraries print to it."""
-    frames = os.dup(1)  # not inherited by container
+    frames = os.dup(1)  # not inherited by workers
     os.dup2(2, 1)
     return frames
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def containers(text: str, store: str, archive: str) -> object:
-    """Return the factory of container in the container that ``text`` (JSON) describes. Raise ``Failure`` if invalid."""
+    """Return the factory of workers in the container that ``text`` (JSON) describes. Raise ``Failure`` if invalid."""
     from .containers.container_spec import parse
     from .containers.factory import Containers
 
@@ -73,7 +73,7 @@ def serve(frames: int) -> None:
     parser.add_argument(
         "--host-silence", type=float, default=None, help="seconds of silence after which the host is lost"
     )
-    parser.add_argument("--container", default=None, help="the container' container, as JSON")
+    parser.add_argument("--container", default=None, help="the container of the workers, as JSON")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host handles Ctrl-C; when it exits, the pipe closes
     for fd in (0, frames):
@@ -107,4 +107,4 @@ def serve(frames: int) -> None:
         supervisor.serve(service.answer)
     finally:
         service.deploying.leave()
-        service.close_lanes()
+        service.close_pipes()

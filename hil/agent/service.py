@@ -25,7 +25,7 @@ from .workers.worker_process import WorkerProcess
 
 PROBE_DEADLINE = 120.0
 BETWEEN_BUILDS = ("build", "adopt", "blob_begin", "blob_append", "blob_commit", "blob_read")
-BETWEEN_BUILDS += ("lanes_open", "lanes_join", "lanes_close")
+BETWEEN_BUILDS += ("pipes_open", "pipes_join", "pipes_close")
 """Operations that do not stop an idle builder: they neither load nor measure anything."""
 SERIES = ("time", "throughput", "pace")
 """Operations that return a series: the board's state is read before and after, and sensors are sampled during it."""
@@ -50,9 +50,9 @@ class Service(Transfers):
             "blob_append": self.blob_append,
             "blob_commit": self.blob_commit,
             "blob_read": self.blob_read,
-            "lanes_open": self.lanes_open,
-            "lanes_join": self.lanes_join,
-            "lanes_close": self.lanes_close,
+            "pipes_open": self.pipes_open,
+            "pipes_join": self.pipes_join,
+            "pipes_close": self.pipes_close,
             "build": self.build,
             "adopt": self.adopt,
             "load": self.load,

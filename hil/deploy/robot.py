@@ -202,7 +202,7 @@ class Robot:
         while True:
             told = self.agent.call("releases_watch")[0]
             with self.agent.reading():
-                for line in told["told"]:
+                for line in told["steps"]:
                     step, text = str(line["step"]), str(line["text"])
                     if step.startswith("end "):
                         outcome = Outcome(step[4:], text, told["current"])

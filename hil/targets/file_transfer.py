@@ -105,7 +105,7 @@ class _Upload:
             self.offset += count
             if channels:
                 channels[turn].put(bytes(piece))
-                yield {**order, "lane": turn, "length": count}, ()
+                yield {**order, "pipe": turn, "length": count}, ()
                 turn = (turn + 1) % len(channels)
             else:
                 yield order, [piece]
@@ -136,19 +136,19 @@ def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel
         for channel in opened:
             channel.close()
         with contextlib.suppress(HilError):  # an earlier error matters more than this one
-            agent.call("lanes_close")
+            agent.call("pipes_close")
 
 
 def _open(agent: AgentCalls, opened: list[UploadChannel]) -> None:
     """Add channels to ``opened`` if the round trip is long. Leaves it empty when it raises ``LabError``."""
     began = time.monotonic()
-    paths = agent.call("lanes_open", {"count": CHANNELS})[0]["paths"]
+    paths = agent.call("pipes_open", {"count": CHANNELS})[0]["paths"]
     if time.monotonic() - began < FAR:
         return
     try:
         for path in paths:
             opened.append(agent.upload_channel(path))  # noqa: PERF401 - closed again if the next one fails
-        agent.call("lanes_join")
+        agent.call("pipes_join")
     except LabError:
         while opened:
             opened.pop().close()

@@ -257,6 +257,6 @@ def test_a_burst_of_answers_does_not_raise_the_limit() -> None:
 def test_the_bytes_of_an_upload_channel_count() -> None:
     """Pieces sent over an upload channel count as in flight: of pieces of 1 MiB at most 32 are in flight."""
     instant = Instant()
-    orders = (({"op": "blob_append", "lane": 0, "length": 1 << 20}, ()) for _ in range(500))
+    orders = (({"op": "blob_append", "pipe": 0, "length": 1 << 20}, ()) for _ in range(500))
     assert len(list(requests.pipelined(instant, orders))) == 500  # type: ignore[arg-type]  # a stand-in
     assert instant.most == requests.MOST_BYTES >> 20

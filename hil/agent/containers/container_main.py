@@ -1,7 +1,8 @@
-"""The first process of a worker's container: connects to the supervisor, starts the worker, ends with either.
+"""The first process of a worker's container: it connects to the supervisor and starts the worker; it ends with either.
 
-No descriptor and no death of a parent crosses the border of a container, but a socket does, and descriptors through
-it. Being first, this process takes everything in the container with it when it ends.
+A container inherits no descriptors, and its processes do not die with the supervisor. Both are done through a Unix
+socket: descriptors are sent over it, and it hangs up when the supervisor dies. As this is the first process of the
+container's PID namespace, its end kills every other process there.
 """
 
 import array
@@ -14,33 +15,35 @@ import sys
 from typing import List, Optional
 
 SOCKET = "socket"
-LEAVE = 1.0
+LEAVE = 1.0  # seconds
 HUNG_UP = getattr(select, "POLLRDHUP", 0x2000) | select.POLLHUP | select.POLLERR
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """``FOLDER``: has the socket that the supervisor listens on. Connects for itself, then the worker for itself."""
+    """``--inside FOLDER``: the folder has the supervisor's socket. This process connects first, then the worker."""
     folder = (arguments or sys.argv[2:3])[0]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(SIGNALLED + signal.SIGTERM))  # a first process has no default
-    os.chdir(folder)  # a socket's address is short, a path may not be
+    signal.signal(
+        signal.SIGTERM, lambda *_: os._exit(SIGNALLED + signal.SIGTERM)
+    )  # PID 1 has no default action for signals
+    os.chdir(folder)  # a socket's address is at most 108 bytes, a path may be longer
     life = connect()
     ended, held = os.pipe()
     guard = os.getpid()
     worker = os.fork()
     if worker == 0:
         os.set_inheritable(held, True)  # noqa: FBT003 - it takes no keyword
-        work(guard)
+        run_worker(guard)
     os.close(held)
-    os.chdir("..")  # the folder is about to go
+    os.chdir("..")  # the supervisor is about to delete the folder
     watch(life, ended, worker)
 
 
-SIGNALLED = 128  # exit code of what a signal ended, less the signal's number
+SIGNALLED = 128  # a process ended by a signal has this exit code plus the signal's number
 
 
 def connect() -> socket.socket:
-    """A connection to the supervisor; ends this process quietly where there is none any more."""
+    """Return a connection to the supervisor. Exit with code 1 if the supervisor is gone."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         made.connect(SOCKET)
@@ -49,8 +52,8 @@ def connect() -> socket.socket:
     return made
 
 
-def work(guard: int) -> None:
-    """Becomes a worker like any other, with the descriptor of the shared segment that the supervisor sends."""
+def run_worker(guard: int) -> None:
+    """Replace this process by a worker, with the descriptor of the shared segment that the supervisor sends."""
     control = connect()
     fds = array.array("i")
     data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(fds.itemsize))
@@ -67,12 +70,15 @@ def work(guard: int) -> None:
 
 
 def watch(life: socket.socket, ended: int, worker: int) -> None:
-    """Waits for the worker's end, or for the supervisor's, who is then given ``LEAVE`` seconds less than a kill."""
+    """Wait until the worker ends, and exit with its code.
+
+    If the supervisor dies first, the worker has ``LEAVE`` seconds to end by itself, and is then killed.
+    """
     poller = select.poll()
     poller.register(life.fileno(), HUNG_UP)
     poller.register(ended, select.POLLIN)
-    found = {fd for fd, _ in poller.poll()}
-    if ended not in found:
+    ready = {fd for fd, _ in poller.poll()}
+    if ended not in ready:
         poller.unregister(life.fileno())
         if not poller.poll(LEAVE * 1000):
             with contextlib.suppress(OSError):

@@ -1,4 +1,7 @@
-"""What a worker's container is to be, how an engine is asked for it, what its refusals mean; nothing is run here."""
+"""The container of a worker: its description, the engine's command line, and the meaning of the engine's errors.
+
+Here, an engine is a container engine (docker, podman). This module runs nothing.
+"""
 
 import hashlib
 import json
@@ -8,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..failure import CONTAINER, PROTOCOL, Failure
 
 ENGINES = ("docker", "podman")
-MOST_LETTERS = 512
+MOST_CHARACTERS = 512
 REFERENCE = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?"
     r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
@@ -16,10 +19,10 @@ REFERENCE = re.compile(
     r"(?:@sha256:[0-9a-f]{64})?"
 )
 """``[HOST[:PORT]/]PATH[:TAG][@DIGEST]``, and an image's id. Source: github.com/distribution/reference, regexp.go."""
-UNMOUNTABLE = re.compile(r'[,"\x00-\x1f\x7f]')  # --mount takes a line of comma-separated values
+UNMOUNTABLE = re.compile(r'[,"\x00-\x1f\x7f]')  # the value of --mount is one line of comma-separated fields
 VERSION = {"docker": "{{.Server.Version}}", "podman": "{{.Client.Version}}"}  # podman has no server
 NOT_EXECUTABLE, NOT_FOUND, SIGNAL = 126, 127, 128  # exit codes of run, as of a shell
-WAY_OUT = "or take container out of the target"
+WAY_OUT = "or remove container from the target"
 
 
 class Container(NamedTuple):
@@ -32,46 +35,50 @@ class Container(NamedTuple):
 
 
 class Image(NamedTuple):
-    """The image as it is there: ``digest`` is its id (SHA-256 of its configuration), ``version`` the engine's."""
+    """The image on the board: ``digest`` is its id (SHA-256 of its configuration), ``version`` is the engine's."""
 
     digest: str
     version: Optional[str]
 
 
 def is_reference(text: str) -> bool:
-    """Whether ``text`` names an image: then it can be neither an option of the engine nor anything else."""
-    return len(text) <= MOST_LETTERS and REFERENCE.fullmatch(text) is not None
+    """Return whether ``text`` is an image reference, so that the engine cannot mistake it for an option."""
+    return len(text) <= MOST_CHARACTERS and REFERENCE.fullmatch(text) is not None
 
 
 def parse(text: str) -> Container:
-    """What the host asks for, as JSON. Raises ``Failure`` for what cannot be meant."""
+    """Return the container that the host describes as JSON. Raise ``Failure`` if the description is invalid."""
     try:
-        given = json.loads(text)
-        engine, image, args, python = (given[name] for name in Container._fields)
+        table = json.loads(text)
+        engine, image, args, python = (table[name] for name in Container._fields)
         words = [image, python, *args]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Failure(PROTOCOL, "the container is not described: %s" % error) from None
+        raise Failure(PROTOCOL, "the description of the container is invalid: %s" % error) from None
     plain = isinstance(args, list) and all(isinstance(word, str) and "\0" not in word for word in words)
     if engine not in ENGINES or not plain:
-        raise Failure(PROTOCOL, "the container is not described: %.200r" % (given,))
+        raise Failure(PROTOCOL, "the description of the container is invalid: %.200r" % (table,))
     if not is_reference(image):
-        raise Failure(PROTOCOL, "%.80r names no image" % image, "write it as NAME:TAG")
+        raise Failure(PROTOCOL, "%.80r is not an image reference" % image, "write it as NAME:TAG")
     if not python or python.startswith("-"):
-        raise Failure(PROTOCOL, "%.80r is no interpreter" % python, "correct python of the container")
+        raise Failure(PROTOCOL, "%.80r is not an interpreter" % python, "correct python of the container")
     return Container(engine, image, tuple(args), python)
 
 
-class Place(NamedTuple):
-    """What of the board a container is given: the agent's ``archive``, its ``store``, folders in it to ``write``."""
+class Mounts(NamedTuple):
+    """The files of the board that a container can access.
+
+    The agent's ``archive`` and its ``store`` are read-only, except for the folders ``write`` inside the store.
+    """
 
     archive: str
     store: str
     write: Tuple[str, ...]
 
-    def mounts(self) -> List[str]:
-        """``--mount`` for each, at its own path. Raises ``Failure`` for a path that cannot be told to an engine."""
+    def options(self) -> List[str]:
+        """Return a ``--mount`` option for each path, at the same path. Raise ``Failure`` if the syntax forbids one."""
         words = []
-        for path, rest in [(self.store, ",readonly"), (self.archive, ",readonly")] + [(one, "") for one in self.write]:
+        read_only = [(self.store, ",readonly"), (self.archive, ",readonly")]
+        for path, rest in read_only + [(folder, "") for folder in self.write]:
             if UNMOUNTABLE.search(path):
                 what = "%r cannot be mounted into a container: it has a comma, a quote or a control character" % path
                 raise Failure(CONTAINER, what, "set store to another folder")
@@ -80,9 +87,9 @@ class Place(NamedTuple):
 
 
 def account(engine: str, user: int, group: int, groups: Sequence[int]) -> List[str]:
-    """The options by which a worker is the agent's own user there, with ``groups`` besides.
+    """Return the options that run a worker as the agent's user (numeric ids), with the supplementary ``groups``.
 
-    Rootless podman has the user's numbers alone, so he keeps his own groups (crun only).
+    Rootless podman maps only the user's own ids, so there the worker keeps the user's groups (crun only).
     """
     if engine == "podman" and user != 0:
         return ["--userns", "keep-id", "--group-add", "keep-groups"]
@@ -93,40 +100,42 @@ def account(engine: str, user: int, group: int, groups: Sequence[int]) -> List[s
 
 
 class Order(NamedTuple):
-    """A worker's container, all that is known beforehand; ``who`` is of ``account``."""
+    """Everything needed to start a worker's container; ``user_options`` is the result of ``account``."""
 
     container: Container
     image: Image
-    place: Place
-    who: Tuple[str, ...]
+    mounts: Mounts
+    user_options: Tuple[str, ...]
 
 
 def run_words(order: Order, name: str, folder: str) -> List[str]:
-    """The command that runs one worker, which finds its supervisor through ``folder``; the user's ``args`` come last.
+    """Return the command that starts one worker; ``folder`` has the supervisor's socket.
 
-    The image is named by what it was seen to be, and never fetched. Raises ``Failure`` as ``Place.mounts``.
+    The user's ``args`` come last among the options. The image is named by its id and never pulled. Raise ``Failure`` as
+    ``Mounts.options`` does.
     """
-    asked, place = order.container, order.place
-    words = [asked.engine, "run", "--rm", "--pull", "never", "--name", name, "--cidfile", folder + "/id"]
-    words += ["--network", "none", *order.who, *place.mounts(), *asked.args]
-    return [*words, order.image.digest, asked.python, "-B", place.archive, "--inside", folder]
+    container, mounts = order.container, order.mounts
+    words = [container.engine, "run", "--rm", "--pull", "never", "--name", name, "--cidfile", folder + "/id"]
+    words += ["--network", "none", *order.user_options, *mounts.options(), *container.args]
+    return [*words, order.image.digest, container.python, "-B", mounts.archive, "--inside", folder]
 
 
-def engine_trouble(container: Container, said: str) -> Failure:
-    """Why the engine itself does nothing for this user."""
-    engine, low = container.engine, said.lower()
+def engine_trouble(container: Container, output: str) -> Failure:
+    """Return the failure for ``output``, an error of the engine itself rather than of an image or a container."""
+    engine, low = container.engine, output.lower()
     if "permission denied" in low and ("socket" in low or ".sock" in low):
-        what, advice = "this user may not use %s" % engine, "run `sudo usermod -aG docker $USER` there and log in anew"
+        what, advice = "this user may not use %s" % engine, "run `sudo usermod -aG docker $USER` there and log in again"
     elif "is the docker daemon running" in low or "cannot connect to" in low:
-        what, advice = "%s does not run" % engine, "run `sudo systemctl start %s` there" % engine
+        what, advice = "%s is not running" % engine, "run `sudo systemctl start %s` there" % engine
     else:
-        what, advice = "%s refuses: %s" % (engine, said or "it does not say why"), "try `%s info` there" % engine
+        what = "%s failed: %s" % (engine, output or "it printed no reason")
+        advice = "run `%s info` there, which may show the reason" % engine
     return Failure(CONTAINER, what, "%s, %s" % (advice, WAY_OUT))
 
 
 def absent(container: Container) -> Failure:
-    """The engine's program is not there."""
-    what = "%s is not there, and workers are to run in a container" % container.engine
+    """Return the failure for an engine that is not installed."""
+    what = "%s is not installed, and the workers are to run in a container" % container.engine
     return Failure(CONTAINER, what, "install it (`sudo apt install %s`), %s" % (_package(container.engine), WAY_OUT))
 
 
@@ -134,34 +143,37 @@ def _package(engine: str) -> str:
     return "docker.io" if engine == "docker" else engine
 
 
-def image_trouble(container: Container, said: str) -> Failure:
-    """Why the engine does not tell of the image."""
-    low = said.lower()
+def image_trouble(container: Container, output: str) -> Failure:
+    """Return the failure for ``output``, the error of the engine when it inspects the image."""
+    low = output.lower()
     if "no such image" in low or "not known" in low or "no such object" in low:
         what = "%s has no image %s" % (container.engine, container.image)
         return Failure(CONTAINER, what, "run `%s pull %s` there" % (container.engine, container.image))
-    return engine_trouble(container, said)
+    return engine_trouble(container, output)
 
 
-def start_trouble(container: Container, code: int, said: str) -> Failure:
-    """Why a container ended before its worker called, by ``run``'s exit code and what was written last."""
+def start_trouble(container: Container, code: int, output: str) -> Failure:
+    """Return the failure for a container that ended before its worker connected.
+
+    ``code`` is the exit code of the engine's ``run``, ``output`` the last lines that it wrote.
+    """
     image, python = container.image, container.python
-    low = said.lower()
+    low = output.lower()
     if "exec format error" in low:
-        what, advice = "image %s is built for another architecture" % image, "use one of this machine's"
+        what, advice = "image %s is built for another architecture" % image, "use an image for this machine's"
     elif code == NOT_FOUND or "executable file not found" in low or "executable file `" in low:
         what = "image %s has no %s" % (image, python)
         advice = "set python of the container to its interpreter, or install one in the image"
     elif code == NOT_EXECUTABLE:
         what, advice = (
-            "%s of image %s cannot be executed: %s" % (python, image, said),
+            "%s of image %s cannot be executed: %s" % (python, image, output),
             "correct python of the container",
         )
     elif "syntaxerror" in low and "hil_agent" in low:
         what, advice = "%s of image %s is older than Python 3.6" % (python, image), "set python of the container"
     else:
-        what = "no worker came up in image %s (exit code %d): %s" % (image, code, said or "it wrote nothing")
-        advice = "try `%s run --rm %s %s -V` there, with the same args" % (container.engine, image, python)
+        what = "no worker started in image %s (exit code %d): %s" % (image, code, output or "it wrote nothing")
+        advice = "run `%s run --rm %s %s -V` there with the same args" % (container.engine, image, python)
     return Failure(CONTAINER, what, advice)
 
 

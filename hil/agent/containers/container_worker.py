@@ -1,7 +1,7 @@
-"""Workers in containers: started through the user's own engine, killed by the container's id.
+"""Workers in containers: started with the board's container engine, killed by the container's id.
 
-A container gets no descriptors, so its first process (``inside.py``) connects to a socket in a folder that only this
-user may enter. The kernel says who connected, by the numbers that processes have here.
+A container inherits no descriptors, so its first process (``container_main.py``) connects to a socket in a folder that
+only this user may enter. The kernel reports the process id of the peer, in the PID namespace of this process.
 """
 
 import array
@@ -24,16 +24,16 @@ POLL = 0.02
 ASK = 20.0
 EXIT_SECONDS = 5.0
 CREDENTIALS = struct.Struct("3i")  # linux/socket.h: struct ucred
-DETACHED = 0
+DETACHED = 0  # exit code of ``run`` if the container was detached
 
 
 class ContainedWorker(WorkerProcess):
-    """A worker in a container; ``arrived`` has to be asked until it is true, before anything else."""
+    """A worker in a container. Call ``arrived`` until it returns true before any other method."""
 
     exit_seconds = EXIT_SECONDS
 
     def __init__(self, number: int, order: Order, scratch: str) -> None:
-        self.asked = order.container
+        self.container = order.container
         self._life: Optional[socket.socket] = None
         self._guard = self._pid = 0
         self._folder = tempfile.mkdtemp(prefix="worker-", dir=scratch)
@@ -42,7 +42,7 @@ class ContainedWorker(WorkerProcess):
         try:
             self._command = container_spec.run_words(order, self._name, self._folder)
             self._listen()
-            super().__init__(number, order.place.archive, scratch)
+            super().__init__(number, order.mounts.archive, scratch)
         except BaseException:
             self._listener.close()
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -51,7 +51,9 @@ class ContainedWorker(WorkerProcess):
     def _listen(self) -> None:
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            self._listener.bind("/proc/self/fd/%d/%s" % (folder, SOCKET))  # an address is short, a path may not be
+            self._listener.bind(
+                "/proc/self/fd/%d/%s" % (folder, SOCKET)
+            )  # an address is at most 108 bytes, a path may be longer
         finally:
             os.close(folder)
         self._listener.listen(2)
@@ -64,11 +66,11 @@ class ContainedWorker(WorkerProcess):
 
     @property
     def pid(self) -> int:
-        """The worker's process id here, outside; until it is known the engine's own."""
+        """The worker's process id outside the container; until it is known, the engine's own process id."""
         return self._pid or self.process.pid
 
     def arrived(self) -> bool:
-        """Whether the worker is connected. Raises ``Failure`` where it never will be, or is somebody else."""
+        """Return whether the worker is connected. Raise ``Failure`` if the container ended or the peer is wrong."""
         self.read_output()
         if self._life is None:
             self._life = self._accepted()
@@ -100,21 +102,23 @@ class ContainedWorker(WorkerProcess):
             time.sleep(POLL)
         code = self.process.returncode
         if code == DETACHED:
-            what = "the engine left the worker's container alone, or it ended at once"
-            raise Failure(CONTAINER, what, "take --detach out of the container's args, and see the image's entry point")
-        raise container_spec.start_trouble(self.asked, code, last_lines(self.output))
+            what = "the worker's container was detached, or it ended at once"
+            raise Failure(
+                CONTAINER, what, "remove --detach from the container's args, and check the image's entry point"
+            )
+        raise container_spec.start_trouble(self.container, code, last_lines(self.output))
 
     def _check(self) -> None:
-        """Who connected has to be in the container that was started: its first process, or one below that."""
-        told = self._engine("inspect", "--format", "{{.State.Pid}}", self._cid()).strip()
-        first = int(told) if told.isdigit() else 0
+        """Raise ``Failure`` unless the peer is the first process of the started container, or a descendant of it."""
+        pid = self._engine("inspect", "--format", "{{.State.Pid}}", self._cid()).strip()
+        first = int(pid) if pid.isdigit() else 0
         line = ancestry(self._pid)
         if not first or not self._pid or self._guard not in line or first not in line:
-            what = "who answered as the worker (process %d) is not seen to be in its container (process %d)"
+            what = "the process that connected as the worker (%d) is not in the worker's container (process %d)"
             raise Failure(CONTAINER, what % (self._pid, first), "run the agent outside of any container")
 
     def _cid(self) -> str:
-        """The container's id once the engine has told it; until then the name that it was asked to give."""
+        """Return the container's id if the engine has written it, otherwise the container's name."""
         try:
             with open(os.path.join(self._folder, "id")) as file:
                 self._name = file.read(128).strip() or self._name
@@ -123,10 +127,13 @@ class ContainedWorker(WorkerProcess):
         return self._name
 
     def _engine(self, *words: str) -> str:
-        """What the engine answers; nothing where it refuses. The supervisor waits for it, for little or in the end."""
+        """Return the output of a command of the engine; empty if it fails.
+
+        This blocks the supervisor. It is only called for short commands, or when the worker ends.
+        """
         try:
             done = subprocess.run(  # noqa: S603 - words, never a shell's
-                (self.asked.engine, *words),
+                (self.container.engine, *words),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -138,12 +145,15 @@ class ContainedWorker(WorkerProcess):
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
     def exit_code(self) -> int:
-        """As ``run`` passes it on: a signal is 128 and its number."""
+        """Return the worker's exit code, or the negative number of the signal that ended it.
+
+        The engine's ``run`` reports a signal as 128 plus its number.
+        """
         code = self.process.returncode
         return container_spec.SIGNAL - code if code > container_spec.SIGNAL else code
 
     def kill(self) -> None:
-        """Ends the container by its id, whatever its worker does, and what is left of one that never ran."""
+        """Kill and remove the container by its id, even if it never ran, and reap the engine's process."""
         ended = self.process.poll() is not None
         self.alive = False
         if self._life is not None:
@@ -156,22 +166,22 @@ class ContainedWorker(WorkerProcess):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def stop(self) -> None:
-        """Lets it end by itself; the engine then takes its container away."""
+        """Let the worker end by itself; the engine then removes its container."""
         if self._life is not None:
             self._life.close()
         super().stop()
 
 
 def ancestry(pid: int) -> List[int]:
-    """The process, its parent, and so on to the first."""
-    line = [pid]
-    while line[-1] > 1:
-        line.append(parent(line[-1]))
-    return line
+    """Return the process ids of a process, its parent, and so on up to the first process."""
+    pids = [pid]
+    while pids[-1] > 1:
+        pids.append(parent(pids[-1]))
+    return pids
 
 
 def parent(pid: int) -> int:
-    """The parent of a process; 0 where there is none, or the process has gone."""
+    """Return the parent's process id; 0 if there is no parent or no such process."""
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[1])
@@ -180,6 +190,6 @@ def parent(pid: int) -> int:
 
 
 def peer(connection: socket.socket) -> int:
-    """The process at the other end, by its number here; 0 for one that has none."""
-    got = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    return int(CREDENTIALS.unpack(got)[0])
+    """Return the process id of the socket's peer in this PID namespace; 0 if it has none there."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    return int(CREDENTIALS.unpack(credentials)[0])

@@ -1,4 +1,4 @@
-"""Makes the workers of an agent that are to run in a container: what its engine and its image are, asked once."""
+"""Starts the workers of an agent whose target has a container. The engine and the image are inspected once."""
 
 import os
 import subprocess
@@ -10,72 +10,72 @@ from ..machine import access
 from ..machine.reader import Reader
 from ..workers.worker_process import TAIL, WorkerProcess, last_lines
 from . import container_spec
-from .container_spec import Container, Image, Order, Place
+from .container_spec import Container, Image, Mounts, Order
 from .container_worker import ASK, POLL, ContainedWorker
 
-START = 120.0  # seconds; a large image on a card that has not been read yet
+START = 120.0  # seconds; a large image is read from a slow card at its first start
 WRITTEN = ("tmp", "timing", "calibration")  # folders of the store that a build writes to
 Wait = Callable[[Callable[[], Any], float, float], None]
 
 
 class Containers:
-    """Makes workers of one agent: each in a container of the same image, which is looked at once."""
+    """Starts one agent's workers, each in its own container of the same image."""
 
-    def __init__(self, asked: Container, store: str, archive: str) -> None:
-        self.asked = asked
+    def __init__(self, container: Container, store: str, archive: str) -> None:
+        self.container = container
         self.store = store
         self.archive = archive
         self.image: Optional[Image] = None
 
     def start_worker(self, number: int, scratch: str, wait: Wait) -> ContainedWorker:
-        """Has a container started; ``wait`` is ``Supervisor.wait_until``. Raises ``Failure``."""
+        """Start a container with worker ``number``; ``wait`` is ``Supervisor.wait_until``. Raise ``Failure``."""
         if self.image is None:
-            self.image = self._look(wait)
+            self.image = self._inspect(wait)
         write = tuple(path for path in (os.path.join(self.store, name) for name in WRITTEN) if os.path.isdir(path))
-        numbers = {one["group"]["number"] for one in access.devices(Reader("/"))} - {0}
-        who = container_spec.account(self.asked.engine, os.getuid(), os.getgid(), sorted(numbers))
-        order = Order(self.asked, self.image, Place(self.archive, self.store, write), tuple(who))
+        groups = {device["group"]["number"] for device in access.devices(Reader("/"))} - {0}
+        user_options = container_spec.account(self.container.engine, os.getuid(), os.getgid(), sorted(groups))
+        order = Order(self.container, self.image, Mounts(self.archive, self.store, write), tuple(user_options))
         return ContainedWorker(number, order, scratch)
 
     def await_worker(self, worker: WorkerProcess, wait: Wait) -> None:
-        """Waits until a started worker is there. Raises ``Failure`` where it does not come."""
+        """Wait until a started worker is connected. Raise ``Failure`` if it is not within ``START`` seconds."""
         if not isinstance(worker, ContainedWorker):
-            raise TypeError("it runs in no container")
+            raise TypeError("the worker does not run in a container")
         try:
             wait(worker.arrived, START, POLL)
         except TimeoutError:
-            what = "no worker came up in image %s within %g s" % (self.asked.image, START)
-            raise Failure(CONTAINER, what, "see what keeps %s busy" % self.asked.engine) from None
+            what = "no worker started in image %s within %g s" % (self.container.image, START)
+            raise Failure(CONTAINER, what, "check whether %s is busy" % self.container.engine) from None
 
     def with_container(self, libraries: Any) -> Any:
         """Return ``libraries`` with the container's facts; see ``container_spec.with_container``."""
         if self.image is None:
             raise ValueError("no worker has reported its libraries yet")
-        return container_spec.with_container(self.asked, self.image, libraries)
+        return container_spec.with_container(self.container, self.image, libraries)
 
-    def _look(self, wait: Wait) -> Image:
-        engine = self.asked.engine
-        words = [engine, "image", "inspect", "--format", "{{.Id}}", self.asked.image]
-        code, out, said = self._ask(words, wait)
+    def _inspect(self, wait: Wait) -> Image:
+        engine = self.container.engine
+        words = [engine, "image", "inspect", "--format", "{{.Id}}", self.container.image]
+        code, out, error = self._run(words, wait)
         if code:
-            raise container_spec.image_trouble(self.asked, said)
+            raise container_spec.image_trouble(self.container, error)
         digest = out.strip().replace("sha256:", "")
-        code, version, _ = self._ask([engine, "version", "--format", container_spec.VERSION[engine]], wait)
+        code, version, _ = self._run([engine, "version", "--format", container_spec.VERSION[engine]], wait)
         return Image("sha256:" + digest, version.strip() or None if code == 0 else None)
 
-    def _ask(self, words: List[str], wait: Wait) -> Tuple[int, str, str]:
-        """Exit code, standard output and the end of standard error of a command of the engine."""
+    def _run(self, words: List[str], wait: Wait) -> Tuple[int, str, str]:
+        """Run a command of the engine. Return its exit code, standard output and the end of its standard error."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             try:
                 process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err)  # noqa: S603 - words
             except FileNotFoundError:
-                raise container_spec.absent(self.asked) from None
+                raise container_spec.absent(self.container) from None
             except OSError as error:
-                raise container_spec.engine_trouble(self.asked, str(error)) from None
+                raise container_spec.engine_trouble(self.container, str(error)) from None
             try:
                 wait(lambda: process.poll() is not None, ASK, POLL)
             except TimeoutError:
-                raise container_spec.engine_trouble(self.asked, "it does not answer for %g s" % ASK) from None
+                raise container_spec.engine_trouble(self.container, "no answer within %g s" % ASK) from None
             finally:
                 if process.poll() is None:
                     process.kill()

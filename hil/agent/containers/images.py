@@ -1,7 +1,7 @@
-"""Images of releases: taken in by the robot's container engine, started, looked at and forgotten, each by its id.
+"""Container images of releases: load, pull, compare, start, inspect and remove them, each by its id.
 
-An image's id is the SHA-256 of its configuration, which names its layers by their digests: the same id is the same
-files. A release whose manifest has ``image`` runs as a container of it.
+An image's id is the SHA-256 of its configuration, which lists the digests of its layers, so equal ids mean equal
+files. A release whose manifest has ``image`` runs as a container of that image.
 """
 
 import json
@@ -15,73 +15,79 @@ from ..releases.manifest import DIGEST
 from ..releases.releases import Releases
 from .container_spec import ENGINES, is_reference
 
-LOAD, ASK = 1800.0, 60.0  # seconds: gigabytes onto a slow card; any other question
-VOLUMES = re.compile(r"(?:^| )(null|\{.*\})$")  # warnings may stand before it
+LOAD, ASK = 1800.0, 60.0  # seconds: loading gigabytes onto a slow card; any other command
+VOLUMES = re.compile(r"(?:^| )(null|\{.*\})$")  # warnings may precede it
 Wait = Callable[[float], Any]
 
 
 def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
-    """Has ``engine`` load ``archive``, which must give ``image``; False if that is there. Raises ``Failure``."""
+    """Load ``archive``, which must contain ``image`` (an id), with ``engine``. Return False if the image was there.
+
+    ``wait`` is called repeatedly with the seconds to wait, here and below. Raise ``Failure``.
+    """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "no image %.80r of %.20r can be loaded" % (image, engine))
     if _has(engine, image, wait):
         return False
     _must([engine, "load", "--quiet", "--input", archive], LOAD, wait)
     if not _has(engine, image, wait):
-        what = "%s loaded the archive, and it has no image with the id sha256:%s" % (engine, image)
-        raise Failure(CONTAINER, what, "save the image again, with this engine's own `save`")
+        what = "%s loaded the archive, but it does not contain an image with the id sha256:%s" % (engine, image)
+        raise Failure(CONTAINER, what, "save the image again with `%s save`" % engine)
     return True
 
 
 def pull(engine: str, reference: str, wait: Wait) -> str:
-    """Has ``engine`` pull an image by its digest; its id. Raises ``Failure``."""
+    """Pull an image by its digest with ``engine``, and return its id. Raise ``Failure``."""
     if engine not in ENGINES or not is_reference(reference) or "@sha256:" not in reference:
         raise Failure(PROTOCOL, "no image %.200r of %.20r can be pulled" % (reference, engine))
     _must([engine, "pull", "--quiet", reference], LOAD, wait)
     words = _must([engine, "image", "inspect", "--format", "{{.Id}}", reference], ASK, wait)
     image = words.replace("sha256:", "").split()[-1:]
     if not image or not DIGEST.fullmatch(image[0]):
-        raise Failure(CONTAINER, "%s does not tell the id of %s: %s" % (engine, reference, words))
+        raise Failure(CONTAINER, "%s does not report the id of %s: %s" % (engine, reference, words))
     return image[0]
 
 
-def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, what must be in it, and by whom it is read
-    """Whether ``engine`` has the image with this id. Raises ``Failure`` if its container would not show the release.
+def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, its expected content, and who reads it
+    """Return whether ``engine`` has the image with this id. Raise ``Failure`` if the image does not have the release.
 
-    ``release`` is the digest of a manifest, ``place`` its folder in the image, ``scratch`` an empty folder of ours. The
-    engine copies ``place`` out of a container that is created and never started: what links, hard links and whiteouts
-    of the layers come to, the engine alone decides. The copy must be that release, whole and nothing else.
+    ``release`` is the digest of a manifest, ``place`` its folder in the image, ``scratch`` an empty folder. The engine
+    copies ``place`` out of a container that is created but never started, so that the engine itself resolves links,
+    hard links and whiteouts of the layers. The copy must be exactly that release.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "no image %.80r of %.20r can be compared" % (image, engine))
     if not _has(engine, image, wait):
         return False
-    wrong = _mounted(engine, image, place, wait) or _copied(engine, image, release, place, scratch, wait)
-    if wrong:
-        what = "image sha256:%.12s… does not have the release that is to be deployed: %s" % (image, wrong)
-        raise Failure(RELEASE, what, "build it from what `hil deploy --container DIR` writes")
+    trouble = _volume_trouble(engine, image, place, wait) or _damage(engine, image, release, place, scratch, wait)
+    if trouble:
+        what = "image sha256:%.12s… does not have the release that is to be deployed: %s" % (image, trouble)
+        raise Failure(RELEASE, what, "build it from the folder that `hil deploy --container DIR` writes")
     return True
 
 
-def _mounted(engine: str, image: str, place: str, wait: Wait) -> str:
-    """Which volume the image declares over its release, or in it: its files are not the image's. Empty if none."""
-    said = _must([engine, "image", "inspect", "--format", "{{json .Config.Volumes}}", "sha256:" + image], ASK, wait)
-    found = VOLUMES.search(said)
+def _volume_trouble(engine: str, image: str, place: str, wait: Wait) -> str:
+    """Return a message if the image declares a volume at, above or below ``place``, which would hide its files."""
+    output = _must([engine, "image", "inspect", "--format", "{{json .Config.Volumes}}", "sha256:" + image], ASK, wait)
+    match = VOLUMES.search(output)
     try:
-        volumes = [os.path.normpath("/" + one).replace("//", "/") for one in dict(json.loads(found.group(1)) or {})]
+        paths = dict(json.loads(match.group(1)) or {})
+        volumes = [os.path.normpath("/" + path).replace("//", "/") for path in paths]
     except (AttributeError, ValueError, TypeError):
-        return "%s does not report its volumes: %s" % (engine, said)
-    over = [one for one in volumes if (place + "/").startswith(one.rstrip("/") + "/") or one.startswith(place + "/")]
-    return "it declares the volume %s" % over[0] if over else ""
+        return "%s does not report its volumes: %s" % (engine, output)
+    for volume in volumes:
+        if (place + "/").startswith(volume.rstrip("/") + "/") or volume.startswith(place + "/"):
+            return "it declares the volume %s" % volume
+    return ""
 
 
-def _copied(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> str:  # noqa: PLR0913, PLR0917 - as ``compare``
-    """What is wrong with the release that a container of the image shows; empty if nothing."""
+def _damage(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> str:  # noqa: PLR0913, PLR0917 - as ``compare``
+    """Return what is wrong with the release in a container of the image; empty if nothing is."""
     copy = Releases(scratch)
     os.makedirs(copy.path("releases"))
     name = "hil-look-" + os.path.basename(scratch)
     try:
-        # A word is needed where the image has no command of its own.
+        # The last word is a command, which create requires if the image has none.
         _must([engine, "create", "--pull", "never", "--name", name, "sha256:" + image, "none"], ASK, wait)
         ended = commands.run([engine, "cp", "%s:%s" % (name, place), copy.path("releases", release)], LOAD, None, wait)
         return str(ended) or copy.damage(release)
@@ -93,60 +99,60 @@ def _must(words: List[str], seconds: float, wait: Wait) -> str:
     ended = commands.run(words, seconds, None, wait)
     if ended.why:
         what = "%s %s: %s" % (words[0], words[1], ended)
-        raise Failure(CONTAINER, what, "try `%s info` there" % words[0])
-    return ended.said
+        raise Failure(CONTAINER, what, "run `%s info` there, which may show the reason" % words[0])
+    return ended.output
 
 
 def _has(engine: str, image: str, wait: Wait) -> bool:
     words = [engine, "image", "inspect", "--format", "{{.Id}}", "sha256:" + image]
     ended = commands.run(words, ASK, None, wait)
-    return not ended.why and image in ended.said.replace("sha256:", "").split()
+    return not ended.why and image in ended.output.replace("sha256:", "").split()
 
 
 def of(folder: Releases, release: Optional[str]) -> Optional[str]:
-    """The id of a release's image; None where it has none. Raises ``Failure`` for a damaged release."""
+    """Return the id of a release's image; None if it has none. Raise ``Failure`` if its manifest is damaged."""
     table = folder.manifest(release).get("image") if release is not None else None
-    found = table.get("id") if isinstance(table, dict) else None
-    return found if isinstance(found, str) and DIGEST.fullmatch(found) else None
+    image = table.get("id") if isinstance(table, dict) else None
+    return image if isinstance(image, str) and DIGEST.fullmatch(image) else None
 
 
 def of_releases(folder: Releases) -> Set[str]:
-    """The ids that the releases there name."""
-    found = set()
+    """Return the ids of the images of all releases in ``folder``; damaged releases are skipped."""
+    ids = set()
     for name in folder.ordered():
         try:
             image = of(folder, name)
         except Failure:
             continue
         if image is not None:
-            found.add(image)
-    return found
+            ids.add(image)
+    return ids
 
 
 def start(container: Dict[str, Any], image: Optional[str], within: float) -> str:
-    """Runs ``image`` as the container, in place of what it was; empty, or what is wrong. It is never fetched."""
+    """Replace the container by a new one of ``image``, which is never pulled. Return what failed; empty if nothing."""
     engine, name = container["engine"], container["name"]
-    commands.run([engine, "rm", "--force", name], within)  # one that stays is told by run
+    commands.run([engine, "rm", "--force", name], within)  # if this fails, run reports the name as taken
     if image is None:
-        return "no release with an image is there: nothing runs as container %s" % name
+        return "the current release has no image, so container %s was not started" % name
     words = [engine, "run", "--detach", "--pull", "never", "--name", name]
     words += [*container["args"], "sha256:" + image, *container["command"]]
     return str(commands.run(words, within, reap=False))
 
 
-def runs(container: Dict[str, Any], image: Optional[str]) -> str:
-    """Empty where the container runs, and runs ``image``; else what is wrong."""
+def trouble(container: Dict[str, Any], image: Optional[str]) -> str:
+    """Return why the container does not run ``image``; empty if it does."""
     engine, name = container["engine"], container["name"]
     words = [engine, "container", "inspect", "--format", "{{.State.Running}} {{.Image}}", name]
     ended = commands.run(words, ASK)
     if ended.why:
-        return "container %s cannot be looked at: %s" % (name, ended)
-    if ended.said.replace("sha256:", "").split()[-2:] != ["true", image]:
-        return "container %s does not run image %s: %s" % (name, image, ended.said)
+        return "container %s cannot be inspected: %s" % (name, ended)
+    if ended.output.replace("sha256:", "").split()[-2:] != ["true", image]:
+        return "container %s does not run image %s: %s" % (name, image, ended.output)
     return ""
 
 
-def forget(container: Dict[str, Any], images: Set[str]) -> None:
-    """Takes images away; one that something else still uses stays."""
+def remove(container: Dict[str, Any], images: Set[str]) -> None:
+    """Remove images by their ids; the engine keeps those that a container still uses."""
     for image in sorted(images):
         commands.run([container["engine"], "image", "rm", "sha256:" + image], ASK)

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional
 
 from ..jetson import board_facts, tegrastats_process
 from ..runtimes import runtime
-from ..store.holder import held_meanwhile
+from ..store.holder import held_if_free
 from . import device_memory, import_probe, library_versions, probe, state
 from . import root_helper as helper
 
@@ -46,7 +46,7 @@ def collect(order: Dict[str, Any]) -> Dict[str, Any]:
     root = store_root(str(order.get("store") or ""))
     claim = {"token": "look %d" % os.getpid(), "pid": str(os.getpid())}
     claim.update((key, str(order.get(key))) for key in ("who", "host"))
-    with held_meanwhile(root, claim, holder_only=bool(order.get("holder_only"))) as holder:
+    with held_if_free(root, claim, holder_only=bool(order.get("holder_only"))) as holder:
         facts: Dict[str, Any] = {"holder": holder}
         if not order.get("holder_only"):
             facts.update(_all(order, root, free=holder is None))

@@ -1,1 +1,1 @@
-"""Releases of a robot: put together, switched to, taken back."""
+"""Releases of a robot: staging, activation and rollback."""

@@ -1,7 +1,7 @@
-"""``--activate``: makes a staged release the one that runs, or takes it back, in a process of its own.
+"""``--activate``: a separate process that activates a staged release, and rolls back if it does not become healthy.
 
-Once begun it needs neither the host nor the agent: the link may break, and the robot ends with the old or the new
-release, seen to be healthy. Killed itself, it leaves an operation behind that the next deployment ends (``recover``).
+It needs neither the host nor the agent, so a lost connection does not stop it: in the end the old or the new release
+runs and is healthy. If the process itself is killed, the next deployment finishes its operation (``recover``).
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from .journal import BACK, FORWARD, Journal
 from .releases import Releases
 
 HEALTH_PAUSE = 0.5
-ATTEMPT = 30.0  # seconds of one health command at most
+ATTEMPT = 30.0  # seconds: the longest run of one health command
 DEPLOYED, ROLLED_BACK, REFUSED, UNHEALTHY = "deployed", "rolled back", "refused", "unhealthy"
-"""How it ends: the new one runs; the old one runs again; the old one was never left, so what was asked for was not
-done; none was seen to be healthy. Journals of earlier versions have ``unchanged`` in place of ``refused``."""
+"""Outcomes: the new release runs; the old one runs again; the operation was not carried out and the old one still
+runs; no release is known to be healthy. Journals of earlier versions have ``unchanged`` in place of ``refused``."""
 
 
 class Activation:
-    """One operation on a folder of releases; ``plan`` has the robot's commands and their deadlines in seconds."""
+    """One operation on a folder of releases. Its ``plan`` has the robot's commands and their deadlines in seconds."""
 
     def __init__(self, folder: Releases, operation: Dict[str, Any]) -> None:
         self.folder = folder
@@ -38,91 +38,95 @@ class Activation:
         self.new: Optional[str] = operation["to"]
         self.container: Optional[Dict[str, Any]] = self.plan.get("container")
 
-    def say(self, step: str, text: str = "") -> None:
-        """One line for whoever listens; nobody has to."""
+    def report(self, step: str, text: str = "") -> None:
+        """Write one line of progress to standard output; errors are ignored, since nobody has to read it."""
         line = json.dumps({"step": step, "text": short(text, 500)}) + "\n"
         with contextlib.suppress(OSError):
             os.write(1, line.encode("ascii"))
 
     def end(self, outcome: str, text: str) -> None:
-        """Tells how it ended, once nothing is under way any more."""
+        """Record the outcome in the journal, which ends the operation, and report it."""
         self.journal.done(self.operation, outcome, text)
-        self.say("end " + outcome, text)
+        self.report("end " + outcome, text)
 
     def forward(self) -> None:
-        """From the old release to the new one, and back if that does not get healthy."""
+        """Switch from the old release to the new one, and back if the new one does not become healthy."""
         new = str(self.new)
-        self.say("checking", "every file of release %.12s once more" % new)
-        wrong = self.folder.damage(new)
-        if wrong:
-            self.stay("release %.12s is damaged: %s" % (new, wrong))
+        self.report("checking", "the files of release %.12s" % new)
+        damage = self.folder.damage(new)
+        if damage:
+            self.stay("release %.12s is damaged: %s" % (new, damage))
             return
-        self.say("switching", "current -> release %.12s" % new)
+        self.report("switching", "current -> release %.12s" % new)
         self.journal.point(FORWARD)
         trouble = self.start()
         if not trouble:
             self.journal.mark(new)
-            with contextlib.suppress(OSError, Failure):  # what is too much another time
+            with contextlib.suppress(OSError, Failure):  # the next deployment prunes again
                 self.prune()
             self.end(DEPLOYED, "release %.12s runs and is healthy" % new)
             return
         self.back(trouble)
 
     def prune(self) -> None:
-        """Takes away the releases that are too many, and the images that only they named."""
+        """Remove the releases beyond ``keep``, and the images that only they used."""
         before = images.of_releases(self.folder)
         self.folder.prune(int(self.plan["keep"]))
         if self.container is not None:
-            images.forget(self.container, before - images.of_releases(self.folder))
+            images.remove(self.container, before - images.of_releases(self.folder))
 
     def back(self, trouble: str) -> None:
-        """To the old release, because of ``trouble``.
+        """Switch back to the old release because of ``trouble``.
 
-        Nothing is asked of it but that it gets healthy: it is what ran until now, and the robot may have lost its host.
+        Its files are not checked again, only its health: it ran until now, and the host may not be reachable.
         """
-        self.say("rolling back", trouble)
+        self.report("rolling back", trouble)
         self.journal.unmark()
         self.journal.point(BACK)
-        again = self.start()
+        restart_trouble = self.start()
         if self.old is None:
-            self.end(ROLLED_BACK, "%s; there is no earlier release: current was taken away" % trouble)
-        elif again:
-            self.end(UNHEALTHY, "%s; release %.12s, which ran before, is back: %s" % (trouble, self.old, again))
+            self.end(ROLLED_BACK, "%s; there is no earlier release, so current was removed" % trouble)
+        elif restart_trouble:
+            text = "%s; release %.12s, which ran before, was started again: %s" % (trouble, self.old, restart_trouble)
+            self.end(UNHEALTHY, text)
         else:
             self.end(ROLLED_BACK, "%s; release %.12s runs again and is healthy" % (trouble, self.old))
 
     def stay(self, why: str) -> None:
-        """The old release was never left, but may have been stopped: it is started again."""
+        """End the operation without a switch, because of ``why``.
+
+        The robot's safe state may have stopped the old release, so it is started again.
+        """
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))
-        again = self.start() if self.old is not None and self.plan["safe_state"] else ""
-        if again:
-            self.end(UNHEALTHY, "%s; release %.12s was started again: %s" % (why, self.old, again))
+        trouble = self.start() if self.old is not None and self.plan["safe_state"] else ""
+        if trouble:
+            self.end(UNHEALTHY, "%s; release %.12s was started again: %s" % (why, self.old, trouble))
         else:
             self.end(REFUSED, why)
 
     def recover(self) -> None:
-        """Ends what a killed process left: what was not seen to be healthy is taken back."""
+        """Finish the operation of a process that was killed: roll back unless the new release was already healthy."""
         current = self.folder.current()
         if current == self.new and self.new is not None and self.folder.healthy(self.new):
-            self.end(DEPLOYED, "release %.12s runs and is healthy; only the end was not noted" % self.new)
+            self.end(DEPLOYED, "release %.12s runs and is healthy; only the outcome was not recorded" % self.new)
         elif current == self.old:
             self.resume("it was interrupted")
         else:
-            self.back("it was interrupted before release %.12s was seen to be healthy" % self.new)
+            self.back("it was interrupted before release %.12s was healthy" % self.new)
 
     def resume(self, why: str) -> None:
-        """The old release is the current one, and whether it runs is not known: it is started again."""
+        """Start the old release again, which is still the current one, since it is unknown whether it runs."""
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))
-        again = self.start() if self.old is not None else ""
-        text = "%s; " % why + (again or ("release %.12s runs" % self.old if self.old else "there is no release"))
-        self.end(UNHEALTHY if again else REFUSED, text)
+        trouble = self.start() if self.old is not None else ""
+        text = "%s; " % why + (trouble or ("release %.12s runs" % self.old if self.old else "there is no release"))
+        self.end(UNHEALTHY if trouble else REFUSED, text)
 
     def start(self) -> str:
-        """Restarts the service and waits until it is healthy; empty, or what is wrong."""
+        """Restart the service and wait until it is healthy. Return what is wrong; empty if nothing is."""
         what = "container " + self.container["name"] if self.container else self.plan["service"]
-        self.say("restarting", str(what or " ".join(self.plan["restart"])))
+        self.report("restarting", str(what or " ".join(self.plan["restart"])))
         trouble = self._restart()
         return trouble or self._health()
 
@@ -135,60 +139,63 @@ class Activation:
 
     def _health(self) -> str:
         seconds = float(self.plan["health_within"])
-        self.say("waiting for health", "within %g s" % seconds)
+        self.report("waiting for health", "within %g s" % seconds)
         until, trouble = time.monotonic() + seconds, ""
         while True:
             left = until - time.monotonic()
             if left <= 0:
-                return "it did not get healthy within %g s: %s" % (seconds, trouble or "no time was left to ask")
-            seen = self._run("health", min(left, ATTEMPT))
-            trouble = str(seen) if seen.why else self._runs()
+                return "it was not healthy within %g s: %s" % (seconds, trouble or "no time was left for the command")
+            ended = self._run("health", min(left, ATTEMPT))
+            trouble = str(ended) if ended.why else self._container_trouble()
             if not trouble:
                 return ""
             time.sleep(max(0.0, min(HEALTH_PAUSE, until - time.monotonic())))
 
-    def _runs(self) -> str:
-        """Empty where the container is there with the current release's image, whatever else says it is well."""
+    def _container_trouble(self) -> str:
+        """Return why the container does not run the current release's image; empty if it does, or there is none.
+
+        The health command alone is not enough: another process may answer it.
+        """
         if self.container is None:
             return ""
-        return images.runs(self.container, self._image())
+        return images.trouble(self.container, self._image())
 
     def _image(self) -> Optional[str]:
-        """The current release's; None as well where its manifest is damaged: it is told, and nothing is run."""
+        """Return the id of the current release's image; None if it has none or its manifest is damaged."""
         with contextlib.suppress(Failure):
             return images.of(self.folder, self.folder.current())
         return None
 
     def _run(self, what: str, seconds: float, *, reap: bool = True) -> commands.Ended:
-        return commands.run(self.plan[what], seconds, surroundings(self.folder), reap=reap)
+        return commands.run(self.plan[what], seconds, environment(self.folder), reap=reap)
 
 
-def surroundings(folder: Releases) -> Dict[str, str]:
-    """What a robot's command is told beside its words: which release is the current one, and where."""
+def environment(folder: Releases) -> Dict[str, str]:
+    """Return the environment variables for a robot's command: the current release and its folder."""
     current = folder.current()
     where = folder.path("releases", current) if current else ""
     return {"HIL_RELEASE": current or "", "HIL_RELEASE_FOLDER": where}
 
 
 def restart_service(name: str) -> str:
-    """Through the root helper; empty, or why it was not."""
+    """Restart a systemd service through the root helper. Return why it failed; empty if it runs."""
     helper = Helper.open()
     if helper is None:
         return "%s was not restarted: %s" % (name, Helper.why_not)
     try:
-        told = helper.ask("service", "restart", name)
+        answer = helper.ask("service", "restart", name)
     finally:
         helper.close()
-    if not told.get("ok"):
-        return "%s was not restarted: %s" % (name, told.get("error"))
-    return "" if told.get("running") else "%s does not run" % name
+    if not answer.get("ok"):
+        return "%s was not restarted: %s" % (name, answer.get("error"))
+    return "" if answer.get("running") else "%s does not run" % name
 
 
 def main() -> None:
-    """``--activate FOLDER WHAT``: carries out the operation that is noted there; the lock is inherited."""
+    """``--activate FOLDER WHAT``: carry out the operation in the folder's journal; the lock is inherited."""
     root, what = sys.argv[2:4]
     for number in (signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)  # the host's end is not ours
+        signal.signal(number, signal.SIG_IGN)  # so that this process survives the host's end
     os.umask(0o022)
     folder = Releases(root)
     operation = Journal(folder).operation()
@@ -199,10 +206,10 @@ def main() -> None:
         if what == "forward":
             activation.forward()
         elif what == "stay":
-            activation.stay("nothing was switched")
+            activation.stay("the release was not switched")
         else:
             activation.recover()
     except Failure as problem:
-        activation.say("failed", problem.message)
+        activation.report("failed", problem.message)
     except OSError as problem:
-        activation.say("failed", "%s: %s" % (problem.filename, problem.strerror))
+        activation.report("failed", "%s: %s" % (problem.filename, problem.strerror))

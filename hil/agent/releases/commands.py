@@ -1,4 +1,4 @@
-"""The robot's own commands: run without a shell, each with a deadline, none able to keep us waiting."""
+"""The robot's own commands: run without a shell, each with a deadline that its child processes cannot extend."""
 
 import contextlib
 import os
@@ -8,19 +8,19 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
-TAIL = 400  # letters of what a command wrote
+TAIL = 400  # bytes of a command's output that are reported
 POLL = 0.05
 
 
 class Ended(NamedTuple):
-    """How a command ended: ``why`` is empty where its exit code was 0, ``said`` the end of what it wrote."""
+    """How a command ended: ``why`` it failed (empty if its exit code was 0), ``output`` the end of its output."""
 
     why: str
-    said: str
+    output: str
 
     def __str__(self) -> str:
-        """Empty where it ended well, whatever it wrote."""
-        return self.why + (": " + self.said if self.why and self.said else "")
+        """Return the reason with the output; empty if the command succeeded."""
+        return self.why + (": " + self.output if self.why and self.output else "")
 
 
 def run(
@@ -31,9 +31,10 @@ def run(
     *,
     reap: bool = True,
 ) -> Ended:
-    """Runs ``argv`` for at most ``seconds``; what it leaves behind is killed unless ``reap`` is false or it is late.
+    """Run ``argv`` for at most ``seconds``, with the environment variables ``extra``.
 
-    ``meanwhile`` is called with the seconds to wait, again and again.
+    If it is late, its process group is killed. With ``reap`` the group is also killed when the command ends in time:
+    it must not leave processes behind. ``meanwhile`` is called repeatedly with the seconds to wait.
     """
     with _output() as output:
         try:
@@ -45,16 +46,16 @@ def run(
                 cwd="/",
                 env=dict(os.environ, **(extra or {})),
                 start_new_session=True,
-                preexec_fn=_settle,  # noqa: PLW1509 - there are no other threads
+                preexec_fn=_reset_process,  # noqa: PLW1509 - there are no other threads
             )
         except OSError as error:
             return Ended("%s cannot be run: %s" % (argv[0], error.strerror), "")
         until = time.monotonic() + seconds
-        # Its end is waited for and not that of what it wrote: a service that it started keeps that open.
+        # Wait for the process, not for the end of its output: a service that it started keeps that open.
         try:
             while process.poll() is None and time.monotonic() < until:
                 meanwhile(min(POLL, max(0.001, until - time.monotonic())))
-        except BaseException:  # whoever it is run for has gone
+        except BaseException:  # the host is lost
             _kill(process)
             raise
         late = process.poll() is None
@@ -66,11 +67,11 @@ def run(
 def _output() -> Any:
     try:
         return tempfile.TemporaryFile()
-    except OSError:  # a full disk is no reason not to start a service
+    except OSError:  # a full disk must not prevent the start of a service
         return open(os.devnull, "r+b")
 
 
-def _settle() -> None:
+def _reset_process() -> None:
     os.umask(0o022)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""What the host may ask about releases, one method an ``op``; what was begun is ended even if nobody asks on."""
+"""The requests about releases, one method for each ``op``. An operation is finished even if the host is lost."""
 
 import contextlib
 import json
@@ -15,18 +15,18 @@ from ..failure import Failure
 from ..store.blobs import Store
 from ..supervisor import Supervisor
 from . import commands, manifest
-from .activating import surroundings
+from .activating import environment
 from .journal import Journal
 from .releases import Releases
 from .staging import Staging
 
 Reply = Tuple[Dict[str, Any], List[Any]]
 WATCH, POLL = 1.0, 0.05
-LONGEST = 1 << 20  # bytes of what an activation tells
+LONGEST = 1 << 20  # bytes of an activation's progress lines that are kept
 
 
 class Deploying:
-    """The operations on one folder of releases at a time; ``archive`` is the agent's own file."""
+    """The requests about one folder of releases at a time; ``archive`` is the agent's own file."""
 
     def __init__(self, supervisor: Supervisor, store: Store, archive: str) -> None:
         self.supervisor = supervisor
@@ -36,8 +36,8 @@ class Deploying:
         self.claim: Dict[str, str] = {}
         self._lock = -1
         self._process: Optional["subprocess.Popen[bytes]"] = None
-        self._told = b""
-        self._touched = False
+        self._progress = b""
+        self._unfinished = False  # whether the folder has an operation that no process carries out
         self.table: Dict[str, Callable[[Dict[str, Any]], Reply]] = {
             "releases_list": self.listing,
             "releases_open": self.open,
@@ -52,13 +52,13 @@ class Deploying:
         }
 
     def listing(self, request: Dict[str, Any]) -> Reply:
-        """What is there; nothing is changed or waited for. ``whole`` says that the current one's files were hashed."""
+        """Return the releases, the operation and the history of a folder, without changing or locking it."""
         folder = Releases(request["folder"], self.store.beat)
         if not os.path.isdir(folder.own()):
             return {"ok": {"there": False}}, []
         current = folder.current()
         releases = [self._about(folder, name) for name in folder.ordered()]
-        found = {
+        listing = {
             "there": True,
             "folder": folder.root,
             "current": current,
@@ -66,21 +66,21 @@ class Deploying:
             "previous": folder.previous(current),
             "releases": releases,
             "operation": Journal(folder).operation(),
-            "busy": self._lock < 0 and folder.busy(),  # by somebody else
+            "busy": self._lock < 0 and folder.busy(),  # with another agent's deployment
             "holder": folder.holder(),
             "history": Journal(folder).history()[-20:],
         }
-        return {"ok": found}, []
+        return {"ok": listing}, []
 
     def _about(self, folder: Releases, name: str) -> Dict[str, Any]:
         try:
-            about: Optional[Dict[str, Any]] = folder.manifest(name)
+            content: Optional[Dict[str, Any]] = folder.manifest(name)
         except Failure:
-            about = None
-        return {"release": name, "healthy": folder.healthy(name), "manifest": about}
+            content = None
+        return {"release": name, "healthy": folder.healthy(name), "manifest": content}
 
     def open(self, request: Dict[str, Any]) -> Reply:
-        """Takes the folder for one deployment; what a killed one left must be ended first (``pending``)."""
+        """Lock the folder for one deployment. ``pending`` is an interrupted operation, which must be finished first."""
         folder = Releases(request["folder"], self.store.beat)
         self.claim = {key: str(request[key]) for key in ("who", "host", "pid")}
         folder.make()
@@ -89,31 +89,31 @@ class Deploying:
             raise folder.refusal()
         self.folder, self._lock = folder, lock
         pending = Journal(folder).operation()
-        self._touched = pending is not None
+        self._unfinished = pending is not None
         current = folder.current()
-        told: Dict[str, Any] = {"folder": folder.root, "current": current, "previous": folder.previous(current)}
-        told.update(pending=pending, releases=folder.ordered())
-        return {"ok": told}, []
+        state: Dict[str, Any] = {"folder": folder.root, "current": current, "previous": folder.previous(current)}
+        state.update(pending=pending, releases=folder.ordered())
+        return {"ok": state}, []
 
     def stage(self, request: Dict[str, Any]) -> Reply:
-        """Puts a release together from the store's blobs."""
+        """Stage a release from the store's blobs; ``staged`` is false if it was there already."""
         return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """Has the board's container engine take an image from the store's archive, if it has not got it."""
+        """Load an image archive of the store into the board's container engine, unless the engine has the image."""
         self._open()
         archive = self.store.verify(request["archive"])
         return {"ok": {"loaded": images.load(request["engine"], archive, request["image"], self._pause)}}, []
 
     def pull(self, request: Dict[str, Any]) -> Reply:
-        """Has the board's container engine pull an image by its digest; its id."""
+        """Pull an image by its digest with the board's container engine, and return its id."""
         self._open()
         return {"ok": {"image": images.pull(request["engine"], request["reference"], self._pause)}}, []
 
     def compare(self, request: Dict[str, Any]) -> Reply:
-        """Whether the engine has the image; what is in it must be the release."""
+        """Return whether the engine has the image. Raise ``Failure`` if the image does not contain the release."""
         folder = self._open()
-        digest = manifest.digest_of(request["release"])
+        digest = manifest.valid_digest(request["release"])
         scratch = tempfile.mkdtemp(prefix="image-", dir=folder.own())
         try:
             engine, image, place = request["engine"], request["image"], request["place"]
@@ -123,35 +123,38 @@ class Deploying:
         return {"ok": {"there": there}}, []
 
     def fetch(self, request: Dict[str, Any]) -> Reply:
-        """Copies files of a release into the store, where the host reads them by their digests."""
+        """Copy files of a release into the store, from which the host reads them by their digests."""
         folder = self._open()
-        digest = manifest.digest_of(request["release"])
-        wrong = folder.damage(digest)
-        if wrong:
-            what = "release %.12s is damaged: %s" % (digest, wrong)
-            raise Failure(failure.RELEASE, what, "deploy it again, which replaces its files, or go to another one")
+        digest = manifest.valid_digest(request["release"])
+        damage = folder.damage(digest)
+        if damage:
+            what = "release %.12s is damaged: %s" % (digest, damage)
+            raise Failure(failure.RELEASE, what, "deploy it again, which replaces its files, or choose another release")
         for path in request["paths"]:
             copy = self.store.path("tmp", "release-%d" % os.getpid())
-            shutil.copyfile(folder.path("releases", digest, manifest.path_of(path)), copy)
+            shutil.copyfile(folder.path("releases", digest, manifest.valid_path(path)), copy)
             self.store.adopt(copy)
         return {"ok": {}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
-        """Notes the operation, and brings the robot into its safe state: from here on it is always ended."""
+        """Record the operation in the journal and bring the robot into its safe state.
+
+        From now on the operation is always finished, even if the host or the agent is lost.
+        """
         folder = self._open()
         if Journal(folder).operation() is not None:
-            raise Failure(failure.PROTOCOL, "another operation is under way there")
+            raise Failure(failure.PROTOCOL, "another operation is under way in that folder")
         plan, to = request["plan"], request["to"]
         if to not in folder.ordered():
-            raise Failure(failure.RELEASE, "there is no release %.12s" % to, "hil releases lists what is there")
+            raise Failure(failure.RELEASE, "there is no release %.12s" % to, "run `hil releases`, which lists them")
         operation = dict(self.claim, plan=plan, to=to, kind=str(request["kind"]), was_healthy=folder.healthy(to))
         operation["from"] = folder.current()
         Journal(folder).ready(operation)
-        self._touched = True
+        self._unfinished = True
         if not plan["safe_state"]:
             return {"ok": {"trouble": ""}}, []
         seconds = float(plan["safe_within"])
-        ended = commands.run(plan["safe_state"], seconds, surroundings(folder), self._pause)
+        ended = commands.run(plan["safe_state"], seconds, environment(folder), self._pause)
         return {"ok": {"trouble": str(ended) if ended.why else ""}}, []
 
     def _pause(self, seconds: float) -> None:
@@ -160,7 +163,7 @@ class Deploying:
         self.supervisor.beat()
 
     def activate(self, request: Dict[str, Any]) -> Reply:
-        """Starts the process that carries the operation out: ``forward``, ``stay`` or ``recover``."""
+        """Start the process that carries out the operation: ``forward``, ``stay`` or ``recover``."""
         what = request["what"]
         if what not in ("forward", "stay", "recover"):
             raise Failure(failure.PROTOCOL, "no activation is called %.40r" % (what,))
@@ -183,28 +186,29 @@ class Deploying:
         finally:
             os.close(writer)
         self._reader = reader
-        self._told = b""
+        self._progress = b""
 
     def watch(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """What the activation told since it was asked last; ``ended`` once it is over. Waits a second at most."""
+        """Return the activation's new progress lines, waiting at most a second; ``ended`` is set once it is over."""
         process = self._process
         if process is None:
             raise Failure(failure.PROTOCOL, "nothing is being activated")
         with contextlib.suppress(TimeoutError):
-            self.supervisor.wait_until(lambda: self._heard() or process.poll() is not None, WATCH, POLL)
+            self.supervisor.wait_until(lambda: self._read_progress() or process.poll() is not None, WATCH, POLL)
         ended = process.poll() is not None
-        self._heard()
-        lines, end, self._told = self._told.rpartition(b"\n")
-        told = [json.loads(line.decode("ascii")) for line in lines.split(b"\n") if line] if end else []
+        self._read_progress()
+        lines, end, self._progress = self._progress.rpartition(b"\n")
+        steps = [json.loads(line.decode("ascii")) for line in lines.split(b"\n") if line] if end else []
         if ended:
-            self._touched = Journal(self._open()).operation() is not None
-        return {"ok": {"told": told, "ended": ended, "current": self._open().current()}}, []
+            self._unfinished = Journal(self._open()).operation() is not None
+        return {"ok": {"steps": steps, "ended": ended, "current": self._open().current()}}, []
 
-    def _heard(self) -> bool:
+    def _read_progress(self) -> bool:
+        """Read what the activation wrote, and return whether there is a whole line."""
         with contextlib.suppress(BlockingIOError):
             piece = os.read(self._reader, LONGEST)
-            self._told = (self._told + piece)[-LONGEST:]
-        return b"\n" in self._told
+            self._progress = (self._progress + piece)[-LONGEST:]
+        return b"\n" in self._progress
 
     def _open(self) -> Releases:
         if self.folder is None:
@@ -212,7 +216,7 @@ class Deploying:
         return self.folder
 
     def leave(self) -> None:
-        """The host is gone: what was begun and is carried out by nobody yet is ended all the same."""
-        if self._touched and self.folder is not None and self._process is None:
+        """Finish an operation that no process carries out, since the host is lost."""
+        if self._unfinished and self.folder is not None and self._process is None:
             with contextlib.suppress(OSError):
                 self._start(self.folder, "recover")

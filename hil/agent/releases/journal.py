@@ -1,6 +1,6 @@
-"""What is being done to a robot's releases: noted before, so that whatever is killed, the next one can end it.
+"""The journal of a robot's releases: an operation is recorded before it starts, so that it can always be finished.
 
-What has to succeed on a full disk is made ready before anything is touched, and then only renamed.
+Files that must be replaced even on a full disk are prepared before the operation and only renamed during it.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ from .releases import Releases, sync
 
 OPERATION, HISTORY = "operation.json", "history.jsonl"
 FORWARD, BACK, MARK = "forward", "back", "mark"
-"""What is made ready in ``.hil``: the links to the new and to the old release, the mark of the new one."""
-TOLD = 64 << 10  # bytes of the history that are read
+"""Files prepared in ``.hil``: the links to the new and to the old release, the health mark of the new one."""
+HISTORY_TAIL = 64 << 10  # bytes of the history that are read
 
 
 class Journal:
-    """The operation on ``folder`` that is under way, its links, and what was done there before."""
+    """The operation under way on ``folder``, its prepared files, and the history of operations."""
 
     def __init__(self, folder: Releases) -> None:
         self.folder = folder
 
     def ready(self, operation: Dict[str, Any]) -> None:
-        """Notes what is about to be done, and makes ready what must not fail afterwards."""
+        """Record ``operation`` and prepare the files that it will rename. Raise ``Failure``."""
         with self.folder.file_errors():
             for name, digest in ((FORWARD, operation["to"]), (BACK, operation["from"])):
                 with contextlib.suppress(FileNotFoundError):
@@ -34,18 +34,17 @@ class Journal:
             self._write(self.folder.own(MARK), b"")
             self._write(self.folder.own(OPERATION), json.dumps(operation, sort_keys=True).encode("ascii"))
             mark = self.folder.own("healthy", str(operation["to"]))
-            if os.path.exists(mark):  # until it is seen to be healthy this time
+            if os.path.exists(mark):  # from an earlier run; it comes back once the release is healthy again
                 os.replace(mark, self.folder.own(MARK))
             sync(self.folder.own("healthy"))
             sync(self.folder.own())
 
     def operation(self) -> Optional[Dict[str, Any]]:
-        """What is being done, or was when its process was killed."""
-        found = self.folder.table_at(self.folder.own(OPERATION))
-        return found or None
+        """Return the operation that is under way or was interrupted; None if there is none."""
+        return self.folder.table_at(self.folder.own(OPERATION)) or None
 
     def point(self, name: str) -> None:
-        """Replaces ``current`` by the link that was made ready as ``name``; takes it away where there is none."""
+        """Replace ``current`` by the prepared link ``name`` (FORWARD or BACK); delete it if there is no such link."""
         place = self.folder.path("current")
         try:
             os.replace(self.folder.own(name), place)
@@ -55,18 +54,18 @@ class Journal:
         sync(self.folder.root)
 
     def mark(self, digest: str) -> None:
-        """The release was seen to be healthy."""
+        """Mark the release as healthy."""
         with contextlib.suppress(FileNotFoundError):
             os.replace(self.folder.own(MARK), self.folder.own("healthy", digest))
         sync(self.folder.own("healthy"))
 
     def unmark(self) -> None:
-        """The release was not seen to be healthy: no mark of an earlier time speaks for it."""
+        """Delete the prepared health mark, since the release was not healthy."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.folder.own(MARK))
 
     def done(self, operation: Dict[str, Any], outcome: str, text: str) -> None:
-        """Nothing is under way any more; ``outcome`` goes into the history as far as there is room."""
+        """End the operation: append its outcome to the history if the disk has room, and delete its files."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         line: Dict[str, Any] = {"at": at, "outcome": outcome, "text": text[:500]}
         line.update({key: operation.get(key) for key in ("kind", "from", "to", "who", "host")})
@@ -78,23 +77,23 @@ class Journal:
         sync(self.folder.own())
 
     def history(self) -> List[Dict[str, Any]]:
-        """What was done there, oldest first, of late."""
+        """Return the latest operations on this folder, oldest first."""
         try:
             with open(self.folder.own(HISTORY), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - TOLD))
+                file.seek(max(0, os.fstat(file.fileno()).st_size - HISTORY_TAIL))
                 lines = file.read().split(b"\n")
         except OSError:
             return []
-        found = []
+        operations = []
         for line in lines:
-            with contextlib.suppress(ValueError):  # one that was cut off, by us or by a full disk
-                one = json.loads(line.decode("ascii"))
-                if isinstance(one, dict):
-                    found.append(one)
-        return found
+            with contextlib.suppress(ValueError):  # a line that was cut off, by the seek above or by a full disk
+                operation = json.loads(line.decode("ascii"))
+                if isinstance(operation, dict):
+                    operations.append(operation)
+        return operations
 
     def _write(self, place: str, content: bytes) -> None:
-        """A small file, whole or not at all."""
+        """Write a small file atomically."""
         with open(place + ".new", "wb") as file:
             file.write(content)
             file.flush()

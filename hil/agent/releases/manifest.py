@@ -1,4 +1,4 @@
-"""What a release is made of, as its manifest tells: no path in it leads anywhere but into the release's own folder."""
+"""The manifest of a release, which lists its files; every path in it stays inside the release's folder."""
 
 import json
 import re
@@ -12,14 +12,14 @@ LARGEST = 1 << 20  # bytes of a manifest
 MOST_FILES = 1000
 MOST_BYTES = 64 << 30  # of one file: the memory of the largest Jetson
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
-"""One step of a path: it begins with no dot, and has no letter that a shell, a terminal or a file system minds."""
+"""One part of a path: no leading dot, and no character that is special to a shell, a terminal or a file system."""
 DEEPEST = 4
 DIGEST = re.compile(r"[0-9a-f]{64}")
 KEYS = frozenset(("path", "sha256", "size"))
 
 
 class Entry(NamedTuple):
-    """One file: ``path`` below the release's folder, SHA-256 and bytes."""
+    """One file: ``path`` relative to the release's folder, its SHA-256, its ``size`` in bytes."""
 
     path: str
     sha256: str
@@ -27,69 +27,65 @@ class Entry(NamedTuple):
 
 
 def parse(content: bytes) -> Dict[str, Any]:
-    """The manifest in these bytes. Raises ``Failure`` for what is none; no key may stand twice."""
+    """Return the manifest in ``content``. Raise ``Failure`` if it is not one, or a key occurs twice in an object."""
     if len(content) > LARGEST:
         raise _refused("it is larger than %d bytes" % LARGEST)
     try:
-        found = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        table = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise _refused(str(error) or "it is nested too deeply") from None
-    if not isinstance(found, dict) or type(found.get("schema")) is not int or found["schema"] != SCHEMA:
-        raise _refused("it is not of schema %d" % SCHEMA)
-    if not isinstance(found.get("files"), list):
+    if not isinstance(table, dict) or type(table.get("schema")) is not int or table["schema"] != SCHEMA:
+        raise _refused("its schema is not %d" % SCHEMA)
+    if not isinstance(table.get("files"), list):
         raise _refused("it lists no files")
-    return found
+    return table
 
 
 def entries(manifest: Dict[str, Any]) -> List[Entry]:
-    """The files of a parsed manifest. Raises ``Failure`` for a path, digest or size that no release has."""
-    listed = manifest["files"]
-    if not 0 < len(listed) <= MOST_FILES:
-        raise _refused("%d files are listed" % len(listed))
-    found: List[Entry] = []
-    for one in listed:
-        if not isinstance(one, dict) or set(one) != KEYS:
-            raise _refused("a file is not described by %s" % ", ".join(sorted(KEYS)))
-        if not isinstance(one["sha256"], str) or not DIGEST.fullmatch(one["sha256"]):
-            raise _refused("%.80r is no SHA-256 digest" % (one["sha256"],))
-        if type(one["size"]) is not int or not 0 <= one["size"] <= MOST_BYTES:
-            raise _refused("%.80r is no size" % (one["size"],))
-        found.append(Entry(path_of(one["path"]), one["sha256"], one["size"]))
-    _apart([entry.path for entry in found])
-    return found
+    """Return the files of a parsed manifest. Raise ``Failure`` for an invalid path, digest or size."""
+    files = manifest["files"]
+    if not 0 < len(files) <= MOST_FILES:
+        raise _refused("it lists %d files, 1 to %d are allowed" % (len(files), MOST_FILES))
+    listed: List[Entry] = []
+    for file in files:
+        if not isinstance(file, dict) or set(file) != KEYS:
+            raise _refused("the keys of a file are not %s" % ", ".join(sorted(KEYS)))
+        if type(file["size"]) is not int or not 0 <= file["size"] <= MOST_BYTES:
+            raise _refused("%.80r is not a valid size" % (file["size"],))
+        listed.append(Entry(valid_path(file["path"]), valid_digest(file["sha256"]), file["size"]))
+    _refuse_collisions([entry.path for entry in listed])
+    return listed
 
 
-def digest_of(text: Any) -> str:
-    """``text`` if it is a SHA-256 digest. Raises ``Failure``."""
+def valid_digest(text: Any) -> str:
+    """Return ``text``. Raise ``Failure`` unless it is a SHA-256 digest in hexadecimal."""
     if not isinstance(text, str) or not DIGEST.fullmatch(text):
-        raise _refused("%.80r is no SHA-256 digest" % (text,))
+        raise _refused("%.80r is not a SHA-256 digest" % (text,))
     return text
 
 
-def path_of(path: Any) -> str:
-    """``path`` if it may lie in a release: relative, of plain names, nowhere else. Raises ``Failure``."""
+def valid_path(path: Any) -> str:
+    """Return ``path``. Raise ``Failure`` unless it is a relative path of plain names, at most ``DEEPEST`` parts."""
     parts = path.split("/") if isinstance(path, str) else []
     if not 0 < len(parts) <= DEEPEST or not all(PART.fullmatch(part) for part in parts):
-        raise _refused("%.80r is no path within a release" % (path,))
+        raise _refused("%.80r is not a valid path in a release" % (path,))
     return str(path)
 
 
-def _apart(paths: List[str]) -> None:
-    """No two are one file, on a file system that does not tell cases apart either, nor one a folder of another."""
-    seen: Set[str] = {NAME}
-    folders: Set[str] = set()
+def _refuse_collisions(paths: List[str]) -> None:
+    """Raise ``Failure`` if two paths are the same file, or one is a folder of another, if case is ignored."""
+    files: Set[str] = {NAME}
     for path in paths:
-        low = path.lower()
-        if low in seen:
-            raise _refused("%.80r is listed twice, or is the manifest's own" % path)
-        seen.add(low)
-        parts = low.split("/")
-        folders.update("/".join(parts[:end]) for end in range(1, len(parts)))
-    both = sorted(seen & folders)
+        if path.lower() in files:
+            raise _refused("%.80r is listed twice, or is the manifest itself" % path)
+        files.add(path.lower())
+    folders = _folders(paths)
+    lower_folders = {folder.lower() for folder in folders}
+    both = sorted(files & lower_folders)
     if both:
-        raise _refused("%.80r is a file and a folder" % both[0])
-    if len({folder.lower() for folder in _folders(paths)}) != len(_folders(paths)):
-        raise _refused("two folders differ by the case of their letters alone")
+        raise _refused("%.80r is both a file and a folder" % both[0])
+    if len(lower_folders) != len(folders):
+        raise _refused("two folders differ only by upper and lower case")
 
 
 def _folders(paths: List[str]) -> Set[str]:
@@ -99,12 +95,12 @@ def _folders(paths: List[str]) -> Set[str]:
 def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key occurs twice in one object")
     return table
 
 
-ADVICE = "deploy again; if it stays, the release was changed on its way"
+ADVICE = "deploy again; if this repeats, the release is changed on its way to the robot"
 
 
 def _refused(what: str) -> Failure:
-    return Failure(RELEASE, "the manifest is refused: " + what, ADVICE)
+    return Failure(RELEASE, "the manifest is invalid: " + what, ADVICE)

@@ -1,9 +1,9 @@
-"""Releases on a robot: whole folders named by their digest, and one link that says which of them runs.
+"""Releases on a robot: one folder for each, named by its digest, and a link to the release that runs.
 
 Layout of the folder: ``current`` -> ``releases/DIGEST``, where ``DIGEST`` is the SHA-256 of the release's manifest, and
-``.hil/`` with the lock, the operation that is under way (``operation.json``) and a mark for each release that was once
-seen to be healthy (``healthy/DIGEST``). A release is put together under another name and renamed, ``current`` is
-replaced by a rename: whatever is killed when, each of them is there whole or not at all.
+``.hil/`` with the lock, the operation that is under way (``operation.json``) and a mark for each release that was
+healthy when it last ran (``healthy/DIGEST``). A release is staged under another name and renamed, and ``current`` is
+replaced by a rename, so that a process killed at any time leaves no partial release and no partial link.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ Beat = Callable[[], None]
 
 
 def nothing() -> None:
-    """A beat where nobody waits for a sign of life."""
+    """Do nothing: the heartbeat of a process that no host waits for."""
 
 
 def sync(path: str) -> None:
-    """Has what was written to a file or folder reach the disk."""
+    """Fsync a file or folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -44,23 +44,23 @@ def sync(path: str) -> None:
 
 
 class Releases:
-    """The folder of releases at ``root``. Raises ``Failure`` where it cannot be used."""
+    """The folder of releases at ``root``. Methods raise ``Failure`` if it cannot be used."""
 
     def __init__(self, root: str, beat: Beat = nothing) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
         self.beat = beat
 
     def path(self, *parts: str) -> str:
-        """A path inside."""
+        """Return a path inside the folder."""
         return os.path.join(self.root, *parts)
 
     def own(self, *parts: str) -> str:
-        """A path of what is kept beside the releases."""
+        """Return a path inside ``.hil``, which has the lock, the journal and the health marks."""
         return self.path(".hil", *parts)
 
     @contextlib.contextmanager
     def file_errors(self) -> Any:
-        """Turns what goes wrong with files into one ``Failure`` that names the folder."""
+        """Turn an ``OSError`` into a ``Failure`` that names the folder."""
         try:
             yield
         except OSError as error:
@@ -68,44 +68,46 @@ class Releases:
                 what = "the disk of %s is full" % self.root
                 raise Failure(STORE_FULL, what, "free space there, or keep fewer releases") from None
             what = "the folder %s cannot be used: %s" % (self.root, error.strerror or error)
-            raise Failure(STORE, what, "give it to the account that deploys, or set directory to another") from None
+            advice = "make the deploying account its owner, or set directory to another folder"
+            raise Failure(STORE, what, advice) from None
 
     def make(self) -> None:
-        """Makes the folder and what is in it; refuses one that anybody may write to."""
+        """Create the folder and its subfolders. Raise ``Failure`` if one of them is world-writable."""
         with self.file_errors():
             for place in (self.root, self.path("releases"), self.own(), self.own("healthy")):
                 os.makedirs(place, exist_ok=True)
-                found = os.lstat(place)
-                if not stat.S_ISDIR(found.st_mode) and place != self.root:
-                    raise Failure(STORE, "%s is no folder" % place, "take it away, or set directory to another")
-                if found.st_uid == os.geteuid():
+                status = os.lstat(place)
+                if not stat.S_ISDIR(status.st_mode) and place != self.root:
+                    what, advice = "%s is not a folder" % place, "remove it, or set directory to another folder"
+                    raise Failure(STORE, what, advice)
+                if status.st_uid == os.geteuid():
                     os.chmod(place, 0o755)  # noqa: S103 - the service may be another user
                 elif os.stat(place).st_mode & stat.S_IWOTH:
-                    raise Failure(STORE, "anybody may write to %s" % place, "run `chmod o-w` on it")
+                    raise Failure(STORE, "any user may write to %s" % place, "run `chmod o-w %s` there" % place)
 
     def lock(self, claim: Dict[str, str]) -> Optional[int]:
-        """A descriptor that holds the folder against every other deployment; None while another one has it.
+        """Lock the folder for one deployment. Return the lock's descriptor, or None while another deployment has it.
 
-        Children may be given it: the lock is free when the last of them is gone.
+        A child process may inherit the descriptor; the lock is released when the last process closes it.
         """
         with self.file_errors():
             fd = open_lock(self.own(LOCK))
             if not try_flock(fd, fcntl.LOCK_EX):
                 os.close(fd)
                 return None
-            with contextlib.suppress(OSError):  # only for messages: a full disk is told by what needs it
+            with contextlib.suppress(OSError):  # the claim is only used in messages; a full disk is reported later
                 os.ftruncate(fd, 0)
                 since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
                 os.pwrite(fd, json.dumps(dict(claim, since=since)).encode("ascii"), 0)
             return fd
 
     def holder(self) -> Dict[str, str]:
-        """Who took the lock last: ``who``, ``host``, ``pid``, ``since``, as far as it is known."""
-        found = self.table_at(self.own(LOCK))
-        return {key: str(found[key]) for key in ("who", "host", "pid", "since") if key in found}
+        """Return ``who``, ``host``, ``pid`` and ``since`` of the last deployment that took the lock, if known."""
+        claim = self.table_at(self.own(LOCK))
+        return {key: str(claim[key]) for key in ("who", "host", "pid", "since") if key in claim}
 
     def busy(self) -> bool:
-        """Whether a deployment has the lock now."""
+        """Return whether a deployment has the lock now."""
         try:
             fd = os.open(self.own(LOCK), os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -116,28 +118,33 @@ class Releases:
             os.close(fd)
 
     def refusal(self) -> Failure:
-        """Says who deploys there just now."""
-        by = self.holder()
-        told = tuple(by.get(key, "somebody") for key in ("who", "host", "pid", "since"))
-        what = "deployed to by %s from host %s (process %s) since %s" % told
-        return Failure(HELD, what, "wait for that to end: what was begun ends by itself")
+        """Return the failure that names the deployment that has the lock."""
+        claim = self.holder()
+        facts = tuple(claim.get(key, "unknown") for key in ("who", "host", "pid", "since"))
+        what = "a deployment by %s from host %s (process %s) is under way since %s" % facts
+        return Failure(HELD, what, "wait for it to end; it ends by itself")
 
     def current(self) -> Optional[str]:
-        """The release that ``current`` names; None where there is none. Raises ``Failure`` for what is not ours."""
+        """Return the digest of the release that ``current`` links to; None if there is no such link.
+
+        Raise ``Failure`` if ``current`` is not a link to a release.
+        """
         place = self.path("current")
         try:
             target = os.readlink(place)
         except FileNotFoundError:
             return None
         except OSError:
-            raise Failure(STORE, "%s is no link" % place, "move it away: deployments make it a link") from None
-        found = LINK.fullmatch(target)
-        if found is None:
-            raise Failure(STORE, "%s leads to %.200s, which is no release" % (place, target), "move it away")
-        return found.group(1)
+            what, advice = "%s is not a link" % place, "move it to another place: deployments create a link there"
+            raise Failure(STORE, what, advice) from None
+        match = LINK.fullmatch(target)
+        if match is None:
+            what = "%s is a link to %.200s, which is not a release" % (place, target)
+            raise Failure(STORE, what, "move it to another place")
+        return match.group(1)
 
     def ordered(self) -> List[str]:
-        """The releases that are there, oldest first."""
+        """Return the digests of all releases, oldest first."""
         with self.file_errors():
             names = [name for name in os.listdir(self.path("releases")) if DIGEST.fullmatch(name)]
             return sorted(names, key=self._order)
@@ -146,17 +153,17 @@ class Releases:
         return os.stat(self.path("releases", digest)).st_mtime_ns
 
     def healthy(self, digest: Optional[str]) -> bool:
-        """Whether the release was seen to be healthy when it ran last."""
+        """Return whether the release was healthy when it last ran."""
         return digest is not None and os.path.exists(self.own("healthy", digest))
 
     def previous(self, digest: Optional[str]) -> Optional[str]:
-        """The newest healthy release that is older than this one."""
+        """Return the newest healthy release that is older than ``digest``, or the newest healthy one if it is None."""
         names = self.ordered()
         older = names[: names.index(digest)] if digest in names else names
         return next((name for name in reversed(older) if self.healthy(name)), None)
 
     def manifest(self, digest: str) -> Dict[str, Any]:
-        """The release's manifest. Raises ``Failure`` where it is not the one that the release is named by."""
+        """Return the release's parsed manifest. Raise ``Failure`` if its SHA-256 is not ``digest``."""
         try:
             with open(self.path("releases", digest, manifest.NAME), "rb") as file:
                 content = file.read(manifest.LARGEST + 1)
@@ -167,15 +174,15 @@ class Releases:
         return manifest.parse(content)
 
     def damage(self, digest: str) -> str:
-        """What is wrong with a release, empty where every file is there, whole, and nothing else is."""
+        """Return what is wrong with a release; empty if its files are exactly those of its manifest, unchanged."""
         root = self.path("releases", digest)
-        if os.path.islink(root):  # its files would be another folder's
+        if os.path.islink(root):  # its files could be changed through another path
             return "it is a link"
         try:
-            wanted = {entry.path: entry for entry in manifest.entries(self.manifest(digest))}
+            listed = {entry.path: entry for entry in manifest.entries(self.manifest(digest))}
         except Failure as problem:
             return problem.message
-        found = set()
+        present = set()
         for folder, folders, files in os.walk(root):
             for name in folders + files:
                 place = os.path.join(folder, name)
@@ -183,13 +190,13 @@ class Releases:
                 path = os.path.relpath(place, root)
                 if stat.S_ISDIR(kind):
                     continue
-                if not stat.S_ISREG(kind) or (path not in wanted and path != manifest.NAME):
+                if not stat.S_ISREG(kind) or (path not in listed and path != manifest.NAME):
                     return "%s does not belong there" % path
-                found.add(path)
-        for path in sorted(wanted):
-            if path not in found:
+                present.add(path)
+        for path in sorted(listed):
+            if path not in present:
                 return "%s is missing" % path
-            if self._hash(os.path.join(root, path)) != (wanted[path].sha256, wanted[path].size):
+            if self._hash(os.path.join(root, path)) != (listed[path].sha256, listed[path].size):
                 return "%s was changed" % path
         return ""
 
@@ -205,22 +212,25 @@ class Releases:
                 self.beat()
 
     def newest(self, place: str) -> None:
-        """Makes a release the newest, whatever the board's clock says: many start in 1970."""
+        """Make the release in folder ``place`` the newest, even if the board's clock is wrong (many boot in 1970)."""
         others = [self._order(name) for name in self.ordered() if self.path("releases", name) != place]
-        at = max([int(time.time() * 1e9)] + [1 + one for one in others])
+        at = max([int(time.time() * 1e9)] + [1 + other for other in others])
         os.utime(place, ns=(at, at))
 
     def prune(self, keep: int) -> List[str]:
-        """Takes away what is older than the last ``keep``; never what runs, nor what it would be rolled back to."""
+        """Remove all but the newest ``keep`` releases, the current one and the one that a rollback would return to.
+
+        Return the digests of the removed releases.
+        """
         current = self.current()
-        spared = {current, self.previous(current)} | set(self.ordered()[-max(1, keep) :])
-        gone = [name for name in self.ordered() if name not in spared]
-        for name in gone:
+        needed = {current, self.previous(current)} | set(self.ordered()[-max(1, keep) :])
+        removed = [name for name in self.ordered() if name not in needed]
+        for name in removed:
             self.remove(name)
-        return gone
+        return removed
 
     def remove(self, digest: str) -> None:
-        """Takes a release away: first its name, so that it is never there in part."""
+        """Remove a release. Its folder is renamed first, so that a partial release never has the name."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.own("healthy", digest))
         trash = self.path("releases", ".gone")
@@ -231,10 +241,10 @@ class Releases:
         shutil.rmtree(trash, ignore_errors=True)
 
     def table_at(self, place: str) -> Dict[str, Any]:
-        """A small JSON object; empty where there is none that can be read."""
+        """Return the JSON object in a small file; empty if the file cannot be read or has none."""
         try:
             with open(place, "rb") as file:
-                found = json.loads(file.read(1 << 20).decode("utf-8"))
+                table = json.loads(file.read(1 << 20).decode("utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return table if isinstance(table, dict) else {}

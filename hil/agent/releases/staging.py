@@ -1,4 +1,4 @@
-"""Putting a release together on the robot: whole or not at all, from blobs that were hashed."""
+"""Staging: a release is assembled on the robot from verified blobs, and appears only when it is complete."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from . import manifest
 from .manifest import Entry
 from .releases import CHUNK, Releases, sync
 
-SPARE = 1 << 20  # bytes that must stay free beside a release: for links, marks and the journal
+SPARE = 1 << 20  # bytes that must stay free after staging: for links, marks and the journal
 STAGING = ".staging"
 
 
@@ -21,9 +21,10 @@ class Staging:
         self.folder = folder
 
     def stage(self, digest: str, blob: Callable[[str], str]) -> bool:
-        """Puts release ``digest`` together from blobs (by SHA-256), whole or not at all; False if it is there already.
+        """Assemble release ``digest``; ``blob`` returns the path of a verified blob by its SHA-256.
 
-        A release that was damaged is mended file by file, each replaced by its own content.
+        Return False if the release is there already, undamaged. In a damaged release each file is replaced, so that
+        its folder stays usable. Raise ``Failure`` if the disk is too small or a file does not match the manifest.
         """
         with open(blob(digest), "rb") as file:
             content = file.read(manifest.LARGEST + 1)
@@ -33,25 +34,26 @@ class Staging:
             if os.path.isdir(place) and not self.folder.damage(digest):
                 self.folder.newest(place)
                 return False
-            self._need(sum(entry.size for entry in listed))
+            self._check_space(sum(entry.size for entry in listed))
             staging = self.folder.path("releases", STAGING)
             shutil.rmtree(staging, ignore_errors=True)
             try:
                 os.mkdir(staging)
                 self._fill(staging, listed, content, blob)
-                self._settle(staging, place, listed)
+                self._install(staging, place, listed)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-            wrong = self.folder.damage(digest)
-            if wrong:
-                raise Failure(STORE, "release %.12s was staged, and %s" % (digest, wrong), "see to that disk")
+            damage = self.folder.damage(digest)
+            if damage:
+                what = "release %.12s is damaged right after it was staged: %s" % (digest, damage)
+                raise Failure(STORE, what, "check the robot's disk")
             self.folder.newest(place)
             return True
 
-    def _need(self, size: int) -> None:
+    def _check_space(self, size: int) -> None:
         free = shutil.disk_usage(self.folder.root).free
         if size + SPARE > free:
-            what = "the release takes %d MiB, and %s has %d MiB free" % (size >> 20, self.folder.root, free >> 20)
+            what = "the release needs %d MiB, but %s has %d MiB free" % (size >> 20, self.folder.root, free >> 20)
             raise Failure(STORE_FULL, what, "free space there, or keep fewer releases")
 
     def _fill(self, staging: str, listed: List[Entry], content: bytes, blob: Callable[[str], str]) -> None:
@@ -61,19 +63,19 @@ class Staging:
             with open(blob(entry.sha256), "rb") as source:
                 copied = self._copy(source, place)
             if copied != (entry.sha256, entry.size):
-                raise Failure(RELEASE, "%s is not what the manifest says" % entry.path, manifest.ADVICE)
+                raise Failure(RELEASE, "%s does not match the manifest" % entry.path, manifest.ADVICE)
         with open(os.path.join(staging, manifest.NAME), "xb") as file:
             file.write(content)
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
         for folder, _, _ in os.walk(staging):
-            os.chmod(folder, 0o755)  # noqa: S103 - as the folder itself
+            os.chmod(folder, 0o755)  # noqa: S103 - the service may be another user
             sync(folder)
 
     def _copy(self, source: Any, place: str) -> Tuple[str, int]:
-        """Copies a file anew; its digest and size as they were written."""
+        """Copy ``source`` to a new file, fsync it, and return the digest and size (bytes) of what was written."""
         state, size = hashlib.sha256(), 0
-        with open(place, "xb") as target:  # never through a link, never into a file that is there
+        with open(place, "xb") as target:  # "x": never through a link, never into an existing file
             while True:
                 piece = source.read(CHUNK)
                 if not piece:
@@ -87,7 +89,8 @@ class Staging:
             os.fsync(target.fileno())
         return state.hexdigest(), size
 
-    def _settle(self, staging: str, place: str, listed: List[Entry]) -> None:
+    def _install(self, staging: str, place: str, listed: List[Entry]) -> None:
+        """Move the staged release to ``place``, or its files one by one into the damaged release that is there."""
         if not os.path.isdir(place):
             os.rename(staging, place)
             sync(self.folder.path("releases"))

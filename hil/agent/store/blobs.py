@@ -1,8 +1,8 @@
-"""The store on the target: blobs by SHA-256, written beside, fsynced, renamed; least recently used go first.
+"""The store on the target: blobs named by their SHA-256, written atomically, with least recently used eviction.
 
-Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that may go on), ``engines/KEY.json``,
-``timing/`` and ``calibration/`` (small caches that a build may do without), ``tmp/`` and the lock files. A
-blob's modification time is the time of its last use.
+Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that can be resumed), ``engines/KEY.json``,
+``timing/`` and ``calibration/`` (caches that only save build time), ``tmp/`` and the lock files. A blob's modification
+time is the time of its last use.
 """
 
 import contextlib
@@ -17,28 +17,28 @@ from ..failure import PROTOCOL, STORE, STORE_FULL, Failure
 from .upload import PIECE, Upload, digest_of, outline_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-STALE = 24 * 3600.0
+STALE = 24 * 3600.0  # seconds after which a partial or temporary file is deleted
 
 
-def identity(path: str) -> Tuple[int, ...]:
-    """What changes when a file is written to or replaced; times in nanoseconds."""
-    found = os.stat(path)
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+def file_version(path: str) -> Tuple[int, ...]:
+    """Return inode, size (bytes) and times (ns) of a file, which change when it is written or replaced."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def checked(digest: Any) -> str:
-    """``digest`` if it is one; it becomes a file name, so nothing else may pass. Raises ``Failure``."""
+def valid_digest(digest: Any) -> str:
+    """Return ``digest``, which becomes a file name. Raise ``Failure`` unless it is a SHA-256 in hexadecimal."""
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise Failure(PROTOCOL, "%.80r is not a SHA-256 digest" % (digest,))
     return digest
 
 
 class Store:
-    """The folder ``root``; holds at most ``limit`` bytes of blobs.
+    """The store in the folder ``root``, with at most ``limit`` bytes of blobs.
 
-    ``used`` are the digests that this session needs; they are never evicted, nor is anything another
-    agent of the same session touched since ``since`` (seconds since the epoch). ``beat`` is called now and
-    then while a blob is hashed, which takes long for a large one on a slow card.
+    Blobs in ``used`` (the digests that this agent needs) are never evicted, and neither are blobs used after ``since``
+    (seconds since the epoch), which other agents of the session may need. ``beat`` is called repeatedly while a blob
+    is hashed, which takes long for a large blob on a slow card.
     """
 
     def __init__(self, root: str, limit: float = 4 * 2.0**30) -> None:
@@ -56,15 +56,15 @@ class Store:
             raise self.trouble(error) from None
 
     def path(self, *parts: str) -> str:
-        """A path inside the store."""
+        """Return a path inside the store."""
         return os.path.join(self.root, *parts)
 
     def blob(self, digest: str) -> str:
-        """Where the blob lies, or would."""
-        return self.path("blobs", checked(digest))
+        """Return the path of a blob, whether or not it exists. Raise ``Failure`` for an invalid digest."""
+        return self.path("blobs", valid_digest(digest))
 
     def trouble(self, error: OSError) -> Failure:
-        """A failed write as one message that names the store and says what to do."""
+        """Return the failure that reports ``error``, with the store's path and what to do."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(self.root).free if os.path.isdir(self.root) else 0
             return Failure(
@@ -72,38 +72,39 @@ class Store:
                 "the disk of the store %s is full (%d MiB free)" % (self.root, free >> 20),
                 "free space there, or set store to a folder on a larger disk",
             )
-        return Failure(STORE, "the store %s cannot be used: %s" % (self.root, error), "set store to a folder of yours")
+        return Failure(STORE, "the store %s cannot be used: %s" % (self.root, error), "set store to a folder you own")
 
     def use(self, digest: str) -> Optional[str]:
-        """The blob's path, marked as used by this session; None where it is not there."""
+        """Return the blob's path and mark it as used by this session; None if it is not in the store."""
         path = self.blob(digest)
         try:
             whole = self._is_verified(digest, path)
             os.utime(path)
             if whole:
-                self._verified[digest] = identity(path)
+                self._verified[digest] = file_version(path)
         except FileNotFoundError:
             return None
         self.used.add(digest)
         return path
 
     def _is_verified(self, digest: str, path: str) -> bool:
-        """Whether this agent has hashed the blob and nobody has touched it since."""
-        return self._verified.get(digest) == identity(path)
+        """Return whether this agent has hashed the blob and its file has not changed since."""
+        return self._verified.get(digest) == file_version(path)
 
     def need(self, digest: str) -> str:
-        """Like ``use``, but raises ``Failure`` where the blob is not there."""
+        """Return the blob's path as ``use`` does. Raise ``Failure`` if the blob is not in the store."""
         path = self.use(digest)
         if path is None:
             raise Failure(STORE, "blob %s is not in the store %s" % (digest[:12], self.root), "upload it first")
         return path
 
     def begin(self, name: str, size: int) -> Optional[int]:
-        """Starts or resumes an upload of ``size`` bytes; returns the offset to go on at, None while another writes.
+        """Start or resume an upload of ``size`` bytes.
 
-        ``name`` is the digest, or the outline where the digest will be known only at the end.
+        Return the offset in bytes to continue at, or None while another agent writes this upload. ``name`` is the
+        blob's digest, or its outline if the digest will only be known at the end. Raise ``Failure``.
         """
-        checked(name)
+        valid_digest(name)
         if name not in self.uploads:
             self.make_room(size)
             try:
@@ -125,7 +126,7 @@ class Store:
         return self.uploads[name].offset
 
     def has_like(self, outline: str, size: int) -> bool:
-        """Whether a blob here has this outline, and so may be the file that is asked for."""
+        """Return whether a blob of ``size`` bytes has this outline, so that it may be the same file."""
         for entry in os.scandir(self.path("blobs")):
             with contextlib.suppress(FileNotFoundError):  # evicted by another agent meanwhile
                 if entry.stat().st_size == size and outline_of(entry.path) == outline:
@@ -133,21 +134,24 @@ class Store:
         return False
 
     def append(self, name: str, offset: int, data: Any) -> int:
-        """Writes the next piece; returns the new offset."""
+        """Write the next piece of an upload and return the new offset in bytes. Raise ``Failure``."""
         with self.appending(name, offset) as upload:
             for at in range(0, len(data), PIECE):
                 piece = memoryview(data)[at : at + PIECE]
-                lent = upload.lend()[: len(piece)]
-                lent[:] = piece
-                upload.give(lent)
+                buffer = upload.free_buffer()[: len(piece)]
+                buffer[:] = piece
+                upload.write(buffer)
             return upload.offset
 
     @contextlib.contextmanager
     def appending(self, name: str, offset: int) -> Iterator[Upload]:
-        """The upload that stands at ``offset``, for its next bytes. A full disk leaves nothing half-written."""
+        """Yield the upload ``name`` for its next bytes. An ``OSError`` deletes the upload and becomes a ``Failure``.
+
+        Raise ``Failure`` if there is no such upload, or ``offset`` is not its length so far.
+        """
         upload = self.uploads.get(name)
         if upload is None or upload.offset != offset:
-            raise Failure(PROTOCOL, "no upload of %.12s stands at byte %r" % (name, offset))
+            raise Failure(PROTOCOL, "there is no upload of %.12s that continues at byte %r" % (name, offset))
         try:
             yield upload
         except OSError as error:
@@ -155,11 +159,12 @@ class Store:
             raise self.trouble(error) from None
 
     def commit(self, name: str, digest: Optional[str] = None) -> None:
-        """Ends an upload: verified, fsynced, renamed. A wrong digest deletes it and raises ``Failure``.
+        """Finish an upload: compare its digest, fsync it and move it to the blobs.
 
-        ``digest`` is needed where ``name`` is none.
+        ``digest`` is required if ``name`` is an outline. Raise ``Failure`` and delete the upload if its bytes have
+        another digest, or cannot be written.
         """
-        digest, upload = checked(name if digest is None else digest), self.uploads.get(name)
+        digest, upload = valid_digest(name if digest is None else digest), self.uploads.get(name)
         if upload is None:
             raise Failure(PROTOCOL, "no upload of %.12s is under way" % name)
         if upload.hasher.hexdigest() != digest:
@@ -177,15 +182,15 @@ class Store:
         self.use(digest)
 
     def forget(self, name: str) -> None:
-        """Drops an upload and its partial file."""
+        """Abandon an upload and delete its partial file."""
         upload = self.uploads.pop(name, None)
         if upload is not None:
-            with contextlib.suppress(OSError):  # it may be gone; what stays is judged by whoever goes on with it
+            with contextlib.suppress(OSError):  # a partial file that stays is rejected by its digest later
                 os.unlink(upload.path)
             upload.close()
 
     def adopt(self, path: str) -> str:
-        """Moves a finished file of the store (``tmp/…``) in among the blobs; returns its digest."""
+        """Move a finished file of the store (``tmp/…``) to the blobs and return its digest. Raise ``Failure``."""
         digest = digest_of(path, self.beat)
         try:
             self.make_room(os.path.getsize(path))
@@ -199,28 +204,28 @@ class Store:
         return digest
 
     def read(self, digest: str, offset: int, length: int) -> bytes:
-        """At most ``length`` bytes of a blob from ``offset`` on."""
+        """Return at most ``length`` bytes of a blob from ``offset`` on. Raise ``Failure`` if it is not in the store."""
         with open(self.need(digest), "rb") as file:
             file.seek(offset)
             return file.read(length)
 
     def verify(self, digest: str) -> str:
-        """The blob's path after its bytes were hashed again; a damaged one is deleted and raises ``Failure``.
+        """Hash a blob's bytes and return its path. Delete it and raise ``Failure`` if they do not match its digest.
 
-        Hashed once, unless somebody else touched the file since: a large one takes long on a slow card.
+        It is hashed again only if its file has changed since: hashing a large blob takes long on a slow card.
         """
         path = self.need(digest)
-        before = identity(path)
+        before = file_version(path)
         if self._verified.get(digest) == before:
             return path
         if digest_of(path, self.beat) != digest:
             os.unlink(path)
-            raise Failure(STORE, "blob %s was damaged in the store and is deleted" % digest[:12], "run again")
+            raise Failure(STORE, "blob %s was damaged in the store and has been deleted" % digest[:12], "run again")
         self._verified[digest] = before
         return path
 
     def make_room(self, size: int) -> None:
-        """Evicts least recently used blobs until ``size`` more bytes fit under ``limit``. Raises ``Failure``."""
+        """Evict least recently used blobs until ``size`` more bytes fit within ``limit``. Raise ``Failure``."""
         self._drop_stale()
         entries = []
         for entry in os.scandir(self.path("blobs")):

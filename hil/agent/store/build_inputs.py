@@ -1,4 +1,4 @@
-"""What a build or a load needs beside the model: verified files in place of digests, and caches' places."""
+"""The options of a build or a load, with verified files in place of digests and with the paths of caches."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from ..failure import PROTOCOL, Failure
 from ..runtimes import runtime
 from .blobs import Store
 
-POWER_MODE = "/var/lib/nvpmodel/status"  # "pmode:0002", written by nvpmodel at every change and read at boot
+POWER_MODE = "/var/lib/nvpmodel/status"  # "pmode:0002": nvpmodel writes it at each change and reads it at boot
 
 
 def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]) -> Dict[str, Any]:
-    """``request``'s options with ``paths``; every blob is hashed again and kept in use. Raises ``Failure``.
+    """Return ``request``'s options with ``paths``: plugins, calibration data and caches. Verify every blob.
 
-    A timing cache is TensorRT's alone and is kept by version and GPU; a calibration cache by all that the
-    scales depend on: model, plugins, data and how it is drawn, algorithm, version.
+    A timing cache exists for each TensorRT version and GPU. A calibration cache exists for everything that the scales
+    depend on: model, plugins, data and its sampling, algorithm, TensorRT version. Raise ``Failure``.
     """
     options = dict(request["options"])
     if "paths" in options:
@@ -26,21 +26,18 @@ def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]
     paths: Dict[str, Any] = {"plugins": [store.verify(digest) for digest in options.get("plugins") or []]}
     version = facts["runtime_version"]
     if facts["gpu"] is not None:
-        paths["timing_cache"] = _place(store, "timing", [version, facts["gpu"], facts["sm"], facts["sms"]])
+        paths["timing_cache"] = _cache_path(store, "timing", [version, facts["gpu"], facts["sm"], facts["sms"]])
     implicit = options.get("implicit")
     if implicit is not None:
         paths["data"] = {name: store.verify(digest) for name, digest in sorted(implicit["data"].items())}
-        asked = [version, facts["model"], facts["calibration"], implicit, options.get("profiles")]
-        asked.append(options.get("plugins"))
-        paths["calibration_cache"] = _place(store, "calibration", asked)
+        inputs = [version, facts["model"], facts["calibration"], implicit, options.get("profiles")]
+        inputs.append(options.get("plugins"))
+        paths["calibration_cache"] = _cache_path(store, "calibration", inputs)
     return dict(options, paths=paths)
 
 
 def verify_external(store: Store, table: Mapping[str, Any]) -> List[str]:
-    """The digests under ``external`` of a request or a record, each blob hashed again and kept in use.
-
-    Raises ``Failure``.
-    """
+    """Verify the blobs under ``external`` of a request or a record, and return their digests. Raise ``Failure``."""
     digests = list(table.get("external") or [])
     for digest in digests:
         store.verify(digest)
@@ -48,9 +45,9 @@ def verify_external(store: Store, table: Mapping[str, Any]) -> List[str]:
 
 
 def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]) -> Dict[str, Any]:
-    """``request``'s options with what the engine was built for: its plugins' paths and its DLA core.
+    """Return ``request``'s options with the plugins' paths and the DLA core that the engine was built for.
 
-    ``foreign`` is set for an engine built elsewhere. External data of the engine is verified. Raises ``Failure``.
+    ``foreign`` is set for an engine built elsewhere. The engine's external data is verified. Raise ``Failure``.
     """
     options = dict(request["options"])
     if "paths" in options:
@@ -65,14 +62,14 @@ def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]
     return options if core is None else dict(options, dla=core)
 
 
-def _place(store: Store, folder: str, asked: Any) -> str:
-    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _cache_path(store: Store, folder: str, inputs: Any) -> str:
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), allow_nan=False)
     os.makedirs(store.path(folder), mode=0o700, exist_ok=True)
     return store.path(folder, hashlib.sha256(text.encode()).hexdigest())
 
 
 def power_mode(path: str = POWER_MODE) -> Optional[str]:
-    """The power mode as its own service keeps it; None where there is none, or it cannot be read."""
+    """Return the power mode that nvpmodel has recorded (``pmode:0002``); None if the file cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(200).decode("ascii", "replace").strip() or None

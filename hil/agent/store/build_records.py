@@ -1,4 +1,4 @@
-"""Which engine answers which question: keys, and the records of what this store has built."""
+"""The keys of engines, and the records of the engines that this store has built."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import time
 from typing import Any, Dict, Optional
 
 from ..failure import BUILD, PROTOCOL, Failure
-from .blobs import Store, checked
+from .blobs import Store, valid_digest
 from .build_inputs import power_mode
 
 FACTS = ("cuda", "gpu", "sm", "sms", "dla")
@@ -16,16 +16,17 @@ KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[str]) -> Dict[str, Any]:
-    """Everything an engine depends on; what is absent is null, so that the same question has the same key.
+    """Return everything an engine depends on. An absent fact is null, so that equal requests have equal keys.
 
-    ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``; of the options,
-    ``calibration`` (digest) and ``plugins`` (digests) stand apart, the rest are build options.
+    ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``. ``calibration`` (digest) and
+    ``plugins`` (digests) are taken out of the options; the rest are build options. ``libraries`` are the versions and
+    facts that a worker reported, ``l4t`` is the board's L4T release.
     """
     options = dict(request["options"])
     runtime = request["runtime"]
     known = _known(libraries, runtime, options.get("gpu"))
     facts: Dict[str, Any] = {
-        "model": checked(request["model"]),
+        "model": valid_digest(request["model"]),
         "precision": request["precision"],
         "calibration": options.pop("calibration", None),
         "plugins": sorted(options.pop("plugins", None) or []),
@@ -36,13 +37,13 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
     }
     facts.update((name, known.get(name)) for name in FACTS)
     container = libraries.get("container")
-    if container:  # its libraries are what builds
+    if container:  # its libraries build the engine
         facts.update(image=container["digest"], container=container["args_digest"])
     return facts
 
 
 def _known(libraries: Dict[str, Any], runtime: str, number: Optional[int]) -> Dict[str, Any]:
-    """The runtime's facts, which are of the first GPU, as those of the GPU that is asked for."""
+    """Return the runtime's facts with those of GPU ``number``; a worker reports those of the first GPU."""
     known = dict(libraries.get("facts", {}).get(runtime, {}))
     if number and known.get("gpu") is not None:
         known.update(gpu=None, sm=None, sms=None)
@@ -53,43 +54,47 @@ def _known(libraries: Dict[str, Any], runtime: str, number: Optional[int]) -> Di
 
 
 def key_of(facts: Dict[str, Any]) -> str:
-    """SHA-256 of the facts as canonical JSON."""
+    """Return the SHA-256 of the facts as canonical JSON."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Records:
-    """``engines/KEY.json`` of a store; an engine without a record is never loaded."""
+    """The files ``engines/KEY.json`` of a store. An engine without a record is never loaded."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def find(self, key: Any) -> Optional[Dict[str, Any]]:
-        """The record whose blob is still there; None otherwise."""
+        """Return the record of ``key`` if it is valid and its blob is in the store, otherwise None.
+
+        Raise ``Failure`` if ``key`` is not a key.
+        """
         if not isinstance(key, str) or not KEY.fullmatch(key):
             raise Failure(PROTOCOL, "%.80r is not an engine key" % (key,))
         try:
             with open(self._path(key)) as file:
                 record = json.load(file)
             whole = record["key"] == key and key_of(record["facts"]) == key
-            found = whole and self.store.use(record["digest"])
+            usable = whole and self.store.use(record["digest"])
         except (OSError, ValueError, KeyError, TypeError, Failure):
             return None
-        return record if found else None
+        return record if usable else None
 
     def need(self, key: Any) -> Dict[str, Any]:
-        """Like ``find``, but raises ``Failure`` for an engine that this store has not built."""
+        """Return the record of ``key``. Raise ``Failure`` for an engine that this store has not built."""
         record = self.find(key)
         if record is None:
             raise Failure(BUILD, "engine %.12s was not built by this store" % key, "build it first")
         return record
 
     def write(self, key: str, facts: Dict[str, Any], digest: str, built: Dict[str, Any]) -> Dict[str, Any]:
-        """Records an engine whose blob is in the store; ``built`` has ``seconds`` and ``log``.
+        """Record an engine whose blob is in the store, and return the record. Raise ``Failure`` if the write fails.
 
-        It may have ``about`` (what the build says of itself), ``peak`` (memory while building), ``plugins``
-        (digests in the order of loading) and ``external`` (digests of an ONNX file's external data). The power mode
-        is recorded and no part of the key: an engine built in another one is as right, and maybe slower.
+        ``built`` has ``seconds`` and ``log``. It may have ``about`` (what the runtime reports of the build), ``peak``
+        (memory while building), ``plugins`` (digests in loading order) and ``external`` (digests of an ONNX file's
+        external data). The power mode is recorded, but is not part of the key: an engine built in another mode is
+        equally correct, but may be slower.
         """
         record = {
             "key": key,

@@ -1,4 +1,4 @@
-"""Who holds a store, told without holding it; and holding it for a moment where nobody does."""
+"""Report which session holds a store, without waiting for it, and hold a free store for a short while."""
 
 import contextlib
 import fcntl
@@ -14,10 +14,11 @@ GATE_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def held_meanwhile(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iterator[Optional[Dict[str, Any]]]:
-    """None while nobody else holds the store ``root`` (we do, where it was ever held), else the one who does.
+def held_if_free(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iterator[Optional[Dict[str, Any]]]:
+    """Yield None if no other session holds the store ``root``, otherwise the facts of its holder (see ``holder``).
 
-    Writes nothing into a store that nobody ever held: there is nobody to keep out.
+    A free store is held for ``claim`` within the context, unless ``holder_only`` is set. Nothing is written into a
+    store that no session ever held.
     """
     if not os.path.exists(os.path.join(root, "hold.lock")):
         yield None
@@ -32,7 +33,7 @@ def held_meanwhile(root: str, claim: Dict[str, Any], *, holder_only: bool) -> It
         try:
             if not lock.attempt(claim):
                 owner = lock.owner
-        except OSError:  # a full disk, where no session can begin either
+        except OSError:  # a full disk, on which no other session can start either
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(root, "owner.json.new"))
     try:
@@ -42,13 +43,17 @@ def held_meanwhile(root: str, claim: Dict[str, Any], *, holder_only: bool) -> It
 
 
 def holder(root: str) -> Optional[Dict[str, Any]]:
-    """Who holds the store, without holding it: whoever wants it passes the gate first, which is ours for a moment."""
+    """Return ``who``, ``host``, ``pid`` and ``since`` of the session that holds the store; None if none does.
+
+    ``why`` states the reason if the holder is unknown. The hold lock is not taken: only the gate, for a moment, which
+    every session must pass before it holds the store.
+    """
     gate = os.open(os.path.join(root, "gate.lock"), os.O_RDWR | os.O_CLOEXEC)
     try:
         until = time.monotonic() + GATE_SECONDS
         while not try_flock(gate, fcntl.LOCK_EX):
             if time.monotonic() > until:
-                return {"why": "its lock is not let go of"}
+                return {"why": "its lock is not released"}
             time.sleep(0.005)
         hold = os.open(os.path.join(root, "hold.lock"), os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -58,8 +63,8 @@ def holder(root: str) -> Optional[Dict[str, Any]]:
             os.close(hold)
         with contextlib.suppress(OSError, ValueError):
             with open(os.path.join(root, "owner.json")) as file:
-                told = json.load(file)
-            return {key: told[key] for key in ("who", "host", "pid", "since") if isinstance(told.get(key), str)}
+                owner = json.load(file)
+            return {key: owner[key] for key in ("who", "host", "pid", "since") if isinstance(owner.get(key), str)}
         return {"why": "it left no name"}
     finally:
         os.close(gate)

@@ -1,8 +1,8 @@
-"""One board, one user: a session holds the store by flock, which the kernel lets go when its holder dies.
+"""The session lock: one session at a time holds a store, with flock, which the kernel releases when the holder dies.
 
-``gate.lock`` is held for moments while deciding; ``hold.lock`` is shared by all agents of one session
-(several of them where pytest-xdist runs) for as long as they live; ``turn.lock`` is held by one of
-them while its engine works, so that they do not disturb each other's measurements.
+``gate.lock`` is held for moments while an agent tries to take the session lock. ``hold.lock`` is shared by all agents
+of one session (one for each worker of pytest-xdist) for as long as they live. ``turn.lock`` is held by one of them
+while its engine runs, so that they do not disturb each other's measurements.
 """
 
 import fcntl
@@ -15,12 +15,12 @@ from ..failure import HELD, Failure
 
 
 def open_lock(path: str) -> int:
-    """A descriptor to flock; children never inherit it, so they cannot keep the lock alive."""
+    """Return a descriptor to flock. Child processes do not inherit it, so they cannot keep the lock."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def try_flock(fd: int, kind: int) -> bool:
-    """Takes the lock if nobody stands in the way."""
+    """Take the lock without waiting; ``kind`` is ``LOCK_SH`` or ``LOCK_EX``. Return whether it was free."""
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -29,7 +29,7 @@ def try_flock(fd: int, kind: int) -> bool:
 
 
 class SessionLock:
-    """The lock of one agent in the store's folder ``root``."""
+    """One agent's view of the session lock in the store's folder ``root``."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -43,14 +43,15 @@ class SessionLock:
 
     @property
     def began(self) -> float:
-        """When the session took the target, by the target's own clock; 0 where its file does not tell a time."""
+        """When the session took the target, by the target's clock (seconds since the epoch); 0 if not recorded."""
         at = self.owner.get("at")
         return float(at) if isinstance(at, (int, float)) else 0.0
 
     def attempt(self, claim: Dict[str, Any]) -> bool:
-        """Takes the lock for ``claim`` (``token``, ``who``, ``host``, ``pid``) or joins agents of the same token.
+        """Take the lock for ``claim`` (``token``, ``who``, ``host``, ``pid``), or share it with agents of that token.
 
-        False while another session holds it; ``owner`` then tells whose it is.
+        Return False while another session holds it; ``owner`` then has that session's claim. Raise ``Failure`` if this
+        agent already holds it for another token.
         """
         if self.held:
             if self.owner.get("token") == claim["token"]:
@@ -66,7 +67,7 @@ class SessionLock:
                 self._write(self.owner)
             elif self.owner.get("token") != claim["token"]:
                 return False
-            # Nobody slips in between: everyone who wants the lock has to pass the gate first.
+            # The downgrade to a shared lock is not atomic, but nobody can take it meanwhile: we hold the gate.
             fcntl.flock(hold, fcntl.LOCK_SH)
             self._hold, hold = hold, -1
             return True
@@ -76,7 +77,7 @@ class SessionLock:
                 os.close(hold)
 
     def refusal(self) -> Failure:
-        """Says who holds the target, from where, since when."""
+        """Return the failure that names the target's holder, its host and since when it holds the target."""
         owner = self.owner
         return Failure(
             HELD,
@@ -86,7 +87,7 @@ class SessionLock:
         )
 
     def release(self) -> None:
-        """Lets go; dying does the same."""
+        """Release the lock; the death of this process does the same."""
         if self._hold is not None:
             os.close(self._hold)
             self._hold = None

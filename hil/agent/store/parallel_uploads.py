@@ -1,7 +1,7 @@
-"""Further ways for an upload's bytes, beside the frames: named pipes that the host's other channels write into.
+"""Parallel uploads: named pipes into which further SSH channels of the host write an upload's bytes.
 
-sshd lets 2 MiB of a channel be under way (channels.h: CHAN_SES_WINDOW_DEFAULT), which at a round trip of 40 ms is
-52 MB/s however wide the link. What comes over lanes is said by frames, so that all stays in order.
+sshd allows 2 MiB in flight on a channel (channels.h: CHAN_SES_WINDOW_DEFAULT), which limits a channel to 52 MB/s at a
+round trip of 40 ms. Frames on the first channel announce each piece that a pipe carries, so the order is fixed.
 """
 
 import contextlib
@@ -10,22 +10,22 @@ import os
 import signal
 from typing import Callable, List
 
-MOST = 8
-PID_DIGITS = 20  # what a lane says first
+MOST_PIPES = 8
+PID_DIGITS = 20  # a writer begins with its process id, padded to this many characters
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; named by Python from 3.10 on
-PIPE_BYTES = 1 << 20  # fs.pipe-max-size, what anybody may set
+PIPE_BYTES = 1 << 20  # fs.pipe-max-size: the most that an unprivileged user may set
 
 
-class LaneLost(Exception):
-    """A lane ended in the middle of an upload."""
+class PipeLost(Exception):
+    """A pipe was closed in the middle of an upload, or no writer opened it."""
 
 
-class Lane:
-    """The reading end of one: ``path`` is there until the writer has come, ``pid`` is the writer's process then.
+class UploadPipe:
+    """The reading end of one named pipe.
 
-    ``pending`` is how many bytes of the piece at hand nobody has taken yet.
-
-    ``wait(fd)`` returns when the descriptor may be readable; whoever gives it decides for how long it is waited.
+    ``path`` exists until the writer has opened it; from then on ``pid`` is the writer's process. ``pending`` is the
+    number of unread bytes of the current piece. ``wait(fd)`` returns when the descriptor may be readable; with -1 it
+    waits a moment for a writer. It raises ``PipeLost`` to stop the wait.
     """
 
     def __init__(self, path: str, wait: Callable[[int], None]) -> None:
@@ -35,31 +35,31 @@ class Lane:
         self._wait = wait
         os.mkfifo(path, 0o600)
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # then it is only slower
+        with contextlib.suppress(OSError):  # without it, the upload is only slower
             fcntl.fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
 
     def join(self) -> None:
-        """Waits for the writer, which says its process id, and takes the path away. Raises ``LaneLost``."""
-        said = bytearray(PID_DIGITS)
-        self._fill(memoryview(said), joining=True)
+        """Wait for the writer, read its process id and delete the path. Raise ``PipeLost``."""
+        digits = bytearray(PID_DIGITS)
+        self._fill(memoryview(digits), joining=True)
         try:
-            self.pid = int(bytes(said).decode("ascii"))
+            self.pid = int(bytes(digits).decode("ascii"))
         except ValueError:
-            raise LaneLost("it began with %r" % bytes(said)) from None
+            raise PipeLost("it began with %r, not with a process id" % bytes(digits)) from None
         self._unlink()
 
     def take_into(self, view: memoryview) -> None:
-        """The next bytes of the piece. Raises ``LaneLost`` where the writer ends before."""
+        """Read the next bytes of the piece into ``view``. Raise ``PipeLost`` if the writer ends before."""
         self._fill(view, joining=False)
         self.pending -= len(view)
 
     def drain(self) -> None:
-        """Reads and forgets the rest of the piece. Raises ``LaneLost``."""
+        """Read and discard the rest of the piece. Raise ``PipeLost``."""
         scratch = memoryview(bytearray(min(self.pending, PIPE_BYTES)))
         while self.pending:
             self.take_into(scratch[: self.pending])
 
-    def _fill(self, view: memoryview, joining: bool) -> None:  # noqa: FBT001 - only from here
+    def _fill(self, view: memoryview, joining: bool) -> None:  # noqa: FBT001 - called only here
         at = 0
         while at < len(view):
             try:
@@ -68,13 +68,13 @@ class Lane:
                 self._wait(self._fd)
                 continue
             if not count and not (joining and not at):
-                raise LaneLost("the other end was closed")
+                raise PipeLost("the other end was closed")
             if not count:
-                self._wait(-1)  # nobody has opened it yet
+                self._wait(-1)  # no writer has opened it yet
             at += count
 
     def close(self) -> None:
-        """Leaves nothing: neither the path, nor a writer that waits for a host that went away."""
+        """Close the pipe and delete its path. Kill a writer that still waits for input from a lost host."""
         os.close(self._fd)
         self._unlink()
         if self.pid > 1:
@@ -88,15 +88,15 @@ class Lane:
             os.unlink(self.path)
 
 
-def open_lanes(folder: str, count: int, wait: Callable[[int], None]) -> List[Lane]:
-    """``count`` lanes with paths in ``folder``. Raises ``OSError`` where there can be none; nothing stays then."""
-    made: List[Lane] = []
+def open_pipes(folder: str, count: int, wait: Callable[[int], None]) -> List[UploadPipe]:
+    """Create ``count`` pipes (at most ``MOST_PIPES``) in ``folder``. Raise ``OSError`` if one fails; none stay then."""
+    pipes: List[UploadPipe] = []
     try:
-        paths = [os.path.join(folder, "lane.%d.%d" % (os.getpid(), number)) for number in range(min(count, MOST))]
-        for path in paths:
-            made.append(Lane(path, wait))  # noqa: PERF401 - what was made is closed where the next fails
+        for number in range(min(count, MOST_PIPES)):
+            path = os.path.join(folder, "pipe.%d.%d" % (os.getpid(), number))
+            pipes.append(UploadPipe(path, wait))
     except OSError:
-        for lane in made:
-            lane.close()
+        for pipe in pipes:
+            pipe.close()
         raise
-    return made
+    return pipes

@@ -1,4 +1,4 @@
-"""Blobs that come and go: what the host may ask of the store, one method an ``op``."""
+"""Upload and download of blobs: the requests to the store, one method for each ``op``."""
 
 import os
 import time
@@ -7,146 +7,149 @@ from typing import Any, Dict, List, Optional, Tuple
 from .. import failure
 from ..failure import Failure
 from ..supervisor import Supervisor
-from .blobs import Store, checked
-from .parallel_uploads import Lane, LaneLost, open_lanes
+from .blobs import Store, valid_digest
+from .parallel_uploads import PipeLost, UploadPipe, open_pipes
 
 LOCK_POLL = 0.1
 MAX_PIECE = 8 << 20
 JOIN_SECONDS = 20.0
-LANE_POLL = 0.005
-LANE_WAIT = 1.0
+OTHER_UPLOAD = 600.0  # seconds to wait for another agent that uploads the same blob
+JOIN_POLL = 0.005
+PIPE_WAIT = 1.0
 
 Reply = Tuple[Dict[str, Any], List[Any]]
 
 
 class Transfers:
-    """The operations of ``service.Service`` on blobs."""
+    """The part of ``service.Service`` that transfers blobs."""
 
     def __init__(self, supervisor: Supervisor, store: Store) -> None:
         self.supervisor = supervisor
         self.store = store
-        self.lanes: List[Lane] = []
-        self._lanes_due: Optional[float] = None
+        self.pipes: List[UploadPipe] = []
+        self._join_deadline: Optional[float] = None
 
     def blob_begin(self, request: Dict[str, Any]) -> Reply:
-        """Is the blob there, or how far did an earlier upload come, and what is the digest of that?
+        """Start or resume an upload of ``size`` bytes.
 
-        Without ``digest`` only whether one like it is there can be told. With ``anew`` nothing is gone on with.
+        ``have`` reports that the blob is already stored, and ``like`` that a blob of the same outline is, if ``digest``
+        is not known yet. ``offset`` is the length in bytes of an earlier attempt, ``prefix`` the digest of its bytes.
+        With ``anew`` an earlier attempt is deleted first.
         """
-        name, digest, size = checked(request["name"]), request.get("digest"), int(request["size"])
-        found: Dict[str, Any] = {"have": False, "like": False, "offset": size}
+        name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
+        state: Dict[str, Any] = {"have": False, "like": False, "offset": size}
 
         def attempt() -> bool:
-            if self._there(found, name, digest, size):
+            if self._is_stored(state, name, digest, size):
                 return True
             offset = self.store.begin(name, size)
             if offset is None:
                 return False
-            if self._there(found, name, digest, size):  # the other agent has just finished
+            if self._is_stored(state, name, digest, size):  # another agent has just finished it
                 self.store.forget(name)
             else:
-                found["offset"] = offset
+                state["offset"] = offset
             return True
 
         if request.get("anew"):
             self.store.forget(name)
         try:
-            self.supervisor.wait_until(attempt, 600.0, LOCK_POLL)
+            self.supervisor.wait_until(attempt, OTHER_UPLOAD, LOCK_POLL)
         except TimeoutError:
             raise Failure(
-                failure.STORE, "another agent has been uploading %.12s for long" % name, "run again"
+                failure.STORE, "another agent is still uploading %.12s after %g s" % (name, OTHER_UPLOAD), "run again"
             ) from None
         if name in self.store.uploads:
-            found["prefix"] = self.store.uploads[name].hasher.hexdigest()
-        return {"ok": found}, []
+            state["prefix"] = self.store.uploads[name].hasher.hexdigest()
+        return {"ok": state}, []
 
-    def _there(self, found: Dict[str, Any], name: str, digest: Optional[str], size: int) -> bool:
+    def _is_stored(self, state: Dict[str, Any], name: str, digest: Optional[str], size: int) -> bool:
         if digest is None:
-            found["like"] = self.store.has_like(name, size)
+            state["like"] = self.store.has_like(name, size)
         else:
-            found["have"] = self.store.use(digest) is not None
-        return bool(found["like"] or found["have"])
+            state["have"] = self.store.use(digest) is not None
+        return bool(state["like"] or state["have"])
 
     def blob_append(self, request: Dict[str, Any]) -> Reply:
-        """The next piece of an upload."""
-        piece = self._piece(request)
-        if not 0 <= piece.pending <= MAX_PIECE:
-            raise Failure(failure.PROTOCOL, "a piece of %d bytes is too long" % piece.pending)
+        """Append the next piece to an upload, and return the new ``offset`` in bytes."""
+        source = self._source(request)
+        if not 0 <= source.pending <= MAX_PIECE:
+            raise Failure(failure.PROTOCOL, "a piece of %d bytes is too long" % source.pending)
         try:
             with self.store.appending(request["name"], request["offset"]) as upload:
-                while piece.pending:
-                    lent = upload.lend()
-                    lent = lent[: min(piece.pending, len(lent))]
-                    piece.take_into(lent)
-                    upload.give(lent)
+                while source.pending:
+                    buffer = upload.free_buffer()
+                    buffer = buffer[: min(source.pending, len(buffer))]
+                    source.take_into(buffer)
+                    upload.write(buffer)
                 return {"ok": {"offset": upload.offset}}, []
-        except LaneLost as error:
-            # Where the next piece starts is unknown from here on.
-            self.close_lanes()
+        except PipeLost as error:
+            # Where the next piece starts is unknown now.
+            self.close_pipes()
             raise Failure(failure.STORE, "a channel of the upload was lost: %s" % error, "run again") from None
         except Failure:
-            self._skip(piece)
+            self._skip(source)
             raise
 
-    def _skip(self, piece: Any) -> None:
-        """The next piece starts behind this one all the same."""
+    def _skip(self, source: Any) -> None:
+        """Discard the rest of a piece that failed, since the next piece follows it."""
         try:
-            piece.drain()
-        except LaneLost:
-            self.close_lanes()
+            source.drain()
+        except PipeLost:
+            self.close_pipes()
 
-    def _piece(self, request: Dict[str, Any]) -> Any:
-        """What has the bytes of a piece: the frame's body, or the lane that it names."""
-        lane = request.get("lane")
-        if lane is None:
+    def _source(self, request: Dict[str, Any]) -> Any:
+        """Return the source of a piece's bytes: the frame's body, or the pipe whose number the request has."""
+        number = request.get("pipe")
+        if number is None:
             return self.supervisor.host
-        if type(lane) is not int or not 0 <= lane < len(self.lanes):
-            raise Failure(failure.PROTOCOL, "no lane has number %r" % (lane,))
-        self.lanes[lane].pending = int(request["length"])
-        return self.lanes[lane]
+        if type(number) is not int or not 0 <= number < len(self.pipes):
+            raise Failure(failure.PROTOCOL, "no pipe has number %r" % (number,))
+        self.pipes[number].pending = int(request["length"])
+        return self.pipes[number]
 
-    def lanes_open(self, request: Dict[str, Any]) -> Reply:
-        """Named pipes for the host's other channels to write into."""
-        self.close_lanes()
-        self.lanes = open_lanes(self.store.path("tmp"), int(request["count"]), self._wait_for_lane)
-        return {"ok": {"paths": [lane.path for lane in self.lanes]}}, []
+    def pipes_open(self, request: Dict[str, Any]) -> Reply:
+        """Create named pipes for the host's further channels, and return their ``paths``."""
+        self.close_pipes()
+        self.pipes = open_pipes(self.store.path("tmp"), int(request["count"]), self._wait_for_pipe)
+        return {"ok": {"paths": [pipe.path for pipe in self.pipes]}}, []
 
-    def lanes_join(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Waits for who writes into each."""
-        self._lanes_due = time.monotonic() + JOIN_SECONDS
+    def pipes_join(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - the signature of every operation
+        """Wait until each pipe has its writer."""
+        self._join_deadline = time.monotonic() + JOIN_SECONDS
         try:
-            for lane in self.lanes:
-                lane.join()
-        except (LaneLost, OSError) as error:
-            self.close_lanes()
-            raise Failure(failure.STORE, "a channel of the upload did not come: %s" % error) from None
-        self._lanes_due = None
+            for pipe in self.pipes:
+                pipe.join()
+        except (PipeLost, OSError) as error:
+            self.close_pipes()
+            raise Failure(failure.STORE, "a channel of the upload did not open: %s" % error) from None
+        self._join_deadline = None
         return {"ok": {}}, []
 
-    def lanes_close(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Ends them."""
-        self.close_lanes()
+    def pipes_close(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - the signature of every operation
+        """Close the pipes."""
+        self.close_pipes()
         return {"ok": {}}, []
 
-    def close_lanes(self) -> None:
-        """Ends them; does nothing where there are none."""
-        lanes, self.lanes, self._lanes_due = self.lanes, [], None
-        for lane in lanes:
-            lane.close()
+    def close_pipes(self) -> None:
+        """Close all pipes, if any are open."""
+        pipes, self.pipes, self._join_deadline = self.pipes, [], None
+        for pipe in pipes:
+            pipe.close()
 
-    def _wait_for_lane(self, fd: int) -> None:
-        self.supervisor.step(LANE_POLL if fd < 0 else LANE_WAIT, 0, fd=None if fd < 0 else fd)
+    def _wait_for_pipe(self, fd: int) -> None:
+        self.supervisor.step(JOIN_POLL if fd < 0 else PIPE_WAIT, 0, fd=None if fd < 0 else fd)
         self.supervisor.beat()
-        if self._lanes_due is not None and time.monotonic() > self._lanes_due:
-            raise LaneLost("nobody came within %g s" % JOIN_SECONDS)
+        if self._join_deadline is not None and time.monotonic() > self._join_deadline:
+            raise PipeLost("no writer opened it within %g s" % JOIN_SECONDS)
 
     def blob_commit(self, request: Dict[str, Any]) -> Reply:
-        """Ends an upload."""
+        """Finish an upload; see ``Store.commit``."""
         self.store.commit(request["name"], request["digest"])
         return {"ok": {}}, []
 
     def blob_read(self, request: Dict[str, Any]) -> Reply:
-        """A piece of a blob; ``size`` is the whole blob's."""
+        """Return a piece of a blob as the body; ``size`` is the length of the whole blob in bytes."""
         digest = request["digest"]
         size = os.path.getsize(self.store.need(digest))
         piece = self.store.read(digest, int(request["offset"]), min(int(request["length"]), MAX_PIECE))

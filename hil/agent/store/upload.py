@@ -1,4 +1,4 @@
-"""A blob on its way into the store: appended to a partial file that a later try can go on with."""
+"""One upload into the store: bytes appended to a partial file, which a later attempt can resume."""
 
 import fcntl
 import hashlib
@@ -10,21 +10,21 @@ from typing import Any, Callable, Optional
 from .lock import open_lock, try_flock
 
 CHUNK = 1 << 20
-PIECE = 1 << 18  # still in the processor's cache when it is hashed and written
-BUFFERS = 16  # of ``PIECE`` bytes each, between who reads from the host and who writes to the disk
+PIECE = 1 << 18  # bytes; small enough to be in the processor's cache when it is hashed and written
+BUFFERS = 16  # of ``PIECE`` bytes each, between the thread that reads from the host and the one that writes to disk
 WAIT = 0.5  # seconds
-SYNC_EACH = 32 << 20  # so that the last fsync of a slow SD card stays short
+SYNC_EACH = 32 << 20  # bytes between fsyncs, so that the last one stays short on a slow SD card
 
 
 def digest_of(path: str, beat: Optional[Callable[[], None]] = None) -> str:
-    """SHA-256 of a file's bytes, read in pieces; ``beat`` is called after each."""
+    """Return the SHA-256 of a file, read in pieces; ``beat`` is called after each piece."""
     return str(_hash_into(hashlib.sha256(), path, beat).hexdigest())
 
 
 def outline_of(path: str) -> str:
-    """What can be told of a file's content without reading all of it: SHA-256 of its size, beginning and end.
+    """Return the SHA-256 of a file's size, first and last MiB: a cheap comparison without reading the whole file.
 
-    Files of other outlines differ. Those of the same may differ as well: it is no file's digest.
+    Files with different outlines differ. Files with equal outlines may differ too: an outline is not a digest.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -44,10 +44,10 @@ def _hash_into(hasher: Any, path: str, beat: Optional[Callable[[], None]] = None
 
 
 class Upload:
-    """A blob on its way in; holds a lock on its partial file, so that two agents never write one at once.
+    """One upload. It locks its partial file, so that two agents never write the same one at once.
 
-    A thread of its own writes and syncs: a slow card is busy while the next bytes come. What goes wrong there is
-    raised by the next call. ``beat`` is called now and then by whoever waits for the thread.
+    A thread writes and syncs, so that a slow card works while the next bytes arrive. Its errors are raised by the next
+    call. ``beat`` is called repeatedly while a caller waits for the thread.
     """
 
     def __init__(self, path: str, beat: Callable[[], None] = lambda: None) -> None:
@@ -58,16 +58,16 @@ class Upload:
         self.beat = beat
         self._free: "queue.Queue[memoryview]" = queue.Queue()
         self._filled: "queue.Queue[Optional[memoryview]]" = queue.Queue()
-        self._lent = 0
+        self._buffers = 0
         self._error: Optional[OSError] = None
         self._thread: Optional[threading.Thread] = None
 
     def begin(self) -> bool:
-        """Takes the lock and finds out how far an earlier upload came; False while another agent writes."""
+        """Take the lock and set ``offset`` and ``hasher`` from an earlier attempt. Return False if the lock is held."""
         if not try_flock(self.fd, fcntl.LOCK_EX):
             return False
         if not os.path.exists(self.path) or os.stat(self.path).st_ino != os.fstat(self.fd).st_ino:
-            # The other agent has finished meanwhile and renamed the file away.
+            # The other agent has finished and renamed the file, so we hold a lock on the wrong one.
             former, self.fd = self.fd, open_lock(self.path)
             os.close(former)
             return self.begin()
@@ -75,31 +75,31 @@ class Upload:
         self.offset = os.lseek(self.fd, 0, os.SEEK_END)
         return True
 
-    def lend(self) -> memoryview:
-        """Memory for the next bytes, to be filled from its beginning on and given back by ``give``."""
+    def free_buffer(self) -> memoryview:
+        """Return a buffer for the next bytes; fill it from its start and pass the filled part to ``write``."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._write, daemon=True)
+            self._thread = threading.Thread(target=self._write_queued, daemon=True)
             self._thread.start()
-        if self._lent < BUFFERS and self._free.empty():
-            self._lent += 1
+        if self._buffers < BUFFERS and self._free.empty():
+            self._buffers += 1
             return memoryview(bytearray(PIECE))
-        return self._patiently(self._free)
+        return self._next_free()
 
-    def give(self, filled: memoryview) -> None:
-        """Takes the next bytes: the beginning of what was lent."""
+    def write(self, filled: memoryview) -> None:
+        """Append ``filled``, the first bytes of a buffer from ``free_buffer``."""
         self._raise()
         self.hasher.update(filled)
         self.offset += len(filled)
         self._filled.put(filled)
 
     def end(self) -> None:
-        """Waits until everything is written, and synced."""
+        """Wait until all bytes are written and synced."""
         self._finish()
         self._raise()
         os.fsync(self.fd)
 
     def close(self) -> None:
-        """Lets go of the file, which stays for a later try."""
+        """Close the partial file, which stays for a later attempt."""
         self._finish()
         os.close(self.fd)
 
@@ -115,15 +115,15 @@ class Upload:
         if self._error is not None:
             raise self._error
 
-    def _patiently(self, source: "queue.Queue[memoryview]") -> memoryview:
+    def _next_free(self) -> memoryview:
         while True:
             self._raise()
             try:
-                return source.get(timeout=WAIT)
+                return self._free.get(timeout=WAIT)
             except queue.Empty:
                 self.beat()
 
-    def _write(self) -> None:
+    def _write_queued(self) -> None:
         unsynced = 0
         for filled in iter(self._filled.get, None):
             try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hil.agent.containers.container_spec import is_reference
 from hil.agent.failure import Failure
-from hil.agent.releases.manifest import path_of
+from hil.agent.releases.manifest import valid_path
 from hil.config.explain import Keys, Mistake
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def mistakes(keys: Keys, spec: DeploySpec) -> Iterator[Mistake]:
     for file in spec.config:
         name = PurePosixPath(file).name
         try:
-            path_of(f"config/{name}")
+            valid_path(f"config/{name}")
         except Failure:
             what = f"{name!r} cannot be a file's name in a release: use letters, digits, '_', '.', '+' and '-'"
             yield Mistake((*keys, "config"), what)

@@ -10,14 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hil.agent.containers import container_spec
-from hil.agent.containers.container_spec import Container, Image, Order, Place
+from hil.agent.containers.container_spec import Container, Image, Mounts, Order
 from hil.agent.failure import Failure
 from hil.config.spec import ContainerSpec, TargetSpec
 from hil.targets.start_agent import agent_arguments
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 ASKED = Container("docker", "nvcr.io/nvidia/l4t-tensorrt:r8.6.2-runtime", ("--runtime", "nvidia"), "python3")
-PLACE = Place("/home/hil/agent.pyz", "/home/hil/store", ("/home/hil/store/tmp",))
+MOUNTS = Mounts("/home/hil/agent.pyz", "/home/hil/store", ("/home/hil/store/tmp",))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_images_are_named_as_engines_name_them(name: str) -> None:
 def test_what_names_no_image_is_refused(name: str) -> None:
     """Above all an option of the engine's."""
     assert not container_spec.is_reference(name)
-    with pytest.raises(Failure, match="names no image"):
+    with pytest.raises(Failure, match="is not an image reference"):
         container_spec.parse(json.dumps(ASKED._replace(image=name)._asdict()))
 
 
@@ -89,8 +89,8 @@ def test_it_travels_from_the_config_to_the_agent() -> None:
 
 def test_the_command_is_what_is_documented() -> None:
     """No privileges, no network, nothing fetched; the store to read, its scratch to write; the user's own last."""
-    who = container_spec.account("docker", 1000, 1000, [44, 104])
-    order = Order(ASKED, Image(DIGEST, "27.1"), PLACE, tuple(who))
+    user_options = container_spec.account("docker", 1000, 1000, [44, 104])
+    order = Order(ASKED, Image(DIGEST, "27.1"), MOUNTS, tuple(user_options))
     words = container_spec.run_words(order, "hil-1", "/home/hil/store/tmp/worker-1")
     assert " ".join(words) == (
         "docker run --rm --pull never --name hil-1 --cidfile /home/hil/store/tmp/worker-1/id --network none "
@@ -112,7 +112,7 @@ def test_a_user_without_root_keeps_his_numbers() -> None:
 def test_a_path_that_would_be_an_option_is_refused(store: str) -> None:
     """--mount takes one word with commas in it."""
     with pytest.raises(Failure, match="cannot be mounted"):
-        PLACE._replace(store=store).mounts()
+        MOUNTS._replace(store=store).options()
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_a_path_that_would_be_an_option_is_refused(store: str) -> None:
         ),
         (
             "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
-            "docker does not run",
+            "docker is not running",
         ),
         ("Error response from daemon: No such image: a:latest", "docker has no image nvcr.io"),
         ("Error: No such image: a", "docker has no image nvcr.io"),
         ("Error: a: image not known", "docker has no image nvcr.io"),
-        ("something new", "docker refuses: something new"),
+        ("something new", "docker failed: something new"),
     ],
 )
 def test_refusals_of_the_image_are_told_apart(said: str, message: str) -> None:

@@ -236,13 +236,13 @@ def test_no_container_outlives_its_supervisor(
     ("keys", "message"),
     [
         ({"image": "hil-test:none"}, r"podman has no image hil-test:none: .*: run `podman pull hil-test:none` there"),
-        ({"engine": "docker"}, r"docker (is not there|does not run)"),
+        ({"engine": "docker"}, r"docker (is not installed|is not running)"),
         ({"image": "hil-test:bare"}, rf"image hil-test:bare has no {image.PYTHON}"),
         ({"python": "/opt/python"}, r"/opt/python of image hil-test:full cannot be executed|has no /opt/python"),
         ({"libraries": "/nowhere"}, rf"{image.PYTHON} in image hil-test:full cannot import numpy"),
         ({"extra": ("--no-such-option",)}, r"exit code 125\): Error: unknown flag: --no-such-option"),
-        ({"extra": ("--detach",)}, r"left the worker's container alone"),
-        ({"extra": ("--entrypoint", image.PYTHON)}, r"no worker came up in image hil-test:full \(exit code 1\)"),
+        ({"extra": ("--detach",)}, r"the worker's container was detached"),
+        ({"extra": ("--entrypoint", image.PYTHON)}, r"no worker started in image hil-test:full \(exit code 1\)"),
     ],
     ids=["image", "engine", "python", "executable", "numpy", "option", "detached", "entry point"],
 )
@@ -304,7 +304,7 @@ def test_nobody_else_is_taken_for_the_worker(contained: Starts, store: Path) -> 
             stranger.connect(f"/proc/self/fd/{folder}/socket")
         asking.join(20)
     os.close(folder)
-    assert f"who answered as the worker (process {os.getpid()}) is not seen to be in its container" in told[0]
+    assert f"the process that connected as the worker ({os.getpid()}) is not in the worker's container" in told[0]
 
 
 def test_the_suites_across_a_network(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hil.agent.machine import import_probe, survey
-from hil.agent.store.holder import held_meanwhile, holder
+from hil.agent.store.holder import held_if_free, holder
 from hil.agent.store.lock import SessionLock
 
 CLAIM = {"token": "mine", "who": "alice", "host": "runner", "pid": "7"}
@@ -19,7 +19,7 @@ DOCTOR = {"token": "look 1", "who": "doctor", "host": "here", "pid": "1"}
 
 def test_a_store_that_nobody_ever_held_stays_untouched(tmp_path: Path) -> None:
     """A survey of a store that was never held writes nothing into it: no session has to be kept out."""
-    with held_meanwhile(str(tmp_path), DOCTOR, holder_only=False) as owner:
+    with held_if_free(str(tmp_path), DOCTOR, holder_only=False) as owner:
         assert owner is None
         assert list(tmp_path.iterdir()) == []
 
@@ -29,7 +29,7 @@ def test_the_holder_is_reported_and_keeps_its_hold(tmp_path: Path) -> None:
     lock = SessionLock(str(tmp_path))
     assert lock.attempt(CLAIM)
     for only in (True, False):
-        with held_meanwhile(str(tmp_path), DOCTOR, holder_only=only) as owner:
+        with held_if_free(str(tmp_path), DOCTOR, holder_only=only) as owner:
             assert owner is not None
             assert (owner["who"], owner["host"]) == ("alice", "runner")
             assert "token" not in owner
@@ -41,10 +41,10 @@ def test_the_store_is_held_during_a_full_survey(tmp_path: Path) -> None:
     first = SessionLock(str(tmp_path))
     assert first.attempt(CLAIM)
     first.release()
-    with held_meanwhile(str(tmp_path), DOCTOR, holder_only=False) as owner:
+    with held_if_free(str(tmp_path), DOCTOR, holder_only=False) as owner:
         assert owner is None
         assert not SessionLock(str(tmp_path)).attempt(CLAIM)
-    with held_meanwhile(str(tmp_path), DOCTOR, holder_only=True) as owner:
+    with held_if_free(str(tmp_path), DOCTOR, holder_only=True) as owner:
         assert owner is None
         session = SessionLock(str(tmp_path))
         assert session.attempt(CLAIM)
@@ -54,7 +54,7 @@ def test_the_store_is_held_during_a_full_survey(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_opened_counts_as_held(tmp_path: Path) -> None:
     """If it is not known who holds the store, the GPU must not be opened."""
     (tmp_path / "hold.lock").touch()
-    with held_meanwhile(str(tmp_path), DOCTOR, holder_only=False) as owner:
+    with held_if_free(str(tmp_path), DOCTOR, holder_only=False) as owner:
         assert owner is not None
         assert "why" in owner
 

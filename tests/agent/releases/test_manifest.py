@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.agent.failure import Failure
-from hil.agent.releases.manifest import LARGEST, entries, parse, path_of
+from hil.agent.releases.manifest import LARGEST, entries, parse, valid_path
 
 DIGEST = "0" * 64
 
@@ -53,7 +53,7 @@ def test_what_a_release_has() -> None:
 )
 def test_what_no_release_has(path: Any) -> None:
     """Absolute, upwards, hidden, with letters that anything minds, too deep, the manifest's own, or no text."""
-    with pytest.raises(Failure, match="the manifest is refused"):
+    with pytest.raises(Failure, match="the manifest is invalid"):
         entries(listed(path))
 
 
@@ -62,7 +62,7 @@ def test_what_no_release_has(path: Any) -> None:
 )
 def test_two_that_may_be_one(paths: tuple[str, str]) -> None:
     """Twice the same, on a file system that does not tell cases apart as well; a file that is a folder too."""
-    with pytest.raises(Failure, match="the manifest is refused"):
+    with pytest.raises(Failure, match="the manifest is invalid"):
         entries(listed(*paths))
 
 
@@ -82,7 +82,7 @@ def test_two_that_may_be_one(paths: tuple[str, str]) -> None:
 )
 def test_what_is_no_manifest(content: bytes) -> None:
     """One refusal, nothing else."""
-    with pytest.raises(Failure, match="the manifest is refused"):
+    with pytest.raises(Failure, match="the manifest is invalid"):
         entries(parse(content))
 
 
@@ -90,7 +90,7 @@ def test_what_is_no_manifest(content: bytes) -> None:
 def test_no_path_leads_out(path: str) -> None:
     """What is let through stays below the release's folder, and is spelt in one way alone."""
     try:
-        kept = path_of(path)
+        kept = valid_path(path)
     except Failure:
         return
     joined = posixpath.normpath(posixpath.join("/releases/x", kept))

@@ -184,7 +184,7 @@ def test_a_pieces_offset_must_fit(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     digest = sha(b"ab")
     store.begin(digest, 2)
-    with pytest.raises(Failure, match="stands at byte"):
+    with pytest.raises(Failure, match="that continues at byte"):
         store.append(digest, 1, b"b")
 
 

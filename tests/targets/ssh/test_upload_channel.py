@@ -59,7 +59,7 @@ def writers(machine: Machine) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # the process has just ended
             pipe = (process / "fd" / "1").readlink()
-            if pipe.name.startswith("lane.") and machine.store in pipe.parents:
+            if pipe.name.startswith("pipe.") and machine.store in pipe.parents:
                 pids.append(int(process.name))
     return pids
 
@@ -192,12 +192,12 @@ def test_a_disk_that_is_full(machine: Machine, source: Path, tmp_path: Path) -> 
 
 def test_a_channel_without_a_writer(agent: AgentClient) -> None:
     """A named pipe whose writer does not start is reported, and the pipes are deleted."""
-    paths = agent.call("lanes_open", {"count": 2})[0]["paths"]
+    paths = agent.call("pipes_open", {"count": 2})[0]["paths"]
     assert all(Path(path).is_fifo() for path in paths)
     with open(paths[0], "wb", buffering=0) as pipe:  # noqa: PTH123 - a pipe
         pipe.write(b"not a process id....")
-        with pytest.raises(LabError, match="did not come: it began with"):
-            agent.call("lanes_join")
+        with pytest.raises(LabError, match="did not open: it began with"):
+            agent.call("pipes_join")
     assert not any(Path(path).exists() for path in paths)
-    with pytest.raises(LabError, match="no lane has number 0"):
-        agent.call("blob_append", {"name": "0" * 64, "offset": 0, "lane": 0, "length": 1})
+    with pytest.raises(LabError, match="no pipe has number 0"):
+        agent.call("blob_append", {"name": "0" * 64, "offset": 0, "pipe": 0, "length": 1})
