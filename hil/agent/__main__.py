@@ -20,7 +20,7 @@ def private_stdout() -> int:
 def main() -> None:
     """Run the process that ``sys.argv`` names; a supervisor calls ``private_stdout`` before any other import."""
     if sys.argv[1:2] == ["--worker"]:
-        from .container.worker import main as work
+        from .workers.worker import main as work
 
         work()
         return
