@@ -1,1 +1,1 @@
-"""Files read and written so that what they hold is known: digests, seals, strict JSON."""
+"""Digests of files, seals for caches, and strict JSON."""

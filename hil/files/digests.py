@@ -1,4 +1,4 @@
-"""Files by their content, and folders that can be written or not."""
+"""Digests of files, and error messages for folders that cannot be written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
-"""Errors of the machine, not of who wrote the path."""
+"""Errors of the machine rather than of the configured path: they raise ``LabError``."""
 
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Makes ``folder``; turns what goes wrong while writing there into ``UserError`` or ``LabError``, in one line."""
+    """Create ``folder``, and turn an ``OSError`` while writing there into a ``UserError`` or a ``LabError``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -31,7 +31,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def file_digest(path: Path, hint: str = "check its path in hil.toml") -> str:
-    """SHA-256 of a file, read in pieces. Raises ``UserError``, with ``hint`` as what to do, if it cannot be read."""
+    """Return the SHA-256 of a file, read in pieces. Raise ``UserError``, ending with ``hint``, if it cannot be read."""
     state = hashlib.sha256()
     try:
         with path.open("rb") as stream:

@@ -1,7 +1,8 @@
-"""Seals for caches: what is read back was written by this user's own runs, and nobody changed it meanwhile.
+"""Seals for caches: they prove that a cached file was written by this user's own runs and has not been changed.
 
-A digest beside what it is the digest of proves nothing against whoever writes both: a copied folder, a restored
-archive, another tool. So a seal is made with a key that lies elsewhere, and what has another one is made again.
+A digest stored next to its file proves nothing, since whoever replaces the file can replace the digest too: a copied
+folder, a restored archive, another tool. A seal is an HMAC with a key stored elsewhere. A file without a valid seal is
+generated again.
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ def seal(facts: Mapping[str, Any]) -> str:
 
 
 def is_sealed(facts: Mapping[str, Any], sealed: object) -> bool:
-    """Whether ``sealed`` is the seal of ``facts``."""
+    """Return whether ``sealed`` is the seal of ``facts``."""
     return isinstance(sealed, str) and hmac.compare_digest(sealed.encode(), seal(facts).encode())
 
 
 def _folder() -> Path:
-    """Where the store of a local target is, too: both are kept or lost together."""
+    """Return the folder of the key, which also has the store of a local target, so both are kept or lost together."""
     place = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(place) if Path(place).is_absolute() else Path("~/.cache").expanduser()) / "pytest-hil"
 
 
 @cache
 def key_in(folder: Path) -> bytes:
-    """The key in ``folder``, made once. Where none can be kept it is of this process: its caches last no longer."""
+    """Return the key in ``folder``, which is created on first use.
+
+    If it cannot be stored, return a key for this process only; later processes then generate its caches again.
+    """
     place = folder / "cache-key"
     try:
         if not place.exists():
@@ -51,7 +55,7 @@ def key_in(folder: Path) -> bytes:
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(secrets.token_bytes(LENGTH))
-                os.link(beside, place)  # whole, and never over another process's
+                os.link(beside, place)  # atomic, and never replaces another process's key
             except FileExistsError:
                 pass
             finally:

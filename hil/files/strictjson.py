@@ -1,4 +1,4 @@
-"""JSON read so that two readers cannot understand it differently: no key twice, no NaN, no infinity, nothing over."""
+"""Strict JSON, which every parser reads alike: no duplicate keys, no NaN, no infinity, no number out of range."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ SHOWN = 40
 
 
 def loads(content: bytes) -> Any:
-    """The JSON value in these bytes.
+    """Return the JSON value in ``content``.
 
-    Raises ``UnicodeDecodeError`` for what is no UTF-8, ``json.JSONDecodeError`` for what is no JSON, ``RecursionError``
-    for what is nested too deeply, and ``ValueError`` for a key that stands twice and for numbers that JSON has not.
+    Raise ``UnicodeDecodeError`` if it is not UTF-8, ``json.JSONDecodeError`` if it is not JSON, ``RecursionError`` if
+    it is nested too deeply, and ``ValueError`` for a duplicate key and for NaN, infinity and numbers out of range.
     """
     return json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
 
@@ -21,8 +21,8 @@ def loads(content: bytes) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        # Two readers may take different ones of two values: what was judged would depend on who reads.
-        raise ValueError("a key stands twice in one object")
+        # Parsers differ in which of two values they use, so the verdict would depend on the parser.
+        raise ValueError("a key occurs twice in one object")
     return table
 
 

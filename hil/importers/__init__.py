@@ -1,1 +1,1 @@
-"""Files of other tools that say what a model has to hold."""
+"""Importers of other tools' files that state requirements on a model."""

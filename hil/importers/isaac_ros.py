@@ -1,9 +1,9 @@
-"""A ROS 2 parameter file of an Isaac ROS inference node: which engine it loads, by which names, at what rate.
+"""The ROS 2 parameter file of an Isaac ROS inference node: its engine, its tensor names and its rate.
 
 The keys are those of ``isaac_ros_dnn_inference``'s TensorRT node (its README, "ROS Parameters"), and ``inference_fps``.
-A file maps node names, which may be wildcards (``/**``), to ``ros__parameters``; a node's own win over a wildcard's
-(ROS 2 design, "Node parameters from YAML"). Read by PyYAML's safe loader, as nodes with their lines; nothing is made
-of a tag, and an alias is refused.
+A file maps node names, which may be wildcards (``/**``), to ``ros__parameters``; a node's own parameters override a
+wildcard's (ROS 2 design, "Node parameters from YAML"). PyYAML's safe loader parses it into YAML nodes, which have line
+numbers. No object is constructed from a tag, and aliases are rejected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEEPEST = 16
 
 @dataclass(frozen=True)
 class Node:
-    """What one node is given; ``None`` is what the file does not say. ``lines`` are those of its keys, from 1."""
+    """The parameters of one node; ``None`` if the file does not set one. ``lines`` has the line of each key, from 1."""
 
     name: str
     engine_file_path: str | None
@@ -48,22 +48,22 @@ SCALARS: Mapping[str, Callable[[str], Any]] = {
     "float": float,
     "bool": lambda text: text.lower() in {"true", "yes", "on"},
 }
-"""What is made of a scalar, by the last word of its tag; of any other tag nothing."""
+"""The conversion of a scalar, by the last part of its YAML tag; a scalar with another tag becomes ``None``."""
 
-Found = dict[str, tuple[Any, int]]
-"""A node's keys with value and line."""
+Parameters = dict[str, tuple[Any, int]]
+"""A node's keys with their values and lines."""
 
 
 def split(text: str) -> tuple[str, str | None]:
-    """``params.yaml#/camera/trt`` as path and node; the node is needed where a file has several."""
+    """Split ``params.yaml#/camera/trt`` into path and node name; without ``#`` the node is ``None``."""
     path, mark, node = text.partition("#")
     return path, node if mark else None
 
 
 def read(path: Path, wanted: str | None = None) -> Node:
-    """The inference node in a parameter file, the one called ``wanted`` if given.
+    """Return the inference node of a parameter file, or the node called ``wanted`` if the file has several.
 
-    Raises ``UserError`` for what is no such file, or has none or several of them.
+    Raise ``UserError`` if it is not a parameter file, has no inference node, or has several and ``wanted`` is ``None``.
     """
     try:
         with path.open("rb") as file:
@@ -71,15 +71,15 @@ def read(path: Path, wanted: str | None = None) -> Node:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}: correct isaac_ros in hil.toml") from None
     if len(content) > LARGEST:
-        raise UserError(f"{path}: larger than {LARGEST >> 20} MiB: this is no parameter file")
-    return chosen(nodes(content, path.name), path.name, wanted)
+        raise UserError(f"{path}: larger than {LARGEST >> 20} MiB: this is not a parameter file")
+    return inference_node(nodes(content, path.name), path.name, wanted)
 
 
-def chosen(found: Mapping[str, Found], file: str, wanted: str | None) -> Node:
-    """The node that is meant, with what its wildcards give it. Raises ``UserError``."""
-    wild = {name: keys for name, keys in found.items() if "*" in name}
-    own = {name: keys for name, keys in found.items() if "*" not in name}
-    whole = {name: {**_wild(wild, name), **keys} for name, keys in own.items()} or wild
+def inference_node(parameters: Mapping[str, Parameters], file: str, wanted: str | None) -> Node:
+    """Return the inference node ``wanted``, or the only one, with its wildcards' parameters. Raise ``UserError``."""
+    wild = {name: keys for name, keys in parameters.items() if "*" in name}
+    own = {name: keys for name, keys in parameters.items() if "*" not in name}
+    whole = {name: {**_wildcard_parameters(wild, name), **keys} for name, keys in own.items()} or wild
     able = {name: keys for name, keys in whole.items() if any(key in keys for key in KEYS)}
     if wanted is not None:
         name = wanted if wanted.startswith("/") else f"/{wanted}"
@@ -87,7 +87,7 @@ def chosen(found: Mapping[str, Found], file: str, wanted: str | None) -> Node:
             raise UserError(f"{file}: no inference node is called {name!r}{did_you_mean(name, able)}")
         able = {name: able[name]}
     if not able:
-        raise UserError(f"{file}: no node has parameters of an inference node: give it e.g. input_binding_names")
+        raise UserError(f"{file}: no node has parameters of an inference node: set e.g. input_binding_names")
     if len(able) > 1:
         names = ", ".join(able)
         raise UserError(f"{file}: several nodes are inference nodes ({names}): write e.g. '{file}#{next(iter(able))}'")
@@ -95,36 +95,36 @@ def chosen(found: Mapping[str, Found], file: str, wanted: str | None) -> Node:
     return _node(name, keys, file)
 
 
-def _wild(wild: Mapping[str, Found], name: str) -> Found:
-    """What wildcards give a node, the later ones over the earlier."""
-    given: Found = {}
+def _wildcard_parameters(wild: Mapping[str, Parameters], name: str) -> Parameters:
+    """Return the parameters that wildcards set for a node; later ones override earlier ones."""
+    matching: Parameters = {}
     for pattern, keys in wild.items():
         words = re.split(r"(\*\*|\*)", pattern)
         parts = [{"**": ".*", "*": "[^/]+"}.get(word, re.escape(word)) for word in words]
         if re.fullmatch("".join(parts), name):
-            given |= keys
-    return given
+            matching |= keys
+    return matching
 
 
-def _node(name: str, keys: Found, file: str) -> Node:
+def _node(name: str, keys: Parameters, file: str) -> Node:
     values: dict[str, Any] = dict.fromkeys(KEYS)
     for key in KEYS:
         if key in keys:
             value, line = keys[key]
-            values[key] = _checked(key, value, f"{file}:{line}: {name}: {key}")
+            values[key] = _converted(key, value, f"{file}:{line}: {name}: {key}")
     return Node(name=name, lines={key: keys[key][1] for key in KEYS if key in keys}, **values)
 
 
-def _checked(key: str, value: Any, where: str) -> Any:
-    """The value as its key wants it. Raises ``UserError``."""
+def _converted(key: str, value: Any, where: str) -> Any:
+    """Return the value converted to its key's type. Raise ``UserError`` for an invalid value."""
     if key in NAMES:
         listed = [value] if isinstance(value, str) else value
-        if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
-            raise UserError(f"{where}: {value!r} is no list of names: write e.g. ['input']")
+        if not isinstance(listed, list) or not all(isinstance(name, str) and name for name in listed):
+            raise UserError(f"{where}: {value!r} is not a list of names: write e.g. ['input']")
         return tuple(listed)
     if key == "engine_file_path":
         if not isinstance(value, str) or not value:
-            raise UserError(f"{where}: {value!r} is no path: write it as /…")
+            raise UserError(f"{where}: {value!r} is not a path: write it as /…")
         return value
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if key == "inference_fps" and is_number and 0 < value < float("inf"):
@@ -135,8 +135,8 @@ def _checked(key: str, value: Any, where: str) -> Any:
     raise UserError(f"{where}: {value!r} is not {wanted}")
 
 
-def nodes(content: bytes, file: str) -> dict[str, Found]:
-    """Every node of a parameter file, by its full name, with its parameters. Raises ``UserError``."""
+def nodes(content: bytes, file: str) -> dict[str, Parameters]:
+    """Return the parameters of every node of a parameter file, by the node's full name. Raise ``UserError``."""
     import yaml
 
     try:
@@ -146,15 +146,15 @@ def nodes(content: bytes, file: str) -> dict[str, Found]:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}:{mark.line + 1}" if mark else file
         what = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"{place}: no YAML: {what[:200]}: mend it, or correct isaac_ros in hil.toml") from None
+        raise UserError(f"{place}: not YAML: {what[:200]}: correct it, or correct isaac_ros in hil.toml") from None
     if aliases:
-        raise UserError(f"{file}: has an alias (*name), which ROS 2 does not take: write the value out")
+        raise UserError(f"{file}: has an alias (*name), which ROS 2 does not support: repeat the value instead")
     return dict(_walk(root, "", file, 0))
 
 
-def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[tuple[str, Found]]:
+def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[tuple[str, Parameters]]:
     if depth > DEEPEST:
-        raise UserError(f"{file}: nested too deeply: this is no parameter file")
+        raise UserError(f"{file}: nested too deeply: this is not a parameter file")
     for key, line, value in _pairs(node, file):
         if key == PARAMETERS:
             yield name or "/", {inner: (_plain(item), at) for inner, at, item in _pairs(value, file)}
@@ -164,26 +164,26 @@ def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[
 
 
 def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.Node]]:
-    """Keys with line and value of a mapping. Raises ``UserError`` for another thing, and for a key that is twice."""
+    """Yield key, line and value of each entry of a mapping. Raise ``UserError`` otherwise, and for a duplicate key."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{file}: no ROS 2 parameter file: nodes with {PARAMETERS} are expected")
-    seen: set[str] = set()
+        raise UserError(f"{file}: not a ROS 2 parameter file: nodes with {PARAMETERS} are expected")
+    names: set[str] = set()
     for key, value in node.value:
         line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-            raise UserError(f"{file.partition(':')[0]}:{line}: a key is no word, or is there twice: mend it")
-        seen.add(key.value)
+        if not isinstance(key, yaml.ScalarNode) or key.value in names:
+            raise UserError(f"{file.partition(':')[0]}:{line}: a key is not a word, or occurs twice: correct it")
+        names.add(key.value)
         yield key.value, line, value
 
 
 def _plain(node: yaml.Node) -> Any:
-    """Text, a number, a truth value, or a list of those; ``None`` for anything else."""
+    """Return a string, a number, a boolean or a list of those; ``None`` for anything else."""
     import yaml
 
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(one) if isinstance(one, yaml.ScalarNode) else None for one in node.value]
+        return [_plain(item) if isinstance(item, yaml.ScalarNode) else None for item in node.value]
     if not isinstance(node, yaml.ScalarNode):
         return None
     make = SCALARS.get(str(node.tag).rpartition(":")[2])

@@ -1,6 +1,6 @@
-"""The external data files of an ONNX model: the weights that its file names by location and does not contain.
+"""The external data files of an ONNX model: weights in separate files, which the ONNX file refers to by location.
 
-An *addressed* model names each of them by the SHA-256 of its content, so that one digest, the ONNX file's, covers all.
+In an *addressed* model each location is the SHA-256 of that file, so the ONNX file's digest covers the weights too.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 EXPORT = "export it again with its weights beside it"
 DIGEST = re.compile("[0-9a-f]{64}")
 INLINE = 2**31 - 2**28
-"""Most bytes of weights that are written into an ONNX file: it may have 2 GiB, and has more than weights in it."""
+"""Most bytes of weights that are written into an ONNX file, whose limit is 2 GiB with everything else in it."""
 
 SMALL = 1024
-"""Bytes of a tensor from which on it is written outside; ``onnx`` has the same default."""
+"""Bytes: smaller tensors stay in the ONNX file; ``onnx`` has the same default."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,28 @@ class ExternalFile:
 
 
 def external_files(model: Path) -> tuple[ExternalFile, ...]:
-    """Return the external data files that ``model`` names, each once, sorted by location; ``()`` where it has none.
+    """Return the external data files of ``model``, each once, sorted by location; ``()`` if it has none.
 
-    Every tensor counts: initializers, attributes, subgraphs and local functions. No weights are read. A location
-    is looked up beside ``model``, and beside the file that ``model`` is a link to if it is a link. Raise
-    ``UserError`` for a model that cannot be read, and for a location that is absent, absolute, outside of the
-    model's folder, no regular file or shorter than its tensors. Only of a model that is a link may they be links
-    out of the folder.
+    All tensors are searched: initializers, attributes, subgraphs and local functions. No weights are read. A location
+    is relative to the folder of ``model``; if ``model`` is a link, also to the folder of its target.
+
+    Raise ``UserError`` for a model that cannot be read, and for a location that is missing, absolute, outside the
+    model's folder, not a regular file or shorter than its tensors. An external data file may be a link out of the
+    folder only if ``model`` itself is a link.
     """
     return external_files_of(read_proto(model), model)
 
 
 def external_files_of(proto: onnx.ModelProto, model: Path) -> tuple[ExternalFile, ...]:
-    """As ``external_files``, of a model that is read already (without its weights)."""
+    """Return ``external_files`` of a parsed model (read without its weights)."""
     needed: dict[str, int] = {}
     for tensor in external_tensors(proto):
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         needed[location] = max(needed.get(location, 0), _end(tensor, entries, model))
-    return tuple(ExternalFile(location, _found(model, location, needed[location])) for location in sorted(needed))
+    return tuple(
+        ExternalFile(location, _existing_file(model, location, needed[location])) for location in sorted(needed)
+    )
 
 
 def external_tensors(message: Any) -> Iterator[onnx.TensorProto]:
@@ -71,15 +74,15 @@ def external_tensors(message: Any) -> Iterator[onnx.TensorProto]:
     if message.DESCRIPTOR.name == "TensorProto":
         if message.data_location == message.EXTERNAL:
             yield message
-        return  # what else it has are its values
+        return  # its other fields are values
     for field, value in message.ListFields():
         if field.message_type is not None:
-            for one in [value] if hasattr(value, "DESCRIPTOR") else value:
-                yield from external_tensors(one)
+            for inner in [value] if hasattr(value, "DESCRIPTOR") else value:
+                yield from external_tensors(inner)
 
 
 def _end(tensor: onnx.TensorProto, entries: dict[str, str], model: Path) -> int:
-    """The bytes that the file must have for this tensor, as far as the ONNX file states them."""
+    """Return the smallest file size (bytes) for this tensor, from the offset and length in the ONNX file."""
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
     except ValueError:
@@ -89,11 +92,11 @@ def _end(tensor: onnx.TensorProto, entries: dict[str, str], model: Path) -> int:
     return offset + length
 
 
-def _found(model: Path, location: str, size: int) -> Path:
+def _existing_file(model: Path, location: str, size: int) -> Path:
     where = PurePosixPath(location)
     if not location or "\0" in location or where.is_absolute() or ".." in where.parts:
         raise UserError(
-            f"the external data {location!r} is outside of the model's folder: model {model}: "
+            f"the external data {location!r} is outside the model's folder: model {model}: "
             "export it again with its weights in that folder"
         )
     folders = [model.parent, *([model.resolve().parent] if model.is_symlink() else [])]
@@ -103,7 +106,7 @@ def _found(model: Path, location: str, size: int) -> Path:
     except OSError as error:
         raise UserError(
             f"cannot read the external data {path} ({error.strerror}): model {model}: "
-            "copy it there together with the ONNX file"
+            "copy it to that place together with the ONNX file"
         ) from None
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"the external data {path} is not a regular file: model {model}: {EXPORT}")
@@ -114,23 +117,24 @@ def _found(model: Path, location: str, size: int) -> Path:
     if status.st_size < size:
         raise UserError(
             f"the external data {path} has {status.st_size} bytes, its tensors need {size}: model {model}: "
-            "copy it again, whole"
+            "copy it again, it was cut short"
         )
     return path
 
 
 def size_of(model: Path) -> int:
-    """Return the bytes of ``model`` with its external data. Raise as ``external_files``."""
+    """Return the size in bytes of ``model`` with its external data. Raise as ``external_files`` does."""
     return sum(path.stat().st_size for path in (model, *(file.path for file in external_files(model))))
 
 
 def addressed(model: Path, folder: Path) -> Path:
-    """Return an ONNX file whose SHA-256 covers its external data too: ``model`` itself where it has none.
+    """Return an addressed model: an ONNX file whose SHA-256 covers its external data too.
 
-    Else a copy of the ONNX file below ``folder`` in which each location is the SHA-256 (hex) of that file's content,
-    with copies of the files beside it under these names, hashed now. Copies, since ONNX Runtime refuses links out of
-    a model's folder and ``onnx`` refuses hard links. There is one such copy a ``model``: an earlier content's is
-    deleted. Raise ``UserError`` as ``external_files``, and where ``folder`` cannot be written.
+    A ``model`` without external data is returned itself. Otherwise the ONNX file is copied below ``folder`` with each
+    location replaced by the SHA-256 (hex) of that file, and the files are copied next to it under these names. They
+    are copies because ONNX Runtime refuses links out of a model's folder and ``onnx`` refuses hard links. Files of an
+    earlier version of ``model`` are deleted. Raise ``UserError`` as ``external_files`` does, and if ``folder`` cannot
+    be written.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)
@@ -144,33 +148,33 @@ def addressed(model: Path, folder: Path) -> Path:
             place = next(entry for entry in tensor.external_data if entry.key == "location")
             place.value = digests[place.value]
         copy = home / model.name
-        _written(home, copy.name, [proto.SerializeToString(deterministic=True)])
+        _write_atomically(home, copy.name, [proto.SerializeToString(deterministic=True)])
         for other in home.iterdir():
             if DIGEST.fullmatch(other.name) and other.name not in digests.values():
                 other.unlink(missing_ok=True)
     except OSError as error:
         why = error.strerror or error
-        raise UserError(f"cannot copy the external data of {model} to {home} ({why}): make room there") from None
+        raise UserError(f"cannot copy the external data of {model} to {home} ({why}): free some space there") from None
     return copy
 
 
 def is_whole(model: Path) -> bool:
-    """Whether each external data file of an addressed model has the content that its name states. Raise as above."""
+    """Return whether each external data file of an addressed model matches its name. Raise as ``external_files``."""
     return all(file_digest(file.path) == file.location for file in external_files(model))
 
 
 def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
-    """Write ``proto``, whose weights are in memory, to ``path``: addressed, if it has over ``most`` bytes of weights.
+    """Write ``proto``, whose weights are in memory, to ``path``.
 
-    Then initializers of 1 KiB and more go into one file beside it, named by its SHA-256. ``proto`` is as before when
-    this returns. Raise ``OSError``.
+    If it has over ``most`` bytes of weights, it is written as an addressed model: initializers of 1 KiB and more go
+    into one file next to it, named by its SHA-256. ``proto`` is changed meanwhile and restored. Raise ``OSError``.
     """
     large = _large(proto)
     if fits(proto, most):
         path.write_bytes(proto.SerializeToString())
         return
     sizes = [len(tensor.raw_data) for tensor in large]
-    digest = _written(path.parent, None, (tensor.raw_data for tensor in large))
+    digest = _write_atomically(path.parent, None, (tensor.raw_data for tensor in large))
     try:
         for tensor, offset, size in zip(large, accumulate([0, *sizes]), sizes, strict=False):
             tensor.ClearField("raw_data")
@@ -179,7 +183,7 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
                 tensor.external_data.add(key=key, value=str(value))
         path.write_bytes(proto.SerializeToString())
     finally:
-        with (path.parent / digest).open("rb") as file:  # from there: a copy in memory would be as large again
+        with (path.parent / digest).open("rb") as file:  # restored from the file: a copy would double the memory
             for tensor, size in zip(large, sizes, strict=True):
                 tensor.ClearField("external_data")
                 tensor.ClearField("data_location")
@@ -187,7 +191,7 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
 
 
 def fits(proto: onnx.ModelProto, most: int = INLINE) -> bool:
-    """Whether ``proto``, whose weights are in memory, may be written as one message."""
+    """Return whether ``proto`` has at most ``most`` bytes of weights in memory, so that one ONNX file can hold them."""
     return sum(len(tensor.raw_data) for tensor in _large(proto)) <= most
 
 
@@ -196,9 +200,9 @@ def _large(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
 
 
 def copied(source: Path, home: Path) -> str:
-    """Return the SHA-256 of ``source``, of which there is a copy under that name in ``home`` then, hashed as well.
+    """Copy ``source`` into ``home`` under its SHA-256, and return the SHA-256. An intact copy is kept.
 
-    Raise ``UserError`` for a file that cannot be read or changes meanwhile, ``OSError`` where ``home`` cannot be
+    Raise ``UserError`` for a file that cannot be read or changes while it is copied, ``OSError`` if ``home`` cannot be
     written.
     """
     digest = file_digest(source)
@@ -206,14 +210,14 @@ def copied(source: Path, home: Path) -> str:
     if copy.is_file() and file_digest(copy) == digest:
         return digest
     with source.open("rb") as stream:
-        written = _written(home, None, iter(lambda: stream.read(CHUNK), b""))
+        written = _write_atomically(home, None, iter(lambda: stream.read(CHUNK), b""))
     if written != digest:
         raise UserError(f"{source} was changed while it was read: leave it alone and run again")
     return digest
 
 
-def _written(folder: Path, name: str | None, contents: Iterable[bytes]) -> str:
-    """Writes a file at once, as another process may read it; by its SHA-256, which is returned, if it has no name."""
+def _write_atomically(folder: Path, name: str | None, contents: Iterable[bytes]) -> str:
+    """Write a file atomically, since other processes may read it, and return its SHA-256: its name if none is given."""
     state = hashlib.sha256()
     handle, beside = tempfile.mkstemp(prefix=".writing-", dir=folder)
     try:
@@ -221,7 +225,7 @@ def _written(folder: Path, name: str | None, contents: Iterable[bytes]) -> str:
             for content in contents:
                 state.update(content)
                 file.write(content)
-        Path(beside).chmod(0o644)  # a temporary file is its maker's alone
+        Path(beside).chmod(0o644)  # mkstemp's files are readable only by their owner
         Path(beside).replace(folder / (name or state.hexdigest()))
     finally:
         Path(beside).unlink(missing_ok=True)

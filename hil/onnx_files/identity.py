@@ -1,8 +1,8 @@
-"""What a model consists of, by files and code, and one digest of all of it: its identity.
+"""A model's identity: the files and the code that it consists of, and one digest over all of them.
 
-Of ``hil.toml`` the names of these files and callables belong to it. What it sets besides is in the keys and methods of
-what it changes: build options in an engine's, batch and samples in a check's; limits and tolerances are the policy.
-Data are told apart by the digest of their samples.
+From ``hil.toml`` only the names of these files and callables are part of it. Other settings belong elsewhere: build
+options to an engine's key, batch and samples to a check's method, limits and tolerances to the policy. Data are
+identified by the digest of their samples.
 """
 
 from __future__ import annotations
@@ -31,66 +31,68 @@ ENGINE = "engine"
 EXTERNAL = "external-data"
 PLUGIN = "plugin"
 MODULE = "module"
-"""Roles that others ask for; the rest are the keys of ``[models.NAME]``."""
+"""Roles that other modules refer to; the other roles are keys of ``[models.NAME]``."""
 
 
 @dataclass(frozen=True)
 class PartFiles:
-    """Where a model's parts are: ``files`` by role and name, ``code`` the modules of each callable by role and name."""
+    """The files of a model's parts: ``files`` by role and name, ``code`` the modules of each callable alike."""
 
     files: dict[tuple[str, str], Path] = field(default_factory=dict)
     code: dict[tuple[str, str], tuple[Module, ...]] = field(default_factory=dict)
 
     def paths(self) -> frozenset[Path]:
-        """Every file that a part is made from."""
-        return frozenset([*self.files.values(), *(one.path for modules in self.code.values() for one in modules)])
+        """Return every file that a part consists of."""
+        modules = (module for code in self.code.values() for module in code)
+        return frozenset([*self.files.values(), *(module.path for module in modules)])
 
     def parts(self) -> tuple[Part, ...]:
-        """The parts, sorted by role and name; files are read in pieces. Raise ``UserError`` for one that cannot be."""
-        modules = {one.name: one.path for found in self.code.values() for one in found}
+        """Return the parts, sorted by role and name. Raise ``UserError`` for a file that cannot be read."""
+        modules = {module.name: module.path for code in self.code.values() for module in code}
         files = {**self.files, **{(MODULE, name): path for name, path in modules.items()}}
-        found = [
+        parts = [
             Part(role=role, name=name, digest=file_digest(path), size=path.stat().st_size)
             for (role, name), path in files.items()
         ]
         for (role, name), code in self.code.items():
             digest = digest_of_modules(code) or digest_of({"installed": name})
-            found.append(Part(role=role, name=name, digest=digest, size=sum(one.path.stat().st_size for one in code)))
-        return tuple(sorted(found, key=lambda part: (part.role, part.name)))
+            size = sum(module.path.stat().st_size for module in code)
+            parts.append(Part(role=role, name=name, digest=digest, size=size))
+        return tuple(sorted(parts, key=lambda part: (part.role, part.name)))
 
 
 def sources_of(config: Config, name: str, target: str) -> PartFiles:
-    """Return where the parts of the model ``name`` are, as it is on ``target``.
+    """Return the files of the parts of model ``name`` on ``target``.
 
-    Its ONNX files with their external data, an engine built elsewhere, plugins, saved reference outputs, and its
-    callables with the project's own modules that these import. Raise ``UserError`` for an ONNX file or a module that
-    cannot be read.
+    The parts are its ONNX files with their external data, an engine built elsewhere, plugins, saved reference outputs,
+    and its callables with the project's own modules that they import. Raise ``UserError`` for an ONNX file or a module
+    that cannot be read.
     """
     spec = config.model(name, target)
-    found = PartFiles()
+    sources = PartFiles()
     for role, file in _named(spec):
-        found.files[role, file] = config.resolve(file)
+        sources.files[role, file] = config.resolve(file)
     for onnx in (spec.path, spec.deployed):
-        found.files.update(((EXTERNAL, location), path) for location, path in _external(config, onnx))
+        sources.files.update(((EXTERNAL, location), path) for location, path in _external(config, onnx))
     for role, callable_name in _callables(spec, config.root):
-        found.code[role, callable_name] = modules_of(callable_name.partition(":")[0], config.root, name)
-    return found
+        sources.code[role, callable_name] = modules_of(callable_name.partition(":")[0], config.root, name)
+    return sources
 
 
 def identity_of(parts: Iterable[Part]) -> str:
-    """The SHA-256 over all parts, whatever their order: roles, names and digests."""
+    """Return the SHA-256 over the roles, names and digests of all parts, independent of their order."""
     return digest_of({"parts": sorted([part.role, part.name, part.digest] for part in parts)})
 
 
 def changes(before: Iterable[Part], now: Iterable[Part]) -> list[str]:
-    """What differs between two models' parts: ``module pre/scale.py is not what it was``, one entry a part."""
-    ours, theirs = ({(part.role, part.name): part.digest for part in parts} for parts in (before, now))
-    told = []
-    for key in sorted({*ours, *theirs}):
-        if ours.get(key) != theirs.get(key):
-            what = "was added" if key not in ours else "is gone" if key not in theirs else "was changed"
-            told.append(f"{key[0]} {key[1]} {what}")
-    return told
+    """Return the differences between two versions' parts, one line a part: ``module pre/scale.py was changed``."""
+    old, new = ({(part.role, part.name): part.digest for part in parts} for parts in (before, now))
+    lines = []
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            what = "was added" if key not in old else "is gone" if key not in new else "was changed"
+            lines.append(f"{key[0]} {key[1]} {what}")
+    return lines
 
 
 def _named(spec: ModelSpec) -> Iterator[tuple[str, str]]:
@@ -109,7 +111,7 @@ def _external(config: Config, file: str | None) -> Iterator[tuple[str, Path]]:
 
     if file is not None:
         folder = PurePosixPath(file).parent
-        yield from ((str(folder / one.location), one.path) for one in external_files(config.resolve(file)))
+        yield from ((str(folder / data.location), data.path) for data in external_files(config.resolve(file)))
 
 
 def _callables(spec: ModelSpec, root: Path) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""The project's own Python files that a module consists of: its own and, by their imports, all that it imports.
+"""The project's own Python files that a module depends on: its own file and, recursively, the modules it imports.
 
-Nothing is imported or executed: imports are read from the source, wherever they stand (in functions, under
-``TYPE_CHECKING``, ``import_module("a.b")`` with a constant). What a module loads by a name that it computes or from a
-folder that it adds to ``sys.path``, and files that are no modules, are not followed.
+Nothing is imported or executed. Imports are read from the source, anywhere in it: in functions, under
+``TYPE_CHECKING``, and ``import_module("a.b")`` with a constant. Not followed are modules whose names are computed,
+modules in a folder that the code adds to ``sys.path``, and files that are not modules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
-"""Endings of a module's file, in the order in which Python looks for them."""
+"""Suffixes of a module's file, in the order in which Python searches for them."""
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 IMPORTERS = frozenset({"import_module", "__import__"})
@@ -31,7 +31,7 @@ IMPORTERS = frozenset({"import_module", "__import__"})
 
 @dataclass(frozen=True)
 class Module:
-    """A file of the project: ``name`` is its path relative to the project's folder (POSIX), ``path`` where it is."""
+    """A file of the project: ``name`` is its path relative to the project's folder (POSIX), ``path`` its own path."""
 
     name: str
     path: Path
@@ -39,19 +39,19 @@ class Module:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an import name leads: the file that is executed, if there is one, and the folders of its submodules."""
+    """The location of an import name: the file that is executed, if there is one, and the folders of its submodules."""
 
     file: Path | None
     folders: tuple[Path, ...] = ()
 
 
 def modules_of(name: str, root: Path, model: str) -> tuple[Module, ...]:
-    """Return the files of the module ``name`` (dotted) and of every module that it imports, sorted by name.
+    """Return the files of the module ``name`` (dotted) and of every project module that it imports, sorted by name.
 
-    Only the project's own: below ``root``, where ``hil.toml`` is, or beside the module if that lies elsewhere; never
-    the standard library or installed packages, of which only the files of ``name`` itself count. Extension modules
-    count and are not read. ``()`` where ``name`` has no file. Raise ``UserError``, naming ``model``, for a file that
-    is not readable as Python.
+    Project modules are below ``root``, the folder of ``hil.toml``, or next to the module ``name`` if that is elsewhere.
+    Imports of the standard library and of installed packages are left out; only if ``name`` itself is one, its own
+    files are included. Extension modules are included, but not searched for imports. Return ``()`` if ``name`` has no
+    file. Raise ``UserError``, naming ``model``, for a file that cannot be parsed as Python.
     """
     finder = _Finder(root, name)
     waiting, visited = [name], {name}
@@ -64,36 +64,37 @@ def modules_of(name: str, root: Path, model: str) -> tuple[Module, ...]:
             if place.file.suffix not in SOURCE_SUFFIXES or not finder.name(place.file):
                 continue
             package = dotted if place.file.stem == "__init__" else dotted.rpartition(".")[0]
-            found = set(_imports(_parsed(place.file, model), package, finder)) - visited
-            visited |= found
-            waiting += found
-    return tuple(sorted((Module(text, path) for path, text in files.items()), key=lambda one: (one.name, one.path)))
+            imported = set(_imports(_parse(place.file, model), package, finder)) - visited
+            visited |= imported
+            waiting += imported
+    modules = (Module(text, path) for path, text in files.items())
+    return tuple(sorted(modules, key=lambda module: (module.name, module.path)))
 
 
 def digest_of_modules(modules: Iterable[Module]) -> str:
-    """SHA-256 over the names and the content of ``modules``; empty for none of them."""
-    found = [[one.name, file_digest(one.path, "restore it")] for one in modules]
-    return digest_of({"modules": found}) if found else ""
+    """Return the SHA-256 over the names and contents of ``modules``; empty if there are none."""
+    digests = [[module.name, file_digest(module.path, "restore it")] for module in modules]
+    return digest_of({"modules": digests}) if digests else ""
 
 
 class _Finder:
-    """Resolves import names as Python does, without importing; knows which files are the project's own."""
+    """Resolves import names as Python does, without importing, and decides which files are the project's own."""
 
     def __init__(self, root: Path, entry: str) -> None:
         self._bases = list(dict.fromkeys((root, root.resolve())))
         self._entry = entry.partition(".")[0]
         place = self._top(self._entry)
-        found = (*place.folders, *filter(None, [place.file]))
-        if found and not self.name(found[0]) and self._entry not in sys.stdlib_module_names:
-            self._bases += [found[0].parent] if not INSTALLED & set(found[0].parts) else []
+        paths = (*place.folders, *filter(None, [place.file]))
+        if paths and not self.name(paths[0]) and self._entry not in sys.stdlib_module_names:
+            self._bases += [paths[0].parent] if not INSTALLED & set(paths[0].parts) else []
 
     def name(self, path: Path) -> str:
-        """The path of a file or folder of the project within it (POSIX); empty for one of somebody else."""
+        """Return a path relative to the project (POSIX); empty for a file that is not the project's own."""
         inner = next((path.relative_to(base) for base in self._bases if path.is_relative_to(base)), None)
         return "" if inner is None or INSTALLED & set(inner.parts) else inner.as_posix()
 
     def chain(self, dotted: str) -> Iterator[tuple[str, _Place]]:
-        """Yield each package on the way to ``dotted``, and itself."""
+        """Yield each parent package of ``dotted``, and ``dotted`` itself, with their places."""
         first, *rest = dotted.split(".")
         place = self._top(first)
         yield first, place
@@ -102,13 +103,16 @@ class _Finder:
             yield ".".join([first, *rest[:number]]), place
 
     def submodules(self, dotted: str) -> Iterator[str]:
-        """The modules directly in the package ``dotted``."""
+        """Yield the dotted names of the modules directly in the package ``dotted``."""
         *_, (_, place) = self.chain(dotted)
         names = {file.name.partition(".")[0] for folder in place.folders for file in folder.iterdir()}
         return (f"{dotted}.{name}" for name in sorted(names) if name.isidentifier())
 
     def _top(self, name: str) -> _Place:
-        """``name`` in the project's folders, else where Python finds it if that is the project's too, or the entry."""
+        """Return the place of a top-level name: in the project's folders, otherwise where Python finds it.
+
+        A place outside the project is empty, unless ``name`` is the entry.
+        """
         place = _within(self._bases, name)
         if place.file is not None or place.folders or (name in sys.stdlib_module_names and name != self._entry):
             return place
@@ -123,26 +127,27 @@ class _Finder:
 
 
 def _installed(name: str) -> ModuleSpec | None:
-    """What Python would import as ``name`` afresh: what is loaded already depends on who was first."""
+    """Return the spec that Python would import as ``name`` if nothing were imported yet: ``sys.modules`` is ignored."""
     finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
-    found = (find(name, None) for find in finders if find is not None)
-    return next((spec for spec in found if spec is not None), None)
+    specs = (find(name, None) for find in finders if find is not None)
+    return next((spec for spec in specs if spec is not None), None)
 
 
 def _within(folders: Sequence[Path], name: str) -> _Place:
     spaces = []
     for folder in folders:
         inner = folder / name
-        for beside, found in ((inner / "__init__", (inner,)), (inner, ())):
-            file = next((one for suffix in SUFFIXES if (one := beside.with_name(beside.name + suffix)).is_file()), None)
+        for stem, subfolders in ((inner / "__init__", (inner,)), (inner, ())):
+            candidates = (stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
+            file = next((path for path in candidates if path.is_file()), None)
             if file is not None:
-                return _Place(file, found)
+                return _Place(file, subfolders)
         if inner.is_dir():
             spaces.append(inner)
     return _Place(None, tuple(spaces))
 
 
-def _parsed(path: Path, model: str) -> ast.AST:
+def _parse(path: Path, model: str) -> ast.AST:
     try:
         return ast.parse(path.read_bytes(), str(path))
     except OSError as error:
@@ -155,7 +160,7 @@ def _parsed(path: Path, model: str) -> ast.AST:
 
 
 def _imports(tree: ast.AST, package: str, finder: _Finder) -> Iterator[str]:
-    """The dotted names that a module in ``package`` imports; of ``from X import Y`` both ``X`` and ``X.Y``."""
+    """Yield the dotted names that a module in ``package`` imports; for ``from X import Y`` both ``X`` and ``X.Y``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -175,17 +180,18 @@ def _dynamic(node: ast.Call, package: str) -> Iterator[str]:
     name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
     if name not in IMPORTERS:
         return
-    given = [*node.args, *(each.value for each in node.keywords if each.arg == "package")]
-    named = [each.value for each in node.keywords if each.arg == "name"] + given
-    texts = [one.value for one in named if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-    if texts and isinstance(named[0], ast.Constant):
-        found = _absolute(texts[0], texts[1] if len(texts) > 1 else package)
-        if all(part.isidentifier() for part in found.split(".")):
-            yield found
+    names = [keyword.value for keyword in node.keywords if keyword.arg == "name"]
+    packages = [keyword.value for keyword in node.keywords if keyword.arg == "package"]
+    arguments = [*names, *node.args, *packages]
+    texts = [arg.value for arg in arguments if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    if texts and isinstance(arguments[0], ast.Constant):
+        dotted = _absolute(texts[0], texts[1] if len(texts) > 1 else package)
+        if all(part.isidentifier() for part in dotted.split(".")):
+            yield dotted
 
 
 def _absolute(name: str, package: str) -> str:
-    """``name``, with leading dots relative to ``package``; empty for one that leads out of it."""
+    """Return ``name`` with its leading dots resolved against ``package``; empty if they lead out of it."""
     tail = name.lstrip(".")
     level = len(name) - len(tail)
     if not level:

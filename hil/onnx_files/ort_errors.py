@@ -1,4 +1,4 @@
-"""ONNX Runtime's errors in one line: its own words, and the node, operator and opset they are about."""
+"""ONNX Runtime's errors as one-line messages, with the node, the operator and the opset that they concern."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import onnx
 
 LENGTH = 400
-"""Most characters of ONNX Runtime's words that a message repeats; some carry a whole C++ signature."""
+"""Most characters of ONNX Runtime's message that ours repeats; some contain a whole C++ signature."""
 
-_STAMP = re.compile(r"\[ONNXRuntimeError\] : \d+ : (?P<code>[A-Z_]+) : (?P<words>.*)", re.DOTALL)
+_STAMP = re.compile(r"\[ONNXRuntimeError\] : \d+ : (?P<code>[A-Z_]+) : (?P<text>.*)", re.DOTALL)
 _LOAD = re.compile(r"^Load model from .*? failed:\s*", re.DOTALL)
 _OPERATORS = (
     re.compile(r"No Op registered for (\w+)"),
@@ -26,34 +26,34 @@ _UNREADABLE = ("INVALID_PROTOBUF", "NO_SUCHFILE", "NO_MODEL")
 
 
 def explained(error: Exception, model: Path, doing: str) -> HilError:
-    """The error to raise for what ONNX Runtime threw while ``doing`` something with ``model``.
+    """Return the error to raise for an exception of ONNX Runtime.
 
-    ``UserError`` for a file that cannot be read, ``EngineBuildError`` for the rest; an unsupported
-    operator is named with its node and opset.
+    ``doing`` completes "ONNX Runtime failed …". The error is a ``UserError`` for a file that cannot be read, otherwise
+    an ``EngineBuildError``, which names an unsupported operator with its node and opset.
     """
     match = _STAMP.match(str(error))
-    code, words = (match["code"], match["words"]) if match else (type(error).__name__, str(error))
-    words = " ".join(_LOAD.sub("", words).split())[:LENGTH] or type(error).__name__
+    code, text = (match["code"], match["text"]) if match else (type(error).__name__, str(error))
+    text = " ".join(_LOAD.sub("", text).split())[:LENGTH] or type(error).__name__
     if code in _UNREADABLE:
         return UserError(
-            f"cannot read {model} ({words}): model {model.stem}: export it again / check it was copied whole"
+            f"cannot read {model} ({text}): model {model.stem}: export it again / check it was copied whole"
         )
-    found = next((hit[1] for pattern in _OPERATORS if (hit := pattern.search(words))), None)
-    if found is None:
-        return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {words}")
+    operator = next((match[1] for pattern in _OPERATORS if (match := pattern.search(text))), None)
+    if operator is None:
+        return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text}")
     return EngineBuildError(
-        f"ONNX Runtime cannot run operator {found}{_place(model, found)}: model {model.stem}: {words}: "
-        f"export with operators that this ONNX Runtime has / upgrade it"
+        f"ONNX Runtime cannot run operator {operator}{_place(model, operator)}: model {model.stem}: {text}: "
+        f"export with operators that this ONNX Runtime supports / upgrade ONNX Runtime"
     )
 
 
 def _place(model: Path, operator: str) -> str:
-    """``" of node 'conv1' (opset 13)"`` as far as the file tells."""
+    """Return ``" of node 'conv1' (opset 13)"``; empty if the file cannot be read or has no such node."""
     import onnx
 
     try:
         proto: onnx.ModelProto = onnx.load(str(model), load_external_data=False)
-    except Exception:  # noqa: BLE001 - the first error is the one to tell
+    except Exception:  # noqa: BLE001 - the first error is the one to report
         return ""
     nodes = [node for node in proto.graph.node if node.op_type == operator]
     if not nodes:

@@ -1,7 +1,7 @@
-"""Reference outputs: FP32 under ONNX Runtime's CPU provider, or what the user saved from training.
+"""Reference outputs: FP32 under ONNX Runtime's CPU provider, or outputs that the user saved from training.
 
-Outputs are streamed to disk, once for each (model, data, batch, version), and read back batch by batch:
-neither costs the memory of more than a batch.
+Outputs are written to disk once for each model, data, batch size and ONNX Runtime version, and read back batch by
+batch, so that one batch at a time is in memory.
 """
 
 from __future__ import annotations
@@ -35,36 +35,38 @@ if TYPE_CHECKING:
     Outputs = list[tuple[str, np.ndarray]]
 
 FORMAT = 2
-"""Version of the cache's layout: a folder a key; a file an output, of one ``.npy`` record a batch; a sealed index."""
+"""Version of the cache's layout: one folder for each key, with a sealed index and one file for each output, which has
+one ``.npy`` record for each batch."""
 
 INDEX = "index.json"
 
 
 class Reference(Protocol):
-    """What an engine's outputs are compared with.
+    """The outputs that an engine's outputs are compared with.
 
-    ``names`` are the outputs, ``count`` the samples, ``digest`` identifies the values, ``source`` says in
-    words where they come from.
+    ``names`` are the outputs' names, ``count`` is the number of samples, ``digest`` identifies the values, ``source``
+    describes their origin for a reader.
     """
 
     @property
-    def names(self) -> tuple[str, ...]: ...  # noqa: D102 - told above
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102 - described above
     @property
-    def count(self) -> int: ...  # noqa: D102 - told above
+    def count(self) -> int: ...  # noqa: D102 - described above
     @property
-    def digest(self) -> str: ...  # noqa: D102 - told above
+    def digest(self) -> str: ...  # noqa: D102 - described above
     @property
-    def source(self) -> str: ...  # noqa: D102 - told above
+    def source(self) -> str: ...  # noqa: D102 - described above
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
-        """Outputs of ``size`` samples at a time (fewer at the end), up to ``limit`` samples, in order."""
+        """Yield the outputs of ``size`` samples at a time (fewer at the end), up to ``limit`` samples, in order."""
 
 
 @dataclass(frozen=True)
 class SavedReference:
-    """Outputs that the user saved: whatever the file holds, so that what differs fails as parity.
+    """Outputs that the user saved.
 
-    Names, dtypes and lengths are not checked here; only a file that cannot be read is a ``UserError``.
+    Names, dtypes and lengths are not checked here: a difference fails the parity check. Only a file that cannot be read
+    raises ``UserError``.
     """
 
     path: Path
@@ -74,21 +76,21 @@ class SavedReference:
     source: str
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
-        """As ``Reference.batches``; an array that ends before the others stops being given."""
+        """Yield as ``Reference.batches`` does; an array that is shorter than the others is missing after its end."""
         arrays = NpzArrays(self.path)
         streams = {name: arrays.rows(size, {name}) for name in self.names}
         total = self.count if limit is None else min(limit, self.count)
         for start in range(0, total, size):
             rows = min(size, total - start)
-            found = ((name, next(stream, {}).get(name)) for name, stream in streams.items())
-            yield [(name, array[:rows]) for name, array in found if array is not None]
+            arrays_of_batch = ((name, next(stream, {}).get(name)) for name, stream in streams.items())
+            yield [(name, array[:rows]) for name, array in arrays_of_batch if array is not None]
 
 
 @dataclass(frozen=True)
 class CachedReference:
-    """Outputs that ONNX Runtime gave: a file an output, in it one ``.npy`` record for each batch.
+    """Outputs of ONNX Runtime, cached in one file for each output, with one ``.npy`` record for each batch.
 
-    ``files`` are name, file and each record's SHA-256: what is read is hashed before anything is compared with it.
+    ``files`` has each output's name, file and its records' SHA-256. Each record is verified when it is read.
     """
 
     folder: Path
@@ -100,36 +102,37 @@ class CachedReference:
     source: str
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
-        """As ``Reference.batches``.
+        """Yield as ``Reference.batches`` does.
 
-        Raises ``UserError`` for another batch size than the outputs were made with, and for outputs that were changed.
+        Raise ``UserError`` if ``size`` is not the batch size of the cached outputs, and for outputs that were changed.
         """
         if size != self.batch:
-            raise UserError(f"the reference was run with batch {self.batch}, batch {size} is asked: use the same")
+            raise UserError(f"the reference was run with batch {self.batch}, not {size}: use the same batch size")
         total = self.count if limit is None else min(limit, self.count)
         with ExitStack() as stack:
             streams = [stack.enter_context((self.folder / file).open("rb")) for _, file, _ in self.files]
             for number, start in enumerate(range(0, total, size)):
-                ran, wanted = min(size, self.count - start), min(size, total - start)
+                recorded, rows = min(size, self.count - start), min(size, total - start)
                 batch = [
                     (name, self._read(file, stream, records[number : number + 1]))
                     for (name, file, records), stream in zip(self.files, streams, strict=True)
                 ]
-                yield [(n, array[:wanted] if array.ndim and len(array) == ran else array) for n, array in batch]
+                yield [(n, array[:rows] if array.ndim and len(array) == recorded else array) for n, array in batch]
 
     def _read(self, file: str, stream: IO[bytes], expected: tuple[str, ...]) -> np.ndarray[Any, Any]:
         hashed = _Hashed(stream)
         try:
             array = np.lib.format.read_array(hashed, allow_pickle=False)
         except (ValueError, OSError) as error:
-            raise UserError(f"{self.folder / file} cannot be read ({error}): run again, it is made anew") from None
+            what = f"{self.folder / file} cannot be read ({error})"
+            raise UserError(f"{what}: run again, which creates it again") from None
         if (hashed.state.hexdigest(),) != expected:
             raise UserError(f"{self.folder / file} was changed while the run read it: leave it alone and run again")
         return array
 
 
 class _Hashed:
-    """A file that is hashed as it is read, or as it is written."""
+    """A stream that hashes the bytes that are read from it or written to it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
@@ -148,14 +151,16 @@ class _Hashed:
 def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where it is kept
     model: Path, dataset: Dataset, batch: int, cache_dir: Path, saved: Path | None = None, limit: int | None = None
 ) -> Reference:
-    """The reference of ``model`` on ``dataset``: ``saved`` outputs if given, else ONNX Runtime's.
+    """Return the reference of ``model`` on ``dataset``: the ``saved`` outputs if given, otherwise ONNX Runtime's.
 
-    ``batch`` is how many samples one run takes, ``limit`` the most samples run. Raises ``UserError`` for a
-    file that cannot be read or inputs the model refuses, ``EngineBuildError`` for an operator that ONNX
-    Runtime lacks.
+    ``batch`` is the number of samples of one inference, ``limit`` the most samples that are run. Raise ``UserError``
+    for a file that cannot be read and for inputs that the model rejects, ``EngineBuildError`` for an operator that ONNX
+    Runtime does not support.
     """
     if saved is not None:
-        return _saved(polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved, saved)
+        return _open_saved(
+            polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved, saved
+        )
     import onnxruntime
 
     facts = {
@@ -167,35 +172,35 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
         "onnxruntime": onnxruntime.__version__,
     }
     folder = cache_dir / "reference" / digest_of(facts)
-    return _opened(folder, facts) or _made(folder, facts, model, dataset.batches(batch, limit))
+    return _open_cached(folder, facts) or _create(folder, facts, model, dataset.batches(batch, limit))
 
 
-def _saved(path: Path, told: Path) -> SavedReference:
+def _open_saved(path: Path, original: Path) -> SavedReference:
     arrays = NpzArrays(path)
     lengths = [arrays.header(name)[1][0] for name in arrays.names]
     count = max(lengths, default=0)
-    return SavedReference(path, arrays.names, count, file_digest(path), f"outputs saved in {told.name}")
+    return SavedReference(path, arrays.names, count, file_digest(path), f"outputs saved in {original.name}")
 
 
-def _opened(folder: Path, facts: dict[str, Any]) -> CachedReference | None:
-    """The cached outputs, or ``None`` where there are none, or not what this user's run wrote for ``facts``."""
+def _open_cached(folder: Path, facts: dict[str, Any]) -> CachedReference | None:
+    """Return the cached outputs of ``facts``; ``None`` if there are none, or their seal or a record does not match."""
     try:
         index = json.loads((folder / INDEX).read_text())
         if index["facts"] != facts or not is_sealed({**index, "seal": None}, index["seal"]):
             return None
-        outputs = [(one["name"], one["file"], tuple(one["records"])) for one in index["outputs"]]
+        outputs = [(output["name"], output["file"], tuple(output["records"])) for output in index["outputs"]]
         names = tuple(name for name, _, _ in outputs)
         digest = digest_of({"outputs": index["outputs"]})
         source = f"FP32 under ONNX Runtime {facts['onnxruntime']} on the host's CPU"
-        found = CachedReference(folder, tuple(outputs), names, index["count"], facts["batch"], digest, source)
-        for _ in found.batches(found.batch):  # one that is damaged is made again, now
+        cached = CachedReference(folder, tuple(outputs), names, index["count"], facts["batch"], digest, source)
+        for _ in cached.batches(cached.batch):  # verifies every record, so that a damaged one is created again now
             pass
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
-    return found
+    return cached
 
 
-def _made(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[Batch]) -> CachedReference:
+def _create(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[Batch]) -> CachedReference:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
@@ -203,29 +208,29 @@ def _made(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[Ba
             index = {"facts": facts, **_run(model, batches, making), "seal": None}
             (making / INDEX).write_text(json.dumps({**index, "seal": seal(index)}, indent=1))
             shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # somebody else was first: theirs is as good
+            with suppress(OSError):  # another process has just created the same folder
                 making.rename(folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
     except OSError as error:
         raise UserError(
             f"cannot keep the reference of model {model.stem} in {folder.parent} ({error.strerror or error}): "
-            "make room there"
+            "free some space there"
         ) from None
-    made = _opened(folder, facts)
-    if made is None:
+    cached = _open_cached(folder, facts)
+    if cached is None:
         raise UserError(f"the reference of model {model.stem} in {folder} is damaged: remove that folder")
-    return made
+    return cached
 
 
 def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
-    """Writes the outputs; their names, files and records' SHA-256, and how many samples there were."""
+    """Run the model and write its outputs. Return their names, files and records' SHA-256, and the sample count."""
     session = cpu_session(model)
     names = [output.name for output in session.get_outputs()]
     count = 0
     outputs = [{"name": name, "file": f"{number}.npy", "records": []} for number, name in enumerate(names)]
     with ExitStack() as stack:
-        streams = [stack.enter_context((folder / one["file"]).open("wb")) for one in outputs]
+        streams = [stack.enter_context((folder / output["file"]).open("wb")) for output in outputs]
         for batch in batches:
             try:
                 results = session.run(names, batch.inputs)
@@ -233,24 +238,24 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
                 raise explained(error, model, "while running the reference") from None
             for output, stream, array in zip(outputs, streams, results, strict=True):
                 if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-                    what = f"output {output['name']!r} of model {model.stem} is no array of numbers"
-                    raise UserError(f"{what}: it has no parity")
+                    what = f"output {output['name']!r} of model {model.stem} is not an array of numbers"
+                    raise UserError(f"{what}: parity cannot be judged for it")
                 hashed = _Hashed(stream)
                 np.lib.format.write_array(hashed, array, allow_pickle=False)
                 output["records"].append(hashed.state.hexdigest())
             count += len(next(iter(batch.inputs.values())))
     if not count:
-        raise UserError(f"the data of model {model.stem} has no samples: there is nothing to compare with")
+        raise UserError(f"the data of model {model.stem} has no samples, so there are no reference outputs")
     return {"outputs": outputs, "count": count}
 
 
 def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU, silent. Raises ``UserError`` or ``EngineBuildError`` in one line."""
+    """Return an ONNX Runtime session on the CPU that logs nothing. Raise ``UserError`` or ``EngineBuildError``."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False  # it would keep the largest batch's memory for good
+    options.enable_cpu_mem_arena = False  # it would never release the memory of the largest batch
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives: names, dtypes and shapes of its inputs and outputs."""
+"""The signature of an ONNX file: names, dtypes and shapes of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. ``name`` is as the file has it, since runtimes bind by it; ``str`` is safe to show.
+    """One input or output.
 
-    ``dtype`` is numpy's name (``float32``; ``bfloat16`` and the like keep ONNX's). A dimension is its
-    size, or the name of a dynamic one, or ``None`` for a dynamic one without a name.
+    ``name`` is the file's own, since runtimes bind by it; ``str(spec)`` is safe to print. ``dtype`` is numpy's name
+    (``float32``), or ONNX's where numpy has none (``bfloat16``). A dimension is its size, the name of a dynamic
+    dimension, or ``None`` for a dynamic dimension without a name.
     """
 
     name: str
@@ -33,14 +34,14 @@ class TensorSpec:
     shape: tuple[int | str | None, ...]
 
     def __str__(self) -> str:
-        """``image: float32[batch, 1, 8, 8]``; ``?`` is a dynamic dimension without a name."""
+        """Return ``image: float32[batch, 1, 8, 8]``, with ``?`` for a dynamic dimension without a name."""
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
         return clean(f"{self.name}: {self.dtype}[{sizes}]")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A model's inputs and outputs in the file's order, with what tells how it was exported."""
+    """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -49,28 +50,30 @@ class Signature:
     has_qdq: bool = False
 
     def input(self, name: str) -> TensorSpec:
-        """The input called ``name``. Raises ``KeyError`` if there is none."""
+        """Return the input called ``name``. Raise ``KeyError`` if there is none."""
         return {spec.name: spec for spec in self.inputs}[name]
 
     def batch(self) -> int | None:
-        """The first dimension that the inputs fix, or ``None`` where it is dynamic.
+        """Return the fixed size of the inputs' first dimension, the batch; ``None`` if it is dynamic.
 
-        Raises ``UserError`` for an input without dimensions and for inputs that fix different sizes:
-        then there is no dimension that counts samples.
+        Raise ``UserError`` for an input without dimensions and for inputs with different fixed sizes, since they have
+        no common batch dimension.
         """
         flat = [spec.name for spec in self.inputs if not spec.shape]
         sizes = {spec.name: spec.shape[0] for spec in self.inputs if spec.shape and isinstance(spec.shape[0], int)}
         if flat or len(set(sizes.values())) > 1:
             inputs = "; ".join(str(spec) for spec in self.inputs)
-            raise UserError(f"the inputs share no batch dimension ({inputs}): export the model with the batch first")
+            raise UserError(
+                f"the inputs share no batch dimension ({inputs}): export the model with the batch as first dimension"
+            )
         return next(iter(sizes.values()), None)
 
 
 def read_signature(path: Path) -> Signature:
-    """Reads the inputs and outputs of an ONNX file; external weights are not touched.
+    """Return the inputs and outputs of an ONNX file; external weights are not read.
 
-    Initializers that old exporters list as inputs too are left out. Raises ``UserError`` for a file that
-    is missing, cut short or not ONNX, and for an input or output that is not a tensor.
+    Initializers that old exporters also list as inputs are left out. Raise ``UserError`` for a file that is missing,
+    cut short or not ONNX, and for an input or output that is not a tensor.
     """
     model = read_proto(path)
     graph = model.graph
@@ -89,24 +92,24 @@ def read_signature(path: Path) -> Signature:
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
-    """The ONNX file as it is written, without its external weights. Raises ``UserError`` for what is not one."""
+    """Return the parsed ONNX file, without its external weights. Raise ``UserError`` if it is not an ONNX file."""
     import onnx
 
-    # Brought by onnx; it ships no types.
+    # A dependency of onnx, without type stubs.
     decode_error = import_module("google.protobuf.message").DecodeError
 
     try:
         if path.stat().st_size > LARGEST:
-            why = "protobuf takes 2 GiB at most"
+            why = "protobuf files have 2 GiB at most"
             raise UserError(f"cannot read {path} ({why}): model {path.stem}: save it with its weights as external data")
         model: onnx.ModelProto = onnx.load(str(path), load_external_data=False)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): model {path.stem}: check the path") from None
     except (decode_error, ValueError, RuntimeError) as error:
         raise UserError(_unreadable(path, str(error).split("\n")[0])) from None
-    # Protobuf takes an empty file, and many a text, for a message with nothing in it.
+    # Protobuf parses an empty file, and some text files, as an empty message.
     if not model.ir_version or not model.HasField("graph") or not model.graph.node:
-        raise UserError(_unreadable(path, "there is no graph in it"))
+        raise UserError(_unreadable(path, "it has no graph"))
     return model
 
 
@@ -117,7 +120,7 @@ def _unreadable(path: Path, why: str) -> str:
 def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
     if not value.type.HasField("tensor_type"):
         kind = value.type.WhichOneof("value") or "of no type"
-        raise UserError(f"{value.name} of {path} is {kind}, not a tensor: export the model with tensors alone")
+        raise UserError(f"{value.name} of {path} is {kind}, not a tensor: export the model with tensors only")
     tensor = value.type.tensor_type
     return TensorSpec(value.name, _dtype_name(tensor.elem_type), tuple(_size(dim) for dim in tensor.shape.dim))
 

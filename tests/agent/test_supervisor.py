@@ -143,7 +143,7 @@ def test_a_dead_workers_signal_is_named(
 def test_a_crash_shows_what_was_written_last(worker: EngineWorker, feed: Feed) -> None:
     """The tail of a dead worker's stderr is in the message: here faulthandler's own words."""
     os.kill(worker.pid, signal.SIGSEGV)
-    with pytest.raises(WorkerLost, match=r"it last wrote: .*Segmentation fault"):
+    with pytest.raises(WorkerLost, match=r"its last output: .*Segmentation fault"):
         worker.run(feed)
 
 

@@ -142,17 +142,17 @@ def test_a_duplicate_key(tmp_path: Path) -> None:
     case = cases.signed(tmp_path)
     payload = json.dumps(case.statement())
     case.sign_again(payload.replace('"result": "PASSED"', '"result": "FAILED", "result": "PASSED"').encode())
-    refused(case, "a key stands twice", report=None)
+    refused(case, "a key occurs twice", report=None)
     case = cases.signed(tmp_path)
     text = case.bundle.read_text()
     case.bundle.write_text(text.replace('{"mediaType"', '{"mediaType":"x","mediaType"', 1))
-    refused(case, "a key stands twice")
+    refused(case, "a key occurs twice")
     case = cases.signed(tmp_path)
     case.report.write_text(case.report.read_text().replace("{", '{"status": "complete",', 1))
     said = case.statement()
     said["predicate"]["configuration"][1]["digest"]["sha256"] = hashlib.sha256(case.report.read_bytes()).hexdigest()
     case.sign_again(said)
-    refused(case, "a key stands twice")
+    refused(case, "a key occurs twice")
 
 
 def test_a_bundle_with_two_signatures(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ other:
 
 def node(text: str, wanted: str | None = None) -> isaac_ros.Node:
     """The node in this text."""
-    return isaac_ros.chosen(isaac_ros.nodes(text.encode(), "params.yaml"), "params.yaml", wanted)
+    return isaac_ros.inference_node(isaac_ros.nodes(text.encode(), "params.yaml"), "params.yaml", wanted)
 
 
 def test_a_node_with_what_its_wildcard_gives() -> None:
@@ -72,22 +72,22 @@ def test_several_nodes_have_to_be_told_apart() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("a: [1", "no YAML"),
-        ("- a\n", "no ROS 2 parameter file"),
-        ("a: 1\n", "no ROS 2 parameter file"),
+        ("a: [1", "not YAML"),
+        ("- a\n", "not a ROS 2 parameter file"),
+        ("a: 1\n", "not a ROS 2 parameter file"),
         ("a:\n  ros__parameters: {x: 1}\n", "no node has parameters of an inference node"),
         ("a:\n  ros__parameters: {inference_fps: fast}\n", r"params\.yaml:2: /a: inference_fps: 'fast' is not a rate"),
         ("a:\n  ros__parameters: {inference_fps: .inf}\n", "inference_fps: .* is not a rate"),
         ("a:\n  ros__parameters: {inference_fps: true}\n", "inference_fps: True is not a rate"),
         ("a:\n  ros__parameters: {max_batch_size: 0}\n", "0 is not a number of samples"),
         ("a:\n  ros__parameters: {max_batch_size: 1.5}\n", "is not a number of samples"),
-        ("a:\n  ros__parameters: {input_binding_names: {x: 1}}\n", "is no list of names"),
-        ("a:\n  ros__parameters: {input_binding_names: [1]}\n", "is no list of names"),
-        ("a:\n  ros__parameters: {engine_file_path: 3}\n", "is no path"),
-        ("a:\n  ros__parameters: {inference_fps: 1}\na: 3\n", r"params\.yaml:3: a key is no word, or is there twice"),
+        ("a:\n  ros__parameters: {input_binding_names: {x: 1}}\n", "is not a list of names"),
+        ("a:\n  ros__parameters: {input_binding_names: [1]}\n", "is not a list of names"),
+        ("a:\n  ros__parameters: {engine_file_path: 3}\n", "is not a path"),
+        ("a:\n  ros__parameters: {inference_fps: 1}\na: 3\n", r"params\.yaml:3: a key is not a word, or occurs twice"),
         ("a: &x\n  ros__parameters: {inference_fps: 1}\nb: *x\n", "has an alias"),
         ("a:\n  ros__parameters: {inference_fps: !!python/object/apply:os.system [ls]}\n", "is not a rate"),
-        ("{" * 3000, "no YAML|nested too deeply"),
+        ("{" * 3000, "not YAML|nested too deeply"),
     ],
 )
 def test_what_is_no_such_file(text: str, why: str) -> None:
@@ -101,7 +101,7 @@ def test_any_bytes_are_a_node_or_one_message(content: bytes | str) -> None:
     """Nothing else comes out, whatever goes in."""
     data = content if isinstance(content, bytes) else content.encode()
     with contextlib.suppress(UserError):
-        assert isaac_ros.chosen(isaac_ros.nodes(data, "p"), "p", None).lines
+        assert isaac_ros.inference_node(isaac_ros.nodes(data, "p"), "p", None).lines
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

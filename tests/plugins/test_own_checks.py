@@ -151,7 +151,7 @@ def test_a_target_has_the_rows_of_its_precisions(tmp_path: Path) -> None:
         ("{", "is damaged"),
         ("[]", "is damaged"),
         ('{"schema": 2, "checks": []}', "is damaged"),
-        ('{"schema": 1, "schema": 1, "checks": []}', "is damaged (a key stands twice"),
+        ('{"schema": 1, "schema": 1, "checks": []}', "is damaged (a key occurs twice"),
         ("\ufeff", "is damaged"),
     ],
 )
