@@ -148,7 +148,7 @@ def test_an_onnx_file_over_protobufs_limit(tmp_path: Path) -> None:
     model = tmp_path / "large.onnx"
     with model.open("wb") as file:
         file.truncate(LARGEST + 1)
-    with pytest.raises(UserError, match=r"protobuf files have 2 GiB at most.*save it with its weights as external data"):
+    with pytest.raises(UserError, match=r"protobuf files have 2 GiB at most.*save it with its weights"):
         external_files(model)
 
 
