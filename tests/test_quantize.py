@@ -32,13 +32,13 @@ LAYOUTS: tuple[QdqLayout, ...] = ("onnxruntime", "tensorrt")
 METHODS = ("entropy", "minmax", "percentile")
 
 
-def spec(**given: Any) -> CalibrationSpec:
-    """A calibration table, min-max unless the test says otherwise."""
-    return CalibrationSpec(**{"data": "memory", "method": "minmax", **given})
+def spec(**changes: Any) -> CalibrationSpec:
+    """Return a calibration table, min-max unless the test sets another method."""
+    return CalibrationSpec(**{"data": "memory", "method": "minmax", **changes})
 
 
 def run(path: Path, image: np.ndarray) -> np.ndarray:
-    """The logits of a model for some images."""
+    """Return the logits of a model for some images."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {"image": image})[0])
 
@@ -51,8 +51,8 @@ def data() -> MemoryData:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("method", METHODS)
-def test_a_model_is_quantized_whole(tmp_path: Path, data: MemoryData, layout: QdqLayout, method: str) -> None:
-    """Every weighted node takes INT8 with sound symmetric ranges, and the outputs are near the model's."""
+def test_every_weighted_node_is_quantized(tmp_path: Path, data: MemoryData, layout: QdqLayout, method: str) -> None:
+    """Every weighted node reads INT8 with valid symmetric ranges, and the outputs are close to the model's."""
     model = convnet(tmp_path / "m.onnx")
     made = quantize(model, tmp_path / "out", data, spec(method=method), layout=layout)
     assert made.provenance["quantized"] == ["conv", "head"]
@@ -67,7 +67,7 @@ def test_a_model_is_quantized_whole(tmp_path: Path, data: MemoryData, layout: Qd
     )
     judgement = int8.cache(facts)
     assert judgement.verdict is Verdict.PASSED, judgement.reason
-    if method != "entropy":  # ONNX Runtime's entropy clips hard where samples are few
+    if method != "entropy":  # ONNX Runtime's entropy method clips strongly with few samples
         fresh = images(50, seed=1)
         comparison = Comparison("int8").consume(
             [[("logits", run(model, fresh))]], [[("logits", run(made.path, fresh))]]
@@ -76,24 +76,24 @@ def test_a_model_is_quantized_whole(tmp_path: Path, data: MemoryData, layout: Qd
 
 
 def test_calibration_consumes_the_declared_samples(tmp_path: Path, data: MemoryData) -> None:
-    """Count and digest of what was consumed are those of the first samples declared."""
+    """Count and digest of the consumed samples are those of the first declared ones."""
     made = quantize(convnet(tmp_path / "m.onnx"), tmp_path, data, spec(samples=70))
     assert made.provenance["samples"] == 70
     assert made.provenance["samples_digest"] == samples_digest(data, 70)
     assert made.provenance["samples_digest"] != samples_digest(data, 71)
 
 
-def test_a_stored_model_is_taken_again(tmp_path: Path, data: MemoryData) -> None:
-    """The same key is not calibrated twice."""
+def test_a_stored_model_is_reused(tmp_path: Path, data: MemoryData) -> None:
+    """A second request with the same key does not calibrate again."""
     model = convnet(tmp_path / "m.onnx")
     first = quantize(model, tmp_path / "out", data, spec())
     passes = data.passes
-    again = quantize(model, tmp_path / "out", data, spec())
-    assert (again, data.passes) == (first, passes)
+    second = quantize(model, tmp_path / "out", data, spec())
+    assert (second, data.passes) == (first, passes)
 
 
-def test_whatever_the_ranges_depend_on_changes_the_key(tmp_path: Path, data: MemoryData) -> None:
-    """Model, data, samples, method, percentile, exclusions and layout each make another model."""
+def test_everything_that_changes_the_ranges_changes_the_key(tmp_path: Path, data: MemoryData) -> None:
+    """Model, data, samples, method, percentile, exclusions and layout each give another model."""
     model = convnet(tmp_path / "m.onnx")
     other = convnet(tmp_path / "o.onnx", norm=True)
     made: list[Quantized] = [
@@ -106,13 +106,13 @@ def test_whatever_the_ranges_depend_on_changes_the_key(tmp_path: Path, data: Mem
         quantize(model, tmp_path, data, spec(exclude_nodes=("head",))),
         quantize(model, tmp_path, data, spec(), layout="tensorrt"),
     ]
-    assert len({one.key for one in made}) == len(made)
-    assert len({one.digest for one in made}) == len(made)
+    assert len({quantized.key for quantized in made}) == len(made)
+    assert len({quantized.digest for quantized in made}) == len(made)
 
 
 @pytest.mark.parametrize("damage", ["model", "record", "no model", "no record", "cut before it was recorded"])
 def test_a_damaged_store_is_made_again(tmp_path: Path, data: MemoryData, damage: str) -> None:
-    """A flipped byte, an unreadable record or a missing half: calibrated afresh, to the same model."""
+    """After a flipped byte, an unreadable record or a missing file, the same model is calibrated again."""
     model = convnet(tmp_path / "m.onnx")
     first = quantize(model, tmp_path / "out", data, spec())
     record = first.path.with_suffix(".json")
@@ -122,21 +122,21 @@ def test_a_damaged_store_is_made_again(tmp_path: Path, data: MemoryData, damage:
         record.write_text('{"key":')
     elif damage == "cut before it was recorded":
         first.path.write_bytes(first.path.read_bytes()[:-100])
-        noted = {**json.loads(record.read_text()), "digest": file_digest(first.path)}
-        record.write_text(json.dumps(noted))
+        changed = {**json.loads(record.read_text()), "digest": file_digest(first.path)}
+        record.write_text(json.dumps(changed))
     else:
         (first.path if damage == "no model" else record).unlink()
     passes = data.passes
-    again = quantize(model, tmp_path / "out", data, spec())
-    assert again.digest == first.digest
-    assert again.damaged == (not damage.startswith("no "))
+    second = quantize(model, tmp_path / "out", data, spec())
+    assert second.digest == first.digest
+    assert second.damaged == (not damage.startswith("no "))
     assert data.passes > passes
     assert json.loads(record.read_text())["digest"] == first.digest
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".onnx"]
 
 
-def test_the_same_twice_in_other_processes(tmp_path: Path) -> None:
-    """Another hash seed does not give another model."""
+def test_processes_give_the_same_model(tmp_path: Path) -> None:
+    """Another hash seed does not change the model."""
     convnet(tmp_path / "m.onnx", norm=True)
     code = (
         "import sys; from pathlib import Path; from tests.models import images; from hil.quantize import quantize;"
@@ -144,7 +144,7 @@ def test_the_same_twice_in_other_processes(tmp_path: Path) -> None:
         "print(quantize(Path('m.onnx'), Path(sys.argv[1]), MemoryData(image=images(40)), S(data='x')).digest)"
     )
     path = {"PYTHONPATH": ":".join(p for p in sys.path if p)}
-    found = {
+    digests = {
         subprocess.run(
             [sys.executable, "-c", code, seed],
             env={**path, "PYTHONHASHSEED": seed},
@@ -155,13 +155,13 @@ def test_the_same_twice_in_other_processes(tmp_path: Path) -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(found) == 1
+    assert len(digests) == 1
 
 
 def test_the_quantizer_is_silent(
     tmp_path: Path, data: MemoryData, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing printed, logged or warned of, and logging stays as it was."""
+    """Nothing is printed, logged or warned of, and logging is restored."""
     before = (list(logging.getLogger().handlers), logging.root.manager.disable)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -170,8 +170,8 @@ def test_the_quantizer_is_silent(
     assert (list(logging.getLogger().handlers), logging.root.manager.disable) == before
 
 
-def test_old_opsets_are_lifted_and_the_ir_kept(tmp_path: Path, data: MemoryData) -> None:
-    """Scales a channel need opset 13; the IR version stays what old runtimes read."""
+def test_old_opsets_are_converted_and_the_ir_version_kept(tmp_path: Path, data: MemoryData) -> None:
+    """Scales per channel need opset 13; the IR version stays readable for old runtimes."""
     made = onnx.load(quantize(convnet(tmp_path / "m.onnx", opset=11), tmp_path, data, spec()).path)
     assert max(entry.version for entry in made.opset_import if not entry.domain) >= 13
     assert made.ir_version == 7
@@ -179,26 +179,26 @@ def test_old_opsets_are_lifted_and_the_ir_kept(tmp_path: Path, data: MemoryData)
 
 
 def test_batch_norm_is_folded(tmp_path: Path, data: MemoryData) -> None:
-    """A batch norm becomes part of its convolution, so that both runtimes can fuse what follows."""
+    """A batch norm becomes part of its convolution, so that both runtimes can fuse the following nodes."""
     made = quantize(convnet(tmp_path / "m.onnx", norm=True), tmp_path, data, spec())
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(made.path).graph.node}
     assert len(made.provenance["quantized"]) == 2
 
 
 def test_nodes_without_names_are_quantized(tmp_path: Path, data: MemoryData) -> None:
-    """Exporters leave names empty; each node is still accounted for."""
+    """Some exporters leave names empty; each node is listed all the same."""
     made = quantize(convnet(tmp_path / "m.onnx", named=False), tmp_path, data, spec())
     assert made.provenance["quantized"] == ["Conv_0", "MatMul_4"]
 
 
-def test_a_fixed_batch_is_fed_as_it_is(tmp_path: Path, data: MemoryData) -> None:
-    """A model of batch 4 is calibrated by fours."""
+def test_a_fixed_batch_is_the_stride(tmp_path: Path, data: MemoryData) -> None:
+    """A model of batch 4 is calibrated with four samples at a time."""
     made = quantize(convnet(tmp_path / "m.onnx", batch=4), tmp_path, data, spec())
     assert (made.provenance["stride"], made.provenance["samples"]) == (4, 100)
 
 
 def test_excluded_nodes_stay_in_float_with_the_reason(tmp_path: Path, data: MemoryData) -> None:
-    """What the config excludes is listed; a name that is not there is a mistake."""
+    """Excluded nodes are listed with the reason; an unknown name is an error."""
     model = convnet(tmp_path / "m.onnx")
     made = quantize(model, tmp_path, data, spec(exclude_nodes=("head",)), layout="tensorrt")
     assert made.provenance["quantized"] == ["conv"]
@@ -208,16 +208,16 @@ def test_excluded_nodes_stay_in_float_with_the_reason(tmp_path: Path, data: Memo
 
 
 def test_a_model_with_qdq_nodes_is_used_as_it_is(tmp_path: Path, data: MemoryData) -> None:
-    """Quantizing twice would lose twice; where its ranges come from is not known and said so."""
+    """Quantizing twice would lose accuracy twice; the origin of its ranges is recorded as unknown."""
     first = quantize(convnet(tmp_path / "m.onnx"), tmp_path, data, spec())
-    again = quantize(first.path, tmp_path, data, spec())
-    assert again.path == first.path
-    assert again.provenance["foreign"]
+    second = quantize(first.path, tmp_path, data, spec())
+    assert second.path == first.path
+    assert second.provenance["foreign"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_calibration_data_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
-    """One NaN would spoil every range after it."""
+    """A single NaN would make every range after it invalid."""
     bad = images(20)
     bad[7, 0, 0, 0] = value
     with pytest.raises(UserError, match="NaN or infinity"):
@@ -226,12 +226,12 @@ def test_calibration_data_that_is_not_finite_is_refused(tmp_path: Path, value: f
 
 
 def test_too_little_data_is_refused(tmp_path: Path, data: MemoryData) -> None:
-    """More samples asked than there are: said at once, not calibrated on fewer."""
+    """If more samples are requested than exist, calibration is refused instead of using fewer."""
     with pytest.raises(UserError, match="asks for 101 samples"):
         quantize(convnet(tmp_path / "m.onnx"), tmp_path, data, spec(samples=101))
 
 
-def test_nothing_to_quantize_is_said(tmp_path: Path) -> None:
+def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
     """A model without convolution or matrix product has no INT8 form."""
     model = write(tmp_path / "m.onnx", [helper.make_node("Sin", ["x"], ["y"])], {"x": ["n", 4]}, {"y": ["n", 4]})
     with pytest.raises(EngineBuildError, match="nothing of model m could be quantized"):
@@ -239,7 +239,7 @@ def test_nothing_to_quantize_is_said(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_operator_is_named(tmp_path: Path) -> None:
-    """One line with operator, node and opset; no traceback of the quantizer's."""
+    """The error is one line with operator, node and opset, without a traceback of the quantizer."""
     model = write(
         tmp_path / "m.onnx", [helper.make_node("Foo", ["x"], ["y"], name="odd")], {"x": ["n", 4]}, {"y": ["n", 4]}
     )
@@ -247,13 +247,13 @@ def test_an_unsupported_operator_is_named(tmp_path: Path) -> None:
         quantize(model, tmp_path, MemoryData(x=np.ones((8, 4), np.float32)), spec())
 
 
-def test_a_record_that_nobody_here_sealed_is_no_record(tmp_path: Path, data: MemoryData) -> None:
-    """A file with a record that fits, from another machine or forged, is made again; that is no damage."""
+def test_a_record_without_our_seal_is_ignored(tmp_path: Path, data: MemoryData) -> None:
+    """A file whose record was forged or made on another machine is made again; that is not reported as damage."""
     model = convnet(tmp_path / "m.onnx")
     first = quantize(model, tmp_path / "out", data, spec())
     record = first.path.with_suffix(".json")
     facts = json.loads(record.read_text())
     first.path.write_bytes(convnet(tmp_path / "o.onnx", norm=True).read_bytes())
     record.write_text(json.dumps({**facts, "digest": file_digest(first.path)}))
-    again = quantize(model, tmp_path / "out", data, spec())
-    assert (again.digest, again.damaged) == (first.digest, False)
+    second = quantize(model, tmp_path / "out", data, spec())
+    assert (second.digest, second.damaged) == (first.digest, False)

@@ -1,4 +1,4 @@
-"""The layout for TensorRT on what real networks are made of, against the rules of its guide to quantized types."""
+"""TensorRT's layout on the building blocks of real networks, checked against its guide to quantized types."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 CHANNELS = {"stem": 0, "down": 0, "short": 0, "up": 1, "fc": 0, "plain": 1, "matmul": 1}
-"""The axis of each node's weights that counts output channels, which TensorRT wants the scales along."""
+"""The axis of output channels in each node's weights, along which TensorRT requires the scales."""
 
 
 class Network:
-    """Builds a graph node by node; each is named after its output."""
+    """Builds a graph node by node; each node is named after its output."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(5)
@@ -34,25 +34,25 @@ class Network:
         self.weights: Arrays = {}
 
     def weight(self, name: str, *shape: int) -> str:
-        """Weights with one channel of zeros, as pruning leaves them."""
+        """Add weights with one channel of zeros, as pruning leaves them."""
         values = self.rng.normal(size=shape).astype(np.float32)
         values[0] = 0
         self.weights[name] = values
         return name
 
     def node(self, op: str, name: str, *inputs: str, **attributes: Any) -> str:
-        """One node."""
+        """Add one node."""
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
-    def conv(self, name: str, source: str, taken: int, given: int, stride: int = 1) -> str:
-        """A 3 x 3 convolution with bias."""
-        weights = self.weight(f"{name}.w", given, taken, 3, 3), self.weight(f"{name}.b", given)
+    def conv(self, name: str, source: str, inputs: int, outputs: int, stride: int = 1) -> str:
+        """Add a 3 x 3 convolution with bias."""
+        weights = self.weight(f"{name}.w", outputs, inputs, 3, 3), self.weight(f"{name}.b", outputs)
         return self.node("Conv", name, source, *weights, pads=[1] * 4, strides=[stride] * 2)
 
 
 def network(path: Path) -> None:
-    """Residual adds of both kinds, transposed convolution, Gemm both ways, MatMul with weights and without."""
+    """Write a network with residual adds of both kinds, transposed convolution, Gemm and MatMul in several forms."""
     net = Network()
     x = net.node("Relu", "r0", net.conv("stem", "x", 3, 8))
     same = net.node("Relu", "r1", net.node("Add", "add", net.conv("body", x, 8, 8), x))
@@ -74,23 +74,23 @@ def network(path: Path) -> None:
 
 
 class Quantized:
-    """The quantized graph, asked by tensor and node."""
+    """The quantized graph, by tensor and node."""
 
     def __init__(self, path: Path) -> None:
         model = onnx.load(str(path))
         onnx.checker.check_model(model, full_check=True)
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
-        self.makers: dict[str, onnx.NodeProto] = {output: node for node in self.nodes for output in node.output}
+        self.producers: dict[str, onnx.NodeProto] = {output: node for node in self.nodes for output in node.output}
         self.constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
 
     def named(self, name: str) -> onnx.NodeProto:
-        """The node called ``name``."""
+        """Return the node called ``name``."""
         return next(node for node in self.nodes if node.name == name)
 
     def quantizer(self, tensor: str) -> onnx.NodeProto:
-        """The Q node behind a tensor that comes from a DQ node."""
-        dequantize = self.makers[tensor]
-        quantize_node = self.makers[dequantize.input[0]]
+        """Return the Q node that produces a tensor's INT8 values; the tensor must come from a DQ node."""
+        dequantize = self.producers[tensor]
+        quantize_node = self.producers[dequantize.input[0]]
         assert (quantize_node.op_type, dequantize.op_type) == ("QuantizeLinear", "DequantizeLinear")
         assert list(quantize_node.input[1:]) == list(dequantize.input[1:])
         return quantize_node
@@ -108,7 +108,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
 
 
 def test_every_weighted_node_takes_int8_on_both_inputs(quantized: Quantized) -> None:
-    """A convolution or matrix product with Q/DQ on one side alone runs in floating point."""
+    """A convolution or matrix product with Q/DQ on only one input runs in floating point."""
     weighted = [node for node in quantized.nodes if node.op_type in WEIGHTED]
     assert {node.name for node in weighted} == {*CHANNELS, "body", "attention"}
     for node in weighted:
@@ -117,14 +117,14 @@ def test_every_weighted_node_takes_int8_on_both_inputs(quantized: Quantized) -> 
 
 
 def test_biases_stay_float(quantized: Quantized) -> None:
-    """TensorRT has no INT32 biases: it refuses the DQ nodes in front of them."""
+    """TensorRT has no INT32 biases and refuses DQ nodes before them."""
     biases = [node.input[2] for node in quantized.nodes if node.op_type in WEIGHTED and len(node.input) > 2]
     assert biases
     assert all(quantized.constants[name].dtype == np.float32 for name in biases)
 
 
 def test_ranges_are_symmetric_and_sound(quantized: Quantized) -> None:
-    """INT8 with zero points of 0, and scales that are finite and positive, also of channels of zeros."""
+    """INT8 zero points are 0, and scales are finite and positive, also for channels of zeros."""
     pairs = [node for node in quantized.nodes if node.op_type in {"QuantizeLinear", "DequantizeLinear"}]
     assert pairs
     for node in pairs:
@@ -136,31 +136,31 @@ def test_ranges_are_symmetric_and_sound(quantized: Quantized) -> None:
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_weights_have_a_scale_for_each_output_channel(quantized: Quantized, name: str) -> None:
-    """Along the axis of output channels, which differs between operators; activations have one scale a tensor."""
+    """The axis of output channels differs between operators; activations have one scale per tensor."""
     node = quantized.named(name)
     weights = quantized.quantizer(node.input[1])
-    axis = next(each.i for each in weights.attribute if each.name == "axis")
+    axis = next(attribute.i for attribute in weights.attribute if attribute.name == "axis")
     assert axis == CHANNELS[name]
-    kept = quantized.constants[weights.input[0]]
-    assert quantized.constants[weights.input[1]].shape == (kept.shape[axis],)
-    assert kept.dtype == np.float32  # with the Q node in front: TensorRT 8 takes no INT8 constants
+    values = quantized.constants[weights.input[0]]
+    assert quantized.constants[weights.input[1]].shape == (values.shape[axis],)
+    assert values.dtype == np.float32  # with a Q node after it: TensorRT 8 accepts no INT8 constants
     assert quantized.constants[quantized.quantizer(node.input[0]).input[1]].shape == ()
 
 
 def test_a_residual_add_shares_the_quantized_input(quantized: Quantized) -> None:
-    """The identity branch comes from the same Q/DQ pair as the convolution's input, so that both fuse in INT8."""
+    """The identity branch reads the same Q/DQ pair as the convolution, so that both fuse in INT8."""
     add, body = quantized.named("add"), quantized.named("body")
     assert add.input[1] == body.input[0]
     assert quantized.quantizer(add.input[1]).input[0] == "r0"
 
 
-def test_what_feeds_an_output_alone_is_not_quantized(quantized: Quantized) -> None:
-    """Q/DQ on outputs would round what nobody computes with any more."""
+def test_an_output_that_feeds_no_node_is_not_quantized(quantized: Quantized) -> None:
+    """Q/DQ on an output would round values that no node uses."""
     assert not [node for node in quantized.nodes if node.op_type == "QuantizeLinear" and node.input[0] == "attention"]
 
 
-def test_weighted_nodes_are_told_by_name(quantized: Quantized, tmp_path: Path) -> None:
-    """By which placement finds them in the engine's layers again."""
+def test_weighted_nodes_are_listed_by_name(quantized: Quantized, tmp_path: Path) -> None:
+    """Placement finds the nodes in the engine's layers by these names."""
     network(tmp_path / "net.onnx")
     assert set(weighted_nodes(tmp_path / "net.onnx")) == {
         node.name for node in quantized.nodes if node.op_type in WEIGHTED
@@ -168,8 +168,8 @@ def test_weighted_nodes_are_told_by_name(quantized: Quantized, tmp_path: Path) -
 
 
 @given(st.permutations(range(7)))
-def test_nodes_are_sorted_whatever_their_order(order: list[int]) -> None:
-    """Each behind what it takes, what an ``If`` takes inside of its branches included; nothing is lost."""
+def test_nodes_are_sorted_from_any_order(order: list[int]) -> None:
+    """Each node comes after its inputs' producers, including inputs of an ``If``'s branches; no node is lost."""
     then = helper.make_graph(
         [helper.make_node("Identity", ["c"], ["inner"], name="inside")], "then", [], [_scalar("inner")]
     )
@@ -190,8 +190,8 @@ def test_nodes_are_sorted_whatever_their_order(order: list[int]) -> None:
     assert all(place[pair[0]] < place[pair[1]] for pair in needs)
 
 
-def test_an_order_that_is_right_is_kept(tmp_path: Path) -> None:
-    """Nodes keep their places where they may."""
+def test_a_valid_order_is_kept(tmp_path: Path) -> None:
+    """Nodes keep their order if it is valid."""
     network(tmp_path / "net.onnx")
     model = onnx.load(str(tmp_path / "net.onnx"))
     before = [node.name for node in model.graph.node]

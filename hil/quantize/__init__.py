@@ -1,7 +1,7 @@
-"""Explicit Q/DQ by ONNX Runtime's quantizer on the host: symmetric INT8, zero points 0, weights per channel.
+"""Insert explicit Q/DQ nodes with ONNX Runtime's quantizer on the host: symmetric INT8, weights per channel.
 
-The result is kept by a key over all that it depends on, with a record of what calibration consumed, and
-is checked by digest before it is used again.
+The result is stored under a key over all that it depends on, with a record of what calibration consumed. It is checked
+by digest before it is reused.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ __all__ = ["Quantized", "Ranges", "key_parts", "quantize", "read_ranges", "sampl
 
 @dataclass(frozen=True)
 class Quantized:
-    """A model with Q/DQ nodes: where it is, its sha256, the key it is kept by, and where it came from.
+    """A model with Q/DQ nodes: its path, sha256, the key under which it is stored, and its provenance.
 
-    ``provenance`` holds ``parts`` (of the key), ``samples`` and ``samples_digest`` (what calibration consumed),
-    ``quantized`` (node names), ``skipped`` (tensors left in float, and why), ``foreign`` (the model brought
-    its own Q/DQ nodes) and ``synthetic``. ``damaged`` says that what was kept under this key was not what its record
-    says, and was made again.
+    ``provenance`` has ``parts`` (of the key), ``samples`` and ``samples_digest`` (what calibration consumed),
+    ``quantized`` (node names), ``skipped`` (tensors left in float, with reasons), ``foreign`` (the model had Q/DQ nodes
+    already) and ``synthetic``. ``damaged`` says that the stored model did not match its record and was made again.
     """
 
     path: Path
@@ -49,7 +48,7 @@ class Quantized:
 
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout = "onnxruntime") -> dict[str, Any]:
-    """All that the ranges depend on, by name; ``int8.cache`` compares them with what a file was made from."""
+    """Return all that the ranges depend on, by name; ``int8.cache`` compares them with those recorded for a file."""
     import onnxruntime
 
     return {
@@ -67,7 +66,7 @@ def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
 
 
 def samples_digest(data: Dataset, samples: int) -> str:
-    """SHA-256 over the digests of the first ``samples`` samples, as the record's ``samples_digest`` is made."""
+    """Return the SHA-256 over the digests of the first ``samples`` samples, as in a record's ``samples_digest``."""
     state = hashlib.sha256()
     for digest in islice(data.sample_digests(), samples):
         state.update(digest.encode())
@@ -77,11 +76,11 @@ def samples_digest(data: Dataset, samples: int) -> str:
 def quantize(
     model: Path, out_dir: Path, data: Dataset, spec: CalibrationSpec, *, layout: QdqLayout = "onnxruntime"
 ) -> Quantized:
-    """Calibrates ``model`` on ``data`` and writes it with Q/DQ nodes to ``out_dir``, or takes it from there.
+    """Return ``model`` with Q/DQ nodes, calibrated on ``data`` and written to ``out_dir``, or the one stored there.
 
-    ``runtime`` chooses the layout (``hil.quantize.layout``): the two runtimes fuse different patterns. A model
-    that has Q/DQ nodes already is used as it is. Raises ``UserError`` for data that is too little or not
-    finite and for unknown ``exclude_nodes``, ``EngineBuildError`` where the quantizer or ONNX Runtime fails.
+    ``layout`` says where the nodes go (``hil.quantize.layout``), since the runtimes fuse different patterns. A model
+    that has Q/DQ nodes already is returned as it is. Raise ``UserError`` for data that is too little or not finite and
+    for unknown ``exclude_nodes``, ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
     """
     signature = read_signature(model)
     parts = key_parts(model, data, spec, layout)
@@ -92,26 +91,26 @@ def quantize(
     if parts["samples"] > data.count:
         raise UserError(
             f"calibration of model {model.stem} asks for {parts['samples']} samples, {data.name} has {data.count}: "
-            "lower calibration.samples or give more data"
+            "lower calibration.samples or provide more data"
         )
     path, record = out_dir / f"{key}.onnx", out_dir / f"{key}.json"
-    kept, damaged = _kept(path, record, key, parts)
-    if kept is not None:
-        return kept
-    made = _made(path, record, key, model, signature, data, spec, parts)
-    return replace(made, damaged=damaged)
+    stored, damaged = _stored(path, record, key, parts)
+    if stored is not None:
+        return stored
+    result = _quantize_and_store(path, record, key, model, signature, data, spec, parts)
+    return replace(result, damaged=damaged)
 
 
-def _kept(path: Path, record: Path, key: str, parts: dict[str, Any]) -> tuple[Quantized | None, bool]:
-    """What is there already and may be used, and whether something is there that is not what its record says.
+def _stored(path: Path, record: Path, key: str, parts: dict[str, Any]) -> tuple[Quantized | None, bool]:
+    """Return the stored model if it can be used, and whether the stored files are damaged.
 
-    A record that this user's runs did not seal is as good as none, and no damage: another machine's cache has such.
+    A record without this user's seal counts as missing, not as damaged: a cache of another machine may be there.
     """
-    if not path.exists() or not record.exists():  # a killed run leaves the one without the other
+    if not path.exists() or not record.exists():  # a killed run may leave only one of them
         return None, False
     try:
         provenance = json.loads(record.read_text())
-        read_signature(path)  # a record may have been made of a file that was cut short already
+        read_signature(path)  # raises for a file that was truncated before it was recorded
         if provenance["key"] != key or provenance["digest"] != file_digest(path) or not is_whole(path):
             return None, True
         facts = {**provenance, "seal": None}
@@ -122,7 +121,7 @@ def _kept(path: Path, record: Path, key: str, parts: dict[str, Any]) -> tuple[Qu
     return Quantized(path, provenance["digest"], key, provenance), False
 
 
-def _made(  # noqa: PLR0913, PLR0917 - private: what quantize() worked out
+def _quantize_and_store(  # noqa: PLR0913, PLR0917 - private: the values of quantize()
     path: Path,
     record: Path,
     key: str,
@@ -136,18 +135,18 @@ def _made(  # noqa: PLR0913, PLR0917 - private: what quantize() worked out
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as making:
-            result = calibrated(model, signature, data, spec, parts, Path(making))
-            digest = file_digest(result.path)
-            provenance = {"key": key, "digest": digest, "parts": parts, "foreign": False, **result.facts}
-            note = Path(making) / "record.json"
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as folder:
+            calibrated_model = calibrated(model, signature, data, spec, parts, Path(folder))
+            digest = file_digest(calibrated_model.path)
+            provenance = {"key": key, "digest": digest, "parts": parts, "foreign": False, **calibrated_model.facts}
+            new_record = Path(folder) / "record.json"
             provenance["seal"] = seal({**provenance, "seal": None})
-            note.write_text(json.dumps(provenance, indent=1, sort_keys=True))
-            for file in external_files(result.path):
+            new_record.write_text(json.dumps(provenance, indent=1, sort_keys=True))
+            for file in external_files(calibrated_model.path):
                 file.path.replace(path.parent / file.location)
-            result.path.replace(path)  # the model first: a record without its model is made again
-            note.replace(record)
+            calibrated_model.path.replace(path)  # before the record, which must only exist for a complete model
+            new_record.replace(record)
     except OSError as error:
         where, why = path.parent, error.strerror or error
-        raise UserError(f"cannot write the INT8 model of {model.stem} to {where} ({why}): make room there") from None
+        raise UserError(f"cannot write the INT8 model of {model.stem} to {where} ({why}): free space there") from None
     return Quantized(path, digest, key, provenance)

@@ -1,4 +1,4 @@
-"""What flows through the FP32 model, beside the ranges it would be squeezed into."""
+"""Compare the FP32 model's activations with the ranges that INT8 gives them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from hil.datasets.dataset import Batch, Dataset
 
 FEED = 2**20
-"""Bytes of inputs run at once: every activation of a run is held."""
+"""Bytes of inputs per run; all activations of a run are in memory."""
 
 MOST = 512
-"""Samples run at most, spread over the whole set."""
+"""Most samples that are run, spread over the whole data set."""
 
 LEVELS = 127
 """Largest code of symmetric INT8."""
 
-_APPENDED = "_QuantizeLinear_Input"  # what onnxruntime.quantization calls the float that becomes an output
+_APPENDED = "_QuantizeLinear_Input"  # onnxruntime.quantization appends it to a float that was an output
 _CUTS = frozenset({"Relu", "Clip"})
 
 
 @dataclass
 class Use:
-    """One tensor over all samples: ``n`` elements, the largest magnitude, and what lies beyond ``top``.
+    """One tensor over all samples: ``n`` elements, the largest magnitude, and what exceeds ``top``.
 
-    ``beyond`` counts elements further out than half a step; ``lost`` is the energy that cutting them takes,
-    ``energy`` all there is.
+    ``beyond`` counts elements more than half a step above ``top``. ``lost`` is the energy that clipping removes,
+    ``energy`` the total.
     """
 
     top: float
@@ -50,22 +50,22 @@ class Use:
     lost: float = 0.0
     energy: float = 0.0
 
-    def take(self, values: np.ndarray[Any, Any]) -> None:
-        """Some more elements."""
-        size = np.abs(values.astype(np.float64, copy=False)).ravel()
-        if not size.size:
+    def add(self, values: np.ndarray[Any, Any]) -> None:
+        """Add more elements."""
+        magnitudes = np.abs(values.astype(np.float64, copy=False)).ravel()
+        if not magnitudes.size:
             return
-        over = size[size > self.top * (1 + 1 / (2 * LEVELS))]
-        self.n += size.size
-        self.peak = max(self.peak, float(size.max()))
+        over = magnitudes[magnitudes > self.top * (1 + 1 / (2 * LEVELS))]
+        self.n += magnitudes.size
+        self.peak = max(self.peak, float(magnitudes.max()))
         self.beyond += over.size
         self.lost += float(np.square(over - self.top).sum())
-        self.energy += float(np.square(size).sum())
+        self.energy += float(np.square(magnitudes).sum())
 
 
 @dataclass(frozen=True)
 class Flow:
-    """``uses`` by tensor, ``unknown`` tensors that have a range and are not in the model, ``samples`` that ran."""
+    """``uses`` by tensor, ``unknown`` tensors that have a range but are not in the model, ``samples`` that ran."""
 
     uses: Mapping[str, Use]
     unknown: tuple[str, ...]
@@ -73,35 +73,35 @@ class Flow:
 
 
 def plain_name(tensor: str) -> str:
-    """A tensor's name in the FP32 model: the quantizer renames what becomes an output."""
+    """Return a tensor's name in the FP32 model: the quantizer renames what was an output."""
     return tensor.removesuffix(_APPENDED)
 
 
 def tensors_of(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:
-    """Names of what flows (inputs and nodes' outputs), and of constants."""
+    """Return the names of activations (inputs and nodes' outputs), and of constants."""
     graph = proto.graph
-    constants = {one.name for one in graph.initializer}
+    constants = {value.name for value in graph.initializer}
     constants |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
-    flowing = {one.name for one in graph.input} | {name for node in graph.node for name in node.output if name}
+    flowing = {value.name for value in graph.input} | {name for node in graph.node for name in node.output if name}
     return flowing - constants, constants
 
 
 def known_tensors(model: Path) -> tuple[set[str], set[str]]:
-    """As ``tensors_of``, of the model as the quantizer gets it; outputs by both their names."""
+    """Return ``tensors_of`` the model as the quantizer gets it, with outputs under both their names."""
     with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:
         proto = prepared(model, Path(folder))
     flowing, constants = tensors_of(proto)
-    return flowing | {f"{one.name}{_APPENDED}" for one in proto.graph.output}, constants
+    return flowing | {f"{output.name}{_APPENDED}" for output in proto.graph.output}, constants
 
 
 def observe(
     model: Path, tops: Mapping[str, float], data: Dataset, *, limit: int | None = None, fold: bool = True
 ) -> Flow:
-    """Runs the first ``limit`` of ``data`` through the FP32 ``model``, with the tensors of ``tops`` marked as outputs.
+    """Run the first ``limit`` samples through the FP32 ``model`` and compare the tensors of ``tops``.
 
-    ``tops`` are the largest magnitudes that their ranges hold. A tensor that only a ReLU or a clip takes is judged
-    behind it, since what that cuts is lost anyway. ``fold`` prepares the model as the quantizer does. Runs up to
-    512 samples, every so many, and holds one feed's activations. Raises ``UserError`` or ``EngineBuildError``.
+    ``tops`` are the largest magnitudes within their ranges. A tensor that only a ReLU or a clip reads is measured after
+    it, since what that removes is lost anyway. ``fold`` prepares the model as the quantizer does. At most 512 samples
+    run, spread evenly; memory holds one feed's activations. Raise ``UserError`` or ``EngineBuildError``.
     """
     signature = read_signature(model)
     try:
@@ -110,26 +110,26 @@ def observe(
             flowing, constants = tensors_of(proto)
             named = {plain_name(tensor): top for tensor, top in tops.items()}
             unknown = sorted(set(named) - flowing - constants)
-            places = {name: _behind(proto, name) for name in named if name in flowing}
+            places = {name: _measured_at(proto, name) for name in named if name in flowing}
             uses = {name: Use(named[name]) for name in places}
             samples = 0
             for batch, values in _runs(proto, Path(folder), set(places.values()), _spread(data, signature, limit)):
                 samples += len(next(iter(batch.inputs.values())))
                 for name, place in places.items():
                     if values[place].dtype.kind == "f":
-                        uses[name].take(values[place])
+                        uses[name].add(values[place])
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
-        raise explained(error, model, "while looking at its activations") from None
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base class
+        raise explained(error, model, "while observing its activations") from None
     return Flow({name: use for name, use in uses.items() if use.n}, tuple(unknown), samples)
 
 
-def _behind(proto: onnx.ModelProto, name: str) -> str:
-    takers = [node for node in proto.graph.node if name in node.input]
-    outputs = {one.name for one in proto.graph.output}
-    only = len(takers) == 1 and takers[0].op_type in _CUTS and takers[0].input[0] == name and name not in outputs
-    return str(takers[0].output[0]) if only else name
+def _measured_at(proto: onnx.ModelProto, name: str) -> str:
+    readers = [node for node in proto.graph.node if name in node.input]
+    outputs = {output.name for output in proto.graph.output}
+    only = len(readers) == 1 and readers[0].op_type in _CUTS and readers[0].input[0] == name and name not in outputs
+    return str(readers[0].output[0]) if only else name
 
 
 def _spread(data: Dataset, signature: Any, limit: int | None) -> Iterator[Batch]:
@@ -139,16 +139,16 @@ def _spread(data: Dataset, signature: Any, limit: int | None) -> Iterator[Batch]
 
 
 def _runs(
-    proto: onnx.ModelProto, folder: Path, wanted: set[str], batches: Iterable[Batch]
+    proto: onnx.ModelProto, folder: Path, tensors: set[str], batches: Iterable[Batch]
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray[Any, Any]]]]:
     from hil.onnx_files.reference import cpu_session
 
-    given = {one.name for one in proto.graph.input}
-    there = {one.name for one in proto.graph.output}
-    marked = sorted(wanted - given)
-    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in marked if name not in there)
+    inputs = {value.name for value in proto.graph.input}
+    outputs = {value.name for value in proto.graph.output}
+    marked = sorted(tensors - inputs)
+    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in marked if name not in outputs)
     save(proto, folder / "marked.onnx")
     session = cpu_session(folder / "marked.onnx")
     for batch in batches:
         values = dict(zip(marked, session.run(marked, batch.inputs) if marked else [], strict=True))
-        yield batch, {**values, **{name: batch.inputs[name] for name in wanted & given}}
+        yield batch, {**values, **{name: batch.inputs[name] for name in tensors & inputs}}

@@ -1,4 +1,4 @@
-"""Calibration and quantization with onnxruntime.quantization, fed a few samples at a time, and silent."""
+"""Calibrate and quantize with onnxruntime.quantization, a few samples at a time and without its output."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
 OPSET = 13
-"""First opset whose Q/DQ nodes have a scale a channel."""
+"""First opset whose Q/DQ nodes have a scale per channel."""
 
 FEED = 4 * 2**20
-"""Bytes of inputs fed at once: calibration holds every activation of a feed."""
+"""Bytes of inputs per feed; calibration keeps all activations of a feed in memory."""
 
 MOST = 32
-"""Samples fed at once at most."""
+"""Most samples per feed."""
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -53,16 +53,16 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Result:
-    """The quantized model's file, and what goes into its record."""
+    """The quantized model's file, and the facts for its record."""
 
     path: Path
     facts: dict[str, Any]
 
 
-def calibrated(  # noqa: PLR0913, PLR0917 - what quantize() worked out
+def calibrated(  # noqa: PLR0913, PLR0917 - the values of quantize()
     model: Path, signature: Signature, data: Dataset, spec: CalibrationSpec, parts: dict[str, Any], folder: Path
 ) -> Result:
-    """Quantizes ``model`` into a file in ``folder``; errors as ``hil.quantize.quantize`` says."""
+    """Quantize ``model`` into a file in ``folder``. Raise as ``hil.quantize.quantize``."""
     layout: QdqLayout = parts["layout"]
     try:
         with silence():
@@ -76,16 +76,17 @@ def calibrated(  # noqa: PLR0913, PLR0917 - what quantize() worked out
             save(result, path)
     except (HilError, OSError):
         raise
-    except Exception as error:  # noqa: BLE001 - the quantizer raises whatever comes to its mind
+    except Exception as error:  # noqa: BLE001 - the quantizer's exceptions share no other base class
         raise explained(error, model, "while quantizing it") from None
-    return Result(path, {**feed.facts(), **_seen(proto, result, spec, model), "synthetic": data.synthetic})
+    facts = _quantization_facts(proto, result, spec, model)
+    return Result(path, {**feed.facts(), **facts, "synthetic": data.synthetic})
 
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Keeps what the quantizer prints, logs and warns of to itself, and leaves logging as it was."""
+    """Suppress what the quantizer prints, logs and warns of, and restore logging afterwards."""
     root, sink = logging.getLogger(), logging.NullHandler()
-    root.addHandler(sink)  # else its logging.warning() would configure the root logger
+    root.addHandler(sink)  # otherwise its logging.warning() would configure the root logger
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -98,14 +99,14 @@ def silence() -> Iterator[None]:
 
 
 def prepared(model: Path, folder: Path) -> onnx.ModelProto:
-    """The model with batch norms folded, opset 13 or later, every node named and shapes inferred."""
+    """Return the model with batch norms folded, opset 13 or later, all nodes named and shapes inferred."""
     proto = onnx.load(str(model))
     version = proto.ir_version
     if any(node.op_type == "BatchNormalization" for node in proto.graph.node):
         proto = _folded(model, folder)
     if max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0) < OPSET:
         proto = version_converter.convert_version(proto, OPSET)
-    proto.ir_version = max(version, 7)  # that of opset 13
+    proto.ir_version = max(version, 7)  # the IR version of opset 13
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     with contextlib.suppress(onnx.shape_inference.InferenceError):
@@ -119,7 +120,7 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
 
 
 def _folded(model: Path, folder: Path) -> onnx.ModelProto:
-    """Convolution and batch norm as one node: quantized apart, both lose, and neither runtime fuses them."""
+    """Fold batch norms into convolutions: quantized separately both lose accuracy, and neither runtime fuses them."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -136,7 +137,7 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
 
 
 def stride_of(signature: Signature, data: Dataset, most_bytes: int = FEED) -> int:
-    """Samples fed at once: what the model fixes, else as many as ``most_bytes`` of inputs hold, 32 at most."""
+    """Return the samples per feed: the model's fixed batch, or as many as fit ``most_bytes``, 32 at most."""
     fixed = signature.batch()
     if fixed is not None:
         return fixed
@@ -145,10 +146,10 @@ def stride_of(signature: Signature, data: Dataset, most_bytes: int = FEED) -> in
 
 
 class Feed:
-    """Batches of the data set for the calibrator, which counts and digests what was really consumed."""
+    """Batches of a data set for the calibrator; counts and digests the samples that were consumed."""
 
     def __init__(self, data: Dataset, stride: int, samples: int, model: str) -> None:
-        """``samples`` of ``data``, ``stride`` at a time; ``model`` is its name for messages."""
+        """Feed ``samples`` of ``data``, ``stride`` at a time; ``model`` is its name for messages."""
         self.model = model
         self.stride = stride
         self.samples = samples
@@ -158,7 +159,7 @@ class Feed:
         self._next: dict[str, np.ndarray] | None = None
 
     def advance(self) -> bool:
-        """Takes the next batch in; false at the end of the data."""
+        """Load the next batch; return False at the end of the data."""
         batch = next(self._batches, None)
         if batch is None:
             return False
@@ -166,13 +167,13 @@ class Feed:
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise UserError(
                     f"calibration data holds NaN or infinity near sample {batch.start}: "
-                    f"model {self.model}, input {name!r}: mend or drop those samples"
+                    f"model {self.model}, input {name!r}: fix or remove those samples"
                 )
         self._next = batch.inputs
         return True
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """One batch, then ``None`` until ``advance``: as onnxruntime.quantization's data readers do."""
+        """Return one batch, then None until ``advance``, as onnxruntime.quantization's data readers do."""
         batch, self._next = self._next, None
         if batch is not None:
             rows = len(next(iter(batch.values())))
@@ -182,7 +183,7 @@ class Feed:
         return batch
 
     def facts(self) -> dict[str, Any]:
-        """What was consumed, for the record."""
+        """Return what was consumed, for the record."""
         return {"samples": self.consumed, "samples_digest": self._digest.hexdigest(), "stride": self.stride}
 
 
@@ -195,8 +196,8 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     *,
     marks: Sequence[int] = (),
 ) -> Iterator[tuple[int, Any]]:
-    """Samples consumed and the ranges they give, as soon as each of ``marks`` samples is reached, and at the end."""
-    floating, waiting = folder / "floating.onnx", sorted(marks)
+    """Yield samples consumed and their ranges whenever one of ``marks`` samples is reached, and at the end."""
+    floating, pending = folder / "floating.onnx", sorted(marks)
     save(proto, floating)
     options = {"symmetric": True, "percentile": spec.percentile}
     calibrator = create_calibrator(
@@ -209,16 +210,16 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     )
     while feed.advance():
         calibrator.collect_data(feed)
-        if waiting and feed.consumed >= waiting[0]:
-            waiting = [mark for mark in waiting if mark > feed.consumed]
+        if pending and feed.consumed >= pending[0]:
+            pending = [mark for mark in pending if mark > feed.consumed]
             yield feed.consumed, calibrator.compute_data()
     if not feed.consumed:
-        raise UserError(f"calibration data has no samples: model {feed.model}: give some under calibration.data")
+        raise UserError(f"calibration data has no samples: model {feed.model}: add some to calibration.data")
     yield feed.consumed, calibrator.compute_data()
 
 
 def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, layout: QdqLayout) -> onnx.ModelProto:
-    """A copy of ``proto`` with Q/DQ nodes of ``ranges``, as ``compute_data`` of a calibrator gave them."""
+    """Return a copy of ``proto`` with Q/DQ nodes for ``ranges``, which a calibrator's ``compute_data`` returned."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     quantizer = QDQQuantizer(
@@ -239,19 +240,21 @@ def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, layout: Q
     return result
 
 
-def _seen(floating: onnx.ModelProto, result: onnx.ModelProto, spec: CalibrationSpec, model: Path) -> dict[str, Any]:
-    """Which nodes run in INT8, and the tensors that were left in float because the config says so.
+def _quantization_facts(
+    floating: onnx.ModelProto, result: onnx.ModelProto, spec: CalibrationSpec, model: Path
+) -> dict[str, Any]:
+    """Return which nodes run in INT8, and the tensors left in float because the config excludes their nodes.
 
-    What the quantizer left out by itself is given no excuse: ``int8.cache`` fails for it.
+    Tensors that the quantizer omitted on its own are not listed as skipped, so ``int8.cache`` fails for them.
     """
-    found = ranges_of(result)
-    if not found.nodes:
+    ranges = ranges_of(result)
+    if not ranges.nodes:
         raise EngineBuildError(
-            f"nothing of model {model.stem} could be quantized: it has no {', '.join(WEIGHTED)} that takes float: "
-            "leave int8 out of its precisions"
+            f"nothing of model {model.stem} could be quantized: it has no float {', '.join(WEIGHTED)}: "
+            "remove int8 from its precisions"
         )
-    bare = set(found.quantizable) - set(found.scales)
-    out = [node for node in floating.graph.node if node.op_type in WEIGHTED and node.name in spec.exclude_nodes]
-    why = "calibration.exclude_nodes names node"
-    skipped = {name: f"{why} {node.name}" for node in out for name in node.input[:2] if name in bare}
-    return {"quantized": list(found.nodes), "skipped": skipped, "tensors": len(found.scales)}
+    bare = set(ranges.quantizable) - set(ranges.scales)
+    excluded = [node for node in floating.graph.node if node.op_type in WEIGHTED and node.name in spec.exclude_nodes]
+    reason = "calibration.exclude_nodes names node"
+    skipped = {name: f"{reason} {node.name}" for node in excluded for name in node.input[:2] if name in bare}
+    return {"quantized": list(ranges.nodes), "skipped": skipped, "tensors": len(ranges.scales)}

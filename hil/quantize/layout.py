@@ -1,9 +1,9 @@
-"""Which operators get Q/DQ nodes and where, by the runtime that is to fuse them.
+"""Which operators get Q/DQ nodes and where, by the runtime that fuses them.
 
-TensorRT wants Q/DQ on the inputs of what computes alone, weights as float with both nodes, and float
-biases (TensorRT's guide to quantized types; ModelOpt's ONNX quantizer leaves biases too). ONNX Runtime's
-CPU kernels run INT8 only where the outputs are quantized as well and the bias is INT32: on the digits
-example its p50 is 25 µs so, and 77 µs in TensorRT's layout, which it computes in float.
+TensorRT expects Q/DQ on the inputs of operators with weights, weights as float with both nodes, and float biases
+(TensorRT's guide to quantized types; ModelOpt's ONNX quantizer keeps float biases too). ONNX Runtime's CPU kernels run
+INT8 only if the outputs are quantized as well and the bias is INT32: the p50 of the digits example is 25 µs in this
+layout, and 77 µs in TensorRT's, which ONNX Runtime computes in float.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
 OPTIONS_VERSION = 2
-"""Part of the key: to be raised with every change here that changes a quantized model."""
+"""Part of the key; raise it with every change here that changes a quantized model."""
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""What INT8 is for: each of these must be quantized or be listed with the reason."""
+"""Operators for which INT8 is intended: each node must be quantized, or be listed with a reason."""
 
 PASSING = (
     "Add",
@@ -38,7 +38,7 @@ PASSING = (
     "Transpose",
     "Unsqueeze",
 )
-"""What stays in INT8 between them on the CPU; functions whose shape 8 bits would spoil are not in it."""
+"""Operators that also stay in INT8 on the CPU; nonlinear functions that need more than 8 bits are not among them."""
 
 OPERATORS: dict[QdqLayout, tuple[str, ...]] = {"onnxruntime": (*WEIGHTED, *PASSING), "tensorrt": WEIGHTED}
 

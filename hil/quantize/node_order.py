@@ -1,4 +1,4 @@
-"""Nodes in the order that ONNX demands: each behind all that it takes, those of its subgraphs included."""
+"""Sort nodes as ONNX requires: each after its inputs' producers, including inputs of its subgraphs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
-    """Moves what ``onnxruntime.quantization`` appended in front of what it feeds; other nodes keep their order.
+    """Move nodes that ``onnxruntime.quantization`` appended before those that they feed; keep all other order.
 
-    Its own sorting does not look into the bodies of ``If`` and ``Loop``, which may take outer tensors.
+    Its own sorting ignores the bodies of ``If`` and ``Loop``, which may read outer tensors.
     """
     nodes = list(graph.node)
-    makers = {output: number for number, node in enumerate(nodes) for output in node.output if output}
-    needs = [[makers[name] for name in _taken(node) if name in makers] for node in nodes]
+    producers = {output: number for number, node in enumerate(nodes) for output in node.output if output}
+    needs = [[producers[name] for name in _inputs_of(node) if name in producers] for node in nodes]
     ordered: list[int] = []
-    begun, done = set[int](), set[int]()
+    visited, done = set[int](), set[int]()
     for first in range(len(nodes)):
-        waiting = [first]
-        while waiting:
-            number = waiting[-1]
-            lacking = [] if number in begun else [one for one in needs[number] if one not in done]
-            begun.add(number)
-            if lacking:
-                waiting += reversed(lacking)
+        stack = [first]
+        while stack:
+            number = stack[-1]
+            unfinished = [] if number in visited else [needed for needed in needs[number] if needed not in done]
+            visited.add(number)
+            if unfinished:
+                stack += reversed(unfinished)
                 continue
-            waiting.pop()
+            stack.pop()
             if number not in done:
                 done.add(number)
                 ordered.append(number)
@@ -37,10 +37,10 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes[number] for number in ordered)
 
 
-def _taken(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors a node takes, and those that anything inside of it does."""
+def _inputs_of(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield the tensors that a node or anything in its subgraphs reads."""
     yield from node.input
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             for inner in graph.node:
-                yield from _taken(inner)
+                yield from _inputs_of(inner)

@@ -1,4 +1,4 @@
-"""Calibrating a second time, to hold against the ranges in use, and with less data, to see whether they still move."""
+"""Calibrate a model again, to compare with the ranges in use and to see whether more data changes them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
 MARKS = (0.25, 0.5)
-"""Shares of the samples after which the ranges are looked at, before the whole."""
+"""Shares of the samples after which the ranges are recorded, besides all of them."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The ranges that the first ``samples`` samples give, as they would stand in the model."""
+    """The ranges that the first ``samples`` samples give, as they would be in the model."""
 
     samples: int
     ranges: Ranges
 
 
 def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout) -> list[Snapshot]:
-    """Calibrates ``model`` afresh, keeping nothing: its ranges after a quarter, a half and all of the samples.
+    """Calibrate ``model`` without storing anything; return its ranges after 25 %, 50 % and 100 % of the samples.
 
-    Samples that are fed at once (up to 32) are not told apart by the marks; the half is then calibrated by itself,
-    where the model's batch allows. The last is what ``quantize`` must have given. Raises as ``quantize`` does.
+    Samples of one feed (up to 32) cannot be separated. If all samples are in one feed, half of them are calibrated in a
+    second run, if the model's batch allows. The last entry must equal what ``quantize`` wrote. Raise as ``quantize``.
     """
     signature = read_signature(model)
     samples, stride = spec.samples or data.count, stride_of(signature, data)
@@ -46,26 +46,28 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
         with silence(), tempfile.TemporaryDirectory(prefix="hil-calibration-") as folder:
             proto = prepared(model, Path(folder))
             feed = Feed(data, stride, samples, model.stem)
-            found = _distinct(_seen(proto, Path(folder), feed, spec, layout, [int(samples * mark) for mark in MARKS]))
+            marks = [int(samples * share) for share in MARKS]
+            result = _distinct(_snapshots(proto, Path(folder), feed, spec, layout, marks))
             half = samples // 2
-            if len(found) == 1 and half and (signature.batch() is None or half % stride == 0):
-                few = Feed(data, signature.batch() or half, half, model.stem)
-                found = [*_seen(proto, Path(folder), few, spec, layout, []), *found]
+            if len(result) == 1 and half and (signature.batch() is None or half % stride == 0):
+                half_feed = Feed(data, signature.batch() or half, half, model.stem)
+                result = [*_snapshots(proto, Path(folder), half_feed, spec, layout, []), *result]
     except (HilError, OSError):
         raise
-    except Exception as error:  # noqa: BLE001 - the quantizer raises whatever comes to its mind
+    except Exception as error:  # noqa: BLE001 - the quantizer's exceptions share no other base class
         raise explained(error, model, "while calibrating it again") from None
-    return found
+    return result
 
 
-def _distinct(found: Iterator[Snapshot]) -> list[Snapshot]:
-    """The last of each number of samples: a mark may lie within the last feed."""
-    return list({one.samples: one for one in found}.values())
+def _distinct(snapshots_: Iterator[Snapshot]) -> list[Snapshot]:
+    """Return the last snapshot for each number of samples: several marks may fall into one feed."""
+    return list({snapshot.samples: snapshot for snapshot in snapshots_}.values())
 
 
-def _seen(  # noqa: PLR0913, PLR0917 - private: one calibration
+def _snapshots(  # noqa: PLR0913, PLR0917 - private: one calibration
     proto: onnx.ModelProto, folder: Path, feed: Feed, spec: CalibrationSpec, layout: QdqLayout, marks: list[int]
 ) -> Iterator[Snapshot]:
     total = feed.samples
-    for samples, ranges in collect(proto, folder, feed, spec, layout, marks=[one for one in marks if 0 < one < total]):
+    inner = [mark for mark in marks if 0 < mark < total]
+    for samples, ranges in collect(proto, folder, feed, spec, layout, marks=inner):
         yield Snapshot(samples, ranges_of(insert(proto, ranges, spec, layout)))

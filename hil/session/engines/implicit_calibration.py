@@ -174,7 +174,7 @@ class Writer:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise UserError(
                 f"calibration data holds NaN or infinity near sample {self.rows}: "
-                f"model {self._model}, input {name!r}: mend or drop those samples"
+                f"model {self._model}, input {name!r}: fix or remove those samples"
             )
         if array.dtype != np.int64 or not self._narrow:
             return array
@@ -182,7 +182,7 @@ class Writer:
         if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
             raise UserError(
                 f"calibration data near sample {self.rows} does not fit int32, which TensorRT takes for int64: "
-                f"model {self._model}, input {name!r}: mend or drop those samples"
+                f"model {self._model}, input {name!r}: fix or remove those samples"
             )
         return array.astype(np.int32)
 

@@ -126,7 +126,7 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
     """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
-    from hil.quantize.ranges import taken
+    from hil.quantize.ranges import weighted_inputs
     from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts
 
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
@@ -144,7 +144,7 @@ def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
         header=header,
         expected_header=expected_header(streamed.algorithm),
         header_versions=header_versions(made.engine.runtime_version),
-        flowing=taken(session.onnx(row.model)),
+        flowing=weighted_inputs(session.onnx(row.model)),
     )
 
 
