@@ -175,9 +175,7 @@ class _Comparison:
     def noise(self, outputs: list[Outputs]) -> float:
         """Return the power of the difference from FP32 over all outputs, relative to the signal's."""
         pairs = [
-            pair
-            for fp32, ours in zip(self.reference, outputs, strict=True)
-            for pair in zip(fp32, ours, strict=True)
+            pair for fp32, ours in zip(self.reference, outputs, strict=True) for pair in zip(fp32, ours, strict=True)
         ]
         power = sum(float(np.square(np.subtract(a, b, dtype=np.float64)).sum()) for a, b in pairs)
         return power / self.signal if self.signal else math.inf

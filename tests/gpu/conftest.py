@@ -1,6 +1,6 @@
-"""On a machine with a GPU, with ``HIL_GPU_PYTHON`` the interpreter that has TensorRT; elsewhere nothing here is a test.
+"""Tests for a machine with a GPU; ``HIL_GPU_PYTHON`` is the interpreter with TensorRT. Not collected elsewhere.
 
-All tests share one store, so that each engine is built once and the timing cache helps with the others.
+All tests share one store, so that each engine is built once and the timing cache speeds up the others.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
 
 PYTHON = os.environ.get("HIL_GPU_PYTHON", "")
-HEARD = os.environ.get("HIL_GPU_FAULTS", "")
-"""Where ``benchmarks.tensorrt faults`` finds the verdicts of the provoked faults."""
+FAULTS = os.environ.get("HIL_GPU_FAULTS", "")
+"""File in which ``benchmarks.tensorrt faults`` expects the verdicts of the provoked faults."""
 
-# Not a skip: without a GPU there is nothing that could have been tested.
+# Not a skip: without a GPU there is nothing to test.
 collect_ignore_glob = [] if PYTHON else ["test_*.py"]
 
-_heard: list[dict[str, Any]] = []
+_faults: list[dict[str, Any]] = []
 
 
 @pytest.fixture(scope="session")
 def gpu_python() -> str:
-    """The interpreter that has TensorRT."""
+    """The interpreter with TensorRT."""
     return PYTHON
 
 
@@ -44,7 +44,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def gpu_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of all tests here."""
+    """The store of all tests in this folder."""
     return tmp_path_factory.mktemp("store")
 
 
@@ -55,7 +55,7 @@ def _own_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def gpu_agent(gpu_python: str, gpu_store: Path) -> Iterator[AgentClient]:
-    """An agent on the GPU that holds it."""
+    """An agent that holds the GPU."""
     with open_target("gpu", spec(gpu_python, gpu_store)).start_agent() as agent:
         agent.hold(secrets.token_hex(8), "tests.gpu", 60.0)
         yield agent
@@ -63,23 +63,23 @@ def gpu_agent(gpu_python: str, gpu_store: Path) -> Iterator[AgentClient]:
 
 @pytest.fixture
 def board(gpu_python: str, gpu_store: Path, tmp_path: Path) -> Iterator[Board]:
-    """A project for the GPU in a folder of its own; its sessions are closed in the end."""
-    made = Board(tmp_path, gpu_python, gpu_store)
-    yield made
-    made.close()
+    """A project for the GPU in a folder of its own; its sessions are closed after the test."""
+    project = Board(tmp_path, gpu_python, gpu_store)
+    yield project
+    project.close()
 
 
 @pytest.fixture
-def heard() -> Callable[..., None]:
-    """Keeps what a user would have read of a fault: its name, the verdict, the message, a fresh worker afterwards."""
+def record_fault() -> Callable[..., None]:
+    """Return a function that records a fault's name, verdict, message, and whether a fresh worker ran afterwards."""
 
-    def keep(fault: str, verdict: str, message: str, *, fresh: bool) -> None:
-        _heard.append({"fault": fault, "verdict": verdict, "message": message, "fresh": fresh})
+    def record(fault: str, verdict: str, message: str, *, fresh: bool) -> None:
+        _faults.append({"fault": fault, "verdict": verdict, "message": message, "fresh": fresh})
 
-    return keep
+    return record
 
 
 def pytest_sessionfinish() -> None:
-    """Writes the verdicts for the benchmark that keeps them."""
-    if HEARD:
-        Path(HEARD).write_text(json.dumps(_heard, indent=1), encoding="utf-8")
+    """Write the verdicts for the benchmark that stores them."""
+    if FAULTS:
+        Path(FAULTS).write_text(json.dumps(_faults, indent=1), encoding="utf-8")

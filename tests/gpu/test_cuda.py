@@ -1,7 +1,7 @@
-"""Both CUDA bindings on a real GPU, by the same cases, each in a process of $HIL_GPU_PYTHON.
+"""Both CUDA bindings on a real GPU, with the same cases, each in a process of $HIL_GPU_PYTHON.
 
-Run by hand: ``HIL_GPU_PYTHON=/path/to/python pytest tests/gpu/test_cuda.py``. A case is the source of a
-function below, run after ``PREPARE``, which gives it the same names; what it prints last must be ``held``.
+Run by hand: ``HIL_GPU_PYTHON=/path/to/python pytest tests/gpu/test_cuda.py``. A case is the source of a function below,
+run after ``PREPARE``, which defines the names it uses. Its last line of output must be ``passed``.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ def facts(cuda: Any) -> None:
 
 
 def copies(cuda: Any) -> None:
-    """64 MiB go in and come out bit by bit, through page-locked memory; time passes on the device."""
+    """64 MiB are copied to the device and back unchanged through page-locked memory, and device time passes."""
     n = 64 << 20
-    stream, there, source, back = cuda.stream(), cuda.alloc(n), cuda.pin(n), cuda.pin(n)
+    stream, device, source, back = cuda.stream(), cuda.alloc(n), cuda.pin(n), cuda.pin(n)
     before, after = cuda.event(), cuda.event()
     source.array[:] = np.random.default_rng(0).integers(0, 256, n, dtype=np.uint8)
     before.record(stream)
-    cuda.copy_in(there.address, source.address, n, stream)
-    cuda.copy_out(back.address, there.address, n, stream)
+    cuda.copy_in(device.address, source.address, n, stream)
+    cuda.copy_out(back.address, device.address, n, stream)
     after.record(stream)
     stream.synchronize()
     assert after.done(), "the event is not done"
     assert (back.array == source.array).all(), "the bytes differ"
     assert 1e-5 < after.seconds_since(before) < 10, after.seconds_since(before)
-    for each in (there, source, back, there):
-        each.free()
-    for closing in (before, after, stream, stream):
-        closing.close()
+    for buffer in (device, source, back, device):
+        buffer.free()
+    for part in (before, after, stream, stream):
+        part.close()
 
 
 def graphs(cuda: Any) -> None:
-    """A captured copy does nothing until it is launched, and then as often as it is."""
-    stream, there, source, back = cuda.stream(), cuda.alloc(16), cuda.pin(16), cuda.pin(16)
+    """A captured copy runs only when it is launched, and each time it is."""
+    stream, device, source, back = cuda.stream(), cuda.alloc(16), cuda.pin(16), cuda.pin(16)
 
     def work() -> None:
-        cuda.copy_in(there.address, source.address, 16, stream)
-        cuda.copy_out(back.address, there.address, 16, stream)
+        cuda.copy_in(device.address, source.address, 16, stream)
+        cuda.copy_out(back.address, device.address, 16, stream)
 
     back.array[:] = 0
     graph = cuda.capture(stream, work)
@@ -80,31 +80,31 @@ def graphs(cuda: Any) -> None:
         assert (back.array == value).all(), back.array
     graph.close()
     graph.close()
-    for each in (there, source, back):
-        each.free()
+    for buffer in (device, source, back):
+        buffer.free()
 
 
 def failed_capture(cuda: Any) -> None:
-    """A capture that fails raises, and the stream copies afterwards."""
-    stream, there, source = cuda.stream(), cuda.alloc(16), cuda.pin(16)
+    """A failed capture raises, and the stream is usable afterwards."""
+    stream, device, source = cuda.stream(), cuda.alloc(16), cuda.pin(16)
 
-    def stumble() -> None:
-        cuda.copy_in(there.address, source.address, 16, stream)
+    def fail() -> None:
+        cuda.copy_in(device.address, source.address, 16, stream)
         raise KeyError
 
-    for work, expected in ((stumble, KeyError), (stream.synchronize, CudaError)):
+    for work, expected in ((fail, KeyError), (stream.synchronize, CudaError)):
         raised = None
         try:
             cuda.capture(stream, work)
         except expected as error:
             raised = error
         assert raised is not None, "nothing was raised"
-        cuda.copy_in(there.address, source.address, 16, stream)
+        cuda.copy_in(device.address, source.address, 16, stream)
         stream.synchronize()
 
 
 def out_of_memory(cuda: Any) -> None:
-    """More than there is: an error with its own name, after which the GPU still works."""
+    """An allocation larger than the memory raises an error with its own name, and the GPU still works afterwards."""
     raised = None
     try:
         cuda.alloc(1 << 45)
@@ -117,46 +117,46 @@ def out_of_memory(cuda: Any) -> None:
 
 
 def no_leak(cuda: Any) -> None:
-    """A thousand rounds of everything leave the GPU's memory as it was after the first ones."""
+    """After a thousand rounds of everything, the GPU has as much free memory as after the first ones."""
     free = []
     for _ in range(1000):
-        there, here, stream, event = cuda.alloc(1 << 22), cuda.pin(1 << 12), cuda.stream(), cuda.event()
-        cuda.copy_in(there.address, here.address, 1 << 12, stream)
+        device, host, stream, event = cuda.alloc(1 << 22), cuda.pin(1 << 12), cuda.stream(), cuda.event()
+        cuda.copy_in(device.address, host.address, 1 << 12, stream)
         event.record(stream)
         stream.synchronize()
-        cuda.capture(stream, lambda at=there, of=here, on=stream: cuda.copy_in(at.address, of.address, 8, on)).close()
-        for each in (there, here):
-            each.free()
+        cuda.capture(stream, lambda at=device, of=host, on=stream: cuda.copy_in(at.address, of.address, 8, on)).close()
+        for buffer in (device, host):
+            buffer.free()
         event.close()
         stream.close()
         free.append(cuda.memory_info()[0])
     assert free[100] - free[-1] < 32 << 20, (free[100], free[-1])
 
 
-def again(cuda: Any) -> None:
-    """Contexts nest, close in turn, twice, and open again."""
-    two = open_cuda(0, cuda.binding)
-    two.alloc(1 << 20).free()
-    two.close()
-    two.close()
+def nested(cuda: Any) -> None:
+    """Contexts nest, close in turn, may be closed twice, and can be opened again."""
+    second = open_cuda(0, cuda.binding)
+    second.alloc(1 << 20).free()
+    second.close()
+    second.close()
     cuda.alloc(1 << 20).free()
     cuda.close()
-    three = open_cuda(0, cuda.binding)
-    three.alloc(1 << 20).free()
-    three.close()
+    third = open_cuda(0, cuda.binding)
+    third.alloc(1 << 20).free()
+    third.close()
 
 
 def left_open(cuda: Any) -> None:
-    """A process that ends with everything open ends quietly."""
-    kept = (cuda.stream(), cuda.event(), cuda.alloc(1 << 20), cuda.pin(1 << 10))
-    assert len(kept) == 4, kept
+    """A process that exits with everything open exits without an error."""
+    open_objects = (cuda.stream(), cuda.event(), cuda.alloc(1 << 20), cuda.pin(1 << 10))
+    assert len(open_objects) == 4, open_objects
 
 
-CASES = (facts, copies, graphs, failed_capture, out_of_memory, no_leak, again, left_open)
+CASES = (facts, copies, graphs, failed_capture, out_of_memory, no_leak, nested, left_open)
 
 
 def in_process(binding: str, case: str) -> subprocess.CompletedProcess[str]:
-    """Runs a case's source under the GPU's interpreter."""
+    """Run a case's source under the GPU's interpreter."""
     code = PREPARE.format(package=str(PACKAGE), binding=binding) + "from typing import Any\n" + case
     return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, timeout=300, check=False)
 
@@ -165,17 +165,17 @@ def in_process(binding: str, case: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("binding", ["ctypes", "pycuda"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_both_bindings_alike(binding: str, case: Any) -> None:
-    """Each case holds through either binding, and its process ends well."""
+    """Each case passes through either binding, and its process exits normally."""
     source = textwrap.dedent(inspect.getsource(case))
-    done = in_process(binding, f"{source}\n{case.__name__}(cuda)\nprint('held')\n")
-    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["held"]), done.stderr
+    done = in_process(binding, f"{source}\n{case.__name__}(cuda)\nprint('passed')\n")
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["passed"]), done.stderr
     assert "PyCUDA ERROR" not in done.stderr
 
 
 @pytest.mark.skipif(not PYTHON, reason="HIL_GPU_PYTHON names no interpreter with a GPU")
 @pytest.mark.parametrize("binding", ["ctypes", "pycuda"])
-def test_a_gpu_that_is_not_there(binding: str) -> None:
-    """It is refused by number, in words."""
+def test_a_missing_gpu_is_refused(binding: str) -> None:
+    """The message names the number of the missing GPU."""
     done = in_process(
         binding,
         f"try:\n    open_cuda(99, {binding!r})\nexcept Failure as error:\n    print(error.kind, error.message)\n",

@@ -1,4 +1,4 @@
-"""The first node that differs, through TensorRT: marked, built alone, and its cause named, on a real GPU."""
+"""The first node that differs, through TensorRT on a real GPU: exposed, built alone, and its cause named."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIDTH, SIDE = 64, 128
 
 
 def changed(board: Board, source: str, target: str, **factors: float) -> None:
-    """A copy of a model with constants multiplied."""
+    """Write a copy of a model with constants multiplied."""
     model = onnx.load(str(board.root / source))
     for tensor in model.graph.initializer:
         if tensor.name in factors:
@@ -44,7 +44,7 @@ def changed(board: Board, source: str, target: str, **factors: float) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_changed_weight_is_found_in_the_engine(board: Board, precision: str) -> None:
-    """A dense layer halved in the deployed graph: TensorRT's engine is out of tolerance, and that node is named."""
+    """With a dense layer halved in the deployed graph, the engine is out of tolerance and that node is named."""
     changed(board, "net.onnx", "spoilt.onnx", dense=0.5)
     session = board.session(DEPLOYED.format(precision=precision))
     result = board.ask(session, "parity.outputs", "spoilt", precision)
@@ -57,9 +57,9 @@ def test_a_changed_weight_is_found_in_the_engine(board: Board, precision: str) -
 
 
 def loud(board: Board) -> None:
-    """Two convolutions wide enough for FP16: the first gives some 10^5, the second takes it back.
+    """Write two convolutions wide enough for FP16: the first gives about 10^5, the second scales it back.
 
-    FP16 holds the weights: where it cannot, TensorRT keeps the layer in FP32.
+    FP16 can represent the weights: if it could not, TensorRT would keep the layer in FP32.
     """
     random = np.random.default_rng(0)
     kernels = [random.normal(0, size, (WIDTH, WIDTH, 3, 3)).astype(np.float32) for size in (3e3, 1e-3)]
@@ -75,7 +75,7 @@ def loud(board: Board) -> None:
 
 
 def test_an_overflow_in_fp16_is_found_in_the_engine(board: Board) -> None:
-    """Activations that FP16 cannot hold, taken back by the next layer: the reference is sound, the engine is not."""
+    """Activations overflow FP16 and the next layer scales them back: the reference is valid, the engine is not."""
     loud(board)
     session = board.session(LOUD)
     result = board.ask(session, "parity.outputs", "loud", "fp16")
@@ -88,15 +88,15 @@ def test_an_overflow_in_fp16_is_found_in_the_engine(board: Board) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_healthy_engine_is_not_accused(board: Board, precision: str) -> None:
-    """What TensorRT's kernels, fusions and precisions do to a sound graph is nobody's fault."""
+    """TensorRT's kernels, fusions and precisions on a valid graph give no culprit."""
     from hil.diagnose import sentences
     from hil.session.diagnosing import examine
     from hil.session.gather.parity import compared
 
     models.convnet(board.root / "spoilt.onnx", batch=1)
-    asked = Row(id="parity.outputs", model="spoilt", precision=precision, required=True)
+    row = Row(id="parity.outputs", model="spoilt", precision=precision, required=True)
     session = board.session(DEPLOYED.format(precision=precision).replace('deployed = "spoilt.onnx"\n', ""))
-    comparison = compared(session, asked).comparison
-    found = examine(session, "spoilt", precision, comparison).diagnosis
-    assert not found.culprits, list(sentences.lines(found))
-    assert found.looked_at
+    comparison = compared(session, row).comparison
+    diagnosis = examine(session, "spoilt", precision, comparison).diagnosis
+    assert not diagnosis.culprits, list(sentences.lines(diagnosis))
+    assert diagnosis.looked_at

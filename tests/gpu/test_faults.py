@@ -1,4 +1,4 @@
-"""Faults provoked on a real GPU: each is one verdict with one message, and the next check runs on a fresh worker."""
+"""Faults provoked on a real GPU: each gives one verdict with one message, and the next check gets a fresh worker."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
     from tests.gpu.board import Board
 
-    Heard = Callable[..., None]
+    RecordFault = Callable[..., None]
 
 ROOT = Path(__file__).parents[2]
 LEFT = 1200 << 20
-"""What the hog leaves: enough for a CUDA context with TensorRT's kernels, not for ``large``."""
+"""What the hog leaves free: enough for a CUDA context with TensorRT's kernels, not for ``large``."""
 
 HOG = """
 import sys
@@ -47,22 +47,22 @@ sys.stdin.read()
 
 
 def one_message(text: str) -> str:
-    """``text``, if it is a message for a user and no traceback."""
+    """Return ``text`` if it is a message for a user and not a traceback."""
     assert text.strip()
     assert "Traceback" not in text
-    assert "in the worker:" not in text, "an exception that nobody foresaw"
+    assert "in the worker:" not in text, "an unexpected exception"
     return text
 
 
 def is_fresh(board: Board, session: Session, before: int | None = None) -> bool:
-    """Whether the next check passes, on another process than ``before``."""
+    """Return whether the next check passes, on another process than ``before``."""
     passes = board.ask(session, "parity.outputs").verdict is Verdict.PASSED
     with session.engines.lease("net", "fp32") as worker:
         return passes and worker.pid != before
 
 
 def large(path: Path) -> None:
-    """A convolution with an activation of 4 GiB, x[1, 1, 4096, 4096] to y[1, 64, 1, 1]."""
+    """Write a convolution with an activation of 4 GiB, x[1, 1, 4096, 4096] to y[1, 64, 1, 1]."""
     weights = {"w": np.random.default_rng(0).normal(0, 1, (LARGE_CHANNELS, 1, 3, 3)).astype(np.float32)}
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["wide"], name="wide", pads=[1] * 4),
@@ -75,22 +75,22 @@ def large(path: Path) -> None:
 
 @pytest.fixture
 def hog(gpu_python: str) -> Iterator[Callable[[], None]]:
-    """Takes the GPU's memory but for ``LEFT`` when called; gives it back in the end."""
+    """Return a function that allocates the GPU's memory except ``LEFT``; it is freed after the test."""
     running: list[subprocess.Popen[str]] = []
 
-    def take() -> None:
+    def allocate() -> None:
         command = [gpu_python, "-B", "-c", HOG, str(LEFT)]
         running.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         assert running[0].stdout is not None
         assert running[0].stdout.readline() == "held\n"
 
-    yield take
+    yield allocate
     for process in running:
         process.communicate(timeout=60)
 
 
-def test_gpu_memory_taken_by_somebody_else(board: Board, heard: Heard, hog: Callable[[], None]) -> None:
-    """An engine that does not fit beside another user of the GPU is refused for want of memory; a small one runs."""
+def test_gpu_memory_used_by_another_process(board: Board, record_fault: RecordFault, hog: Callable[[], None]) -> None:
+    """An engine that does not fit into the remaining memory is refused with this reason; a small one runs."""
     assert LARGE_BYTES > LEFT
     large(board.root / "large.onnx")
     session = board.session('[models.large]\npath = "large.onnx"\ndata = "synthetic"\n')
@@ -101,12 +101,12 @@ def test_gpu_memory_taken_by_somebody_else(board: Board, heard: Heard, hog: Call
     assert result.verdict is Verdict.FAILED
     assert "memory" in one_message(result.reason).lower()
     fresh = is_fresh(board, session)
-    heard("GPU memory taken by somebody else", result.verdict.value, result.reason, fresh=fresh)
+    record_fault("GPU memory taken by somebody else", result.verdict.value, result.reason, fresh=fresh)
     assert fresh
 
 
-def test_worker_killed_mid_inference(board: Board, heard: Heard) -> None:
-    """A worker that is killed while it infers takes one row with it, as crashed, and no other."""
+def test_worker_killed_mid_inference(board: Board, record_fault: RecordFault) -> None:
+    """A worker that is killed during an inference fails only that row, as crashed."""
     session = board.session()
     with session.engines.lease("net", "fp32") as worker:
         pid = worker.pid
@@ -117,19 +117,19 @@ def test_worker_killed_mid_inference(board: Board, heard: Heard) -> None:
     assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.CRASHED)
     assert "kill" in one_message(result.reason).lower()
     fresh = is_fresh(board, session, pid)
-    heard("worker killed mid-inference", result.verdict.value, result.reason, fresh=fresh)
+    record_fault("worker killed mid-inference", result.verdict.value, result.reason, fresh=fresh)
     assert fresh
 
 
 def sorting(path: Path) -> None:
-    """Two networks in one, x[1, 1048576]: the 1,000 largest elements, and where they are; sorting needs room."""
+    """Write a TopK of x[1, 1048576]: the 1,000 largest elements and their places; sorting needs workspace."""
     nodes = [helper.make_node("TopK", ["x", "count"], ["values", "places"], name="topk", axis=1)]
     weights = {"count": np.array([1000], np.int64)}
     models.write(path, nodes, {"x": [1, 1 << 20]}, {"values": [1, 1000]}, weights)
 
 
 def suppressing(path: Path) -> None:
-    """Non-maximum suppression of 20,000 boxes by their scores."""
+    """Write a non-maximum suppression of 20,000 boxes by their scores."""
     names = ["boxes", "scores", "most", "overlap"]
     nodes = [
         helper.make_node("NonMaxSuppression", names, ["kept"], name="nms"),
@@ -140,14 +140,14 @@ def suppressing(path: Path) -> None:
 
 
 def convolving(path: Path) -> None:
-    """A transposed convolution of many channels, x[1, 512, 64, 64]."""
+    """Write a transposed convolution of many channels, x[1, 512, 64, 64]."""
     weights = {"w": np.ones((512, 512, 4, 4), np.float32)}
     nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], name="up", strides=[2, 2])]
     models.write(path, nodes, {"x": [1, 512, 64, 64]}, {"y": [1, 512, 130, 130]}, weights)
 
 
-def test_impossible_workspace(board: Board, heard: Heard) -> None:
-    """A workspace in which a layer cannot run fails the build by TensorRT's own words, with the way out."""
+def test_impossible_workspace(board: Board, record_fault: RecordFault) -> None:
+    """A workspace in which a layer cannot run fails the build with TensorRT's own message and advice."""
     refused: list[Any] = []
     for number, write in enumerate((suppressing, sorting, convolving)):
         write(board.root / f"tight{number}.onnx")
@@ -163,12 +163,12 @@ def test_impossible_workspace(board: Board, heard: Heard) -> None:
     assert result.verdict is Verdict.FAILED
     assert "workspace" in one_message(result.reason)
     fresh = is_fresh(board, session)
-    heard("impossible workspace", result.verdict.value, result.reason, fresh=fresh)
+    record_fault("impossible workspace", result.verdict.value, result.reason, fresh=fresh)
     assert fresh
 
 
-def test_model_too_large_for_its_memory_limit(board: Board, heard: Heard) -> None:
-    """An engine whose process needs more than the limit fails by numbers, GPU included."""
+def test_model_too_large_for_its_memory_limit(board: Board, record_fault: RecordFault) -> None:
+    """An engine whose process needs more than the limit, GPU included, fails with both figures."""
     session = board.session('[models.tight]\npath = "net.onnx"\ndata = "validation.npz"\nlimits.memory = "16 MiB"\n')
     result = board.ask(session, "memory.peak", "tight")
     assert result.verdict is Verdict.FAILED
@@ -176,12 +176,14 @@ def test_model_too_large_for_its_memory_limit(board: Board, heard: Heard) -> Non
     assert result.measurement.value > 16 * 2**20
     assert "16 MiB" in one_message(result.reason)
     fresh = is_fresh(board, session)
-    heard("model too large for its memory limit", result.verdict.value, result.reason, fresh=fresh)
+    record_fault("model too large for its memory limit", result.verdict.value, result.reason, fresh=fresh)
     assert fresh
 
 
-def test_corrupt_cached_engine(gpu_agent: AgentClient, gpu_store: Path, board: Board, heard: Heard) -> None:
-    """An engine whose bytes in the store have changed is never loaded, and the next build makes it anew."""
+def test_corrupt_cached_engine(
+    gpu_agent: AgentClient, gpu_store: Path, board: Board, record_fault: RecordFault
+) -> None:
+    """An engine whose bytes in the store have changed is not loaded, and the next build makes it again."""
     model = gpu_agent.put_blob(board.root / "net.onnx")
     built = gpu_agent.build(model, "fp32", "tensorrt", {}, 300)
     blob = gpu_store / "blobs" / built.digest
@@ -191,17 +193,17 @@ def test_corrupt_cached_engine(gpu_agent: AgentClient, gpu_store: Path, board: B
     blob.write_bytes(content)
     with pytest.raises(HilError, match="damaged") as caught:
         gpu_agent.load(built.key, {}, 60)
-    again = gpu_agent.build(model, "fp32", "tensorrt", {}, 300)
-    assert not again.cached
-    with gpu_agent.load(again.key, {}, 60) as worker:
+    rebuilt = gpu_agent.build(model, "fp32", "tensorrt", {}, 300)
+    assert not rebuilt.cached
+    with gpu_agent.load(rebuilt.key, {}, 60) as worker:
         outputs = worker.run({"image": np.zeros((1, 2, 6, 6), np.float32)})
     fresh = [name for name, _ in outputs] == ["logits"]
-    heard("corrupt cached engine", "not loaded", one_message(str(caught.value)), fresh=fresh)
+    record_fault("corrupt cached engine", "not loaded", one_message(str(caught.value)), fresh=fresh)
     assert fresh
 
 
 def foreign(board: Board, gpu_agent: AgentClient) -> Path:
-    """``net`` as a plan of the TensorRT at hand."""
+    """Return the path of ``net`` as a plan of the installed TensorRT."""
     built = gpu_agent.build(gpu_agent.put_blob(board.root / "net.onnx"), "fp32", "tensorrt", {}, 300)
     path = board.root / "good.plan"
     gpu_agent.get_blob(built.digest, path)
@@ -235,7 +237,7 @@ for at in range(4, 96):
 
 
 def of_another_version(python: str, plan: Path) -> bytes:
-    """The plan with that byte of its header changed which this TensorRT itself takes for another version."""
+    """Return the plan with a header byte changed such that this TensorRT reports another version."""
     command = [python, "-B", "-c", VERSION_BYTE, str(plan)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip(), done.stderr
@@ -248,9 +250,9 @@ def of_another_version(python: str, plan: Path) -> bytes:
     ("fault", "word"), [("engine of another TensorRT version", "version"), ("file that is no engine", "damaged")]
 )
 def test_engine_that_is_not_this_tensorrts(
-    board: Board, gpu_agent: AgentClient, gpu_python: str, heard: Heard, fault: str, word: str
+    board: Board, gpu_agent: AgentClient, gpu_python: str, record_fault: RecordFault, fault: str, word: str
 ) -> None:
-    """A foreign engine of another version, or a file that is none, is refused by what it is."""
+    """An engine of another version, or a file that is not an engine, is refused as such."""
     plan = foreign(board, gpu_agent)
     content = of_another_version(gpu_python, plan) if word == "version" else b"no engine at all\n" * 1000
     (board.root / "x.plan").write_bytes(content)
@@ -260,12 +262,12 @@ def test_engine_that_is_not_this_tensorrts(
     assert result.verdict is Verdict.FAILED
     assert word in one_message(result.reason)
     fresh = is_fresh(board, session)
-    heard(fault, result.verdict.value, result.reason, fresh=fresh)
+    record_fault(fault, result.verdict.value, result.reason, fresh=fresh)
     assert fresh
 
 
-def test_sticky_cuda_error(board: Board, heard: Heard) -> None:
-    """A plugin that writes outside of the GPU's memory ends its worker, which nobody can use any more, and no other."""
+def test_sticky_cuda_error(board: Board, record_fault: RecordFault) -> None:
+    """A plugin that writes outside of the GPU's memory ends its own worker and no other."""
     library, trigger = board.root / "libwild.so", board.root / "strike"
     source = Path(__file__).with_name("wild.c")
     flags = ["-shared", "-fPIC", "-pthread", f'-DTRIGGER="{trigger}"']
@@ -289,5 +291,5 @@ def test_sticky_cuda_error(board: Board, heard: Heard) -> None:
     assert isinstance(error, WorkerLost), error
     assert "CUDA_ERROR" in one_message(str(error))
     fresh = is_fresh(board, session, pid)
-    heard("sticky CUDA error", "not_run", str(error), fresh=fresh)
+    record_fault("sticky CUDA error", "not_run", str(error), fresh=fresh)
     assert fresh

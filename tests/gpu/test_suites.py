@@ -1,4 +1,4 @@
-"""The product end to end on a real GPU, on networks so small that an engine takes seconds."""
+"""The product end to end on a real GPU, on networks so small that building an engine takes seconds."""
 
 from __future__ import annotations
 
@@ -54,33 +54,33 @@ data = "validation.npz"
 precisions = ["fp32", "tf32", "fp16"]
 build.optimization_level = 2
 """
-"""At a level of its own: no other test has left these engines in the store."""
+"""At an optimization level that no other test uses, so these engines are not in the store yet."""
 
 
 def built(agent: AgentClient, path: Path, precision: str = "fp32", **options: Any) -> BuiltEngine:
-    """An engine of the model at ``path``."""
+    """Return an engine of the model at ``path``."""
     return agent.build(agent.put_blob(path), precision, "tensorrt", options, DEADLINE)
 
 
 def outputs(
     agent: AgentClient, engine: BuiltEngine, feed: dict[str, np.ndarray], **options: Any
 ) -> dict[str, np.ndarray]:
-    """One run on a worker loaded with ``options``."""
+    """Return the outputs of one run on a worker loaded with ``options``."""
     with agent.load(engine.key, options, DEADLINE) as worker:
         return dict(worker.run(feed))
 
 
 def expected(path: Path, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """What ONNX Runtime gives."""
+    """Return ONNX Runtime's outputs."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found: list[np.ndarray] = session.run(None, feed)
-    return found
+    arrays: list[np.ndarray] = session.run(None, feed)
+    return arrays
 
 
 def test_report_has_evidence_device(board: Board, gpu_agent: AgentClient) -> None:
-    """The real command line gives evidence ``device`` with GPU and SM to what the GPU did, and to nothing else."""
+    """The real command line gives rows that the GPU executed evidence ``device`` with GPU and SM, and no other rows."""
     gpu = gpu_agent.probe()["facts"]["tensorrt"]
     gpu_agent.close()
     board.write(INT8, board=f"board = {json.dumps(gpu['gpu'])}\n")
@@ -98,9 +98,9 @@ def test_report_has_evidence_device(board: Board, gpu_agent: AgentClient) -> Non
 
 @pytest.mark.parametrize("route", ["explicit", "implicit"])
 def test_int8_runs_in_int8(board: Board, route: str) -> None:
-    """Either route is calibrated on the declared data; an engine in which nothing runs in INT8 does not pass for it.
+    """Either route is calibrated on the declared data; an engine without any INT8 layer does not pass as INT8.
 
-    TensorRT takes the faster layer whatever was calibrated: of so small a network the implicit route's may be none.
+    TensorRT chooses the fastest layers whatever was calibrated, so the implicit route's small network may have none.
     """
     session = board.session(INT8)
     for check in ("parity.outputs", "int8.calibration"):
@@ -116,70 +116,71 @@ def test_int8_runs_in_int8(board: Board, route: str) -> None:
 
 
 @pytest.mark.parametrize("route", ["explicit", "implicit"])
-def test_the_audit_sees_the_ranges_of_either_route(board: Board, route: str) -> None:
-    """Validation is held against them by the model's own names, and calibrating again gives them again.
+def test_the_audit_reads_the_ranges_of_either_route(board: Board, route: str) -> None:
+    """Validation data is compared with the ranges by the model's own names, and calibrating again repeats them.
 
-    On the implicit route that is a second build by TensorRT, which reads no cache of the first.
+    On the implicit route that is a second build by TensorRT, without the first one's cache.
     """
     session = board.session(INT8)
     ranges = board.ask(session, "int8.ranges", route, "int8")
     assert ranges.verdict in (Verdict.PASSED, Verdict.FAILED), ranges.reason
-    assert {one["name"] for one in ranges.details["tensors"]} >= {"image"}
-    again = board.ask(session, "int8.repeatable", route, "int8")
-    assert again.verdict is Verdict.PASSED, again.reason
+    assert {tensor["name"] for tensor in ranges.details["tensors"]} >= {"image"}
+    repeated = board.ask(session, "int8.repeatable", route, "int8")
+    assert repeated.verdict is Verdict.PASSED, repeated.reason
     calibrated = board.ask(session, "int8.calibration_set", route, "int8")
     assert calibrated.verdict is not Verdict.INCONCLUSIVE, calibrated.reason
 
 
 @pytest.mark.parametrize("fault", ["renamed", "of another version", "cut short", "a scale of zero"])
-def test_a_real_cache_with_a_fault_is_told(board: Board, fault: str) -> None:
-    """What TensorRT wrote, spoiled as a text: the check of the cache fails in words that name it."""
+def test_a_fault_in_a_real_cache_is_named(board: Board, fault: str) -> None:
+    """If a cache that TensorRT wrote is altered, the check of the cache fails and names the fault."""
     session = board.session(INT8)
-    made = session.engines.provisioned("implicit", "int8")
-    row = next(one for one in expand(session.config, "gpu").rows if (one.id, one.model) == ("int8.cache", "implicit"))
-    facts = _implicit_cache(session, row, made)
+    engine = session.engines.provisioned("implicit", "int8")
+    rows = expand(session.config, "gpu").rows
+    row = next(row for row in rows if (row.id, row.model) == ("int8.cache", "implicit"))
+    facts = _implicit_cache(session, row, engine)
     assert not list(_faults(replace(facts, in_use=None), [])), "healthy as TensorRT wrote it"
     spoiled, words = {
-        "renamed": ({"scales": {f"old/{name}": one for name, one in facts.scales.items()}}, "renamed|should be"),
+        "renamed": ({"scales": {f"old/{name}": entry for name, entry in facts.scales.items()}}, "renamed|should be"),
         "of another version": ({"header": "TRT-7103-EntropyCalibration2"}, "another version"),
         "cut short": ({"scales": {}}, "no scales"),
         "a scale of zero": ({"scales": {**facts.scales, "image": [0.0]}}, "zero"),
     }[fault]
-    told = int8.cache(replace(facts, **spoiled))  # type: ignore[arg-type]  # a dict of changes is looser than the fields
-    assert told.verdict is Verdict.FAILED
-    assert re.search(words, told.reason), told.reason
+    judgement = int8.cache(replace(facts, **spoiled))  # type: ignore[arg-type]  # a dict of changes is looser than the fields
+    assert judgement.verdict is Verdict.FAILED
+    assert re.search(words, judgement.reason), judgement.reason
 
 
-def test_calibration_cache_is_seen_to_be_read(board: Board) -> None:
-    """A build that is repeated reads the calibration cache that the first one wrote, and says so."""
+def test_a_repeated_build_reads_the_calibration_cache(board: Board) -> None:
+    """A repeated build reads the calibration cache that the first one wrote, and records it."""
     session = board.session(INT8)
     first = session.engines.provisioned("implicit", "int8").engine
     board.close()  # it holds the target
     (board.store / "engines" / f"{first.key}.json").unlink()
-    again = board.session(INT8).engines.provisioned("implicit", "int8").engine
-    assert not again.cached
-    assert again.about["calibration"]["cache"] == "read"
-    assert again.about["calibration"]["scales"] == first.about["calibration"]["scales"]
+    second = board.session(INT8).engines.provisioned("implicit", "int8").engine
+    assert not second.cached
+    assert second.about["calibration"]["cache"] == "read"
+    assert second.about["calibration"]["scales"] == first.about["calibration"]["scales"]
 
 
-def test_timing_cache_is_seen_to_be_used(board: Board, gpu_agent: AgentClient) -> None:
-    """A build that is repeated starts with the timing cache of the first one, and says so."""
+def test_a_repeated_build_uses_the_timing_cache(board: Board, gpu_agent: AgentClient) -> None:
+    """A repeated build starts with the first one's timing cache, and records it."""
     first = built(gpu_agent, board.root / "net.onnx")
     (board.store / "engines" / f"{first.key}.json").unlink()
-    again = built(gpu_agent, board.root / "net.onnx")
-    assert not again.cached
-    assert again.about["timing_cache"] in {
+    second = built(gpu_agent, board.root / "net.onnx")
+    assert not second.cached
+    assert second.about["timing_cache"] in {
         "warm",
         "partly",
-    }  # 8.6.0 tells an error of Myelin's part, and takes the rest
-    assert again.about["seconds_build"] < first.about["seconds_build"]
+    }  # 8.6.0 logs an error about Myelin's part and uses the rest
+    assert second.about["seconds_build"] < first.about["seconds_build"]
 
 
 def test_precisions_are_built_in_one_process(board: Board) -> None:
-    """TensorRT's builder is loaded once for all of them, nothing of it stays, and each engine is what it should be."""
+    """TensorRT's builder is loaded once for all precisions, and each engine has the right flags and outputs."""
     session = board.session(THREE)
     precisions = ("fp32", "tf32", "fp16")
-    built = [session.engines.provisioned("three", one, more=one != "fp16").engine for one in precisions]
+    built = [session.engines.provisioned("three", name, more=name != "fp16").engine for name in precisions]
     assert [engine.about["process"] for engine in built] == ["fresh", "kept", "kept"]
     assert built[0].about["seconds_builder"] > 0
     assert [engine.about["seconds_builder"] for engine in built[1:]] == [0, 0]
@@ -190,7 +191,7 @@ def test_precisions_are_built_in_one_process(board: Board) -> None:
 
 
 def test_foreign_engine_is_judged_and_labelled(board: Board, gpu_agent: AgentClient) -> None:
-    """An engine built elsewhere is judged like ours, and never taken for ours."""
+    """An engine built elsewhere is judged like ours, and labelled as foreign."""
     gpu_agent.get_blob(built(gpu_agent, board.root / "net.onnx").digest, board.root / "x.plan")
     gpu_agent.close()
     session = board.session('[models.other]\npath = "net.onnx"\ndata = "validation.npz"\nengine = "x.plan"\n')
@@ -199,7 +200,7 @@ def test_foreign_engine_is_judged_and_labelled(board: Board, gpu_agent: AgentCli
 
 
 def variants() -> list[dict[str, Any]]:
-    """Ways to load an engine that may change how it runs, never what it says."""
+    """Return options that may change how an engine runs, and must not change its outputs."""
     return [
         {"io": "bindings"},
         {"cuda": "ctypes"},
@@ -210,34 +211,34 @@ def variants() -> list[dict[str, Any]]:
     ]
 
 
-def test_every_way_to_run_gives_the_same_bits(board: Board, gpu_agent: AgentClient) -> None:
-    """Bindings or names, pycuda or ctypes, with a graph or without: the outputs are the same, bit for bit."""
+def test_all_ways_to_run_give_the_same_bits(board: Board, gpu_agent: AgentClient) -> None:
+    """Bindings or names, pycuda or ctypes, with a graph or without: the outputs are equal bit for bit."""
     engine = built(gpu_agent, board.root / "net.onnx")
     feed = {"image": images(1, 9)}
     plain = outputs(gpu_agent, engine, feed)
     np.testing.assert_allclose(plain["logits"], expected(board.root / "net.onnx", feed)[0], rtol=1e-4, atol=1e-5)
     for options in variants():
         with contextlib.suppress(Unsupported) if options == {"io": "bindings"} else contextlib.nullcontext():
-            found = outputs(gpu_agent, engine, feed, **options)  # TensorRT 10 has no bindings any more
-            np.testing.assert_array_equal(found["logits"], plain["logits"], err_msg=str(options))
+            result = outputs(gpu_agent, engine, feed, **options)  # TensorRT 10 has no bindings
+            np.testing.assert_array_equal(result["logits"], plain["logits"], err_msg=str(options))
 
 
 def test_dynamic_shapes_run_within_their_profile(board: Board, gpu_agent: AgentClient) -> None:
-    """Each batch of the profile runs and is right, with a graph too; one outside is refused by the range."""
+    """Each batch of the profile gives correct outputs, also with a graph; one outside is refused with the range."""
     path = models.convnet(board.root / "dynamic.onnx")
     engine = built(gpu_agent, path, profiles={"image": [[1, 2, 6, 6], [2, 2, 6, 6], [8, 2, 6, 6]]})
     for graph in (False, True):
         with gpu_agent.load(engine.key, {"cuda_graph": graph}, DEADLINE) as worker:
             for count in (1, 8, 2, 1):
                 feed = {"image": images(count, count)}
-                ((_, found),) = worker.run(feed)
-                np.testing.assert_allclose(found, expected(path, feed)[0], rtol=1e-4, atol=1e-5)
+                ((_, logits),) = worker.run(feed)
+                np.testing.assert_allclose(logits, expected(path, feed)[0], rtol=1e-4, atol=1e-5)
             with pytest.raises(EngineError, match="1 to 8"):
                 worker.run({"image": images(9, 9)})
 
 
 def test_output_whose_shape_depends_on_the_data(board: Board, gpu_agent: AgentClient) -> None:
-    """NonZero gives as many places as there are, different ones in each run of the same worker."""
+    """NonZero returns as many positions as there are, a different number in each run of the same worker."""
     path = board.root / "nonzero.onnx"
     nodes = [
         helper.make_node("NonZero", ["x"], ["places"], name="nonzero"),
@@ -249,19 +250,19 @@ def test_output_whose_shape_depends_on_the_data(board: Board, gpu_agent: AgentCl
         for count in (3, 100, 1, 40):
             x = np.zeros((1, 100), np.float32)
             x[0, :count] = 1
-            ((_, found),) = worker.run({"x": x})
-            np.testing.assert_array_equal(found, expected(path, {"x": x})[0])
+            ((_, places),) = worker.run({"x": x})
+            np.testing.assert_array_equal(places, expected(path, {"x": x})[0])
 
 
 def test_int64_ids_are_narrowed_exactly(board: Board) -> None:
-    """Token ids stay int64 for the user; one that TensorRT's int32 cannot hold is refused, not wrapped."""
+    """Token ids stay int64 for the user; one that TensorRT's int32 cannot represent is refused, not wrapped."""
     path, table = board.root / "ids.onnx", np.random.default_rng(0).normal(0, 1, (50, 8)).astype(np.float32)
     end = helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 16])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16, 8])
     node = helper.make_node("Gather", ["table", "ids"], ["y"], name="embed")
     graph = helper.make_graph([node], "ids", [end], [out], [helper.make_tensor("table", 1, table.shape, table.ravel())])
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
-    path.write_bytes(made.SerializeToString())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    path.write_bytes(model.SerializeToString())
     np.savez(board.root / "ids.npz", ids=np.random.default_rng(1).integers(0, 50, (20, 16)))
     session = board.session('[models.ids]\npath = "ids.onnx"\ndata = "ids.npz"\n')
     result = board.ask(session, "parity.outputs", "ids")

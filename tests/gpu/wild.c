@@ -1,6 +1,6 @@
-/* A plugin library with a fault of its own: once the file TRIGGER is there, it writes to no memory of the GPU's.
+/* A faulty plugin library: once the file TRIGGER exists, it writes to an invalid address of the GPU.
 
-   Built by the test with cc; reaches CUDA's driver by name, as no header of NVIDIA's need be there. */
+   The test builds it with cc. It looks up CUDA's driver functions by name, since NVIDIA's headers may be missing. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static void *strike(void *none) {
   return none;
 }
 
-__attribute__((constructor)) static void lie_in_wait(void) {
+__attribute__((constructor)) static void start_thread(void) {
   pthread_t thread;
   pthread_create(&thread, NULL, strike, NULL);
 }
