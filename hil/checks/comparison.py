@@ -1,4 +1,4 @@
-"""``parity.outputs``: an engine's outputs against the reference's, structure first, then numbers."""
+"""``parity.outputs``: compares an engine's outputs with the reference's, first the structure, then the numbers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from hil.config.spec import Precision, TolerancesSpec
 
 Outputs = Sequence[tuple[str, Array]]
-"""Named outputs of one batch, in the order in which the engine gave them."""
+"""Named outputs of one batch, in the order in which the engine returned them."""
 
 _NUMERIC = "fiub"
-_SQNR_FULL = 20.0  # an amplitude's decade in decibel
+_SQNR_FULL = 20.0  # decibels of a tenfold amplitude
 
 
 class Comparison:
-    """Takes in batch after batch and judges at the end; holds no batch.
+    """Compares outputs batch by batch and judges at the end; keeps no batch in memory.
 
-    What is wrong with the structure (names, count, shapes, dtypes, number of batches, nothing to compare,
-    NaN or infinity where the reference has none) is fatal whatever the numbers say.
+    An error of the structure is fatal, whatever the numbers are: names, count, shapes, dtypes, the number of batches,
+    nothing to compare, or NaN or infinity where the reference has none.
     """
 
     def __init__(
@@ -41,10 +41,15 @@ class Comparison:
         batch: int | None = None,
         where: Where = somewhere,
     ) -> None:
-        """``samples`` is how many must have been compared in the end; ``None`` leaves it at one or more.
+        """Create an empty comparison.
 
-        ``batch`` is how many samples a batch holds (the last may hold fewer); without it that is read from
-        the outputs' shared first axis, which for a detector's boxes is not the number of samples.
+        Args:
+            precision: selects the default tolerances.
+            spec: the tolerances of the config.
+            samples: how many samples must have been compared at the end; ``None``: at least one.
+            batch: how many samples a batch holds (the last may hold fewer). ``None``: the size of the outputs' shared
+                first axis, which is wrong for a detector whose boxes come without a batch axis.
+            where: returns where in the config a tolerance was written.
         """
         self.precision, self.spec, self.where = precision, spec, where
         self.expected, self.batch = samples, batch
@@ -55,7 +60,7 @@ class Comparison:
         self._exact: dict[str, bool] = {}
 
     def consume(self, reference: Iterable[Outputs], candidate: Iterable[Outputs]) -> Comparison:
-        """Compares two streams of batches; one that ends before the other is fatal."""
+        """Compare two streams of batches; it is fatal if one ends before the other."""
         for ours, theirs in zip_longest(reference, candidate):
             if ours is None or theirs is None:
                 which = "reference" if ours is None else "engine"
@@ -65,7 +70,7 @@ class Comparison:
         return self
 
     def update(self, reference: Outputs, candidate: Outputs, samples: int | None = None) -> None:
-        """Takes in the outputs of one batch; ``samples`` is how many it holds."""
+        """Add the outputs of one batch; ``samples`` is how many it holds."""
         if self.fatal:
             return
         ours, theirs = dict(reference), dict(candidate)
@@ -99,7 +104,7 @@ class Comparison:
         return ""
 
     def judge(self) -> Judgement:
-        """Passed if every output is within every bound; the measurement is the one nearest to its bound."""
+        """Return passed if every output is within every bound; the measurement is the metric closest to its bound."""
         details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
         problem = self.fatal or self._incomplete()
         if problem:
@@ -111,7 +116,7 @@ class Comparison:
         if unused:
             there = ", ".join(sorted(self.numbers))
             reason = f"tolerance {unused[0]} applied to nothing ({self.where(*unused[0].split('.'))}): outputs: {there}"
-            return failed(f"{reason}: mend or remove it", details)
+            return failed(f"{reason}: fix or remove it", details)
         return self._verdict(rows, details)
 
     def _incomplete(self) -> str:
@@ -149,11 +154,12 @@ class Comparison:
         unit, value = UNITS[bound["metric"]], finite(bound["value"])
         limit = Limit(value=bound["limit"], unit=unit, sense=bound["sense"], source=bound["source"])
         measurement = None if value is None else Measurement(value=value, unit=unit, n=self.samples)
-        seen = "undefined" if value is None else show(value, unit)
+        measured = "undefined" if value is None else show(value, unit)
         if value is None and not out:
-            seen = "identical"
+            measured = "identical"
         side = "at least" if bound["sense"] is Sense.AT_LEAST else "at most"
-        reason = f"output {row['output']!r}: {bound['metric']} {seen}, {side} {show(bound['limit'], unit)} is wanted"
+        required = f"{side} {show(bound['limit'], unit)}"
+        reason = f"output {row['output']!r}: {bound['metric']} {measured}, {required} is required"
         if not out:
             return judged(Verdict.PASSED, reason, measurement, limit, details)
         if row["worst"]:
@@ -168,9 +174,9 @@ def _structure(reference: Outputs, candidate: Outputs) -> str:
     names, others = [name for name, _ in reference], [name for name, _ in candidate]
     if not names:
         return "the reference has no outputs"
-    for whose, found in (("reference", names), ("engine", others)):
-        if len(set(found)) != len(found):
-            return f"the {whose} gives an output twice: {sorted(found)}"
+    for whose, own in (("reference", names), ("engine", others)):
+        if len(set(own)) != len(own):
+            return f"the {whose} returns an output twice: {sorted(own)}"
     lacking, extra = sorted(set(names) - set(others)), sorted(set(others) - set(names))
     if lacking or extra:
         parts = [f"lacks output {', '.join(lacking)}"] * bool(lacking) + [f"adds output {', '.join(extra)}"] * bool(
@@ -216,7 +222,7 @@ def _bound(tolerance: Tolerance, value: float | None, *, identical: bool) -> dic
 
 
 def _use(tolerance: Tolerance, value: float) -> float:
-    """How much of a tolerance is used up, 1 being all: what makes metrics of different kinds comparable."""
+    """Return the share of a tolerance that is used up (1: all of it), which makes different metrics comparable."""
     if tolerance.metric == "sqnr_db":
         return float(min(10 ** ((tolerance.value - value) / _SQNR_FULL), 1e300))
     used, room = (1 - value, 1 - tolerance.value) if tolerance.sense is Sense.AT_LEAST else (value, tolerance.value)

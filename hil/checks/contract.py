@@ -1,4 +1,4 @@
-"""The contract: an engine takes and gives what its model says, for every shape, and refuses the rest."""
+"""The contract: an engine accepts and returns what its ONNX model declares, at every shape, and refuses the rest."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature, TensorSpec
 
 KINDS = ("missing", "unknown", "dtype", "rank", "shape")
-"""Ways in which an input can be bad: left out, of a name that is not there, of a wrong dtype, rank or size."""
+"""Kinds of bad input: a missing input, an unknown name, a wrong dtype, a wrong rank, a wrong size."""
 
 NARROWED = ("int64", "int32")
 
 
 def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> Judgement:
-    """``contract.signature``: names (in any order), dtypes, ranks and fixed sizes agree with the ONNX file.
+    """Judge ``contract.signature``: names (in any order), dtypes, ranks and fixed sizes equal the ONNX file's.
 
-    ``narrows`` says that the engine's runtime has no int64: then int32 in its place is no difference, but told.
+    ``narrows`` states that the engine's runtime has no int64: int32 in its place is then accepted and reported.
     """
     sides = (("input", model.inputs, engine.inputs), ("output", model.outputs, engine.outputs))
     wrong = [line for side in sides for line in _differences(*side, narrows=narrows)]
@@ -77,9 +77,14 @@ def _fixed(size: int | str | None) -> int | None:
 class ShapeTrial:
     """One run at chosen input shapes.
 
-    ``expected`` holds the output shapes that the model promises (``None`` for a size it leaves open),
-    ``outputs`` those that came. ``allowed`` is false where the model forbids the shape; then a refusal
-    is right. ``finite`` says that no output held NaN or infinity.
+    Attributes:
+        inputs: the input shapes by name.
+        ok: whether the engine ran.
+        expected: the output shapes that the model declares, ``None`` for a dynamic size.
+        outputs: the actual output shapes.
+        finite: whether no output had NaN or infinity.
+        allowed: whether the model allows these input shapes; if not, the engine has to refuse them.
+        error: the engine's error where it refused.
     """
 
     inputs: Mapping[str, Sequence[int]]
@@ -92,10 +97,10 @@ class ShapeTrial:
 
 
 def shapes(trials: Sequence[ShapeTrial], *, bounded: bool = False) -> Judgement:
-    """``contract.shapes``: every allowed shape ran, gave outputs of the promised shapes, finite; no other ran.
+    """Judge ``contract.shapes``: allowed shapes ran with finite outputs of the declared shapes, others were refused.
 
-    ``bounded`` says that the engine takes some sizes alone, known or not: then one it must refuse has to be
-    tried, and without that the verdict is a warning.
+    ``bounded`` states that the engine accepts only certain sizes, known or unknown. A size that it must refuse has to
+    be among the trials then; otherwise the check is ``warned`` instead of passed.
     """
     details = {"trials": [{**vars(trial), "verdict": _trial(trial) or "as promised"} for trial in trials]}
     if not any(trial.allowed for trial in trials):
@@ -132,7 +137,7 @@ def _shown(inputs: Mapping[str, Sequence[int]]) -> str:
 
 @dataclass(frozen=True)
 class RefusalTrial:
-    """One bad input of ``kind``; ``alive`` says that a good input still ran after it."""
+    """One bad input of ``kind``; ``alive`` states whether a valid input still ran after it."""
 
     kind: str
     refused: bool
@@ -141,15 +146,15 @@ class RefusalTrial:
 
 
 def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | None = None) -> Judgement:
-    """``contract.bad_input``: every kind of bad input was tried and refused, and the engine lived on.
+    """Judge ``contract.bad_input``: every kind of bad input was tried and refused, and the engine still runs after it.
 
-    ``impossible`` names kinds that this model cannot have and why: no size is wrong where all are dynamic.
+    ``impossible`` maps kinds that this model cannot have to the reason: no size is wrong if all are dynamic.
     """
     excused = impossible or {}
     details = {"trials": [vars(trial) for trial in trials], "impossible": dict(excused)}
-    taken = [trial for trial in trials if not trial.refused]
-    if taken:
-        return failed(f"bad input ({taken[0].kind}) was computed instead of refused", details)
+    accepted = [trial for trial in trials if not trial.refused]
+    if accepted:
+        return failed(f"bad input ({accepted[0].kind}) was computed instead of refused", details)
     dead = [trial for trial in trials if not trial.alive]
     if dead:
         return failed(f"the engine did not survive bad input ({dead[0].kind}): {dead[0].message}", details)

@@ -1,7 +1,7 @@
-"""Energy of an inference: the board's mean power while it works, times the time, over the inferences.
+"""Energy of an inference: the board's mean power while it works, times the time, divided by the inferences.
 
-The whole board's, as its own meters tell it: what it would have taken idle is part of it and not subtracted. The
-interval covers the sampling of the power alone, not what the meter itself errs by.
+The power is that of the whole board, from its own meters; idle power is not subtracted. The interval covers the
+sampling of the power, not the error of the meter.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 POWER = "power.total"
 FEWEST = 40
-"""Power samples below which nothing is said: four seconds at 10 Hz (``mean_interval`` says what fewer would err by)."""
+"""The fewest power samples that are judged: four seconds at 10 Hz (``mean_interval`` states the error from 40 on)."""
 
 FEWEST_WORTH = 5.0
-"""Independent samples that they must be worth."""
+"""The smallest effective sample size that is judged."""
 
 LEAST_READ = 0.9
 """Share of the samples that must have a reading."""
 
 LONGEST_GAP = 1.0
-"""Seconds of a window that may pass without a power sample."""
+"""The longest time (s) of a window that may pass without a power sample."""
 
 
 class Window(NamedTuple):
-    """One timed window: its ``seconds``, and the power samples (W) within it, all readable; or ``broken``, why not."""
+    """One timed window: its length in seconds and its readable power samples (W); or ``broken``, why it has none."""
 
     seconds: float
     power: FloatArray
@@ -43,7 +43,7 @@ class Window(NamedTuple):
 
 
 class Energy(NamedTuple):
-    """Joules an inference with bounds, and the mean power (W) and what it stands on."""
+    """Joules per inference with bounds, the mean power (W), the number of power samples and what they are worth."""
 
     joules: float
     low: float
@@ -54,28 +54,28 @@ class Energy(NamedTuple):
 
 
 def unreadable(series: Series) -> str:
-    """Why no window of ``series`` has the board's power, or an empty string if one has."""
+    """Return why no window of ``series`` has the board's power, or an empty string if one has."""
     windows = _windows(series)
     if any(POWER in window for window in windows):
         return ""
-    told = [str(window.get("not_readable", {}).get(POWER, "")) for window in windows]
-    return next(filter(None, told), "nothing was sampled while it was timed")
+    reasons = [str(window.get("not_readable", {}).get(POWER, "")) for window in windows]
+    return next(filter(None, reasons), "nothing was sampled while it was timed")
 
 
 def source(series: Series) -> str:
-    """Where the power was read: one name, or several if windows differ."""
+    """Return the name of the power's source, or several joined by `` / `` if the windows differ."""
     return " / ".join(sorted({str(window.get("sources", {}).get(POWER, "unknown")) for window in _windows(series)}))
 
 
 def method(series: Series) -> dict[str, Any]:
-    """What must match beside the series' own method before two energies may be compared."""
+    """Return the part of the method that two energies must share, in addition to the series' method."""
     return {"energy": "v1: mean power over the timed windows, idle not subtracted", "power": source(series)}
 
 
 def inference(series: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """``energy.inference``: joules of the whole board for one inference (of a batch), back to back.
+    """Judge ``energy.inference``: joules of the whole board per inference (of a batch), run back to back.
 
-    Mean power x timed seconds / inferences. The interval is that of the mean of correlated power samples
+    It is mean power x timed seconds / inferences. The interval is that of the mean of correlated power samples
     (``mean_interval``: effective sample size, Geyer 1992; Student's bounds, Zwiers and von Storch 1995).
     """
     broken = unusable(series)
@@ -83,25 +83,25 @@ def inference(series: Series, limit: Limit | None, confidence: float) -> Judgeme
         return inconclusive(broken, limit)
     if limit is not None and limit.sense is not Sense.AT_MOST:
         return inconclusive("an energy limit must be an upper one", limit)
-    found = _energy(series, confidence)
-    if isinstance(found, str):
-        return inconclusive(found, limit)
+    energy = _energy(series, confidence)
+    if isinstance(energy, str):
+        return inconclusive(energy, limit)
     measurement = Measurement(
-        value=found.joules,
+        value=energy.joules,
         unit="J",
-        low=finite(found.low),
-        high=finite(found.high),
+        low=finite(energy.low),
+        high=finite(energy.high),
         confidence=confidence,
         n=series.n,
         method=digest_of({**series.method, **method(series)}),
     )
     details = {
-        "mean_power": found.power,
-        "power_samples": found.samples,
-        "effective_samples": round(found.worth, 1),
+        "mean_power": energy.power,
+        "power_samples": energy.samples,
+        "effective_samples": round(energy.worth, 1),
         "power": source(series),
         "idle_power": "not subtracted",
-        "joules_per_sample": found.joules / series.batch,
+        "joules_per_sample": energy.joules / series.batch,
     }
     judgement = hold_interval(measurement, limit, "measure longer", details)
     return judgement.model_copy(
@@ -109,30 +109,30 @@ def inference(series: Series, limit: Limit | None, confidence: float) -> Judgeme
     )
 
 
-def told(series: Series) -> dict[str, Any]:
-    """``{"energy": …}`` for the details of another check: mean power (W) and joules; empty where they are not known."""
-    found = "" if unusable(series) or unreadable(series) else _energy(series, 0.99)
-    if isinstance(found, str):
+def as_details(series: Series) -> dict[str, Any]:
+    """Return ``{"energy": …}`` for the details of another check: mean power (W) and joules; empty if not known."""
+    energy = "" if unusable(series) or unreadable(series) else _energy(series, 0.99)
+    if isinstance(energy, str):
         return {}
-    return {"energy": {"mean_power": found.power, "joules": found.joules, "power": source(series)}}
+    return {"energy": {"mean_power": energy.power, "joules": energy.joules, "power": source(series)}}
 
 
 def unsettled(series: Series, limit: Limit | None, confidence: float) -> bool:
-    """Whether longer timing may yet settle it: the power is read and does not decide."""
+    """Return whether a longer measurement may settle the check: the power is readable and the verdict inconclusive."""
     if limit is None or unreadable(series):
         return False
     return inference(series, limit, confidence).verdict is Verdict.INCONCLUSIVE
 
 
 def _windows(series: Series) -> list[Mapping[str, Any]]:
-    found = series.facts.get("windows", [series.facts])
-    return [window for window in found if isinstance(window, dict)]
+    windows = series.facts.get("windows", [series.facts])
+    return [window for window in windows if isinstance(window, dict)]
 
 
 def _energy(series: Series, confidence: float) -> Energy | str:
-    """The energy, or why there is none."""
+    """Return the energy, or why there is none."""
     if " / " in source(series):
-        return f"the power was not read alike throughout: {source(series)}"
+        return f"the power was read from different sources: {source(series)}"
     windows = list(_timed(series))
     broken = next((window.broken for window in windows if window.broken), "")
     if broken or not windows:
@@ -141,19 +141,19 @@ def _energy(series: Series, confidence: float) -> Energy | str:
     if samples.size < FEWEST:
         return f"{samples.size} power samples while it was timed, {FEWEST} are needed: measure longer"
     if samples.min() == samples.max():
-        return f"all {samples.size} power samples are {samples[0]:g} W: a meter that does not move tells nothing"
+        return f"all {samples.size} power samples are {samples[0]:g} W: the meter does not follow the load"
     mean, low, high, worth = mean_interval(samples, confidence)
     if worth < FEWEST_WORTH or not math.isfinite(low):
-        return f"{samples.size} power samples hang together so much that they count for {worth:.1f}: measure longer"
+        return f"{samples.size} power samples are so correlated that they count for {worth:.1f}: measure longer"
     seconds = sum(window.seconds for window in windows)
-    # Windows differ in length and, once thinned, in samples a second: each counts by its time.
+    # Windows differ in length and, after thinning, in samples per second: weight each by its time.
     power = sum(window.seconds * float(window.power.mean()) for window in windows) / seconds
     each = seconds / series.n
     return Energy(power * each, (power + low - mean) * each, (power + high - mean) * each, power, samples.size, worth)
 
 
 def _timed(series: Series) -> Iterator[Window]:
-    """The series cut into its windows again, each with its power."""
+    """Yield the timed windows of the series, each with its power."""
     windows, first = _windows(series), 0
     for window in windows:
         n = window.get("n", series.n if len(windows) == 1 else 0)
@@ -179,7 +179,7 @@ def _window(facts: Mapping[str, Any], begin: float, end: float) -> Window:
     if not at.size or read.mean() < LEAST_READ:
         return Window(0.0, np.empty(0), f"{int(read.sum())} of {at.size} power samples have a reading")
     if (watts[read] <= 0).any():
-        return Window(0.0, np.empty(0), "a board that works takes power, and some samples have none")
+        return Window(0.0, np.empty(0), "some power samples are 0 W or less, which is impossible on a working board")
     edges = np.concatenate([[begin], at[read], [end]])
     gap = float(np.diff(edges).max())
     if gap > max(LONGEST_GAP, 3 * float(facts.get("interval", 0.0))):

@@ -1,4 +1,4 @@
-"""A limit or a tolerance that somebody gave until a day: from the next day on nothing passes by it."""
+"""Limits and tolerances with an expiry date: after it, nothing passes because of them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 
 
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
-    """``judgement``, inconclusive if it is good by ``what``, which held until ``expires`` (ISO 8601, included).
+    """Return ``judgement``, made inconclusive if it is good because of ``what``, which expired.
 
-    What has failed stays failed. ``why`` is the reason that was given.
+    ``expires`` is the last valid day (ISO 8601), ``why`` the reason in the config. A failed judgement stays failed.
     """
     if expires is None or judgement.verdict not in GOOD or today <= date.fromisoformat(expires):
         return judgement
-    given = f" ({why})" if why else ""
-    reason = f"{judgement.reason}; but {what} expired on {expires}{given}: decide again, or take it out"
+    stated_reason = f" ({why})" if why else ""
+    reason = f"{judgement.reason}; but {what} expired on {expires}{stated_reason}: renew or remove it"
     return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
 
 def stated(table: StatedTable) -> dict[str, str]:
-    """Who decided what is in ``table``, when and why, as far as it is written."""
-    told = {"reason": table.reason, "by": table.by, "date": table.date, "expires": table.expires}
-    return {key: value for key, value in told.items() if value is not None}
+    """Return who decided on ``table``, when, why and until when; only the keys that the config has."""
+    fields = {"reason": table.reason, "by": table.by, "date": table.date, "expires": table.expires}
+    return {key: value for key, value in fields.items() if value is not None}

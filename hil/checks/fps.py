@@ -1,7 +1,7 @@
-"""Frames per second of a timed series: sustained, in its slowest second, over 100 frames in a row.
+"""Frames per second of a timed series: sustained, in its slowest second, and over 100 consecutive frames.
 
-An inference carries ``batch`` frames. ``limit.value`` is the target rate and ``limit.fail_at`` where a
-warning becomes a failure (80 % of the target by the catalogue).
+An inference processes ``batch`` frames. ``limit.value`` is the target rate, ``limit.fail_at`` the rate below which a
+warning becomes a failure (80 % of the target in the catalogue).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ WINDOW = 1.0
 """Length of the window of ``slowest_second``, in seconds."""
 
 FRAMES = 100
-"""Frames in a row of ``last_100``."""
+"""Consecutive frames of ``last_100``."""
 
 FEWEST_WINDOWS = 2.0
-"""Windows a series must span before its slowest one says anything."""
+"""The number of windows that a series must span for its slowest one to be judged."""
 
 
 def sustained(series: Series, limit: Limit | None) -> Judgement:
-    """``fps.sustained``: all frames over the time from the first start to the last end, at least a second."""
+    """Judge ``fps.sustained``: all frames divided by the time from the first start to the last end, at least 1 s."""
     broken = _unusable(series, limit, WINDOW)
     if broken:
         return _unknown(broken, limit)
@@ -34,22 +34,22 @@ def sustained(series: Series, limit: Limit | None) -> Judgement:
 
 
 def rate(series: Series) -> float:
-    """Frames per second from the first start to the last end of a usable series, however short."""
+    """Return the frames per second from the first start to the last end of a usable series of any length."""
     times, frames = progress(series)
     return float(frames[-1] / (times[-1] - times[0]))
 
 
 def slowest_second(series: Series, limit: Limit | None) -> Judgement:
-    """``fps.slowest_second``: the fewest frames of any full one-second window, wherever it begins.
+    """Judge ``fps.slowest_second``: the fewest frames in any complete one-second window of the series.
 
-    Progress is taken as even between two completions, so that 30 frames a second are 30.0 in every window
-    and not 29 or 31 by where its edges fall. Windows that the series does not fill are left out.
+    Progress between two completions is interpolated, so that 30 frames a second count as 30.0 in every window, not as
+    29 or 31 depending on its edges.
     """
     broken = _unusable(series, limit, FEWEST_WINDOWS * WINDOW)
     if broken:
         return _unknown(broken, limit)
     times, frames = progress(series)
-    # The difference of two piecewise linear curves is least where either has a knot.
+    # The difference of two piecewise linear curves has its minimum where either has a knot.
     begins = np.concatenate([times, times - WINDOW])
     begins = begins[(begins >= times[0]) & (begins <= times[-1] - WINDOW)]
     done = np.interp(begins + WINDOW, times, frames) - np.interp(begins, times, frames)
@@ -58,9 +58,9 @@ def slowest_second(series: Series, limit: Limit | None) -> Judgement:
 
 
 def last_100(series: Series, limit: Limit | None) -> Judgement:
-    """``fps.last_100``: the slowest rate over 100 frames in a row (a rate meter over the last 100, at its least).
+    """Judge ``fps.last_100``: the lowest rate over 100 consecutive frames, like a meter that averages the last 100.
 
-    Of batches, as few as hold 100 frames, but two at least.
+    With batches it is the smallest number of inferences that holds 100 frames, at least two.
     """
     broken = _unusable(series, limit, 0.0)
     if broken:
@@ -85,21 +85,21 @@ def _unusable(series: Series, limit: Limit | None, seconds: float) -> str:
     times, _ = progress(series)
     span = float(times[-1] - times[0])
     if span < seconds:
-        return f"the series spans {span:.3g} s, {seconds:g} s are needed: time it for longer"
+        return f"the series spans {span:.3g} s, {seconds:g} s are needed: measure longer"
     return ""
 
 
 def _unknown(reason: str, limit: Limit | None) -> Judgement:
-    """No rate to tell; where none was asked for, that decides nothing."""
+    """Return the judgement where there is no rate: inconclusive, or ``not_run`` if there is no limit either."""
     if limit is None:
         return Judgement(verdict=Verdict.NOT_RUN, reason=reason, cause=Cause.NO_LIMIT)
     return inconclusive(reason, limit)
 
 
 def progress(series: Series) -> tuple[FloatArray, FloatArray]:
-    """Times (s) from the first start on, and the frames completed by then; both of n + 1 entries.
+    """Return times (s) from the first start on and the frames completed by then, each of shape (n + 1,).
 
-    What passed between two timed windows (warming up, reading the state) is no time of work and is taken out.
+    The time between two timed windows (warm-up, reading the state) is not working time and is left out.
     """
     start = series.start - _idle(series)
     ends = np.maximum.accumulate(start + series.duration)
@@ -108,10 +108,10 @@ def progress(series: Series) -> tuple[FloatArray, FloatArray]:
 
 
 def _idle(series: Series) -> FloatArray:
-    """Seconds before each inference in which no window was open, shape (n,)."""
+    """Return the total time (s) between timed windows before each inference, shape (n,)."""
     windows = series.facts.get("windows")
-    told = [one.get("n") for one in windows if isinstance(one, dict)] if isinstance(windows, (list, tuple)) else []
-    sizes = [n for n in told if isinstance(n, int) and n > 0]
+    counts = [one.get("n") for one in windows if isinstance(one, dict)] if isinstance(windows, (list, tuple)) else []
+    sizes = [n for n in counts if isinstance(n, int) and n > 0]
     idle = np.zeros(series.n)
     if len(sizes) < 2 or sum(sizes) != series.n:  # the last window may be short; a single one has no predecessor
         return idle
@@ -122,6 +122,6 @@ def _idle(series: Series) -> FloatArray:
 
 
 def _judge(series: Series, rate: float, limit: Limit | None, details: dict[str, float] | None = None) -> Judgement:
-    # A millionth is far under any clock's resolution and far over what interpolation rounds away.
+    # A millionth is far below the resolution of any clock and far above the rounding of the interpolation.
     measurement = Measurement(value=round(rate, 6), unit="1/s", n=series.n, method=digest_of(series.method))
     return hold(measurement, limit, details)

@@ -1,4 +1,4 @@
-"""``contract.isaac_ros``: would the Isaac ROS node that is to load this engine find what it asks for?"""
+"""``contract.isaac_ros``: do the parameters of the Isaac ROS node that will load this engine fit the engine?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a node's parameters say; ``None`` is what they do not. ``source`` names file and node."""
+class NodeParameters:
+    """The parameters of a node, ``None`` where not given. ``source`` names the file and the node."""
 
     source: str
     engine_file_path: str | None
@@ -28,26 +28,27 @@ class Asked:
     max_batch_size: int | None
 
 
-def isaac_ros(asked: Asked | None, engine: Signature, batch: int) -> Judgement:
-    """Names, batch and path of the node against the engine, which was judged with ``batch`` samples at once.
+def isaac_ros(node: NodeParameters | None, engine: Signature, batch: int) -> Judgement:
+    """Judge the names, the batch size and the path of a node; the engine was judged with ``batch`` samples.
 
-    A binding that the node does not name, or names and the engine lacks, fails: the node does not start then.
+    Failed if the node does not name one of the engine's bindings or names one that the engine lacks: the node would not
+    start.
     """
-    if asked is None:
+    if node is None:
         return failed("no parameter file of an Isaac ROS node is named: write isaac_ros = 'params.yaml'")
-    wrong = [*_names(asked, engine), *_batch(asked, engine, batch), *_path(asked)]
-    details: dict[str, Any] = {**vars(asked), "differences": wrong}
+    wrong = [*_names(node, engine), *_batch(node, engine, batch), *_path(node)]
+    details: dict[str, Any] = {**vars(node), "differences": wrong}
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return failed(f"{asked.source}: {wrong[0]}{more}", details)
-    bindings = len(asked.input_binding_names or ()) + len(asked.output_binding_names or ())
-    return judged(Verdict.PASSED, f"{asked.source}: its {bindings} bindings are the engine's", details=details)
+        return failed(f"{node.source}: {wrong[0]}{more}", details)
+    bindings = len(node.input_binding_names or ()) + len(node.output_binding_names or ())
+    return judged(Verdict.PASSED, f"{node.source}: its {bindings} bindings are the engine's", details=details)
 
 
-def _names(asked: Asked, engine: Signature) -> Iterator[str]:
+def _names(node: NodeParameters, engine: Signature) -> Iterator[str]:
     sides = (
-        ("input", asked.input_binding_names, asked.input_tensor_names, [one.name for one in engine.inputs]),
-        ("output", asked.output_binding_names, asked.output_tensor_names, [one.name for one in engine.outputs]),
+        ("input", node.input_binding_names, node.input_tensor_names, [one.name for one in engine.inputs]),
+        ("output", node.output_binding_names, node.output_tensor_names, [one.name for one in engine.outputs]),
     )
     for side, bindings, tensors, there in sides:
         if bindings is None:
@@ -73,22 +74,22 @@ def _compared(side: str, bindings: Sequence[str], there: Sequence[str]) -> Itera
             yield f"{side}_binding_names lacks the engine's {side} {name!r}"
 
 
-def _batch(asked: Asked, engine: Signature, batch: int) -> Iterator[str]:
-    """The node may run as many as it says at once: that is what has to be judged."""
-    wanted = asked.max_batch_size
-    if wanted is None:
+def _batch(node: NodeParameters, engine: Signature, batch: int) -> Iterator[str]:
+    """Compare the node's largest batch with the batch that was judged and with the engine's inputs."""
+    largest = node.max_batch_size
+    if largest is None:
         return
-    if wanted != batch:
-        yield f"max_batch_size is {wanted}, and the engine was judged with batch {batch}: let them be the same"
+    if largest != batch:
+        yield f"max_batch_size is {largest}, but the engine was judged with batch {batch}: make them equal"
     for spec in engine.inputs:
         size = spec.shape[0] if spec.shape else None
-        if isinstance(size, int) and size > 0 and size < wanted:
-            yield f"max_batch_size is {wanted}, and input {spec.name!r} of the engine takes {size}"
+        if isinstance(size, int) and size > 0 and size < largest:
+            yield f"max_batch_size is {largest}, but input {spec.name!r} of the engine has a batch of {size}"
 
 
-def _path(asked: Asked) -> Iterator[str]:
-    path = asked.engine_file_path
+def _path(node: NodeParameters) -> Iterator[str]:
+    path = node.engine_file_path
     if path is None:
         yield "engine_file_path is not given"
     elif not path.startswith("/"):
-        yield f"engine_file_path {path!r} is not absolute: where it leads depends on where the node is started"
+        yield f"engine_file_path {path!r} is not absolute: it depends on the directory that the node is started in"

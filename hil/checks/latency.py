@@ -1,4 +1,4 @@
-"""Latency: percentiles on their order-statistic bound, and what happens once (load, first inference)."""
+"""Latency: percentiles with order-statistic bounds, and the durations of one-time steps (load, first inference)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 DEVICE_RESOLUTION = 2e-6
-"""Seconds by which two CUDA events may err: about half a microsecond each (cuEventElapsedTime), and some."""
+"""Error of the time between two CUDA events, in seconds: about 0.5 µs each (cuEventElapsedTime), and a margin."""
 
 AHEAD = 10
-"""How many times as long as it was watched a series may go on drifting until its verdict falls."""
+"""A drift is extrapolated over this many times the measured time: if it would reach the limit, there is no verdict."""
 
 DEVICE_DRIFT = 1e-3
-"""Share by which the device's clock may run faster than the host's."""
+"""The relative rate by which the device's clock may run faster than the host's."""
 
 
 def percentile(series: Series, q: float, limit: Limit | None, confidence: float) -> Judgement:
-    """``latency.p50``, ``p90``, ``p99``: is the ``q`` quantile of the durations within ``limit``?
+    """Judge ``latency.p50``, ``p90`` or ``p99``: is the ``q`` quantile of the durations (seconds) within ``limit``?
 
-    Passed if the upper bound at ``confidence`` is within the limit, failed if the lower one is past it,
-    else inconclusive with the number of samples that would settle it. Neighbouring samples that hang
-    together count for less (``effective_size``, at the limit where there is one: that is where the
-    decision falls). Fewer independent samples than ``smallest_n`` cannot pass.
+    Passed if the upper bound at ``confidence`` is within the limit, failed if the lower bound is beyond it, else
+    inconclusive with the number of samples that would settle it. The bounds use the effective sample size, since
+    consecutive samples are correlated; it is computed at the limit if there is one. With fewer effective samples than
+    ``smallest_n`` the check cannot pass.
     """
     broken = unusable(series)
     if broken:
@@ -63,38 +63,40 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
         return inconclusive("a latency limit must be an upper one", limit, details)
     advice = "" if limit is None else _advice(series, q, limit.value, confidence, worth)
     rise = drift(series.duration, q, confidence)
-    judgement = _steady(hold_interval(measurement, limit, advice, {**details, "drift": rise}), rise)
+    judgement = _withdraw_if_drifting(hold_interval(measurement, limit, advice, {**details, "drift": rise}), rise)
     if judgement.verdict is not Verdict.INCONCLUSIVE or limit is None:
         return judgement
-    told = {**judgement.details, "samples_missing": _missing(series, q, limit.value, confidence, worth)}
-    return judgement.model_copy(update={"details": told})
+    missing = {"samples_missing": _missing(series, q, limit.value, confidence, worth)}
+    return judgement.model_copy(update={"details": {**judgement.details, **missing}})
 
 
-def _steady(judgement: Judgement, rise: float) -> Judgement:
-    """A verdict that the series' own trend undoes is none: what drifts has no percentile to keep.
+def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
+    """Return ``judgement``, made inconclusive if the drift of the series could reverse it.
 
-    It is undone where the limit lies between the series' start and where it will be after ``AHEAD`` times as long
-    again: a drift of a tenth makes half the limit inconclusive, one of a hundredth does not.
+    That is the case if the limit lies between the level at the start of the series and the level extrapolated over
+    ``AHEAD`` times the measured time. A series at half its limit becomes inconclusive with a drift of 10 %, but not
+    with one of 1 %. ``rise`` is the drift over the series, in seconds.
     """
     measurement, limit = judgement.measurement, judgement.limit
     if judgement.verdict is Verdict.INCONCLUSIVE or not rise or measurement is None or limit is None:
         return judgement
-    # The quantile of a ramp lies about half its rise under its end.
+    # The quantile of a ramp lies about half of its rise below its end.
     start, ahead = measurement.value - rise / 2, measurement.value + (0.5 + AHEAD) * rise
     if not min(start, ahead) <= limit.value <= max(start, ahead):
         return judgement
-    held, word = show(limit.value, "s"), "slower" if rise > 0 else "faster"
-    seen = f"{show(measurement.value, 's')}, but {show(abs(rise), 's')} {word} at the end than at the start"
-    ahead_of_it = judgement.verdict is (Verdict.PASSED if rise > 0 else Verdict.FAILED)
-    where = f"going on like this it crosses {held}" if ahead_of_it else f"it began on the other side of {held}"
-    reason = f"{seen}: {where}: warm up or measure longer"
+    threshold, direction = show(limit.value, "s"), "slower" if rise > 0 else "faster"
+    measured = f"{show(measurement.value, 's')}, but {show(abs(rise), 's')} {direction} at the end than at the start"
+    approaching = judgement.verdict is (Verdict.PASSED if rise > 0 else Verdict.FAILED)
+    where = f"if this continues it crosses {threshold}" if approaching else f"it began on the other side of {threshold}"
+    reason = f"{measured}: {where}: warm up or measure longer"
     return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
 
 def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:
-    """The interval, with the side that meets the limit decided by the bounds that hold there.
+    """Return the interval ``(low, high)`` such that it is on one side of the limit only if ``at_limit`` is.
 
-    Where those clear (or cross) the limit the interval ends at it, and where they do not it reaches past it.
+    ``at_limit`` are the bounds computed with the effective sample size at the limit. Where they exclude the limit, the
+    interval ends at the limit; where they do not, it extends beyond it.
     """
     high = min(high, limit) if at_limit[1] <= limit else max(high, at_limit[1])
     low = max(low, float(np.nextafter(limit, np.inf))) if at_limit[0] > limit else min(low, at_limit[0])
@@ -111,12 +113,12 @@ def _advice(series: Series, q: float, limit: float, confidence: float, worth: fl
 
 
 def _missing(series: Series, q: float, limit: float, confidence: float, worth: float) -> int | None:
-    """How many more samples would settle it, if as many of them lie over the limit as did; None: no number would."""
+    """Return how many more samples would settle the verdict at the observed share over the limit; ``None``: none."""
     return samples_missing(q, confidence, float(np.mean(series.duration > limit)), series.n, worth)
 
 
 def single(values: Sequence[float], limit: Limit | None) -> Judgement:
-    """``latency.cold_load``, ``latency.first_inference``: the worst of the repeats, seconds, against ``limit``."""
+    """Judge ``latency.cold_load`` or ``latency.first_inference``: the largest of the repeats (seconds)."""
     if not values:
         return inconclusive("it was never timed", limit)
     if not all(math.isfinite(value) and value > 0 for value in values):
@@ -126,14 +128,14 @@ def single(values: Sequence[float], limit: Limit | None) -> Judgement:
 
 
 def unusable(series: Series) -> str:
-    """Why nothing may be concluded from ``series``, or an empty string."""
+    """Return why ``series`` cannot be judged, or an empty string."""
     start, duration = series.start, series.duration
     if duration.ndim != 1 or start.shape != duration.shape:
         return f"{start.shape} start times do not belong to {duration.shape} durations"
     if not series.n:
         return "no inference was timed"
     if series.batch < 1:
-        return f"an inference of {series.batch} samples is none"
+        return f"the batch is {series.batch} samples, at least 1 is needed"
     bad = int(np.count_nonzero(~(np.isfinite(duration) & (duration > 0))))
     if bad:
         return f"{bad} of {series.n} durations are not positive finite seconds: timing is broken"
@@ -143,7 +145,7 @@ def unusable(series: Series) -> str:
 
 
 def _unusable_device(series: Series) -> str:
-    """The device works between the host's two looks at its clock, so it cannot have worked for longer."""
+    """Return why the device times cannot be judged: the host's duration contains the device's, so it is longer."""
     device = series.device
     if device is None:
         return ""
@@ -154,22 +156,24 @@ def _unusable_device(series: Series) -> str:
         return f"{bad} of {series.n} device times are not finite seconds: timing is broken"
     longer = int(np.count_nonzero(device > series.duration * (1 + DEVICE_DRIFT) + DEVICE_RESOLUTION))
     if longer:
-        return f"{longer} of {series.n} device times are longer than the host saw the inference take: timing is broken"
+        return (
+            f"{longer} of {series.n} device times are longer than the host's for the same inference: timing is broken"
+        )
     return ""
 
 
 def on_device(series: Series) -> dict[str, float]:
-    """``device_p50`` and ``device_p99``, seconds on the device's own clock; empty without such a clock."""
+    """Return ``device_p50`` and ``device_p99`` in seconds of the device's clock; empty without device times."""
     if series.device is None:
         return {}
     return {f"device_p{q}": float(np.quantile(series.device, q / 100, method="inverted_cdf")) for q in (50, 99)}
 
 
 def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence: float, q: float = 0.5) -> Judgement:
-    """How many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
+    """Judge how many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
 
-    Each side is bounded at half the error, so that the interval of the ratio holds at ``confidence``
-    (Bonferroni). Series taken by different methods or batches are refused, never compared.
+    Each side is bounded at half the error, so that the interval of the ratio holds at ``confidence`` (Bonferroni).
+    Inconclusive for series that were measured by different methods or batches.
     """
     for which, series in (("the reference's", reference), ("the candidate's", candidate)):
         broken = unusable(series)

@@ -1,4 +1,4 @@
-"""Memory of the worker, of the system, of the engine's file, and its growth over a soak; bytes throughout."""
+"""Memory in bytes: of the worker, the system and the engine's file, and the worker's growth over a soak."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SETTLED = 0.5
-"""Share of a soak after which memory is watched: allocators and caches fill in its first half."""
+"""Share of a soak that is ignored: allocators and caches fill in its first half."""
 
 FEWEST_POINTS = 10
-"""Readings of the later part below which no slope is drawn."""
+"""The fewest readings of the later part from which a slope is estimated."""
 
 PER = 1000
 """Growth is stated in bytes per this many inferences."""
@@ -28,24 +28,24 @@ GROWTH_UNIT = "B/1000 inferences"
 
 
 def footprint(host: float | None, device: float | None, *, unified: bool, includes_host: bool = False) -> float | None:
-    """What counts of a worker with a GPU, in bytes; ``None`` as soon as a part of it is not readable.
+    """Return the memory of a worker with a GPU, in bytes; ``None`` if a part of it is not readable.
 
-    On a GPU with memory of its own that memory alone; where CPU and GPU share it, both together, unless
-    the device's reading ``includes_host`` already.
+    On a discrete GPU this is the device memory alone. With ``unified`` memory it is host and device memory together,
+    unless the device's reading ``includes_host`` already.
     """
     if not _readable(device) or not (includes_host or not unified or _readable(host)):
         return None
-    assert device is not None  # noqa: S101 - said above; for the type checker
+    assert device is not None  # noqa: S101 - checked above; for the type checker
     return device if includes_host or not unified else device + (host or 0.0)
 
 
 def soaked(
     resident: npt.NDArray[np.int64], device: npt.NDArray[np.int64] | None, *, unified: bool
 ) -> npt.NDArray[np.float64]:
-    """Bytes whose growth is judged, shape (n,), of a worker with a GPU: resident and on the device together.
+    """Return the bytes whose growth is judged, shape (n,), of a worker with a GPU: resident and device memory.
 
-    Where CPU and GPU share memory the driver counts the whole machine's, the resident bytes among it.
-    All NaN, which no judgement passes, where the driver did not tell.
+    With ``unified`` memory the driver reports the use of the whole machine, which includes the resident bytes. All NaN
+    if the driver reported nothing: no judgement passes then.
     """
     if device is None or device.shape != resident.shape or not (device > 0).all():
         return np.full(resident.shape, np.nan)
@@ -58,45 +58,45 @@ def peak(
     details: Mapping[str, Any] | None = None,
     what: str = "the worker's peak",
 ) -> Judgement:
-    """``memory.peak``: the worker's peak over load, warm-up and run; ``what`` names it where it is not readable."""
+    """Judge ``memory.peak``: the worker's peak over load, warm-up and run; ``what`` names it in a message."""
     return _bytes(what, used, limit, details)
 
 
 def engine_size(size: float | None, limit: Limit | None) -> Judgement:
-    """``memory.engine_size``: the size of the engine's file."""
+    """Judge ``memory.engine_size``: the size of the engine's file."""
     return _bytes("the engine's size", size, limit, None)
 
 
 def increment(with_model: float | None, baseline: float | None, limit: Limit | None) -> Judgement:
-    """``memory.model``: the peak with the model less the same worker's memory with the bare runtime loaded."""
+    """Judge ``memory.model``: the peak with the model minus the same worker's memory with only the runtime loaded."""
     for name, value in (("the memory with the model", with_model), ("the runtime's baseline", baseline)):
         if not _readable(value):
             return inconclusive(f"{name} is not readable ({value})", limit)
-    assert with_model is not None and baseline is not None  # noqa: S101, PT018 - said above; for the type checker
+    assert with_model is not None and baseline is not None  # noqa: S101, PT018 - checked above; for the type checker
     added = with_model - baseline
     details = {"with_model": with_model, "baseline": baseline}
     if added < 0:
-        return inconclusive("less memory with the model than without: the two readings do not belong together", limit)
+        return inconclusive("less memory with the model than without: the two readings are not consistent", limit)
     return hold(Measurement(value=added, unit="B", n=1), limit, details)
 
 
 def system(used: float | None, total: float | None, limit: Limit | None) -> Judgement:
-    """``memory.system``: share of the whole machine's memory in use at the peak."""
+    """Judge ``memory.system``: the share of the whole machine's memory that is in use at the peak."""
     if not _readable(used) or not _readable(total):
         return inconclusive(f"the system's memory is not readable ({used} of {total})", limit)
-    assert used is not None and total is not None  # noqa: S101, PT018 - said above; for the type checker
+    assert used is not None and total is not None  # noqa: S101, PT018 - checked above; for the type checker
     if used > total:
-        return inconclusive(f"{used:.0f} B in use of {total:.0f} B: the readings do not belong together", limit)
+        return inconclusive(f"{used:.0f} B in use of {total:.0f} B: the readings are not consistent", limit)
     return hold(Measurement(value=used / total, unit="1", n=1), limit, {"used": used, "total": total})
 
 
 def growth(runs: npt.ArrayLike, resident: npt.ArrayLike, limit: Limit | None, confidence: float = 0.99) -> Judgement:
-    """``memory.growth``: bytes that stay behind per 1,000 inferences, over the later half of a soak.
+    """Judge ``memory.growth``: the growth of the memory per 1,000 inferences, over the second half of a soak.
 
-    ``runs`` counts inferences done, ``resident`` the worker's memory at that moment; equal length. Passed
-    if the upper bound is within the limit, failed if the lower bound is past it. Each bound is that of the slope's
-    interval, or, where nearer, the whole range of the readings up or down: what was lost or released cannot be more
-    than that, which settles a series of one small step, whose slope has no useful interval.
+    ``runs`` counts the inferences so far, ``resident`` holds the worker's memory at that moment; equal length. Passed
+    if the upper bound is within the limit, failed if the lower bound is beyond it. The bounds are those of the slope's
+    interval, limited to the range of the readings: growth cannot exceed that range. This settles a series with a single
+    small step, whose slope has no useful interval.
     """
     done, bytes_ = np.asarray(runs, dtype=np.float64), np.asarray(resident, dtype=np.float64)
     broken = _unusable(done, bytes_)
@@ -128,7 +128,7 @@ def _unusable(done: npt.NDArray[np.float64], resident: npt.NDArray[np.float64]) 
 def _bytes(what: str, value: float | None, limit: Limit | None, details: Mapping[str, Any] | None) -> Judgement:
     if not _readable(value):
         return inconclusive(f"{what} is not readable ({value})", limit, details)
-    assert value is not None  # noqa: S101 - said above; for the type checker
+    assert value is not None  # noqa: S101 - checked above; for the type checker
     return hold(Measurement(value=value, unit="B", n=1), limit, details)
 
 

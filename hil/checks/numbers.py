@@ -1,4 +1,4 @@
-"""Streaming numbers of one output against its reference: memory of a batch, whatever the length of the set."""
+"""Metrics of one output against its reference, computed batch by batch, so that only one batch is in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
 
 LISTED = 5
-"""Worst elements that are kept."""
+"""How many of the worst elements are recorded."""
 
 _MATRIX = 2  # rank of an output whose rows have a largest entry
 
 
 @dataclass(frozen=True)
 class Element:
-    """One element out of line: the sample it belongs to, its index within the sample, and both values."""
+    """One element that differs: its error, its sample, its index within the sample, and both values."""
 
     error: float
     sample: int
@@ -31,7 +31,7 @@ class Element:
 
 @dataclass
 class Numbers:
-    """Sums and extremes over all elements seen so far; float64 throughout."""
+    """Sums and extremes over all elements so far, in float64."""
 
     elements: int = 0
     samples: int = 0
@@ -48,10 +48,10 @@ class Numbers:
     worst: list[Element] = field(default_factory=list)
 
     def add(self, reference: Array, candidate: Array, first: int, rows: int) -> str:
-        """Takes in one batch of equal shape and dtype: ``rows`` samples, the first being number ``first``.
+        """Add one batch of ``rows`` samples, the first being number ``first``; both arrays have one shape and dtype.
 
-        Returns what is wrong with it, or an empty string: an element may be NaN or infinite only where
-        the reference is exactly so too.
+        Returns an error message, or an empty string. NaN or infinity is accepted only where the reference has the same
+        value.
         """
         ours, theirs = reference.reshape(rows, -1), candidate.reshape(rows, -1)
         wrong = _not_finite(ours, theirs, first)
@@ -60,7 +60,7 @@ class Numbers:
         x, y = ours.astype(np.float64), theirs.astype(np.float64)
         keep = np.isfinite(x)
         self.elements += int(keep.sum())
-        if not keep.all():  # equal non-finite values on both sides say nothing more
+        if not keep.all():  # non-finite values are equal on both sides here
             x[~keep] = y[~keep] = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             self._accumulate(x, y, np.where(ours != theirs, _error(x, y, ours.dtype), 0.0), first, reference.shape)
@@ -91,12 +91,12 @@ class Numbers:
             if flat[place] > 0:
                 row, column = divmod(int(place), x.shape[1])
                 index = tuple(int(i) for i in np.unravel_index(column, shape)) if shape else ()
-                seen = Element(float(flat[place]), first + row, index, float(y[row, column]), float(x[row, column]))
-                self.worst.append(seen)
+                values = float(y[row, column]), float(x[row, column])
+                self.worst.append(Element(float(flat[place]), first + row, index, *values))
         self.worst = sorted(self.worst, key=lambda element: (-element.error, element.sample, element.index))[:LISTED]
 
     def metrics(self) -> dict[str, float | None]:
-        """The metrics by name; ``None`` where one is not defined (a cosine with zero, an SQNR without error)."""
+        """Return the metrics by name, ``None`` where undefined (cosine of a zero vector, SQNR without error)."""
         norm = math.sqrt(self.signal) * math.sqrt(self.candidate)
         relative = self.max_abs / self.largest if self.largest > 0 else (math.inf if self.max_abs > 0 else 0.0)
         return {
@@ -110,7 +110,7 @@ class Numbers:
 
     @property
     def identical(self) -> bool:
-        """Whether no element differed: then even an undefined metric holds."""
+        """Whether no element differed; undefined metrics are within their bounds then."""
         return self.elements > 0 and self.max_abs == 0
 
 
@@ -123,7 +123,7 @@ def _decibel(signal: float, error: float) -> float | None:
 
 def _error(x: FloatArray, y: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
     difference = np.abs(x - y)
-    # Integers past 2**53 may differ and yet be the same as float64.
+    # Integers beyond 2**53 can differ and still be equal as float64.
     return difference if dtype.kind == "f" else np.maximum(difference, 1.0)
 
 

@@ -1,7 +1,7 @@
-"""Paced: inferences released at a camera's rate. Response times, jitter and deadlines, all counted from the release.
+"""Paced inferences, released at a camera's rate: response times, jitter and deadlines, measured from the release.
 
-A series of this kind keeps start and duration of each inference, and in its facts where its release times lie:
-``first + k * period``, on the clock of ``start``. They were fixed before the first inference.
+Such a series has the start and duration of each inference, and in its facts the release times: ``first + k * period``
+on the clock of ``start``. They were fixed before the first inference.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 EARLY = 1e-9
-"""Seconds by which a start may lie before its release: rounding, not a clock that is wrong."""
+"""Seconds by which a start may precede its release because of rounding."""
 
 Q = 0.99
 
 
 def unusable(series: Series) -> str:
-    """Why nothing may be concluded from ``series``, or an empty string."""
+    """Return why ``series`` cannot be judged, or an empty string."""
     broken = latency.unusable(series)
     if broken:
         return broken
     pace = _pace(series)
     if pace is None:
-        return "the release times of its inferences are not known: it was not taken at a pace"
+        return "the release times of the inferences are not known: they were not paced"
     if series.n > pace["releases"]:
         return f"{series.n} inferences were run for {pace['releases']:.0f} releases: timing is broken"
     if bool((series.start < release(series) - EARLY).any()):
@@ -44,26 +44,27 @@ def unusable(series: Series) -> str:
 
 
 def release(series: Series) -> FloatArray:
-    """Release times in seconds on the clock of ``series.start``, shape (n,)."""
+    """Return the release times in seconds on the clock of ``series.start``, shape (n,)."""
     pace = _pace(series) or {}
     return np.asarray(pace["first"] + np.arange(series.n) * pace["period"], dtype=np.float64)
 
 
 def response(series: Series) -> FloatArray:
-    """Seconds from release to completion, shape (n,): what waited for an inference before it is in it."""
+    """Return the seconds from release to completion, shape (n,); waiting for the previous inference is included."""
     return series.start + series.duration - release(series)
 
 
 def responses(series: Series) -> Series:
-    """``series`` with release times as starts and response times as durations."""
+    """Return ``series`` with release times as starts and response times as durations."""
     return replace(series, start=release(series), duration=response(series))
 
 
 def prompt(series: Series) -> Series:
-    """``series`` as it would have gone had each inference begun at once when it could, with the durations it took.
+    """Return ``series`` as if each inference had started as early as possible, with its measured duration.
 
-    It can from its release on, once the one before has ended: with d the durations and r the releases, the ends are
-    max over j <= k of r_j + d_j + ... + d_k (Lindley 1952, Proc. Camb. Phil. Soc. 48, 277).
+    The earliest start is the release, or the end of the previous inference if that is later. With d the durations and
+    r the releases, the ends are max over j <= k of r_j + d_j + ... + d_k (Lindley 1952, Proc. Camb. Phil. Soc. 48,
+    277).
     """
     work = np.cumsum(series.duration)
     ends = work + np.maximum.accumulate(release(series) - (work - series.duration))
@@ -71,15 +72,15 @@ def prompt(series: Series) -> Series:
 
 
 def response_p99(series: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """``paced.response_p99``: what do 99 of 100 inferences take from their release? Bounded as ``latency.p99`` is."""
+    """Judge ``paced.response_p99``: the 99th percentile of the response times, bounded like ``latency.p99``."""
     return _judge(series, limit, lambda one: latency.percentile(responses(one), Q, limit, confidence))
 
 
 def missed(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
-    """``paced.missed``: the share of inferences that end later than ``deadline`` (s) after their release.
+    """Judge ``paced.missed``: the share of inferences that end later than ``deadline`` (s) after their release.
 
-    Bounded by Clopper and Pearson (Biometrika 26, 1934), each side at ``confidence``, for as many independent
-    releases as the series is worth: misses come in rows, since one stall makes many late.
+    The bounds are Clopper and Pearson's (Biometrika 26, 1934), each side at ``confidence``, for the effective number
+    of releases: misses are correlated, since one stall delays many inferences.
     """
     return _judge(series, limit, lambda one: _missed(one, deadline, limit, confidence))
 
@@ -91,18 +92,21 @@ def _missed(series: Series, deadline: float, limit: Limit | None, confidence: fl
     low, high = _binomial(share, worth, confidence)
     measurement = _measured(series, share, "1", (low, high), confidence, deadline)
     judgement = hold_interval(
-        measurement, limit, _advice(series, share, limit, worth, confidence), _told(series, deadline)
+        measurement, limit, _advice(series, share, limit, worth, confidence), _as_details(series, deadline)
     )
     rise = drift(took, Q, confidence)
     top = float(np.quantile(took, Q))
     if judgement.verdict is Verdict.PASSED and rise > 0 and top + rise > deadline:
-        reason = f"{judgement.reason}, but responses got {show(rise, 's')} slower meanwhile: release for longer"
+        reason = f"{judgement.reason}, but responses got {show(rise, 's')} slower meanwhile: raise [measure] paced"
         judgement = judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
     return judgement
 
 
 def streak(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
-    """``paced.streak``: the longest row of misses that was seen, exactly; over 459 releases at least (99 % of 99 %)."""
+    """Judge ``paced.streak``: the longest run of consecutive misses, an exact count.
+
+    At least 459 releases are needed: the number that bounds the 99th percentile at 99 %.
+    """
     return _judge(series, limit, lambda one: _streak(one, deadline, limit, confidence))
 
 
@@ -112,27 +116,27 @@ def _streak(series: Series, deadline: float, limit: Limit | None, confidence: fl
         return inconclusive(f"{series.n} releases were served, {least} are needed: raise [measure] paced", limit)
     value = float(longest(response(series) > deadline))
     measurement = _measured(series, value, "releases", (None, None), None, deadline)
-    return hold(measurement, limit, _told(series, deadline))
+    return hold(measurement, limit, _as_details(series, deadline))
 
 
 def jitter(series: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """``paced.jitter``: how far from its usual time does an output come? The 99th percentile of |response - median|.
+    """Judge ``paced.jitter``: the 99th percentile of |response - median response|, with distribution-free bounds.
 
-    With its distribution-free bounds; the extremes that real-time texts call absolute finishing jitter (Buttazzo, Hard
-    Real-Time Computing Systems, 2.2) stand in the details: a maximum grows with the number of releases.
+    The details also have the absolute and the relative finishing jitter (Buttazzo, Hard Real-Time Computing Systems,
+    2.2). These are maxima, which grow with the number of releases, so they are not judged.
     """
     return _judge(series, limit, lambda one: _jitter(one, limit, confidence))
 
 
 def _jitter(series: Series, limit: Limit | None, confidence: float) -> Judgement:
     took = response(series)
-    away = np.round(np.abs(took - np.median(took)), 9)  # no clock tells less than a nanosecond
+    away = np.round(np.abs(took - np.median(took)), 9)  # no clock resolves less than a nanosecond
     worth = effective_size(away, Q, None if limit is None else limit.value)
     bounds = percentile_bounds(away, Q, confidence, worth)
     value = float(np.quantile(away, Q, method="inverted_cdf"))
     measurement = _measured(series, value, "s", (finite(bounds[0]), finite(bounds[1])), confidence)
     details = {
-        **_told(series),
+        **_as_details(series),
         "absolute_jitter": float(took.max() - took.min()),
         "relative_jitter": float(np.abs(np.diff(took)).max()) if took.size > 1 else 0.0,
         "effective_samples": round(worth, 1),
@@ -143,38 +147,37 @@ def _jitter(series: Series, limit: Limit | None, confidence: float) -> Judgement
 
 
 def longest(late: np.ndarray[Any, Any]) -> int:
-    """The most true values in a row of ``late``, bool of shape (n,)."""
+    """Return the length of the longest run of true values in ``late``, bool of shape (n,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], late.astype(np.int8), [0]])))
     return int((edges[1::2] - edges[::2]).max()) if edges.size else 0
 
 
 def _pace(series: Series) -> Mapping[str, float] | None:
     windows = series.facts.get("windows")
-    told = windows[0].get("pace") if isinstance(windows, (list, tuple)) and len(windows) == 1 else None
-    if not isinstance(told, dict):
+    pace = windows[0].get("pace") if isinstance(windows, (list, tuple)) and len(windows) == 1 else None
+    if not isinstance(pace, dict):
         return None
-    numbers = [told.get(key) for key in ("first", "period", "releases")]
+    numbers = [pace.get(key) for key in ("first", "period", "releases")]
     good = all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
-    return told if good and told["period"] > 0 and told["releases"] >= 1 else None
+    return pace if good and pace["period"] > 0 and pace["releases"] >= 1 else None
 
 
 def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
-    """What ``judge`` makes of a usable series, where it speaks for the engine and for all releases.
+    """Return the judgement of ``judge``, made inconclusive where it does not describe the engine or not all releases.
 
-    No pass for an engine so far behind that not all releases were served. No failure for what the machine alone did:
-    where an idle worker was woken late and it would not have failed otherwise, nobody knows what the engine can do.
+    An engine that is too slow to serve all releases cannot pass. A failure that only late wake-ups of an idle worker
+    caused is not the engine's: ``prompt`` shows whether the check fails without them.
     """
     broken = unusable(series)
     if broken:
         return inconclusive(broken, limit)
-    judgement, asked, reason = judge(series), int((_pace(series) or {})["releases"]), ""
-    if series.n < asked and judgement.verdict in (Verdict.PASSED, Verdict.WARNED):
-        reason = f"only {series.n} of {asked} releases were served before time was up: the engine cannot keep the rate"
+    judgement, planned, reason = judge(series), int((_pace(series) or {})["releases"]), ""
+    if series.n < planned and judgement.verdict in (Verdict.PASSED, Verdict.WARNED):
+        reason = f"only {series.n} of {planned} releases were served in the time: the engine cannot keep the rate"
     elif judgement.verdict is Verdict.FAILED and judge(prompt(series)).verdict is not Verdict.FAILED:
-        late = show(float(_told(series)["late_wakeup_p99"]), "s")
-        reason = (
-            f"{judgement.reason}, but only since the machine woke an idle worker late (p99 {late}): see what else runs"
-        )
+        late = show(float(_as_details(series)["late_wakeup_p99"]), "s")
+        cause = f"the machine woke an idle worker late (p99 {late})"
+        reason = f"{judgement.reason}, but only because {cause}: find out what else runs there"
     update = {"verdict": Verdict.INCONCLUSIVE, "reason": reason}
     return judgement.model_copy(update=update) if reason else judgement
 
@@ -220,13 +223,13 @@ def _advice(series: Series, share: float, limit: Limit | None, worth: float, con
     return f"about {total} releases would settle it: [measure] paced of {show(math.ceil(seconds), 's')} or more"
 
 
-def _told(series: Series, deadline: float | None = None) -> dict[str, Any]:
-    """What a reader wants to know of the series, whichever row it is judged for; seconds."""
+def _as_details(series: Series, deadline: float | None = None) -> dict[str, Any]:
+    """Return the details that all rows of this scenario share; times in seconds."""
     grid, took = release(series), response(series)
     ends = series.start + series.duration
     free = np.maximum(grid, np.concatenate([grid[:1], ends[:-1]]))  # released, and the one before has ended
     pace = _pace(series) or {}
-    told: dict[str, Any] = {
+    details: dict[str, Any] = {
         "rate": 1 / pace["period"],
         "releases": int(pace["releases"]),
         "response_p50": float(np.quantile(took, 0.5)),
@@ -237,7 +240,7 @@ def _told(series: Series, deadline: float | None = None) -> dict[str, Any]:
     }
     if deadline is not None:
         late = took > deadline
-        told |= {"deadline": deadline, "missed": int(late.sum()), "streak": longest(late)}
+        details |= {"deadline": deadline, "missed": int(late.sum()), "streak": longest(late)}
         if late.any():
-            told["first_missed_at"] = float(grid[int(late.argmax())] - grid[0])
-    return told
+            details["first_missed_at"] = float(grid[int(late.argmax())] - grid[0])
+    return details

@@ -1,4 +1,4 @@
-"""Parity beside the outputs themselves: the data it stands on, repeatability; ``Comparison`` and ``task`` too."""
+"""Parity: the validation data and repeatability. Re-exports ``Comparison`` (outputs) and ``task``."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "DataFacts", "Overlap", "Scores", "data", "overlap", "repeatable", "task"]
 
 FEW = 10
-"""Validation samples below which parity is only an anecdote: warned."""
-
+"""The number of validation samples below which ``parity.data`` is warned."""
 
 LABELLESS = frozenset({"embedding"})
-"""Tasks that are scored without labels too."""
+"""Tasks that need no labels."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Samples of one data set found in another, by digest."""
+    """Samples of one data set that another contains, by digest.
+
+    Attributes:
+        count: how many they are.
+        examples: digests of up to five of them.
+        checked: the size of the first data set.
+        against: the number of distinct digests in the other.
+    """
 
     count: int
     examples: tuple[str, ...]
@@ -38,22 +44,28 @@ class Overlap:
 
 
 def overlap(samples: Iterable[str], others: Iterable[str]) -> Overlap:
-    """How many of ``samples`` (digests) are among ``others``; up to five of them as examples."""
+    """Return how many of ``samples`` (digests) are among ``others``, with up to five examples."""
     known = set(others)
-    seen, found = 0, []
+    checked, common = 0, []
     for digest in samples:
-        seen += 1
+        checked += 1
         if digest in known:
-            found.append(digest)
-    return Overlap(len(found), tuple(found[:5]), seen, len(known))
+            common.append(digest)
+    return Overlap(len(common), tuple(common[:5]), checked, len(known))
 
 
 @dataclass(frozen=True)
 class DataFacts:
     """What is known of a validation set.
 
-    ``declared`` is how many samples the config asked for, ``distinct`` how many of those differ, ``training`` the
-    overlap with the training data where that is declared, ``task`` whether a task metric is to be drawn.
+    Attributes:
+        count: its samples.
+        synthetic: whether it is generated.
+        has_labels: whether it has labels.
+        task: the task whose metric is computed, if any.
+        declared: how many samples the config asks for.
+        distinct: how many samples differ by more than noise.
+        training: the overlap with the training data, if that is declared.
     """
 
     count: int
@@ -66,10 +78,10 @@ class DataFacts:
 
 
 def data(facts: DataFacts) -> Judgement:
-    """``parity.data``: is the validation data real, enough and unseen?
+    """Judge ``parity.data``: is the validation data real, sufficient and not used in training?
 
-    Failed for none, less than declared, samples of the training data, or a task without labels; warned
-    for synthetic data, fewer than ten samples, or mostly repeats.
+    Failed for no samples, fewer than declared, samples of the training data, or a task without labels. Warned for
+    synthetic data, fewer than ten samples, or mostly repeated samples.
     """
     details: dict[str, Any] = {"count": facts.count, "synthetic": facts.synthetic, "distinct": facts.distinct}
     if facts.training is not None:
@@ -82,24 +94,24 @@ def data(facts: DataFacts) -> Judgement:
     weak = _weak(facts)
     if weak:
         return judged(Verdict.WARNED, weak, measurement, details=details)
-    unseen = "training data is not declared, so not compared with it"
+    training = "training data is not declared, so not compared with it"
     if facts.training is not None:
-        unseen = f"none of them among {facts.training.against} training samples"
-    return judged(Verdict.PASSED, f"{facts.count} real samples, {unseen}", measurement, details=details)
+        training = f"none of them among {facts.training.against} training samples"
+    return judged(Verdict.PASSED, f"{facts.count} real samples, {training}", measurement, details=details)
 
 
 def _unfit(facts: DataFacts) -> str:
-    count, seen = facts.count, facts.training
+    count, training = facts.count, facts.training
     if count < 1:
         return "there is no validation sample"
     if facts.declared is not None and count < facts.declared:
         return f"{count} validation samples, {facts.declared} are declared"
     if facts.task and facts.task not in LABELLESS and not facts.has_labels:
         return f"task {facts.task!r} needs labels, the validation data has none: add them as 'labels'"
-    if seen is not None and (seen.checked < count or seen.against < 1):
-        return f"only {seen.checked} of {count} samples were compared with {seen.against} training samples"
-    if seen is not None and seen.count:
-        return f"{seen.count} of {count} validation samples are in the training data"
+    if training is not None and (training.checked < count or training.against < 1):
+        return f"only {training.checked} of {count} samples were compared with {training.against} training samples"
+    if training is not None and training.count:
+        return f"{training.count} of {count} validation samples are in the training data"
     return ""
 
 
@@ -107,7 +119,7 @@ def _weak(facts: DataFacts) -> str:
     if facts.synthetic:
         return f"{facts.count} synthetic samples: real validation data is needed for a gate"
     if facts.count < FEW:
-        return f"only {facts.count} validation samples: {FEW} or more say something"
+        return f"only {facts.count} validation samples: add some, {FEW} at least"
     judged_on = facts.count if facts.declared is None else min(facts.count, facts.declared)
     if facts.distinct is not None and (2 * facts.distinct < judged_on or facts.distinct < FEW):
         return f"only {facts.distinct} of {judged_on} validation samples differ by more than noise"
@@ -115,9 +127,9 @@ def _weak(facts: DataFacts) -> str:
 
 
 def repeatable(runs: Sequence[Outputs]) -> Judgement:
-    """``parity.repeatable``: did the same batch give the same outputs, bit for bit, each time?
+    """Judge ``parity.repeatable``: were the outputs of the same batch equal, bit for bit, in each run?
 
-    ``runs`` holds the outputs of each run of one and the same batch, two or more.
+    ``runs`` holds the outputs of two or more runs of one batch.
     """
     if len(runs) < 2:
         return inconclusive(f"the batch was run {len(runs)} times: a repeat needs two")

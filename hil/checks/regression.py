@@ -1,4 +1,4 @@
-"""Regressions: a run beside earlier ones. Between runs the run is the unit; without a fit baseline nothing passes."""
+"""Regressions: a run compared with earlier runs, where one run is one value. Nothing passes without a fit baseline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from hil.checks.fitness import Rules, Seen, fit, missing
+from hil.checks.fitness import MeasuredRow, Rules, fit, missing
 from hil.checks.verdicts import hold, inconclusive, judged
 from hil.results import Judgement, Limit, Measurement, Verdict
 from hil.stats.power import CAP, runs_needed
@@ -18,63 +18,64 @@ if TYPE_CHECKING:
 
     from hil.baseline import Baseline, Level
 
-__all__ = ["Rules", "Seen", "by_runs", "exactly", "missing"]
+__all__ = ["MeasuredRow", "Rules", "by_runs", "exactly", "missing"]
 
 Sides = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
-"""Run values of the baseline and of this run, those of one session together."""
+"""The run values of the baseline and of this run, one tuple per session."""
 
 
-def by_runs(baseline: Baseline | None, seen: Seen, limit: Limit | None, rules: Rules) -> Judgement:
-    """Noisy values (latency, frame rate, memory): Welch's test on run values, sessions as blocks.
+def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules) -> Judgement:
+    """Judge a value with noise (latency, frame rate, memory): Welch's test on run values, with sessions as blocks.
 
-    Failed if significant over all planned rows and worse by more than ``above``; passed if the interval excludes a
-    worsening by ``exclude``, or if it got better; else inconclusive, with what could have been seen and how many runs
-    it would take. ``limit`` holds ``exclude``. The measurement is the relative worsening, negative where it got better.
-    That nothing got worse is claimed by each row's own interval, without adjustment (an intersection-union test).
+    Failed if the worsening is significant over all planned rows and larger than ``above``. Passed if the interval
+    excludes a worsening by ``exclude``, or if the value improved. Else inconclusive, with the change that could have
+    been detected and the number of runs that is needed. ``limit`` holds ``exclude``. The measurement is the relative
+    worsening, negative for an improvement. A pass uses the row's own interval without adjustment for the number of rows
+    (an intersection-union test).
     """
-    found = fit(baseline, seen, limit, rules)
-    if isinstance(found, Judgement):
-        return found
-    sides: Sides = (tuple(session for session in found.sessions if session), (_values(seen),))
+    level = fit(baseline, row, limit, rules)
+    if isinstance(level, Judgement):
+        return level
+    sides: Sides = (tuple(session for session in level.sessions if session), (_values(row),))
     if not all(0 < value < math.inf for side in sides for session in side for value in session):
         return inconclusive("a value that is not positive and finite has no ratio: see the row itself", limit)
     alpha = (1 - rules.confidence) / max(1, rules.rows)
     wide, strict = (
-        compare_runs(*sides, confidence=level, noise=found.noise, above=rules.above)
-        for level in (rules.confidence, 1 - alpha)
+        compare_runs(*sides, confidence=confidence, noise=level.noise, above=rules.above)
+        for confidence in (rules.confidence, 1 - alpha)
     )
     change = judge_change(
         wide, above=rules.above, exclude=rules.exclude, lower_is_better=rules.lower_is_better, alpha=alpha
     )
     measurement = _worsening(wide, lower=rules.lower_is_better)
     verdict = {Change.WORSE: Verdict.FAILED, Change.UNCLEAR: Verdict.INCONCLUSIVE}.get(change, Verdict.PASSED)
-    told = {
+    details = {
         "values": sides[1][0],
         "p": wide.p,
         "dealt": wide.dealt,
         "alpha": alpha,
         "visible": strict.visible,
-        "noise": found.noise,
+        "noise": level.noise,
     }
     if change is Change.UNCLEAR:
-        told["runs_needed"] = _needed(found, strict, rules, sides)
-    reason = f"{_size(measurement)} than {_named(baseline, found)}: {_why(change, found, strict, rules, sides)}"
-    return judged(verdict, reason, measurement, limit, {**_about(baseline, found, rules), **told})
+        details["runs_needed"] = _needed(level, strict, rules, sides)
+    reason = f"{_size(measurement)} than {_named(baseline, level)}: {_why(change, level, strict, rules, sides)}"
+    return judged(verdict, reason, measurement, limit, {**_about(baseline, level, rules), **details})
 
 
 def exactly(
-    baseline: Baseline | None, seen: Seen, limit: Limit | None, rules: Rules, *, difference: bool = False
+    baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, difference: bool = False
 ) -> Judgement:
-    """Values without noise (an engine's size, what is lost on the same data), held against ``limit``: ``above``.
+    """Judge a value without noise (an engine's size, a loss on the same data); ``limit`` holds ``above``.
 
-    ``difference`` is for a loss, which is a share of a whole already; else the change is relative. Earlier runs that
-    differ among themselves by more than ``above`` settle nothing.
+    ``difference`` is for a loss, which is a share already: its change is absolute, that of others relative.
+    Inconclusive if the earlier runs differ among themselves by more than ``above``.
     """
-    found = fit(baseline, seen, limit, rules, exact=True)
-    if isinstance(found, Judgement):
-        return found
-    then = [value for session in found.sessions for value in session]
-    now = math.nan if seen.judgement.measurement is None else seen.judgement.measurement.value
+    level = fit(baseline, row, limit, rules, exact=True)
+    if isinstance(level, Judgement):
+        return level
+    then = [value for session in level.sessions for value in session]
+    now = math.nan if row.judgement.measurement is None else row.judgement.measurement.value
     if not all(map(math.isfinite, (now, *then))) or not (difference or min(now, *then) > 0):
         return inconclusive("not a value that can be compared: see the row itself", limit)
     middle = statistics.median(then)
@@ -82,33 +83,33 @@ def exactly(
     spread = (max(then) - min(then)) / scale
     if spread > rules.above:
         what = f"the baseline's own runs differ by {show(spread, '1')}"
-        return inconclusive(f"{what}: choose one of {', '.join(found.runs[:3])} with --hil-baseline", limit)
+        return inconclusive(f"{what}: choose one of {', '.join(level.runs[:3])} with --hil-baseline", limit)
     worse = (now - middle) / scale if rules.lower_is_better else (middle - now) / scale
-    # 5 of 500 are 1 %, not 1.0000000000000009 %.
+    # Rounded so that 5 of 500 are 1 %, not 1.0000000000000009 %.
     measurement = Measurement(value=round(worse, 12), unit="1", n=1)
-    judgement = hold(measurement, limit, _about(baseline, found, rules))
+    judgement = hold(measurement, limit, _about(baseline, level, rules))
     accept = "; if it is meant: hil accept --help" if judgement.verdict is Verdict.FAILED else ""
     return judgement.model_copy(
-        update={"reason": f"{_size(measurement)} than {_named(baseline, found)}, exact: {judgement.reason}{accept}"}
+        update={"reason": f"{_size(measurement)} than {_named(baseline, level)}, exact: {judgement.reason}{accept}"}
     )
 
 
-def _values(seen: Seen) -> tuple[float, ...]:
-    measurement = seen.judgement.measurement
+def _values(row: MeasuredRow) -> tuple[float, ...]:
+    measurement = row.judgement.measurement
     return () if measurement is None else measurement.runs or (measurement.value,)
 
 
-def _worsening(seen: Comparison, *, lower: bool) -> Measurement:
-    """The relative worsening with its interval; an open side is none."""
-    low, high = (seen.low - 1, seen.high - 1) if lower else (1 - seen.high, 1 - seen.low)
-    known = seen.high < math.inf
+def _worsening(change: Comparison, *, lower: bool) -> Measurement:
+    """Return the relative worsening with its interval, without one if no spread is known."""
+    low, high = (change.low - 1, change.high - 1) if lower else (1 - change.high, 1 - change.low)
+    known = change.high < math.inf
     return Measurement(
-        value=seen.ratio - 1 if lower else 1 - seen.ratio,
+        value=change.ratio - 1 if lower else 1 - change.ratio,
         unit="1",
         low=low if known else None,
         high=high if known else None,
-        confidence=seen.confidence,
-        n=seen.runs[1],
+        confidence=change.confidence,
+        n=change.runs[1],
     )
 
 
@@ -127,10 +128,10 @@ def _named(baseline: Baseline | None, level: Level) -> str:
 
 
 def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: Sides) -> str:
-    """What ends the reason: the rule that decided, and what could have been seen."""
+    """Return the end of the reason: the rule that decided, and the change that could have been detected."""
     sure = f"{rules.confidence * 100:g} %"
     over = f"{sure} over {rules.rows} rows" if rules.rows > 1 else sure
-    visible = f"could have seen {strict.visible * 100:.3g} % with 90 %" if strict.visible < math.inf else ""
+    visible = f"would have detected {strict.visible * 100:.3g} % in 90 % of cases" if strict.visible < math.inf else ""
     if change is Change.WORSE:
         return f"more than {rules.above * 100:.3g} %, at {over}; if it is meant: hil accept --help"
     if change is Change.BETTER:
@@ -142,13 +143,13 @@ def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: 
     if strict.runs[0] < FEWEST:
         return f"the baseline has {strict.runs[0]} run values, {FEWEST} are needed: make another: {rules.again}"
     needed = _needed(level, strict, rules, sides)
-    none = f"no number of runs up to {CAP} would do: calm the target, or widen limits.regression"
-    more = none if needed is None else f"about {needed} runs a side would do: --hil-runs"
-    return f"neither a change nor its absence is settled: {visible or 'could have seen none'}; {more}"
+    none = f"more than {CAP} runs would be needed: stop other load on the target, or widen limits.regression"
+    more = none if needed is None else f"about {needed} runs on each side would settle it: --hil-runs"
+    return f"neither a change nor its absence is settled: {visible or 'no change could be detected'}; {more}"
 
 
 def _needed(level: Level, strict: Comparison, rules: Rules, sides: Sides) -> int | None:
-    """How many runs a side would settle it; None if not as many as anybody takes."""
+    """Return how many runs on each side would settle it; ``None`` if more than ``CAP``."""
     if min(strict.runs) < FEWEST:
         return FEWEST
     needed = runs_needed(_spread(sides), rules.exclude, confidence=strict.confidence, noise=level.noise or 0.0)
@@ -156,14 +157,14 @@ def _needed(level: Level, strict: Comparison, rules: Rules, sides: Sides) -> int
 
 
 def _spread(sides: Sides) -> float:
-    """The relative standard deviation of runs, pooled over both sides."""
+    """Return the relative standard deviation of runs, pooled over both sides."""
     logs = [[math.log(value) for session in side for value in session] for side in sides]
     free = sum(len(side) - 1 for side in logs)
     return math.sqrt(sum(statistics.variance(side) * (len(side) - 1) for side in logs if len(side) > 1) / max(1, free))
 
 
 def _about(baseline: Baseline | None, level: Level, rules: Rules) -> dict[str, Any]:
-    """What the report keeps of the comparison."""
-    told = {"ref": baseline.ref if baseline else None, "runs": level.runs, "newest": level.newest}
-    then = {**told, "values": level.sessions, "accepted": level.accepted}
+    """Return the details of the comparison for the report."""
+    origin = {"ref": baseline.ref if baseline else None, "runs": level.runs, "newest": level.newest}
+    then = {**origin, "values": level.sessions, "accepted": level.accepted}
     return {"baseline": then, "of": level.check, "above": rules.above, "exclude": rules.exclude, "rows": rules.rows}

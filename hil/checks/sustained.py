@@ -1,8 +1,8 @@
-"""Sustained: minutes of work back to back, judged at their end. The heat that the model makes is the model's own.
+"""Sustained load: minutes of inferences back to back, judged at their end, so that the model's own heat counts.
 
-The last third of the time is judged, wherever the series became steady: which part counts is fixed before anything is
-seen. A pass needs the thirds before it to keep the limit too, so that a board that throttles in turns is not passed
-for the turn at the end.
+The last third of the time is judged, wherever the series became steady: the part is fixed before measuring. To pass,
+the earlier thirds must be within the limit too, so that a board that throttles in phases does not pass because of a
+fast last phase.
 """
 
 from __future__ import annotations
@@ -27,26 +27,28 @@ if TYPE_CHECKING:
 
 THIRDS = ((0.0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 1.0))
 FIRST = (0.0, 0.1)
-"""The part that a slowdown is counted from."""
+"""The part of the time that a slowdown is relative to."""
 
 LEVELS = 60
-"""Blocks of equal time by which steadiness is told."""
+"""The number of blocks of equal time from which steadiness is determined."""
 
 WHOLE = 0.95
-"""Share of the seconds asked for that a series must span."""
+"""The share of the requested seconds that a series must span."""
 
 SLOW = 0.8
-"""A one-second window is slow under this share of the median rate."""
+"""A one-second window is slow below this share of the median rate."""
 
 NAMED = 20
 BLOCKS = (60, 200)
 FEWEST_BLOCKS = 40
+"""The fewest blocks of a part that are judged (``mean_interval`` states the error from 40 on)."""
+
 FEWEST_WORTH = 5.0
-"""Of a part's blocks, and the independent ones they must be worth (``mean_interval`` says what fewer would err by)."""
+"""The smallest effective number of blocks that is judged."""
 
 
 def unusable(series: Series, seconds: float) -> str:
-    """Why nothing may be concluded from ``series``, of which ``seconds`` were asked for, or an empty string."""
+    """Return why ``series`` cannot be judged, or an empty string; ``seconds`` is the requested length."""
     broken = latency.unusable(series)
     if broken:
         return broken
@@ -54,35 +56,36 @@ def unusable(series: Series, seconds: float) -> str:
     if spanned < WHOLE * seconds:
         return f"{show(spanned, 's')} of {show(seconds, 's')} were timed: lower [measure] sustained"
     if series.n < 2 * LEVELS:
-        return f"{series.n} inferences are too few to see it settle: raise [measure] sustained"
+        return f"{series.n} inferences are too few to tell whether it is steady: raise [measure] sustained"
     return ""
 
 
 def p99(series: Series, seconds: float, limit: Limit | None, confidence: float) -> Judgement:
-    """``sustained.p99``: the 99th percentile in the last third, bounded as ``latency.p99`` is."""
+    """Judge ``sustained.p99``: the 99th percentile of the last third, bounded like ``latency.p99``."""
     broken = unusable(series, seconds)
     if broken:
         return inconclusive(broken, limit)
     judgement = latency.percentile(part(series, *THIRDS[-1]), 0.99, limit, confidence)
-    judgement = judgement.model_copy(update={"details": {**judgement.details, **told(series)}})
+    judgement = judgement.model_copy(update={"details": {**judgement.details, **as_details(series)}})
     return _throughout(judgement, series, lambda one: float(np.quantile(one.duration, 0.99, method="inverted_cdf")))
 
 
 def frames(series: Series, seconds: float, limit: Limit | None) -> Judgement:
-    """``sustained.fps``: frames a second in the last third, counted."""
+    """Judge ``sustained.fps``: frames per second in the last third, an exact count."""
     broken = unusable(series, seconds)
     if broken:
         return inconclusive(broken, limit)
     last = part(series, *THIRDS[-1])
     measurement = Measurement(value=fps.rate(last), unit="1/s", n=last.n, method=digest_of(series.method))
-    return _throughout(hold(measurement, limit, told(series)), series, fps.rate)
+    return _throughout(hold(measurement, limit, as_details(series)), series, fps.rate)
 
 
 def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: float) -> Judgement:
-    """``sustained.slowdown``: by how much more time an inference takes in the last third than in the first tenth.
+    """Judge ``sustained.slowdown``: the relative increase of the time per inference, last third against first tenth.
 
-    Means of the logarithm of block means, each with the interval of a correlated series (``mean_interval``) at half
-    the error, so that the interval of their ratio holds at ``confidence`` (Bonferroni). Under 0 it got faster.
+    Both are means of the logarithms of block means, each with the interval of a correlated series (``mean_interval``)
+    at half the error, so that the interval of their ratio holds at ``confidence`` (Bonferroni). A negative value means
+    that it got faster.
     """
     broken = unusable(series, seconds)
     if broken:
@@ -92,13 +95,13 @@ def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: fl
     few = min(first.size, last.size)
     if few < FEWEST_BLOCKS:
         return inconclusive(
-            f"a part has {few} blocks of {FEWEST_BLOCKS}: raise [measure] sustained", limit, told(series)
+            f"a part has {few} blocks of {FEWEST_BLOCKS}: raise [measure] sustained", limit, as_details(series)
         )
     (before, before_low, before_high, worth), (after, low, high, other) = (
         mean_interval(np.log(blocks), level) for blocks in (first, last)
     )
     if min(worth, other) < FEWEST_WORTH:
-        low, high = -math.inf, math.inf  # its own drift is all there is to see
+        low, high = -math.inf, math.inf  # the part itself drifts: no usable interval
     measurement = Measurement(
         value=math.expm1(after - before),
         unit="1",
@@ -109,13 +112,13 @@ def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: fl
         n=series.n,
         method=digest_of(series.method),
     )
-    advice = "its blocks hang together: raise [measure] sustained"
-    judgement = hold_interval(measurement, limit, advice, told(series))
+    advice = "its blocks are correlated: raise [measure] sustained"
+    judgement = hold_interval(measurement, limit, advice, as_details(series))
     return _settled(judgement, measurement.value, 1 + measurement.value, series)
 
 
 def part(series: Series, low: float, high: float) -> Series:
-    """The inferences that began within these shares of the series' time."""
+    """Return the inferences that began between the shares ``low`` and ``high`` of the series' time."""
     began = series.start - series.start[0]
     span = _span(series)
     within = (began >= low * span) & ((began < high * span) | (high >= 1))
@@ -123,8 +126,8 @@ def part(series: Series, low: float, high: float) -> Series:
     return replace(series, start=series.start[within], duration=series.duration[within], device=device)
 
 
-def told(series: Series) -> dict[str, Any]:
-    """From when on it was steady, its thirds, and the slow seconds in it: how many, when, how many in a row."""
+def as_details(series: Series) -> dict[str, Any]:
+    """Return the details of the series: since when it is steady (s), its thirds, and its slow seconds."""
     thirds = [part(series, *third) for third in THIRDS]
     steady = steadiness(_levels(series))
     return {
@@ -137,49 +140,52 @@ def told(series: Series) -> dict[str, Any]:
 
 
 def slow_windows(series: Series) -> dict[str, Any]:
-    """One-second windows with less than 80 % of their median rate; they are in every figure all the same."""
+    """Return the number of one-second windows below 80 % of the median rate and when they occurred; none is dropped."""
     times, done = fps.progress(series)
     edges = np.arange(times[0], times[-1] + 1e-9, 1.0)
     rates = np.diff(np.interp(edges, times, done))
     if not rates.size:
         return {"windows": 0, "slow_windows": 0}
     slow = rates < SLOW * np.median(rates)
-    found = {"windows": int(rates.size), "slow_windows": int(slow.sum())}
+    counts = {"windows": int(rates.size), "slow_windows": int(slow.sum())}
     if not slow.any():
-        return found
+        return counts
     at = [float(second) for second in np.flatnonzero(slow)[:NAMED]]
-    return {**found, "slow_at": at, "slow_longest": longest(slow), "slowest_window": float(rates.min())}
+    return {**counts, "slow_at": at, "slow_longest": longest(slow), "slowest_window": float(rates.min())}
 
 
 def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series], float]) -> Judgement:
-    """A pass at the end only where no part before it breaks the limit, and where it does not go on getting worse."""
+    """Return ``judgement``; a pass becomes inconclusive if an earlier third is beyond the limit or it still slows."""
     limit, measurement = judgement.limit, judgement.measurement
     if judgement.verdict is not Verdict.PASSED or limit is None or measurement is None:
         return judgement
     for low, high in THIRDS[:-1]:
         one = part(series, low, high)
         if not one.n or not _keeps(figure(one), limit):
-            seen = show(figure(one), limit.unit) if one.n else "nothing ran"
+            measured = show(figure(one), limit.unit) if one.n else "nothing ran"
             span = _span(series)
             when = f"{low * span:.0f} to {high * span:.0f} s"
-            return _doubted(judgement, f"it is at the end, but was not from {when} ({seen}): raise [measure] sustained")
+            why = f"it is at the end, but was not from {when} ({measured}): raise [measure] sustained"
+            return _inconclusive(judgement, why)
     return _settled(judgement, measurement.value, measurement.value, series)
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """No pass that as long again would undo: ``grows`` is what the remaining rise is relative to."""
+    """Return ``judgement``; a pass becomes inconclusive if the rise of the last third would exceed the limit once more.
+
+    ``grows`` is the quantity that the relative rise applies to.
+    """
     limit, rise = judgement.limit, steadiness(_levels(series)).rise
     if judgement.verdict is not Verdict.PASSED or limit is None or rise <= 0:
         return judgement
     ahead = value + rise * grows if limit.sense is Sense.AT_MOST else value / (1 + rise)
     if _keeps(ahead, limit):
         return judgement
-    return _doubted(
-        judgement, f"it is not steady yet, {rise:.1%} slower over its last third: raise [measure] sustained"
-    )
+    why = f"it is not steady yet, {rise:.1%} slower over its last third: raise [measure] sustained"
+    return _inconclusive(judgement, why)
 
 
-def _doubted(judgement: Judgement, why: str) -> Judgement:
+def _inconclusive(judgement: Judgement, why: str) -> Judgement:
     reason = f"{judgement.reason}: {why}"
     return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
@@ -194,14 +200,14 @@ def _span(series: Series) -> float:
 
 
 def _levels(series: Series) -> FloatArray:
-    """Seconds an inference in blocks of equal time; progress is even between two completions."""
+    """Return seconds per inference in blocks of equal time; progress between two completions is interpolated."""
     times, done = fps.progress(series)
     edges = np.linspace(times[0], times[-1], LEVELS + 1)
     return np.diff(edges) / np.diff(np.interp(edges, times, done)) * series.batch
 
 
 def _blocks(series: Series, most: int) -> FloatArray:
-    """Seconds an inference in up to ``most`` blocks of as many inferences each, the few left over in none."""
+    """Return seconds per inference in up to ``most`` blocks of equally many inferences; a remainder is left out."""
     if not series.n:
         return np.empty(0)
     times, _ = fps.progress(series)

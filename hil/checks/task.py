@@ -1,4 +1,4 @@
-"""``parity.task``: is the task done as well as by the reference, with the interval of what was lost?"""
+"""``parity.task``: does the engine do its task as well as the reference? Judged by the interval of the loss."""
 
 from __future__ import annotations
 
@@ -20,26 +20,29 @@ if TYPE_CHECKING:
     from hil.config.spec import Precision, TolerancesSpec
 
 CONFIDENCE = 0.95
-"""Of the task's interval: the usual one of paired bootstraps. At 99 % a 1 % loss takes 459 samples to exclude."""
+"""Confidence of the loss, as usual for paired bootstraps. At 99 % it would take 459 samples to exclude a 1 % loss."""
 
 HITS = frozenset({"top1_drop", "top5_drop", "retrieval_drop"})
-"""Shares of hits among samples."""
+"""Losses of scores that are a share of correct samples."""
 
 SHARES = HITS | {"map_drop", "miou_drop"}
-"""Scores from 0 to 1, of which a sample makes a difference of 1/n at most, or nearly so."""
+"""Losses of scores from 0 to 1, to which one of n samples contributes at most about 1/n."""
 
 TASK_KEYS = (*sorted(SHARES), "error_increase", "score_drop")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the same samples say of two engines, shape (n, …) each, and what may be lost.
+    """Scores of the reference and of the engine on the same n samples.
 
-    ``key`` is the tolerance they are held against: one of ``SHARES`` (higher is better, absolute),
-    ``error_increase`` (an error, lower is better, relative to the reference's) or ``score_drop``
-    (higher is better, absolute, in the score's own unit). Without ``pools`` both are scores of shape (n,) and count by
-    their mean; with them, evidence that the one of the reference and the one of the engine make a score of.
-    ``distinct`` of the samples differ by more than noise, all if ``None``: copies of a sample are worth one.
+    Attributes:
+        key: the tolerance of the loss: one of ``SHARES`` (higher is better, absolute), ``error_increase`` (lower is
+            better, relative to the reference's) or ``score_drop`` (higher is better, absolute, in the score's unit).
+        reference: without ``pools`` a score per sample, shape (n,), of which the mean counts; with ``pools`` the
+            evidence per sample, shape (n, …).
+        candidate: the same of the engine.
+        pools: functions that compute the score of the reference and of the engine from the counts of samples.
+        distinct: how many samples differ by more than noise, ``None`` for all: copies count as one sample.
     """
 
     key: str
@@ -50,18 +53,18 @@ class Scores:
 
     @property
     def worth(self) -> int:
-        """How many samples these are worth."""
+        """The number of samples that count: the distinct ones."""
         return len(self.reference) if self.distinct is None else self.distinct
 
     def whole(self) -> tuple[float, float]:
-        """The scores of reference and engine over all samples."""
+        """Return the scores of the reference and of the engine over all samples."""
         if self.pools is None:
             return float(self.reference.mean()), float(self.candidate.mean())
         once = np.ones((1, len(self.reference)))
         return float(self.pools[0](once)[0]), float(self.pools[1](once)[0])
 
 
-def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the first two have a default
+def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but two have a default
     scores: Scores | None,
     precision: Precision,
     spec: TolerancesSpec | None = None,
@@ -71,15 +74,17 @@ def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the f
     seed: int = 0,
     why_not: str = "no sample was scored",
 ) -> Judgement:
-    """``parity.task``: does the engine do the task as well as the reference?
+    """Judge ``parity.task``: does the engine do the task as well as the reference?
 
-    The loss of the score is resampled in pairs, each bound one-sided at ``confidence``. Passed if the
-    upper bound is within the tolerance, failed if the loss seen, or the lower bound, is past it, else
-    inconclusive. Of ``SHARES`` the upper bound is never less than 1 - (1 - confidence)^(1/n): with no
-    miss among n samples a loss up to that cannot be excluded (the rule of three), which a bootstrap of
-    equal scores cannot know. So an engine equal to the reference passes 1 % at 95 % from 299 samples on,
-    and is inconclusive on fewer. Where fewer samples are distinct, n is their number, and the bounds are
-    further away by the root of the ratio. ``why_not`` is the reason given where ``scores`` is ``None``.
+    The loss of the score is bootstrapped in pairs, each bound one-sided at ``confidence``. Passed if the upper bound is
+    within the tolerance, failed if the measured loss or the lower bound is beyond it, else inconclusive.
+
+    For ``SHARES`` the upper bound is at least 1 - (1 - confidence)^(1/n): even without a miss among n samples, a loss
+    up to that cannot be excluded (the rule of three), but a bootstrap of equal scores would exclude it. So an engine
+    equal to the reference passes a tolerance of 1 % at 95 % from 299 samples on and is inconclusive with fewer.
+
+    If fewer samples are distinct, n is their number, and the bounds are widened by the square root of the ratio.
+    ``why_not`` is the reason if ``scores`` is ``None``.
     """
     if scores is None or not scores.reference.size:
         return inconclusive(why_not)
@@ -95,7 +100,7 @@ def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the f
     drop, low, high = _lost(scores, confidence, seed)
     details = {"reference": ours, "candidate": theirs, "samples": len(scores.reference), "distinct": n}
     if not math.isfinite(drop):
-        return failed("the reference makes no error at all and the engine does: no relative increase", details)
+        return failed("the engine makes errors and the reference none, so there is no relative increase", details)
     unit = "" if scores.key == "score_drop" else "1"
     measurement = Measurement(value=drop, unit=unit, low=finite(low), high=finite(high), confidence=confidence, n=n)
     limit = _task_limit(scores.key, unit, precision, spec, where)
@@ -106,11 +111,11 @@ def task(  # noqa: PLR0911, PLR0913 - each way out has its reason; all but the f
     if scores.key in SHARES and ours <= limit.value:
         right = f"the reference itself {'gets' if scores.key in HITS else 'scores'} {show(ours, '1')}"
         right += " right" if scores.key in HITS else ""
-        reason = f"{right}, so it has nothing to lose: are labels and preprocessing those of the model?"
+        reason = f"{right}, so a loss cannot be measured: check that labels and preprocessing are the model's"
         judgement = inconclusive(reason, limit, details)
     if drop <= limit.value or judgement.verdict is Verdict.FAILED:
         return judgement
-    reason = f"the loss seen, {show(drop, unit)}, is over {show(limit.value, unit)}"
+    reason = f"the measured loss, {show(drop, unit)}, is over {show(limit.value, unit)}"
     return judgement.model_copy(update={"verdict": Verdict.FAILED, "reason": reason})
 
 
@@ -131,7 +136,7 @@ def _lost(scores: Scores, confidence: float, seed: int) -> tuple[float, float, f
     if scores.key in SHARES:
         low, high = max(low, -1.0), min(high, 1.0)
         high = max(high, 1 - (1 - confidence) ** (1 / max(scores.worth, 1)))
-    # 5 of 500 are 1 %, not 1.0000000000000009 %.
+    # Rounded so that 5 of 500 are 1 %, not 1.0000000000000009 %.
     return round(drop, 12), round(low, 12), round(high, 12)
 
 

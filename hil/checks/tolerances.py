@@ -1,4 +1,4 @@
-"""What an output may differ by: defaults of each precision with their origin, and what the config changes."""
+"""Tolerances of an engine's outputs: the defaults of each precision with their origin, and the config's changes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ UNITS: Mapping[str, str] = {
     "sqnr_db": "dB",
     "top1_agreement": "1",
 }
-"""The metrics of an output and their units; an empty one is the output's own, or none."""
+"""The metrics of an output with their units; an empty unit is the output's own, or there is none."""
 
 AT_LEAST = frozenset({"cosine", "sqnr_db", "top1_agreement"})
 
-# An elementwise bound always stands beside the averages: cosine alone passes an output that is ten times
-# too large, and an average alone passes one ruined sample in a hundred.
+# Each precision has an elementwise bound in addition to averages: cosine alone would pass an output that is ten times
+# too large, an average alone one wrong sample in a hundred.
 DEFAULTS: Mapping[Precision, Mapping[str, float]] = {
     "fp32": {"max_rel": 1e-4, "cosine": 0.99999},
     "tf32": {"max_rel": 1e-2, "cosine": 0.999},
@@ -49,17 +49,17 @@ TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
     "retrieval_drop": dict.fromkeys(DEFAULTS, 0.01),
     "error_increase": {"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1},
 }
-"""Most that the task may lose; a callable's own score has no default, its unit is not known."""
+"""The largest accepted loss of a task metric. A user's own score has no default, since its unit is not known."""
 
 TASK_ORIGIN = "default: a loss of one in a hundred is what int8 deployments commonly allow"
 
 Where = Callable[..., str]
-"""Names where a key below ``[models.NAME.tolerances.PRECISION]`` was written: ``where("outputs", "logits")``."""
+"""Returns where in the config a key below ``[models.NAME.tolerances.PRECISION]`` is: ``where("outputs", "logits")``."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """One metric's bound on one output; ``key`` is what the config wrote, ``None`` for a default."""
+    """The bound of one metric on one output; ``key`` is the config's key, ``None`` for a default."""
 
     metric: str
     value: float
@@ -68,29 +68,29 @@ class Tolerance:
 
     @property
     def sense(self) -> Sense:
-        """Which side of the bound is good."""
+        """On which side of the bound a value has to be."""
         return Sense.AT_LEAST if self.metric in AT_LEAST else Sense.AT_MOST
 
     def met(self, value: float) -> bool:
-        """Whether ``value`` is on the good side; NaN never is."""
+        """Return whether ``value`` is within the bound; NaN never is."""
         return value >= self.value if self.sense is Sense.AT_LEAST else value <= self.value
 
 
 def somewhere(*keys: str) -> str:
-    """Where a tolerance stands, if nobody says: the key itself."""
+    """Return the key itself as the place of a tolerance; the default for ``where``."""
     return "tolerances " + ".".join(keys)
 
 
 def merge(
     precision: Precision, spec: TolerancesSpec | None, output: str, *, exact: bool = False, where: Where = somewhere
 ) -> dict[str, Tolerance]:
-    """The bounds of ``output`` by metric: the precision's defaults, then the config's, then the output's own.
+    """Return the bounds of ``output`` by metric: the output's own, else the config's, else the precision's defaults.
 
-    ``exact`` is for integers and truth values, which may not differ at all unless the output's own table
-    says by how much: a share of a class index is no error.
+    ``exact`` is for integers and booleans. They may not differ unless the output's own table allows it: a relative
+    error of a class index means nothing.
     """
-    given = spec.outputs.get(output) if spec is not None else None
-    own = {} if given is None else _written(given, where, "outputs", output)
+    table = spec.outputs.get(output) if spec is not None else None
+    own = {} if table is None else _written(table, where, "outputs", output)
     if exact:
         return own or {"max_abs": Tolerance("max_abs", 0.0, "default: integers may not differ")}
     merged = {metric: Tolerance(metric, value, ORIGINS[precision]) for metric, value in DEFAULTS[precision].items()}
@@ -100,26 +100,26 @@ def merge(
 
 
 def in_force(precision: Precision, spec: TolerancesSpec | None, exact: Mapping[str, bool]) -> dict[str, Any]:
-    """All that ``spec`` and the defaults allow, as plain values: the bounds of each output, and what a task may lose.
+    """Return all tolerances in JSON types: the bounds of each output, and the accepted losses of the task metrics.
 
-    ``exact`` has the model's outputs by name, and whether they hold integers or truth values (``merge``).
+    ``exact`` maps the model's outputs to whether they hold integers or booleans (``merge``).
     """
     outputs = {}
     for name, is_exact in exact.items():
         bounds = merge(precision, spec, name, exact=is_exact)
         outputs[name] = {"exact": is_exact, "bounds": {metric: one.value for metric, one in bounds.items()}}
     losses = {key: values[precision] for key, values in TASK_DEFAULTS.items()}
-    given = {key: None if spec is None else getattr(spec, key) for key in (*TASK_DEFAULTS, "score_drop")}
-    return {"outputs": outputs, "losses": losses | {key: value for key, value in given.items() if value is not None}}
+    own = {key: None if spec is None else getattr(spec, key) for key in (*TASK_DEFAULTS, "score_drop")}
+    return {"outputs": outputs, "losses": losses | {key: value for key, value in own.items() if value is not None}}
 
 
 def tightened(
     recorded: Mapping[str, Any], precision: Precision, spec: TolerancesSpec | None
 ) -> Iterator[tuple[str, float, float | None]]:
-    """What ``spec`` allows less of than ``recorded`` (from ``in_force``): its key, the value now, the recorded value.
+    """Yield each tolerance that is stricter in ``spec`` than in ``recorded`` (from ``in_force``).
 
-    ``None`` is recorded where there was no such bound. Raises ``KeyError``, ``TypeError``, ``ValueError`` or
-    ``AttributeError`` for what is no such record.
+    Yields its key, its value now, and the recorded value, which is ``None`` where there was no such bound. Raises
+    ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` if ``recorded`` is malformed.
     """
     outputs, losses = recorded["outputs"], recorded["losses"]
     new = {} if spec is None else dict.fromkeys(set(spec.outputs) - set(outputs), False)
@@ -136,12 +136,12 @@ def tightened(
 
 
 def _less(metric: str, now: float, then: float) -> bool:
-    """Whether ``now`` allows less than ``then``."""
+    """Return whether ``now`` is stricter than ``then``."""
     return now > then if metric in AT_LEAST else now < then
 
 
 def written(spec: TolerancesSpec | None) -> set[str]:
-    """The keys of all bounds on outputs that the config wrote, as ``Tolerance.key`` has them."""
+    """Return the keys of all bounds on outputs that the config has, as in ``Tolerance.key``."""
     if spec is None:
         return set()
     own = {t.key for name, table in spec.outputs.items() for t in _written(table, somewhere, "outputs", name).values()}

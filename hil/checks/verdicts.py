@@ -1,4 +1,4 @@
-"""What all checks share: how a measurement and a limit become a verdict with a reason."""
+"""How a measurement and a limit become a judgement: a verdict with its reason. Used by all checks."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def judged(
     limit: Limit | None = None,
     details: Details | None = None,
 ) -> Judgement:
-    """A judgement whose details hold JSON alone (``plain``)."""
+    """Return a judgement whose ``details`` are converted to JSON types (``plain``)."""
     return Judgement(
         verdict=verdict, reason=reason, measurement=measurement, limit=limit, details=plain(dict(details or {}))
     )
 
 
 def failed(reason: str, details: Details | None = None) -> Judgement:
-    """Failed before there was a number to hold against a limit."""
+    """Return a failed judgement without a measurement."""
     return judged(Verdict.FAILED, reason, details=details)
 
 
 def inconclusive(reason: str, limit: Limit | None = None, details: Details | None = None) -> Judgement:
-    """There is no number that could be held against the limit."""
+    """Return an inconclusive judgement without a measurement."""
     return judged(Verdict.INCONCLUSIVE, reason, limit=limit, details=details)
 
 
 def no_limit(measurement: Measurement, details: Details | None = None) -> Judgement:
-    """Measured, but nothing says what would be good: never passed."""
+    """Return a judgement for a measurement without a limit: ``not_run`` with the cause ``no_limit``, never passed."""
     reason = f"measured {show(measurement.value, measurement.unit)}, no limit to hold it against"
     return Judgement(
         verdict=Verdict.NOT_RUN,
@@ -48,7 +48,7 @@ def no_limit(measurement: Measurement, details: Details | None = None) -> Judgem
 
 
 def hold(measurement: Measurement, limit: Limit | None, details: Details | None = None) -> Judgement:
-    """Holds a value that is known exactly (it was counted, or is the worst seen) against ``limit``."""
+    """Judge an exact value (a count, or the largest one measured) against ``limit``."""
     exact = measurement.value
     return _hold(measurement, limit, exact, exact, "", details)
 
@@ -56,9 +56,9 @@ def hold(measurement: Measurement, limit: Limit | None, details: Details | None 
 def hold_interval(
     measurement: Measurement, limit: Limit | None, advice: str, details: Details | None = None
 ) -> Judgement:
-    """Holds a confidence interval against ``limit``: passed and failed need all of it on one side.
+    """Judge a confidence interval against ``limit``: passed or failed only if all of it is on one side.
 
-    ``advice`` ends the reason of an inconclusive verdict: what would settle it.
+    ``advice`` says what would settle an inconclusive verdict; its reason ends with it.
     """
     low = -math.inf if measurement.low is None else measurement.low
     high = math.inf if measurement.high is None else measurement.high
@@ -74,7 +74,7 @@ def _hold(  # noqa: PLR0913, PLR0917 - private: both kinds of measurement end he
         reason = f"measured in {measurement.unit!r} but the limit is in {limit.unit!r} ({limit.source})"
         return judged(Verdict.INCONCLUSIVE, reason, measurement, limit, details)
     at_most = limit.sense is Sense.AT_MOST
-    # Mirrored for AT_LEAST, so that "best" and "worst" are read the same way below.
+    # Signs are reversed for AT_LEAST, so that larger is worse below.
     worst, best = (high, low) if at_most else (-low, -high)
     line = limit.value if at_most else -limit.value
     end = limit.value if limit.fail_at is None else limit.fail_at
@@ -96,24 +96,24 @@ def _hold(  # noqa: PLR0913, PLR0917 - private: both kinds of measurement end he
 def _reason(verdict: Verdict, measurement: Measurement, limit: Limit, low: float, high: float) -> str:
     unit = measurement.unit
     bound = "at most" if limit.sense is Sense.AT_MOST else "at least"
-    seen = show(measurement.value, unit)
+    measured = show(measurement.value, unit)
     if low != high:
         sides = [f"{word} {show(side, unit)}" for word, side in (("from", low), ("to", high)) if math.isfinite(side)]
-        seen = f"{seen} ({' '.join(sides) or 'interval open on both sides'})"
-    held = f"{bound} {show(limit.value, unit)}"
+        measured = f"{measured} ({' '.join(sides) or 'interval open on both sides'})"
+    required = f"{bound} {show(limit.value, unit)}"
     if verdict is Verdict.WARNED and limit.fail_at is not None:
-        held += f", failed past {show(limit.fail_at, unit)}"
+        required += f", failed past {show(limit.fail_at, unit)}"
     word = {Verdict.PASSED: "is", Verdict.INCONCLUSIVE: "not settled against"}.get(verdict, "is not")
-    return f"{seen} {word} {held}"
+    return f"{measured} {word} {required}"
 
 
 def finite(value: float | None) -> float | None:
-    """``None`` for a bound that is open or undefined, as ``Measurement`` and JSON want it."""
+    """Return ``value``, or ``None`` if it is infinite or NaN, which ``Measurement`` and JSON cannot hold."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON has it: NumPy scalars as numbers, NaN and infinities as text, tuples as lists."""
+    """Return ``value`` in JSON types: NumPy scalars as numbers, NaN and infinities as text, tuples as lists."""
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -121,18 +121,18 @@ def test_samples_that_hang_together_widen_it() -> None:
 
 CASES: dict[str, tuple[list[dict[str, Any]], str]] = {
     "no column": ([{**window(noisy(60)), energy.POWER: None}], "not readable in every window"),
-    "one window without": ([window(noisy(60)), {"t": [200.0, 206.0]}], "not read alike"),
+    "one window without": ([window(noisy(60)), {"t": [200.0, 206.0]}], "different sources"),
     "nulls": ([window([10.0 + at % 3 if at % 4 else None for at in range(100)])], "have a reading"),
     "all null": ([window([None] * 100)], "0 of"),
-    "zeros": ([window([10.0 + at % 3 if at % 20 else 0.0 for at in range(100)])], "takes power"),
-    "negative": ([window([10.0 + at % 3 if at % 20 else -10.0 for at in range(100)])], "takes power"),
-    "frozen": ([window([5.263] * 100)], "does not move"),
+    "zeros": ([window([10.0 + at % 3 if at % 20 else 0.0 for at in range(100)])], "0 W or less"),
+    "negative": ([window([10.0 + at % 3 if at % 20 else -10.0 for at in range(100)])], "0 W or less"),
+    "frozen": ([window([5.263] * 100)], "does not follow the load"),
     "few": ([window(noisy(40))], "40 are needed"),
-    "drift": ([window([10 + 0.2 * at for at in range(100)])], "hang together"),
+    "drift": ([window([10 + 0.2 * at for at in range(100)])], "so correlated"),
     "lengths": ([{**window(noisy(100)), energy.POWER: noisy(99)}], "not readable in every window"),
     "two meters": (
         [window(noisy(60)), window(noisy(60), 200.0, sources={energy.POWER: "sum of GPU, CPU"})],
-        "not read alike throughout: VDD_IN / sum of GPU, CPU",
+        "read from different sources: VDD_IN / sum of GPU, CPU",
     ),
     "wrong count": ([window(noisy(100), n=7)], "the windows hold 7 of"),
     "no count": ([window(noisy(60), n=0), window(noisy(60), 200.0)], "inferences are not known"),
@@ -193,11 +193,11 @@ def test_why_there_is_no_power() -> None:
 
 def test_other_checks_tell_it_only_where_it_is_known() -> None:
     """Mean power and joules beside the latency; nothing, not zero, where they are not known."""
-    told = energy.told(series([window(noisy(100))]))["energy"]
+    told = energy.as_details(series([window(noisy(100))]))["energy"]
     assert told["mean_power"] == pytest.approx(10, rel=0.02)
     assert told["joules"] == pytest.approx(0.1, rel=0.02)
-    assert energy.told(series([window([None] * 100)])) == {}
-    assert energy.told(Series(np.ones(1), np.ones(1), 1, METHOD, {})) == {}
+    assert energy.as_details(series([window([None] * 100)])) == {}
+    assert energy.as_details(Series(np.ones(1), np.ones(1), 1, METHOD, {})) == {}
 
 
 def test_timing_goes_on_only_where_it_may_help() -> None:

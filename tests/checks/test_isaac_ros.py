@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from hil.checks.isaac_ros import Asked, isaac_ros
+from hil.checks.isaac_ros import NodeParameters, isaac_ros
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.results import Verdict
 
 ENGINE = Signature(
     inputs=(TensorSpec("x", "float32", ("batch", 6)),), outputs=(TensorSpec("scores", "float32", ("batch", 4)),)
 )
-GOOD = Asked("params.yaml /trt", "/opt/toy.plan", ("in",), ("out",), ("x",), ("scores",), 30.0, 1)
+GOOD = NodeParameters("params.yaml /trt", "/opt/toy.plan", ("in",), ("out",), ("x",), ("scores",), 30.0, 1)
 
 
 def test_a_node_that_fits() -> None:
@@ -38,7 +38,7 @@ def test_no_file_is_no_pass() -> None:
         ({"output_binding_names": ("logits",)}, "output_binding_names has 'logits'"),
         ({"output_tensor_names": None}, "output_tensor_names is not given"),
         ({"output_tensor_names": ("a", "b")}, "output_tensor_names has 2 names, output_binding_names 1"),
-        ({"max_batch_size": 4}, "max_batch_size is 4, and the engine was judged with batch 1"),
+        ({"max_batch_size": 4}, "max_batch_size is 4, but the engine was judged with batch 1"),
         ({"engine_file_path": None}, "engine_file_path is not given"),
         ({"engine_file_path": "toy.plan"}, "engine_file_path 'toy.plan' is not absolute"),
     ],
@@ -55,4 +55,4 @@ def test_an_engine_of_a_smaller_batch() -> None:
     fixed = Signature(inputs=(TensorSpec("x", "float32", (1, 6)),), outputs=ENGINE.outputs)
     found = isaac_ros(replace(GOOD, max_batch_size=2), fixed, 2)
     assert found.verdict is Verdict.FAILED
-    assert "input 'x' of the engine takes 1" in found.reason
+    assert "input 'x' of the engine has a batch of 1" in found.reason

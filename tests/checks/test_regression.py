@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from hil.baseline import Baseline, Level, machine
-from hil.checks.regression import Rules, Seen, by_runs, exactly, missing
+from hil.checks.regression import MeasuredRow, Rules, by_runs, exactly, missing
 from hil.results import Cause, Judgement, Limit, Measurement, Sense, Verdict
 from hil.series import digest_of
 
@@ -54,12 +54,12 @@ def baseline(**changes: Any) -> Baseline:
     return Baseline(ref="latest", levels=(level(**changes),), methods={digest_of(METHOD): METHOD})
 
 
-def seen(values: tuple[float, ...] = QUIET, **changes: Any) -> Seen:
+def seen(values: tuple[float, ...] = QUIET, **changes: Any) -> MeasuredRow:
     """The same measured again: a row without a limit, with its run values."""
     value = float(np.median(values)) if values else 1.0
     measurement = Measurement(value=value, unit="s", n=1000, runs=values)
     judgement = Judgement(verdict=Verdict.NOT_RUN, cause=Cause.NO_LIMIT, reason="measured", measurement=measurement)
-    return replace(Seen(KEY, judgement, digest_of(METHOD), METHOD, "serial 142", "bbbb0000"), **changes)
+    return replace(MeasuredRow(KEY, judgement, digest_of(METHOD), METHOD, "serial 142", "bbbb0000"), **changes)
 
 
 def judgement(**changes: Any) -> Judgement:
@@ -71,7 +71,7 @@ def test_the_same_again_passes() -> None:
     """Five quiet runs beside five: 5 % worse is excluded, and what could have been seen is told."""
     found = by_runs(baseline(), seen(), LIMIT, RULES)
     assert found.verdict is Verdict.PASSED
-    assert "5 % worse is excluded at 99 %; could have seen" in found.reason
+    assert "5 % worse is excluded at 99 %; would have detected" in found.reason
     assert found.measurement is not None
     assert (found.measurement.unit, found.measurement.n) == ("1", 5)
 
@@ -99,7 +99,7 @@ def test_the_same_again_passes() -> None:
         (baseline(machines=("serial 142", "serial 143")), "confounded"),
         (baseline(machines=("",)), "an unknown machine"),
         (baseline(newest=(NOW - timedelta(days=91)).isoformat()), "is 91 days old (measure.baseline_age is 90 days)"),
-        (baseline(newest=(NOW + timedelta(days=1)).isoformat()), "lies in the future"),
+        (baseline(newest=(NOW + timedelta(days=1)).isoformat()), "is dated in the future"),
     ],
 )
 @pytest.mark.parametrize("judge", [by_runs, exactly])
@@ -122,7 +122,7 @@ def test_the_differing_fields_of_a_method_are_named() -> None:
     other = {**METHOD, "warmup": 2.0}
     given = Baseline(ref="latest", levels=(level(methods=(digest_of(other),)),), methods={digest_of(other): other})
     found = by_runs(given, seen(), LIMIT, RULES)
-    assert "(warmup was 2.0, is 0.5): not comparable; to make one alike: pytest --target=orin" in found.reason
+    assert "(warmup was 2.0, is 0.5): not comparable; to make a new one: pytest --target=orin" in found.reason
 
 
 def test_a_row_that_was_not_measured_now_is_no_regression_passed() -> None:
@@ -185,8 +185,8 @@ def test_noise_that_hides_a_worsening_is_inconclusive_with_what_it_takes() -> No
     noisy = (0.97, 1.03, 1.0, 0.96, 1.04)
     found = by_runs(baseline(sessions=(noisy,)), seen(noisy), LIMIT, RULES)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "could have seen" in found.reason
-    assert "runs a side would do" in found.reason or "no number of runs" in found.reason
+    assert "would have detected" in found.reason
+    assert "runs on each side would settle it" in found.reason or "runs would be needed" in found.reason
 
 
 def test_more_rows_take_more_to_fail() -> None:

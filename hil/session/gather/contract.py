@@ -9,7 +9,7 @@ import numpy as np
 
 from hil.checks import contract
 from hil.checks.contract import RefusalTrial, ShapeTrial
-from hil.checks.isaac_ros import Asked
+from hil.checks.isaac_ros import NodeParameters
 from hil.checks.isaac_ros import isaac_ros as judge_node
 from hil.errors import EngineError
 from hil.importers.isaac_ros import read as read_node
@@ -47,8 +47,8 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
         path = session.config.resolve(file)
         session.sources.watch(path)
         node = read_node(path, name)
-        told = {field.name: getattr(node, field.name) for field in fields(Asked) if field.name != "source"}
-        asked = Asked(source=f"{path.name} {node.name}", **told)
+        told = {field.name: getattr(node, field.name) for field in fields(NodeParameters) if field.name != "source"}
+        asked = NodeParameters(source=f"{path.name} {node.name}", **told)
     with session.engines.lease(row.model, row.precision) as worker:
         engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
     return Gathered(judge_node(asked, engine, spec.batch), METHOD)

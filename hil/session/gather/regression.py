@@ -49,7 +49,9 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
         return gathered
     environment = records.environment(session, row)
     serial = (said(session.facts.get("board")) or {}).get("serial")
-    seen = regression.Seen(key, judgement, digest_of(method), method, machine(serial, environment), session.run_id)
+    seen = regression.MeasuredRow(
+        key, judgement, digest_of(method), method, machine(serial, environment), session.run_id
+    )
     if of.id in NOISY:
         judged = regression.by_runs(baseline, seen, row.limit, rules)
     else:

@@ -51,7 +51,7 @@ def percentile(session: EngineContext, row: Row) -> Gathered:
     series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure, series)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
-    judgement = judgement.model_copy(update={"details": {**judgement.details, **energy.told(series)}})
+    judgement = judgement.model_copy(update={"details": {**judgement.details, **energy.as_details(series)}})
     judgement = replicates.added(session, row, judgement, series)
     return told(session, row, series, judgement, "saturated")
 
