@@ -131,8 +131,8 @@ class TegrastatsProcess:
 
     def _lines(self, data: bytes) -> List[str]:
         """Return the newest complete lines, at most four; drop a line that is too long to be valid."""
-        whole, newline, rest = (self._rest + data).rpartition(b"\n")
-        lines = whole.split(b"\n") if newline else []
+        complete, newline, rest = (self._rest + data).rpartition(b"\n")
+        lines = complete.split(b"\n") if newline else []
         if lines and self._skip:
             lines, self._skip = lines[1:], False
         if len(rest) > tegrastats.LONGEST:

@@ -1,1 +1,1 @@
-"""Loads that run beside a measurement, and the conditions that a session sets."""
+"""Loads that run during a measurement, and the conditions that a session sets."""

@@ -89,8 +89,8 @@ class GpuClients:
                     text = file.read(LONGEST).decode("utf-8", "replace")
             except OSError as error:
                 return None, "NvMap's list: %s" % (error.strerror or error)
-        found, reason = nvmap_list(text)
-        return found, reason and "NvMap's list: %s" % reason
+        clients, reason = nvmap_list(text)
+        return clients, reason and "NvMap's list: %s" % reason
 
     def _own_process_uses_gpu(self) -> bool:
         """Return whether a process of this agent has opened the GPU."""

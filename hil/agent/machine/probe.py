@@ -77,7 +77,7 @@ def libraries() -> Dict[str, Any]:
     """
     from ..runtimes import TABLE, runtime
 
-    asked = library_versions.LibraryProbe()
+    library_probe = library_versions.LibraryProbe()
     try:
         import numpy as np
 
@@ -89,15 +89,16 @@ def libraries() -> Dict[str, Any]:
         driver = runtime(name)
         runtimes[name] = driver.version()
         facts[name] = driver.facts()
-    facts_of_all: Dict[str, Any] = {"numpy": version, "runtimes": runtimes, "facts": facts, "native": _native(asked)}
+    facts_of_all: Dict[str, Any] = {"numpy": version, "runtimes": runtimes, "facts": facts}
+    facts_of_all["native"] = _native(library_probe)
     facts_of_all.update(python=platform.python_version(), libc=_libc())  # the worker's own: a container has others
     if any(known.get("gpu") for known in facts.values()):
         facts_of_all["gpus"] = gpus()
     return facts_of_all
 
 
-def _native(asked: library_versions.LibraryProbe) -> Dict[str, Any]:
-    answers, why = asked.answers()
+def _native(library_probe: library_versions.LibraryProbe) -> Dict[str, Any]:
+    answers, why = library_probe.answers()
     # TensorRT uses the libnvinfer that this process has loaded, wherever it came from.
     version = library_versions.loaded()
     if version is not None:

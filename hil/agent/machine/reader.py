@@ -46,7 +46,7 @@ class Reader:
 
     def tree(self, name: str) -> bytes:
         """Return a property of the device tree. Raise ``NotReadable`` if there is none."""
-        folder = next((each for each in DEVICE_TREES if os.path.isdir(self.path(each))), None)
+        folder = next((place for place in DEVICE_TREES if os.path.isdir(self.path(place))), None)
         if folder is None:
             raise NotReadable("there is no device tree (/%s)" % DEVICE_TREES[0])
         return self.content("%s/%s" % (folder, name))

@@ -80,8 +80,8 @@ def _all(order: Dict[str, Any], root: str, *, free: bool) -> Dict[str, Any]:
     return facts
 
 
-def _native(facts: Dict[str, Any], asked: library_versions.LibraryProbe) -> None:
-    answers, why = asked.answers()
+def _native(facts: Dict[str, Any], library_probe: library_versions.LibraryProbe) -> None:
+    answers, why = library_probe.answers()
     facts["libraries"] = {name: answers[name] for name in ("nvinfer", "cudnn")}
     facts["cuinit"] = answers["cuinit"]
     facts["not_readable"].update(why)

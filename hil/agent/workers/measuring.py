@@ -28,7 +28,7 @@ class Measuring(ABC):
         self.engine: Any = None
         self.peak = memory.Peak()
         self.runs = 0
-        self.asked: Dict[str, Any] = {}
+        self.load_request: Dict[str, Any] = {}
 
     @abstractmethod
     def _feeds(self, request: Dict[str, Any]) -> List[Dict[str, Any]]:
@@ -56,7 +56,7 @@ class Measuring(ABC):
         rounds = len(feeds) * streams // gcd(len(feeds), streams)  # until a feed is bound to the same slot again
         with self._bound([(feeds[at % len(feeds)], at % streams) for at in range(rounds)]) as bounds:
             if any(bound.start is None or bound.finish is None for bound in bounds):
-                what = "the runtime %s cannot have inferences in flight" % self.asked["runtime"]
+                what = "the runtime %s cannot have inferences in flight" % self.load_request["runtime"]
                 raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
             self.peak.begin()
             flight = timed_loop.Flight(bounds, streams)
@@ -118,7 +118,7 @@ class Measuring(ABC):
             "version": 1,
             "timed": "host-to-host",
             "scenario": "saturated",
-            "runtime": self.asked["runtime"],
+            "runtime": self.load_request["runtime"],
             "batch": int(feed[first].shape[0]) if first is not None and feed[first].ndim else 1,
             "shapes": {name: list(array.shape) for name, array in sorted(feed.items())},
             "warmup": {"rule": timed_loop.WARMUP_RULE, "seconds": warmup},

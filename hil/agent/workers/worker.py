@@ -178,10 +178,10 @@ class Worker(Measuring):
         about: Dict[str, Any] = {"process": "kept" if name in self.builders else "fresh"}
         driver = self.builders.setdefault(name, runtime(name))
         options = dict(request["options"], more=request.get("more") is True)
-        made = driver.build(request["model"], request["precision"], options, request["out"])
-        about.update(made.facts)
+        built = driver.build(request["model"], request["precision"], options, request["out"])
+        about.update(built.facts)
         seconds = time.perf_counter() - began
-        return {"path": made.path, "log": made.log[-65536:], "seconds": seconds, "about": about}, []
+        return {"path": built.path, "log": built.log[-65536:], "seconds": seconds, "about": about}, []
 
     def start(self, request: Dict[str, Any]) -> Answer:
         """Import the runtime and open its context on the device; ``load`` continues from this state."""
@@ -203,7 +203,7 @@ class Worker(Measuring):
         self.engine = started.driver.load(request["path"], request["options"])
         loaded = time.perf_counter()
         self.peak.end()
-        self.asked = request
+        self.load_request = request
         result = {
             "inputs": [port._asdict() for port in self.engine.inputs],
             "outputs": [port._asdict() for port in self.engine.outputs],

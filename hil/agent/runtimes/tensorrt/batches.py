@@ -33,7 +33,7 @@ class Batches:
             raise Failure(BUILD, what, "give a positive multiple of the batch as calibration.samples")
         self.batch = batch
         self.count = samples // batch
-        self.taken = 0
+        self.returned = 0
         self.specs = specs
         self._hashes = {name: hashlib.sha256() for name in files}
         self._arrays: Dict[str, Any] = {}
@@ -61,9 +61,9 @@ class Batches:
         """Return the next batch by input, contiguous; empty after the last. Raise ``Failure`` for NaN and infinity."""
         import numpy as np
 
-        if self.taken == self.count:
+        if self.returned == self.count:
             return {}
-        start = self.taken * self.batch
+        start = self.returned * self.batch
         batch = {}
         for name, array in sorted(self._arrays.items()):
             piece = np.ascontiguousarray(array[start : start + self.batch])
@@ -72,7 +72,7 @@ class Batches:
                 raise Failure(BUILD, what % (name, start, start + self.batch - 1), ADVICE)
             self._hashes[name].update(piece.reshape(-1).view(np.uint8).data)
             batch[name] = _narrow(name, piece, self.specs[name].dtype)
-        self.taken += 1
+        self.returned += 1
         return batch
 
     @property

@@ -66,7 +66,7 @@ class Calibration:
         try:
             unknown = sorted(set(names) ^ set(self.batches.specs))
             if unknown:
-                raise Failure(BUILD, "TensorRT asks calibration data for %s, not for its inputs" % list(names))  # noqa: TRY301 - kept as any other failure here
+                raise Failure(BUILD, "TensorRT requests data for %s, not for the inputs" % list(names))  # noqa: TRY301 - kept as any other failure here
             batch = self.batches.take()
             return self._send(batch, list(names)) if batch else None
         except Failure as problem:
@@ -103,7 +103,7 @@ class Calibration:
             raise Failure(BUILD, what, WAY_OUT)
         source = self._cached_source
         if state != "read":
-            source = {"samples": self.batches.taken * self.batches.batch, "consumed": dict(self.batches.consumed)}
+            source = {"samples": self.batches.returned * self.batches.batch, "consumed": dict(self.batches.consumed)}
             digest_file.write(self._path, json.dumps(source, sort_keys=True).encode() + b"\n" + cache)
         decoded = scales.decode(cache)
         left_out = len(decoded.by_tensor) - len(scales.bounded(decoded.by_tensor))
@@ -113,7 +113,7 @@ class Calibration:
             "algorithm": self.algorithm,
             "cache": state,
             "digest": hashlib.sha256(cache).hexdigest(),
-            "batches": self.batches.taken,
+            "batches": self.batches.returned,
             "samples": source["samples"],
             "consumed": source["consumed"],
             "header": decoded.header,
@@ -125,14 +125,14 @@ class Calibration:
 
         It was read if it replaced the data, written if there was none, and ignored if TensorRT did not use it.
         """
-        taken, count = self.batches.taken, self.batches.count
-        if not taken and self._offered is not None and self._cache_read:
+        requested, count = self.batches.returned, self.batches.count
+        if not requested and self._offered is not None and self._cache_read:
             return "read"
-        if not taken:
+        if not requested:
             what = "TensorRT built an int8 engine without asking for calibration data"
             raise Failure(BUILD, what + ", so none of it would be calibrated", WAY_OUT)
-        if taken < count:
-            what = "TensorRT requested %d of %d calibration batches" % (taken, count)
+        if requested < count:
+            what = "TensorRT requested %d of %d calibration batches" % (requested, count)
             raise Failure(BUILD, what, "read in TensorRT's log why it stopped")
         return "written" if self._offered is None else "ignored"
 

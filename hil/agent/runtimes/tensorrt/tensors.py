@@ -45,15 +45,16 @@ def has_bindings(engine: Any) -> bool:
     return hasattr(engine, "num_bindings")
 
 
-def choose(engine: Any, wanted: str) -> str:
-    """Return ``named`` or ``bindings``; ``wanted`` is ``auto`` or one of them. Raise ``Failure`` if unavailable."""
-    there = [label for label, has in (("named", has_names), ("bindings", has_bindings)) if has(engine)]
-    if wanted == "auto" and there:
-        return there[0]
-    if wanted not in there:
-        what = "this TensorRT has no %s interface to an engine's tensors, only %s" % (wanted, " and ".join(there))
+def choose(engine: Any, requested: str) -> str:
+    """Return ``named`` or ``bindings``; ``requested`` is ``auto`` or one of them. Raise ``Failure`` if unavailable."""
+    available = [label for label, has in (("named", has_names), ("bindings", has_bindings)) if has(engine)]
+    if requested == "auto" and available:
+        return available[0]
+    if requested not in available:
+        what = "this TensorRT has no %s interface to an engine's tensors, only %s"
+        what %= requested, " and ".join(available)
         raise Failure(UNSUPPORTED, what, 'leave io at "auto"')
-    return wanted
+    return requested
 
 
 def read(engine: Any, label: str) -> List[Tensor]:
@@ -100,27 +101,27 @@ def _read_bindings(engine: Any) -> List[Tensor]:
     return tensors
 
 
-def dims(given: Any) -> Shape:
+def dims(trt_dims: Any) -> Shape:
     """Return TensorRT's ``Dims`` as a tuple. Raise ``Failure`` for an invalid one (a negative rank)."""
     try:
-        return tuple(int(dim) for dim in given)
+        return tuple(int(dim) for dim in trt_dims)
     except ValueError:
         raise Failure(
             ENGINE, "TensorRT gave no valid shape for a tensor", "report this as a bug, with the report's log"
         ) from None
 
 
-def _dtype(name: str, given: Any) -> str:
-    known = api.numpy_name(given)
-    if known is None:
-        what = "%r has type %s, which numpy lacks, so it cannot be sent to the target" % (name, given.name)
+def _dtype(name: str, trt_dtype: Any) -> str:
+    dtype = api.numpy_name(trt_dtype)
+    if dtype is None:
+        what = "%r has type %s, which numpy lacks, so it cannot be sent to the target" % (name, trt_dtype.name)
         raise Failure(UNSUPPORTED, what, "use float32, float16 or integers for the model's inputs and outputs")
-    return known
+    return dtype
 
 
-def _linear(name: str, given: Any) -> None:
-    if given.name != "LINEAR":
-        what = "%r is laid out as %s in memory; only row-major tensors are supported" % (name, given.name)
+def _linear(name: str, tensor_format: Any) -> None:
+    if tensor_format.name != "LINEAR":
+        what = "%r is laid out as %s in memory; only row-major tensors are supported" % (name, tensor_format.name)
         raise Failure(UNSUPPORTED, what, "build the engine with TensorRT's default formats for inputs and outputs")
 
 
