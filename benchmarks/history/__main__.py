@@ -73,7 +73,7 @@ def migrated(url: str) -> bool:
     """Whether a database of the first schema has its runs and takes new ones after it was opened."""
     engine = engine_for(place_of(url, ROOT), read_only=False).execution_options(**{WRITES: True})
     with engine.begin() as connection:
-        table_version.steps(connection, 1)
+        table_version.run_migrations(connection, 1)
         for number in (1, 2):
             write(connection, derive(kept.report(number)))
     engine.dispose()

@@ -127,7 +127,7 @@ def _two(
     base: str, cand: str, settings: Settings, only: tuple[str | None, str | None], where: tuple[str | None, Path | None]
 ) -> Document:
     from hil.compare import Side, compare, document
-    from hil.compare.select_runs import is_path, learned_of, side_of_history, side_of_reports
+    from hil.compare.select_runs import history_facts_of, is_path, side_of_history, side_of_reports
 
     model, target = only
     if is_path(base) and is_path(cand):
@@ -138,7 +138,7 @@ def _two(
         def side(ref: str) -> Side:
             return side_of_reports(ref, model) if is_path(ref) else side_of_history(history, ref, model, target)
 
-        compared = compare(side(base), side(cand), settings, learned_of(history, model))
+        compared = compare(side(base), side(cand), settings, history_facts_of(history, model))
     return document([compared], settings, model=model)
 
 
@@ -150,13 +150,13 @@ def _matrix(
     where: tuple[str | None, Path | None],
 ) -> Document:
     from hil.compare import against_base, document, sides_by
-    from hil.compare.select_runs import facts_of, learned_of
+    from hil.compare.select_runs import facts_of, history_facts_of
 
     model, target = only
     with _open(*where) as history:
         points = history.matrix(by.value, model=model, target=target)
         sides = sides_by(points, by.value, *facts_of(history, points))
-        compared = against_base(sides, base, settings, learned_of(history, model))
+        compared = against_base(sides, base, settings, history_facts_of(history, model))
     return document(compared, settings, by=by.value, model=model)
 
 
@@ -173,5 +173,5 @@ def _show(comparison: Document) -> None:
 
     out = console()
     out.soft_wrap = False  # tables are drawn to the terminal's width
-    for part in terminal.shown(comparison):
+    for part in terminal.renderables(comparison):
         out.print(part)

@@ -1,15 +1,15 @@
-"""Comparing runs: what may be compared, what changed, and whether it got worse. Pure; ``hil compare`` is above it."""
+"""Compares runs: what may be compared, what changed, and what got worse. Pure functions, used by ``hil compare``."""
 
 from __future__ import annotations
 
-from hil.compare.comparing import Learned, against_base, compare, document, sides_by
+from hil.compare.comparing import HistoryFacts, against_base, compare, document, sides_by
 from hil.compare.schema import Compared, Document, Row, Settings, Status
 from hil.compare.sides import Side
 
 __all__ = [
     "Compared",
     "Document",
-    "Learned",
+    "HistoryFacts",
     "Row",
     "Settings",
     "Side",

@@ -1,4 +1,7 @@
-"""A level that somebody accepted is no regression, for that row on that target alone, and only until it gets worse."""
+"""Accepted levels: a row at a level that was accepted is not a regression.
+
+An acceptance applies to its row, target and machine only, and only until the row gets worse than the accepted level.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Level:
-    """An acceptance with the point that it accepted, ``None`` where the history no longer has it, and its machine.
+    """An acceptance with its accepted point (``None`` if the history does not have it) and the machine of that point.
 
-    ``machine`` is as ``hil.baseline.machine`` names it: empty where it is not known.
+    ``machine`` is named as by ``hil.baseline.machine``; empty if it is unknown.
     """
 
     act: Acceptance
@@ -27,53 +30,51 @@ class Level:
     machine: str = ""
 
 
-def applying(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
-    """The latest acceptance of this very row on the candidate's target and machine, given after the base was measured.
+def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
+    """Return the latest acceptance of this row on the candidate's target and machine; ``None`` if none applies.
 
-    ``machines`` are the candidate's by the ids of its runs.
-
-    A base measured after the acceptance stands for a level that was reached since: what was accepted before no
-    longer excuses anything.
+    ``machines`` are the machines of the candidate's runs, by run id. An acceptance from before the base was measured
+    does not apply: the base is a level that was reached after it.
     """
     if not pair.base or not pair.cand:
         return None
     newest = max(point.run.started for point in pair.base)
-    found = [
-        each
-        for each in levels
-        if (each.act.check, each.act.model, each.act.precision, each.act.scenario) == pair.key
-        and each.act.unit == pair.unit
-        and each.act.when > newest
-        and all(_same_place(each, point.run, machines) for point in pair.cand)
+    applicable = [
+        level
+        for level in levels
+        if (level.act.check, level.act.model, level.act.precision, level.act.scenario) == pair.key
+        and level.act.unit == pair.unit
+        and level.act.when > newest
+        and all(_same_machine(level, point.run, machines) for point in pair.cand)
     ]
-    return max(found, key=lambda each: each.act.when, default=None)
+    return max(applicable, key=lambda level: level.act.when, default=None)
 
 
-def _same_place(accepted: Level, run: RunRecord, machines: Mapping[str, str]) -> bool:
-    """Whether it was accepted on the target and the machine of ``run``; a machine that is not known is no other's."""
+def _same_machine(accepted: Level, run: RunRecord, machines: Mapping[str, str]) -> bool:
+    """Return whether the level was accepted on the target and machine of ``run``. An unknown machine matches none."""
     if accepted.act.target != run.target or accepted.act.serial != run.serial:
         return False
     return bool(run.serial) or accepted.machine == machines.get(run.id) != ""
 
 
-def held_against(
+def with_acceptance(
     row: Row, pair: Pair, levels: Sequence[Level], machines: Mapping[str, str], against: Callable[[Point], Status]
 ) -> Row:
-    """``row``, accepted if it got worse to a level that is on record as accepted; the record is told in any case.
+    """Return ``row`` with status ``accepted`` if it got worse but is still within an accepted level.
 
-    ``against`` judges the candidate against the accepted point. A candidate that is not settled to be at that level
-    stays worse: an acceptance never covers what may be worse still.
+    A worse row to which an acceptance applies always lists it. ``against`` judges the candidate against the accepted
+    point: unless the candidate is the same or better, the row stays worse.
     """
-    found = applying(pair, levels, machines)
-    if found is None or row.status is not Status.WORSE:
+    applicable = applicable_level(pair, levels, machines)
+    if applicable is None or row.status is not Status.WORSE:
         return row
-    act = found.act
+    act = applicable.act
     when = act.when.isoformat(timespec="seconds")
-    told = Accepted(value=act.value, unit=act.unit, who=act.who, why=act.why, when=when, run=act.run)
-    row = row.model_copy(update={"accepted": told})
+    accepted = Accepted(value=act.value, unit=act.unit, who=act.who, why=act.why, when=when, run=act.run)
+    row = row.model_copy(update={"accepted": accepted})
     level = f"{show(act.value, act.unit)} was accepted by {act.who} on {act.when:%Y-%m-%d}: {act.why}"
     if all(point.run.id == act.run for point in pair.cand):
         return row.model_copy(update={"status": Status.ACCEPTED, "reason": f"{row.reason}; {level}"})
-    if found.point is not None and against(found.point) in {Status.SAME, Status.BETTER}:
+    if applicable.point is not None and against(applicable.point) in {Status.SAME, Status.BETTER}:
         return row.model_copy(update={"status": Status.ACCEPTED, "reason": f"{row.reason}; {level}"})
-    return row.model_copy(update={"reason": f"{row.reason}; not settled to be within what was accepted ({level})"})
+    return row.model_copy(update={"reason": f"{row.reason}; it may be worse than the accepted level ({level})"})

@@ -1,4 +1,4 @@
-"""Which checks a comparison judges, how each is compared and which way is good."""
+"""Which checks a comparison judges, how each is compared, and whether lower or higher values are better."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from hil.results import Sense
 
 
 class Scale(str, Enum):
-    """How two values are held against each other.
+    """How two values are compared.
 
-    ``RATIO``: noisy and positive, by runs. ``EXACT``: as many bytes as there are, by their ratio. ``LOSS``: a fraction
-    lost on the same data, by the difference. ``TOLD``: side by side, without a verdict.
+    ``RATIO``: positive and noisy values, statistically, from the values of several runs. ``EXACT``: values without
+    noise such as file sizes, by their ratio. ``LOSS``: a fraction lost on the same data, by the difference. ``TOLD``:
+    shown side by side without a verdict.
     """
 
     RATIO = "ratio"
@@ -24,7 +25,11 @@ class Scale(str, Enum):
 
 @dataclass(frozen=True)
 class Measure:
-    """How one check is compared. ``sense`` is ``None`` where nobody knows which way is good: any change is open."""
+    """How one check is compared.
+
+    ``sense`` is ``None`` if it is unknown whether lower or higher is better: any change is then ``unclear``. ``counts``
+    is whether the check decides the exit code, ``needs_method`` whether both sides must have the same method.
+    """
 
     title: str
     sense: Sense | None
@@ -52,18 +57,18 @@ MEASURES: dict[str, Measure] = {
     "sustained.p99": Measure("sustained p99", _LESS, Scale.RATIO),
     "sustained.fps": Measure("sustained FPS", _MORE, Scale.RATIO),
 }
-"""In the order in which a reader looks for them. A build's time is judged and shown but does not count: an engine out
-of a cache has none, and no robot waits for it."""
+"""The compared checks, in the order of tables. The build time is judged and shown but does not decide the exit code:
+a cached engine has none, and it does not matter on a robot."""
 
 DERIVED = ("regression.", "parity.score")
-"""Made of other rows, which are compared themselves."""
+"""Checks that are computed from other rows, which are compared themselves."""
 
 
 def measure_of(check: str) -> Measure:
-    """How ``check`` is compared.
+    """Return how ``check`` is compared.
 
-    The stock checks that are not in ``MEASURES`` are held against limits within each run and only told here; a user's
-    own check is compared by runs, with no side of it good.
+    Stock checks outside of ``MEASURES`` are judged by their limits within each run: a comparison only shows them.
+    A user's own check is compared as a ratio, and neither direction counts as better.
     """
     if check in MEASURES:
         return MEASURES[check]
@@ -73,6 +78,6 @@ def measure_of(check: str) -> Measure:
 
 
 def order(check: str) -> tuple[int, str]:
-    """A key to sort checks by: those of ``MEASURES`` first, in their order."""
+    """Return a sort key of a check: the checks of ``MEASURES`` come first, in their order."""
     names = list(MEASURES)
     return (names.index(check) if check in MEASURES else len(names), check)

@@ -1,4 +1,4 @@
-"""Two sides in, one comparison out; and many groups against one of them."""
+"""Compares two sides, or several groups of runs with one of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hil import __version__
 from hil.compare import environment
 from hil.compare.compared_checks import order
-from hil.compare.row_verdicts import Known, judged
+from hil.compare.row_verdicts import Known, judge_pairs
 from hil.compare.schema import Compared, Document, Settings
 from hil.compare.sides import Side, machine_of, pairs
 from hil.errors import UserError, did_you_mean
@@ -26,34 +26,34 @@ SHORT = 12
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What a history knows beside points: the noise of a board, and the levels that were accepted."""
+class HistoryFacts:
+    """Facts of a history beyond its points: the noise of each board between sessions, and the accepted levels."""
 
     noise: Callable[[Point], Noise | None] | None = None
     levels: Sequence[Level] = ()
 
 
-def compare(base: Side, cand: Side, settings: Settings, learned: Learned | None = None) -> Compared:
-    """Base against candidate, every row of either side.
+def compare(base: Side, cand: Side, settings: Settings, history_facts: HistoryFacts | None = None) -> Compared:
+    """Compare the candidate with the base and return every row of either side.
 
-    Raises ``UserError`` where a side has nothing that may be compared, or both have a run in common.
+    Raises ``UserError`` if a side has no points or an unusable run, or if both sides share a run.
     """
-    learned = learned or Learned()
+    history_facts = history_facts or HistoryFacts()
     for side in (base, cand):
-        _fit(side)
-    found = pairs(base, cand)
+        _refuse_unusable(side)
+    row_pairs = pairs(base, cand)
     confounded = environment.confounded(base, cand)
     known = Known(
         settings=settings,
         methods={**base.methods, **cand.methods},
         confounded=None if settings.across_boards else confounded,
-        noise=learned.noise,
-        levels=learned.levels,
+        noise=history_facts.noise,
+        levels=history_facts.levels,
         machines={run.id: machine_of(run.serial, cand.facts_of(run.id)) for run in cand.runs},
     )
-    models = list(dict.fromkeys(pair.key[1] for pair in found))
+    models = list(dict.fromkeys(pair.key[1] for pair in row_pairs))
     rows = sorted(
-        judged(found, known),
+        judge_pairs(row_pairs, known),
         key=lambda row: (models.index(row.model), row.precision, order(row.check), row.scenario),
     )
     return Compared(
@@ -65,15 +65,15 @@ def compare(base: Side, cand: Side, settings: Settings, learned: Learned | None 
     )
 
 
-def _fit(side: Side) -> None:
-    """Refuses what never may stand on a side, whoever named it."""
+def _refuse_unusable(side: Side) -> None:
+    """Raise ``UserError`` if the side has no points, a fallback run or an unfinished run."""
     if not side.points:
-        raise UserError(f"{side.name}: nothing was measured there: run pytest --target=NAME first, see hil history")
+        raise UserError(f"{side.name}: it has no measurements: run pytest --target=NAME first, see hil history")
     for run in side.runs:
         if run.fallback:
-            what = f"{run.used} stood in for {run.target}"
+            what = f"{run.used} was used instead of {run.target}"
         elif not run.usable:
-            what = "it was broken off"
+            what = "it did not finish"
         else:
             continue
         raise UserError(f"{side.name}: run {run.id} cannot be compared, {what}: run it again, or name another run")
@@ -82,7 +82,7 @@ def _fit(side: Side) -> None:
 def document(
     comparisons: Sequence[Compared], settings: Settings, by: str | None = None, model: str | None = None
 ) -> Document:
-    """The comparisons as one document; it passes if each of them does."""
+    """Return the comparisons as one document. It passes if there are comparisons and all of them pass."""
     passed = bool(comparisons) and all(each.passed for each in comparisons)
     return Document(
         hil_version=__version__, by=by, model=model, settings=settings, passed=passed, comparisons=tuple(comparisons)
@@ -90,7 +90,7 @@ def document(
 
 
 def group_of(run: RunRecord, by: By) -> str:
-    """The column of a matrix that ``run`` belongs to."""
+    """Return the name of the matrix column that ``run`` belongs to."""
     if by == "jetpack":
         return run.jetpack or NONE[by]
     if by == "commit":
@@ -101,15 +101,16 @@ def group_of(run: RunRecord, by: By) -> str:
 def sides_by(
     points: Sequence[Point], by: By, methods: Mapping[str, Facts], environments: Mapping[str, Facts]
 ) -> tuple[Side, ...]:
-    """The points in groups, a side each: JetPack releases by their version, commits and targets by their first run.
+    """Return the points grouped by JetPack release, commit or target, as one side per group.
 
-    Fallbacks and runs that were broken off are left out: they stand for no group.
+    JetPack releases are sorted by version, commits and targets by the time of their first run. Fallback runs and
+    unfinished runs are left out.
     """
-    found: dict[str, list[Point]] = {}
+    groups: dict[str, list[Point]] = {}
     for point in points:
         if point.run.usable:
-            found.setdefault(group_of(point.run, by), []).append(point)
-    sides = [_side(name, group, methods, environments) for name, group in found.items()]
+            groups.setdefault(group_of(point.run, by), []).append(point)
+    sides = [_side(name, group, methods, environments) for name, group in groups.items()]
     if by == "jetpack":
         return tuple(sorted(sides, key=lambda side: _version(side.name)))
     return tuple(sorted(sides, key=lambda side: side.runs[-1].started))
@@ -131,14 +132,17 @@ def _version(name: str) -> tuple[int, tuple[int, ...], str]:
 
 
 def against_base(
-    sides: Sequence[Side], base: str | None, settings: Settings, learned: Learned | None = None
+    sides: Sequence[Side], base: str | None, settings: Settings, history_facts: HistoryFacts | None = None
 ) -> tuple[Compared, ...]:
-    """Each side against the one named ``base`` (the first if ``None``). Raises ``UserError`` if there are not two."""
+    """Compare each other side with the one named ``base`` (by default the first).
+
+    Raises ``UserError`` if there are fewer than two sides, or none with that name.
+    """
     names = [side.name for side in sides]
     if len(names) < 2:
-        there = f"only {names[0]}" if names else "nothing"
-        raise UserError(f"there is {there} in the history to put side by side: run the suites on another one first")
+        present = f"only {names[0]}" if names else "no usable run"
+        raise UserError(f"the history has {present}, and a comparison needs two: run the suites on another one first")
     if base is not None and base not in names:
         raise UserError(f"--base {base}: there is no such column{did_you_mean(base, names)}")
     first = next(side for side in sides if base in {None, side.name})
-    return tuple(compare(first, side, settings, learned) for side in sides if side is not first)
+    return tuple(compare(first, side, settings, history_facts) for side in sides if side is not first)

@@ -1,4 +1,4 @@
-"""What changed between two sides, which is the point of comparing them, and what makes the change unreadable."""
+"""The differences of two sides' environments, and whether different machines confound the comparison."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORDS = {
     "runtimes.onnxruntime": "ONNX Runtime",
     "cpu_model": "CPU",
 }
-"""What people call the fields of an environment, in the order in which they are told."""
+"""Names for readers of the fields of an environment, in the order in which differences are listed."""
 ORDER = (
     *dict.fromkeys(WORDS.values()),
     "clocks",
@@ -45,70 +45,70 @@ ORDER = (
     "target",
     "hil.toml",
 )
-TOLD_BETTER = {"runtime", "l4t"}
-"""Fields that the run tells with its version, or without the rest of the file that it was read from."""
+REPLACED = {"runtime", "l4t"}
+"""Fields of an environment that are left out, because the run record has them in a better form."""
 UNKNOWN = "unknown"
 SHORT = 12
 MOST_VALUES = 4
 
 
 def changed(base: Side, cand: Side) -> tuple[Differing, ...]:
-    """What differs between the sides' environments, runs and INT8 routes; the best known first, each once."""
-    ours, theirs = _seen(base), _seen(cand)
-    found = []
+    """Return each field in which the sides' environments, runs or INT8 routes differ, in the order of ``ORDER``."""
+    ours, theirs = _field_values(base), _field_values(cand)
+    differences = []
     for name in sorted(dict.fromkeys((*ours, *theirs)), key=_order):
         left, right = ours.get(name, {ABSENT}), theirs.get(name, {ABSENT})
         if left != right:
-            found.append(Differing(name=name, base=_told(left), cand=_told(right)))
-    return tuple(found)
+            differences.append(Differing(name=name, base=_values_text(left), cand=_values_text(right)))
+    return tuple(differences)
 
 
 def confounded(base: Side, cand: Side) -> str | None:
-    """Why a change may be the machine's, or ``None``: every run of both sides must be of one known machine."""
+    """Return why a change may be caused by different machines; ``None`` if all runs are of one known machine."""
     ours, theirs = base.machines, cand.machines
     if len({*ours, *theirs}) == 1 and UNKNOWN_MACHINE not in ours[0]:
         return None
-    what = "a machine that is not known" if len({*ours, *theirs}) == 1 else "different machines"
+    what = "an unknown machine" if len({*ours, *theirs}) == 1 else "different machines"
     return (
         f"measured on {what} ({base.name}: {', '.join(ours)}; {cand.name}: {', '.join(theirs)}): "
-        "a change may be the machine's: measure both on one, or say --across-boards"
+        "the machine may be the cause of a change: measure both on the same machine, or pass --across-boards"
     )
 
 
-def _seen(side: Side) -> dict[str, set[str]]:
-    """Every value of every field on this side, under the word that people know it by."""
-    found: dict[str, set[str]] = {}
+def _field_values(side: Side) -> dict[str, set[str]]:
+    """Return all values of each field on this side, by the field's name for readers."""
+    fields: dict[str, set[str]] = {}
     for facts in side.environments.values():
         for name, value in flat(facts).items():
-            if value not in {"null", "{}"} and name not in TOLD_BETTER:
-                found.setdefault(_word(name), set()).add(value)
+            if value not in {"null", "{}"} and name not in REPLACED:
+                fields.setdefault(_display_name(name), set()).add(value)
     for run in side.runs:
-        for name, known in _of_run(run):
-            found.setdefault(name, set()).add(known)
+        for name, text in _run_fields(run):
+            fields.setdefault(name, set()).add(text)
     for route in _routes(side):
-        found.setdefault("INT8 route", set()).add(route)
+        fields.setdefault("INT8 route", set()).add(route)
     processors = {point.executed_on for point in side.points if point.executed_on}
     if processors:
-        found["ran on"] = processors
-    return found
+        fields["ran on"] = processors
+    return fields
 
 
-def _word(name: str) -> str:
+def _display_name(name: str) -> str:
     if name in WORDS:
         return WORDS[name]
     return name.replace("clocks.", "clocks: ", 1) if name.startswith("clocks.") else name
 
 
-def _of_run(run: RunRecord) -> Iterable[tuple[str, str]]:
+def _run_fields(run: RunRecord) -> Iterable[tuple[str, str]]:
     commit = None if run.commit is None else run.commit[:SHORT] + (" with changes" if run.dirty else "")
-    told = {"JetPack": run.jetpack, "L4T": run.l4t, "CUDA": run.cuda, "serial": run.serial, "module": run.module}
-    told |= {"hil": run.hil_version, "commit": commit, "target": run.used, "hil.toml": run.config_digest[:SHORT]}
-    told["runtime"] = f"{run.runtime} {run.runtime_version or UNKNOWN}"
-    return ((name, value) for name, value in told.items() if value)
+    fields = {"JetPack": run.jetpack, "L4T": run.l4t, "CUDA": run.cuda, "serial": run.serial, "module": run.module}
+    fields |= {"hil": run.hil_version, "commit": commit, "target": run.used, "hil.toml": run.config_digest[:SHORT]}
+    fields["runtime"] = f"{run.runtime} {run.runtime_version or UNKNOWN}"
+    return ((name, value) for name, value in fields.items() if value)
 
 
 def _routes(side: Side) -> set[str]:
-    """The INT8 routes by which engines were calibrated, as the methods of the int8 checks tell."""
+    """Return the INT8 routes that the side's engines were calibrated by, from the methods of the int8 checks."""
     facts = (side.methods.get(point.method, {}) for point in side.points if point.check.startswith("int8."))
     return {str(each["route"]) for each in facts if each.get("route")}
 
@@ -118,7 +118,7 @@ def _order(name: str) -> tuple[int, str]:
     return (ORDER.index(word) if word in ORDER else len(ORDER), name)
 
 
-def _told(values: set[str]) -> str:
+def _values_text(values: set[str]) -> str:
     shown = sorted(values)
     more = f" and {len(shown) - MOST_VALUES} more" if len(shown) > MOST_VALUES else ""
     return ", ".join(shown[:MOST_VALUES]) + more

@@ -1,4 +1,4 @@
-"""Values that time and noise have no part in: what is lost on the same data, the size of an engine's file."""
+"""Judges rows whose values have no timing noise: the loss on the same data, and the size of an engine file."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ if TYPE_CHECKING:
     from hil.compare.sides import Pair
 
 
-def exactly(row: Row, pair: Pair, measure: Measure, settings: Settings) -> Row:
-    """``row`` judged by the values themselves: worse if past ``settings.above``, as a ratio or (a loss) a difference.
+def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> Row:
+    """Return ``row`` judged by the values alone.
 
-    Where engines of one side differ among themselves by more than that, their median says nothing: unclear.
+    It is worse (or better) if the medians differ by more than ``settings.above``: relatively, or absolutely for a loss.
+    It is unclear if the engines of one side differ among themselves by more than that.
     """
     loss = measure.scale is Scale.LOSS
     base, cand = ([point.value for point in side] for side in (pair.base, pair.cand))
     if not all(map(math.isfinite, (*base, *cand))) or (not loss and min(*base, *cand) <= 0):
-        return _told(row, Status.UNCLEAR, "not a value that can be compared")
-    effects = [_apart(statistics.median(base), value, loss=loss) for value in (*base, *cand)]
-    effect = _apart(statistics.median(base), statistics.median(cand), loss=loss)
+        return _with_status(row, Status.UNCLEAR, "a value is not finite, or not positive")
+    effects = [_change(statistics.median(base), value, loss=loss) for value in (*base, *cand)]
+    effect = _change(statistics.median(base), statistics.median(cand), loss=loss)
     low, high = _interval(pair) if loss else (None, None)
     row = row.model_copy(update={"absolute": loss, "effect": effect, "low": low, "high": high})
-    own = max(_range(effects[: len(base)]), _range(effects[len(base) :]))
-    if own > settings.above:
-        return _told(row, Status.UNCLEAR, f"it differs by {show(own, '1')} among the engines of one side")
+    spread = max(_range(effects[: len(base)]), _range(effects[len(base) :]))
+    if spread > settings.above:
+        return _with_status(row, Status.UNCLEAR, f"it differs by {show(spread, '1')} among the engines of one side")
     if base == cand or not effect:
-        return _told(row, Status.SAME, "the same value")
+        return _with_status(row, Status.SAME, "the same value")
     worse = effect if measure.sense is not Sense.AT_LEAST else -effect
-    size = f"{show(abs(effect), '1')}{' of the whole' if loss else ''}"
+    size = f"{show(abs(effect), '1')}{' (absolute)' if loss else ''}"
     if worse > settings.above:
-        return _told(row, Status.WORSE, f"by {size}, exact")
+        return _with_status(row, Status.WORSE, f"by {size}, exact")
     if worse < -settings.above:
-        return _told(row, Status.BETTER, f"by {size}, exact")
-    return _told(row, Status.SAME, f"within {settings.above * 100:.3g} %, exact")
+        return _with_status(row, Status.BETTER, f"by {size}, exact")
+    return _with_status(row, Status.SAME, f"within {settings.above * 100:.3g} %, exact")
 
 
-def _apart(base: float, value: float, *, loss: bool) -> float:
+def _change(base: float, value: float, *, loss: bool) -> float:
     return value - base if loss else value / base - 1
 
 
@@ -53,14 +54,17 @@ def _range(effects: Sequence[float]) -> float:
 
 
 def _interval(pair: Pair) -> tuple[float | None, float | None]:
-    """The difference's interval from each side's own: wider than a paired one, whose data a history does not keep."""
+    """Return the interval of the difference, computed from the intervals of both sides.
+
+    It is wider than the interval of a paired comparison, which would need data that the history does not store.
+    """
     ours, theirs = pair.base[0], pair.cand[0]
-    return _less(theirs.low, ours.high), _less(theirs.high, ours.low)
+    return _difference(theirs.low, ours.high), _difference(theirs.high, ours.low)
 
 
-def _less(left: float | None, right: float | None) -> float | None:
+def _difference(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left - right
 
 
-def _told(row: Row, status: Status, reason: str, **more: Any) -> Row:
+def _with_status(row: Row, status: Status, reason: str, **more: Any) -> Row:
     return row.model_copy(update={"status": status, "reason": reason, **more})

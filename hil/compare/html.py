@@ -1,4 +1,4 @@
-"""A comparison as one self-contained page; no script, no network, light and dark, as the report's own page."""
+"""A comparison as one self-contained HTML page without scripts or network access, in the style of ``report.html``."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ TONE = {
     Status.CONFOUNDED: "inconclusive",
     Status.REFUSED: "failed",
 }
-"""The style of the report's page that each status is drawn in."""
+"""The CSS class of each status, in the style sheet of ``report.html``."""
 
 
-def render(found: Document) -> str:
-    """The whole page."""
+def render(document: Document) -> str:
+    """Return the whole page as HTML."""
     number = count(1)
 
     def change(row: Row) -> Markup:
-        drawn = plots.change(row, found.settings, f"change-{next(number)}")
-        return Markup(drawn)  # noqa: S704 - escapes what it draws
+        drawn = plots.change(row, document.settings, f"change-{next(number)}")
+        return Markup(drawn)  # noqa: S704 - plots.change escapes its texts
 
     style = _asset("hil.report", "style.css") + _asset("hil.compare", "compare.css")
     return _template().render(
-        found=found,
+        document=document,
         text=wording,
         tone=TONE,
         change=change,
         style=Markup(style),  # noqa: S704 - our own files
-        tables=wording.matrix(found),
-        names=wording.columns(found),
-        troubles=wording.troubles(found),
-        accepted=[row for each in found.comparisons for row in each.rows if row.accepted is not None],
+        tables=wording.matrix(document),
+        names=wording.columns(document),
+        troubles=wording.troubles(document),
+        accepted=[row for each in document.comparisons for row in each.rows if row.accepted is not None],
     )
 
 

@@ -1,4 +1,4 @@
-"""Which machine a run was on, as comparisons name it."""
+"""The name of a run's machine in comparisons."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ UNKNOWN_MACHINE = "machine unknown"
 
 
 def machine_name(run: RunRecord, environment: Mapping[str, Any]) -> str:
-    """Which machine a run was on: a board by its serial number, any other by host name, GPU and CPU."""
+    """Return the name of the run's machine: a board's serial number, or else host name, GPU and CPU."""
     known = baseline.machine(run.serial, environment)
     return known if run.serial else f"{run.used} ({known or UNKNOWN_MACHINE})"

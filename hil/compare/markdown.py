@@ -1,4 +1,4 @@
-"""A comparison as a comment on a merge request: the verdict, a table a model, what changed, what to do."""
+"""A comparison as a merge request comment: the verdict, one table per model, the differences, and next steps."""
 
 from __future__ import annotations
 
@@ -25,43 +25,44 @@ ICON = {
 MOST_TROUBLES = 30
 MOST_CHANGED = 40
 MOST_LETTERS = 40_000
-"""Of the tables together: forges cut or refuse a comment beyond 65,536 characters."""
+"""The most characters of all tables together. GitHub and GitLab cut or refuse comments above 65,536 characters."""
 
 
-def render(found: Document) -> str:
-    """The whole comment; GitHub-flavoured tables, no raw HTML but ``<details>``."""
-    return "\n".join([*_head(found), *_troubles(found), *_tables(found), *_changed(found), *_foot(found)]) + "\n"
+def render(document: Document) -> str:
+    """Return the whole comment as GitHub-flavoured Markdown. Its only raw HTML is ``<details>`` and ``<summary>``."""
+    parts = (_head, _troubles, _tables, _changed, _foot)
+    return "\n".join(line for part in parts for line in part(document)) + "\n"
 
 
-def _head(found: Document) -> Iterator[str]:
-    word = "✅ PASSED" if found.passed else "❌ NOT PASSED"
-    yield f"## {word}: {escape(wording.subject(found))}"
+def _head(document: Document) -> Iterator[str]:
+    word = "✅ PASSED" if document.passed else "❌ NOT PASSED"
+    yield f"## {word}: {escape(wording.subject(document))}"
     yield ""
-    yield f"{escape(wording.headline(found))}"
+    yield f"{escape(wording.headline(document))}"
     yield ""
-    for each in found.comparisons:
+    for each in document.comparisons:
         base, cand = wording.sides(each)
         yield f"- {escape(base)} → {escape(cand)}"
     yield ""
 
 
-def _troubles(found: Document) -> Iterator[str]:
-    told = wording.troubles(found)
-    if not told:
+def _troubles(document: Document) -> Iterator[str]:
+    problems = wording.troubles(document)
+    if not problems:
         return
     yield "### What needs attention"
     yield ""
-    for (status, reason), names in list(told.items())[:MOST_TROUBLES]:
-        yield f"- {ICON[status]} **{escape(wording.named(names))}** ({status.value}): {escape(reason)}"
+    for (status, reason), names in list(problems.items())[:MOST_TROUBLES]:
+        yield f"- {ICON[status]} **{escape(wording.joined_names(names))}** ({status.value}): {escape(reason)}"
         yield f"  Next: {escape(wording.NEXT[status])}"
-    if len(told) > MOST_TROUBLES:
-        yield f"- … and {len(told) - MOST_TROUBLES} more: see the JSON"
+    if len(problems) > MOST_TROUBLES:
+        yield f"- … and {len(problems) - MOST_TROUBLES} more: see the JSON"
     yield ""
 
 
-def _tables(found: Document) -> Iterator[str]:
-    names = wording.columns(found)
-    length, tables = 0, wording.matrix(found)
+def _tables(document: Document) -> Iterator[str]:
+    names = wording.columns(document)
+    length, tables = 0, wording.matrix(document)
     for number, ((model, precision), lines) in enumerate(tables.items()):
         table = [f"| {escape(f'{model} {precision}')} | " + " | ".join(map(escape, names)) + " |"]
         table.append("| :--- |" + " ---: |" * len(names))
@@ -85,11 +86,11 @@ def _cell(row: Row | None) -> str:
     return " ".join([*parts, f"{ICON[row.status]} {row.status.value}"])
 
 
-def _changed(found: Document) -> Iterator[str]:
-    for each in found.comparisons:
+def _changed(document: Document) -> Iterator[str]:
+    for each in document.comparisons:
         title = f"What changed from {each.base.name} to {each.cand.name}"
         if not each.changed:
-            yield from (f"{escape(title)}: nothing that is recorded", "")
+            yield from (f"{escape(title)}: no recorded differences", "")
             continue
         yield from ("<details><summary>", "", f"{escape(title)} ({len(each.changed)})", "", "</summary>", "")
         yield from _fields(each)
@@ -99,11 +100,11 @@ def _changed(found: Document) -> Iterator[str]:
 def _fields(each: Compared) -> Iterator[str]:
     yield "| | base | candidate |"
     yield "| :--- | :--- | :--- |"
-    for one in each.changed[:MOST_CHANGED]:
-        yield f"| {escape(one.name)} | {escape(one.base)} | {escape(one.cand)} |"
+    for field in each.changed[:MOST_CHANGED]:
+        yield f"| {escape(field.name)} | {escape(field.base)} | {escape(field.cand)} |"
     if len(each.changed) > MOST_CHANGED:
         yield f"| … and {len(each.changed) - MOST_CHANGED} more: see the JSON | | |"
 
 
-def _foot(found: Document) -> Iterator[str]:
-    yield escape(f"{wording.rule(found)}; hil {found.hil_version}")
+def _foot(document: Document) -> Iterator[str]:
+    yield escape(f"{wording.rule(document)}; hil {document.hil_version}")

@@ -1,4 +1,4 @@
-"""Were two numbers taken alike? Numbers of different methods are refused, with the fields that differ."""
+"""Compares the methods of two measurements. Numbers of different methods are refused, with the differing fields."""
 
 from __future__ import annotations
 
@@ -14,43 +14,47 @@ ABSENT = "absent"
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """``{"warmup": {"seconds": 1}}`` -> ``{"warmup.seconds": "1"}``: every leaf under its dotted name, as text."""
-    found: dict[str, str] = {}
+    """Return every leaf of ``facts`` as text by its dotted name.
+
+    ``{"warmup": {"seconds": 1}}`` gives ``{"warmup.seconds": "1"}``.
+    """
+    leaves: dict[str, str] = {}
     for key, value in facts.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value:
-            found.update(flat(value, f"{name}."))
+            leaves.update(flat(value, f"{name}."))
         else:
-            found[name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return found
+            leaves[name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return leaves
 
 
 def differing(base: Mapping[str, Any], cand: Mapping[str, Any]) -> tuple[Differing, ...]:
-    """The fields in which two methods differ, by dotted name; a field that one side lacks is ``absent`` there."""
+    """Return the fields in which two methods differ, by dotted name. The value of a missing field is ``absent``."""
     ours, theirs = flat(base), flat(cand)
     names = dict.fromkeys((*ours, *theirs))
     pairs = ((name, ours.get(name, ABSENT), theirs.get(name, ABSENT)) for name in names)
     return tuple(Differing(name=name, base=left, cand=right) for name, left, right in pairs if left != right)
 
 
-def unlike(
+def method_mismatch(
     base: Iterable[str], cand: Iterable[str], methods: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, tuple[Differing, ...]]:
-    """Why numbers with these digests of methods may not be compared (empty: they may), and the fields that differ.
+    """Return why numbers with these method digests must not be compared, and the fields in which the methods differ.
 
-    ``methods`` has the facts behind the digests. A number without a method was taken nobody knows how: refused too.
+    The reason is empty if they may be compared. ``methods`` maps digests to methods. A number without a method is
+    refused, because it is unknown how it was measured.
     """
     ours, theirs = sorted(set(base)), sorted(set(cand))
     if "" in (*ours, *theirs):
-        return "no method is recorded: nobody knows whether both were measured alike", ()
+        return "no method is recorded, so it is unknown whether both were measured the same way", ()
     if len(ours) == len(theirs) == 1 and ours == theirs:
         return "", ()
     first, *others = dict.fromkeys((*ours, *theirs))
-    found = [each for other in others for each in differing(methods.get(first, {}), methods.get(other, {}))]
-    fields = tuple(dict.fromkeys(found))
-    named = ", ".join(f"{each.name} ({each.base} against {each.cand})" for each in fields) or "their facts are lost"
-    whose = "measured by different methods"
+    differences = [each for other in others for each in differing(methods.get(first, {}), methods.get(other, {}))]
+    fields = tuple(dict.fromkeys(differences))
+    named = ", ".join(f"{each.name} ({each.base} against {each.cand})" for each in fields) or "their facts are missing"
+    what = "measured by different methods"
     if len(ours) > 1 or len(theirs) > 1:
         side, many = ("the base", len(ours)) if len(ours) > 1 else ("the candidate", len(theirs))
-        whose = f"{side} itself was measured by {many} methods"
-    return f"{whose}: {named}", fields
+        what = f"{side} itself was measured by {many} methods"
+    return f"{what}: {named}", fields

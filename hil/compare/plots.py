@@ -1,4 +1,4 @@
-"""A change with its interval as a small SVG: where zero is, how much counts, what must be excluded."""
+"""A small SVG of a change and its interval, with marks for no change, ``settings.above`` and ``settings.exclude``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 132, 22
 WIDEST = 4.0
-"""The axis reaches to this many times the change that must be excluded; what is beyond lies at its end."""
+"""The end of the axis as a multiple of ``settings.exclude``. Larger changes are drawn at the end."""
 
 
 def change(row: Row, settings: Settings, ident: str) -> str:
-    """The row's effect and interval on an axis around no change; empty without an effect."""
+    """Return an SVG of the row's effect and interval, centred on no change; empty if the row has no effect."""
     if row.effect is None:
         return ""
     reach = WIDEST * settings.exclude
@@ -35,7 +35,7 @@ def change(row: Row, settings: Settings, ident: str) -> str:
         f'<circle class="dot" cx="{place(row.effect)}" cy="11" r="4"/>',
     ]
     title = f"{row.name}: {wording.effect(row)}"
-    description = f"{row.status.value}, interval {wording.interval(row) or 'not known'}"
+    description = f"{row.status.value}, interval {wording.interval(row) or 'unknown'}"
     return (
         f'<svg class="plot change" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{ident}-t {ident}-d">'
         f'<title id="{ident}-t">{escape(title)}</title><desc id="{ident}-d">{escape(description)}</desc>'

@@ -1,4 +1,4 @@
-"""What a comparison says, as ``hil compare --json`` writes it; everything on paper or screen is drawn from here."""
+"""The document of a comparison, as ``hil compare --json`` writes it. All other views are made from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCHEMA_VERSION: Literal[1] = 1
 
 
 class Status(str, Enum):
-    """What became of one row of a comparison."""
+    """The result of one row of a comparison."""
 
     SAME = "same"
     BETTER = "better"
@@ -25,7 +25,7 @@ class Status(str, Enum):
 
 
 GOOD = frozenset({Status.SAME, Status.BETTER, Status.ACCEPTED, Status.TOLD})
-"""All others leave the comparison without a pass; ``told`` was never asked a question."""
+"""Statuses with which a comparison passes. Rows with ``told`` are not judged."""
 
 WORST_FIRST = (
     *(Status.WORSE, Status.REFUSED, Status.CONFOUNDED, Status.MISSING, Status.UNCLEAR),
@@ -34,7 +34,7 @@ WORST_FIRST = (
 
 
 class Differing(Frozen):
-    """A field that differs: its dotted name (or what people call it) and each side's values, as text."""
+    """A field that differs: its dotted name (or its name for readers) and the values of each side as text."""
 
     name: str
     base: str
@@ -42,7 +42,7 @@ class Differing(Frozen):
 
 
 class Accepted(Frozen):
-    """A level that somebody accepted: by whom, why and when (ISO 8601)."""
+    """An accepted level: its value, and who accepted it, why and when (ISO 8601)."""
 
     value: float
     unit: str
@@ -53,7 +53,11 @@ class Accepted(Frozen):
 
 
 class Settings(Frozen):
-    """By which rule rows were judged; ``above``, ``exclude`` and ``confidence`` are fractions."""
+    """The rule by which rows are judged; ``above``, ``exclude`` and ``confidence`` are fractions.
+
+    A row is worse if a change of more than ``above`` is certain, and the same if a worsening of ``exclude`` or more is
+    excluded, at ``confidence``.
+    """
 
     above: float = 0.01
     exclude: float = 0.05
@@ -65,10 +69,10 @@ class Row(Frozen):
     """One check of one model in one precision on both sides.
 
     ``base`` and ``cand`` are medians of run values in ``unit``. ``effect``, ``low`` and ``high`` are the change from
-    base to candidate: a fraction of the base, or a difference in ``unit`` where ``absolute``. ``p`` is adjusted for all
-    rows of the comparison, ``visible`` the smallest change that would have been found with 90 %, ``noise`` the relative
-    spread between sessions that is in the interval (``None``: not known). ``counts`` is false where the row does not
-    decide the exit code.
+    base to candidate and its interval: a fraction of the base, or a difference in ``unit`` if ``absolute`` is true.
+    ``p`` is adjusted for all rows of the comparison. ``visible`` is the smallest relative change that would have been
+    detected with 90 % statistical power. ``noise`` is the relative standard deviation between sessions that the
+    interval includes; ``None`` if it is unknown. ``counts`` is whether the row decides the exit code.
     """
 
     check: str
@@ -95,12 +99,12 @@ class Row(Frozen):
 
     @property
     def name(self) -> str:
-        """``latency.p99 digits int8 saturated``."""
+        """Check, model, precision and scenario, such as ``latency.p99 digits int8 saturated``."""
         return " ".join(filter(None, (self.check, self.model, self.precision, self.scenario)))
 
 
 class SideUsed(Frozen):
-    """One side of a comparison: how it was named, its runs (newest first) and the machines that they ran on."""
+    """One side: its name, its runs (newest first), the times of its first and last run, and its machines."""
 
     name: str
     runs: tuple[str, ...]
@@ -110,7 +114,7 @@ class SideUsed(Frozen):
 
 
 class Compared(Frozen):
-    """Two sides, every row of either, and what changed between them."""
+    """The comparison of two sides: every row of either side, and the differences of their environments."""
 
     base: SideUsed
     cand: SideUsed
@@ -120,19 +124,22 @@ class Compared(Frozen):
 
     @property
     def troubles(self) -> tuple[Row, ...]:
-        """The rows that keep the comparison from passing, worst first."""
-        found = [row for row in self.rows if row.counts and row.status not in GOOD]
-        return tuple(sorted(found, key=lambda row: WORST_FIRST.index(row.status)))
+        """The rows that prevent a pass, worst first."""
+        bad = [row for row in self.rows if row.counts and row.status not in GOOD]
+        return tuple(sorted(bad, key=lambda row: WORST_FIRST.index(row.status)))
 
     @property
     def passed(self) -> bool:
-        """Whether something was judged, and nothing that counts is worse, open, missing or refused."""
+        """Whether at least one row that counts was judged, and none of them is in ``troubles``."""
         judged = any(row.counts and row.status in GOOD - {Status.TOLD} for row in self.rows)
         return judged and not self.troubles
 
 
 class Document(Frozen):
-    """What ``--json`` writes: one comparison with a base for each further side; ``by`` names a matrix's columns."""
+    """The output of ``--json``: one comparison with the base for each other side.
+
+    ``by`` is the kind of a matrix's columns (``jetpack``, ``commit`` or ``target``); ``None`` for two sides.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     hil_version: str

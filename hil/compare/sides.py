@@ -1,4 +1,4 @@
-"""The two sides of a comparison, and their points in pairs: one that has no partner is listed, never dropped."""
+"""The two sides of a comparison, and the pairing of their points by row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Side:
-    """Points of one or more runs under one name; ``methods``, ``environments``: the facts behind their digests."""
+    """The points of one or more runs. ``methods`` and ``environments`` map the digests in the points to their facts."""
 
     name: str
     points: tuple[Point, ...]
@@ -32,25 +32,22 @@ class Side:
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
         """The runs that the points are of, newest first."""
-        found = {point.run.id: point.run for point in self.points}
-        return tuple(sorted(found.values(), key=lambda run: run.started, reverse=True))
+        by_id = {point.run.id: point.run for point in self.points}
+        return tuple(sorted(by_id.values(), key=lambda run: run.started, reverse=True))
 
     @cached_property
     def machines(self) -> tuple[str, ...]:
-        """The machines that the runs were on, each once.
-
-        A run is told by those of its points that have an environment: an engine's size has none of its own.
-        """
+        """The machines of the runs, each once, by the environments of the runs' points."""
         return tuple(sorted({machine_name(run, facts) for run in self.runs for facts in self.facts_of(run.id) or [{}]}))
 
     def facts_of(self, run: str) -> list[Facts]:
-        """The environments of the points of ``run`` that have one."""
+        """Return the environments of the points of the run with this id, as far as the points have one."""
         digests = dict.fromkeys(point.environment for point in self.points if point.run.id == run)
         return [self.environments[digest] for digest in digests if digest in self.environments]
 
     @property
     def used(self) -> SideUsed:
-        """This side as a comparison tells it."""
+        """This side as the document of a comparison lists it."""
         runs = self.runs
         first, last = (f"{run.started:%Y-%m-%d %H:%M}" for run in (runs[-1], runs[0]))
         ids = tuple(run.id for run in runs)
@@ -58,14 +55,14 @@ class Side:
 
 
 def machine_of(serial: str | None, environments: Iterable[Facts]) -> str:
-    """The machine of one run by all its ``environments``; empty where it is not known, or they do not agree."""
-    named = {machine(serial, facts) for facts in environments}
-    return named.pop() if len(named) == 1 else ""
+    """Return the machine of one run from its ``environments``; empty if it is unknown or they contradict each other."""
+    names = {machine(serial, facts) for facts in environments}
+    return names.pop() if len(names) == 1 else ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """All points of one row: of the base and of the candidate, a point a run."""
+    """All points of one row, on the base and on the candidate side, one point per run."""
 
     key: Key
     base: tuple[Point, ...]
@@ -78,15 +75,18 @@ class Pair:
 
 
 def key_of(point: Point) -> Key:
-    """Check, model, precision, scenario."""
+    """Return check, model, precision and scenario of ``point``."""
     return (point.check, point.model, point.precision, point.scenario)
 
 
 def pairs(base: Side, cand: Side) -> tuple[Pair, ...]:
-    """The rows of either side, in the order in which they are met. Raises ``UserError`` for a run on both sides."""
+    """Return a pair for every row of either side. A row of only one side has no points on the other.
+
+    Raises ``UserError`` if both sides have the same run.
+    """
     both = sorted({run.id for run in base.runs} & {run.id for run in cand.runs})
     if both:
-        raise UserError(f"run {both[0]} stands on both sides ({base.name}, {cand.name}): compare two different runs")
+        raise UserError(f"run {both[0]} is on both sides ({base.name}, {cand.name}): compare two different runs")
     ours, theirs = _by_key(base.points), _by_key(cand.points)
     return tuple(
         Pair(key, tuple(ours.get(key, ())), tuple(theirs.get(key, ()))) for key in dict.fromkeys((*ours, *theirs))
@@ -94,12 +94,15 @@ def pairs(base: Side, cand: Side) -> tuple[Pair, ...]:
 
 
 def _by_key(points: Iterable[Point]) -> dict[Key, list[Point]]:
-    found: dict[Key, list[Point]] = {}
+    by_key: dict[Key, list[Point]] = {}
     for point in points:
-        found.setdefault(key_of(point), []).append(point)
-    return found
+        by_key.setdefault(key_of(point), []).append(point)
+    return by_key
 
 
 def sessions(points: Sequence[Point]) -> list[list[float]]:
-    """Run values by session: a run of pytest is a session; without fresh processes its one value is all it has."""
+    """Return the values of each session. A session is one run of pytest.
+
+    Its values are those of its processes (``--hil-runs``), or its single value if it timed in one process only.
+    """
     return [list(point.runs) or [point.value] for point in points]

@@ -1,4 +1,4 @@
-"""A comparison on a terminal: what became of it, the rows, what changed, and what to do next."""
+"""A comparison on a terminal: the result, the rows, the differences of the environments, and next steps."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ MOST_TROUBLES = 20
 MOST_CHANGED = 24
 
 
-def shown(found: Document) -> Iterator[RenderableType]:
-    """All of it, top to bottom."""
-    yield _head(found)
-    if found.by is None:
-        for each in found.comparisons:
+def renderables(document: Document) -> Iterator[RenderableType]:
+    """Yield the parts of the comparison from top to bottom."""
+    yield _head(document)
+    if document.by is None:
+        for each in document.comparisons:
             yield from _rows(each)
             yield from _changed(each)
     else:
-        yield from _matrix(found)
-        for each in found.comparisons:
+        yield from _matrix(document)
+        for each in document.comparisons:
             yield from _changed(each)
-    yield from _troubles(found)
+    yield from _troubles(document)
 
 
-def _head(found: Document) -> Panel:
-    word, colour = ("PASSED", "green") if found.passed else ("NOT PASSED", "red")
-    body = Text(f"{wording.headline(found)}\n")
-    for each in found.comparisons:
+def _head(document: Document) -> Panel:
+    word, colour = ("PASSED", "green") if document.passed else ("NOT PASSED", "red")
+    body = Text(f"{wording.headline(document)}\n")
+    for each in document.comparisons:
         base, cand = wording.sides(each)
         body.append(printable(f"{base} → {cand}\n"))
-    body.append(wording.rule(found), style="dim")
+    body.append(wording.rule(document), style="dim")
     return Panel(body, title=Text(f" {word} ", style=f"bold {colour}"), title_align="left", border_style=colour)
 
 
@@ -73,9 +73,9 @@ def _rows(each: Compared) -> Iterator[RenderableType]:
         yield table
 
 
-def _matrix(found: Document) -> Iterator[RenderableType]:
-    names = wording.columns(found)
-    for (model, precision), lines in wording.matrix(found).items():
+def _matrix(document: Document) -> Iterator[RenderableType]:
+    names = wording.columns(document)
+    for (model, precision), lines in wording.matrix(document).items():
         table = _table((f"{model} {precision}", *names), numbers=tuple(range(1, len(names) + 1)))
         for (check, _), rows in lines.items():
             cells = [_cell(row) for row in rows]
@@ -101,27 +101,27 @@ def _sign(row: Row) -> Text:
 def _changed(each: Compared) -> Iterator[RenderableType]:
     title = Text(printable(f"what changed from {each.base.name} to {each.cand.name}"), style="bold")
     if not each.changed:
-        yield title.append(": nothing that is recorded", style="not bold")
+        yield title.append(": no recorded differences", style="not bold")
         return
     yield title
     table = _table(("", "base", "candidate"), header=False)
-    for one in each.changed[:MOST_CHANGED]:
-        table.add_row(*(Text(printable(part)) for part in (one.name, one.base, one.cand)))
+    for field in each.changed[:MOST_CHANGED]:
+        table.add_row(*(Text(printable(part)) for part in (field.name, field.base, field.cand)))
     yield Padding(table, (0, 0, 0, 2))
     if len(each.changed) > MOST_CHANGED:
         yield Text(f"  … and {len(each.changed) - MOST_CHANGED} more: see --json")
 
 
-def _troubles(found: Document) -> Iterator[RenderableType]:
-    told = wording.troubles(found)
-    for (status, reason), names in list(told.items())[:MOST_TROUBLES]:
+def _troubles(document: Document) -> Iterator[RenderableType]:
+    problems = wording.troubles(document)
+    for (status, reason), names in list(problems.items())[:MOST_TROUBLES]:
         head = Text(f"{wording.SIGN[status]} {status.value}", style=STYLE[status])
-        yield head.append(printable(f" {wording.named(names)}"), style="bold")
+        yield head.append(printable(f" {wording.joined_names(names)}"), style="bold")
         body = Text(printable(f"{reason}\n")).append(printable(f"next: {wording.NEXT[status]}"), style="cyan")
         yield Padding(body, (0, 0, 0, 2), expand=False)
-    if len(told) > MOST_TROUBLES:
-        yield Text(f"… and {len(told) - MOST_TROUBLES} more: see --json")
-    for each in found.comparisons:
+    if len(problems) > MOST_TROUBLES:
+        yield Text(f"… and {len(problems) - MOST_TROUBLES} more: see --json")
+    for each in document.comparisons:
         for row in each.rows:
             if row.accepted is not None and row.status in GOOD:
                 yield Text(printable(f"{wording.SIGN[row.status]} accepted {row.name}: {row.reason}"), style="yellow")

@@ -1,4 +1,4 @@
-"""Where a comparison is written to: JSON, Markdown or HTML, whole or not at all."""
+"""Writes a comparison as JSON, Markdown or HTML; files are replaced atomically."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from hil.compare.schema import Document
 
 
-def write(found: Document, kind: str, path: Path) -> None:
-    """Writes ``path`` as ``json``, ``markdown`` or ``html``. A failure keeps the old file.
+def write(document: Document, kind: str, path: Path) -> None:
+    """Write the document to ``path``; ``kind`` is ``json``, ``markdown`` or ``html``.
 
-    Raises ``UserError`` or ``LabError``.
+    Raises ``UserError`` or ``LabError`` if that fails. The old file is kept then.
     """
-    content = rendered(found, kind)
+    content = rendered(document, kind)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
@@ -33,17 +33,17 @@ def write(found: Document, kind: str, path: Path) -> None:
     except OSError as error:
         error_of = LabError if error.errno in THE_LAB else UserError
         what = error.strerror or str(error)
-        raise error_of(f"{path}: cannot be written: {what}: name a file in a folder that is there") from None
+        raise error_of(f"{path}: cannot be written: {what}: name a file in an existing folder") from None
 
 
-def rendered(found: Document, kind: str) -> str:
-    """The document as text of one kind."""
+def rendered(document: Document, kind: str) -> str:
+    """Return the document as text in the format ``kind``."""
     if kind == "json":
-        return found.model_dump_json(indent=2) + "\n"
+        return document.model_dump_json(indent=2) + "\n"
     if kind == "markdown":
         from hil.compare.markdown import render as comment
 
-        return comment(found)
+        return comment(document)
     from hil.compare.html import render as page
 
-    return page(found)
+    return page(document)

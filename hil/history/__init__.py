@@ -1,6 +1,6 @@
-"""The history: reports kept in a database, to compare with.
+"""The history: a database of reports, for comparisons.
 
-The database's libraries are imported when a history is opened, and not before.
+SQLAlchemy and the database drivers are imported only when a history is opened.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["Acceptance", "Baseline", "By", "History", "NoHistory", "Noise", "Poi
 
 
 def open_history(url: str, *, read_only: bool = False, base: Path) -> History:
-    """The history at ``url``, open; a relative SQLite file is below ``base`` (the folder of ``hil.toml``).
+    """Open the history at ``url``; a relative SQLite file is below ``base`` (the folder of ``hil.toml``).
 
-    Makes and migrates it, unless it is opened for reading: then nothing is made or changed. Raises ``UserError`` for a
-    URL, file or schema that cannot be used (``NoHistory`` where there is none to read) and ``LabError`` for a
-    database that fails or cannot be reached.
+    Creates and migrates the database, unless ``read_only`` is true: then nothing is created or changed. Raises
+    ``UserError`` for a URL, file or schema that cannot be used, ``NoHistory`` if there is nothing to read, and
+    ``LabError`` for a database that fails or cannot be reached.
     """
     from hil.history.store import History as Opened
 

@@ -1,4 +1,4 @@
-"""One run into the tables: wholly or not at all, once however often it is tried."""
+"""Adds one run to the tables, atomically. Adding the same report again changes nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CHUNK = 500
 
 
 def write(connection: sa.Connection, derived: Derived) -> bool:
-    """Adds a run within the transaction of ``connection``; ``False`` if this very report is there already.
+    """Add a run within the transaction of ``connection``. Return ``False`` if the history already has this report.
 
-    Raises ``UserError`` if another report of the same run is there.
+    Raises ``UserError`` if the history has another report of the same run.
     """
     run = derived.run
-    seq = connection.execute(_new(connection, RUNS).values(run_row(run)).returning(RUNS.c.seq)).scalar()
+    seq = connection.execute(_insert(connection, RUNS).values(run_row(run)).returning(RUNS.c.seq)).scalar()
     if seq is None:
-        return _known(connection, derived)
+        return _is_known(connection, derived)
     _facts(connection, derived)
     models = sorted({point.model for point in derived.points})
     if models:
@@ -39,25 +39,25 @@ def write(connection: sa.Connection, derived: Derived) -> bool:
     return True
 
 
-def _new(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that does nothing where the row is there; it waits for another writer of the same row."""
+def _insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT that does nothing if the row exists. It waits for another writer of the same row."""
     insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     return insert(table).on_conflict_do_nothing()
 
 
-def _known(connection: sa.Connection, derived: Derived) -> bool:
+def _is_known(connection: sa.Connection, derived: Derived) -> bool:
     query = RUNS.select().where(RUNS.c.report_digest == derived.run.report_digest)
     if connection.execute(query).first() is None:
-        what = f"another report of run {derived.run.id} is in the history already"
-        raise UserError(f"{what}: a report is kept as it was first written: run the checks again for a new one")
+        what = f"the history already has another report of run {derived.run.id}"
+        raise UserError(f"{what}: stored reports cannot be replaced: run the checks again for a new one")
     return False
 
 
 def _facts(connection: sa.Connection, derived: Derived) -> None:
-    # In one order for all: two writers with the same facts would else wait for each other.
+    # Sorted, so that two writers of the same facts cannot deadlock.
     rows = [
         {"digest": digest, "content": json.dumps(facts, sort_keys=True)}
         for digest, facts in sorted(derived.facts.items())
     ]
     if rows:
-        connection.execute(_new(connection, FACTS), rows)
+        connection.execute(_insert(connection, FACTS), rows)

@@ -1,4 +1,4 @@
-"""How a history's database is opened: for writing, made and migrated; for reading, touched by nothing."""
+"""Opens a history's database. Opening for reading does not create or change any file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from hil.history.urls import Place
 
 PATIENCE = 30.0
-"""Seconds that a writer waits for others; a run is written in milliseconds."""
+"""How long a writer waits for others, in seconds. Writing a run takes milliseconds."""
 CONNECT = 10
 WRITES = "hil_writes"
-"""The execution option of a connection that is going to write."""
-NO_HISTORY = "there is none yet: run pytest --target=NAME, or hil history import report/report.json"
+"""The execution option that marks a connection as a writer's."""
+NO_HISTORY = "it does not exist yet: run pytest --target=NAME, or hil history import report/report.json"
 
 
 def engine_for(place: Place, *, read_only: bool) -> sa.Engine:
-    """An engine whose connections are closed after use. Raises ``UserError``, ``NoHistory``, ``LabError``."""
+    """Return an engine whose connections are closed after use. Raises ``UserError`` or ``NoHistory``."""
     if place.file is None:
         return _postgresql(place, read_only=read_only)
     return _sqlite(place, place.file, read_only=read_only)
@@ -34,7 +34,7 @@ def engine_for(place: Place, *, read_only: bool) -> sa.Engine:
 
 def _sqlite(place: Place, file: Path, *, read_only: bool) -> sa.Engine:
     if file.is_dir():
-        raise UserError(f"{place.name}: is a folder: name a file in it, e.g. sqlite:///{file.name}/history.db")
+        raise UserError(f"{place.name}: it is a folder: name a file in it, e.g. sqlite:///{file.name}/history.db")
     if read_only and (not file.exists() or not file.stat().st_size):
         raise NoHistory(f"{place.name}: {NO_HISTORY}")
     if not read_only:
@@ -49,7 +49,7 @@ def _sqlite(place: Place, file: Path, *, read_only: bool) -> sa.Engine:
 
 
 def _begin(connection: sa.Connection) -> None:
-    # IMMEDIATE: a writer takes its turn when it begins, so that it cannot fail half way for another's sake.
+    # IMMEDIATE: a writer gets the lock when its transaction begins, so it cannot fail later because of another writer.
     writes = connection.get_execution_options().get(WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -58,7 +58,7 @@ def _writer(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
     try:
         _journal(connection)
-        # FULL: what was said to be kept outlives a power cut; it costs one fsync a run.
+        # FULL: a stored run survives a power failure. This costs one fsync per run.
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
@@ -68,16 +68,17 @@ def _writer(file: Path) -> sqlite3.Connection:
 
 
 def _journal(connection: sqlite3.Connection) -> None:
-    """Turns to a write-ahead log, under which readers and a writer are not in each other's way."""
+    """Switch to a write-ahead log, with which readers and a writer do not block each other."""
     until = time.monotonic() + PATIENCE
-    while not _logged(connection):
-        # SQLite's own patience does not hold for this one statement.
+    while not _is_wal_enabled(connection):
+        # SQLite's own timeout does not apply to this statement.
         if time.monotonic() > until:
             raise sqlite3.OperationalError("database is locked")
         time.sleep(0.02)
 
 
-def _logged(connection: sqlite3.Connection) -> bool:
+def _is_wal_enabled(connection: sqlite3.Connection) -> bool:
+    """Enable the write-ahead log and return ``True``; ``False`` if the database is locked."""
     try:
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode = WAL")
@@ -98,7 +99,7 @@ def _reader(file: Path) -> sqlite3.Connection:
         log = file.with_name(f"{file.name}-wal")
         if log.exists() and log.stat().st_size:
             raise
-        # A folder that may not be written has no place for the log's index; nobody writes there either.
+        # In a read-only folder SQLite cannot create the log's index. Nobody can write there, so immutable is safe.
         connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
     except BaseException:
         connection.close()
@@ -121,8 +122,8 @@ def _postgresql(place: Place, *, read_only: bool) -> sa.Engine:
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
 
 
-def passing(error: Exception) -> bool:
-    """Whether an error may be gone when the same is tried again: a lost connection, a deadlock."""
+def is_transient(error: Exception) -> bool:
+    """Return whether a retry may succeed: after a lost connection, a serialization failure or a deadlock."""
     lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     return lost or state in ("40001", "40P01")

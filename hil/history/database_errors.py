@@ -1,4 +1,4 @@
-"""What goes wrong with a database, in one message each: whose fault it is, and what to do next."""
+"""Converts errors of a database into one message each, as the user's or the lab's error, with what to do next."""
 
 from __future__ import annotations
 
@@ -14,62 +14,65 @@ if TYPE_CHECKING:
 
     from hil.history.urls import Place
 
-MOVE = "move the file away (a new one is begun) or put a copy back"
-ANOTHER = "or name another one: --hil-history=URL, [project] history"
-SAID: tuple[tuple[tuple[str, ...], type[HilError], str, str], ...] = (
-    # of SQLite: what it says, whose fault, what we say, what to do
-    (("not a database", "malformed", "file is encrypted"), LabError, "is damaged or no SQLite database", MOVE),
-    (("readonly database", "read-only"), UserError, "may only be read", f"let this user write it {ANOTHER}"),
-    (("unable to open",), UserError, "cannot be opened", f"see that file and folder may be written {ANOTHER}"),
+MOVE = "move the file away (a new one is created) or restore a backup"
+ANOTHER = "or name another history: --hil-history=URL, [project] history"
+MESSAGES: tuple[tuple[tuple[str, ...], type[HilError], str, str], ...] = (
+    # SQLite. Each entry: parts of the driver's message, class of the error, our message, what to do.
+    (("not a database", "malformed", "file is encrypted"), LabError, "it is damaged or not a SQLite database", MOVE),
+    (("readonly database", "read-only"), UserError, "it is read-only", f"give this user write permission {ANOTHER}"),
+    (("unable to open",), UserError, "it cannot be opened", f"make file and folder writable {ANOTHER}"),
     (("is full", "no space left"), LabError, "the disk is full", f"free some space {ANOTHER}"),
-    (("disk i/o",), LabError, "the disk failed", f"look at the disk {ANOTHER}"),
-    (("is locked",), LabError, "is kept locked by another process", "end that process and run again"),
-    # of PostgreSQL
+    (("disk i/o",), LabError, "the disk failed", f"check the disk {ANOTHER}"),
+    (("is locked",), LabError, "another process keeps it locked", "end that process and run again"),
+    # PostgreSQL
     (
         ("authentication failed", "no password supplied", "no pg_hba.conf"),
         UserError,
-        "the server lets nobody in with this user and password",
+        "the server refuses this user and password",
         "correct them in the URL, PGPASSWORD or ~/.pgpass",
     ),
-    (("does not exist",), UserError, "is not there", "create it with createdb or createuser, or correct the URL"),
+    (("does not exist",), UserError, "it does not exist", "create it with createdb or createuser, or correct the URL"),
     (
         ("permission denied",),
         UserError,
-        "this user may not",
+        "this user lacks a permission",
         "grant CREATE on the schema, or name another user",
     ),
     (
         ("could not translate", "failed to resolve", "connection refused", "timeout", "no route", "no such file"),
         LabError,
-        "cannot be reached",
-        f"see that the server runs there {ANOTHER}",
+        "the server cannot be reached",
+        f"start the server {ANOTHER}",
     ),
 )
 
 
 @contextlib.contextmanager
-def told(place: Place) -> Iterator[None]:
-    """Turns whatever the database, its driver or the file system raise into one ``HilError`` with ``place`` in it."""
+def database_errors(place: Place) -> Iterator[None]:
+    """Convert an error of the database, its driver or the file system within the ``with`` block to a ``HilError``.
+
+    The message names ``place`` and contains no password.
+    """
     try:
         yield
     except HilError:
         raise
     except exc.SQLAlchemyError as error:
-        raise _blamed(place, str(getattr(error, "orig", None) or error)) from None
+        raise _hil_error(place, str(getattr(error, "orig", None) or error)) from None
     except (ValueError, TypeError) as error:
         if place.file is not None:
             raise
-        what = f"its URL is refused ({place.hide(str(error)) or type(error).__name__})"
-        raise UserError(f"{place.name}: {what}: correct what is written behind the host") from None
+        what = f"the driver refuses its URL ({place.hide(str(error)) or type(error).__name__})"
+        raise UserError(f"{place.name}: {what}: correct the part after the host") from None
     except OSError as error:
-        raise _blamed(place, f"unable to open: {error.strerror or error}") from None
+        raise _hil_error(place, f"unable to open: {error.strerror or error}") from None
 
 
-def _blamed(place: Place, said: str) -> HilError:
-    words = " ".join(place.hide(said).split())[:300]
-    plain = " ".join(said.split()).lower()
-    because = f" ({words})" if words else ""
-    for signs, kind, what, advice in SAID:
-        if any(sign in plain for sign in signs):
+def _hil_error(place: Place, message: str) -> HilError:
+    shown = " ".join(place.hide(message).split())[:300]
+    plain = " ".join(message.split()).lower()
+    because = f" ({shown})" if shown else ""
+    for parts, kind, what, advice in MESSAGES:
+        if any(part in plain for part in parts):
             return kind(f"{place.name}: {what}{because}: {advice}")
-    return LabError(f"{place.name}: failed{because}: look at the database {ANOTHER}")
+    return LabError(f"{place.name}: the database failed{because}: check it {ANOTHER}")

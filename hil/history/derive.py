@@ -1,4 +1,4 @@
-"""What of a report is kept: the run, one point a measurement, and the facts behind their digests. Pure."""
+"""Derives the history's entries from a report: the run, its points, and the facts behind digests. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from hil.results import CheckResult, ExecutedOn
 
 BROKEN_OFF = (2, 3)
-"""pytest's own exit statuses of a run that was interrupted or fell over itself."""
+"""pytest's exit statuses of a run that was interrupted or had an internal error."""
 BUILD, SCORE = "build.seconds", "parity.score"
-"""Points that are no row of a report: how long an engine took to build, and what the task's metric gave."""
+"""Points that are not rows of a report: the build time of an engine, and the score of the task's metric."""
 TASK = "parity.task"
 
 
 @dataclass(frozen=True)
 class Derived:
-    """One report as a history keeps it; ``facts`` are methods and environments by their digests."""
+    """One report as a history stores it. ``facts`` are the methods and environments by digest."""
 
     run: RunRecord
     points: tuple[Point, ...]
@@ -33,7 +33,7 @@ class Derived:
 
 
 def derive(report: Report) -> Derived:
-    """What is kept of ``report``."""
+    """Return the history's entries of ``report``."""
     run = record_of(report)
     points: dict[tuple[str, str, str, str], Point] = {}
     for point in _points(report, run):
@@ -44,7 +44,7 @@ def derive(report: Report) -> Derived:
 
 
 def record_of(report: Report) -> RunRecord:
-    """The run that ``report`` is of."""
+    """Return the run record of ``report``."""
     run, target = report.run, report.target
     board = said(target.facts.get("board")) or {}
     ranked = sorted({check.evidence for check in report.checks if check.evidence}, key=EVIDENCE_RANK.__getitem__)
@@ -77,16 +77,16 @@ def record_of(report: Report) -> RunRecord:
 
 
 def instant(text: str) -> datetime:
-    """The moment that ``text`` (ISO 8601) names, in UTC; one without a zone counts as UTC. Raises ``ValueError``."""
+    """Return the time ``text`` (ISO 8601) in UTC. A time without a zone counts as UTC. Raises ``ValueError``."""
     when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when.astimezone(timezone.utc)
 
 
 def _cuda(report: Report) -> str | None:
-    """The CUDA that the engines were driven by, where the environments tell one and the same."""
-    told = [facts.get(part) for facts in report.environments.values() for part in ("accelerator", "driven_by")]
-    found = {str(table["cuda"]) for table in told if isinstance(table, dict) and table.get("cuda")}
-    return found.pop() if len(found) == 1 else None
+    """Return the CUDA version of the environments; ``None`` if they have none or different ones."""
+    tables = [facts.get(part) for facts in report.environments.values() for part in ("accelerator", "driven_by")]
+    versions = {str(table["cuda"]) for table in tables if isinstance(table, dict) and table.get("cuda")}
+    return versions.pop() if len(versions) == 1 else None
 
 
 def _points(report: Report, run: RunRecord) -> Iterator[Point]:
@@ -96,53 +96,53 @@ def _points(report: Report, run: RunRecord) -> Iterator[Point]:
             yield _point(run, row, row.verdict.value, row.engine, row.executed_on)
             if row.id == TASK:
                 yield from _score(run, row)
-    for told in report.measurements:
-        engine = engines.get((told.model, told.precision))
+    for measured in report.measurements:
+        engine = engines.get((measured.model, measured.precision))
         digest, processor = (engine.digest, engine.executed_on) if engine else (None, None)
-        yield _point(run, told, MEASURED, digest, processor)
+        yield _point(run, measured, MEASURED, digest, processor)
     for engine in engines.values():
         yield _build(report, run, engine)
 
 
 def _point(run: RunRecord, row: Any, verdict: str, engine: str | None, processor: ExecutedOn | None) -> Point:
-    taken = row.measurement
+    measurement = row.measurement
     return Point(
         run=run,
         check=row.id,
         model=row.model,
         precision=row.precision,
         scenario=row.scenario,
-        value=taken.value,
-        unit=taken.unit,
-        n=taken.n,
-        low=taken.low,
-        high=taken.high,
-        runs=taken.runs,
-        method=taken.method,
-        environment=taken.environment,
+        value=measurement.value,
+        unit=measurement.unit,
+        n=measurement.n,
+        low=measurement.low,
+        high=measurement.high,
+        runs=measurement.runs,
+        method=measurement.method,
+        environment=measurement.environment,
         engine=engine,
         verdict=verdict,
-        executed_on=_named(processor),
+        executed_on=_processor_text(processor),
     )
 
 
-def _named(processor: ExecutedOn | None) -> str | None:
+def _processor_text(processor: ExecutedOn | None) -> str | None:
     return " ".join(filter(None, (processor.kind, processor.name, processor.sm))) if processor else None
 
 
 def _score(run: RunRecord, row: CheckResult) -> Iterator[Point]:
-    """What the task's metric gave on the target; the row itself tells only what was lost."""
+    """Yield the task's score on the target. The row itself only has the loss against the reference."""
     score = row.details.get("candidate")
     if isinstance(score, (int, float)) and not isinstance(score, bool) and row.measurement is not None:
         update = {"value": float(score), "unit": "score", "low": None, "high": None, "runs": ()}
-        told = row.model_copy(update={"id": SCORE, "measurement": row.measurement.model_copy(update=update)})
-        yield _point(run, told, MEASURED, row.engine, row.executed_on)
+        score_row = row.model_copy(update={"id": SCORE, "measurement": row.measurement.model_copy(update=update)})
+        yield _point(run, score_row, MEASURED, row.engine, row.executed_on)
 
 
 def _build(report: Report, run: RunRecord, engine: EngineUsed) -> Point:
-    """How long the engine took when it was built, be it for an earlier run: the same engine is the same build."""
-    about = (each.measurement for each in report.checks if each.engine == engine.digest and each.measurement)
-    environment = next((taken.environment for taken in about if taken.environment), "")
+    """Return the build time of the engine as a point. For a cached engine this is the time of its original build."""
+    measurements = (check.measurement for check in report.checks if check.engine == engine.digest and check.measurement)
+    environment = next((each.environment for each in measurements if each.environment), "")
     return Point(
         run=run,
         check=BUILD,
@@ -159,5 +159,5 @@ def _build(report: Report, run: RunRecord, engine: EngineUsed) -> Point:
         environment=environment,
         engine=engine.digest,
         verdict=MEASURED,
-        executed_on=_named(engine.executed_on),
+        executed_on=_processor_text(engine.executed_on),
     )

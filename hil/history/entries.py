@@ -1,4 +1,4 @@
-"""What a history hands out: runs, points, and what people and calibrations added to them. No database in here."""
+"""The entries of a history: runs, points, acceptances, baselines and noise. This module uses no database."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 By = Literal["jetpack", "commit", "target"]
-"""What runs can be put side by side by."""
+"""The criteria by which runs can be grouped into the columns of a matrix."""
 
 INCOMPLETE = "incomplete"
-"""The decision of a run that was ended before it was judged."""
+"""The decision of a run that ended before it was judged."""
 
 MEASURED = "measured"
 """The verdict of a point that had no limit."""
 
 
-class NoHistory(UserError):  # noqa: N818 - as the errors in hil.errors, it reads as what it says
-    """Nothing was ever kept where a history was looked for."""
+class NoHistory(UserError):  # noqa: N818 - named like the errors in hil.errors
+    """There is no history in the given place."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run, as its report tells it.
+    """One run, from its report.
 
-    ``target`` was asked for, ``used`` did the work. ``board`` is the declared board that the probe confirmed;
-    ``module``, ``serial``, ``jetpack`` and ``l4t`` are what the probe read, ``cuda`` what drives the engines.
-    ``commit`` is that of the repository that ``hil.toml`` lies in, ``dirty`` that it had changes not committed.
-    ``decision`` is PASSED, WARNED, FAILED or ``incomplete``; ``evidence`` the best that a check stands on.
-    ``whole`` is false for a run that was interrupted or ended by the user's or the lab's error.
+    ``target`` was requested, ``used`` did the work. ``board`` is the declared board, if the probe confirmed it;
+    ``module``, ``serial``, ``jetpack`` and ``l4t`` were read by the probe. ``cuda`` is the CUDA version of the engines.
+    ``commit`` is that of the repository that contains ``hil.toml``; ``dirty`` is whether the run may have used files
+    that differ from it. ``decision`` is PASSED, WARNED, FAILED or ``incomplete``; ``evidence`` is the best evidence of
+    its checks. ``whole`` is false for a run that was interrupted or ended with a user's or lab error.
     """
 
     id: str
@@ -60,12 +60,12 @@ class RunRecord:
 
     @property
     def fallback(self) -> bool:
-        """Whether another target did the work than the one asked for."""
+        """Whether another target than the requested one did the work."""
         return self.used != self.target
 
     @property
     def usable(self) -> bool:
-        """Whether others may be compared with it: neither a fallback nor broken off. It may have failed."""
+        """Whether other runs may be compared with it: it is complete and not a fallback. It may have failed."""
         return self.whole and not self.fallback and self.decision != INCOMPLETE
 
 
@@ -73,8 +73,9 @@ class RunRecord:
 class Point:
     """One measurement of one run, in base units.
 
-    ``runs`` are the values of fresh processes. ``method`` and ``environment`` are digests (``History.method``,
-    ``History.environment``); ``engine`` is that of the engine's file. ``executed_on`` reads ``gpu Orin 8.7``.
+    ``runs`` are the values of the separate processes (``--hil-runs``). ``method`` and ``environment`` are digests, see
+    ``History.method`` and ``History.environment``. ``engine`` is the digest of the engine. ``executed_on`` is the
+    processor as text, such as ``gpu Orin 8.7``.
     """
 
     run: RunRecord
@@ -97,7 +98,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """A recorded act: ``run``'s level of one row is the new baseline on this target (and serial), by whom and why."""
+    """The acceptance of the level of one row in ``run``, for this target and board: value, by whom, why and when."""
 
     run: str
     check: str
@@ -115,7 +116,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A name for runs to compare with; the last one given to a name counts, the earlier ones stay on record."""
+    """A name for runs to compare with. If a name is used again, the last entry counts; earlier ones are kept."""
 
     name: str
     runs: tuple[str, ...]
@@ -126,11 +127,12 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Noise:
-    """What A/A sessions taught of a board: ``sd`` is the relative standard deviation between them.
+    """The noise of a board between sessions, calibrated from sessions of the same engine (A/A).
 
-    That is what runs of one session share and cannot show. ``false_alarm`` is the share of ``comparisons`` that told a
-    change where there was none, each allowing for the noise that the others taught. ``serial`` is the board's; of
-    another machine its host name, GPU and CPU (``hil.baseline.machine``).
+    ``sd`` is the relative standard deviation between sessions, which the runs within one session cannot show.
+    ``false_alarm`` is the share of ``comparisons`` of two such sessions that reported a change, each with the noise
+    estimated from the other sessions. ``serial`` is the board's serial number; for other machines it is host name, GPU
+    and CPU (``hil.baseline.machine``).
     """
 
     serial: str

@@ -1,4 +1,4 @@
-"""Runs and points out of the tables, by indexes and within bounds however much is kept."""
+"""Reads runs and points. All queries use indexes and are limited, so their time does not grow with the history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CHUNK = 500
-"""Runs asked for at once; databases bound the parameters of a query."""
+"""Runs per query, because databases limit the parameters of a query."""
 COLUMN = {"jetpack": RUNS.c.jetpack, "commit": RUNS.c.commit_id, "target": RUNS.c.target}
 NEWEST_FIRST = (RUNS.c.started.desc(), RUNS.c.seq.desc())
 
@@ -27,7 +27,7 @@ def runs(
     offset: int = 0,
     model: str | None = None,
 ) -> list[RunRecord]:
-    """The newest runs that fit, newest first."""
+    """Return the newest runs that match, newest first."""
     query = sa.select(RUNS).where(*where, *_with_model(model)).order_by(*NEWEST_FIRST).limit(limit).offset(offset)
     return [run_of(row) for row in connection.execute(query).mappings()]
 
@@ -46,14 +46,14 @@ def points(
     precision: str | None = None,
     checks: Iterable[str] | None = None,
 ) -> list[Point]:
-    """The points of these runs, in the order of ``ids``; ``checks`` are exact ids."""
-    wanted = list(dict.fromkeys(ids))
-    found: dict[int, RunRecord] = {}
-    for part in _parts(wanted):
+    """Return the points of the complete runs with these ids, in their order; ``checks`` are exact check ids."""
+    unique = list(dict.fromkeys(ids))
+    by_seq: dict[int, RunRecord] = {}
+    for part in _parts(unique):
         query = sa.select(RUNS).where(RUNS.c.id.in_(part), RUNS.c.decision != INCOMPLETE)
-        found |= {row["seq"]: run_of(row) for row in connection.execute(query).mappings()}
-    place = {run_id: number for number, run_id in enumerate(wanted)}
-    ordered = dict(sorted(found.items(), key=lambda each: place[each[1].id]))
+        by_seq |= {row["seq"]: run_of(row) for row in connection.execute(query).mappings()}
+    position = {run_id: number for number, run_id in enumerate(unique)}
+    ordered = dict(sorted(by_seq.items(), key=lambda item: position[item[1].id]))
     return _points(connection, ordered, model, precision, None if checks is None else list(checks))
 
 
@@ -63,27 +63,27 @@ def _parts(items: list[str]) -> Iterable[list[str]]:
 
 def _points(
     connection: sa.Connection,
-    of: dict[int, RunRecord],
+    by_seq: dict[int, RunRecord],
     model: str | None,
     precision: str | None,
     checks: list[str] | None,
 ) -> list[Point]:
-    """The points of runs by their ``seq``, run by run in the order of ``of``."""
+    """Return the points of the runs ``by_seq``, in the order of the runs, then by model, precision, check, scenario."""
     columns = MEASUREMENTS.c
     narrow = [column == value for column, value in ((columns.model, model), (columns.precision, precision)) if value]
     if checks is not None:
         narrow.append(columns.check_id.in_(checks))
-    order = {seq: number for number, seq in enumerate(of)}
+    order = {seq: number for number, seq in enumerate(by_seq)}
     rows: list[sa.RowMapping] = []
-    keys = list(of)
+    keys = list(by_seq)
     for first in range(0, len(keys), CHUNK):
         query = sa.select(MEASUREMENTS).where(columns.run.in_(keys[first : first + CHUNK]), *narrow)
         rows += connection.execute(query).mappings()
     rows.sort(key=lambda row: (order[row["run"]], row["model"], row["precision"], row["check_id"], row["scenario"]))
-    return [point_of(row, of[row["run"]]) for row in rows]
+    return [point_of(row, by_seq[row["run"]]) for row in rows]
 
 
-def matrix(  # noqa: PLR0913 - each narrows the one query
+def matrix(  # noqa: PLR0913 - each is a condition of the one query
     connection: sa.Connection,
     by: By,
     *,
@@ -92,9 +92,10 @@ def matrix(  # noqa: PLR0913 - each narrows the one query
     per_group: int,
     groups: int,
 ) -> list[Point]:
-    """The points of the ``per_group`` newest usable runs of each of the ``groups`` newest groups, newest run first.
+    """Return the points of the ``per_group`` newest usable runs of each of the ``groups`` newest groups.
 
-    The work is bounded by what is handed out: runs are ranked, and measurements are reached by their key alone.
+    ``by`` is the criterion of the groups. The newest run comes first. Only runs are ranked, and measurements are read
+    by primary key, so the time depends on the size of the result.
     """
     column = COLUMN[by]
     narrow = [RUNS.c.usable, column.is_not(None), *_with_model(model)]
@@ -106,5 +107,5 @@ def matrix(  # noqa: PLR0913 - each narrows the one query
     group = sa.func.dense_rank().over(order_by=(ranked.c.newest.desc(), ranked.c[column.key])).label("grp")
     grouped = sa.select(ranked, group).where(ranked.c.place <= per_group).subquery()
     query = sa.select(grouped).where(grouped.c.grp <= groups).order_by(grouped.c.started.desc(), grouped.c.seq.desc())
-    found = {row["seq"]: run_of(row) for row in connection.execute(query).mappings()}
-    return _points(connection, found, model, None, None)
+    by_seq = {row["seq"]: run_of(row) for row in connection.execute(query).mappings()}
+    return _points(connection, by_seq, model, None, None)

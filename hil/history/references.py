@@ -1,4 +1,4 @@
-"""What a reference means: ``latest``, ``jetpack:6.2``, ``commit:abc``, ``target:NAME``, a baseline's name, a run id."""
+"""Resolves references to runs: ``latest``, ``jetpack:6.2``, ``commit:abc``, ``target:NAME``, baseline name, run id."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 LATEST = re.compile(r"latest(?:~(\d{1,6}))?")
 LEAST = 4
-"""Characters of a run id or a commit that are enough to name it."""
+"""The least number of characters of a run id or a commit in a reference."""
 MOST = 10
-"""Runs of one JetPack, commit or target: the newest ones."""
+"""The most runs of one JetPack release, commit or target; the newest ones are used."""
 GROUPS = {"jetpack": RUNS.c.jetpack, "commit": RUNS.c.commit_id, "target": RUNS.c.target}
 KINDS = "a run's id, latest, latest~1, jetpack:6.2, commit:SHA, target:NAME or a baseline's name"
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a reference is looked up: among usable runs, of one model and target if those are given."""
+    """The runs among which a reference is resolved: usable runs, of one model and target if these are set."""
 
     connection: sa.Connection
     baselines: Callable[[], Sequence[Baseline]]
@@ -37,11 +37,11 @@ class Scope:
 
     @property
     def where(self) -> list[sa.ColumnElement[bool]]:
-        """What every run that is handed out must be: neither a fallback nor broken off."""
+        """The conditions that every returned run must meet: it is usable, and of the target if one is set."""
         return [RUNS.c.usable, *([] if self.target is None else [RUNS.c.target == self.target])]
 
     def runs(self, *more: sa.ColumnElement[bool], limit: int = MOST, offset: int = 0) -> list[RunRecord]:
-        """Usable runs that fit, newest first."""
+        """Return the usable runs that meet the conditions ``more``, newest first."""
         where = [*self.where, *more]
         return queries.runs(self.connection, where=where, limit=limit, offset=offset, model=self.model)
 
@@ -51,7 +51,7 @@ class Scope:
 
 
 def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
-    """The runs that ``ref`` names, newest first. Raises ``UserError`` for none and for several."""
+    """Return the runs that ``ref`` names, newest first. Raises ``UserError`` if it names none or is ambiguous."""
     if match := LATEST.fullmatch(ref):
         return _latest(scope, int(match[1] or 0))
     kind, colon, name = ref.partition(":")
@@ -64,73 +64,76 @@ def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
 
 
 def find(scope: Scope, ref: str) -> RunRecord:
-    """The one run to show for ``ref``: any run by its id, else the newest that ``resolve`` finds."""
+    """Return the one run to show for ``ref``: any run whose id begins with it, else the newest run of ``resolve``."""
     begins = RUNS.c.id.startswith(ref.lower(), autoescape=True)
-    found = queries.runs(scope.connection, where=[begins], limit=2) if len(ref) >= LEAST else []
-    return found[0] if len({run.id for run in found}) == 1 else resolve(scope, ref)[0]
+    runs = queries.runs(scope.connection, where=[begins], limit=2) if len(ref) >= LEAST else []
+    return runs[0] if len({run.id for run in runs}) == 1 else resolve(scope, ref)[0]
 
 
 def _latest(scope: Scope, back: int) -> tuple[RunRecord, ...]:
-    found = scope.runs(limit=1, offset=back)
-    if not found:
+    runs = scope.runs(limit=1, offset=back)
+    if not runs:
         count = len(scope.runs(limit=back + 1))
         raise UserError(f"latest~{back}: the history has {count} usable runs{scope}: run pytest --target=NAME first")
-    return tuple(found)
+    return tuple(runs)
 
 
 def _group(scope: Scope, kind: str, name: str) -> tuple[RunRecord, ...]:
     column = GROUPS[kind]
     if kind == "commit":
         name = _commit(scope, name)
-    found = scope.runs(column == name)
-    if not found:
+    runs = scope.runs(column == name)
+    if not runs:
         query = sa.select(column).where(*scope.where, column.is_not(None)).distinct()
         known = sorted(scope.connection.execute(query.limit(1000)).scalars())
-        there = f"there are {', '.join(known[:8])}" if known else "none is known"
-        raise UserError(f"{kind}:{name}: no usable run of it{scope}: {there}{did_you_mean(name, known)}")
-    return tuple(found)
+        choice = f"the history has {', '.join(known[:8])}" if known else f"the history has no {kind}"
+        raise UserError(f"{kind}:{name}: it has no usable run{scope}: {choice}{did_you_mean(name, known)}")
+    return tuple(runs)
 
 
 def _commit(scope: Scope, name: str) -> str:
-    """The one commit that ``name`` begins."""
+    """Return the commit that begins with ``name``; ``name`` itself if there is none.
+
+    Raises ``UserError`` if ``name`` is too short or several commits begin with it.
+    """
     if len(name) < LEAST:
-        raise UserError(f"commit:{name}: too short: give at least {LEAST} characters of it")
+        raise UserError(f"commit:{name}: too short: give at least {LEAST} characters of the hash")
     begins = RUNS.c.commit_id.startswith(name.lower(), autoescape=True)
-    found = scope.connection.execute(sa.select(RUNS.c.commit_id).where(*scope.where, begins).distinct().limit(3))
-    commits = list(found.scalars())
+    result = scope.connection.execute(sa.select(RUNS.c.commit_id).where(*scope.where, begins).distinct().limit(3))
+    commits = list(result.scalars())
     if len(commits) > 1:
-        raise UserError(f"commit:{name}: begins several ({', '.join(commits[:2])}): give more of it")
+        raise UserError(f"commit:{name}: it is ambiguous ({', '.join(commits[:2])}): give more characters")
     return commits[0] if commits else name
 
 
 def _named(scope: Scope, baseline: Baseline) -> tuple[RunRecord, ...]:
-    found = scope.runs(RUNS.c.id.in_(baseline.runs), limit=len(baseline.runs))
-    if not found:
-        raise UserError(f"baseline {baseline.name!r}: none of its runs is usable{scope}: name other runs for it")
-    return tuple(found)
+    runs = scope.runs(RUNS.c.id.in_(baseline.runs), limit=len(baseline.runs))
+    if not runs:
+        raise UserError(f"baseline {baseline.name!r}: none of its runs is usable{scope}: choose other runs for it")
+    return tuple(runs)
 
 
 def _by_id(scope: Scope, ref: str, names: list[str]) -> tuple[RunRecord, ...]:
-    # Whatever it is: that a fallback is refused as one is more help than that it was not found.
+    # Unusable runs are searched as well: the message why a run is unusable helps more than "no such run".
     begins = RUNS.c.id.startswith(ref.lower(), autoescape=True)
-    found = queries.runs(scope.connection, where=[begins], limit=5) if len(ref) >= LEAST else []
-    exact = [run for run in found if run.id == ref] or found
+    candidates = queries.runs(scope.connection, where=[begins], limit=5) if len(ref) >= LEAST else []
+    exact = [run for run in candidates if run.id == ref] or candidates
     ids = list(dict.fromkeys(run.id for run in exact))
     if len(ids) > 1:
-        raise UserError(f"{ref}: begins several runs ({', '.join(ids)}): give more of it")
+        raise UserError(f"{ref}: it is ambiguous ({', '.join(ids)}): give more characters")
     if not ids:
         near = [run.id for run in queries.runs(scope.connection, limit=200)]
         hint = did_you_mean(ref, [*names, *near])
-        raise UserError(f"{ref}: names no run: give {KINDS}{hint}: hil history lists them")
+        raise UserError(f"{ref}: there is no such run: give {KINDS}{hint}: hil history lists the runs")
     usable = [run for run in exact if run.usable]
     if not usable:
-        raise UserError(f"{ref}: {_unusable(exact[0])}: nothing is compared with it: choose another run")
+        raise UserError(f"{ref}: {_unusable_reason(exact[0])}, so it cannot be compared: choose another run")
     if scope.target is not None and usable[0].target != scope.target:
-        raise UserError(f"{ref}: that run is of target {usable[0].target}, not {scope.target}: choose another run")
+        raise UserError(f"{ref}: this run is of target {usable[0].target}, not {scope.target}: choose another run")
     return tuple(usable[:1])
 
 
-def _unusable(run: RunRecord) -> str:
+def _unusable_reason(run: RunRecord) -> str:
     if run.fallback:
-        return f"that run asked for {run.target} and fell back to {run.used}"
-    return "that run was broken off before its end"
+        return f"this run requested {run.target} and fell back to {run.used}"
+    return "this run did not finish"

@@ -1,4 +1,4 @@
-"""``History``: what is kept in one database, and how it is added to. Nothing in it is ever changed or removed."""
+"""``History``: the entries of one database. Entries are added, never changed or removed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from hil.errors import UserError
 from hil.history import queries, references, table_version
 from hil.history.add_run import write
-from hil.history.connect import WRITES, engine_for, passing
-from hil.history.database_errors import told
+from hil.history.connect import WRITES, engine_for, is_transient
+from hil.history.database_errors import database_errors
 from hil.history.derive import derive
 from hil.history.entries import Acceptance, Baseline, By, Noise, Point, RunRecord
 from hil.history.rows import added_of, added_row
@@ -34,12 +34,12 @@ ATTEMPTS = 3
 
 
 class History:
-    """One history, open; a context manager. Made by ``hil.history.open_history``."""
+    """An open history; a context manager. ``hil.history.open_history`` creates it."""
 
     def __init__(self, url: str, *, read_only: bool, base: Path) -> None:
         self.place = place_of(url, base)
         self.read_only = read_only
-        with told(self.place):
+        with database_errors(self.place):
             self._engine = engine_for(self.place, read_only=read_only)
             if read_only:
                 self.version = self._read(lambda connection: table_version.version_of(connection, self.place))
@@ -54,45 +54,45 @@ class History:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Close the connections to the database."""
         self._engine.dispose()
 
     def check(self) -> None:
-        """Raises as ``append`` would for a database that cannot be written; writes nothing."""
+        """Raise as ``append`` would if the database cannot be written. Writes nothing."""
         self._write(lambda connection: connection.execute(sa.select(RUNS.c.seq).limit(1)).first())
 
     def append(self, report: Report) -> bool:
-        """Keeps a report in one transaction; ``False`` if it is there already, and then nothing changes.
+        """Add a report in one transaction. Return ``False``, without a change, if the history already has it.
 
-        Tried again after a lost connection: a report that was kept all the same is found then. Raises ``UserError``
-        if another report of the same run is there, ``LabError`` for a database that fails.
+        After a lost connection it tries again; a report that was stored nevertheless is not added twice. Raises
+        ``UserError`` if the history has another report of the same run, ``LabError`` if the database fails.
         """
         derived = derive(report)
         return self._write(lambda connection: write(connection, derived))
 
     def runs(self, *, limit: int | None = 50, model: str | None = None, target: str | None = None) -> list[RunRecord]:
-        """The newest runs, newest first, whatever became of them."""
+        """Return the newest runs, usable or not, newest first."""
         where = [] if target is None else [RUNS.c.target == target]
         return self._read(lambda connection: queries.runs(connection, where=where, limit=limit, model=model))
 
     def models(self, runs: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """The models that were measured in each of these runs."""
+        """Return the models that were measured in each of these runs, by run id."""
         query = sa.select(RUNS.c.id, RUN_MODELS.c.model).join(RUNS, RUNS.c.seq == RUN_MODELS.c.run)
-        found: dict[str, tuple[str, ...]] = {}
+        models: dict[str, tuple[str, ...]] = {}
         rows = self._read(lambda connection: connection.execute(query.where(RUNS.c.id.in_(runs))).all())
         for run_id, model in sorted((str(run_id), str(model)) for run_id, model in rows):
-            found[run_id] = (*found.get(run_id, ()), model)
-        return found
+            models[run_id] = (*models.get(run_id, ()), model)
+        return models
 
     def resolve(self, ref: str, *, model: str | None = None, target: str | None = None) -> tuple[RunRecord, ...]:
-        """The usable runs that ``ref`` names (``hil.history.references``), newest first.
+        """Return the usable runs that ``ref`` names (``hil.history.references``), newest first.
 
-        Raises ``UserError`` if there is none or more than one meaning, with what is nearest.
+        Raises ``UserError`` if there is none or the reference is ambiguous; the message suggests similar names.
         """
         return self._read(lambda connection: references.resolve(self._scope(connection, model, target), ref))
 
     def find(self, ref: str) -> RunRecord:
-        """The one run to show for ``ref``, usable or not. Raises ``UserError``."""
+        """Return the one run to show for ``ref``, usable or not. Raises ``UserError`` if there is none."""
         return self._read(lambda connection: references.find(self._scope(connection), ref))
 
     def _scope(
@@ -109,7 +109,7 @@ class History:
         precision: str | None = None,
         checks: Iterable[str] | None = None,
     ) -> list[Point]:
-        """All that was measured in these runs (by id), run by run in the order given; ``checks`` are exact ids."""
+        """Return the points of the runs with these ids, in the order of ``runs``; ``checks`` are exact check ids."""
         return self._read(
             lambda connection: queries.points(connection, runs, model=model, precision=precision, checks=checks)
         )
@@ -117,7 +117,7 @@ class History:
     def matrix(
         self, by: By, *, model: str | None = None, target: str | None = None, per_group: int = 10, groups: int = 12
     ) -> list[Point]:
-        """The points of the newest usable runs of each JetPack, commit or target, newest run first."""
+        """Return the points of the newest usable runs of each JetPack, commit or target, newest run first."""
         return self._read(
             lambda connection: queries.matrix(
                 connection, by, model=model, target=target, per_group=per_group, groups=groups
@@ -125,11 +125,11 @@ class History:
         )
 
     def method(self, digest: str) -> dict[str, Any]:
-        """The method that a digest stands for; empty if it is not known."""
+        """Return the method with this digest; empty if it is unknown."""
         return self._facts(digest)
 
     def environment(self, digest: str) -> dict[str, Any]:
-        """The environment that a digest stands for; empty if it is not known."""
+        """Return the environment with this digest; empty if it is unknown."""
         return self._facts(digest)
 
     def _facts(self, digest: str) -> dict[str, Any]:
@@ -140,35 +140,35 @@ class History:
     def name_baseline(
         self, name: str, runs: Sequence[str], *, who: str, why: str, when: datetime | None = None
     ) -> None:
-        """Gives these runs (by id) a name to compare with. Raises ``UserError`` for a name with another meaning."""
+        """Name these runs (by id) as a baseline. Raises ``UserError`` for a name that is another kind of reference."""
         if references.LATEST.fullmatch(name) or ":" in name or not name.strip():
-            raise UserError(f"baseline {name!r}: that name means something else: choose another one")
+            raise UserError(f"baseline {name!r}: empty, latest or with a colon is not a name: choose another one")
         self._add(BASELINES, Baseline(name, tuple(runs), who, why, when or datetime.now(timezone.utc)))
 
     def baselines(self) -> list[Baseline]:
-        """Every naming, oldest first: the last one of a name counts."""
+        """Return all baselines, oldest first. The last one of a name counts."""
         return self._added(BASELINES, Baseline)
 
     def accept(self, acceptance: Acceptance) -> None:
-        """Records that a level is accepted. Raises ``UserError`` without a reason."""
+        """Add an acceptance. Raises ``UserError`` if it has no reason."""
         if not acceptance.why.strip():
-            raise UserError(f"accept {acceptance.check} {acceptance.model}: it has no reason: say why with --why")
+            raise UserError(f"accept {acceptance.check} {acceptance.model}: the reason is missing: give it with --why")
         self._add(ACCEPTANCES, acceptance)
 
     def acceptances(
         self, *, check: str | None = None, model: str | None = None, precision: str | None = None
     ) -> list[Acceptance]:
-        """What was accepted, oldest first."""
+        """Return the acceptances that match, oldest first."""
         return self._added(ACCEPTANCES, Acceptance, check_id=check, model=model, precision=precision)
 
     def add_noise(self, noise: Noise) -> None:
-        """Keeps what a calibration learned of a board."""
+        """Add the result of a noise calibration."""
         self._add(NOISE, noise)
 
     def noise(self, serial: str, check: str, model: str, precision: str) -> Noise | None:
-        """The last that was learned of this row on this board."""
-        found = self._added(NOISE, Noise, serial=serial, check_id=check, model=model, precision=precision)
-        return found[-1] if found else None
+        """Return the latest noise of this row on this board; ``None`` if it was never calibrated."""
+        entries = self._added(NOISE, Noise, serial=serial, check_id=check, model=model, precision=precision)
+        return entries[-1] if entries else None
 
     def _added(self, table: sa.Table, kind: type[T], **narrow: str | None) -> list[T]:
         return self._read(lambda connection: self._added_in(connection, table, kind, **narrow))
@@ -182,18 +182,18 @@ class History:
         self._write(lambda connection: connection.execute(table.insert().values(added_row(added))))
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
-        with told(self.place), self._engine.connect() as connection, connection.begin():
+        with database_errors(self.place), self._engine.connect() as connection, connection.begin():
             return work(connection)
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
         if self.read_only:
-            raise ValueError("this history was opened for reading")
-        with told(self.place):
+            raise ValueError("this history was opened read-only")
+        with database_errors(self.place):
             for attempt in range(1, ATTEMPTS):
                 try:
                     return self._attempt(work)
-                except sa.exc.SQLAlchemyError as error:  # noqa: PERF203 - tried three times, not three thousand
-                    if not passing(error):
+                except sa.exc.SQLAlchemyError as error:  # noqa: PERF203 - at most three attempts
+                    if not is_transient(error):
                         raise
                     time.sleep(0.2 * attempt)
             return self._attempt(work)

@@ -1,4 +1,4 @@
-"""The version of a history's tables: which one is there, and the steps to the newest."""
+"""The version of a history's tables, and the migration to the newest version."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
     from hil.history.urls import Place
 
 NEWEST = 1
-MIGRATIONS = "hil.history:migrations"  # as alembic spells a package's folder
+MIGRATIONS = "hil.history:migrations"  # alembic's notation for a folder of a package
 VERSION_TABLE = "hil_schema"
 LOCK = 0x68_69_6C_00
-"""The advisory lock that migrations of one PostgreSQL database take turns by: "hil" and a number."""
+"""The key of the advisory lock that serializes migrations of one PostgreSQL database: "hil" in ASCII, and 0."""
 
 
 def version_of(connection: sa.Connection, place: Place) -> int:
-    """The version of the schema that is there; 0 where there is nothing yet.
+    """Return the version of the database's schema; 0 for an empty database.
 
-    Raises ``UserError`` for a newer one and for a database that is somebody else's.
+    Raises ``UserError`` for an unknown version and for a database with tables of another program.
     """
     tables = set(sa.inspect(connection).get_table_names())
     if VERSION_TABLE in tables:
-        found = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()  # noqa: S608 - a constant
-        if len(found) == 1 and found[0].isdecimal() and int(found[0]) <= NEWEST:
-            return int(found[0])
-        what = f"it is of schema {', '.join(found) or 'none'}, this hil knows {NEWEST}"
+        versions = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()  # noqa: S608 - a constant
+        if len(versions) == 1 and versions[0].isdecimal() and int(versions[0]) <= NEWEST:
+            return int(versions[0])
+        what = f"it has schema version {', '.join(versions) or 'none'}, this hil supports {NEWEST}"
         raise UserError(f"{place.name}: {what}: pip install -U pytest-hil, or name another history")
-    # Two programs may share a PostgreSQL database; a file of SQLite is one program's.
-    taken = tables if place.file is not None else tables & set(METADATA.tables)
-    if taken:
-        what = f"holds tables of another program ({', '.join(sorted(taken)[:3])})"
+    # A PostgreSQL database may be shared with another program, a SQLite file may not.
+    foreign = tables if place.file is not None else tables & set(METADATA.tables)
+    if foreign:
+        what = f"it has tables of another program ({', '.join(sorted(foreign)[:3])})"
         raise UserError(f"{place.name}: {what}: name another file or database")
     return 0
 
 
 def migrate(engine: sa.Engine, place: Place) -> None:
-    """Brings the schema to the newest version, in one transaction; who comes meanwhile waits and finds it done."""
+    """Migrate the schema to the newest version in one transaction. Concurrent callers wait until it is done."""
     with engine.connect() as connection, connection.begin():
         if version_of(connection, place) == NEWEST:
             return
@@ -49,11 +49,11 @@ def migrate(engine: sa.Engine, place: Place) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         if version_of(connection, place) < NEWEST:
-            steps(connection, NEWEST)
+            run_migrations(connection, NEWEST)
 
 
-def steps(connection: sa.Connection, version: int) -> None:
-    """Takes the steps that are missing up to ``version``, in the transaction of ``connection``."""
+def run_migrations(connection: sa.Connection, version: int) -> None:
+    """Run the missing migrations up to ``version`` in the transaction of ``connection``."""
     from alembic import command
     from alembic.config import Config
 

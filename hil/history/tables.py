@@ -1,4 +1,4 @@
-"""The tables as the newest schema has them; ``migrations/`` makes them, nothing is created from here."""
+"""The tables of the newest schema, for queries. ``migrations/`` creates them; nothing is created from this module."""
 
 from __future__ import annotations
 

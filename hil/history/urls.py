@@ -1,4 +1,4 @@
-"""Where a history is: ``sqlite:///FILE`` or ``postgresql+psycopg://…``, and how to name it without its password."""
+"""URLs of histories (``sqlite:///FILE``, ``postgresql+psycopg://…``), and how to show them without a password."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 OFF = "none"
 OPTION = "--hil-history"
 SHORTEST = 3
-"""Characters of a secret that can be looked for in a text: a shorter one is in every word."""
-UNREADABLE = "the history is named by no URL (it is not shown, since a password may be in it)"
+"""The least length of a secret that is searched in a text. A shorter one would match parts of many words."""
+UNREADABLE = "the history's URL cannot be parsed (it is not shown, because it may contain a password)"
 EXAMPLES = "write sqlite:///.hil/history.db, postgresql+psycopg://USER@HOST/DATABASE or none"
 POSTGRESQL = "postgresql+psycopg"
 SQLITE = ("sqlite", "sqlite+pysqlite")
@@ -28,14 +28,14 @@ _PARTS = re.compile(
     r"(?:/(?P<database>[\w./~ -]*))?(?:\?.*)?",
     re.DOTALL,
 )
-"""Stricter than any driver: a password that should have been percent-encoded makes it match nothing."""
+"""Stricter than any driver, so that a URL with a password that is not percent-encoded does not match."""
 _SECRET = re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|passphrase|secret|token)\s*=).*", re.DOTALL)
-_KEY = "PRIVATE KEY"  # what the PEM text of one has in it
+_KEY = "PRIVATE KEY"  # part of every PEM text of a private key
 NOT_SHOWN = "***"
 
 
 def shown_url(url: str) -> str:
-    """Driver, host and database of ``url``; ``***`` where these cannot be told from a password."""
+    """Return driver, host and database of ``url``; ``***`` if they cannot be distinguished from a password."""
     parts = _PARTS.fullmatch(url)
     if parts is None:
         return NOT_SHOWN
@@ -44,25 +44,25 @@ def shown_url(url: str) -> str:
 
 
 def shown_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
-    """A command's arguments without passwords and keys: a URL as ``shown_url``, nothing that may be a secret."""
+    """Return a command's arguments with URLs as ``shown_url`` and ``***`` for passwords, tokens and keys."""
     shown: list[str] = []
-    before = ""
+    previous = ""
     for argument in arguments:
         option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
-        if OPTION in (option, before):
+        if OPTION in (option, previous):
             value = value if value.strip().lower() == OFF else shown_url(value)
         elif "://" in value:
             value = shown_url(value)
         shown.append(NOT_SHOWN if _KEY in argument else _SECRET.sub(rf"\1{NOT_SHOWN}", f"{option}{equals}{value}"))
-        before = argument
+        previous = argument
     return tuple(shown)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a history is. ``file`` is that of SQLite, else ``None``; ``name`` is fit to be shown.
+    """The place of a history. ``file`` is the SQLite file, ``None`` for PostgreSQL. ``name`` contains no secret.
 
-    ``secrets`` are what the URL has beside driver, host and database.
+    ``secrets`` are the parts of the URL other than driver, host and database.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Place:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def hide(self, text: str) -> str:
-        """``text``, a driver's words, without any secret; empty where that cannot be made sure of."""
+        """Return ``text``, a driver's message, with secrets replaced; empty if they cannot all be found reliably."""
         if NOT_SHOWN in self.name or any(len(secret) < SHORTEST for secret in self.secrets):
             return ""
         for secret in sorted(self.secrets, key=len, reverse=True):
@@ -80,37 +80,41 @@ class Place:
 
 
 def place_of(url: str, base: Path) -> Place:
-    """What ``url`` names; a relative SQLite file is below ``base``. Raises ``UserError`` for what names no history."""
+    """Return the place that ``url`` names; a relative SQLite file is below ``base``.
+
+    Raises ``UserError`` for a URL that cannot be parsed or has an unsupported driver.
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     shown = shown_url(url)
     try:
-        found = make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError, TypeError):
         raise UserError(f"{UNREADABLE}: {EXAMPLES}") from None
-    if found.drivername in SQLITE:
-        if not found.database or found.database == ":memory:" or found.host or found.query:
-            raise UserError(f"{shown!r} names no file to keep a history in: {EXAMPLES}")
-        file = base / Path(found.database).expanduser()
-        return Place(f"history {NOT_SHOWN if shown == NOT_SHOWN and '@' in url else file}", file, found)
-    if found.drivername.split("+")[0] not in ("postgresql", "postgres"):
-        raise UserError(f"{shown!r}: a history is kept in SQLite or PostgreSQL: {EXAMPLES}")
-    if found.drivername not in ("postgresql", "postgres", POSTGRESQL):
-        raise UserError(f"{shown!r}: PostgreSQL is reached through psycopg here: {EXAMPLES}")
-    return Place(f"history {shown}", None, found.set(drivername=POSTGRESQL), _secrets(url, found))
+    if parsed.drivername in SQLITE:
+        if not parsed.database or parsed.database == ":memory:" or parsed.host or parsed.query:
+            raise UserError(f"{shown!r} names no file for a history: {EXAMPLES}")
+        file = base / Path(parsed.database).expanduser()
+        return Place(f"history {NOT_SHOWN if shown == NOT_SHOWN and '@' in url else file}", file, parsed)
+    if parsed.drivername.split("+")[0] not in ("postgresql", "postgres"):
+        raise UserError(f"{shown!r}: only SQLite and PostgreSQL are supported: {EXAMPLES}")
+    if parsed.drivername not in ("postgresql", "postgres", POSTGRESQL):
+        raise UserError(f"{shown!r}: the only supported PostgreSQL driver is psycopg: {EXAMPLES}")
+    return Place(f"history {shown}", None, parsed.set(drivername=POSTGRESQL), _secrets(url, parsed))
 
 
-def _secrets(url: str, found: URL) -> tuple[str, ...]:
-    """The password and the values of the query, in every way that a driver may repeat them."""
-    values: list[Any] = [found.password, *found.query.values()]
-    flat = [str(one) for value in values if value for one in (value if isinstance(value, tuple) else (value,))]
+def _secrets(url: str, parsed: URL) -> tuple[str, ...]:
+    """Return the password and the values of the query, in every encoding that a driver's message may use."""
+    values: list[Any] = [parsed.password, *parsed.query.values()]
+    flat = [str(item) for value in values if value for item in (value if isinstance(value, tuple) else (value,))]
     written = [url.partition("://")[2].rpartition("@")[0].partition(":")[2], *url.partition("?")[2].split("&")]
     flat += [part.partition("=")[2] or part for part in written]
-    ways = {way(one) for one in flat for way in (str, quote, quote_plus, ascii, _escaped)}
-    return tuple(sorted({way for one in ways for way in (one, " ".join(one.split())) if way}))
+    encodings = (str, quote, quote_plus, ascii, _libpq_escaped)
+    encoded = {encode(text) for text in flat for encode in encodings}
+    return tuple(sorted({variant for text in encoded for variant in (text, " ".join(text.split())) if variant}))
 
 
-def _escaped(text: str) -> str:
-    """As libpq writes a value into a connection string."""
+def _libpq_escaped(text: str) -> str:
+    """Return ``text`` as libpq escapes a value in a connection string."""
     return text.replace("\\", "\\\\").replace("'", "\\'")

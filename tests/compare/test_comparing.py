@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.baseline import machine
-from hil.compare import Learned, Settings, Side, Status, against_base, compare, document, sides_by, wording
+from hil.compare import HistoryFacts, Settings, Side, Status, against_base, compare, document, sides_by, wording
 from hil.compare.accepted_levels import Level
 from hil.compare.write_files import rendered
 from hil.errors import UserError
@@ -35,9 +35,9 @@ def side(number: int, jetpack: str, factor: float = SAME, **changes: Any) -> Sid
     return Side(jetpack, points, derived.facts, derived.facts)
 
 
-def status(base: Side, cand: Side, learned: Learned | None = None) -> dict[str, Status]:
+def status(base: Side, cand: Side, history_facts: HistoryFacts | None = None) -> dict[str, Status]:
     """The status of each check."""
-    return {row.check: row.status for row in compare(base, cand, RULE, learned).rows}
+    return {row.check: row.status for row in compare(base, cand, RULE, history_facts).rows}
 
 
 def test_which_way_is_good_is_known() -> None:
@@ -106,7 +106,7 @@ def test_known_noise_takes_a_change_back() -> None:
     def noisy(point: Point) -> Noise:
         return Noise("1420", "cpu", point.check, point.model, point.precision, 0.1, 0.0, 20, kept.START)
 
-    found = status(side(1, "6.1"), side(2, "6.2", SLOWER), Learned(noisy))
+    found = status(side(1, "6.1"), side(2, "6.2", SLOWER), HistoryFacts(noisy))
     assert found == {"latency.p50": Status.UNCLEAR, "fps.sustained": Status.UNCLEAR}
 
 
@@ -130,9 +130,9 @@ def test_an_accepted_level_covers_itself_and_nothing_worse(worse: float, expecte
         run.started + timedelta(minutes=1),
         point.scenario,
     )
-    learned = Learned(None, (Level(act, point),))
-    assert status(base, side(3, "6.2", SLOWER * worse), learned)["latency.p50"] is expected
-    other = Learned(None, (Level(replace(act, target="rover"), point),))
+    history_facts = HistoryFacts(None, (Level(act, point),))
+    assert status(base, side(3, "6.2", SLOWER * worse), history_facts)["latency.p50"] is expected
+    other = HistoryFacts(None, (Level(replace(act, target="rover"), point),))
     assert status(base, side(3, "6.2", SLOWER), other)["latency.p50"] is Status.WORSE
 
 
@@ -153,10 +153,10 @@ def test_a_level_that_was_accepted_on_an_unknown_machine_covers_no_other() -> No
     row = (run.id, point.check, point.model, point.precision, run.target, None, point.value, point.unit)
     act = Acceptance(*row, "ann", "larger input", run.started + timedelta(minutes=1), point.scenario)
     for at, expected in (("bench, Some CPU", Status.ACCEPTED), ("lab, Some CPU", Status.WORSE), ("", Status.WORSE)):
-        learned = Learned(None, (Level(act, point, at),))
-        assert status(base, cand, learned)["latency.p50"] is expected
+        history_facts = HistoryFacts(None, (Level(act, point, at),))
+        assert status(base, cand, history_facts)["latency.p50"] is expected
     nobody = Settings(across_boards=True)
-    found = compare(of(1, 1.0, ""), of(3, SLOWER, ""), nobody, Learned(None, (Level(act, point),)))
+    found = compare(of(1, 1.0, ""), of(3, SLOWER, ""), nobody, HistoryFacts(None, (Level(act, point),)))
     assert next(one for one in found.rows if one.check == "latency.p50").status is Status.WORSE
 
 
@@ -180,7 +180,7 @@ def test_a_matrix_has_a_column_a_release_and_reads_alike_everywhere() -> None:
         assert all(piece in page for piece in ("worse", "L4T", "36.4.3", "latency.p50"))
     with pytest.raises(UserError, match="no such column"):
         against_base(found, "6.3", RULE)
-    with pytest.raises(UserError, match="put side by side"):
+    with pytest.raises(UserError, match="a comparison needs two"):
         against_base(found[:1], None, RULE)
 
 

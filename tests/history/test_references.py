@@ -72,20 +72,20 @@ def test_unusable_runs_stay_visible(history: History) -> None:
     ("ref", "said"),
     [
         ("latest~4", "has 4 usable runs"),
-        ("jetpack:5.1", r"there are 6\.1, 6\.2"),
+        ("jetpack:5.1", r"the history has 6\.1, 6\.2"),
         ("jetpack:", "no usable run"),
         ("target:cpuu", "did you mean 'cpu'"),
         ("commit:ffff", "no usable run"),
         ("commit:00", "too short"),
-        ("0000", "begins several runs"),
-        ("000", "names no run"),
-        ("%%%%", "names no run"),
-        ("____", "names no run"),
-        ("releas", "names no run"),
-        ("", "names no run"),
+        ("0000", "it is ambiguous"),
+        ("000", "there is no such run"),
+        ("%%%%", "there is no such run"),
+        ("____", "there is no such run"),
+        ("releas", "there is no such run"),
+        ("", "there is no such run"),
         (kept.report(10).run.id, "fell back to cpu"),
-        (kept.report(11).run.id, "broken off"),
-        (kept.report(12).run.id, "broken off"),
+        (kept.report(11).run.id, "did not finish"),
+        (kept.report(12).run.id, "did not finish"),
     ],
 )
 def test_what_means_no_usable_run_is_the_users_mistake(history: History, ref: str, said: str) -> None:
@@ -101,7 +101,7 @@ def test_a_report_that_was_never_finished_is_no_baseline(history: History) -> No
     assert history.append(seal_incomplete(incomplete))
     assert history.runs(limit=1)[0].decision == "incomplete"
     assert ids(history, "latest") == of(3)
-    with pytest.raises(UserError, match="broken off"):
+    with pytest.raises(UserError, match="did not finish"):
         history.resolve(begun.run.id)
     assert history.append(seal(begun))
     assert ids(history, begun.run.id) == [begun.run.id]

@@ -146,6 +146,6 @@ def test_an_acceptance_needs_a_reason(url: str) -> None:
     """Whoever accepts a regression says why, or nothing is recorded."""
     empty = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "  ", kept.START)
     with open_history(url, base=HERE) as history:
-        with pytest.raises(UserError, match="say why"):
+        with pytest.raises(UserError, match="the reason is missing"):
             history.accept(empty)
         assert history.acceptances() == []

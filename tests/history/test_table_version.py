@@ -79,7 +79,7 @@ def test_looking_at_an_older_database_changes_nothing(older: str) -> None:
         assert history.baselines() == []
         assert history.noise("1", "latency.p50", "digits", "fp32") is None
         assert history.resolve("latest")[0].jetpack == "6.2"
-        with pytest.raises(UserError, match="names no run"):
+        with pytest.raises(UserError, match="there is no such run"):
             history.resolve("release")
     with open_history(older, base=HERE, read_only=True) as history:
         assert history.version == OLD
@@ -92,7 +92,7 @@ def test_a_newer_database_is_refused(url: str, read_only: bool) -> None:
         history.append(kept.report(1))
     with writing(url) as connection:
         connection.execute(sa.text("UPDATE hil_schema SET version_num = :next"), {"next": str(NEXT)})
-    with pytest.raises(UserError, match=rf"schema {NEXT}, this hil knows {OLD}: pip install -U"):
+    with pytest.raises(UserError, match=rf"schema version {NEXT}, this hil supports {OLD}: pip install -U"):
         open_history(url, base=HERE, read_only=read_only)
 
 

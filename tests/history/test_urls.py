@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hil.errors import HilError
 from hil.history import open_history
-from hil.history.database_errors import told
+from hil.history.database_errors import database_errors
 from hil.history.urls import NOT_SHOWN, place_of, shown_arguments, shown_url
 
 HERE = Path("/nowhere")
@@ -45,12 +45,12 @@ PASSWORDS = st.text(st.characters(codec="utf-8"), min_size=5, max_size=20) | st.
 
 
 def shown(url: str) -> str:
-    """All that is shown of ``url``: its place, its name, the error, and what the driver may repeat."""
+    """Return everything that is shown of ``url``: place, name, error, and a driver's message."""
     parts = [shown_url(url), *shown_arguments(["-q", f"--hil-history={url}", "--hil-history", url])]
     try:
         place = place_of(url, HERE)
         parts += [place.name, repr(place), place.hide(f'FATAL: bad value "{url}"'), place.hide(f"connection to {url}")]
-        with told(place):
+        with database_errors(place):
             raise ValueError(f"invalid literal {url!r}")  # noqa: TRY301 - as a driver does inside
     except HilError as error:
         parts += ["".join(traceback.format_exception(error))]
@@ -64,7 +64,7 @@ def shown(url: str) -> str:
 @example("with some spaces", SHAPES[1], str)
 @example("corp:pw@host", SHAPES[0], quote)
 def test_a_password_is_never_shown(password: str, shape: str, way: object) -> None:
-    """Any password in any shape of a URL, one that does not parse included, is in nothing that is shown."""
+    """No password is shown, in any form of URL, including URLs that cannot be parsed."""
     forms = {password, *(each(password) for each in WRITTEN), repr(password)[1:-1]}
     usual = shown(shape.format("another"))
     assume(password.strip() and not any(form in usual for form in forms))
@@ -85,12 +85,12 @@ def test_a_password_is_never_shown(password: str, shape: str, way: object) -> No
     ],
 )
 def test_driver_host_and_database_are_shown(url: str, expected: str) -> None:
-    """As much as tells one history from another, and nothing of what cannot be told from a password."""
+    """Driver, host and database are shown, unless they cannot be distinguished from a password."""
     assert shown_url(url) == expected
 
 
 def test_arguments_stay_what_they_were() -> None:
-    """Only what may be a secret is left out of a report's arguments."""
+    """Only arguments that may be a secret are replaced."""
     plain = ("-k", "test_tokenizer or a::b", "tests/test_x.py::test_y[a@b]", "--hil-history=none", "--target=cpu")
     assert shown_arguments(plain) == plain
     assert shown_arguments(
@@ -99,7 +99,7 @@ def test_arguments_stay_what_they_were() -> None:
 
 
 def test_a_driver_that_repeats_it() -> None:
-    """What SQLAlchemy and psycopg raise for a URL that they refuse is one message without the password."""
+    """If SQLAlchemy or psycopg refuse a URL, the user gets one message without the password."""
     secret = uuid4().hex  # not in the source: a traceback shows that
     for query in ("connect_timeout={}", "{}=1&password={}", "port={}", "options={}", "host={}"):
         url = "://hil:{}@127.0.0.1:1/runs?" + query

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("what", "when", "code", "message"),
     [
-        ("cut in half", MEANWHILE, 11, "is damaged or no SQLite database"),
-        ("read-only", BEFORE, 4, "may only be read"),
+        ("cut in half", MEANWHILE, 11, "it is damaged or not a SQLite database"),
+        ("read-only", BEFORE, 4, "it is read-only"),
     ],
 )
 def test_a_history_that_cannot_be_written_costs_no_report(

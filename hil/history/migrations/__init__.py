@@ -1,1 +1,1 @@
-"""How a history's tables came to be, step by step; run by ``hil.history.table_version``."""
+"""The alembic migrations that create a history's tables; ``hil.history.table_version`` runs them."""

@@ -1,4 +1,4 @@
-"""Triggers that refuse to change or take away what is in a table, whoever asks."""
+"""Triggers that refuse to change or delete rows, for every user of the database."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ $$ BEGIN RAISE EXCEPTION 'the history is append-only'; END $$
 
 
 def prepare() -> None:
-    """Makes what the triggers call, where a database wants that."""
+    """Create the function that the triggers call, on PostgreSQL. SQLite does not need one."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute(FUNCTION)
 
 
 def guard(*tables: str) -> None:
-    """Lets nothing but INSERT through to these tables."""
+    """Create triggers on these tables that refuse everything but INSERT."""
     postgresql = op.get_bind().dialect.name == "postgresql"
     for table in tables:
         if postgresql:

@@ -1,4 +1,4 @@
-"""What alembic runs: the steps that are missing, on the connection and in the transaction that it was given."""
+"""The script that alembic runs: applies the missing migrations, in the transaction of the given connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from alembic import context
 
 VERSION_TABLE = "hil_schema"
 
-# SQLite's changes of a schema are part of a transaction too, which alembic does not take for granted.
+# SQLite's schema changes are transactional, but alembic assumes that they are not.
 context.configure(
     connection=context.config.attributes["connection"], version_table=VERSION_TABLE, transactional_ddl=True
 )
