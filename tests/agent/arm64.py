@@ -1,7 +1,4 @@
-"""A userland of another architecture: Debian's packages for arm64, run by qemu, with the wheels a board would have.
-
-The packages are unpacked and not set up, which would take qemu ten minutes: an interpreter needs no more.
-"""
+"""A root file system of another architecture: Debian's arm64 packages run by qemu, with the wheels of a board."""
 
 from __future__ import annotations
 
@@ -35,17 +32,17 @@ INSIDE = (
 
 
 def path_of(program: str) -> str:
-    """Where it is, looked for where root's programs are as well."""
+    """Return the program's path, searching the folders of root's programs too."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
 
 
 def mirror() -> tuple[str, str]:
-    """This machine's own Debian mirror and its release, as apt is told them. Skips where it has none."""
+    """Return this machine's Debian mirror and release, from apt's configuration. Skip the test if it has none."""
     folder = Path("/etc/apt")
     lines = [*folder.glob("sources.list"), *sorted(folder.glob("sources.list.d/*.list"))]
     for text in (path.read_text(encoding="utf-8") for path in lines):
-        if found := re.search(r"^deb\s+(?:\[[^\]]*\]\s+)?(http\S+/debian/?)\s+(\w+)\s+main", text, re.MULTILINE):
-            return found[1], found[2]
+        if match := re.search(r"^deb\s+(?:\[[^\]]*\]\s+)?(http\S+/debian/?)\s+(\w+)\s+main", text, re.MULTILINE):
+            return match[1], match[2]
     for text in (path.read_text(encoding="utf-8") for path in sorted(folder.glob("sources.list.d/*.sources"))):
         for stanza in re.split(r"\n\s*\n", text):
             fields = dict(re.findall(r"^(URIs|Suites):\s*(\S+)", stanza, re.MULTILINE))
@@ -53,11 +50,11 @@ def mirror() -> tuple[str, str]:
                 r"\w+", fields.get("Suites", "")
             ):
                 return fields["URIs"], fields["Suites"]
-    pytest.skip("apt is told of no Debian mirror, which an arm64 userland is made from")
+    pytest.skip("apt has no Debian mirror, from which the arm64 root file system is created")
 
 
 def userland(folder: Path) -> Path:
-    """The root, made once in ``folder``, even if several processes want it."""
+    """Return the root file system, created once in ``folder`` even if several processes need it."""
     if os.geteuid() != 0:
         pytest.skip("an arm64 userland needs root")
     for program in PROGRAMS:
@@ -78,8 +75,8 @@ def userland(folder: Path) -> Path:
 def _do(*words: str | Path) -> None:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     if done.returncode:
-        said = f"{done.stdout[-300:]}{done.stderr[-300:]}"
-        pytest.skip(f"an arm64 userland cannot be made: {Path(words[0]).name}: {said}")
+        output = f"{done.stdout[-300:]}{done.stderr[-300:]}"
+        pytest.skip(f"the arm64 root file system cannot be created: {Path(words[0]).name}: {output}")
 
 
 def _unpack(scratch: Path, root: Path) -> None:
@@ -108,7 +105,7 @@ def _wheels(scratch: Path, root: Path) -> None:
 
 
 def emulated() -> Iterator[None]:
-    """While it lasts the kernel runs arm64 programs by qemu."""
+    """Within the context, the kernel runs arm64 programs with qemu."""
     if not (REGISTRY / "register").exists():
         _do(path_of("mount"), "-t", "binfmt_misc", "binfmt_misc", REGISTRY)
     if not HANDLER.exists():
@@ -121,5 +118,5 @@ def emulated() -> Iterator[None]:
 
 
 def within(root: Path, folder: Path, *words: str) -> list[str]:
-    """The command that runs ``words`` there, with ``folder`` as /mnt; its mounts go when it ends."""
+    """Return the command that runs ``words`` in ``root``, with ``folder`` mounted as /mnt until the command ends."""
     return [path_of("unshare"), "-m", "sh", "-c", INSIDE, "hil", str(root), str(folder), *words]

@@ -1,4 +1,4 @@
-"""A real agent on this machine, with a store of its own."""
+"""A real agent on this machine, with its own store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for the agent's archive, so that tests leave the user's alone."""
+    """A cache folder for the agent's archive, so that tests do not touch the user's."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -34,7 +34,7 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Where the agent of a test keeps its things."""
+    """The folder of a test agent's store."""
     return tmp_path / "store"
 
 
@@ -48,13 +48,13 @@ def agent(store: Path) -> Iterator[AgentClient]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """``models.tiny`` on disk."""
+    """The path of a file with ``models.tiny``."""
     return models.tiny(tmp_path / "tiny.onnx")
 
 
 @pytest.fixture
 def worker(agent: AgentClient, model: Path) -> Iterator[EngineWorker]:
-    """``models.tiny`` loaded."""
+    """A worker with ``models.tiny`` loaded."""
     built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
     with agent.load(built.key, {"threads": 1}, 60) as loaded:
         yield loaded
@@ -62,5 +62,5 @@ def worker(agent: AgentClient, model: Path) -> Iterator[EngineWorker]:
 
 @pytest.fixture
 def feed() -> dict[str, npt.NDArray[np.float32]]:
-    """One input that ``models.tiny`` takes."""
+    """One valid input of ``models.tiny``."""
     return {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)}

@@ -1,4 +1,4 @@
-"""Small ONNX files that tests make for themselves: opset 13 and IR 7, which every runtime here reads."""
+"""Small ONNX files that tests generate: opset 13 and IR 7, which every runtime here reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WEIGHTS = (np.arange(12, dtype=np.float32) / 10).reshape(4, 3)
 
 
 def write_model(path: Path, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> Path:
-    """A model from ``x: float32[n, 4]`` to ``y: float32[n, 3]``."""
+    """Write a model from ``x: float32[n, 4]`` to ``y: float32[n, 3]``."""
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -34,13 +34,13 @@ def _weights() -> onnx.TensorProto:
 
 
 def tiny(path: Path) -> Path:
-    """``y = relu(x @ WEIGHTS)``."""
+    """Write ``y = relu(x @ WEIGHTS)``."""
     multiply = helper.make_node("MatMul", ["x", "w"], ["m"], name="multiply")
     return write_model(path, [multiply, helper.make_node("Relu", ["m"], ["y"], name="clip")], [_weights()])
 
 
 def tiny_qdq(path: Path) -> Path:
-    """``tiny`` with its input quantized to int8 and back."""
+    """Write ``tiny`` with its input quantized to int8 and dequantized."""
     scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [0.01])
     zero = helper.make_tensor("zero", TensorProto.INT8, [], [0])
     nodes = [
@@ -53,5 +53,5 @@ def tiny_qdq(path: Path) -> Path:
 
 
 def unknown_operator(path: Path) -> Path:
-    """A model with an operator that no runtime has."""
+    """Write a model with an operator that no runtime has."""
     return write_model(path, [helper.make_node("Frobnicate", ["x"], ["y"], name="odd_node")], [])

@@ -1,4 +1,4 @@
-"""The agent on an arm64 userland, under qemu-user: instructions and wheels of a board, this machine's kernel."""
+"""The agent in an arm64 root file system under qemu-user: a board's instructions and wheels, this machine's kernel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ print(platform.machine(), len(names))
 
 @pytest.fixture(scope="module")
 def root(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """An arm64 userland that can be run."""
+    """An arm64 root file system that can run."""
     given = os.environ.get(CACHE)
     made = arm64.userland(Path(given) if given else Path(request.config.cache.mkdir("hil-interpreters")))
     for _ in arm64.emulated():
@@ -41,8 +41,8 @@ def root(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture
-def there(root: Path, tmp_path: Path) -> Iterator[AgentClient]:
-    """An agent there that holds its target."""
+def arm64_agent(root: Path, tmp_path: Path) -> Iterator[AgentClient]:
+    """An arm64 agent that holds its target."""
     archive, digest = agent_archive(tmp_path)
     words = ("/usr/bin/python3", f"/mnt/{archive.name}", "--store", "/mnt/store")
     with start(arm64.within(root, tmp_path, *words), "arm64", digest) as agent:
@@ -51,7 +51,7 @@ def there(root: Path, tmp_path: Path) -> Iterator[AgentClient]:
 
 
 def test_every_module_is_imported(root: Path, tmp_path: Path, repository: Path) -> None:
-    """No module of the agent needs what that architecture, or a Debian beside it, has not."""
+    """Every module of the agent can be imported on arm64 with Debian's packages."""
     archive, _ = agent_archive(tmp_path)
     words = ("PYTHONPATH=/mnt/" + archive.name + ":/" + arm64.SITE, "/usr/bin/python3", "-c", IMPORTS)
     command = arm64.within(root, tmp_path, *words)
@@ -60,21 +60,21 @@ def test_every_module_is_imported(root: Path, tmp_path: Path, repository: Path) 
     assert done.stdout.split() == ["aarch64", str(len(modules) - 1)], done.stderr  # hil_agent itself is not walked
 
 
-def test_it_is_told_apart(there: AgentClient) -> None:
-    """What the probe tells is that architecture's: machine, and the versions of its own wheels."""
-    facts = there.probe()
+def test_the_probe_reports_arm64(arm64_agent: AgentClient) -> None:
+    """The probe reports that architecture: the machine, and the versions of its own wheels."""
+    facts = arm64_agent.probe()
     assert facts["machine"] == "aarch64"
     assert facts["runtimes"]["onnxruntime"] == arm64.WHEELS[1].split("==")[1]
 
 
-def test_digits_are_the_same_there(there: AgentClient, repository: Path) -> None:
-    """Arrays come back bit by bit; built, loaded and run there, the model gives what it gives here."""
+def test_digits_are_the_same_on_arm64(arm64_agent: AgentClient, repository: Path) -> None:
+    """Arrays arrive bit for bit, and the model that is built and run on arm64 gives the same outputs as here."""
     model, images = repository / DIGITS / "model.onnx", np.load(repository / DIGITS / "validation.npz")
     here = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     name = here.get_inputs()[0].name
     feeds = [{name: images[name][at : at + 1]} for at in range(32)]
-    built = there.build(there.put_blob(model), "fp32", "onnxruntime", {}, 300)
-    with there.load(built.key, {"threads": 1}, 300) as worker:
+    built = arm64_agent.build(arm64_agent.put_blob(model), "fp32", "onnxruntime", {}, 300)
+    with arm64_agent.load(built.key, {"threads": 1}, 300) as worker:
         for key, value in (("ints", np.arange(7, dtype=np.int8)), ("image", feeds[0][name])):
             [(back, echoed)] = worker.echo({key: value})
             assert back == key

@@ -1,4 +1,4 @@
-"""What a runtime with a device brings through the whole agent; the device is make-believe (``under/device.py``)."""
+"""What a runtime with a device reports through the whole agent; the device is simulated (``under/device.py``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FATAL = {"x": np.full((2, 4), 7, np.float32)}
 
 
 def with_device(archive: bytes) -> bytes:
-    """The agent with the make-believe runtime in ONNX Runtime's place."""
+    """Return the agent's archive with the simulated runtime in place of ONNX Runtime."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as whole, zipfile.ZipFile(made, "w") as changed:
         for entry in whole.infolist():
@@ -41,7 +41,7 @@ def with_device(archive: bytes) -> bytes:
 
 @pytest.fixture
 def agent(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentClient]:
-    """An agent with such a device that holds its target."""
+    """An agent with the simulated device that holds its target."""
     archive = with_device(bundle.agent_bytes())
     monkeypatch.setattr(bundle, "agent_bytes", lambda: archive)
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as client:
@@ -50,13 +50,13 @@ def agent(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentClient]
 
 
 def load(agent: AgentClient, streams: int) -> EngineWorker:
-    """Any file, loaded for so many in flight."""
+    """Return a worker with any file loaded as an engine, for ``streams`` inferences in flight."""
     built = agent.build(agent.put_blob(RUNTIME), "fp32", "onnxruntime", {}, 60)
     return agent.load(built.key, {"streams": streams}, 60)
 
 
 def test_the_devices_clock_comes_back_with_the_hosts(agent: AgentClient) -> None:
-    """One device time for each sample, read after the host's clock stopped."""
+    """Each sample has a device time, which is read after the host's clock has stopped."""
     with load(agent, 1) as worker:
         timed = worker.time([FEED], **WINDOW)
     assert timed.device is not None
@@ -68,7 +68,7 @@ def test_the_devices_clock_comes_back_with_the_hosts(agent: AgentClient) -> None
 
 @pytest.mark.parametrize("feeds", [1, 2, 3, 4])
 def test_streams_overlap(agent: AgentClient, feeds: int) -> None:
-    """Each inference starts before the one before it has ended, whatever the number of feeds."""
+    """Each inference starts before the previous one has ended, whatever the number of feeds."""
     with load(agent, 2) as worker:
         timed = worker.throughput([FEED] * feeds, streams=2, **WINDOW)
     starts: npt.NDArray[np.float64] = timed.start
@@ -81,7 +81,7 @@ def test_streams_overlap(agent: AgentClient, feeds: int) -> None:
 
 
 def test_a_series_of_streams_ends_whole(agent: AgentClient) -> None:
-    """Those that are under way when time or number is up are waited for and in the series; slots are free again."""
+    """Inferences in flight when time or number is reached are completed and counted; their slots are free again."""
     with load(agent, 3) as worker:
         for most in (1, 2, 7):
             timed = worker.throughput([FEED], streams=3, warmup=0.0, seconds=60.0, min_samples=1, max_samples=most)
@@ -90,7 +90,7 @@ def test_a_series_of_streams_ends_whole(agent: AgentClient) -> None:
 
 
 def test_more_streams_than_loaded_are_refused(agent: AgentClient) -> None:
-    """Not measured with fewer under the name of more."""
+    """More streams than the engine was loaded for are rejected, not silently reduced."""
     with (
         load(agent, 2) as worker,
         pytest.raises(Unsupported, match=r"loaded for 2 inferences in flight, not 3.*stream"),
@@ -99,7 +99,7 @@ def test_more_streams_than_loaded_are_refused(agent: AgentClient) -> None:
 
 
 def test_layers_and_nodes_come_back_bounded(agent: AgentClient) -> None:
-    """A name that fills a page is cut; where the engine ran and what it tells comes with loading."""
+    """A very long layer name is cut; loading reports where the engine runs and its facts."""
     with load(agent, 1) as worker:
         assert worker.executed_on == {"kind": "gpu", "name": "Make-believe", "sm": "8.7"}
         assert worker.about == {"io": "named"}
@@ -110,7 +110,7 @@ def test_layers_and_nodes_come_back_bounded(agent: AgentClient) -> None:
 
 
 def test_a_sticky_error_ends_its_worker(agent: AgentClient) -> None:
-    """The device cannot be used from that process again: one clear message, later calls say so, a fresh worker runs."""
+    """After a sticky device error the worker ends with a clear message, and later loads use a fresh worker."""
     with load(agent, 1) as worker:
         assert len(worker.run(FEED)) == 1
         with pytest.raises(WorkerLost, match=r"ILLEGAL_ADDRESS.*so the worker .* ends.*on target 'bench'"):
@@ -123,6 +123,6 @@ def test_a_sticky_error_ends_its_worker(agent: AgentClient) -> None:
 
 
 def test_a_sticky_error_ends_a_series(agent: AgentClient) -> None:
-    """With inferences in flight too; the samples until then are no series."""
+    """A sticky error with inferences in flight raises; the samples so far are not returned as a series."""
     with load(agent, 2) as worker, pytest.raises(WorkerLost, match="ILLEGAL_ADDRESS"):
         worker.throughput([FEED, FATAL], streams=2, **WINDOW)

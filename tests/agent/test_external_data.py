@@ -1,4 +1,4 @@
-"""External data on the target: beside the model under its digest, hashed again before each build and load."""
+"""External data on the target: stored next to the model under its digest, verified before each build and load."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _multiply(path: Path) -> Path:
 
 
 def _branch(path: Path) -> Path:
-    """The weight is an initializer of a subgraph."""
+    """Write a model whose weight is an initializer of a subgraph."""
     inner = helper.make_graph([helper.make_node("Add", ["x", "w"], ["z"])], "inner", [], [_value("z")], [_weight()])
     condition = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(np.array(True)))  # noqa: FBT003 - numpy's
     chosen = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
@@ -55,7 +55,7 @@ def _branch(path: Path) -> Path:
 
 
 def _function(path: Path) -> Path:
-    """The weight is a constant of a local function."""
+    """Write a model whose weight is a constant of a local function."""
     nodes = [helper.make_node("Constant", [], ["w"], value=_weight()), helper.make_node("Add", ["a", "w"], ["b"])]
     function = helper.make_function("own", "Shift", ["a"], ["b"], nodes, [helper.make_opsetid("", 17)])
     return _saved(path, [helper.make_node("Shift", ["x"], ["y"], domain="own")], [], functions=[function])
@@ -72,20 +72,20 @@ def _run(agent: AgentClient, model: Path) -> Any:
 
 
 def test_wherever_the_weights_are_named(agent: AgentClient, tmp_path: Path) -> None:
-    """Two models that share a file, an initializer of a subgraph: built, loaded and run on the target."""
+    """Models that share a file, and one with weights in a subgraph, are built, loaded and run on the target."""
     for make, expected in ((_add, 1 + WEIGHTS), (_multiply, WEIGHTS), (_branch, 1 + WEIGHTS)):
         model = addressed(make(tmp_path / f"{make.__name__}.onnx"), tmp_path / "cache")
         np.testing.assert_array_equal(_run(agent, model), expected)
 
 
 def test_a_constant_of_a_local_function(agent: AgentClient, tmp_path: Path) -> None:
-    """It is external data like any other."""
+    """A constant of a local function may be external data too."""
     model = addressed(_function(tmp_path / "m.onnx"), tmp_path / "cache")
     np.testing.assert_array_equal(_run(agent, model), 1 + WEIGHTS)
 
 
 def test_a_damaged_file_is_found_before_a_build_and_a_load(agent: AgentClient, tmp_path: Path, store: Path) -> None:
-    """A record vouches for nothing: the weights are hashed again, also where the engine is in the store."""
+    """Weights are hashed before each build and load, even if the engine is already in the store."""
     model = addressed(_add(tmp_path / "m.onnx"), tmp_path / "cache")
     digest, external = agent.put_model(model)
     built = agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external)
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_found_before_a_build_and_a_load(agent: AgentClient, t
 
 
 def test_a_build_without_its_weights(agent: AgentClient, tmp_path: Path) -> None:
-    """What is not listed is not there, or is another's: what is listed must be in the store."""
+    """A build fails if its external data is not listed, or is not in the store."""
     model = addressed(_add(tmp_path / "m.onnx"), tmp_path / "cache")
     digest = agent.put_blob(model)
     with pytest.raises(HilError, match="is not in the store"):

@@ -1,4 +1,4 @@
-"""The agent under each interpreter a JetPack brings, with the newest numpy and runtime that have wheels for it."""
+"""The agent under the Python version of each JetPack, with the newest numpy and runtime that have wheels for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CACHE = "HIL_INTERPRETERS"
 
 
 def works(python: str, version: str) -> bool:
-    """Whether it starts and is that version; a shim that is there may answer with an error."""
+    """Return whether the interpreter starts and is that version; a pyenv shim may exist but fail."""
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, timeout=60)
@@ -40,14 +40,14 @@ def works(python: str, version: str) -> bool:
 
 
 def find(version: str) -> str | None:
-    """The interpreter on PATH, or one that pyenv keeps."""
+    """Return the interpreter on PATH or in pyenv; None if there is none."""
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [shutil.which(f"python{version}"), *map(str, sorted(kept.glob(f"{version}.*/bin/python{version}")))]
     return next((python for python in found if python and works(python, version)), None)
 
 
 def environment(python: str, version: str, folder: Path, wheels: tuple[str, ...] = ()) -> Path:
-    """A virtual environment with ``wheels`` or those of the version; made once, even if several processes want it."""
+    """Return the interpreter of a virtual environment with ``wheels`` or the version's; it is created once."""
     wheels = wheels or WHEELS[version]
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"python{version}"
@@ -65,10 +65,7 @@ def environment(python: str, version: str, folder: Path, wheels: tuple[str, ...]
 
 
 def _steps(python: str, version: str, place: Path, wheels: tuple[str, ...]) -> list[list[str]]:
-    """This interpreter's pip puts the wheels alone there: what they name besides (SymPy) is never imported.
-
-    Byte code is written of what is imported, not of all there is.
-    """
+    """Return the commands that create it: wheels without dependencies, and bytecode only of what is imported."""
     options = ["-q", "--disable-pip-version-check", "--no-compile", "--no-deps", "--only-binary", ":all:"]
     site = str(place / "lib" / f"python{version}" / "site-packages")
     modules = ", ".join(wheel.partition("==")[0] for wheel in wheels)
@@ -81,7 +78,7 @@ def _steps(python: str, version: str, place: Path, wheels: tuple[str, ...]) -> l
 
 @pytest.fixture(scope="module", params=list(WHEELS))
 def interpreter(request: pytest.FixtureRequest) -> str:
-    """Each interpreter that is there, in an environment of its own."""
+    """Each available interpreter, in its own environment."""
     version = request.param
     python = find(version)
     if python is None:
@@ -91,8 +88,8 @@ def interpreter(request: pytest.FixtureRequest) -> str:
     return str(environment(python, version, folder))
 
 
-def test_its_parts(interpreter: str, cache: Path, model: Path) -> None:
-    """Every part of the agent does its work in a process of that interpreter."""
+def test_the_agents_parts(interpreter: str, cache: Path, model: Path) -> None:
+    """Every part of the agent works in a process of that interpreter."""
     archive, _ = agent_archive(cache / "pytest-hil" / "agents")
     modules = len(list(Path(hil.agent.__file__).parent.rglob("*.py"))) - 1  # the package itself is not listed
     settings = dict(os.environ, PYTHONPATH=str(archive), HIL_MODEL=str(model), HIL_MODULES=str(modules))
@@ -119,6 +116,6 @@ def test_end_to_end(interpreter: str, store: Path, model: Path) -> None:
 
 
 def runtime_version(python: str) -> str:
-    """What the interpreter itself says its runtime is."""
+    """Return the version of ONNX Runtime that the interpreter imports."""
     code = "import onnxruntime; print(onnxruntime.__version__)"
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -44,7 +44,7 @@ worker.soak({"x": np.zeros((1, 4), np.float32)}, 10**9, deadline=600)
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there and not a zombie."""
+    """Return whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def is_running(pid: int) -> bool:
 
 
 def all_gone(pids: list[int], within: float) -> bool:
-    """Whether none of them is left after at most ``within`` seconds."""
+    """Return whether all processes have ended within ``within`` seconds."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         if not any(map(is_running, pids)):
@@ -62,7 +62,7 @@ def all_gone(pids: list[int], within: float) -> bool:
 
 
 def start_host(store: Path, model: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """A host in a process of its own with one worker busy and one idle: [supervisor, busy, idle]."""
+    """Start a host process with a busy and an idle worker; return it and the pids of [supervisor, busy, idle]."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOST, str(store), str(model)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -75,7 +75,7 @@ def start_host(store: Path, model: Path) -> tuple[subprocess.Popen[bytes], list[
 
 
 def test_no_orphan_when_the_host_is_killed(store: Path, model: Path) -> None:
-    """Two seconds after SIGKILL of the host, supervisor and workers are gone, the busy one too."""
+    """Two seconds after SIGKILL of the host, the supervisor and its workers have ended, the busy one too."""
     process, pids = start_host(store, model)
     process.kill()
     assert all_gone(pids, 2.0)
@@ -83,7 +83,7 @@ def test_no_orphan_when_the_host_is_killed(store: Path, model: Path) -> None:
 
 
 def test_no_orphan_when_the_supervisor_is_killed(store: Path, model: Path) -> None:
-    """Two seconds after SIGKILL of the supervisor its workers are gone, and the host has noticed."""
+    """Two seconds after SIGKILL of the supervisor, its workers have ended and the host has noticed."""
     process, pids = start_host(store, model)
     os.kill(pids[0], signal.SIGKILL)
     assert all_gone(pids[1:], 2.0)
@@ -92,7 +92,7 @@ def test_no_orphan_when_the_supervisor_is_killed(store: Path, model: Path) -> No
 
 
 def test_a_killed_supervisor_is_one_message(agent: AgentClient) -> None:
-    """A lost agent is the lab's error, now and at every later call."""
+    """A lost agent raises ``LabError``, at once and at every later call."""
     os.kill(agent.hello["pid"], signal.SIGKILL)
     for _ in range(2):
         with pytest.raises(LabError, match=r"the agent was lost.*on target 'bench'"):
@@ -100,7 +100,7 @@ def test_a_killed_supervisor_is_one_message(agent: AgentClient) -> None:
 
 
 def test_a_silent_agent_is_lost(agent: AgentClient) -> None:
-    """An agent that does not even say that it lives is killed after the grace time."""
+    """An agent that sends no heartbeat is killed after the grace time."""
     agent._link.channel.patience = 0.5  # noqa: SLF001 - the default is a minute
     pid = agent.hello["pid"]
     os.kill(pid, signal.SIGSTOP)
@@ -110,14 +110,14 @@ def test_a_silent_agent_is_lost(agent: AgentClient) -> None:
 
 
 def test_a_slow_request_is_not_silence(agent: AgentClient, worker: EngineWorker, feed: Feed) -> None:
-    """While a worker works the agent says that it lives, so that patience can be short."""
+    """The agent sends heartbeats while a worker is busy, so that the host's timeout can be short."""
     agent._link.channel.patience = 3.0  # noqa: SLF001 - the default is a minute
     soak = worker.soak(feed, 10**9, deadline=5)
     assert soak.t[-1] > 3
 
 
 def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
-    """A worker that hangs past its deadline is killed, the reply says so, and the next load works."""
+    """A worker that exceeds its deadline is killed and reported, and the next load works."""
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLost, match=r"run took longer than its deadline of 0\.5 s; its worker .* was killed"):
         worker.run(feed, deadline=0.5)
@@ -131,7 +131,7 @@ def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
 def test_a_dead_workers_signal_is_named(
     agent: AgentClient, model: Path, worker: EngineWorker, feed: Feed, number: signal.Signals
 ) -> None:
-    """Death in the middle of a run names the signal; the supervisor lives and the next load works."""
+    """If a worker dies during a run, the message names the signal, and the next load works."""
     threading.Timer(0.3, os.kill, (worker.pid, number)).start()
     with pytest.raises(WorkerLost, match=f"was killed by {number.name}"):
         worker.soak(feed, 10**9)
@@ -140,32 +140,32 @@ def test_a_dead_workers_signal_is_named(
         assert len(fresh.run(feed)) == 1
 
 
-def test_a_crash_shows_what_was_written_last(worker: EngineWorker, feed: Feed) -> None:
-    """The tail of a dead worker's stderr is in the message: here faulthandler's own words."""
+def test_a_crash_shows_the_last_output(worker: EngineWorker, feed: Feed) -> None:
+    """The message of a dead worker has the end of its stderr: here, faulthandler's output."""
     os.kill(worker.pid, signal.SIGSEGV)
     with pytest.raises(WorkerLost, match=r"its last output: .*Segmentation fault"):
         worker.run(feed)
 
 
-def test_a_worker_goes_before_the_supervisor(worker: EngineWorker) -> None:
-    """When memory runs out the kernel ends the worker first."""
+def test_the_kernel_kills_workers_first(worker: EngineWorker) -> None:
+    """When memory runs out, the kernel kills a worker before the supervisor."""
     assert int(Path(f"/proc/{worker.pid}/oom_score_adj").read_text()) == 900
 
 
 def test_workers_show_on_the_command_line(worker: EngineWorker) -> None:
-    """A worker can be told from its supervisor in ``ps``."""
+    """A worker can be distinguished from its supervisor in the output of ``ps``."""
     assert b"\0--worker\0" in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
 
 
 def test_close_ends_the_worker(worker: EngineWorker) -> None:
-    """A closed worker's process is gone, and closing it again is nothing."""
+    """Closing a worker ends its process; closing it again does nothing."""
     worker.close()
     assert all_gone([worker.pid], 1.0)
     worker.close()
 
 
 def test_many_workers_leave_nothing_behind(agent: AgentClient, model: Path) -> None:
-    """Loading and closing again and again leaves neither descriptors nor processes."""
+    """Loading and closing repeatedly leaks neither descriptors nor processes."""
     built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
     folder = Path(f"/proc/{agent.hello['pid']}/fd")
     counts = []
@@ -175,8 +175,8 @@ def test_many_workers_leave_nothing_behind(agent: AgentClient, model: Path) -> N
     assert len(set(counts)) == 1
 
 
-def test_signs_of_life_are_for_open_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a request is worked on each ``HEARTBEAT`` has one; before and after there is none."""
+def test_heartbeats_are_for_open_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats are sent every ``HEARTBEAT`` seconds while a request is processed, and never otherwise."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         host = Channel(ours.fileno(), ours.fileno())
@@ -202,16 +202,16 @@ def test_signs_of_life_are_for_open_requests(monkeypatch: pytest.MonkeyPatch) ->
             host.receive()
 
 
-def test_nonsense_is_answered(agent: AgentClient) -> None:
-    """Unknown operations, absent fields and wrong types are one message each, and the agent lives."""
+def test_malformed_requests_are_answered(agent: AgentClient) -> None:
+    """Unknown operations, missing fields and wrong types are errors with one message, and the agent goes on."""
     for op, fields in (("fly", {}), ("load", {}), ("run", {"worker": []}), ("blob_append", {"digest": 1, "offset": 0})):
         with pytest.raises(LabError, match="on target 'bench'"):
             agent.call(op, fields)
     assert agent.probe()["cores"] >= 1
 
 
-def test_bytes_that_are_no_frame_end_the_agent(agent: AgentClient) -> None:
-    """Past a broken frame nobody knows where the next one starts: the agent says why and ends."""
+def test_a_malformed_frame_ends_the_agent(agent: AgentClient) -> None:
+    """After a malformed frame the next one cannot be found: the agent reports the reason and ends."""
     channel = agent._link.channel  # noqa: SLF001 - the raw pipe
     assert isinstance(channel, Channel)
     os.write(channel.write_fd, b"x" * 100)
@@ -220,7 +220,7 @@ def test_bytes_that_are_no_frame_end_the_agent(agent: AgentClient) -> None:
 
 
 def test_the_library_may_print(store: Path) -> None:
-    """What is printed on descriptor 1 by anybody lands in stderr and never between frames."""
+    """Whatever is printed to descriptor 1 goes to stderr and never between frames."""
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as agent:
         pid = agent.hello["pid"]
         assert Path(f"/proc/{pid}/fd/1").readlink() == Path(f"/proc/{pid}/fd/2").readlink()

@@ -1,4 +1,4 @@
-"""An image for podman out of this interpreter, with numpy and ONNX Runtime in folders of their own, and no system."""
+"""A podman image of this interpreter, with numpy and ONNX Runtime in separate folders and no operating system."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ARGS = ("--cgroups=disabled", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc
 
 @dataclass(frozen=True)
 class Podman:
-    """A podman with storage of its own: ``folder`` has a program of that name, to be found first in ``PATH``."""
+    """A podman with its own storage; ``folder`` has the wrapper program, to be put first in ``PATH``."""
 
     folder: Path
 
     def __call__(self, *words: str) -> str:
-        """What a command of it prints."""
+        """Return the output of a podman command."""
         done = subprocess.run([self.folder / "podman", *words], capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError(f"podman {' '.join(words)}: {done.stderr}")
@@ -37,7 +37,7 @@ class Podman:
 
 
 def podman(folder: Path) -> Podman:
-    """A podman that runs where cgroups are of version 1 or mixed as well: it sees version 2 alone."""
+    """Return a podman that also works where cgroups are of version 1 or mixed: it only sees version 2."""
     program = _program("podman")
     bin_folder = folder / "bin"
     bin_folder.mkdir(parents=True)
@@ -49,7 +49,7 @@ def podman(folder: Path) -> Podman:
 
 
 def make(engine: Podman, folder: Path) -> None:
-    """Imports images ``hil-test:full``, and ``hil-test:bare``, which has nothing in it."""
+    """Import the images ``hil-test:full`` and ``hil-test:bare``, which is empty."""
     root = folder / "image"
     for name in ("dev", "proc", "sys", "etc", "run", "opt/slow", "opt/numpy", "opt/onnxruntime", "opt/python/bin"):
         (root / name).mkdir(parents=True)
@@ -78,14 +78,14 @@ def _program(name: str) -> str:
 
 
 def _libraries(root: Path) -> None:
-    """Copies what the loader finds for the interpreter and every module of it, each to its own place."""
+    """Copy the shared libraries of the interpreter and of its modules, each to its own path."""
     files = [str(root / PYTHON[1:]), *map(str, root.rglob("*.so*"))]
-    told = subprocess.run([_program("ldd"), *files], capture_output=True, text=True, check=False).stdout
-    for found in set(LIBRARY.findall(told)):
-        if not found.startswith(str(root)):
-            place = root / found[1:]
+    output = subprocess.run([_program("ldd"), *files], capture_output=True, text=True, check=False).stdout
+    for library in set(LIBRARY.findall(output)):
+        if not library.startswith(str(root)):
+            place = root / library[1:]
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(found, place)
+            shutil.copy(library, place)
 
 
 def _import(engine: Podman, root: Path, name: str) -> None:

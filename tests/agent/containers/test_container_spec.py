@@ -1,4 +1,4 @@
-"""What a container is asked to be, and what an engine's refusals mean: words in, words out."""
+"""Container descriptions, the engine's command line, and the meaning of its errors; nothing is run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOUNTS = Mounts("/home/hil/agent.pyz", "/home/hil/store", ("/home/hil/store/tmp"
     ],
 )
 def test_images_are_named_as_engines_name_them(name: str) -> None:
-    """Host, port, path, tag, digest, and an image's id alone."""
+    """A reference has host, port, path, tag and digest, or is an image's id."""
     assert container_spec.is_reference(name)
 
 
@@ -41,8 +41,8 @@ def test_images_are_named_as_engines_name_them(name: str) -> None:
     "name",
     ["", "-v", "--privileged", "a b", "a\n", "a;b", "A", "a/", "/a", "a:", "a@sha256:12", "a//b", "../a", "a" * 513],
 )
-def test_what_names_no_image_is_refused(name: str) -> None:
-    """Above all an option of the engine's."""
+def test_invalid_references_are_refused(name: str) -> None:
+    """Anything else is rejected, above all options of the engine."""
     assert not container_spec.is_reference(name)
     with pytest.raises(Failure, match="is not an image reference"):
         container_spec.parse(json.dumps(ASKED._replace(image=name)._asdict()))
@@ -54,7 +54,7 @@ def test_what_names_no_image_is_refused(name: str) -> None:
 )
 @example("registry.example/robots/base:1.2")
 def test_no_image_is_ever_an_option(name: str) -> None:
-    """What is taken for an image begins with a letter or digit and has neither blank nor equals sign."""
+    """An accepted reference begins with a letter or digit and contains neither spaces nor equals signs."""
     if container_spec.is_reference(name):
         assert name[0].isalnum()
         assert not set(name) & set(" \n\t=")
@@ -63,8 +63,8 @@ def test_no_image_is_ever_an_option(name: str) -> None:
 
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
-def test_what_is_no_description_is_refused(text: str) -> None:
-    """Whatever a host sends, it is one message."""
+def test_invalid_descriptions_are_refused(text: str) -> None:
+    """Whatever a host sends, the error is one ``Failure``."""
     with pytest.raises(Failure):
         container_spec.parse(text)
 
@@ -74,21 +74,21 @@ def test_what_is_no_description_is_refused(text: str) -> None:
     [{"engine": "sh"}, {"args": "--privileged"}, {"args": [1]}, {"args": ["a\0b"]}, {"python": "-c"}, {"python": ""}],
 )
 def test_each_part_is_checked(wrong: dict[str, object]) -> None:
-    """An engine that is none of the two is no program that is run; args are words; an interpreter is no option."""
+    """The engine must be docker or podman, args a list of strings, and the interpreter not an option."""
     with pytest.raises(Failure):
         container_spec.parse(json.dumps({**ASKED._asdict(), **wrong}))
 
 
-def test_it_travels_from_the_config_to_the_agent() -> None:
-    """The agent is started with what the config says, word for word."""
+def test_the_agent_gets_the_configured_container() -> None:
+    """The agent is started with the container of the config, word for word."""
     spec = TargetSpec(container=ContainerSpec(engine="docker", image=ASKED.image, args=ASKED.args))
     words = agent_arguments(spec)
     assert container_spec.parse(words[words.index("--container") + 1]) == ASKED
     assert "--container" not in agent_arguments(TargetSpec())
 
 
-def test_the_command_is_what_is_documented() -> None:
-    """No privileges, no network, nothing fetched; the store to read, its scratch to write; the user's own last."""
+def test_the_command_is_as_documented() -> None:
+    """No privileges, no network, no pull; a read-only store with writable scratch folders; the user's args last."""
     user_options = container_spec.account("docker", 1000, 1000, [44, 104])
     order = Order(ASKED, Image(DIGEST, "27.1"), MOUNTS, tuple(user_options))
     words = container_spec.run_words(order, "hil-1", "/home/hil/store/tmp/worker-1")
@@ -102,21 +102,21 @@ def test_the_command_is_what_is_documented() -> None:
     )
 
 
-def test_a_user_without_root_keeps_his_numbers() -> None:
-    """Rootless podman has no other groups to give than the user's own."""
+def test_rootless_podman_keeps_the_users_ids() -> None:
+    """Rootless podman can only pass on the user's own groups."""
     assert container_spec.account("podman", 1000, 1000, [44]) == ["--userns", "keep-id", "--group-add", "keep-groups"]
     assert container_spec.account("podman", 0, 0, [44]) == ["--user", "0:0", "--group-add", "44"]
 
 
 @pytest.mark.parametrize("store", ["/a,readonly=false", '/a"b', "/a\nb"])
 def test_a_path_that_would_be_an_option_is_refused(store: str) -> None:
-    """--mount takes one word with commas in it."""
+    """A path that the comma-separated syntax of --mount cannot express is rejected."""
     with pytest.raises(Failure, match="cannot be mounted"):
         MOUNTS._replace(store=store).options()
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("output", "message"),
     [
         (
             "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
@@ -136,13 +136,13 @@ def test_a_path_that_would_be_an_option_is_refused(store: str) -> None:
         ("something new", "docker failed: something new"),
     ],
 )
-def test_refusals_of_the_image_are_told_apart(said: str, message: str) -> None:
-    """By what engines of several years write."""
-    assert container_spec.image_trouble(ASKED, said).message.startswith(message)
+def test_image_errors_are_distinguished(output: str, message: str) -> None:
+    """Errors of docker and podman versions of several years are recognized."""
+    assert container_spec.image_trouble(ASKED, output).message.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "message"),
+    ("code", "output", "message"),
     [
         (
             127,
@@ -158,14 +158,14 @@ def test_refusals_of_the_image_are_told_apart(said: str, message: str) -> None:
         (137, "", r"\(exit code 137\): it wrote nothing"),
     ],
 )
-def test_refusals_to_start_are_told_apart(code: int, said: str, message: str) -> None:
-    """By exit code and words; what is not known is passed on as it is."""
+def test_start_errors_are_distinguished(code: int, output: str, message: str) -> None:
+    """The cause is found by exit code and output; unknown output is repeated in the message."""
     with pytest.raises(Failure, match=message):
-        raise container_spec.start_trouble(ASKED, code, said)
+        raise container_spec.start_trouble(ASKED, code, output)
 
 
-def test_args_are_not_told() -> None:
-    """They may have a secret among them, and stand in no report; that they differ does."""
+def test_args_are_not_reported() -> None:
+    """Args may contain secrets, so only their digest is reported, which still shows that they differ."""
     libraries = {"numpy": "1", "runtimes": {"tensorrt": "10.3.0"}}
     image = Image(DIGEST, None)
     one, other = (

@@ -1,4 +1,4 @@
-"""Workers in real containers, under podman: an image of this interpreter, numpy and ONNX Runtime, and no GPU."""
+"""Workers in real podman containers: an image of this interpreter, numpy and ONNX Runtime, without a GPU."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ worker.soak({"x": np.zeros((1, 4), np.float32)}, 10**9, deadline=600)
 
 @pytest.fixture(scope="module")
 def podman() -> Iterator[image.Podman]:
-    """A podman with the test images and nothing else in its storage."""
+    """A podman whose storage has only the test images."""
     if os.geteuid() != 0:
         pytest.skip("podman with storage and a mount namespace of its own needs root")
     for program in ("podman", "unshare", "ldd", "tar"):
@@ -78,21 +78,21 @@ def _path(podman: image.Podman, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def target(store: Path) -> Callable[..., TargetSpec]:
-    """Describes a target of which the workers run in a container."""
+    """Return a function that describes a target whose workers run in a container."""
 
     def describe(
         libraries: str = image.FULL, extra: tuple[str, ...] = (), on_board: str | None = None, **keys: Any
     ) -> TargetSpec:
-        given = {"engine": "podman", "image": "hil-test:full", "python": image.PYTHON} | keys
+        settings = {"engine": "podman", "image": "hil-test:full", "python": image.PYTHON} | keys
         args = (*image.ARGS, "--env", f"PYTHONPATH={libraries}", *extra)
-        return TargetSpec(store=str(store), python=on_board, container=ContainerSpec(args=args, **given))
+        return TargetSpec(store=str(store), python=on_board, container=ContainerSpec(args=args, **settings))
 
     return describe
 
 
 @pytest.fixture
 def contained(target: Callable[..., TargetSpec], podman: image.Podman, store: Path) -> Iterator[Starts]:
-    """Starts agents that hold their target; whatever the test does, no container and no folder of one is left."""
+    """Return a function that starts agents that hold their target; no container or folder may be left afterwards."""
     started: list[AgentClient] = []
 
     def start(*args: Any, **keys: Any) -> AgentClient:
@@ -108,7 +108,7 @@ def contained(target: Callable[..., TargetSpec], podman: image.Podman, store: Pa
 
 
 def nothing_left(podman: image.Podman, within: float) -> bool:
-    """Whether there is no container, running or not, after at most that many seconds."""
+    """Return whether no container, running or not, is left within ``within`` seconds."""
     until = time.monotonic() + within
     while podman("ps", "--all", "--quiet"):
         if time.monotonic() > until:
@@ -118,12 +118,12 @@ def nothing_left(podman: image.Podman, within: float) -> bool:
 
 
 def build(agent: AgentClient, model: Path) -> Any:
-    """``models.tiny`` in the store."""
+    """Return the record of ``models.tiny`` as an engine in the store."""
     return agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
 
 
 def test_end_to_end(contained: Starts, model: Path) -> None:
-    """The host drives it like any other worker: build, load, run, time, memory, a tensor larger than a page."""
+    """The host drives such a worker like any other: build, load, run, time, memory, a large tensor."""
     agent = contained()
     with agent.load(build(agent, model).key, {"threads": 1}, 60) as worker:
         assert worker.first(FEED) > 0
@@ -140,8 +140,8 @@ def test_end_to_end(contained: Starts, model: Path) -> None:
     assert max(resident) == pytest.approx(memory.rss + memory.shared_bytes, rel=0.2), "another process was watched"
 
 
-def test_the_worker_alone_is_inside(contained: Starts, model: Path, store: Path) -> None:
-    """The worker's number is the one it has here; it has no network, no privileges, and may write to no blob."""
+def test_only_the_worker_is_inside(contained: Starts, model: Path, store: Path) -> None:
+    """The worker's process id is the outer one; it has no network and no privileges, and cannot write to a blob."""
     agent = contained()
     worker = agent.load(build(agent, model).key, {}, 60)
     proc = Path(f"/proc/{worker.pid}")
@@ -160,20 +160,18 @@ def test_the_worker_alone_is_inside(contained: Starts, model: Path, store: Path)
 
 
 def test_the_environment_names_the_container(contained: Starts, podman: image.Podman) -> None:
-    """A number from a container says so: engine, its version, the image by digest; and what is seen is in it."""
+    """The environment has the engine, its version and the image's digest, and the container's own libraries."""
     facts = contained().probe()
-    told = facts["container"]
-    assert told["digest"] == "sha256:" + podman("image", "inspect", "--format", "{{.Id}}", "hil-test:full")
-    assert told["version"] in podman("--version")
-    assert (told["engine"], told["image"], told["python"]) == ("podman", "hil-test:full", image.PYTHON)
+    container = facts["container"]
+    assert container["digest"] == "sha256:" + podman("image", "inspect", "--format", "{{.Id}}", "hil-test:full")
+    assert container["version"] in podman("--version")
+    assert (container["engine"], container["image"], container["python"]) == ("podman", "hil-test:full", image.PYTHON)
     assert facts["numpy"] == np.__version__
     assert facts["python"] == sys.version.split()[0]
 
 
-def test_an_image_is_part_of_what_an_engine_depends_on(
-    contained: Starts, podman: image.Podman, model: Path, agent: AgentClient
-) -> None:
-    """Its libraries build the engine: another image by the same name, other args or none at all is another engine."""
+def test_an_image_is_part_of_the_key(contained: Starts, podman: image.Podman, model: Path, agent: AgentClient) -> None:
+    """The image's libraries build the engine, so another image or other args, or none, give another key."""
     beside = build(agent, model)
     agent.close()
     built = [beside, build(contained(), model)]
@@ -187,8 +185,8 @@ def test_an_image_is_part_of_what_an_engine_depends_on(
     assert not any(one.cached for one in built)
 
 
-def test_a_worker_that_dies_is_told(contained: Starts, model: Path) -> None:
-    """It is said how, as of any worker; the next one is fresh."""
+def test_a_worker_that_dies_is_reported(contained: Starts, model: Path) -> None:
+    """The message states how the worker ended, as for any worker; the next one is fresh."""
     agent = contained()
     key = build(agent, model).key
     worker = agent.load(key, {}, 60)
@@ -201,7 +199,7 @@ def test_a_worker_that_dies_is_told(contained: Starts, model: Path) -> None:
 
 
 def test_a_worker_that_is_late_is_killed(contained: Starts, podman: image.Podman, model: Path) -> None:
-    """The deadline ends the container, by its id, not just the engine's own process beside it."""
+    """The deadline kills the container by its id, not only the engine's own process."""
     agent = contained()
     worker = agent.load(build(agent, model).key, {}, 60)
     os.kill(worker.pid, signal.SIGSTOP)
@@ -216,7 +214,7 @@ def test_a_worker_that_is_late_is_killed(contained: Starts, podman: image.Podman
 def test_no_container_outlives_its_supervisor(
     target: Callable[..., TargetSpec], podman: image.Podman, model: Path, victim: str
 ) -> None:
-    """SIGKILL of host or supervisor: three seconds later the busy and the idle worker and their containers are gone."""
+    """Three seconds after SIGKILL of host or supervisor, both workers and their containers are gone."""
     spec = target()
     assert spec.store is not None
     assert spec.container is not None
@@ -247,7 +245,7 @@ def test_no_container_outlives_its_supervisor(
     ids=["image", "engine", "python", "executable", "numpy", "option", "detached", "entry point"],
 )
 def test_what_is_missing_is_one_message(contained: Starts, keys: dict[str, Any], message: str) -> None:
-    """Whatever keeps a worker from coming up is told once, and the agent lives."""
+    """Whatever prevents a worker from starting is one message, and the agent goes on."""
     agent = contained(**keys)
     for _ in range(2):
         with pytest.raises(LabError, match=message) as caught:
@@ -255,8 +253,8 @@ def test_what_is_missing_is_one_message(contained: Starts, keys: dict[str, Any],
         assert "on target 'board'" in str(caught.value)
 
 
-def test_a_runtime_that_is_missing_is_told(contained: Starts, model: Path) -> None:
-    """The machine beside the container has it, and that must not count."""
+def test_a_missing_runtime_is_reported(contained: Starts, model: Path) -> None:
+    """A runtime that only the machine outside the container has does not count."""
     agent = contained(libraries=image.WITHOUT_RUNTIME)
     reason = f"image hil-test:full has no onnxruntime that {image.PYTHON} can import"
     assert agent.probe()["why_not"]["onnxruntime"] == reason
@@ -265,7 +263,7 @@ def test_a_runtime_that_is_missing_is_told(contained: Starts, model: Path) -> No
 
 
 def test_giving_up_while_it_starts_leaves_nothing(contained: Starts, podman: image.Podman) -> None:
-    """A host that goes away takes a container with it that has not even come up."""
+    """If the host goes away while a container starts, the container is removed too."""
     agent = contained(libraries=image.SLOW)
 
     def ask() -> None:
@@ -282,15 +280,15 @@ def test_giving_up_while_it_starts_leaves_nothing(contained: Starts, podman: ima
     assert nothing_left(podman, 3.0)
 
 
-def test_nobody_else_is_taken_for_the_worker(contained: Starts, store: Path) -> None:
-    """A process of the same user that connects to a worker's socket is told apart by who it is to the kernel."""
+def test_no_other_process_is_accepted_as_the_worker(contained: Starts, store: Path) -> None:
+    """Another process of the same user that connects to a worker's socket is rejected by its process id."""
     agent = contained(libraries=image.SLOW)
-    told: list[str] = []
+    messages: list[str] = []
 
     def ask() -> None:
         with pytest.raises(LabError) as caught:
             agent.probe()
-        told.append(str(caught.value))
+        messages.append(str(caught.value))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -304,13 +302,13 @@ def test_nobody_else_is_taken_for_the_worker(contained: Starts, store: Path) -> 
             stranger.connect(f"/proc/self/fd/{folder}/socket")
         asking.join(20)
     os.close(folder)
-    assert f"the process that connected as the worker ({os.getpid()}) is not in the worker's container" in told[0]
+    assert f"the process that connected as the worker ({os.getpid()}) is not in the worker's container" in messages[0]
 
 
 def test_the_suites_across_a_network(
     podman: image.Podman, target: Callable[..., TargetSpec], tmp_path: Path, store: Path
 ) -> None:
-    """Over SSH the supervisor is on the machine there, every worker in a container, and the report says which."""
+    """Over SSH the supervisor runs on the remote machine, its workers in containers; the report names the image."""
     key = make_key(tmp_path / "key")
     server = Server(tmp_path / "sshd", Path(f"{key}.pub"), f"SetEnv PATH={podman.folder}:/usr/bin:/bin")
     (tmp_path / "known").write_text(server.known_line(), encoding="ascii")
@@ -341,7 +339,7 @@ def test_the_suites_across_a_network(
 def test_board_and_image_may_have_other_interpreters(
     contained: Starts, request: pytest.FixtureRequest, model: Path, version: str
 ) -> None:
-    """The agent stays on the board's own, which needs nothing but its standard library then."""
+    """The agent runs on the board's interpreter, which then only needs its standard library."""
     python = find(version)
     if python is None:
         pytest.skip(f"python{version} is not there")
@@ -354,8 +352,8 @@ def test_board_and_image_may_have_other_interpreters(
         assert worker.run(FEED)
 
 
-def test_a_store_may_lie_deep(target: Callable[..., TargetSpec], model: Path, tmp_path: Path) -> None:
-    """An address of a socket has room for 107 letters, a store's path for more."""
+def test_a_store_may_have_a_long_path(target: Callable[..., TargetSpec], model: Path, tmp_path: Path) -> None:
+    """A store's path may be longer than the 107 bytes of a socket's address."""
     deep = tmp_path / ("a" * 100) / ("b" * 100)
     spec = target().model_copy(update={"store": str(deep)})
     with open_target("board", spec).start_agent() as agent:

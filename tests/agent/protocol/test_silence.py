@@ -30,7 +30,7 @@ SILENCE = 1.5
 
 
 class Host:
-    """The far end of an agent's pipes, which stay open whatever it says or does not say."""
+    """The host's end of an agent's pipes, which stay open whether or not it sends anything."""
 
     def __init__(self, archive: Path, store: Path) -> None:
         command = [sys.executable, "-B", str(archive), "--store", str(store), "--host-silence", str(SILENCE)]
@@ -44,12 +44,12 @@ class Host:
         self.worker = 0
 
     def ask(self, op: str, body: Any = (), **fields: Any) -> None:
-        """Sends a request and does not wait for the answer."""
+        """Send a request without waiting for the answer."""
         self.number += 1
         self.channel.send(dict(fields, op=op, id=self.number), *body)
 
     def answer(self) -> Any:
-        """``ok`` of the next answer, signs of life passed over; pings meanwhile, for a busy machine takes its time."""
+        """Return ``ok`` of the next answer, skipping heartbeats. Ping meanwhile, since a busy machine is slow."""
         header: dict[str, Any] = {"alive": True}
         answered = threading.Event()
         pings = threading.Thread(target=self.ping_for, args=(60.0, answered))
@@ -63,7 +63,7 @@ class Host:
         return header["ok"]
 
     def load(self, model: Path) -> int:
-        """Process id of a worker with ``model`` loaded."""
+        """Return the process id of a worker with ``model`` loaded."""
         data = model.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         for op, fields, body in (
@@ -82,13 +82,13 @@ class Host:
         return int(loaded["pid"])
 
     def soak(self) -> None:
-        """A request that takes ten minutes."""
+        """Send a request that takes ten minutes."""
         listing, chunks = arrays.describe([("x", np.zeros((1, 4), np.float32))])
         fields = {"worker": self.worker, "runs": 10**9, "budget": 590, "deadline": 600, "feeds": 1, "arrays": listing}
         self.ask("soak", chunks, **fields)
 
     def ping_for(self, seconds: float, enough: threading.Event | None = None) -> None:
-        """Says nothing but that it lives."""
+        """Send only pings for ``seconds``."""
         enough = enough or threading.Event()
         until = time.monotonic() + seconds
         while time.monotonic() < until and not enough.wait(SILENCE / 4):
@@ -97,7 +97,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    """An agent whose host must speak, and this host."""
+    """An agent with a silence limit, and its host."""
     archive, _ = agent_archive(tmp_path)
     made = Host(archive, tmp_path / "store")
     yield made
@@ -105,8 +105,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
     made.process.communicate()
 
 
-def test_a_host_that_falls_silent_is_gone(host: Host, model: Path) -> None:
-    """The pipe stays open, nothing comes: the agent ends itself and its workers, and the board is free."""
+def test_a_silent_host_is_lost(host: Host, model: Path) -> None:
+    """If nothing arrives although the pipe is open, the agent ends its workers and itself, and the store is free."""
     pid = host.load(model)
     began = time.monotonic()
     assert all_gone([host.process.pid, pid], SILENCE + 2)
@@ -114,14 +114,14 @@ def test_a_host_that_falls_silent_is_gone(host: Host, model: Path) -> None:
 
 
 def test_a_busy_agent_notices_as_well(host: Host, model: Path) -> None:
-    """A worker that has ten minutes to go is ended when the host has said nothing for too long."""
+    """A worker with ten minutes of work left is ended once the host has been silent for too long."""
     pid = host.load(model)
     host.soak()
     assert all_gone([host.process.pid, pid], SILENCE + 2)
 
 
 def test_pings_keep_an_idle_agent(host: Host, model: Path) -> None:
-    """A host that pings is alive, though it asks nothing; its next request is answered."""
+    """An agent stays while its host sends pings without requests, and answers the next request."""
     pid = host.load(model)
     host.ping_for(3 * SILENCE)
     assert is_running(pid)
@@ -139,7 +139,7 @@ def test_pings_keep_a_busy_agent(host: Host, model: Path) -> None:
 
 
 def test_pings_behind_a_request_count(host: Host, model: Path) -> None:
-    """With another request waiting nothing is read, but that bytes arrive behind it is seen."""
+    """While another request waits nothing is read, but bytes that arrive behind it count as a sign of life."""
     pid = host.load(model)
     host.soak()
     host.ask("probe")
@@ -148,8 +148,8 @@ def test_pings_behind_a_request_count(host: Host, model: Path) -> None:
     assert all_gone([host.process.pid, pid], SILENCE + 2)
 
 
-def test_the_request_that_came_meanwhile_is_answered(host: Host, model: Path) -> None:
-    """A request that came while another was worked on is not lost, nor is its body mixed with pings."""
+def test_an_early_request_is_answered(host: Host, model: Path) -> None:
+    """A request that arrives while another is processed is answered, and its body is not mixed with pings."""
     host.load(model)
     for number in range(5):
         for value in (number, number + 100):
@@ -164,15 +164,15 @@ def test_the_request_that_came_meanwhile_is_answered(host: Host, model: Path) ->
             assert (back[:10_000] == value).all()
 
 
-def test_half_a_frame_is_not_waited_for_for_ever(host: Host, model: Path) -> None:
-    """A host that falls silent in the middle of a request is gone as well."""
+def test_half_a_frame_is_not_awaited_for_ever(host: Host, model: Path) -> None:
+    """A host that falls silent in the middle of a request is lost too."""
     pid = host.load(model)
     os.write(host.channel.write_fd, wire.encode({"op": "probe", "id": 99}, 1000)[:30])
     assert all_gone([host.process.pid, pid], 2 * SILENCE + 2)
 
 
-def test_a_host_that_takes_nothing_is_gone(host: Host, model: Path) -> None:
-    """An answer that nobody takes for that long ends the agent."""
+def test_a_host_that_reads_nothing_is_lost(host: Host, model: Path) -> None:
+    """If the host does not read an answer within the limit, the agent ends."""
     pid = host.load(model)
     listing, chunks = arrays.describe([("x", np.zeros(4 << 20, np.float32))])
     host.ask("echo", chunks, worker=host.worker, deadline=60, arrays=listing)
@@ -180,13 +180,13 @@ def test_a_host_that_takes_nothing_is_gone(host: Host, model: Path) -> None:
 
 
 class Far(LocalProcess):
-    """A process that says of itself that a network lies between."""
+    """A process that reports a network between itself and the host."""
 
     remote = True
 
 
 def far_agent(tmp_path: Path, silence: float) -> AgentClient:
-    """An agent of this machine that is treated as one across a network."""
+    """Return an agent on this machine that is treated as one across a network."""
     archive, digest = agent_archive(tmp_path)
     spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "5 s"})
     arguments = [*agent_arguments(spec), "--host-silence", str(silence)]
@@ -195,7 +195,7 @@ def far_agent(tmp_path: Path, silence: float) -> AgentClient:
 
 
 def test_the_host_pings(tmp_path: Path) -> None:
-    """A client that asks nothing for long finds its agent again; stopped, it loses it, and the agent is gone."""
+    """An idle client keeps its agent alive; once it is stopped, the agent ends and the client reports it lost."""
     with far_agent(tmp_path, SILENCE) as agent:
         pid = agent.hello["pid"]
         time.sleep(3 * SILENCE)
@@ -213,8 +213,8 @@ time.sleep(60)
 """
 
 
-def test_a_host_that_hangs_lets_go_of_the_board(tmp_path: Path) -> None:
-    """A host that is stopped, not killed, closes no pipe: the agent goes all the same, though not before."""
+def test_a_stopped_host_loses_the_board(tmp_path: Path) -> None:
+    """A host that is stopped, not killed, closes no pipe; the agent ends after the limit, not before."""
     process = subprocess.Popen([sys.executable, "-c", STOPPED, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -228,8 +228,8 @@ def test_a_host_that_hangs_lets_go_of_the_board(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_only_a_network_needs_it() -> None:
-    """The agent of this machine sees its host's end on the pipe; it is given no limit, and its client does not ping."""
+def test_a_local_agent_has_no_limit() -> None:
+    """An agent on this machine notices the closed pipe, so it has no silence limit and its client sends no pings."""
     assert "--host-silence" not in agent_arguments(TargetSpec())
     spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "7 s"})
     assert agent_arguments(spec)[-2:] == ["--host-silence", "7.0"]

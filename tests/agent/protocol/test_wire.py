@@ -35,7 +35,7 @@ VALUES = st.recursive(
 
 
 def through_pipe(data: bytes) -> Channel:
-    """A channel whose other end wrote ``data`` and closed."""
+    """Return a channel whose other end wrote ``data`` and closed."""
     read_fd, write_fd = os.pipe()
 
     def write() -> None:
@@ -47,19 +47,19 @@ def through_pipe(data: bytes) -> Channel:
 
 
 def frame(header: wire.Header, named: list[tuple[str, Array]]) -> bytes:
-    """One whole frame."""
+    """Return the bytes of one frame."""
     listing, chunks = arrays.describe(named)
     body = b"".join(bytes(chunk) for chunk in chunks)
     return bytes(wire.encode(dict(header, arrays=listing), len(body))) + body
 
 
 def read_frame(data: bytes) -> tuple[wire.Header, list[tuple[str, Array]]]:
-    """What a reader makes of ``data``."""
+    """Return the header and the arrays that a reader gets from ``data``."""
     channel = through_pipe(data)
     try:
         header = channel.receive()
-        found = wire.slots(header, channel.pending)
-        return header, arrays.views(channel.take(), found)
+        slots = wire.slots(header, channel.pending)
+        return header, arrays.views(channel.take(), slots)
     finally:
         os.close(channel.read_fd)
 
@@ -69,19 +69,19 @@ def read_frame(data: bytes) -> tuple[wire.Header, list[tuple[str, Array]]]:
     st.lists(st.tuples(st.text(max_size=5), ARRAYS), max_size=4),
 )
 def test_what_is_sent_arrives(header: wire.Header, named: list[tuple[str, Array]]) -> None:
-    """A frame carries its header and every array bit by bit, NaN and empty ones too."""
+    """A frame transfers its header and every array bit for bit, including NaN and empty arrays."""
     header.pop("arrays", None)
-    got, found = read_frame(frame(header, named))
+    got, received = read_frame(frame(header, named))
     got.pop("arrays")
     assert got == header
-    assert [name for name, _ in found] == [name for name, _ in named]
-    for (_, sent), (_, back) in zip(named, found, strict=True):
+    assert [name for name, _ in received] == [name for name, _ in named]
+    for (_, sent), (_, back) in zip(named, received, strict=True):
         assert (back.dtype, back.shape, back.tobytes()) == (sent.dtype, sent.shape, sent.tobytes())
 
 
 @given(st.lists(st.tuples(st.just("x"), ARRAYS), max_size=3), st.data())
 def test_a_cut_frame_is_refused(named: list[tuple[str, Array]], data: st.DataObject) -> None:
-    """A frame that ends early raises WireError wherever it was cut, and does not hang."""
+    """A frame that ends early raises WireError wherever it is cut, and does not hang."""
     whole = frame({"op": "run"}, named)
     with pytest.raises(wire.WireError):
         read_frame(whole[: data.draw(st.integers(0, len(whole) - 1))])
@@ -99,12 +99,12 @@ def test_garbage_is_refused(data: bytes) -> None:
     st.integers(0, 99),
 )
 def test_a_wrong_listing_is_refused(listing: list[Any], body: int) -> None:
-    """Array listings made of anything either fit the body or raise WireError."""
+    """Any list of arrays either fits the body or raises WireError."""
     try:
-        found = wire.slots({"arrays": listing}, body)
+        slots = wire.slots({"arrays": listing}, body)
     except wire.WireError:
         return
-    assert all(slot.offset + slot.nbytes <= body for slot in found)
+    assert all(slot.offset + slot.nbytes <= body for slot in slots)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_wrong_listing_is_refused(listing: list[Any], body: int) -> None:
     ],
 )
 def test_sizes_are_checked(entry: dict[str, Any]) -> None:
-    """Shape times item size must be the announced number of bytes; overflow, signs and booleans do not get by."""
+    """Shape times item size must be the announced number of bytes; overflow, signs and booleans are rejected."""
     with pytest.raises(wire.WireError):
         wire.slots({"arrays": [entry]}, 64)
 
@@ -141,7 +141,7 @@ def test_sizes_are_checked(entry: dict[str, Any]) -> None:
     ],
 )
 def test_json_is_strict(text: bytes) -> None:
-    """A header with NaN, infinity, double keys, endless numbers or endless depth is refused."""
+    """A header with NaN, infinity, duplicate keys, endless numbers or endless nesting is rejected."""
     with pytest.raises(wire.WireError):
         wire.decode_header(text)
 
@@ -150,7 +150,7 @@ def test_json_is_strict(text: bytes) -> None:
     "head", [(wire.MAGIC, wire.MAX_HEADER + 1, 0), (wire.MAGIC, 2, wire.MAX_BODY + 1), (b"SSH-2.0-", 2, 0)]
 )
 def test_limits_hold_before_memory_is_taken(head: tuple[bytes, int, int]) -> None:
-    """Sizes over the limits are refused by the head alone."""
+    """Sizes over the limits are rejected from the head alone, before memory is allocated."""
     with pytest.raises(wire.WireError):
         wire.decode_head(struct.pack("<8sIQ", *head))
 
@@ -164,33 +164,33 @@ def test_too_many_arrays_are_refused() -> None:
 
 
 def test_a_header_too_long_is_not_sent() -> None:
-    """The sender notices a header over the limit before a byte is written."""
+    """The sender rejects a header over the limit before it writes a byte."""
     with pytest.raises(wire.WireError, match="limit"):
         wire.encode({"text": "x" * wire.MAX_HEADER}, 0)
 
 
 def test_a_banner_is_skipped() -> None:
-    """What a login shell prints before the first frame is not part of it."""
+    """Output of a login shell before the first frame is skipped."""
     channel = through_pipe(b"Welcome to Ubuntu\n\x93HI\n" + frame({"hello": 1}, []))
     assert channel.find_start() == b"Welcome to Ubuntu\n\x93HI\n"
     assert channel.receive()["hello"] == 1
 
 
 def test_an_endless_banner_is_refused() -> None:
-    """A stream without a frame is given up after MAX_BANNER bytes."""
+    """A stream without a frame is rejected after MAX_BANNER bytes."""
     with pytest.raises(wire.WireError, match="no frame within"):
         through_pipe(b"x" * (MAX_BANNER + 10)).find_start()
 
 
 def test_silence_has_an_end() -> None:
-    """With patience, a stream on which nothing comes raises Silent."""
+    """With patience, a stream without data raises Silent."""
     read_fd, write_fd = os.pipe()
     with pytest.raises(wire.Silent):
         Channel(read_fd, write_fd, patience=0.05).receive()
 
 
 def test_memory_follows_what_arrives() -> None:
-    """A frame that announces 2 GiB and brings ten bytes costs neither memory nor time."""
+    """A frame that announces 2 GiB and contains ten bytes costs neither memory nor time."""
     channel = through_pipe(wire.encode({"op": "x"}, wire.MAX_BODY) + b"0123456789")
     channel.receive()
     tracemalloc.start()
@@ -202,22 +202,22 @@ def test_memory_follows_what_arrives() -> None:
 
 
 def test_objects_are_never_carried() -> None:
-    """Arrays of objects or strings have no bytes to send; nothing is pickled."""
+    """Arrays of objects or strings cannot be sent; nothing is pickled."""
     for value in (np.array([{}]), np.array(["a"]), np.array([1j])):
         with pytest.raises(wire.WireError, match="unsupported dtype"):
             arrays.describe([("x", value)])
 
 
 def test_big_endian_and_strided_arrays_arrive_by_value() -> None:
-    """Arrays are sent contiguous and little endian, whatever they were."""
+    """Arrays are sent contiguous and little endian, whatever their layout."""
     sent = np.arange(24, dtype=">f8").reshape(4, 6)[::2, ::3]
     [(_, back)] = read_frame(frame({}, [("x", sent)]))[1]
     assert back.tolist() == sent.tolist()
 
 
 def test_fuzzed_frames_never_crash_or_hang() -> None:
-    """Mutated frames raise WireError or are read; the count grows with HIL_FUZZ_FRAMES."""
+    """Mutated frames raise WireError or are read; HIL_FUZZ_FRAMES raises their number."""
     count = int(os.environ.get("HIL_FUZZ_FRAMES", "3000"))
-    told = fuzz(count, seed=1)
-    assert told["read"] + told["refused"] == count
-    assert json.dumps(told)
+    counts = fuzz(count, seed=1)
+    assert counts["read"] + counts["refused"] == count
+    assert json.dumps(counts)

@@ -1,4 +1,4 @@
-"""Manifests: no path leads out of a release, no file stands for two, whatever the bytes are."""
+"""Manifests: no path leaves the release's folder, and no two paths are one file, whatever the content."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from hil.agent.releases.manifest import LARGEST, entries, parse, valid_path
 DIGEST = "0" * 64
 
 
-def listed(*paths: Any, **more: Any) -> dict[str, Any]:
-    """A manifest with these paths."""
+def manifest_of(*paths: Any, **more: Any) -> dict[str, Any]:
+    """Return a manifest with these paths."""
     files = [{"path": path, "sha256": DIGEST, "size": 1, **more} for path in paths]
     return parse(json.dumps({"schema": 1, "files": files}).encode())
 
 
-def test_what_a_release_has() -> None:
-    """Plain relative names, some folders deep."""
-    found = entries(listed("engines/digits-int8.plan", "config/robot-7.yaml", "report.json"))
-    assert [entry.path for entry in found] == ["engines/digits-int8.plan", "config/robot-7.yaml", "report.json"]
+def test_valid_paths() -> None:
+    """Plain relative paths of up to four parts are accepted."""
+    listed = entries(manifest_of("engines/digits-int8.plan", "config/robot-7.yaml", "report.json"))
+    assert [entry.path for entry in listed] == ["engines/digits-int8.plan", "config/robot-7.yaml", "report.json"]
 
 
 @pytest.mark.parametrize(
@@ -51,19 +51,19 @@ def test_what_a_release_has() -> None:
         *("manifest.json", "MANIFEST.json"),
     ],
 )
-def test_what_no_release_has(path: Any) -> None:
-    """Absolute, upwards, hidden, with letters that anything minds, too deep, the manifest's own, or no text."""
+def test_invalid_paths(path: Any) -> None:
+    """Absolute, upward, hidden and too deep paths, special characters, the manifest's own name and non-strings fail."""
     with pytest.raises(Failure, match="the manifest is invalid"):
-        entries(listed(path))
+        entries(manifest_of(path))
 
 
 @pytest.mark.parametrize(
     "paths", [("a", "a"), ("a", "A"), ("a", "a/b"), ("a/b", "A/c"), ("a/B", "A/b"), ("a/b/c", "a/b")]
 )
-def test_two_that_may_be_one(paths: tuple[str, str]) -> None:
-    """Twice the same, on a file system that does not tell cases apart as well; a file that is a folder too."""
+def test_colliding_paths(paths: tuple[str, str]) -> None:
+    """Duplicate paths are rejected, also if they differ only by case, and a path that is a folder of another."""
     with pytest.raises(Failure, match="the manifest is invalid"):
-        entries(listed(*paths))
+        entries(manifest_of(*paths))
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_two_that_may_be_one(paths: tuple[str, str]) -> None:
         json.dumps({"schema": 1, "files": [{"path": "a", "sha256": DIGEST, "size": 1, "mode": 7}]}).encode(),
     ],
 )
-def test_what_is_no_manifest(content: bytes) -> None:
-    """One refusal, nothing else."""
+def test_malformed_manifests(content: bytes) -> None:
+    """Any content that is not a manifest raises ``Failure`` and nothing else."""
     with pytest.raises(Failure, match="the manifest is invalid"):
         entries(parse(content))
 
 
 @given(st.text(max_size=40) | st.lists(st.sampled_from(["..", ".", "", "a", "/", "b.c"]), max_size=6).map("/".join))
-def test_no_path_leads_out(path: str) -> None:
-    """What is let through stays below the release's folder, and is spelt in one way alone."""
+def test_no_path_leaves_the_release(path: str) -> None:
+    """An accepted path stays inside the release's folder and is in normal form."""
     try:
-        kept = valid_path(path)
+        accepted = valid_path(path)
     except Failure:
         return
-    joined = posixpath.normpath(posixpath.join("/releases/x", kept))
+    joined = posixpath.normpath(posixpath.join("/releases/x", accepted))
     assert joined == f"/releases/x/{path}"

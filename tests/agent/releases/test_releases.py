@@ -1,4 +1,4 @@
-"""A robot's folder of releases: whole or not at all, one link, and what is mended, kept and taken away."""
+"""A robot's folder of releases: staging, damage, the current link, pruning and the lock."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Shelf:
         folder.mkdir()
 
     def add(self, content: bytes) -> str:
-        """Its digest."""
+        """Store the content and return its digest."""
         digest = hashlib.sha256(content).hexdigest()
         (self.folder / digest).write_bytes(content)
         return digest
 
     def release(self, **files: str) -> str:
-        """A release of ``config/NAME`` with these texts."""
+        """Store a release of ``config/NAME`` files with these texts, and return its digest."""
         listed = [
             {"path": f"config/{name}", "sha256": self.add(text.encode()), "size": len(text)}
             for name, text in files.items()
@@ -46,25 +46,25 @@ class Shelf:
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
-    """An empty one."""
+    """An empty store of blobs."""
     return Shelf(tmp_path / "shelf")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Releases:
-    """A robot's, as new."""
+    """A new folder of releases."""
     made = Releases(str(tmp_path / "robot/perception"))
     made.make()
     return made
 
 
 def names(folder: Releases) -> list[str]:
-    """All that lies among the releases."""
+    """Return all names in the releases' folder."""
     return [place.name for place in Path(folder.path("releases")).iterdir()]
 
 
 def activate(folder: Releases, to: str, tmp_path: Path, *, healthy: bool = True, keep: int = 3) -> None:
-    """Makes a staged release the current one, with commands that do nothing but end."""
+    """Make a staged release the current one, with commands that only exit."""
     log = tmp_path / "log"
     restart = ["sh", "-c", f"readlink {folder.path('current')} >>{log}"]
     plan: dict[str, Any] = {
@@ -83,7 +83,7 @@ def activate(folder: Releases, to: str, tmp_path: Path, *, healthy: bool = True,
 
 
 def test_staged_whole_and_readable_by_the_service(folder: Releases, shelf: Shelf) -> None:
-    """Every file with its content and nothing besides, whatever the agent's umask is; a second time nothing is done."""
+    """A staged release has exactly its files, readable by others whatever the umask; staging again does nothing."""
     before = os.umask(0o077)
     try:
         release = shelf.release(robot="mood: well", arm="reach: 1")
@@ -98,8 +98,8 @@ def test_staged_whole_and_readable_by_the_service(folder: Releases, shelf: Shelf
     assert names(folder) == [release]
 
 
-def test_a_file_that_is_not_what_the_manifest_says(folder: Releases, shelf: Shelf) -> None:
-    """Nothing is staged, and nothing is left of it."""
+def test_a_file_that_does_not_match_the_manifest(folder: Releases, shelf: Shelf) -> None:
+    """Nothing is staged, and no partial release is left."""
     release = shelf.release(robot="mood: well")
     blob = next(path for path in shelf.folder.iterdir() if path.read_bytes() == b"mood: well")
     blob.write_bytes(b"mood: ill!")
@@ -108,8 +108,8 @@ def test_a_file_that_is_not_what_the_manifest_says(folder: Releases, shelf: Shel
     assert names(folder) == []
 
 
-def test_a_damaged_release_is_told_and_mended(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
-    """Changed, missing, added or a link: each is named, and staging the release again mends it where it stands."""
+def test_a_damaged_release_is_reported_and_repaired(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+    """Changed, missing and additional files and links are each reported, and staging again repairs the release."""
     release = shelf.release(robot="mood: well", arm="reach: 1")
     Staging(folder).stage(release, shelf)
     place = tmp_path / "robot/perception/releases" / release
@@ -127,7 +127,7 @@ def test_a_damaged_release_is_told_and_mended(folder: Releases, shelf: Shelf, tm
 
 
 def test_forward_and_back(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
-    """A healthy release runs; one that does not get healthy is taken back, and the service restarted with the old."""
+    """A healthy release stays; an unhealthy one is rolled back, and the service restarts with the old one."""
     one, two = shelf.release(robot="1"), shelf.release(robot="2")
     for release in (one, two):
         Staging(folder).stage(release, shelf)
@@ -140,16 +140,16 @@ def test_forward_and_back(folder: Releases, shelf: Shelf, tmp_path: Path) -> Non
     assert outcomes == ["deployed", "unhealthy"]  # of the old one health was asked by the same command
 
 
-def test_the_first_one_that_is_ill_leaves_nothing(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
-    """There is nothing to go back to: no release is the current one."""
+def test_an_unhealthy_first_release(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+    """With no earlier release to return to, there is no current release afterwards."""
     release = shelf.release(robot="1")
     Staging(folder).stage(release, shelf)
     activate(folder, release, tmp_path, healthy=False)
     assert folder.current() is None
 
 
-def test_what_is_kept(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
-    """The last ones; what runs and what it would be rolled back to always stay."""
+def test_pruning(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+    """The newest releases stay, and always the current one and the one that a rollback would return to."""
     names = [shelf.release(robot=str(number)) for number in range(5)]
     for name in names:
         Staging(folder).stage(name, shelf)
@@ -161,8 +161,8 @@ def test_what_is_kept(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
     assert folder.ordered() == names[-2:]
 
 
-def test_order_does_not_hang_on_the_clock(folder: Releases, shelf: Shelf) -> None:
-    """A board that starts in 1970 stages a release after one from the future: it is the newest all the same."""
+def test_order_does_not_depend_on_the_clock(folder: Releases, shelf: Shelf) -> None:
+    """A release staged by a board whose clock is in 1970 is newer than one dated in the future."""
     one, two = shelf.release(robot="1"), shelf.release(robot="2")
     Staging(folder).stage(one, shelf)
     os.utime(folder.path("releases", one), (4e9, 4e9))
@@ -171,7 +171,7 @@ def test_order_does_not_hang_on_the_clock(folder: Releases, shelf: Shelf) -> Non
 
 
 def test_one_deployment_at_a_time(folder: Releases) -> None:
-    """The second is told who has it; the lock goes with its holder."""
+    """A second deployment is refused with the holder's name; the lock ends with its holder."""
     first = folder.lock(CLAIM)
     assert first is not None
     assert Releases(folder.root).lock(CLAIM) is None
@@ -183,14 +183,14 @@ def test_one_deployment_at_a_time(folder: Releases) -> None:
 
 @pytest.mark.parametrize("target", ["/etc", "releases/../../etc", "releases/" + "0" * 63, "elsewhere"])
 def test_a_current_that_is_not_ours(folder: Releases, target: str) -> None:
-    """Somebody's own link is neither followed nor replaced."""
+    """A ``current`` that is not a link to a release is neither followed nor replaced."""
     Path(folder.path("current")).symlink_to(target)
     with pytest.raises(Failure, match="which is not a release"):
         folder.current()
 
 
 def test_a_folder_that_anybody_may_write_to(tmp_path: Path) -> None:
-    """Is refused where it is not ours to mend."""
+    """A world-writable folder of another user is refused."""
     if os.geteuid() != 0:
         pytest.skip("needs root to make a folder of somebody else's")
     place = tmp_path / "shared"

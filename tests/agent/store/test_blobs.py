@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def sha(data: bytes) -> str:
-    """The digest a blob is named by."""
+    """Return the SHA-256 of ``data``, which is the blob's name."""
     return hashlib.sha256(data).hexdigest()
 
 
 def put(store: Store, data: bytes) -> str:
-    """Uploads ``data`` whole."""
+    """Upload ``data`` and return its digest."""
     digest = sha(data)
     assert store.begin(digest, len(data)) == 0
     store.append(digest, 0, data)
@@ -39,19 +39,19 @@ def put(store: Store, data: bytes) -> str:
 
 
 def begin(agent: AgentClient, data: bytes, name: str = "") -> dict[str, Any]:
-    """What the agent says of an upload of ``data``."""
+    """Return the agent's answer to the start of an upload of ``data``."""
     asked = {"name": name or sha(data), "digest": sha(data), "size": len(data)}
     state: dict[str, Any] = agent.call("blob_begin", asked)[0]
     return state
 
 
 def files(root: Path) -> list[str]:
-    """All files below ``root``, relative to it."""
+    """Return all files below ``root``, relative to it."""
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
 def test_a_blob_comes_back(agent: AgentClient, tmp_path: Path) -> None:
-    """What was put in is got back byte by byte, over several pieces; the empty file too."""
+    """An uploaded file is read back byte for byte, over several pieces; an empty file too."""
     for size in (0, 1, (9 << 20) + 7):
         source, back = tmp_path / "source", tmp_path / "back"
         source.write_bytes(os.urandom(size))
@@ -60,7 +60,7 @@ def test_a_blob_comes_back(agent: AgentClient, tmp_path: Path) -> None:
 
 
 def test_an_upload_resumes(store: Path, agent: AgentClient, tmp_path: Path) -> None:
-    """An upload goes on where another agent's was interrupted."""
+    """An upload continues where another agent's was interrupted."""
     data = os.urandom(3 << 20)
     (store / "partial" / sha(data)).write_bytes(data[: 1 << 20])
     state = begin(agent, data)
@@ -71,8 +71,8 @@ def test_an_upload_resumes(store: Path, agent: AgentClient, tmp_path: Path) -> N
     assert begin(agent, data)["have"]
 
 
-def test_an_upload_goes_on_from_what_is_the_files_own(store: Path, agent: AgentClient, tmp_path: Path) -> None:
-    """A partial file with other bytes is found out by the digest, and the upload starts anew, once, by itself."""
+def test_an_upload_resumes_only_from_its_own_bytes(store: Path, agent: AgentClient, tmp_path: Path) -> None:
+    """A partial file with other bytes is detected by its digest, and the upload starts over by itself, once."""
     data = os.urandom(1 << 20)
     (store / "partial" / sha(data)).write_bytes(b"not the beginning")
     (tmp_path / "x").write_bytes(data)
@@ -82,7 +82,7 @@ def test_an_upload_goes_on_from_what_is_the_files_own(store: Path, agent: AgentC
 
 
 def test_a_damaged_upload_is_deleted(store: Path, agent: AgentClient) -> None:
-    """Bytes that do not have the promised digest never become a blob."""
+    """Bytes that do not have the announced digest never become a blob."""
     digest = sha(b"other bytes")
     agent.call("blob_begin", {"name": digest, "digest": digest, "size": 5})
     agent.ask_raw({"op": "blob_append", "name": digest, "offset": 0}, [b"bytes"])
@@ -94,7 +94,7 @@ def test_a_damaged_upload_is_deleted(store: Path, agent: AgentClient) -> None:
 
 @pytest.mark.parametrize("digest", ["../../etc/passwd", "", "A" * 64, "0" * 63, None, 7])
 def test_names_that_are_no_digest_are_refused(agent: AgentClient, digest: object) -> None:
-    """Only 64 hexadecimal digits become a file name."""
+    """Only 64 hexadecimal digits are accepted as a file name."""
     with pytest.raises(LabError, match="not a SHA-256 digest"):
         agent.call("blob_begin", {"name": "0" * 64, "digest": digest or "", "size": 1})
     with pytest.raises(LabError, match="not a SHA-256 digest"):
@@ -104,7 +104,7 @@ def test_names_that_are_no_digest_are_refused(agent: AgentClient, digest: object
 
 
 def test_least_recently_used_goes_first(tmp_path: Path) -> None:
-    """Over the limit the blob whose last use is longest ago is evicted, and no more than needed."""
+    """Over the limit, the least recently used blobs are evicted, and no more than needed."""
     store = Store(str(tmp_path), limit=3000)
     old = [put(store, bytes([at]) * 1000) for at in range(3)]
     for age, digest in ((300, old[1]), (200, old[0]), (100, old[2])):
@@ -115,7 +115,7 @@ def test_least_recently_used_goes_first(tmp_path: Path) -> None:
 
 
 def test_what_the_session_uses_stays(tmp_path: Path) -> None:
-    """A blob of this session is never evicted; there is one message that says what to raise."""
+    """A blob that this session uses is never evicted; the message states which limit to raise."""
     store = Store(str(tmp_path), limit=1500)
     digest = put(store, b"x" * 1000)
     with pytest.raises(Failure, match="is limited to") as caught:
@@ -126,7 +126,7 @@ def test_what_the_session_uses_stays(tmp_path: Path) -> None:
 
 
 def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
-    """Bytes are hashed again before use; a damaged blob is deleted."""
+    """A blob is hashed again before use; a damaged one is deleted."""
     store = Store(str(tmp_path))
     digest = put(store, b"engine")
     Path(store.blob(digest)).write_bytes(b"engimE")
@@ -136,7 +136,7 @@ def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_blob_is_hashed_once_until_somebody_touches_it(tmp_path: Path) -> None:
-    """A large blob is not read again for each load; one that was written to, of the same size and date, is."""
+    """A blob is hashed again only if its file was written to, even if size and date are the same."""
     store = Store(str(tmp_path))
     hashed: list[int] = []
     digest = put(store, b"engine")
@@ -155,8 +155,8 @@ def test_a_blob_is_hashed_once_until_somebody_touches_it(tmp_path: Path) -> None
     assert len(hashed) == 2
 
 
-def test_hashing_gives_signs_of_life(tmp_path: Path) -> None:
-    """Each piece of a blob that is hashed is one, when it is verified and when it is adopted."""
+def test_hashing_sends_heartbeats(tmp_path: Path) -> None:
+    """Hashing sends a heartbeat for each piece, both when a blob is verified and when it is adopted."""
     store = Store(str(tmp_path))
     beats: list[int] = []
     store.beat = lambda: beats.append(1)
@@ -168,7 +168,7 @@ def test_hashing_gives_signs_of_life(tmp_path: Path) -> None:
 
 
 def test_two_agents_never_write_one_upload(tmp_path: Path) -> None:
-    """The second agent waits for the first, and finds the blob or goes on after it."""
+    """The second agent waits for the first, then uses the finished blob or resumes the upload."""
     one, two = Store(str(tmp_path)), Store(str(tmp_path))
     digest = sha(b"ab")
     assert one.begin(digest, 2) == 0
@@ -180,7 +180,7 @@ def test_two_agents_never_write_one_upload(tmp_path: Path) -> None:
 
 
 def test_a_pieces_offset_must_fit(tmp_path: Path) -> None:
-    """A piece that does not continue the upload is refused."""
+    """A piece that does not continue the upload is rejected."""
     store = Store(str(tmp_path))
     digest = sha(b"ab")
     store.begin(digest, 2)
@@ -188,8 +188,8 @@ def test_a_pieces_offset_must_fit(tmp_path: Path) -> None:
         store.append(digest, 1, b"b")
 
 
-def test_what_was_written_late_counts(tmp_path: Path) -> None:
-    """Bytes that a thread of their own writes are all there, in order, before the blob is; however they come."""
+def test_queued_pieces_are_written_in_order(tmp_path: Path) -> None:
+    """All bytes queued for the writer thread are in the blob, in order, whatever the sizes of the pieces."""
     store = Store(str(tmp_path))
     data = os.urandom((11 << 20) + 13)
     digest, at = sha(data), 0
@@ -200,8 +200,8 @@ def test_what_was_written_late_counts(tmp_path: Path) -> None:
     assert Path(store.blob(digest)).read_bytes() == data
 
 
-def test_an_upload_that_is_cut_goes_on(store: Path, tmp_path: Path) -> None:
-    """An agent killed in the middle of many pieces leaves a beginning of the file, and only the rest is sent again."""
+def test_a_killed_agents_upload_resumes(store: Path, tmp_path: Path) -> None:
+    """An agent killed in the middle leaves a prefix of the file, and only the rest is sent again."""
     data = os.urandom(48 << 20)
     (tmp_path / "x").write_bytes(data)
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as agent:
@@ -227,8 +227,8 @@ def _kill_at(pid: int, path: Path, size: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def test_files_that_look_alike_are_told_apart(agent: AgentClient, tmp_path: Path) -> None:
-    """The same size, beginning and end are not the same file: one byte in the middle, and it is sent."""
+def test_files_with_equal_outlines_are_distinguished(agent: AgentClient, tmp_path: Path) -> None:
+    """A file with the same size, beginning and end, but one other byte in the middle, is sent."""
     data = bytearray(os.urandom(40 << 20))
     path, digests = tmp_path / "x", []
     for _ in range(2):
@@ -243,8 +243,8 @@ def test_files_that_look_alike_are_told_apart(agent: AgentClient, tmp_path: Path
     assert digests[0] != digests[1]
 
 
-def test_a_large_file_that_was_begun_as_another(store: Path, agent: AgentClient, tmp_path: Path) -> None:
-    """What an earlier upload left is gone on with only if its bytes are the file's own."""
+def test_a_partial_file_of_another_version(store: Path, agent: AgentClient, tmp_path: Path) -> None:
+    """An earlier partial upload is resumed only if its bytes are a prefix of the file."""
     data = os.urandom(40 << 20)
     path = tmp_path / "x"
     path.write_bytes(data)
@@ -259,7 +259,7 @@ def test_a_large_file_that_was_begun_as_another(store: Path, agent: AgentClient,
 
 
 def test_a_file_that_changes_is_hashed_again(agent: AgentClient, tmp_path: Path) -> None:
-    """The digest that is kept for a file is that of its bytes, whatever was done to it meanwhile."""
+    """The remembered digest of a file is always that of its current bytes."""
     path = tmp_path / "x"
     for content in (b"one", b"two", b"333", b"one"):
         path.write_bytes(content)
@@ -286,7 +286,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_message(small_disk: Path, tmp_path: Path) -> None:
-    """ENOSPC names the store and what to do, and leaves nothing half-written; smaller files still fit."""
+    """ENOSPC names the store and the remedy, and leaves no partial file; smaller files still fit."""
     (tmp_path / "big").write_bytes(os.urandom(8 << 20))
     (tmp_path / "small").write_bytes(os.urandom(1 << 20))
     with open_target("bench", TargetSpec(store=str(small_disk / "store"))).start_agent() as agent:
@@ -302,7 +302,7 @@ def test_a_full_disk_is_one_message(small_disk: Path, tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
-    """A store below a file is the lab's error, said before any work."""
+    """A store below a file raises ``LabError`` before any other work."""
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match=r"the store .* cannot be used: .*: on target 'bench': set store"):
         open_target("bench", TargetSpec(store=str(tmp_path / "file" / "store"))).start_agent()

@@ -1,4 +1,4 @@
-"""Keys, records and the agent's half of a build, with a real agent wherever no GPU is needed."""
+"""Keys, records and the agent's part of a build, with a real agent wherever no GPU is needed."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ LIBRARIES: dict[str, Any] = {
 
 
 def ask(**changes: Any) -> dict[str, Any]:
-    """A build request."""
+    """Return a build request."""
     return {"model": DIGEST, "precision": "fp16", "runtime": "tensorrt", "options": {}, **changes}
 
 
 def test_every_fact_is_in_the_key() -> None:
-    """Another TensorRT, GPU, architecture, number of multiprocessors, driver or option is another engine."""
+    """Another TensorRT, GPU, architecture, number of multiprocessors, driver or option gives another key."""
     keys = {key_of(key_facts(ask(), LIBRARIES, None))}
     for name in ("cuda", "gpu", "sm", "sms", "dla"):
         other = json.loads(json.dumps(LIBRARIES))
@@ -51,22 +51,22 @@ def test_every_fact_is_in_the_key() -> None:
     assert len(keys) == 13
 
 
-def test_the_key_is_of_the_gpu_that_is_asked_for() -> None:
-    """The facts are those of ``gpu``; of one that is not there nothing is claimed."""
+def test_the_key_is_of_the_requested_gpu() -> None:
+    """The facts are those of the requested GPU; for a GPU that does not exist they are null."""
     second = key_facts(ask(options={"gpu": 1}), LIBRARIES, None)
     assert (second["gpu"], second["sm"], second["sms"]) == ("A2", "8.6", "10")
     assert key_facts(ask(options={"gpu": 7}), LIBRARIES, None)["gpu"] is None
 
 
 def put(store: Store, data: bytes) -> str:
-    """A blob."""
+    """Store a blob and return its digest."""
     path = Path(store.path("tmp", "x"))
     path.write_bytes(data)
     return store.adopt(str(path))
 
 
 def test_files_in_place_of_digests(tmp_path: Path) -> None:
-    """Plugins and data become verified paths that the session keeps; caches are places by what they depend on."""
+    """Plugins and data become verified paths that stay in use; cache paths depend on what the caches depend on."""
     store = Store(str(tmp_path))
     plugin, data = put(store, b"plugin"), put(store, b"data")
     store.used.clear()
@@ -94,7 +94,7 @@ def test_files_in_place_of_digests(tmp_path: Path) -> None:
 
 
 def test_a_plugin_changed_on_disk_is_not_loaded(tmp_path: Path) -> None:
-    """A plugin is hashed again before each build and each load; another one's bytes under its name are deleted."""
+    """A plugin is hashed before each build and load; a changed one is deleted."""
 
     def for_build(store: Store, request: Any, _record: Any) -> None:
         build_inputs.for_build(store, request, key_facts(request, LIBRARIES, None))
@@ -114,7 +114,7 @@ def test_a_plugin_changed_on_disk_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_a_load_gets_what_the_engine_was_built_for(tmp_path: Path) -> None:
-    """Plugins in their order and the DLA core come from the record, whatever the host says."""
+    """Plugins, in order, and the DLA core come from the record, whatever the host requests."""
     store = Store(str(tmp_path))
     digests = [put(store, data) for data in (b"b", b"a")]
     record = {"plugins": digests, "facts": {"options": {"dla": 1}}}
@@ -124,8 +124,8 @@ def test_a_load_gets_what_the_engine_was_built_for(tmp_path: Path) -> None:
     assert build_inputs.for_load(store, {"options": {}}, foreign) == {"foreign": True}
 
 
-def test_paths_are_not_the_hosts_to_say(tmp_path: Path) -> None:
-    """A request cannot have the worker read or write files outside the store."""
+def test_the_host_cannot_set_paths(tmp_path: Path) -> None:
+    """A request cannot make the worker read or write files outside the store."""
     request = ask(options={"paths": {"timing_cache": "/etc/passwd"}})
     with pytest.raises(Failure, match="paths are the agent's"):
         build_inputs.for_build(Store(str(tmp_path)), request, key_facts(request, LIBRARIES, None))
@@ -133,8 +133,8 @@ def test_paths_are_not_the_hosts_to_say(tmp_path: Path) -> None:
         build_inputs.for_load(Store(str(tmp_path)), request, {"plugins": [], "facts": {"options": {}}})
 
 
-def test_what_a_build_says_is_in_its_record(tmp_path: Path) -> None:
-    """``about``, ``peak`` and the power mode are kept and are no part of the key."""
+def test_a_build_is_described_in_its_record(tmp_path: Path) -> None:
+    """``about``, ``peak`` and the power mode are recorded, but are not part of the key."""
     store = Store(str(tmp_path))
     facts = key_facts(ask(), LIBRARIES, None)
     built = {"seconds": 1.0, "log": "", "about": {"timing_cache": "warm"}, "peak": {"rss": 7}}
@@ -146,8 +146,8 @@ def test_what_a_build_says_is_in_its_record(tmp_path: Path) -> None:
     assert build_inputs.power_mode(str(tmp_path / "gone")) is None
 
 
-def test_a_foreign_engine_is_no_builds_answer(agent: AgentClient, model: Path) -> None:
-    """An adopted engine loads by its own key and says that it is foreign; the same question builds its own."""
+def test_a_foreign_engine_is_not_used_for_a_build(agent: AgentClient, model: Path) -> None:
+    """An adopted engine loads by its own key and is marked foreign; the same build request builds its own."""
     digest = agent.put_blob(model)
     foreign = agent.adopt(digest, "fp32", "onnxruntime", {})
     assert foreign.facts["foreign"] is True
@@ -162,7 +162,7 @@ def test_a_foreign_engine_is_no_builds_answer(agent: AgentClient, model: Path) -
 
 
 def test_a_foreign_record_under_a_builds_key_is_not_found(agent: AgentClient, model: Path, store: Path) -> None:
-    """A foreign record renamed to a build's key, or stripped of its label, is not returned."""
+    """A foreign record that is renamed to a build's key, or loses its mark, is not returned."""
     digest = agent.put_blob(model)
     foreign = agent.adopt(digest, "fp32", "onnxruntime", {})
     own = key_of({name: value for name, value in foreign.facts.items() if name != "foreign"})
@@ -173,10 +173,7 @@ def test_a_foreign_record_under_a_builds_key_is_not_found(agent: AgentClient, mo
 
 
 def test_a_damaged_engine_is_built_again_at_once(agent: AgentClient, model: Path, store: Path) -> None:
-    """A compiled engine whose bytes changed is deleted and rebuilt by the same request, which says so.
-
-    ONNX Runtime's engine is the model itself, so the record is given an engine of its own.
-    """
+    """A damaged engine is deleted and rebuilt by the same request, which reports the damage."""
     digest = agent.put_blob(model)
     built = agent.build(digest, "fp32", "onnxruntime", {}, 60)
     compiled = agent.put_blob(models.tiny_qdq(model.parent / "other.onnx"))
@@ -192,7 +189,7 @@ def test_a_damaged_engine_is_built_again_at_once(agent: AgentClient, model: Path
 
 
 def test_a_build_that_takes_too_long_names_the_limit(agent: AgentClient, model: Path) -> None:
-    """The time limit's message says which key of hil.toml to raise, and the next build works."""
+    """The message names the key of hil.toml to raise, and the next build works."""
     digest = agent.put_blob(model)
     agent.probe()
     with pytest.raises(EngineBuildError, match=r"longer than 0\.01 s and was stopped.*raise time_limit"):
@@ -201,6 +198,6 @@ def test_a_build_that_takes_too_long_names_the_limit(agent: AgentClient, model: 
 
 
 def test_without_tensorrt_a_build_says_why(agent: AgentClient, model: Path) -> None:
-    """The message names the interpreter that cannot import it, and the reason."""
+    """The message names the interpreter that cannot import TensorRT, and the reason."""
     with pytest.raises(Unsupported, match=r"tensorrt cannot be imported by \S+python\S*: ModuleNotFoundError"):
         agent.build(agent.put_blob(model), "fp16", "tensorrt", {}, 60)

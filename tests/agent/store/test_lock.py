@@ -32,12 +32,12 @@ time.sleep(float(sys.argv[2]))
 
 
 def start(store: Path) -> AgentClient:
-    """An agent that holds nothing yet."""
+    """Return an agent that does not hold the target yet."""
     return open_target("bench", TargetSpec(store=str(store))).start_agent()
 
 
 def holder(store: Path, seconds: float) -> subprocess.Popen[bytes]:
-    """Another session in another process, once it holds the target."""
+    """Start another session in another process, and return once it holds the target."""
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(store), str(seconds)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
@@ -45,8 +45,8 @@ def holder(store: Path, seconds: float) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.usefixtures("agent")
-def test_a_second_session_is_told_who_holds(store: Path) -> None:
-    """Another token is refused with holder, origin, process and time."""
+def test_a_second_session_is_refused(store: Path) -> None:
+    """Another token is refused with the holder's name, host, process and time."""
     with start(store) as other, pytest.raises(TargetHeld) as caught:
         other.hold("another", "bob")
     assert "the target is held by tester from host " in str(caught.value)
@@ -55,7 +55,7 @@ def test_a_second_session_is_told_who_holds(store: Path) -> None:
 
 
 def test_agents_of_one_session_share(store: Path, agent: AgentClient) -> None:
-    """The same token joins, as pytest-xdist's workers do; the last one to leave lets go."""
+    """Agents of the same token share the lock, as pytest-xdist's workers do; the last one releases it."""
     with start(store) as mate, start(store) as other:
         mate.hold("token", "tester")
         agent.close()
@@ -66,7 +66,7 @@ def test_agents_of_one_session_share(store: Path, agent: AgentClient) -> None:
 
 
 def test_a_dead_holder_holds_nothing(store: Path) -> None:
-    """When the holding session is killed, the kernel frees the target."""
+    """When the session that holds the target is killed, the kernel releases the lock."""
     process = holder(store, 60)
     with start(store) as agent:
         with pytest.raises(TargetHeld, match="held by alice"):
@@ -77,13 +77,13 @@ def test_a_dead_holder_holds_nothing(store: Path) -> None:
 
 
 def agent_of(process: subprocess.Popen[bytes]) -> int:
-    """The agent that another session started."""
+    """Return the process id of the agent that another session started."""
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
 
 
 @pytest.mark.parametrize("stopped", ["session", "agent", "both"])
 def test_a_stopped_holder_that_is_killed_holds_nothing(store: Path, stopped: str) -> None:
-    """Stopped it holds on, since it may go on; killed as it stands, it frees the target at once."""
+    """A stopped session keeps the target, since it may continue; once it is killed, the target is free at once."""
     process = holder(store, 60)
     theirs = agent_of(process)
     for pid in {"session": [process.pid], "agent": [theirs], "both": [process.pid, theirs]}[stopped]:
@@ -102,7 +102,7 @@ def test_a_stopped_holder_that_is_killed_holds_nothing(store: Path, stopped: str
 
 @pytest.mark.parametrize("at", [0.0, 4e9, -1.0, "yesterday", None])
 def test_a_clock_that_jumped_holds_nothing(store: Path, at: object) -> None:
-    """Who holds is told by the kernel's lock alone: what the file says of another time never keeps anybody out."""
+    """Only the kernel's lock decides who holds the target; a wrong time in the owner file never keeps it held."""
     with start(store) as first:
         first.hold("theirs", "alice")
     owner = store / "owner.json"
@@ -114,8 +114,8 @@ def test_a_clock_that_jumped_holds_nothing(store: Path, at: object) -> None:
 
 
 @pytest.mark.parametrize("at", [4e9, -1.0, "yesterday", None])
-def test_a_mate_joins_whatever_the_clock_says(store: Path, agent: AgentClient, at: object) -> None:
-    """The second process of a run is let in though the board's clock has jumped since the first."""
+def test_an_agent_joins_whatever_the_clock(store: Path, agent: AgentClient, at: object) -> None:
+    """A second agent of a session joins even if the board's clock has jumped since the first."""
     owner = store / "owner.json"
     owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": at}))
     with start(store) as mate:
@@ -124,7 +124,7 @@ def test_a_mate_joins_whatever_the_clock_says(store: Path, agent: AgentClient, a
 
 
 def test_waiting_outlasts_the_holder(store: Path) -> None:
-    """``wait`` takes over as soon as the holder is done, and no later than it must."""
+    """``wait`` ends as soon as the holder has finished."""
     process = holder(store, 1.0)
     with start(store) as agent:
         began = time.monotonic()
@@ -135,7 +135,7 @@ def test_waiting_outlasts_the_holder(store: Path) -> None:
 
 @pytest.mark.usefixtures("agent")
 def test_waiting_ends(store: Path) -> None:
-    """``wait`` gives up after that many seconds."""
+    """``wait`` fails after that many seconds."""
     with start(store) as other:
         began = time.monotonic()
         with pytest.raises(TargetHeld):
@@ -144,7 +144,7 @@ def test_waiting_ends(store: Path) -> None:
 
 
 def test_engines_need_the_target_held(store: Path, model: Path) -> None:
-    """Who does not hold the target builds and loads nothing on it."""
+    """An agent that does not hold the target cannot build or load engines on it."""
     with start(store) as agent:
         digest = agent.put_blob(model)
         with pytest.raises(LabError, match="hold it first"):
@@ -152,7 +152,7 @@ def test_engines_need_the_target_held(store: Path, model: Path) -> None:
 
 
 def test_engines_of_one_session_take_turns(store: Path, agent: AgentClient, model: Path) -> None:
-    """While one agent's engine works, another's waits: measurements never overlap."""
+    """While one agent's engine runs, another agent's waits, so that measurements never overlap."""
     feed = {"x": np.zeros((1, 4), np.float32)}
     built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
     spans = []

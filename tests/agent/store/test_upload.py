@@ -15,12 +15,12 @@ NAME = "0" * 64
 
 
 def open_files() -> int:
-    """File descriptors of this process."""
+    """Return the number of open file descriptors of this process."""
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - as cheap as can be
 
 
-def test_an_upload_whose_file_was_taken_away_is_let_go_of(tmp_path: Path) -> None:
-    """Somebody who clears the store takes neither the message of what went wrong nor a descriptor with him."""
+def test_an_upload_whose_file_was_deleted_is_closed(tmp_path: Path) -> None:
+    """If the partial file is deleted meanwhile, the error is still reported and no descriptor leaks."""
     store = Store(str(tmp_path))
     before = open_files()
     store.begin(NAME, 3)
@@ -33,7 +33,7 @@ def test_an_upload_whose_file_was_taken_away_is_let_go_of(tmp_path: Path) -> Non
 
 
 def test_an_upload_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None:
-    """What an earlier upload left cannot be read: one message, and no descriptor of it."""
+    """If an earlier partial file cannot be read, one message reports it and no descriptor leaks."""
     store = Store(str(tmp_path))
     before = open_files()
 
