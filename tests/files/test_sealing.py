@@ -1,4 +1,4 @@
-"""Seals: by one key a user, made once, that no cache has in it."""
+"""Seals are made with one key for each user, which is created once and stored in no cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_a_seal_is_of_all_facts_and_of_this_users_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another fact, another key and no seal at all are not it; a second process has the same key."""
+    """Another fact, another key or a missing seal is not valid; a second process uses the same key."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
     sealed = sealing.seal({"a": 1, "b": [2]})
     sealing.key_in.cache_clear()
@@ -25,8 +25,8 @@ def test_a_seal_is_of_all_facts_and_of_this_users_key(tmp_path: Path, monkeypatc
     assert not sealing.is_sealed({"a": 1, "b": [2]}, sealed)
 
 
-def test_where_no_key_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process seals it knows again, and nobody else does."""
+def test_a_key_that_cannot_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process recognizes its own seals, and no other process does."""
     (tmp_path / "pytest-hil").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sealed = sealing.seal({})

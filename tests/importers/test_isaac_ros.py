@@ -1,4 +1,4 @@
-"""ROS 2 parameter files: what a node is given, what is refused, and no other exception whatever the bytes."""
+"""ROS 2 parameter files: a node's parameters, the errors, and no other exception whatever the bytes."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ other:
 
 
 def node(text: str, wanted: str | None = None) -> isaac_ros.Node:
-    """The node in this text."""
+    """Return the inference node of the file ``text``."""
     return isaac_ros.inference_node(isaac_ros.nodes(text.encode(), "params.yaml"), "params.yaml", wanted)
 
 
-def test_a_node_with_what_its_wildcard_gives() -> None:
-    """Its own parameters win over the wildcard's; each has its line; nodes without any of them are others."""
+def test_a_node_with_a_wildcards_parameters() -> None:
+    """A node's own parameters override the wildcard's; each has its line; nodes without inference keys are ignored."""
     both = node(FILE.replace("other:\n  ros__parameters: {queue: 3}\n", ""))
     assert both.name == "/camera/trt"
     assert (both.inference_fps, both.max_batch_size) == (30.0, 1)
@@ -51,15 +51,15 @@ def test_a_node_with_what_its_wildcard_gives() -> None:
 
 
 def test_only_a_wildcard() -> None:
-    """A file that is for whichever node is started with it."""
-    found = node("/**:\n  ros__parameters: {input_binding_names: x, inference_fps: 10}\n")
-    assert found.name == "/**"
-    assert found.input_binding_names == ("x",)
-    assert found.output_binding_names is None
+    """A file with only a wildcard applies to any node that is started with it."""
+    wild = node("/**:\n  ros__parameters: {input_binding_names: x, inference_fps: 10}\n")
+    assert wild.name == "/**"
+    assert wild.input_binding_names == ("x",)
+    assert wild.output_binding_names is None
 
 
-def test_several_nodes_have_to_be_told_apart() -> None:
-    """Which of them is meant is said by its name, in whichever way."""
+def test_several_nodes_need_a_name() -> None:
+    """If a file has several inference nodes, one must be named, with or without a leading slash."""
     text = "a:\n  ros__parameters: {inference_fps: 1}\n/b:\n  ros__parameters: {inference_fps: 2}\n"
     with pytest.raises(UserError, match=r"several nodes .*\(/a, /b\): write e\.g\. .params\.yaml#/a"):
         node(text)
@@ -90,21 +90,21 @@ def test_several_nodes_have_to_be_told_apart() -> None:
         ("{" * 3000, "not YAML|nested too deeply"),
     ],
 )
-def test_what_is_no_such_file(text: str, why: str) -> None:
-    """One message with the line, and nothing is made of a tag."""
+def test_invalid_files(text: str, why: str) -> None:
+    """An invalid file raises one message with the line, and no object is constructed from a tag."""
     with pytest.raises(UserError, match=why):
         node(text)
 
 
 @given(st.one_of(st.binary(max_size=200), st.text("ab:/*[]{}\n -&!#ros__parametersinference_fps0123", max_size=200)))
 def test_any_bytes_are_a_node_or_one_message(content: bytes | str) -> None:
-    """Nothing else comes out, whatever goes in."""
+    """Any content is an inference node or raises ``UserError``."""
     data = content if isinstance(content, bytes) else content.encode()
     with contextlib.suppress(UserError):
         assert isaac_ros.inference_node(isaac_ros.nodes(data, "p"), "p", None).lines
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """Its path, and what to correct."""
+def test_a_missing_file(tmp_path: Path) -> None:
+    """The message has the path and states what to correct."""
     with pytest.raises(UserError, match=r"cannot be read: .*correct isaac_ros"):
         isaac_ros.read(tmp_path / "params.yaml")

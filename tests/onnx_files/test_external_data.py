@@ -1,4 +1,4 @@
-"""External data: found wherever a tensor may stand and nowhere else, and covered by an addressed model's digest."""
+"""External data: searched wherever ONNX allows a tensor, and covered by an addressed model's digest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _model(path: Path, location: str = "w.bin", **numbers: int) -> Path:
-    """A model whose one weight lies at ``location``."""
+    """Write a model with one weight, whose external data is at ``location``."""
     weight = point_to(numpy_helper.from_array(np.ones(4, np.float32), "w"), location, **numbers)
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight])
@@ -32,7 +32,7 @@ def _model(path: Path, location: str = "w.bin", **numbers: int) -> Path:
 
 
 def _everywhere(path: Path) -> Path:
-    """A model with a tensor at each place that ONNX has for one, each in a file of its own."""
+    """Write a model with a tensor at each place that ONNX allows, each in its own file."""
     names = ["initializer", "constant", "branch", "deep", "local", "listed", "sparse", "indices", "sparse_attribute"]
     tensors = {name: point_to(numpy_helper.from_array(np.ones(4, np.float32), name), f"{name}.bin") for name in names}
 
@@ -63,7 +63,7 @@ def _everywhere(path: Path) -> Path:
 
 
 def test_every_place_of_a_tensor(tmp_path: Path) -> None:
-    """Initializers, sparse ones, attributes, subgraphs of subgraphs, local functions: each file once, sorted."""
+    """Initializers, sparse ones, attributes, nested subgraphs and local functions: each file once, sorted."""
     files = external_files(_everywhere(tmp_path / "m.onnx"))
     names = ["branch", "constant", "deep", "indices", "initializer", "listed", "local", "sparse", "sparse_attribute"]
     assert [file.location for file in files] == [f"{name}.bin" for name in names]
@@ -71,7 +71,7 @@ def test_every_place_of_a_tensor(tmp_path: Path) -> None:
 
 
 def test_one_file_of_many_tensors_and_none(tmp_path: Path) -> None:
-    """A file that holds all of the weights is one file; a model with its weights inside has none."""
+    """A file with all weights is listed once; a model with its weights inside has no external data."""
     model = convnet(tmp_path / "m.onnx")
     assert external_files(model) == ()
     data = externalize(model, "m.bin")
@@ -95,8 +95,8 @@ def test_one_file_of_many_tensors_and_none(tmp_path: Path) -> None:
         ("short.bin", r"short\.bin has 8 bytes, its tensors need 16"),
     ],
 )
-def test_what_is_no_file_of_the_model_is_refused(tmp_path: Path, location: str, message: str) -> None:
-    """One message that names model, file and what to do; a file that is not there is not called damaged."""
+def test_invalid_locations(tmp_path: Path, location: str, message: str) -> None:
+    """One message names model, file and remedy; a missing file is not called damaged."""
     folder, away = tmp_path / "models", tmp_path / "away"
     (folder / "folder").mkdir(parents=True)
     away.mkdir()
@@ -112,15 +112,15 @@ def test_what_is_no_file_of_the_model_is_refused(tmp_path: Path, location: str, 
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, 0), (0, -5)])
-def test_numbers_that_cannot_be(tmp_path: Path, offset: int, length: int) -> None:
-    """No place in a file is before its beginning."""
+def test_invalid_offsets_and_lengths(tmp_path: Path, offset: int, length: int) -> None:
+    """A negative offset or length is rejected."""
     (tmp_path / "w.bin").write_bytes(bytes(16))
     with pytest.raises(UserError, match="no valid offset and length"):
         external_files(_model(tmp_path / "m.onnx", offset=offset, length=length))
 
 
 def test_a_whole_model_that_is_a_link(tmp_path: Path) -> None:
-    """As caches of hubs keep it: file and data are links into a store of files that are named by their content."""
+    """In a model hub's cache, model and data are links into a store of files that are named by their content."""
     store, snapshot = tmp_path / "blobs", tmp_path / "snapshots/main"
     store.mkdir()
     snapshot.mkdir(parents=True)
@@ -132,7 +132,7 @@ def test_a_whole_model_that_is_a_link(tmp_path: Path) -> None:
 
 
 def test_a_link_to_a_model_with_its_weights_there(tmp_path: Path) -> None:
-    """``current.onnx`` that points at a release's file: its weights are beside that file, or in a linked folder."""
+    """If ``current.onnx`` links to a release's file, its weights are next to that file or in a linked folder."""
     release = tmp_path / "v3"
     release.mkdir()
     _model(release / "m.onnx")
@@ -144,7 +144,7 @@ def test_a_link_to_a_model_with_its_weights_there(tmp_path: Path) -> None:
 
 
 def test_an_onnx_file_over_protobufs_limit(tmp_path: Path) -> None:
-    """It is refused with what helps, before it is read."""
+    """The file is rejected before it is read, and the message states the remedy."""
     model = tmp_path / "large.onnx"
     with model.open("wb") as file:
         file.truncate(LARGEST + 1)
@@ -152,8 +152,8 @@ def test_an_onnx_file_over_protobufs_limit(tmp_path: Path) -> None:
         external_files(model)
 
 
-def test_an_addressed_model_has_a_digest_of_all(tmp_path: Path) -> None:
-    """Other weights under the same name are another digest; the same weights are the same one; the user's stay."""
+def test_an_addressed_models_digest_covers_its_weights(tmp_path: Path) -> None:
+    """Other weights give another digest, equal weights the same; the user's files are not changed."""
     model = convnet(tmp_path / "m.onnx")
     assert addressed(model, tmp_path / "cache") == model
     data = externalize(model)
@@ -165,15 +165,15 @@ def test_an_addressed_model_has_a_digest_of_all(tmp_path: Path) -> None:
     assert first != file_digest(model)
     assert file_digest(addressed(model, tmp_path / "cache")) == first
     assert (data.read_bytes(), model.read_bytes(), data.stat().st_nlink) == (*before, 1)
-    for tensor, kept in zip(onnx.load(whole).graph.initializer, onnx.load(model).graph.initializer, strict=True):
-        np.testing.assert_array_equal(numpy_helper.to_array(tensor), numpy_helper.to_array(kept))
+    for tensor, original in zip(onnx.load(whole).graph.initializer, onnx.load(model).graph.initializer, strict=True):
+        np.testing.assert_array_equal(numpy_helper.to_array(tensor), numpy_helper.to_array(original))
     data.write_bytes(bytes(len(before[0])))
     assert file_digest(addressed(model, tmp_path / "cache")) != first
     assert len(list(whole.parent.iterdir())) == 2  # the former weights are not kept
 
 
 def test_a_copy_is_hashed_when_it_is_used_again(tmp_path: Path) -> None:
-    """Whoever changes a byte of it changes nothing that is run."""
+    """A copy that was changed is replaced before it is used."""
     model = convnet(tmp_path / "m.onnx")
     data = externalize(model)
     copy = addressed(model, tmp_path / "cache").parent / file_digest(data)
@@ -183,15 +183,15 @@ def test_a_copy_is_hashed_when_it_is_used_again(tmp_path: Path) -> None:
     assert copy.read_bytes() == data.read_bytes()
 
 
-def test_every_tensor_of_a_copy_names_a_digest(tmp_path: Path) -> None:
-    """Those of attributes, subgraphs and local functions too; one content is one file."""
+def test_every_location_of_a_copy_is_a_digest(tmp_path: Path) -> None:
+    """This includes attributes, subgraphs and local functions; equal contents are one file."""
     whole = addressed(_everywhere(tmp_path / "m.onnx"), tmp_path / "cache")
     assert [file.location for file in external_files(whole)] == [file_digest(tmp_path / "deep.bin")]
 
 
 @pytest.mark.parametrize("most", [0, 2**20])
 def test_a_model_is_saved_as_its_size_requires(tmp_path: Path, most: int) -> None:
-    """Weights over ``most`` bytes lie outside, by their digest; what is loaded is the same, and the model stays."""
+    """Weights over ``most`` bytes go to a file named by its digest; loading returns them; the model is unchanged."""
     proto = onnx.load(convnet(tmp_path / "m.onnx"))
     proto.graph.initializer.append(numpy_helper.from_array(np.arange(1000, dtype=np.float32), "large"))
     before = proto.SerializeToString(deterministic=True)
@@ -199,13 +199,15 @@ def test_a_model_is_saved_as_its_size_requires(tmp_path: Path, most: int) -> Non
     assert proto.SerializeToString(deterministic=True) == before
     assert len(external_files(tmp_path / "out.onnx")) == (most == 0)
     assert is_whole(tmp_path / "out.onnx")
-    loaded = {one.name: numpy_helper.to_array(one) for one in onnx.load(tmp_path / "out.onnx").graph.initializer}
-    for one in proto.graph.initializer:
-        np.testing.assert_array_equal(loaded[one.name], numpy_helper.to_array(one))
+    loaded = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "out.onnx").graph.initializer
+    }
+    for tensor in proto.graph.initializer:
+        np.testing.assert_array_equal(loaded[tensor.name], numpy_helper.to_array(tensor))
 
 
 def test_two_files_side_by_side(tmp_path: Path) -> None:
-    """``hil parity`` opens a model with weights beside it and a link to one, and names a file that is missing."""
+    """``hil parity`` opens models with external data, also through links, and names a missing file."""
     model, elsewhere = convnet(tmp_path / "m.onnx"), tmp_path / "v3"
     elsewhere.mkdir()
     np.savez(tmp_path / "data.npz", image=np.random.default_rng(1).normal(size=(3, 2, 6, 6)).astype(np.float32))

@@ -1,4 +1,4 @@
-"""What a model consists of, and which cache depends on what of it."""
+"""The parts of a model, and which parts each cache depends on."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ PARTS = (
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project whose model has a part of nearly every role."""
+    """A project with a model that has a part of nearly every role."""
     (tmp_path / "nets").mkdir()
     (tmp_path / "pre").mkdir()
     (tmp_path / "images").mkdir()
@@ -90,8 +90,8 @@ def _parts(root: Path, target: str = "cpu") -> tuple[Part, ...]:
     return sources_of(load(root / "hil.toml"), "toy", target).parts()
 
 
-def test_a_model_is_everything_it_consists_of(root: Path) -> None:
-    """Each file and callable is a part, by role and name; what a target has besides belongs to it there alone."""
+def test_every_file_and_callable_is_a_part(root: Path) -> None:
+    """Parts have a role and a name; files that only a target uses are parts only on that target."""
     assert [(part.role, part.name) for part in _parts(root)] == list(PARTS)
     there = [(part.role, part.name) for part in _parts(root, "robot")]
     assert set(there) - set(PARTS) == {("engine", "robot.plan")}
@@ -110,8 +110,8 @@ def test_a_model_is_everything_it_consists_of(root: Path) -> None:
         ("other.onnx", ["deployed other.onnx was changed"]),
     ],
 )
-def test_a_change_of_any_part_is_another_model(root: Path, file: str, changed: list[str]) -> None:
-    """Other bytes, another identity, and it is told which part they are."""
+def test_a_change_of_any_part_changes_the_identity(root: Path, file: str, changed: list[str]) -> None:
+    """Other bytes in a part give another identity, and the changed part is named."""
     before = _parts(root)
     with (root / file).open("ab") as stream:
         stream.write(b"\x12\0" if file.endswith(".onnx") else b"#")  # an empty producer name is valid ONNX
@@ -120,7 +120,7 @@ def test_a_change_of_any_part_is_another_model(root: Path, file: str, changed: l
 
 
 def test_a_part_that_is_named_otherwise_is_a_change(root: Path) -> None:
-    """Added, gone and renamed parts are told apart, and a function of the same file is another callable."""
+    """Added, removed and renamed parts are distinguished, and another function of the same file is another part."""
     before = _parts(root)
     toml = root / "hil.toml"
     toml.write_text(
@@ -135,7 +135,7 @@ def test_a_part_that_is_named_otherwise_is_a_change(root: Path) -> None:
 
 @pytest.mark.parametrize(("file", "depends"), [("pre/scale.py", True), ("score.py", False), ("train.py", False)])
 def test_calibration_depends_on_preprocessing_and_on_no_metric(root: Path, file: str, *, depends: bool) -> None:
-    """The digest of data, and with it the keys of calibration and reference, name the modules that prepare samples."""
+    """The data's digest, and so the keys of calibration and reference, covers the modules that prepare samples."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "pre"]:
         del sys.modules[name]  # another folder's, of the case before
 

@@ -27,7 +27,7 @@ def _write(root: Path, files: Mapping[str, str]) -> None:
 
 
 def _names(root: Path, name: str = "pre") -> list[str]:
-    return [one.name for one in modules_of(name, root, "m")]
+    return [module.name for module in modules_of(name, root, "m")]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def _names(root: Path, name: str = "pre") -> list[str]:
     ],
 )
 def test_every_way_to_import_is_followed(tmp_path: Path, statement: str) -> None:
-    """A module counts however it is imported, with each package on the way to it; what nobody imports does not."""
+    """A module is included however it is imported, with its parent packages; other modules are not."""
     _write(
         tmp_path,
         {
@@ -66,13 +66,13 @@ def test_every_way_to_import_is_followed(tmp_path: Path, statement: str) -> None
 
 
 def test_packages_without_init_and_compiled_modules_count(tmp_path: Path) -> None:
-    """A namespace package has no file of its own; an extension module is hashed and never read as Python."""
+    """A namespace package has no file of its own; an extension module is hashed but not parsed."""
     _write(tmp_path, {"pre.py": "import space.inner.leaf, fast", "space/inner/leaf.py": LEAF, "fast.abi3.so": "\0(("})
     assert _names(tmp_path) == ["fast.abi3.so", "pre.py", "space/inner/leaf.py"]
 
 
-def test_what_is_installed_is_not_the_projects(tmp_path: Path) -> None:
-    """The standard library, installed packages and an environment within the project are not followed."""
+def test_installed_modules_are_not_the_projects(tmp_path: Path) -> None:
+    """The standard library, installed packages and a virtual environment in the project are not followed."""
     _write(
         tmp_path,
         {"pre.py": "import json, numpy, venv.lib.site_packages, env", "env/lib/site-packages/numpy/__init__.py": "("},
@@ -82,8 +82,8 @@ def test_what_is_installed_is_not_the_projects(tmp_path: Path) -> None:
     assert _names(tmp_path, "sys") == []
 
 
-def test_a_module_elsewhere_brings_what_lies_beside_it(tmp_path: Path) -> None:
-    """A project's code may be beside the folder of ``hil.toml``, where Python finds it by its path."""
+def test_a_module_outside_the_project_folder(tmp_path: Path) -> None:
+    """A project's code may be next to the folder of ``hil.toml``, where Python finds it on its path."""
     _write(
         tmp_path, {"src/lib/__init__.py": "from . import leaf", "src/lib/leaf.py": "import other", "src/other.py": ""}
     )
@@ -103,7 +103,7 @@ def test_a_module_elsewhere_brings_what_lies_beside_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "why"), [("def (", "line 1"), ("x = '\0'", "null")])
 def test_a_module_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, why: str) -> None:
-    """What it imports would be unknown: named, with the model, wherever in the closure it is."""
+    """Its imports would be unknown, so it is named with the model, wherever it is imported."""
     _write(tmp_path, {"pre.py": "import leaf", "leaf.py": text})
     with pytest.raises(UserError, match=rf"leaf\.py cannot be read as Python .*{why}.*: model m: "):
         modules_of("pre", tmp_path, "m")
@@ -112,7 +112,7 @@ def test_a_module_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, why
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.booleans()), max_size=14), st.integers(0, 6))
 def test_the_closure_is_what_can_be_reached(edges: list[tuple[int, int, bool]], changed: int) -> None:
-    """Of any graph of imports, circles too, exactly the reachable modules count: changing one changes the digest."""
+    """In any graph of imports, also with cycles, exactly the reachable modules count, and each changes the digest."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         lines: dict[int, list[str]] = {number: [] for number in range(7)}
@@ -125,9 +125,9 @@ def test_the_closure_is_what_can_be_reached(edges: list[tuple[int, int, bool]], 
             new = {end for start, end, _ in edges if start == here} - reached
             reached |= new
             waiting += new
-        found = modules_of("pkg.m0", root, "m")
-        assert {one.name for one in found} == {"pkg/__init__.py", *(f"pkg/m{number}.py" for number in reached)}
-        before = digest_of_modules(found)
+        modules = modules_of("pkg.m0", root, "m")
+        assert {module.name for module in modules} == {"pkg/__init__.py", *(f"pkg/m{number}.py" for number in reached)}
+        before = digest_of_modules(modules)
         with (root / f"pkg/m{changed}.py").open("a") as file:
             file.write("\nnew = 1\n")
         assert (digest_of_modules(modules_of("pkg.m0", root, "m")) != before) == (changed in reached)

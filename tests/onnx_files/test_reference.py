@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A small network of dynamic batch."""
+    """A small network with a dynamic batch."""
     return convnet(tmp_path / "m.onnx")
 
 
@@ -33,13 +33,13 @@ def data() -> MemoryData:
 
 
 def logits(model: Path, data: MemoryData) -> np.ndarray:
-    """What the model gives for all of the data at once."""
+    """The model's output for all of the data at once."""
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, data.inputs)[0])
 
 
 def test_outputs_come_back_batch_by_batch(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """The same values as of one plain session, in order, the last batch shorter."""
+    """The values are those of one plain session, in order, with a shorter last batch."""
     reference = open_reference(model, data, 3, tmp_path)
     batches = [dict(batch)["logits"] for batch in reference.batches(3)]
     assert [len(batch) for batch in batches] == [3, 3, 1]
@@ -50,14 +50,14 @@ def test_outputs_come_back_batch_by_batch(tmp_path: Path, model: Path, data: Mem
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 7, 100])
 def test_a_limit_cuts_within_a_batch(tmp_path: Path, model: Path, data: MemoryData, limit: int) -> None:
-    """No more samples than asked for, whether run with the limit or read with it."""
+    """No more samples than the limit are returned, whether it is set for the run or for reading."""
     for reference in (open_reference(model, data, 3, tmp_path), open_reference(model, data, 3, tmp_path, limit=limit)):
         read = [dict(batch)["logits"] for batch in reference.batches(3, limit)]
         assert sum(map(len, read)) == min(limit, 7)
 
 
-def test_the_second_time_nothing_is_run(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """The same model, data and batch are read from the cache; another of them is not."""
+def test_outputs_are_cached(tmp_path: Path, model: Path, data: MemoryData) -> None:
+    """Equal model, data and batch size are read from the cache; another of them is run."""
     first = open_reference(model, data, 3, tmp_path)
     passes = data.passes
     assert open_reference(model, data, 3, tmp_path) == first
@@ -71,8 +71,8 @@ def test_the_second_time_nothing_is_run(tmp_path: Path, model: Path, data: Memor
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "index", "escape"])
-def test_a_damaged_cache_is_made_again(tmp_path: Path, model: Path, data: MemoryData, damage: str) -> None:
-    """A flipped byte, a file cut short or gone, a broken index, a path out of the folder: run afresh."""
+def test_a_damaged_cache_is_run_again(tmp_path: Path, model: Path, data: MemoryData, damage: str) -> None:
+    """A flipped byte, a short or missing file, a broken index or a path out of the folder: the model is run again."""
     first = open_reference(model, data, 3, tmp_path)
     folder = next((tmp_path / "reference").iterdir())
     file, index = folder / "0.npy", folder / "index.json"
@@ -93,8 +93,8 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, model: Path, data: Memory
     assert (folder / "0.npy").read_bytes() == content
 
 
-def test_index_and_data_do_not_vouch_for_each_other(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """Outputs with a record of them that fits, as whoever writes both can make it, are not what a run here wrote."""
+def test_a_consistent_index_is_not_enough(tmp_path: Path, model: Path, data: MemoryData) -> None:
+    """Changed outputs with matching digests in the index are rejected, since the seal does not match."""
     first = open_reference(model, data, 3, tmp_path)
     folder = next((tmp_path / "reference").iterdir())
     content, text = (folder / "0.npy").read_bytes(), (folder / "index.json").read_text()
@@ -109,7 +109,7 @@ def test_index_and_data_do_not_vouch_for_each_other(tmp_path: Path, model: Path,
 
 
 def test_outputs_of_another_model_under_its_name(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """A sealed folder that was copied over this one's answers another question."""
+    """A sealed folder of another model that was copied to this one's place is rejected."""
     first = open_reference(model, data, 3, tmp_path)
     folder = next((tmp_path / "reference").iterdir())
     open_reference(convnet(tmp_path / "o.onnx", norm=True), data, 3, tmp_path)
@@ -119,8 +119,8 @@ def test_outputs_of_another_model_under_its_name(tmp_path: Path, model: Path, da
     assert open_reference(model, data, 3, tmp_path) == first
 
 
-def test_what_changes_after_it_was_opened_is_not_used(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """Each record is hashed when it is read."""
+def test_records_changed_after_opening_are_rejected(tmp_path: Path, model: Path, data: MemoryData) -> None:
+    """Each record is verified when it is read."""
     reference = open_reference(model, data, 3, tmp_path)
     file = next((tmp_path / "reference").iterdir()) / "0.npy"
     content = file.read_bytes()
@@ -129,16 +129,16 @@ def test_what_changes_after_it_was_opened_is_not_used(tmp_path: Path, model: Pat
         list(reference.batches(3))
 
 
-def test_nothing_half_written_stays(tmp_path: Path, data: MemoryData) -> None:
-    """A model that fails at its second batch leaves no folder behind."""
+def test_a_failed_run_leaves_no_folder(tmp_path: Path, data: MemoryData) -> None:
+    """A model that fails at its second batch leaves no folder."""
     fixed = convnet(tmp_path / "m.onnx", batch=3)
     with pytest.raises(HilError):
         open_reference(fixed, data, 3, tmp_path)
     assert list((tmp_path / "reference").iterdir()) == []
 
 
-def test_outputs_of_changing_size_are_kept(tmp_path: Path) -> None:
-    """A detector gives as many rows as it finds: each batch keeps its own shape."""
+def test_outputs_of_varying_size(tmp_path: Path) -> None:
+    """A detector returns a varying number of rows: each batch keeps its shape."""
     model = write(
         tmp_path / "m.onnx", [helper.make_node("Compress", ["x", "keep"], ["y"], axis=1)],
         {"x": ["n", 4]}, {"y": ["n", "found"]}, {"keep": np.array([True, False, True, False])},
@@ -148,13 +148,13 @@ def test_outputs_of_changing_size_are_kept(tmp_path: Path) -> None:
 
 
 def test_another_batch_size_is_refused(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """Outputs are kept as they were run: asking for others is a mistake, not a reshuffle."""
+    """Cached outputs can only be read with the batch size that they were run with."""
     with pytest.raises(UserError, match="batch 3"):
         list(open_reference(model, data, 3, tmp_path).batches(2))
 
 
 def test_no_samples_are_no_reference(tmp_path: Path, model: Path) -> None:
-    """Zero samples: said, and nothing kept."""
+    """A dataset without samples is an error, and nothing is cached."""
     with pytest.raises(UserError, match="no samples"):
         open_reference(model, MemoryData(image=images(0)), 3, tmp_path)
 
@@ -169,7 +169,7 @@ def test_no_samples_are_no_reference(tmp_path: Path, model: Path) -> None:
     ],
 )
 def test_an_unsupported_operator_is_named(tmp_path: Path, operator: str, domain: str, dtype: int, words: str) -> None:
-    """Operator, node and opset, in one line, with ONNX Runtime's words."""
+    """The message has operator, node, opset and ONNX Runtime's message on one line."""
     node = helper.make_node(operator, ["x"], ["y"], name="odd", domain=domain)
     model = write(tmp_path / "m.onnx", [node], {"x": ["n", 4]}, {"y": ["n", 4]}, dtype=dtype, domain=domain)
     with pytest.raises(EngineBuildError, match=words) as caught:
@@ -179,15 +179,15 @@ def test_an_unsupported_operator_is_named(tmp_path: Path, operator: str, domain:
 
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", None])
 def test_an_unreadable_model_is_the_users_mistake(tmp_path: Path, model: Path, content: bytes | None) -> None:
-    """Empty, text, or cut in half: one line, no traceback."""
+    """An empty, text or truncated file raises an error of one line."""
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2] if content is None else content)
     with pytest.raises((UserError, EngineBuildError), match="model m") as caught:
         open_reference(model, MemoryData(image=images(2)), 1, tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def test_inputs_that_the_model_refuses_are_told(tmp_path: Path, model: Path) -> None:
-    """ONNX Runtime's own words on a wrong shape."""
+def test_rejected_inputs_are_reported(tmp_path: Path, model: Path) -> None:
+    """The message has ONNX Runtime's own message about the wrong shape."""
     with pytest.raises(EngineBuildError, match="image"):
         open_reference(model, MemoryData(image=np.ones((2, 3, 6, 6), np.float32)), 1, tmp_path)
 
@@ -196,7 +196,7 @@ SAVED = {"logits": np.arange(28, dtype=np.float32).reshape(7, 4)}
 
 
 def against(tmp_path: Path, model: Path, data: MemoryData, arrays: dict[str, np.ndarray]) -> Judgement:
-    """The verdict of an engine that gives ``SAVED`` on a saved reference."""
+    """Return the parity judgement of an engine that returns ``SAVED``, against the saved reference ``arrays``."""
     anything: dict[str, Any] = dict(arrays)  # numpy 1.26 has no allow_pickle, newer ones type it among the arrays
     np.savez(tmp_path / "outputs.npz", **anything)
     reference = open_reference(model, data, 3, tmp_path, tmp_path / "outputs.npz")
@@ -205,7 +205,7 @@ def against(tmp_path: Path, model: Path, data: MemoryData, arrays: dict[str, np.
 
 
 def test_saved_outputs_are_the_reference(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """What was saved from training takes ONNX Runtime's place."""
+    """Outputs saved from training replace ONNX Runtime's."""
     assert against(tmp_path, model, data, SAVED).verdict is Verdict.PASSED
 
 
@@ -228,7 +228,7 @@ def test_saved_outputs_are_the_reference(tmp_path: Path, model: Path, data: Memo
 def test_saved_outputs_that_differ_fail_as_parity(
     tmp_path: Path, model: Path, data: MemoryData, arrays: dict[str, np.ndarray]
 ) -> None:
-    """Names, dtypes and lengths are not checked away: they reach the comparison and fail there."""
+    """Names, dtypes and lengths are not checked on opening: a difference fails the comparison."""
     assert against(tmp_path, model, data, arrays).verdict is Verdict.FAILED
 
 
@@ -236,7 +236,7 @@ def test_saved_outputs_that_differ_fail_as_parity(
 def test_an_unreadable_file_of_outputs_is_the_users_mistake(
     tmp_path: Path, model: Path, data: MemoryData, content: bytes | None
 ) -> None:
-    """Not there, empty, or no archive."""
+    """A file that is missing, empty or not an archive raises ``UserError``."""
     if content is not None:
         (tmp_path / "outputs.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"outputs\.npz"):

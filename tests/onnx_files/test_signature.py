@@ -1,4 +1,4 @@
-"""``read_signature``: what an ONNX file takes and gives, or one message about the file."""
+"""``read_signature`` returns an ONNX file's inputs and outputs, or raises one message about the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_names_dtypes_and_shapes(tmp_path: Path) -> None:
-    """Fixed sizes, named and nameless dynamic ones; an initializer is no input, even where it is listed as one."""
+    """Fixed, named and unnamed dynamic dimensions; an initializer is not an input, even if it is listed as one."""
     signature = read_signature(write_model(tmp_path / "m.onnx", ["batch", 3, None], initializer=True))
     assert signature.inputs == (spec("x", "float32", "batch", 3, None),)
     assert signature.outputs == (spec("y", "float32", "batch", 3, None),)
@@ -37,12 +37,12 @@ def test_names_dtypes_and_shapes(tmp_path: Path) -> None:
     ],
 )
 def test_dtypes_have_numpys_names(tmp_path: Path, element: int, name: str) -> None:
-    """So that they can be held against arrays."""
+    """Dtypes have numpy's names, so that arrays can be compared with them."""
     assert read_signature(write_model(tmp_path / "m.onnx", [1], dtype=element)).inputs[0].dtype == name
 
 
 def test_the_bundled_examples(repository: Path) -> None:
-    """Two inputs and two outputs come in the file's order."""
+    """Two inputs and two outputs are returned in the file's order."""
     signature = read_signature(repository / "examples/arm/model.onnx")
     assert [each.name for each in signature.inputs] == ["joints", "tool"]
     assert [each.name for each in signature.outputs] == ["position", "rotation"]
@@ -52,16 +52,16 @@ def test_the_bundled_examples(repository: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b"\x08\x07", b"\xff" * 100], ids=["empty", "text", "no-graph", "noise"]
 )
-def test_what_is_no_onnx_file_is_told(tmp_path: Path, data: bytes) -> None:
-    """Protobuf takes nearly anything for a message; a model has a graph in it."""
+def test_files_that_are_not_onnx(tmp_path: Path, data: bytes) -> None:
+    """Protobuf parses nearly any bytes as a message, but an ONNX model has a graph."""
     path = tmp_path / "robot.onnx"
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"cannot read .*robot.onnx as ONNX .*: model robot: export it again"):
         read_signature(path)
 
 
-def test_a_file_cut_anywhere_is_told(tmp_path: Path, repository: Path) -> None:
-    """As after a copy that broke off: cut in half, by one byte, after a few."""
+def test_a_truncated_file(tmp_path: Path, repository: Path) -> None:
+    """A file truncated by one byte, to half or to a few bytes raises an error that suggests an incomplete copy."""
     whole = (repository / "examples/digits/model.onnx").read_bytes()
     path = tmp_path / "m.onnx"
     for size in (3, 100, len(whole) // 2, len(whole) - 1):

@@ -45,7 +45,7 @@ class Archive(unittest.TestCase):
 
 
 class WithFolder(unittest.TestCase):
-    """Has a folder of its own."""
+    """A test with its own folder."""
 
     def setUp(self):
         self.folder = tempfile.mkdtemp()
@@ -63,7 +63,7 @@ class Wire(unittest.TestCase):
         return Channel(read_fd, read_fd)
 
     def test_every_dtype_arrives(self):
-        """Each dtype that is carried comes back bit by bit."""
+        """Each supported dtype arrives bit for bit."""
         sent = [(name, np.arange(6).reshape(2, 3).astype(name)) for name in sorted(wire.ITEM_SIZES)]
         sent.append(("empty", np.zeros((0, 3), np.float32)))
         sent.append(("scalar", np.array(1.5)))
@@ -77,7 +77,7 @@ class Wire(unittest.TestCase):
             self.assertEqual(one.tobytes(), other.tobytes())
 
     def test_malformed_frames_are_refused(self):
-        """Garbage, cut frames, NaN, double keys, endless depth and endless numbers all raise WireError."""
+        """Garbage, truncated frames, NaN, duplicate keys, endless nesting and endless numbers raise WireError."""
         good = wire.encode({"op": "x"}, 0)
         texts = [b'{"a": NaN}', b'{"a": 1, "a": 1}', b"[" * 50000, b'{"a": ' + b"9" * 50000 + b"}", b"\xff", b"[]"]
         frames = [wire.HEAD.pack(wire.MAGIC, len(text), 0) + text for text in texts]
@@ -89,8 +89,8 @@ class Wire(unittest.TestCase):
 class Pace(unittest.TestCase):
     """Fixed release times."""
 
-    def test_a_stall_counts_against_all_it_made_late(self):
-        """Releases are not put off: what waited for a slow inference counts from its own release."""
+    def test_a_stall_delays_the_following_responses(self):
+        """Releases are not postponed: a response time starts at its own release, even during a slow inference."""
         pauses = iter([0.0, 0.05] + [0.0] * 8)
         series = timed_loop.pace([lambda: time.sleep(next(pauses))], 0.01, 10, 60.0)
         ends = np.array(series["start"]) + np.array(series["duration"])
@@ -102,7 +102,7 @@ class Stores(WithFolder):
     """Blobs, locks, shared memory."""
 
     def test_a_blob_is_kept(self):
-        """An upload in two pieces becomes a blob; a wrong one is deleted."""
+        """An upload in two pieces becomes a blob; one with a wrong digest is deleted."""
         store = Store(self.folder)
         digest = hashlib.sha256(b"abcd").hexdigest()
         self.assertEqual(store.begin(digest, 4), 0)
@@ -118,7 +118,7 @@ class Stores(WithFolder):
         self.assertEqual(os.listdir(os.path.join(self.folder, "partial")), [])
 
     def test_sessions_exclude_each_other(self):
-        """The same token joins, another one is told who holds."""
+        """An agent with the same token joins; another token is refused with the holder's name."""
         one, two, three = (SessionLock(self.folder) for _ in range(3))
         self.assertTrue(one.attempt(CLAIM))
         self.assertTrue(two.attempt(CLAIM))
@@ -140,7 +140,7 @@ class Stores(WithFolder):
         os.close(two)
 
     def test_shared_memory_grows(self):
-        """What one side writes the other sees, after growing too; older views stay valid."""
+        """Each side reads what the other writes, also after growth; older views stay valid."""
         ours = Segment.create(self.folder)
         ours.reserve(10)
         theirs = Segment(os.dup(ours.fd))
@@ -173,7 +173,7 @@ class Readings(unittest.TestCase):
         self.assertGreater(use["system_total"], use["system_available"])
 
     def test_samples_are_taken(self):
-        """A sampler reads this process's RSS and thins out what becomes too long."""
+        """A sampler reads this process's RSS and thins out a series that becomes too long."""
         sampler = telemetry.Sampler(os.getpid())
         for at in range(telemetry.MAX_KEPT + 10):
             sampler.take(at * 0.1)
@@ -185,13 +185,13 @@ class Readings(unittest.TestCase):
         self.assertGreater(min(report["rss"]), 1 << 20)
 
     def test_time_is_measured(self):
-        """Samples are as long as what was timed."""
+        """Samples are as long as the timed call."""
         self.assertTrue(timed_loop.warm_up([lambda: time.sleep(0.001)], 0.1).runs >= 10)
         series = timed_loop.measure([lambda: time.sleep(0.01)], timed_loop.Window(0.0, 5, 5, 10.0))
         self.assertGreaterEqual(min(series["duration"]), 0.01)
 
-    def test_the_machine_is_told(self):
-        """The probe reads what it can, and an engine's key is the same for the same facts in any order."""
+    def test_the_machine_is_probed(self):
+        """The probe returns plausible facts, and a key does not depend on the order of facts."""
         facts = probe.machine()
         facts.update(probe.libraries())
         self.assertEqual(facts["numpy"], np.__version__)
@@ -200,7 +200,7 @@ class Readings(unittest.TestCase):
 
 
 class Board(WithFolder):
-    """What is read of a board while it is timed."""
+    """Sensors that are read while an engine is timed."""
 
     LINE = "01-03-2023 16:07:54 RAM 2257/30536MB (lfb 5392x4MB) CPU [0%@729,off] GR3D_FREQ 3%@[612] VDD_IN 5263mW/1mW"
 
@@ -212,7 +212,7 @@ class Board(WithFolder):
         return path
 
     def test_its_sensors_and_tegrastats_are_read(self):
-        """A zone by its type, and what a running tegrastats prints; it is gone afterwards."""
+        """A thermal zone and a running tegrastats are read; tegrastats has ended afterwards."""
         self.make("sys/class/thermal/thermal_zone0/type", "gpu-thermal\n")
         self.make("sys/class/thermal/thermal_zone0/temp", "45968\n")
         program = self.make("tegrastats", "#!/bin/sh\nwhile :; do echo '%s'; sleep 0.1; done\n" % self.LINE)
@@ -235,7 +235,7 @@ class Board(WithFolder):
             os.waitpid(-1, os.WNOHANG)  # no child is left, dead or alive
 
     def test_a_missing_tegrastats_is_a_reason(self):
-        """Nothing is raised for a program that cannot be started."""
+        """A program that cannot be started raises nothing; its reason is recorded."""
         program = self.make("tegrastats", "no program")
         reader = TegrastatsProcess(program, 0.0)
         self.assertEqual(reader.latest(1.0), {})
@@ -243,10 +243,10 @@ class Board(WithFolder):
 
 
 class OnnxRuntime(unittest.TestCase):
-    """The runtime, in this process."""
+    """ONNX Runtime in this process."""
 
     def test_it_builds_loads_and_runs(self):
-        """The model that the host wrote builds, loads, runs and profiles; bad input is refused."""
+        """The host's model builds, loads, runs and profiles; invalid input is rejected."""
         model = os.environ["HIL_MODEL"]
         driver = runtime("onnxruntime")
         self.assertEqual(driver.build(model, "fp32", {}, "").path, model)

@@ -1,6 +1,6 @@
-"""A runtime with a make-believe device, sent in ONNX Runtime's place: slots, a device clock, layers, sticky errors.
+"""A runtime with a simulated device, shipped in place of ONNX Runtime: slots, device clock, layers, sticky errors.
 
-What it computes is ``y = 2 x``. A feed that starts with 7 breaks the device, as a kernel's bad access would.
+It computes ``y = 2 x``. A feed that starts with 7 breaks the device, as an illegal memory access of a kernel does.
 """
 
 import time
@@ -14,35 +14,35 @@ NAP = 0.002
 
 
 class Broken(Failure):
-    """As ``CudaError``."""
+    """A sticky error, as ``CudaError`` is."""
 
     sticky = True
 
 
 class OnnxRuntime(Runtime):
-    """Any file is an engine."""
+    """A runtime that accepts any file as an engine."""
 
     name = "onnxruntime"
 
     def version(self) -> Optional[str]:
-        """Made up."""
+        """Return an invented version."""
         return "0"
 
     def reason_against(self, precision: str) -> Optional[str]:  # noqa: ARG002 - the base class's signature
-        """Nothing."""
+        """Return None: every precision is supported."""
         return None
 
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:  # noqa: ARG002 - the base class's signature
-        """The file itself."""
+        """Return the model itself as the engine."""
         return Built(model, "")
 
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:  # noqa: ARG002 - the base class's signature
-        """Nothing to load."""
+        """Return an engine without reading the file."""
         return Doubling(int(options.get("streams", 1)))
 
 
 class Doubling(Engine):
-    """Has ``slots`` slots; one inference takes two milliseconds, any number of them at once too."""
+    """An engine with ``slots`` slots; an inference takes two milliseconds, however many are in flight."""
 
     inputs = (Port("x", "float32", (None, 4)),)
     outputs = (Port("y", "float32", (None, 4)),)
@@ -52,7 +52,7 @@ class Doubling(Engine):
         self.busy = {}  # type: Dict[int, float]
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
-        """A slot that is busy is not started again."""
+        """Bind a feed. Starting a busy slot raises ``Failure``."""
         x = feed["x"].copy()
 
         def start() -> None:
@@ -73,17 +73,17 @@ class Doubling(Engine):
         return Bound(run, start, finish, lambda: NAP / 2)
 
     def layers(self) -> Optional[List[Dict[str, Any]]]:
-        """One with a long name."""
+        """Return one layer with a long name."""
         return [{"name": "double + " * 500, "type": "Scale", "precision": "fp32", "onnx": []}]
 
     def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
-        """A GPU that is none."""
+        """Return an invented GPU."""
         return {"kind": "gpu", "name": "Make-believe", "sm": "8.7"}
 
     def facts(self) -> Dict[str, Any]:
-        """One."""
+        """Return one fact."""
         return {"io": "named"}
 
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:  # noqa: ARG002 - the base class's signature
-        """One long name."""
+        """Return one node with a long name."""
         return [NodeCost("double + " * 500, "Scale", 0.001)]
