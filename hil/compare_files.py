@@ -15,7 +15,7 @@ from hil.checks.comparison import Comparison, Outputs
 from hil.datasets.npz import NpzArrays
 from hil.errors import UserError
 from hil.onnx_files.external_data import addressed, external_files
-from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.ort_errors import ort_error
 from hil.onnx_files.reference import cpu_session
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _outputs(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
         try:
             results = session.run(names, rows)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common base class
-            raise explained(error, model, f"on the samples of {data.name}") from None
+            raise ort_error(error, model, f"on the samples of {data.name}") from None
         for name, array in zip(names, results, strict=True):
             if not isinstance(array, np.ndarray):
                 raise UserError(f"output {name!r} of model {model.stem} is not a tensor: it cannot be compared")

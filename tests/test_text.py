@@ -28,7 +28,7 @@ from hil.doctor import run_survey
 from hil.errors import UserError
 from hil.history.entries import Acceptance, RunRecord
 from hil.history.rows import POINT_FIELDS, RUN_FIELDS, added_of, point_of, run_of
-from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.ort_errors import ort_error
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.report import html, markdown, terminal
 from hil.report.canonical import report_digest
@@ -232,7 +232,7 @@ def mistakes() -> str:
     """What ONNX Runtime and the user's own code raise, and a message of several lines."""
     with pytest.raises(UserError) as caught:
         _ = UserCallable("own:metric", "toy", _raising, "")()
-    found = [str(explained(RuntimeError(EVIL), Path("m.onnx"), "while running")), str(caught.value)]
+    found = [str(ort_error(RuntimeError(EVIL), Path("m.onnx"), "while running")), str(caught.value)]
     return texts([*found, str(UserError("hil.toml:1: unknown key", EVIL)).partition("\n")[2]])
 
 

@@ -143,7 +143,7 @@ def addressed(model: Path, folder: Path) -> Path:
     home = folder / hashlib.sha256(os.fsencode(model.absolute())).hexdigest()[:16]
     try:
         home.mkdir(parents=True, exist_ok=True)
-        digests = {file.location: copied(file.path, home) for file in files}
+        digests = {file.location: copy_by_digest(file.path, home) for file in files}
         for tensor in external_tensors(proto):
             place = next(entry for entry in tensor.external_data if entry.key == "location")
             place.value = digests[place.value]
@@ -199,7 +199,7 @@ def _large(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
     return [tensor for tensor in proto.graph.initializer if len(tensor.raw_data) >= SMALL]
 
 
-def copied(source: Path, home: Path) -> str:
+def copy_by_digest(source: Path, home: Path) -> str:
     """Copy ``source`` into ``home`` under its SHA-256, and return the SHA-256. An intact copy is kept.
 
     Raise ``UserError`` for a file that cannot be read or changes while it is copied, ``OSError`` if ``home`` cannot be

@@ -25,7 +25,7 @@ _OPERATORS = (
 _UNREADABLE = ("INVALID_PROTOBUF", "NO_SUCHFILE", "NO_MODEL")
 
 
-def explained(error: Exception, model: Path, doing: str) -> HilError:
+def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     """Return the error to raise for an exception of ONNX Runtime.
 
     ``doing`` completes "ONNX Runtime failed …". The error is a ``UserError`` for a file that cannot be read, otherwise

@@ -22,7 +22,7 @@ from hil.datasets.npz import NpzArrays
 from hil.errors import UserError
 from hil.files.digests import file_digest
 from hil.files.sealing import is_sealed, seal
-from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.ort_errors import ort_error
 from hil.series import digest_of
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
             try:
                 results = session.run(names, batch.inputs)
             except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
-                raise explained(error, model, "while running the reference") from None
+                raise ort_error(error, model, "while running the reference") from None
             for output, stream, array in zip(outputs, streams, results, strict=True):
                 if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
                     what = f"output {output['name']!r} of model {model.stem} is not an array of numbers"
@@ -261,4 +261,4 @@ def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.Inferenc
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - as above
-        raise explained(error, model, "to load it") from None
+        raise ort_error(error, model, "to load it") from None

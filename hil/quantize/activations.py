@@ -13,7 +13,7 @@ import onnx
 from onnx import helper
 
 from hil.onnx_files.external_data import save
-from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.ort_errors import ort_error
 from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import prepared, silence, stride_of
 
@@ -121,7 +121,7 @@ def observe(
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base class
-        raise explained(error, model, "while observing its activations") from None
+        raise ort_error(error, model, "while observing its activations") from None
     return Flow({name: use for name, use in uses.items() if use.n}, tuple(unknown), samples)
 
 

@@ -21,7 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from hil.datasets.dataset import sample_digest
 from hil.errors import EngineBuildError, HilError, UserError, did_you_mean
 from hil.onnx_files.external_data import external_files, fits, save
-from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED
 from hil.quantize.node_order import sort_nodes
 from hil.quantize.ranges import ranges_of
@@ -77,7 +77,7 @@ def calibrated(  # noqa: PLR0913, PLR0917 - the values of quantize()
     except (HilError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer's exceptions share no other base class
-        raise explained(error, model, "while quantizing it") from None
+        raise ort_error(error, model, "while quantizing it") from None
     facts = _quantization_facts(proto, result, spec, model)
     return Result(path, {**feed.facts(), **facts, "synthetic": data.synthetic})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import HilError
-from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.ort_errors import ort_error
 from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
 from hil.quantize.ranges import Ranges, ranges_of
@@ -55,7 +55,7 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
     except (HilError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer's exceptions share no other base class
-        raise explained(error, model, "while calibrating it again") from None
+        raise ort_error(error, model, "while calibrating it again") from None
     return result
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hil.errors import HilError
 from hil.onnx_files.external_data import save
-from hil.onnx_files.ort_errors import explained
+from hil.onnx_files.ort_errors import ort_error
 from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
 from hil.quantize.layout import WEIGHTED
@@ -136,7 +136,7 @@ def sensitivity(  # noqa: PLR0913 - a model, two data sets, settings and a metri
     except (HilError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer's exceptions share no other base class
-        raise explained(error, model, "while ranking its layers") from None
+        raise ort_error(error, model, "while ranking its layers") from None
 
 
 class _Comparison:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import Unsupported
 from hil.files.digests import writing
-from hil.onnx_files.external_data import copied, external_files
+from hil.onnx_files.external_data import copy_by_digest, external_files
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
@@ -214,7 +214,7 @@ def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], .
     with writing(folder):
         return tuple(
             {
-                "file": f"{ENGINES}/{copied(file.path, folder)}",
+                "file": f"{ENGINES}/{copy_by_digest(file.path, folder)}",
                 "digest": file.location,
                 "size": file.path.stat().st_size,
             }
