@@ -1,6 +1,6 @@
-"""What runs on the target: CPython 3.6 and later, standard library, numpy and one runtime.
+"""The agent, which runs on the target: CPython 3.6 or later, the standard library, numpy and one runtime.
 
-Shipped as one zip file (``hil.targets.bundle``); imports nothing else of ``hil``.
+It is shipped as one zip file (``hil.targets.bundle``) and imports nothing else of ``hil``.
 """
 
 PROTOCOL = 1

@@ -51,15 +51,15 @@ def key_in(folder: Path) -> bytes:
     try:
         if not place.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            handle, beside = tempfile.mkstemp(prefix=".key-", dir=folder)
+            handle, temporary = tempfile.mkstemp(prefix=".key-", dir=folder)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(secrets.token_bytes(LENGTH))
-                os.link(beside, place)  # atomic, and never replaces another process's key
+                os.link(temporary, place)  # atomic, and never replaces another process's key
             except FileExistsError:
                 pass
             finally:
-                Path(beside).unlink()
+                Path(temporary).unlink()
         key = place.read_bytes()
     except (OSError, RuntimeError):
         key = b""

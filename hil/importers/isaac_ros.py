@@ -60,10 +60,10 @@ def split(text: str) -> tuple[str, str | None]:
     return path, node if mark else None
 
 
-def read(path: Path, wanted: str | None = None) -> Node:
-    """Return the inference node of a parameter file, or the node called ``wanted`` if the file has several.
+def read(path: Path, requested: str | None = None) -> Node:
+    """Return the inference node of a parameter file: the one called ``requested`` if given, otherwise the only one.
 
-    Raise ``UserError`` if it is not a parameter file, has no inference node, or has several and ``wanted`` is ``None``.
+    Raise ``UserError`` for another kind of file, for no inference node, and for several if ``requested`` is ``None``.
     """
     try:
         with path.open("rb") as file:
@@ -72,17 +72,17 @@ def read(path: Path, wanted: str | None = None) -> Node:
         raise UserError(f"{path}: cannot be read: {error.strerror}: correct isaac_ros in hil.toml") from None
     if len(content) > LARGEST:
         raise UserError(f"{path}: larger than {LARGEST >> 20} MiB: this is not a parameter file")
-    return inference_node(nodes(content, path.name), path.name, wanted)
+    return inference_node(nodes(content, path.name), path.name, requested)
 
 
-def inference_node(parameters: Mapping[str, Parameters], file: str, wanted: str | None) -> Node:
-    """Return the inference node ``wanted``, or the only one, with its wildcards' parameters. Raise ``UserError``."""
+def inference_node(parameters: Mapping[str, Parameters], file: str, requested: str | None) -> Node:
+    """Return the node called ``requested``, or the only one, with its wildcards' parameters. Raise ``UserError``."""
     wild = {name: keys for name, keys in parameters.items() if "*" in name}
     own = {name: keys for name, keys in parameters.items() if "*" not in name}
     whole = {name: {**_wildcard_parameters(wild, name), **keys} for name, keys in own.items()} or wild
     able = {name: keys for name, keys in whole.items() if any(key in keys for key in KEYS)}
-    if wanted is not None:
-        name = wanted if wanted.startswith("/") else f"/{wanted}"
+    if requested is not None:
+        name = requested if requested.startswith("/") else f"/{requested}"
         if name not in able:
             raise UserError(f"{file}: no inference node is called {name!r}{did_you_mean(name, able)}")
         able = {name: able[name]}
@@ -131,8 +131,8 @@ def _converted(key: str, value: Any, where: str) -> Any:
         return float(value)
     if key == "max_batch_size" and type(value) is int and value >= 1:
         return value
-    wanted = "a rate, e.g. 30.0" if key == "inference_fps" else "a number of samples, e.g. 1"
-    raise UserError(f"{where}: {value!r} is not {wanted}")
+    expected = "a rate, e.g. 30.0" if key == "inference_fps" else "a number of samples, e.g. 1"
+    raise UserError(f"{where}: {value!r} is not {expected}")
 
 
 def nodes(content: bytes, file: str) -> dict[str, Parameters]:

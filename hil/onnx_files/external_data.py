@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-EXPORT = "export it again with its weights beside it"
+EXPORT = "export it again with its weights in the same folder"
 DIGEST = re.compile("[0-9a-f]{64}")
 INLINE = 2**31 - 2**28
 """Most bytes of weights that are written into an ONNX file, whose limit is 2 GiB with everything else in it."""
@@ -219,14 +219,14 @@ def copy_by_digest(source: Path, home: Path) -> str:
 def _write_atomically(folder: Path, name: str | None, contents: Iterable[bytes]) -> str:
     """Write a file atomically, since other processes may read it, and return its SHA-256: its name if none is given."""
     state = hashlib.sha256()
-    handle, beside = tempfile.mkstemp(prefix=".writing-", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             for content in contents:
                 state.update(content)
                 file.write(content)
-        Path(beside).chmod(0o644)  # mkstemp's files are readable only by their owner
-        Path(beside).replace(folder / (name or state.hexdigest()))
+        Path(temporary).chmod(0o644)  # mkstemp's files are readable only by their owner
+        Path(temporary).replace(folder / (name or state.hexdigest()))
     finally:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
     return state.hexdigest()

@@ -55,8 +55,8 @@ def put(agent: AgentCalls, path: Path) -> str:
         return digest
 
 
-def _begin(agent: AgentCalls, name: str, digest: str | None, size: int, *, anew: bool = False) -> dict[str, Any]:
-    fields = {"name": name, "digest": digest, "size": size, "anew": anew}
+def _begin(agent: AgentCalls, name: str, digest: str | None, size: int, *, restart: bool = False) -> dict[str, Any]:
+    fields = {"name": name, "digest": digest, "size": size, "restart": restart}
     state: dict[str, Any] = agent.call("blob_begin", fields)[0]
     with agent.reading():
         if not (state["have"] or state["like"]):
@@ -81,7 +81,7 @@ class _Upload:
             left -= len(piece)
         self.offset = self.file.tell()
         if self.hasher.hexdigest() != state["prefix"]:
-            _begin(self.agent, self.name, None, self.size, anew=True)
+            _begin(self.agent, self.name, None, self.size, restart=True)
             self.hasher, self.offset = hashlib.sha256(), self.file.seek(0)
 
     def send(self) -> None:

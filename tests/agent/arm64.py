@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAMS = ("debootstrap", "dpkg-deb", "qemu-aarch64-static", "unshare", "chroot", "mount")
-# 1.32 ends with a segmentation fault as qemu-user 7.2 imports it, whatever processor that plays; 1.23 does not.
+# Importing 1.32 crashes qemu-user 7.2 with a segmentation fault, whatever processor it emulates; 1.23 does not.
 WHEELS = ("numpy", "onnxruntime==1.23.2")
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
 HANDLER = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
-"""How the kernel is told to run such programs; its flag F has it open qemu now, wherever the program's root is."""
+"""The kernel's handler for arm64 programs; its flag F opens qemu now, so that it works in any root file system."""
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 SITE = "opt/site"
 INSIDE = (
@@ -109,7 +109,7 @@ def emulated() -> Iterator[None]:
     if not (REGISTRY / "register").exists():
         _do(path_of("mount"), "-t", "binfmt_misc", "binfmt_misc", REGISTRY)
     if not HANDLER.exists():
-        pytest.skip(f"{HANDLER} is not there, which tells how arm64 programs are run")
+        pytest.skip(f"{HANDLER} is missing, which registers handlers for foreign programs")
     name = f"hil-aarch64-{os.getpid()}"
     _, _, rest = HANDLER.read_text(encoding="ascii").strip().removeprefix(":").partition(":")
     (REGISTRY / "register").write_text(f":{name}:{rest}", encoding="ascii")

@@ -34,10 +34,10 @@ print(platform.machine(), len(names))
 @pytest.fixture(scope="module")
 def root(request: pytest.FixtureRequest) -> Iterator[Path]:
     """An arm64 root file system that can run."""
-    given = os.environ.get(CACHE)
-    made = arm64.userland(Path(given) if given else Path(request.config.cache.mkdir("hil-interpreters")))
+    cache = os.environ.get(CACHE)
+    userland = arm64.userland(Path(cache) if cache else Path(request.config.cache.mkdir("hil-interpreters")))
     for _ in arm64.emulated():
-        yield made
+        yield userland
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_digits_are_the_same_on_arm64(arm64_agent: AgentClient, repository: Path
             assert back == key
             assert echoed.dtype == value.dtype
             np.testing.assert_array_equal(echoed, value)
-        found = np.concatenate([worker.run(feed, 120)[0][1] for feed in feeds])
+        outputs = np.concatenate([worker.run(feed, 120)[0][1] for feed in feeds])
         assert worker.memory().peak_rss > 1 << 20
-    wanted = np.concatenate([here.run(None, feed)[0] for feed in feeds])
-    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(found.argmax(1), wanted.argmax(1))
+    expected = np.concatenate([here.run(None, feed)[0] for feed in feeds])
+    np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(outputs.argmax(1), expected.argmax(1))

@@ -26,7 +26,7 @@ WHEELS = {
 }
 CHECKS = Path(__file__).parent / "under" / "checks.py"
 CACHE = "HIL_INTERPRETERS"
-"""Environment variable: a folder where the interpreters' environments are kept between runs."""
+"""Environment variable: a folder that keeps the interpreters' virtual environments between runs."""
 
 
 def works(python: str, version: str) -> bool:
@@ -41,9 +41,9 @@ def works(python: str, version: str) -> bool:
 
 def find(version: str) -> str | None:
     """Return the interpreter on PATH or in pyenv; None if there is none."""
-    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = [shutil.which(f"python{version}"), *map(str, sorted(kept.glob(f"{version}.*/bin/python{version}")))]
-    return next((python for python in found if python and works(python, version)), None)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    pythons = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"{version}.*/bin/python{version}")))]
+    return next((python for python in pythons if python and works(python, version)), None)
 
 
 def environment(python: str, version: str, folder: Path, wheels: tuple[str, ...] = ()) -> Path:
@@ -83,8 +83,8 @@ def interpreter(request: pytest.FixtureRequest) -> str:
     python = find(version)
     if python is None:
         pytest.skip(f"python{version} is not there")
-    given = os.environ.get(CACHE)
-    folder = Path(given) if given else Path(request.config.cache.mkdir("hil-interpreters"))
+    cache = os.environ.get(CACHE)
+    folder = Path(cache) if cache else Path(request.config.cache.mkdir("hil-interpreters"))
     return str(environment(python, version, folder))
 
 

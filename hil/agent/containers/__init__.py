@@ -1,1 +1,1 @@
-"""Workers inside a container, and images that hold a release."""
+"""Workers that run in a container, and container images that contain a release."""

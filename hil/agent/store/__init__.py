@@ -1,1 +1,1 @@
-"""Files by digest on the target, what was built from them, and who may use the target."""
+"""The store on the target: blobs, uploads, records of builds and the session lock."""

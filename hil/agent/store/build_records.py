@@ -111,16 +111,16 @@ class Records:
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         path = self._path(key)
-        beside = "%s.%d.new" % (path, os.getpid())
+        temporary = "%s.%d.new" % (path, os.getpid())
         try:
-            with open(beside, "w") as file:
+            with open(temporary, "w") as file:
                 json.dump(record, file, sort_keys=True)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, path)
+            os.replace(temporary, path)
         except OSError as error:
-            if os.path.exists(beside):
-                os.unlink(beside)
+            if os.path.exists(temporary):
+                os.unlink(temporary)
             raise self.store.trouble(error) from None
         return record
 

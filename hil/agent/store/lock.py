@@ -82,7 +82,7 @@ class SessionLock:
         return Failure(
             HELD,
             "held by %s from host %s (process %s) since %s"
-            % tuple(owner.get(key, "somebody") for key in ("who", "host", "pid", "since")),
+            % tuple(owner.get(key, "unknown") for key in ("who", "host", "pid", "since")),
             "wait for that session to end, or end it there",
         )
 

@@ -34,7 +34,7 @@ class Transfers:
 
         ``have`` reports that the blob is already stored, and ``like`` that a blob of the same outline is, if ``digest``
         is not known yet. ``offset`` is the length in bytes of an earlier attempt, ``prefix`` the digest of its bytes.
-        With ``anew`` an earlier attempt is deleted first.
+        With ``restart`` an earlier attempt is deleted first.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}
@@ -51,7 +51,7 @@ class Transfers:
                 state["offset"] = offset
             return True
 
-        if request.get("anew"):
+        if request.get("restart"):
             self.store.forget(name)
         try:
             self.supervisor.wait_until(attempt, OTHER_UPLOAD, LOCK_POLL)

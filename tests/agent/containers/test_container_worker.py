@@ -292,11 +292,11 @@ def test_no_other_process_is_accepted_as_the_worker(contained: Starts, store: Pa
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    while not (found := list(store.glob("tmp/worker-*/socket"))):
+    while not (sockets := list(store.glob("tmp/worker-*/socket"))):
         time.sleep(0.05)
-    assert found[0].parent.stat().st_mode & 0o077 == 0
+    assert sockets[0].parent.stat().st_mode & 0o077 == 0
     time.sleep(1)
-    folder = os.open(found[0].parent, os.O_RDONLY)
+    folder = os.open(sockets[0].parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
         for stranger in (one, two):
             stranger.connect(f"/proc/self/fd/{folder}/socket")
@@ -343,8 +343,8 @@ def test_board_and_image_may_have_other_interpreters(
     python = find(version)
     if python is None:
         pytest.skip(f"python{version} is not there")
-    given = os.environ.get(CACHE)
-    folder = Path(given) if given else Path(request.config.cache.mkdir("hil-interpreters"))
+    cache = os.environ.get(CACHE)
+    folder = Path(cache) if cache else Path(request.config.cache.mkdir("hil-interpreters"))
     agent = contained(on_board=str(environment(python, version, folder)))
     assert agent.hello["python"].startswith(version + ".")
     assert agent.probe()["python"] == sys.version.split()[0]

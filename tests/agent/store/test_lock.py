@@ -93,7 +93,7 @@ def test_a_stopped_holder_that_is_killed_holds_nothing(store: Path, stopped: str
             agent.hold("mine", "bob", wait=0.3)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        if stopped != "session":  # it cannot see its host's end; whoever ends it finds nothing in the way
+        if stopped != "session":  # a stopped agent cannot notice its host's end, so it is killed too
             os.kill(theirs, signal.SIGKILL)
         began = time.monotonic()
         agent.hold("mine", "bob", wait=5.0)

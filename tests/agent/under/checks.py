@@ -217,8 +217,8 @@ class Board(WithFolder):
         self.make("sys/class/thermal/thermal_zone0/temp", "45968\n")
         program = self.make("tegrastats", "#!/bin/sh\nwhile :; do echo '%s'; sleep 0.1; done\n" % self.LINE)
         os.chmod(program, 0o700)
-        seen = BoardSampler(time.monotonic(), os.path.join(self.folder, "sys"), program)
-        sampler = telemetry.Sampler(os.getpid(), instruments=seen)
+        board = BoardSampler(time.monotonic(), os.path.join(self.folder, "sys"), program)
+        sampler = telemetry.Sampler(os.getpid(), instruments=board)
         end = time.monotonic() + 10
         while "load.gpu" not in sampler.values and time.monotonic() < end:
             sampler.take(time.monotonic())
