@@ -1,1 +1,1 @@
-"""This repository's own settings: none, since in an editable install whoever runs the stock suites gets them too."""
+"""Intentionally empty: in an editable install, everyone who runs the stock suites loads this conftest."""

@@ -1,1 +1,1 @@
-"""The pytest plugin: options, hooks, parametrization and reporting above the library."""
+"""The pytest plugin: options, hooks, parametrization and reporting, on top of the library."""

@@ -1,7 +1,6 @@
-"""The accounts: every planned row ends with exactly one result, whatever happened to its test.
+"""The accounts of a run: every planned row ends with exactly one result, whatever happened to its test.
 
-Pure bookkeeping, no pytest and no I/O. What was planned is never forgotten: a row without a result
-becomes ``not_run`` with its cause.
+Bookkeeping without pytest and without I/O. A planned row without a result becomes ``not_run`` with its cause.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
     from hil.session.outcome import Outcome
 
 LONGEST_NAME = 150
-"""Characters of a test's name that stand in the id of the row that it owes."""
+"""The maximum length, in characters, of a test's name in the id of its row."""
 WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A result the accounts could not take: its row is unknown or was judged by another test already."""
+    """A result that was not entered: its row is unknown, or another test already judged it."""
 
     id: str
     model: str
@@ -36,7 +35,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class OwnTest:
-    """A test that owes the report a check of the project's own; ``why`` says why it has no case, if it has none."""
+    """A test that must give an own check; ``why`` is the reason if it has no case."""
 
     nodeid: str
     model: str = ""
@@ -45,7 +44,7 @@ class OwnTest:
 
     @property
     def row(self) -> Row:
-        """The row that stands for what it would have judged, whose id only the test itself knows."""
+        """A row in place of the one that the test would have judged, whose id only the test knows."""
         function, bracket, case = self.nodeid.partition("[")
         name = re.sub(r"[^a-z0-9_]+", "_", (function.rsplit("::", maxsplit=1)[-1] + bracket + case).lower()).strip("_")
         return Row(
@@ -59,20 +58,20 @@ class OwnTest:
 
 
 @dataclass
-class Fates:
-    """What became of the tests, by node id: says why a row has no result."""
+class NodeStates:
+    """The state of each test by node id, from which the cause of a missing result is derived."""
 
     selected: set[str] = field(default_factory=set)
     deselected: set[str] = field(default_factory=set)
     crashed: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
-    out_of_scope: set[str] = field(default_factory=set)  # models left out by --hil-model
-    own: dict[str, OwnTest] = field(default_factory=dict)  # by node id: what was collected, selected or not
+    out_of_scope: set[str] = field(default_factory=set)  # models excluded by --hil-model
+    own: dict[str, OwnTest] = field(default_factory=dict)  # own tests by node id, whether selected or not
     stopped: str = ""
-    problem: str = ""  # the user's or the laboratory's, as which tests ended
+    problem: str = ""  # the user's mistake or lab error that ended tests
 
     def cause_of(self, row: Row) -> tuple[Cause, str]:
-        """Why ``row`` has no result, in one word and in one line."""
+        """Return the cause and a one-line reason for which ``row`` has no result."""
 
         def among(nodeids: Iterable[str]) -> bool:
             return any(nodeid == row.test or nodeid.endswith("/" + row.test) for nodeid in nodeids)
@@ -94,7 +93,7 @@ class Fates:
 
 @dataclass
 class Accounts:
-    """Results by row. Of several attempts of one test the worst counts; a second test's result is rejected."""
+    """Results by row. If a test has several attempts, the worst counts; the result of a second test is rejected."""
 
     plan: Plan
     outcomes: dict[RowKey, tuple[str, Outcome]] = field(default_factory=dict)
@@ -103,7 +102,7 @@ class Accounts:
     rejected: list[Rejected] = field(default_factory=list)
 
     def enter(self, nodeid: str, outcome: Outcome, *, own: bool) -> None:
-        """Enters one result that reached the controller; ``own`` marks a user's own check."""
+        """Enter one result of the test ``nodeid``; ``own`` marks an own check of the user."""
         result = outcome.result
         planned = self.plan.by_key()
         if result.key in self.plan.unlimited_keys():
@@ -123,31 +122,30 @@ class Accounts:
     def _reject(self, result: CheckResult, reason: str) -> None:
         self.rejected.append(Rejected(result.id, result.model, result.precision, reason))
 
-    def close(self, fates: Fates, target: TargetUse) -> list[CheckResult]:
-        """One result for each planned row, in the plan's order, then the users' own."""
-        results = self._results(self.plan.rows, fates, target)
-        owed = [test.row for test in fates.own.values() if self._owes(test)]
-        listed = self._results(self.plan.own, fates, target)
-        listed = [_told(one) for one in listed]
-        own = [*listed, *self._results([*self.own.values(), *owed], fates, target)]
-        tests = {row.key: row.test for row in (*self.plan.own, *self.own.values(), *owed)}
+    def close(self, states: NodeStates, target: TargetUse) -> list[CheckResult]:
+        """Return one result for each planned row, in the plan's order, then the own checks."""
+        results = self._results(self.plan.rows, states, target)
+        missing = [test.row for test in states.own.values() if self._lacks_result(test)]
+        listed = [_with_advice(result) for result in self._results(self.plan.own, states, target)]
+        own = [*listed, *self._results([*self.own.values(), *missing], states, target)]
+        tests = {row.key: row.test for row in (*self.plan.own, *self.own.values(), *missing)}
         tests |= {key: nodeid for key, (nodeid, _) in self.outcomes.items() if key in tests}
-        return [*results, *(one.model_copy(update={"test": tests[one.key]}) for one in own)]
+        return [*results, *(result.model_copy(update={"test": tests[result.key]}) for result in own)]
 
-    def _owes(self, test: OwnTest) -> bool:
-        """Whether a test of the user's own gave no result, and no listed row stands for what it would have given."""
+    def _lacks_result(self, test: OwnTest) -> bool:
+        """Return whether an own test gave no result and no listed row covers it."""
         if test.why:
             function = test.nodeid.split("[")[0]
             return all(listed.split("[")[0] != function for listed in self.plan.own_tests)
         planned = {row.test for row in self.plan.own}
         return test.nodeid not in planned and all(nodeid != test.nodeid for nodeid, _ in self.outcomes.values())
 
-    def _results(self, rows: Iterable[Row], fates: Fates, target: TargetUse) -> list[CheckResult]:
+    def _results(self, rows: Iterable[Row], states: NodeStates, target: TargetUse) -> list[CheckResult]:
         twice = {(r.id, r.model, r.precision) for r in self.rejected if r.reason.startswith("judged twice")}
         results = []
         for row in rows:
             if row.key not in self.outcomes:
-                cause, reason = fates.cause_of(row)
+                cause, reason = states.cause_of(row)
                 results.append(not_run(row, cause, reason, target))
                 continue
             result = self.outcomes[row.key][1].result.model_copy(update={"required": row.required})
@@ -158,11 +156,11 @@ class Accounts:
         return results
 
 
-def _told(result: CheckResult) -> CheckResult:
-    """A listed check that nothing answers may have been removed on purpose: then its entry has to go."""
+def _with_advice(result: CheckResult) -> CheckResult:
+    """Return ``result`` with advice if it is listed but has no test: restore the test or rewrite the list."""
     if result.cause not in {Cause.NOT_COLLECTED, Cause.NO_RESULT}:
         return result
-    advice = f"bring it back, or, if it was removed on purpose, run: {REWRITE}"
+    advice = f"restore the test, or, if it was removed on purpose, run: {REWRITE}"
     return result.model_copy(update={"reason": f"listed among the own checks, but {result.reason}: {advice}"})
 
 

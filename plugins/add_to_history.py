@@ -1,4 +1,4 @@
-"""The report into the history: checked before the first test where somebody asked for it, kept after the last."""
+"""Add the report to the history: check access before the first test, add after the last."""
 
 from __future__ import annotations
 
@@ -21,63 +21,65 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the history is. ``asked`` is false for the default place, which nobody chose."""
+    """The location of the history; ``is_chosen`` is false for the default location."""
 
     url: str = field(repr=False)
     base: Path
-    asked: bool
+    is_chosen: bool
 
 
 def place(run: RunState) -> Place | None:
-    """``--hil-history``, else ``[project] history``, else the default; ``None`` if it is switched off or has no config.
+    """Return the history's location, or ``None`` if it is switched off or there is no config.
 
-    A relative file is below the folder of ``hil.toml``.
+    The location is ``--hil-history``, else ``[project] history``, else the default. A relative path starts at the
+    folder of ``hil.toml``.
     """
     if run.config is None:
         return None
-    given: str | None = run.pytest_config.getoption("hil_history", None)
+    option: str | None = run.pytest_config.getoption("hil_history", None)
     project = run.config.spec.project
-    url = given or project.history
+    url = option or project.history
     if url.strip().lower() == OFF:
         return None
-    compared = run.pytest_config.getoption("hil_baseline", None) is not None
-    return Place(url, run.config.root, asked=compared or given is not None or "history" in project.model_fields_set)
+    has_baseline = run.pytest_config.getoption("hil_baseline", None) is not None
+    is_chosen = has_baseline or option is not None or "history" in project.model_fields_set
+    return Place(url, run.config.root, is_chosen=is_chosen)
 
 
 def check(run: RunState) -> None:
-    """Finds out before anything is measured that a history that was asked for can be had. Raises ``HilError``."""
-    found = place(run)
-    if found is not None and found.asked:
-        with open_history(found.url, base=found.base) as history:
+    """Check, before anything is measured, that a chosen history is usable. Raise ``HilError`` if not."""
+    location = place(run)
+    if location is not None and location.is_chosen:
+        with open_history(location.url, base=location.base) as history:
             history.check()
 
 
-def keep(run: RunState, report: Report, code: int) -> int:
-    """Adds the report, which is on disk, and returns the run's exit code; raises nothing foreseeable.
+def append(run: RunState, report: Report, code: int) -> int:
+    """Add the written report to the history, and return the run's exit code, starting from ``code``.
 
-    The default history of somebody who never had one is a convenience: that it cannot be begun is told and changes
-    nothing. Any other that cannot be kept is an error, since the next comparison would miss this run.
+    If a default history cannot be created, that is only a note. If a chosen or existing history cannot be written, that
+    is an error, because the next comparison would miss this run.
     """
-    found = place(run)
-    if found is None:
+    location = place(run)
+    if location is None:
         return code
-    began = found.asked or _exists(found)
+    is_needed = location.is_chosen or _exists(location)
     try:
-        with open_history(found.url, base=found.base) as history:
+        with open_history(location.url, base=location.base) as history:
             history.append(report)
     except HilError as error:
-        if not began:
-            run.notes.append(f"{error}; this run is in no history (--hil-history=none: keep none)")
+        if not is_needed:
+            run.notes.append(f"{error}; this run is not in a history (--hil-history=none switches it off)")
             return code
-        sys.stderr.write(f"error: {error}: the report is not in the history, keep it with hil history import\n")
+        sys.stderr.write(f"error: {error}: the report is not in the history; add it with hil history import\n")
         return next(int(each) for each in PRECEDENCE if each in (code, error.exit_code))
     return code
 
 
-def _exists(found: Place) -> bool:
+def _exists(location: Place) -> bool:
     from hil.history.urls import place_of
 
     with contextlib.suppress(HilError, OSError):
-        file = place_of(found.url, found.base).file
+        file = place_of(location.url, location.base).file
         return file is None or file.exists()
     return False

@@ -1,7 +1,7 @@
-"""Latency series as benchmarks of pytest-benchmark, for the dashboards that read its JSON. It judges nothing here.
+"""Export latency series to pytest-benchmark, for dashboards that read its JSON. No verdict depends on it.
 
-Fed by its public API: a timer that replays what was measured on the target. Registered only where that plugin is
-loaded; whatever it does, also nothing, changes no verdict.
+The export uses pytest-benchmark's public API: a timer that replays the durations measured on the target. It is
+registered only if that plugin is loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")
 
 
 class Replay:
-    """A timer that gives out durations measured elsewhere; each round starts at 0, so that none is rounded."""
+    """A timer that replays durations in seconds; each round starts at 0, so that no duration is rounded."""
 
     __name__ = "hil.target"  # the option "timer" in pytest-benchmark's JSON
 
@@ -33,38 +33,38 @@ class Replay:
         self._pending = iter(seconds)
 
     def __call__(self) -> float:
-        """The time in seconds since this round began."""
+        """Return the time in seconds since this round began."""
         return self._now
 
     def restart(self) -> None:
-        """Begins a round."""
+        """Begin a round."""
         self._now = 0.0
 
     def step(self) -> None:
-        """One inference; a call too many, as for a profile, takes no time."""
+        """Advance by one inference; surplus calls, such as for a profile, take no time."""
         self._now = next(self._pending, 0.0)
 
 
 def register(config: pytest.Config) -> None:
-    """Gets ready where pytest-benchmark is: installed and not switched off by ``-p no:benchmark``."""
+    """Register ``Benchmarks`` if pytest-benchmark is loaded (installed, without ``-p no:benchmark``)."""
     if config.pluginmanager.hasplugin("benchmark") and not config.pluginmanager.hasplugin(NAME):
         config.pluginmanager.register(Benchmarks(), NAME)
 
 
 def export(request: pytest.FixtureRequest, outcome: Outcome, folder: Path, tell: Callable[[str], None]) -> None:
-    """Makes the row's series a benchmark if it has one, once a model and precision; what goes wrong is only told."""
+    """Export the row's series, if it has one, once for each model and precision; pass errors to ``tell``."""
     plugin: Any = request.config.pluginmanager.get_plugin(NAME)
     if plugin is None:
         return
     try:
         plugin.export(request, outcome, folder)
-    except (Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - an export never decides what is judged
+    except (Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - a failed export must not change a verdict
         if not isinstance(error, pytest.skip.Exception):
-            tell(f"{outcome.result.name}: no benchmark was made of it: {type(error).__name__}: {error}")
+            tell(f"{outcome.result.name}: not exported to pytest-benchmark: {type(error).__name__}: {error}")
 
 
 class Benchmarks:
-    """Hooks of pytest and pytest-benchmark, and what was exported so far."""
+    """The hooks of pytest and pytest-benchmark, and the series exported so far."""
 
     def __init__(self) -> None:
         self._done: set[tuple[str, str]] = set()
@@ -72,12 +72,14 @@ class Benchmarks:
         self._saved: list[dict[str, Any]] = []
 
     def export(self, request: pytest.FixtureRequest, outcome: Outcome, folder: Path) -> None:
-        """Raises what pytest-benchmark raises."""
+        """Export one series. Raise the errors of pytest-benchmark."""
         result = outcome.result
         key = (result.model, result.precision)
-        theirs = "benchmark" in request.node.fixturenames  # a user's own test, which fills it by itself
+        has_benchmark = "benchmark" in request.node.fixturenames  # a user's test, which fills the fixture itself
         file = result.details.get("samples")
-        if result.id not in PERCENTILES or key in self._done or theirs or file is None or result.measurement is None:
+        if result.id not in PERCENTILES or key in self._done or has_benchmark:
+            return
+        if file is None or result.measurement is None:
             return
         import numpy as np
 
@@ -91,7 +93,7 @@ class Benchmarks:
         self._done.add(key)
         self._outcome = outcome
         case = "-".join(key)
-        # Named after what was timed: which of the three tests came first must not make it another benchmark.
+        # Named after the engine: the name must not depend on which of the three percentile tests ran first.
         benchmark.name = benchmark.fullname = f"latency[{case}]"
         benchmark.param, benchmark.params = case, {"model": result.model, "precision": result.precision}
         benchmark.extra_info.update(about(outcome))
@@ -99,7 +101,7 @@ class Benchmarks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
-        """Has ``--benchmark-only`` leave the tests in whose series become benchmarks."""
+        """Make ``--benchmark-only`` select the tests whose series become benchmarks."""
         ours = [item for item in items if _is_series(item)] if config.getoption("benchmark_only", default=False) else []
         lists: list[list[str]] = [names for item in ours if "benchmark" not in (names := _fixturenames(item))]
         for names in lists:
@@ -108,11 +110,11 @@ class Benchmarks:
             yield
         finally:
             for names in lists:
-                if "benchmark" in names:  # one list may be that of several tests
+                if "benchmark" in names:  # several tests may share one list
                     names.remove("benchmark")
 
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
-        """Says which device was timed; where that is another machine, this one's facts become those of the ``host``."""
+        """Describe the timed device; if it is another machine, move this machine's facts to ``host``."""
         if self._outcome is None:
             return
         facts = self._outcome.target.get("facts", {})
@@ -126,7 +128,7 @@ class Benchmarks:
     def pytest_benchmark_compare_machine_info(
         self, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
     ) -> Generator[None]:
-        """Puts off the comparison of devices: pytest-benchmark asks before any target was reached."""
+        """Postpone the comparison of devices: pytest-benchmark compares before any target is known."""
         saved, now = compared_benchmark.get("machine_info", {}), dict(machine_info)
         if "hil" in saved:
             self._saved.append(saved)
@@ -137,17 +139,17 @@ class Benchmarks:
         machine_info.update(now)
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Tells how the device differs from that of a saved file it is compared with."""
+        """Warn if a saved file that is compared with was measured on a different device."""
         if self._outcome is None:
             return
         now = device(self._outcome)
         for saved in self._saved:
             then = saved["hil"]
-            unlike = [key for key in sorted({*now, *then}) if now.get(key) != then.get(key)]
-            if unlike:
-                told = ", ".join(f"{key} was {then.get(key)}, is {now.get(key)}" for key in unlike)
+            differing = [key for key in sorted({*now, *then}) if now.get(key) != then.get(key)]
+            if differing:
+                changes = ", ".join(f"{key} was {then.get(key)}, is {now.get(key)}" for key in differing)
                 terminalreporter.write_line(
-                    f"warning: benchmarks are compared with another device's: {told}", yellow=True
+                    f"warning: benchmarks are compared with those of another device: {changes}", yellow=True
                 )
 
 
@@ -162,7 +164,7 @@ def _fixturenames(item: pytest.Item) -> list[str]:
 
 
 def _machine(facts: dict[str, Any]) -> dict[str, Any]:
-    """The keys that pytest-benchmark gives a machine, as the probe read them on the target."""
+    """Return the target's facts under pytest-benchmark's keys for a machine."""
     cpu = facts.get("cpu_model")
     return {
         "node": facts.get("hostname"),
@@ -176,7 +178,7 @@ def _machine(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def device(outcome: Outcome) -> dict[str, Any]:
-    """What was timed: target, board, versions and what the verdicts stand on; ``None`` for what is not known."""
+    """Return the timed device: target, evidence, board and versions; unknown values are ``None``."""
     facts, result = outcome.target.get("facts", {}), outcome.result
     identity = facts.get("identity") or {}
     environment = next(iter(outcome.environments.values()), {})
@@ -200,7 +202,7 @@ def device(outcome: Outcome) -> dict[str, Any]:
 
 
 def about(outcome: Outcome) -> dict[str, Any]:
-    """What belongs to one series: its engine, method and environment by digest, and the processor it ran on."""
+    """Return the facts of one series: engine, method and environment by digest, and the processor that executed it."""
     result = outcome.result
     measurement, executed_on = result.measurement, result.executed_on
     return {

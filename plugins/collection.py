@@ -1,4 +1,4 @@
-"""From plan to tests and back: cases for tests, results for reports."""
+"""Connect plan and tests: give tests their cases, and put their outcomes on pytest's reports."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.plan import Plan
-    from hil.plugins.accounts import Fates
+    from hil.plugins.accounts import NodeStates
     from hil.plugins.run_state import RunState
 
 ENGINE_FIXTURES = frozenset({"hil_engine"})
 MODEL_FIXTURES = frozenset({"hil_dataset", "hil_reference"})
 RESULTS, PROBLEM = "hil", "hil_problem"
-"""Attributes of pytest's reports that ours travel as: strings, since anything else may not survive xdist."""
+"""The attributes of pytest's reports that hold outcomes and a problem, as JSON text, which xdist transfers."""
 PROBLEMS = {"user": UserError, "lab": LabError}
 
 
-def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, fates: Fates) -> None:
-    """Gives a test the cases its marker, or the fixtures it names, ask for; ids read ``digits-int8``.
+def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, states: NodeStates) -> None:
+    """Parametrize a test with the cases of its marker or fixtures; ids are such as ``digits-int8``.
 
-    A check of the user's own that is left with fewer cases, or with none, is noted in ``fates``.
+    If an own check has no case, or ``--hil-model`` excludes some, that is noted in ``states``.
     """
     marker = metafunc.definition.get_closest_marker("hil")
     names = set(metafunc.fixturenames)
-    models_wanted = _marked(metafunc, "hil_models", None if config is None else config.spec.models)
-    precisions_wanted = _marked(metafunc, "hil_precisions", PRECISIONS)
+    only_models = _marked(metafunc, "hil_models", None if config is None else config.spec.models)
+    only_precisions = _marked(metafunc, "hil_precisions", PRECISIONS)
     if marker is not None:
         _known(metafunc, "hil", marker.args[:1] or ("",), CATALOGUE)
     if marker is not None and marker.args:
@@ -53,36 +53,36 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, fa
         return
     else:
         cases = []
-    asked = [
+    matching = [
         case
         for case in cases
-        if (models_wanted is None or case.model in models_wanted)
-        and (precisions_wanted is None or case.precision in precisions_wanted)
+        if (only_models is None or case.model in only_models)
+        and (only_precisions is None or case.precision in only_precisions)
     ]
-    chosen = [case for case in asked if case.model not in fates.out_of_scope]
+    in_scope = [case for case in matching if case.model not in states.out_of_scope]
     if "hil_check" in names and marker is None:
-        _note_left_out(metafunc.definition.nodeid, asked, fates, precisions_wanted or models_wanted or set())
-    # An empty set would be the project's to decide on (empty_parameter_set_mark): a test without a case is dropped.
-    cases_or_none: list[Case | None] = [*chosen] or [None]
+        _note_excluded(metafunc.definition.nodeid, matching, states, only_precisions or only_models or set())
+    # An empty set would be subject to the project's empty_parameter_set_mark. A test without a case is dropped later.
+    cases_or_none: list[Case | None] = [*in_scope] or [None]
     ids = ["no case" if case is None else "-".join(filter(None, case)) for case in cases_or_none]
     metafunc.parametrize("hil_case", cases_or_none, indirect=True, ids=ids)
 
 
-def _note_left_out(nodeid: str, asked: Iterable[Case], fates: Fates, limited: set[str]) -> None:
-    """Notes the cases of a test of the user's own that ``--hil-model`` left out, and that it has none at all."""
-    asked = list(asked)
-    for case in asked:
-        if case.model in fates.out_of_scope:
+def _note_excluded(nodeid: str, cases: list[Case], states: NodeStates, only: set[str]) -> None:
+    """Note the cases of an own test that ``--hil-model`` excludes, or that the test has no case."""
+    for case in cases:
+        if case.model in states.out_of_scope:
             test = OwnTest(f"{nodeid}[{'-'.join(filter(None, case))}]", case.model, case.precision)
-            fates.own[test.nodeid] = test
-    if not asked:
-        what = f"it is limited to {', '.join(sorted(limited))}" if limited else "no model has what it asks for"
-        why = f"{nodeid} has no case: {what}, and no model is run so here: change its markers or hil.toml"
-        fates.own[nodeid] = OwnTest(nodeid, why=why)
+            states.own[test.nodeid] = test
+    if not cases:
+        what = "hil.toml has no model for it on this target"
+        if only:
+            what = f"it is limited to {', '.join(sorted(only))}, which no model has on this target"
+        states.own[nodeid] = OwnTest(nodeid, why=f"{nodeid} has no case: {what}: change its markers or hil.toml")
 
 
 def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
-    """The tests that owe the report a check of the user's own."""
+    """Yield the tests that must give an own check."""
     for item in items:
         if is_own(item):
             callspec = getattr(item, "callspec", None)
@@ -91,7 +91,7 @@ def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
 
 
 def is_own(item: pytest.Item) -> bool:
-    """Whether a test owes the report a check of the user's own: it asks for ``hil_check`` and is no stock check."""
+    """Return whether a test must give an own check: it uses ``hil_check`` and is not a stock check."""
     return "hil_check" in getattr(item, "fixturenames", ()) and item.get_closest_marker("hil") is None
 
 
@@ -105,36 +105,35 @@ def _marked(metafunc: pytest.Metafunc, name: str, known: Iterable[str] | None) -
 
 
 def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known: Iterable[str]) -> None:
-    """A misspelt marker would leave its test without a case, that is silently out of the run."""
+    """Raise ``UserError`` for an unknown marker argument, which would silently leave its test without a case."""
     for arg in map(str, args):
         if arg not in known:
             where = f"{metafunc.definition.nodeid}: @pytest.mark.{marker}"
-            raise UserError(f"{where}({arg!r}) names nothing{did_you_mean(arg, known)}")
+            raise UserError(f"{where}({arg!r}) is unknown{did_you_mean(arg, known)}")
 
 
 def without_case(item: pytest.Item) -> bool:
-    """Whether no model asks for this test: it was given ``None`` in place of a case."""
+    """Return whether the test was parametrized without a case, because no model needs it."""
     callspec = getattr(item, "callspec", None)
     return callspec is not None and "hil_case" in callspec.params and not isinstance(callspec.params["hil_case"], Case)
 
 
 def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
-    """Models and precisions of the engines that these tests need, each once, in their order."""
-    found: dict[tuple[str, str], None] = {}
+    """Return model and precision of each engine that the tests need, without duplicates, in the tests' order."""
+    engines: dict[tuple[str, str], None] = {}
     for item in items:
         callspec = getattr(item, "callspec", None)
         case = None if callspec is None else callspec.params.get("hil_case")
         if isinstance(case, Case) and case.precision:
-            found[case.model, case.precision] = None
-    return list(found)
+            engines[case.model, case.precision] = None
+    return list(engines)
 
 
 def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Puts the test's outcomes so far on the report and turns a foreseeable error into its one line.
+    """Put the test's outcomes on the report, and shorten a ``HilError`` to its message.
 
-    All of them, not this phase's alone: a plugin that retries a test may keep the report of a failed attempt back.
-
-    A test that asked for ``hil_check`` or is marked ``hil`` and ends without a result fails here.
+    The report gets the outcomes of all phases so far, because a plugin that retries tests may withhold the report of a
+    failed attempt. A test that uses ``hil_check`` or is marked ``hil`` fails here if it gave no result.
     """
     outcomes = [*item.stash.get(OUTCOMES, [])]
     _shorten(item, call, report)
@@ -142,11 +141,11 @@ def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report
     if item.stash.get(JUDGED, False):
         pass
     elif stock and report.when == "call" and report.passed:
-        _fail(report, f"{item.nodeid} is marked hil and gave no result: call hil_check.judge() once on every path")
+        _fail(report, f"{item.nodeid} is marked hil and gave no result: call hil_check.judge() exactly once")
     elif is_own(item) and report.when == "teardown":
         outcomes.append(_without_result(run, item))
         if not item.stash.get(BROKEN, False):
-            _fail(report, f"{item.nodeid} asked for hil_check and gave no result: call hil_check.at_most(…)")
+            _fail(report, f"{item.nodeid} uses hil_check and gave no result: call hil_check.at_most(…) or at_least(…)")
     item.stash[BROKEN] = report.failed or item.stash.get(BROKEN, False)
     if outcomes:
         carried = {"own": not stock, "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes]}
@@ -170,11 +169,11 @@ def _fail(report: pytest.TestReport, why: str) -> None:
 
 
 def _without_result(run: RunState, item: pytest.Item) -> Outcome:
-    (owed,) = own_tests([item])
+    (test,) = own_tests([item])
     result = CheckResult(
-        **owed.row.model_dump(exclude={"limit", "test"}),
+        **test.row.model_dump(exclude={"limit", "test"}),
         verdict=Verdict.FAILED,
-        reason="the test asked for hil_check and gave no result",
+        reason="the test uses hil_check and gave no result",
         cause=Cause.NO_RESULT,
         target=TargetUse(requested=run.target, used=run.target),
     )
@@ -182,16 +181,16 @@ def _without_result(run: RunState, item: pytest.Item) -> Outcome:
 
 
 def outcomes_of(report: pytest.TestReport) -> list[tuple[Outcome, bool]]:
-    """The outcomes a report carries, each with whether it is a user's own."""
+    """Return the outcomes on a report, each with whether it is of an own check."""
     text = getattr(report, RESULTS, None)
     if not isinstance(text, str):
         return []
     carried = json.loads(text)
-    return [(Outcome.model_validate_json(json.dumps(one)), bool(carried["own"])) for one in carried["outcomes"]]
+    return [(Outcome.model_validate_json(json.dumps(item)), bool(carried["own"])) for item in carried["outcomes"]]
 
 
 def problem_of(report: pytest.TestReport) -> HilError | None:
-    """The user's or the lab's error that ended a test, if one did."""
+    """Return the ``UserError`` or ``LabError`` that ended the test, or ``None``."""
     text = getattr(report, PROBLEM, None)
     if not isinstance(text, str):
         return None

@@ -1,4 +1,4 @@
-"""What the command line says about hil, read before any conftest is loaded; nothing in here raises."""
+"""Read hil's options before any conftest is loaded. Nothing in this module raises."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ OPTIONS = (
     "hil_baseline",
     "hil_sign_key",
 )
-"""Our options as pytest names their values; ``--target`` is the other spelling of the first."""
+"""The ``dest`` names of our options; ``--target`` is another spelling of the first."""
 WITHOUT_VALUE = "hil_gate"
 COMMAND_LINE: pytest.StashKey[CommandLine] = pytest.StashKey()
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """The arguments from ``addopts``, ``PYTEST_ADDOPTS`` and the command itself, in the order pytest reads them in.
+    """The arguments from ``addopts``, ``PYTEST_ADDOPTS`` and the command line, in the order in which pytest reads them.
 
-    ``options`` has the last value of each of our options, and of ``--target`` as ``target``, whoever defines it.
+    ``options`` has the last value of each of our options, and ``target`` for ``--target``, whoever defines that option.
     """
 
     arguments: tuple[str, ...]
@@ -48,7 +48,7 @@ class CommandLine:
 
     @property
     def names_hil(self) -> bool:
-        """Whether hil is asked for: by one of our options, by ``--target``, or by the stock suites."""
+        """Whether the arguments use hil: one of our options, ``--target``, or a stock suite."""
         return self.suites or bool(self.options)
 
 
@@ -58,16 +58,16 @@ class _Reader(argparse.ArgumentParser):
 
 
 def read(config: pytest.Config) -> CommandLine:
-    """The command line of ``config``, once pytest has read its ini file."""
+    """Return the command line of ``config``; pytest must have read its ini file."""
     if COMMAND_LINE not in config.stash:
         variable = os.environ.get("PYTEST_ADDOPTS", "")
-        given = [*config.getini("addopts"), *shlex.split(variable), *config.invocation_params.args]
-        config.stash[COMMAND_LINE] = parsed([str(each) for each in given])
+        words = [*config.getini("addopts"), *shlex.split(variable), *config.invocation_params.args]
+        config.stash[COMMAND_LINE] = parsed([str(word) for word in words])
     return config.stash[COMMAND_LINE]
 
 
-def parsed(given: Sequence[str]) -> CommandLine:
-    """Reads ``given``; an argument ``@FILE`` stands for the lines of that file, as it does for pytest."""
+def parsed(words: Sequence[str]) -> CommandLine:
+    """Return the parsed command line; an argument ``@FILE`` is replaced by the lines of the file, as in pytest."""
     reader = _Reader(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     reader.add_argument("--target", nargs="?", const="")
     for name in OPTIONS:
@@ -75,31 +75,31 @@ def parsed(given: Sequence[str]) -> CommandLine:
             reader.add_argument(spelling(name), action="store_true")
         else:
             reader.add_argument(spelling(name), nargs="?", const="")
-    arguments = tuple(_expanded(given, set()))
+    arguments = tuple(_expanded(words, set()))
     try:
         options, rest = reader.parse_known_args(arguments)
-    except ValueError:  # --hil-gate=VALUE: pytest refuses it
+    except ValueError:  # --hil-gate=VALUE, which pytest refuses
         return CommandLine(arguments, {WITHOUT_VALUE: True}, suites=False)
     return CommandLine(arguments, vars(options), suites=any(map(is_suite, rest)))
 
 
 def spelling(name: str) -> str:
-    """``--hil-report`` for ``hil_report``."""
+    """Return the option for a ``dest`` name: ``--hil-report`` for ``hil_report``."""
     return "--" + name.replace("_", "-")
 
 
 def is_suite(argument: str) -> bool:
-    """Whether ``argument`` names the stock suites or one of them."""
+    """Return whether ``argument`` names the stock suites or one of them."""
     return argument.split("::", maxsplit=1)[0].split("/", maxsplit=1)[0].startswith("hil.suites")
 
 
 def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
-    """The first of our options with its value that pytest takes for the path of a test, if there is one.
+    """Return the first of our options, with its value, whose value pytest treats as the path of a test.
 
-    pytest looks for the project before it knows our options: a value of its own argument that exists is a path to it.
+    pytest determines its rootdir before it knows our options, so a separate value that exists as a file is a path.
     """
     names = {"--target", *map(spelling, OPTIONS)} - {spelling(WITHOUT_VALUE)}
-    arguments = list(takewhile(lambda each: each != "--", command_line.arguments))
+    arguments = list(takewhile(lambda word: word != "--", command_line.arguments))
     for option, value in pairwise(arguments):
         if option in names and not value.startswith("-") and _exists(folder / value.split("::")[0]):
             return option, value
@@ -107,11 +107,11 @@ def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
 
 
 def in_worker() -> bool:
-    """Whether this is a worker process of xdist, before xdist has set ``workerinput``.
+    """Return whether this is a worker process of xdist, even before xdist has set ``workerinput``.
 
-    Asked of the call stack: the variables that xdist sets are inherited by whatever a worker's test starts.
+    The call stack decides: xdist's environment variables are inherited by processes that a worker's test starts.
     """
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the only way to the call stack that costs nothing
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - inspect.stack() is slow
     while frame is not None:
         if frame.f_globals.get("__name__") == "__channelexec__":
             return True
@@ -119,9 +119,9 @@ def in_worker() -> bool:
     return False
 
 
-def _expanded(given: Sequence[str], seen: set[str]) -> Iterator[str]:
-    for argument in given:
-        if not argument.startswith("@") or argument in seen:
+def _expanded(words: Sequence[str], open_files: set[str]) -> Iterator[str]:
+    for argument in words:
+        if not argument.startswith("@") or argument in open_files:
             yield argument
             continue
         try:
@@ -129,7 +129,7 @@ def _expanded(given: Sequence[str], seen: set[str]) -> Iterator[str]:
         except (OSError, ValueError):
             yield argument
         else:
-            yield from _expanded(lines, seen | {argument})
+            yield from _expanded(lines, open_files | {argument})
 
 
 def _exists(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Which commit was judged: that of the repository that ``hil.toml`` lies in, and what the run used beside it."""
+"""The judged commit: that of the repository of ``hil.toml``, and which files of the run differ from it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0
 NAMED = 10
-"""How many changed files a report names."""
+"""The number of changed files that a report lists."""
 ELSEWHERE = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"})
-"""Variables that a hook of git leaves behind, and that would have another repository answer."""
+"""Variables set by git hooks, which would make git use another repository."""
 OURS = Path(hil.__file__).parent
 ROOMS = ("", "fixtures", "plugins", "suites", "../conftest.py")
-"""What is hil's: in its own repository three of the folders are links, and pytest finds a conftest above them."""
+"""Folders and files of hil itself: in its repository three are links, and pytest loads a conftest above them."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Commit:
     """A commit and what differs from it.
 
     Attributes:
-        sha: the commit, ``None`` where there is none or git cannot be asked.
-        dirty: whether the run used anything that the commit does not hold; ``None`` where that is unknown.
-        changed: the first of these files, relative to the repository where they lie in it.
+        sha: the commit; ``None`` if there is none or git fails.
+        dirty: whether the run used files that the commit does not contain; ``None`` if unknown.
+        changed: the first of these files, relative to the repository if they are in it.
     """
 
     sha: str | None = None
     dirty: bool | None = None
     changed: tuple[str, ...] = ()
 
-    def and_(self, later: Commit) -> Commit:
-        """This one and what was found later: dirty if either was, unknown if either is, of no commit if they differ."""
+    def combined(self, later: Commit) -> Commit:
+        """Combine two states of one run: dirty if either is, else unknown if either is; empty if the commits differ."""
         if self.sha != later.sha:
             return Commit()
         both = {self.dirty, later.dirty}
@@ -52,11 +52,12 @@ class Commit:
 
 
 def commit_of(folder: Path, files: Iterable[Path] = (), *, others: bool = True) -> Commit:
-    """The commit of the repository around ``folder``, and whether tracked files differ from it or ``files`` lack in it.
+    """Return the commit of the repository that contains ``folder``, and which files differ from it.
 
-    A file is in the commit if it is tracked there, in a submodule too, under its own name and, for a link, under that
-    of the file it leads to. Changes that git was asked to overlook (``assume-unchanged``, ``skip-worktree``) count.
-    Without ``others`` only ``files`` are looked at: a run may write into what is tracked.
+    These are changed tracked files, and those of ``files`` that the commit lacks. The commit has a file if the file is
+    tracked, also in a submodule; for a link, the link and its target must be tracked. Files that git is told to ignore
+    (``assume-unchanged``, ``skip-worktree``) count as changed. With ``others=False`` only ``files`` are examined,
+    because a run may write tracked files.
     """
     sha = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     top = _git(folder, "rev-parse", "--show-toplevel")
@@ -75,7 +76,7 @@ def commit_of(folder: Path, files: Iterable[Path] = (), *, others: bool = True) 
 
 
 def _modified(status: str) -> Iterator[str]:
-    """The files of ``git status -z``; of one that was renamed, where it is now."""
+    """Yield the paths in the output of ``git status -z``; for a renamed file, the new path."""
     lines = iter(status.split("\0"))
     for line in lines:
         if line:
@@ -96,15 +97,15 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def imported() -> Iterator[Path]:
-    """The files of all modules in this process but those that are installed, which no commit holds, and hil's own.
+    """Yield the files of all imported modules, except installed ones and those of hil.
 
-    These are conftests, tests, callables of ``hil.toml``, and whatever of the project's they import.
+    These are conftests, tests, callables of ``hil.toml``, and the project's modules that they import.
     """
     places = {str(place) for place in _installed()}
 
-    @functools.cache  # a process has thousands of modules, in a few hundred folders
+    @functools.cache  # thousands of modules are in a few hundred folders
     def is_installed(folder: str) -> bool:
-        parent = os.path.dirname(folder)  # noqa: PTH120 - a Path for each of them takes half a second
+        parent = os.path.dirname(folder)  # noqa: PTH120 - pathlib takes half a second for all modules
         return folder in places or (parent != folder and is_installed(parent))
 
     for module in list(sys.modules.values()):
@@ -120,15 +121,15 @@ def _installed() -> set[Path]:
     names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
     places: list[str | Path] = [*(sysconfig.get_paths()[name] for name in names), *(OURS / room for room in ROOMS)]
     places += [*site.getsitepackages(), site.getusersitepackages()]
-    return {found for place in places for found in (Path(place).absolute(), Path(place).resolve())}
+    return {path for place in places for path in (Path(place).absolute(), Path(place).resolve())}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    # Looking must not write: without this, git refreshes its index while somebody else may be committing.
+    # Without GIT_OPTIONAL_LOCKS=0, git may write its index while another process commits.
     environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     try:
         done = subprocess.run(  # noqa: S603 - our own arguments
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is wherever the user has it
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is looked up on the user's PATH
             capture_output=True,
             timeout=PATIENCE,
             check=True,
@@ -136,6 +137,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
             errors="replace",
             env={**environment, "GIT_OPTIONAL_LOCKS": "0"},
         )
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, somebody else's, too slow
+    except (OSError, subprocess.SubprocessError):  # git is missing, fails or times out
         return None
     return done.stdout

@@ -1,4 +1,4 @@
-"""The run of this process: made when the plugin wakes up, ended with pytest."""
+"""The hil run of this process: created when the plugin is activated, ended with pytest."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from hil.plugins.run import HilRun
 
 RUN: pytest.StashKey[HilRun] = pytest.StashKey()
-# pytest_runtest_logreport is not given the config; nested runs (pytester) stack up.
+# pytest_runtest_logreport has no config argument; with pytester, runs are nested.
 _controllers: list[pytest.Config] = []
 
 
 def invalidate(config: pytest.Config) -> None:
-    """Mark the report of an earlier run as incomplete where the command line names hil.
+    """Mark the report of an earlier run as incomplete if the command line uses hil.
 
-    Whatever ends pytest from here on, that report is not taken for this run's. A report that a live run is writing
-    stays, and so does a file that is no finished report.
+    Then nobody can mistake that report for this run's, however pytest ends. A report that another run is writing is
+    left alone, and so is a file that is not a finished report.
     """
-    # Both are set once pytest has read its ini file, which it does before it loads installed plugins.
+    # known_args_namespace and the ini values exist once pytest has read its ini file, before it loads plugins.
     if not hasattr(config, "known_args_namespace") or in_worker() or not read(config).names_hil:
         return
     from hil.plugins.report_folder import report_folder
@@ -57,10 +57,10 @@ def _finished(path: Path) -> bool:
 
 
 def configured(config: pytest.Config) -> None:
-    """Notes the run's config, and wakes up if the command line speaks of hil."""
+    """Remember the config of a controller, and activate hil if the command line uses it."""
     if not activation.is_worker(config):
         _controllers.append(config)
-    if activation.asked_for(config):
+    if activation.is_requested(config):
         activation.add_suites(config)
         from hil.plugins import folder_lock
 
@@ -72,35 +72,35 @@ def configured(config: pytest.Config) -> None:
 
 
 def run_of(config: pytest.Config) -> HilRun:
-    """The run, woken up if it slept. A user's mistake is kept in it until it can be shown once."""
+    """Return the run, creating it if needed. It stores a mistake of the user until it can be reported once."""
     if RUN not in config.stash:
         from hil.plugins.run import HilRun
 
-        config.stash[activation.AWOKE] = True
+        config.stash[activation.ACTIVATED] = True
         config.stash[RUN] = HilRun(config, activation.run_id(config))
         config.stash[RUN].begin()
     return config.stash[RUN]
 
 
-def awake(config: pytest.Config) -> HilRun | None:
-    """The run if it is awake."""
+def active_run(config: pytest.Config) -> HilRun | None:
+    """Return the run, or ``None`` if hil is not active."""
     return config.stash.get(RUN, None)
 
 
-def accountant(report: pytest.TestReport) -> HilRun | None:
-    """The run that keeps accounts of ``report``; a result from a worker wakes its controller."""
+def run_for_report(report: pytest.TestReport) -> HilRun | None:
+    """Return the run that accounts for ``report``; a worker's result activates hil in the controller."""
     if not _controllers:
         return None
     config = _controllers[-1]
-    return run_of(config) if hasattr(report, "hil") else awake(config)
+    return run_of(config) if hasattr(report, "hil") else active_run(config)
 
 
-def forget(config: pytest.Config) -> None:
-    """Ends the run and lets go of what it holds."""
+def end(config: pytest.Config) -> None:
+    """End the run and release its target."""
     if config in _controllers:
         _controllers.remove(config)
-    if run := awake(config):
+    if run := active_run(config):
         try:
-            run.forget()
+            run.end()
         except HilError as error:  # the run ended before its accounts were closed
             sys.stderr.write(f"error: {error}\n")

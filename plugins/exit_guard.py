@@ -1,4 +1,4 @@
-"""The outermost hook of a run: whatever other hooks do, a run with hil in it has the exit code of its report."""
+"""The outermost hook of a run: whatever other hooks do, the exit code of a hil run is that of its report."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 NAME = "hil-outermost"
-LISTED = "--hil-gate judges what ran, and --{} runs nothing: leave one of them out"
+LISTED = "--hil-gate judges a run, but --{} runs no tests: remove one of the two options"
 SPELLED = {"collectonly": "collect-only", "showfixtures": "fixtures", "show_fixtures_per_test": "fixtures-per-test"}
 SPELLED |= {"cacheshow": "cache-show"}
-"""Listings whose option is not named after where pytest keeps it."""
+"""Options whose spelling differs from their ``dest`` name."""
 
 
 class Outermost:
-    """Registered after all conftests that pytest loads at first, so that its wrapper is around theirs."""
+    """Registered after the initial conftests, so that its hook wrapper encloses theirs."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, object, object]:
-        """Refuse a gate on a listing, and have the last word on exit code 0."""
+        """Refuse ``--hil-gate`` with options that run no tests, and decide last whether the exit code may be 0."""
         if activation.is_worker(config):
             return (yield)
         gate = bool(config.getoption("hil_gate", None) or read(config).options.get("hil_gate"))
@@ -40,8 +40,8 @@ class Outermost:
             ended = error
         finally:
             ended = _unconfigure(config) or ended
-            current_run.forget(config)
-        if (not activation.asked_for(config) and activation.AWOKE not in config.stash) or (
+            current_run.end(config)
+        if (not activation.is_requested(config) and activation.ACTIVATED not in config.stash) or (
             not gate and activation.listing(config)
         ):
             if ended is not None:
@@ -51,35 +51,35 @@ class Outermost:
 
 
 def _unconfigure(config: pytest.Config) -> SystemExit | None:
-    """End the run as pytest does after this hook, where nothing would catch a ``SystemExit``; return the first."""
+    """End the run as pytest does after this hook, and return the first ``SystemExit``, which pytest would not catch."""
     try:
         config._ensure_unconfigure()  # noqa: SLF001 - pytest has no public way to end a run
     except SystemExit as error:
-        _unconfigure(config)  # what the call left undone
+        _unconfigure(config)  # the first call stopped at the exception
         return error
     return None
 
 
 def _code(config: pytest.Config, code: object) -> object:
-    """``code``, unless it is a 0 that the accounts never gave: of a hook that came later, or of an early exit."""
+    """Return ``code``, unless it is a 0 that the accounts did not decide: from a later hook, or an early exit."""
     if code != 0 or config.stash.get(activation.DECIDED, None) == 0:
         return code
     if activation.DECIDED not in config.stash:
-        sys.stderr.write("error: pytest was ended before hil could judge the run: look for pytest.exit() in a hook\n")
+        sys.stderr.write("error: pytest ended before hil could judge the run: look for pytest.exit() in a hook\n")
         return int(ExitCode.FAILED)
     return config.stash[activation.DECIDED]
 
 
 def _ended(config: pytest.Config, error: SystemExit) -> int:
-    """The exit code of a run that ended by ``SystemExit``, whose report is not green."""
+    """Return the exit code of a run that ended by ``SystemExit``, and make its report a failed one."""
     from hil.errors import UserError
     from hil.plugins import finish_run
 
     problem = UserError(
-        f"a hook of a plugin or conftest raised SystemExit({error.code}): pytest was ended before the run was: "
-        "take sys.exit() out of it"
+        f"a hook of a plugin or conftest raised SystemExit({error.code}), which ended pytest during the run: "
+        "remove sys.exit() from the hook"
     )
     sys.stderr.write(f"error: {problem}\n")
-    if run := current_run.awake(config):
+    if run := current_run.active_run(config):
         finish_run.refuse(run, problem)
     return config.stash.get(activation.DECIDED, 0) or int(problem.exit_code)

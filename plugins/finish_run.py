@@ -1,4 +1,4 @@
-"""The end of a run: accounts to report, report to decision, decision to exit code."""
+"""The end of a run: turn accounts into a report, the report into a decision, the decision into an exit code."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
 def begin(run: RunState) -> None:
-    """Writes the report as ``incomplete``, so that a killed run never leaves yesterday's green one.
+    """Write the report as ``incomplete``, so that a killed run never leaves an earlier passed report.
 
-    Raises ``LabError`` if another live run writes its report there, and as ``hil.report.write_report.begin`` does.
+    Raise ``LabError`` if another live run writes its report there, and errors as ``hil.report.write_report.begin``.
     """
     folder_lock.lock(run)
     use = TargetUse(requested=run.target, used=run.target)
@@ -54,17 +54,17 @@ def begin(run: RunState) -> None:
 
 
 def refuse(run: RunState, problem: HilError) -> None:
-    """Leaves a failed report where an earlier run, or this one, left any: whatever stopped the run keeps none green."""
+    """Replace an existing report, of an earlier run or this one, by a failed one that states ``problem``."""
     run.problem = run.problem or problem
-    with contextlib.suppress(HilError, OSError):  # the mistake that is being reported matters more
+    with contextlib.suppress(HilError, OSError):  # ``problem`` is reported by the caller and matters more
         if not (run.report_dir / REPORT).exists():
             return
         _ = _finish(run, int(problem.exit_code))
-        (run.report_dir / BUNDLE).unlink(missing_ok=True)  # where the run had signed what it decided before
+        (run.report_dir / BUNDLE).unlink(missing_ok=True)  # the run may have signed its earlier decision
 
 
 def close(run: RunState, pytest_status: int) -> int:
-    """Writes the report and returns the exit code. Raises nothing: what cannot be written is told and is an error."""
+    """Write the report and return the exit code. Report write errors on stderr and return their exit code."""
     try:
         report = _finish(run, pytest_status)
     except HilError as error:
@@ -72,7 +72,9 @@ def close(run: RunState, pytest_status: int) -> int:
         return int(error.exit_code)
     run.report = report
     codes = (_exit_code(run, report), signing.sign(run))
-    return add_to_history.keep(run, report, next(int(code) for code in (*PRECEDENCE, ExitCode.PASSED) if code in codes))
+    return add_to_history.append(
+        run, report, next(int(code) for code in (*PRECEDENCE, ExitCode.PASSED) if code in codes)
+    )
 
 
 def _exit_code(run: RunState, report: Report) -> int:
@@ -82,13 +84,13 @@ def _exit_code(run: RunState, report: Report) -> int:
 
 def _finish(run: RunState, pytest_status: int) -> Report:
     run.problem = run.problem or _two_identities(_outcomes(run))
-    run.fates.problem = "" if run.problem is None else str(run.problem)
-    checks = tuple(run.accounts.close(run.fates, run.used()))
+    run.states.problem = "" if run.problem is None else str(run.problem)
+    checks = tuple(run.accounts.close(run.states, run.used()))
     report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
     if not run.begun:
         begin(run)
     elif (other := run_id_in(run.report_dir / REPORT)) not in (None, run.run_id):
-        what = f"{run.report_dir}: run {one_line(str(other), LONGEST)} has written its report there meanwhile"
+        what = f"{run.report_dir}: run {one_line(str(other), LONGEST)} wrote its report there during this run"
         raise LabError(f"{what}: run again, and give each run its own --hil-report=DIR")
     write_finish(run.report_dir, report)
     return report
@@ -99,8 +101,8 @@ def _outcomes(run: RunState) -> list[Outcome]:
 
 
 def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: str, pytest_status: int | None) -> Report:
-    told = _outcomes(run)
-    target = next((outcome.target for outcome in told if outcome.target), {})
+    outcomes = _outcomes(run)
+    target = next((outcome.target for outcome in outcomes if outcome.target), {})
     use = run.used()
     return Report(
         status="complete" if status == "complete" else "incomplete",
@@ -121,10 +123,10 @@ def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: str, pyte
         measurements=tuple(
             _measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement
         ),
-        methods={digest: facts for outcome in told for digest, facts in outcome.methods.items()},
-        environments={digest: facts for outcome in told for digest, facts in outcome.environments.items()},
-        engines=tuple(_engines(told)),
-        models=tuple(_models(told)),
+        methods={digest: facts for outcome in outcomes for digest, facts in outcome.methods.items()},
+        environments={digest: facts for outcome in outcomes for digest, facts in outcome.environments.items()},
+        engines=tuple(_engines(outcomes)),
+        models=tuple(_models(outcomes)),
         rejected=tuple(
             Rejected(id=r.id, model=r.model, precision=r.precision, reason=r.reason) for r in run.accounts.rejected
         ),
@@ -133,7 +135,7 @@ def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: str, pyte
 
 def _measured(outcome: Outcome) -> Measured:
     result = outcome.result
-    assert result.measurement is not None  # noqa: S101 - the caller filtered; for the type checker
+    assert result.measurement is not None  # noqa: S101 - for type checkers; the caller filters
     return Measured(
         id=result.id,
         model=result.model,
@@ -145,25 +147,25 @@ def _measured(outcome: Outcome) -> Measured:
 
 
 def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
-    """Each engine once; a process that has loaded it knows more of it than one that has only built it."""
-    seen: dict[tuple[str, str, str], dict[str, Any]] = {}
+    """Return each engine once, preferring facts of a process that loaded it over those of one that only built it."""
+    engines: dict[tuple[str, str, str], dict[str, Any]] = {}
     for engine in (each for outcome in outcomes for each in outcome.engines):
         key = (engine["model"], engine["precision"], engine["digest"])
-        if key not in seen or "loaded" in engine["about"] or "loaded" not in seen[key]["about"]:
-            seen[key] = engine
-    return [EngineUsed.model_validate(engine) for engine in seen.values()]
+        if key not in engines or "loaded" in engine["about"] or "loaded" not in engines[key]["about"]:
+            engines[key] = engine
+    return [EngineUsed.model_validate(engine) for engine in engines.values()]
 
 
 def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
-    seen = {model["name"]: model for outcome in outcomes for model in outcome.models}
-    return [ModelUsed.model_validate({**model, "parts": tuple(model["parts"])}) for model in seen.values()]
+    models = {model["name"]: model for outcome in outcomes for model in outcome.models}
+    return [ModelUsed.model_validate({**model, "parts": tuple(model["parts"])}) for model in models.values()]
 
 
 def _two_identities(outcomes: list[Outcome]) -> UserError | None:
-    """The mistake if two workers read a model differently: each watches its parts from its own first look on alone."""
+    """Return an error if two workers read different files of one model; each one only watches what it read."""
     models = {(model["name"], model["identity"]) for outcome in outcomes for model in outcome.models}
     twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]
-    what = "was changed while the run read it: leave its files alone and run again"
+    what = "was changed while the run read it: do not change its files, and run again"
     return UserError(f"model {twice[0]} {what}") if twice else None
 
 
@@ -190,18 +192,18 @@ def _run(run: RunState, pytest_status: int | None) -> Run:
 def _config(run: RunState) -> ConfigUsed:
     if run.config is None:
         return ConfigUsed(path="", digest=NO_CONFIG_DIGEST)
-    here = run.pytest_config.invocation_params.dir
+    folder = run.pytest_config.invocation_params.dir
     return ConfigUsed(
-        path=os.path.relpath(run.config.path, here), digest=run.config.digest, checks=run.config.checks_digest
+        path=os.path.relpath(run.config.path, folder), digest=run.config.digest, checks=run.config.checks_digest
     )
 
 
 def show(report: Report, folder: Path, config: Path | None, terminal: TerminalReporter) -> None:
-    """Writes the decision and its table into pytest's summary, and what a pipeline shows where one runs."""
+    """Write the decision and its table into pytest's summary, and the annotations of a CI system if one runs."""
     from hil.report import ci
     from hil.report.terminal import as_text
 
-    width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public way to ask for the width
+    width = terminal._tw.fullwidth  # noqa: SLF001 - pytest has no public access to the width
     color = terminal._tw.hasmarkup  # noqa: SLF001 - as above
     terminal.section("hil", cyan=True, bold=True)
     with ci.workflow_commands_off(os.environ, terminal.write_line):

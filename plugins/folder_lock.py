@@ -1,4 +1,4 @@
-"""The lock on the report's folder, which keeps a second run out of it."""
+"""The lock on the report's folder, which prevents two runs from writing there at once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from hil.plugins.run_state import RunState
 
 LOCK = ".lock"
-"""The file in the report's folder that a live run holds. It stays: who deletes it would let in another run."""
+"""The lock file in the report's folder. It is never deleted: deleting it would let a second run in."""
 LONGEST = 200
 LOCKED: pytest.StashKey[dict[Path, str]] = pytest.StashKey()
 
 
 def check(run: RunState) -> None:
-    """Keeps it as the run's problem that the report has nowhere to go, or that a live run writes its own there."""
+    """Set the run's problem if the report cannot be written to its folder, or another live run writes there."""
     folder, junit = run.report_dir, run.report_dir / JUNIT
     what = ""
     try:
@@ -40,16 +40,16 @@ def check(run: RunState) -> None:
             lock(run)
     except LabError as error:
         run.problem = run.problem or error
-    except OSError:  # what is no path at all is reported when the report is begun
+    except OSError:  # an invalid path is reported when the report is begun
         return
     if what:
-        run.problem = run.problem or UserError(f"{what}: name another one with --hil-report=DIR")
+        run.problem = run.problem or UserError(f"{what}: use another folder with --hil-report=DIR")
 
 
 def lock(run: RunState) -> None:
-    """Locks the report's folder until pytest ends. Raises ``LabError`` if another live run holds it.
+    """Lock the report's folder until pytest ends. Raise ``LabError`` if another live run holds the lock.
 
-    A worker of xdist leaves that to its controller. A file system without locks is no mistake of the user's: a note.
+    Does nothing in an xdist worker, whose controller locks. If the file system has no locks, that is only a note.
     """
     if run.is_worker:
         return
@@ -57,11 +57,11 @@ def lock(run: RunState) -> None:
     with contextlib.suppress(OSError):  # reported when the report is written
         folder.mkdir(parents=True, exist_ok=True)
         folder = folder.resolve()
-    held = config.stash.setdefault(LOCKED, {})
-    if folder not in held:
-        held[folder] = _lock(config, folder, activation.run_id(config))
-    if held[folder] and held[folder] not in run.notes:
-        run.notes.append(held[folder])
+    notes = config.stash.setdefault(LOCKED, {})
+    if folder not in notes:
+        notes[folder] = _lock(config, folder, activation.run_id(config))
+    if notes[folder] and notes[folder] not in run.notes:
+        run.notes.append(notes[folder])
 
 
 def _lock(config: pytest.Config, folder: Path, run_id: str) -> str:
@@ -75,13 +75,13 @@ def _lock(config: pytest.Config, folder: Path, run_id: str) -> str:
         who = _owner(descriptor)
         os.close(descriptor)
         what = f"{folder}: another run is writing its report there {who}".rstrip()
-        raise LabError(f"{what}: wait for its end, or name another folder with --hil-report=DIR") from None
+        raise LabError(f"{what}: wait until it ends, or use another folder with --hil-report=DIR") from None
     except OSError as error:
         os.close(descriptor)
         return _unlocked(folder, error)
     config.add_cleanup(lambda: os.close(descriptor))
     owner = {"run": run_id, "host": socket.gethostname(), "pid": os.getpid()}
-    with contextlib.suppress(OSError):  # the lock holds without a word about its owner
+    with contextlib.suppress(OSError):  # the lock is valid without its owner's name
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(owner).encode(), 0)
     return ""
@@ -97,4 +97,4 @@ def _owner(descriptor: int) -> str:
 
 def _unlocked(folder: Path, error: OSError) -> str:
     what = f"{folder} cannot be locked ({error.strerror or error})"
-    return f"{what}: nothing keeps a second run from writing there, give each its own --hil-report=DIR"
+    return f"{what}: a second run could write there, so give each run its own --hil-report=DIR"

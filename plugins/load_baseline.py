@@ -1,4 +1,4 @@
-"""``--hil-baseline=REF``: out of the history once, by the controller, and as plain data to every process of the run."""
+"""``--hil-baseline=REF``: the controller reads the baseline from the history once, as data for every worker."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from hil.plugins.add_to_history import Place
 
 RUNS = 5
-"""How often each engine is timed in a fresh process where there is a baseline and nobody says how often."""
+"""How many fresh processes time each engine if there is a baseline and no number is given."""
 
 
 def load(place: Place, ref: str, target: str) -> Baseline:
-    """What ``ref`` stands for on ``target``; with ``why_not`` where it stands for nothing.
+    """Return the baseline ``ref`` on ``target``, or one with the reason in ``why_not`` if there is none.
 
-    Raises ``UserError`` for a history that cannot be used and ``LabError`` for one that cannot be reached.
+    Raise ``UserError`` for an unusable history and ``LabError`` for an unreachable one.
     """
     from hil.history import NoHistory, open_history
 
@@ -36,31 +36,30 @@ def load(place: Place, ref: str, target: str) -> Baseline:
 def _read(history: History, ref: str, target: str) -> Baseline:
     try:
         runs = history.resolve(ref, target=target)
-    except UserError as error:  # nothing of that name: the run goes on, and its regressions are not_run
+    except UserError as error:  # no such run or name: the run continues, and its regression checks are not_run
         return Baseline(ref=ref, why_not=f"--hil-baseline={ref}: {error}")
     usable = [run.id for run in runs if run.usable and run.target == target]
-    wanted = sorted({kind.regresses for kind in KINDS if kind.regresses})
-    found: dict[tuple[str, str, str, str], list[Point]] = {}
-    for point in history.points(usable, checks=wanted):
-        found.setdefault((point.check, point.model, point.precision, point.scenario), []).append(point)
-    acts = history.acceptances()
-    levels = [_level(history, points, acts) for points in found.values()]
+    compared = sorted({kind.regresses for kind in KINDS if kind.regresses})
+    points_by_row: dict[tuple[str, str, str, str], list[Point]] = {}
+    for point in history.points(usable, checks=compared):
+        points_by_row.setdefault((point.check, point.model, point.precision, point.scenario), []).append(point)
+    acceptances = history.acceptances()
+    levels = [_level(history, points, acceptances) for points in points_by_row.values()]
     methods = {digest: history.method(digest) for level in levels for digest in level.methods}
     return Baseline(ref=ref, levels=tuple(levels), methods=methods)
 
 
-def _level(history: History, points: list[Point], acts: Iterable[Acceptance]) -> Level:
-    """The values of one row; an accepted level stands in for them where somebody accepted it since."""
-    accepted, act = _accepted(history, points, acts)
-    points = [accepted] if accepted is not None else points
+def _level(history: History, points: list[Point], acceptances: Iterable[Acceptance]) -> Level:
+    """Return the level of one row from its points, or from the level that was accepted since."""
+    accepted_point, acceptance = _accepted(history, points, acceptances)
+    points = [accepted_point] if accepted_point is not None else points
     first = points[0]
     units = {point.unit for point in points}
-    known = [history.environment(point.environment) for point in points]
-    machines = [machine(point.run.serial, environment) for point, environment in zip(points, known, strict=True)]
+    machines = [machine(point.run.serial, history.environment(point.environment)) for point in points]
     noise = None
     if first.check in NOISY:
-        learned = history.noise(first.run.serial or machines[0], first.check, first.model, first.precision)
-        noise = None if learned is None else learned.sd
+        calibrated = history.noise(first.run.serial or machines[0], first.check, first.model, first.precision)
+        noise = None if calibrated is None else calibrated.sd
     return Level(
         check=first.check,
         model=first.model,
@@ -74,28 +73,28 @@ def _level(history: History, points: list[Point], acts: Iterable[Acceptance]) ->
         machines=tuple(sorted(set(machines))),
         doubtful=tuple(point.run.id for point in points if point.verdict == Verdict.INCONCLUSIVE.value),
         noise=noise,
-        accepted=None if act is None else f"by {act.who} on {act.when:%Y-%m-%d}: {act.why}",
+        accepted=None if acceptance is None else f"by {acceptance.who} on {acceptance.when:%Y-%m-%d}: {acceptance.why}",
     )
 
 
 def _accepted(
-    history: History, points: list[Point], acts: Iterable[Acceptance]
+    history: History, points: list[Point], acceptances: Iterable[Acceptance]
 ) -> tuple[Point | None, Acceptance | None]:
-    """The point of the latest acceptance of this row on this target and board since the baseline, and the act."""
+    """Return the latest acceptance of this row, target and board since the baseline, and the point it accepted."""
     first = points[0]
     newest = max(point.run.started for point in points)
     row = (first.check, first.model, first.precision, first.scenario, first.unit)
     place = (first.run.target, first.run.serial)
-    fitting = [
-        act
-        for act in acts
-        if (act.check, act.model, act.precision, act.scenario, act.unit) == row
-        and (act.target, act.serial) == place
-        and act.when > newest
+    matching = [
+        entry
+        for entry in acceptances
+        if (entry.check, entry.model, entry.precision, entry.scenario, entry.unit) == row
+        and (entry.target, entry.serial) == place
+        and entry.when > newest
     ]
-    for act in sorted(fitting, key=lambda act: act.when, reverse=True):
-        there = history.points([act.run], model=act.model, precision=act.precision, checks=[act.check])
-        at = [point for point in there if point.scenario == act.scenario and point.run.usable]
-        if at:
-            return at[0], act
+    for entry in sorted(matching, key=lambda entry: entry.when, reverse=True):
+        measured = history.points([entry.run], model=entry.model, precision=entry.precision, checks=[entry.check])
+        usable = [point for point in measured if point.scenario == entry.scenario and point.run.usable]
+        if usable:
+            return usable[0], entry
     return None, None

@@ -1,4 +1,4 @@
-"""A line for each long step, so that nobody wonders whether the run still lives."""
+"""Print a line for each long step, which shows that the run is still active."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Writes ``hil digits int8: calibrating (entropy)`` between pytest's own lines; silent under ``-q``."""
+    """Prints lines such as ``hil digits int8: calibrating (entropy)`` between pytest's own; silent with ``-q``."""
 
     def __init__(self, config: pytest.Config, *, quiet: bool) -> None:
         self._config = config
         self._quiet = quiet
 
     def __call__(self, text: str) -> None:
-        """Shows one step; pytest's capturing is lifted for the moment, or the line would end up in a test's output."""
+        """Print one step. Suspend pytest's capturing meanwhile, so that the line is not part of a test's output."""
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if self._quiet or terminal is None or self._config.get_verbosity() < 0:
             return

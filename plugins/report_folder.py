@@ -1,4 +1,4 @@
-"""Which folder the report goes to, also where the config has mistakes."""
+"""The folder of the report, which is known even if the config has mistakes."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 DEFAULT = "report"
 REPORT_KEY = re.compile(r"""^[^#\n]*\breport\s*=\s*(["'])(.+?)\1""", re.MULTILINE)
-"""``[project] report`` in a file that is not TOML, or not yet again."""
+"""Matches ``[project] report`` in a file that is not valid TOML, for example while it is edited."""
 
 
-def report_folder(options: Mapping[str, Any], here: Path, root: Path) -> Path:
-    """The folder of the run with these ``options``, started in ``here``, also where its config has mistakes.
+def report_folder(options: Mapping[str, Any], start: Path, root: Path) -> Path:
+    """Return the report's folder for a run with ``options`` that was started in ``start``.
 
-    ``--hil-report``, else ``[project] report`` of ``--hil-config`` or of the ``hil.toml`` nearest to ``here`` or
-    to ``root``, else ``report`` in ``here``.
+    That is ``--hil-report``, else ``[project] report`` of ``--hil-config`` or of the ``hil.toml`` nearest to ``start``
+    or to ``root``, else ``report`` in ``start``. Mistakes in the config are ignored.
     """
-    if given := options.get("hil_report"):
-        return here / str(given)
+    if folder := options.get("hil_report"):
+        return start / str(folder)
     try:
-        named = options.get("hil_config")
-        path = here / str(named) if named else find(here) or find(root, here)
-        return here / DEFAULT if path is None else path.absolute().parent / _named_in(path)
+        config = options.get("hil_config")
+        path = start / str(config) if config else find(start) or find(root, start)
+        return start / DEFAULT if path is None else path.absolute().parent / _configured_folder(path)
     except (HilError, OSError, ValueError):
-        return here / DEFAULT
+        return start / DEFAULT
 
 
-def _named_in(path: Path) -> str:
+def _configured_folder(path: Path) -> str:
     with path.open("rb") as stream:
         text = stream.read(MAX_SIZE).decode("utf-8-sig", errors="replace")
     try:
         project = parse(text, path.name).get("project")
     except HilError:
-        found = REPORT_KEY.search(text)
-        return found[2] if found else DEFAULT
+        match = REPORT_KEY.search(text)
+        return match[2] if match else DEFAULT
     folder = project.get("report") if isinstance(project, dict) else None
     return folder if isinstance(folder, str) else DEFAULT

@@ -1,4 +1,4 @@
-"""What one pytest run with hil in it holds: plan, accounts, problem, target, report."""
+"""The data of one pytest run that uses hil: plan, accounts, problem, target, report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.plan import Plan
 from hil.plugins import activation
-from hil.plugins.accounts import Accounts, Fates
+from hil.plugins.accounts import Accounts, NodeStates
 from hil.plugins.commit import Commit
 from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
@@ -34,12 +34,12 @@ BROKEN: pytest.StashKey[bool] = pytest.StashKey()
 
 
 def now() -> str:
-    """The moment in ISO 8601, with its zone."""
+    """Return the current time in ISO 8601, in UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 class RunState:
-    """The data of a run, in the controller and in each xdist worker; ``HilRun`` is what is done with it."""
+    """The data of a run, in the controller and in each xdist worker; ``HilRun`` has the methods."""
 
     def __init__(self, config: pytest.Config, run_id: str, folder: Path | None = None) -> None:
         self.pytest_config = config
@@ -53,7 +53,7 @@ class RunState:
         self.sources = Sources()
         self.plan = Plan(self.target, ())
         self.accounts = Accounts(self.plan)
-        self.fates = Fates()
+        self.states = NodeStates()
         self.other_tests_failed = 0
         self.report: Report | None = None
         self.signer: Signer | None = None
@@ -70,14 +70,14 @@ class RunState:
 
     @property
     def report_dir(self) -> Path:
-        """Where the report goes: ``--hil-report``, else ``[project] report``, else ``report``."""
+        """The report's folder: ``--hil-report``, else ``[project] report``, else ``report``."""
         if self._folder is None:
             config = self.pytest_config
             self._folder = report_folder(vars(config.option), config.invocation_params.dir, config.rootpath)
         return self._folder
 
     def used(self) -> TargetUse:
-        """Target asked for and, as far as results tell, used."""
+        """Return the requested target and the one used, according to results, else to the session."""
         for _, outcome in self.accounts.outcomes.values():
             return outcome.result.target
         if self._session is None and self._used is not None:
@@ -85,7 +85,7 @@ class RunState:
         return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
 
     def error_text(self, kind: ExitCode) -> str | None:
-        """The problem's message if it is the user's (4) or the lab's (11)."""
+        """Return the problem's message if it is of ``kind``, ``USER_ERROR`` or ``LAB_ERROR``; else ``None``."""
         problem = self.problem
-        mine = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
-        return str(problem) if mine else None
+        of_kind = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
+        return str(problem) if of_kind else None

@@ -1,4 +1,4 @@
-"""--hil-sign-key: the key is read before anything runs and is out of reach from then on; the end of a run signs."""
+"""``--hil-sign-key``: read the key before any test and remove it from the environment; sign at the end of the run."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ VARIABLE = "env:"
 
 
 def signer(run: RunState) -> Signer | None:
-    """Whoever signs this run's report, ``None`` if nobody was asked to.
+    """Return the signer of this run's report, or ``None`` without ``--hil-sign-key``.
 
-    What holds the key or its password is taken out of the environment, so that neither the tests nor what they start
-    finds it there. Raises ``UserError`` for a key that cannot be used, and where the policy wants another one or any.
+    The variables of the key and its password are removed from the environment, so that tests and their child processes
+    cannot read them. Raise ``UserError`` for an unusable key, and if ``--hil-gate`` requires another key or any key.
     """
-    given: str | None = run.pytest_config.getoption("hil_sign_key", None)
-    wanted = run.config.spec.gate.signed_by if run.config else ()
-    gated = bool(run.pytest_config.getoption("hil_gate", None)) and bool(wanted)
-    if given is None:
+    option: str | None = run.pytest_config.getoption("hil_sign_key", None)
+    allowed = run.config.spec.gate.signed_by if run.config else ()
+    gated = bool(run.pytest_config.getoption("hil_gate", None)) and bool(allowed)
+    if option is None:
         if gated:
-            what = "--hil-gate is to judge by gate.signed_by and nobody signs"
+            what = "--hil-gate with gate.signed_by needs a signature"
             raise UserError(f"{what}: give --hil-sign-key, or sign and judge afterwards: hil attest, hil gate")
         return None
     from hil.attestation import key_from_environment, key_from_file, parse_public
     from hil.attestation.keys import PASSWORD
 
-    here = run.pytest_config.invocation_params.dir
-    name = given.removeprefix(VARIABLE)
-    found = key_from_environment(name) if given.startswith(VARIABLE) else key_from_file(here / given)
-    for each in (PASSWORD, *([name] if given.startswith(VARIABLE) else [])):
-        os.environ.pop(each, None)
-    if gated and found.public.id not in {parse_public(text).id for text in wanted}:
-        what = f"--hil-sign-key: key {found.public.id[:12]} is not one that gate.signed_by names"
-        raise UserError(f"{what}: sign with one that it names")
-    return found
+    folder = run.pytest_config.invocation_params.dir
+    name = option.removeprefix(VARIABLE)
+    key = key_from_environment(name) if option.startswith(VARIABLE) else key_from_file(folder / option)
+    for variable in (PASSWORD, *([name] if option.startswith(VARIABLE) else [])):
+        os.environ.pop(variable, None)
+    if gated and key.public.id not in {parse_public(text).id for text in allowed}:
+        what = f"--hil-sign-key: gate.signed_by does not name key {key.public.id[:12]}"
+        raise UserError(f"{what}: sign with one of its keys")
+    return key
 
 
 def sign(run: RunState) -> int:
-    """Signs the report that is on disk; returns the exit code of what went wrong, 0 if nothing did."""
+    """Sign the written report. Return 0, or the exit code of the error, which is printed on stderr."""
     if run.signer is None:
         return int(ExitCode.PASSED)
     from hil.attestation import attest

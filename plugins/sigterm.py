@@ -1,4 +1,4 @@
-"""SIGTERM, with which CI runners end a job: the run ends as by Ctrl-C, with a report, and lets go of its target."""
+"""SIGTERM, with which CI runners end a job: the run ends as with Ctrl-C, writes its report and releases its target."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def obeyed(target: str) -> Iterator[None]:
-    """Within it SIGTERM raises ``KeyboardInterrupt``, once; a handler that somebody else has put there stays."""
+def sigterm_interrupts(target: str) -> Iterator[None]:
+    """Make SIGTERM raise ``KeyboardInterrupt``, once. An existing handler of somebody else is left in place."""
 
     def end(*_: object) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # to finish takes a moment; who has no patience sends SIGKILL
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # finishing takes a moment; SIGKILL still ends it
         raise KeyboardInterrupt(f"ended by SIGTERM: on target {target!r}: run again, or give the job more time")
 
     ours = threading.current_thread() is threading.main_thread()

@@ -63,7 +63,7 @@ def test_an_empty_value_is_no_default(capsys: pytest.CaptureFixture[str], argume
     """What an unset variable leaves is refused, for every option and argument alike."""
     assert main(arguments) == ExitCode.USER_ERROR
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"error: {named} is empty: is a variable not set")
+    assert captured.err.startswith(f"error: {named} is empty: is a shell variable not set")
     assert captured.out == ""
 
 

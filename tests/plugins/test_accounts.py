@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.plan import Plan
-from hil.plugins.accounts import WORST_FIRST, Accounts, Fates, OwnTest
+from hil.plugins.accounts import WORST_FIRST, Accounts, NodeStates, OwnTest
 from hil.results import Cause, CheckResult, Row, TargetUse, Verdict
 from hil.session.outcome import Outcome
 
@@ -48,7 +48,7 @@ def test_planned_rows_and_results_stay_one_to_one(entries: list[tuple[Row, Verdi
     accounts = Accounts(Plan("cpu", ROWS))
     for row, verdict, stranger in entries:
         accounts.enter("other.py::test" if stranger else f"suites/{row.test}", _outcome(row, verdict), own=False)
-    results = accounts.close(Fates(), USE)
+    results = accounts.close(NodeStates(), USE)
     assert [result.key for result in results] == [row.key for row in ROWS]
     for row, result in zip(ROWS, results, strict=True):
         seen = [(verdict, stranger) for entered, verdict, stranger in entries if entered is row]
@@ -64,7 +64,7 @@ def test_a_result_without_a_row_is_rejected() -> None:
     accounts = Accounts(Plan("cpu", ROWS))
     stranger = Row(id="parity.magic", model="m", precision="fp32", required=False)
     accounts.enter("test_x.py::test_x", _outcome(stranger, Verdict.PASSED), own=False)
-    assert [result.verdict for result in accounts.close(Fates(), USE)] == [Verdict.NOT_RUN] * len(ROWS)
+    assert [result.verdict for result in accounts.close(NodeStates(), USE)] == [Verdict.NOT_RUN] * len(ROWS)
     assert accounts.rejected[0].id == "parity.magic"
 
 
@@ -73,7 +73,7 @@ def test_a_users_own_result_adds_a_required_row() -> None:
     accounts = Accounts(Plan("cpu", ()))
     own = Row(id="grasp.error", required=True)
     accounts.enter("test_x.py::test_x", _outcome(own, Verdict.FAILED), own=True)
-    (result,) = accounts.close(Fates(), USE)
+    (result,) = accounts.close(NodeStates(), USE)
     assert (result.id, result.verdict, result.required) == ("grasp.error", Verdict.FAILED, True)
 
 
@@ -82,33 +82,33 @@ def test_the_cause_of_a_missing_result_is_told() -> None:
     row = ROWS[0]
     node = f"suites/{row.test}"
     cases = [
-        (Fates(crashed={node}, selected={node}), Cause.CRASHED),
-        (Fates(out_of_scope={"m"}), Cause.OUT_OF_SCOPE),
-        (Fates(deselected={node}), Cause.DESELECTED),
-        (Fates(selected={node}, finished={node}), Cause.NO_RESULT),
-        (Fates(selected={node}, finished={node}, problem="the board is gone"), Cause.STOPPED),
-        (Fates(selected={node}), Cause.STOPPED),
-        (Fates(selected={f"suites/x{row.test}"}), Cause.NOT_COLLECTED),
+        (NodeStates(crashed={node}, selected={node}), Cause.CRASHED),
+        (NodeStates(out_of_scope={"m"}), Cause.OUT_OF_SCOPE),
+        (NodeStates(deselected={node}), Cause.DESELECTED),
+        (NodeStates(selected={node}, finished={node}), Cause.NO_RESULT),
+        (NodeStates(selected={node}, finished={node}, problem="the board is gone"), Cause.STOPPED),
+        (NodeStates(selected={node}), Cause.STOPPED),
+        (NodeStates(selected={f"suites/x{row.test}"}), Cause.NOT_COLLECTED),
     ]
-    for fates, cause in cases:
-        assert fates.cause_of(row)[0] is cause
+    for states, cause in cases:
+        assert states.cause_of(row)[0] is cause
 
 
 def test_a_listed_check_ends_with_one_result() -> None:
     """Whatever became of its test: its own result, ``not_run`` with the cause, and never a second row for the test."""
     listed = Row(id="grasp.error", required=True, test="t.py::test_grasp")
     owed = OwnTest("t.py::test_grasp")
-    for fates, cause in (
-        (Fates(deselected={listed.test}, own={owed.nodeid: owed}), Cause.DESELECTED),
-        (Fates(selected={listed.test}, own={owed.nodeid: owed}), Cause.STOPPED),
-        (Fates(), Cause.NOT_COLLECTED),
-        (Fates(own={"t.py::test_new": OwnTest("t.py::test_new", why="no case")}), Cause.NOT_COLLECTED),
+    for states, cause in (
+        (NodeStates(deselected={listed.test}, own={owed.nodeid: owed}), Cause.DESELECTED),
+        (NodeStates(selected={listed.test}, own={owed.nodeid: owed}), Cause.STOPPED),
+        (NodeStates(), Cause.NOT_COLLECTED),
+        (NodeStates(own={"t.py::test_new": OwnTest("t.py::test_new", why="no case")}), Cause.NOT_COLLECTED),
     ):
-        first, *more = Accounts(Plan("cpu", (), own=(listed,), own_tests=frozenset({listed.test}))).close(fates, USE)
+        first, *more = Accounts(Plan("cpu", (), own=(listed,), own_tests=frozenset({listed.test}))).close(states, USE)
         assert (first.id, first.verdict, first.cause, first.required) == (listed.id, Verdict.NOT_RUN, cause, True)
         assert first.test == listed.test
-        assert [row.id for row in more] == (["test.test_new"] if "t.py::test_new" in fates.own else [])
+        assert [row.id for row in more] == (["test.test_new"] if "t.py::test_new" in states.own else [])
     accounts = Accounts(Plan("cpu", (), own=(listed,)))
     accounts.enter("t.py::test_renamed", _outcome(listed, Verdict.PASSED), own=True)
-    (result,) = accounts.close(Fates(), USE)
+    (result,) = accounts.close(NodeStates(), USE)
     assert (result.verdict, result.test) == (Verdict.PASSED, "t.py::test_renamed")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hil.plugins.activation
-from hil.plugins.activation import _copied
+from hil.plugins.activation import _is_copy
 
 if TYPE_CHECKING:
     import pytest
@@ -14,7 +14,7 @@ SUITES = Path(hil.plugins.activation.__file__).parent.parent / "suites"
 
 def test_a_clone_beside_its_wheel_has_the_suites_already(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """The repository's own folder is known by its content; another project's tests are none."""
-    assert _copied(SUITES, pytestconfig.rootpath / "suites")
+    assert _is_copy(SUITES, pytestconfig.rootpath / "suites")
     (tmp_path / "test_contract.py").write_text("def test_ours() -> None: ...\n")
-    assert not _copied(SUITES, tmp_path)
-    assert not _copied(SUITES, tmp_path / "nowhere")
+    assert not _is_copy(SUITES, tmp_path)
+    assert not _is_copy(SUITES, tmp_path / "nowhere")

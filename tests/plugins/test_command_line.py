@@ -96,7 +96,7 @@ def test_no_green_report_outlives_a_run_that_did_not_begin(project: Project) -> 
     codes, reports, out = run_each(project, runs, "test_own.py", "--hil-model=toy")
     assert codes == dict.fromkeys(runs, USER), out
     assert reports == dict.fromkeys(runs, ("incomplete", None)), out
-    assert out.count("the value is empty: is a variable not set") == len(WITH_VALUE) + 1, out
+    assert out.count("the value is empty: is a shell variable not set") == len(WITH_VALUE) + 1, out
     assert "write --hil-baseline=report" in out
     assert "Traceback" not in out
 

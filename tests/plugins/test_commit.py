@@ -95,7 +95,7 @@ def test_another_repository_does_not_answer(
 def test_later_findings_add_up() -> None:
     """Dirty once is dirty; a commit made while the run was under way is no commit of the run."""
     clean, dirty, unknown = Commit("a", dirty=False), Commit("a", dirty=True, changed=("x",)), Commit("a")
-    assert clean.and_(dirty) == dirty.and_(clean) == dirty
-    assert dirty.and_(unknown).dirty is True
-    assert clean.and_(unknown).dirty is None
-    assert clean.and_(Commit("b", dirty=False)) == Commit()
+    assert clean.combined(dirty) == dirty.combined(clean) == dirty
+    assert dirty.combined(unknown).dirty is True
+    assert clean.combined(unknown).dirty is None
+    assert clean.combined(Commit("b", dirty=False)) == Commit()

@@ -81,7 +81,7 @@ def test_a_misspelt_marker_does_not_drop_its_test(
     text = f"import pytest\n@pytest.mark.{mark}\ndef test_own(hil_check, hil_engine): pass\n"
     (quick.root / "test_own.py").write_text(text)
     ran = quick.run(*OWN, *workers)
-    _one_message(ran, "names nothing", USER)
+    _one_message(ran, "is unknown", USER)
     assert near in ran.out
 
 
@@ -90,7 +90,7 @@ def test_a_bad_id_of_a_users_check_is_one_message(quick: Project, name: str) -> 
     """An id that the report cannot hold is told in one line, and once."""
     (quick.root / "test_own.py").write_text(f"def test_own(hil_check): hil_check.at_most('{name}', 1.0, '2 mm')\n")
     ran = quick.run(*OWN)
-    _one_message(ran, "is no id of a check", USER)
+    _one_message(ran, "is not a valid check id", USER)
     assert "gave no result" not in ran.out.split(" hil ")[0], ran.out
 
 
@@ -163,7 +163,7 @@ def test_a_gate_on_a_listing_is_a_mistake(quick: Project) -> None:
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon"])
 def test_a_wait_that_is_no_time_is_a_mistake(quick: Project, wait: str) -> None:
     """``--hil-wait`` takes seconds."""
-    _one_message(quick.run(*PARITY, f"--hil-wait={wait}"), "is no number of seconds", USER)
+    _one_message(quick.run(*PARITY, f"--hil-wait={wait}"), "is not a number of seconds", USER)
 
 
 def test_a_batch_that_does_not_fit_is_told_before_anything_runs(quick: Project) -> None:
