@@ -38,8 +38,8 @@ def signer(run: RunState) -> Signer | None:
     for variable in (PASSWORD, *([name] if option.startswith(VARIABLE) else [])):
         os.environ.pop(variable, None)
     if gated and key.public.id not in {parse_public(text).id for text in allowed}:
-        what = f"--hil-sign-key: gate.signed_by does not name key {key.public.id[:12]}"
-        raise UserError(f"{what}: sign with one of its keys")
+        what = f"--hil-sign-key: key {key.public.id[:12]} is not listed in gate.signed_by"
+        raise UserError(f"{what}: sign with a listed key")
     return key
 
 

@@ -53,7 +53,7 @@ def test_a_sound_engine_is_no_case(project: Project) -> None:
     [
         (("toy", "--precision", "int9"), "--precision int9"),
         (("toi", "--precision", "fp32"), "toi"),
-        (("toy", "--precision", "fp32", "--deployed", "gone.onnx"), "gone.onnx is not there"),
+        (("toy", "--precision", "fp32", "--deployed", "gone.onnx"), "gone.onnx does not exist"),
     ],
 )
 def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], message: str) -> None:

@@ -78,12 +78,12 @@ def test_mistakes_are_told_in_a_line(project: Path, capsys: pytest.CaptureFixtur
     for arguments, words in (
         (["audit", "toi"], "toi"),
         (["sensitivity", "toi"], "toi"),
-        (["diff", "nowhere", sound], "is not there"),
+        (["diff", "nowhere", sound], "does not exist"),
         (["diff", "broken.onnx", sound], "cannot be read as an ONNX model"),
         (["diff", "float.onnx", sound], "has no Q/DQ nodes"),
-        (["diff", "short.cache", sound], "no calibration cache"),
-        (["diff", "other.json", sound], "no report"),
-        (["diff", "list.json", sound], "no report"),
+        (["diff", "short.cache", sound], "is not a TensorRT calibration cache"),
+        (["diff", "other.json", sound], "is not a report"),
+        (["diff", "list.json", sound], "is not a report"),
         (["diff", "none.json", sound], "no ranges"),
         (["diff", sound, sound, "--above", "much"], "--above much"),
     ):
