@@ -115,7 +115,7 @@ def main() -> int:
         print(results.write(arguments.out, made))
     for bar in made["bars"]:
         verdict = "met" if bar["met"] else "missed"
-        print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
+        print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
     if arguments.quick:
         print(f"compare-aa: {len(rows)} comparisons, not enough to judge; bar: none with --quick")
         return 0

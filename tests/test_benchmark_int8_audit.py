@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.determinism import LEFT_OUT, comparable
-from benchmarks.int8_audit.__main__ import healthy, planted
+from benchmarks.int8_audit.__main__ import audit_healthy, plant_fault
 from benchmarks.int8_audit.faults import FAULTS
 from tests.plugins.project import SUITES, Project, samples, save
 
@@ -27,13 +27,13 @@ ROW: dict[str, Any] = {
 def test_a_planted_fault_is_found_and_named(kind: str, tmp_path: Path) -> None:
     """Two of the twelve kinds, by a real session."""
     fault = next(one for one in FAULTS if one.kind == kind)
-    row = planted(fault, 7, tmp_path)
+    row = plant_fault(fault, 7, tmp_path)
     assert (row["found"], row["named"]) == (True, True), row
 
 
 def test_a_healthy_calibration_is_not_accused(tmp_path: Path) -> None:
     """Drawn as the faulty ones are, without the fault."""
-    row = healthy(7, tmp_path)
+    row = audit_healthy(7, tmp_path)
     assert not row["accused"], row
 
 
@@ -46,10 +46,10 @@ def test_a_passed_check_is_no_finding() -> None:
 
     fault = next(one for one in FAULTS if one.kind == "a scale of zero")
     results: Any = {"int8.cache": Result("passed", "scales of a are zero"), "int8.ranges": Result("failed", "zero")}
-    assert fault.found(results) == (True, False)
+    assert fault.outcome(results) == (True, False)
     results = {"int8.cache": Result("failed", "scales of a are zero")}
-    assert fault.found(results) == (True, True)
-    assert fault.found({"int8.cache": Result("passed", "")}) == (False, False)  # type: ignore[dict-item]  # a stand-in
+    assert fault.outcome(results) == (True, True)
+    assert fault.outcome({"int8.cache": Result("passed", "")}) == (False, False)  # type: ignore[dict-item]  # a stand-in
 
 
 def test_only_named_fields_are_left_out() -> None:

@@ -124,7 +124,7 @@ def main() -> int:
         print(results.write(arguments.out, made))
     for bar in made["bars"]:
         verdict = "met" if bar["met"] else "missed"
-        print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
+        print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
     if arguments.quick:
         slowest = max(max(row["seconds"]) for row in found if row["what"] == "matrix")
         print(f"history: matrix query of a twentieth in {slowest:.3f} s, not enough to judge; bar: none with --quick")

@@ -1,1 +1,1 @@
-"""Faults planted into calibrations, at random by seed: does the INT8 audit find each, and name its cause?"""
+"""Plant random faults into calibrations and measure whether the INT8 audit finds each and names its cause."""

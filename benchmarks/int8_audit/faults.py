@@ -1,4 +1,4 @@
-"""Twelve kinds of faults of a calibration, planted in a healthy project; which check must name each, in which words."""
+"""Twelve kinds of calibration faults, planted in a healthy project; the check and the words that must name each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from benchmarks.int8_audit.project import EXAMPLES, Project, kept, sealed
+from benchmarks.int8_audit.project import EXAMPLES, Project, store_sealed, stored_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,41 +23,44 @@ Random = np.random.Generator
 
 @dataclass(frozen=True)
 class Fault:
-    """``plant`` spoils a project and writes it; found where one of ``named`` (check, words of its reason) fails so."""
+    """``plant`` writes a project with the fault; ``named`` lists checks with words that their reasons must contain."""
 
     kind: str
     plant: Callable[[Project, Random], Config]
     named: tuple[tuple[str, str], ...]
     model: str | None = None
 
-    def found(self, results: dict[str, CheckResult]) -> tuple[bool, bool]:
-        """Whether any check did not pass, and whether the right one told the cause."""
-        bad = {check: one for check, one in results.items() if one.verdict.value != "passed"}
-        told = (check in bad and re.search(words, bad[check].reason) for check, words in self.named)
-        return bool(bad), any(told)
+    def outcome(self, results: dict[str, CheckResult]) -> tuple[bool, bool]:
+        """Return whether any check did not pass, and whether the right one named the cause."""
+        bad = {check: result for check, result in results.items() if result.verdict.value != "passed"}
+        matches = (check in bad and re.search(words, bad[check].reason) for check, words in self.named)
+        return bool(bad), any(matches)
 
 
-def _kept_beside(project: Project, config: Config) -> Any:
+def _healthy_calibration(project: Project, config: Config) -> Any:
     return project.calibrated(config, project.root / "healthy")
 
 
 def _other_model(project: Project, random: Random) -> Config:
-    """Calibrated for weights that were trained on, and kept under this model's key; the record may even lie."""
+    """A cache calibrated for other weights, stored under this model's key.
+
+    The record may falsely name this model.
+    """
     config = project.write()
-    healthy = _kept_beside(project, config)
+    healthy = _healthy_calibration(project, config)
     proto = onnx.load(str(project.root / "model.onnx"))
     for tensor in proto.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and values.ndim > 1:
-            moved = values * random.normal(1, 0.1, values.shape).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(moved.astype(np.float32), tensor.name))
+            changed = values * random.normal(1, 0.1, values.shape).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), tensor.name))
     other = project.root / "other.onnx"
     onnx.save(proto, str(other))
     return _swapped(project, config, healthy, project.calibrated(config, project.root / "elsewhere", other), random)
 
 
 def _other_data(project: Project, random: Random) -> Config:
-    """Calibrated on data that was replaced since by what the config names now."""
+    """A cache calibrated on data that has been replaced since."""
     real = dict(project.calibration)
     for name in project.inputs:
         factor = np.float32(random.uniform(0.5, 0.8))
@@ -65,43 +68,43 @@ def _other_data(project: Project, random: Random) -> Config:
     other = project.calibrated(project.write(), project.root / "elsewhere")
     project.calibration = real
     config = project.write()
-    return _swapped(project, config, _kept_beside(project, config), other, random)
+    return _swapped(project, config, _healthy_calibration(project, config), other, random)
 
 
 def _swapped(project: Project, config: Config, healthy: Any, other: Any, random: Random) -> Config:
     lies = bool(random.integers(2))
     project.facts["record lies"] = lies
-    sealed(config, healthy.key, other.path.read_bytes(), healthy.provenance if lies else other.provenance)
+    store_sealed(config, healthy.key, other.path.read_bytes(), healthy.provenance if lies else other.provenance)
     return config
 
 
 def _other_version(project: Project, random: Random) -> Config:
-    """Kept from before an upgrade."""
+    """A cache from before an upgrade."""
     config = project.write()
-    healthy = _kept_beside(project, config)
+    healthy = _healthy_calibration(project, config)
     part, value = [("onnxruntime", "1.10.0"), ("options", 1)][int(random.integers(2))]
     project.facts["part"] = part
     provenance = {**healthy.provenance, "parts": {**healthy.provenance["parts"], part: value}}
-    sealed(config, healthy.key, healthy.path.read_bytes(), provenance)
+    store_sealed(config, healthy.key, healthy.path.read_bytes(), provenance)
     return config
 
 
 def _edited(project: Project, edit: Callable[[onnx.ModelProto], None]) -> Config:
     config = project.write()
-    healthy = _kept_beside(project, config)
+    healthy = _healthy_calibration(project, config)
     proto = onnx.load(str(healthy.path))
     edit(proto)
-    sealed(config, healthy.key, proto.SerializeToString(), healthy.provenance)
+    store_sealed(config, healthy.key, proto.SerializeToString(), healthy.provenance)
     return config
 
 
 def _renamed(project: Project, random: Random) -> Config:
-    """The export names its tensors otherwise than when it was calibrated."""
+    """The exported model's tensors have other names than when it was calibrated."""
     prefix = str(random.choice(["/model/", "onnx::", "main_graph_"]))
     project.facts["prefix"] = prefix
 
     def edit(proto: onnx.ModelProto) -> None:
-        fixed = {one.name for one in (*proto.graph.input, *proto.graph.output)}
+        fixed = {value.name for value in (*proto.graph.input, *proto.graph.output)}
         inner = {name for node in proto.graph.node for name in node.output if name} - fixed
         for node in proto.graph.node:
             node.input[:] = [prefix + name if name in inner else name for name in node.input]
@@ -111,27 +114,27 @@ def _renamed(project: Project, random: Random) -> Config:
     return _edited(project, edit)
 
 
-def _few(project: Project, random: Random) -> Config:
-    """Four images."""
+def _few_samples(project: Project, random: Random) -> Config:
+    """Calibrate on three to five samples."""
     project.samples = int(random.integers(3, 6))
     project.facts["samples"] = project.samples
     return project.write()
 
 
 def _one_class(project: Project, random: Random) -> Config:
-    """All of one class, with labels or without."""
-    with np.load(EXAMPLES / project.model / "train.npz") as whole:
-        wanted = int(random.integers(10))
-        picked = np.flatnonzero(whole["labels"] == wanted)[:96]
-        project.calibration = {key: whole[key][picked] for key in whole.files}
+    """Calibrate on samples of one class, with or without labels."""
+    with np.load(EXAMPLES / project.model / "train.npz") as archive:
+        label = int(random.integers(10))
+        picked = np.flatnonzero(archive["labels"] == label)[:96]
+        project.calibration = {key: archive[key][picked] for key in archive.files}
     if random.integers(2):
         del project.calibration["labels"]
-    project.facts |= {"class": wanted, "labels": "labels" in project.calibration, "samples": len(picked)}
+    project.facts |= {"class": label, "labels": "labels" in project.calibration, "samples": len(picked)}
     return project.write()
 
 
 def _prepared_otherwise(project: Project, random: Random) -> Config:
-    """Not divided by 255, normalized to mean and deviation, turned inside out; of the arm, degrees."""
+    """Preprocess differently: not divided by 255, standardized or inverted; for the arm degrees or millimetres."""
     ways: dict[str, dict[str, Callable[[Any], Any]]] = {
         "digits": {
             "times 255": lambda x: x * 255,
@@ -148,7 +151,7 @@ def _prepared_otherwise(project: Project, random: Random) -> Config:
 
 
 def _constant(project: Project, random: Random) -> Config:
-    """Some or all images are of one value: black frames, a covered lens."""
+    """Set some or all images to one value, as with black frames or a covered lens."""
     count = len(project.calibration[project.inputs[0]])
     dark = random.permutation(count)[: int(count * random.choice([0.1, 0.5, 1.0]))]
     for name in project.inputs:
@@ -159,7 +162,7 @@ def _constant(project: Project, random: Random) -> Config:
 
 
 def _outlier(project: Project, random: Random) -> Config:
-    """One sample, or one value of it, far beyond the rest, and a method that takes it at its word."""
+    """Put one value of one sample far outside the rest, with a method that includes it in the range."""
     project.method = "minmax"
     name = str(random.choice(project.inputs))
     array = project.calibration[name] = project.calibration[name].copy()
@@ -171,29 +174,29 @@ def _outlier(project: Project, random: Random) -> Config:
 
 
 def _leaked(project: Project, random: Random) -> Config:
-    """Validation samples among the calibration's: as they are, or (of images) saved again with a small loss."""
+    """Put validation samples into the calibration data: unchanged, or (images) saved again with a small loss."""
     with np.load(EXAMPLES / project.model / "validation.npz") as data:
         count = int(random.integers(1, 20))
         picked = random.permutation(len(data[project.inputs[0]]))[:count]
-        taken = {name: data[name][picked] for name in project.inputs}
-    again = project.model == "digits" and bool(random.integers(2))
+        samples = {name: data[name][picked] for name in project.inputs}
+    saved_again = project.model == "digits" and bool(random.integers(2))
     for name in project.inputs:
         array = project.calibration[name].copy()
-        loss = random.normal(0, 0.01, taken[name].shape) if again else 0
-        array[:count] = (taken[name] + loss).astype(array.dtype)
+        loss = random.normal(0, 0.01, samples[name].shape) if saved_again else 0
+        array[:count] = (samples[name] + loss).astype(array.dtype)
         project.calibration[name] = array
-    project.facts |= {"leaked": count, "saved again": again}
+    project.facts |= {"leaked": count, "saved again": saved_again}
     return project.write()
 
 
-def _zero(project: Project, random: Random) -> Config:
-    """One scale of zero."""
+def _zero_scale(project: Project, random: Random) -> Config:
+    """Set one scale to zero."""
 
     def edit(proto: onnx.ModelProto) -> None:
         used = sorted({node.input[1] for node in proto.graph.node if node.op_type == "QuantizeLinear"})
         name = str(random.choice(used))
         project.facts["scale"] = name
-        tensor = next(one for one in proto.graph.initializer if one.name == name)
+        tensor = next(initializer for initializer in proto.graph.initializer if initializer.name == name)
         zeros = np.zeros_like(numpy_helper.to_array(tensor))
         tensor.CopyFrom(numpy_helper.from_array(zeros, name))
 
@@ -201,16 +204,16 @@ def _zero(project: Project, random: Random) -> Config:
 
 
 def _truncated(project: Project, random: Random) -> Config:
-    """Cut short on the disk; the record may have been made after that."""
+    """Truncate the file; the record may have been made after that."""
     config = project.write()
-    healthy = _kept_beside(project, config)
+    healthy = _healthy_calibration(project, config)
     content = healthy.path.read_bytes()
     cut = content[: int(len(content) * random.uniform(0.1, 0.95))]
-    sealed(config, healthy.key, cut, healthy.provenance)
+    store_sealed(config, healthy.key, cut, healthy.provenance)
     project.facts["record knows"] = bool(random.integers(2))
     if not project.facts["record knows"]:
-        path = kept(config) / f"{healthy.key}.onnx"
-        sealed(config, healthy.key, content, healthy.provenance)
+        path = stored_models(config) / f"{healthy.key}.onnx"
+        store_sealed(config, healthy.key, content, healthy.provenance)
         path.write_bytes(cut)
     return config
 
@@ -221,12 +224,12 @@ FAULTS = (
     Fault("cache of another data set", _other_data, (("int8.cache", "of another .*data"), SAME)),
     Fault("cache of another version", _other_version, (("int8.cache", "of another (onnxruntime|options)"),)),
     Fault("renamed tensors", _renamed, (("int8.cache", "renamed"),)),
-    Fault("4 images", _few, (("int8.calibration_set", "only [345] distinct calibration samples"),)),
+    Fault("4 images", _few_samples, (("int8.calibration_set", "only [345] distinct calibration samples"),)),
     Fault("one class only", _one_class, (("int8.calibration_set", "covers 1 of 10 classes"),), "digits"),
     Fault("other preprocessing", _prepared_otherwise, (("int8.calibration_set", "is prepared otherwise"),)),
     Fault("constant images", _constant, (("int8.calibration_set", "are constant"),), "digits"),
     Fault("an outlier that stretches a range", _outlier, (("int8.calibration_set", "is an outlier"),)),
     Fault("validation data in the calibration set", _leaked, (("int8.disjoint", "are in the calibration data"),)),
-    Fault("a scale of zero", _zero, (("int8.cache", "zero"),)),
+    Fault("a scale of zero", _zero_scale, (("int8.cache", "zero"),)),
     Fault("a truncated cache", _truncated, (("int8.cache", "damaged or cut short"),)),
 )

@@ -1,4 +1,4 @@
-"""A project of one bundled model with a calibration of its own, and what the audit says of it."""
+"""A project of one bundled model with a calibration of its own, and the audit of it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ method = "{method}"
 
 @dataclass
 class Project:
-    """``calibration`` are its arrays; written with the rest by ``write``, kept calibrations are below ``root``."""
+    """``calibration`` has its arrays, which ``write`` writes with the rest; stored calibrations are below ``root``."""
 
     root: Path
     model: str
@@ -71,22 +71,22 @@ class Project:
 
     @classmethod
     def drawn(cls, root: Path, random: np.random.Generator, model: str | None = None) -> Project:
-        """A healthy one: model, method, number of samples and which of the training data, all by ``random``."""
+        """Return a healthy project; ``random`` decides model, method, number of samples and which training data."""
         name = model or str(random.choice(sorted(TASKS)))
         method = str(random.choice(["entropy", "minmax", "percentile"]))
         count = int(random.choice([64, 128, 192, 256]))
-        with np.load(EXAMPLES / name / "train.npz") as whole:
-            picked = random.permutation(len(whole[whole.files[0]]))[:count]
-            calibration = {key: whole[key][picked] for key in whole.files}
+        with np.load(EXAMPLES / name / "train.npz") as archive:
+            picked = random.permutation(len(archive[archive.files[0]]))[:count]
+            calibration = {key: archive[key][picked] for key in archive.files}
         return cls(root, name, method, calibration, facts={"model": name, "method": method, "samples": count})
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the model's inputs."""
+        """The names of the model's inputs."""
         return [key for key in self.calibration if not key.startswith("labels")]
 
     def write(self) -> Config:
-        """All files of the project; its config."""
+        """Write all files of the project and return its config."""
         self.root.mkdir(parents=True, exist_ok=True)
         for file in ("model.onnx", "validation.npz"):
             copyfile(EXAMPLES / self.model / file, self.root / file)
@@ -97,7 +97,7 @@ class Project:
         return load(self.root / "hil.toml")
 
     def calibrated(self, config: Config, folder: Path, model: Path | None = None) -> Quantized:
-        """The project's calibration, kept in ``folder``; of another ``model`` where one is given."""
+        """Return the project's calibration, stored in ``folder``; of another ``model`` if one is passed."""
         path = model or self.root / "model.onnx"
         spec = config.spec.models[self.model]
         assert spec.calibration is not None  # noqa: S101 - written above; for the type checker
@@ -113,14 +113,14 @@ class Project:
         return quantize(path, folder, data, spec.calibration)
 
 
-def kept(config: Config) -> Path:
-    """Where a session of ``config`` looks for what was calibrated before."""
+def stored_models(config: Config) -> Path:
+    """Return the folder in which a session of ``config`` looks for calibrated models."""
     return Path(config.resolve(config.spec.project.cache)) / "quantized"
 
 
-def sealed(config: Config, key: str, content: bytes, provenance: dict[str, Any]) -> None:
-    """Puts a calibrated model in place under ``key``, with a record that vouches for it and has the session's seal."""
-    folder = kept(config)
+def store_sealed(config: Config, key: str, content: bytes, provenance: dict[str, Any]) -> None:
+    """Store a calibrated model under ``key``, with a matching record that has the session's seal."""
+    folder = stored_models(config)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}.onnx"
     path.write_bytes(content)
@@ -130,8 +130,8 @@ def sealed(config: Config, key: str, content: bytes, provenance: dict[str, Any])
     (folder / f"{key}.json").write_text(json.dumps(record))
 
 
-def audited(config: Config, model: str, root: Path) -> dict[str, CheckResult]:
-    """What each check of the audit says, asked of a session with nothing kept but what is below ``root``."""
+def audit(config: Config, model: str, root: Path) -> dict[str, CheckResult]:
+    """Return the result of each check of the audit, from a session that uses nothing stored outside of ``root``."""
     with own_cache(root / "cache"):
         request = Request(config, "cpu", "fail", 0.0, secrets.token_hex(8), root / "report", progress=lambda _: None)
         rows = {row.id: row for row in expand(config, "cpu").rows if row.precision == "int8" and row.model == model}
@@ -141,7 +141,7 @@ def audited(config: Config, model: str, root: Path) -> dict[str, CheckResult]:
 
 @contextmanager
 def own_cache(folder: Path) -> Iterator[None]:
-    """The user's cache is elsewhere meanwhile, so that no run finds what another left."""
+    """Use another folder as the user's cache meanwhile, so that runs do not share files."""
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(folder)
     try:

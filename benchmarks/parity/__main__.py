@@ -106,7 +106,7 @@ def main() -> int:
             print(results.write(arguments.out, made))
     for bar in bars:
         verdict = "met" if bar["met"] else "missed"
-        print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
+        print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
     if arguments.quick:
         print(f"parity: {len(bars)} bars on a tenth of the cases, not enough to judge; bar: none with --quick")
         return 0

@@ -1,4 +1,7 @@
-"""Puts the results into this folder's README: ``python -m benchmarks.results``; exit code 1 where a file is wrong."""
+"""Check the results and write their table to this folder's README: ``python -m benchmarks.results``.
+
+Exit code 1 if a file is wrong.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from benchmarks.results import FOLDER, problems, read_all, refreshed
 
 
 def main() -> int:
-    """Checks each file, then rewrites the table."""
+    """Check each file, then rewrite the table."""
     results = read_all()
-    wrong = [f"{one['benchmark']}: {problem}" for one in results for problem in problems(one)]
+    wrong = [f"{document['benchmark']}: {problem}" for document in results for problem in problems(document)]
     readme = FOLDER / "README.md"
     readme.write_text(refreshed(readme.read_text(encoding="utf-8"), results), encoding="utf-8")
     print("\n".join(wrong) or f"{len(results)} results, each follows from its rows")

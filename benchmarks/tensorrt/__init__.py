@@ -1,1 +1,1 @@
-"""What is claimed of TensorRT, on a real GPU: ``python -m benchmarks.tensorrt all --python PYTHON --out DIR``."""
+"""Claims about TensorRT, measured on a real GPU: ``python -m benchmarks.tensorrt all --python PYTHON --out DIR``."""

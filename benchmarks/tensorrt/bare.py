@@ -1,11 +1,11 @@
-"""The plain script that the agent is measured against: an engine file, a loop, two readings of each clock.
+"""The plain script that the agent is compared with: an engine file, a loop, two readings of each clock.
 
-``python -m benchmarks.tensorrt.bare ENGINE INPUT.npz BINDING GRAPH SLOTS`` under the interpreter that has TensorRT 8.5
-or later, with the repository's root as working folder. Imports nothing of hil. One inference is what the agent times
-too: page-locked inputs to the device, an event, the enqueue or the launch of its graph, an event, outputs back, and
-waiting for the stream. Each line on standard input is a JSON object with ``op``: ``time`` with ``warmup`` and
-``seconds`` is answered by the p50 of host and device, ``rate`` with ``streams`` and ``seconds`` by the inferences done
-and the seconds they took.
+``python -m benchmarks.tensorrt.bare ENGINE INPUT.npz BINDING GRAPH SLOTS`` under the interpreter with TensorRT 8.5 or
+later, in the repository's root. It imports nothing of hil. An inference has the same steps as one that the agent times:
+copy page-locked inputs to the device, record an event, enqueue the engine or launch its graph, record an event, copy
+the outputs back, and wait for the stream. Each line on standard input is a JSON object with ``op``. The answer to
+``time`` with ``warmup`` and ``seconds`` is the p50 of host and device; to ``rate`` with ``streams`` and ``seconds`` the
+number of inferences and the seconds they took.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ clock = time.perf_counter
 
 
 class Slot:
-    """One inference in flight: a context, a stream and buffers of its own; everything is prepared before it runs."""
+    """One inference in flight: a context, a stream and buffers; everything is prepared before it runs."""
 
     def __init__(self, trt: Any, cuda: Driver, engine: Any, feed: Mapping[str, Any], *, graph: bool) -> None:
         self.cuda, self.context = cuda, engine.create_execution_context()
@@ -69,7 +69,7 @@ class Slot:
         self.started: tuple[Step, ...] = (*into, work, *back)
 
     def once(self) -> tuple[float, float]:
-        """Seconds of one inference for the host and between the events."""
+        """Run one inference; return its seconds by the host's clock and between the events."""
         before = clock()
         for step in self.timed:
             step()
@@ -78,24 +78,24 @@ class Slot:
 
 
 def loop(slot: Slot, warmup: float, seconds: float) -> dict[str, Any]:
-    """p50 in seconds by both clocks, of how many."""
+    """Return the p50 in seconds by both clocks, and the number of inferences."""
     end = clock() + warmup
     while clock() < end:
         slot.once()
-    taken = []
+    samples = []
     gc.collect()
     gc.disable()
     end = clock() + seconds
     while clock() < end:
-        taken.append(slot.once())
+        samples.append(slot.once())
     gc.enable()
     slot.cuda.check()
-    host, device = np.median(np.asarray(taken), axis=0)
-    return {"host": float(host), "device": float(device), "n": len(taken)}
+    host, device = np.median(np.asarray(samples), axis=0)
+    return {"host": float(host), "device": float(device), "n": len(samples)}
 
 
 def rate(slots: list[Slot], warmup: float, seconds: float) -> dict[str, Any]:
-    """Inferences done and the seconds from the first start to the last end, all ``slots`` in flight."""
+    """Return the number of inferences and the seconds from first start to last end, with all ``slots`` in flight."""
     for length in (warmup, seconds):
         done = 0
         gc.collect()
@@ -111,17 +111,17 @@ def rate(slots: list[Slot], warmup: float, seconds: float) -> dict[str, Any]:
             done += 1
         for slot in slots:
             slot.wait()
-        took = clock() - began
+        elapsed = clock() - began
         gc.enable()
     slots[0].cuda.check()
-    return {"runs": done, "seconds": took}
+    return {"runs": done, "seconds": elapsed}
 
 
 def main() -> None:
-    """Loads, says how long that took, then serves until standard input ends."""
+    """Load the engine, report how long that took, then serve until standard input ends."""
     began = time.time()
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # native libraries print there
+    os.dup2(2, 1)  # native libraries print to descriptor 1
     engine_file, data, binding, graph, count = sys.argv[1:6]
     import tensorrt as trt  # after standard output is redirected: TensorRT writes to it
 
@@ -145,7 +145,7 @@ def main() -> None:
     cuda.check()
     cuda.close()
     answers.flush()
-    os._exit(0)  # destructors of native libraries are not what is measured
+    os._exit(0)  # skip the destructors of native libraries
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """CUDA for the bare loop, by ctypes and by pycuda; imports nothing of hil, runs under the interpreter with TensorRT.
 
-Just what the loop needs, and as lean as a careful script would have it: what is called in the loop is made before,
-with its arguments, and checked once at the end, since errors of a stream stay until it is waited for.
+It has only what the loop needs, and is as lean as a careful script would be: calls in the loop are prepared with their
+arguments, and errors are checked once at the end, since errors of a stream persist until it is waited for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Bytes = npt.NDArray[np.uint8]
     Step = Callable[[], object]
 
-THREAD_LOCAL = 1  # CUstreamCaptureMode: other threads' calls do not end the capture
+THREAD_LOCAL = 1  # CUstreamCaptureMode: calls of other threads do not end the capture
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 
 
@@ -32,93 +32,93 @@ class Driver:
 
     def __init__(self, device: int = 0) -> None:
         self.driver = ctypes.CDLL("libcuda.so.1")
-        self.retained(device)
+        self.retain(device)
 
-    def retained(self, device: int) -> None:
-        """Keeps the primary context and makes it current."""
+    def retain(self, device: int) -> None:
+        """Retain the primary context and make it current."""
         handle, self.primary = c_int(), c_void_p()
         self.call("cuInit", 0)
         self.call("cuDeviceGet", byref(handle), device)
         self.call("cuDevicePrimaryCtxRetain", byref(self.primary), handle)
-        self.current()
+        self.make_current()
 
-    def current(self) -> None:
-        """Makes it current again, whatever else was since."""
+    def make_current(self) -> None:
+        """Make the primary context current again."""
         self.call("cuCtxSetCurrent", self.primary)
 
     def close(self) -> None:
-        """Before the process ends: a context of pycuda's that is still current then aborts it."""
+        """Release what must be released before the process exits; nothing here."""
 
     def call(self, name: str, *arguments: Any) -> None:
-        """One call of the driver; anything but success ends the script."""
+        """Call a function of the driver; raise ``RuntimeError`` for any error code."""
         code = getattr(self.driver, name)(*arguments)
         if code:
             raise RuntimeError(f"{name} failed with CUDA error {code}")
 
     def memory(self) -> tuple[int, int]:
-        """Free and total bytes of the device."""
+        """Return free and total bytes of the device."""
         free, total = c_size_t(), c_size_t()
         self.call("cuMemGetInfo_v2", byref(free), byref(total))
         return free.value, total.value
 
     def alloc(self, size: int) -> int:
-        """``size`` bytes of device memory, kept until the process ends."""
+        """Return the address of ``size`` bytes of device memory, allocated until the process exits."""
         address = c_void_p()
         self.call("cuMemAlloc_v2", byref(address), c_size_t(size))
         return int(address.value or 0)
 
     def pinned(self, size: int) -> Bytes:
-        """``size`` bytes of page-locked host memory."""
+        """Return ``size`` bytes of page-locked host memory."""
         address = c_void_p()
         self.call("cuMemHostAlloc", byref(address), c_size_t(size), c_uint(0))
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address.value or 0)))
 
     def stream(self) -> Any:
-        """A stream of its own."""
+        """Return a new stream."""
         handle = c_void_p()
         self.call("cuStreamCreate", byref(handle), c_uint(NON_BLOCKING))
         return handle
 
     def handle(self, stream: Any) -> int:
-        """The stream as TensorRT takes it."""
+        """Return the stream as an integer, as TensorRT expects it."""
         return int(stream.value)
 
     def event(self) -> Any:
-        """An event that keeps time."""
+        """Return a new event that records time."""
         handle = c_void_p()
         self.call("cuEventCreate", byref(handle), c_uint(0))
         return handle
 
     def record(self, event: Any, stream: Any) -> Step:
-        """Notes the time at which the stream gets here."""
+        """Return a call that records the event on the stream."""
         return partial(self.driver.cuEventRecord, event, stream)
 
     def between(self, first: Any, second: Any) -> float:
-        """Seconds from one event to the other, both past."""
+        """Return the seconds between two events that have occurred."""
         milliseconds = c_float()
         self.call("cuEventElapsedTime", byref(milliseconds), first, second)
         return milliseconds.value / 1000
 
     def wait(self, stream: Any) -> Step:
-        """Returns when the stream has done all it was given."""
+        """Return a call that waits for the stream."""
         return partial(self.driver.cuStreamSynchronize, stream)
 
     def copy_in(self, device: int, host: Bytes, stream: Any) -> Step:
-        """To the device, in the stream's turn."""
+        """Return a call that queues a copy to the device."""
         arguments = (c_void_p(device), c_void_p(host.ctypes.data), c_size_t(host.nbytes), stream)
         return partial(self.driver.cuMemcpyHtoDAsync_v2, *arguments)
 
     def copy_out(self, host: Bytes, device: int, stream: Any) -> Step:
-        """From the device, in the stream's turn."""
+        """Return a call that queues a copy from the device."""
         arguments = (c_void_p(host.ctypes.data), c_void_p(device), c_size_t(host.nbytes), stream)
         return partial(self.driver.cuMemcpyDtoHAsync_v2, *arguments)
 
     def check(self) -> None:
-        """Ends the script if anything went wrong before."""
+        """Raise ``RuntimeError`` if an earlier operation failed."""
         self.call("cuCtxSynchronize")
 
     def capture(self, stream: Any, work: Step) -> Step:
-        """What ``work`` puts into the stream, as a graph; the returned call launches it."""
+        """Return a call that launches what ``work`` queues on ``stream``, as a graph."""
         handle = c_void_p(self.handle(stream))
         graph, ready = c_void_p(), c_void_p()
         self.call("cuStreamBeginCapture_v2", handle, c_int(THREAD_LOCAL))
@@ -129,29 +129,29 @@ class Driver:
 
 
 class PyCuda(Driver):
-    """pycuda's objects on the retained primary context; it has no graphs, so those go through the driver."""
+    """pycuda's objects on the retained primary context; graphs, which it lacks, go through the driver."""
 
     name = "pycuda"
 
-    def retained(self, device: int) -> None:
-        """Pushes it; it must be popped before the process ends."""
+    def retain(self, device: int) -> None:
+        """Push the context; it must be popped before the process exits."""
         import pycuda.driver
 
         self.cuda = pycuda.driver
         self.cuda.init()
         self.context = self.cuda.Device(device).retain_primary_context()
         self.context.push()
-        self.kept: list[Any] = []
+        self.allocations: list[Any] = []
 
     def alloc(self, size: int) -> int:
-        """By pycuda, kept alive here."""
-        self.kept.append(self.cuda.mem_alloc(size))
-        return int(self.kept[-1])
+        """As ``Driver.alloc``, through pycuda; this object keeps the memory alive."""
+        self.allocations.append(self.cuda.mem_alloc(size))
+        return int(self.allocations[-1])
 
     def pinned(self, size: int) -> Bytes:
         """By pycuda."""
-        made: Bytes = self.cuda.pagelocked_empty(size, np.uint8)
-        return made
+        array: Bytes = self.cuda.pagelocked_empty(size, np.uint8)
+        return array
 
     def stream(self) -> Any:
         """By pycuda."""

@@ -1,7 +1,7 @@
-"""Loads, runs and closes an engine again and again in one process: ``… ENGINE INPUT.npz BINDING COUNT``.
+"""Load, run and close an engine repeatedly in one process: ``… ENGINE INPUT.npz BINDING COUNT``.
 
-By the agent's own runtime, under the interpreter that has TensorRT. Device memory is read through a context of this
-script's, which stays, so that the driver's own share is there throughout. Prints one JSON line.
+It uses the agent's own runtime, under the interpreter with TensorRT. Device memory is read through a context of this
+script, which stays open, so that the driver's own share is constant. It prints one JSON line.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ RUNS = 5
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Return the resident bytes of this process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
-    """One reading after each cycle; ``done`` counts cycles from 1."""
+    """Record memory after each cycle; ``done`` counts cycles from 1."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     from hil.agent.runtimes.tensorrt import TensorRt  # after standard output is redirected: TensorRT writes to it
@@ -43,7 +43,7 @@ def main() -> None:
         bound.close()
         engine.close()
         del engine, bound
-        cuda.current()
+        cuda.make_current()
         free, total = cuda.memory()
         for name, value in (("done", cycle), ("device", total - free), ("resident", resident())):
             table[name].append(value)

@@ -1,6 +1,6 @@
 """Faults on the GPU, provoked by ``tests/gpu``: one clear verdict each, and a fresh worker for the next check.
 
-The tests hold what must be; this runs them and keeps the words that a user would have read.
+The tests assert this; the benchmark runs them and stores the messages that a user would have read.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def measure(stage: Stage) -> int:
-    """The whole benchmark; the exit code."""
+    """Run the whole benchmark; return the exit code."""
     with stage.agent():
-        pass  # the versions
-    heard = stage.work / "faults.json"
-    heard.unlink(missing_ok=True)
-    environment = dict(os.environ, HIL_GPU_PYTHON=stage.python, HIL_GPU_FAULTS=str(heard))
+        pass  # only for the versions
+    verdicts = stage.work / "faults.json"
+    verdicts.unlink(missing_ok=True)
+    environment = dict(os.environ, HIL_GPU_PYTHON=stage.python, HIL_GPU_FAULTS=str(verdicts))
     command = [sys.executable, "-m", "pytest", "tests/gpu/test_faults.py", "-v", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-    rows: list[dict[str, Any]] = json.loads(heard.read_text(encoding="utf-8")) if heard.is_file() else []
+    rows: list[dict[str, Any]] = json.loads(verdicts.read_text(encoding="utf-8")) if verdicts.is_file() else []
     for row in rows:
         print(f"{row['fault']}: {row['verdict']}: {row['message']}")
     code = stage.keep("tensorrt-faults", rows)

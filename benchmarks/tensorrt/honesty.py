@@ -1,9 +1,9 @@
-"""What measuring through the agent adds to the p50 of host and GPU, against a bare loop over the same engine file.
+"""What measuring through the agent adds to the p50 of host and GPU, compared with a bare loop on the same engine file.
 
-For pycuda and ctypes, with a CUDA graph and without: ten rounds of neighbouring windows, AB BA AB …, as in
-``benchmarks.overhead``. A pair's figure is the ratio of the two p50, a round's the median of its pairs, the
-benchmark's the median of its rounds. Both processes are started anew for each round. Beside it, told and not judged,
-Polygraphy's ``TrtRunner`` where the interpreter has it.
+Measured for pycuda and ctypes, with and without a CUDA graph, in ten rounds of neighbouring windows (AB BA AB …), as in
+``benchmarks.overhead``. A pair's figure is the ratio of the two p50, a round's the median of its pairs, the benchmark's
+the median of its rounds. Both processes are restarted for each round. Polygraphy's ``TrtRunner`` is also measured, if
+the interpreter has it; it is reported and not judged.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from hil.targets.engine_worker import EngineWorker
 
 CONFIGURATIONS = [(binding, graph) for binding in ("ctypes", "pycuda") for graph in (False, True)]
-RESTARTED_EACH = 1  # two processes of one loop over one engine were seen to differ by 2 % on the GPU
-FULL, QUICK = (0.03, 0.12, 4), (0.02, 0.06, 2)  # seconds of warm-up, of timing, and pairs in a round
+RESTARTED_EACH = 1  # two processes with the same loop and engine differed by 2 % on the GPU
+FULL, QUICK = (0.03, 0.12, 4), (0.02, 0.06, 2)  # seconds of warm-up, seconds of timing, pairs per round
 
 P50 = dict[str, float]
 
 
 def window_of_ours(worker: EngineWorker, feed: dict[str, Any], warmup: float, seconds: float) -> P50:
-    """p50 in seconds by both clocks, through the agent."""
+    """Return the p50 in seconds by both clocks, through the agent."""
     timed = worker.time([feed], warmup=warmup, seconds=seconds, min_samples=1, max_samples=10**6)
     if timed.device is None or not timed.telemetry["taken"]:
-        raise SystemExit("no device clock or no telemetry: what is claimed was not measured")
+        raise SystemExit("no device clock or no telemetry: the claim was not measured")
     host, device = statistics.median(timed.duration.tolist()), statistics.median(timed.device.tolist())
     return {"host": host, "device": device, "n": float(timed.duration.size)}
 
 
 def one_round(stage: Stage, worker: EngineWorker, bare: Peer, number: int) -> dict[str, Any]:
-    """Pairs of windows, the order changing each time."""
+    """Time pairs of windows in alternating order."""
     warmup, seconds, pairs = QUICK if stage.quick else FULL
     feed = stage.feed()
     sides: dict[str, dict[str, list[float]]] = {side: {"host": [], "device": [], "n": []} for side in ("ours", "bare")}
@@ -62,15 +62,15 @@ def one_round(stage: Stage, worker: EngineWorker, bare: Peer, number: int) -> di
 def configuration(
     stage: Stage, agent: AgentClient, engine: BuiltEngine, binding: str, *, graph: bool
 ) -> list[dict[str, Any]]:
-    """All rounds of one binding, with a graph or without."""
+    """Return all rounds of one binding, with or without a graph."""
     rows = []
     for start in range(0, ROUNDS, RESTARTED_EACH):
         options = {"gpu": 0, "cuda": binding, "cuda_graph": graph, "streams": 1}
         arguments = (stage.plan(agent, engine), stage.feed_file(), binding, int(graph), 1)
         with agent.load(engine.key, options, LOAD_DEADLINE) as worker, Peer(stage.python, "bare", *arguments) as bare:
             if worker.about.get("cuda") != binding:
-                raise SystemExit(f"{worker.about.get('cuda')} was used where {binding} was asked for")
-            window_of_ours(worker, stage.feed(), 0.5, 0.1)  # the first window after loading warms up alone
+                raise SystemExit(f"{worker.about.get('cuda')} was used instead of {binding}")
+            window_of_ours(worker, stage.feed(), 0.5, 0.1)  # the first window after loading is a warm-up
             bare.ask(op="time", warmup=0.5, seconds=0.1)
             for number in range(start, min(start + RESTARTED_EACH, ROUNDS)):
                 row = one_round(stage, worker, bare, number)
@@ -79,19 +79,19 @@ def configuration(
 
 
 def polygraphy(stage: Stage, plan: Path) -> list[dict[str, Any]]:
-    """p50 of Polygraphy's runner, host clock; none where it is not installed there."""
+    """Return the p50 of Polygraphy's runner by the host's clock; an empty list if it is not installed."""
     command = [stage.python, "-B", "-m", "benchmarks.tensorrt.polygraphy_loop", str(plan), str(stage.feed_file())]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
-        print(f"beside it, Polygraphy: not measured: {(done.stderr.strip().splitlines() or ['no words'])[-1]}")
+        print(f"for comparison, Polygraphy: not measured: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
         return []
     p50 = float(done.stdout.split()[-1])
-    print(f"beside it, Polygraphy's TrtRunner: host p50 {1e6 * p50:,.1f} µs")
+    print(f"for comparison, Polygraphy's TrtRunner: host p50 {1e6 * p50:,.1f} µs")
     return [{"network": stage.network, "binding": "polygraphy", "host": p50}]
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """One line a round: each side's median p50, and the ratios."""
+    """Print one line per round: each side's median p50, and the ratios."""
     table = Table(title="p50 through the agent and by a bare loop", title_justify="left")
     for heading in ("binding", "graph", "round", "host µs", "bare µs", "ratio", "GPU µs", "bare µs", "ratio"):
         table.add_column(heading, justify="right")
@@ -105,7 +105,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def measure(stage: Stage) -> int:
-    """The whole benchmark; the exit code."""
+    """Run the whole benchmark; return the exit code."""
     rows: list[dict[str, Any]] = []
     with stage.agent() as agent:
         engine = stage.build(agent)

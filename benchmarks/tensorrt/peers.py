@@ -1,4 +1,4 @@
-"""The host's end of scripts that run under TensorRT's own interpreter: one JSON line there, one back."""
+"""The host's side of scripts that run under TensorRT's interpreter; requests and replies are lines of JSON."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class Peer:
-    """A script in a process of its own, its working folder the repository's root; ``ready`` is its first line.
+    """A script in a process of its own, run in the repository's root; ``ready`` is its first line.
 
-    ``seconds`` is how long it took from being started to having said so. Raises ``SystemExit`` when it dies.
+    ``seconds`` is the time from its start until that line. Raise ``SystemExit`` if it dies.
     """
 
     def __init__(self, python: str, module: str, *arguments: object) -> None:
         command = [python, "-B", "-m", f"benchmarks.tensorrt.{module}", *map(str, arguments)]
         began = time.perf_counter()
-        # A session of its own, as the agent has: Linux shares out the processors by session (autogroup).
+        # A session of its own, like the agent's: Linux shares processors among sessions (autogroup).
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -40,7 +40,7 @@ class Peer:
         self.seconds = time.perf_counter() - began
 
     def ask(self, **order: Any) -> dict[str, Any]:
-        """Sends one order and waits for the answer."""
+        """Send one request and return the reply."""
         if self._process.stdin is None:
             raise AssertionError("a pipe was asked for")
         print(json.dumps(order), file=self._process.stdin, flush=True)
@@ -52,18 +52,18 @@ class Peer:
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
-            raise SystemExit(f"{' '.join(self._process.args[3:5])} ended with exit code {code}: see its words above")  # type: ignore[arg-type, index]  # args is what was given above
-        found: dict[str, Any] = json.loads(line)
-        return found
+            raise SystemExit(f"{' '.join(self._process.args[3:5])} ended with exit code {code}: see its output above")  # type: ignore[arg-type, index]  # args is what was passed above
+        reply: dict[str, Any] = json.loads(line)
+        return reply
 
     def __enter__(self) -> Self:
-        """Usable as a context manager."""
+        """Return the peer, for use as a context manager."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends it."""
+        """End the process."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

@@ -1,4 +1,4 @@
-"""p50 of Polygraphy's runner on an engine file: ``… ENGINE INPUT.npz`` under TensorRT's interpreter."""
+"""Print the p50 of Polygraphy's runner on an engine file: ``… ENGINE INPUT.npz`` under TensorRT's interpreter."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 
 def main() -> None:
-    """Prints the seconds."""
+    """Print the p50 in seconds."""
     from polygraphy.backend.common import BytesFromPath  # optional: the caller reports that it is missing
     from polygraphy.backend.trt import EngineFromBytes, TrtRunner
 
     with np.load(sys.argv[2], allow_pickle=False) as archive:
         feed = {name: archive[name] for name in archive.files}
     with TrtRunner(EngineFromBytes(BytesFromPath(sys.argv[1]))) as runner:
-        taken = []
+        samples = []
         end = time.perf_counter() + 3
         while time.perf_counter() < end:
             before = time.perf_counter()
             runner.infer(feed, check_inputs=False)
-            taken.append(time.perf_counter() - before)
-    print(float(np.median(taken[len(taken) // 3 :])))
+            samples.append(time.perf_counter() - before)
+    print(float(np.median(samples[len(samples) // 3 :])))
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ LOAD_DEADLINE = 120.0
 
 @dataclass
 class Stage:
-    """Where it all happens: ``python`` has TensorRT, ``out`` takes the results, ``work`` the networks and the store.
+    """The setting: ``python`` has TensorRT, ``out`` receives the results, ``work`` has the networks and the store.
 
-    ``level`` and ``select`` are the suites': TensorRT's optimization level for the networks, and pytest's ``-k``,
-    ``models`` those they are run on; with ``kept`` their finished reports in ``work`` are taken as they are.
+    The suites use ``level``, TensorRT's optimization level for the networks, ``select``, pytest's ``-k``, and
+    ``models``, the models to run on. With ``kept`` their complete reports in ``work`` are reused.
     """
 
     python: str
@@ -61,7 +61,7 @@ class Stage:
         return self.work / "networks"
 
     def exported(self, name: str) -> Path:
-        """The network's ONNX file, exported where it is not there yet."""
+        """Return the network's ONNX file; export it if it does not exist."""
         path = self.networks / f"{name}.onnx"
         if not path.exists():
             self.networks.mkdir(parents=True, exist_ok=True)
@@ -72,68 +72,68 @@ class Stage:
         return path
 
     def feed(self) -> dict[str, npt.NDArray[Any]]:
-        """One validation sample of the network."""
+        """Return one validation sample of the network."""
         self.exported(self.network)
         with np.load(self.networks / f"{self.network}-validation.npz", allow_pickle=False) as archive:
             return {name: archive[name][:1] for name in archive.files}
 
     def feed_file(self) -> Path:
-        """``feed`` as a file for scripts."""
+        """Write ``feed`` to a file for scripts and return its path."""
         path = self.work / f"{self.network}-feed.npz"
-        np.savez(path, **self.feed())  # type: ignore[arg-type, unused-ignore]  # newer stubs think of allow_pickle
+        np.savez(path, **self.feed())  # type: ignore[arg-type, unused-ignore]  # newer stubs confuse it with allow_pickle
         return path
 
     def spec(self) -> TargetSpec:
-        """The target as ``hil.toml`` would have it."""
+        """Return the target as ``hil.toml`` would describe it."""
         table = {"kind": "local", "runtime": RUNTIME, "python": self.python, "store": str(self.store)}
         return TargetSpec.model_validate({**table, "store_size": "32 GiB"})
 
     @contextmanager
     def agent(self) -> Iterator[AgentClient]:
-        """An agent that holds the target and has probed it."""
+        """Start an agent that holds the target and has probed it."""
         with open_target(TARGET, self.spec()).start_agent() as agent:
             agent.hold(secrets.token_hex(8), "benchmarks.tensorrt")
             self.versions.update(versions(agent.probe()))
             yield agent
 
     def build(self, agent: AgentClient, options: Mapping[str, Any] | None = None, *, more: bool = False) -> BuiltEngine:
-        """The network's engine, from the store where it is there; ``more`` as in ``AgentClient.build``."""
+        """Return the network's engine, from the store if it is there; ``more`` as in ``AgentClient.build``."""
         model = agent.put_blob(self.exported(self.network))
         return agent.build(model, self.precision, RUNTIME, dict(options or {}), BUILD_DEADLINE, more=more)
 
     def plan(self, agent: AgentClient, engine: BuiltEngine) -> Path:
-        """The engine's file, brought out of the store."""
+        """Return the path of the engine's file, copied from the store."""
         path = self.work / f"{engine.digest[:16]}.plan"
         if not path.exists():
             agent.get_blob(engine.digest, path)
         return path
 
     def keep(self, benchmark: str, rows: list[dict[str, Any]]) -> int:
-        """Write the result, print its bars, the last line holding figure and bar; the exit code."""
-        # Folders of the machine are nobody's business: of each path its last part stays.
-        given = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
-        command = ["python", "-m", "benchmarks.tensorrt", *given]
-        made = results.result(benchmark, rows, command=command, versions=self.versions, quick=self.quick)
-        path = results.write(self.out, made)
-        for bar in made["bars"]:
+        """Write the result and print its bars; return the exit code."""
+        # Keep only the last part of each path: the machine's folders are private.
+        words = [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+        command = ["python", "-m", "benchmarks.tensorrt", *words]
+        document = results.result(benchmark, rows, command=command, versions=self.versions, quick=self.quick)
+        path = results.write(self.out, document)
+        for bar in document["bars"]:
             met = "" if bar["met"] else "   MISSED"
-            print(f"{bar['name']}: {results.told(bar)}; bar: {bar['sense']} {bar['limit']:g} {bar['unit']}{met}")
-        missed = sum(not bar["met"] for bar in made["bars"])
-        print(f"{benchmark}: {missed} of {len(made['bars'])} bars missed; bar: none; {path}", flush=True)
-        return 0 if made["passed"] else 1
+            print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g} {bar['unit']}{met}")
+        missed = sum(not bar["met"] for bar in document["bars"])
+        print(f"{benchmark}: {missed} of {len(document['bars'])} bars missed; bar: none; {path}", flush=True)
+        return 0 if document["passed"] else 1
 
 
 def versions(probe: Mapping[str, Any]) -> dict[str, str]:
-    """What the numbers depend on, read by the probe on the target and here."""
+    """Return the versions that the figures depend on, from the target's probe and from this host."""
     import platform
     from importlib.metadata import version
 
-    known = probe.get("facts", {}).get(RUNTIME, {})
-    found = {
+    facts = probe.get("facts", {}).get(RUNTIME, {})
+    by_name = {
         "tensorrt": probe.get("runtimes", {}).get(RUNTIME),
-        "cuda": known.get("cuda"),
-        "gpu": known.get("gpu"),
-        "sm": known.get("sm"),
+        "cuda": facts.get("cuda"),
+        "gpu": facts.get("gpu"),
+        "sm": facts.get("sm"),
         "kernel": probe.get("kernel"),
         "cpu": probe.get("cpu_model"),
         "target python": probe.get("python"),
@@ -143,4 +143,4 @@ def versions(probe: Mapping[str, Any]) -> dict[str, str]:
         "onnxruntime": version("onnxruntime"),
         "pytest-hil": version("pytest-hil"),
     }
-    return {name: str(value) for name, value in found.items() if value is not None}
+    return {name: str(value) for name, value in by_name.items() if value is not None}

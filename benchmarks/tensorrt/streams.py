@@ -1,4 +1,4 @@
-"""Inferences a second with 1, 2, 4 and 8 in flight, through the agent and by a bare loop over the same engine file."""
+"""Inferences per second with 1, 2, 4 and 8 in flight, through the agent and by a bare loop on the same engine file."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from benchmarks.tensorrt.stage import LOAD_DEADLINE, Stage
 if TYPE_CHECKING:
     from hil.targets.engine_worker import EngineWorker
 
-WARMUP, SECONDS = 0.2, 1.0  # shorter windows with several in flight were seen to differ by a third from one to the next
+WARMUP, SECONDS = 0.2, 1.0  # consecutive shorter windows with several in flight differed by a third
 
 
 def ours(worker: EngineWorker, feed: dict[str, Any], count: int) -> dict[str, Any]:
-    """Inferences and the seconds from the first start to the last completion."""
+    """Return the inferences and the seconds from the first start to the last completion."""
     timed = worker.throughput([feed], streams=count, warmup=WARMUP, seconds=SECONDS, min_samples=1, max_samples=10**6)
     ends = timed.start + timed.duration
     return {"runs": int(timed.duration.size), "seconds": float(ends.max() - timed.start.min())}
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """One line a round, both sides."""
+    """Print one line per round, with both sides."""
     table = Table(title="inferences a second, ours / bare", title_justify="left")
     for heading in ("round", *(f"{count} in flight" for count in STREAMS)):
         table.add_column(heading, justify="right")
     for number in sorted({row["round"] for row in rows}):
         cells = [str(number)]
         for count in STREAMS:
-            mine = {row["side"]: rate(row) for row in rows if row["round"] == number and row["streams"] == count}
-            cells.append(f"{mine['ours']:,.0f} / {mine['bare']:,.0f}")
+            rates = {row["side"]: rate(row) for row in rows if row["round"] == number and row["streams"] == count}
+            cells.append(f"{rates['ours']:,.0f} / {rates['bare']:,.0f}")
         table.add_row(*cells)
     Console(width=110).print(table)
 
 
 def measure(stage: Stage) -> int:
-    """The whole benchmark; the exit code."""
+    """Run the whole benchmark; return the exit code."""
     rows: list[dict[str, Any]] = []
     feed, most = stage.feed(), max(STREAMS)
     with stage.agent() as agent:
@@ -51,9 +51,9 @@ def measure(stage: Stage) -> int:
                 for count in STREAMS:
                     for side in ("ours", "bare") if number % 2 == 0 else ("bare", "ours"):
                         if side == "ours":
-                            seen = ours(worker, feed, count)
+                            window = ours(worker, feed, count)
                         else:
-                            seen = bare.ask(op="rate", streams=count, warmup=WARMUP, seconds=SECONDS)
-                        rows.append({"round": number, "streams": count, "side": side, **seen})
+                            window = bare.ask(op="rate", streams=count, warmup=WARMUP, seconds=SECONDS)
+                        rows.append({"round": number, "streams": count, "side": side, **window})
     show(rows)
     return stage.keep("tensorrt-streams", rows)
