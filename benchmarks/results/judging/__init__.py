@@ -1,7 +1,7 @@
-"""What follows from a benchmark's raw rows: its bars, as pure functions.
+"""The bars that follow from a benchmark's raw rows, as pure functions.
 
-A judge takes the rows as the file keeps them and returns each bar with its figure. Rows that lack a round, a
-configuration or a step give a bar that is missed with no figure: less was measured than is claimed.
+A judge takes the rows as they are in the file and returns each bar with its figure. If rows lack a round, a
+configuration or a step, the bar has no figure and is missed: less was measured than is claimed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every judge gives: a figure beside its limit."""
+"""What every judge returns: a figure with its limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Bar = dict[str, Any]
 CONFIDENCE = 0.95
 
 
-def bar(  # noqa: PLR0913 - what a bar is, named at each call
+def bar(  # noqa: PLR0913 - the fields of a bar, named at each call
     name: str,
     figure: float | None,
     limit: float,
@@ -20,7 +20,7 @@ def bar(  # noqa: PLR0913 - what a bar is, named at each call
     low: float | None = None,
     high: float | None = None,
 ) -> Bar:
-    """One figure against its limit; no figure is never met."""
+    """Return a bar; without a figure it is not met."""
     figure = None if figure is None else float(figure)
     met = figure is not None and (figure >= limit if at_least else figure <= limit)
     sense = "at least" if at_least else "at most"
@@ -29,5 +29,5 @@ def bar(  # noqa: PLR0913 - what a bar is, named at each call
 
 
 def finite(value: float | None) -> float | None:
-    """The end of an interval as JSON has it: none where it is open."""
+    """Return the end of an interval, or None if it is infinite."""
     return None if value is None or value in {float("inf"), float("-inf")} else float(value)

@@ -1,4 +1,4 @@
-"""The bars of deployments that are broken at random moments."""
+"""The bars of deployments interrupted at random moments."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ DEPLOY_FAULTS = (
     "health check hangs",
     "health check hangs, board's processes killed",
 )
-"""What happens to deployments, one after the other."""
+"""The faults, in order."""
 
 
 def judge(rows: Sequence[Row]) -> list[Bar]:
-    """Each kind of fault: the old or the new release ran wholly afterwards, and was told to; and how many runs."""
+    """Return bars for each kind of fault and for the number of deployments.
+
+    After a fault the old or the new release must run completely, and the report must say which.
+    """
     bars = []
     for name in DEPLOY_FAULTS:
         mine = [row for row in rows if row["fault"] == name]

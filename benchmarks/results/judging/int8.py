@@ -26,14 +26,14 @@ INT8_FAULTS = (
     "a truncated cache",
 )
 INT8_SEEDS, INT8_HEALTHY = 3, 12
-"""Draws of each fault, and of healthy calibrations."""
+"""Number of draws of each fault, and of healthy calibrations."""
 
 
 def judge(rows: Sequence[Row]) -> list[Bar]:
-    """Faults of calibrations that were found and named, and healthy ones that were accused."""
+    """Return bars for calibration faults that were found and named, and for healthy calibrations that were accused."""
     planted = {kind: [row for row in rows if row["kind"] == kind] for kind in INT8_FAULTS}
     healthy = [row for row in rows if row["kind"] == "healthy"]
-    first = min((row["seed"] for row in rows), default=0)  # of all, so that no draw was left out for what it gave
+    first = min((row["seed"] for row in rows), default=0)  # seeds must be consecutive, so that no draw was left out
     seeds = [list(range(first, first + count)) for count in (INT8_SEEDS, INT8_HEALTHY)]
     whole = all(sorted(row["seed"] for row in mine) == seeds[0] for mine in planted.values())
     drawn = sorted(row["seed"] for row in healthy) == seeds[1]

@@ -1,4 +1,4 @@
-"""The bars of what a network costs, and of what reading the board costs meanwhile."""
+"""The bars of the network's cost, and of sampling the board during a measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.results.judging.bars import Bar, Row
 
 UPLOAD_SIZE, UPLOAD_ROUNDS, UPLOAD_BAR = 512 << 20, 5, 1.0
-"""Bytes of a new file each round, rounds on each way, and our speed by that of ``scp``."""
+"""Bytes of the new file in each round, rounds per way of uploading, and our speed relative to that of ``scp``."""
 
 SESSION_ROUNDS, SESSION_BAR = 7, 0.5
 PARITY_SAMPLES, PARITY_ROUNDS, PARITY_WAY_BAR = 1000, 7, 1.3
@@ -24,29 +24,29 @@ TELEMETRY_ROUNDS, TELEMETRY_BAR = 8, 1.01
 
 
 def ssh(rows: Sequence[Row]) -> list[Bar]:
-    """What a network costs: an upload beside ``scp``, a second session beside a bare runtime, parity with a delay."""
+    """Return bars for an upload against ``scp``, a second session against a bare runtime, and parity with a delay."""
     bars = []
     for trip in ROUND_TRIPS:
         mine = [row for row in rows if row["part"] == "upload" and row["round_trip"] == trip]
         ratios = [row["scp"] / row["ours"] for row in mine if row["size"] >= UPLOAD_SIZE]
         name = f"upload of 512 MiB at {trip} ms round trip, by scp's speed"
-        bars.append(_middle(name, ratios, UPLOAD_ROUNDS, UPLOAD_BAR, at_least=True))
+        bars.append(_median_bar(name, ratios, UPLOAD_ROUNDS, UPLOAD_BAR, at_least=True))
     near = [row for row in rows if row["part"] == "session" and row["round_trip"] == 0]
     more = [row["ours"] - row["bare"] for row in near]
-    bars.append(_middle("second session, over ssh and a bare runtime", more, SESSION_ROUNDS, SESSION_BAR, unit="s"))
+    bars.append(_median_bar("second session, over ssh and a bare runtime", more, SESSION_ROUNDS, SESSION_BAR, unit="s"))
     sent = sum(row["uploaded"] for row in rows if row["part"] == "session")
     enough = len(near) >= SESSION_ROUNDS
     bars.append(bar("uploaded by second sessions", sent if enough else None, 0, unit="B"))
     compared = [row for row in rows if row["part"] == "parity" and row["samples"] >= PARITY_SAMPLES]
     ratios = [row["far"] / row["near"] for row in compared]
     name = "parity over 1,000 samples at 40 ms round trip, by that at 0 ms"
-    return [*bars, _middle(name, ratios, PARITY_ROUNDS, PARITY_WAY_BAR)]
+    return [*bars, _median_bar(name, ratios, PARITY_ROUNDS, PARITY_WAY_BAR)]
 
 
-def _middle(  # noqa: PLR0913 - what a bar is, named at each call
+def _median_bar(  # noqa: PLR0913 - the fields of a bar, named at each call
     name: str, figures: Sequence[float], rounds: int, limit: float, *, unit: str = "", at_least: bool = False
 ) -> Bar:
-    """The median of at least so many rounds, between the least and the most of them."""
+    """Return a bar for the median of at least ``rounds`` figures, with their range."""
     if len(figures) < rounds:
         return bar(name, None, limit, unit=unit, at_least=at_least)
     middle = statistics.median(figures)
@@ -54,6 +54,9 @@ def _middle(  # noqa: PLR0913 - what a bar is, named at each call
 
 
 def telemetry(rows: Sequence[Row]) -> list[Bar]:
-    """The p50 with the sampler by that without: the median over rounds of the median over neighbouring windows."""
+    """Return a bar for the p50 with the sampler relative to that without it.
+
+    The figure is the median over rounds of the median over neighbouring windows.
+    """
     ratios = [statistics.median(a / b for a, b in zip(row["with"], row["without"], strict=True)) for row in rows]
-    return [_middle("p50 with the sampler, by that without", ratios, TELEMETRY_ROUNDS, TELEMETRY_BAR)]
+    return [_median_bar("p50 with the sampler, by that without", ratios, TELEMETRY_ROUNDS, TELEMETRY_BAR)]

@@ -1,4 +1,4 @@
-"""The bars of the models that go through the whole suites on a GPU."""
+"""The bars of the models for which the whole suites run on a GPU."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ DEVICE = ("gpu", "device")
 
 
 def judge(model: str, rows: Sequence[Row]) -> list[Bar]:
-    """Parity of the model in each precision that has a bar, and whether the report told each miss, on this GPU."""
+    """Return bars for parity in each precision, for misses that the report hides, and for evidence from this GPU."""
     parity = [row for row in rows if row["check"] == "parity.outputs"]
     bars = [
         bar(f"relative error, {row['model']} {row['precision']}", row["max_rel"], PARITY_BARS[row["precision"]])
         for row in parity
         if row["precision"] in PARITY_BARS
     ]
-    missed = [one["name"] for one in bars if not one["met"]]
+    missed = [entry["name"] for entry in bars if not entry["met"]]
     judged = {f"relative error, {row['model']} {row['precision']}": row for row in parity}
     silent = [name for name in missed if judged[name]["verdict"] != "failed" or not judged[name]["reason"]]
     compared = {(row["model"], row["precision"]) for row in parity if row["max_rel"] is not None}
-    wanted = {(model, precision) for precision in (*PARITY_BARS, "int8")} | {(f"{model}-implicit", "int8")}
-    lacking = wanted - compared
+    expected = {(model, precision) for precision in (*PARITY_BARS, "int8")} | {(f"{model}-implicit", "int8")}
+    lacking = expected - compared
     elsewhere = [
         row
         for row in rows

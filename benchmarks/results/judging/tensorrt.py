@@ -1,4 +1,4 @@
-"""The bars of TensorRT beside bare loops and bare processes, of its memory and of its faults, on a GPU."""
+"""The bars of TensorRT against bare loops and bare processes, of its memory and of its faults, on a GPU."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STREAMS = (1, 2, 4, 8)
 STREAMS_BAR = 0.98
 INFERENCES, CYCLES = 10_000, 50
 SETTLED = {"inferences": 0.5, "cycles": 0.2}
-"""Share of the readings that is left out at the start: allocators and the driver's caches fill then."""
+"""Share of the readings that is skipped at the start, while allocators and the driver's caches fill."""
 
 GROWTH_BARS = {"inferences": 64.0, "cycles": 256.0}
-"""KiB per 1,000 inferences, and per cycle of loading, running and unloading: the driver hands out 2 MiB at a time,
-so that one piece lost in 30,000 inferences or in 8 cycles would show."""
+"""KiB per 1,000 inferences, and per cycle of loading, running and unloading. The driver allocates 2 MiB at a time, so
+one allocation lost in 30,000 inferences or in 8 cycles would show."""
 
 FAULTS = (
     "worker killed mid-inference",
@@ -43,13 +43,13 @@ FAULTS = (
 
 
 def pair_ratio(row: Row, clock: str) -> float:
-    """A round's figure: the median over its pairs of neighbouring windows of our p50 by the bare loop's."""
+    """Return a round's figure: the median over its pairs of our p50 divided by the bare loop's."""
     ours, bare = row["ours"][clock], row["bare"][clock]
     return float(statistics.median(a / b for a, b in zip(ours, bare, strict=True)))
 
 
 def honesty(rows: Sequence[Row]) -> list[Bar]:
-    """How far our p50 is from a bare loop's, for each CUDA binding with and without a CUDA graph."""
+    """Return how far our p50 is from a bare loop's, for each CUDA binding with and without a CUDA graph."""
     bars = []
     for binding in ("ctypes", "pycuda"):
         for graph in (False, True):
@@ -65,20 +65,20 @@ def honesty(rows: Sequence[Row]) -> list[Bar]:
 
 
 def provision(rows: Sequence[Row]) -> list[Bar]:
-    """What the timing cache and the engine cache save.
+    """Return what the timing cache and the engine cache save.
 
-    A timing cache can only save time within TensorRT's build itself. As the host waits, a session's first engine takes
-    the start of TensorRT's builder as well, the same seconds with and without a cache; the next ones of ``hil build``
-    or a run of pytest do not. All three are judged.
+    A timing cache can only save time within TensorRT's build itself. As the host waits, a session's first engine also
+    includes the start of TensorRT's builder, which takes the same time with and without a cache; later engines of ``hil
+    build`` or a pytest run do not. All three are judged.
     """
     fresh, kept = ([row for row in rows if row.get("process") == process] for process in ("fresh", "kept"))
-    middle = {
-        step: statistics.median(taken)
+    medians = {
+        step: statistics.median(seconds)
         for step in ("cached", "bare")
-        if len(taken := [row["seconds"] for row in rows if row["step"] == step]) >= REPEATS[step]
+        if len(seconds := [row["seconds"] for row in rows if row["step"] == step]) >= REPEATS[step]
     }
-    more = middle["cached"] - middle["bare"] if {"cached", "bare"} <= set(middle) else None
-    ways = (
+    extra = medians["cached"] - medians["bare"] if {"cached", "bare"} <= set(medians) else None
+    figures = (
         ("TensorRT's cold build, by one with a warm timing cache", faster(fresh, "build")),
         ("a session's first engine cold, by one with a warm cache, as the host waits", faster(fresh, "seconds")),
         (
@@ -87,32 +87,35 @@ def provision(rows: Sequence[Row]) -> list[Bar]:
         ),
     )
     return [
-        *(bar(name, figure, WARM_BAR, unit="x", at_least=True) for name, figure in ways),
-        bar("cached engine, over a bare process that deserializes it", more, CACHED_BAR, unit="s"),
+        *(bar(name, figure, WARM_BAR, unit="x", at_least=True) for name, figure in figures),
+        bar("cached engine, over a bare process that deserializes it", extra, CACHED_BAR, unit="s"),
     ]
 
 
 def faster(rows: Sequence[Row], what: str) -> float | None:
-    """The median cold build by the median warm one; None where one is missing or the timing cache was not used."""
-    taken = {step: [float(row[what]) for row in rows if row["step"] == step] for step in ("cold", "warm")}
+    """Return the median cold build divided by the median warm one.
+
+    Return None if one is missing or the timing cache was not used.
+    """
+    seconds = {step: [float(row[what]) for row in rows if row["step"] == step] for step in ("cold", "warm")}
     used = all(row.get("timing_cache") in USED for row in rows if row["step"] == "warm")
-    whole = all(len(each) >= REPEATS[step] for step, each in taken.items())
-    return statistics.median(taken["cold"]) / statistics.median(taken["warm"]) if used and whole else None
+    complete = all(len(values) >= REPEATS[step] for step, values in seconds.items())
+    return statistics.median(seconds["cold"]) / statistics.median(seconds["warm"]) if used and complete else None
 
 
 def rate(row: Row) -> float:
-    """Inferences a second of one window."""
+    """Return the inferences per second of one window."""
     return float(row["runs"]) / float(row["seconds"])
 
 
 def streams(rows: Sequence[Row]) -> list[Bar]:
-    """Our best rate by the bare loop's best: each at the number of streams with its highest median."""
+    """Return our best rate divided by the bare loop's best, each at the number of streams with its highest median."""
     name = "rate at the best number of streams, by the bare loop's"
     rates: dict[str, dict[int, list[float]]] = {"ours": {}, "bare": {}}
     for row in sorted(rows, key=lambda row: int(row["round"])):
         rates[row["side"]].setdefault(row["streams"], []).append(rate(row))
-    whole = all(len(side.get(count, ())) >= ROUNDS for side in rates.values() for count in STREAMS)
-    if not whole:
+    complete = all(len(side.get(count, ())) >= ROUNDS for side in rates.values() for count in STREAMS)
+    if not complete:
         return [bar(name, None, STREAMS_BAR, at_least=True)]
     ours, bare = (max(side.values(), key=statistics.median) for side in (rates["ours"], rates["bare"]))
     ratios = [a / b for a, b in zip(ours, bare, strict=True)]
@@ -121,16 +124,16 @@ def streams(rows: Sequence[Row]) -> list[Bar]:
 
 
 def leak(rows: Sequence[Row]) -> list[Bar]:
-    """By how much device memory can have grown at most: the upper end of the slope's interval."""
+    """Return the most that device memory can have grown: the upper end of the slope's interval."""
     bars = []
-    for what, binding, wanted, per, unit in (
+    for what, binding, required, per, unit in (
         ("inferences", "", INFERENCES, 1000, "KiB/1,000 inferences"),
         ("cycles", "ctypes", CYCLES, 1, "KiB/cycle"),
         ("cycles", "pycuda", CYCLES, 1, "KiB/cycle"),
     ):
-        name = f"device memory grows over {wanted:,} " + (f"loads and unloads, {binding}" if binding else what)
+        name = f"device memory grows over {required:,} " + (f"loads and unloads, {binding}" if binding else what)
         series = next((row for row in rows if (row["what"], row.get("binding", "")) == (what, binding)), None)
-        if series is None or series["done"][-1] < wanted or min(series["device"]) <= 0:
+        if series is None or series["done"][-1] < required or min(series["device"]) <= 0:
             bars.append(bar(name, None, GROWTH_BARS[what], unit=unit))
             continue
         skipped = round(SETTLED[what] * len(series["done"]))
@@ -141,7 +144,7 @@ def leak(rows: Sequence[Row]) -> list[Bar]:
 
 
 def faults(rows: Sequence[Row]) -> list[Bar]:
-    """Each fault: one verdict that is no pass, with one message, and a fresh worker for the next check."""
+    """Return bars for each fault: one verdict other than passed, with one message, and a fresh worker afterwards."""
     bars = []
     for name in FAULTS:
         mine = [row for row in rows if row["fault"] == name]

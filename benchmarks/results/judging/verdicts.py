@@ -1,4 +1,4 @@
-"""The bars of simulated verdicts: each claim by the worst of its cells."""
+"""The bars of simulated verdicts: each claim is judged by its worst cell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def judge(claims: Claims, rows: Sequence[Row]) -> list[Bar]:
-    """Of each claim the cell that is worst: missed where its bound does not reach the bar, as each cell is."""
+    """Return the worst cell of each claim; the bar is missed if the cell's bound does not reach it."""
     return [
         _worst(name, cells, limit, sense, [row for row in rows if row["claim"] == name])
         for name, (cells, limit, sense) in claims.items()
@@ -29,8 +29,8 @@ def _worst(name: str, cells: int, limit: float, sense: Sense, mine: Sequence[Row
         return bar(name, None, limit, at_least=at_least)
     worst = (min if at_least else max)(mine, key=lambda row: float(row["hits"] / row["trials"]))
     low, high = bounds(worst["hits"], worst["trials"])
-    made = bar(name, worst["hits"] / worst["trials"], limit, at_least=at_least, low=low, high=high)
-    return {**made, "met": within(low, high, limit, sense)}
+    worst_bar = bar(name, worst["hits"] / worst["trials"], limit, at_least=at_least, low=low, high=high)
+    return {**worst_bar, "met": within(low, high, limit, sense)}
 
 
 def _all_cells(cells: int, mine: Sequence[Row]) -> bool:
@@ -40,7 +40,7 @@ def _all_cells(cells: int, mine: Sequence[Row]) -> bool:
 
 
 def compared(rows: Sequence[Row]) -> list[Bar]:
-    """The claims of comparisons, and by how much a measured power is beyond three points from the promised one."""
+    """Return the claims of comparisons, and how far a measured power is beyond 3 points from the promised one."""
     mine = [row for row in rows if row["claim"] == comparison.PROMISE_CLAIM]
     beyond = [(row["rate"] - row["bar"]) * (1 if row["sense"] == "at most" else -1) for row in mine]
     name = f"{comparison.PROMISE_CLAIM}: how far beyond, the worst of {comparison.PROMISES} cells"
