@@ -33,7 +33,7 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
         by_kind = {row["what"]: row for row in rows if row.get("database") == database}
         matrix, writers, older = (by_kind.get(what) for what in ("matrix", "writers", "older schema"))
         large = matrix and matrix["runs"] >= HISTORY_RUNS and matrix["measurements"] >= HISTORY_MEASUREMENTS
-        repeated = large and matrix["points"] and len(matrix["seconds"]) >= HISTORY_REPEATS
+        repeated = matrix and large and matrix["points"] and len(matrix["seconds"]) >= HISTORY_REPEATS
         complete = matrix if matrix and repeated else None
         slowest = max(complete["seconds"]) if complete else None
         name = f"matrix query over {HISTORY_MEASUREMENTS:,} measurements, slowest of {HISTORY_REPEATS}, {database}"
