@@ -243,14 +243,17 @@ def test_throttling_by_the_models_own_heat_counts_against_it() -> None:
     assert found(hot()) == [("throttle", "own")]
     folded = fold(PASSED, judge(Contract(), state(), [], hot()))
     assert folded.verdict is Verdict.PASSED
-    assert "the model's own doing: gpu-throttle-alert came up as gpu-thermal went from 45.0 to 65.0 °C" in folded.reason
+    assert (
+        "the model's own doing: gpu-throttle-alert became active as gpu-thermal went from 45.0 to 65.0 °C"
+        in folded.reason
+    )
 
 
 def test_throttling_without_heat_is_from_outside() -> None:
     """The zone of the same name decides, though another got hotter; half a degree is the sensors' own step."""
     assert found(hot(temperature={"gpu-thermal": 45.4, "cpu-thermal": 90.0})) == [("throttle", "outside")]
     text = judge(Contract(), state(), [], hot(temperature={"gpu-thermal": 45.0}))[0].text
-    assert "though it did not get hotter" in text
+    assert "although it did not become hotter" in text
 
 
 def test_throttling_of_unknown_heat_is_from_outside() -> None:

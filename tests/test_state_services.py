@@ -25,11 +25,11 @@ def test_a_service_that_runs_again_is_from_outside(state: str) -> None:
     """Before or after, one is enough; it takes memory too."""
     for readings in (({"robot": state}, {"robot": "inactive"}), ({"robot": "inactive"}, {"robot": state})):
         (one,) = found(*readings)
-        assert one == Finding("load", "outside", f"service robot, which was stopped for this, was {state}")
+        assert one == Finding("load", "outside", f"service robot, which had to be stopped, was {state}")
         assert one.kind in OF_MEMORY
 
 
 def test_a_service_that_nobody_can_tell_of_is_from_outside() -> None:
     """No answer is no proof."""
     (one,) = found({"robot": None}, {"robot": "inactive"})
-    assert (one.source, one.text) == ("outside", "that service robot was stopped cannot be confirmed")
+    assert (one.source, one.text) == ("outside", "it cannot be confirmed that service robot was stopped")

@@ -19,7 +19,7 @@ from hil.attestation.keys import signature_by
 from hil.cli import gate as hil_gate
 from hil.config.load import load
 from hil.deploy import refusals
-from hil.deploy.report_check import judged as may_deploy
+from hil.deploy.report_check import judged_report as may_deploy
 from hil.errors import HilError
 from hil.gate.demands import Circumstances
 from hil.gate.gate import exit_code_of, judge, seal

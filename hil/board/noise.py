@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hil.baseline import machine
 from hil.errors import LabError, Unsupported, UserError
-from hil.jetson import said
+from hil.jetson import identity_fields
 from hil.results import Judgement, Row, Verdict
 from hil.series import digest_of
 from hil.session import Request, Session, records
@@ -134,7 +134,7 @@ def _session(
                     tell(f"{model} {precision} is left out: {error}")
                     continue
                 row = Row(id="latency.p50", model=model, precision=precision, required=False)
-                serial = (said(session.facts.get("board")) or {}).get("serial")
+                serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
                 at = serial or machine(None, records.environment(session, row))
     if not found:
         raise UserError(f"nothing can be timed on target {target!r}: {'; '.join(why_not) or 'no model'}")

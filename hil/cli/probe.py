@@ -51,7 +51,7 @@ def _document(name: str, config: Path | None) -> dict[str, Any]:
     """Return the JSON document; its ``identity`` is ``None`` if the machine is not known to be a Jetson."""
     from hil.config.spec import TargetSpec
     from hil.doctor.run_survey import survey_target
-    from hil.jetson import said
+    from hil.jetson import identity_fields
     from hil.targets.target import open_target
 
     runtimes = sorted(TargetSpec.model_fields["runtime"].annotation.__args__)  # type: ignore[union-attr] # a Literal
@@ -62,7 +62,7 @@ def _document(name: str, config: Path | None) -> dict[str, Any]:
     facts = dict(survey.facts)
     apart = {key: facts.pop(key, None) for key in APART}
     head = {"schema": SCHEMA, "target": name, "held": apart["holder"], "clock_ahead": survey.ahead}
-    return {**head, "identity": said(facts.get("board")), "state": apart["state"], "facts": facts}
+    return {**head, "identity": identity_fields(facts.get("board")), "state": apart["state"], "facts": facts}
 
 
 def _table(document: Mapping[str, Any]) -> Any:

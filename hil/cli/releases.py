@@ -42,12 +42,12 @@ def command(
 
       hil releases robot-7 --json
     """
-    from hil.deploy.list_releases import listed
+    from hil.deploy.list_releases import list_releases
 
     steps = Steps()
     if as_json:
         steps.out = console(stderr=True)
-    listing = listed(config_at(config), robot, steps.print_step)
+    listing = list_releases(config_at(config), robot, steps.print_step)
     if as_json:
         typer.echo(json.dumps(_as_json(robot, listing), indent=2, ensure_ascii=False))
     else:

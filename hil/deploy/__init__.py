@@ -1,1 +1,1 @@
-"""From a judged report to the release that a robot runs: built, refused or deployed, and taken back."""
+"""Builds releases from judged reports, deploys them to robots, and rolls back."""

@@ -1,4 +1,4 @@
-"""``deploy`` and ``roll_back``, step by step; every reason against it is looked for before anything is touched."""
+"""The steps of ``deploy`` and ``roll_back``. All reasons to refuse are checked before anything is changed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hil.deploy import golden, image, image_context, refusals, release, rollback_check, tightened_limits
-from hil.deploy.make_release import board_of, built, samples_of
-from hil.deploy.report_check import judged, refuse
+from hil.deploy.make_release import board_of, make_release, samples_of
+from hil.deploy.report_check import judged_report, refuse
 from hil.deploy.robot import Outcome, Robot
-from hil.deploy.robot_agent import deploy_spec, reached
+from hil.deploy.robot_agent import deploy_spec, robot_agent
 from hil.errors import DeployRefused, LabError, UserError
 from hil.results import Evidence
 from hil.session.target.board_match import confirm
@@ -25,108 +25,110 @@ if TYPE_CHECKING:
     from hil.config.spec import Precision
     from hil.deploy.release import Release
     from hil.deploy.report_check import Judged
-    from hil.deploy.robot import Tell
+    from hil.deploy.robot import Notify
     from hil.report.schema import EngineUsed
     from hil.targets.client import AgentClient
 
 WARNING = "warning"
-"""The step whose words are a warning, to be shown as one."""
+"""Name of a step whose text is shown as a warning."""
 
 
-def deploy(config: Config, path: Path, robot: str, tell: Tell, carried: Path | str | None = None) -> Outcome:
-    """Brings the engines of a judged report to the robot, and back where it does not get healthy with them.
+def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path | str | None = None) -> Outcome:
+    """Deploy the engines of a judged report to the robot; restore the earlier release if the robot gets unhealthy.
 
-    With ``carried``, as an image that was built from what ``containerize`` wrote: an archive, or what a registry knows
-    it by (``NAME@sha256:…``). Raises ``DeployRefused`` for every reason not to, ``LabError`` where the robot cannot be
-    had or is lost.
+    ``carried`` is an image built from the output of ``containerize``: an archive, or its name in a registry
+    (``NAME@sha256:…``). Raises ``DeployRefused`` if the release must not be deployed, ``LabError`` if the robot cannot
+    be reached or is lost.
     """
-    _one_way(config, robot, carried)
-    found = _found(config, path, robot, tell)
-    samples = samples_of(config, robot, found)
+    _check_kind(config, robot, carried)
+    judged = _judged(config, path, robot, notify)
+    samples = samples_of(config, robot, judged)
     with tempfile.TemporaryDirectory(prefix="hil-release-") as folder:
-        make = partial(built, config, robot, found, samples, Path(folder))
+        make = partial(make_release, config, robot, judged, samples, Path(folder))
         made = make()
         if isinstance(carried, Path):
             made = make(image.verified(carried, made).image)
-        with reached(config, robot) as agent:
-            there = Robot(robot, deploy_spec(config, robot), agent, tell)
-            _compare(config, found, agent, robot)
-            tell("compared", f"{robot} is the board that was judged on, with the same runtime")
+        with robot_agent(config, robot) as agent:
+            there = Robot(robot, deploy_spec(config, robot), agent, notify)
+            _compare(config, judged, agent, robot)
+            notify("compared", f"{robot} has the board and the runtime of the report")
             there.open()
             if isinstance(carried, str):
-                tell("pulling", carried)
+                notify("pulling", carried)
                 made = make(there.pull(carried))
             listing = there.listing()
             if there.runs(listing, made.digest):
-                return Outcome("unchanged", f"release {made.short} runs there already", made.digest)
+                return Outcome("unchanged", f"release {made.short} already runs there", made.digest)
             there.of_one_kind(listing, listing.current)
-            _send(agent, made, tell)
+            _send(agent, made, notify)
             if isinstance(carried, Path):
                 _load(there, made, carried)
             if carried is not None:
                 _compare_image(there, made)
-            tell("staged" if there.stage(made.digest) else "there already", f"release {made.short}")
-            return _switched(config, there, found, samples, made)
+            notify("staged" if there.stage(made.digest) else "already there", f"release {made.short}")
+            return _switch(config, there, judged, samples, made)
 
 
-def containerize(config: Config, path: Path, robot: str, folder: Path, tell: Tell) -> str:
-    """Writes what an image of the judged engines is built from into ``folder``; returns the command that builds it.
+def containerize(config: Config, path: Path, robot: str, folder: Path, notify: Notify) -> str:
+    """Write the build context of an image of the judged engines into ``folder``; return the build command.
 
-    No robot is asked. Raises ``DeployRefused`` as ``deploy`` does, ``UserError`` where no base image is known.
+    Contacts no robot. Raises ``DeployRefused`` like ``deploy``, ``UserError`` if no base image is known.
     """
     spec = deploy_spec(config, robot).container
     if spec is None:
-        raise UserError(f"nothing says how {robot} runs containers: write [targets.{robot}.deploy.container]")
-    found = _found(config, path, robot, tell)
-    board = board_of(found.report)
+        raise UserError(f"{robot} has no container settings: add [targets.{robot}.deploy.container]")
+    judged = _judged(config, path, robot, notify)
+    board = board_of(judged.report)
     with tempfile.TemporaryDirectory(prefix="hil-release-") as place:
-        made = built(config, robot, found, samples_of(config, robot, found), Path(place))
+        made = make_release(config, robot, judged, samples_of(config, robot, judged), Path(place))
         return image_context.write(made, spec, board["l4t"], robot, folder)
 
 
-def _one_way(config: Config, robot: str, carried: Path | str | None) -> None:
-    """A robot gets images, or files: its config says which. Raises ``UserError``."""
+def _check_kind(config: Config, robot: str, carried: Path | str | None) -> None:
+    """Raise ``UserError`` unless ``carried`` fits the robot's config, which deploys either images or files."""
     if (deploy_spec(config, robot).container is None) == (carried is None):
         return
     table = f"[targets.{robot}.deploy.container]"
     if carried is None:
-        raise UserError(f"{robot} runs an image ({table}): build one (--container DIR), then give it with --image FILE")
-    raise UserError(f"{robot} runs no images: on target {robot!r}: write {table}, see deploy.md")
+        raise UserError(
+            f"{robot} runs images ({table}): build one with --container DIR, then deploy it with --image FILE"
+        )
+    raise UserError(f"{robot} runs no images: on target {robot!r}: add {table}, see deploy.md")
 
 
-def _found(config: Config, path: Path, robot: str, tell: Tell) -> Judged:
-    found = judged(config, path, robot, datetime.now(timezone.utc))
-    tell(
+def _judged(config: Config, path: Path, robot: str, notify: Notify) -> Judged:
+    judged = judged_report(config, path, robot, datetime.now(timezone.utc))
+    notify(
         "judged",
-        f"{found.path}: {found.report.decision}, {_counted(found.engines)}, evidence {found.evidence.value}",
+        f"{judged.path}: {judged.report.decision}, {_names(judged.engines)}, evidence {judged.evidence.value}",
     )
-    if found.evidence is not Evidence.DEVICE:
+    if judged.evidence is not Evidence.DEVICE:
         policy = config.spec.gate.evidence
-        tell(WARNING, f"evidence is {found.evidence.value}, not device: gate.evidence = {policy!r} lets it through")
-    return found
+        notify(WARNING, f"evidence is {judged.evidence.value}, not device: gate.evidence = {policy!r} allows it")
+    return judged
 
 
-def _counted(engines: Sequence[EngineUsed]) -> str:
+def _names(engines: Sequence[EngineUsed]) -> str:
     return ", ".join(f"{engine.model} {engine.precision}" for engine in engines)
 
 
-def _compare(config: Config, found: Judged, agent: AgentClient, robot: str) -> None:
-    """The robot as it is now, against the board that was judged on. Raises ``DeployRefused``, ``LabError``."""
+def _compare(config: Config, judged: Judged, agent: AgentClient, robot: str) -> None:
+    """Compare the robot with the board of the report. Raises ``DeployRefused``, ``LabError``."""
     facts = agent.probe()
     spec = config.target(robot)
     confirm(robot, spec, facts)
-    reasons = refusals.of_robot(found.engines, found.report.target.facts, facts, spec.gpu)
-    refuse(list(reasons), found.path, robot)
+    reasons = refusals.of_robot(judged.engines, judged.report.target.facts, facts, spec.gpu)
+    refuse(list(reasons), judged.path, robot)
 
 
-def _send(agent: AgentClient, made: Release, tell: Tell) -> None:
-    """Every file that is not in the robot's store, each held against the manifest by its digest."""
-    tell("uploading", f"release {made.short}: {len(made.paths)} files, {show(made.size, 'B')}")
-    wanted = {one["path"]: one["sha256"] for one in release.table(made)["files"]}
-    for path, place in made.paths.items():
-        digest = agent.put_blob(place)
-        if digest != wanted.get(path, made.digest):
-            raise DeployRefused(f"{place} was changed while it was sent: leave it alone and run again")
+def _send(agent: AgentClient, made: Release, notify: Notify) -> None:
+    """Upload every file that the robot's store lacks, and compare the digest of each with the manifest."""
+    notify("uploading", f"release {made.short}: {len(made.paths)} files, {show(made.size, 'B')}")
+    digests = {file["path"]: file["sha256"] for file in release.table(made)["files"]}
+    for path, source in made.paths.items():
+        digest = agent.put_blob(source)
+        if digest != digests.get(path, made.digest):
+            raise DeployRefused(f"{source} was changed while it was sent: leave it alone and run again")
 
 
 def _image(made: Release) -> str:
@@ -135,65 +137,68 @@ def _image(made: Release) -> str:
 
 def _load(there: Robot, made: Release, archive: Path) -> None:
     name = f"image sha256:{_image(made)[:12]}…"
-    there.tell("uploading", f"{name}: {show(archive.stat().st_size, 'B')}")
-    there.tell("loaded" if there.load(there.agent.put_blob(archive), _image(made)) else "there already", name)
+    there.notify("uploading", f"{name}: {show(archive.stat().st_size, 'B')}")
+    there.notify("loaded" if there.load(there.agent.put_blob(archive), _image(made)) else "already there", name)
 
 
 def _compare_image(there: Robot, made: Release) -> None:
-    """What a container of the image shows, which only the robot's engine knows, is the release."""
+    """Check that a container of the image has exactly the release; only the robot's container engine can tell.
+
+    Raises ``DeployRefused`` if it differs, ``LabError`` if the image is gone.
+    """
     if not there.has_image_of(release.table(made)):
-        what = f"image sha256:{_image(made)[:12]}… has gone since it was loaded"
-        raise LabError(f"{what}: on target {there.name!r}: see to its container engine, and run again")
-    there.tell("image", f"sha256:{_image(made)[:12]}… has the release in it, whole")
+        what = f"image sha256:{_image(made)[:12]}… was removed after it was loaded"
+        raise LabError(f"{what}: on target {there.name!r}: check its container engine, and run again")
+    there.notify("image", f"sha256:{_image(made)[:12]}… contains the release")
 
 
-def _switched(config: Config, there: Robot, found: Judged, samples: dict[str, golden.Golden], made: Release) -> Outcome:
+def _switch(config: Config, there: Robot, judged: Judged, samples: dict[str, golden.Golden], made: Release) -> Outcome:
     there.begin("deploy", made.digest)
     try:
-        for engine in found.engines:
+        for engine in judged.engines:
             now = config.model(engine.model, there.name).tolerances.get(cast("Precision", engine.precision))
-            allowed = tightened_limits.judged_by(found.report, engine.model, engine.precision, now)
+            allowed = tightened_limits.judged_by(judged.report, engine.model, engine.precision, now)
             text = golden.check(there.agent, config, there.name, engine, samples[engine.model], allowed)
-            there.tell("golden samples", f"{engine.model} {engine.precision}: {text}")
+            there.notify("golden samples", f"{engine.model} {engine.precision}: {text}")
     except BaseException as error:
         there.give_up(error)
         raise
     return there.activate("forward")
 
 
-def roll_back(config: Config, robot: str, to: str | None, tell: Tell) -> Outcome:
-    """Back to the release before, or to one that is there (the beginning of its digest), however old.
+def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Outcome:
+    """Switch the robot back to its previous release, or to the release whose digest begins with ``to``, of any age.
 
-    Raises ``DeployRefused`` where it was judged on another board or runtime than the robot has now, is not signed by
-    one of the robot's keys, or is damaged; ``LabError`` for another board or serial number than the config declares.
+    Raises ``DeployRefused`` if that release was judged on another board or runtime than the robot has now, is not
+    signed by one of the robot's keys, or is damaged; ``LabError`` if board or serial number differ from the config.
     """
-    with reached(config, robot, hold=False) as agent:
-        there = Robot(robot, deploy_spec(config, robot), agent, tell)
+    with robot_agent(config, robot, hold=False) as agent:
+        there = Robot(robot, deploy_spec(config, robot), agent, notify)
         there.open()
-        found = there.listing()
-        name = _wanted(found.previous, [str(one["release"]) for one in found.releases], to, robot)
-        there.of_one_kind(found, name)
-        if there.runs(found, name):
-            return Outcome("unchanged", f"release {name[:12]} runs there already", name)
+        listing = there.listing()
+        name = _chosen(listing.previous, [str(entry["release"]) for entry in listing.releases], to, robot)
+        there.of_one_kind(listing, name)
+        if there.runs(listing, name):
+            return Outcome("unchanged", f"release {name[:12]} already runs there", name)
         facts = agent.probe()
         confirm(robot, config.target(robot), facts)
-        about = found.of(name)
-        rollback_check.check(config, there, name, None if about is None else about["manifest"], facts)
-        tell("compared", f"{robot} is the board that release {name[:12]} was judged on, with the same runtime")
+        entry = listing.of(name)
+        rollback_check.check(config, there, name, None if entry is None else entry["manifest"], facts)
+        notify("compared", f"{robot} has the board and the runtime that release {name[:12]} was judged with")
         there.begin("rollback", name)
         return there.activate("forward")
 
 
-def _wanted(previous: str | None, names: Sequence[str], to: str | None, robot: str) -> str:
+def _chosen(previous: str | None, names: Sequence[str], to: str | None, robot: str) -> str:
     if to is None:
         if previous is None:
             raise UserError(
-                f"there is no earlier release: on target {robot!r}: `hil releases {robot}` lists what is there"
+                f"there is no earlier release: on target {robot!r}: list its releases with `hil releases {robot}`"
             )
         return previous
-    fitting = [name for name in names if name.startswith(to.lower())]
-    if len(fitting) != 1:
-        what = "several releases begin" if fitting else "no release begins"
-        there = ", ".join(name[:12] for name in names) or "none"
-        raise UserError(f"{what} with {to!r}: on target {robot!r}: there is {there}")
-    return fitting[0]
+    matching = [name for name in names if name.startswith(to.lower())]
+    if len(matching) != 1:
+        what = "several releases begin" if matching else "no release begins"
+        available = ", ".join(name[:12] for name in names) or "none"
+        raise UserError(f"{what} with {to!r}: on target {robot!r}: choose one of: {available}")
+    return matching[0]

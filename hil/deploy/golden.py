@@ -1,4 +1,4 @@
-"""Golden samples: a few of the validation data with what the original model answers, to be answered on the robot."""
+"""Golden samples: some validation data with the reference outputs, which the engine must reproduce on the robot."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DLA_PRECISIONS = frozenset({"fp16", "int8"})
 
 @dataclass(frozen=True)
 class Golden:
-    """``batches`` of inputs and what the reference answers to them, ``count`` samples in all."""
+    """Batches of inputs with the outputs of the reference; ``count`` samples in all."""
 
     model: str
     signature: Signature
@@ -49,7 +49,7 @@ class Golden:
     source: str
 
     def content(self) -> bytes:
-        """An ``.npz`` file: ``N/inputs/NAME`` and ``N/outputs/NAME`` of batch N; the same data give the same bytes."""
+        """Return an ``.npz`` file with ``N/inputs/NAME`` and ``N/outputs/NAME`` of batch N; equal data, equal bytes."""
         arrays: Arrays = {}
         for number, (inputs, outputs) in enumerate(self.batches):
             arrays |= {f"{number}/inputs/{name}": array for name, array in inputs.items()}
@@ -59,20 +59,20 @@ class Golden:
         return file.getvalue()
 
 
-def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
-    """About ``wanted`` samples of the model's validation data, whole batches, with the reference's outputs.
+def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
+    """Return at least ``count`` samples of the validation data (whole batches) with the reference's outputs.
 
-    Raises ``UserError`` where the model in ``hil.toml``, with all that it consists of on ``target``, is not the one
-    that was judged, or changes meanwhile.
+    There are fewer if the data has fewer. Raises ``UserError`` if the model in ``hil.toml``, with all its parts on
+    ``target``, is not the judged one, or changes meanwhile.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)
     files, sources = sources_of(config, used.name, target), Sources()
-    for one in files.paths():
-        sources.watch(one)
-    # An engine built elsewhere is shipped as the report has it, whatever the robot's own table names.
+    for file in files.paths():
+        sources.watch(file)
+    # A foreign engine is taken from the report, whatever engine the robot's table names.
     before, now = ([part for part in parts if part.role != ENGINE] for parts in (used.parts, files.parts()))
-    differ = changes(before, now) if before else ["the report does not tell what it consists of"]
+    differ = changes(before, now) if before else ["the report does not list its parts"]
     if differ:
         what = f"model {used.name} is not the one that was judged ({'; '.join(differ)})"
         raise UserError(f"{what}: on target {target!r}: run the checks again")
@@ -89,8 +89,8 @@ def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
         samples=spec.samples,
     )
     if data.digest != used.data_digest:
-        raise UserError(f"{spec.data} is not the data that was judged on: model {used.name}: run the checks again")
-    limit = min(data.count, spec.batch * -(-wanted // spec.batch))
+        raise UserError(f"{spec.data} is not the data of the report: model {used.name}: run the checks again")
+    limit = min(data.count, spec.batch * -(-count // spec.batch))
     saved = None if spec.reference is None else config.resolve(spec.reference)
     cache = config.resolve(config.spec.project.cache)
     whole = addressed(path, cache / "external_data")
@@ -103,7 +103,7 @@ def golden(config: Config, target: str, used: ModelUsed, wanted: int) -> Golden:
     return Golden(used.name, signature, pairs, limit, reference.source)
 
 
-def check(  # noqa: PLR0913, PLR0917 - what runs where, and by what its answers are judged
+def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with their tolerances
     agent: AgentClient,
     config: Config,
     target: str,
@@ -111,23 +111,23 @@ def check(  # noqa: PLR0913, PLR0917 - what runs where, and by what its answers 
     samples: Golden,
     tolerances: TolerancesSpec | None,
 ) -> str:
-    """Runs the engine on the robot over ``samples`` and holds the answers to ``tolerances``; in words.
+    """Run the engine on the robot over ``samples`` and judge its outputs by ``tolerances``; return the result as text.
 
-    Raises ``DeployRefused`` for anything but a pass.
+    Raises ``DeployRefused`` unless it passes.
     """
     spec, machine = config.model(engine.model, target), config.target(target)
-    options = _adopted(agent, config, target, engine)
+    options = _load_requirements(agent, config, target, engine)
     external = [one.digest for one in engine.external]
-    made = agent.adopt(engine.digest, engine.precision, engine.runtime, options, external)
+    adopted = agent.adopt(engine.digest, engine.precision, engine.runtime, options, external)
     precision = cast("Precision", engine.precision)
     comparison = Comparison(precision, tolerances, samples=samples.count)
-    with closing(agent.load(made.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:
-        _run(_fitted(loaded, engine, samples), comparison, samples)
+    with closing(agent.load(adopted.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:
+        _run(_with_int64_inputs(loaded, engine, samples), comparison, samples)
     judgement = comparison.judge()
     if judgement.verdict is not Verdict.PASSED:
         raise DeployRefused(
-            f"{engine.model} {engine.precision} does not answer the golden samples there: on target {target!r}: "
-            f"{judgement.verdict.value}: {judgement.reason}: the release was not switched to"
+            f"{engine.model} {engine.precision} does not reproduce the golden samples on the robot: on target "
+            f"{target!r}: {judgement.verdict.value}: {judgement.reason}: the release was not activated"
         )
     return f"{samples.count} golden samples: {judgement.reason}"
 
@@ -140,14 +140,14 @@ def _run(worker: EngineWorker, comparison: Comparison, samples: Golden) -> None:
                 return
 
 
-def _fitted(worker: EngineWorker, engine: EngineUsed, samples: Golden) -> EngineWorker:
+def _with_int64_inputs(worker: EngineWorker, engine: EngineUsed, samples: Golden) -> EngineWorker:
     if narrows(engine.runtime, engine.runtime_version):
         return fitted(worker, samples.signature, samples.model)
     return worker
 
 
-def _adopted(agent: AgentClient, config: Config, target: str, engine: EngineUsed) -> Mapping[str, Any]:
-    """What loading the engine needs besides its file."""
+def _load_requirements(agent: AgentClient, config: Config, target: str, engine: EngineUsed) -> Mapping[str, Any]:
+    """Return the options that loading the engine requires besides its file; uploads its plugins."""
     spec, machine = config.model(engine.model, target), config.target(target)
     if not runtime_record(engine.runtime).compiles:
         return {}

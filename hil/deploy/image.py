@@ -1,8 +1,8 @@
-"""An image's archive (``docker save``, ``podman save``), read where it lies: nothing of it is unpacked or run.
+"""Checks an image's archive (``docker save``, ``podman save``) in place, without unpacking or running anything.
 
-This only refuses early, before gigabytes are sent. It compares the names in the layers, and a container engine may
-resolve those to other files (a link in a layer, then a file below that name). What counts is what the robot's engine
-shows in a container of the image (``hil.agent.containers.images.compare``).
+This only refuses a wrong image early, before gigabytes are sent. It compares names in the layers, which a container
+engine may resolve to other files (a link in a layer, then a file below that name). The decisive check compares the
+files in a container on the robot (``hil.agent.containers.images.compare``).
 
 Source of the formats: the Docker image specification v1.2 (``manifest.json``, whiteouts) and the OCI image layout.
 """
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from hil.deploy.release import Release
 
 FOLDER = "opt/hil/release"
-"""Where the release lies in an image."""
+"""Folder of the release within an image."""
 PARENTS = ("opt", "opt/hil", FOLDER)
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 SMALL = 8 << 20
-"""Bytes of an archive's tables."""
+"""Most bytes of a table in an archive."""
 MOST_LAYERS, MOST_MEMBERS, MOST_BYTES = 200, 2_000_000, 64 << 30
-"""Layers of an image, files and bytes of a layer once it is unpacked."""
+"""Limits: layers of an image, files of a layer, and bytes of a layer unpacked."""
 CHUNK = 1 << 20
 DIGEST = re.compile(r"[0-9a-f]{64}")
 GZIP = b"\x1f\x8b"
@@ -41,7 +41,11 @@ GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Archive:
-    """``image`` is its id, the SHA-256 of its configuration; ``files`` those below ``FOLDER``, by their SHA-256."""
+    """An archive of one image.
+
+    ``image`` is the image's id, the SHA-256 of its configuration; ``files`` maps each path below ``FOLDER`` to its
+    SHA-256.
+    """
 
     path: Path
     image: str
@@ -49,47 +53,50 @@ class Archive:
 
 
 def verified(path: Path, release: Release) -> Archive:
-    """The archive at ``path`` if by the names in its layers it has this release, whole, and nothing else there.
+    """Return the archive at ``path`` if its layers have exactly the files of this release below ``FOLDER``.
 
-    Raises ``DeployRefused`` for any other, and for what is no whole archive of one image.
+    Raises ``DeployRefused`` if they differ, or if it is not a complete archive of one image.
     """
-    found = read(path)
-    wanted = dict(_wanted(release))
-    for name in sorted(set(wanted) | set(found.files)):
-        if name not in found.files:
+    archive = read(path)
+    expected = dict(_expected(release))
+    for name in sorted(set(expected) | set(archive.files)):
+        if name not in archive.files:
             raise _refused(path, f"/{FOLDER}/{name} is missing in its image", BUILD)
-        if name not in wanted:
+        if name not in expected:
             raise _refused(path, f"/{FOLDER}/{name} in its image does not belong to the release", BUILD)
-        if found.files[name] != wanted[name]:
-            what = f"/{FOLDER}/{name} in its image has SHA-256 {found.files[name][:12]}…, and the release has"
-            raise _refused(path, f"{what} {wanted[name][:12]}…", BUILD)
-    return found
+        if archive.files[name] != expected[name]:
+            what = f"/{FOLDER}/{name} in its image has SHA-256 {archive.files[name][:12]}…, but the release has"
+            raise _refused(path, f"{what} {expected[name][:12]}…", BUILD)
+    return archive
 
 
-BUILD = "build it from what `hil deploy --container DIR` writes for this report and config"
-SAVE = "save it again, with `docker save` or `podman save`, one image alone"
+BUILD = "build it from the output of `hil deploy --container DIR` for this report and config"
+SAVE = "save it again with `docker save` or `podman save`, as the only image"
 
 
-def _wanted(release: Release) -> Iterator[tuple[str, str]]:
-    for one in json.loads(release.manifest)["files"]:
-        yield one["path"], one["sha256"]
+def _expected(release: Release) -> Iterator[tuple[str, str]]:
+    for file in json.loads(release.manifest)["files"]:
+        yield file["path"], file["sha256"]
     yield "manifest.json", release.digest
 
 
 def read(path: Path) -> Archive:
-    """What an archive has below ``FOLDER``. Every layer is held against the digest that the image's id stands for."""
+    """Read the files of an archive below ``FOLDER``, and check each layer against its digest in the image's config.
+
+    Raises ``DeployRefused`` if it is not a complete archive of one image.
+    """
     try:
         with tarfile.open(path, "r:") as archive:
             return _read(path, archive)
     except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, LookupError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "it is cut"
-        raise _refused(path, f"it is no whole archive of an image: {reason}", SAVE) from None
+        reason = getattr(error, "strerror", None) or str(error) or "it is truncated"
+        raise _refused(path, f"it is not a complete archive of an image: {reason}", SAVE) from None
 
 
 def _read(path: Path, archive: tarfile.TarFile) -> Archive:
     listed = json.loads(_small(archive, "manifest.json"))
     if not isinstance(listed, list) or len(listed) != 1:
-        raise ValueError("it does not have one image")
+        raise ValueError("it does not have exactly one image")
     config = _small(archive, listed[0]["Config"])
     image = hashlib.sha256(config).hexdigest()
     diffs, layers = json.loads(config)["rootfs"]["diff_ids"], listed[0]["Layers"]
@@ -105,13 +112,13 @@ def _read(path: Path, archive: tarfile.TarFile) -> Archive:
 
 def _member(archive: tarfile.TarFile, name: object) -> IO[bytes]:
     if not isinstance(name, str):
-        raise TypeError("a name in it is none")
+        raise TypeError("a file name in it is not text")
     member = archive.getmember(name)
-    # docker writes a layer that is there twice as a link within the archive; extractfile follows that, and no other.
-    found = archive.extractfile(member)
-    if found is None:
-        raise ValueError(f"{name[:80]} is no file")
-    return found
+    # docker writes a repeated layer as a link within the archive; extractfile follows no other links.
+    file = archive.extractfile(member)
+    if file is None:
+        raise ValueError(f"{name[:80]} is not a file")
+    return file
 
 
 def _small(archive: tarfile.TarFile, name: object) -> bytes:
@@ -123,7 +130,7 @@ def _small(archive: tarfile.TarFile, name: object) -> bytes:
 
 
 class _Hashed(io.RawIOBase):
-    """Hands on what is read and hashes it; no more than ``MOST_BYTES``."""
+    """A reader that hashes what it reads, and raises ``ValueError`` beyond ``MOST_BYTES``."""
 
     def __init__(self, source: IO[bytes]) -> None:
         super().__init__()
@@ -141,7 +148,7 @@ class _Hashed(io.RawIOBase):
 
 
 def _apply(layer: IO[bytes], files: dict[str, str]) -> str:
-    """Brings one layer's changes below ``FOLDER`` to ``files``; its own SHA-256, unpacked."""
+    """Apply a layer's changes below ``FOLDER`` to ``files``; return the SHA-256 of the unpacked layer."""
     packed = layer.read(2) == GZIP
     layer.seek(0)
     source: Any = gzip.GzipFile(fileobj=layer) if packed else layer
@@ -151,36 +158,38 @@ def _apply(layer: IO[bytes], files: dict[str, str]) -> str:
         for number, member in enumerate(members):
             if number > MOST_MEMBERS:
                 raise ValueError(f"a layer has more than {MOST_MEMBERS} files")
-            _take(members, member, files, added)
+            _apply_member(members, member, files, added)
     while stream.read(CHUNK):
         pass
     files.update(added)
     return stream.state.hexdigest()
 
 
-def _take(members: tarfile.TarFile, member: tarfile.TarInfo, files: dict[str, str], added: dict[str, str]) -> None:
-    """One entry of a layer: ``files`` are of the layers below it, ``added`` its own."""
+def _apply_member(
+    members: tarfile.TarFile, member: tarfile.TarInfo, files: dict[str, str], added: dict[str, str]
+) -> None:
+    """Apply one entry of a layer: ``files`` are those of the layers below, ``added`` those of this layer."""
     if ".." in member.name.split("/"):
-        raise ValueError(f"{member.name[:120]!r} in it leads elsewhere")
+        raise ValueError(f"{member.name[:120]!r} in it has a `..`")
     path = "/".join(part for part in member.name.split("/") if part not in {"", "."})
     folder, _, name = path.rpartition("/")
     if name.startswith(WHITEOUT):
-        gone = folder if name == OPAQUE else f"{folder}/{name[len(WHITEOUT) :]}".lstrip("/")
-        for one in [one for one in files if _within(f"{FOLDER}/{one}", gone)]:
-            del files[one]
+        deleted = folder if name == OPAQUE else f"{folder}/{name[len(WHITEOUT) :]}".lstrip("/")
+        for file in [file for file in files if _within(f"{FOLDER}/{file}", deleted)]:
+            del files[file]
         return
     if path in PARENTS and not member.isdir():
-        raise ValueError(f"/{path} in it is no folder")
+        raise ValueError(f"/{path} in it is not a folder")
     if not path.startswith(f"{FOLDER}/"):
         return
     inside = path[len(FOLDER) + 1 :]
-    if member.isdir():  # in place of a file, if there was one
+    if member.isdir():  # replaces a file of that name
         files.pop(inside, None)
         added.pop(inside, None)
         return
     content = members.extractfile(member) if member.isreg() else None
     if content is None:
-        raise ValueError(f"/{path[:120]} in it is no plain file")
+        raise ValueError(f"/{path[:120]} in it is not a regular file")
     state = hashlib.sha256()
     while chunk := content.read(CHUNK):
         state.update(chunk)

@@ -1,4 +1,4 @@
-"""What an image is built from: a Dockerfile, and the release that is to lie in it. The same release, the same bytes."""
+"""Writes the build context of an image: a Dockerfile and the release. Equal releases give equal bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hil.deploy.release import Release
 
 EPOCH = 315532800
-"""1980-01-01, in seconds: a time that every file system and archive can hold."""
+"""1980-01-01 in Unix seconds, a time that every file system and archive can hold."""
 DOCKERFILE = """\
 # {robot}: release {digest}
 # Written by `hil deploy --container`. Base: {source}
@@ -29,25 +29,25 @@ COPY release/ /{folder}/
 
 
 def base_of(spec: DeployContainerSpec, l4t: str | None, robot: str) -> tuple[str, str]:
-    """The base image and where that is from. Raises ``UserError`` for a board that none is known for."""
+    """Return the base image and the source that names it. Raises ``UserError`` if none is known for the board."""
     if spec.base is not None:
         return spec.base, "hil.toml"
-    found = base_for(l4t)
-    if found is None:
+    base = base_for(l4t)
+    if base is None:
         key = f'[targets.{robot}.deploy.container] base = "…"'
         board = f"Jetson Linux {l4t}" if l4t else "a board without Jetson Linux"
-        raise UserError(f"no base image is known for {board}: on target {robot!r}: name one yourself: {key}")
-    return found.image, found.source
+        raise UserError(f"no base image is known for {board}: on target {robot!r}: set one: {key}")
+    return base.image, base.source
 
 
 def write(made: Release, spec: DeployContainerSpec, l4t: str | None, robot: str, folder: Path) -> str:
-    """Writes the build context into ``folder``, whole or not at all; returns the command that builds the image.
+    """Write the build context into ``folder``, atomically; return the command that builds the image.
 
-    Raises ``UserError`` where something is there already, or cannot be written.
+    Raises ``UserError`` if ``folder`` is not empty, or cannot be written.
     """
     base, source = base_of(spec, l4t, robot)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is not empty: the build context needs a folder of its own: name a new one")
+        raise UserError(f"{folder} is not empty: the build context needs a folder of its own: choose a new one")
     text = DOCKERFILE.format(robot=robot, digest=made.digest, source=source, base=base, folder=FOLDER)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def write(made: Release, spec: DeployContainerSpec, l4t: str | None, robot: str,
             shutil.rmtree(staging, ignore_errors=True)
             raise
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}: name another folder") from None
+        raise UserError(f"{folder} cannot be written: {error.strerror}: choose another folder") from None
     platform = ["--platform", "linux/arm64"] if l4t else []
     name = f"{robot.lower()}:{made.short}"
     return shlex.join([spec.engine, "build", *platform, "--tag", name, str(folder)])
@@ -67,10 +67,10 @@ def write(made: Release, spec: DeployContainerSpec, l4t: str | None, robot: str,
 
 def _fill(staging: Path, made: Release, text: str) -> None:
     (staging / "Dockerfile").write_text(text, encoding="utf-8", newline="\n")
-    for path, place in made.paths.items():  # of which the manifest's check has let none lead anywhere else
+    for path, source in made.paths.items():  # the manifest's check allows only paths within the release
         target = staging / "release" / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(place, target)
-    for one in [*staging.rglob("*"), staging]:
-        one.chmod(0o755 if one.is_dir() else 0o644)
-        os.utime(one, (EPOCH, EPOCH))
+        shutil.copyfile(source, target)
+    for created in [*staging.rglob("*"), staging]:
+        created.chmod(0o755 if created.is_dir() else 0o644)
+        os.utime(created, (EPOCH, EPOCH))

@@ -1,23 +1,23 @@
-"""What is on a robot; what a killed deployment left there is ended first, so that the answer stays true."""
+"""Lists the releases on a robot. Completes an interrupted deployment first, so that the list is final."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from hil.deploy.robot import Robot
-from hil.deploy.robot_agent import deploy_spec, reached
+from hil.deploy.robot_agent import deploy_spec, robot_agent
 
 if TYPE_CHECKING:
     from hil.config.load import Config
-    from hil.deploy.robot import Listing, Tell
+    from hil.deploy.robot import Listing, Notify
 
 
-def listed(config: Config, robot: str, tell: Tell) -> Listing:
-    """The robot's releases. Raises ``LabError`` where it cannot be reached."""
-    with reached(config, robot, hold=False) as agent:
-        there = Robot(robot, deploy_spec(config, robot), agent, tell)
-        found = there.listing()
-        if found.operation is None or found.busy:
-            return found
+def list_releases(config: Config, robot: str, notify: Notify) -> Listing:
+    """Return the robot's releases. Raises ``LabError`` if it cannot be reached."""
+    with robot_agent(config, robot, hold=False) as agent:
+        there = Robot(robot, deploy_spec(config, robot), agent, notify)
+        listing = there.listing()
+        if listing.operation is None or listing.busy:
+            return listing
         there.open()
         return there.listing()

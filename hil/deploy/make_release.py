@@ -1,4 +1,4 @@
-"""The release that is made of a judged report: its engines, the robot's own files and golden samples."""
+"""Makes a release from a judged report: its engines, the robot's config files and golden samples."""
 
 from __future__ import annotations
 
@@ -19,49 +19,52 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 
-def samples_of(config: Config, robot: str, found: Judged) -> dict[str, golden.Golden]:
-    """Golden samples of each model whose engine the robot gets, by its name. Raises ``DeployRefused``."""
-    wanted = deploy_spec(config, robot).golden
-    used = {model.name: model for model in found.report.models}
-    names = sorted({engine.model for engine in found.engines})
+def samples_of(config: Config, robot: str, judged: Judged) -> dict[str, golden.Golden]:
+    """Return the golden samples of each model with an engine in ``judged``, by model name.
+
+    Raises ``DeployRefused`` if the report does not record a model, and like ``golden.golden``.
+    """
+    count = deploy_spec(config, robot).golden
+    used = {model.name: model for model in judged.report.models}
+    names = sorted({engine.model for engine in judged.engines})
     missing = [name for name in names if name not in used]
     if missing:
         raise DeployRefused(
-            f"the report does not tell which file model {missing[0]} is: on target {robot!r}: run again"
+            f"the report does not record the file of model {missing[0]}: on target {robot!r}: run again"
         )
-    return {name: golden.golden(config, robot, used[name], wanted) for name in names}
+    return {name: golden.golden(config, robot, used[name], count) for name in names}
 
 
-def built(  # noqa: PLR0913, PLR0917 - all that a release is made of
+def make_release(  # noqa: PLR0913, PLR0917 - all parts of a release
     config: Config,
     robot: str,
-    found: Judged,
+    judged: Judged,
     samples: dict[str, golden.Golden],
     folder: Path,
     image_id: str | None = None,
 ) -> Release:
-    """The release in ``folder``; with ``image_id``, as the image of that id has it."""
-    files = release.engine_files(found.folder, found.engines)
-    engines = {release.path_in_release(one): files[str(one.file)] for one in found.engines}
-    for one in found.engines:
-        engines |= {path: files[data.file] for path, data in release.external_paths(one).items()}
+    """Write the release into ``folder`` and return it; ``image_id`` is the id of its image, for its manifest."""
+    files = release.engine_files(judged.folder, judged.engines)
+    engines = {release.path_in_release(engine): files[str(engine.file)] for engine in judged.engines}
+    for engine in judged.engines:
+        engines |= {path: files[data.file] for path, data in release.external_paths(engine).items()}
     contents = {
         **release.own_files(config, deploy_spec(config, robot)),
-        **{f"golden/{name}.npz": one.content() for name, one in samples.items()},
-        REPORT: found.content,
-        **({} if found.bundle is None else {BUNDLE: found.bundle}),
+        **{f"golden/{name}.npz": model_samples.content() for name, model_samples in samples.items()},
+        REPORT: judged.content,
+        **({} if judged.bundle is None else {BUNDLE: judged.bundle}),
     }
-    board = board_of(found.report)
-    told = release.about(
-        robot=robot, report=found.report, evidence=found.evidence, engines=found.engines, identity=board
+    board = board_of(judged.report)
+    about = release.about(
+        robot=robot, report=judged.report, evidence=judged.evidence, engines=judged.engines, identity=board
     )
     if image_id is not None:
-        told["image"] = {"id": image_id}
-    return release.build(told, engines, contents, folder)
+        about["image"] = {"id": image_id}
+    return release.build(about, engines, contents, folder)
 
 
 def board_of(report: Report) -> dict[str, Any]:
-    """The board that was judged on, in the words of a manifest."""
+    """Return the board of the report, in the fields of a manifest."""
     identity = identify(report.target.facts.get("board"))
     module = None if identity.module is None else identity.module.slug
     return {"module": module, "l4t": identity.l4t, "jetpack": identity.jetpack}

@@ -1,6 +1,6 @@
-"""Why a release must not be deployed: pure functions of the report, the decision on it, and what was read of the robot.
+"""Reasons not to deploy a release: pure functions of the report, the decisions on it, and the robot's facts.
 
-Each gives reasons in words, all of them, and nothing where there is none. What is not known speaks against deploying.
+Each yields every reason it finds as text, and nothing if there is none. An unknown fact is a reason.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ if TYPE_CHECKING:
     from hil.gate.gate import Decision
     from hil.report.schema import EngineUsed, Report
 
-NO_JETSON, NO_JETPACK = "no Jetson", "not named"
-UNKNOWN = "none that is known"
+NO_JETSON, NO_JETPACK = "not a Jetson", "not named"
+UNKNOWN = "an unknown one"
 AHEAD = 300.0
-"""Seconds that a report may come from the future: two machines' clocks differ."""
+"""Seconds by which a report's time may lie in the future, since clocks differ between machines."""
 
 
 def of_report(report: Report, decisions: Mapping[str, Decision], *, now: datetime, max_age: float) -> Iterator[str]:
-    """The run's own gate, ``decisions`` of today by whose policy it was, and the age; ``max_age`` in seconds."""
+    """Yield reasons from the run itself, from today's ``decisions`` (by the policy's name) and from the report's age.
+
+    ``max_age`` is in seconds.
+    """
     if report.status != "complete":
         yield "its run did not finish"
     if report.exit_code != 0:
-        yield f"its own gate says {report.decision or 'nothing'} (exit code {report.exit_code})"
+        yield f"its own gate decided {report.decision or 'nothing'} (exit code {report.exit_code})"
     for policy, decision in decisions.items():
         if decision.exit_code != 0:
             yield from (f"{policy}: {reason}" for reason in decision.reasons)
     if report.target.fallback_reason is not None:
-        yield f"it judged {report.target.used} in place of {report.target.requested}"
+        yield f"it judged {report.target.used} instead of {report.target.requested}"
     yield from _age(report.run.finished, now, max_age)
 
 
@@ -45,20 +48,20 @@ def _age(finished: str | None, now: datetime, max_age: float) -> Iterator[str]:
         then = datetime.fromisoformat((finished or "").replace("Z", "+00:00"))
         seconds = (now - then.astimezone(timezone.utc)).total_seconds()
     except (ValueError, OverflowError):
-        yield "when it was finished cannot be told"
+        yield "the time when it was finished is unreadable"
         return
     if seconds < -AHEAD:
-        yield f"it was finished in the future ({finished}): see to the clocks of this machine and that one"
+        yield f"it was finished in the future ({finished}): set the clocks of this machine and of the one that made it"
     elif seconds > max_age:
-        yield f"it is {seconds / 86400:.1f} days old, and max_age allows {show(max_age, 's')}"
+        yield f"it is {seconds / 86400:.1f} days old, but max_age allows {show(max_age, 's')}"
 
 
 def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
-    """Each engine was judged, by rows that all passed: an engine that no row stands for is none."""
+    """Yield a reason for each engine without rows or file, and each required row that neither passed nor warned."""
     for engine in engines:
         rows = [row for row in report.checks if row.engine == engine.digest]
         if not rows:
-            yield f"no check of the report was made with the engine of {engine.model} {engine.precision}"
+            yield f"no check of the report used the engine of {engine.model} {engine.precision}"
         bad = [row for row in rows if row.required and row.verdict not in {Verdict.PASSED, Verdict.WARNED}]
         yield from (f"{row.name} is {row.verdict.value}: {row.reason}" for row in bad[:3])
         if engine.file is None:
@@ -66,62 +69,66 @@ def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
 
 
 def evidence_of(report: Report, engines: Sequence[EngineUsed]) -> Evidence:
-    """The least evidence of any row that was judged with these engines."""
+    """Return the weakest evidence of the rows judged with these engines; rows judged on the host do not count."""
     digests = {engine.digest for engine in engines}
     rows = [row for row in report.checks if row.engine in digests and not _on_host(row.id)]
-    found = [row.evidence for row in rows if row.evidence is not None]
-    return min(found, key=EVIDENCE_RANK.__getitem__, default=Evidence.CPU_FALLBACK)
+    evidence = [row.evidence for row in rows if row.evidence is not None]
+    return min(evidence, key=EVIDENCE_RANK.__getitem__, default=Evidence.CPU_FALLBACK)
 
 
 def _on_host(check: str) -> bool:
-    """What never asks the engine is the host's in every run, and says nothing about where the engine ran."""
+    """Return whether the check runs on the host, so that its evidence does not show where the engine ran."""
     return check in CATALOGUE and CATALOGUE[check].on_host
 
 
 def of_files(engines: Sequence[EngineUsed], digests: Mapping[str, str]) -> Iterator[str]:
-    """The engines' files, external data included, are the judged ones; ``digests`` are theirs now, by name there."""
+    """Yield reasons unless the engines' files and external data are the judged ones.
+
+    ``digests`` maps each file's name in the report to its present SHA-256.
+    """
     for file, digest in dict.fromkeys(pair for engine in engines for pair in engine.files):
-        found = digests.get(file)
-        if found != digest:
-            what = "is not there" if found is None else f"has SHA-256 {found[:12]}…, and {digest[:12]}… was judged"
+        actual = digests.get(file)
+        if actual != digest:
+            what = "is missing" if actual is None else f"has SHA-256 {actual[:12]}…, but {digest[:12]}… was judged"
             yield f"{file or 'no file'}: {what}"
 
 
 def of_robot(
     engines: Sequence[EngineUsed], judged: Mapping[str, Any], robot: Mapping[str, Any], gpu: int = 0
 ) -> Iterator[str]:
-    """The robot is a machine of the kind that was judged, with the runtime of each engine.
+    """Yield reasons unless the robot is the same kind of machine as the judged one, with the runtime of each engine.
 
-    ``judged`` and ``robot`` are a probe's facts, ``gpu`` the number of the robot's GPU. A fact that is not known on
-    both sides is a reason: two machines that nobody could identify are never the same kind.
+    ``judged`` and ``robot`` are facts of a probe, ``gpu`` is the index of the robot's GPU. A fact that is unknown on
+    both sides is a reason too: two unidentified machines never count as the same kind.
     """
     for runtime, work in dict.fromkeys((engine.runtime, engine.executed_on) for engine in engines):
-        here = runtime_facts(robot, runtime, gpu)
+        own = runtime_facts(robot, runtime, gpu)
         gpu_judged = (work.name, work.sm) if work is not None and work.kind in DEVICES else (None, None)
         yield from _unlike(
             kind_of_machine(judged, runtime, *gpu_judged),
-            kind_of_machine(robot, runtime, here.get("gpu"), here.get("sm")),
+            kind_of_machine(robot, runtime, own.get("gpu"), own.get("sm")),
         )
     versions = robot.get("runtimes")
     for runtime, version in sorted({(engine.runtime, engine.runtime_version) for engine in engines}):
-        found = versions.get(runtime) if isinstance(versions, dict) else None
-        yield from _unlike({runtime: version}, {runtime: found})
+        installed = versions.get(runtime) if isinstance(versions, dict) else None
+        yield from _unlike({runtime: version}, {runtime: installed})
 
 
 def kind_of_machine(facts: Mapping[str, Any], runtime: str, gpu: Any = None, sm: Any = None) -> dict[str, Any]:
-    """What two machines must share to be the same kind for engines of ``runtime``; ``None`` is what is not known.
+    """Return the facts that identify a kind of machine for engines of ``runtime``; ``None`` for an unknown fact.
 
-    A Jetson is its module and its Jetson Linux, with the driver in it. Any other machine is its architecture and what
-    does the work: the GPU (``gpu``, ``sm``) with the driver's CUDA version, or the CPU. Arm boards of all makers call
-    their CPU alike, so without a device tree that names no Tegra chip one of these is not identified by it.
+    A Jetson is identified by its module and its Jetson Linux, which includes the driver. Any other machine is
+    identified by its architecture and its processor: the GPU (``gpu``, ``sm``) with the driver's CUDA version, or the
+    CPU. CPU names of Arm boards are the same for many makers, so an Arm CPU counts as unknown unless a device tree
+    shows that the board is not a Jetson.
     """
     raw = facts.get("board")
-    found = identify(raw)
+    identity = identify(raw)
     on_gpu = {"GPU": gpu, "SM": sm} if runtime == "tensorrt" else {}
-    if found.is_jetson or sm in SMS:
-        module = None if found.module is None else found.module.slug
-        # What JetPack is follows from Jetson Linux, unless its package says otherwise.
-        return {"module": module, "Jetson Linux": found.l4t, "JetPack": found.jetpack or NO_JETPACK, **on_gpu}
+    if identity.is_jetson or sm in SMS:
+        module = None if identity.module is None else identity.module.slug
+        # JetPack follows from Jetson Linux, unless its package states another release.
+        return {"module": module, "Jetson Linux": identity.l4t, "JetPack": identity.jetpack or NO_JETPACK, **on_gpu}
     kind = {"module": NO_JETSON, "architecture": facts.get("machine")}
     if on_gpu:
         return {**kind, **on_gpu, "CUDA version of the driver": runtime_facts(facts, runtime).get("cuda")}
@@ -131,7 +138,7 @@ def kind_of_machine(facts: Mapping[str, Any], runtime: str, gpu: Any = None, sm:
 
 
 def _unlike(judged: Mapping[str, Any], robot: Mapping[str, Any]) -> Iterator[str]:
-    """One reason for each name whose two values are not one and the same known text."""
+    """Yield a reason for each name whose two values differ or are unknown."""
     for name in dict.fromkeys((*judged, *robot)):
         theirs, ours = judged.get(name), robot.get(name)
         if not (isinstance(theirs, str) and theirs and theirs == ours):

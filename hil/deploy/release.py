@@ -1,4 +1,4 @@
-"""A release: every file that a robot gets, by digest, and the manifest that the release is named by."""
+"""A release: the files that a robot gets, and a manifest with their digests; its digest names the release."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from hil.results import Evidence
 
 LARGEST = 64 << 20
-"""Bytes of a robot's own config file, and of a report: they are read whole."""
+"""Most bytes of a robot's config file, since these are read into memory."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """``digest`` is the SHA-256 of the manifest, ``paths`` where each file of it lies on this machine."""
+    """A release on this machine.
+
+    ``digest`` is the SHA-256 of the manifest; ``paths`` maps each path in the release to a local file.
+    """
 
     digest: str
     manifest: bytes
@@ -36,75 +39,77 @@ class Release:
 
     @property
     def short(self) -> str:
-        """As people are told it."""
+        """The digest's beginning, as messages show it."""
         return self.digest[:12]
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of all files together."""
         return sum(entry.size for entry in entries(parse(self.manifest)))
 
 
 def chosen(report: Report, patterns: Sequence[str], target: str) -> tuple[EngineUsed, ...]:
-    """The judged engines that the robot is to get. Raises ``UserError`` for a pattern that names none."""
+    """Return the judged engines that match ``patterns``. Raises ``UserError`` if a pattern matches none."""
     for pattern in patterns:
-        if not any(named(pattern, one.model, one.precision) for one in report.engines):
-            there = ", ".join(f"{one.model} {one.precision}" for one in report.engines) or "none"
+        if not any(named(pattern, engine.model, engine.precision) for engine in report.engines):
+            available = ", ".join(f"{engine.model} {engine.precision}" for engine in report.engines) or "none"
             raise UserError(
-                f"the report has no engine like {pattern!r} (it has {there}): on target {target!r}: "
+                f"the report has no engine that matches {pattern!r} (it has {available}): on target {target!r}: "
                 f"correct engines in [targets.{target}.deploy]"
             )
-    return tuple(one for one in report.engines if any(named(pattern, one.model, one.precision) for pattern in patterns))
+    return tuple(
+        engine
+        for engine in report.engines
+        if any(named(pattern, engine.model, engine.precision) for pattern in patterns)
+    )
 
 
 def named(pattern: str, model: str, precision: str) -> bool:
-    """Whether a pattern of ``engines`` (``model`` or ``model precision``) names this engine."""
+    """Return whether a pattern of the key ``engines`` (``model`` or ``model precision``) matches this engine."""
     return matches(" ".join(["*", *pattern.split()]), "engine", model, precision)
 
 
 def engine_files(folder: Path, engines: Iterable[EngineUsed]) -> dict[str, Path]:
-    """The engines' copies below the report's ``folder`` and their external data, by their name in the report.
+    """Return the existing files of the engines and their external data in ``folder``, by their name in the report.
 
-    What is not there is left out.
-
-    Raises ``DeployRefused`` for a name that leads out of the folder.
+    Raises ``DeployRefused`` if a name leads out of the report's ``folder``.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for name in [file for engine in engines for file, _ in engine.files]:
         path = folder / name
         if not name or not path.is_file():
             continue
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise DeployRefused(f"{name!r} in the report leads out of {folder}: refused: run the checks again")
-        found[name] = path
-    return found
+            raise DeployRefused(f"{name!r} in the report is outside of {folder}: run the checks again")
+        files[name] = path
+    return files
 
 
 def path_in_release(engine: EngineUsed) -> str:
-    """Where an engine lies in a release: ``engines/digits-int8.plan``."""
+    """Return the path of an engine in a release, e.g. ``engines/digits-int8.plan``."""
     suffix = PurePosixPath(engine.file or "").suffix
     return f"engines/{engine.model}-{engine.precision}{suffix if suffix in {'.onnx', '.plan'} else '.engine'}"
 
 
 def external_paths(engine: EngineUsed) -> dict[str, ExternalData]:
-    """Where the external data of an engine lies in a release: beside it, under the name that it has for it."""
-    return {f"engines/{one.digest}": one for one in engine.external}
+    """Return the external data of an engine by its path in a release: next to the engine, named by its digest."""
+    return {f"engines/{data.digest}": data for data in engine.external}
 
 
 def own_files(config: Config, spec: DeploySpec) -> dict[str, bytes]:
-    """The robot's own config files, by their path in a release. Raises ``UserError`` for one that cannot be read."""
-    found: dict[str, bytes] = {}
+    """Return the robot's config files by their path in a release. Raises ``UserError`` if one cannot be read."""
+    contents: dict[str, bytes] = {}
     for file in spec.config:
-        place = config.resolve(file)
+        path = config.resolve(file)
         try:
-            with place.open("rb") as stream:
+            with path.open("rb") as stream:
                 content = stream.read(LARGEST + 1)
         except OSError as error:
             raise UserError(f"{file} cannot be read: {error.strerror}: correct config in hil.toml") from None
         if len(content) > LARGEST:
-            raise UserError(f"{file} has more than {LARGEST >> 20} MiB, which is no config: name a smaller file")
-        found[f"config/{place.name}"] = content
-    return found
+            raise UserError(f"{file} has more than {LARGEST >> 20} MiB, too many for a config: choose a smaller file")
+        contents[f"config/{path.name}"] = content
+    return contents
 
 
 def about(
@@ -115,21 +120,21 @@ def about(
     engines: Sequence[EngineUsed],
     identity: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the manifest says besides the files: which robot, report, board and engines, and of which models."""
-    told = [
+    """Return the manifest without its list of files: robot, report, board, engines and their models."""
+    engine_entries = [
         {
-            "model": one.model,
-            "precision": one.precision,
-            "path": path_in_release(one),
-            "sha256": one.digest,
-            "runtime": one.runtime,
-            "runtime_version": one.runtime_version,
-            "foreign": one.foreign,
-            "external": [{"path": path, "sha256": data.digest} for path, data in external_paths(one).items()],
+            "model": engine.model,
+            "precision": engine.precision,
+            "path": path_in_release(engine),
+            "sha256": engine.digest,
+            "runtime": engine.runtime,
+            "runtime_version": engine.runtime_version,
+            "foreign": engine.foreign,
+            "external": [{"path": path, "sha256": data.digest} for path, data in external_paths(engine).items()],
         }
-        for one in engines
+        for engine in engines
     ]
-    names = {one.model for one in engines}
+    names = {engine.model for engine in engines}
     models = [
         {"name": model.name, "identity": model.identity, "parts": [part.model_dump() for part in model.parts]}
         for model in report.models
@@ -137,17 +142,19 @@ def about(
     ]
     judged = {"report": report.digest, "run": report.run.id, "evidence": evidence.value}
     head = {"schema": SCHEMA, "robot": robot, "judged": judged, "board": dict(identity)}
-    return {**head, "engines": told, "models": models}
+    return {**head, "engines": engine_entries, "models": models}
 
 
-def build(told: Mapping[str, Any], engines: Mapping[str, Path], contents: Mapping[str, bytes], folder: Path) -> Release:
-    """The release of these files; ``contents`` and the manifest are written into ``folder``, which is empty.
+def build(
+    about: Mapping[str, Any], engines: Mapping[str, Path], contents: Mapping[str, bytes], folder: Path
+) -> Release:
+    """Return the release of these files; write ``contents`` and the manifest into the empty ``folder``.
 
-    ``engines`` are files by their path in the release, hashed before by whoever judged them. The same files and the
-    same ``told`` give the same release. Raises ``DeployRefused`` for a path that no release may have.
+    ``engines`` maps paths in the release to files whose digests ``about`` has. Equal files and an equal ``about`` give
+    the same release. Raises ``DeployRefused`` for a path that a release may not have.
     """
     digests = {
-        one["path"]: one["sha256"] for engine in told["engines"] for one in (engine, *engine.get("external", ()))
+        file["path"]: file["sha256"] for engine in about["engines"] for file in (engine, *engine.get("external", ()))
     }
     listed = [{"path": path, "sha256": digests[path], "size": place.stat().st_size} for path, place in engines.items()]
     paths = dict(engines)
@@ -156,22 +163,22 @@ def build(told: Mapping[str, Any], engines: Mapping[str, Path], contents: Mappin
         paths[path] = folder / digest
         paths[path].write_bytes(content)
         listed.append({"path": path, "sha256": digest, "size": len(content)})
-    manifest = canonical({**told, "files": sorted(listed, key=lambda one: str(one["path"]))})
+    manifest = canonical({**about, "files": sorted(listed, key=lambda entry: str(entry["path"]))})
     try:
         entries(parse(manifest))
     except Failure as problem:
-        raise DeployRefused(f"{problem.message}: rename what has that name") from None
+        raise DeployRefused(f"{problem.message}: rename the model or file with that name") from None
     paths[NAME] = folder / NAME
     paths[NAME].write_bytes(manifest)
     return Release(hashlib.sha256(manifest).hexdigest(), manifest, paths)
 
 
 def in_image(manifest: Mapping[str, Any]) -> str:
-    """The digest of the same release as its image has it: the image's id cannot stand in what the image is made of."""
-    return hashlib.sha256(canonical({key: one for key, one in manifest.items() if key != "image"})).hexdigest()
+    """Return the digest of the release as packed in its image: its manifest cannot contain the id of that image."""
+    return hashlib.sha256(canonical({key: value for key, value in manifest.items() if key != "image"})).hexdigest()
 
 
 def table(release: Release) -> dict[str, Any]:
-    """The manifest as plain values."""
-    found: dict[str, Any] = json.loads(release.manifest)
-    return found
+    """Return the manifest, parsed."""
+    manifest: dict[str, Any] = json.loads(release.manifest)
+    return manifest

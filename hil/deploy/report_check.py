@@ -1,4 +1,4 @@
-"""Whether a report may be deployed from, by all that can be said without the robot."""
+"""Checks that a report may be deployed, as far as possible without contacting the robot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """A report that may be deployed from: its bytes, what they say, and the engines that the robot is to get."""
+    """A report that may be deployed: its bytes, its parsed content, and the engines that the robot gets.
+
+    ``bundle`` is the content of its attestation bundle, if the robot requires a signature.
+    """
 
     path: Path
     content: bytes = field(repr=False)
@@ -42,14 +45,14 @@ class Judged:
 
     @property
     def folder(self) -> Path:
-        """Where the report and its engines lie."""
+        """The folder of the report and its engines."""
         return self.path.parent
 
 
-def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
-    """The report at ``path``, held against everything that can be said without the robot.
+def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judged:
+    """Return the report at ``path`` if nothing known without the robot forbids to deploy it.
 
-    Raises ``DeployRefused`` with every reason, ``UserError`` for what is no report.
+    Raises ``DeployRefused`` with every reason, ``UserError`` if it is not a report.
     """
     spec = deploy_spec(config, robot)
     path = file_in(path, REPORT)
@@ -63,35 +66,35 @@ def judged(config: Config, path: Path, robot: str, now: datetime) -> Judged:
         name: gate.judge(report, policy, around=circumstances(path, policy, now=now))
         for name, policy in policies.items()
     }
-    other = list(refusals.of_files(engines, {name: file_digest(place) for name, place in files.items()}))
+    changed_files = list(refusals.of_files(engines, {name: file_digest(file) for name, file in files.items()}))
     reasons = [
         *refusals.of_report(report, decisions, now=now, max_age=spec.max_age),
         *refusals.of_engines(report, engines),
-        *other,
+        *changed_files,
         *_of_nodes(config, robot, engines),
-        *([] if other else _of_external(engines, files)),  # of files that were not judged nothing is read
+        *([] if changed_files else _of_external(engines, files)),  # files that were not judged are not parsed
         *_of_config(config, report, robot),
     ]
     evidence = refusals.evidence_of(report, engines)
     if EVIDENCE_RANK[evidence] < EVIDENCE_RANK[Evidence(config.spec.gate.evidence)]:
         reasons.append(
-            f"its engines have evidence {evidence.value}, and gate.evidence asks for {config.spec.gate.evidence}"
+            f"its engines have evidence {evidence.value}, but gate.evidence requires {config.spec.gate.evidence}"
         )
     refuse(reasons, path, robot)
-    # What is signed covers the external data: an engine names it by its digest.
+    # The signature covers the external data, because an engine names these files by their digest.
     signed = [files[str(engine.file)] for engine in engines]
     bundle = _signed(config, robot, path, content, signed, now) if spec.keys else None
     return Judged(path, content, report, engines, evidence, bundle)
 
 
 def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
-    """What ``hil.toml`` demands now of the robot and of the models and precisions that it gets."""
+    """Yield demands that ``hil.toml`` has now, for the robot and its engines, and that the report was not judged by."""
     compares = any(check.id in CATALOGUE and CATALOGUE[check.id].regresses for check in report.checks)
     patterns = deploy_spec(config, robot).engines
     plan = expand(config, robot, baseline=compares)
     rows = [
         row
-        for row in (*plan.rows, *plan.own)  # an own check may be of no model, or of a model in every precision
+        for row in (*plan.rows, *plan.own)  # a custom check may have no model or no precision
         if not row.precision or any(release.named(pattern, row.model, row.precision) for pattern in patterns)
     ]
     models = {name: config.model(name, robot) for name in config.spec.models}
@@ -100,43 +103,43 @@ def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
 
 
 def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iterator[str]:
-    """An Isaac ROS node that is to load an engine has to look where the engine will lie."""
+    """Yield a reason for each Isaac ROS node whose ``engine_file_path`` is not where its engine will be deployed."""
     folder = deploy_spec(config, robot).directory
     for name in dict.fromkeys(engine.model for engine in engines):
-        asked = config.model(name, robot).isaac_ros
-        if asked is None:
+        declared = config.model(name, robot).isaac_ros
+        if declared is None:
             continue
-        file, node = isaac_ros.split(asked)
-        places = [f"{folder}/current/{release.path_in_release(one)}" for one in engines if one.model == name]
+        file, node = isaac_ros.split(declared)
+        places = [f"{folder}/current/{release.path_in_release(engine)}" for engine in engines if engine.model == name]
         path = isaac_ros.read(config.resolve(file), node).engine_file_path or "nothing"
-        # The home folder's own path is the robot's to know: only what follows it is compared.
+        # The path of the robot's home folder is unknown here: only the rest is compared.
         if not any(path == place or (place[0] == "~" and path.endswith(place[1:])) for place in places):
-            yield f"{file}: engine_file_path is {path}, and the engine will lie at {' or '.join(places)}"
+            yield f"{file}: engine_file_path is {path}, but the engine will be at {' or '.join(places)}"
 
 
 def _of_external(engines: Sequence[EngineUsed], files: Mapping[str, Path]) -> Iterator[str]:
-    """An engine that is an ONNX file needs what it names and no report may leave out."""
+    """Yield a reason for each ONNX engine whose external data files are not those in the report."""
     for engine in engines:
-        place = files.get(engine.file or "")
-        if place is None or place.suffix != ".onnx" or file_digest(place) != engine.digest:
-            continue  # not the judged file: that is a reason by itself
-        named = {file.location for file in external_files(place)}
-        if named != {one.digest for one in engine.external}:
-            yield f"{engine.file}: its external data is not the files that the report lists for it"
+        path = files.get(engine.file or "")
+        if path is None or path.suffix != ".onnx" or file_digest(path) != engine.digest:
+            continue  # not the judged file, which is a reason of its own
+        named = {file.location for file in external_files(path)}
+        if named != {data.digest for data in engine.external}:
+            yield f"{engine.file}: its external data files are not those that the report lists"
 
 
-def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to be
+def _signed(  # noqa: PLR0913, PLR0917 - the signed files, and the keys and age that are allowed
     config: Config, robot: str, path: Path, content: bytes, engines: Iterable[Path], now: datetime
 ) -> bytes:
-    """The bundle beside the report, if one of the robot's keys signed it, over these bytes and these engines.
+    """Return the bundle next to the report, if one of the robot's keys signed this report and these engines.
 
-    Raises ``AttestationRefused``, ``UserError`` where there is none.
+    Raises ``DeployRefused`` if there is no bundle, ``AttestationRefused`` or ``UserError`` if it does not verify.
     """
     from hil.attestation import Freshness, public_key, verify
 
     spec, place = deploy_spec(config, robot), path.parent / BUNDLE
     if not place.is_file():
-        what = f"there is no {BUNDLE} beside it, and [targets.{robot}.deploy] has keys"
+        what = f"there is no {BUNDLE} next to it, but [targets.{robot}.deploy] has keys"
         raise DeployRefused(f"{path} is not signed: on target {robot!r}: {what}: sign it with `hil attest`")
     verified = verify(
         place,
@@ -147,13 +150,13 @@ def _signed(  # noqa: PLR0913, PLR0917 - what was signed, and by whom it has to 
         now=now,
     )
     if not verified.passed:
-        raise DeployRefused(f"{place} says {verified.decision}: on target {robot!r}: run the checks again")
+        raise DeployRefused(f"{place} states {verified.decision}: on target {robot!r}: run the checks again")
     return content_of(place)
 
 
 def refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
-    """Raises ``DeployRefused`` with every reason, if there is one."""
+    """Raise ``DeployRefused`` with all ``reasons``, if there are any."""
     if reasons:
-        what = "run the checks again on a board like it, or mend what is named"
+        what = "run the checks again on such a board, or fix the following"
         listed = [f"  - {reason}" for reason in dict.fromkeys(reasons)]
         raise DeployRefused(f"{path} is not deployed: on target {robot!r}: {what}:", *listed)

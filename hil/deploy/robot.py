@@ -1,4 +1,4 @@
-"""A robot's folder of releases, as the host asks the agent there about it."""
+"""The releases on a robot: the host's requests to the robot's agent."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from hil.config.spec import DeploySpec
     from hil.targets.client import AgentClient
 
-    Tell = Callable[[str, str], None]
+    Notify = Callable[[str, str], None]
 
-AFTERWARDS = "what was begun ends there by itself"
+AFTERWARDS = "the robot completes the operation by itself"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an operation ended, and why, in words.
+    """How an operation ended, and why.
 
-    ``unchanged``: what was asked for runs already. Of what was begun: ``deployed``, ``rolled back``, ``refused`` (it
-    was not done, and what ran before runs on) or ``unhealthy``.
+    ``how`` is ``unchanged`` (the release already runs), ``deployed``, ``rolled back``, ``refused`` (nothing was
+    switched, the earlier release keeps running) or ``unhealthy``.
     """
 
     how: str
@@ -39,7 +39,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Listing:
-    """What is on a robot: ``current`` runs, ``damage`` is what is wrong with its files (empty: nothing)."""
+    """The releases on a robot.
+
+    ``current`` is the digest of the one that runs, ``previous`` of the one before; ``damage`` describes damaged files
+    of the current one.
+    """
 
     there: bool
     folder: str = ""
@@ -53,68 +57,64 @@ class Listing:
     history: tuple[Mapping[str, Any], ...] = ()
 
     def of(self, release: str) -> Mapping[str, Any] | None:
-        """What is there of a release: ``release``, ``healthy`` and ``manifest``, which is ``None`` if it is damaged."""
-        return next((one for one in self.releases if one["release"] == release), None)
+        """Return the entry of a release, or ``None``: ``release``, ``healthy``, ``manifest`` (``None`` if damaged)."""
+        return next((entry for entry in self.releases if entry["release"] == release), None)
 
 
 class Robot:
-    """One robot by its name in ``hil.toml``; ``tell`` is called with each step and its words."""
+    """One robot, by its name in ``hil.toml``; ``notify`` is called with each step and its text."""
 
-    def __init__(self, name: str, spec: DeploySpec, agent: AgentClient, tell: Tell) -> None:
+    def __init__(self, name: str, spec: DeploySpec, agent: AgentClient, notify: Notify) -> None:
         self.name = name
         self.spec = spec
         self.agent = agent
-        self.tell = tell
+        self.notify = notify
 
     def listing(self) -> Listing:
-        """What is there, changing nothing. Raises ``LabError``."""
-        found = self.agent.call("releases_list", {"folder": self.spec.directory})[0]
+        """Return the robot's releases; changes nothing. Raises ``LabError``."""
+        fields = self.agent.call("releases_list", {"folder": self.spec.directory})[0]
         with self.agent.reading():
             for key in ("releases", "history"):
-                found[key] = tuple(found.get(key, ()))
-            return Listing(**found)
+                fields[key] = tuple(fields.get(key, ()))
+            return Listing(**fields)
 
     def open(self) -> str | None:
-        """Takes the robot for a deployment and ends what a killed one left; returns the release that runs.
+        """Hold the robot for a deployment and complete an interrupted one; return the release that runs.
 
-        Raises ``TargetHeld`` where another deployment is under way.
+        Raises ``TargetHeld`` if another deployment is in progress.
         """
         claim = {"who": getpass.getuser(), "host": socket.gethostname(), "pid": str(os.getpid())}
-        found = self._open(claim)
-        if found.get("pending"):
-            self.tell("recovering", "an earlier deployment was interrupted")
+        opened: dict[str, Any] = self.agent.call("releases_open", {"folder": self.spec.directory, **claim})[0]
+        if opened.get("pending"):
+            self.notify("recovering", "an earlier deployment was interrupted")
             outcome = self.activate("recover")
-            self.tell("recovered", outcome.text)
-            found["current"] = self.listing().current
-        current: str | None = found["current"]
+            self.notify("recovered", outcome.text)
+            opened["current"] = self.listing().current
+        current: str | None = opened["current"]
         return current
 
-    def _open(self, claim: Mapping[str, str]) -> dict[str, Any]:
-        found: dict[str, Any] = self.agent.call("releases_open", {"folder": self.spec.directory, **claim})[0]
-        return found
-
     def stage(self, digest: str) -> bool:
-        """Puts the release together from what was uploaded; False where it was there."""
+        """Assemble the release from the uploaded files; return False if it was already there."""
         return bool(self.agent.call("releases_stage", {"release": digest})[0]["staged"])
 
     def load(self, archive: str, image: str) -> bool:
-        """Has the robot's engine load the image from the blob ``archive``; False where it was there."""
+        """Load the image from the blob ``archive`` into the robot's container engine; False if it was already there."""
         if self.spec.container is None:
             raise ValueError("this robot runs no images")
         order = {"engine": self.spec.container.engine, "archive": archive, "image": image}
         return bool(self.agent.call("releases_load", order)[0]["loaded"])
 
     def pull(self, reference: str) -> str:
-        """Has the robot's engine pull an image; its id."""
+        """Pull an image with the robot's container engine; return its id."""
         if self.spec.container is None:
             raise ValueError("this robot runs no images")
         order = {"engine": self.spec.container.engine, "reference": reference}
         return str(self.agent.call("releases_pull", order)[0]["image"])
 
     def has_image_of(self, manifest: Mapping[str, Any]) -> bool:
-        """Whether the robot's engine has the image of the release with this manifest.
+        """Return whether the robot's container engine has the image of the release with this manifest.
 
-        Raises ``DeployRefused`` where a container of it would show anything but that release.
+        Raises ``DeployRefused`` if a container of the image has any other content than that release.
         """
         if self.spec.container is None:
             raise ValueError("this robot runs no images")
@@ -127,53 +127,50 @@ class Robot:
         return bool(self.agent.call("releases_compare", order)[0]["there"])
 
     def runs(self, listing: Listing, release: str) -> bool:
-        """Whether ``release`` is what runs: whole, once healthy, and if in an image, in one that shows that release.
+        """Return whether ``release`` runs, undamaged, was healthy, and has its image if it runs in a container.
 
-        Raises ``DeployRefused`` for an image that shows anything else.
+        Raises ``DeployRefused`` if its image has any other content than the release.
         """
-        about = listing.of(release)
-        if listing.current != release or listing.damage or about is None or not about["healthy"]:
+        entry = listing.of(release)
+        if listing.current != release or listing.damage or entry is None or not entry["healthy"]:
             return False
-        return self.spec.container is None or self.has_image_of(about["manifest"])
+        return self.spec.container is None or self.has_image_of(entry["manifest"])
 
     def fetch(self, release: str, files: Mapping[str, tuple[str, int]], folder: Path) -> None:
-        """Copies ``files`` (SHA-256 and bytes by path) of a release to ``folder``.
+        """Copy ``files`` (path to SHA-256 and size in bytes) of a release to ``folder``.
 
-        Raises ``DeployRefused`` where any file of the release is damaged.
+        Raises ``DeployRefused`` if any file of the release is damaged.
         """
         self.agent.call("releases_fetch", {"release": release, "paths": list(files)})
         for path, (digest, size) in files.items():
             self.agent.get_blob(digest, folder / path, size)
 
     def of_one_kind(self, listing: Listing, release: str | None) -> None:
-        """A robot that ran files is not rolled back to them by a container's engine, nor the other way about.
-
-        Raises ``UserError`` where ``release`` is not of the kind that the config is for.
-        """
-        found = None if release is None else listing.of(release)
-        about = None if found is None else found["manifest"]
-        if about is not None and ("image" in about) != (self.spec.container is not None):
-            what = "is an image" if "image" in about else "is no image"
+        """Raise ``UserError`` if ``release`` is an image and the config deploys files, or the other way round."""
+        entry = None if release is None else listing.of(release)
+        manifest = None if entry is None else entry["manifest"]
+        if manifest is not None and ("image" in manifest) != (self.spec.container is not None):
+            what = "is an image" if "image" in manifest else "is not an image"
             where = f"on target {self.name!r}: set directory to another folder"
             raise UserError(f"release {str(release)[:12]} in {listing.folder} {what}: {where}")
 
     def begin(self, kind: str, release: str) -> None:
-        """Brings the robot into its safe state; from here on the operation must be ended by ``activate``.
+        """Bring the robot into its safe state; the operation must then be ended with ``activate``.
 
-        Raises ``DeployRefused`` where that fails; the robot is then as it was.
+        Raises ``DeployRefused`` if that fails, after the robot was restored.
         """
         plan = self.plan()
         if plan["safe_state"]:
-            self.tell("safe state", " ".join(plan["safe_state"]))
-        told = self.agent.call("releases_begin", {"kind": kind, "to": release, "plan": plan})[0]
-        if told["trouble"]:
+            self.notify("safe state", " ".join(plan["safe_state"]))
+        answer = self.agent.call("releases_begin", {"kind": kind, "to": release, "plan": plan})[0]
+        if answer["trouble"]:
             outcome = self.activate("stay")
             where = f"on target {self.name!r}"
-            raise DeployRefused(f"the robot is not in its safe state: {told['trouble']}: {where}: {outcome.text}")
+            raise DeployRefused(f"the robot is not in its safe state: {answer['trouble']}: {where}: {outcome.text}")
 
     def plan(self) -> dict[str, Any]:
-        """The robot's commands and deadlines, as its own processes need them."""
-        wanted = (
+        """Return the robot's commands and deadlines, for the agent's processes."""
+        keys = (
             "service",
             "restart",
             "restart_within",
@@ -184,41 +181,41 @@ class Robot:
             "keep",
             "container",
         )
-        return {key: self.spec.model_dump(mode="json")[key] for key in wanted}
+        return {key: self.spec.model_dump(mode="json")[key] for key in keys}
 
     def activate(self, what: str) -> Outcome:
-        """Has the operation carried out (``forward``), given up (``stay``) or ended (``recover``), and waits for that.
+        """Complete (``forward``), abandon (``stay``) or recover (``recover``) the operation; return its outcome.
 
-        Raises ``LabError`` where the robot is lost meanwhile: it goes on by itself.
+        Raises ``LabError`` if the robot is lost meanwhile; the robot then completes it by itself.
         """
         try:
             self.agent.call("releases_activate", {"what": what})
-            return self._followed()
+            return self._follow()
         except LabError as error:
-            raise LabError(f"{error}; {AFTERWARDS}, and `hil releases {self.name}` tells how") from None
+            raise LabError(f"{error}; {AFTERWARDS}: see `hil releases {self.name}`") from None
 
-    def _followed(self) -> Outcome:
+    def _follow(self) -> Outcome:
         outcome = None
         while True:
-            told = self.agent.call("releases_watch")[0]
+            answer = self.agent.call("releases_watch")[0]
             with self.agent.reading():
-                for line in told["steps"]:
+                for line in answer["steps"]:
                     step, text = str(line["step"]), str(line["text"])
                     if step.startswith("end "):
-                        outcome = Outcome(step[4:], text, told["current"])
+                        outcome = Outcome(step[4:], text, answer["current"])
                     else:
-                        self.tell(step, text)
-                ended = bool(told["ended"])
+                        self.notify(step, text)
+                ended = bool(answer["ended"])
             if ended:
                 break
         if outcome is None:
-            raise LabError(f"what switches releases was killed there: on target {self.name!r}: run again")
+            raise LabError(f"the process that switches releases was killed: on target {self.name!r}: run again")
         return outcome
 
     def give_up(self, error: BaseException) -> None:
-        """Ends an operation that was begun and not switched; ``error`` is why."""
+        """Abandon an operation before its switch because of ``error``, to which a further error is appended."""
         try:
-            self.tell("giving up", f"{self.activate('stay').text}")
+            self.notify("giving up", f"{self.activate('stay').text}")
         except HilError as other:
             if isinstance(error, HilError):
                 error.args = (f"{error}; and {other}",)

@@ -1,4 +1,4 @@
-"""What ``hil.toml`` says of a robot, and an agent on it."""
+"""A robot's deployment settings, and an agent on the robot."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
 
 
 def deploy_spec(config: Config, name: str) -> DeploySpec:
-    """``[targets.NAME.deploy]``. Raises ``UserError`` where there is none."""
+    """Return ``[targets.NAME.deploy]``. Raises ``UserError`` if it is missing."""
     spec = config.target(name).deploy
     if spec is None:
         where = config.where("targets", name)
-        raise UserError(
-            f"{where}: nothing says how {name} is deployed to: write [targets.{name}.deploy], see deploy.md"
-        )
+        raise UserError(f"{where}: {name} has no deployment settings: add [targets.{name}.deploy], see deploy.md")
     return spec
 
 
 @contextmanager
-def reached(config: Config, robot: str, *, hold: bool = True) -> Iterator[AgentClient]:
-    """An agent on the robot; with ``hold`` nobody measures there meanwhile. Raises ``LabError``."""
+def robot_agent(config: Config, robot: str, *, hold: bool = True) -> Iterator[AgentClient]:
+    """Start an agent on the robot; ``hold`` the robot against concurrent measurements. Raises ``LabError``."""
     spec = config.target(robot)
     deploy_spec(config, robot)
     with open_target(robot, spec) as target:

@@ -1,4 +1,4 @@
-"""Whether a release that lies on a robot may run there again: by its own manifest, report and signature, at any age."""
+"""Checks whether a release on a robot may run again, by its manifest, report and signature; its age does not count."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def check(
 ) -> None:
     """Raise ``DeployRefused`` with every reason why ``release`` must not run on the robot with these ``facts``.
 
-    ``manifest`` is the release's own, ``None`` if it is damaged. What it does not name cannot be compared, and is a
-    reason.
+    ``manifest`` is the release's, ``None`` if damaged. A missing field cannot be compared, and is a reason.
     """
     if manifest is None:
         raise _refused(there, release, ["its manifest is missing, or was changed"])
@@ -44,17 +43,17 @@ def check(
         folder = Path(place)
         there.fetch(release, {path: files[path] for path in (REPORT, BUNDLE) if path in files}, folder)
         report = parse(content_of(folder / REPORT), f"{REPORT} of release {release[:12]}")
-        found = [used for used in report.engines if (_named(used), used.digest) in engines]
+        judged_engines = [used for used in report.engines if (_named(used), used.digest) in engines]
         reasons = []
-        if report.digest != judged or board_of(report) != board or len(found) != len(engines):
+        if report.digest != judged or board_of(report) != board or len(judged_engines) != len(engines):
             reasons.append("its manifest and its report contradict each other")
-        reasons += refusals.of_robot(found, report.target.facts, facts, config.target(there.name).gpu)
+        reasons += refusals.of_robot(judged_engines, report.target.facts, facts, config.target(there.name).gpu)
         if there.spec.keys:
             reasons += _unsigned(config, there, folder, [digest for _, digest in engines])
     if reasons:
         raise _refused(there, release, reasons)
     if there.spec.container is not None and not there.has_image_of(manifest):
-        raise _refused(there, release, ["the robot's engine does not have its image any more"])
+        raise _refused(there, release, ["the robot's container engine no longer has its image"])
 
 
 def _named(engine: EngineUsed) -> dict[str, str]:
@@ -62,11 +61,11 @@ def _named(engine: EngineUsed) -> dict[str, str]:
 
 
 def _unsigned(config: Config, there: Robot, folder: Path, engines: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the signature over the report and the engines (their SHA-256); nothing where all holds."""
+    """Yield what is wrong with the signature of the report and the engines (given by their SHA-256)."""
     from hil.attestation import public_key, verify
 
     if not (folder / BUNDLE).is_file():
-        yield f"it has no {BUNDLE}, and [targets.{there.name}.deploy] has keys"
+        yield f"it has no {BUNDLE}, but [targets.{there.name}.deploy] has keys"
         return
     keys = [public_key(config.resolve(key)) for key in there.spec.keys]
     try:
@@ -81,5 +80,5 @@ def _unsigned(config: Config, there: Robot, folder: Path, engines: Sequence[str]
 
 def _refused(there: Robot, release: str, reasons: Sequence[str]) -> DeployRefused:
     listed = [f"  - {reason}" for reason in dict.fromkeys(reasons)]
-    ways = f"go to another one with `hil rollback {there.name} --to RELEASE`, or run the checks and deploy"
+    ways = f"choose another one with `hil rollback {there.name} --to RELEASE`, or run the checks and deploy"
     return DeployRefused(f"release {release[:12]} may not run: on target {there.name!r}: {ways}:", *listed)

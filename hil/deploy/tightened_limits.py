@@ -1,6 +1,6 @@
-"""What ``hil.toml`` demands now and a report was not judged by: stricter limits, tolerances, new rows. Pure functions.
+"""Demands of the present ``hil.toml`` that a report was not judged by: stricter limits and tolerances, new rows.
 
-Looser demands change nothing: what was judged stays judged. What the report does not record is unknown, and a reason.
+Pure functions. Looser demands are no reason. A demand that the report does not record is one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ DEADLINES = frozenset({"paced.missed", "paced.streak"})
 
 
 def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]) -> Iterator[str]:
-    """Reasons not to deploy, one a demand: ``rows`` are planned for the robot, ``models`` are as they are on it.
+    """Yield a reason not to deploy for each stricter demand; ``rows`` and ``models`` are those planned for the robot.
 
-    Of rows that were judged and are not good nothing is compared: the gate decides on them.
+    Rows that neither passed nor warned are not compared: the gate decides on them.
     """
     judged = {check.key: check for check in report.checks}
     for row in rows:
@@ -48,30 +48,31 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 
 
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
-    """The tolerances that the outputs of an engine were judged by; ``now``, where the report did not judge them.
+    """Return the tolerances that the report judged the engine's outputs by; ``now`` if it did not judge them.
 
-    A tolerance that was loosened since must not judge the engine on the robot.
+    So the engine on the robot is not judged by a tolerance that was loosened since.
     """
-    rows = (one for one in report.checks if (one.id, one.model, one.precision) == ("parity.outputs", model, precision))
-    recorded: Any = next((one.details.get("tolerances") for one in rows if one.verdict in GOOD), None)
+    key = ("parity.outputs", model, precision)
+    rows = (row for row in report.checks if (row.id, row.model, row.precision) == key)
+    recorded: Any = next((row.details.get("tolerances") for row in rows if row.verdict in GOOD), None)
     if recorded is None:
         return now
     outputs, agreements = {}, []
-    for name, one in recorded["outputs"].items():
-        bounds = dict(one["bounds"])
-        if not one["exact"] and "top1_agreement" in bounds:  # of all outputs: one that ranks nothing has no such bound
+    for name, output in recorded["outputs"].items():
+        bounds = dict(output["bounds"])
+        if not output["exact"] and "top1_agreement" in bounds:  # declared once for all outputs that rank classes
             agreements.append(bounds.pop("top1_agreement"))
         outputs[name] = ToleranceSpec.model_construct(**bounds)
     return TolerancesSpec.model_construct(outputs=outputs, top1_agreement=max(agreements, default=None))
 
 
 def of_state(report: Report, spec: TargetSpec) -> Iterator[str]:
-    """What the robot's state contract declares, the target that was judged on declared alike."""
+    """Yield a reason for each setting of the robot's state contract that the judged target did not declare alike."""
     now, judged = Contract.of(spec).plain(), Contract.read(report.target.contract).plain()
     unset = Contract().plain()
     for key, value in now.items():
         if value not in (unset[key], judged[key]):
-            yield f"the robot declares {key} = {value!r}, and the report was judged with {judged[key]!r}: {AGAIN}"
+            yield f"the robot declares {key} = {value!r}, but the report was judged with {judged[key]!r}: {AGAIN}"
 
 
 def _of_limit(row: Row, check: CheckResult) -> Iterator[str]:
@@ -79,16 +80,16 @@ def _of_limit(row: Row, check: CheckResult) -> Iterator[str]:
     if now is None:
         return
     if then is None:
-        yield f"{row.name}: the limit is {_shown(now)} now, and it was judged without one: {AGAIN}"
+        yield f"{row.name}: the limit is {_shown(now)} now, but it was judged without one: {AGAIN}"
     elif (now.unit, now.sense) != (then.unit, then.sense):
-        yield f"{row.name}: the limit is {_shown(now)} now and was {_shown(then)}, another kind of limit: {AGAIN}"
+        yield f"{row.name}: the limit is {_shown(now)} now, but was of another kind, {_shown(then)}: {AGAIN}"
     elif _stricter(now.value, then.value, now.sense) or _stricter(_edge(now), _edge(then), now.sense):
-        yield f"{row.name}: the limit is {_shown(now)} now, and it was judged by {_shown(then)}: {AGAIN}"
+        yield f"{row.name}: the limit is {_shown(now)} now, but it was judged by {_shown(then)}: {AGAIN}"
     yield from _expiry(check.name, "limit", now.expires, None if then is None else then.expires)
 
 
 def _edge(limit: Limit) -> float:
-    """Where a limit fails: behind its warning band, if it has one."""
+    """Return the value at which a limit fails: the end of its warning band, if it has one."""
     return limit.value if limit.fail_at is None else limit.fail_at
 
 
@@ -98,7 +99,7 @@ def _stricter(now: float, then: float, sense: Sense) -> bool:
 
 def _expiry(name: str, what: str, now: str | None, then: str | None) -> Iterator[str]:
     if now is not None and (then is None or now < then):
-        yield f"{name}: the {what} expires on {now} now, and on {then or 'no day'} when it was judged: {AGAIN}"
+        yield f"{name}: the {what} expires on {now} now, but {f'on {then}' if then else 'never'} when judged: {AGAIN}"
 
 
 def _shown(limit: Limit) -> str:
@@ -108,7 +109,7 @@ def _shown(limit: Limit) -> str:
 
 
 def _of_criteria(report: Report, check: CheckResult, model: ModelSpec) -> Iterator[str]:
-    """What a row is judged by besides its limit, as its method records it: each the stricter the smaller."""
+    """Yield reasons from the criteria in a row's method other than its limit; a smaller value is stricter."""
     criteria: dict[str, tuple[float, str]] = {}
     if CATALOGUE[check.id].regresses:
         above = model.limits.regression.above
@@ -122,7 +123,7 @@ def _of_criteria(report: Report, check: CheckResult, model: ModelSpec) -> Iterat
         if not isinstance(then, (int, float)):
             yield f"{check.name} does not record its {key}: {AGAIN}"
         elif now < then:
-            yield f"{check.name}: {key} is {show(now, unit)} now, and it was judged by {show(then, unit)}: {AGAIN}"
+            yield f"{check.name}: {key} is {show(now, unit)} now, but it was judged by {show(then, unit)}: {AGAIN}"
 
 
 def _of_tolerances(check: CheckResult, model: ModelSpec) -> Iterator[str]:
@@ -135,7 +136,7 @@ def _of_tolerances(check: CheckResult, model: ModelSpec) -> Iterator[str]:
         return
     for key, now, then in changes:
         judged = "without one" if then is None else f"by {then:g}"
-        yield f"{check.name}: tolerance {key} is {now:g} now, and it was judged {judged}: {AGAIN}"
-    given = check.details.get("tolerance_given")
-    then = given.get("expires") if isinstance(given, dict) else None
+        yield f"{check.name}: tolerance {key} is {now:g} now, but it was judged {judged}: {AGAIN}"
+    declared = check.details.get("tolerance_given")
+    then = declared.get("expires") if isinstance(declared, dict) else None
     yield from _expiry(check.name, "tolerance", None if spec is None else spec.expires, then)

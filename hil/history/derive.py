@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil.history.entries import INCOMPLETE, MEASURED, Point, RunRecord
-from hil.jetson import said
+from hil.jetson import identity_fields
 from hil.results import EVIDENCE_RANK
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def derive(report: Report) -> Derived:
 def record_of(report: Report) -> RunRecord:
     """Return the run record of ``report``."""
     run, target = report.run, report.target
-    board = said(target.facts.get("board")) or {}
+    board = identity_fields(target.facts.get("board")) or {}
     ranked = sorted({check.evidence for check in report.checks if check.evidence}, key=EVIDENCE_RANK.__getitem__)
     runtimes = sorted({(engine.runtime, engine.runtime_version) for engine in report.engines})
     stopped = report.run.pytest_exit_status in BROKEN_OFF or run.lab_error is not None or run.user_error is not None

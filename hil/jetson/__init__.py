@@ -1,14 +1,14 @@
-"""NVIDIA's Jetson modules and JetPack releases, and which of them a machine is by its own raw facts.
+"""NVIDIA's Jetson modules and JetPack releases, and the identification of a machine from its raw facts.
 
-Tables and pure functions; ``hil.agent.jetson.board_facts`` reads what a board states. No row was checked on a real
-board: each names its source.
+Tables and pure functions; ``hil.agent.jetson.board_facts`` reads the raw facts on the board. No row was verified on a
+real board: each names its source.
 """
 
 from hil.jetson.identify import Identity, identify
-from hil.jetson.identity_record import said, versions
+from hil.jetson.identity_record import identity_fields, versions
 from hil.jetson.jetpack_releases import RELEASES, Release, release_of
 from hil.jetson.modes import PowerMode, power_modes
-from hil.jetson.modules import MODULES, SMS, Module, meant, module_of
+from hil.jetson.modules import MODULES, SMS, Module, likely_slugs, module_of
 
 __all__ = [
     "MODULES",
@@ -19,10 +19,10 @@ __all__ = [
     "PowerMode",
     "Release",
     "identify",
-    "meant",
+    "identity_fields",
+    "likely_slugs",
     "module_of",
     "power_modes",
     "release_of",
-    "said",
     "versions",
 ]

@@ -1,4 +1,4 @@
-"""Base images for containers on a Jetson, by its Jetson Linux; a release that no source names an image for has none."""
+"""Base images for containers on a Jetson, by its Jetson Linux release; only images that a source names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CONTAINERS = "dusty-nv/jetson-containers jetson_containers/l4t_version.py @01998
 
 @dataclass(frozen=True)
 class Base:
-    """``image`` is what ``source`` gives to containers for these releases of Jetson Linux."""
+    """A base image that ``source`` names for containers on these releases of Jetson Linux."""
 
     image: str
     l4t: tuple[str, ...]
@@ -36,12 +36,12 @@ BASES = (
         "dusty-nv/jetson-containers jetson_containers/l4t_version.py @019980c7: l4t_version_compatible",
     ),
 )
-"""From the oldest on. ``l4t-base`` has no TensorRT of its own: NVIDIA's container runtime mounts the board's.
+"""Oldest first. ``l4t-base`` has no TensorRT of its own: NVIDIA's container runtime mounts the board's.
 
-36.2 to 36.3, 36.5 and JetPack 7 are left out: nothing was found that says which image fits their TensorRT.
+36.2 to 36.3, 36.5 and JetPack 7 are left out: no source was found for an image that fits their TensorRT.
 """
 
 
 def base_for(l4t: str | None) -> Base | None:
-    """The base image for a board with this Jetson Linux (``36.4.3``); ``None`` where none is known."""
+    """Return the base image for a board with this Jetson Linux (``36.4.3``); ``None`` if none is known."""
     return next((base for base in BASES if l4t in base.l4t), None)

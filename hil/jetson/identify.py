@@ -1,7 +1,7 @@
-"""Which module and which JetPack a machine is, by the raw facts that ``hil.agent.jetson.board_facts`` reads.
+"""Identifies a machine's module and JetPack from the raw facts that ``hil.agent.jetson.board_facts`` reads.
 
-Nothing is guessed: a fact of another type than expected is one that was not read, and facts that contradict each other
-leave unknown what they are about, with both of them told.
+Nothing is guessed. A fact of an unexpected type counts as not read. If two facts contradict each other, their subject
+is unknown, and both are reported.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ _JETPACK = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4}){1,3})(?:[+-]|$)")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a machine was found to be; ``None`` is what is not known.
+    """The identity of a machine; an unknown field is ``None``.
 
-    ``why`` says why the module is not known, and is empty where it is; ``doubts`` is all else that is not known or
-    does not agree. ``part`` is the number that decided, ``soc`` the chip (``tegra234``). ``jetpack`` may be known by
-    its package where the table has no ``release``. ``is_super`` tells the "super" configuration of Orin NX and Nano.
+    ``why`` is the reason why the module is unknown, empty if it is known; ``doubts`` lists everything else that is
+    unknown or contradictory. ``part`` is the part number that identifies the module, ``soc`` the chip (``tegra234``).
+    ``jetpack`` may be known from its package even if the table has no ``release``. ``is_super`` is true in the "super"
+    configuration of Orin NX and Orin Nano.
     """
 
     module: Module | None
@@ -43,12 +44,12 @@ class Identity:
 
     @property
     def is_jetson(self) -> bool:
-        """Whether it is some Jetson, known or not."""
+        """Whether the machine is a Jetson, even if its module is unknown."""
         return self.soc is not None or self.l4t is not None
 
 
 def identify(raw: Any) -> Identity:
-    """What the raw facts of a board make it. Takes anything and raises nothing; what is no mapping tells nothing."""
+    """Return the identity that a board's raw facts show. Never raises; anything but a mapping counts as no facts."""
     facts = Raw(raw)
     doubts: list[str] = []
     part, why = _part(facts, doubts)
@@ -73,46 +74,46 @@ def identify(raw: Any) -> Identity:
 
 
 def _part(facts: Raw, doubts: list[str]) -> tuple[str | None, str]:
-    """The part number that decides, and why the module is not known by it."""
+    """Return the part number that identifies the module, and why it cannot (empty if it can)."""
     soc, tree, spec = facts.soc, facts.tree_parts, facts.spec_parts
     why = ""
     if soc is None:
-        reason = text_of(facts.table("not_readable"), "compatible") or "its device tree names no one Tegra chip"
+        reason = text_of(facts.table("not_readable"), "compatible") or "its device tree does not name one Tegra chip"
         return None, f"it is not known to be a Jetson: {reason}"
     if len(tree) > 1:
         return None, f"its device tree names several modules: {', '.join(tree)}"
-    # Thor's modules may share a device tree, so what flashing read of the module itself comes first.
+    # Thor modules may share a device tree, so the part number that flashing read from the module takes precedence.
     decides = spec or tree if soc == THOR else tree or spec
     if not decides:
         return None, f"its device tree names no module's part number ({', '.join(facts.compatible)})"
     if tree and spec and tree != spec:
-        told = f"its device tree says {tree[0]}, /etc/nv_boot_control.conf says {spec[0]}"
+        contradiction = f"its device tree has {tree[0]}, but /etc/nv_boot_control.conf has {spec[0]}"
         if soc == THOR:
-            doubts.append(told)
+            doubts.append(contradiction)
         elif not _modules(tree[0], spec[0]):
-            why = told
+            why = contradiction
     return decides[0], why
 
 
 def _modules(*parts: str) -> list[Module]:
-    """The modules that all of these part numbers may mean."""
+    """Return the modules to which all of these part numbers apply."""
     return [module for module in MODULES if all(part in module.parts for part in parts)]
 
 
 def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
-    """The one module with this part and the machine's memory and chip, or why there is none."""
+    """Return the only module with this part number and the machine's memory and chip, or why it is unknown."""
     other = [] if facts.soc == THOR else facts.spec_parts
     candidates = _modules(part, *other)
     if not candidates:
         return None, f"part {part} is not in the table of modules"
     if candidates[0].soc != facts.soc:
-        return None, f"part {part} has a {candidates[0].soc}, but its device tree says {facts.soc}"
+        return None, f"part {part} has a {candidates[0].soc}, but its device tree has {facts.soc}"
     total = facts.memory
     names = " or ".join(module.slug for module in candidates)
     if total is None:
         if len(candidates) == 1:
             return candidates[0], ""
-        return None, f"part {part} is {names}, and its memory could not be read"
+        return None, f"part {part} is {names}, but its memory could not be read"
     fitting = [module for module in candidates if module.fits(total)]
     if len(fitting) == 1:
         return fitting[0], ""
@@ -120,13 +121,13 @@ def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
 
 
 def _l4t(facts: Raw, doubts: list[str]) -> str | None:
-    """Of the release file, or of the package that the file belongs to."""
+    """Return the L4T version in the release file, or else of the package nvidia-l4t-core; ``None`` if they differ."""
     line = _RELEASE.search(facts.text("nv_tegra_release") or "")
     core = _CORE.match(facts.package("nvidia-l4t-core"))
     by_file = _three(f"{line.group(1)}.{line.group(2)}") if line else None
     by_package = _three(core.group(1)) if core else None
     if by_file and by_package and by_file != by_package:
-        doubts.append(f"/etc/nv_tegra_release says L4T {by_file}, the package nvidia-l4t-core {by_package}")
+        doubts.append(f"/etc/nv_tegra_release has L4T {by_file}, but the package nvidia-l4t-core has {by_package}")
         return None
     return by_file or by_package
 
@@ -137,13 +138,13 @@ def _three(version: str) -> str:
 
 
 def _release(facts: Raw, l4t: str | None, doubts: list[str]) -> tuple[Release | None, str | None]:
-    """By L4T, else by the package that stands for a whole JetPack."""
+    """Return the release by its L4T, or else by the package nvidia-jetpack, and its JetPack version."""
     package = _JETPACK.match(facts.package("nvidia-jetpack"))
     named = package.group(1) if package else None
     release = release_of(l4t) if l4t else None
     if release is not None:
         if named is not None and release.jetpack.split()[0] != named:
-            doubts.append(f"L4T {l4t} is JetPack {release.jetpack}, the package nvidia-jetpack is {named}")
+            doubts.append(f"L4T {l4t} is JetPack {release.jetpack}, but the package nvidia-jetpack is {named}")
         return release, release.jetpack
     if l4t is not None:
         doubts.append(f"L4T {l4t} is not in the table of releases")

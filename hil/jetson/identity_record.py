@@ -1,4 +1,4 @@
-"""What is recorded of a Jetson: what it was found to be, and the versions its libraries told."""
+"""The fields that reports record for a Jetson: its identity, and its libraries' versions."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from hil.jetson.raw_facts import Raw, text_of
 
 
 def versions(raw: Any) -> dict[str, str | None]:
-    """``cuda``, ``tensorrt`` and ``cudnn`` as the toolkit and the libraries themselves told; ``None`` if not."""
+    """Return the versions ``cuda``, ``tensorrt`` and ``cudnn`` that toolkit and libraries report; ``None``: unknown."""
     facts = Raw(raw)
     libraries = facts.table("libraries")
-    told = {"tensorrt": text_of(libraries, "nvinfer"), "cudnn": text_of(libraries, "cudnn")}
-    return {"cuda": text_of(facts.table("cuda"), "toolkit"), **told}
+    found = {"tensorrt": text_of(libraries, "nvinfer"), "cudnn": text_of(libraries, "cudnn")}
+    return {"cuda": text_of(facts.table("cuda"), "toolkit"), **found}
 
 
-def said(raw: Any) -> dict[str, Any] | None:
-    """What is recorded beside the raw facts; ``None`` where the machine is not known to be a Jetson."""
-    found = identify(raw)
-    if not found.is_jetson:
+def identity_fields(raw: Any) -> dict[str, Any] | None:
+    """Return the identity that is recorded next to the raw facts; ``None`` if the machine is not known as a Jetson."""
+    identity = identify(raw)
+    if not identity.is_jetson:
         return None
     return {
-        "module": None if found.module is None else found.module.slug,
-        "part": found.part,
-        "soc": found.soc,
-        "serial": found.serial,
-        "l4t": found.l4t,
-        "jetpack": found.jetpack,
+        "module": None if identity.module is None else identity.module.slug,
+        "part": identity.part,
+        "soc": identity.soc,
+        "serial": identity.serial,
+        "l4t": identity.l4t,
+        "jetpack": identity.jetpack,
         **versions(raw),
-        "power_mode": found.power_mode,
-        "super": found.is_super,
-        "not_known": [*([found.why] if found.why else []), *found.doubts],
+        "power_mode": identity.power_mode,
+        "super": identity.is_super,
+        "not_known": [*([identity.why] if identity.why else []), *identity.doubts],
     }

@@ -1,4 +1,4 @@
-"""JetPack releases: the L4T each is known by, and what came with it. Nobody is held to these: libraries are asked."""
+"""JetPack releases with their L4T and the versions they ship. Only for information: the board reports its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Release:
-    """One JetPack. ``l4t`` are its releases of Jetson Linux; ``None`` is what was not found out.
+    """One JetPack release. ``l4t`` are its releases of Jetson Linux; an unknown field is ``None``.
 
-    Versions are those in the packages' names: ``cuda`` the toolkit, ``python`` the distribution's own.
+    Versions are those in the packages' names: ``cuda`` is the toolkit's, ``python`` the distribution's.
     """
 
     jetpack: str
@@ -59,14 +59,14 @@ RELEASES = (
     Release("7.2.2", (), None, None, None, None, None, ORIN_THOR,
             "named by TensorRT 11.4.1's documentation alone; its L4T and its contents were not found"),
 )  # fmt: skip
-"""From the oldest on. L4T 35.6.3 is left out, as no source was found that says which JetPack it is."""
+"""Oldest first. L4T 35.6.3 is left out, because no source was found for its JetPack."""
 
 
 def release_of(l4t: str) -> Release | None:
-    """The release with this L4T (``36.4.3``); ``None`` if the table has none."""
+    """Return the release with this L4T (``36.4.3``); ``None`` if the table has none."""
     return next((release for release in RELEASES if l4t in release.l4t), None)
 
 
 def release_named(jetpack: str) -> Release | None:
-    """The release with this name (``6.2.1``); ``None`` if the table has none."""
+    """Return the release with this name (``6.2.1``); ``None`` if the table has none."""
     return next((release for release in RELEASES if release.jetpack == jetpack), None)

@@ -1,4 +1,4 @@
-"""Power modes of a board, from nvpmodel's own configuration or from what the agent read of it."""
+"""Power modes of a board, from nvpmodel's configuration or from the agent's raw facts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PowerMode:
-    """One mode: its number there (never portable), its name, and the mask of GPU clusters it turns off, if it sets one.
+    """One power mode: its number on this board, its name, and its mask of GPU clusters turned off (``None``: not set).
 
-    Between modes of unequal masks a board has to be started anew once its GPU was used.
+    The same name may have another number on another board. Once the GPU was used, a change between modes with
+    different masks requires a reboot.
     """
 
     number: int
@@ -25,19 +26,19 @@ class PowerMode:
 
 
 def power_modes(source: str | Mapping[str, Any]) -> list[PowerMode]:
-    """The modes of the text of an ``nvpmodel.conf``, or of the agent's raw facts; what is malformed is left out."""
+    """Return the modes in the text of an ``nvpmodel.conf`` or in the agent's raw facts; skips malformed ones."""
     if isinstance(source, str):
         modes, default = nvpmodel.parse(source)
         return [_mode(mode, default) for mode in modes]
-    told = source.get("power_modes")
+    modes_read = source.get("power_modes")
     return [
         _mode(mode, source.get("default_power_mode"))
-        for mode in (told if isinstance(told, list) else ())
-        if _whole(mode)
+        for mode in (modes_read if isinstance(modes_read, list) else ())
+        if _is_complete(mode)
     ]
 
 
-def _whole(mode: Any) -> bool:
+def _is_complete(mode: Any) -> bool:
     return isinstance(mode, dict) and type(mode.get("id")) is int and isinstance(mode.get("name"), str)
 
 

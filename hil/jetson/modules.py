@@ -1,4 +1,4 @@
-"""Jetson modules: what ``board = "…"`` may name, and by which facts each is known."""
+"""Jetson modules: the values of ``board = "…"``, and the facts that identify each module."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hil.errors import nearest
 
 GIB = 2**30
 LEAST_SHARE = 0.7
-"""Of the nominal memory, the least that Linux may find: firmware keeps some; an allowance, not a measurement."""
+"""Least share of the nominal memory that Linux may report, since firmware reserves some. An assumption."""
 LIKE = 0.85
-"""difflib's ratio from which a name is a slip of a module's: 0.96 for ``orin-nx-16g``, far less for any card's."""
+"""Least difflib ratio at which a name counts as a misspelt module: ``orin-nx-16g`` has 0.96, GPU cards far less."""
 
 STATS = "rbonghi/jetson_stats@f41d5cad jetson_variables.py (part, sm)"
 META = "OE4T/meta-tegra (sm, SoC)"
@@ -21,7 +21,7 @@ CONFS = "nvpmodel_*.conf in LineageOS/android_device_nvidia_"
 
 XAVIER_NX_PARTS = "p3668-0000 p3668-0001 p3668-0003"
 AGX_XAVIER_PARTS = "p2888-0001 p2888-0003 p2888-0004 p2888-0005"
-"""One device tree serves modules of several sizes, so that these say the family and memory the size."""
+"""One device tree serves modules of several sizes: the part number identifies the family, the memory the size."""
 XAVIER_NX_MODES = (
     "MODE_15W_2CORE MODE_15W_4CORE MODE_15W_6CORE MODE_10W_2CORE MODE_10W_4CORE MODE_10W_DESKTOP "
     "MODE_20W_2CORE MODE_20W_4CORE MODE_20W_6CORE"
@@ -31,12 +31,12 @@ AGX_XAVIER_MODES = "MAXN MODE_10W MODE_15W MODE_30W_ALL MODE_30W_6CORE MODE_30W_
 
 @dataclass(frozen=True)
 class Module:
-    """One module as it is sold.
+    """One module as sold.
 
     ``slug`` is its name in ``hil.toml``; ``parts`` its part numbers in the device tree;
-    ``memory`` nominal, in bytes; ``sm`` as CUDA tells it; ``dla`` its DLA cores, ``None`` where that was not found out.
-    ``power_modes`` are nvpmodel's names by identifier, ``super_modes`` those of the "super" configuration, empty where
-    they were not found. Software may drop DLA and modes again, so both are only what a board may have.
+    ``memory`` is nominal, in bytes; ``sm`` as CUDA reports it; ``dla`` the number of DLA cores, ``None`` if unknown.
+    ``power_modes`` are nvpmodel's names in the order of their numbers, ``super_modes`` those of the "super"
+    configuration; empty if unknown. Software releases may drop DLA and modes, so a board may have fewer.
     """
 
     slug: str
@@ -51,12 +51,12 @@ class Module:
     super_modes: tuple[str, ...] = ()
 
     def fits(self, total: int) -> bool:
-        """Whether a machine with ``total`` bytes of memory may be one."""
+        """Return whether a machine with ``total`` bytes of memory may be this module."""
         return self.memory * LEAST_SHARE <= total <= self.memory
 
     @property
     def boards(self) -> frozenset[str]:
-        """The board numbers of its parts (``3767``), which say what family of modules a part belongs to."""
+        """The board numbers of its parts (``3767``), which identify the family of modules."""
         return frozenset(part[1:5] for part in self.parts)
 
 
@@ -80,7 +80,7 @@ def _module(  # noqa: PLR0913, PLR0917 - a row of the table, one column each
 
 NANO, TX2 = ("tegra210", "5.3", 0), ("tegra186", "6.2", 0)
 XAVIER, ORIN, ORIN_NANO = ("tegra194", "7.2", 2), ("tegra234", "8.7", 2), ("tegra234", "8.7", 0)
-ORIN_NX_8 = ("tegra234", "8.7", None)  # its configuration lists two cores, its datasheet was not found
+ORIN_NX_8 = ("tegra234", "8.7", None)  # its nvpmodel configuration lists two DLA cores, but its datasheet was not found
 THOR = ("tegra264", "11.0", 0)
 QUILL, GALEN, CONCORD = CONFS + "quill", CONFS + "galen", CONFS + "concord"
 GUIDE = "L4T R38.4 developer guide, an extract of it (modes)"
@@ -110,34 +110,34 @@ MODULES = (
     _module("thor-t4000", "Thor T4000", "p3834-0000", 64, THOR, "MAXN 70W", "", GUIDE),
     _module("thor-t5000", "Thor T5000", "p3834-0008", 128, THOR, "MAXN 120W 90W 70W", "", GUIDE),
 )  # fmt: skip
-"""By generation and size. The development kits' AGX Orin (p3701-0000) has had both sizes; memory tells which."""
+"""By generation and size. The AGX Orin of development kits (p3701-0000) exists in both sizes; memory decides."""
 
 SMS = frozenset(module.sm for module in MODULES)
-"""SMs that only NVIDIA's own SoCs have: a GPU of one of these is known by its module, its name says too little."""
+"""SMs that only NVIDIA's SoCs have. Such a GPU is identified by its module, because its name is ambiguous."""
 
 
 def slug_of(board: str) -> str:
-    """``orin-nx-16gb`` of ``NVIDIA Jetson Orin NX 16GB`` and the like."""
+    """Return the slug of a board's name: ``orin-nx-16gb`` for ``NVIDIA Jetson Orin NX 16GB``."""
     plain = re.sub(r"[^a-z0-9]+", "-", board.lower()).strip("-")
     return plain.removeprefix("nvidia-").removeprefix("jetson-")
 
 
 def module_of(board: str) -> Module | None:
-    """The module that a config's ``board`` names, the maker's words before it or not; ``None`` if it names none."""
-    wanted = slug_of(board)
-    return next((module for module in MODULES if module.slug == wanted), None)
+    """Return the module that a config's ``board`` names, with or without "NVIDIA Jetson"; ``None`` if it names none."""
+    slug = slug_of(board)
+    return next((module for module in MODULES if module.slug == slug), None)
 
 
-def meant(board: str) -> tuple[str, ...]:
-    """The slugs of which ``board`` is certainly a slip or only the beginning; none for a module's own or a card's name.
+def likely_slugs(board: str) -> tuple[str, ...]:
+    """Return the slugs that ``board`` misspells or abbreviates; empty for a module's exact name or a GPU card's name.
 
-    No card is called ``orin-nx`` or ``thor``, so that such a name can only be a module's without its size.
+    A name such as ``orin-nx`` or ``thor`` is no card's, so it must be a module's name without the size.
     """
-    wanted, slugs = slug_of(board), [module.slug for module in MODULES]
-    if not wanted or wanted in slugs:
+    name, slugs = slug_of(board), [module.slug for module in MODULES]
+    if not name or name in slugs:
         return ()
-    begun = tuple(slug for slug in slugs if slug.startswith(f"{wanted}-"))
-    near = nearest(wanted, slugs)
-    if begun or near is None or SequenceMatcher(None, wanted, near).ratio() < LIKE:
-        return begun
+    extended = tuple(slug for slug in slugs if slug.startswith(f"{name}-"))
+    near = nearest(name, slugs)
+    if extended or near is None or SequenceMatcher(None, name, near).ratio() < LIKE:
+        return extended
     return (near,)

@@ -1,4 +1,4 @@
-"""Single facts out of the raw ones of a board; one of another type or form than expected was not read."""
+"""Accessors for a board's raw facts. A fact of an unexpected type or form counts as not read."""
 
 from __future__ import annotations
 
@@ -17,73 +17,72 @@ _SUPER = re.compile(r"-super(?:-|$)")
 
 
 def text_of(table: Mapping[str, Any], key: str) -> str | None:
-    """A text that is not empty; else ``None``."""
+    """Return the text under ``key``, stripped; ``None`` if it is empty or not a string."""
     value = table.get(key)
     return value.strip() or None if isinstance(value, str) else None
 
 
 class Raw:
-    """The facts that ``hil.agent.jetson.board_facts`` read, or whatever else was sent in their place."""
+    """The facts that ``hil.agent.jetson.board_facts`` read; tolerates any other value."""
 
     def __init__(self, raw: Any) -> None:
-        """``raw`` that is no mapping tells nothing."""
+        """Wrap ``raw``; anything but a mapping counts as no facts."""
         self.facts: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
 
     def text(self, key: str) -> str | None:
-        """A text that is not empty; else ``None``."""
+        """Return the text under ``key``; ``None`` if it is empty or not a string."""
         return text_of(self.facts, key)
 
     def table(self, key: str) -> Mapping[str, Any]:
-        """A table, empty if there is none."""
+        """Return the table under ``key``; empty if it is missing or not a mapping."""
         value = self.facts.get(key)
         return value if isinstance(value, Mapping) else {}
 
     def package(self, name: str) -> str:
-        """The version of an installed package; empty if it is not known to be there."""
+        """Return the version of an installed package; empty if unknown."""
         return text_of(self.table("packages"), name) or ""
 
     @property
     def memory(self) -> int | None:
-        """All of the machine's, in bytes."""
+        """The machine's total memory in bytes."""
         total = self.facts.get("memory_total")
         return total if type(total) is int and total > 0 else None
 
     @property
     def compatible(self) -> list[str]:
-        """The device tree's list."""
-        told = self.facts.get("compatible")
-        return [text for text in told if isinstance(text, str)] if isinstance(told, (list, tuple)) else []
+        """The device tree's ``compatible`` list."""
+        entries = self.facts.get("compatible")
+        return [text for text in entries if isinstance(text, str)] if isinstance(entries, (list, tuple)) else []
 
     @property
     def soc(self) -> str | None:
-        """``tegra234``; ``None`` also where the device tree names several."""
-        found = {match.group(1) for text in self.compatible if (match := _SOC.fullmatch(text))}
-        return found.pop() if len(found) == 1 else None
+        """The chip, e.g. ``tegra234``; ``None`` if the device tree names none or several."""
+        chips = {match.group(1) for text in self.compatible if (match := _SOC.fullmatch(text))}
+        return chips.pop() if len(chips) == 1 else None
 
     @property
     def tree_parts(self) -> list[str]:
-        """Modules' part numbers in the device tree; those of carrier boards are of no family of modules."""
-        found = [match for text in self.compatible for match in _PART.finditer(text)]
-        return sorted({f"p{one.group(1)}-{one.group(2)}" for one in found if one.group(1) in FAMILIES})
+        """The modules' part numbers in the device tree, without those of carrier boards."""
+        matches = [match for text in self.compatible for match in _PART.finditer(text)]
+        return sorted({f"p{match.group(1)}-{match.group(2)}" for match in matches if match.group(1) in FAMILIES})
 
     @property
     def specs(self) -> list[str]:
-        """The lines of /etc/nv_boot_control.conf that say for which board the system was made."""
-        return [told for key in SPECS if (told := text_of(self.table("boot_control"), key))]
+        """The values in /etc/nv_boot_control.conf that name the board for which the system was made."""
+        return [spec for key in SPECS if (spec := text_of(self.table("boot_control"), key))]
 
     @property
     def spec_parts(self) -> list[str]:
-        """The module's part number there, none or one: flashing reads it from the module's own EEPROM.
+        """The module's part number in ``specs`` as a list of at most one; flashing reads it from the module's EEPROM.
 
-        Written as board, the board's revision (three signs, or none) and SKU, ``3767-301-0005-M.1-1-1-…``, on Thor
-        also the SKU first.
-        COMPATIBLE_SPEC may name what the module stands in for, so that TNSPEC comes first.
+        A spec consists of board, revision (three characters, or none) and SKU: ``3767-301-0005-M.1-1-1-…``; on Thor the
+        SKU may come first. TNSPEC takes precedence, because COMPATIBLE_SPEC may name a module that this one replaces.
         """
-        found = [one for one in map(_SPEC.match, self.specs) if one and one.group(1) in FAMILIES]
-        return [f"p{one.group(1)}-{one.group(2)}" for one in found][:1]
+        matches = [match for match in map(_SPEC.match, self.specs) if match and match.group(1) in FAMILIES]
+        return [f"p{match.group(1)}-{match.group(2)}" for match in matches][:1]
 
     @property
     def is_super(self) -> bool | None:
-        """Whether the system was made for the "super" configuration; ``None`` where nothing tells."""
-        told = [*self.specs, *(text for text in self.compatible if _PART.search(text))]
-        return any(_SUPER.search(text) for text in told) if told else None
+        """Whether the system was made for the "super" configuration; ``None`` if unknown."""
+        names = [*self.specs, *(text for text in self.compatible if _PART.search(text))]
+        return any(_SUPER.search(text) for text in names) if names else None

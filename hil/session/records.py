@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks.verdicts import plain
 from hil.errors import HilError, LabError, UserError
-from hil.jetson import said
+from hil.jetson import identity_fields
 from hil.onnx_files.identity import ONNX, identity_of
 from hil.runtimes import runtime_record
 from hil.session.engines.trtexec import equivalent
@@ -46,7 +46,7 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
     gpu = runtime_facts(session.facts, session.spec.runtime, session.spec.gpu)
     found = {**declared, "memory_total": total, **facts}
-    identity = said(session.facts.get("board"))
+    identity = identity_fields(session.facts.get("board"))
     if identity is not None:
         found["identity"] = identity
     if gpu.get("gpu"):
@@ -66,7 +66,7 @@ def target(session: EngineContext) -> dict[str, Any]:
     ``facts`` are what the probe read, and of a Jetson ``identity`` beside them: what these facts make it.
     """
     board = None if session.board is None else session.board.declared
-    identity = said(session.facts.get("board"))
+    identity = identity_fields(session.facts.get("board"))
     facts = session.facts if identity is None else {**session.facts, "identity": identity}
     return {
         "kind": session.spec.kind,

@@ -1,4 +1,4 @@
-"""The state contract: what a target was asked to be like, what it was like, and who is to blame for the difference."""
+"""The state contract: the declared state of a target, its observed state, and the cause of each difference."""
 
 from hil.state.judge_state import OF_MEMORY, fold, judge, of_facts
 from hil.state.state_types import Contract, Finding, State

@@ -1,4 +1,4 @@
-"""Clocks that were to be locked, that somebody limited, or that were held back; in Hz."""
+"""Rules about clocks: not locked as declared, limited by someone, or held back. All clocks in Hz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 BELOW = 0.99
-"""Of a clock: what is below is another one, not a rounding."""
+"""Share of a clock below which the difference is not rounding."""
 
 
 def _outside(text: str) -> Finding:
@@ -20,20 +20,20 @@ def _outside(text: str) -> Finding:
 
 
 def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
-    """Clock limits and governors that changed; a highest clock that the model's own throttling lowered is its own."""
-    for one, other in pairwise(states):
-        for part in sorted(set(one.clocks) | set(other.clocks)):
-            if part not in other.clocks:
+    """Yield changed clock limits and governors; a highest clock lowered by the model's own throttling is ``own``."""
+    for earlier, later in pairwise(states):
+        for part in sorted(set(earlier.clocks) | set(later.clocks)):
+            if part not in later.clocks:
                 yield _outside(f"clock {part} could not be read to the end, or was switched off")
-            elif part not in one.clocks and part.startswith("policy"):
-                yield _outside(f"clock {part} was not there at first")
-            elif part in one.clocks:
-                yield from _changed(part, one.clocks[part], other.clocks[part], heated=heated)
+            elif part not in earlier.clocks and part.startswith("policy"):
+                yield _outside(f"clock {part} was missing at first")
+            elif part in earlier.clocks:
+                yield from _changed(part, earlier.clocks[part], later.clocks[part], heated=heated)
 
 
-def _changed(part: str, one: Mapping[str, Any], other: Mapping[str, Any], *, heated: bool) -> Iterator[Finding]:
+def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *, heated: bool) -> Iterator[Finding]:
     for key, word in (("min", "lowest"), ("max", "highest")):
-        was, now = number(one.get(key)), number(other.get(key))
+        was, now = number(earlier.get(key)), number(later.get(key))
         if was is None or was == now:
             continue
         if now is None:
@@ -42,27 +42,27 @@ def _changed(part: str, one: Mapping[str, Any], other: Mapping[str, Any], *, hea
         text = f"the {word} {part} clock changed from {was / 1e6:.0f} to {now / 1e6:.0f} MHz"
         own = heated and key == "max" and now < was and part != "emc"
         yield Finding("clocks", "own" if own else "outside", text)
-    if one.get("governor") and one.get("governor") != other.get("governor"):
-        yield _outside(f"the {part} governor changed from {one.get('governor')} to {other.get('governor')}")
+    if earlier.get("governor") and earlier.get("governor") != later.get("governor"):
+        yield _outside(f"the {part} governor changed from {earlier.get('governor')} to {later.get('governor')}")
 
 
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
-    """Clocks that were to be locked and were not, or that nobody can tell of."""
+    """Yield a finding if the contract requires locked clocks and a reading shows other ones, or cannot confirm it."""
     if contract.clocks == "locked":
         for state in states:
             if state.locked is False:
                 yield _outside("the clocks were not locked")
             elif state.locked is None:
-                yield _outside(f"that the clocks were locked cannot be confirmed{state.why_not('clocks.gpu')}")
+                yield _outside(f"it cannot be confirmed that the clocks were locked{state.why_not('clocks.gpu')}")
             elif state.not_readable.get("clocks.emc"):
                 why = state.why_not("clocks.emc")
-                yield Finding("clocks", "told", f"GPU and CPU clocks were locked, of the memory's nobody can tell{why}")
+                yield Finding("clocks", "told", f"GPU and CPU clocks were locked; the memory clock is unreadable{why}")
 
 
 def below_lock(
     contract: Contract, before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool
 ) -> Iterator[Finding]:
-    """A locked GPU or CPU that any sample saw slower than what it was locked at; readings of 0 are one asleep."""
+    """Yield each locked GPU or CPU clock that any sample shows lower; samples of 0 are a sleeping unit and skipped."""
     if contract.clocks != "locked":
         return
     for part, known in sorted(before.clocks.items()):
@@ -76,7 +76,7 @@ def below_lock(
 
 
 def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
-    """Clock limits that any sample of a window has otherwise than another."""
+    """Yield each clock limit that changed between the samples of a window."""
     for window in windows:
         for name in sorted(name for name in map(str, window) if name.startswith("limit.")):
             values = numbers(window.get(name))
@@ -88,7 +88,7 @@ def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iter
 
 
 def held_back(before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
-    """A GPU that mostly ran below its own lowest clock; readings of 0 are a GPU that is asleep."""
+    """Yield a finding if the GPU's median clock is below its lowest limit; samples of 0 are a sleeping GPU."""
     least = number(before.clocks.get("gpu", {}).get("min"))
     for window in windows:
         values = [v for v in numbers(window.get("clock.gpu")) if v]

@@ -1,11 +1,11 @@
-"""Throttling: whose it is. The model's own load heats up to where the kernel throttles; all else is not its own."""
+"""Rules about throttling, and whether the model caused it: only if its own load heated the board until it throttled."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from hil.state.lost_readings import told
+from hil.state.lost_readings import state_readings
 from hil.state.state_types import Finding, State, number, numbers
 
 if TYPE_CHECKING:
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
     Moment = tuple[set[str], Mapping[str, float]]
 
 ROSE = 0.5
-"""°C: the step of the coarsest sensors among those whose readings are known (a Nano's)."""
+"""°C; resolution of the coarsest sensors known (a Nano's)."""
 ROSE_BLIND = 3.0
-"""°C by which a zone must have got hotter before an alert is its own, where no trip point tells what is hot."""
+"""°C by which a zone must have become hotter for an alert to be the model's own, if its trip point is unknown."""
 NEAR = 5.0
-"""°C below its trip point from which a zone may throttle: sensors beside it are hotter, and are sampled in steps."""
+"""°C below its trip point at which a zone may already throttle, since other sensors may be hotter, and are sampled."""
 NVML_COLUMN = "gpu"
 NVML_HEAT = 0x20 | 0x40
 """nvml.h: SwThermalSlowdown, HwThermalSlowdown."""
 NVML_HW_HEAT = 0x40
 NVML_SLOW, NVML_BRAKE = 0x08, 0x80
-"""nvml.h: HwSlowdown, which heat, the power brake or too much power cause; HwPowerBrakeSlowdown."""
+"""nvml.h: HwSlowdown, caused by heat, the power brake or too much power; HwPowerBrakeSlowdown."""
 PREFIXES = {"devfreq-": "gpu", "cpufreq-": "cpu", "thermal-cpufreq-": "cpu"}
-"""Caps of clocks by what heats their part; of devfreq's only the GPU's are read."""
+"""Clock caps (cooling devices) by the part that heats; of the devfreq ones only the GPU's are read."""
 
 
 def throttling(before: State, windows: Sequence[Mapping[str, Any]], after: State) -> list[Finding]:
-    """Alerts that were up before any of the window's own load, and those that came up in it."""
-    found = [
+    """Return the alerts that were active before the windows, and those that became active during them."""
+    findings = [
         Finding("throttle", "outside", f"{alert} was active before anything was timed")
         for alert, state in sorted(before.throttle.items())
         if state > 0
     ]
-    found += _of_the_driver(windows)
+    findings += _of_the_driver(windows)
     moments = list(_moments(before, windows, after))
     for alert in sorted({alert for active, _ in moments for alert in active}):
         start = before.throttle.get(alert)
         if start is None and alert != NVML_COLUMN:
-            text = f"{alert} was active, and what it was before could not be read"
-            found.append(Finding("throttle", "outside", text))
+            text = f"{alert} was active, but its state before could not be read"
+            findings.append(Finding("throttle", "outside", text))
         elif not start:
-            found.append(_whose(alert, before, moments))
-    return found
+            findings.append(_attributed(alert, before, moments))
+    return findings
 
 
 def _of_the_driver(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """What NVML's bits say: held back from the first sample on, or by something else than heat."""
+    """Yield findings from NVML's bits: throttled from the first sample on, or for a reason other than heat."""
     values = [int(v) for window in windows for v in numbers(window.get(f"throttle.{NVML_COLUMN}"))]
     if values and values[0] & (NVML_HEAT | NVML_SLOW | NVML_BRAKE):
         yield Finding("throttle", "outside", "the GPU was held back before anything was timed")
@@ -58,14 +58,14 @@ def _of_the_driver(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _moments(before: State, windows: Sequence[Mapping[str, Any]], after: State) -> Iterator[Moment]:
-    """Every reading and sample in order: the alerts that were active, and the temperatures."""
+    """Yield the active alerts and the temperatures of every reading and sample, in order."""
     yield _moment(before)
     for window in windows:
-        readings = told(window)
+        readings = state_readings(window)
         yield _moment(State.read(readings.get("before")))
-        kept = {name: c for name, c in window.items() if isinstance(c, (list, tuple))}
-        alerts = {name.partition(".")[2]: c for name, c in kept.items() if name.startswith("throttle.")}
-        zones = {name.partition(".")[2]: c for name, c in kept.items() if name.startswith("temperature.")}
+        columns = {name: c for name, c in window.items() if isinstance(c, (list, tuple))}
+        alerts = {name.partition(".")[2]: c for name, c in columns.items() if name.startswith("throttle.")}
+        zones = {name.partition(".")[2]: c for name, c in columns.items() if name.startswith("temperature.")}
         for at in range(max(map(len, alerts.values()), default=0)):
             active = {alert for alert, c in alerts.items() if at < len(c) and _active(alert, number(c[at]))}
             read = {zone: number(c[at]) for zone, c in zones.items() if at < len(c)}
@@ -84,29 +84,29 @@ def _active(alert: str, value: float | None) -> bool:
     return bool(int(value) & NVML_HEAT) if alert == NVML_COLUMN else value > 0
 
 
-def _whose(alert: str, before: State, moments: Sequence[Moment]) -> Finding:
-    """Its own where its zone had got hot before it came up: what gets hot afterwards has not raised it."""
+def _attributed(alert: str, before: State, moments: Sequence[Moment]) -> Finding:
+    """Return the alert as ``own`` if its zone became hot before the alert was active, else as ``outside``."""
     zone, start = _zone(alert, before)
     if zone is None or start is None:
-        text = f"{alert} came up, and no temperature tells whether the model's own load is why"
+        text = f"{alert} became active, but no temperature shows whether the model's own load caused it"
         return Finding("throttle", "outside", text)
     first = next(at for at, (active, _) in enumerate(moments) if alert in active)
     peak = max(temperatures.get(zone, start) for _, temperatures in moments[: first + 1])
     trip = before.trips.get(zone)
     if peak - start < ROSE:
-        why = f"though it did not get hotter ({zone} {start:.1f} °C, at most {peak:.1f} °C)"
+        why = f"although it did not become hotter ({zone} {start:.1f} °C, at most {peak:.1f} °C)"
     elif trip is not None and peak < trip - NEAR:
-        why = f"though {zone} was at most {peak:.1f} °C, far from the {trip:.1f} °C at which it throttles"
+        why = f"although {zone} was at most {peak:.1f} °C, far from the {trip:.1f} °C at which it throttles"
     elif trip is None and peak - start < ROSE_BLIND:
-        why = f"though {zone} got hardly hotter ({start:.1f} to {peak:.1f} °C)"
+        why = f"although {zone} became hardly hotter ({start:.1f} to {peak:.1f} °C)"
     else:
-        text = f"{alert} came up as {zone} went from {start:.1f} to {peak:.1f} °C under the model's own load"
+        text = f"{alert} became active as {zone} went from {start:.1f} to {peak:.1f} °C under the model's own load"
         return Finding("throttle", "own", text)
-    return Finding("throttle", "outside", f"{alert} came up {why}")
+    return Finding("throttle", "outside", f"{alert} became active {why}")
 
 
 def _zone(alert: str, before: State) -> tuple[str | None, float | None]:
-    """The zone named like the alert (of ``gpu-throttle-alert``: ``gpu-thermal``, ``GPU-therm``), else the hottest."""
+    """Return the zone named like the alert (``gpu-thermal`` for ``gpu-throttle-alert``) or the hottest, and its °C."""
     caps = [part for prefix, part in PREFIXES.items() if alert.startswith(prefix)]
     part = caps[0] if caps else _first_word(alert)
     for zone, value in sorted(before.temperature.items()):

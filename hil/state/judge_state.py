@@ -1,4 +1,4 @@
-"""All rules over one timed window or series, and what their findings do to a verdict."""
+"""Applies all rules to the timed windows of a series, and their findings to a verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.results import Judgement
 
 OF_MEMORY = ("gpu_clients", "swap", "load")
-"""What disturbs a reading of memory; clocks and heat do not."""
+"""Kinds of findings that affect memory measurements; clocks and heat do not."""
 
 ORDER = ("outside", "own", "told")
 
@@ -29,22 +29,25 @@ def judge(
     after: State,
     opened: State | None = None,
 ) -> list[Finding]:
-    """Every disturbance of what was timed between ``before`` and ``after``, the worst kind first.
+    """Return every disturbance of the timed windows between ``before`` and ``after``, ``outside`` ones first.
 
-    ``windows`` are the telemetry of each timed stretch (columns as lists, °C, Hz, counts), each with its own
-    readings under ``state`` (``before``, ``after``) where it has them.
-    ``opened`` is the session's first reading: what has changed since then has changed, between windows or in one.
+    ``windows`` has the telemetry of each timed window (columns as lists: °C, Hz, counts), with its own readings under
+    ``state`` (``before``, ``after``) if there are any. ``opened`` is the session's first reading: changes since then
+    count as well, even if they happened between windows.
     """
     between = [
-        State.read(told[key]) for told in map(lost_readings.told, windows) for key in ("before", "after") if key in told
+        State.read(readings[key])
+        for readings in map(lost_readings.state_readings, windows)
+        for key in ("before", "after")
+        if key in readings
     ]
     states = [before, *between, after]
     throttled = throttling(before, windows, after)
-    heated = any(one.source == "own" for one in throttled)
+    heated = any(finding.source == "own" for finding in throttled)
     since = states if opened is None else [opened, *states]
-    found: list[Finding] = [
+    findings: list[Finding] = [
         *disturbances.power(contract, since),
-        *start_conditions.met(contract, before),
+        *start_conditions.start_conditions(contract, before),
         *lost_readings.lost(since, windows),
         *lost_readings.silent(windows),
         *clock_rules.locked(contract, states),
@@ -59,36 +62,36 @@ def judge(
         *disturbances.load(windows),
         *services(windows),
     ]
-    return sorted(dict.fromkeys(found), key=lambda one: ORDER.index(one.source))
+    return sorted(dict.fromkeys(findings), key=lambda finding: ORDER.index(finding.source))
 
 
 def of_facts(facts: Mapping[str, Any]) -> list[Finding]:
-    """``judge`` over what a series keeps (``Series.facts``), so that a saved report is judged the same again.
+    """Apply ``judge`` to the facts of a series (``Series.facts``), so that a saved report is judged the same again.
 
-    A series that was taken without a contract has nothing to be held to; one whose readings are missing has
-    nothing to show for its contract.
+    Returns nothing for a series without a contract. A series with a contract but without readings cannot confirm it,
+    which is a finding.
     """
     if "contract" not in facts:
         return []
-    windows = [one for one in facts.get("windows") or [] if isinstance(one, Mapping)]
-    told = [one for one in map(lost_readings.told, windows) if one]
-    before = State.read(told[0].get("before") if told else None)
-    after = State.read(told[-1].get("after") if told else None)
+    windows = [window for window in facts.get("windows") or [] if isinstance(window, Mapping)]
+    readings = [reading for reading in map(lost_readings.state_readings, windows) if reading]
+    before = State.read(readings[0].get("before") if readings else None)
+    after = State.read(readings[-1].get("after") if readings else None)
     opened = State.read(facts["opened"]) if facts.get("opened") is not None else None
     return judge(Contract.read(facts["contract"]), before, windows, after, opened)
 
 
 def fold(judgement: Judgement, findings: Iterable[Finding], kinds: Collection[str] | None = None) -> Judgement:
-    """The judgement with what was found: from outside nothing is concluded, of its own doing the model answers for.
+    """Return the judgement with the findings of ``kinds`` (default: all) added to its reason and details.
 
-    A row without a verdict keeps having none. What is only told is among the details. ``kinds`` are those that
-    matter here; all of them by default.
+    ``outside`` findings make it inconclusive, except for ``not_run``, which stays. ``own`` findings only extend the
+    reason, and the verdict stands. ``told`` findings appear only in the details.
     """
-    counted = [one for one in findings if kinds is None or one.kind in kinds]
+    counted = [finding for finding in findings if kinds is None or finding.kind in kinds]
     if not counted:
         return judgement
-    others = [one.text for one in counted if one.source == "outside"]
-    own = [one.text for one in counted if one.source == "own"]
+    others = [finding.text for finding in counted if finding.source == "outside"]
+    own = [finding.text for finding in counted if finding.source == "own"]
     reason = judgement.reason
     if own:
         reason = f"{reason}; the model's own doing: {'; '.join(own)}"
@@ -97,5 +100,5 @@ def fold(judgement: Judgement, findings: Iterable[Finding], kinds: Collection[st
         update["reason"] = f"disturbed from outside: {'; '.join(others)}; otherwise {reason}"
         if judgement.verdict is not Verdict.NOT_RUN:
             update["verdict"] = Verdict.INCONCLUSIVE
-    told = [{"kind": one.kind, "source": one.source, "text": one.text} for one in counted]
-    return judgement.model_copy(update={**update, "details": {**judgement.details, "state": told}})
+    listed = [{"kind": finding.kind, "source": finding.source, "text": finding.text} for finding in counted]
+    return judgement.model_copy(update={**update, "details": {**judgement.details, "state": listed}})

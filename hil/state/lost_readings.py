@@ -1,4 +1,4 @@
-"""What could be read at first and no longer could: it is never taken for what has not happened."""
+"""Rules about readings that were available at first and then lost: a lost reading never counts as "no event"."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 WATCHED = {"throttle": "", "over_current": "over-current counter "}
-"""Kinds of which each part counts, by the word before the part's name."""
+"""The kinds that are checked part by part, each with the prefix of a part's name in messages."""
 
 
 def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Alerts and counters that a reading had and the next one has not, or whose samples in a window end early."""
+    """Yield alerts and counters that the next reading lacks, or whose samples end before their window does."""
     for kind, word in WATCHED.items():
         tables: list[Mapping[str, float]] = [getattr(state, kind) for state in states]
-        for (one, other), state in zip(pairwise(tables), states[1:], strict=True):
-            for name in sorted(set(one) - set(other)):
+        for (earlier, later), state in zip(pairwise(tables), states[1:], strict=True):
+            for name in sorted(set(earlier) - set(later)):
                 why = state.why_not(f"{kind}.{name}")
                 yield Finding(kind, "outside", f"{word}{name} could not be read to the end{why}")
         sampled = {name for window in windows for name in window if str(name).startswith(f"{kind}.")}
@@ -28,7 +28,7 @@ def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Itera
         for window in windows:
             for name in sorted(known):
                 if _ended(window, name, sampled):
-                    text = f"{word}{name.partition('.')[2]} could not be read all through a timed window"
+                    text = f"{word}{name.partition('.')[2]} could not be read throughout a timed window"
                     yield Finding(kind, "outside", text)
 
 
@@ -40,16 +40,15 @@ def _ended(window: Mapping[str, Any], name: str, sampled: set[str]) -> bool:
     return name in sampled or (isinstance(reasons, Mapping) and name in reasons)
 
 
-def told(window: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The readings around a timed window; empty where it has none."""
-    found = window.get("state")
-    return found if isinstance(found, Mapping) else {}
+def state_readings(window: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the readings ``before`` and ``after`` a timed window; empty if it has none."""
+    readings = window.get("state")
+    return readings if isinstance(readings, Mapping) else {}
 
 
 def silent(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """A window without readings of the state where others have them."""
-    have = [[bool(told(window).get(key)) for key in ("before", "after")] for window in windows]
-    if any(any(one) for one in have) and not all(all(one) for one in have):
-        yield Finding(
-            "state", "outside", "the state around a timed window could not be read, as around others it could"
-        )
+    """Yield a finding if some windows have readings of the state and others do not."""
+    have = [[bool(state_readings(window).get(key)) for key in ("before", "after")] for window in windows]
+    if any(any(pair) for pair in have) and not all(all(pair) for pair in have):
+        text = "the state around one timed window could not be read, although it could around others"
+        yield Finding("state", "outside", text)

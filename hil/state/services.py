@@ -1,4 +1,4 @@
-"""Services that were to be stopped, as systemd had them before and after each timed window."""
+"""Rules about services that had to be stopped: their systemd state before and after each timed window."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 STOPPED = ("inactive", "failed")
-"""``ActiveState`` of a unit that no process belongs to."""
+"""The values of ``ActiveState`` for a unit without processes."""
 
 
 def services(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """One that somebody started again loads the board, as one that nobody can tell of may."""
+    """Yield each service that ran again around a window, or whose state cannot be confirmed."""
     for window in windows:
-        told = window.get("state")
+        readings = window.get("state")
         for key in ("before", "after"):
-            reading = told.get(key) if isinstance(told, Mapping) else None
+            reading = readings.get(key) if isinstance(readings, Mapping) else None
             known = reading.get("services") if isinstance(reading, Mapping) else None
             for name, state in sorted(known.items()) if isinstance(known, Mapping) else ():
                 if not isinstance(state, str):
-                    yield Finding("load", "outside", f"that service {name} was stopped cannot be confirmed")
+                    yield Finding("load", "outside", f"it cannot be confirmed that service {name} was stopped")
                 elif state not in STOPPED:
-                    yield Finding("load", "outside", f"service {name}, which was stopped for this, was {state}")
+                    yield Finding("load", "outside", f"service {name}, which had to be stopped, was {state}")

@@ -1,4 +1,4 @@
-"""What the contract asks of a board before anything is timed, judged on the first reading right before it."""
+"""Rules about the board's state when timing begins, judged on the last reading before it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def met(contract: Contract, before: State) -> Iterator[Finding]:
-    """A board hotter than ``start_below``, or with less memory than ``free_memory`` beside what was reserved."""
+def start_conditions(contract: Contract, before: State) -> Iterator[Finding]:
+    """Yield a finding if the board is hotter than ``start_below``, or has less free memory than ``free_memory``.
+
+    Memory that this run reserved counts as free.
+    """
     limit, least = contract.start_below, contract.free_memory
     hottest = before.hottest()
     if limit is not None and hottest is None:
         why = before.why_not("temperature")
-        yield Finding("temperature", "outside", f"that it began under {limit:g} °C cannot be confirmed{why}")
+        yield Finding("temperature", "outside", f"it cannot be confirmed that it began under {limit:g} °C{why}")
     elif limit is not None and hottest is not None and hottest[1] >= limit:
         text = f"{hottest[0]} was at {hottest[1]:.1f} °C when timing began, not under {limit:g} °C"
         yield Finding("temperature", "outside", text)
     free = before.memory_available
     if least is not None and free is None:
         why = before.why_not("memory_available")
-        yield Finding("memory", "outside", f"that {show(least, 'B')} were free cannot be confirmed{why}")
+        yield Finding("memory", "outside", f"it cannot be confirmed that {show(least, 'B')} were free{why}")
     elif least is not None and free is not None and free + contract.reserve_memory < least:
         text = f"{show(free + contract.reserve_memory, 'B')} were free when timing began, not {show(least, 'B')}"
         yield Finding("memory", "outside", text)

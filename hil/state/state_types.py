@@ -1,4 +1,4 @@
-"""What is asked of a target's state, one reading of it as ``hil.agent.machine.state`` gives it, and what was found."""
+"""Types: the contract on a target's state, one reading of it (by ``hil.agent.machine.state``), and a finding."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 Source = Literal["own", "outside", "told"]
 PLACEHOLDER = "pmic"
-"""Zones whose name begins so show a constant 100 °C on boards whose power controller has no sensor: nothing waits
-for them to cool (a Nano's tegrastats has ``PMIC@100C`` while all else is at 23 °C)."""
+"""Prefix of zones that are not sensors: on boards whose power controller has none they show a constant 100 °C (a
+Nano's tegrastats prints ``PMIC@100C`` while all else is at 23 °C)."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What the config declares of a target's state; ``clients_declared`` tells an empty list from none.
+    """The state that the config declares for a target.
 
-    ``start_below`` in °C, ``free_memory`` and ``reserve_memory`` in bytes.
+    ``clients_declared`` distinguishes an empty ``gpu_clients`` from an absent one. ``start_below`` in °C,
+    ``free_memory`` and ``reserve_memory`` in bytes.
     """
 
     power_mode: str | None = None
@@ -34,14 +35,14 @@ class Contract:
 
     @classmethod
     def of(cls, spec: TargetSpec) -> Self:
-        """The contract of ``[targets.NAME]``."""
+        """Return the contract of ``[targets.NAME]``."""
         declared = "gpu_clients" in spec.model_fields_set
         cool, free, reserved = spec.start_below, spec.free_memory, spec.reserve_memory
         return cls(spec.power_mode, spec.clocks, spec.gpu_clients, declared, cool, free, reserved or 0)
 
     @classmethod
     def read(cls, stored: Any) -> Self:
-        """One that was stored by ``plain``; of anything else the one that asks nothing."""
+        """Return the contract that ``plain`` stored; an empty contract for anything else."""
         known = stored if isinstance(stored, Mapping) else {}
         mode, clients = known.get("power_mode"), known.get("gpu_clients")
         return cls(
@@ -55,17 +56,17 @@ class Contract:
         )
 
     def plain(self) -> dict[str, Any]:
-        """The contract as JSON has it."""
+        """Return the contract as JSON values."""
         return {**asdict(self), "gpu_clients": list(self.gpu_clients)}
 
 
 @dataclass(frozen=True)
 class State:
-    """One reading: what could not be read is ``None`` or left out, with the reason in ``not_readable``.
+    """One reading of the state. An unreadable value is ``None`` or missing, with the reason in ``not_readable``.
 
     ``clocks`` in Hz by part (``gpu``, ``emc``, ``policy0``), each with ``min``, ``max``, ``cur``, ``governor``;
-    ``temperature`` in °C by zone, ``trips`` the least at which it holds something back; ``throttle`` states, 0 is
-    none; ``over_current`` events since boot; bytes.
+    ``temperature`` in °C by zone; ``trips`` the lowest °C at which a zone throttles something; ``throttle`` states by
+    alert, 0 is inactive; ``over_current`` events since boot by counter; the rest in bytes.
     """
 
     power_mode: str | None = None
@@ -81,12 +82,14 @@ class State:
     trips: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, told: Any) -> Self:
-        """What an agent told; whatever is not of its kind counts as not readable."""
-        known = told if isinstance(told, Mapping) else {}
+    def read(cls, raw: Any) -> Self:
+        """Return the reading that an agent sent; a value of a wrong type counts as unreadable."""
+        known = raw if isinstance(raw, Mapping) else {}
         mode, locked, clients = known.get("power_mode"), known.get("locked"), known.get("gpu_clients")
         parts = known.get("clocks")
-        listed = [one for one in clients if isinstance(one, Mapping)] if isinstance(clients, (list, tuple)) else None
+        listed = (
+            [entry for entry in clients if isinstance(entry, Mapping)] if isinstance(clients, (list, tuple)) else None
+        )
         reasons = known.get("not_readable")
         return cls(
             power_mode=mode if isinstance(mode, str) and mode else None,
@@ -105,21 +108,22 @@ class State:
         )
 
     def hottest(self) -> tuple[str, float] | None:
-        """The hottest zone that is a sensor, and its °C; ``None`` where none can be read."""
+        """Return the hottest zone that is a sensor, and its °C; ``None`` if none can be read."""
         real = {zone: t for zone, t in self.temperature.items() if not zone.lower().startswith(PLACEHOLDER)}
-        return max(real.items(), key=lambda one: (one[1], one[0]), default=None)
+        return max(real.items(), key=lambda item: (item[1], item[0]), default=None)
 
     def why_not(self, name: str) -> str:
-        """Why ``name`` cannot be read, in brackets for a sentence; empty where that is not known."""
+        """Return why ``name`` cannot be read, in brackets, to append to a sentence; empty if unknown."""
         reason = self.not_readable.get(name)
         return f" ({reason})" if reason else ""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A disturbance: ``own`` the model caused itself, ``outside`` it did not; ``text`` says so in words.
+    """A disturbance, described by ``text``.
 
-    ``told`` is none that is judged: worth knowing, and not asked for.
+    Its ``source`` is ``own`` if the model caused it, ``outside`` if not, and ``told`` if it is only reported and not
+    judged.
     """
 
     kind: str
@@ -128,17 +132,17 @@ class Finding:
 
 
 def number(value: Any) -> float | None:
-    """``value`` if it is a finite number; a truth value is none."""
+    """Return ``value`` as a float if it is a finite number, not a bool; otherwise ``None``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if value - value == 0 else None
 
 
 def numbers(column: Any) -> list[float]:
-    """The numbers of a column of telemetry, in order, without what could not be read."""
+    """Return the readable numbers of a telemetry column, in order."""
     return [v for v in map(number, column) if v is not None] if isinstance(column, (list, tuple)) else []
 
 
 def _numbers(table: Any) -> dict[str, float]:
-    found = {str(key): number(value) for key, value in table.items()} if isinstance(table, Mapping) else {}
-    return {key: value for key, value in found.items() if value is not None}
+    values = {str(key): number(value) for key, value in table.items()} if isinstance(table, Mapping) else {}
+    return {key: value for key, value in values.items() if value is not None}

@@ -89,7 +89,7 @@ def test_a_service_that_somebody_starts_settles_nothing(board: SimulatedBoard, s
     with closing(start(stop_services=["robot"])) as session:
         found = while_timing(session, said, lambda: board.shell("systemctl", "start", "robot.service"))
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "service robot, which was stopped for this, was active" in found.reason
+    assert "service robot, which had to be stopped, was active" in found.reason
     assert unit(board) == "active"
 
 

@@ -173,7 +173,7 @@ def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: O
     with closing(start()) as session:
         found = while_timing(session, said, blink, delay=0.6)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "gpu-throttle-alert came up though it did not get hotter" in found.reason
+    assert "gpu-throttle-alert became active although it did not become hotter" in found.reason
 
 
 def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
@@ -187,7 +187,7 @@ def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start:
     with closing(start()) as session:
         found = while_timing(session, said, heat)
     assert found.verdict is Verdict.PASSED, found.reason
-    assert "the model's own doing: gpu-throttle-alert came up as" in found.reason
+    assert "the model's own doing: gpu-throttle-alert became active as" in found.reason
 
 
 def test_throttling_far_from_the_trip_point_settles_nothing(
@@ -285,7 +285,7 @@ def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, 
 def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, start: Opens) -> None:
     """Declared and not readable: nothing is settled; with the helper, by name and against the list."""
     with closing(start(gpu_clients=["Xorg"])) as session:
-        assert "who else uses the GPU cannot be read" in judged(session).reason
+        assert "the GPU's clients cannot be read" in judged(session).reason
     set_up(board)
     board.gpu_clients(("Xorg", 1200, 4096))
     with closing(start(gpu_clients=["Xorg"])) as session:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.load import load
 from hil.deploy.deploying import deploy
-from hil.deploy.list_releases import listed
+from hil.deploy.list_releases import list_releases
 from hil.errors import HilError
 from tests.boards.faults import until
 from tests.deploy.robot import FOLDER, HOME
@@ -89,7 +89,7 @@ def releases(fleet: Fleet) -> dict[str, Any]:
     """What ``hil releases rover`` says; it ends what was interrupted."""
 
     def work() -> dict[str, Any]:
-        found = listed(load(fleet.root / "hil.toml"), "rover", lambda *_: None)
+        found = list_releases(load(fleet.root / "hil.toml"), "rover", lambda *_: None)
         healthy = [one["release"] for one in found.releases if one["healthy"]]
         return {"current": found.current, "damage": found.damage, "healthy": healthy, "busy": found.busy}
 

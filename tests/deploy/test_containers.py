@@ -53,7 +53,7 @@ def test_an_image_runs_and_is_taken_back(ship: container.Ship) -> None:
     assert "evidence is emulated, not device" in said.out
     one = ship.runs()
     assert one
-    assert "runs there already" in ship.bring(first).out
+    assert "already runs there" in ship.bring(first).out
 
     ship.mood("ill")
     said = ship.bring(ship.build("ill"))
@@ -112,7 +112,7 @@ def test_an_image_of_another_release_or_a_cut_one(ship: container.Ship) -> None:
     archive.write_bytes(content[: len(content) // 2])
     said = ship.bring(archive)
     assert said.code == 1
-    assert "it is no whole archive of an image" in said.out
+    assert "it is not a complete archive of an image" in said.out
     assert not (ship.root / "robot").exists()
     before = ship.runs()
     said = ship.bring(linked)

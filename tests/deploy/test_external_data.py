@@ -61,20 +61,20 @@ def test_it_is_judged_by_its_digest(engine: EngineUsed, tmp_path: Path) -> None:
     weights.write_bytes(bytes(engine.external[0].size))
     assert [one.split(" has ")[0] for one in _now(engine, tmp_path)] == [f"{engine.external[0].file}:"]
     weights.unlink()
-    assert _now(engine, tmp_path) == [f"{engine.external[0].file}: is not there"]
+    assert _now(engine, tmp_path) == [f"{engine.external[0].file}: is missing"]
 
 
 def test_a_report_that_leaves_it_out(engine: EngineUsed, tmp_path: Path) -> None:
     """What the ONNX file names decides, not what is listed."""
     bare = engine.model_copy(update={"external": ()})
-    assert "is not the files that the report lists" in _now(bare, tmp_path)[0]
+    assert "are not those that the report lists" in _now(bare, tmp_path)[0]
 
 
 def test_no_name_of_it_leads_out_of_the_report(engine: EngineUsed, tmp_path: Path) -> None:
     """As for an engine."""
     (tmp_path.parent / "w.bin").write_bytes(b"w")
     away = ExternalData(file="../w.bin", digest="0" * 64, size=1)
-    with pytest.raises(DeployRefused, match="leads out of"):
+    with pytest.raises(DeployRefused, match="is outside of"):
         release.engine_files(tmp_path, [engine.model_copy(update={"external": (away,)})])
 
 

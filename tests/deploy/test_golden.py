@@ -102,5 +102,5 @@ def test_what_a_robot_has_besides_was_not_judged(root: Path) -> None:
 def test_a_report_that_tells_no_parts(root: Path) -> None:
     """An earlier version's: what else the model consisted of then, nobody knows."""
     bare = _judged(root).model_copy(update={"parts": (), "identity": None})
-    with pytest.raises(UserError, match=r"does not tell what it consists of.*run the checks again"):
+    with pytest.raises(UserError, match=r"does not list its parts.*run the checks again"):
         golden(load(root / "hil.toml"), "cpu", bare, 4)

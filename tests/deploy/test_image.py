@@ -116,10 +116,10 @@ def test_an_image_that_has_the_release(made: Made) -> None:
         ([(".wh.opt", b"")], "is missing in its image"),
         ([(".wh..wh..opq", b"")], "is missing in its image"),
         ([("opt/hil/release/engines/a-fp32.plan", None)], "a-fp32.plan is missing"),
-        ([("opt/hil/release/engines/a-fp32.plan", "/etc/other.plan")], "is no plain file"),
-        ([("opt/hil", "/srv/other")], "/opt/hil in it is no folder"),
-        ([("opt", b"a file")], "/opt in it is no folder"),
-        ([("etc/../opt/hil/release/engines/a-fp32.plan", b"another")], "leads elsewhere"),
+        ([("opt/hil/release/engines/a-fp32.plan", "/etc/other.plan")], "is not a regular file"),
+        ([("opt/hil", "/srv/other")], "/opt/hil in it is not a folder"),
+        ([("opt", b"a file")], "/opt in it is not a folder"),
+        ([("etc/../opt/hil/release/engines/a-fp32.plan", b"another")], "has a `..`"),
     ],
 )
 def test_an_image_with_anything_else_there(made: Made, layer: list[Entry], message: str) -> None:
@@ -133,7 +133,7 @@ def test_a_hard_link_in_place_of_an_engine(made: Made) -> None:
     made.kind = tarfile.LNKTYPE
     made.layers[0] = [("bin/sh", b"#!")]
     made.layers.append([("opt/hil/release/engines/a-fp32.plan", "bin/sh")])
-    assert "is no plain file" in made.why()
+    assert "is not a regular file" in made.why()
 
 
 def test_a_layer_that_the_image_does_not_name(made: Made) -> None:
@@ -160,7 +160,7 @@ def test_a_layer_that_the_image_does_not_name(made: Made) -> None:
 )
 def test_what_is_no_whole_archive(made: Made, change: Callable[[dict[str, bytes]], object]) -> None:
     """One message, whatever is wrong with it."""
-    assert "no whole archive of an image" in made.why(change)
+    assert "not a complete archive of an image" in made.why(change)
 
 
 def test_an_archive_that_is_cut_or_changed(made: Made) -> None:

@@ -99,13 +99,13 @@ def test_what_is_refused_without_a_container_is_refused_with_one(project: Path, 
 def test_a_robot_gets_images_or_files(project: Path, tmp_path: Path) -> None:
     """Its config says which: the other is told what to write or to give."""
     config = load(project / "hil.toml")
-    with pytest.raises(UserError, match="give it with --image FILE"):
+    with pytest.raises(UserError, match="deploy it with --image FILE"):
         deploy(config, project / "report", "rover", lambda *_: None)
     text = (project / "hil.toml").read_text(encoding="utf-8").split("[targets.rover.deploy.container]")[0]
     (project / "hil.toml").write_text(text.replace("health =", 'service = "x"\nhealth ='), encoding="utf-8")
     with pytest.raises(UserError, match="runs no images"):
         deploy(load(project / "hil.toml"), project / "report", "rover", lambda *_: None, tmp_path / "image.tar")
-    with pytest.raises(UserError, match=r"write \[targets.rover.deploy.container\]"):
+    with pytest.raises(UserError, match=r"add \[targets.rover.deploy.container\]"):
         write(project, tmp_path / "context")
 
 

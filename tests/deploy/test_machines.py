@@ -161,4 +161,4 @@ def test_a_report_of_another_host_is_not_deployed(tmp_path: Path) -> None:
     place.write_text(json.dumps({**document, "digest": report_digest(document)}))
     refused = project.hil("deploy", "report", "--to", "arm")
     assert refused.code == 1, refused.out
-    assert "CPU: judged on none that is known" in refused.out
+    assert "CPU: judged on an unknown one" in refused.out

@@ -10,7 +10,7 @@ import pytest
 
 from hil.config.load import load
 from hil.deploy import refusals, release
-from hil.deploy.report_check import judged
+from hil.deploy.report_check import judged_report
 from hil.errors import DeployRefused, HilError, UserError
 from hil.gate import gate
 from hil.report.read_report import parse
@@ -47,7 +47,7 @@ def why(root: Path, **late: float) -> str:
     """Why the project's report is not deployed."""
     now = datetime.now(timezone.utc) + timedelta(**late)
     with pytest.raises(HilError) as caught:
-        judged(load(root / "hil.toml"), root / "report", "rover", now)
+        judged_report(load(root / "hil.toml"), root / "report", "rover", now)
     assert int(caught.value.exit_code) in {1, 4}
     return str(caught.value)
 
@@ -67,7 +67,7 @@ def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def test_a_report_that_may_be_deployed(project: Path) -> None:
     """As it is, nothing speaks against it: all refusals below are by what they change."""
-    found = judged(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
+    found = judged_report(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
     assert found.evidence is Evidence.EMULATED
     assert [(one.model, one.precision) for one in found.engines] == [("toy", "fp32")]
 
@@ -80,7 +80,7 @@ def test_no_report(project: Path) -> None:
 
 def test_too_old_or_from_the_future(project: Path) -> None:
     """By the clock of the machine that deploys."""
-    assert "it is 8.0 days old, and max_age allows" in why(project, days=8)
+    assert "it is 8.0 days old, but max_age allows" in why(project, days=8)
     assert "it was finished in the future" in why(project, days=-1)
 
 
@@ -102,7 +102,7 @@ def test_another_engine(project: Path) -> None:
     engine.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert "was judged" in why(project)
     engine.unlink()
-    assert "is not there" in why(project)
+    assert "is missing" in why(project)
 
 
 def test_an_engine_that_leads_out_of_the_report(project: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_engine_that_leads_out_of_the_report(project: Path) -> None:
     outside = project / "elsewhere.onnx"
     engine.rename(outside)
     engine.symlink_to(outside)
-    assert "leads out of" in why(project)
+    assert "is outside of" in why(project)
 
 
 @pytest.mark.parametrize(
@@ -142,20 +142,20 @@ def test_a_gate_that_did_not_pass(project: Path) -> None:
     assert any(reason.startswith("the gate of hil.toml: ") for reason in reasons)
     failed = report.model_copy(update={"exit_code": 1, "decision": "FAILED"})
     said = list(refusals.of_report(failed, {"own": gate.judge(report, report.policy)}, now=now, max_age=1e9))
-    assert "its own gate says FAILED (exit code 1)" in said
+    assert "its own gate decided FAILED (exit code 1)" in said
 
 
 def test_an_engine_that_no_check_stands_for(project: Path) -> None:
     """It was built, and nobody looked at it."""
     report = read(project)
     other = report.engines[0].model_copy(update={"digest": "1" * 64})
-    assert "no check of the report was made" in next(refusals.of_engines(report, [other]))
+    assert "no check of the report used" in next(refusals.of_engines(report, [other]))
     assert refusals.evidence_of(report, [other]) is Evidence.CPU_FALLBACK
 
 
 def test_a_pattern_that_names_no_engine(project: Path) -> None:
     """A slip in engines is no empty release."""
-    with pytest.raises(UserError, match="has no engine like 'toy int8'"):
+    with pytest.raises(UserError, match="has no engine that matches 'toy int8'"):
         release.chosen(read(project), ("toy int8",), "rover")
 
 
@@ -178,7 +178,7 @@ def test_signed_by_the_robots_key_or_another(project: Path) -> None:
     with (project / "hil.toml").open("a", encoding="utf-8") as file:
         file.write('keys = ["release.pub"]\n')
     attest(project / "report", ours)
-    found = judged(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
+    found = judged_report(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
     assert found.bundle is not None
     attest(project / "report", theirs)
     assert "not trusted" in why(project)
@@ -188,7 +188,7 @@ def test_a_robot_that_nothing_is_said_of(project: Path) -> None:
     """The table to write."""
     text = (project / "hil.toml").read_text(encoding="utf-8")
     (project / "hil.toml").write_text(text.split("[targets.rover.deploy]")[0], encoding="utf-8")
-    assert "write [targets.rover.deploy]" in why(project)
+    assert "add [targets.rover.deploy]" in why(project)
 
 
 def test_a_refusal_lists_every_reason_once(project: Path) -> None:
@@ -196,5 +196,7 @@ def test_a_refusal_lists_every_reason_once(project: Path) -> None:
     (engine,) = (project / "report/engines").glob("*.onnx")
     engine.write_bytes(b"x")
     with pytest.raises(DeployRefused) as caught:
-        judged(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc) + timedelta(days=9))
+        judged_report(
+            load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc) + timedelta(days=9)
+        )
     assert str(caught.value).count("  - ") == 2

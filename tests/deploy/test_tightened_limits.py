@@ -14,7 +14,7 @@ from hil.checks.tolerances import AT_LEAST, DEFAULTS, TASK_DEFAULTS, UNITS, in_f
 from hil.cli import main
 from hil.config.load import load
 from hil.config.spec import ModelSpec, TargetSpec, ToleranceSpec, TolerancesSpec
-from hil.deploy.report_check import judged
+from hil.deploy.report_check import judged_report
 from hil.deploy.tightened_limits import judged_by, of_rows, of_state
 from hil.report.canonical import report_digest
 from hil.results import CheckResult, Row, Sense, Verdict
@@ -216,7 +216,7 @@ def test_what_was_tightened_is_not_deployed(project: Path, capsys: pytest.Captur
         assert message in said
         assert ": run again" in said
     place.write_text(text.replace('p99 = "5 s"', 'p99 = "9 s"') + f"{ROVER}tolerances.fp32]\ncosine = 0.9\n")
-    judged(load(place), project / "report", "rover", datetime.now(timezone.utc))
+    judged_report(load(place), project / "report", "rover", datetime.now(timezone.utc))
     rewrite(project, lambda details: details.pop("tolerances", None))
     assert "parity.outputs toy fp32 does not record its tolerances: run again" in judge("")
 

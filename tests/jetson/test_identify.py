@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.jetson import MODULES, RELEASES, SMS, identify, meant, module_of, power_modes, release_of, said, versions
+from hil.jetson import (
+    MODULES,
+    RELEASES,
+    SMS,
+    identify,
+    identity_fields,
+    likely_slugs,
+    module_of,
+    power_modes,
+    release_of,
+    versions,
+)
 from hil.jetson.modules import GIB
 from tests.jetson.trees import AGX_ORIN, GENERATIONS, MIB, NANO, ORIN_NANO, ORIN_NX, THOR, XAVIER, Tree
 
@@ -68,14 +79,14 @@ def test_anything_may_be_asked_about_and_is_no_module(raw: Any) -> None:
     found = identify(raw)
     assert (found.module, found.release, found.soc) == (None, None, None)
     assert found.why
-    assert said(raw) is None
+    assert identity_fields(raw) is None
 
 
 @given(SHAPED)
 def test_a_module_is_told_only_where_part_chip_and_memory_agree(raw: dict[str, Any]) -> None:
     """Whatever else is sent, a module that is named has its part among the facts, its chip, and room for the memory."""
     found = identify(raw)
-    said(raw), versions(raw), power_modes(raw)
+    identity_fields(raw), versions(raw), power_modes(raw)
     assert (found.module is None) == bool(found.why)
     if found.module is None:
         return
@@ -112,11 +123,11 @@ def test_a_release_is_told_only_by_its_own_name(raw: dict[str, Any]) -> None:
             {"compatible": ["nvidia,p3767-0000", "nvidia,tegra264"], "boot_control": None},
             "has a tegra234, but",
         ),
-        (ORIN_NX, {"compatible": ["nvidia,p3767-0000"]}, "no one Tegra chip"),
+        (ORIN_NX, {"compatible": ["nvidia,p3767-0000"]}, "does not name one Tegra chip"),
         (ORIN_NX, {"compatible": ["acme,carrier", "nvidia,tegra234"], "boot_control": None}, "no module's part number"),
         (ORIN_NX, {"compatible": None, "not_readable": {"compatible": "there is no device tree"}}, "no device tree"),
-        (ORIN_NX, {"boot_control": {"TNSPEC": "3767-300-0001-M.1-1-1-x"}}, "says p3767-0000, .* says p3767-0001"),
-        (XAVIER, {"boot_control": {"TNSPEC": "2888-600-0008-A.0-1-2-x"}}, "says p2888-0001, .* says p2888-0008"),
+        (ORIN_NX, {"boot_control": {"TNSPEC": "3767-300-0001-M.1-1-1-x"}}, "has p3767-0000, but .* has p3767-0001"),
+        (XAVIER, {"boot_control": {"TNSPEC": "2888-600-0008-A.0-1-2-x"}}, "has p2888-0001, but .* has p2888-0008"),
         (THOR, {"memory_total": 62 * GIB}, "thor-t5000, but it has 62.0 GiB"),
         (THOR, {"boot_control": {"TNSPEC": "3834-400-0003-x"}}, "p3834-0003 is not in the table"),
     ],
@@ -148,7 +159,7 @@ def test_a_thor_is_what_its_own_memory_chip_says(tmp_path: Path) -> None:
     found = identify(THOR.facts(tmp_path, boot_control=told, memory_total=62 * GIB))
     assert found.module is not None
     assert found.module.slug == "thor-t4000"
-    assert "says p3834-0008" in found.doubts[0]
+    assert "has p3834-0008" in found.doubts[0]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +198,12 @@ def test_the_super_configuration_is_told(tree: Tree, is_super: bool, tmp_path: P
         ({"nv_tegra_release": None}, "36.4.4", "6.2.1", ""),
         ({"nv_tegra_release": None, "packages": {}}, None, None, ""),
         ({"nv_tegra_release": None, "packages": {"nvidia-jetpack": "6.2.2+b24"}}, None, "6.2.2", ""),
-        ({"packages": {"nvidia-l4t-core": "36.4.3-20250107174145"}}, None, None, "L4T 36.4.4, the package .* 36.4.3"),
+        (
+            {"packages": {"nvidia-l4t-core": "36.4.3-20250107174145"}},
+            None,
+            None,
+            "L4T 36.4.4, but the package .* 36.4.3",
+        ),
         ({"packages": {"nvidia-jetpack": "6.1+b123"}}, "36.4.4", "6.2.1", "the package nvidia-jetpack is 6.1"),
         (
             {"nv_tegra_release": "# R38 (release), REVISION: 2.0", "packages": {}},
@@ -216,13 +232,13 @@ def test_jetpack_is_what_l4t_or_its_package_says(
 def test_what_is_recorded_says_which_versions_were_there(tmp_path: Path) -> None:
     """By the libraries' own word; two JetPacks differ in what is recorded of them."""
     libraries = {"nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
-    told = said(ORIN_NX.facts(tmp_path, libraries=libraries))
+    told = identity_fields(ORIN_NX.facts(tmp_path, libraries=libraries))
     assert told is not None
     expected = {"module": "orin-nx-16gb", "jetpack": "6.2.1", "l4t": "36.4.4", "serial": ORIN_NX.serial}
     expected |= {"cuda": "12.6.68", "tensorrt": "10.3.0.30", "cudnn": "9.3.0", "power_mode": "40W"}
     assert expected.items() <= told.items()
     assert told["not_known"] == []
-    other = said(replace(ORIN_NX, release=AGX_ORIN.release, core=AGX_ORIN.core).facts(tmp_path))
+    other = identity_fields(replace(ORIN_NX, release=AGX_ORIN.release, core=AGX_ORIN.core).facts(tmp_path))
     assert other is not None
     assert other != told
 
@@ -271,7 +287,7 @@ def test_a_module_is_called_as_in_its_catalogue(module: Any) -> None:
     """With the maker's words before it or without, in any case; its own name is never taken for a slip."""
     for name in (module.slug, f"jetson-{module.slug}", f"NVIDIA {module.name}" if "GB" in module.name else module.slug):
         assert module_of(name) is module
-        assert meant(name) == ()
+        assert likely_slugs(name) == ()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +303,7 @@ def test_a_module_is_called_as_in_its_catalogue(module: Any) -> None:
 )
 def test_only_what_is_certainly_a_slip_is_called_one(written: str, slugs: tuple[str, ...]) -> None:
     """A module without its size names several; a card's name is none of ours to correct."""
-    assert meant(written) == slugs
+    assert likely_slugs(written) == slugs
 
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)

@@ -16,7 +16,7 @@ from hil.config.data_sources import SYNTHETIC, SourceKind, is_callable, source_k
 from hil.config.explain import Keys, Mistake
 from hil.errors import did_you_mean, nearest
 from hil.importers.isaac_ros import split
-from hil.jetson import meant
+from hil.jetson import likely_slugs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "segmentation": ("miou",),
     "embedding": ("retrieval",),
 }
-"""Tasks with a metric of ours; of each the first is meant where none is named (``hil.metrics`` has them)."""
+"""Tasks with a metric of ours; of each the first is likely_slugs where none is named (``hil.metrics`` has them)."""
 SLIP = 0.8
 """Likeness (difflib's ratio) from which an unknown target is taken for a misspelt one."""
 
@@ -98,7 +98,7 @@ def _names(keys: Keys, table: Values) -> Iterator[Mistake]:
 def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
     """A Jetson's module with a slip in it or without its size; any other name may be a GPU's."""
     board = target.get("board") if isinstance(target, dict) else None
-    slugs = meant(board) if isinstance(board, str) else ()
+    slugs = likely_slugs(board) if isinstance(board, str) else ()
     if slugs:
         yield Mistake(keys, f"{board!r} is no module: did you mean {' or '.join(map(repr, slugs))}?")
 

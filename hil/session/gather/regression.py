@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.baseline import machine
 from hil.catalogue import ABOVE, CATALOGUE, EXCLUDE, NOISY
 from hil.checks import regression
-from hil.jetson import said
+from hil.jetson import identity_fields
 from hil.plan import expand
 from hil.results import Row, Sense
 from hil.series import digest_of
@@ -48,7 +48,7 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
     if not method:
         return gathered
     environment = records.environment(session, row)
-    serial = (said(session.facts.get("board")) or {}).get("serial")
+    serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
     seen = regression.MeasuredRow(
         key, judgement, digest_of(method), method, machine(serial, environment), session.run_id
     )

@@ -87,25 +87,25 @@ def _disarmed(block: str) -> Iterator[str]:
         return
     supported: list[str] = []
     traps: list[str] = []
-    words = iter(_split(match[2]))
-    for word in words:
+    tokens = iter(_split(match[2]))
+    for word in tokens:
         name = word.lower().lstrip("!")
         if name in WITHOUT_VALUE:
             supported.append(word.lower())
         elif name in CRITERIA:
-            supported += [word.lower(), *_value(words, block)]
+            supported += [word.lower(), *_value(tokens, block)]
         else:
             traps.append(name)
-            next(words, "")
+            next(tokens, "")
     yield f"Match {shlex.join(supported) if supported else 'all'}"
     if traps:
         yield f"{TRAP} {' '.join(traps)}"
 
 
-def _value(words: Iterator[str], block: str) -> Iterator[str]:
+def _value(tokens: Iterator[str], block: str) -> Iterator[str]:
     """Yield the value of a criterion, the next word."""
     try:
-        yield next(words)
+        yield next(tokens)
     except StopIteration:
         raise UserError(f"the SSH config has `{block}`, which lacks a value: complete the line") from None
 
