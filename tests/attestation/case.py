@@ -1,4 +1,4 @@
-"""A signed report with everything that was signed beside it, as a run leaves it: what all of these tests start from."""
+"""A signed report with all signed files next to it: the starting point of the attestation tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Case:
 
     @property
     def keys(self) -> list[PublicKey]:
-        """The keys that are trusted: the one."""
+        """The trusted keys: only the signer's."""
         return [self.signer.public]
 
     @property
@@ -63,46 +63,46 @@ class Case:
         return self.folder / "digits.cache"
 
     def statement(self) -> dict[str, Any]:
-        """What was signed."""
+        """Return the signed statement."""
         found: dict[str, Any] = json.loads(base64.b64decode(self.document()["dsseEnvelope"]["payload"]))
         return found
 
     def document(self) -> dict[str, Any]:
-        """The bundle, as JSON."""
+        """Return the bundle as JSON."""
         found: dict[str, Any] = json.loads(self.bundle.read_text())
         return found
 
     def put(self, document: Any) -> None:
-        """Puts another bundle there, in the form that hil writes."""
+        """Write another bundle, in the form that hil writes."""
         self.bundle.write_text(json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n")
 
     def sign_again(self, statement: Any, signer: KeySigner | None = None) -> None:
-        """Signs any statement: what somebody could do who has a key, and what a stolen key could do."""
+        """Sign any statement with the case's key, as the holder of a stolen key could."""
         who = signer or self.signer
         payload = statement if isinstance(statement, bytes) else json.dumps(statement).encode()
         self.bundle.write_text(dsse.write(payload, who.sign(dsse.pae(payload)), who.public))
 
 
 def other_signature(signature: bytes) -> bytes:
-    """The other one (DER) that verifies with the same r, made without the key."""
+    """Return the second valid signature (DER) with the same r, computed without the key."""
     r, s = decode_dss_signature(signature)
     return encode_dss_signature(r, ORDER - s)
 
 
 def new_signer() -> KeySigner:
-    """A fresh key."""
+    """Return a new signer."""
     return KeySigner(ec.generate_private_key(ec.SECP256R1()))
 
 
 def pem(*, curve: ec.EllipticCurve | None = None, password: str | None = None) -> bytes:
-    """A fresh private key as users have it."""
+    """Return a new private key in PEM format."""
     key = ec.generate_private_key(curve or ec.SECP256R1())
     lock = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
 
 
 def made(report: Report | None = None) -> Report:
-    """A sealed report (a good run's, if ``None``) whose int8 engines have calibration caches."""
+    """Return a sealed report (by default a good run's) whose int8 engines have calibration caches."""
     draft = sample.draft() if report is None else report
     engines = tuple(
         each.model_copy(update={"calibration_cache": sample.digest("cache", each.model)})
@@ -114,7 +114,7 @@ def made(report: Report | None = None) -> Report:
 
 
 def signed(folder: Path, report: Report | None = None, signer: KeySigner | None = None) -> Case:
-    """Writes report, engines, model and cache into ``folder`` and signs."""
+    """Write report, engines, model and calibration cache into ``folder``, and sign the report."""
     finish(folder, made() if report is None else report)
     case = Case(folder, signer or new_signer())
     (folder / "engines").mkdir(exist_ok=True)

@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 def refused(case: Case, why: str, **changes: Any) -> None:
-    """Verifying with the report at hand raises, saying ``why``, and so it does without, where that can be seen."""
+    """Assert that ``verify`` refuses the bundle with ``why``, with the report and, by default, without it."""
     with pytest.raises(UserError, match=why):
         verify(case.bundle, **{"keys": case.keys, "report": case.report, **changes})
 
 
 def test_recomputed_totals_under_an_old_signature(tmp_path: Path) -> None:
-    """A failed run's report turned green, totals and digest made again, beside the signature of the failed one."""
+    """A failed report edited to PASSED, with new totals and digest, does not match the signature of the original."""
     case = cases.signed(tmp_path, sample.failed())
     finish(tmp_path, cases.made())
     refused(case, "not the report that was signed")
 
 
 def test_a_signature_over_another_report(tmp_path: Path) -> None:
-    """The good signature of another run says nothing of this one."""
+    """The valid signature of another run's report is refused."""
     other = cases.signed(tmp_path / "other", cases.made(sample.draft(run=sample.run(id="another"))))
     case = cases.signed(tmp_path / "this", signer=other.signer)
     case.bundle.write_bytes(other.bundle.read_bytes())
@@ -47,7 +47,7 @@ def test_a_signature_over_another_report(tmp_path: Path) -> None:
 
 
 def test_another_key(tmp_path: Path) -> None:
-    """Whoever signs with a key of their own is not trusted, and neither is a signature that names a trusted one."""
+    """A signature by an untrusted key is refused, even if the bundle names a trusted key."""
     case = cases.signed(tmp_path)
     thief = cases.new_signer()
     case.sign_again(case.statement(), thief)
@@ -60,7 +60,7 @@ def test_another_key(tmp_path: Path) -> None:
 
 
 def test_the_other_signature_of_the_same_key(tmp_path: Path) -> None:
-    """Whoever has a signature (r, s) can make (r, n - s) without the key, which verifies elsewhere: it is refused."""
+    """The second valid signature (r, n - s), which anybody can compute, is refused."""
     case = cases.signed(tmp_path)
     document = case.document()
     signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
@@ -72,7 +72,7 @@ def test_the_other_signature_of_the_same_key(tmp_path: Path) -> None:
 
 
 def test_a_swapped_subject(tmp_path: Path) -> None:
-    """An engine that was never judged, an engine in a model's place, and a statement about another engine."""
+    """Refused are an unjudged engine, an engine passed as a model, and a statement about another engine."""
     case = cases.signed(tmp_path)
     rogue = tmp_path / "rogue.plan"
     rogue.write_text("never judged")
@@ -88,7 +88,7 @@ def test_a_swapped_subject(tmp_path: Path) -> None:
 
 
 def test_a_statement_that_the_report_does_not_give(tmp_path: Path) -> None:
-    """Where the report can be judged even the right key's word is not believed: no subject, decision or test of it."""
+    """If the report is available, a statement signed by the right key must still match it in every part."""
     case = cases.signed(tmp_path, sample.failed())
     good = case.statement()
     said = json.loads(json.dumps(good))
@@ -106,7 +106,7 @@ def test_a_statement_that_the_report_does_not_give(tmp_path: Path) -> None:
 
 
 def test_a_result_that_its_own_tests_deny(tmp_path: Path) -> None:
-    """Without the report at hand, PASSED beside failed tests is a contradiction."""
+    """Without the report, a statement with result PASSED and failed tests is refused."""
     case = cases.signed(tmp_path, sample.failed())
     said = case.statement()
     for result in ("PASSED", "WARNED"):
@@ -116,7 +116,7 @@ def test_a_result_that_its_own_tests_deny(tmp_path: Path) -> None:
 
 
 def test_a_downgraded_schema(tmp_path: Path) -> None:
-    """A report, a statement, a predicate or a bundle of another version is not read as this one."""
+    """A report, statement, predicate or bundle of another version is refused."""
     case = cases.signed(tmp_path)
     document = json.loads(case.report.read_text())
     document["schema_version"] = 0
@@ -138,7 +138,7 @@ def test_a_downgraded_schema(tmp_path: Path) -> None:
 
 
 def test_a_duplicate_key(tmp_path: Path) -> None:
-    """Two readers may take different ones of two values: in report, statement and bundle no key stands twice."""
+    """A repeated JSON key in report, statement or bundle is refused: readers could use different values."""
     case = cases.signed(tmp_path)
     payload = json.dumps(case.statement())
     case.sign_again(payload.replace('"result": "PASSED"', '"result": "FAILED", "result": "PASSED"').encode())
@@ -156,7 +156,7 @@ def test_a_duplicate_key(tmp_path: Path) -> None:
 
 
 def test_a_bundle_with_two_signatures(tmp_path: Path) -> None:
-    """Two signatures, or none, are not one, whoever made them."""
+    """A bundle with no signature or with two signatures is refused."""
     case = cases.signed(tmp_path)
     document = case.document()
     signatures = document["dsseEnvelope"]["signatures"]
@@ -182,7 +182,7 @@ ODD: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
 
 @pytest.mark.parametrize(("what", "change"), ODD, ids=[what for what, _ in ODD])
 def test_an_odd_bundle(tmp_path: Path, what: str, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Whatever is not exactly a bundle of ours is refused before its signature is looked at."""
+    """A bundle in any other form is refused before its signature is verified."""
     case = cases.signed(tmp_path)
     document = case.document()
     change(document)
@@ -197,7 +197,7 @@ NONE = (b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff", b'{"a":NaN}', b"x" 
 
 @pytest.mark.parametrize("content", NONE, ids=range(len(NONE)))
 def test_what_is_no_bundle(tmp_path: Path, content: bytes) -> None:
-    """Anything else in its place is one message, whatever its depth or size."""
+    """A file that is not a bundle gives one message, whatever its depth or size."""
     case = cases.signed(tmp_path)
     case.bundle.write_bytes(content)
     with pytest.raises(AttestationRefused):
@@ -205,14 +205,14 @@ def test_what_is_no_bundle(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_statement_with_a_field_of_its_own(tmp_path: Path) -> None:
-    """What this version does not know it does not vouch for."""
+    """A statement with an unknown field is refused."""
     case = cases.signed(tmp_path)
     case.sign_again({**case.statement(), "note": "trust me"})
     refused(case, "not a statement of hil", report=None)
 
 
 def test_a_policy_that_was_loosened(tmp_path: Path) -> None:
-    """The policy is part of what was signed: a report under a looser one is another report."""
+    """The policy is signed: a report with a looser policy is a different report."""
     case = cases.signed(tmp_path)
     loose = sample.draft(policy=sample.POLICY.model_copy(update={"require": ("contract.*",)}))
     finish(tmp_path, seal(loose))
@@ -220,7 +220,7 @@ def test_a_policy_that_was_loosened(tmp_path: Path) -> None:
 
 
 def test_single_bytes(tmp_path: Path) -> None:
-    """A sample of ``python -m tests.fuzz.tamper``: one byte changed anywhere is refused, in every file."""
+    """A changed byte anywhere in any signed file is refused (a sample of ``python -m tests.fuzz.tamper``)."""
     folder = tamper.prepare(tmp_path)
     chance = random.Random(6)  # noqa: S311 - repeatable, not secret
     found = [tamper.attempt(folder, kind, chance) for kind in tamper.KINDS for _ in range(30)]

@@ -23,7 +23,7 @@ FINISHED = datetime.fromisoformat("2026-11-22T10:00:42+00:00")
 
 
 def test_what_was_signed_is_what_is_verified(tmp_path: Path) -> None:
-    """Decision, key, report and each subject by role come back, and the report was judged again."""
+    """Verifying returns decision, key, report and each subject by role, and judges the report again."""
     case = cases.signed(tmp_path)
     files = (("engine", case.engine()), ("onnx", case.onnx), ("calibration-cache", case.cache))
     found = verify(case.bundle, keys=case.keys, report=case.report, files=files)  # type: ignore[arg-type] # literals
@@ -38,7 +38,7 @@ def test_what_was_signed_is_what_is_verified(tmp_path: Path) -> None:
 
 
 def test_each_file_of_a_model_is_a_subject(tmp_path: Path) -> None:
-    """External data, plugins and a deployed ONNX file by their own roles; code by the identity beside the model."""
+    """External data, plugins and a deployed ONNX file are subjects by role; callables are covered by the identity."""
     files = {"external-data": "digits.data", "plugin": "libplugin.so", "deployed": "digits-int8.onnx"}
     for role, name in files.items():
         (tmp_path / name).write_text(role)
@@ -55,7 +55,7 @@ def test_each_file_of_a_model_is_a_subject(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("edit", ["gone", "added"])
 def test_a_signed_part_is_what_the_report_gives(tmp_path: Path, edit: str) -> None:
-    """A bundle that leaves out a file of the model, or its identity, is refused beside the report that has it."""
+    """A bundle without a file of the model, or without its identity, does not match the report and is refused."""
     case = cases.signed(tmp_path, seal(sample.consisting_of(sample.draft(), {"external-data": "digits.data"})))
     said = case.statement()
     if edit == "gone":
@@ -68,7 +68,7 @@ def test_a_signed_part_is_what_the_report_gives(tmp_path: Path, edit: str) -> No
 
 
 def test_a_bundle_of_a_report_without_parts_verifies(tmp_path: Path) -> None:
-    """What was signed before models had parts: no identity in the statement, none in the report."""
+    """A report from before models had parts is signed and verified without an identity."""
     case = cases.signed(tmp_path)
     said = case.statement()
     for each in said["subject"]:
@@ -78,7 +78,7 @@ def test_a_bundle_of_a_report_without_parts_verifies(tmp_path: Path) -> None:
 
 
 def test_the_statement_is_that_of_the_specification(tmp_path: Path) -> None:
-    """Statement v1, test-result v0.1, the gate's name first, every descriptor with a digest."""
+    """The statement has type v1, predicate test-result v0.1, the gate first, and a digest in every descriptor."""
     said = cases.signed(tmp_path).statement()
     assert said["_type"] == "https://in-toto.io/Statement/v1"
     assert said["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
@@ -90,7 +90,7 @@ def test_the_statement_is_that_of_the_specification(tmp_path: Path) -> None:
 
 
 def test_what_was_required_and_not_settled_is_a_failed_test(tmp_path: Path) -> None:
-    """The predicate has no word for skipped: inconclusive and not run rows are failed, never left out."""
+    """The predicate has no list for skipped tests: inconclusive and required not run rows are listed as failed."""
     report = sample.failed()
     case = cases.signed(tmp_path, report)
     predicate = case.statement()["predicate"]
@@ -102,7 +102,7 @@ def test_what_was_required_and_not_settled_is_a_failed_test(tmp_path: Path) -> N
 
 
 def test_a_failed_report_is_refused_unless_asked_for(tmp_path: Path) -> None:
-    """Its signature holds and it is no pass: who does not ask for failed ones gets none."""
+    """A failed report is signed as failed, and ``verify`` refuses it unless ``failed_too`` is set."""
     case = cases.signed(tmp_path, sample.failed())
     with pytest.raises(AttestationRefused, match="decision is FAILED"):
         verify(case.bundle, keys=case.keys, report=case.report)
@@ -111,7 +111,7 @@ def test_a_failed_report_is_refused_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_run_that_did_not_finish_cannot_be_signed(tmp_path: Path) -> None:
-    """Neither an incomplete report nor one without an engine becomes evidence, and nothing is written."""
+    """An incomplete report and a report without an engine are refused, and nothing is written."""
     begin(tmp_path, sample.draft())
     with pytest.raises(AttestationRefused, match="did not finish"):
         attest(tmp_path, cases.new_signer())
@@ -123,7 +123,7 @@ def test_a_run_that_did_not_finish_cannot_be_signed(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_is_not_the_judged_one_stops_signing(tmp_path: Path) -> None:
-    """The engines beside the report are hashed again: a swapped one is found before anything is signed."""
+    """Engines next to the report are hashed again before signing: a replaced one is refused."""
     case = cases.signed(tmp_path)
     case.engine().write_text("another")
     with pytest.raises(ReportRefused, match="not the file that was judged"):
@@ -131,7 +131,7 @@ def test_an_engine_that_is_not_the_judged_one_stops_signing(tmp_path: Path) -> N
 
 
 def test_a_signer_may_give_either_signature(tmp_path: Path) -> None:
-    """A service that keeps the key gives whichever s came out; what is written is the one form that is verified."""
+    """A signer may return a signature with either s; the bundle always has the lower one."""
 
     class Elsewhere:
         key = cases.new_signer()
@@ -147,7 +147,7 @@ def test_a_signer_may_give_either_signature(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", [b"", b"no DER"])
 def test_a_signer_that_gives_no_signature_writes_nothing(tmp_path: Path, given: bytes) -> None:
-    """What is not a signature at all is refused as one of another key is."""
+    """Bytes that are not a signature are refused like a signature by another key."""
 
     class Empty:
         public: PublicKey = cases.new_signer().public
@@ -161,7 +161,7 @@ def test_a_signer_that_gives_no_signature_writes_nothing(tmp_path: Path, given: 
 
 
 def test_a_signer_whose_signature_is_not_its_own_writes_nothing(tmp_path: Path) -> None:
-    """Any signer may be used, and what it gives is verified before it is written."""
+    """Any ``Signer`` may be used; its signature is verified before the bundle is written."""
 
     class Faulty:
         public: PublicKey = cases.new_signer().public
@@ -176,7 +176,7 @@ def test_a_signer_whose_signature_is_not_its_own_writes_nothing(tmp_path: Path) 
 
 
 def test_a_new_run_takes_an_old_signature_away(tmp_path: Path) -> None:
-    """The moment a run begins, nothing signed is left of the one before."""
+    """When a run begins, the bundle of an earlier report is deleted."""
     case = cases.signed(tmp_path)
     begin(tmp_path, sample.draft(run=sample.run(id="another")))
     assert not case.bundle.exists()
@@ -193,14 +193,14 @@ def test_a_new_run_takes_an_old_signature_away(tmp_path: Path) -> None:
     ],
 )
 def test_a_replayed_report_is_refused(tmp_path: Path, fresh: Freshness, why: str) -> None:
-    """An older report is as well signed as ever: age, moment, commit and digest tell it apart."""
+    """A valid signature of an old report is refused by age, time, commit or digest."""
     case = cases.signed(tmp_path)
     with pytest.raises(AttestationRefused, match=why):
         verify(case.bundle, keys=case.keys, report=case.report, fresh=fresh, now=FINISHED + timedelta(hours=2))
 
 
 def test_a_fresh_report_is_taken(tmp_path: Path) -> None:
-    """What is asked for and holds is no reason to refuse."""
+    """Requirements that are met are no reason to refuse."""
     commit = "c" * 40
     report = cases.made(sample.draft(run=sample.run(commit=commit)))
     case = cases.signed(tmp_path, report)
@@ -212,14 +212,14 @@ def test_a_fresh_report_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("finished", "why"), [(None, "does not state when"), ("yesterday", "does not state when")])
 def test_a_report_without_a_moment_is_never_fresh(tmp_path: Path, finished: str | None, why: str) -> None:
-    """Where an age is asked for, one that nobody can tell is too old."""
+    """If an age is required, a report without a valid finish time is refused."""
     case = cases.signed(tmp_path, cases.made(sample.draft(run=sample.run(finished=finished))))
     with pytest.raises(AttestationRefused, match=why):
         verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=1e9))
 
 
 def test_a_report_of_the_future_is_refused(tmp_path: Path) -> None:
-    """One of two clocks is wrong, and nobody can tell how old it is."""
+    """A report that finished in the future is refused, because its age is unknown."""
     case = cases.signed(tmp_path)
     with pytest.raises(AttestationRefused, match="future"):
         verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=1e9), now=FINISHED - timedelta(hours=1))
@@ -228,20 +228,20 @@ def test_a_report_of_the_future_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_key_nothing_is_verified(tmp_path: Path) -> None:
-    """No key is the user's mistake, and never a pass."""
+    """Verifying without a key is a user's error."""
     with pytest.raises(UserError, match="no key"):
         verify(cases.signed(tmp_path).bundle, keys=[])
 
 
 def test_pae_is_that_of_the_specification() -> None:
-    """The example of the DSSE specification."""
+    """``pae`` gives the result of the example in the DSSE specification."""
     assert dsse.pae(b"hello world", "http://example.com/HelloWorld") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
 
 
 def test_now_is_the_default(tmp_path: Path) -> None:
-    """Without a moment given it is this one."""
+    """Without ``now`` the current time is used."""
     report = cases.made(sample.draft(run=sample.run(finished=datetime.now(timezone.utc).isoformat())))
     case = cases.signed(tmp_path, report)
     assert verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=3600.0)).passed

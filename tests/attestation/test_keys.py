@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def put(path: Path, content: bytes, mode: int = 0o600) -> Path:
-    """A key file."""
+    """Write a key file and return its path."""
     path.write_bytes(content)
     path.chmod(mode)
     return path
 
 
 def test_a_key_from_a_file_and_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are the same key, named by the digest of its public half."""
+    """A key from a file and from the environment is the same, named by the digest of its public key."""
     pem = cases.pem()
     monkeypatch.setenv("SIGNING", pem.decode())
     one, two = key_from_file(put(tmp_path / "hil.key", pem)), key_from_environment("SIGNING")
@@ -36,7 +36,7 @@ def test_a_key_from_a_file_and_from_the_environment(tmp_path: Path, monkeypatch:
 
 
 def test_a_signature_has_one_form() -> None:
-    """Of the two that whoever has one can make, only that with the lower s is written."""
+    """Of the two valid signatures, signers return the one with the lower s."""
     signer = cases.new_signer()
     for number in range(20):
         data = str(number).encode()
@@ -47,7 +47,7 @@ def test_a_signature_has_one_form() -> None:
 
 
 def test_an_encrypted_key_wants_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes by a variable; without it, or with another, there is one message."""
+    """The password comes from the environment; a missing or wrong one gives one message."""
     path = put(tmp_path / "hil.key", cases.pem(password="correct horse"))  # noqa: S106 - of a key of this test
     with pytest.raises(UserError, match=PASSWORD):
         key_from_file(path)
@@ -60,7 +60,7 @@ def test_an_encrypted_key_wants_its_password(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    """As ssh does: it may have been taken already."""
+    """A private key that others can read is refused, as by ssh."""
     with pytest.raises(UserError, match="others can read"):
         key_from_file(put(tmp_path / "hil.key", cases.pem(), mode))
 
@@ -69,7 +69,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> Non
     "content", [b"", b"no key", b"x" * 70_000, cases.pem(curve=ec.SECP384R1()), cases.pem()[:100]], ids=range(5)
 )
 def test_what_is_no_key_of_p256(tmp_path: Path, content: bytes) -> None:
-    """Other kinds, pieces, nothing: one message that names the file."""
+    """Keys of other kinds, truncated keys and empty files give one message that names the file."""
     path = put(tmp_path / "hil.key", content)
     with pytest.raises(UserError, match=r"hil\.key"):
         key_from_file(path)
@@ -78,7 +78,7 @@ def test_what_is_no_key_of_p256(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """Neither a missing file nor a missing variable is a traceback."""
+    """A missing file and a missing variable give one message each."""
     for name in (tmp_path / "none", tmp_path, tmp_path / "a\0b"):
         with pytest.raises(UserError):
             key_from_file(name)
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_no_message_has_anything_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Damaged, given as a name, given as a public one: message and traceback hold no line of it."""
+    """No message or traceback contains a part of a private key, whether damaged or passed in the wrong place."""
     pem = cases.pem().decode()
     lines = [line for line in pem.splitlines() if "-----" not in line]
     damaged = pem.replace(lines[0], lines[0][:-4] + "AAAA")
@@ -109,7 +109,7 @@ def test_no_message_has_anything_of_a_key(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_signer_is_neither_shown_nor_stored() -> None:
-    """Its representation is its public id, and it cannot be pickled."""
+    """A signer's ``repr`` shows only the public id, and it cannot be pickled."""
     signer = cases.new_signer()
     assert repr(signer) == f"KeySigner({signer.public.id[:12]}…)"
     with pytest.raises(TypeError):
@@ -117,7 +117,7 @@ def test_a_signer_is_neither_shown_nor_stored() -> None:
 
 
 def test_openssl_makes_keys_as_the_messages_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands that messages and documentation print make a key that signs and its public half."""
+    """The commands in messages and documentation create a key that signs, and its public key."""
     script = f"{MAKE} -pass pass:secret && {PUBLIC} -passin pass:secret"
     shell = ["/bin/bash", "-euo", "pipefail", "-c", script]
     subprocess.run(shell, cwd=tmp_path, check=True, capture_output=True)

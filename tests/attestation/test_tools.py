@@ -1,4 +1,4 @@
-"""What is signed here is verified by tools that are not ours."""
+"""Other tools verify the bundles that hil signs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SCRIPT = Path(__file__).parent / "verify.cjs"
 
 @pytest.fixture
 def case(tmp_path: Path) -> Case:
-    """A signed report, with its public key beside it as a file."""
+    """A signed report, with its public key as a file next to it."""
     made = cases.signed(tmp_path)
     (tmp_path / "hil.pub").write_text(made.signer.public.pem)
     return made
 
 
 def edited(case: Case) -> None:
-    """Turns the decision around and leaves the signature."""
+    """Change the decision in the payload and keep the signature."""
     document = case.document()
     payload = base64.b64decode(document["dsseEnvelope"]["payload"])
     assert b'"result":"PASSED"' in payload
@@ -49,12 +49,12 @@ def edited(case: Case) -> None:
 
 
 def envelope(case: Case) -> Envelope:
-    """The envelope of the bundle, as securesystemslib reads it."""
+    """Return the bundle's envelope as securesystemslib reads it."""
     return Envelope.from_dict(case.document()["dsseEnvelope"])
 
 
 def test_securesystemslib_verifies_the_envelope(case: Case) -> None:
-    """Its own verifier takes the signature, and no edited payload and no other key."""
+    """The library securesystemslib accepts the signature, and refuses an edited payload and another key."""
     key = SSlibKey.from_crypto(_loaded(case), keyid=case.signer.public.id)
     accepted = envelope(case).verify([key], threshold=1)
     assert list(accepted) == [case.signer.public.id]
@@ -73,7 +73,7 @@ def _loaded(case: Case) -> EllipticCurvePublicKey:
 
 
 def test_in_toto_reads_the_statement(case: Case) -> None:
-    """The reference library finds a valid statement, and its test-result message has every field of the predicate."""
+    """The in-toto library accepts the statement and reads every field of its predicate."""
     said = case.statement()
     read = json_format.Parse(json.dumps(said), Message())  # its JSON names, _type too
     Statement.copy_from_pb(read).validate()
@@ -84,7 +84,7 @@ def test_in_toto_reads_the_statement(case: Case) -> None:
 
 
 def test_sigstore_verifies_the_bundle(case: Case) -> None:
-    """Sigstore's verifier for JavaScript takes the bundle with the key, and no edited one."""
+    """Sigstore's JavaScript verifier accepts the bundle with the key, and refuses an edited one."""
     modules = os.environ.get(MODULES, "")
     if shutil.which("node") is None or not (Path(modules) / "node_modules" / "@sigstore" / "verify").is_dir():
         pytest.skip(f"@sigstore/verify is not there: npm install it and name the folder in {MODULES}")
@@ -99,7 +99,7 @@ def test_sigstore_verifies_the_bundle(case: Case) -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
 def test_openssl_verifies_the_signature(case: Case) -> None:
-    """The signature is plain ECDSA over the pre-authentication encoding: OpenSSL needs nothing else."""
+    """OpenSSL verifies the signature as plain ECDSA over the pre-authentication encoding."""
     envelope_ = case.document()["dsseEnvelope"]
     payload = base64.b64decode(envelope_["payload"])
     kind = envelope_["payloadType"]

@@ -1,4 +1,4 @@
-"""Two sides beside each other: what is refused, confounded or missing is no pass, and what changed is named."""
+"""Comparing two sides: refused, confounded and missing rows prevent a pass, and differences are listed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FASTER, SAME, SLOWER = 0.8, 1.0, 1.2
 
 
 def side(number: int, jetpack: str, factor: float = SAME, **changes: Any) -> Side:
-    """A run with five run values a point, 0.1 % apart, all times ``factor``."""
+    """Return a run whose points have five run values, 0.1 % apart, multiplied by ``factor``."""
     derived = derive(kept.on_jetpack(number, jetpack))
     points = tuple(
         replace(point, runs=tuple(point.value * factor * (1 + at / 1000) for at in range(5)), **changes)
@@ -36,12 +36,12 @@ def side(number: int, jetpack: str, factor: float = SAME, **changes: Any) -> Sid
 
 
 def status(base: Side, cand: Side, history_facts: HistoryFacts | None = None) -> dict[str, Status]:
-    """The status of each check."""
+    """Return the status of each check."""
     return {row.check: row.status for row in compare(base, cand, RULE, history_facts).rows}
 
 
 def test_which_way_is_good_is_known() -> None:
-    """Twice the rows up: the latency got worse and the frame rate better."""
+    """With twice the values, latency is worse and frame rate is better."""
     base = side(1, "6.1")
     assert status(base, side(2, "6.2")) == {"latency.p50": Status.SAME, "fps.sustained": Status.SAME}
     assert status(base, side(2, "6.2", SLOWER)) == {"latency.p50": Status.WORSE, "fps.sustained": Status.BETTER}
@@ -49,7 +49,7 @@ def test_which_way_is_good_is_known() -> None:
 
 
 def test_another_method_is_refused_and_the_field_named() -> None:
-    """Not compared at all, however alike the numbers are."""
+    """Numbers of different methods are not compared, even if they are equal."""
     base, cand = side(1, "6.1"), side(2, "6.2", method="other")
     cand = replace(cand, methods={**cand.methods, "other": {"version": 9, "timed": "enqueue"}})
     found = compare(base, cand, RULE)
@@ -59,7 +59,7 @@ def test_another_method_is_refused_and_the_field_named() -> None:
 
 
 def test_another_board_is_confounded() -> None:
-    """A change may be the board's, and so may its absence."""
+    """Between different machines neither a change nor its absence can be attributed to the model."""
     derived = derive(kept.on_jetpack(2, "6.2", serial="9999"))
     other = replace(side(2, "6.2"), points=tuple(replace(p, run=derived.run) for p in side(2, "6.2").points))
     assert set(status(side(1, "6.1"), other).values()) == {Status.CONFOUNDED}
@@ -68,7 +68,7 @@ def test_another_board_is_confounded() -> None:
 
 
 def test_a_row_without_an_environment_is_of_its_runs_machine() -> None:
-    """Without a serial number a machine is known by its environment, which an engine's size has none of."""
+    """Without a serial number the environment identifies the machine; an engine's size has no environment."""
     facts = {
         "host": {"hostname": "bench", "cpu_model": "Some CPU"},
         "other": {"hostname": "lab", "cpu_model": "Some CPU"},
@@ -88,7 +88,7 @@ def test_a_row_without_an_environment_is_of_its_runs_machine() -> None:
 
 
 def test_what_one_side_lacks_is_missing() -> None:
-    """A row that was left out is no row that got no worse."""
+    """A row that one side lacks prevents a pass."""
     base, cand = side(1, "6.1"), side(2, "6.2")
     lacking = replace(cand, points=cand.points[:1])
     assert Status.MISSING in status(base, lacking).values()
@@ -96,12 +96,12 @@ def test_what_one_side_lacks_is_missing() -> None:
 
 
 def test_a_run_that_could_not_say_hides_no_change() -> None:
-    """Inconclusive then is unclear now."""
+    """A row that was inconclusive in its own run is unclear in the comparison."""
     assert set(status(side(1, "6.1"), side(2, "6.2", verdict="inconclusive")).values()) == {Status.UNCLEAR}
 
 
 def test_known_noise_takes_a_change_back() -> None:
-    """What the board does by itself from session to session is no regression."""
+    """A change within a board's noise between sessions is not a regression."""
 
     def noisy(point: Point) -> Noise:
         return Noise("1420", "cpu", point.check, point.model, point.precision, 0.1, 0.0, 20, kept.START)
@@ -112,7 +112,7 @@ def test_known_noise_takes_a_change_back() -> None:
 
 @pytest.mark.parametrize(("worse", "expected"), [(1.0, Status.ACCEPTED), (1.2, Status.WORSE)])
 def test_an_accepted_level_covers_itself_and_nothing_worse(worse: float, expected: Status) -> None:
-    """On its row, target and board; what is worse than it is worse."""
+    """An acceptance applies to its row, target and board; a level worse than the accepted one stays worse."""
     base, level = side(1, "6.1"), side(2, "6.2", SLOWER)
     point = next(one for one in level.points if one.check == "latency.p50")
     run = point.run
@@ -137,7 +137,7 @@ def test_an_accepted_level_covers_itself_and_nothing_worse(worse: float, expecte
 
 
 def test_a_level_that_was_accepted_on_an_unknown_machine_covers_no_other() -> None:
-    """Without serial numbers the machines decide: the same one, not another, and never two that nobody knows."""
+    """Without serial numbers an acceptance applies on the same machine only, never between unknown machines."""
     facts = {name: {"hostname": name, "cpu_model": "Some CPU"} for name in ("bench", "lab")}
     jetson = {"hostname": "tegra", "identity": {"module": "agx-orin-64gb", "serial": None}}
     assert machine(None, jetson) == machine(None, {"cpu_model": "Some CPU"}) == ""
@@ -167,7 +167,7 @@ def _matrix(sides: Sequence[Side]) -> tuple[Side, ...]:
 
 
 def test_a_matrix_has_a_column_a_release_and_reads_alike_everywhere() -> None:
-    """In the order of releases; what changed is named in each form."""
+    """Columns are in the order of JetPack releases, and every format lists the differences."""
     found = _matrix([side(2, "6.2", SLOWER), side(1, "6.1")])
     assert [one.name for one in found] == ["6.1", "6.2"]
     told = document(against_base(found, None, RULE), RULE, by="jetpack", model="digits")
@@ -185,7 +185,7 @@ def test_a_matrix_has_a_column_a_release_and_reads_alike_everywhere() -> None:
 
 
 def test_an_interval_without_an_end_says_so() -> None:
-    """Nobody reads a bound of a billion per cent."""
+    """A bound far above the change is shown as larger than 1000 %."""
     (row, *_) = compare(side(1, "6.1"), side(2, "6.2"), RULE).rows
     wide = row.model_copy(update={"low": -1.0, "high": 1e7})
     assert wording.interval(wide) == "-100.0…>+1000 %"

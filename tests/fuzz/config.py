@@ -91,7 +91,7 @@ Lines = list[str]
 
 
 def flip(rng: random.Random, lines: Lines) -> Lines:
-    """One bit of one byte; what is no longer text stays bytes by surrogates."""
+    """Flip one bit of one byte; invalid UTF-8 is kept as surrogates."""
     data = bytearray("\n".join(lines).encode("utf-8", "surrogateescape"))
     if data:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -99,19 +99,19 @@ def flip(rng: random.Random, lines: Lines) -> Lines:
 
 
 def delete(rng: random.Random, lines: Lines) -> Lines:
-    """A key or a header less."""
+    """Delete a key or a header."""
     at = rng.randrange(len(lines))
     return lines[:at] + lines[at + 1 :]
 
 
 def double(rng: random.Random, lines: Lines) -> Lines:
-    """A line twice, somewhere."""
+    """Insert a copy of a line at another place."""
     at = rng.randrange(len(lines) + 1)
     return [*lines[:at], rng.choice(lines), *lines[at:]]
 
 
 def swap_value(rng: random.Random, lines: Lines) -> Lines:
-    """Another value, mostly of another type."""
+    """Replace a value, usually by one of another type."""
     places = [at for at, line in enumerate(lines) if "=" in line]
     if not places:
         return lines
@@ -120,7 +120,7 @@ def swap_value(rng: random.Random, lines: Lines) -> Lines:
 
 
 def rename(rng: random.Random, lines: Lines) -> Lines:
-    """A slip of the pen in one word."""
+    """Misspell one word."""
     at = rng.randrange(len(lines))
     word = list(lines[at])
     if len(word) > 1:
@@ -130,7 +130,7 @@ def rename(rng: random.Random, lines: Lines) -> Lines:
 
 
 def insert(rng: random.Random, lines: Lines) -> Lines:
-    """A token that parsers stumble over."""
+    """Insert a token that parsers often fail on."""
     text = "\n".join(lines)
     at = rng.randrange(len(text) + 1)
     return (text[:at] + rng.choice(TOKENS) + text[at:]).split("\n")
@@ -140,7 +140,7 @@ MUTATIONS: tuple[Callable[[random.Random, Lines], Lines], ...] = (flip, delete, 
 
 
 def mutate(rng: random.Random) -> bytes:
-    """The example after one to six mutations."""
+    """Return the example after one to six mutations."""
     lines = EXAMPLE.split("\n")
     for _ in range(rng.randint(1, 6)):
         lines = rng.choice(MUTATIONS)(rng, lines or [""])
@@ -148,7 +148,7 @@ def mutate(rng: random.Random) -> bytes:
 
 
 def fuzz(configs: int, seed: int) -> dict[str, int]:
-    """Loads ``configs`` mutated configs; returns how many were loaded and refused. Raises what must not be raised."""
+    """Load ``configs`` mutated configs and return how many were loaded and refused. Raises any unexpected error."""
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     told: Counter[str] = Counter(loaded=0, refused=0)
     with TemporaryDirectory() as folder:
@@ -173,7 +173,7 @@ def fuzz(configs: int, seed: int) -> dict[str, int]:
 
 
 def main() -> None:
-    """Prints how many configs were loaded and refused."""
+    """Print how many configs were loaded and refused."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)

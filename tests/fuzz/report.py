@@ -38,39 +38,39 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 class Fault(Exception):  # noqa: N818 - a finding of the fuzzer, told and counted
-    """The reader did what it must never do."""
+    """The reader crashed, or reported a better decision than the original."""
 
 
 def flip(data: bytearray, chance: random.Random) -> None:
-    """Changes one bit."""
+    """Flip one bit."""
     data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
 
 
 def put(data: bytearray, chance: random.Random) -> None:
-    """Replaces one byte by any other."""
+    """Replace one byte by any other."""
     data[chance.randrange(len(data))] = chance.randrange(256)
 
 
 def cut(data: bytearray, chance: random.Random) -> None:
-    """Takes some bytes out, or all from somewhere on."""
+    """Delete some bytes, or everything after a position."""
     start = chance.randrange(len(data))
     del data[start : start + chance.choice((1, 2, 40, len(data)))]
 
 
 def repeat(data: bytearray, chance: random.Random) -> None:
-    """Puts a piece of the report somewhere else."""
+    """Copy a piece of the report to another place."""
     start, where = chance.randrange(len(data)), chance.randrange(len(data))
     data[where:where] = data[start : start + chance.choice((1, 8, 300))]
 
 
 def nest(data: bytearray, chance: random.Random) -> None:
-    """Puts very deep brackets in."""
+    """Insert deeply nested brackets."""
     where = chance.randrange(len(data))
     data[where:where] = chance.choice((b"[", b'{"a":')) * chance.choice((50, 1_000, 100_000))
 
 
 def swap(data: bytearray, chance: random.Random) -> None:
-    """Changes one JSON value and makes the digest again: what an editor who knows the format would do."""
+    """Change one JSON value and recompute the digest, as an editor who knows the format would."""
     document = json.loads(data)
     for _ in range(chance.choice((1, 1, 3))):
         holder, key = _somewhere(document, chance)
@@ -100,7 +100,7 @@ MUTATIONS: tuple[Mutation, ...] = (flip, put, cut, repeat, nest, swap, swap, swa
 
 
 def answer(data: bytes) -> str | None:
-    """The decision that the reader would tell, ``None`` if it refuses. Raises ``Fault``."""
+    """Return the decision that the reader reports, ``None`` if it refuses the report. Raises ``Fault``."""
     begun = time.monotonic()
     try:
         report = parse(data)
@@ -118,7 +118,7 @@ def answer(data: bytes) -> str | None:
 
 
 def fuzz(count: int, seed: int) -> int:
-    """Tries ``count`` mutated reports; returns how many were refused. Raises ``Fault`` with the report kept."""
+    """Try ``count`` mutated reports and return how many were refused. Raises ``Fault`` and stores the report."""
     chance = random.Random(seed)  # noqa: S311 - a reproducible sequence, not a secret
     rows = sample.checks(("digits",), ("int8",))
     starts = [seal(sample.draft(rows)), sample.failed(), sample.fallback()]
@@ -141,13 +141,13 @@ def fuzz(count: int, seed: int) -> int:
 
 
 def _no_better(found: str | None, good: int, mutation: Mutation) -> None:
-    """An editor who makes the digest again may leave a report that holds; damage never improves one."""
+    """Raise ``Fault`` if damage improved the decision. Only ``swap``, which recomputes the digest, may improve it."""
     if GOODNESS[found] > good and mutation is not swap:
         raise Fault(f"{mutation.__name__} made the decision {found}")
 
 
 def main() -> int:
-    """The command line; exit code 1 where the reader did what it must never do."""
+    """Run the fuzzer from the command line; the exit code is 1 after a fault."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)

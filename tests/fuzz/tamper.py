@@ -28,7 +28,7 @@ KINDS = ("report", "bundle", "engine", "onnx", "calibration-cache")
 
 
 def prepare(folder: Path) -> Case:
-    """A signed report that verifies with all its files: what is refused later is refused for the change alone."""
+    """Return a signed report that verifies with all its files, so that a refusal is caused by the change alone."""
     case = cases.signed(folder)
     problem = _verified(case)
     if problem is not None:
@@ -37,7 +37,7 @@ def prepare(folder: Path) -> Case:
 
 
 def attempt(case: Case, kind: str, chance: random.Random) -> str | None:
-    """Changes one byte of one file, looks, and puts it back; returns what went wrong, if anything did."""
+    """Change one byte of one file, verify, and restore it; return what went wrong, empty if nothing did."""
     path = _file(case, kind)
     good = path.read_bytes()
     bad = bytearray(good)
@@ -70,7 +70,7 @@ def _verified(case: Case) -> str | None:
 
 
 def _deceives(good: bytes, bad: bytes) -> bool:
-    """Whether the reader takes the changed report and finds something else in it."""
+    """Return whether the reader accepts the changed report and its content differs."""
     try:
         found = parse(bad)
         judge_again(found)
@@ -80,7 +80,7 @@ def _deceives(good: bytes, bad: bytes) -> bool:
 
 
 def main() -> int:
-    """Runs the fuzzer; exit code 1 if it found something."""
+    """Run the fuzzer; the exit code is 1 if it found an error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="how many bytes to change")
     parser.add_argument("--seed", type=int, default=None, help="repeat a run")

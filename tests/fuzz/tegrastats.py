@@ -50,44 +50,44 @@ TOKENS = (
 
 
 def seeds() -> list[str]:
-    """The real lines that the tests read value by value."""
+    """Return the real lines that the unit tests parse value by value."""
     from tests.agent.jetson.test_tegrastats import READ  # circular otherwise: those tests run this fuzzer
 
     return [line for line, _ in READ.values()]
 
 
 def flip(rng: random.Random, text: list[str]) -> None:
-    """Another character."""
+    """Replace a character."""
     if text:
         text[rng.randrange(len(text))] = chr(rng.choice([rng.randrange(32, 127), rng.randrange(0x250)]))
 
 
 def cut(rng: random.Random, text: list[str]) -> None:
-    """The end, or the beginning, is missing."""
+    """Cut off the end or the beginning."""
     at = rng.randrange(len(text) + 1)
     del text[rng.choice([slice(at), slice(at, None)])]
 
 
 def insert(rng: random.Random, text: list[str]) -> None:
-    """A token that parsers stumble over, apart or in the middle of a word."""
+    """Insert a token that parsers often fail on, between words or within one."""
     at = rng.randrange(len(text) + 1)
     text[at:at] = rng.choice(["{}", " {} ", " {}"]).format(rng.choice(TOKENS))
 
 
 def sign(rng: random.Random, text: list[str]) -> None:
-    """A minus before a number."""
+    """Put a minus sign before a number."""
     places = [at for at, letter in enumerate(text) if letter.isdigit()]
     if places:
         text.insert(rng.choice(places), "-")
 
 
 def double(rng: random.Random, text: list[str]) -> None:
-    """Two lines without the newline between."""
+    """Join two lines without a newline."""
     text[rng.randrange(len(text) + 1) :] = rng.choice(seeds())
 
 
 def drop(rng: random.Random, text: list[str]) -> None:
-    """A word is missing."""
+    """Delete a word."""
     words = "".join(text).split(" ")
     del words[rng.randrange(len(words))]
     text[:] = " ".join(words)
@@ -97,7 +97,7 @@ MUTATIONS: tuple[Callable[[random.Random, list[str]], None], ...] = (flip, cut, 
 
 
 def mutate(rng: random.Random, lines: list[str]) -> str:
-    """A real line after one to five mutations."""
+    """Return a real line after one to five mutations."""
     text = list(rng.choice(lines))
     for _ in range(rng.randint(1, 5)):
         rng.choice(MUTATIONS)(rng, text)
@@ -105,7 +105,7 @@ def mutate(rng: random.Random, lines: list[str]) -> str:
 
 
 def wrong(line: str, told: Mapping[str, Any]) -> str:
-    """What is not as it must be in what was read of ``line``, or an empty string."""
+    """Return what is invalid in the values parsed from ``line``; empty if nothing is."""
     json.dumps(told, allow_nan=False)  # raises for anything that is not finite
     words = line.split()
     said = set(pairwise(words))
@@ -127,7 +127,7 @@ def wrong(line: str, told: Mapping[str, Any]) -> str:
 
 
 def fuzz(lines: int, seed: int) -> dict[str, int]:
-    """Feeds ``lines`` mutated lines; returns of how many something was read. Raises what must not be raised."""
+    """Parse ``lines`` mutated lines and return how many gave a value. Raises any unexpected error."""
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     real = seeds()
     told: Counter[str] = Counter(read=0, nothing=0)
@@ -149,7 +149,7 @@ def fuzz(lines: int, seed: int) -> dict[str, int]:
 
 
 def main() -> None:
-    """Prints of how many lines something was read."""
+    """Print how many lines gave a value."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -41,7 +41,7 @@ TOKENS = (
 
 
 def seeds(rng: random.Random) -> bytes:
-    """A well-formed frame to start from."""
+    """Return a well-formed frame to mutate."""
     named = []
     for at in range(rng.randrange(4)):
         shape = [rng.randrange(4) for _ in range(rng.randrange(4))]
@@ -53,30 +53,30 @@ def seeds(rng: random.Random) -> bytes:
 
 
 def flip(rng: random.Random, data: bytearray) -> None:
-    """One bit."""
+    """Flip one bit."""
     data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
 
 
 def cut(rng: random.Random, data: bytearray) -> None:
-    """The end is missing."""
+    """Cut off the end."""
     del data[rng.randrange(len(data)) :]
 
 
 def insert(rng: random.Random, data: bytearray) -> None:
-    """A token that parsers stumble over."""
+    """Insert a token that parsers often fail on."""
     at = rng.randrange(len(data) + 1)
     data[at:at] = rng.choice(TOKENS)
 
 
 def swap_number(rng: random.Random, data: bytearray) -> None:
-    """Another digit somewhere in the header."""
+    """Change a digit of the header."""
     places = [at for at, byte in enumerate(data) if 0x30 <= byte <= 0x39]
     if places:
         data[rng.choice(places)] = rng.randrange(0x30, 0x3A)
 
 
 def repair(rng: random.Random, data: bytearray) -> None:  # noqa: ARG001 - one of the mutations
-    """Lengths that fit what is there, so that what follows the head is reached."""
+    """Set the lengths to the actual sizes, so that the reader gets past the header."""
     end = data.rfind(b"}") + 1
     if end > wire.HEAD.size:
         wire.HEAD.pack_into(data, 0, wire.MAGIC, end - wire.HEAD.size, len(data) - end)
@@ -86,7 +86,7 @@ MUTATIONS: tuple[Callable[[random.Random, bytearray], None], ...] = (flip, cut, 
 
 
 def mutate(rng: random.Random) -> bytes:
-    """A frame after one to four mutations, repaired in two cases of three."""
+    """Return a frame after one to four mutations; in two of three cases its lengths are repaired."""
     data = bytearray(seeds(rng))
     for _ in range(rng.randint(1, 4)):
         if data:
@@ -97,7 +97,7 @@ def mutate(rng: random.Random) -> bytes:
 
 
 def read(data: bytes) -> None:
-    """Reads one frame as the supervisor would, through a pipe."""
+    """Read one frame through a pipe, as the supervisor does."""
     read_fd, write_fd = os.pipe()
     try:
         os.write(write_fd, data)
@@ -111,7 +111,7 @@ def read(data: bytes) -> None:
 
 
 def fuzz(frames: int, seed: int) -> dict[str, Any]:
-    """Feeds ``frames`` mutated frames; returns how many were read and refused. Raises what must not be raised."""
+    """Read ``frames`` mutated frames and return how many were accepted and refused. Raises any unexpected error."""
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     told: Counter[str] = Counter(read=0, refused=0)
     for _ in range(frames):
@@ -131,7 +131,7 @@ def fuzz(frames: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Prints how many frames were read and refused."""
+    """Print how many frames were accepted and refused."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -20,7 +20,7 @@ ALL = tuple(
 
 
 def test_nothing_but_good_facts_is_zero() -> None:
-    """Exit code 0 needs every fact to be good, in every combination there is."""
+    """Exit code 0 requires that every fact is good, in all combinations."""
     for facts in ALL:
         good = facts.pytest_status in (None, 0) and not (
             facts.user_error or facts.lab_error or facts.failed or facts.other_target
@@ -29,7 +29,7 @@ def test_nothing_but_good_facts_is_zero() -> None:
 
 
 def test_codes_are_known() -> None:
-    """Whatever a plugin made of pytest's status, only documented codes leave."""
+    """Only documented codes are returned, whatever pytest's status is."""
     assert {exit_code(facts) for facts in ALL} <= {0, *map(int, PRECEDENCE)}
 
 
@@ -55,12 +55,12 @@ def test_codes_are_known() -> None:
     ],
 )
 def test_each_fact_has_its_code(changes: dict[str, Any], code: int) -> None:
-    """The table of the documentation."""
+    """Each fact gives the exit code of the documentation's table."""
     assert exit_code(dataclasses.replace(GOOD, **changes)) == code
 
 
 def test_the_first_that_applies_wins() -> None:
-    """Adding a fact never replaces a code by one of lower precedence."""
+    """An additional fact never gives a code of lower precedence."""
     ours = {"user_error": ExitCode.USER_ERROR, "lab_error": ExitCode.LAB_ERROR, "other_target": ExitCode.OTHER_TARGET}
     for facts, (name, code) in itertools.product(ALL, ours.items()):
         after = exit_code(dataclasses.replace(facts, **{name: True}))
@@ -68,5 +68,5 @@ def test_the_first_that_applies_wins() -> None:
 
 
 def test_order_is_that_of_the_design() -> None:
-    """3, 2, 4, 11, 1, 10; pytest's other codes come after ours."""
+    """The precedence is 3, 2, 4, 11, 1, 10; pytest's other codes come last."""
     assert [int(code) for code in PRECEDENCE] == [3, 2, 4, 11, 1, 10, 6, 5]

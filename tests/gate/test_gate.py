@@ -22,27 +22,27 @@ ALLOWED = GateSpec(require=("*",), evidence="host", warnings=True)
 
 
 def everywhere(**changes: Any) -> Report:
-    """A good draft with ``changes`` in each row."""
+    """Return a good draft with ``changes`` in each row."""
     rows = tuple(row.model_copy(update=changes) for row in sample.checks())
     return sample.draft(rows)
 
 
 def test_a_good_run_passes() -> None:
-    """All required checks passed, with the evidence asked for, on the target asked for."""
+    """A run passes if all required checks passed with the required evidence on the requested target."""
     report = sample.passed()
     assert (report.decision, report.exit_code) == ("PASSED", 0)
     assert all(rule.ok for rule in judge(report, report.policy).rules)
 
 
 def test_the_large_fleet_passes_too() -> None:
-    """The gate has no limit of its own on models."""
+    """A report of 40 models in 3 precisions passes: the gate does not limit their number."""
     assert sample.large().decision == "PASSED"
 
 
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.INCONCLUSIVE])
 def test_a_bad_verdict_fails_required_or_not(verdict: Verdict, *, required: bool) -> None:
-    """A check that failed is a failure, whoever asked for it."""
+    """A failed check fails the gate, whether or not the policy requires it."""
     name = "parity.outputs" if required else "latency.p50"
     report = seal(sample.with_row(sample.draft(), name, verdict=verdict, reason="no"))
     assert (report.decision, report.exit_code) == ("FAILED", 1)
@@ -50,21 +50,21 @@ def test_a_bad_verdict_fails_required_or_not(verdict: Verdict, *, required: bool
 
 
 def test_a_required_check_that_did_not_run_fails() -> None:
-    """``not_run`` with any cause but a fallback's is as bad as failed."""
+    """A required ``not_run`` row fails the gate, except for cause ``fallback``."""
     for cause in set(Cause) - {Cause.FALLBACK}:
         report = seal(sample.with_row(sample.draft(), "parity.outputs", **GONE, cause=cause, reason="gone"))
         assert (report.decision, report.exit_code) == ("FAILED", 1), cause
 
 
 def test_an_optional_check_may_be_left_out() -> None:
-    """What the policy does not require may be ``not_run``."""
+    """A row that the policy does not require may be ``not_run``."""
     report = sample.with_row(sample.draft(), "latency.p50", **GONE, cause=Cause.DESELECTED, reason="-k")
     assert seal(report).decision == "PASSED"
 
 
 @pytest.mark.parametrize("missing", ["parity.outputs", "memory.peak"])
 def test_a_pattern_without_a_check_fails(missing: str) -> None:
-    """A deleted test or limit leaves a required pattern that matches nothing."""
+    """A required pattern that matches no row, because a test or limit was deleted, fails the gate."""
     rows = tuple(row for row in sample.checks() if row.id.split(".")[0] != missing.split(".", maxsplit=1)[0])
     report = seal(sample.draft(rows))
     assert (report.decision, report.exit_code) == ("FAILED", 1)
@@ -72,7 +72,7 @@ def test_a_pattern_without_a_check_fails(missing: str) -> None:
 
 
 def test_patterns_narrow_by_model_and_precision() -> None:
-    """``id model precision``: the other precision may stay out."""
+    """A pattern ``id model precision`` requires that precision only."""
     report = sample.with_row(sample.draft(), "parity.outputs", **GONE, cause=Cause.OUT_OF_SCOPE, reason="x")
     optional = report.model_copy(
         update={"checks": tuple(c.model_copy(update={"required": False}) for c in report.checks)}
@@ -84,13 +84,13 @@ def test_patterns_narrow_by_model_and_precision() -> None:
 
 
 def flagged(report: Report, policy: GateSpec) -> list[CheckResult]:
-    """The rows with ``required`` as a plan under ``policy`` would say."""
+    """Return the rows with ``required`` set as a plan under ``policy`` sets it."""
     wanted = [tuple(pattern.split()) for pattern in policy.require]
     return [row.model_copy(update={"required": (row.id, row.model, row.precision) in wanted}) for row in report.checks]
 
 
 def test_warnings_pass_only_where_allowed() -> None:
-    """Warned is exit code 0 under ``warnings = true`` and 1 otherwise, under ``--hil-gate`` or not."""
+    """``warned`` is exit code 0 with ``warnings = true`` and 1 without, with and without ``--hil-gate``."""
     draft = sample.with_row(sample.draft(), "parity.data", verdict=Verdict.WARNED, reason="few samples")
     strict, lenient = (
         seal(draft),
@@ -113,7 +113,7 @@ def test_warnings_pass_only_where_allowed() -> None:
     ],
 )
 def test_evidence_is_judged_by_rank(evidence: str, executed: str, required: str, *, good: bool) -> None:
-    """Better evidence than required is fine, weaker is not, whatever processor a row names."""
+    """Evidence better than required passes, weaker evidence fails, whatever processor a row names."""
     report = everywhere(evidence=Evidence(evidence), executed_on=ExecutedOn(kind=executed, name="x"))
     policy = sample.POLICY.model_copy(update={"evidence": required})
     found = seal(report.model_copy(update={"policy": policy}))
@@ -123,14 +123,14 @@ def test_evidence_is_judged_by_rank(evidence: str, executed: str, required: str,
 
 @pytest.mark.parametrize("kind", ["gpu", "dla"])
 def test_a_confirmed_board_has_devices_evidence(kind: str) -> None:
-    """Engines that ran on the declared board satisfy ``device``; checks that are the host's work need not be on it."""
+    """Engines on the declared board satisfy ``device``; checks that run on the host need not run on it."""
     report = seal(sample.on_board(sample.H200.model_copy(update={"kind": kind})))
     assert (report.decision, report.exit_code) == ("PASSED", 0)
     assert {row.id for row in report.checks if row.evidence is Evidence.HOST} == sample.ON_HOST
 
 
 def test_only_the_catalogue_excuses_from_the_device() -> None:
-    """A row that says of itself that it ran on the host's CPU is no device's, whatever check it is."""
+    """A row that claims to have run on the host's CPU does not satisfy ``device``, unless the catalogue allows it."""
     here = {"evidence": Evidence.HOST, "executed_on": ExecutedOn(kind="cpu", name="AMD EPYC 9004")}
     for name in ("contract.signature", "parity.outputs", "latency.p99", "memory.peak"):
         report = seal(sample.with_row(sample.on_board(), name, **here))
@@ -140,25 +140,25 @@ def test_only_the_catalogue_excuses_from_the_device() -> None:
 
 @pytest.mark.parametrize("evidence", [None, Evidence.CPU_FALLBACK])
 def test_the_hosts_work_needs_evidence_too(evidence: Evidence | None) -> None:
-    """A check that no device could run is still not excused from having run at all, and not by a fallback."""
+    """A check that runs only on the host still needs evidence, and a fallback does not excuse it."""
     report = sample.with_row(sample.on_board(), "parity.data", evidence=evidence)
     assert judge(report, report.policy).exit_code == 1
 
 
 def test_a_claim_of_a_device_is_looked_at_again() -> None:
-    """``device`` with work on a CPU ranks as host, even in a report that nobody checked for contradictions."""
+    """``device`` with work on a CPU ranks as ``host``, even in a report that was not checked for contradictions."""
     report = sample.with_row(sample.on_board(), "latency.p99", executed_on=ExecutedOn(kind="cpu", name="AMD EPYC 9004"))
     assert judge(report, report.policy).exit_code == 1
 
 
 def test_no_evidence_is_no_evidence() -> None:
-    """A required row that does not say where it ran satisfies no policy."""
+    """A required row without evidence satisfies no policy."""
     assert seal(everywhere(evidence=None)).exit_code == 1
 
 
 @pytest.mark.parametrize("evidence", ["host", "emulated"])
 def test_synthetic_data_is_never_plainly_green(evidence: str) -> None:
-    """Random inputs warn where the policy allows warnings on the host, and fail everywhere else."""
+    """Synthetic data warns under a ``host`` policy that allows warnings, and fails under any other."""
     row = {"evidence": Evidence.EMULATED}
     draft = everywhere(**row).model_copy(
         update={"models": (sample.model("digits", synthetic=True), sample.model("arm"))}
@@ -171,7 +171,7 @@ def test_synthetic_data_is_never_plainly_green(evidence: str) -> None:
 
 
 def test_a_rejected_result_fails() -> None:
-    """An unknown id or a second result for a row is never ignored."""
+    """A result with an unknown id, or a second result for a row, fails the gate."""
     rejected = (Rejected(id="latency.p98", model="digits", precision="fp32", reason="no such row was planned"),)
     assert seal(sample.draft(rejected=rejected)).exit_code == 1
 
@@ -193,14 +193,14 @@ def test_a_rejected_result_fails() -> None:
     ],
 )
 def test_what_ended_the_run_decides(changes: dict[str, Any], code: int) -> None:
-    """Green rows do not outweigh a run that went wrong around them."""
+    """Passed rows do not outweigh an error that ended the run."""
     report = seal(sample.draft(run=sample.run(**changes)))
     assert (report.decision, report.exit_code) == ("FAILED", code)
     assert report.reasons
 
 
 def test_a_fallback_is_never_green() -> None:
-    """Another target than the one asked for is exit code 10, with and without the gate."""
+    """Another target than the requested one gives exit code 10, with and without the gate."""
     report = sample.fallback()
     assert (report.decision, report.exit_code) == ("FAILED", 10)
     assert exit_code_of(report, full=False) == 10
@@ -208,26 +208,26 @@ def test_a_fallback_is_never_green() -> None:
 
 
 def test_a_fallback_hides_no_failure() -> None:
-    """A parity check that failed on the CPU in the board's place is a failure, exit code 1."""
+    """A parity check that failed on the CPU during a fallback gives exit code 1."""
     report = seal(sample.with_row(sample.fallback(), "parity.outputs", verdict=Verdict.FAILED, reason="0.3 off"))
     assert report.exit_code == 1
     assert exit_code_of(report, full=False) == 1
 
 
 def test_a_fallback_excuses_only_what_it_caused() -> None:
-    """A required row that was deselected in a fallback run is exit code 1."""
+    """A required row that was deselected in a fallback run gives exit code 1."""
     report = seal(sample.with_row(sample.fallback(), "parity.outputs", **GONE, cause=Cause.DESELECTED, reason="-k"))
     assert report.exit_code == 1
 
 
 def test_a_fallback_under_pytest_5_is_1() -> None:
-    """Nothing collected is a failure even where the target was absent too."""
+    """A run that collected nothing fails with exit code 1, even after a fallback."""
     report = sample.fallback()
     assert seal(report.model_copy(update={"run": sample.run(pytest_exit_status=5)})).exit_code == 1
 
 
 def test_one_row_elsewhere_is_another_target() -> None:
-    """A row that says it ran on another target cannot hide behind the report's head."""
+    """A row that ran on another target fails the gate, even if the report's ``target`` claims otherwise."""
     report = sample.passed()
     row = report.checks[0].model_copy(update={"target": TargetUse(requested="cpu", used="laptop")})
     changed = report.model_copy(update={"checks": (row, *report.checks[1:])})
@@ -237,7 +237,7 @@ def test_one_row_elsewhere_is_another_target() -> None:
 
 
 def test_an_incomplete_report_fails() -> None:
-    """What a killed run leaves behind is judged as failed."""
+    """An incomplete report, as a killed run leaves it, is judged as failed."""
     report = sealed(sample.draft(unfinished([], TargetUse(requested="cpu", used="cpu"))))
     decision = judge(report, report.policy)
     assert (decision.status, decision.exit_code) == ("FAILED", 1)
@@ -245,14 +245,14 @@ def test_an_incomplete_report_fails() -> None:
 
 
 def test_totals_are_counted_again() -> None:
-    """``judge`` does not believe the totals it is given."""
+    """``judge`` counts the rows and does not rely on the recorded totals."""
     report = sample.passed()
     wrong = report.model_copy(update={"totals": report.totals.model_copy(update={"planned": 91})})
     assert judge(wrong, wrong.policy).exit_code == 1
 
 
 def test_a_row_required_by_a_users_test_stays_required() -> None:
-    """A test of the user's own that asked for ``hil_check`` must give a result under any policy."""
+    """A user's test that requested ``hil_check`` must give a result, under any policy."""
     own = sample.checks()[0].model_copy(
         update={**GONE, "id": "grasp.error", "required": True, "cause": Cause.NO_RESULT, "reason": "none"}
     )
@@ -262,14 +262,14 @@ def test_a_row_required_by_a_users_test_stays_required() -> None:
 
 
 def test_another_policy_may_judge_otherwise() -> None:
-    """``judge`` takes the policy it is given, not the one recorded."""
+    """``judge`` uses the policy that it is given, not the recorded one."""
     report = sample.passed()
     decision = judge(report, sample.POLICY.model_copy(update={"evidence": "device"}))
     assert (decision.status, decision.exit_code) == ("FAILED", 1)
 
 
 def test_the_file_gives_the_same_decision(tmp_path: Path) -> None:
-    """What was decided at the end of a run is what the file alone gives."""
+    """Judging the file again gives the recorded decision."""
     for number, made in enumerate((sample.passed(), sample.failed(), sample.fallback())):
         finish(tmp_path / str(number), made)
         read = open_report(tmp_path / str(number) / "report.json")
@@ -279,7 +279,7 @@ def test_the_file_gives_the_same_decision(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("decision", "PASSED"), ("exit_code", 0)])
 def test_an_edited_decision_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    """A decision that its own rows do not give is refused, even with a digest that was made again."""
+    """A decision that differs from what the rows give is refused, even if the digest was recomputed."""
     edited = sealed(sample.failed().model_copy(update={field: value}))
     finish(tmp_path, edited)
     with pytest.raises(ReportRefused, match="edited") as caught:
@@ -288,7 +288,7 @@ def test_an_edited_decision_is_refused(tmp_path: Path, field: str, value: object
 
 
 def test_an_incomplete_report_is_read_and_verified(tmp_path: Path) -> None:
-    """``open_report`` reads what a killed run left, without a decision to verify."""
+    """``open_report`` reads an incomplete report, which has no decision to verify."""
     begin(tmp_path, sample.draft())
     verify(open_report(tmp_path))
 
@@ -301,7 +301,7 @@ VERDICTS = st.sampled_from(list(Verdict))
 def test_green_needs_everything_good(
     verdicts: list[Verdict], status: int | None, allowed: bool, fell_back: bool
 ) -> None:
-    """Exit code 0 only if no required row is anything but passed (or warned where allowed), on the target asked for."""
+    """Exit code 0 requires that every required row passed (or warned, if allowed) on the requested target."""
     use = TargetUse(requested="board" if fell_back else "cpu", used="cpu")
     rows = tuple(
         row.model_copy(
@@ -328,7 +328,7 @@ def test_green_needs_everything_good(
 
 
 def test_a_policy_that_requires_nothing_passes_nothing() -> None:
-    """An empty list of required checks is no question, so there is no answer."""
+    """A policy that requires no checks fails."""
     report = sample.passed()
     unasked = report.model_copy(
         update={"checks": tuple(check.model_copy(update={"required": False}) for check in report.checks)}

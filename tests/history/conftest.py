@@ -1,4 +1,4 @@
-"""Both databases that a history is kept in."""
+"""The databases that a history supports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgresql.Server]:
-    """A PostgreSQL server for all tests of one process."""
+    """A PostgreSQL server for all tests of the process."""
     if postgresql.programs() is None:
         pytest.skip("PostgreSQL is not there")
     with postgresql.server() as running:
@@ -27,7 +27,7 @@ def server() -> Iterator[postgresql.Server]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database that nobody has used yet."""
+    """The URL of an empty database, SQLite and PostgreSQL in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/history.db"
     running: postgresql.Server = request.getfixturevalue("server")

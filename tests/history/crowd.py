@@ -1,6 +1,6 @@
-"""Many writers of one history at once, killed at random: what they were told is kept must be there, whole and once.
+"""Many concurrent writers of one history, killed at random: every confirmed run must be stored completely and once.
 
-``python -m tests.history.crowd URL FOLDER SECONDS`` prints what it found as JSON; it forks, so it runs by itself.
+``python -m tests.history.crowd URL FOLDER SECONDS`` prints the result as JSON. It forks: run it in its own process.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tests.history import kept
 
 WRITERS = 16
 EACH = 100_000
-"""Runs that a writer may reach; its numbers begin at its own multiple."""
+"""The most runs of one writer; each writer's run numbers start at a multiple of this."""
 ROOT = Path("/")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What became of the runs: ``lost`` were confirmed and are not there, ``partial`` lack some of their points."""
+    """The result: ``lost`` runs were confirmed but are missing, ``partial`` runs lack some of their points."""
 
     confirmed: int
     kept: int
@@ -47,12 +47,12 @@ class Found:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was lost, doubled or cut in half, and there was something to lose."""
+        """Whether runs were confirmed, and none is lost, duplicated or partial."""
         return not (self.lost or self.twice or self.partial) and self.confirmed > 0 and self.killed > 0
 
 
 def main(url: str, folder: Path, seconds: float, seed: int = 1) -> Found:
-    """Lets the crowd write for so long, then counts."""
+    """Run and kill writers for this many seconds, then count the stored runs."""
     draw = random.Random(seed)  # noqa: S311 - which writer dies is no secret
     started = {_start(number, url, folder): number for number in range(WRITERS)}
     killed = 0
@@ -77,14 +77,14 @@ def _start(number: int, url: str, folder: Path) -> int:
 def _kill(process: int) -> None:
     os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
-    # A writer ends by our hand alone: one that failed by itself would hide in the crowd.
+    # A writer must end by this signal only: one that failed by itself would otherwise go unnoticed.
     assert os.WIFSIGNALED(status), f"a writer ended by itself: {status}"
 
 
 def _write(number: int, url: str, folder: Path) -> NoReturn:
-    """Adds run after run, each through a connection of its own, and notes each only when it is told that it is kept.
+    """Add runs, each through its own connection, and note each one after its commit is confirmed.
 
-    After a kill it begins with the first that it has not noted, which may be there already.
+    After a kill the writer continues with the first run that it has not noted, which may be stored already.
     """
     try:
         notes = folder / str(number)

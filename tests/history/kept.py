@@ -1,4 +1,4 @@
-"""Reports as runs make them, for a history: small, consistent, each of a run of its own."""
+"""Small, consistent reports for tests of the history, each of a separate run."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ RELEASES = {"6.2": "36.4.3", "6.1": "36.4.0"}
 
 
 def report(number: int = 0, **changes: Any) -> Report:
-    """The report of run ``number``, an hour after the one before; ``changes`` are those of ``Run``."""
+    """Return the report of run ``number``, one hour after the previous run; ``changes`` are fields of ``Run``."""
     return seal(draft(number, **changes))
 
 
 def draft(number: int = 0, **changes: Any) -> Report:
-    """As ``report``, not sealed."""
+    """Return the report of run ``number`` before sealing."""
     started = (START + timedelta(hours=number)).isoformat()
     fields = {"id": f"{number * 7919:016x}", "started": started, "commit": f"{number // 10:040x}", "dirty": False}
     return sample.draft(ROWS, run=sample.run(**{**fields, **changes}))
 
 
 def on_jetpack(number: int, jetpack: str, serial: str = "1420") -> Report:
-    """A run whose probe read a Jetson of this JetPack."""
+    """Return a run whose probe read a Jetson with this JetPack release."""
     major, minor, patch = RELEASES[jetpack].split(".")
     told = f"# R{major} (release), REVISION: {minor}.{patch}, GCID: 38968081, BOARD: generic, EABI: aarch64"
     facts = {**sample.ENVIRONMENT, "board": {**BOARD, "serial": serial, "nv_tegra_release": told}}
@@ -48,7 +48,7 @@ def on_jetpack(number: int, jetpack: str, serial: str = "1420") -> Report:
 
 
 def fallback(number: int) -> Report:
-    """A run that asked for a board and got the CPU: nothing was measured."""
+    """Return a run that requested a board and used the CPU, without measurements."""
     use = TargetUse(requested="jetson", used="cpu")
     update = {"verdict": Verdict.NOT_RUN, "cause": Cause.FALLBACK, "target": use, "reason": "the board was not reached"}
     gone: dict[str, Any] = {"evidence": None, "executed_on": None, "engine": None, "measurement": None}

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own, started from the distribution's package as a user without rights."""
+"""A PostgreSQL server for tests, started from the distribution's package as an unprivileged user."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ CONFIG = (
 
 
 def programs() -> Path | None:
-    """The folder of the newest server's programs, or ``None``."""
+    """Return the folder with the programs of the newest installed server; ``None`` without one."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
     return found[-1].parent if found else None
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server; each ``database`` is a new one."""
+    """A running server; each ``database()`` creates a new database."""
 
     port: int
 
     def url(self, database: str, *, password: str = PASSWORD, host: str = "127.0.0.1") -> str:
-        """The URL of a database, with its password written as people should."""
+        """Return the URL of a database, with the password percent-encoded."""
         return str(
             sa.URL.create("postgresql+psycopg", USER, password, host, self.port, database).render_as_string(
                 hide_password=False
@@ -45,7 +45,7 @@ class Server:
         )
 
     def database(self, name: str) -> str:
-        """Makes a database and returns its URL."""
+        """Create a database and return its URL."""
         engine = sa.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with engine.connect() as connection:
             connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
@@ -54,7 +54,7 @@ class Server:
 
 @contextlib.contextmanager
 def server() -> Iterator[Server]:
-    """A server that is gone afterwards; needs ``programs()``."""
+    """Start a server and stop it afterwards; requires ``programs()``."""
     found = programs()
     assert found is not None
     folder = Path(tempfile.mkdtemp(prefix="hil-pg-"))

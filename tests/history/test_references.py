@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def history(url: str) -> Iterator[History]:
-    """Runs 0 to 3, of two JetPacks in turn, then a fallback and one that was interrupted."""
+    """A history with runs 0 to 3 on alternating JetPack releases, then a fallback and an interrupted run."""
     with open_history(url, base=Path("/")) as opened:
         for number in range(4):
             opened.append(kept.on_jetpack(number, ("6.1", "6.2")[number % 2]))
@@ -31,12 +31,12 @@ def history(url: str) -> Iterator[History]:
 
 
 def ids(history: History, ref: str) -> list[str]:
-    """The ids that ``ref`` means."""
+    """Return the run ids that ``ref`` resolves to."""
     return [run.id for run in history.resolve(ref)]
 
 
 def of(*numbers: int) -> list[str]:
-    """The ids of these runs."""
+    """Return the run ids of these report numbers."""
     return [kept.report(number).run.id for number in numbers]
 
 
@@ -53,13 +53,13 @@ def of(*numbers: int) -> list[str]:
     ],
 )
 def test_a_reference_means_usable_runs(history: History, ref: str, numbers: tuple[int, ...]) -> None:
-    """The newest first; a fallback, an interrupted run and one that the lab ended are never among them."""
+    """References give the newest runs first, and never a fallback or unfinished run."""
     assert ids(history, ref) == of(*numbers)
     assert all(run.usable for run in history.resolve(ref))
 
 
 def test_unusable_runs_stay_visible(history: History) -> None:
-    """They are recorded as what they are."""
+    """Unusable runs are stored as such."""
     found = {run.id: run for run in history.runs()}
     assert len(found) == 7
     assert found[of(10)[0]].fallback
@@ -89,13 +89,13 @@ def test_unusable_runs_stay_visible(history: History) -> None:
     ],
 )
 def test_what_means_no_usable_run_is_the_users_mistake(history: History, ref: str, said: str) -> None:
-    """One message with what is there; nothing is guessed, above all not a run that measured something else."""
+    """A reference without a usable run gives one message with the choices; no other run is guessed."""
     with pytest.raises(UserError, match=said):
         history.resolve(ref)
 
 
 def test_a_report_that_was_never_finished_is_no_baseline(history: History) -> None:
-    """It may be kept, beside the complete one of the same run, and is never handed out."""
+    """An incomplete report may be stored next to the complete one of its run, and is never compared."""
     begun = kept.draft(20)
     incomplete = begun.model_copy(update={"checks": (), "measurements": (), "engines": (), "models": ()})
     assert history.append(seal_incomplete(incomplete))
@@ -109,12 +109,12 @@ def test_a_report_that_was_never_finished_is_no_baseline(history: History) -> No
 
 
 def seal_incomplete(report: Report) -> Report:
-    """As a run writes it before its first test."""
+    """Return the report as a run writes it before its first test."""
     return sealed(report)
 
 
 def test_narrowed_to_a_target_and_a_model(history: History) -> None:
-    """The latest of another target is no baseline for this one."""
+    """The latest run of another target or model is not used."""
     with pytest.raises(UserError, match="on jetson"):
         history.resolve("latest", target="jetson")
     with pytest.raises(UserError, match="of arm"):
@@ -125,6 +125,6 @@ def test_narrowed_to_a_target_and_a_model(history: History) -> None:
 
 @pytest.mark.parametrize("name", ["latest", "latest~1", "jetpack:6.2", " ", ""])
 def test_a_name_means_one_thing(history: History, name: str) -> None:
-    """A baseline is not called what already means something else."""
+    """A baseline cannot have a name that is another kind of reference."""
     with pytest.raises(UserError, match="choose another"):
         history.name_baseline(name, of(1), who="ann", why="shipped")

@@ -19,7 +19,7 @@ HERE = Path("/")
 
 
 def test_what_goes_in_comes_out(url: str) -> None:
-    """A run, all its points with every digit of their values, and the facts behind their digests."""
+    """A stored run comes back with all points, every digit of their values, and the facts behind digests."""
     report = kept.on_jetpack(1, "6.2")
     derived = derive(report)
     with open_history(url, base=HERE) as history:
@@ -35,7 +35,7 @@ def test_what_goes_in_comes_out(url: str) -> None:
 
 
 def test_run_values_are_kept(url: str) -> None:
-    """The values of fresh processes are what later comparisons rest on: none is rounded, none lost."""
+    """The values of separate processes are stored exactly: none is rounded or lost."""
     draft = kept.draft(1)
     rows = tuple(
         row.model_copy(update={"measurement": row.measurement.model_copy(update={"runs": (0.1, 0.2 / 3, 1e-9)})})
@@ -52,7 +52,7 @@ def test_run_values_are_kept(url: str) -> None:
 
 
 def test_a_report_is_kept_once(url: str) -> None:
-    """Who does not know whether a report arrived sends it again; nothing is lost by that and nothing doubled."""
+    """Adding the same report again changes nothing, so a client may retry."""
     report = kept.report(1)
     with open_history(url, base=HERE) as history:
         assert history.append(report)
@@ -63,7 +63,7 @@ def test_a_report_is_kept_once(url: str) -> None:
 
 
 def test_another_report_of_the_same_run_is_refused(url: str) -> None:
-    """What a run measured cannot be told differently later."""
+    """A second, different report of the same run is refused."""
     with open_history(url, base=HERE) as history:
         history.append(kept.report(1))
         with pytest.raises(UserError, match="another report of run"):
@@ -75,7 +75,7 @@ def test_another_report_of_the_same_run_is_refused(url: str) -> None:
     "statement", ["UPDATE runs SET decision = 'PASSED'", "DELETE FROM measurements", "UPDATE facts SET content = '{}'"]
 )
 def test_nothing_is_changed_or_removed(url: str, statement: str) -> None:
-    """The database itself refuses it, whoever asks."""
+    """The database's triggers refuse changes and deletions by every user."""
     with open_history(url, base=HERE) as history:
         history.append(kept.report(1))
     engine = engine_for(place_of(url, HERE), read_only=False)
@@ -85,7 +85,7 @@ def test_nothing_is_changed_or_removed(url: str, statement: str) -> None:
 
 
 def test_newest_first_by_when_they_ran(url: str) -> None:
-    """A report that is brought in later is no newer for that."""
+    """Runs are sorted by the time they ran, not by the time they were added."""
     with open_history(url, base=HERE) as history:
         for number in (3, 1, 2):
             history.append(kept.report(number))
@@ -98,14 +98,14 @@ def test_newest_first_by_when_they_ran(url: str) -> None:
 
 
 def test_reading_makes_nothing(tmp_path: Path) -> None:
-    """A command that only looks neither creates a history nor takes an empty one for a good one."""
+    """Opening for reading creates no history and refuses an empty file."""
     with pytest.raises(NoHistory, match="run pytest"):
         open_history("sqlite:///new/history.db", base=tmp_path, read_only=True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_matrix_takes_the_newest_runs_of_each_group(url: str) -> None:
-    """Bounded however long the history: so many groups, so many runs of each, fallbacks none."""
+    """A matrix has the newest runs of the newest groups, up to the limits, without fallback runs."""
     with open_history(url, base=HERE) as history:
         for number in range(8):
             history.append(kept.on_jetpack(number, ("6.1", "6.2")[number % 2]))
@@ -121,7 +121,7 @@ def test_a_matrix_takes_the_newest_runs_of_each_group(url: str) -> None:
 
 
 def test_what_people_add(url: str) -> None:
-    """A name, an acceptance and a board's noise come back as they were given; the last one of a name counts."""
+    """Baselines, acceptances and noise are returned unchanged; the last baseline of a name counts."""
     when = kept.START
     accepted = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "new sensor", when)
     noise = Noise("1420", "jetson", "latency.p50", "digits", "fp32", 0.004, 0.01, 100, when)
@@ -143,7 +143,7 @@ def test_what_people_add(url: str) -> None:
 
 
 def test_an_acceptance_needs_a_reason(url: str) -> None:
-    """Whoever accepts a regression says why, or nothing is recorded."""
+    """An acceptance without a reason is refused and not stored."""
     empty = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "  ", kept.START)
     with open_history(url, base=HERE) as history:
         with pytest.raises(UserError, match="the reason is missing"):

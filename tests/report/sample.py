@@ -1,4 +1,4 @@
-"""Reports as a run makes them: the factory behind all tests of report and gate."""
+"""Factory of reports as a run makes them, for the tests of report and gate."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ VALUES: dict[str, tuple[float, float]] = {
     "placement.int8_layers": (0.94, 0.8),
     "placement.dla_fallback": (0.0, 0.0),
 }
-"""What a good run measures, and the limit it is held against."""
+"""The value that a good run measures, and its limit, by check id."""
 
 
 def digest(*parts: str) -> str:
-    """A SHA-256 that stands for some file's."""
+    """Return a SHA-256 in place of a file's."""
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def measurement(check_id: str, value: float, unit: str) -> Measurement:
-    """A value as the checks give it: with an interval where there is one."""
+    """Return a measurement as the checks make it, with an interval if the check has one."""
     interval = check_id.startswith("latency.p") or check_id in ("energy.inference", "int8.speedup", "memory.growth")
     low, high = (value * 0.96, value * 1.05) if interval else (None, None)
     return Measurement(
@@ -75,7 +75,7 @@ def measurement(check_id: str, value: float, unit: str) -> Measurement:
 
 
 def histogram(low: float, high: float, bins: int = 48) -> dict[str, list[float]]:
-    """A right-skewed histogram such as latencies have."""
+    """Return a right-skewed histogram, as latencies have."""
     edges = [low + (high - low) * i / bins for i in range(bins + 1)]
     return {
         "edges": edges,
@@ -84,7 +84,7 @@ def histogram(low: float, high: float, bins: int = 48) -> dict[str, list[float]]
 
 
 def check(kind: CheckKind, model: str, precision: str, **changes: Any) -> CheckResult:
-    """A passed row of ``kind``; ``changes`` replace its fields."""
+    """Return a passed row of ``kind``; ``changes`` replace its fields."""
     fields: dict[str, Any] = {
         "id": kind.id,
         "model": model,
@@ -115,7 +115,7 @@ def check(kind: CheckKind, model: str, precision: str, **changes: Any) -> CheckR
 def checks(
     models: tuple[str, ...] = ("digits", "arm"), precisions: tuple[str, ...] = ("fp32", "int8")
 ) -> tuple[CheckResult, ...]:
-    """Every row of the catalogue that applies, passed."""
+    """Return every row of the catalogue that applies, passed."""
     return tuple(
         check(kind, model, precision)
         for model in models
@@ -158,7 +158,7 @@ def model(name: str, *, synthetic: bool = False) -> ModelUsed:
 
 
 def consisting_of(report: Report, files: dict[str, str]) -> Report:
-    """The report, its first model consisting of ``files`` (a name by role) too, each with its role as content."""
+    """Return the report with ``files`` (name by role) added to the parts of its first model."""
     first, *others = report.models
     parts = [Part(role="onnx", name=first.path, digest=first.digest, size=1)]
     parts += [Part(role=role, name=name, digest=digest(role), size=len(role)) for role, name in sorted(files.items())]
@@ -167,7 +167,7 @@ def consisting_of(report: Report, files: dict[str, str]) -> Report:
 
 
 def run(**changes: Any) -> Run:
-    """A finished run of pytest, of a commit alone."""
+    """Return a finished, clean run of pytest."""
     fields: dict[str, Any] = {
         "id": "2026-11-22-0f3a9c",
         "started": "2026-11-22T10:00:00+00:00",
@@ -185,13 +185,13 @@ def run(**changes: Any) -> Run:
 
 
 def draft(rows: tuple[CheckResult, ...] | None = None, **changes: Any) -> Report:
-    """An unsealed report of these rows (a good run's, if ``None``)."""
-    found = checks() if rows is None else rows
-    pairs = dict.fromkeys((row.model, row.precision) for row in found if row.engine)
+    """Return an unsealed report of these rows (by default those of a good run)."""
+    rows = checks() if rows is None else rows
+    pairs = dict.fromkeys((row.model, row.precision) for row in rows if row.engine)
     fields: dict[str, Any] = {
         "status": "incomplete",
-        "totals": count(found),
-        "checks": found,
+        "totals": count(rows),
+        "checks": rows,
         "run": run(),
         "config": ConfigUsed(path="hil.toml", digest=digest("hil.toml")),
         "policy": POLICY,
@@ -208,12 +208,12 @@ def draft(rows: tuple[CheckResult, ...] | None = None, **changes: Any) -> Report
 
 
 def passed() -> Report:
-    """Both bundled models, all good."""
+    """Return a report of both bundled models in which every check passed."""
     return seal(draft())
 
 
 def with_row(report: Report, check_id: str, **changes: Any) -> Report:
-    """The draft with the first row of ``check_id`` changed."""
+    """Return the draft with the first row of ``check_id`` changed."""
     index = next(i for i, row in enumerate(report.checks) if row.id == check_id)
     row = CheckResult.model_validate({**report.checks[index].model_dump(), **changes})
     rows = (*report.checks[:index], row, *report.checks[index + 1 :])
@@ -221,7 +221,7 @@ def with_row(report: Report, check_id: str, **changes: Any) -> Report:
 
 
 def failed() -> Report:
-    """A limit missed, an output past tolerance, an inconclusive percentile, a warning, a deselected row."""
+    """Return a report with two failures, an inconclusive percentile, a warning and a deselected row."""
     report = draft(run=run(pytest_exit_status=1))
     report = with_row(
         report,
@@ -270,7 +270,7 @@ H200 = ExecutedOn(kind="gpu", name="NVIDIA H200", sm="9.0")
 
 
 def on_board(work: ExecutedOn = H200) -> Report:
-    """The draft of a good run on a confirmed board: engines ran there, what is the host's work stayed on the host."""
+    """Return the draft of a good run on a confirmed board; checks of the host ran on the host."""
     use = TargetUse(requested="gpu", used="gpu")
     rows = tuple(
         row.model_copy(
@@ -302,11 +302,11 @@ TENSORRT: dict[str, Any] = {
         "differs": ["trtexec feeds random data; we feed the validation data"],
     },
 }
-"""What an engine of TensorRT has in a report beside what every engine has."""
+"""The fields of a TensorRT engine that differ from those of ``engine()``."""
 
 
 def foreign() -> Report:
-    """A run on a board that judged an engine which somebody else built."""
+    """Return a run on a board that judged a foreign engine."""
     made = on_board()
     first = made.engines[0].model_copy(update={"foreign": True, "about": {}, "trtexec": None, "log": ""})
     return seal(made.model_copy(update={"engines": (first, *made.engines[1:])}))
@@ -317,7 +317,7 @@ NEEDS_TARGET = frozenset(kind.id for kind in KINDS if kind.needs_target)
 
 
 def fallback() -> Report:
-    """A board was asked for and the CPU was used: what needs the board was not run, the rest passed."""
+    """Return a fallback run: checks that need the board were not run, the others passed on the CPU."""
     use = TargetUse(requested="jetson-orin", used="cpu")
     reason = "orin-3.lab.example does not answer on port 22"
     rows = []
@@ -333,6 +333,6 @@ def fallback() -> Report:
 
 
 def large(models: int = 40) -> Report:
-    """A fleet: 40 models in 3 precisions with 25 checks each."""
+    """Return a report of many models in 3 precisions."""
     names = tuple(f"model-{number:02d}" for number in range(models))
     return seal(draft(checks(names, ("fp32", "fp16", "int8"))))

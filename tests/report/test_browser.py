@@ -1,4 +1,4 @@
-"""The page before a real browser: nothing leaves it, nothing is wrong with it, and it reads well to a screen reader."""
+"""The page in a real browser: no requests, no console messages, and no accessibility violations."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.skipif(browser.path() is None, reason="chromium is not 
 
 
 def empty() -> Report:
-    """Nothing was planned and nothing was measured."""
+    """Return a report without checks and measurements."""
     return seal(sample.draft((), measurements=(), methods={}, environments={}))
 
 
 @pytest.mark.parametrize("make", [sample.failed, sample.fallback, empty, hostile])
 def test_the_page_stands_alone_and_axe_finds_nothing(make: Callable[[], Report], tmp_path: Path) -> None:
-    """No request, no console message, no violation, folded or with everything open."""
+    """There is no request, console message or axe violation, with all groups closed and with all open."""
     page = tmp_path / "report.html"
     page.write_text(html.render(make()), encoding="utf-8")
     seen = browser.look(page)
@@ -37,7 +37,7 @@ def test_the_page_stands_alone_and_axe_finds_nothing(make: Callable[[], Report],
 
 
 def test_a_fleet_has_its_pictures_and_axe_finds_nothing(tmp_path: Path) -> None:
-    """Four models in three precisions with raw series, small enough for a test; `python -m benchmarks.page` has 40."""
+    """A report of four models in three precisions with raw series has all figures and no axe violations."""
     report = fleet.write(tmp_path, 4)
     assert open_report(tmp_path / "report.json") == report
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_a_fleet_has_its_pictures_and_axe_finds_nothing(tmp_path: Path) -> None:
 
 
 def test_a_series_of_another_run_is_not_drawn(tmp_path: Path) -> None:
-    """What lies in the folder and is not this run's, or not whole, is no picture of it."""
+    """Raw series of another run, and truncated series, are not drawn."""
     report = fleet.write(tmp_path, 1)
     other = seal(report.model_copy(update={"run": report.run.model_copy(update={"id": "another"}), "digest": ""}))
     assert 'class="plot over-time"' in html.render(report, tmp_path)

@@ -1,4 +1,4 @@
-"""Evidence ``device`` in a report that was forged, or that a fault of ours wrote."""
+"""False evidence ``device`` in a report is refused."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DEVICE: dict[str, Any] = {"evidence": Evidence.DEVICE, "executed_on": sample.H20
 
 
 def only(report: Any) -> str:
-    """The one contradiction of a report."""
+    """Return the only contradiction of a report."""
     found = list(problems(report.model_copy(update={"decision": "PASSED", "exit_code": 0, "status": "complete"})))
     assert len(found) == 1, found
     return found[0]
 
 
 def test_a_run_on_a_confirmed_board_holds_together() -> None:
-    """The draft that the other tests break is sealed as it is."""
+    """The draft that the other tests modify is consistent."""
     assert seal(sample.on_board()).decision == "PASSED"
 
 
@@ -45,7 +45,7 @@ def test_a_run_on_a_confirmed_board_holds_together() -> None:
     ],
 )
 def test_a_device_row_ran_on_the_gpu_that_was_seen(work: ExecutedOn | None, why: str) -> None:
-    """No processor, the CPU, a kind that is none, another GPU or another SM than the probe's: a contradiction."""
+    """Evidence ``device`` requires the GPU, with its SM, that the probe read."""
     report = sample.with_row(sample.on_board(), "latency.p99", evidence=Evidence.DEVICE, executed_on=work)
     assert why in only(report)
     with pytest.raises(HilError, match="contradicts itself"):
@@ -54,12 +54,12 @@ def test_a_device_row_ran_on_the_gpu_that_was_seen(work: ExecutedOn | None, why:
 
 @pytest.mark.parametrize("check_id", sorted(sample.ON_HOST))
 def test_the_hosts_work_is_no_devices(check_id: str) -> None:
-    """A check that never asks the engine cannot have run on the board, even if its row says so."""
+    """A check that runs on the host only cannot have evidence ``device``."""
     assert "runs on the host only" in only(sample.with_row(sample.on_board(), check_id, **DEVICE))
 
 
 def test_without_a_confirmed_board_nothing_is_a_device() -> None:
-    """A GPU that nobody declared is just this machine's."""
+    """Without a confirmed board no row has evidence ``device``."""
     report = sample.on_board()
     report = report.model_copy(update={"target": report.target.model_copy(update={"board": None})})
     found = list(problems(report))
@@ -68,7 +68,7 @@ def test_without_a_confirmed_board_nothing_is_a_device() -> None:
 
 
 def test_a_jetson_is_borne_out_by_its_own_facts(tmp_path: Path) -> None:
-    """A module that stands in the report must be the one that its raw facts make; a name alone makes none."""
+    """The report's Jetson module must be the one that the raw facts identify."""
     for gpu, sm, changes, told in (
         ("Orin", "8.7", {}, None),
         ("Orin", "8.7", {"memory_total": 2**33}, "according to the probe's facts the board is not orin-nx-16gb"),
@@ -86,14 +86,14 @@ def test_a_jetson_is_borne_out_by_its_own_facts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("facts", [{}, {"facts": []}, {"facts": {"tensorrt": "NVIDIA H200"}}, {"facts": {"x": {}}}])
 def test_a_probe_that_saw_no_gpu_bears_out_nothing(facts: dict[str, Any]) -> None:
-    """Whatever shape the recorded facts have, a GPU that is not in them was not seen."""
+    """A GPU that is missing in the recorded facts, however malformed, does not count."""
     report = sample.on_board()
     target = TargetReport(requested="gpu", used="gpu", kind="local", board="h200", facts=facts)
     assert all("did not find" in line for line in problems(report.model_copy(update={"target": target})))
 
 
 def test_a_device_row_names_an_engine_that_ran_there() -> None:
-    """A row without an engine, or with one that the report itself says ran on the CPU, ran on no device."""
+    """A row without an engine, or with an engine that ran on the CPU, has no evidence ``device``."""
     report = sample.on_board()
     assert "did not run on that processor" in only(sample.with_row(report, "latency.p99", **DEVICE, engine=None))
     engines = tuple(each.model_copy(update={"executed_on": CPU}) for each in report.engines[:1])

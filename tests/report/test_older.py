@@ -14,16 +14,16 @@ from hil.gate.gate import judge, open_report
 from tests.attestation import case as cases
 
 OLDER = Path(__file__).parent / "older"
-"""Reports and bundles of real runs, as hil wrote and signed them before policies had ``clean``."""
+"""Reports and bundles of real runs, written and signed by a version of hil whose policies had no ``clean``."""
 NOW = datetime(2026, 12, 1, tzinfo=timezone.utc)
 LATER = datetime(2027, 5, 1, tzinfo=timezone.utc)
-"""After the tolerance of the report that passed has expired, before its limits do."""
+"""A time at which the tolerance of the passed report has expired, but its limits have not."""
 KINDS = [("passed", "PASSED", 0), ("warned", "WARNED", 0), ("failed", "FAILED", 1)]
 
 
 @pytest.mark.parametrize(("name", "decision", "code"), KINDS)
 def test_an_older_report_is_read_and_judged_as_recorded(name: str, decision: str, code: int) -> None:
-    """Neither a reworded reason nor a rule that came later makes an older report an edited one."""
+    """Reworded reasons and newer rules do not change the recorded decision of an older report."""
     report = open_report(OLDER / name)
     assert (report.decision, report.exit_code) == (decision, code)
     around = circumstances(OLDER / name / "report.json", report.policy, now=NOW)
@@ -36,7 +36,7 @@ def test_an_older_report_is_read_and_judged_as_recorded(name: str, decision: str
 def test_an_older_bundle_is_verified_and_an_older_report_signed(
     name: str, decision: str, code: int, tmp_path: Path
 ) -> None:
-    """What was signed before statements had ``dirty`` is what the report gives; the report can be signed again."""
+    """A statement without ``dirty`` verifies against its report, and the report can be signed again."""
     keys = [public_key(OLDER / "older.pub")]
     found = verify(OLDER / name, keys=keys, report=OLDER / name, failed_too=True, now=NOW)
     assert (found.decision, found.dirty) == (decision, "")
@@ -53,7 +53,7 @@ def test_an_older_bundle_is_verified_and_an_older_report_signed(
 
 
 def test_what_an_older_report_was_not_asked_is_asked_by_later_judges(tmp_path: Path) -> None:
-    """Expiry and a clean tree come with the circumstances, and never edit what was recorded."""
+    """Expiry and a clean tree are judged with circumstances only, and do not change the recorded decision."""
     report = open_report(OLDER / "passed")
     assert judge(report, report.policy, around=Circumstances(LATER)).exit_code == 1
     assert judge(report, report.policy).exit_code == 0

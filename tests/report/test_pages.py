@@ -1,4 +1,4 @@
-"""The page, the summary and the terminal: what people see of a report."""
+"""The views of a report: the page, the summary and the terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VOID = frozenset({"meta", "link", "br", "img", "hr", "input", "rect", "path", "c
 
 
 class Reader(HTMLParser):
-    """Collects tags, ids, references and headings, and sees to it that what is opened is closed."""
+    """Collects tags, ids, references and headers, and asserts that every tag is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,14 +38,14 @@ class Reader(HTMLParser):
         self.headers_without_scope = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
-        self.ids += [given["id"] or ""] if "id" in given else []
-        self.refers += (given.get("aria-labelledby") or "").split()
-        link = given.get("href") or ""
-        self.links += [link] if "href" in given else []
+        self.ids += [attributes["id"] or ""] if "id" in attributes else []
+        self.refers += (attributes.get("aria-labelledby") or "").split()
+        link = attributes.get("href") or ""
+        self.links += [link] if "href" in attributes else []
         self.refers += [link[1:]] if link.startswith("#") else []
-        self.headers_without_scope += tag == "th" and "scope" not in given
+        self.headers_without_scope += tag == "th" and "scope" not in attributes
         if tag not in VOID:
             self.open.append(tag)
 
@@ -55,7 +55,7 @@ class Reader(HTMLParser):
 
 
 def page(report: Report) -> Reader:
-    """The page of ``report``, parsed."""
+    """Return the parsed page of ``report``."""
     reader = Reader()
     reader.feed(html.render(report))
     assert reader.open == []
@@ -63,7 +63,7 @@ def page(report: Report) -> Reader:
 
 
 def hostile() -> Report:
-    """A report whose every free text tries to be markup."""
+    """Return a report in which every free text contains markup and control characters."""
     report = sample.failed()
     changes = {"reason": HOSTILE, "details": {HOSTILE: HOSTILE}}
     rows = tuple(row.model_copy(update={**changes, "model": HOSTILE + row.model}) for row in report.checks)
@@ -76,7 +76,7 @@ def hostile() -> Report:
 
 @pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft, hostile])
 def test_the_page_is_well_formed_and_alone(make: object) -> None:
-    """Every tag is closed, ids are unique and found, headers have a scope; no script, no network."""
+    """Every tag is closed, ids are unique, references resolve, headers have a scope; no script, no network access."""
     assert callable(make)
     report = make()
     text, read = html.render(report), page(report)
@@ -85,7 +85,7 @@ def test_the_page_is_well_formed_and_alone(make: object) -> None:
     assert set(read.refers) <= set(read.ids)
     assert read.headers_without_scope == 0
     assert not re.search(r"src=|url\(|@import|https?://|\son\w+=", text)
-    # What is linked lies beside the page; nothing is a scheme or another host.
+    # Links lead only to anchors and to files next to the page.
     assert all(re.fullmatch(r"#[\w-]+|report\.json|samples/[\w.+-]+\.npz", link) for link in read.links)
 
 
@@ -98,7 +98,7 @@ def test_the_page_says_what_matters_first() -> None:
 
 
 def test_every_verdict_is_a_word() -> None:
-    """No verdict is told by colour or sign alone."""
+    """Every verdict is written as a word, not shown by colour or sign only."""
     for verdict in Verdict:
         assert f'<b class="v {verdict.value}">{view.WORD[verdict]}</b>' in html.render(sample.failed())
 
@@ -115,7 +115,7 @@ def test_nothing_of_a_user_becomes_markup() -> None:
 
 
 def test_a_picture_says_in_words_what_it_shows() -> None:
-    """Each has a name and a description for those who do not see it; a bar is beside the numbers it is drawn from."""
+    """Each figure has a name and a description for screen readers; each bar is next to its numbers."""
     text = html.render(sample.failed())
     assert "distribution of inference times: " in text
     assert text.count('<svg class="plot') == text.count('role="img" aria-label="distribution of') > 0
@@ -129,19 +129,19 @@ def test_a_picture_says_in_words_what_it_shows() -> None:
                                  {"edges": [0, 1], "counts": ["a"]}, {"edges": ["nan", 1], "counts": [1]},
                                  {"edges": [0, 1], "counts": [-1]}, {"edges": [0, 1], "counts": [0]}])  # fmt: skip
 def test_an_odd_histogram_does_not_break_the_page(odd: object) -> None:
-    """Details belong to the check: what is no histogram is not drawn."""
+    """A malformed histogram in a check's details is not drawn."""
     html.render(seal(sample.with_row(sample.draft(), "latency.p99", details={"histogram": odd})))
 
 
 def test_int8_stands_beside_fp32() -> None:
-    """What INT8 gained and cost is told against FP32."""
+    """The page compares INT8 with FP32."""
     text = html.render(sample.passed())
     assert "Precisions side by side" in text
     assert "0.72 ×" in text
 
 
 def test_the_summary_puts_failures_first_and_fits_a_comment() -> None:
-    """What failed comes before what passed; even of 120 tables it stays below a forge's 65,536 characters."""
+    """Failures come first, and even with 120 tables the summary stays below 65,536 characters."""
     text = markdown.render(sample.failed())
     assert text.index("largest difference") < text.index("| check |")
     assert text.startswith("## ❌ FAILED on cpu")
@@ -152,7 +152,7 @@ def test_the_summary_puts_failures_first_and_fits_a_comment() -> None:
     "text", ["- x", "+ x", "1. x", "12) x", "= x", "| a |", "<b>", "a\nb", "$x$", "~~x~~", "@x", "x" * 999]
 )
 def test_escaped_text_is_one_plain_line(text: str) -> None:
-    """Nothing a user wrote starts a list, a table, a mention or HTML."""
+    """User text cannot start a list, a table, a mention or HTML."""
     found = markdown.escape(text)
     assert "\n" not in found
     assert not re.match(r"[-+=|]|\d+[.)]", found)
@@ -163,7 +163,7 @@ def test_escaped_text_is_one_plain_line(text: str) -> None:
 @pytest.mark.parametrize("width", [40, 80, 160])
 @pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft, hostile])
 def test_the_terminal_keeps_to_its_width(make: object, width: int) -> None:
-    """Without colour there is no escape code and no line is too long; words tell every verdict."""
+    """Without colour there are no escape codes, no line exceeds the width, and the decision is a word."""
     assert callable(make)
     report = make()
     text = terminal.as_text(report, width=width)
@@ -173,7 +173,7 @@ def test_the_terminal_keeps_to_its_width(make: object, width: int) -> None:
 
 
 def test_the_terminal_has_colour_where_asked() -> None:
-    """Colour only adds: without its codes the text is the same."""
+    """Colour adds escape codes only: without them the text is the same."""
     report = sample.failed()
     coloured = terminal.as_text(report, color=True)
     plain = "\n".join(line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", coloured).splitlines())
@@ -182,7 +182,7 @@ def test_the_terminal_has_colour_where_asked() -> None:
 
 
 def test_a_foreign_engine_is_called_so_wherever_engines_are_listed() -> None:
-    """Page, summary and terminal: nobody takes an engine of unknown origin for one that was built here."""
+    """Page, summary and terminal mark an engine that was built elsewhere."""
     report = sample.foreign()
     assert "digits fp32 <em>foreign</em>" in html.render(report)
     assert "| digits fp32 (foreign) |" in markdown.render(report)
@@ -193,7 +193,7 @@ def test_a_foreign_engine_is_called_so_wherever_engines_are_listed() -> None:
 
 
 def test_the_page_tells_how_an_engine_was_built() -> None:
-    """Log, facts, the trtexec command with what differs, and where it ran; the runtime's words stay words."""
+    """The page shows log, facts, the trtexec command with its differences, and the processor, all escaped."""
     text = html.render(seal(sample.on_board()))
     assert page(seal(sample.on_board())).tags.count("pre") == 4 * 2
     for part in (
@@ -208,7 +208,7 @@ def test_the_page_tells_how_an_engine_was_built() -> None:
 
 
 def test_the_page_lists_the_layers_that_placement_judged() -> None:
-    """Device, precision, type and name; names are others' words, and what is no list of layers is not drawn."""
+    """The page lists device, precision, type and escaped name of each layer, and ignores malformed lists."""
     listed = [{"name": "<b>conv\x1b[2J", "type": "CaskConvolution", "precision": "int8", "device": "dla"}, "odd", {}]
     report = sample.with_row(sample.on_board(), "placement.int8_layers", details={"layers": listed, "count": 300})
     text = html.render(seal(report))
@@ -220,7 +220,7 @@ def test_the_page_lists_the_layers_that_placement_judged() -> None:
 
 
 def test_facts_of_a_build_are_words() -> None:
-    """A runtime's warnings and a model's tensor names are obeyed by no terminal."""
+    """Control characters in a runtime's warnings and a model's tensor names are escaped."""
     about = {
         "flags": ["\x1b[2J"],
         "loaded": {"warnings": ["\x1b[2J", "w"], "ranges": {"\x1b": [[1], [2]]}},
@@ -239,27 +239,27 @@ def test_facts_of_a_build_are_words() -> None:
     ],
 )
 def test_what_is_not_settled_says_what_would_settle_it(check_id: str, reason: str, step: str) -> None:
-    """Measuring longer shows no more of an engine, and reads no memory that cannot be read."""
+    """The next step of an inconclusive row suits its reason: longer measurement is not advised where it cannot help."""
     row = next(check for check in sample.checks() if check.id == check_id)
     update = {"verdict": Verdict.INCONCLUSIVE, "reason": reason, "measurement": None, "cause": None}
     assert step in view.next_step(row.model_copy(update=update))
 
 
 def test_a_row_tells_its_evidence_where_rows_differ() -> None:
-    """On a board the data's own check is the host's, and the page does not hide it."""
+    """If the rows of a report have different evidence, the page shows it for each row."""
     assert "<small>host</small>" in html.render(seal(sample.on_board()))
     assert "<small>host</small>" not in html.render(sample.passed())
 
 
 def test_a_fallback_is_one_trouble() -> None:
-    """What is missing for one reason is told once, with the names of all it concerns."""
+    """Rows that were not run for the same reason are one trouble with the names of all rows."""
     (trouble,) = view.troubles(sample.fallback())
     assert len(trouble.checks) == 8
     assert "memory.peak arm int8" in trouble.names
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    """Return the relative luminance of ``#rrggbb`` (WCAG 2.2)."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -287,7 +287,7 @@ FRAME = """<!doctype html><body style="margin:0"><iframe width="WIDTH" height="9
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_a_browser_draws_it_without_overflow(tmp_path: Path, width: int) -> None:
-    """A real browser lays the page out no wider than its window."""
+    """In Chromium the page is not wider than its window."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("chromium is not there")

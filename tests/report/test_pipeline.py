@@ -1,4 +1,4 @@
-"""What GitHub and GitLab show: right places, right words, and nothing of a user's that a runner would obey."""
+"""Output for GitHub and GitLab: correct places and texts, and no workflow command from user text."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ COMMAND = re.compile(r"::(error|warning) ([^\n\r]*?)::([^\n\r]*)")
 
 
 def unescaped(text: str) -> str:
-    """What a runner makes of a property or of data."""
+    """Return an escaped property or data text as a runner decodes it."""
     for code, letter in (("%3A", ":"), ("%2C", ","), ("%0D", "\r"), ("%0A", "\n"), ("%25", "%")):
         text = text.replace(code, letter)
     return text
 
 
 def test_a_failure_stands_at_its_limits_line() -> None:
-    """File and line are the limit's, title and message say which row, why and what next."""
+    """The annotation is at the limit's file and line, and states the row, the reason and the next step."""
     lines = list(ci.github(sample.failed(), "robot/hil.toml"))
     line = next(line for line in lines if "latency.p99" in line)
     found = COMMAND.fullmatch(line)
@@ -44,7 +44,7 @@ def test_a_failure_stands_at_its_limits_line() -> None:
 
 
 def test_a_line_is_told_only_of_the_file_that_it_is_in() -> None:
-    """A limit from elsewhere (a default, another file) claims no line."""
+    """A limit from another file or a default has no line."""
     limit = Limit(value=1.0, unit="s", sense=Sense.AT_MOST, source="other.toml:9 limits")
     report = sample.with_row(sample.failed(), "latency.p99", limit=limit, verdict="failed")
     line = next(line for line in ci.github(report, "hil.toml") if "latency.p99" in line)
@@ -54,14 +54,14 @@ def test_a_line_is_told_only_of_the_file_that_it_is_in() -> None:
 
 
 def test_a_good_run_is_not_annotated() -> None:
-    """No trouble, no command, no entry."""
+    """A report without troubles gives no commands and no entries."""
     assert list(ci.github(sample.passed(), "hil.toml")) == []
     assert ci.code_quality(sample.passed(), "hil.toml") == []
 
 
 @given(st.text(), st.text(), st.text(min_size=1))
 def test_a_users_words_are_no_command(title: str, message: str, path: str) -> None:
-    """Whatever stands in them: one line, one command, and the runner reads back what was meant."""
+    """Any title, message and path give exactly one command on one line, with the expected properties."""
     line = ci._command("error", title, message, path, 3)  # noqa: SLF001 - the place where all of them are escaped
     assert len(line.splitlines()) <= 1
     found = COMMAND.fullmatch(line)
@@ -72,14 +72,14 @@ def test_a_users_words_are_no_command(title: str, message: str, path: str) -> No
 
 
 def test_hostile_names_start_nothing() -> None:
-    """Names and reasons that hold commands of their own come out as text on one line each."""
+    """Commands within names and reasons are escaped, each entry on one line."""
     for line in ci.github(hostile(), "hil.toml"):
         assert COMMAND.fullmatch(line), line
     assert all("\n" not in entry["description"] for entry in ci.code_quality(hostile(), "hil.toml"))
 
 
 def test_no_more_than_github_shows() -> None:
-    """Of many troubles nine a level are told and the rest is counted: ten are shown."""
+    """At most ten annotations per level are written; the last one counts the omitted ones."""
     rows = tuple(
         row.model_copy(update={"verdict": Verdict.FAILED, "reason": f"reason {number}"})
         for number, row in enumerate(sample.checks())
@@ -91,7 +91,7 @@ def test_no_more_than_github_shows() -> None:
 
 
 def test_code_quality_is_gitlabs() -> None:
-    """Each entry has what GitLab wants, and the same fingerprint in the next run."""
+    """Each entry has the fields that GitLab requires, and the same fingerprint in every run."""
     entries = ci.code_quality(sample.failed(), "hil.toml")
     assert {entry["check_name"] for entry in entries} >= {"latency.p99", "parity.outputs", "latency.p90"}
     for entry in entries:
@@ -105,8 +105,8 @@ def test_code_quality_is_gitlabs() -> None:
 
 @pytest.mark.parametrize("where", ["nowhere", "github", "gitlab"])
 def test_each_system_is_told_in_its_own_way_and_only_there(tmp_path: Path, where: str) -> None:
-    """Commands under GitHub alone, the file under GitLab alone, nothing anywhere else."""
-    report, said, step = sample.failed(), list[str](), tmp_path / "step.md"
+    """Only GitHub gets commands, only GitLab gets the file, and other systems get nothing."""
+    report, output, step = sample.failed(), list[str](), tmp_path / "step.md"
     step.write_text("before\n", encoding="utf-8")
     config = tmp_path / "robot" / "hil.toml"
     environ = {
@@ -115,9 +115,9 @@ def test_each_system_is_told_in_its_own_way_and_only_there(tmp_path: Path, where
         "gitlab": {"GITLAB_CI": "true", "CI_PROJECT_DIR": str(tmp_path)},
     }[where]
     finish(tmp_path, report)
-    ci.announce(report, tmp_path, config, environ, said.append)
-    assert bool(said) == (where == "github")
-    assert all(line.startswith("::") for line in said)
+    ci.announce(report, tmp_path, config, environ, output.append)
+    assert bool(output) == (where == "github")
+    assert all(line.startswith("::") for line in output)
     assert ("FAILED on cpu" in step.read_text(encoding="utf-8")) == (where == "github")
     assert step.read_text(encoding="utf-8").startswith("before\n")
     written = tmp_path / ci.CODE_QUALITY
@@ -127,23 +127,23 @@ def test_each_system_is_told_in_its_own_way_and_only_there(tmp_path: Path, where
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """A pipeline without its summary is no failed run."""
-    said: list[str] = []
+    """A summary that cannot be written causes a warning, not an error."""
+    output: list[str] = []
     finish(tmp_path, sample.failed())
     environ = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "no" / "where")}
-    ci.announce(sample.failed(), tmp_path, None, environ, said.append)
-    assert said[-1].startswith("warning: the results for the CI system could not be written: No such file")
+    ci.announce(sample.failed(), tmp_path, None, environ, output.append)
+    assert output[-1].startswith("warning: the results for the CI system could not be written: No such file")
 
 
 def test_our_own_words_start_no_command_either() -> None:
-    """What is written to the log in between is workflow_commands_off, under a token that nobody can know."""
-    said: list[str] = []
-    with ci.workflow_commands_off({"GITHUB_ACTIONS": "true"}, said.append):
-        said.append("::error::not a command")
-    token = said[0].removeprefix("::stop-commands::")
-    assert said == [f"::stop-commands::{token}", "::error::not a command", f"::{token}::"]
+    """Within the block GitHub executes no workflow commands; an unpredictable token ends it."""
+    output: list[str] = []
+    with ci.workflow_commands_off({"GITHUB_ACTIONS": "true"}, output.append):
+        output.append("::error::not a command")
+    token = output[0].removeprefix("::stop-commands::")
+    assert output == [f"::stop-commands::{token}", "::error::not a command", f"::{token}::"]
     assert len(token) == 32
-    said.clear()
-    with ci.workflow_commands_off({}, said.append):
+    output.clear()
+    with ci.workflow_commands_off({}, output.append):
         pass
-    assert said == []
+    assert output == []

@@ -22,7 +22,7 @@ TEXT = to_json(sample.passed())
 
 
 def edited(change: Callable[[dict[str, Any]], object], *, digest: bool = True) -> bytes:
-    """A good report after ``change``, with a digest made again: an editor who knows the format."""
+    """Return a good report after ``change``, by default with its digest recomputed."""
     document = json.loads(TEXT)
     change(document)
     if digest:
@@ -31,13 +31,13 @@ def edited(change: Callable[[dict[str, Any]], object], *, digest: bool = True) -
 
 
 def row(document: dict[str, Any], check_id: str) -> dict[str, Any]:
-    """The first row of ``check_id``."""
-    found: dict[str, Any] = next(check for check in document["checks"] if check["id"] == check_id)
-    return found
+    """Return the first row of ``check_id``."""
+    first: dict[str, Any] = next(check for check in document["checks"] if check["id"] == check_id)
+    return first
 
 
 def test_what_was_written_is_read() -> None:
-    """Reading gives back the report that was written, equal in every field."""
+    """The report that is read equals the written one in every field."""
     assert parse(TEXT.encode()) == sample.passed()
 
 
@@ -63,7 +63,7 @@ def test_what_was_written_is_read() -> None:
     ],
 )
 def test_what_is_no_report_is_refused_in_one_line(content: bytes, message: str) -> None:
-    """Damaged, foreign and future files each get one line and exit code 4."""
+    """Damaged files, other files and newer versions give one line each, and exit code 4."""
     with pytest.raises(UserError) as caught:
         parse(content)
     assert message in str(caught.value)
@@ -121,7 +121,7 @@ def test_what_is_too_large_is_not_even_parsed(tmp_path: Path) -> None:
     ],
 )
 def test_an_edited_report_is_refused(change: Callable[[dict[str, Any]], object], message: str) -> None:
-    """An edit that makes the digest again still contradicts something; it is exit code 1."""
+    """An edited report with a recomputed digest contradicts itself and is refused with exit code 1."""
     with pytest.raises(ReportRefused) as caught:
         parse(edited(change))
     assert message in str(caught.value)
@@ -129,32 +129,32 @@ def test_an_edited_report_is_refused(change: Callable[[dict[str, Any]], object],
 
 
 def test_an_edit_without_its_digest_is_refused() -> None:
-    """Changing so much as a reason breaks the digest."""
+    """An edited reason without a new digest is refused."""
     with pytest.raises(ReportRefused, match="does not match its digest"):
         parse(edited(lambda d: d["checks"][0].update(reason="fine"), digest=False))
 
 
 @pytest.mark.parametrize("require", [["[" * 100_000], ["*"] * 100_000])
 def test_a_policy_cannot_keep_the_reader_busy(require: list[str]) -> None:
-    """A pattern that takes minutes to translate, or too many of them, is refused before any is matched."""
+    """Too long patterns and too many patterns are refused before any is matched."""
     with pytest.raises(UserError, match=r"policy\.require"):
         parse(edited(lambda d: d["policy"].update(require=require)))
 
 
 def test_white_space_is_harmless() -> None:
-    """A report that was only laid out anew is the same report."""
+    """White space outside of strings does not change a report."""
     assert parse(json.dumps(json.loads(TEXT), indent=8).encode()) == sample.passed()
 
 
 @pytest.mark.parametrize("value", ["1", 1.0, True])
 def test_types_are_strict(value: object) -> None:
-    """``"1"``, ``1.0`` and ``true`` are not the whole number 1."""
+    """``"1"``, ``1.0`` and ``true`` are not accepted as the integer 1."""
     with pytest.raises(UserError):
         parse(edited(lambda d: d["totals"].update(not_run=value)))
 
 
 def test_a_fleet_is_read_and_judged(tmp_path: Path) -> None:
-    """40 models in 3 precisions, 2,600 rows, are one report like any other."""
+    """A report of 40 models in 3 precisions (2,600 rows) can be read and judged."""
     path = tmp_path / "report.json"
     path.write_text(to_json(sample.large()), encoding="utf-8")
     assert open_report(path) == sample.large()
@@ -173,7 +173,7 @@ def test_a_fleet_is_read_and_judged(tmp_path: Path) -> None:
     ],
 )
 def test_a_model_is_what_its_parts_are(change: Callable[[dict[str, Any]], object], message: str) -> None:
-    """Identity, parts and the ONNX file's digest stand and fall together."""
+    """Identity, parts and the ONNX file's digest must match."""
     report = seal(sample.consisting_of(sample.draft(), {"external-data": "digits.data", "plugin": "p.so"}))
     document = json.loads(to_json(report))
     assert parse(json.dumps(document).encode()) == report

@@ -23,7 +23,7 @@ def test_the_published_schema_is_this_one(repository: Path) -> None:
 
 @pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft])
 def test_what_is_written_satisfies_the_published_schema(make: object) -> None:
-    """Other people's validators accept every report that hil writes."""
+    """Every report that hil writes is valid by the published schema."""
     schema = report_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     report = make() if callable(make) else None
@@ -32,7 +32,7 @@ def test_what_is_written_satisfies_the_published_schema(make: object) -> None:
 
 
 def test_the_names_that_pipelines_read_are_there() -> None:
-    """The fields that other people's pipelines stand on, by name."""
+    """The report has the fields that other pipelines read."""
     document = json.loads(to_json(sample.failed()))
     assert document["schema_version"] == 1
     assert document["status"] == "complete"
@@ -44,7 +44,7 @@ def test_the_names_that_pipelines_read_are_there() -> None:
 
 
 def test_an_unknown_field_is_an_error() -> None:
-    """A field that this version does not know is refused, never ignored."""
+    """An unknown field is refused."""
     with pytest.raises(ValidationError, match="extra"):
         Report.model_validate_json(json.dumps({**json.loads(to_json(sample.passed())), "signed": True}))
 

@@ -1,4 +1,4 @@
-"""Pictures: no spike gets lost, no path is longer than it must be, and nothing outside the folder is read."""
+"""Figures: spikes are visible, paths are short, and no file outside the report's folder is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AT_MOST = Limit(value=0.005, unit="s", sense=Sense.AT_MOST, source="t")
 
 
 def series(duration: Any, gap: float = 0.0, **facts: Any) -> Series:
-    """Inferences back to back, with ``gap`` seconds before the second half."""
+    """Return a series of back-to-back inferences, with ``gap`` seconds before the second half."""
     took = np.asarray(duration, dtype=np.float64)
     start = np.cumsum(took) - took
     start[took.size // 2 :] += gap
@@ -35,7 +35,7 @@ def series(duration: Any, gap: float = 0.0, **facts: Any) -> Series:
 
 @given(st.lists(finite, min_size=1, max_size=500), st.integers(1, 60))
 def test_thinning_keeps_every_extreme(values: list[float], bins: int) -> None:
-    """The least and the greatest of all are among what is drawn, whatever the number of stretches."""
+    """Thinning keeps the smallest and the largest value, for any number of intervals."""
     at = np.arange(len(values), dtype=np.float64)
     middle, low, mid, high = svg.thinned(at, np.asarray(values), bins)
     assert low.min() == min(values)
@@ -46,7 +46,7 @@ def test_thinning_keeps_every_extreme(values: list[float], bins: int) -> None:
 
 @given(st.lists(st.tuples(st.integers(-999, 999), st.integers(-999, 999)), min_size=1, max_size=40))
 def test_a_path_goes_through_its_points(points: list[tuple[int, int]]) -> None:
-    """Read back from its relative moves it ends where the points do, and passes each that turns."""
+    """The relative moves of a path lead through every corner point to the last point."""
     text = svg.line("x", [x for x, _ in points], [y for _, y in points])
     moves = text[text.index("M") + 1 : text.index('"/>')]
     start, _, rest = moves.partition("l")
@@ -62,7 +62,7 @@ def test_a_path_goes_through_its_points(points: list[tuple[int, int]]) -> None:
 
 
 def test_one_slow_second_is_in_the_picture() -> None:
-    """A stall among 20,000 inferences is told in words and reaches down in the drawing."""
+    """A stall among 20,000 inferences is in the description and visible in the drawing."""
     took = np.full(20_000, 0.0005)
     took[10_000] = 1.2
     drawn = over_time.rate(series(took), TARGET, 40)
@@ -73,7 +73,7 @@ def test_one_slow_second_is_in_the_picture() -> None:
 
 
 def test_what_the_board_did_stands_beneath() -> None:
-    """Clocks, the hottest sensor and the throttling are told with their ranges; what does not change in a line."""
+    """Clocks, the hottest sensor and throttling are described with their ranges; constant ones are in one line."""
     t = [0.1 * n for n in range(20)]
     window = {
         "t": t, "interval": 0.1, "n": 2000, "clock.gpu": [1.3e9] * 10 + [9e8] * 10, "clock.emc": [3.2e9] * 20,
@@ -110,7 +110,7 @@ rows = st.integers(1, 4).flatmap(
 @example({"t": [0.0, None, 0.02], "throttle.x": [1, 1, 1], "interval": 10**400, "power.total": [1, None, 10**400]})
 @example({"t": [2, 1, 0], "throttle.x": [1, 1, 0], "power.total": [1, 2, 3]})
 def test_odd_telemetry_breaks_no_picture(window: dict[str, Any]) -> None:
-    """A column that is none, or of another length, is left out, and so is each row without a time or a value."""
+    """Malformed columns, and samples without a time or a value, are left out."""
     timed = series(np.full(50, 0.1), windows=[window])
     for drawn in (over_time.latency(timed, AT_MOST, 20), over_time.rate(timed, TARGET, 20)):
         assert drawn.startswith("<svg")
@@ -121,7 +121,7 @@ def test_odd_telemetry_breaks_no_picture(window: dict[str, Any]) -> None:
 @example([0, 10**400], [1, 2], [], None)
 @example([0, 1], [1, 2], [1e308, 1], math.nan)
 def test_odd_numbers_break_no_memory_picture(runs: object, rss: object, device: object, baseline: object) -> None:
-    """A soak with a number that is none, or beyond what can be drawn, has no picture."""
+    """A soak with a malformed or too large number has no figure."""
     resident = {"runs": runs, "rss": rss, "device": device}
     assert not NOT_A_NUMBER.search(plots.memory(resident, {"baseline": baseline}, AT_MOST))
 
@@ -130,7 +130,7 @@ def test_odd_numbers_break_no_memory_picture(runs: object, rss: object, device: 
 @example([0, 1, 10**400], [1, 2], 0.0)
 @example([0, 1], [10**400], 0.0)
 def test_odd_numbers_break_no_histogram(edges: list[Any], found: list[Any], value: float) -> None:
-    """Edges and counts that are not numbers of a measurement are no histogram; a bound may be far outside."""
+    """Malformed edges and counts are not a histogram; a bound may lie far outside of it."""
     usable = select_plots.edges_and_counts({"edges": edges, "counts": found})
     if usable is None:
         usable = ([0.0, 1.0], [1.0])
@@ -144,7 +144,7 @@ def test_odd_numbers_break_no_histogram(edges: list[Any], found: list[Any], valu
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("ends", [(0.0, 0.0), (0.0, 5e-324), (1.0, 1.0), (2.0, 1.0), (0.0, 1e150), (-1e149, 1e149)])
 def test_a_scale_maps_every_number_into_itself(ends: tuple[float, float], log: bool) -> None:
-    """However near its ends lie, each value gets a pixel between them, the same one alone and among others."""
+    """Every value gets a pixel within the scale, and ``all`` gives the same pixels as single calls."""
     scale = svg.Scale(*ends, 10, 20, log=log)
     values = np.asarray([-math.inf, -1.0, 0.0, 5e-324, 1.0, 1e150, math.inf])
     assert [scale(value) for value in values] == scale.all(values).tolist()
@@ -153,7 +153,7 @@ def test_a_scale_maps_every_number_into_itself(ends: tuple[float, float], log: b
 
 
 def test_nothing_draws_nothing() -> None:
-    """Of no values at all, or none that can be drawn, there is no line and no area, and no error."""
+    """Without any drawable value there is no line, no area and no error."""
     for values in (np.empty(0), np.full(3, np.nan), np.full(3, np.inf)):
         thin = svg.thinned(np.arange(float(values.size)), values, 5)
         x, y = svg.Scale(0, 1, 0, 1), svg.Scale(0, 1, 1, 0)
@@ -165,7 +165,7 @@ def test_nothing_draws_nothing() -> None:
 @example(10**400, 10**400)
 @example([[10**400, 1]], [{"bounds": [{"use": 10**400, "value": 10**400, "limit": math.inf, "met": True}]}])
 def test_odd_details_break_no_page(first: object, second: object) -> None:
-    """Details belong to the check: what cannot be drawn is not."""
+    """Malformed details of a check are not drawn and do not raise."""
     details = {"resident": first, "outputs": second, "slowest_nodes": [second, {"name": first, "share": second}]}
     report = sample.draft(tuple(sample.checks(("arm",), ("fp32",))))
     for row in ("memory.peak", "parity.outputs", "latency.p99"):
@@ -175,7 +175,7 @@ def test_odd_details_break_no_page(first: object, second: object) -> None:
 
 @pytest.mark.parametrize("file", ["../x.npz", "/etc/passwd", "samples/../../x.npz", "javascript:alert(1)", 3, "x.npz"])
 def test_nothing_outside_the_samples_is_read_or_linked(file: object, tmp_path: Path) -> None:
-    """A row may name any file; only one in the report's own folder of samples counts."""
+    """Only a file directly in the report's folder ``samples`` is read or linked."""
     (tmp_path / "x.npz").write_bytes(b"")
     report = seal(sample.with_row(sample.draft(), "latency.p99", details={"samples": file}))
     text = html.render(report, tmp_path)
@@ -184,7 +184,7 @@ def test_nothing_outside_the_samples_is_read_or_linked(file: object, tmp_path: P
 
 
 def test_the_bound_that_decided_is_drawn() -> None:
-    """The percentile's interval stands in the histogram with its confidence, beside the limit."""
+    """The histogram shows the percentile's interval with its confidence, and the limit."""
     seen = Measurement(value=0.004, unit="s", low=0.0039, high=0.0044, confidence=0.99, n=1000)
     drawn = plots.histogram([0.001, 0.002, 0.005], [3, 4], seen, AT_MOST)
     assert "bound 4.4 ms at 99 %" in drawn

@@ -1,4 +1,4 @@
-"""The report on a terminal: what a reader looks for is there, in 80 columns and without colour."""
+"""The report on a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.report import sample
 
 
 def test_the_numbers_are_those_of_the_report() -> None:
-    """Each model and precision has its row, with what was measured of it, limit or not."""
+    """Each model and precision has a row with its measurements, with and without a limit."""
     report = sample.passed()
     text = as_text(report, width=120)
     table = text[text.index(" p50 ") :]
@@ -21,6 +21,6 @@ def test_the_numbers_are_those_of_the_report() -> None:
 
 
 def test_the_next_step_is_the_checks_own() -> None:
-    """Data that is not real wants real data, not another tolerance."""
+    """The next step for synthetic data is real data, not another tolerance."""
     row = next(check for check in sample.passed().checks if check.id == "parity.data")
     assert "real validation data" in view.next_step(row)

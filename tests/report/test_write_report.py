@@ -27,12 +27,12 @@ ROWS = (Row(id="parity.outputs", model="digits", precision="fp32", required=True
 
 
 def started(run_id: str = "new") -> Report:
-    """What a run puts down before its first test."""
+    """Return the report that a run writes before its first test."""
     return sample.draft(unfinished(ROWS, USE), run=sample.run(id=run_id, finished=None, pytest_exit_status=None))
 
 
 def test_a_run_begins_incomplete(tmp_path: Path) -> None:
-    """Before the first test there is a report that no gate passes, with all rows that were planned."""
+    """Before the first test there is an incomplete report with all planned rows, which no gate passes."""
     begin(tmp_path / "new" / "folder", started())
     report = read(tmp_path / "new" / "folder")
     assert (report.status, report.decision, report.exit_code) == ("incomplete", None, None)
@@ -40,7 +40,7 @@ def test_a_run_begins_incomplete(tmp_path: Path) -> None:
 
 
 def test_nothing_green_is_left_from_yesterday(tmp_path: Path) -> None:
-    """A new run takes the page and the summary of the last one away before it does anything."""
+    """A new run first deletes the page and the summary of the last one."""
     finish(tmp_path, sample.passed())
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.html", "summary.md"}
     begin(tmp_path, started())
@@ -59,14 +59,14 @@ def test_every_process_of_a_run_may_begin_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff"])
 def test_begin_replaces_what_is_no_report(tmp_path: Path, content: bytes) -> None:
-    """Half a report from a machine that lost power does not stop the next run."""
+    """A damaged report of an earlier run is replaced."""
     (tmp_path / "report.json").write_bytes(content)
     begin(tmp_path, started())
     assert read(tmp_path).run.id == "new"
 
 
 def test_details_may_hold_anything() -> None:
-    """NumPy numbers, NaN, paths and bytes that are no text reach the file as JSON, and the report is readable."""
+    """NumPy values, NaN and invalid Unicode in details are written as JSON, and the report can be read."""
     odd = {
         "worst": np.float32(0.5),
         "nan": float("nan"),
@@ -83,7 +83,7 @@ def test_details_may_hold_anything() -> None:
 
 
 def test_a_contradiction_is_never_written(tmp_path: Path) -> None:
-    """A pass that its own numbers do not give is a fault of ours, told as one, and no file appears."""
+    """A pass that contradicts its numbers raises ``HilError``, and no file is written."""
     report = sample.with_row(sample.draft(), "latency.p99", measurement=sample.measurement("latency.p99", 0.9, "s"))
     with pytest.raises(HilError, match=r"contradicts itself: latency\.p99"):
         seal(report)
@@ -105,7 +105,7 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_the_labs_fault(tiny: Path) -> None:
-    """One message, and what ``begin`` put there, an incomplete report, still stands."""
+    """A full disk gives one message, and the incomplete report from ``begin`` remains."""
     begin(tiny, started())
     with pytest.raises(LabError, match="No space left") as caught:
         finish(tiny, sample.passed())
@@ -115,7 +115,7 @@ def test_a_full_disk_is_the_labs_fault(tiny: Path) -> None:
 
 
 def test_a_folder_that_is_a_file_is_the_users_mistake(tmp_path: Path) -> None:
-    """``--hil-report`` naming a file is told with the way out."""
+    """If ``--hil-report`` names a file, the message names the option."""
     (tmp_path / "file").write_text("x", encoding="utf-8")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UserError, match="--hil-report=DIR"):
@@ -134,7 +134,7 @@ while True:
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    """While a writer replaces the report over and over, and is killed at it, each reading is whole."""
+    """While a writer replaces the report repeatedly and is killed, readers always read a complete file."""
     text = json.dumps({"whole": True}) + "\n"
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), text], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
