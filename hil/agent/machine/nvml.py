@@ -60,7 +60,7 @@ class Nvml:
         return None if function is None else int(function(self._handle, *arguments))
 
     def processes(self) -> Optional[Dict[int, Optional[int]]]:
-        """Return ``processes_of`` this GPU; None if they cannot be listed on this GPU or by this user."""
+        """Return the bytes of each process, as ``processes_of`` does; None if this GPU or user cannot list them."""
         while self._room <= MOST_PROCESSES:
             count = c_uint(self._room)
             raw = ctypes.create_string_buffer(self._room * self._layout.size)

@@ -101,7 +101,10 @@ class Engine(ABC):
 
     @abstractmethod
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
-        """Return seconds per node, slowest first. Use separate state, so that nothing timed has a profiler attached."""
+        """Return seconds per node, slowest first.
+
+        Run in a session or context of its own, so that nothing timed has a profiler attached.
+        """
 
     def close(self) -> None:  # noqa: B027 - most runtimes have nothing to free
         """Free what the engine holds."""

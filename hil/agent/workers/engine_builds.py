@@ -169,4 +169,4 @@ def _kind(request: Dict[str, Any]) -> Any:
 
 def _late(order: Dict[str, Any], deadline: float) -> Failure:
     what = "building in %s took longer than %g s and was stopped" % (order["precision"], deadline)
-    return Failure(failure.BUILD, what, "raise time_limit in [models.M.build], or build ahead")
+    return Failure(failure.BUILD, what, "raise time_limit in [models.M.build], or build it ahead with `hil build`")

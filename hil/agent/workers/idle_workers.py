@@ -48,7 +48,7 @@ class IdleWorkers:
         self._builder = (worker, kind)
 
     def builder(self, kind: Any) -> Optional[WorkerProcess]:
-        """Take the idle builder if it is alive and of ``kind``. Stop any other one and return None."""
+        """Remove and return the idle builder if it is alive and of ``kind``; otherwise stop it and return None."""
         builder, self._builder = self._builder, None
         if builder is None:
             return None

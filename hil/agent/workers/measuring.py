@@ -74,7 +74,7 @@ class Measuring(ABC):
         """
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
-            raise Failure(failure.PROTOCOL, "nothing is released %r times, %r s apart" % (releases, period))
+            raise Failure(failure.PROTOCOL, "invalid pace: %r releases, %r s apart" % (releases, period))
         with self._bound([(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
             clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
@@ -129,7 +129,7 @@ class Measuring(ABC):
         return method
 
     def profile(self, request: Dict[str, Any]) -> Answer:
-        """Return seconds per node. The engine is used for nothing else, since profiling slows it down."""
+        """Return seconds per node, measured apart from anything that is timed."""
         feed = self._feeds(request)[0]
         costs = self.engine.profile(feed, request["runs"])[:LISTED_NODES]
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []

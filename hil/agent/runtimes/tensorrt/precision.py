@@ -102,10 +102,10 @@ def check_route(precision: str, implicit: bool, content: Content) -> None:  # no
 
 
 def content_of(trt: Any, network: Any) -> Content:
-    """Return what a parsed network contains.
+    """Return the numbers of Q and DQ layers of a parsed network, and the types that it computes in.
 
-    Types of layers that only move values count if they are in ``OTHER``, since such weights are constants. Otherwise
-    casts and inputs do not decide what a model computes in.
+    Casts, constants and inputs do not count, since they compute nothing; except for types in ``OTHER``, because weights
+    that are quantized to them are constants.
     """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):

@@ -109,7 +109,7 @@ class TimedFeed:
         return layout.outputs
 
     def run(self) -> List[Any]:
-        """Run both halves, timed on the device."""
+        """Run once with the slot's events recorded, and return the outputs."""
         self.start(timed=True)
         return self.finish()
 
