@@ -226,10 +226,10 @@ FAULTS = (
     Fault("renamed tensors", _renamed, (("int8.cache", "renamed"),)),
     Fault("4 images", _few_samples, (("int8.calibration_set", "only [345] distinct calibration samples"),)),
     Fault("one class only", _one_class, (("int8.calibration_set", "covers 1 of 10 classes"),), "digits"),
-    Fault("other preprocessing", _prepared_otherwise, (("int8.calibration_set", "is prepared otherwise"),)),
+    Fault("other preprocessing", _prepared_otherwise, (("int8.calibration_set", "is preprocessed differently"),)),
     Fault("constant images", _constant, (("int8.calibration_set", "are constant"),), "digits"),
     Fault("an outlier that stretches a range", _outlier, (("int8.calibration_set", "is an outlier"),)),
     Fault("validation data in the calibration set", _leaked, (("int8.disjoint", "are in the calibration data"),)),
     Fault("a scale of zero", _zero_scale, (("int8.cache", "zero"),)),
-    Fault("a truncated cache", _truncated, (("int8.cache", "damaged or cut short"),)),
+    Fault("a truncated cache", _truncated, (("int8.cache", "damaged or incomplete"),)),
 )

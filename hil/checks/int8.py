@@ -1,4 +1,4 @@
-"""INT8: did calibration run on the declared data, are its ranges sound and in use, and what did it cost?"""
+"""INT8: did calibration use the declared data, are its ranges valid and in use, and how much accuracy is lost?"""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from hil.series import Series
 
 CONSTANT = " [Constant]_output"
-"""How TensorRT names a constant's tensor in a calibration cache: ``(Unnamed Layer* 11) [Constant]_output``."""
+"""The end of a constant's name in TensorRT's calibration cache: ``(Unnamed Layer* 11) [Constant]_output``."""
 
 
 @dataclass(frozen=True)
 class CalibrationFacts:
-    """What was declared and what calibration really consumed; digests are of the samples in their order.
+    """The declared calibration samples and those that were consumed; digests are of the samples in their order.
 
-    ``earlier`` says that an earlier build consumed them, and this one read the cache that is bound to them.
+    ``foreign`` marks a model or an engine that came with its own ranges, so that nothing was calibrated here.
+    ``earlier`` states that an earlier build consumed the samples and this one read its calibration cache.
     """
 
     declared: int
@@ -41,14 +42,13 @@ class CalibrationFacts:
 
 
 def calibration(facts: CalibrationFacts, brought: str = "the model came with its own Q/DQ nodes") -> Judgement:
-    """``int8.calibration``: calibration consumed all of the declared samples, and no others.
+    """Judge ``int8.calibration``: calibration consumed all of the declared samples and no others.
 
-    ``foreign`` marks a model or an engine that came with its own ranges: nothing was calibrated here, warned.
-    ``brought`` says which of the two.
+    Warned for a model or an engine with its own ranges (``foreign``); ``brought`` states which of the two it is.
     """
     details = vars(facts)
     if facts.foreign:
-        return judged(Verdict.WARNED, f"{brought}: what its ranges were drawn from is not known", details=details)
+        return judged(Verdict.WARNED, f"{brought}: the data behind its ranges is not known", details=details)
     if facts.consumed < 1:
         return failed("calibration consumed no sample", details)
     if facts.consumed != facts.declared:
@@ -57,7 +57,7 @@ def calibration(facts: CalibrationFacts, brought: str = "the model came with its
         return failed("calibration consumed other samples than the declared ones", details)
     measurement = Measurement(value=facts.consumed, unit="samples", n=facts.consumed)
     if facts.synthetic:
-        reason = f"{facts.consumed} synthetic samples: ranges drawn from them say nothing of real data"
+        reason = f"{facts.consumed} synthetic samples: their ranges need not fit real data"
         return judged(Verdict.WARNED, reason, measurement, details=details)
     whose = " by the build whose calibration cache this one read" if facts.earlier else ""
     reason = f"{facts.consumed} declared samples were consumed{whose}"
@@ -65,28 +65,33 @@ def calibration(facts: CalibrationFacts, brought: str = "the model came with its
 
 
 MOST_SCALES = 4096
-"""Tensors whose scales are told among the details, so that two reports can be compared."""
+"""The largest number of tensors whose scales are listed in the details, for comparing two reports."""
 
 USED = (None, "written", "read")
-"""What may have become of a calibration cache; the explicit route has none."""
+"""The accepted uses of a calibration cache; the explicit route (Q/DQ nodes) has no cache."""
 
 
 @dataclass(frozen=True)
 class CacheFacts:
-    """The ranges in use, and what they are bound to.
+    """The ranges in use, and the data that they were computed from.
 
-    ``recorded`` and ``recomputed`` are the parts of the cache's key by name (model, data, preprocess,
-    method, quantizer version, …); ``scales`` and ``zero_points`` go by tensor; ``quantizable`` are the
-    tensors that should have a range, ``skipped`` those without one and why. ``foreign`` marks a model that
-    came with its own Q/DQ nodes: no key binds it to data, and what it leaves in float is its own choice.
-
-    Of the implicit route ``used`` is what TensorRT did with its calibration cache (``written``, ``read`` or
-    ``ignored``), ``header`` the first line of it and ``expected_header`` the algorithm that must stand there.
-    ``header_versions`` are the ways in which this TensorRT may write its own version there (empty: not known).
-    ``known`` are the names of the model's tensors, of which all that have a range must be, or, of the implicit route
-    (``flowing`` are what its convolutions and matrix products take), half of those: TensorRT renames some.
-    ``damaged`` says that a kept calibration was not what its record says, and was made again.
-    ``in_use`` is whether any layer of the built engine computes in INT8, ``None`` where nothing tells.
+    Attributes:
+        recorded: the parts of the cache's key by name (model, data, preprocess, method, quantizer version, …).
+        recomputed: the same parts for the current model and data.
+        scales: the scales by tensor.
+        zero_points: the zero points by tensor.
+        quantizable: the tensors that should have a range.
+        skipped: tensors without a range, with the reason.
+        foreign: the model came with its own Q/DQ nodes: it has no key, and it may leave any tensor in float.
+        used: implicit route only: what TensorRT did with its calibration cache (``written``, ``read``, ``ignored``).
+        header: the first line of that cache.
+        expected_header: the algorithm that the first line must name.
+        header_versions: the spellings of this TensorRT's version in the first line, empty if not known.
+        known: the names of the model's tensors; every tensor with a range must be one of them.
+        damaged: a stored calibration did not match its record and was made again.
+        flowing: implicit route only: the inputs of convolutions and matrix products. At least half of them must have
+            a range (TensorRT renames some).
+        in_use: whether any layer of the built engine computes in INT8, ``None`` if not known.
     """
 
     recorded: Mapping[str, Any]
@@ -107,7 +112,7 @@ class CacheFacts:
 
 
 def cache(facts: CacheFacts) -> Judgement:
-    """``int8.cache``: the ranges are those of this model and data, finite, positive, symmetric, and complete."""
+    """Judge ``int8.cache``: the ranges are of this model and data, finite, positive, symmetric and complete."""
     keys = sorted(set(facts.recorded) | set(facts.recomputed))
     differ = [k for k in keys if facts.recorded.get(k) != facts.recomputed.get(k) or k not in facts.recomputed]
     details: dict[str, Any] = {
@@ -124,21 +129,19 @@ def cache(facts: CacheFacts) -> Judgement:
     if fault:
         return failed(fault, details)
     measurement = Measurement(value=len(facts.scales), unit="tensors", n=sum(map(len, facts.scales.values())))
-    reason = f"{len(facts.scales)} tensors have sound ranges, {len(facts.skipped)} are left out with a reason"
+    reason = f"{len(facts.scales)} tensors have valid ranges, {len(facts.skipped)} are left out with a reason"
     if facts.damaged:
-        reason += (
-            "; the calibration that was kept for them was damaged or cut short, and was made again: look at the disk"
-        )
+        reason += "; the stored calibration was damaged or incomplete and was made again: check the disk"
         return judged(Verdict.WARNED, reason, measurement, details=details)
     return judged(Verdict.PASSED, reason, measurement, details=details)
 
 
 TINIEST, LARGEST = 2.0**-126, 3.4e38 / 127
-"""Between the smallest normal float32 and the scale at which the largest code is no float32 any more."""
+"""Valid scales: from the smallest normal float32 to the scale at which the largest code exceeds float32."""
 
 
 def _sound(tensor: str, scale: float) -> bool:
-    """A constant that is zero has a range of zero, rightly; TensorRT's caches list constants beside what flows."""
+    """Return whether ``scale`` is valid. A constant of zeros, which TensorRT's cache lists too, has a scale of 0."""
     return TINIEST <= scale <= LARGEST or (scale == 0 and tensor.endswith(CONSTANT))
 
 
@@ -161,15 +164,15 @@ def _renamed(facts: CacheFacts) -> Iterator[str]:
         if strange:
             what = f"{_some(strange)} have ranges, and the model has no such tensors"
             yield f"{what}: they were renamed since, or the ranges are another model's: calibrate again"
-    found = [name for name in facts.flowing if name in facts.scales]
-    if facts.flowing and 2 * len(found) < len(facts.flowing):
-        what = f"of {len(facts.flowing)} tensors that convolutions and matrix products take {len(found)} have a range"
-        yield f"{what}, by their names: they were renamed since, or the cache is another model's: calibrate again"
+    covered = [name for name in facts.flowing if name in facts.scales]
+    if facts.flowing and 2 * len(covered) < len(facts.flowing):
+        what = f"only {len(covered)} of {len(facts.flowing)} inputs of convolutions and matrix products have a range"
+        yield f"{what}: they were renamed since, or the cache is another model's: calibrate again"
 
 
 def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if not facts.recorded and not facts.foreign:
-        yield "the ranges carry no key: nothing says what they were drawn from"
+        yield "the ranges have no key: the data that they were computed from is not known"
     if differ and not facts.foreign:
         yield f"the ranges in use are of another {', '.join(differ)}: calibrate again"
     yield from _unused(facts)
@@ -179,25 +182,25 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     yield from _renamed(facts)
     skewed = sorted(name for name, points in facts.zero_points.items() if any(point != 0 for point in points))
     if skewed:
-        yield f"zero points of {_some(skewed)} are not 0: TensorRT takes symmetric ranges alone"
+        yield f"zero points of {_some(skewed)} are not 0: TensorRT accepts only symmetric ranges"
     bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
     if bare and not facts.foreign:
         yield f"{_some(bare)} should be quantized and have no range"
     if facts.in_use is False:
-        what = "no layer of the engine computes in INT8, so its ranges are not in use: the builder found others faster"
+        what = "no layer of the engine computes in INT8, so the ranges are not in use: others were faster"
         yield f"{what}: leave int8 out of precisions for this target, or use the explicit route"
 
 
 def _unused(facts: CacheFacts) -> Iterator[str]:
-    """TensorRT takes a cache that it does not like for none at all, and says so in its log alone."""
+    """Yield why TensorRT did not use its calibration cache; it ignores a cache that does not fit, except in its log."""
     if facts.used not in USED:
         yield f"TensorRT's calibration cache was neither written nor read ({facts.used}): its ranges are not in use"
     if facts.used is not None and facts.expected_header not in facts.header.split("-"):
-        what = f"{facts.header!r}, not {facts.expected_header}" if facts.header else "nothing of its algorithm"
+        what = f"{facts.header!r}, not {facts.expected_header}" if facts.header else "no name of an algorithm"
         yield f"TensorRT's calibration cache begins with {what}"
     elif facts.header_versions and not set(facts.header_versions) & set(facts.header.split("-")):
-        what = f"{facts.header!r}: another version than the one that built the engine"
-        yield f"TensorRT's calibration cache is headed {what}: calibrate again"
+        what = f"{facts.header!r}, another version than the one that built the engine"
+        yield f"TensorRT's calibration cache begins with {what}: calibrate again"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -206,9 +209,12 @@ def _some(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class NearFacts:
-    """Validation samples that are nearly one of the calibration's: pairs of index with their relative distance.
+    """Validation samples that are nearly equal to a calibration sample.
 
-    ``checked`` is 0 where closeness says nothing, as of a handful of numbers; ``limit`` is what counts as near.
+    Attributes:
+        pairs: the indices of both and their relative distance.
+        checked: how many samples were compared; 0 if they are too small for the distance to mean anything.
+        limit: the distance below which two samples are nearly equal.
     """
 
     pairs: Sequence[tuple[int, int, float]]
@@ -217,14 +223,14 @@ class NearFacts:
 
 
 def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
-    """``int8.disjoint``: no validation sample was seen by the calibration, neither itself nor saved again.
+    """Judge ``int8.disjoint``: no validation sample was used for calibration, neither unchanged nor slightly changed.
 
-    ``shared`` is the overlap by digest, ``near`` that by likeness.
+    ``shared`` is the overlap by digest, ``near`` the overlap by similarity.
     """
     details: dict[str, Any] = dict(vars(shared))
     if near is not None:
-        told = [{"validation": one, "calibration": other, "apart": apart} for one, other, apart in near.pairs[:5]]
-        details["near"] = {"count": len(near.pairs), "checked": near.checked, "limit": near.limit, "examples": told}
+        few = [{"validation": one, "calibration": other, "apart": apart} for one, other, apart in near.pairs[:5]]
+        details["near"] = {"count": len(near.pairs), "checked": near.checked, "limit": near.limit, "examples": few}
     if shared.checked < 1 or shared.against < 1:
         return inconclusive(f"{shared.checked} against {shared.against} samples: nothing to compare", details=details)
     if shared.count:
@@ -232,50 +238,51 @@ def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
         return failed(f"{reason}, e.g. {shared.examples[0][:12]}", details)
     if near is not None and near.pairs:
         one, other, apart = near.pairs[0]
-        reason = f"{len(near.pairs)} of {near.checked} validation samples are in the calibration data, saved again"
-        return failed(f"{reason}, e.g. {one} is {other} there to within {apart:.1%}", details)
+        reason = f"{len(near.pairs)} of {near.checked} validation samples are in the calibration data, slightly changed"
+        return failed(f"{reason}, e.g. sample {one} is calibration sample {other} to within {apart:.1%}", details)
     reason = f"none of {shared.checked} validation samples is among {shared.against} for calibration"
     if near is not None and near.checked:
-        reason += ", none is nearly"
+        reason += ", not even nearly equal"
     return judged(Verdict.PASSED, reason, Measurement(value=0.0, unit="samples", n=shared.checked), details=details)
 
 
 def drop(
-    seen: Scores | Comparison | None,
+    result: Scores | Comparison | None,
     spec: TolerancesSpec | None = None,
     *,
     where: Where = somewhere,
     confidence: float = CONFIDENCE,
     why_not: str = "there is no fp32 engine on this target to compare with",
 ) -> Judgement:
-    """``int8.drop``: what INT8 costs against the fp32 engine of the same target.
+    """Judge ``int8.drop``: the accuracy that INT8 loses against the fp32 engine of the same target.
 
-    Of a task's scores its loss (as ``parity.task``), else of a ``Comparison`` of the outputs (as
-    ``parity.outputs``), with the tolerances of int8 and the fp32 engine in the reference's place.
+    ``result`` holds the scores of a task (judged like ``parity.task``) or the compared outputs (judged like
+    ``parity.outputs``), with the fp32 engine as the reference and the tolerances of int8.
     """
-    if seen is None:
+    if result is None:
         return inconclusive(why_not)
-    if isinstance(seen, Comparison):
-        return seen.judge()
-    return task(seen, "int8", spec, where=where, confidence=confidence)
+    if isinstance(result, Comparison):
+        return result.judge()
+    return task(result, "int8", spec, where=where, confidence=confidence)
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
-    """``judgement`` of the drop with where it comes from: FP32 to FP16 is half precision's part, the rest is INT8's.
+    """Return ``judgement`` of the drop, split into the part of FP16 and the part of INT8; the verdict is unchanged.
 
-    ``means`` are mean scores of the ``fp32`` and ``int8`` engines of one target, ``fp16`` that of its fp16 engine, or
-    ``why_not``. The verdict stays.
+    ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target, ``fp16`` that of its fp16 engine;
+    ``why_not`` is the reason if there is none.
     """
-    told: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
+    parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):
-        told["not_split"] = why_not or "a score is not finite"
-        return judgement.model_copy(update={"details": {**judgement.details, "split": told}})
+        parts["not_split"] = why_not or "a score is not finite"
+        return judgement.model_copy(update={"details": {**judgement.details, "split": parts}})
     first, second = means["fp32"] - fp16, fp16 - means["int8"]
-    told |= {"fp32_to_fp16": first, "fp16_to_int8": second}
-    reason = f"{judgement.reason}; the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} on to INT8"
-    return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, "split": told}})
+    parts |= {"fp32_to_fp16": first, "fp16_to_int8": second}
+    changes = f"the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} from FP16 to INT8"
+    reason = f"{judgement.reason}; {changes}"
+    return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, "split": parts}})
 
 
 def speedup(fp32: Series, int8: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """``int8.speedup``: fp32 p50 over int8 p50, with the interval from both medians' order-statistic bounds."""
+    """Judge ``int8.speedup``: the fp32 median over the int8 median, bounded by both medians' order statistics."""
     return ratio(fp32, int8, limit, confidence)

@@ -1,4 +1,4 @@
-"""INT8: do the calibrated ranges fit what flows at validation, and does calibrating again give them again?"""
+"""INT8: do the calibrated ranges fit the tensors' values at validation, and does a second calibration repeat them?"""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LOST = 10**-1.5
-"""Share of a tensor's energy that clipping may take: 15 dB, which is what ``sqnr_db`` asks of INT8 outputs."""
+"""The share of a tensor's energy that clipping may remove: 15 dB, the default ``sqnr_db`` of INT8 outputs."""
 
 STRETCHED = 4.0
-"""Times a range may reach further than anything that flows: two of the eight bits are never used."""
+"""The largest accepted ratio of a range to the largest value at validation: two of the eight bits are never used."""
 
 DRIFT = 1e-3
-"""Relative change of a range that a second calibration may give: the largest code moves by an eighth of a step."""
+"""The relative change of a range that a second calibration may cause: the largest code moves by 1/8 of a step."""
 
 LISTED = 20
-"""Tensors listed in a report's details, worst first."""
+"""How many tensors are listed in a report's details, worst first."""
 
 
 @dataclass(frozen=True)
 class TensorUse:
-    """One tensor of the FP32 model over the validation data, beside the range it has in INT8.
+    """The values of one tensor of the FP32 model over the validation data, compared with its INT8 range.
 
-    ``top`` is the largest magnitude that the range holds, ``peak`` the largest seen; ``beyond`` of ``n`` elements lie
-    outside, and cutting them takes the share ``lost`` of the energy.
+    Attributes:
+        name: the tensor.
+        top: the largest magnitude that the range holds.
+        peak: the largest magnitude at validation.
+        beyond: the number of elements outside the range.
+        n: the number of all elements.
+        lost: the share of the energy that clipping removes.
     """
 
     name: str
@@ -42,13 +47,13 @@ class TensorUse:
 
     @property
     def rate(self) -> float:
-        """Share of the elements that are clipped."""
+        """The share of the elements that are clipped."""
         return self.beyond / self.n
 
 
 @dataclass(frozen=True)
 class RangesFacts:
-    """What was seen of each tensor; ``unseen`` have a range and were not found in the model that ran."""
+    """The use of each tensor; ``unseen`` are tensors with a range that the executed model does not have."""
 
     uses: Sequence[TensorUse]
     samples: int
@@ -57,17 +62,17 @@ class RangesFacts:
 
 
 def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
-    """``int8.ranges``: the worst tensor's clipping rate, none clipped of its signal, none stretched.
+    """Judge ``int8.ranges``: the clipping rate of the worst tensor.
 
-    Failed too where clipping takes more of a tensor's energy than 15 dB, or where a range reaches four times further
-    than all that was seen of the tensors that share it. Inconclusive where nothing flowed or was not finite.
+    Also failed if clipping removes more of a tensor's energy than 15 dB, or if a range is more than four times the
+    largest value of the tensors that share it. Inconclusive if there are no values, or values that are not finite.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}
     if facts.samples < 1 or not worst:
-        what = "what flows is not finite" if facts.uses and facts.samples else "no tensor that has a range was seen"
+        what = "values are not finite" if facts.uses and facts.samples else "no tensor with a range was computed"
         return inconclusive(f"{what} in {facts.samples} validation samples", limit, details)
-    details["tensors"] = [_told(use) for use in worst[:LISTED]]
+    details["tensors"] = [_as_dict(use) for use in worst[:LISTED]]
     silent = [use.name for use in facts.uses if use.peak == 0]
     if silent:
         details["always_zero"] = silent[:LISTED]
@@ -75,36 +80,36 @@ def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     if wrong:
         return failed(wrong, details)
     first, n = worst[0], sum(use.n for use in facts.uses)
-    found = hold(Measurement(value=first.rate, unit="1", n=n), limit, details)
-    reason = f"{found.reason}: {first.name!r} is clipped most, of {len(worst)} tensors in {facts.samples} samples"
-    if found.verdict is Verdict.PASSED and facts.synthetic:
-        reason = f"{reason}; but the samples are synthetic, and real ones may reach further"
-        return found.model_copy(update={"verdict": Verdict.WARNED, "reason": reason})
-    return found.model_copy(update={"reason": reason})
+    judgement = hold(Measurement(value=first.rate, unit="1", n=n), limit, details)
+    reason = f"{judgement.reason}: {first.name!r} is clipped most, of {len(worst)} tensors in {facts.samples} samples"
+    if judgement.verdict is Verdict.PASSED and facts.synthetic:
+        reason = f"{reason}; but the samples are synthetic, and real ones may have larger values"
+        return judgement.model_copy(update={"verdict": Verdict.WARNED, "reason": reason})
+    return judgement.model_copy(update={"reason": reason})
 
 
 def _finite(uses: Sequence[TensorUse]) -> bool:
     return all(use.n > 0 and all(map(math.isfinite, (use.top, use.peak, use.lost))) and use.top >= 0 for use in uses)
 
 
-def _told(use: TensorUse) -> dict[str, Any]:
-    told = {"name": use.name, "range": use.top, "peak": use.peak, "clipped": use.rate, "energy_lost": use.lost}
-    return {**told, "n": use.n}
+def _as_dict(use: TensorUse) -> dict[str, Any]:
+    figures = {"range": use.top, "peak": use.peak, "clipped": use.rate, "energy_lost": use.lost, "n": use.n}
+    return {"name": use.name, **figures}
 
 
 def _lossy(uses: Sequence[TensorUse]) -> str:
-    """The tensor that clipping takes most of its energy from, if it is too much."""
+    """Return an error for the tensor that loses most of its energy by clipping, if that is too much."""
     use = max(uses, key=lambda use: use.lost)
     if use.lost <= LOST:
         return ""
     return (
         f"clipping takes {use.lost:.1%} of the energy of {use.name!r}: its range ends at {use.top:.4g}, validation "
-        f"reaches {use.peak:.4g}: calibrate on data that reaches as far, or by another method"
+        f"reaches {use.peak:.4g}: calibrate on data with such values, or by another method"
     )
 
 
 def _stretched(uses: Sequence[TensorUse]) -> str:
-    """The range that reaches furthest beyond all that flows in it; tensors of one range are judged together."""
+    """Return an error for the range that is furthest beyond its values; tensors with one range are judged together."""
     peaks: dict[float, float] = {}
     for use in uses:
         peaks[use.top] = max(peaks.get(use.top, 0.0), use.peak)
@@ -114,9 +119,9 @@ def _stretched(uses: Sequence[TensorUse]) -> str:
     use = max(wide, key=lambda use: use.top / peaks[use.top])
     more = f" and {len(wide) - 1} more" if len(wide) > 1 else ""
     return (
-        f"the range of {use.name!r}{more} is stretched: it reaches {use.top:.4g}, validation no further than "
-        f"{use.peak:.4g}, so {math.log2(use.top / peaks[use.top]):.1f} of 8 bits are never used: look for an outlier "
-        "in the calibration data, or use method = 'percentile'"
+        f"the range of {use.name!r}{more} is stretched: it reaches {use.top:.4g}, validation only {use.peak:.4g}, so "
+        f"{math.log2(use.top / peaks[use.top]):.1f} of 8 bits are never used: look for an outlier in the calibration "
+        "data, or use method = 'percentile'"
     )
 
 
@@ -124,8 +129,11 @@ def _stretched(uses: Sequence[TensorUse]) -> str:
 class Drift:
     """How two sets of ranges differ.
 
-    ``moved`` has each tensor of both with its largest relative change (``new / old - 1``, of the channel where its
-    magnitude is largest), worst first; ``gone`` and ``new`` are in one of the two alone.
+    Attributes:
+        moved: each tensor of both sets with its relative change, ``new / old - 1`` of the channel that changes most;
+            worst first.
+        gone: tensors of the old set only.
+        new: tensors of the new set only.
     """
 
     moved: tuple[tuple[str, float], ...] = ()
@@ -134,12 +142,12 @@ class Drift:
 
     @property
     def worst(self) -> float:
-        """The largest magnitude of change; 0 where no tensor is in both."""
+        """The largest magnitude of a change; 0 if no tensor is in both sets."""
         return abs(self.moved[0][1]) if self.moved else 0.0
 
 
 def drift(old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]]) -> Drift:
-    """Compares scales by tensor; another number of channels, or a scale that is not positive, is infinite drift."""
+    """Compare scales by tensor; a change of the number of channels, or a scale that is not positive, is infinite."""
     both = [(name, _change(old[name], new[name])) for name in old if name in new]
     both.sort(key=lambda one: (-abs(one[1]), one[0]))
     return Drift(tuple(both), tuple(sorted(set(old) - set(new))), tuple(sorted(set(new) - set(old))))
@@ -161,7 +169,7 @@ def _relative(old: float, new: float) -> float:
 
 @dataclass(frozen=True)
 class RepeatFacts:
-    """The ranges in use, and those of a second calibration on the same samples; ``where`` it was done."""
+    """The ranges in use and those of a second calibration on the same samples; ``where`` states where it was done."""
 
     in_use: Mapping[str, Sequence[float]]
     again: Mapping[str, Sequence[float]]
@@ -171,38 +179,38 @@ class RepeatFacts:
 
 
 def repeatable(facts: RepeatFacts) -> Judgement:
-    """``int8.repeatable``: calibrating again from the model and the data gives the ranges in use."""
-    found = drift(facts.in_use, facts.again)
+    """Judge ``int8.repeatable``: a second calibration from the model and the data gives the ranges in use."""
+    change = drift(facts.in_use, facts.again)
     details: dict[str, Any] = {
         "samples": facts.samples,
-        "moved": [{"name": name, "change": change} for name, change in found.moved[:LISTED] if change],
-        "gone": list(found.gone[:LISTED]),
-        "new": list(found.new[:LISTED]),
+        "moved": [{"name": name, "change": by} for name, by in change.moved[:LISTED] if by],
+        "gone": list(change.gone[:LISTED]),
+        "new": list(change.new[:LISTED]),
         **facts.details,
     }
     if facts.samples < 1 or not facts.in_use or not facts.again:
         which = "in use" if not facts.in_use else "from the second calibration"
         return inconclusive(f"there are no ranges {which} to compare", details=details)
-    wrong = _not_again(found)
+    wrong = _not_repeated(change)
     if wrong:
         return failed(f"{wrong}: calibrated again {facts.where} on the same {facts.samples} samples", details)
-    measurement = Measurement(value=found.worst, unit="1", n=len(found.moved))
-    reason = f"calibrated again {facts.where} on {facts.samples} samples: {len(found.moved)} tensors' ranges differ by "
-    return judged(Verdict.PASSED, f"{reason}{found.worst:.2g} at most", measurement, details=details)
+    measurement = Measurement(value=change.worst, unit="1", n=len(change.moved))
+    reason = (
+        f"calibrated again {facts.where} on {facts.samples} samples: {len(change.moved)} tensors' ranges differ by "
+    )
+    return judged(Verdict.PASSED, f"{reason}{change.worst:.2g} at most", measurement, details=details)
 
 
-def _not_again(found: Drift) -> str:
-    if found.gone or found.new:
-        some = ", ".join([*found.gone, *found.new][:3])
+def _not_repeated(change: Drift) -> str:
+    if change.gone or change.new:
+        some = ", ".join([*change.gone, *change.new][:3])
+        counts = f"{len(change.gone)} that the model does not have, {len(change.new)} missing, e.g. {some}"
+        return f"the ranges in use are of other tensors ({counts}): they are another model's, or tensors were renamed"
+    if change.worst > DRIFT:
+        name, worst = change.moved[0]
+        count = sum(abs(one) > DRIFT for _, one in change.moved)
+        by = f"{worst:+.1%}" if math.isfinite(worst) else "not comparable"
         return (
-            f"the ranges in use are of other tensors ({len(found.gone)} that the model does not give, {len(found.new)} "
-            f"missing, e.g. {some}): they are of another model, or tensors were renamed"
-        )
-    if found.worst > DRIFT:
-        name, change = found.moved[0]
-        count = sum(abs(one) > DRIFT for _, one in found.moved)
-        by = f"{change:+.1%}" if math.isfinite(change) else "to something else altogether"
-        return (
-            f"the ranges of {count} of {len(found.moved)} tensors are not those of this model and data, {name!r} {by}"
+            f"the ranges of {count} of {len(change.moved)} tensors are not those of this model and data, {name!r} {by}"
         )
     return ""

@@ -1,4 +1,4 @@
-"""INT8: is the calibration set large and varied enough, and made like the validation data?"""
+"""INT8: is the calibration set large and varied enough, and preprocessed like the validation data?"""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 FEWEST = 16
-"""Distinct samples below which ranges are an accident, whatever they look like."""
+"""The fewest distinct samples; with fewer, the ranges are arbitrary."""
 
 CONSTANT = 0.02
-"""Share of samples without any content (one value everywhere) that may be among them: a dark frame, a lens cap."""
+"""The largest accepted share of samples with one value everywhere, such as a dark frame or a lens cap."""
 
 REPEATED = 0.5
-"""Least share of the samples that must differ from each other."""
+"""The smallest accepted share of distinct samples."""
 
 MOVED = 2.0
-"""Factor by which a range may still change with the second half of the samples: one of the eight bits."""
+"""The factor by which the second half of the samples may change a range: one of the eight bits."""
 
 COVERED = 0.5
-"""Least share of the classes that a random draw of as many samples would be expected to hold."""
+"""The smallest accepted ratio of the covered classes to the number expected in a random draw of as many samples."""
 
 SPREAD, SHIFT = 1.6, 0.5
-"""An input prepared alike is spread as widely within this factor, and lies as high within this part of its spread.
+"""The accepted ratio of an input's standard deviations in the two sets, and the accepted difference of its means, in
+standard deviations.
 
-Between seeded halves and subsets (64 samples and more) of the bundled data sets the factor is at most 1.1 and the
-shift 0.1; leaving out a division by 255 or a normalization to unit variance gives 2 to 255.
+Between seeded halves and subsets (64 samples and more) of the bundled data sets the ratio is at most 1.1 and the
+difference 0.1; leaving out a division by 255 or a normalization to unit variance gives a ratio of 2 to 255.
 """
 
 FAR = 8.0
-"""Times that one sample may reach further than 99 of 100 samples do."""
+"""The factor by which the largest value of one sample may exceed that of 99 % of the samples."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How one input is distributed: mean and standard deviation without the outermost 1 % either side."""
+    """The distribution of one input: mean and standard deviation without the outermost 1 % on either side."""
 
     mean: float
     deviation: float
@@ -51,7 +52,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class InputFacts:
-    """One input in both sets; ``far`` are calibration samples that reach further than the others, by how much."""
+    """One input in both sets; ``far`` are outliers among the calibration samples with their factor (``FAR``)."""
 
     name: str
     calibration: Spread
@@ -61,7 +62,7 @@ class InputFacts:
 
 @dataclass(frozen=True)
 class Classes:
-    """How often each class occurs, in calibration and validation; ``by`` says who tells the class."""
+    """How often each class occurs in calibration and validation data; ``by`` states what determined the class."""
 
     calibration: Mapping[int, int]
     validation: Mapping[int, int]
@@ -72,8 +73,15 @@ class Classes:
 class SetFacts:
     """What is known of a calibration set.
 
-    ``samples`` are those that calibration takes, ``distinct`` of them by more than noise, ``constant`` without content;
-    ``growth`` are the scales by tensor after some of the samples, the whole last.
+    Attributes:
+        samples: how many samples calibration uses.
+        distinct: how many of them differ by more than noise.
+        constant: how many of them have one value everywhere.
+        inputs: the distribution of each input.
+        classes: how often each class occurs, if known.
+        growth: the scales by tensor after growing parts of the samples; the last is after all of them.
+        synthetic: whether the samples are generated.
+        unknown: what could not be determined, with the reason.
     """
 
     samples: int
@@ -87,19 +95,19 @@ class SetFacts:
 
 
 def calibration_set(facts: SetFacts) -> Judgement:
-    """``int8.calibration_set``: enough samples, varied, prepared like the validation data, ranges that stand still."""
+    """Judge ``int8.calibration_set``: enough varied samples, preprocessed like the validation data, ranges settled."""
     faults = list(_faults(facts))
     details: dict[str, Any] = {
         "samples": facts.samples,
         "distinct": facts.distinct,
         "constant": facts.constant,
-        "inputs": [_told(one) for one in facts.inputs],
-        "growth": _growth_told(facts),
+        "inputs": [_input_details(one) for one in facts.inputs],
+        "growth": _growth_details(facts),
         "not_judged": dict(facts.unknown),
         "faults": faults,
     }
     if facts.classes is not None:
-        details["classes"] = _classes_told(facts.classes)
+        details["classes"] = _class_details(facts.classes)
     if faults:
         more = f" (and {len(faults) - 1} more: see faults)" if len(faults) > 1 else ""
         return failed(f"{faults[0]}{more}", details)
@@ -107,34 +115,34 @@ def calibration_set(facts: SetFacts) -> Judgement:
         return inconclusive("no input of calibration and validation data could be compared", details=details)
     measurement = Measurement(value=facts.samples, unit="samples", n=facts.distinct)
     if facts.synthetic:
-        reason = f"{facts.samples} synthetic samples: they say nothing of how varied real data is"
+        reason = f"{facts.samples} synthetic samples: they do not show how varied real data is"
         return judged(Verdict.WARNED, reason, measurement, details=details)
     if len(facts.growth) < 2:  # half of the set and the whole set
-        reason = f"whether {facts.samples} samples are enough is not seen: {facts.unknown.get('growth', 'not tried')}"
+        reason = f"whether {facts.samples} samples are enough is not known: {facts.unknown.get('growth', 'not tried')}"
         return judged(Verdict.WARNED, reason, measurement, details=details)
     reason = (
         f"{facts.distinct} distinct samples; with the second half of them no range moved by more than {_most(facts)}"
     )
-    told = facts.classes
-    if told is not None:
-        reason += f"; {len(told.calibration)} classes of {len(told.validation)} at validation, by {told.by}"
+    classes = facts.classes
+    if classes is not None:
+        reason += f"; {len(classes.calibration)} classes of {len(classes.validation)} at validation, by {classes.by}"
     return judged(Verdict.PASSED, reason, measurement, details=details)
 
 
 def _faults(facts: SetFacts) -> Iterator[str]:
-    """What is wrong, the cause before what follows from it."""
+    """Yield what is wrong, causes before their consequences."""
     count = facts.samples
     if facts.constant > CONSTANT * count:
         what = f"{facts.constant} of {count} calibration samples are constant, one value everywhere"
-        yield f"{what}: they say nothing of what flows: give real samples"
+        yield f"{what}: ranges from them do not fit real data: give real samples"
     if facts.distinct < REPEATED * count:
         yield f"only {facts.distinct} of {count} calibration samples differ: give others instead of repeats"
     if facts.distinct < FEWEST:
-        yield f"only {facts.distinct} distinct calibration samples: give {FEWEST} at the least, some hundreds are usual"
+        yield f"only {facts.distinct} distinct calibration samples: give at least {FEWEST}, some hundreds are usual"
     for one in facts.inputs:
         yield from _far(one)
     for one in facts.inputs:
-        yield from _prepared_otherwise(one)
+        yield from _preprocessed_differently(one)
     if facts.classes is not None:
         yield from _one_sided(facts.classes)
     yield from _moving(facts)
@@ -148,7 +156,7 @@ def _far(one: InputFacts) -> Iterator[str]:
         yield f"{what} there than in 99 of 100 samples: drop it, or use method = 'percentile'"
 
 
-def _prepared_otherwise(one: InputFacts) -> Iterator[str]:
+def _preprocessed_differently(one: InputFacts) -> Iterator[str]:
     ours, theirs = one.calibration, one.validation
     if not theirs.deviation and not ours.deviation:
         return
@@ -156,8 +164,8 @@ def _prepared_otherwise(one: InputFacts) -> Iterator[str]:
     shift = abs(ours.mean - theirs.mean) / (theirs.deviation or ours.deviation)
     if max(wider, 1 / wider if wider else math.inf) > SPREAD or shift > SHIFT:
         yield (
-            f"input {one.name!r} is prepared otherwise for calibration than for validation: {_span(ours)} against "
-            f"{_span(theirs)}: use the same preprocessing for both"
+            f"input {one.name!r} is preprocessed differently for calibration than for validation: {_span(ours)} "
+            f"against {_span(theirs)}: use the same preprocessing for both"
         )
 
 
@@ -170,7 +178,7 @@ def _span(one: Spread) -> str:
 
 
 def expected_classes(validation: Mapping[int, int], samples: int) -> float:
-    """Classes that a random draw of ``samples`` from the validation's mix holds on average."""
+    """Return the mean number of classes in a random draw of ``samples`` from the validation data's distribution."""
     total = sum(validation.values())
     return sum(1 - (1 - count / total) ** samples for count in validation.values()) if total else 0.0
 
@@ -204,16 +212,16 @@ def _most(facts: SetFacts) -> str:
     return f"{drift(before, after).worst:.1%}"
 
 
-def _growth_told(facts: SetFacts) -> list[dict[str, Any]]:
+def _growth_details(facts: SetFacts) -> list[dict[str, Any]]:
     last = facts.growth[-1][1] if facts.growth else {}
-    seen = [(samples, drift(scales, last)) for samples, scales in facts.growth[:-1]]
+    changes = [(samples, drift(scales, last)) for samples, scales in facts.growth[:-1]]
     return [
         {"samples": samples, "worst": one.worst, "moved": [list(each) for each in one.moved[:LISTED] if each[1]]}
-        for samples, one in seen
+        for samples, one in changes
     ]
 
 
-def _classes_told(classes: Classes) -> dict[str, Any]:
+def _class_details(classes: Classes) -> dict[str, Any]:
     missing = sorted(set(classes.validation) - set(classes.calibration))
     return {
         "by": classes.by,
@@ -223,7 +231,7 @@ def _classes_told(classes: Classes) -> dict[str, Any]:
     }
 
 
-def _told(one: InputFacts) -> dict[str, Any]:
+def _input_details(one: InputFacts) -> dict[str, Any]:
     return {
         "name": one.name,
         "calibration": vars(one.calibration),

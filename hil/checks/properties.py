@@ -1,8 +1,8 @@
-"""What must hold for any valid input, not only for the validation data: data in, one sentence about what is wrong out.
+"""Properties that hold for any valid input, not only for the validation data. Each function returns an error message.
 
-Parity of numbers is asked where a tolerance of rounding makes sense (fp32 to fp16); of
-every precision that outputs have the declared shapes and dtypes and are finite, that the same batch gives the same
-outputs twice, and that a sample's result does not depend on its batch mates beyond rounding.
+Numbers are compared with the reference only where a tolerance for rounding makes sense (fp32 to fp16). In every
+precision the outputs must have the declared shapes and dtypes, be finite and repeatable, and a sample's result must not
+depend on the other samples of its batch by more than rounding.
 """
 
 from __future__ import annotations
@@ -27,15 +27,20 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 ROUNDING: Mapping[Precision, float] = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2, "int8": 2e-2}
-"""By how much of an output's scale a sample may change with its batch mates: some units in the last place of the
-precision's significand (24, 11, 11 and 8 bits), or a step or two of 8 bits."""
+"""The share of an output's scale by which a sample may depend on the rest of its batch: a few units in the last place
+of the precision's significand (24, 11, 11 and 8 bits), or one or two steps of 8-bit integers."""
 
 
 @dataclass(frozen=True)
-class Searched:
-    """How a search ended: ``examples`` batches, ``samples`` in all, were tried; ``wrong`` is what the smallest shows.
+class SearchResult:
+    """The result of a search for a counterexample.
 
-    ``example`` tells how to draw that batch again, ``saved`` the file in the report that holds its inputs.
+    Attributes:
+        examples: how many batches were tried.
+        samples: how many samples they had in all.
+        wrong: the error message of the smallest counterexample, empty if there is none.
+        example: how to draw that batch again.
+        saved: the file of the report that holds its inputs.
     """
 
     examples: int
@@ -45,13 +50,13 @@ class Searched:
     saved: str = ""
 
 
-def judge(searched: Searched, what: str) -> Judgement:
-    """Passed where nothing was found in at least one batch, failed with the smallest batch that shows it."""
+def judge(searched: SearchResult, what: str) -> Judgement:
+    """Return passed if at least one batch was tried without an error, failed with the smallest counterexample."""
     details = {"examples": searched.examples, "samples": searched.samples}
     if searched.wrong:
         replay = f"; its inputs are in {searched.saved}" if searched.saved else ""
         more = {"example": dict(searched.example or {}), "inputs": searched.saved}
-        return failed(f"{searched.wrong}, for a batch of {_told(searched.example)}{replay}", {**details, **more})
+        return failed(f"{searched.wrong}, for a batch of {_summary(searched.example)}{replay}", {**details, **more})
     if searched.examples < 1:
         return inconclusive("no batch was drawn", details=details)
     reason = f"{searched.examples} drawn batches, {searched.samples} samples: {what}"
@@ -59,13 +64,13 @@ def judge(searched: Searched, what: str) -> Judgement:
     return judged(Verdict.PASSED, reason, measurement, details=details)
 
 
-def _told(example: Mapping[str, Any] | None) -> str:
+def _summary(example: Mapping[str, Any] | None) -> str:
     samples = (example or {}).get("samples", [])
     kinds = ", ".join(str(one.get("kind")) for one in samples[:3])
     return f"{len(samples)} ({kinds}{', …' if len(samples) > 3 else ''})"
 
 
-def unlike(  # noqa: PLR0913 - what is compared, and by what
+def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
     reference: Outputs,
     engine: Outputs,
     scales: Mapping[str, float],
@@ -74,21 +79,21 @@ def unlike(  # noqa: PLR0913 - what is compared, and by what
     *,
     where: Where = somewhere,
 ) -> str:
-    """What of ``engine`` differs from ``reference`` by more than ``max_rel`` or ``max_abs`` allow; empty if nothing.
+    """Return which output differs from the reference by more than ``max_rel`` or ``max_abs``; empty if none.
 
-    ``max_rel`` is relative to ``scales``, each output's largest magnitude over the validation data, or to the batch's
-    own if that is larger: a batch of zeros has no scale of its own.
+    ``max_rel`` is relative to ``scales``, each output's largest magnitude over the validation data, or to the largest
+    magnitude in the batch if that is larger: a batch of zeros has no scale of its own.
     """
     if [name for name, _ in reference] != [name for name, _ in engine]:
         return f"outputs {[name for name, _ in engine]} instead of {[name for name, _ in reference]}"
     for (name, ours), (_, theirs) in zip(reference, engine, strict=True):
-        wrong = _apart(name, ours, theirs, scales, precision, spec, where)
+        wrong = _difference(name, ours, theirs, scales, precision, spec, where)
         if wrong:
             return wrong
     return ""
 
 
-def _apart(  # noqa: PLR0913, PLR0917 - as ``unlike``
+def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
     name: str,
     ours: Array,
     theirs: Array,
@@ -111,18 +116,18 @@ def _apart(  # noqa: PLR0913, PLR0917 - as ``unlike``
         bounds[key].value * (scale if key == "max_rel" else 1.0) for key in ("max_rel", "max_abs") if key in bounds
     ]
     if allowed and apart > min(allowed):
-        return f"output {name!r} differs by {apart:.3g}, of a scale of {scale:.3g}, where {min(allowed):.3g} is allowed"
+        return f"output {name!r} differs by {apart:.3g} at a scale of {scale:.3g}; {min(allowed):.3g} is allowed"
     return ""
 
 
 def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) -> str:
-    """What of ``outputs`` has not the signature's name, dtype or shape, or is not finite; empty if all is well.
+    """Return which output lacks the signature's name, dtype or shape, or is not finite; empty if none.
 
-    ``sizes`` are those of the named dimensions in the inputs; a dimension that no input has may be of any size.
+    ``sizes`` are the sizes of the inputs' named dimensions; a dimension that no input has may have any size.
     """
-    names, wanted = [name for name, _ in outputs], [spec.name for spec in signature.outputs]
-    if names != wanted:
-        return f"outputs {names} instead of {wanted}"
+    names, declared = [name for name, _ in outputs], [spec.name for spec in signature.outputs]
+    if names != declared:
+        return f"outputs {names} instead of {declared}"
     for (name, array), spec in zip(outputs, signature.outputs, strict=True):
         shape = [sizes.get(size) if isinstance(size, str) else size for size in spec.shape]
         fits = len(shape) == array.ndim and all(
@@ -135,18 +140,20 @@ def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) 
     return ""
 
 
-def unsteady(first: Outputs, again: Outputs) -> str:
-    """Which output of the same batch was not the same bit for bit; empty if all were."""
+def not_repeatable(first: Outputs, again: Outputs) -> str:
+    """Return which output of the same batch is not equal bit for bit in two runs; empty if all are."""
     for (name, ours), (_, theirs) in zip(first, again, strict=True):
         if ours.tobytes() != theirs.tobytes():
             return f"output {name!r} of the same batch is not the same twice"
     return ""
 
 
-def swayed(first: Outputs, others: Outputs, batch: int, scales: Mapping[str, float], precision: Precision) -> str:
-    """Which output of the first sample changed when its batch mates did; empty if none by more than rounding.
+def batch_dependence(
+    first: Outputs, others: Outputs, batch: int, scales: Mapping[str, float], precision: Precision
+) -> str:
+    """Return which output of the first sample changes with the other samples of its batch; empty if none does.
 
-    Outputs whose first dimension is not the batch are of no one sample, and left out.
+    Changes by rounding are allowed. Outputs whose first dimension is not the batch are left out.
     """
     for (name, ours), (_, theirs) in zip(first, others, strict=True):
         if ours.shape != theirs.shape:

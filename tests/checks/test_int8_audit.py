@@ -25,7 +25,7 @@ APART = Overlap(0, (), 100, 50)
         ({"scales": {"x": [3e38], "y": [0.2]}}, "saturated"),
         ({"scales": {"x": [float("inf")], "y": [0.2]}}, "not finite and positive"),
         ({"scales": {"old/x": [0.1], "y": [0.2]}}, "old/x have ranges, and the model has no such tensors"),
-        ({"flowing": ("a", "b", "x")}, "of 3 tensors that convolutions and matrix products take 1 have a range"),
+        ({"flowing": ("a", "b", "x")}, "only 1 of 3 inputs of convolutions and matrix products have a range"),
         ({"flowing": ("a",)}, "renamed since"),
     ],
 )
@@ -46,7 +46,7 @@ def test_a_damaged_calibration_is_told() -> None:
     """It was made again and is sound; that something damages files is worth a warning."""
     found = int8.cache(replace(SOUND, damaged=True))
     assert found.verdict is Verdict.WARNED
-    assert "damaged or cut short" in found.reason
+    assert "damaged or incomplete" in found.reason
 
 
 def test_a_picture_saved_again_is_the_same_picture() -> None:
@@ -55,7 +55,7 @@ def test_a_picture_saved_again_is_the_same_picture() -> None:
     assert int8.disjoint(APART, NearFacts((), 0, 0.1)).verdict is Verdict.PASSED
     found = int8.disjoint(APART, NearFacts(((7, 3, 0.04),), 100, 0.1))
     assert found.verdict is Verdict.FAILED
-    assert "7 is 3 there to within 4.0%" in found.reason
+    assert "sample 7 is calibration sample 3 to within 4.0%" in found.reason
 
 
 def test_the_loss_is_split_where_fp16_is_there() -> None:

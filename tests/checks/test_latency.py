@@ -302,7 +302,7 @@ def test_the_devices_time_is_told_and_decides_nothing() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (0.0061, "longer than the host saw"),
+        (0.0061, "longer than the host's"),
         (math.nan, "not finite"),
         (math.inf, "not finite"),
         (-0.001, "not finite"),

@@ -99,7 +99,7 @@ def test_a_weighted_node_that_no_layer_holds_is_not_forgotten() -> None:
 def test_nodes_are_found_in_joined_names_and_in_what_is_told() -> None:
     """``Conv_1`` is not in ``Conv_10 + Relu``; horizontal fusions hold several."""
     layers = [layer("Conv_10 + Relu"), layer("Conv_2 || Conv_3"), {**layer("kernel"), "onnx": ["/a/Conv"]}, BLOB]
-    found = placement.seen(layers, ["Conv_1", "Conv_10", "Conv_2", "Conv_3", "/a/Conv"])
+    found = placement.weighted_layers(layers, ["Conv_1", "Conv_10", "Conv_2", "Conv_3", "/a/Conv"])
     assert found.hidden == 1
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hil.checks import properties
-from hil.checks.properties import Searched, malformed, swayed, unlike, unsteady
+from hil.checks.properties import SearchResult, batch_dependence, difference, malformed, not_repeatable
 from hil.config.spec import ToleranceSpec, TolerancesSpec
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.results import Verdict
@@ -24,14 +24,14 @@ def _y(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 def test_nothing_drawn_is_no_pass() -> None:
     """Zero batches say nothing."""
-    assert properties.judge(Searched(0, 0), "all is well").verdict is Verdict.INCONCLUSIVE
-    assert properties.judge(Searched(1, 3), "all is well").verdict is Verdict.PASSED
+    assert properties.judge(SearchResult(0, 0), "all is well").verdict is Verdict.INCONCLUSIVE
+    assert properties.judge(SearchResult(1, 3), "all is well").verdict is Verdict.PASSED
 
 
 def test_a_failure_tells_the_batch_and_where_it_lies() -> None:
     """What is wrong, how the batch is drawn again, and the file with its inputs."""
     example = {"samples": [{"kind": "spike", "level": 3, "seed": 0}], "sizes": {}}
-    judgement = properties.judge(Searched(7, 20, "output 'y' is off", example, "repro/x.npz"), "")
+    judgement = properties.judge(SearchResult(7, 20, "output 'y' is off", example, "repro/x.npz"), "")
     assert judgement.verdict is Verdict.FAILED
     assert judgement.reason == "output 'y' is off, for a batch of 1 (spike); its inputs are in repro/x.npz"
     assert judgement.details["example"] == example
@@ -51,35 +51,35 @@ def test_a_failure_tells_the_batch_and_where_it_lies() -> None:
 )
 def test_whatever_differs_is_told(engine: list[tuple[str, np.ndarray]], word: str) -> None:
     """A value, a shape, a dtype, a name, none at all, NaN and infinity."""
-    assert word in unlike(_y(HALF), engine, {}, "fp32")
+    assert word in difference(_y(HALF), engine, {}, "fp32")
 
 
 def test_what_is_alike_is_not_accused() -> None:
     """Within the tolerance, and with NaN or infinity on both sides alike."""
-    assert not unlike(_y(HALF), _y(HALF * np.float32(1.00005)), {}, "fp32")
+    assert not difference(_y(HALF), _y(HALF * np.float32(1.00005)), {}, "fp32")
     odd = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
-    assert not unlike(_y(odd), _y(odd), {}, "fp32")
-    assert "finite" in unlike(_y(odd), _y(-odd), {}, "fp32")
+    assert not difference(_y(odd), _y(odd), {}, "fp32")
+    assert "finite" in difference(_y(odd), _y(-odd), {}, "fp32")
 
 
 def test_the_scale_is_that_of_the_validation_data() -> None:
     """A batch of nearly zero is not held to its own rounding; one larger than the data is held to its own scale."""
     small, off = np.full((1, 1), 1e-6, np.float32), np.full((1, 1), 2e-6, np.float32)
-    assert unlike(_y(small), _y(off), {}, "fp32")
-    assert not unlike(_y(small), _y(off), {"y": 1.0}, "fp32")
+    assert difference(_y(small), _y(off), {}, "fp32")
+    assert not difference(_y(small), _y(off), {"y": 1.0}, "fp32")
 
 
 @pytest.mark.parametrize("spec", [{"max_abs": 0.001}, {"outputs": {"y": ToleranceSpec(max_abs=0.001, max_rel=0.9)}}])
 def test_the_tighter_of_both_bounds_counts(spec: Mapping[str, object]) -> None:
     """As with the validation data, the config's own bounds hold beside the default or in its place."""
     tolerances = TolerancesSpec.model_validate(spec)
-    assert unlike(_y(HALF), _y(HALF + np.float32(0.002)), {}, "fp16", tolerances)
-    assert not unlike(_y(HALF), _y(HALF + np.float32(0.0005)), {}, "fp16", tolerances)
+    assert difference(_y(HALF), _y(HALF + np.float32(0.002)), {}, "fp16", tolerances)
+    assert not difference(_y(HALF), _y(HALF + np.float32(0.0005)), {}, "fp16", tolerances)
 
 
 def test_integers_may_not_differ() -> None:
     """A class index one off is another class."""
-    assert unlike(_y(np.array([3])), _y(np.array([4])), {"y": 100.0}, "fp16")
+    assert difference(_y(np.array([3])), _y(np.array([4])), {"y": 100.0}, "fp16")
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_outputs_are_what_the_signature_says(outputs: list[tuple[str, np.ndarray
 def test_healthy_outputs_are_not_accused() -> None:
     """Of the declared shape, the same twice, whatever the mates."""
     assert not malformed(_y(HALF), SIGNATURE, {"n": 2})
-    assert not unsteady(_y(HALF), _y(HALF.copy()))
-    assert not swayed(_y(HALF), _y(np.concatenate([HALF[:1], HALF[1:] * 7])), 2, {}, "fp32")
+    assert not not_repeatable(_y(HALF), _y(HALF.copy()))
+    assert not batch_dependence(_y(HALF), _y(np.concatenate([HALF[:1], HALF[1:] * 7])), 2, {}, "fp32")
 
 
 def test_a_bit_is_enough_to_be_unsteady() -> None:
     """Repeats are compared bit for bit."""
     again = HALF.copy()
     again[1, 2] = np.nextafter(again[1, 2], np.float32(1))
-    assert "twice" in unsteady(_y(HALF), _y(again))
+    assert "twice" in not_repeatable(_y(HALF), _y(again))
 
 
 @pytest.mark.parametrize("first", [0.51, np.nan])
@@ -116,5 +116,5 @@ def test_a_sample_that_changes_with_its_mates_is_told(first: float) -> None:
     """By more than rounding, or to what is not finite."""
     others = HALF.copy()
     others[0, 0] = first
-    assert "batch mates" in swayed(_y(HALF), _y(others), 2, {}, "fp16")
-    assert not swayed(_y(HALF), _y(others), 3, {}, "fp16")  # not the batch's dimension: of no one sample
+    assert "batch mates" in batch_dependence(_y(HALF), _y(others), 2, {}, "fp16")
+    assert not batch_dependence(_y(HALF), _y(others), 3, {}, "fp16")  # not the batch's dimension: of no one sample

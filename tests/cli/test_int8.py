@@ -61,7 +61,7 @@ def test_an_audit_of_a_bad_set_fails_and_says_what_is_next(project: Path, capsys
     save(project / "calibration.npz", bad)
     assert main(["int8", "audit", "toy"]) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "prepared otherwise" in shown
+    assert "preprocessed differently" in shown
     assert "next: fix the calibration data first" in shown
 
 

@@ -41,7 +41,7 @@ def numeric(session: EngineContext, row: Row) -> Gathered:
     def trial(worker: EngineWorker, feeds: Feeds, _drawn: Drawn) -> str:
         ours: Outputs = list(zip(names, reference.run(names, feeds), strict=True))
         engine = worker.run(feeds)
-        return properties.unlike(ours, engine, scales, precision_of(row), tolerances, where=where_of(session, row))
+        return properties.difference(ours, engine, scales, precision_of(row), tolerances, where=where_of(session, row))
 
     return _searched(session, row, trial, "every output is within its tolerance of the reference")
 
@@ -53,13 +53,13 @@ def stable(session: EngineContext, row: Row) -> Gathered:
     def trial(worker: EngineWorker, feeds: Feeds, drawn: Drawn) -> str:
         first = worker.run(feeds)
         wrong = properties.malformed(first, signature, _named(signature, feeds))
-        wrong = wrong or properties.unsteady(first, worker.run(feeds))
+        wrong = wrong or properties.not_repeatable(first, worker.run(feeds))
         batch = len(drawn.samples)
         if wrong or batch == 1:
             return wrong
         mates = Drawn((drawn.samples[0], *[Recipe(level=9)] * (batch - 1)), drawn.sizes)
         others = worker.run(mates.feeds(space(session, row)))
-        return properties.swayed(first, others, batch, scales, precision_of(row))
+        return properties.batch_dependence(first, others, batch, scales, precision_of(row))
 
     what = "shapes, dtypes and finiteness hold, the same twice, whatever the batch mates"
     return _searched(session, row, trial, what)
@@ -81,7 +81,7 @@ def _searched(
         examples, samples, smallest, wrong = search(valid, most, tried)
     saved = "" if smallest is None else _kept(session, row, smallest.feeds(valid))
     told = None if smallest is None else smallest.told()
-    judgement = properties.judge(properties.Searched(examples, samples, wrong, told, saved), what)
+    judgement = properties.judge(properties.SearchResult(examples, samples, wrong, told, saved), what)
     ranges = {name: list(ends) for name, ends in valid.ranges.items()}
     method = {"version": 1, "drawn": "by Hypothesis, derandomized", "examples": most, "ranges": ranges}
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})
