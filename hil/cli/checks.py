@@ -78,7 +78,7 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
         for r in rows
     ]
     elsewhere = [check for check in before if not own_checks.is_of(check, config.spec, target)]
-    own_checks.fitting(listed, config.spec, path.name)
+    own_checks.require_valid(listed, config.spec, path.name)
     if not listed and not elsewhere:
         name = own_checks.place(config.path).name
         raise UserError(f"{path} has no own checks: run the tests that use hil_check, or delete {name}")

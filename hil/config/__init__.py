@@ -1,1 +1,1 @@
-"""``hil.toml`` -> typed specs."""
+"""Read and check ``hil.toml``, and its specs as pydantic models."""

@@ -1,4 +1,4 @@
-"""What a data source is, by how it is written: ``.npz`` file, Polygraphy's JSON, folder, callable or ``synthetic``."""
+"""The kinds of data sources: ``.npz`` file, Polygraphy's JSON, folder, callable or ``synthetic``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w
 
 
 class SourceKind(Enum):
-    """The ways in which samples come."""
+    """The kinds of sources of samples."""
 
     SYNTHETIC = "synthetic"
     NPZ = "npz"
@@ -25,10 +25,10 @@ class SourceKind(Enum):
 
 
 def source_kind(source: str, root: Path) -> SourceKind | None:
-    """What ``source`` is, or ``None`` if nothing is there; relative paths are relative to ``root``."""
+    """Return the kind of ``source``, or ``None`` if it does not exist; relative paths start at ``root``."""
     if source == SYNTHETIC:
         return SourceKind.SYNTHETIC
-    path = os.path.join(root, source)  # noqa: PTH118 - os.path takes any text for a path and never raises
+    path = os.path.join(root, source)  # noqa: PTH118 - os.path accepts any text and never raises
     if os.path.isdir(path):  # noqa: PTH112 - as above
         return SourceKind.FOLDER
     if source.endswith(".npz"):
@@ -39,5 +39,5 @@ def source_kind(source: str, root: Path) -> SourceKind | None:
 
 
 def is_callable(text: str) -> bool:
-    """Whether ``text`` is written as ``package.module:callable``; nothing is imported."""
+    """Return whether ``text`` has the form ``package.module:callable``; nothing is imported."""
     return CALLABLE.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""pydantic's errors -> what to change: the key as it is written, what is wrong, what would be right."""
+"""Turn pydantic's errors into messages: the key as written, what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ BOUNDS = {
     "less_than_equal": ("le", "must be at most"),
 }
 SHOWN = 60
-"""Characters shown of a value that is wrong."""
+"""The maximum length, in characters, of a wrong value in a message."""
 
 
 class Mistake(NamedTuple):
-    """One thing to change: the keys it is about, and what is wrong with it."""
+    """One mistake: the path of its key, and what is wrong."""
 
     keys: Keys
     what: str
 
 
 def mistakes_of(errors: Sequence[ErrorDetails]) -> list[Mistake]:
-    """All of pydantic's errors; that an array is short of what was wrong in it is no mistake of its own."""
+    """Return a mistake for each error, except a "too short" array whose items have errors themselves."""
 
     def within(array: Keys) -> bool:
-        return any(len(one["loc"]) > len(array) and tuple(one["loc"][: len(array)]) == array for one in errors)
+        return any(len(each["loc"]) > len(array) and tuple(each["loc"][: len(array)]) == array for each in errors)
 
-    return [mistake(one) for one in errors if one["type"] != "too_short" or not within(tuple(one["loc"]))]
+    return [mistake(error) for error in errors if error["type"] != "too_short" or not within(tuple(error["loc"]))]
 
 
 def mistake(error: ErrorDetails) -> Mistake:
-    """One of pydantic's errors about ``ConfigSpec``, in the words of ``hil.toml``."""
+    """Return the mistake for one pydantic error of ``ConfigSpec``, in terms of ``hil.toml``."""
     keys = tuple(error["loc"])
     if keys and keys[-1] == "[key]":
         keys = keys[:-1]
@@ -72,14 +72,14 @@ HISTORY = ("project", "history")
 
 
 def _wrong_value(keys: Keys, error: ErrorDetails) -> str:
-    kind, given, context = error["type"], error["input"], error.get("ctx", {})
-    if keys[:2] == HISTORY:  # a password may be in it
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if keys[:2] == HISTORY:  # the value may contain a password
         return "expected the URL of a history, as a text"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
         names = choices(keys)
-        return f"{shown(given)} is none of {', '.join(names)}{_slip(given, names)}"
+        return f"{shown(value)} is not one of {', '.join(names)}{_suggestion(value, names)}"
     if kind in BOUNDS:
         name, words = BOUNDS[kind]
         what = f"{words} {context[name]:g}: got"
@@ -90,11 +90,11 @@ def _wrong_value(keys: Keys, error: ErrorDetails) -> str:
         what = f"expected {bound} or {'more' if kind == 'too_short' else 'fewer'}: got"
     else:
         what = f"{error['msg']}: got"
-    return f"{what} {shown(given)}"
+    return f"{what} {shown(value)}"
 
 
 def written(keys: Sequence[str | int]) -> str:
-    """Keys as TOML writes them: ``models.digits.on."a b".limits``, ``precisions[1]``."""
+    """Return keys in TOML notation: ``models.digits.on."a b".limits``, ``precisions[1]``."""
     text = ""
     for key in keys:
         if isinstance(key, int):
@@ -106,12 +106,12 @@ def written(keys: Sequence[str | int]) -> str:
 
 
 def quoted(text: str) -> str:
-    """A TOML basic string. JSON escapes the same characters, but for DEL."""
+    """Return ``text`` as a TOML basic string. JSON escapes the same characters except DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def choices(keys: Keys) -> list[str]:
-    """What may stand at ``keys``: a table's keys, a dictionary's names or a literal's values."""
+    """Return what is allowed at ``keys``: the keys of a table, the names of a dictionary or the values of a literal."""
     place: Any = ConfigSpec
     for key in keys:
         place = _inner(_bare(place), key)
@@ -124,24 +124,24 @@ def choices(keys: Keys) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A value as it may stand in a message: short, arrays in brackets."""
+    """Return a value for a message: at most ``SHOWN`` characters, arrays in brackets."""
     text = repr(list(value)) if isinstance(value, tuple) else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _missing(keys: Keys, given: Any) -> str:
-    others = [key for key in given if key not in choices(keys[:-1])] if isinstance(given, dict) else []
-    slip = next((key for key in others if did_you_mean(str(keys[-1]), [key]).endswith("?")), None)
-    return "must be given" if slip is None else f"must be given: is it what {slip!r} was meant to be?"
+def _missing(keys: Keys, table: Any) -> str:
+    unknown = [key for key in table if key not in choices(keys[:-1])] if isinstance(table, dict) else []
+    typo = next((key for key in unknown if did_you_mean(str(keys[-1]), [key]).endswith("?")), None)
+    return "must be given" if typo is None else f"must be given: is {typo!r} a typo of it?"
 
 
-def _slip(given: Any, names: list[str]) -> str:
-    hint = did_you_mean(given, names) if isinstance(given, str) else ""
+def _suggestion(value: Any, names: list[str]) -> str:
+    hint = did_you_mean(value, names) if isinstance(value, str) else ""
     return hint if hint.endswith("?") else ""
 
 
 def _bare(annotation: Any) -> Any:
-    """An annotation without ``Annotated`` and ``| None``."""
+    """Return an annotation without ``Annotated`` and ``| None``."""
     while True:
         origin = get_origin(annotation)
         if origin is Annotated:

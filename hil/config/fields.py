@@ -1,4 +1,4 @@
-"""What the tables of ``hil.toml`` are made of: quantities in base units, words, days and keys."""
+"""The types of values in ``hil.toml``: quantities in base units, literals, dates and public keys."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class Reach:
-    """What the quantity behind a limit can reach: a limit that nothing can miss is refused where it is written.
+    """The range of a limited quantity, used to refuse a limit that every model meets.
 
-    Without an ``edge`` there is no such limit, and ``why`` says so. Else ``edge``, and all that is looser, is kept by
-    every model, and ``why`` says that; ``example`` is what to write. ``at_least`` limits are looser downwards.
-    ``share`` marks a part of a whole, of which more than all is a slip.
+    Without an ``edge`` every limit is meaningful, for the reason ``why``. Otherwise every model meets ``edge`` and any
+    looser limit, for the reason ``why``; ``example`` is a meaningful value. For ``at_least`` limits, lower is looser.
+    ``share`` marks a fraction of a whole, which cannot exceed 1.
     """
 
     why: str
@@ -31,9 +31,9 @@ class Reach:
     share: bool = False
 
     def wrong(self, value: float) -> str:
-        """Why nothing can miss ``value`` and what to write; empty if something can."""
+        """Return why every model meets the limit ``value`` and what to write instead; empty if a model can miss it."""
         if self.share and value > 1:
-            return f"{show(value, '1')} is more than all of it: write e.g. '{min(value, 99):g} %'"
+            return f"{show(value, '1')} is more than 100 %: write e.g. '{min(value, 99):g} %'"
         if self.edge is not None and (value <= self.edge if self.at_least else value >= self.edge):
             return f"{self.why}: write e.g. {self.example!r}"
         return ""
@@ -48,35 +48,35 @@ def _schema(example: str) -> WithJsonSchema:
 
 
 def _day(value: object) -> str:
-    """A day as ISO 8601 has it, written as TOML's own date or as text."""
+    """Return a date in ISO 8601 from a TOML date or a text."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     try:
         return date.fromisoformat(value if isinstance(value, str) else "").isoformat()
     except ValueError:
-        raise ValueError(f"{str(value)!r} is no day: write e.g. 2026-12-31") from None
+        raise ValueError(f"{str(value)!r} is not a date: write e.g. 2026-12-31") from None
 
 
 def _age(value: object) -> str:
-    """An age that stays as it was written: the report's own copy of the policy reads like the policy."""
+    """Return a valid age as written, so that the report's copy of the policy has the same text."""
     if parse(value, Dimension.AGE) <= 0:
-        raise ValueError(f"{value!r} is no age: write e.g. '7 days'")
+        raise ValueError(f"{value!r} is not an age: write e.g. '7 days'")
     return str(value)
 
 
 def _signer(value: object) -> str:
-    """A public key as one line of base64, given so or as a PEM."""
+    """Return a public key as one line of base64, from such a line or a PEM."""
     lines = value.split("\n") if isinstance(value, str) else []
     text = "".join("".join(line.split()) for line in lines if not line.strip().startswith("-----"))
     if P256.fullmatch(text) is None:
-        raise ValueError("no public key of ECDSA P-256: give the PEM that openssl pkey -pubout prints")
+        raise ValueError("not a public key of ECDSA P-256: give the PEM that openssl pkey -pubout prints")
     return text
 
 
 ANY_AGE = Reach("nothing is ten years old, so nothing is too old", 3650 * 86400.0, "7 days")
-"""Of everything that may be so and so old."""
+"""The range of every maximum age."""
 P256 = re.compile(r"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==")
-"""A SubjectPublicKeyInfo (RFC 5480) of an uncompressed point on P-256, in base64: its head is always the same."""
+"""A SubjectPublicKeyInfo (RFC 5480) of an uncompressed point on P-256, in base64; its beginning is constant."""
 
 Seconds = Annotated[float, _reader(Dimension.TIME), _schema("5 ms")]
 Bytes = Annotated[float, _reader(Dimension.MEMORY), _schema("512 MiB")]
@@ -95,13 +95,13 @@ Pattern = Annotated[str, Field(max_length=200)]
 
 
 class Table(BaseModel):
-    """A table of ``hil.toml``: an unknown key is an error, never ignored."""
+    """A table of ``hil.toml``; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class StatedTable(Table):
-    """What somebody decided: why, who, when, and until when it holds (that day included)."""
+    """A decision: the reason, who made it, its date, and the last day on which it applies."""
 
     reason: str | None = None
     by: str | None = None
@@ -110,6 +110,6 @@ class StatedTable(Table):
 
     @property
     def why(self) -> str | None:
-        """``reason (by, date)``, as far as it is written."""
+        """Return ``reason (by, date)``, without the parts that are not given, or ``None``."""
         who = ", ".join(filter(None, (self.by, self.date)))
         return " ".join(filter(None, (self.reason, f"({who})" if who else ""))) or None

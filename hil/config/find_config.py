@@ -1,4 +1,4 @@
-"""Where the config of a run is; imports nothing heavy."""
+"""Find the config of a run. Imports no slow module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FILE = "hil.toml"
 ROOT = 0
-"""The user id of root, who can write any file anyway."""
+"""The user id of root, who can write every file."""
 
 
 def find(start: Path, here: Path | None = None) -> Path | None:
@@ -26,7 +26,7 @@ def find(start: Path, here: Path | None = None) -> Path | None:
     path = next((place / FILE for place in (folder, *folder.parents) if (place / FILE).is_file()), None)
     if path is None or path.parent == trusted:
         return path
-    # Of a link both count: whoever made the link chose the file.
+    # For a link, its owner counts too: the owner of the link chose the file.
     foreign = {path.lstat().st_uid, path.stat().st_uid} - {os.geteuid(), ROOT}
     if foreign:
         what = f"{path} belongs to another user (uid {min(foreign)}) and lies outside {trusted}"

@@ -1,4 +1,4 @@
-"""``[models.NAME] isaac_ros``: limits that a robot's own parameter file gives."""
+"""``[models.NAME] isaac_ros``: limits from a robot's ROS 2 parameter file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Applied:
-    """The config with those limits, where each was given, and what is wrong with them."""
+    """The config with these limits, the file and line of each, and mistakes in the files."""
 
     spec: ConfigSpec
     sources: Mapping[Keys, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Applied:
 
 
 def applied(spec: ConfigSpec, root: Path) -> Applied:
-    """Takes ``inference_fps`` of each model's parameter file, which is relative to ``root``, as its ``limits.fps``."""
+    """Return ``spec`` with ``limits.fps`` from ``inference_fps`` of each model's parameter file, below ``root``."""
     models = dict(spec.models)
     sources: dict[Keys, str] = {}
     wrong: list[Mistake] = []
@@ -36,16 +36,16 @@ def applied(spec: ConfigSpec, root: Path) -> Applied:
             continue
         file, node = isaac_ros.split(model.isaac_ros)
         try:
-            found = isaac_ros.read(root / file, node)
+            parameters = isaac_ros.read(root / file, node)
         except UserError as error:
             wrong.append(Mistake(("models", name, "isaac_ros"), str(error)))
             continue
-        rate = found.inference_fps
+        rate = parameters.inference_fps
         if rate is None:
             continue
-        place = f"{PurePosixPath(file).name}:{found.lines['inference_fps']}"
+        place = f"{PurePosixPath(file).name}:{parameters.lines['inference_fps']}"
         if model.limits.fps is not None and model.limits.fps != rate:
-            what = f"the robot's node asks for {rate:g} fps ({place}): let them be the same, or take this one out"
+            what = f"the robot's node requires {rate:g} fps ({place}): use the same value, or remove this limit"
             wrong.append(Mistake(("models", name, "limits", "fps"), what))
             continue
         models[name] = _limited(model, rate)

@@ -1,4 +1,4 @@
-"""``[models.NAME.limits]`` and ``[models.NAME.tolerances.PRECISION]``: what results are held against."""
+"""``[models.NAME.limits]`` and ``[models.NAME.tolerances.PRECISION]``: the limits of results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LeastShare = Annotated[Fraction, Reach("no share is less than 0 %", 0.0, "90 %"
 
 
 class LatencyLimits(Table):
-    """``latency = { p50 = "2 ms", p99 = "5 ms" }``: upper limits of host-to-host time."""
+    """``latency = { p50 = "2 ms", p99 = "5 ms" }``: upper limits of the time from host input to host output."""
 
     p50: _Time | None = None
     p90: _Time | None = None
@@ -26,7 +26,7 @@ class LatencyLimits(Table):
 
 
 class PacedLimits(Table):
-    """``paced = { p99 = "33 ms", missed = "0.1 %", streak = 2 }``: of inferences released at ``run.rate``."""
+    """``paced = { p99 = "33 ms", missed = "0.1 %", streak = 2 }``: limits for inferences released at ``run.rate``."""
 
     p99: _Time | None = None  # from release to completion
     missed: Annotated[Fraction, Reach("every engine keeps it", 1.0, "0.1 %")] | None = None
@@ -35,7 +35,7 @@ class PacedLimits(Table):
 
 
 class SustainedLimits(Table):
-    """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: at the end of ``measure.sustained``."""
+    """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: limits at the end of ``measure.sustained``."""
 
     p99: _Time | None = None
     fps: _LeastRate | None = None
@@ -43,9 +43,10 @@ class SustainedLimits(Table):
 
 
 class RegressionLimits(Table):
-    """``regression = { above = "1 %", exclude = "5 %" }``: what counts as worse than the baseline, relative.
+    """``regression = { above = "1 %", exclude = "5 %" }``: limits of the relative worsening against the baseline.
 
-    A significant worsening by more than ``above`` fails; a row passes once one by ``exclude`` can be excluded.
+    A row fails on a significant worsening by more than ``above``. It passes if the data exclude a worsening by
+    ``exclude`` or more.
     """
 
     above: Annotated[Fraction, Reach("nothing loses more than 100 % of a rate", 1.0, "1 %")] | None = None
@@ -55,7 +56,7 @@ class RegressionLimits(Table):
 
 
 class LimitsSpec(StatedTable):
-    """``[models.NAME.limits]``: what measurements are held against; what is absent is only measured."""
+    """``[models.NAME.limits]``: the limits of measurements; without a limit, a quantity is only measured."""
 
     latency: LatencyLimits = LatencyLimits()
     cold_load: _Time | None = None
@@ -63,30 +64,32 @@ class LimitsSpec(StatedTable):
     fps: _LeastRate | None = None
     paced: PacedLimits = PacedLimits()
     sustained: SustainedLimits = SustainedLimits()
-    energy: Annotated[Energy, Reach("an energy has no greatest value")] | None = None  # an inference's, whole board
+    energy: Annotated[Energy, Reach("an energy has no greatest value")] | None = (
+        None  # of one inference, for the whole board
+    )
     memory: _Memory | None = None
     model_memory: _Memory | None = None
-    # Without it the default holds, so all of the memory is how a machine that is no robot takes the limit away.
+    # Without it the default applies. A machine that is not a robot removes the limit with "100 %".
     system_memory: Annotated[Fraction, Reach("100 % takes the default away", share=True)] | None = None
     engine_size: _Memory | None = None
     memory_growth: _Memory | None = None  # bytes per 1,000 inferences
     int8_speedup: (  # fp32 p50 / int8 p50
         Annotated[float, Reach("every engine is more than 0 times as fast", 0.0, "1.2", at_least=True)] | None
     ) = None
-    int8_clipping: (  # most of a tensor's validation values beyond its INT8 range
+    int8_clipping: (  # maximum share of a tensor's validation values beyond its INT8 range
         Annotated[Fraction, Reach("no more than all values can be beyond a range", 1.0, "5 %", share=True)] | None
     ) = None
-    int8_layers: _LeastShare | None = None  # least share of the layers INT8 is for that run in it
-    dla_fallback: _Count | None = None  # most layers meant for the DLA that run on the GPU
+    int8_layers: _LeastShare | None = None  # minimum share of the layers meant for INT8 that run in INT8
+    dla_fallback: _Count | None = None  # maximum number of layers meant for the DLA that run on the GPU
     regression: RegressionLimits = RegressionLimits()
 
 
 class ToleranceSpec(Table):
-    """What an output may differ by from the reference; ``None`` takes the default of the precision.
+    """How much an output may differ from the reference; ``None`` stands for the default of the precision.
 
-    ``max_abs`` and ``rmse`` are in the output's own unit, ``max_rel`` is relative to the reference's
-    largest magnitude, ``cosine`` is a least similarity, ``sqnr_db`` a least ratio in decibel,
-    ``top1_agreement`` a least share of samples whose argmax agrees.
+    ``max_abs`` and ``rmse`` are in the output's own unit. ``max_rel`` is relative to the reference's largest
+    magnitude. ``cosine`` is a minimum similarity, ``sqnr_db`` a minimum ratio in dB, and ``top1_agreement`` the
+    minimum share of samples whose argmax agrees.
     """
 
     max_abs: Annotated[float, Field(ge=0), _Own] | None = None
@@ -100,11 +103,11 @@ class ToleranceSpec(Table):
 
 
 class TolerancesSpec(ToleranceSpec, StatedTable):
-    """``[models.NAME.tolerances.PRECISION]``: for all outputs, then ``outputs.NAME`` for one of them.
+    """``[models.NAME.tolerances.PRECISION]``: tolerances of all outputs; ``outputs.NAME`` replaces them for one output.
 
-    ``top1_drop``, ``top5_drop``, ``map_drop``, ``miou_drop`` and ``retrieval_drop`` are the most that the task's score
-    may lose, ``error_increase`` the most by which a regression's error may grow (relative), ``score_drop`` for a
-    callable's mean score.
+    ``top1_drop``, ``top5_drop``, ``map_drop``, ``miou_drop`` and ``retrieval_drop`` limit the loss of the task's score,
+    ``error_increase`` the relative growth of a regression task's error, and ``score_drop`` the loss of a callable's
+    mean score.
     """
 
     outputs: dict[str, ToleranceSpec] = {}

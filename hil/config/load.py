@@ -1,4 +1,4 @@
-"""``load(path)``: ``hil.toml`` -> ``Config``, or every mistake in it at once, each with file and line."""
+"""Load ``hil.toml`` as a ``Config``, or raise one error that lists every mistake with file and line."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from hil.config.own_checks import OwnCheck
 
 CPU = "cpu"
-"""The target that is there without being written."""
+"""The target that exists without a table in ``hil.toml``."""
 
 LISTED = 50
-"""Mistakes listed at most; a file with more is not one of ours."""
+"""The maximum number of mistakes in one message."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """A config file that was read whole and found right.
+    """A valid config file.
 
-    ``digest`` is the sha256 of the file's bytes in hexadecimal; ``warnings`` are lines about what is not
-    wrong but probably not meant. ``own_checks`` are those of ``hil.checks.json`` beside it, and ``checks_digest`` is
-    that file's sha256, ``None`` without one.
+    ``digest`` is the SHA-256 of the file's bytes in hexadecimal. ``warnings`` describe values that are valid but
+    probably unintended. ``own_checks`` are those in ``hil.checks.json`` next to it, and ``checks_digest`` is the
+    SHA-256 of that file, or ``None`` if there is none.
     """
 
     spec: ConfigSpec
@@ -54,21 +54,21 @@ class Config:
     checks_digest: str | None = None
 
     def where(self, *keys: str) -> str:
-        """``hil.toml:41``: the line of the deepest of ``keys`` that is written, or the other file that gave it."""
+        """Return ``hil.toml:41``: the line of the deepest written key of ``keys``, or the place in another file."""
         if keys in self.elsewhere:
             return self.elsewhere[keys]
         return f"{self.path.name}:{self.lines.of(keys)}"
 
     def target(self, name: str) -> TargetSpec:
-        """The target called ``name``; ``cpu`` is always there. Raises ``UserError`` for an unknown one.
+        """Return the target ``name``; ``cpu`` always exists. Raise ``UserError`` for an unknown one.
 
-        Its files on this machine (``identity``, ``known_hosts``) are paths from wherever we run.
+        Its local files (``identity``, ``known_hosts``) are resolved to absolute paths.
         """
         if name in self.spec.targets:
             spec = self.spec.targets[name]
             files = {key: getattr(spec, key) for key in ("identity", "known_hosts")}
-            here = {key: str(self.resolve(str(Path(file).expanduser()))) for key, file in files.items() if file}
-            return spec.model_copy(update=here) if here else spec
+            resolved = {key: str(self.resolve(str(Path(file).expanduser()))) for key, file in files.items() if file}
+            return spec.model_copy(update=resolved) if resolved else spec
         if name == CPU:
             return TargetSpec()
         known = [*self.spec.targets, *({CPU} - set(self.spec.targets))]
@@ -76,68 +76,68 @@ class Config:
         raise UserError(f"unknown target {name!r}: {self.where('targets')} has no [targets.{name}]{hint}")
 
     def model(self, name: str, target: str) -> ModelSpec:
-        """A model as it is on ``target``: keys that ``on.TARGET`` gives win. Raises ``UserError`` if unknown."""
+        """Return the model ``name`` with the keys of ``on.TARGET`` applied. Raise ``UserError`` if it is unknown."""
         if name not in self.spec.models:
             hint = did_you_mean(name, self.spec.models)
             raise UserError(f"unknown model {name!r}: {self.where('models')} has no [models.{name}]{hint}")
         return on_target(self.spec.models[name], target)
 
     def resolve(self, path: str) -> Path:
-        """A path as written in the file, which is relative to the file's folder."""
+        """Return a path in the file as a full path; relative paths start at the file's folder."""
         return self.root / path
 
 
 def load(path: Path, *, own: bool = True) -> Config:
-    """Reads and checks a config file, and the own checks beside it unless ``own`` is false; takes some 10 ms.
+    """Read and check a config file, and the file of own checks next to it unless ``own`` is false; takes about 10 ms.
 
-    Raises ``UserError`` whose message has one line a mistake: ``hil.toml:41: models.digits.limts: unknown
-    key: did you mean 'limits'?``.
+    Raise ``UserError`` with one line for each mistake: ``hil.toml:41: models.digits.limts: unknown key: did you mean
+    'limits'?``.
     """
     text, data = read_text(path)
     values = parse(text, path.name)
     root = path.absolute().parent
     lines = Lines(text)
-    found = list(mistakes(values, root))
+    wrong = list(mistakes(values, root))
     spec = None
     try:
         spec = ConfigSpec.model_validate(values)
-        found += sense.mistakes(spec)
-        given = applied(spec, root)
-        found += given.mistakes
+        wrong += sense.mistakes(spec)
+        robot = applied(spec, root)
+        wrong += robot.mistakes
     except ValidationError as error:
-        found += mistakes_of(error.errors(include_url=False))
-    if found or spec is None:
-        raise UserError(*_listed(found, lines, path.name))
+        wrong += mistakes_of(error.errors(include_url=False))
+    if wrong or spec is None:
+        raise UserError(*_listed(wrong, lines, path.name))
     doubts = [*unknown_targets(values), *sense.doubts(spec)]
-    warnings = tuple(_line(one, lines, path.name) for one in doubts)
-    checks, checks_digest = own_checks.read(own_checks.place(path), given.spec) if own else ((), None)
+    warnings = tuple(_line(doubt, lines, path.name) for doubt in doubts)
+    checks, checks_digest = own_checks.read(own_checks.place(path), robot.spec) if own else ((), None)
     digest = sha256(data).hexdigest()
-    return Config(given.spec, path.absolute(), root, digest, lines, warnings, given.sources, checks, checks_digest)
+    return Config(robot.spec, path.absolute(), root, digest, lines, warnings, robot.sources, checks, checks_digest)
 
 
 def load_policy(path: Path) -> GateSpec:
-    """``[gate]`` of a config file, or of a policy file, which holds nothing else. Raises ``UserError`` as ``load``."""
+    """Return ``[gate]`` of a config or policy file; the latter has no other table. Raise ``UserError`` as ``load``."""
     text, _ = read_text(path)
     values = parse(text, path.name)
     if set(values) != {"gate"}:
         return load(path).spec.gate
     try:
         policy = GateSpec.model_validate(values["gate"])
-        found = list(value_ranges.mistakes(policy, ("gate",)))
-        if not found:
+        wrong = list(value_ranges.mistakes(policy, ("gate",)))
+        if not wrong:
             return policy
     except ValidationError as error:
         details = error.errors(include_url=False)
-        found = mistakes_of([{**detail, "loc": ("gate", *detail["loc"])} for detail in details])
-    raise UserError(*_listed(found, Lines(text), path.name))
+        wrong = mistakes_of([{**detail, "loc": ("gate", *detail["loc"])} for detail in details])
+    raise UserError(*_listed(wrong, Lines(text), path.name))
 
 
-def _listed(found: Iterable[Mistake], lines: Lines, name: str) -> list[str]:
-    ordered = sorted(dict.fromkeys(found), key=lambda one: lines.of(one.keys))
+def _listed(wrong: Iterable[Mistake], lines: Lines, name: str) -> list[str]:
+    ordered = sorted(dict.fromkeys(wrong), key=lambda mistake: lines.of(mistake.keys))
     more = [f"… and {len(ordered) - LISTED} more"] if len(ordered) > LISTED else []
-    return [*(_line(one, lines, name) for one in ordered[:LISTED]), *more]
+    return [*(_line(mistake, lines, name) for mistake in ordered[:LISTED]), *more]
 
 
-def _line(one: Mistake, lines: Lines, name: str) -> str:
-    key = f" {written(one.keys)}:" if one.keys else ""
-    return joined(f"{name}:{lines.of(one.keys)}:{key} {one.what}")
+def _line(mistake: Mistake, lines: Lines, name: str) -> str:
+    key = f" {written(mistake.keys)}:" if mistake.keys else ""
+    return joined(f"{name}:{lines.of(mistake.keys)}:{key} {mistake.what}")

@@ -1,7 +1,7 @@
-"""Which line of a TOML file a key stands on; tomllib keeps no positions.
+"""The line of each key in a TOML file, which tomllib does not report.
 
-The text is known to be valid TOML (tomllib has parsed it), so this reader only has to follow where
-keys and values begin and end, not to judge them. Grammar: https://toml.io/en/v1.0.0.
+tomllib has already parsed the text, so this reader only follows where keys and values begin and end, and does not
+validate them. Grammar: https://toml.io/en/v1.0.0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPACE = re.compile(r"[ \t]*")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 BASIC = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 LITERAL = re.compile(r"'[^'\n]*'")
-# A closing """ may follow one or two quotes that belong to the text.
+# One or two quotes before a closing """ belong to the text.
 STRING = re.compile(
     r'"""(?:[^\\]|\\.)*?"""(?:"{0,2})|' r"'''.*?'''(?:'{0,2})|" + f"{BASIC.pattern}|{LITERAL.pattern}", re.DOTALL
 )
@@ -34,10 +34,10 @@ SCALAR = re.compile(r"[^,\]}#\r\n]+")
 
 
 class Lines:
-    """The line of every table, key and array element: ``Lines(text).of(("models", "digits", "path"))``."""
+    """The lines of all tables, keys and array elements: ``Lines(text).of(("models", "digits", "path"))``."""
 
     def __init__(self, text: str) -> None:
-        """Reads ``text``, which must be valid TOML."""
+        """Read ``text``, which must be valid TOML."""
         self._text = text
         self._starts = [match.end() for match in re.finditer("\n", text)]
         self._written: dict[Path, int] = {}
@@ -46,7 +46,7 @@ class Lines:
         self._read()
 
     def of(self, keys: Sequence[str | int]) -> int:
-        """The line of the deepest part of ``keys`` that is written down; 1 if none is. Lines count from 1."""
+        """Return the line, from 1, of the deepest part of ``keys`` that is written; 1 if none is."""
         for end in range(len(keys), 0, -1):
             path = tuple(keys[:end])
             line = self._written.get(path) or self._implied.get(path)
@@ -55,7 +55,7 @@ class Lines:
         return 1
 
     def paths(self) -> frozenset[Path]:
-        """Every path that is written or implied."""
+        """Return every path that is written or implied."""
         return frozenset(self._written) | frozenset(self._implied)
 
     def _read(self) -> None:
@@ -84,7 +84,7 @@ class Lines:
         return path, end + 1 + double
 
     def _note(self, path: Path, position: int, *, implied: bool) -> Path:
-        """Records a path; a step into an array of tables is a step into its last one."""
+        """Record a path, and return it; for an array of tables, with the index of its last table."""
         (self._implied if implied else self._written).setdefault(path, self._line(position))
         return (*path, self._lengths[path] - 1) if path in self._lengths else path
 
@@ -112,7 +112,7 @@ class Lines:
             position += 1
 
     def _value(self, path: Path, position: int) -> int:
-        """Steps over a value, recording what lies inside; returns where it ends."""
+        """Skip a value, record the paths inside it, and return the position after it."""
         opening = self._text[position]
         if opening not in "[{":
             match = STRING.match(self._text, position) or SCALAR.match(self._text, position)

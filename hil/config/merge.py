@@ -1,4 +1,4 @@
-"""What a model is on one target: ``[models.NAME.on.TARGET]`` over ``[models.NAME]``."""
+"""Apply ``[models.NAME.on.TARGET]`` to ``[models.NAME]``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SomeModel = TypeVar("SomeModel", bound=BaseModel)
 
 
 def on_target(model: ModelSpec, target: str) -> ModelSpec:
-    """``model`` with the keys that ``on.TARGET`` really gives, table by table; the rest stays as it was."""
+    """Return ``model`` with the keys that are written in ``on.TARGET``, merged table by table."""
     override = model.on.get(target)
     return model if override is None else _merged(model, override)
 
 
 def _merged(base: SomeModel, override: BaseModel) -> SomeModel:
-    # Only keys that were written: an override's defaults must not undo what the model says.
-    given = {name: _over(getattr(base, name), getattr(override, name)) for name in override.model_fields_set}
-    return base.model_copy(update=given)
+    # Only written keys: an override's defaults must not replace the model's values.
+    written = {name: _over(getattr(base, name), getattr(override, name)) for name in override.model_fields_set}
+    return base.model_copy(update=written)
 
 
 def _over(base: Any, override: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``[models.NAME]``: a model, how its engine is built, calibrated and run, and what differs on a target."""
+"""``[models.NAME]``: a model, how its engine is built, calibrated and run, and overrides for a target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hil.config.limits import LimitsSpec, TolerancesSpec
 
 
 class CalibrationSpec(Table):
-    """``[models.NAME.calibration]``: what INT8 ranges are drawn from, and how."""
+    """``[models.NAME.calibration]``: the data and the method for INT8 ranges."""
 
     data: str
     samples: Positive | None = None
@@ -22,12 +22,12 @@ class CalibrationSpec(Table):
 
 
 class DetectionSpec(Table):
-    """``[models.NAME.detection]``: how a detector's outputs are laid out, so that boxes can be scored.
+    """``[models.NAME.detection]``: the layout of a detector's outputs, so that boxes can be scored.
 
-    ``layout`` names where boxes, scores and classes stand (``hil.metrics.boxes``), ``boxes`` whether a box is two
-    corners or centre and size; ``nms`` is the IoU over which of two boxes of a class the less sure one goes, absent
-    where the graph does that itself; boxes under ``score`` are left out. ``decode`` is a callable that takes a batch's
-    outputs and gives an array [boxes, 6] an image: x1 y1 x2 y2 score class.
+    ``layout`` is the arrangement of boxes, scores and classes (``hil.metrics.boxes``). ``boxes`` states whether a box
+    is two corners or centre and size. ``nms`` is the IoU above which the box with the lower score of two in a class is
+    dropped; leave it out if the graph does that itself. Boxes with a score below ``score`` are dropped. ``decode`` is a
+    callable that takes a batch's outputs and returns for each image an array [boxes, 6]: x1 y1 x2 y2 score class.
     """
 
     layout: Literal["end-to-end", "efficient-nms", "channels-first", "objectness", "boxes-scores"] = "end-to-end"
@@ -38,10 +38,10 @@ class DetectionSpec(Table):
 
 
 class BuildSpec(Table):
-    """``[models.NAME.build]``: how the runtime builds the engine; what is absent is the runtime's own default.
+    """``[models.NAME.build]``: how the runtime builds the engine; missing keys stand for the runtime's defaults.
 
-    ``plugins`` are shared libraries with TensorRT plugins, loaded before the model is parsed and before the
-    engine is loaded; ``dla`` is the number of the DLA core, layers it cannot run fall back to the GPU.
+    ``plugins`` are shared libraries with TensorRT plugins, which are loaded before the model is parsed and before the
+    engine is loaded. ``dla`` is the number of the DLA core; layers that it cannot run fall back to the GPU.
     """
 
     workspace: Bytes | None = None
@@ -52,10 +52,11 @@ class BuildSpec(Table):
 
 
 class RunSpec(Table):
-    """``[models.NAME.run]``: how the robot runs the engine, and so how it is timed.
+    """``[models.NAME.run]``: how the robot runs the engine, and therefore how it is timed.
 
-    With ``streams`` over 1 the frame rate is measured with that many inferences in flight. ``rate`` is that of the
-    camera, which releases an inference each period; ``deadline`` is from release to completion (default: the period).
+    With ``streams`` above 1, the frame rate is measured with that many inferences in flight. ``rate`` is the frame rate
+    of the camera, which releases one inference in each period. ``deadline`` is the time from release to completion
+    (default: the period).
     """
 
     cuda_graph: bool = False
@@ -65,7 +66,7 @@ class RunSpec(Table):
 
 
 class OverrideSpec(Table):
-    """``[models.NAME.on.TARGET]``: what differs on one target; given keys win, the rest stays."""
+    """``[models.NAME.on.TARGET]``: overrides for one target; only written keys replace the model's."""
 
     build: BuildSpec | None = None
     run: RunSpec | None = None
@@ -78,12 +79,12 @@ class OverrideSpec(Table):
 class ModelSpec(Table):
     """``[models.NAME]``: an ONNX file with its data, limits and tolerances.
 
-    ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, a folder of images
-    (needs ``preprocess``) or ``package.module:callable``; ``synthetic`` alone draws random inputs,
-    which warns and never satisfies a gate. ``isaac_ros`` is the ROS 2 parameter file of the node that is to load the
-    engine, ``FILE#NODE`` where it has several. ``shapes`` gives dynamic dimensions ``[min, opt, max]`` by
-    the name the ONNX file gives them. ``deployed`` is the ONNX file that engines are built from where somebody's
-    tool made another one of ``path``, which stays what they are compared with.
+    ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, a folder of images (needs ``preprocess``)
+    or ``package.module:callable``. The word ``synthetic`` stands for random inputs, which cause a warning and never
+    satisfy a robot's gate. ``isaac_ros`` is the ROS 2 parameter file of the node that loads the engine, ``FILE#NODE``
+    if it has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic dimensions, by their names in the ONNX
+    file. ``deployed`` is an ONNX file that a tool made from ``path``: engines are built from it and compared with
+    ``path``.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Patterns by which a policy names rows: ``latency.p99``, ``int8.*``, ``parity.outputs digits int8``."""
+"""Patterns with which a policy selects rows: ``latency.p99``, ``int8.*``, ``parity.outputs digits int8``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 WILDCARDS = frozenset("*?[")
-WORDS = 3  # of a pattern at most: id, model, precision
+WORDS = 3  # the maximum in a pattern: id, model, precision
 
 
 def matches(pattern: str, check_id: str, model: str, precision: str) -> bool:
-    """Whether ``pattern`` (one to three words: id, model, precision) names this row; case matters."""
+    """Return whether ``pattern`` (one to three words: id, model, precision) matches this row; case-sensitive."""
     words = _words(pattern)
     return bool(words) and all(map(_fits, words, (check_id, model, precision)))
 
 
-@lru_cache(65_536)  # a report's rows are asked for several times
+@lru_cache(65_536)  # each row of a report is looked up several times
 def named_by(patterns: tuple[str, ...], check_id: str, model: str, precision: str) -> bool:
-    """Whether any of ``patterns`` names this row."""
+    """Return whether any of ``patterns`` matches this row."""
     return any(matches(pattern, check_id, model, precision) for pattern in patterns)
 
 
@@ -27,12 +27,12 @@ def _words(pattern: str) -> tuple[str, ...]:
     return words if len(words) <= WORDS else ()
 
 
-@lru_cache(16_384)  # thousands of rows have few ids, models and precisions
+@lru_cache(16_384)  # thousands of rows share few ids, models and precisions
 def _fits(word: str, value: str) -> bool:
     return fnmatchcase(value, word)
 
 
 def literal_id(pattern: str) -> str | None:
-    """The check id that ``pattern`` names without a wildcard: it must be judged, limit or not."""
+    """Return the check id in ``pattern`` if it has no wildcard: such a check must be judged even without a limit."""
     first = (pattern.split() or [""])[0]
     return None if not first or WILDCARDS & set(first) else first

@@ -1,7 +1,7 @@
-"""The shape of ``hil.toml``: one frozen pydantic model a table.
+"""The structure of ``hil.toml``: one frozen pydantic model for each table.
 
-Quantities are written with their unit (``"5 ms"``) and held in base units (0.005). Paths are
-written relative to the file that names them and are resolved while loading (``hil.config.load``).
+Quantities are written with their unit (``"5 ms"``) and stored in base units (0.005). Paths are relative to the file
+that contains them and resolved by ``hil.config.load``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ __all__ = [
 
 
 class ProjectSpec(Table):
-    """``[project]``: where things are written."""
+    """``[project]``: where the report, the history and the cache are written."""
 
     report: str = "report"
     history: str = "sqlite:///.hil/history.db"
@@ -76,7 +76,7 @@ class ProjectSpec(Table):
 
 
 class MeasureSpec(Table):
-    """``[measure]``: how long and how surely things are measured."""
+    """``[measure]``: the durations, the number of runs and the confidence of measurements."""
 
     duration: Seconds = 4.0
     warmup: Seconds = 0.5
@@ -92,16 +92,16 @@ class MeasureSpec(Table):
 
 
 class GateSpec(Table):
-    """``[gate]``: the policy a report is judged by.
+    """``[gate]``: the policy by which a report is judged.
 
-    ``require`` holds patterns over ``id``, ``id model`` or ``id model precision`` (shell wildcards).
-    A literal id is required of every model and precision it applies to, limit or not; a wildcard
-    requires every planned row it matches, and at least one.
+    ``require`` has patterns for ``id``, ``id model`` or ``id model precision`` (shell wildcards). A literal id is
+    required for every model and precision that it applies to, with or without a limit. A wildcard requires every
+    planned row that it matches, and at least one.
 
-    ``detects`` is the change, as a share, that each required row with an interval must have been able to see.
-    ``state`` names what the target's state contract must have declared. ``max_age`` and ``signed_by`` are judged where
-    there is a clock and a bundle, by ``hil gate``: not by the run itself, whose report is new and not yet signed.
-    ``clean`` requires a report of a commit alone; where nothing is written it is required for evidence ``device``.
+    ``detects`` is the change, as a fraction, that each required row with an interval must have been able to detect.
+    ``state`` lists the keys that the target's state contract must declare. ``max_age`` and ``signed_by`` are judged by
+    ``hil gate`` and not by the run itself, whose report is new and not yet signed. ``clean`` requires that the run used
+    only files of a commit; by default this is required for evidence ``device``.
     """
 
     require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)
@@ -117,17 +117,17 @@ class GateSpec(Table):
 
     @property
     def requires_clean(self) -> bool:
-        """Whether all that ran must be what a commit holds: ``clean``, by default for evidence ``device``."""
+        """Whether the run may only use files of a commit: ``clean``, or by default for evidence ``device``."""
         return self.evidence == "device" if self.clean is None else self.clean
 
     @property
     def oldest(self) -> float | None:
-        """``max_age`` in seconds."""
+        """``max_age`` in seconds, or ``None``."""
         return None if self.max_age is None else parse(self.max_age, Dimension.AGE)
 
 
 class ConfigSpec(Table):
-    """The whole of ``hil.toml``."""
+    """All of ``hil.toml``."""
 
     project: ProjectSpec = ProjectSpec()
     targets: dict[str, TargetSpec] = {}

@@ -1,4 +1,4 @@
-"""``[targets.NAME]``: a machine under test, and the robot that it may be."""
+"""``[targets.NAME]``: a machine under test, and how to deploy to it if it is a robot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
 
 
 class ContainerSpec(Table):
-    """``[targets.NAME.container]``: workers run in a container of ``image``, the agent on the board's own system.
+    """``[targets.NAME.container]``: the workers run in a container of ``image``, the agent on the board's own system.
 
     ``args`` go to ``run`` before the image, e.g. ``["--runtime", "nvidia"]``; ``python`` is the interpreter in it.
     """
@@ -26,9 +26,9 @@ class ContainerSpec(Table):
 
 
 class DeployContainerSpec(Table):
-    """``[targets.NAME.deploy.container]``: the robot runs an image that has the release in it, as container ``name``.
+    """``[targets.NAME.deploy.container]``: the robot runs an image that contains the release, as container ``name``.
 
-    ``args`` go to ``run`` before the image, ``command`` after it; ``base`` is the image that one is built on.
+    ``args`` go to ``run`` before the image, ``command`` after it; ``base`` is the base image of that image.
     """
 
     engine: Literal["docker", "podman"]
@@ -39,11 +39,11 @@ class DeployContainerSpec(Table):
 
 
 class DeploySpec(Table):
-    """``[targets.NAME.deploy]``: what a robot runs, how it is stopped and started, and how it tells that it is well.
+    """``[targets.NAME.deploy]``: which engines a robot runs, how it is stopped and started, and its health check.
 
-    Commands are lists of words, run on the robot without a shell. ``config`` are the robot's own files, put into each
-    release as ``config/NAME``; ``engines`` are patterns over ``model`` or ``model precision``; ``keys`` are public
-    keys (PEM), one of which must have signed the report.
+    Commands are lists of words that run on the robot without a shell. ``config`` lists the robot's own files, which are
+    copied into each release as ``config/NAME``. ``engines`` are patterns for ``model`` or ``model precision``. ``keys``
+    are public keys (PEM), one of which must have signed the report.
     """
 
     directory: str
@@ -64,9 +64,9 @@ class DeploySpec(Table):
 
 
 class TargetSpec(Table):
-    """``[targets.NAME]``: a machine under test, how it is reached, and the state it must be in.
+    """``[targets.NAME]``: a machine under test, how it is reached, and the state that it must be in.
 
-    What names the state (``power_mode`` to ``co_runner``) is read before, during and after measuring.
+    The keys of the state (``power_mode`` to ``co_runner``) are checked before, during and after measuring.
     """
 
     kind: Literal["local", "ssh", "labgrid"] = "local"

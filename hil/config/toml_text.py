@@ -1,4 +1,4 @@
-"""The bytes of ``hil.toml`` -> plain values: encoding, size and TOML's own rules."""
+"""Parse the bytes of ``hil.toml``: check its encoding, its size and the TOML syntax."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SIZE = 2**20
-"""Bytes of a config file; whatever is larger is not one."""
+"""The maximum size of a config file in bytes."""
 
 MAX_DOTS = 64
-"""Dots outside of texts on one line: reading a dotted key takes the square of its length."""
+"""The maximum number of dots outside of strings on one line: parsing a dotted key takes quadratic time."""
 
 QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 AT_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 
 
 def read_text(path: Path) -> tuple[str, bytes]:
-    """The file's text and bytes. Raises ``UserError`` if it is missing, a folder, too large or not UTF-8."""
+    """Return the file's text and bytes. Raise ``UserError`` if it is missing, a folder, too large or not UTF-8."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: name the hil.toml inside it")
     try:
@@ -36,7 +36,7 @@ def read_text(path: Path) -> tuple[str, bytes]:
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): write one with: hil init MODEL.onnx") from None
     if len(data) > MAX_SIZE:
-        raise UserError(f"{path} is over {MAX_SIZE >> 20} MiB, so it is no config: check the path")
+        raise UserError(f"{path} is over {MAX_SIZE >> 20} MiB, so it is not a config: check the path")
     try:
         return data.decode("utf-8-sig"), data
     except UnicodeDecodeError as error:
@@ -45,7 +45,7 @@ def read_text(path: Path) -> tuple[str, bytes]:
 
 
 def parse(text: str, name: str) -> dict[str, Any]:
-    """TOML text as plain values, arrays as tuples. Raises ``UserError`` with ``name`` and the line."""
+    """Return TOML text as plain values, arrays as tuples. Raise ``UserError``, which has ``name`` and the line."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS and QUOTED.sub("", line).count(".") > MAX_DOTS:
             raise UserError(f"{name}:{number}: more than {MAX_DOTS} dots: break the line")
@@ -56,10 +56,10 @@ def parse(text: str, name: str) -> dict[str, Any]:
         raise UserError(f"{name}: nested too deeply: write tables instead of arrays in arrays") from None
     except ValueError as error:
         message = str(error)
-        found = AT_LINE.search(message)
-        line, message = (found[1], message[: found.start()]) if found else (str(text.count("\n") + 1), message)
+        match = AT_LINE.search(message)
+        line, message = (match[1], message[: match.start()]) if match else (str(text.count("\n") + 1), message)
         message = message.removesuffix(" (at end of document)")
-        raise UserError(f"{name}:{line}: not TOML ({message}): mend the syntax, see https://toml.io") from None
+        raise UserError(f"{name}:{line}: not TOML ({message}): fix the syntax, see https://toml.io") from None
 
 
 def _frozen(value: Any) -> Any:

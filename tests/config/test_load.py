@@ -55,7 +55,7 @@ def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
     [
         ("limts = { fps = 3 }", "hil.toml:4: models.a.limts: unknown key: did you mean 'limits'?"),
         ('precision = ["fp32"]', "hil.toml:4: models.a.precision: unknown key: did you mean 'precisions'?"),
-        ('precisions = ["fp3"]', "'fp3' is none of fp32, tf32, fp16, bf16, int8: did you mean 'fp32'?"),
+        ('precisions = ["fp3"]', "'fp3' is not one of fp32, tf32, fp16, bf16, int8: did you mean 'fp32'?"),
         ("precisions = []", "hil.toml:4: models.a.precisions: no precision is given"),
         ('precisions = ["fp32", "fp32"]', "the same precision is there twice"),
         ('precisions = ["fp32", "int8"]', "int8 needs the table [models.a.calibration] with the key 'data'"),
@@ -63,7 +63,7 @@ def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
         ("limits.latency = { p99 = 5 }", "a unit is missing (one of ns, us, µs, ms, s, min, h): write e.g. '5 ms'"),
         ("limits.fps = nan", "must be finite and not negative"),
         ("limits.fps = 0", "every model reaches 0 fps"),
-        ("limits.system_memory = 85", "8500 % is more than all of it: write e.g. '85 %'"),
+        ("limits.system_memory = 85", "8500 % is more than 100 %: write e.g. '85 %'"),
         ("limits = 3", "hil.toml:4: models.a.limits: expected a table: got 3"),
         ("samples = 0", "hil.toml:4: models.a.samples: must be at least 1: got 0"),
         ("samples = -1", "must be at least 1: got -1"),
@@ -167,7 +167,7 @@ def test_a_board_that_may_be_one_is_left_to_the_probe(tmp_path: Path, board: str
 def test_a_missing_key_names_its_table(tmp_path: Path) -> None:
     """What is not there has no line, so its table's is given, and the misspelt key beside it."""
     lines = refused(tmp_path, '[models.a]\npth = "examples/digits/model.onnx"\ndata = "synthetic"\n')
-    assert lines[0] == "hil.toml:1: models.a.path: must be given: is it what 'pth' was meant to be?"
+    assert lines[0] == "hil.toml:1: models.a.path: must be given: is 'pth' a typo of it?"
 
 
 @pytest.mark.parametrize("name", ["a b", "-a", "../a", "a/b", "", "ä", "a\\nb", "x" * 101])

@@ -41,7 +41,7 @@ def write(folder: Path, text: str) -> Path:
         ("on.cpu.build.dla = 1", "models.a.on.cpu.build.dla: a DLA computes in fp16 and int8"),
         ('engine = "x.plan"\nprecisions = ["fp16", "fp32"]', "an engine file has one precision, and fp16, fp32"),
         ('on.cpu.engine = "x.plan"\nprecisions = ["fp16", "tf32"]', "models.a.on.cpu.engine: an engine file has one"),
-        ("limits.int8_layers = 80", "8000 % is more than all of it: write e.g. '80 %'"),
+        ("limits.int8_layers = 80", "8000 % is more than 100 %: write e.g. '80 %'"),
         ('precisions = ["int8"]\non.cpu.engine = "x.plan"', "models.a.precisions: int8 needs the table"),
         ('on.cpu.engine = "x.plan"\non.gpu.precisions = ["int8"]', "models.a.on.gpu.precisions: int8 needs the table"),
         ("build.dla = -1", "must be at least 0: got -1"),

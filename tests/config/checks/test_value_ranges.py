@@ -117,5 +117,5 @@ def test_the_command_line_refuses_it(tmp_path: Path) -> None:
     project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nint8_clipping = 5')
     found = project.run("--target=cpu", "--pyargs", "hil.suites")
     assert found.code == int(ExitCode.USER_ERROR), found.out
-    assert "limits.int8_clipping: 500 % is more than all of it: write e.g. '5 %'" in found.out
+    assert "limits.int8_clipping: 500 % is more than 100 %: write e.g. '5 %'" in found.out
     assert found.report is None
