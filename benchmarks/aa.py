@@ -1,11 +1,11 @@
-"""Comparisons of real runs on this machine, as noisy as it is: ``python -m benchmarks.aa [--quick] [--out DIR]``.
+"""A/A comparisons of real runs on this machine, with its noise: ``python -m benchmarks.aa [--quick] [--out DIR]``.
 
-The bundled models, each in fresh processes of the product's own agent, compared with themselves (A/A) 100 times and
-with a copy that has one node more, about 5 % slower, 20 times. How many was fixed before the first, each is counted,
-and what goes wrong ends the benchmark without a result. Each comparison is of nine pairs, timed in turns
-(``hil.session.sampling.paired_timing``) and judged as ``hil.stats`` judges: called where significant at
-99 % and beyond 1 %. Beside it stands what the same processes' own times give without pairing, nine runs against nine.
-The true size of the slowdown comes from pairs of its own. Exit code 1 where a bar is missed.
+Each bundled model, in fresh processes of the real agent, is compared 100 times with itself (A/A) and 20 times with a
+copy that has one more node and is about 5 % slower. The numbers were fixed beforehand, every comparison counts, and an
+error ends the benchmark without a result. A comparison has nine pairs, timed alternately
+(``hil.session.sampling.paired_timing``) and judged by ``hil.stats``: a change is called if it is significant at 99 %
+and larger than 1 %. For comparison, the same times are also judged without pairing, nine runs against nine. The true
+size of the slowdown is measured with separate pairs. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hil.session import Request, Session
 from hil.session.sampling import paired_timing
 
 OPERANDS = {"digits": 11, "arm": 4}
-"""Constants that the added node takes the maximum with: about 5 % of the model's time on the machine of the result."""
+"""Number of constants in the maximum that the added node computes: about 5 % of the model's time on our machine."""
 
 QUICK_PAIRS = 8
 SETTINGS = """# Written by the benchmarks of pytest-hil.
@@ -38,7 +38,7 @@ SETTINGS = """# Written by the benchmarks of pytest-hil.
 kind    = "local"
 runtime = "onnxruntime"
 store   = "{store}"
-threads = 1  # a second thread would meet whatever runs on the other processors
+threads = 1  # a second thread would compete with other processes
 
 [measure]
 warmup = "20 ms"
@@ -52,7 +52,7 @@ data       = "{data}"
 
 
 def project(folder: Path) -> Config:
-    """``hil.toml`` with each bundled model as it is and with a node added, the latter called ``MODEL-slowed``."""
+    """Write and load a ``hil.toml`` with each bundled model, and with a node added as ``MODEL-slowed``."""
     text = SETTINGS.format(store=folder / "store")
     for model, operands in OPERANDS.items():
         data = ROOT / "examples" / model / "validation.npz"
@@ -64,14 +64,14 @@ def project(folder: Path) -> Config:
 
 
 def plan(*, quick: bool) -> list[tuple[str, str, int]]:
-    """Model, kind and number of pairs of every comparison, in their order: the kinds alternate over the whole time."""
+    """Return model, kind and number of pairs of every comparison, in order; the kinds alternate over the whole time."""
     rounds, alike, pairs, last = (1, 1, QUICK_PAIRS, QUICK_PAIRS) if quick else (AA_ROUNDS, 5, AA_PAIRS, AA_SIZE_PAIRS)
     one_round = [(model, kind, pairs) for model in AA_MODELS for kind in (*["same"] * alike, "slowed")]
     return [*one_round * rounds, *((model, "size", last) for model in AA_MODELS)]
 
 
 def measure(session: Session, comparisons: list[tuple[str, str, int]]) -> list[dict[str, Any]]:
-    """A row for each comparison, as it ends: all its pairs, each the two p50 in seconds and their ratio."""
+    """Return a row for each comparison with all its pairs: both p50 in seconds and their ratio."""
     rows = []
     began = time.monotonic()
     for number, (model, kind, pairs) in enumerate(comparisons, 1):
@@ -87,7 +87,7 @@ def measure(session: Session, comparisons: list[tuple[str, str, int]]) -> list[d
 
 
 def versions() -> dict[str, str]:
-    """What was measured with, and on which machine."""
+    """Return the versions of the software, and the machine."""
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "host python": platform.python_version(),
@@ -98,7 +98,7 @@ def versions() -> dict[str, str]:
 
 
 def main() -> int:
-    """Measures, prints the bars, and keeps the result in ``--out``; the last line holds figures and bars."""
+    """Measure, print the bars, and write the result to ``--out``; the last line has figures and bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one comparison of each kind, never a result")
     parser.add_argument("--out", type=Path, help="the folder to write compare-aa.json to")

@@ -1,7 +1,7 @@
-"""The plain script that the agent is measured against: a session, a loop, two readings of the clock.
+"""The plain script that the agent is compared with: one session, one loop, the clock read before and after a run.
 
-``python bare.py MODEL INPUT.npy THREADS``. Imports nothing of hil. Each line on standard input is ``WARMUP SECONDS``
-and is answered by one line, the seconds of each inference as JSON.
+``python bare.py MODEL INPUT.npy THREADS``. It imports nothing of hil. For each input line ``WARMUP SECONDS`` it prints
+one line, the seconds of each inference as JSON.
 """
 
 import json
@@ -13,7 +13,7 @@ import onnxruntime
 
 
 def main() -> None:
-    """Serves until standard input ends."""
+    """Answer lines until standard input ends."""
     model, data, threads = sys.argv[1:4]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(threads)

@@ -1,9 +1,9 @@
-"""Deployments to a simulated board with a fault at a random moment: the robot runs the old or the new release, wholly.
+"""Deployments to a simulated board with a fault at a random moment: the complete old or new release must run.
 
 ``python -m benchmarks.deploy [--runs 200] [--jobs 1] [--out benchmarks/results] [--quick]``, as root. The board has a
-real SSH server in namespaces of its own; when its power is cut its processes end, and what a disk cached stays.
-After each run the service says which files it has loaded, every one is held against a manifest, and ``hil releases``
-is asked which release runs. Exit code 1 where the bar is missed.
+real SSH server in its own namespaces. When its power is cut, its processes are killed, but cached disk writes are kept.
+After each run the service reports the files that it has loaded, each is compared with a manifest, and ``hil releases``
+must name the release that runs. The exit code is 1 if the bar is missed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from tests.deploy.robot import Robot
 GENERATION = "jp62"
 RUNS, SHORT = 200, 6
 FIRST = 3
-"""Deployments without a fault, by which the length of one is known."""
+"""Number of deployments without a fault, from which the duration of one is measured."""
 
 
 def board_at(folder: Path) -> SimulatedBoard:
-    """A simulated board. Raises ``SystemExit`` where this machine can have none."""
+    """Return a simulated board. Raise ``SystemExit`` if this machine cannot simulate one."""
     why = lacking()
     if why:
         sys.exit(why)
@@ -53,8 +53,8 @@ def board_at(folder: Path) -> SimulatedBoard:
     return SimulatedBoard(GENERATION, interpreter, folder / "board")
 
 
-def judged(project: Path, board: SimulatedBoard) -> None:
-    """A project in the folder ``project``, judged on the board."""
+def judge_on(project: Path, board: SimulatedBoard) -> None:
+    """Create a project in the folder ``project`` and judge it on the board."""
     project.mkdir()
     ran = Judged.make(project, board).run("--hil-gate", timeout=300)
     if ran.code:
@@ -62,10 +62,10 @@ def judged(project: Path, board: SimulatedBoard) -> None:
 
 
 def fleet_at(folder: Path, board: SimulatedBoard, project: Path | None) -> Fleet:
-    """A judged ``project`` with the board as its robot; without one, one that was judged on this board."""
+    """Return ``project`` with the board as its robot; without ``project``, a new one is judged on this board."""
     own = folder / "project"
     if project is None:
-        judged(own, board)
+        judge_on(own, board)
     else:
         shutil.copytree(project, own)
     fleet = Fleet.make(own, Robot(board, DISK))
@@ -74,8 +74,8 @@ def fleet_at(folder: Path, board: SimulatedBoard, project: Path | None) -> Fleet
 
 
 def length_of(fleet: Fleet) -> float:
-    """Seconds of a deployment to which nothing happens: the longest of a few."""
-    taken = []
+    """Return the duration in seconds of a deployment without a fault: the longest of a few."""
+    durations = []
     for number in range(FIRST):
         fleet.mood("well", f"first {number}")
         began = time.monotonic()
@@ -83,12 +83,12 @@ def length_of(fleet: Fleet) -> float:
         told = child.wait()
         if child.code:
             sys.exit(f"a deployment without a fault failed: {told}")
-        taken.append(time.monotonic() - began)
-    return max(taken)
+        durations.append(time.monotonic() - began)
+    return max(durations)
 
 
 def measure(fleet: Fleet, runs: int, seed: int, faults: list[str]) -> list[dict[str, Any]]:
-    """A row a run; the faults by turns."""
+    """Return a row for each run; the faults alternate."""
     length, began = length_of(fleet), time.monotonic()
     print(f"a deployment without a fault takes up to {length:.2f} s", flush=True)
     rows = []
@@ -105,7 +105,7 @@ def measure(fleet: Fleet, runs: int, seed: int, faults: list[str]) -> list[dict[
 
 
 def alone(folder: Path, runs: int, seed: int, faults: list[str], project: Path | None) -> list[dict[str, Any]]:
-    """The rows of one board."""
+    """Return the rows of one board."""
     board = board_at(folder)
     try:
         return measure(fleet_at(folder, board, project), runs, seed, faults)
@@ -114,11 +114,11 @@ def alone(folder: Path, runs: int, seed: int, faults: list[str], project: Path |
 
 
 def shared(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]]:
-    """The rows of several boards at a time, each with runs of its own, in the order of their seeds."""
+    """Return the rows of ``jobs`` boards that run at the same time, in the order of their seeds."""
     parts = [len(range(job, runs, jobs)) for job in range(jobs)]
     board = board_at(folder)
     try:
-        judged(folder / "project", board)
+        judge_on(folder / "project", board)
     finally:
         board.close()
     started = []
@@ -141,7 +141,7 @@ def shared(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]
 
 
 def versions() -> dict[str, str]:
-    """What was measured with."""
+    """Return the versions of the software, and the machine."""
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "board": f"simulated, {GENERATION}, Python {facts_of(GENERATION)['python']}",
@@ -152,14 +152,14 @@ def versions() -> dict[str, str]:
 
 
 def main() -> int:
-    """Runs, prints a line a run, and keeps the result in ``--out``; the last line holds figure and bar."""
+    """Run, print a line for each run, and write the result to ``--out``; the last line has figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--seed", type=int, default=0, help="of the first run; each next one has the next")
     parser.add_argument("--only", choices=FAULTS, help="one kind of fault, never a result")
     parser.add_argument("--quick", action="store_true", help=f"{SHORT} runs, never a result")
     parser.add_argument("--jobs", type=int, default=1, help="boards at a time")
-    parser.add_argument("--project", type=Path, help="a project that was judged already")
+    parser.add_argument("--project", type=Path, help="a project that is already judged")
     parser.add_argument("--rows", type=Path, help="write the rows alone to this file")
     parser.add_argument("--out", type=Path, help="the folder to write deploy-faults.json to")
     arguments = parser.parse_args()

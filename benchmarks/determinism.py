@@ -1,9 +1,9 @@
-"""``python -m benchmarks.determinism [--quick]``: two runs on the CPU judge parity and INT8 byte for byte alike.
+"""``python -m benchmarks.determinism [--quick]``: two runs on the CPU give identical rows of parity and INT8.
 
-Runs the main job on the bundled examples twice, each time in a fresh process, in a folder of its own and with an empty
-cache, and compares the rows of parity and INT8 in the two reports: verdict, reason, number, interval, limit, method,
-digest of the engine, details. What is left out is named in ``LEFT_OUT`` and nothing else is. ``--quick`` takes one
-model. Exit code 1 where anything differs.
+The main job runs twice on the bundled examples, each time in a fresh process, a separate folder and with an empty
+cache. The rows of parity and INT8 in both reports are compared byte for byte: verdict, reason, number, interval, limit,
+method, engine digest, details. Only the fields in ``LEFT_OUT`` are ignored. ``--quick`` uses one model. The exit code
+is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("parity.", "int8.")
 TIMED = frozenset({"int8.speedup"})
-"""A ratio of times."""
+"""Rows that are a ratio of times, and are not compared."""
 
 LEFT_OUT: Mapping[tuple[str, ...], str] = {
     ("measurement", "environment"): "digest of the machine's state, of which free memory and clocks are part",
@@ -33,14 +33,14 @@ LEFT_OUT: Mapping[tuple[str, ...], str] = {
 
 
 def comparable(report: Mapping[str, Any]) -> bytes:
-    """The rows of parity and INT8 as canonical JSON, without what is left out. Raises ``ValueError`` without any."""
+    """Return the rows of parity and INT8 as canonical JSON, without ``LEFT_OUT``. Raise ``ValueError`` for none."""
     rows = [row for row in report["checks"] if row["id"].startswith(FAMILIES) and row["id"] not in TIMED]
     if not any(row["measurement"] for row in rows):
         raise ValueError("the report has no measurement of parity or INT8")
-    kept = [
+    compared = [
         _without(row, LEFT_OUT) for row in sorted(rows, key=lambda row: (row["id"], row["model"], row["precision"]))
     ]
-    return json.dumps(kept, indent=1, sort_keys=True, allow_nan=False).encode()
+    return json.dumps(compared, indent=1, sort_keys=True, allow_nan=False).encode()
 
 
 def _without(row: Mapping[str, Any], paths: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
@@ -54,8 +54,8 @@ def _without(row: Mapping[str, Any], paths: Mapping[tuple[str, ...], str]) -> di
     return copy
 
 
-def ran(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
-    """The report of the main job, run in a copy of the examples. Raises ``SystemExit`` where it wrote none."""
+def run(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run the main job in a copy of the examples and return its report. Raise ``SystemExit`` if it wrote none."""
     folder.mkdir()
     copytree(ROOT / "examples", folder / "examples")
     (folder / "hil.toml").write_bytes((ROOT / "hil.toml").read_bytes())
@@ -70,20 +70,22 @@ def ran(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Runs twice, compares, prints what differs."""
+    """Run twice, compare, and print the differences."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--quick", action="store_true", help="the digits alone")
-    given = ask.parse_args()
-    arguments = ["-k", "parity or (int8 and not speedup)", *(["--hil-model=digits"] if given.quick else [])]
+    options = ask.parse_args()
+    arguments = ["-k", "parity or (int8 and not speedup)", *(["--hil-model=digits"] if options.quick else [])]
     with tempfile.TemporaryDirectory(prefix="determinism-") as work:
-        found = [comparable(ran(Path(work) / name, arguments)) for name in ("first", "second")]
-    first, second = (one.decode().splitlines() for one in found)
+        contents = [comparable(run(Path(work) / name, arguments)) for name in ("first", "second")]
+    first, second = (content.decode().splitlines() for content in contents)
     differ = [(a, b) for a, b in zip(first, second, strict=False) if a != b]
-    for one, other in differ[:20]:
-        print(f"  {one.strip()}\n  {other.strip()}\n")
-    rows = len(json.loads(found[0]))
-    same = found[0] == found[1]
-    print(f"{rows} rows, {len(found[0])} bytes: {len(differ)} lines differ (bar: 0): {'same' if same else 'DIFFERENT'}")
+    for line, other in differ[:20]:
+        print(f"  {line.strip()}\n  {other.strip()}\n")
+    rows = len(json.loads(contents[0]))
+    same = contents[0] == contents[1]
+    print(
+        f"{rows} rows, {len(contents[0])} bytes: {len(differ)} lines differ (bar: 0): {'same' if same else 'DIFFERENT'}"
+    )
     return 0 if same else 1
 
 

@@ -1,8 +1,8 @@
-"""How long reading and judging a report takes: ``python -m benchmarks.gate [--quick]``.
+"""The time to read and judge a report: ``python -m benchmarks.gate [--quick]``.
 
-A fleet's report (40 models in 3 precisions) is read and judged by its own policy, in turns with ``json.load`` of the
-same file, the least that any reader must do; beside it, judged a second time by another policy that asks for more, as
-``hil gate --policy`` does. After imports; the figure is the median of the first.
+A fleet's report (40 models in 3 precisions) is read and judged by its own policy, alternating with ``json.load`` of the
+same file, which any reader needs at least. It is also judged by a second, stricter policy, as ``hil gate --policy``
+does. Imports are not timed. The figure is the median of reading and judging by its own policy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BAR = 0.200
-"""Seconds: what nobody notices between a command and its answer."""
+"""Seconds; shorter delays between a command and its answer are not noticed."""
 MODELS = 40
 TURNS, TURNS_QUICK = 60, 15
 NOW = Circumstances(datetime.fromisoformat("2026-11-22T10:00:42+00:00") + timedelta(hours=1))
@@ -35,7 +35,7 @@ POLICY = GateSpec(require=("*",), evidence="host", max_age="7 days", detects=0.5
 
 
 def main() -> int:
-    """Measures, prints, and returns 1 where the bar is missed."""
+    """Measure, print, and return 1 if the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{TURNS_QUICK} turns instead of {TURNS}")
     turns = TURNS_QUICK if parser.parse_args().quick else TURNS
@@ -53,8 +53,8 @@ def main() -> int:
     figure, peer = (statistics.median(seconds[name]) for name in ("read and judge", "json.load"))
     print(f"{MODELS} models × 3 precisions: {len(report.checks)} rows, {size / 1e6:.1f} MB, {turns} turns")
     print(f"{'':<20}{'median':>11}{'fastest':>11}{'slowest':>11}")
-    for name, taken in seconds.items():
-        cells = (statistics.median(taken), min(taken), max(taken))
+    for name, times in seconds.items():
+        cells = (statistics.median(times), min(times), max(times))
         print(f"{name:<20}" + "".join(f"{1000 * cell:>8.1f} ms" for cell in cells))
     print(f"ratio to json.load: {figure / peer:.1f}")
     print(f"gate: {1000 * figure:.1f} ms, at most {1000 * BAR:.0f} ms: {'held' if figure <= BAR else 'MISSED'}")
@@ -62,15 +62,15 @@ def main() -> int:
 
 
 def measure(sides: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
-    """Seconds of each side in each turn, in turns, after one unmeasured turn."""
-    taken: dict[str, list[float]] = {name: [] for name in sides}
+    """Return the seconds of each side in each turn; the sides alternate, after one unmeasured turn."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(turns + 1):
         for name, once in sides.items():
             start = time.perf_counter()
             once()
             if turn:
-                taken[name].append(time.perf_counter() - start)
-    return taken
+                times[name].append(time.perf_counter() - start)
+    return times
 
 
 def _gate(path: Path) -> None:

@@ -1,10 +1,10 @@
-"""What a run needs beside ONNX Runtime itself: ``python -m benchmarks.memory [--quick]``.
+"""The memory that a run needs in addition to ONNX Runtime itself: ``python -m benchmarks.memory [--quick]``.
 
 The parity suite runs over a validation set of 1 GiB (``--quick``: 256 MiB), and a plain script (``stream.py``) streams
-the same file through the same model in the same batches. Of each the whole tree of processes, host, agent and worker,
-is watched from outside every 20 ms; the figure is the difference of the two peaks. Memory is the proportional set size
-(``/proc/PID/smaps_rollup``, Linux 4.14): what processes share is counted once, and the page cache not at all.
-Exit code 1 where the difference is over the bar.
+the same file through the same model in the same batches. The memory of each process tree (host, agent and worker) is
+sampled every 20 ms; the figure is the difference of the two peaks. Memory is the proportional set size
+(``/proc/PID/smaps_rollup``, Linux 4.14): shared pages are counted once, the page cache is not counted. The exit code is
+1 if the difference is over the bar.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ evidence = "host"
 
 
 class Peak(NamedTuple):
-    """The most bytes a tree of processes had at once, of how many processes, and how long it ran in seconds."""
+    """A process tree's highest memory in bytes, its highest number of processes, and its duration in seconds."""
 
     bytes: int
     processes: int
@@ -57,7 +57,7 @@ class Peak(NamedTuple):
 
 
 def write_data(path: Path, size: int) -> int:
-    """Write ``size`` bytes of random images ``x`` and their ``labels``, a little at a time; how many images."""
+    """Write ``size`` bytes of random images ``x`` and their ``labels`` in pieces, and return the number of images."""
     shape = (SHAPE.inputs, SHAPE.side, SHAPE.side)
     count = size // (4 * int(np.prod(shape)))
     rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def write_data(path: Path, size: int) -> int:
 
 
 def proportional(process: psutil.Process) -> int:
-    """Bytes of its own and its share of what it has in common with others; 0 once it has gone."""
+    """Return the proportional set size of a process in bytes; 0 if it has ended."""
     try:
         text = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
     except OSError:
@@ -82,7 +82,7 @@ def proportional(process: psutil.Process) -> int:
 
 
 def watch(command: list[str], folder: Path) -> tuple[Peak, str]:
-    """Run ``command`` in ``folder``; its tree's peak, and what it printed."""
+    """Run ``command`` in ``folder``. Return its tree's peak and its output."""
     environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"))
     highest, most = 0, 0
     began = time.perf_counter()
@@ -101,19 +101,19 @@ def watch(command: list[str], folder: Path) -> tuple[Peak, str]:
         return Peak(highest, most, time.perf_counter() - began), output.read()
 
 
-def judged(report: Path, output: str) -> int:
-    """Samples that parity compared. Raises ``SystemExit`` unless every row of parity was judged and passed."""
+def compared_samples(report: Path, output: str) -> int:
+    """Return how many samples parity compared. Raise ``SystemExit`` unless every row of parity passed."""
     if not report.is_file():
-        sys.exit(f"the run wrote no report, so its memory says nothing:\n{output}")
+        sys.exit(f"the run wrote no report, so its memory cannot be judged:\n{output}")
     rows = [row for row in json.loads(report.read_text(encoding="utf-8"))["checks"] if row["id"].startswith("parity.")]
     bad = [f"{row['id']} {row['verdict']}: {row['reason']}" for row in rows if row["verdict"] != "passed"]
     if bad or not rows:
-        sys.exit("parity did not pass, so the run's memory says nothing:\n" + "\n".join(bad or [output]))
+        sys.exit("parity did not pass, so the run's memory cannot be judged:\n" + "\n".join(bad or [output]))
     return max(int((row["measurement"] or {}).get("n", 0)) for row in rows)
 
 
 def main() -> int:
-    """Prints the table; the last line holds figure and bar."""
+    """Print the table; the last line has figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="256 MiB of data instead of 1 GiB")
     size = QUICK if parser.parse_args().quick else FULL
@@ -127,7 +127,7 @@ def main() -> int:
             sys.exit(f"the plain script failed:\n{printed}")
         pytest = [sys.executable, "-m", "pytest", "--pyargs", "hil.suites", "--target=cpu", "-k", "parity"]
         run, printed = watch(pytest, folder)
-        compared = judged(folder / "report" / "report.json", printed)
+        compared = compared_samples(folder / "report" / "report.json", printed)
     table = Table(title=f"{count:,} samples, {size // MIB:,} MiB, batch {BATCH}; parity compared {compared:,}")
     for heading in ("", "peak MiB", "processes", "seconds"):
         table.add_column(heading, justify="right")

@@ -1,7 +1,7 @@
-"""Models made for measuring: chains of convolutions that take about as long as they are asked to.
+"""Synthetic models for benchmarks: chains of convolutions with a chosen inference time.
 
-Convolutions, since their weights stay in the cache: a model that waits for memory takes as long as its neighbours
-on the machine let it.
+Convolutions are used because their weights stay in the cache. The time of a memory-bound model would depend on other
+processes of the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROBE_RUNS = 100
 
 
 class Shape(NamedTuple):
-    """Input [batch, inputs, side, side]; every layer keeps ``side`` and has ``channels`` channels."""
+    """The input [batch, inputs, side, side]; every layer keeps ``side`` and has ``channels`` channels."""
 
     inputs: int
     channels: int
@@ -36,7 +36,7 @@ class Shape(NamedTuple):
 SMALL = Shape(inputs=3, channels=8, side=16)
 LARGE = Shape(inputs=3, channels=16, side=64)
 LARGE_FROM = 1e-3
-"""Seconds from which ``calibrated`` chains large layers instead of small ones."""
+"""Seconds from which ``calibrated_chain`` chains large layers instead of small ones."""
 
 
 def chain(path: Path, shape: Shape, layers: int, *, pooled: bool = False) -> Path:
@@ -72,26 +72,26 @@ def chain(path: Path, shape: Shape, layers: int, *, pooled: bool = False) -> Pat
 
 
 def sample(shape: Shape) -> npt.NDArray[np.float32]:
-    """One input, uniform in 0..1."""
+    """Return one input, uniform in 0..1."""
     return np.random.default_rng(1).random((1, shape.inputs, shape.side, shape.side), np.float32)
 
 
 def seconds_a_run(path: Path, shape: Shape, threads: int) -> float:
-    """Seconds of the fastest of some inferences, batch 1: what it takes while nothing else runs."""
+    """Return the fastest of some inferences with batch 1, in seconds: the time without other load."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     feed = {"x": sample(shape)}
-    taken = []
+    durations = []
     for _ in range(PROBE_RUNS):
         before = time.perf_counter()
         session.run(["y"], feed)
-        taken.append(time.perf_counter() - before)
-    return min(taken)
+        durations.append(time.perf_counter() - before)
+    return min(durations)
 
 
-def calibrated(path: Path, seconds: float, threads: int) -> Shape:
-    """Write a chain that takes about ``seconds`` on this machine with ``threads`` threads; its input's shape."""
+def calibrated_chain(path: Path, seconds: float, threads: int) -> Shape:
+    """Write a chain that takes about ``seconds`` on this machine with ``threads`` threads, and return its shape."""
     shape = LARGE if seconds >= LARGE_FROM else SMALL
     short = seconds_a_run(chain(path, shape, PROBE_LAYERS), shape, threads)
     long = seconds_a_run(chain(path, shape, 3 * PROBE_LAYERS), shape, threads)

@@ -1,9 +1,9 @@
-"""Networks of real size with random weights, exported here, with data and a ``hil.toml``: what a GPU is judged on.
+"""Export networks of realistic size with random weights, with data and a ``hil.toml``, for benchmarks on a GPU.
 
 ``python -m benchmarks.networks FOLDER --python PYTHON --board NAME`` writes ResNet-50 and MobileNetV3-Large as
 torchvision defines them and a transformer encoder of this module, as ONNX with one static batch. Weights are random
-with a fixed seed; batch normalization has seen the data first, so that activations keep the scale that a trained
-network's have. Needs PyTorch, its CPU build will do, and torchvision for the first two.
+with a fixed seed. Batch normalization is calibrated on the data, so that activations have the scale of a trained
+network's. This needs PyTorch (the CPU build is enough), and torchvision for the first two networks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEQUENCE, WIDTH, HEADS, LAYERS = 128, 384, 6, 6
 
 
 def images(count: int, seed: int) -> npt.NDArray[np.float32]:
-    """Images [count, 3, 224, 224] of about zero mean and unit variance: a few plane waves each, and noise."""
+    """Return images [count, 3, 224, 224] of about zero mean and unit variance: a few plane waves each, and noise."""
     rng = np.random.default_rng(seed)
     rows, columns = np.meshgrid(*(np.linspace(0, 1, side) for side in IMAGE[1:]), indexing="ij")
     made = rng.normal(0, 0.3, (count, *IMAGE))
@@ -42,7 +42,7 @@ def images(count: int, seed: int) -> npt.NDArray[np.float32]:
 
 
 def embeddings(count: int, seed: int) -> npt.NDArray[np.float32]:
-    """Embedded sequences [count, 128, 384]: words of a vocabulary of 50, each with a position's wave added."""
+    """Return embedded sequences [count, 128, 384] of a vocabulary of 50 words, each with a positional wave."""
     vocabulary = np.random.default_rng(SEED).normal(0, 1, (50, WIDTH))
     words = np.random.default_rng(seed).integers(0, len(vocabulary), (count, SEQUENCE))
     place = np.arange(SEQUENCE)[:, None] / 10000 ** (np.arange(WIDTH)[None, :] / WIDTH)
@@ -59,7 +59,7 @@ DATA: Mapping[str, Callable[[int, int], npt.NDArray[np.float32]]] = {
 def encoder() -> Any:
     """A transformer encoder before its head: 6 layers of width 384, 6 heads, [batch, 128, 384] to the same.
 
-    Of matrix products, softmax and means alone, so that every opset and every TensorRT has the operators.
+    It only consists of matrix products, softmax and means, which every opset and every TensorRT version supports.
     """
     import torch  # takes seconds; only an export needs it
     from torch import nn
@@ -94,7 +94,7 @@ def encoder() -> Any:
 
 
 def network(name: str) -> Any:
-    """The network with its random weights, its batch normalization having seen the data, ready to be exported."""
+    """Return the network with random weights and calibrated batch normalization, ready for export."""
     import torch
 
     torch.manual_seed(SEED)
@@ -105,7 +105,7 @@ def network(name: str) -> Any:
     made = models.resnet50(weights=None) if name == "resnet50" else models.mobilenet_v3_large(weights=None)
     for module in made.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the mean over all that it has seen
+            module.momentum = None  # the mean over all batches
     made.train()
     with torch.no_grad():
         for seed in (11, 12):
@@ -114,7 +114,7 @@ def network(name: str) -> Any:
 
 
 def export(name: str, folder: Path) -> Path:
-    """Write ``NAME.onnx`` with input ``x`` and output ``y``, and its two data sets; returns the model's path."""
+    """Write ``NAME.onnx`` with input ``x`` and output ``y``, and its two data sets, and return the model's path."""
     import torch
 
     made, path = network(name), folder / f"{name}.onnx"
@@ -128,7 +128,7 @@ def export(name: str, folder: Path) -> Path:
 
 
 def main() -> int:
-    """Writes the networks with their project."""
+    """Write the networks and their project."""
     from benchmarks.projects import networks_project  # circular otherwise
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,12 +1,12 @@
-"""What measuring through the agent costs: ``python -m benchmarks.overhead [--quick] [--threads N]``.
+"""The overhead of measuring through the agent: ``python -m benchmarks.overhead [--quick] [--threads N]``.
 
 The same ONNX Runtime session is timed through the agent (in its worker, with the supervisor sampling from outside) and
-by a bare loop in a plain script (``bare.py``). Each round starts both anew, for where a process lands in memory alone
-may be worth some percent, and lets them take turns in short windows: AB BA AB … Neighbouring windows are a pair, and a
-pair's figure is the ratio of the two p50. Pairs, because what else runs on the machine comes and goes: where two
-processors share a core, a neighbour's work makes the same loop 1.7 times slower for a second or so, and in a pair it
-meets both. A round's figure is the median of its pairs, the benchmark's the median of its rounds. Exit code 1 where
-that is over the bar.
+by a bare loop in a plain script (``bare.py``). Each round starts new processes for both, since a process's memory
+layout alone may change its speed by some percent. They run alternately in short windows: AB BA AB … Two neighbouring
+windows are a pair, and a pair's figure is the ratio of the two p50. Pairs cancel the load of other processes: where two
+processors share a core, other work can slow the loop down 1.7 times for a second or so, which affects both windows. A
+round's figure is the median of its pairs, the benchmark's is the median of its rounds. The exit code is 1 if that is
+over the bar.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.models import calibrated, sample
+from benchmarks.models import calibrated_chain, sample
 from hil.config.spec import TargetSpec
 from hil.targets.target import open_target
 
@@ -41,13 +41,13 @@ BAR = 1.02
 ROUNDS = 10
 MODELS = {"0.1 ms": 1e-4, "5 ms": 5e-3}
 QUIET = 0.05
-"""Quartiles of the rounds further apart than this say that the machine was too busy to tell."""
+"""If the quartiles of the rounds are further apart than this, the machine was too busy for a result."""
 
 BARE = Path(__file__).with_name("bare.py")
 
 
 class Effort(NamedTuple):
-    """One window's seconds of warm-up and of timing, and the pairs of windows in a round."""
+    """A window's seconds of warm-up and of timing, and the pairs of windows in a round."""
 
     warmup: float
     seconds: float
@@ -59,7 +59,7 @@ QUICK = Effort(warmup=0.03, seconds=0.1, pairs=4)
 
 
 class Pair(NamedTuple):
-    """p50 in seconds of two neighbouring windows."""
+    """The p50 in seconds of two neighbouring windows."""
 
     agent: float
     bare: float
@@ -72,13 +72,13 @@ class Round(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Over 1 where the agent's is slower."""
+        """The median ratio of the pairs; above 1 if the agent's windows are slower."""
         return statistics.median(pair.agent / pair.bare for pair in self.pairs)
 
 
 @contextmanager
 def through_agent(agent: AgentClient, model: Path, data: Path, threads: int) -> Iterator[Window]:
-    """A fresh worker of ``agent`` with the model loaded."""
+    """Yield the window function of a fresh worker of ``agent`` with the model loaded."""
     options = {"threads": threads}
     engine = agent.build(agent.put_blob(model), "fp32", "onnxruntime", options, 60)
     feed = {"x": np.load(data, allow_pickle=False)}
@@ -97,9 +97,9 @@ def through_agent(agent: AgentClient, model: Path, data: Path, threads: int) -> 
 
 @contextmanager
 def by_bare_loop(model: Path, data: Path, threads: int) -> Iterator[Window]:
-    """A fresh process of the plain script."""
+    """Yield the window function of a fresh process of the plain script."""
     command = [sys.executable, str(BARE), str(model), str(data), str(threads)]
-    # A session of its own, as the agent has: Linux shares out the processors by session (autogroup).
+    # In its own session, as the agent is: Linux distributes processor time by session (autogroup).
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -117,7 +117,7 @@ def by_bare_loop(model: Path, data: Path, threads: int) -> Iterator[Window]:
 
 
 def one_round(agent: Window, bare: Window, effort: Effort, *, agent_first: bool) -> Round:
-    """Pairs of windows, the order changing each time."""
+    """Return pairs of windows, whose order alternates."""
     for side in (agent, bare):
         side(effort)  # the first window after loading warms up alone
     pairs = []
@@ -129,9 +129,9 @@ def one_round(agent: Window, bare: Window, effort: Effort, *, agent_first: bool)
 
 
 def measure(folder: Path, name: str, threads: int, effort: Effort) -> list[Round]:
-    """``ROUNDS`` rounds of a model that takes about as long as ``name`` says."""
+    """Return ``ROUNDS`` rounds of a model that takes about as long as ``name`` states."""
     model, data = folder / f"{name}.onnx", folder / f"{name}.npy"
-    np.save(data, sample(calibrated(model, MODELS[name], threads)))
+    np.save(data, sample(calibrated_chain(model, MODELS[name], threads)))
     rounds = []
     with open_target("cpu", TargetSpec(store=str(folder / "store"))).start_agent() as agent:
         agent.hold(secrets.token_hex(8), "benchmarks.overhead")
@@ -145,7 +145,7 @@ def measure(folder: Path, name: str, threads: int, effort: Effort) -> list[Round
 
 
 def show(name: str, rounds: list[Round]) -> None:
-    """One line a round: the median over its windows of each side's p50, and of the pairs' ratios."""
+    """Print one line for each round: the median p50 of each side, and the median ratio of the pairs."""
     table = Table(title=f"p50 of a model of about {name}", title_justify="left")
     for heading in ("round", "agent µs", "bare µs", "ratio"):
         table.add_column(heading, justify="right")
@@ -156,7 +156,7 @@ def show(name: str, rounds: list[Round]) -> None:
 
 
 def main() -> int:
-    """Prints the tables; the last line holds figures and bar."""
+    """Print the tables; the last line has figures and bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="shorter windows, within a minute")
     parser.add_argument("--threads", type=int, default=1, help="intra-op threads of both sides (default 1)")

@@ -1,6 +1,6 @@
-"""The projects that the suites are run on with a GPU: ``hil.toml`` for the networks, and for the bundled models.
+"""The projects for running the suites on a GPU: ``hil.toml`` for the exported networks and for the bundled models.
 
-Each model is there twice: once with INT8 by Q/DQ nodes put in on the host, and under another name with INT8 by
+Each model occurs twice: once with INT8 by Q/DQ nodes that the host inserts, and under another name with INT8 by
 TensorRT's own calibrator, from the same file and the same data.
 """
 
@@ -84,7 +84,7 @@ FULL = ("fp32", "tf32", "fp16", "int8")
 
 
 def head(python: str, board: str | None, store: Path | None) -> str:
-    """``[targets.gpu]``, short measuring and a gate; evidence is asked for where the board is named."""
+    """Return ``[targets.gpu]``, short measurements and a gate; evidence is required if the board is named."""
     return HEAD.format(
         target=TARGET,
         python=json.dumps(python),
@@ -126,7 +126,7 @@ def bundled_project(  # noqa: PLR0913, PLR0917 - as above
     level: int | None = None,
     names: Iterable[str] = tuple(BUNDLED),
 ) -> Path:
-    """Write ``hil.toml`` for models of ``examples/``, whose files stay where they are; its path."""
+    """Write ``hil.toml`` for models of ``examples/``, whose files stay in place, and return its path."""
     build = "" if level is None else LEVEL.format(level=level)
     parts = [head(python, board, store)]
     for name in names:

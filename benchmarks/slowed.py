@@ -1,4 +1,4 @@
-"""The bundled models with a node more: how a slowdown of a known size is put into an engine."""
+"""The bundled models with one additional node, which slows the engine down by a known amount."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from onnx import helper, numpy_helper
 
 ROOT = Path(__file__).parent.parent
 LEAST = -3.0e38
-"""Under every answer of the bundled models, so that the largest of it and an answer is the answer."""
+"""A constant below every output value of the bundled models, so that the maximum with it is the output."""
 
 
 def slowed(model: str, path: Path, operands: int) -> None:
-    """Writes ``model`` to ``path`` with a node more at its first output: the maximum of it and ``operands`` constants.
+    """Write ``model`` to ``path`` with an added node: the maximum of its first output and ``operands`` constants.
 
-    It answers as before. ONNX Runtime takes the maximum operand by operand, each of which costs the same again.
+    Its outputs are unchanged. ONNX Runtime computes the maximum operand by operand, each at the same cost.
     """
     proto = onnx.load(str(ROOT / "examples" / model / "model.onnx"))
     graph = proto.graph

@@ -1,8 +1,8 @@
-"""What the plugin costs a pytest run that does not use it: ``python -m benchmarks.startup [--quick]``.
+"""The time that the plugin adds to a pytest run that does not use it: ``python -m benchmarks.startup [--quick]``.
 
-Whole processes, plugin on and off (``-p no:hil``) in pairs, first one first and then the other; the figure is the
-median of the pairs' differences. Pytest's other plugins are switched off on both sides, since a library that one of
-them has imported already would come for nothing.
+Whole processes are timed in pairs with the plugin on and off (``-p no:hil``), in alternating order; the figure is the
+median of the pairs' differences. Pytest's other plugins are disabled on both sides, since a library that one of them
+imports would not be counted.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 BAR = 0.030
-"""Seconds that a run may start later for the plugin."""
+"""Seconds that the plugin may add to the start of a run."""
 
 PAIRS = 40
 PAIRS_QUICK = 12
 
 
 def main() -> int:
-    """Measures, prints, and returns 1 where the bar is missed."""
+    """Measure, print, and return 1 if the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{PAIRS_QUICK} pairs instead of {PAIRS}")
     pairs = PAIRS_QUICK if parser.parse_args().quick else PAIRS
@@ -43,25 +43,25 @@ def main() -> int:
 
 
 def measure(folder: str, pairs: int) -> tuple[list[float], list[float]]:
-    """Seconds of each run with the plugin and without, after one unmeasured run each that fills the caches."""
+    """Return the seconds of each run with and without the plugin, after one unmeasured run each to fill the caches."""
     plugins = {point.name for point in entry_points(group="pytest11")}
     if "hil" not in plugins:
         sys.exit("pytest does not see the plugin in this environment, so there is nothing to measure: pip install -e .")
     without_others = [option for name in sorted(plugins - {"hil"}) for option in ("-p", f"no:{name}")]
     sides = {"on": without_others, "off": [*without_others, "-p", "no:hil"]}
-    taken: dict[str, list[float]] = {"on": [], "off": []}
+    times: dict[str, list[float]] = {"on": [], "off": []}
     for options in sides.values():
         one_run(folder, options)
     for pair in range(pairs):
         for side in ("on", "off") if pair % 2 == 0 else ("off", "on"):
-            taken[side].append(one_run(folder, sides[side]))
-    return taken["on"], taken["off"]
+            times[side].append(one_run(folder, sides[side]))
+    return times["on"], times["off"]
 
 
 def one_run(folder: str, options: list[str]) -> float:
-    """Seconds from starting pytest in ``folder`` until its process has ended."""
+    """Return the seconds from starting pytest in ``folder`` until its process has ended."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    # Compiled files must be kept, or each run would compile the plugin anew.
+    # Compiled files must be kept, or each run would compile the plugin again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)

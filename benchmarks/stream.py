@@ -1,6 +1,6 @@
-"""The plain script that a run's memory is measured against: the same data through the same model, streamed.
+"""The plain script that a run's memory is compared with: it streams the same data through the same model.
 
-``python stream.py MODEL DATA.npz BATCH``. Imports nothing of hil; prints how many samples it has run.
+``python stream.py MODEL DATA.npz BATCH``. It imports nothing of hil, and prints the number of samples.
 """
 
 import math
@@ -12,7 +12,7 @@ import onnxruntime
 
 
 def main() -> None:
-    """Reads the array ``x`` batch by batch and keeps the outputs, as one does to score them."""
+    """Read the array ``x`` batch by batch and keep the outputs, as code that scores them would."""
     model, data, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     answers = []

@@ -1,13 +1,14 @@
-"""What sampling a board while it is timed costs the latency: ``python -m benchmarks.telemetry [--quick]``.
+"""The latency that sampling a board adds to a timed engine: ``python -m benchmarks.telemetry [--quick]``.
 
-The bundled digits model is timed by the agent's own supervisor and worker, in short windows that take turns: AB BA AB …
-with the sampler on (ten a second: the worker's memory, every file of a sysfs tree with as many sensors as an AGX Orin
-has, a tegrastats that prints a line each 100 ms) and with none. Neighbouring windows of one worker are a pair, and a
-pair's figure is the ratio of the two p50; a round's is the median of its pairs, the benchmark's that of its rounds.
-Exit code 1 where that is over the bar. With ``--out FOLDER`` a whole run is kept as ``telemetry.json``.
+The bundled digits model is timed by the agent's own supervisor and worker, in short alternating windows (AB BA AB …)
+with and without the sampler. It samples ten times a second: the worker's memory, every file of a sysfs tree with as
+many sensors as an AGX Orin has, and a tegrastats that prints a line each 100 ms. Two neighbouring windows of one worker
+are a pair, and a pair's figure is the ratio of the two p50. A round's figure is the median of its pairs, the
+benchmark's is the median of its rounds. The exit code is 1 if that is over the bar. ``--out FOLDER`` writes the result
+of a whole run to ``telemetry.json``.
 
-The tree is made of plain files. Reading a real sensor takes longer (a meter is asked over I2C, which takes no processor
-time but keeps the supervisor waiting), and a real tegrastats does other work: what those cost is shown on a board only.
+The tree consists of plain files. Reading a real sensor takes longer (a power meter is read over I2C, which needs no
+processor time but blocks the supervisor), and a real tegrastats does other work: only a board shows those costs.
 """
 
 from __future__ import annotations
@@ -50,17 +51,17 @@ if TYPE_CHECKING:
 
 BAR = network.TELEMETRY_BAR
 QUIET = 0.03
-"""Quartiles of the rounds further apart than this say that the machine was too busy to tell."""
+"""If the quartiles of the rounds are further apart than this, the machine was too busy for a result."""
 
 MODEL = Path(__file__).parents[1] / "examples" / "digits" / "model.onnx"
 DATA = MODEL.with_name("validation.npz")
 DEADLINE = 60.0
 SENSORS = 37
-"""Columns that a window with the sampler on must have, so that a tree that was not read costs nothing unseen."""
+"""Columns that a window with the sampler must have, to show that the whole tree was read."""
 
 
 class Effort(NamedTuple):
-    """Seconds of warm-up and of timing of a window, pairs in a round, and rounds."""
+    """A window's seconds of warm-up and of timing, the pairs in a round, and the number of rounds."""
 
     warmup: float
     seconds: float
@@ -74,7 +75,7 @@ QUICK = Effort(warmup=0.2, seconds=0.5, pairs=5, rounds=5)
 
 @contextmanager
 def service(folder: Path) -> Iterator[Service]:
-    """The agent's own service in this process; its workers are processes of their own, as ever."""
+    """Yield the agent's service in this process; its workers are separate processes, as usual."""
     archive, _ = agent_archive(folder / "agents")
     ours, theirs = socket.socketpair()
     store = folder / "store"
@@ -91,7 +92,7 @@ def service(folder: Path) -> Iterator[Service]:
 
 
 def build(agent: Service) -> str:
-    """The model's engine in the store; returns its key."""
+    """Build the model's engine in the store and return its key."""
     digest = file_digest(MODEL)
     agent.store.begin(digest, MODEL.stat().st_size)
     agent.store.append(digest, 0, MODEL.read_bytes())
@@ -101,7 +102,7 @@ def build(agent: Service) -> str:
 
 
 class Timer:
-    """A fresh worker with the model loaded, whose windows are timed with the sampler or without."""
+    """A fresh worker with the model loaded, whose windows are timed with or without the sampler."""
 
     def __init__(self, agent: Service, key: str, board: Path) -> None:
         self.supervisor = agent.supervisor
@@ -115,7 +116,7 @@ class Timer:
         self.body = b"".join(bytes(chunk) for chunk in chunks)
 
     def window(self, effort: Effort, *, sampled: bool) -> float:
-        """p50 in seconds."""
+        """Return the p50 of one window in seconds."""
         worker = self.process
         worker.segment.reserve(len(self.body))
         worker.segment.view(0, len(self.body))[:] = self.body
@@ -124,8 +125,8 @@ class Timer:
         sampler = None
         if sampled:
             now = time.monotonic()
-            seen = BoardSampler(now, str(self.board / "sys"), str(self.board / "tegrastats"))
-            sampler = Sampler(worker.pid, slow=True, instruments=seen)
+            board = BoardSampler(now, str(self.board / "sys"), str(self.board / "tegrastats"))
+            sampler = Sampler(worker.pid, slow=True, instruments=board)
         try:
             reply = self.supervisor.exchange(worker, order, DEADLINE, sampler)
             if sampler is not None:
@@ -138,23 +139,23 @@ class Timer:
         return float(np.median(dict(arrays.views(worker.segment.view(reply.get("at", 0), body), slots))["duration"]))
 
     def close(self) -> None:
-        """Ends the worker."""
+        """Stop the worker."""
         self.supervisor.stop_worker(self.process)
 
 
-def check(told: dict[str, Any], effort: Effort) -> None:
-    """Ends the benchmark if the sampler did not do all its work."""
-    columns = [name for name in told if isinstance(told[name], list)]
-    if len(columns) < SENSORS or "load.emc" not in told or "tegrastats" in told["not_readable"]:
+def check(telemetry: dict[str, Any], effort: Effort) -> None:
+    """Exit if the sampler did not take all its samples."""
+    columns = [name for name in telemetry if isinstance(telemetry[name], list)]
+    if len(columns) < SENSORS or "load.emc" not in telemetry or "tegrastats" in telemetry["not_readable"]:
         raise SystemExit(f"the sensors were not read, so their cost was not measured: {len(columns)} columns")
-    if len(told["t"]) < (effort.warmup + effort.seconds) / INTERVAL - 1:
+    if len(telemetry["t"]) < (effort.warmup + effort.seconds) / INTERVAL - 1:
         raise SystemExit(
-            f"{len(told['t'])} samples were taken: fewer than ten a second, so their cost was not measured"
+            f"{len(telemetry['t'])} samples were taken: fewer than ten a second, so their cost was not measured"
         )
 
 
 class Round(NamedTuple):
-    """p50 in seconds of neighbouring windows."""
+    """The p50 in seconds of neighbouring windows, with and without the sampler."""
 
     on: list[float]
     off: list[float]
@@ -166,18 +167,18 @@ class Round(NamedTuple):
 
 
 def one_round(timer: Timer, effort: Effort, *, sampled_first: bool) -> Round:
-    """Pairs of windows with and without."""
+    """Return pairs of windows with and without the sampler."""
     timer.window(effort, sampled=False)  # the first window after loading warms up alone
-    taken = Round([], [])
+    windows = Round([], [])
     for number in range(effort.pairs):
         order = (True, False) if (number % 2 == 0) == sampled_first else (False, True)
         for sampled in order:
-            (taken.on if sampled else taken.off).append(timer.window(effort, sampled=sampled))
-    return taken
+            (windows.on if sampled else windows.off).append(timer.window(effort, sampled=sampled))
+    return windows
 
 
 def measure(folder: Path, effort: Effort) -> list[Round]:
-    """Rounds, each with a fresh worker."""
+    """Return rounds, each with a fresh worker."""
     (folder / "board").mkdir()
     orin.sysfs(folder / "board" / "sys", orin.AGX)
     orin.tegrastats(folder / "board" / "tegrastats", ORIN_R39)
@@ -191,8 +192,8 @@ def measure(folder: Path, effort: Effort) -> list[Round]:
     return rounds
 
 
-def keep(folder: Path, rounds: list[Round]) -> Path:
-    """Writes the result."""
+def write_result(folder: Path, rounds: list[Round]) -> Path:
+    """Write the result and return its path."""
     rows = [{"round": number, "with": one.on, "without": one.off} for number, one in enumerate(rounds)]
     found = {"host python": platform.python_version(), "host numpy": np.__version__}
     found |= {name: version(name) for name in ("onnxruntime", "pytest-hil")}
@@ -201,10 +202,10 @@ def keep(folder: Path, rounds: list[Round]) -> Path:
 
 
 def main() -> int:
-    """Prints the table; the last line holds figure and bar."""
+    """Print the table; the last line has figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="shorter windows, within a minute")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to keep the result; not with --quick")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write the result; not with --quick")
     arguments = parser.parse_args()
     if arguments.out is not None:
         if arguments.quick:
@@ -220,7 +221,7 @@ def main() -> int:
         table.add_row(str(number), on, off, f"{one.ratio:.4f}")
     Console().print(table)
     if arguments.out is not None:
-        print(keep(arguments.out, rounds))
+        print(write_result(arguments.out, rounds))
     low, figure, high = statistics.quantiles((one.ratio for one in rounds), n=4)
     if high - low > QUIET:
         print(f"the rounds differ by {high - low:.1%}: something else was running: measure again without it")

@@ -1,9 +1,9 @@
-"""How fast tensors reach a worker and come back, against what the pipes themselves can do.
+"""The rate of tensors to a worker and back, relative to the rate of the pipes themselves.
 
 A 64 MiB float32 tensor goes host -> supervisor -> worker -> supervisor -> host (``echo``: the worker copies it as
-it would an engine's output); the bar is half the rate of plain ``os.write``/``os.read`` over pipes of the same
-size to a process that sends the same bytes back. Rounds alternate; the figure is the median of their ratios.
-Small requests (16 floats) are counted as well. Exit code 1 where a bar is missed.
+it would an engine's output). The bar is half the rate of plain ``os.write``/``os.read`` over pipes of the same
+size to a process that returns the same bytes. Rounds alternate; the figure is the median of their ratios.
+The rate of small requests (16 floats) is measured as well. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TENSOR_BYTES = 64 << 20
 BAR_RATIO = 0.5
 BAR_RATE = 1000.0
-# The other process of the baseline: takes the whole tensor, then gives it back.
+# The other process of the baseline: it reads the whole tensor, then writes it back.
 MIRROR = """
 import os, sys
 size, piece = int(sys.argv[1]), int(sys.argv[2])
@@ -51,10 +51,10 @@ while True:
 
 
 class Mirror:
-    """The baseline's process and its two pipes, as large as the agent's."""
+    """The baseline's process and its two pipes, which are as large as the agent's."""
 
     def __init__(self) -> None:
-        """Starts it."""
+        """Start the process."""
         command = [sys.executable, "-c", MIRROR, str(TENSOR_BYTES), str(PIPE_BYTES)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         if self.process.stdin is None or self.process.stdout is None:
@@ -64,7 +64,7 @@ class Mirror:
             fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
 
     def round(self, tensor: npt.NDArray[np.float32]) -> float:
-        """Seconds of one round trip."""
+        """Return the seconds of one round trip."""
         view = tensor.data.cast("B")
         began = time.perf_counter()
         sent = 0
@@ -76,13 +76,13 @@ class Mirror:
         return time.perf_counter() - began
 
     def close(self) -> None:
-        """Ends the process."""
+        """Stop the process."""
         self.process.kill()
         self.process.communicate()
 
 
 def echo_round(worker: EngineWorker, tensor: npt.NDArray[np.float32]) -> float:
-    """Seconds of one round trip through the agent."""
+    """Return the seconds of one round trip through the agent."""
     began = time.perf_counter()
     [(_, back)] = worker.echo({"x": tensor})
     seconds = time.perf_counter() - began
@@ -92,7 +92,7 @@ def echo_round(worker: EngineWorker, tensor: npt.NDArray[np.float32]) -> float:
 
 
 def small_rate(worker: EngineWorker, seconds: float) -> float:
-    """Requests a second, one after the other, each with 16 floats there and back."""
+    """Return the requests per second, one after another, each with 16 floats in both directions."""
     small = np.zeros(16, np.float32)
     began = time.perf_counter()
     count = 0
@@ -103,7 +103,7 @@ def small_rate(worker: EngineWorker, seconds: float) -> float:
 
 
 def rounds(worker: EngineWorker, count: int) -> list[tuple[float, float]]:
-    """``count`` alternating rounds after two for warm-up: seconds of (pipe, agent)."""
+    """Return (pipe, agent) seconds of ``count`` alternating rounds, after two for warm-up."""
     tensor = np.random.default_rng(0).random(TENSOR_BYTES // 4, np.float32)
     mirror = Mirror()
     try:
@@ -114,7 +114,7 @@ def rounds(worker: EngineWorker, count: int) -> list[tuple[float, float]]:
 
 
 def main() -> int:
-    """Prints the table; the last line holds figures and bars."""
+    """Print the table; the last line has figures and bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, well within a minute")
     quick = parser.parse_args().quick

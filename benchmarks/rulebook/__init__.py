@@ -1,1 +1,1 @@
-"""Whether any judge of a report is weaker than another."""
+"""A benchmark that checks that no judge of a report is weaker than another."""

@@ -1,9 +1,9 @@
-"""Whether any judge is weaker than another: ``python -m benchmarks.rulebook [--quick] [--seed N]``.
+"""Check that no judge of a report is weaker than another: ``python -m benchmarks.rulebook [--quick] [--seed N]``.
 
-Reports with random faults are judged by random policies in random later circumstances: by the run, ``hil gate``, ``hil
-verify``, ``hil attest`` and ``hil deploy``, each through the functions of its command. A judge is weaker where it lets
-through what the rulebook refuses, or does not name a rule that is broken. Some reports claim a decision that a weaker
-run would have recorded. Then each rule is taken out of one judge in turn, which must be noticed.
+Reports with random faults are judged under random policies and random later circumstances by the run, ``hil gate``,
+``hil verify``, ``hil attest`` and ``hil deploy``, each through the functions of its command. A judge is weaker if it
+accepts a report that the rulebook rejects, or does not name a broken rule. Some reports claim a decision that a weaker
+run would have recorded. Finally each rule is removed from each judge in turn, which must be detected.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 CASES, ATTEMPTS, ATTEMPTS_QUICK = 200, 20, 2
 HEALTHY = 5
-"""Reports that every judge lets through: with none the figure would mean nothing."""
+"""The number of reports that every judge must accept: without any, the figure would prove nothing."""
 
 
 def main() -> int:
-    """Judges, prints, and returns 1 where the bar is missed."""
+    """Judge, print, and return 1 if the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer reports with each rule taken out")
     parser.add_argument("--seed", type=int, help="of the random reports (default: a fresh one)")
-    given = parser.parse_args()
-    seed = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
-    return report(seed, CASES, ATTEMPTS_QUICK if given.quick else ATTEMPTS)
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
+    return report(seed, CASES, ATTEMPTS_QUICK if arguments.quick else ATTEMPTS)
 
 
 def report(seed: int, count: int, attempts: int) -> int:
-    """Judges ``count`` random reports and prints what came of it; each removal is tried on ``attempts`` of them."""
+    """Judge ``count`` random reports and print the results; each removal is tried on ``attempts`` of them."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = judges.Bench(Path(folder))
-        made = [bench.place(case) for case in cases.draw(random.Random(seed), count)]  # noqa: S311 - no secret
+        workspace = judges.Workspace(Path(folder))
+        made = [workspace.place(case) for case in cases.draw(random.Random(seed), count)]  # noqa: S311 - no secret
         weaker, good = compare(made)
-        removed = {pair: noticed(made, *pair, attempts) for pair in judges.pairs(made)}
+        removed = {pair: detected(made, *pair, attempts) for pair in judges.pairs(made)}
     missing = [pair for pair in judges.needed() if pair not in removed]
     print(f"{count} reports, seed {seed}; {good} pass everywhere")
     for line in weaker:
@@ -54,34 +54,34 @@ def report(seed: int, count: int, attempts: int) -> int:
     for judge, rule in unnoticed:
         print(f"UNNOTICED: {rule} taken out of {judge}")
     held = not weaker and not unnoticed and good >= HEALTHY
-    removals = f"{len(removed) - len(unnoticed) + len(missing)} of {len({*removed, *missing})} removals noticed"
+    removals = f"{len(removed) - len(unnoticed) + len(missing)} of {len({*removed, *missing})} removals detected"
     print(f"rulebook: {len(weaker)} weaker judgements, at most 0; {removals}, all: {'held' if held else 'MISSED'}")
     return 0 if held else 1
 
 
 def compare(made: Iterable[judges.Placed]) -> tuple[list[str], int]:
-    """Each judgement that was weaker, and how many reports every judge lets through."""
+    """Return each judgement that was weaker, and the number of reports that every judge accepted."""
     weaker: list[str] = []
     good = 0
     for placed in made:
-        found = {judge: placed.judged(judge) for judge in judges.JUDGES}
-        for judge, opinion in found.items():
+        opinions = {judge: placed.opinion_of(judge) for judge in judges.JUDGES}
+        for judge, opinion in opinions.items():
             if why := placed.weakness(judge, opinion):
                 weaker.append(f"{judge}, {placed.case}: {why}")
-        # Whoever judges later judges what the earlier one let through; nobody later lets through more.
-        order = [judge for judge in judges.JUDGES if found[judge].accepted]
+        # A later judge only gets reports that the earlier one accepted, and must not accept more.
+        order = [judge for judge in judges.JUDGES if opinions[judge].accepted]
         if "run" not in order and order and not placed.case.asked:
             weaker.append(f"{', '.join(order)}, {placed.case}: the run refused it")
         good += order == list(judges.JUDGES)
     return weaker, good
 
 
-def noticed(made: Iterable[judges.Placed], judge: str, rule: str, attempts: int) -> int:
-    """How many judgements of ``judge`` are weaker with ``rule`` taken out of it, of ``attempts`` that it decides."""
-    # A report that claims what it does not hold is refused by everybody when it is read, before any rule.
+def detected(made: Iterable[judges.Placed], judge: str, rule: str, attempts: int) -> int:
+    """Return in how many of ``attempts`` decided reports ``judge`` is weaker with ``rule`` removed."""
+    # A report whose claims contradict its rows is rejected by every judge when it is read, before any rule.
     deciding = [placed for placed in made if rule in placed.broken(judge) and not placed.case.claims]
     tried = sorted(deciding, key=lambda placed: len(placed.broken(judge)))[:attempts]
-    return sum(bool(placed.weakness(judge, placed.judged(judge, without=rule))) for placed in tried)
+    return sum(bool(placed.weakness(judge, placed.opinion_of(judge, without=rule))) for placed in tried)
 
 
 if __name__ == "__main__":

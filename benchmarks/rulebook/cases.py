@@ -1,4 +1,4 @@
-"""Random reports, each with its faults: what the run recorded, what is true of it later, and who deploys it."""
+"""Random reports with faults: what the run recorded, what is true of it later, and who deploys it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEPT = ("contract", "parity", "property", "latency.p99", "memory.peak", "memory.system", "memory.growth")
-"""What ``hil.toml`` of whoever deploys plans for its models in FP32 and FP16."""
+"""The checks that the deployer's ``hil.toml`` plans for its models in FP32 and FP16."""
 GONE: dict[str, Any] = {
     **dict.fromkeys(("evidence", "executed_on", "engine", "measurement")),
     "verdict": Verdict.NOT_RUN,
@@ -37,15 +37,15 @@ class Case:
     """A report to be judged.
 
     Attributes:
-        faults: names of what is wrong with it.
-        policy: the run's, as plain values; ``deployer`` is what ``hil.toml`` of whoever deploys adds to it.
+        faults: the names of its faults.
+        policy: the run's policy as plain values; ``deployer`` is what the deployer's ``hil.toml`` adds to it.
         rows, run, extra: rows by id, model and precision; facts of the run; fields of the report.
-        signed: whether the key that the policies name signed it, or another.
-        claims: it records PASSED whatever it holds, as a run with a weaker rulebook would have.
-        older: it is written as before policies had ``clean``.
-        asked: the commit, run or target that ``hil gate`` is asked for, where it is.
-        tighter: the robot has a stricter limit than the run; ``elsewhere``: it is another machine than was judged on.
-        unread: its contradictions are overlooked when it is read, so that the rule alone decides.
+        signed: whether it is signed with the key that the policies name, rather than with another one.
+        claims: it records PASSED whatever its rows are, as a run with a weaker rulebook would have done.
+        older: it has the format from before policies had ``clean``.
+        asked: the commit, run or target that ``hil gate`` requires, if any.
+        tighter: the robot has a stricter limit than the run; ``elsewhere``: it is another machine than the judged one.
+        unread: its contradictions are ignored when it is read, so that only the rule decides.
     """
 
     faults: tuple[str, ...]
@@ -67,12 +67,12 @@ class Case:
         return " + ".join(self.faults) or "healthy"
 
     def change(self, check_id: str, **changes: Any) -> None:
-        """Changes the first row of a check."""
+        """Change the first row of a check."""
         key = next(key for key in self.rows if key[0] == check_id)
         self.rows[key] = CheckResult.model_validate({**self.rows[key].model_dump(), **changes})
 
     def draft(self, signed_by: str) -> Report:
-        """The report before it is sealed; ``signed_by`` is the key that policies name."""
+        """Return the report before it is sealed; ``signed_by`` is the key that policies name."""
         policy = spec({**self.policy, **({"signed_by": [signed_by]} if "signed_by" in self.policy else {})})
         rows = tuple(
             row.model_copy(update={"required": named_by(policy.require, row.id, row.model, row.precision)})
@@ -86,12 +86,12 @@ class Case:
 
 
 def spec(values: dict[str, Any]) -> GateSpec:
-    """A policy from plain values."""
+    """Return a policy from plain values."""
     return GateSpec.model_validate(values, strict=False)
 
 
 def draw(rng: random.Random, number: int) -> Iterator[Case]:
-    """``number`` random cases; every fault comes about as often, at first alone, later with another, or denied."""
+    """Yield ``number`` random cases: each fault about equally often, first alone, later with another one or denied."""
     names = [*FAULTS, "", ""]
     for index in range(number):
         chosen = [names[index % len(names)]]
@@ -148,7 +148,7 @@ def _not_run(rng: random.Random, case: Case) -> None:
 
 
 def _unlimited(rng: random.Random, case: Case) -> None:
-    """One of the models has no such limit: its row is measured only."""
+    """One model lacks a limit, so its row is only measured."""
     row = case.rows.pop(("latency.p99", "arm", rng.choice(PRECISIONS)))
     assert row.measurement is not None  # noqa: S101 - the sample's has one
     measured = Measured(id=row.id, model=row.model, precision=row.precision, measurement=row.measurement)
@@ -229,7 +229,7 @@ def _dirty(rng: random.Random, case: Case) -> None:
 
 
 def _older_dirty(_: random.Random, case: Case) -> None:
-    """Before policies had ``clean``: evidence of a device, and a tree with changes."""
+    """A policy written before ``clean`` existed: evidence of a device, and a tree with changes."""
     case.run["dirty"] = True
     case.policy |= {"evidence": "device", "clean": None}
     case.older = True

@@ -1,4 +1,4 @@
-"""The five judges, each through the functions of its command, and what each of them made of a report."""
+"""The five judges, each through the functions of its command, and their opinions of a report."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ ROBOTS = {
     "the robot's limits": "hil.deploy.report_check._of_config",
     "the robot's board": "hil.deploy.refusals.of_robot",
 }
-"""What a deployment alone is held against, and the function that says why not."""
+"""Rules that only a deployment applies, and the function that returns the reason."""
 LATER = frozenset({"age", "expiry", "signature", *ASKED})
-"""What depends on who judges and when: no rule of a run, whose rows have it."""
+"""Rules that depend on the judge and the time; a run does not apply them, since its rows have them."""
 BEFORE = frozenset({("run", "complete"), ("run", "totals"), ("verify", "complete"), ("attest", "complete")})
-"""What is decided before the rules are asked: a run counts and ends by itself, an incomplete report is never signed."""
+"""Decided before any rule: a run counts its rows itself, and an incomplete report is never signed."""
 CONFIG = """
 [targets.rover]
 kind = "ssh"
@@ -81,9 +81,9 @@ limits = {{ latency = {{ p99 = "5 ms" }}, memory = "512 MiB" }}
 
 @dataclass(frozen=True)
 class Opinion:
-    """Whether a judge let the report through; ``asked`` are the rules that it judged, each broken or not.
+    """Whether a judge accepted the report; ``asked`` are the rules that it applied, each broken or not.
 
-    ``why`` is the message where it refused before it came to the rules.
+    ``why`` is the message if the judge rejected the report before it applied any rule.
     """
 
     accepted: bool
@@ -92,7 +92,7 @@ class Opinion:
 
 
 def needed() -> Iterator[tuple[str, str]]:
-    """Each judge with each rule that it has to ask."""
+    """Yield each judge with each rule that it must apply."""
     for name in JUDGES:
         for rule in (*RULES, *ROBOTS):
             alone = (rule in ASKED and name != "gate") or (rule in ROBOTS and name != "deploy")
@@ -101,12 +101,12 @@ def needed() -> Iterator[tuple[str, str]]:
 
 
 def pairs(made: Iterable[Placed]) -> list[tuple[str, str]]:
-    """Those of ``needed`` that some report decides."""
+    """Return the pairs of ``needed`` that some report decides."""
     decided = {(name, rule) for placed in made for name in JUDGES for rule in placed.broken(name)}
     return [pair for pair in needed() if pair in decided]
 
 
-class Bench:
+class Workspace:
     """A folder for each case, and the two keys."""
 
     def __init__(self, folder: Path) -> None:
@@ -117,7 +117,7 @@ class Bench:
         self.line = "".join(self.named.public.pem.splitlines()[1:-1])
 
     def place(self, case: Case) -> Placed:
-        """Writes the report, its engines, its bundle and the ``hil.toml`` of whoever deploys it."""
+        """Write the report, its engines, its bundle and the deployer's ``hil.toml``."""
         self._number += 1
         root = self._folder / str(self._number)
         (root / "report" / "engines").mkdir(parents=True)
@@ -137,7 +137,7 @@ class Bench:
 
 
 def _written(case: Case, draft: Report) -> bytes:
-    """The bytes of ``report.json``, as the run, an older hil or a run with a weaker rulebook writes them."""
+    """Return the bytes of ``report.json``, as the run, an older hil or a run with a weaker rulebook writes them."""
     document = as_document(seal(draft))
     for key, value in case.written.items():
         document[key] = {**document[key], **value} if isinstance(value, dict) else value
@@ -173,16 +173,16 @@ class Placed:
 
     @property
     def path(self) -> Path:
-        """The report."""
+        """The report's path."""
         return self.root / "report" / "report.json"
 
     def deployers(self) -> dict[str, Any]:
-        """The policy of whoever deploys, as plain values."""
+        """The deployer's policy as plain values."""
         named = {"signed_by": [self.line]} if "signed_by" in self.case.policy else {}
         return {**self.case.policy, **named, **self.case.deployer}
 
     def sign(self) -> None:
-        """Writes a bundle that nobody judged: whoever made it may have been weaker."""
+        """Write a bundle without judging the report, as a weaker signer may have done."""
         if self.recorded.status != "complete":
             return
         said = statement.statement_of(self.recorded, hashlib.sha256(self.path.read_bytes()).hexdigest())
@@ -191,7 +191,7 @@ class Placed:
         (self.path.parent / "report.sigstore.json").write_text(text, encoding="utf-8")
 
     def broken(self, name: str) -> set[str]:
-        """The rules that ``name`` must find broken, by the whole rulebook."""
+        """Return the rules that ``name`` must find broken, according to the whole rulebook."""
         if name not in self._expected:
             wanted = {rule for judge_, rule in needed() if judge_ == name}
             found = {rule.rule for rule in self._by_the_book(name) if not rule.ok}
@@ -215,7 +215,7 @@ class Placed:
         return found
 
     def weakness(self, name: str, opinion: Opinion) -> str:
-        """Why an opinion of ``name`` is weaker than the rulebook; empty if it is not."""
+        """Return why an opinion of ``name`` is weaker than the rulebook; empty if it is not."""
         broken = self.broken(name)
         if opinion.accepted and (broken or (self.case.claims and self.broken("run"))):
             return f"lets through what breaks {', '.join(sorted(broken or self.broken('run')))}"
@@ -223,13 +223,13 @@ class Placed:
         reached = bool(opinion.asked)
         return f"does not name {', '.join(unnamed)}" if reached and unnamed else ""
 
-    def judged(self, name: str, *, without: str = "") -> Opinion:
-        """What the judge ``name`` makes of it; ``without`` is a rule that is taken out of it."""
+    def opinion_of(self, name: str, *, without: str = "") -> Opinion:
+        """Return the opinion of the judge ``name``; the rule ``without`` is removed from it."""
         asked: dict[str, bool] = {}
 
         def rules(*arguments: Any, around: Circumstances | None = None, **options: Any) -> Iterator[RuleOutcome]:
             for each in rulebook(*arguments, around=around, **options):
-                # Reading compares the recorded decision, without circumstances: that is not the later judge's judging.
+                # Reading checks the recorded decision, without circumstances; that is not this judge's judgement.
                 if (around is None) is not (name == "run"):
                     yield each
                 elif each.rule != without:
@@ -238,7 +238,7 @@ class Placed:
 
         overlook = mock.patch("hil.report.read_report.problems", return_value=())
         with contextlib.ExitStack() as patched:
-            patched.enter_context(mock.patch("hil.gate.gate.asked", rules))
+            patched.enter_context(mock.patch("hil.gate.gate.judge_rules", rules))
             if self.case.unread:
                 patched.enter_context(overlook)
             if without in ROBOTS:
@@ -265,6 +265,6 @@ class Placed:
         return statement.parse(payload, "attested.json").predicate.result != "FAILED"
 
     def _deploy(self) -> bool:
-        found = may_deploy(load(self.root / "hil.toml"), self.path, "rover", datetime.now(timezone.utc))
+        judged = may_deploy(load(self.root / "hil.toml"), self.path, "rover", datetime.now(timezone.utc))
         robot = {**cases.FACTS, **({"cpu_model": "another"} if self.case.elsewhere else {})}
-        return not list(refusals.of_robot(found.engines, found.report.target.facts, robot))
+        return not list(refusals.of_robot(judged.engines, judged.report.target.facts, robot))
