@@ -1,1 +1,1 @@
-"""What a board needs root for, once: a small helper with fixed verbs, put there and taken away on request."""
+"""Installs and removes the board's root helper, a small program with a fixed set of commands."""

@@ -1,7 +1,8 @@
-"""What ``hil board setup`` and ``hil board remove`` do as root on the board, in one run of ``/usr/bin/python3 -IS``.
+"""The root part of ``hil board setup`` and ``hil board remove``, run on the board by ``/usr/bin/python3 -IS``.
 
-It comes over standard input with the helper itself, behind a digest (``install.BOOT``): no file of the user's is read
-or run. Whatever happens it ends with one line of JSON: ``ok``, ``steps`` that were done, ``error``. Python 3.6.
+The host sends this script and the helper over standard input and ``install.BOOT`` verifies their digest, so that no
+file of the user is read or run. It always ends with one line of JSON: ``ok``, the ``steps`` done, ``error``.
+Python 3.6.
 """
 
 import contextlib
@@ -28,29 +29,29 @@ SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
 
 
 class Stopped(Exception):
-    """Why it goes no further; what was done so far stays told."""
+    """Why it stops; the steps done so far are still reported."""
 
 
 class Run:
-    """One order: ``do``, ``helper`` (the program's text), and for ``install`` ``user``, ``services``, ``sudoers``."""
+    """Carries out an order: ``do``, ``helper`` (its text); ``install`` has also ``user``, ``services``, ``sudoers``."""
 
     def __init__(self, order: Dict[str, Any]) -> None:
         self.order = order
         self.steps: List[str] = []
-        self.helper: Any = ModuleType("helper")  # its checks are ours too
+        self.helper: Any = ModuleType("helper")  # provides ``trusted`` and ``Refused``
         exec(compile(order["helper"], "pytest-hil-helper", "exec"), self.helper.__dict__)  # noqa: S102 - sent by us
         self.units: Any = ModuleType("units")
         exec(compile(order["units"], "pytest-hil-units", "exec"), self.units.__dict__)  # noqa: S102 - as above
 
     def trusted(self, path: str) -> str:
-        """``path`` with its links followed, if root alone can change all of it. Raises ``Stopped``."""
+        """Return ``path``, its links resolved. Raises ``Stopped`` if others than root can change it."""
         try:
             return str(self.helper.trusted(path))
         except self.helper.Refused as problem:
             raise Stopped("%s; make it root's alone and try again" % problem) from None
 
     def install(self) -> None:
-        """Program, services, sudoers: until the last is there nobody can start the first."""
+        """Install the program, its list of services and the sudoers file, in this order: only the last enables it."""
         user, services = str(self.order["user"]), [str(name) for name in self.order["services"]]
         self._check_user(user)
         for path in [PYTHON, *filter(os.path.exists, sys.path)]:
@@ -72,7 +73,9 @@ class Run:
     def _check_user(self, user: str) -> None:
         if not USER.fullmatch(user):
             raise Stopped("the user's name %r cannot go into sudoers" % user)
-        if os.environ.get("SUDO_USER", user) != user:  # sudo's word, against what the account's own shell told
+        if (
+            os.environ.get("SUDO_USER", user) != user
+        ):  # sudo's user, compared with the one that the login shell reported
             raise Stopped("it is for %s, and %s ran sudo" % (user, os.environ["SUDO_USER"]))
         try:
             pwd.getpwnam(user)
@@ -80,7 +83,7 @@ class Run:
             raise Stopped("there is no user %s" % user) from None
 
     def _check_service(self, name: str) -> None:
-        """A service that runs what others can write as root would hand root to whoever may restart it."""
+        """Raise ``Stopped`` if restarting the service could give its caller root, e.g. through a writable file."""
         if not SERVICE.fullmatch(name):
             raise Stopped("%r is no name of a service" % name)
         unit = name if name.endswith(".service") else name + ".service"
@@ -90,13 +93,13 @@ class Run:
             raise Stopped(str(problem)) from None
 
     def _place(self, path: str, text: str, mode: int, valid: Optional[Callable[[str], None]] = None) -> None:
-        """Written beside, checked, renamed; nothing is done where it is there already."""
+        """Write a temporary file, check it with ``valid`` and rename it; do nothing if the file is already right."""
         folder, name = self.trusted(os.path.dirname(path)), os.path.basename(path)
         data = text.encode("ascii")
         if self._is_there(path, data, mode):
             self.steps.append("%s was there already" % path)
             return
-        beside = os.path.join(folder, name + ".new")  # sudo passes over files with a dot
+        beside = os.path.join(folder, name + ".new")  # sudo ignores files with a dot in their name
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -109,28 +112,28 @@ class Run:
                 os.fsync(file.fileno())
             if valid is not None:
                 valid(beside)
-            told = "replaced" if os.path.lexists(path) else "written"
+            action = "replaced" if os.path.lexists(path) else "written"
             os.rename(beside, os.path.join(folder, name))
         except BaseException:
             os.unlink(beside)
             raise
-        self.steps.append("%s was %s" % (path, told))
+        self.steps.append("%s was %s" % (path, action))
 
     @staticmethod
     def _is_there(path: str, data: bytes, mode: int) -> bool:
         try:
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-                seen = os.fstat(file.fileno())
-                return (seen.st_mode & 0o7777, seen.st_uid, seen.st_gid) == (mode, 0, 0) and file.read() == data
+                status = os.fstat(file.fileno())
+                return (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, 0, 0) and file.read() == data
         except OSError:
             return False
 
     def _valid_for_sudo(self, path: str) -> None:
-        there = [one for one in VISUDO if os.path.exists(one)]
-        if not there:
+        programs = [path for path in VISUDO if os.path.exists(path)]
+        if not programs:
             raise Stopped("this board has no visudo to check the line for sudo with")
         done = subprocess.run(
-            [self.trusted(there[0]), "-c", "-f", path],
+            [self.trusted(programs[0]), "-c", "-f", path],
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -141,7 +144,7 @@ class Run:
             )
 
     def remove(self) -> None:
-        """First the right to start it, then what it changed, then the rest."""
+        """Remove the sudoers file first, then restore what the helper changed, then remove the rest."""
         for path in (SUDOERS, SUDOERS + ".new"):
             self._unlink(path)
         self._restore()
@@ -169,13 +172,13 @@ class Run:
             self.steps.append("%s was taken away" % path)
 
     def _restore(self) -> None:
-        """The helper takes back what a killed one left; it does so at its start."""
+        """Start the helper, which restores at its start what a killed helper left changed."""
         left = self._left()
         if left and os.path.lexists(PROGRAM):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(
                     [self.trusted(PROGRAM)],
-                    check=False,  # judged by what is left
+                    check=False,  # the remaining entries show whether it worked
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     timeout=200,
@@ -187,26 +190,26 @@ class Run:
     def _left() -> List[List[Any]]:
         try:
             with open(STATE + "/undo") as file:
-                found: List[List[Any]] = json.load(file)
+                entries: List[List[Any]] = json.load(file)
         except FileNotFoundError:
             return []
-        return found
+        return entries
 
 
 def main(order: Dict[str, Any]) -> None:
-    """Carries ``order`` out, link or no link: it takes a second, and half of it helps nobody."""
+    """Carry out ``order`` to its end even if the connection breaks, since half an installation is of no use."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
     os.chdir("/")
-    told: Dict[str, Any] = {"ok": False, "steps": []}
+    result: Dict[str, Any] = {"ok": False, "steps": []}
     try:
         run = Run(order)
-        told["steps"] = run.steps
+        result["steps"] = run.steps
         {"install": run.install, "remove": run.remove}[order["do"]]()
-        told["ok"] = True
+        result["ok"] = True
     except Stopped as problem:
-        told["error"] = str(problem)
-    except Exception as problem:  # noqa: BLE001 - a traceback would say it to nobody
-        told["error"] = "%s: %s" % (type(problem).__name__, problem)
-    sys.stdout.write(json.dumps(told) + "\n")
+        result["error"] = str(problem)
+    except Exception as problem:  # noqa: BLE001 - the host reads this line, not a traceback
+        result["error"] = "%s: %s" % (type(problem).__name__, problem)
+    sys.stdout.write(json.dumps(result) + "\n")

@@ -1,11 +1,11 @@
 #!/usr/bin/python3 -IS
-"""What of a board needs root, and no more; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
+"""The board operations that need root; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
 
-sudo lets one user start it, without a password and without arguments. It reads verbs from standard input, a line each,
-and answers each by a line of JSON. Whatever it changed it changes back when its input ends, a signal comes or nobody
-reads the answers; what a killed helper left, the next one changes back. ``docs/board-setup.md`` has the reasons.
+sudo lets one user start it, without a password and without arguments. It reads commands from standard input, one a
+line, and answers each with a line of JSON. It undoes its changes when its input ends, a signal arrives or nobody reads
+its answers; the next helper undoes the changes of a killed one. ``docs/board-setup.md`` explains the design.
 
-One file, Python 3.6 and its standard library. ``-IS``: no environment, no user's and no site's packages.
+One file, Python 3.6 and its standard library. ``-IS``: ignores the environment and all installed packages.
 """
 
 import contextlib
@@ -40,18 +40,18 @@ LONGEST = 256  # bytes of a line
 RUNNING = ("active", "activating", "reloading", "refreshing")
 STOPPED = ("inactive", "failed")
 ENDINGS = ("TERM", "HUP", "INT", "QUIT", "TSTP", "TTIN", "TTOU", "ALRM", "PROF", "VTALRM", "USR1", "USR2")
-QUICK, SLOW = 30.0, 150.0  # seconds: sysfs tools; systemd's own limit for stopping a service is 90
-ENDING = 20.0  # seconds that a stopped unit may take to be seen so
+QUICK, SLOW = 30.0, 150.0  # seconds; SLOW is for services, for which systemd's own stop timeout is 90
+ENDING = 20.0  # seconds within which a stopped unit must show as stopped
 MEND = {"clocks": "sudo jetson_clocks --restore %s/clocks" % STATE, "mode": "sudo nvpmodel -m %s"}
 MEND["service"] = "sudo systemctl start %s"
 
 
 class Refused(Exception):
-    """What was asked is not done; the text says why and goes to the caller."""
+    """The request is refused; the text states why and is sent to the caller."""
 
 
 def trusted(path: str) -> str:
-    """``path`` with its links followed. Refused unless root alone can change every folder, link and file on the way."""
+    """Return ``path`` with its links resolved. Raise ``Refused`` if others than root can change any part of it."""
     at, rest = "/", path.split("/")
     for _ in range(200):
         try:
@@ -74,7 +74,7 @@ def trusted(path: str) -> str:
 
 
 def text_of(path: str) -> str:
-    """At most 1 MiB of a file."""
+    """Return at most 1 MiB of a file."""
     try:
         with open(path, "rb") as file:
             return file.read(1 << 20).decode("ascii", "replace")
@@ -83,7 +83,7 @@ def text_of(path: str) -> str:
 
 
 def run(name: str, *arguments: str, **limit: float) -> str:
-    """What one of ``PROGRAMS`` prints. Refused where it is not root's alone, fails or takes longer than ``limit``."""
+    """Return the output of one of ``PROGRAMS``. Raise ``Refused`` if it is untrusted, fails or exceeds ``seconds``."""
     there = [path for path in PROGRAMS[name] if os.path.lexists(path)]
     if not there:
         raise Refused("this board has no %s" % PROGRAMS[name][0])
@@ -110,7 +110,7 @@ def run(name: str, *arguments: str, **limit: float) -> str:
 
 
 def locked(shown: str) -> Optional[bool]:
-    """Whether ``jetson_clocks --show`` tells pinned clocks; None where it has no GPU or no CPU that we can read."""
+    """Return whether the output of ``jetson_clocks --show`` has pinned clocks; None if GPU or CPU are missing in it."""
     rows = [(line.split(" ")[0], dict(re.findall(r"(\w+)=(\S+)", line))) for line in shown.splitlines()]
     gpu = [row for name, row in rows if name == "GPU"]
     cpu = [row for name, row in rows if re.match(r"cpu\d+:$", name) and row.get("Online") == "1"]
@@ -123,7 +123,7 @@ def locked(shown: str) -> Optional[bool]:
 
 
 def power_modes(conf: str) -> Dict[int, Tuple[str, Dict[str, str]]]:
-    """Name and power-gating masks of each mode of nvpmodel.conf by its number."""
+    """Return name and power-gating masks of each mode of nvpmodel.conf, by its number."""
     found: Dict[int, Tuple[str, Dict[str, str]]] = {}
     masks: Dict[str, str] = {}
     for line in conf.splitlines():
@@ -139,7 +139,7 @@ def power_modes(conf: str) -> Dict[int, Tuple[str, Dict[str, str]]]:
 
 
 def current_mode(modes: Dict[int, Tuple[str, Dict[str, str]]]) -> int:
-    """The number of the mode in force."""
+    """Return the number of the current power mode."""
     said = re.search(r"^NV Power Mode: *\S+\s*\n(\d+)\s*$", run("nvpmodel", "-q"), re.MULTILINE)
     if not said or int(said.group(1)) not in modes:
         raise Refused("nvpmodel does not tell a mode of %s" % MODES)
@@ -147,14 +147,14 @@ def current_mode(modes: Dict[int, Tuple[str, Dict[str, str]]]) -> int:
 
 
 def set_mode(modes: Dict[int, Tuple[str, Dict[str, str]]], number: int) -> None:
-    """Sets it, and believes it only when it is told back."""
+    """Set the mode. Raise ``Refused`` unless nvpmodel then reports it."""
     run("nvpmodel", "-m", str(number))
     if current_mode(modes) != number:
         raise Refused("nvpmodel did not change to mode %s" % modes[number][0])
 
 
 def unit_of(name: str) -> str:
-    """The unit of a service that root listed; Refused for every other name."""
+    """Return the unit of a service. Raise ``Refused`` if root did not list it in ``SERVICES``."""
     listed = [line for line in text_of(trusted(SERVICES)).split("\n") if line]
     if name not in listed or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}", name):
         raise Refused("%s lists no service %s" % (SERVICES, name))
@@ -162,17 +162,17 @@ def unit_of(name: str) -> str:
 
 
 def state_of(unit: str) -> str:
-    """What systemd says of it."""
+    """Return systemd's ``ActiveState`` of a unit."""
     return run("systemctl", "show", "--property=ActiveState", "--value", "--", unit).strip()
 
 
 def is_running(unit: str) -> bool:
-    """Whether it runs, or is about to."""
+    """Return whether a unit runs or is starting."""
     return state_of(unit) in RUNNING
 
 
 def see_stopped(unit: str) -> None:
-    """Waits while it is ending. Refused where it is not seen to be stopped: ``systemctl stop`` alone shows nothing."""
+    """Wait until a unit has stopped. Raise ``Refused`` if it does not: ``systemctl stop`` alone proves nothing."""
     until = time.monotonic() + ENDING
     state = state_of(unit)
     while state == "deactivating" and time.monotonic() < until:
@@ -183,10 +183,10 @@ def see_stopped(unit: str) -> None:
 
 
 class Changes:
-    """What helpers have changed, in ``STATE``, where root alone looks.
+    """The record of the helpers' changes in the folder ``STATE``, which only root can read.
 
-    ``gate`` is locked for moments. ``users`` is shared by all helpers that rely on a change for as long as they live;
-    whoever finds nobody else there is the last, and undoes all. The kernel frees both when a helper dies.
+    The file ``gate`` is locked during each change. The file ``users`` has a shared lock of every helper that relies on
+    a change; the last of them undoes all. The kernel releases both locks when a helper dies.
     """
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ class Changes:
 
     @contextlib.contextmanager
     def turn(self, seconds: float = QUICK) -> Iterator[bool]:
-        """No other helper changes anything meanwhile; tells whether no other helper relies on a change."""
+        """Keep other helpers from changing anything; yields whether no other helper relies on a change."""
         gate, until = self._open("gate", os.O_RDWR | os.O_CREAT), time.monotonic() + seconds
         try:
             while True:
@@ -220,46 +220,46 @@ class Changes:
                 alone = True
             except BlockingIOError:
                 alone = False
-            fcntl.flock(self.users, fcntl.LOCK_SH)  # does not wait: nobody has it alone outside of the gate
+            fcntl.flock(self.users, fcntl.LOCK_SH)  # does not block: exclusive locks exist only within the gate
             yield alone
         finally:
             os.close(gate)
 
     def read(self) -> List[List[Any]]:
-        """``["clocks"]``, ``["mode", number]`` and ``["service", unit]``, oldest first."""
+        """Return the changes, oldest first: ``["clocks"]``, ``["mode", number]`` and ``["service", unit]``."""
         try:
             with os.fdopen(self._open("undo", os.O_RDONLY), "r") as file:
-                found: List[List[Any]] = json.load(file)
+                entries: List[List[Any]] = json.load(file)
         except FileNotFoundError:
             return []
-        return found
+        return entries
 
     def write(self, entries: List[List[Any]]) -> None:
-        """Before what it tells of is done, so that a change is never unknown."""
+        """Replace the record. Called before a change is made, so that no change is ever unrecorded."""
         with os.fdopen(self._open("undo.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             json.dump(entries, file)
         os.rename("undo.new", "undo", src_dir_fd=self.folder, dst_dir_fd=self.folder)
 
     def note(self, entry: List[Any]) -> None:
-        """Adds what is about to be changed."""
+        """Record a change that is about to be made."""
         syslog.syslog("changing: %s" % " ".join(map(str, entry)))
         self.write([*self.read(), entry])
 
     def forget(self, entry: List[Any]) -> None:
-        """It is as it was."""
+        """Remove a change from the record, after it was undone."""
         self.write([other for other in self.read() if other != entry])
 
     def store_clocks(self) -> None:
-        """Saves the clocks as they are, in whole or not at all."""
+        """Save the present clocks, atomically."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink("clocks.new", dir_fd=self.folder)  # jetson_clocks asks before it writes over a file
+            os.unlink("clocks.new", dir_fd=self.folder)  # jetson_clocks prompts before it overwrites a file
         run("jetson_clocks", "--store", STATE + "/clocks.new")
         if not os.stat("clocks.new", dir_fd=self.folder, follow_symlinks=False).st_size:
             raise Refused("jetson_clocks stored nothing")
         os.rename("clocks.new", "clocks", src_dir_fd=self.folder, dst_dir_fd=self.folder)
 
     def undo(self, entry: List[Any]) -> None:
-        """Changes one thing back; Refused where it is not seen to be back."""
+        """Undo one change. Raise ``Refused`` if the board does not show the earlier state afterwards."""
         kind = entry[0]
         if kind == "clocks":
             run("jetson_clocks", "--restore", STATE + "/clocks")
@@ -275,7 +275,7 @@ class Changes:
         syslog.syslog("restored: %s" % " ".join(map(str, entry)))
 
     def undo_all(self) -> List[Dict[str, str]]:
-        """Newest first, each tried twice; what cannot be undone stays listed for the next helper, and is returned."""
+        """Undo all changes, newest first, each in two attempts; return those that failed, which stay in the record."""
         left = []
         for entry in reversed(self.read()):
             for attempt in (1, 2):
@@ -292,9 +292,10 @@ class Changes:
         return left
 
     def leave(self, seconds: float) -> Dict[str, Any]:
-        """Undoes all if no other helper relies on it, and relies on nothing any more; tells what could not be undone.
+        """Stop relying on changes, and undo all if no other helper relies on them.
 
-        ``deferred`` is whether another helper relies on something, which restores when it ends.
+        Return ``left``, the changes that could not be undone, and ``deferred``: whether another helper still relies on
+        changes, and will undo them when it ends.
         """
         try:
             with self.turn(seconds) as alone:
@@ -307,13 +308,13 @@ class Changes:
 
 
 class Verbs:
-    """One method a verb; the words have passed ``LINE``. Each returns its answer or raises ``Refused``."""
+    """One method for each command; its arguments match ``LINE``. Each returns its answer or raises ``Refused``."""
 
     def __init__(self) -> None:
         self.changes = Changes()
         if self.changes.read():
-            with contextlib.suppress(Refused):  # busy: a living helper sees to it
-                self.changes.leave(0)  # undoes what a killed one left, and nothing that a living one relies on
+            with contextlib.suppress(Refused):  # busy: a running helper will undo them
+                self.changes.leave(0)  # undoes the changes of a killed helper, but none that a running one relies on
 
     def version(self) -> Dict[str, Any]:
         return {"version": VERSION, "python": "%d.%d.%d" % sys.version_info[:3]}
@@ -432,7 +433,7 @@ VERBS: Dict[str, Tuple[int, Callable[..., Dict[str, Any]]]] = {
 
 
 def answer(verbs: Verbs, line: bytes) -> Dict[str, Any]:
-    """What a line does; what is no line of ours does nothing."""
+    """Carry out a line and return its answer; an invalid line has no effect."""
     words = line.decode("latin-1")
     verb, *rest = words.split(" ")
     if not LINE.fullmatch(words) or verb not in VERBS or len(rest) != VERBS[verb][0]:
@@ -447,7 +448,7 @@ def answer(verbs: Verbs, line: bytes) -> Dict[str, Any]:
 
 
 class Caller:
-    """Lines from standard input and answers to standard output; a signal ends it as the end of the input does."""
+    """Reads lines from standard input and writes answers to standard output; a signal counts as the end of input."""
 
     def __init__(self) -> None:
         self.rest = b""
@@ -460,7 +461,7 @@ class Caller:
             )  # seen at ``wake``: nothing is interrupted half-way
 
     def line(self) -> Optional[bytes]:
-        """The next line; None when no more is to come, or will be read."""
+        """Return the next line; None after the end of input, after a signal, or if nobody reads the answers."""
         poll = select.poll()
         for descriptor, events in ((0, select.POLLIN), (1, 0), (self.wake, select.POLLIN)):
             poll.register(descriptor, events)
@@ -477,7 +478,7 @@ class Caller:
             self.rest += piece
 
     def say(self, words: Dict[str, Any]) -> bool:
-        """False when nobody reads."""
+        """Write an answer; return False if nobody reads it within 10 s."""
         data = json.dumps(words).encode("ascii") + b"\n"
         poll = select.poll()
         poll.register(1, select.POLLOUT)
@@ -490,7 +491,7 @@ class Caller:
 
 
 def settle() -> None:
-    """Forgets what the caller set up: environment, descriptors, limits, signals, folder. ValueError where it cannot."""
+    """Reset environment, descriptors, limits, signals and folder of the caller. Raises OSError or ValueError."""
     os.environ.clear()
     os.umask(0o077)
     os.chdir("/")
@@ -498,20 +499,20 @@ def settle() -> None:
         try:
             os.fstat(descriptor)
         except OSError:  # noqa: PERF203 - three of them
-            os.open("/dev/null", os.O_RDWR)  # else the first file opened became somebody's standard output
+            os.open("/dev/null", os.O_RDWR)  # otherwise the first file opened would become a standard stream
     os.closerange(3, 4096)
     for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA):
         resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
     signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how programs ended
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit codes of programs would be lost
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("0")  # not lower: many helpers must not outlive the rest of the board
+        file.write("0")  # not lower: the kernel may kill helpers when memory runs out
 
 
 def main() -> int:
-    """Serves one caller."""
+    """Serve one caller; return the exit code."""
     if os.geteuid() != 0 or len(sys.argv) != 1:
         sys.stderr.write("pytest-hil-helper: as root, and without arguments\n")
         return 64

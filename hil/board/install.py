@@ -1,4 +1,4 @@
-"""``hil board setup`` and ``hil board remove``, from the host: what is installed, and root asked for once."""
+"""The host's part of ``hil board setup`` and ``hil board remove``; root runs once on the board."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUDO = "/usr/bin/sudo"
 PATIENCE = 300.0
-"""Seconds: restoring what a killed helper left may wait for a service."""
+"""Seconds; long, because restoring what a killed helper changed may wait for a service."""
 
 BOOT = """\
 import hashlib, json, sys
@@ -31,12 +31,12 @@ code = {"__name__": "as_root"}
 exec(compile(order.pop("script"), "as_root", "exec"), code)
 code["main"](order)
 """
-"""All that root's Python is told in words: to carry out what standard input has, if it has this digest."""
+"""The code on root's command line: it runs the script from standard input, if that has the expected digest."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is to be on a board: the helper's text, who may start it, which services it may restart."""
+    """The installation on a board: the helper's text, the user who may start it, the services it may restart."""
 
     user: str
     services: tuple[str, ...]
@@ -44,14 +44,14 @@ class Setup:
 
     @property
     def sudoers(self) -> str:
-        """The file for sudo; ``""`` allows no arguments."""
+        """The content of the sudoers file; its ``""`` allows no arguments."""
         return (
             "# Written by 'hil board setup'; 'hil board remove' takes it away.\n"
             f'{self.user} ALL=(root) NOPASSWD: {PROGRAM} ""\n'
         )
 
     def describe(self) -> list[str]:
-        """Each file with owner, mode and content; the program's content by its digest."""
+        """Return each file with owner, mode and content, one line each; of the program only its digest."""
         digest = hashlib.sha256(self.helper.encode("ascii")).hexdigest()
         lines = [f"{PROGRAM} (root:root, 0755): sha256 {digest}, the file {_source('helper.py')} of this installation"]
         lines.append(
@@ -67,9 +67,10 @@ def _source(name: str) -> Any:
 
 
 def planned(target: Target, services: Sequence[str]) -> Setup:
-    """What setting up ``target`` would install; asks it for its user's name and changes nothing.
+    """Return what ``install`` would install on ``target``. Reads the user's name there; changes nothing.
 
-    Raises ``UserError`` for a name that may not go into a file of root's, ``LabError`` where it does not answer.
+    Raises ``UserError`` for a name of user or service that is unsafe in root's files, ``LabError`` if the target does
+    not answer.
     """
     for name in services:
         if not SERVICE.fullmatch(name):
@@ -81,7 +82,7 @@ def planned(target: Target, services: Sequence[str]) -> Setup:
     user = done.out.decode("utf-8", "replace").strip()
     if done.code != 0 or not user:
         raise LabError(
-            f"its user's name cannot be had: on target {target.name!r}: see what '/usr/bin/id -un' says there"
+            f"its user's name cannot be read: on target {target.name!r}: run '/usr/bin/id -un' there to see why"
         )
     if not USER.fullmatch(user):
         raise UserError(
@@ -92,67 +93,70 @@ def planned(target: Target, services: Sequence[str]) -> Setup:
 
 
 def install(target: Target, setup: Setup, password: Callable[[str], str]) -> list[str]:
-    """Installs it; the steps that were done. ``password`` is asked, at most once, for the user's on the board.
+    """Install the helper; return the steps done. ``password`` is called at most once, for the board user's password.
 
-    Raises ``LabError`` where root there refuses, with the steps so far, or where sudo does not let the helper start.
+    Raises ``LabError`` with the steps done so far if a check on the board fails, or if sudo does not start the helper.
     """
     order = {"do": "install", "user": setup.user, "services": list(setup.services), "sudoers": setup.sudoers}
     steps = _as_root(target, order, setup.user, password)
     start = [PROGRAM] if setup.user == "root" else [SUDO, "-n", "--", PROGRAM]
     done = target.run(start, b"version\n", PATIENCE)
     if not _object(done.out).get("ok"):
-        said = _shown(done.err or done.out)
+        last = _shown(done.err or done.out)
         raise LabError(
-            f"the helper is installed and does not answer ({said}): on target {target.name!r}: "
+            f"the helper is installed and does not answer ({last}): on target {target.name!r}: "
             "see that /etc/sudoers includes /etc/sudoers.d"
         )
     return [*steps, "it answers"]
 
 
 def remove(target: Target, password: Callable[[str], str]) -> list[str]:
-    """Takes everything away, after having restored what is still changed. Raises ``LabError`` as ``install`` does."""
+    """Restore what is still changed, then remove the helper; return the steps. Raises like ``install``."""
     setup = planned(target, ())
     return _as_root(target, {"do": "remove"}, setup.user, password)
 
 
 def _as_root(target: Target, order: dict[str, Any], user: str, password: Callable[[str], str]) -> list[str]:
-    """The steps of ``order``, carried out by root: by right, by sudo without a password, or with the one asked for."""
+    """Run ``order`` as root and return its steps: directly, by sudo without a password, or by sudo with one."""
     texts = {"script": "as_root.py", "helper": "helper.py", "units": "unit_check.py"}
     sent = json.dumps({**order, **{key: _source(name).read_text(encoding="ascii") for key, name in texts.items()}})
     data = sent.encode("ascii")
     command = [PYTHON, "-IS", "-c", BOOT, hashlib.sha256(data).hexdigest()]
     if user == "root":
-        told = _object(target.run(command, data, PATIENCE).out)
+        result = _object(target.run(command, data, PATIENCE).out)
     else:
-        told = _object(target.run([SUDO, "-n", "--", *command], data, PATIENCE).out)
-        if not told:
-            told = _with_password(target, command, data, password(f"password of {user} on {target.name}, for sudo: "))
-    if told.get("ok"):
-        return [str(step) for step in told["steps"]]
-    so_far = "; ".join(str(step) for step in told.get("steps", ()))
-    why = str(told.get("error", "root's side ended without an answer"))
+        result = _object(target.run([SUDO, "-n", "--", *command], data, PATIENCE).out)
+        if not result:
+            result = _with_password(target, command, data, password(f"password of {user} on {target.name}, for sudo: "))
+    if result.get("ok"):
+        return [str(step) for step in result["steps"]]
+    so_far = "; ".join(str(step) for step in result.get("steps", ()))
+    why = str(result.get("error", "the script that ran as root ended without an answer"))
     after = f" (so far: {so_far})" if so_far else ""
-    raise LabError(f"{why}{after}: on target {target.name!r}: mend that there and run the command again")
+    raise LabError(f"{why}{after}: on target {target.name!r}: fix that on the board and run the command again")
 
 
 def _with_password(target: Target, command: Sequence[str], data: bytes, secret: str) -> dict[str, Any]:
-    """``-k``: sudo asks whatever it remembers, so that the first line is always the password, and remembers nothing."""
+    """Run ``command`` by sudo with the password ``secret``; return its JSON line.
+
+    ``-k`` ignores cached credentials and caches none, so that sudo always reads the password from the first line.
+    """
     if not secret or "\n" in secret:
         raise UserError(
             f"root is needed once, and no password was given: on target {target.name!r}: give it, or let root run it"
         )
     done = target.run([SUDO, "-k", "-S", "-p", "", "--", *command], secret.encode() + b"\n" + data, PATIENCE)
-    told = _object(done.out)
-    if not told:
-        said = _shown(done.err.replace(secret.encode(), b"..."))
+    result = _object(done.out)
+    if not result:
+        last = _shown(done.err.replace(secret.encode(), b"..."))
         raise LabError(
-            f"sudo did not accept it ({said}): on target {target.name!r}: try again, as a user who may use sudo"
+            f"sudo did not accept it ({last}): on target {target.name!r}: try again, as a user who may use sudo"
         )
-    return told
+    return result
 
 
 def _object(out: bytes) -> dict[str, Any]:
-    """The last line, if it is an object: a login banner may come before it."""
+    """Return the last line of ``out`` if it is a JSON object, else an empty one; a login banner may precede it."""
     lines = out.decode("utf-8", "replace").strip().splitlines()
     try:
         found = json.loads(lines[-1]) if lines else {}
@@ -162,6 +166,6 @@ def _object(out: bytes) -> dict[str, Any]:
 
 
 def _shown(raw: bytes) -> str:
-    """Its last line, harmless on a terminal."""
-    lines = raw.decode("utf-8", "replace").strip().splitlines() or ["no word"]
+    """Return the last line of ``raw``, cleaned for a terminal."""
+    lines = raw.decode("utf-8", "replace").strip().splitlines() or ["no output"]
     return clean(lines[-1][-200:])

@@ -1,8 +1,8 @@
-"""A board's own noise, by A/A sessions: each engine against itself, where whatever is told is a false alarm.
+"""Measures a board's noise with A/A sessions: each engine is compared with itself, so every alarm is a false one.
 
-What a session shares (a connection, an agent, clocks, heat) moves all its runs alike, and one session cannot show it.
-Sessions come in pairs, each opened anew; how many is fixed before the first. One that was disturbed from outside would
-have settled nothing in a pytest run either, and is taken again.
+What the runs of a session share (connection, agent, clocks, heat) shifts them together, which one session cannot show.
+So pairs of separate sessions are compared; their number is fixed in advance. A session that was disturbed from outside
+is repeated, because it would be inconclusive in a pytest run too.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
     from hil.series import Series
 
 CHECKS = (*replicates.QUANTILES, "fps.sustained")
-"""What fresh processes give a value of."""
+"""The checks with one value per fresh process."""
 COMPARISONS = NOISE_DF
-"""Pairs of sessions at least: twice as many sessions as the degrees of freedom that the noise is taken to have."""
+"""Default number of session pairs: one per assumed degree of freedom of the noise."""
 SPOILED = 5
-"""Sessions that may be taken again before the board is called too restless to learn anything of."""
+"""Sessions that may be repeated before the calibration gives up."""
 
 Key = tuple[str, str, str]
 Values = dict[Key, list[tuple[float, ...]]]
-"""By check, model and precision: the run values of each session, as many in each."""
+"""By check, model and precision: the run values of each session; every session has equally many."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What A/A sessions taught of one row.
+    """The noise of one row, from A/A sessions.
 
-    ``runs`` and ``sessions`` are relative standard deviations, between runs of a session and between sessions beyond
-    that. Of ``comparisons``, ``unaware`` told a change without knowing the noise and ``alarms`` did with the noise
-    that all other sessions taught.
+    ``runs`` and ``sessions`` are relative standard deviations: between the runs of a session, and between sessions in
+    addition to that. Of ``comparisons``, ``unaware`` reported a change when the noise was not taken into account, and
+    ``alarms`` when the noise of all other sessions was.
     """
 
     key: Key
@@ -61,25 +61,25 @@ class Learned:
 
 
 def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:
-    """What sessions taught, row by row; the first is compared with the second, the third with the fourth.
+    """Return the noise of each row; compares the first session with the second, the third with the fourth, and so on.
 
-    Raises ``ValueError`` for fewer than two pairs and for an odd one.
+    Raises ``ValueError`` for fewer than two pairs of sessions, or an odd number of sessions.
     """
     found = []
     for key, sessions in values.items():
         if len(sessions) < 4 or len(sessions) % 2:  # one pair to compare and at least one to learn from
-            raise ValueError(f"{' '.join(key)}: {len(sessions)} sessions are no two pairs")
+            raise ValueError(f"{' '.join(key)}: {len(sessions)} sessions are not two or more pairs")
         unaware = alarms = 0
         for at in range(0, len(sessions), 2):
             others = spread_of([*sessions[:at], *sessions[at + 2 :]]).sessions
-            unaware += _told(sessions[at], sessions[at + 1], None)
-            alarms += _told(sessions[at], sessions[at + 1], others)
+            unaware += _is_alarm(sessions[at], sessions[at + 1], None)
+            alarms += _is_alarm(sessions[at], sessions[at + 1], others)
         spread = spread_of(sessions)
         found.append(Learned(key, spread.runs, spread.sessions, len(sessions) // 2, unaware, alarms))
     return found
 
 
-def _told(base: Sequence[float], cand: Sequence[float], noise: float | None) -> bool:
+def _is_alarm(base: Sequence[float], cand: Sequence[float], noise: float | None) -> bool:
     return judge_change(compare_runs([base], [cand], noise=noise)) in {Change.WORSE, Change.BETTER}
 
 
@@ -103,8 +103,10 @@ def measure(
         if why:
             spoiled += 1
             if spoiled > SPOILED:
-                raise LabError(f"{spoiled} sessions were disturbed from outside ({why}): on target {target!r}: calm it")
-            tell(f"a session was disturbed from outside and is taken again: {why}")
+                raise LabError(
+                    f"{spoiled} sessions were disturbed from outside ({why}): on target {target!r}: remove the cause"
+                )
+            tell(f"a session was disturbed from outside and is repeated: {why}")
             continue
         taken.append((at, series))
         left = (time.monotonic() - began) / (len(taken) + spoiled) * (count - len(taken))
@@ -120,7 +122,7 @@ def measure(
 def _session(
     config: Config, target: str, engines: Iterable[tuple[str, str]], tell: Callable[[str], None]
 ) -> tuple[str, dict[tuple[str, str], list[Series]], str]:
-    """One session as a pytest run would have it: the machine, five runs an engine, and what disturbed one of them."""
+    """Run a session like pytest does; return the machine, five runs per engine, and what disturbed one of them."""
     found, why_not = {}, []
     with tempfile.TemporaryDirectory(prefix="hil-calibrate-") as folder:
         request = Request(config, target, "fail", 0.0, secrets.token_hex(16), Path(folder), tell)

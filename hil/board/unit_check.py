@@ -1,7 +1,7 @@
-"""May a user restart this service without becoming root by it? Only what is checked here is allowed; Python 3.6.
+"""Checks that a user cannot become root by restarting a service. Everything not listed here is refused. Python 3.6.
 
-A unit is what its files say, key by key: a key that is not listed here, and a value that is not understood to its last
-letter, is refused. What systemd has loaded is held against the same rules, and so is each service that it starts, too.
+The unit's files are checked key by key: an unlisted key, or a value that does not match its pattern completely, is
+refused. The same rules apply to what systemd has loaded, and to each service that the unit starts.
 """
 
 import os
@@ -35,7 +35,7 @@ SHOWN = (
     "ExecStopPost",
 )
 STARTS = ("Requires", "Requisite", "Wants", "BindsTo", "Upholds", "OnFailure", "OnSuccess")
-"""Keys that name units which are started with the service."""
+"""Keys that name units to be started with the service."""
 RUNS_NOTHING = (".target", ".slice", ".mount", ".device", ".swap")
 EXEC = re.compile(r"Exec[A-Z][A-Za-z]*")
 AS_ROOT_ALL_THE_SAME = re.compile(r"[@:|-]*[+!]")
@@ -47,25 +47,25 @@ HARMLESS = re.compile(
     r"|Slice|UMask|(Runtime|State|Cache|Logs|Configuration)Directory(Mode)?|NoNewPrivileges|Protect[A-Za-z]+"
     r"|Private(Tmp|Devices|Network|Users)|Restrict[A-Za-z]+|LockPersonality|MemoryDenyWriteExecute|SystemCall[A-Za-z]+"
 )
-"""Keys whose value runs nothing, reads nothing that a program is made of, and gives no right."""
+"""Keys whose values start no program, name no file that a program loads, and grant no rights."""
 OUTPUT = re.compile(r"journal|null|inherit|syslog|kmsg|journal\+console|syslog\+console")
 GROUPS = re.compile(r"video|render|audio|input|dialout|plugdev|i2c|gpio|users|nogroup")
 VARIABLE = re.compile(
     r"(LANG|LC_[A-Z]+|TZ|TERM|DISPLAY|ROS_DOMAIN_ID|ROS_LOCALHOST_ONLY|OMP_NUM_THREADS|CUDA_VISIBLE_DEVICES"
     r"|CUDA_DEVICE_ORDER|CUDA_LAUNCH_BLOCKING|PYTHONUNBUFFERED)=[A-Za-z0-9_.,:@+-]*"
 )
-"""Variables that name no file. Of any other nobody can say what a program does with it."""
+"""Variables that name no file. Others are refused, since a program may use them to load files."""
 PATH = re.compile(r"/[A-Za-z0-9_.+@/-]*")
 WORD = re.compile(r"[A-Za-z0-9_.,:=+@-]*")
 OPTION_WITH_PATH = re.compile(r"-{0,2}[A-Za-z0-9_-]+=(/[A-Za-z0-9_.+@/-]*)")
 
 
 def _anything(value: str) -> None:
-    """What a program of somebody else than root is made of is that user's own."""
+    """Accept any value: a service that does not run as root cannot give its caller root."""
 
 
 class Service(NamedTuple):
-    """What systemd tells of a service, the lines of its files as section, key and value, and whether root runs it."""
+    """A service: systemd's properties, the lines of its files (section, key, value), whether root runs it, its user."""
 
     shown: Dict[str, str]
     lines: List[Any]
@@ -78,14 +78,14 @@ class Unchecked(Exception):
 
 
 class UnitCheck:
-    """One check of a service with all that it starts; ``helper`` has ``run``, ``trusted``, ``text_of``, ``Refused``."""
+    """Checks a service and all that it starts; ``helper`` has ``run``, ``trusted``, ``text_of``, ``Refused``."""
 
     def __init__(self, helper: Any) -> None:
         self.helper = helper
         self.checked: Set[str] = set()
 
     def service(self, unit: str) -> None:
-        """Raises ``Unchecked`` unless whoever restarts ``unit`` can make root do nothing by it."""
+        """Raise ``Unchecked`` unless restarting ``unit`` is proven not to give the caller root."""
         if unit in self.checked:
             return
         self.checked.add(unit)
@@ -160,7 +160,7 @@ class UnitCheck:
             yield section, key.strip(), value.strip()
 
     def _line(self, found: Service, section: str, key: str, value: str) -> None:
-        """One assignment; an empty value takes earlier ones back, which are checked all the same."""
+        """Check one assignment; an empty value resets earlier ones, which are checked nevertheless."""
         if section == "Install" or not value or HARMLESS.fullmatch(key) or key in STARTS:
             return
         check = self._special(found, key)
@@ -169,7 +169,7 @@ class UnitCheck:
         check(value)
 
     def _special(self, found: Service, key: str) -> Any:
-        """How the value of a key is checked that is not harmless whatever it says."""
+        """Return the check of the values of ``key``; ``None`` if the key is not supported."""
         if EXEC.fullmatch(key):
             return self._command if found.privileged else _anything
         if key in ("StandardOutput", "StandardError"):
@@ -183,7 +183,7 @@ class UnitCheck:
         }.get(key)
 
     def _group(self, found: Service, value: str) -> None:
-        """Some groups are as good as root: docker, disk, shadow."""
+        """Refuse groups that amount to root, such as docker, disk and shadow."""
         if value != found.user:
             self._match(GROUPS, value, "group")
 
@@ -192,7 +192,7 @@ class UnitCheck:
             raise self.helper.Refused("its %s %.80r is not one that is checked" % (what, value))
 
     def _path(self, value: str) -> None:
-        """Root's alone, or where it is not there yet, only root can make it: the nearest folder that is there."""
+        """Check that only root can change the path; if it does not exist, check its nearest existing folder."""
         self._match(PATH, value, "path")
         path = value
         while not os.path.lexists(path):
@@ -223,7 +223,7 @@ class UnitCheck:
                     self._environment(line.strip())
 
     def _loaded(self, found: Service) -> None:
-        """What systemd has loaded: also what no file says, and what an older version tells in other words."""
+        """Check the properties that systemd has loaded, which may differ from the files or come from elsewhere."""
         shown = found.shown
         for key in ("RootDirectory", "RootImage"):
             if shown.get(key):

@@ -77,11 +77,11 @@ class Sandbox:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **keys)
 
     def agent(self, script: str) -> list[str]:
-        """What runs ``script`` as the user, on the board's own Python, with the agent's modules to import."""
-        for path in sorted(AGENT.glob("*.py")):
-            self.place(f"/srv/{inside.USER}/agent/{path.name}", path.read_text(encoding="utf-8"))
-        found = ("/usr/bin/env", f"PYTHONPATH=/srv/{inside.USER}")
-        return [*self.into, *AS_USER, *found, "/usr/bin/python3", "-c", script]
+        """Return the command that runs ``script`` as the user, with the board's Python and the agent's modules."""
+        for path in sorted(AGENT.rglob("*.py")):
+            self.place(f"/srv/{inside.USER}/agent/{path.relative_to(AGENT)}", path.read_text(encoding="utf-8"))
+        environment = ("/usr/bin/env", f"PYTHONPATH=/srv/{inside.USER}")
+        return [*self.into, *AS_USER, *environment, "/usr/bin/python3", "-c", script]
 
     def helper(self, *, user: bool = False, around: Sequence[str] = (), **keys: Any) -> Talk:
         """The helper at work; through sudo where ``user``, and ``around`` comes before it."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OPEN = """
 import json
-from agent.helper import Helper
+from agent.machine.root_helper import Helper
 helper = Helper.open()
 told = {"opened": helper is not None, "why_not": Helper.why_not}
 """
@@ -31,8 +31,8 @@ print(json.dumps(told))
 """
 MEMORY = """
 import json
-from agent.device_memory import DeviceMemory, Watch
-from agent.helper import Helper
+from agent.machine.device_memory import DeviceMemory, Watch
+from agent.machine.root_helper import Helper
 watch = Watch(DeviceMemory(None, unified=True, sys_root="/sys", proc_root="/proc", open_helper=%s))
 watch.follow(12)
 print("following", flush=True)
@@ -120,8 +120,8 @@ def test_a_late_answer_is_not_waited_for(board: Sandbox) -> None:
     """The deadline holds, the agent may do its own work meanwhile, and the helper is not asked again."""
     board.fake("slow").write_text("2")
     script = """
-import agent.helper
-agent.helper.LIMITS["clocks"] = 0.7
+import agent.machine.root_helper
+agent.machine.root_helper.LIMITS["clocks"] = 0.7
 beats = []
 helper.waiting = lambda: beats.append(1)
 told["answers"] = [helper.ask("clocks", "show"), helper.ask("version")]

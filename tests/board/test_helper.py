@@ -19,7 +19,7 @@ FREE, LOCKED = "729600\n", "2201600\n"
 STORE, RESTORE = "jetson_clocks --store /run/pytest-hil/clocks.new", "jetson_clocks --restore /run/pytest-hil/clocks"
 CALLER = """
 import time
-from agent.helper import Helper
+from agent.machine.root_helper import Helper
 helper = Helper.open()
 print(helper.ask("clocks", "lock") if helper else Helper.why_not, flush=True)
 time.sleep(60)

@@ -47,7 +47,7 @@ def test_a_calm_board_has_nothing_to_learn() -> None:
 @pytest.mark.parametrize("count", [0, 2, 5])
 def test_too_few_sessions_teach_nothing(count: int) -> None:
     """One pair has no others to learn from, and one session no partner."""
-    with pytest.raises(ValueError, match="are no two pairs"):
+    with pytest.raises(ValueError, match="are not two or more pairs"):
         learn({KEY: days(count, between=0.01)})
 
 
