@@ -204,7 +204,10 @@ def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResu
 
 
 class Judgement(Frozen):
-    """What a check function returns: a verdict with its reason; who asked and where is added later."""
+    """The verdict of a check with its reason.
+
+    A check function leaves ``evidence`` and ``executed_on`` empty: the session sets them (``hil.session.amendments``).
+    """
 
     verdict: Verdict
     reason: Line
@@ -212,3 +215,5 @@ class Judgement(Frozen):
     measurement: Measurement | None = None
     limit: Limit | None = None
     details: Details = Field(default_factory=dict)
+    evidence: Evidence | None = None
+    executed_on: ExecutedOn | None = None

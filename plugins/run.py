@@ -189,6 +189,7 @@ class HilRun(RunState):
                 run_id=self.run_id,
                 report_dir=self.report_dir,
                 sources=self.sources,
+                plan=self.plan,
                 progress=self.progress,
                 runs=self._runs(self.config),
                 baseline=self.baseline,

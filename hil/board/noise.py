@@ -23,6 +23,7 @@ from hil.series import digest_of
 from hil.session import Request, Session, records
 from hil.session.sampling import replicates
 from hil.session.target import state_contract
+from hil.state import fold
 from hil.stats.runs import FEWEST, NOISE_DF, Change, compare_runs, judge_change, spread_of
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def _session(
                 at = serial or machine(None, records.environment(session, row))
     if not found:
         raise UserError(f"nothing can be timed on target {target!r}: {'; '.join(why_not) or 'no model'}")
-    fine = Judgement(verdict=Verdict.PASSED, reason="")
-    judged = state_contract.told(fine, *(one for series in found.values() for one in series))
+    findings = state_contract.findings_of(*(one for series in found.values() for one in series))
+    judged = fold(Judgement(verdict=Verdict.PASSED, reason=""), findings)
     return at, found, judged.reason if judged.verdict is not Verdict.PASSED else ""
 
 

@@ -154,6 +154,6 @@ def _judge_int8(config: Config, model: str, target: str, steps: Steps) -> list[C
     of_model = [row for row in (*plan.rows, *plan.unlimited) if (row.model, row.precision) == (model, "int8")]
     rows = [row for row in of_model if row.id.startswith("int8.") or row.id == "placement.int8_layers"]
     cache = config.resolve(config.spec.project.cache)
-    request = Request(config, target, "fail", 0.0, secrets.token_hex(16), cache, progress=steps.say)
+    request = Request(config, target, "fail", 0.0, secrets.token_hex(16), cache, progress=steps.say, plan=plan)
     with closing(Session.open(request)) as session:
         return [session.judge(row).result for row in rows]

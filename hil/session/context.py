@@ -10,6 +10,7 @@ from hil.onnx_files.external_data import addressed, external_files
 from hil.onnx_files.identity import sources_of
 from hil.onnx_files.reference import Reference, open_reference
 from hil.onnx_files.signature import Signature, read_signature
+from hil.plan import expand
 from hil.session.engines import load_options
 from hil.session.memo import Memo
 from hil.session.sampling.series_files import Samples
@@ -38,6 +39,8 @@ class Context:
         self.report_dir: Path = request.report_dir
         self.runs = request.config.spec.measure.runs if request.runs is None else request.runs
         self.baseline = request.baseline
+        compares = request.baseline is not None
+        self.plan = request.plan or expand(request.config, request.target, baseline=compares)
         self.run_id = request.run_id
         self.requested = request.target
         self.used = held.used

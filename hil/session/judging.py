@@ -1,7 +1,9 @@
-"""A row judged: gathered, amended, and stored with all that its digests refer to."""
+"""Judging one row: gather, amend, and store the result with everything that its digests refer to."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
@@ -9,13 +11,21 @@ from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.results import Cause, CheckResult, Judgement, Measurement, Row, TargetUse, Verdict
 from hil.series import digest_of
 from hil.session import records
-from hil.session.amendments import evidence, expiry, foreign
+from hil.session.amendments import amended
+from hil.session.amendments.expiry import TOLERATED
+from hil.session.amendments.foreign import UNVERIFIABLE
+from hil.session.amendments.row_facts import Tolerances
+from hil.session.evidence import evidence_of
 from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
+from hil.session.gather.parity import precision_of, where_of
 from hil.session.outcome import Outcome
 
 if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
+
+FLOATS = ("float", "bfloat")
+"""The prefixes of the dtypes whose values may be rounded."""
 
 
 def judge(session: EngineContext, row: Row) -> Outcome:
@@ -42,8 +52,28 @@ def _gather(session: EngineContext, row: Row) -> Gathered:
         reason = f"needs {session.requested}; {session.used} was used in its place: {session.fallback_reason}"
         return _without_number(Verdict.NOT_RUN, reason, Cause.FALLBACK)
     if row.model:
-        session.parts(row.model)  # watched from before the first of them is used
-    return expiry.held(session, row, foreign.doubted(session, row, GATHER[row.id]))
+        session.parts(row.model)  # watch the model's files before the first of them is used
+    foreign = _foreign_engine(session, row)
+    gathered = GATHER[row.id](session, row)
+    facts = replace(gathered.facts, foreign_engine=foreign, tolerances=_tolerances(session, row))
+    return replace(gathered, facts=facts)
+
+
+def _foreign_engine(session: EngineContext, row: Row) -> str | None:
+    """Return the file of an engine that was built elsewhere. Raises ``Unsupported`` if the target cannot load it."""
+    file = session.model(row.model).engine if row.model else None
+    if file is not None and row.id in UNVERIFIABLE:
+        session.engines.provisioned(row.model, row.precision)  # an engine that cannot be loaded is no reason to warn
+    return file
+
+
+def _tolerances(session: EngineContext, row: Row) -> Tolerances | None:
+    """Return the tolerances of a row that is judged by any."""
+    if row.id not in TOLERATED:
+        return None
+    table = session.model(row.model).tolerances.get(precision_of(row))
+    exact = {output.name: not output.dtype.startswith(FLOATS) for output in session.signature(row.model).outputs}
+    return Tolerances(precision_of(row), table, exact, where_of(session, row)())
 
 
 def enter(session: EngineContext, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
@@ -58,19 +88,21 @@ def enter(session: EngineContext, row: Row, judgement: Judgement, *, by_engine: 
 
 def _outcome(session: EngineContext, row: Row, gathered: Gathered, *, by_engine: bool | None = None) -> Outcome:
     session.sources.check()
-    judgement = gathered.judgement
+    ran = gathered.judgement.verdict is not Verdict.NOT_RUN or gathered.judgement.measurement is not None
+    facts = replace(gathered.facts, today=datetime.now(timezone.utc).date())
+    if ran:
+        by_engine = not CATALOGUE[row.id].on_host if by_engine is None else by_engine
+        evidence, executed_on = evidence_of(session, row, by_engine=by_engine)
+        facts = replace(facts, evidence=evidence, executed_on=executed_on)
+    judgement = amended(row, gathered.judgement, facts)
     methods, environments = {}, {}
     measurement: Measurement | None = judgement.measurement
     if measurement is not None:
         digest, environment = digest_of(gathered.method), records.environment(session, row)
         methods[digest] = dict(gathered.method)
         environments[digest_of(environment)] = environment
-        update = {"method": digest, "environment": digest_of(environment)}
-        measurement = measurement.model_copy(update=update)
-    ran = judgement.verdict is not Verdict.NOT_RUN or measurement is not None
+        measurement = measurement.model_copy(update={"method": digest, "environment": digest_of(environment)})
     engines = records.engines(session, row) if ran else []
-    by_engine = not CATALOGUE[row.id].on_host if by_engine is None else by_engine
-    where = evidence.of(session, row, by_engine=by_engine) if ran else evidence.NOWHERE
     result = CheckResult(
         id=row.id,
         model=row.model,
@@ -80,9 +112,9 @@ def _outcome(session: EngineContext, row: Row, gathered: Gathered, *, by_engine:
         verdict=judgement.verdict,
         reason=judgement.reason,
         cause=judgement.cause,
-        evidence=where.evidence,
+        evidence=judgement.evidence,
         target=TargetUse(requested=session.requested, used=session.used),
-        executed_on=where.executed_on,
+        executed_on=judgement.executed_on,
         measurement=measurement,
         limit=judgement.limit or row.limit,
         engine=engines[0]["digest"] if engines else None,

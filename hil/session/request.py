@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hil.baseline import Baseline
     from hil.config.load import Config
+    from hil.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Request:
     ``run_id`` is shared by all processes of one run: it is what lets them hold one target together.
     ``runs`` is how often engines are timed in a fresh process each; None leaves it to ``measure.runs``.
     ``baseline`` is what the run is compared with, if it is. ``sources`` are the files that are watched already.
+    ``plan`` has the rows of the run; without it the session plans ``config`` for ``target`` itself.
     """
 
     config: Config
@@ -34,3 +36,4 @@ class Request:
     runs: int | None = None
     baseline: Baseline | None = None
     sources: Sources = field(default_factory=Sources)
+    plan: Plan | None = None

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from hil.config.spec import MeasureSpec, RunSpec, TargetSpec
+from hil.plan import Plan
 from hil.results import Limit, Row, Sense
+from hil.session.amendments import amended
 from hil.session.gather import timing
 from hil.session.memo import Memo
 from hil.session.sampling.series_files import Samples
@@ -19,6 +21,9 @@ from hil.targets.answers import NodeTime, Timed
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from hil.results import Judgement
+    from hil.session.gather.gathered import Gathered
 
 LONG = "model.0.conv.weight + QuantizeLinear_8 + /model.0/conv/Conv + PWN(PWN(Sigmoid), Mul)" * 3
 
@@ -63,7 +68,7 @@ def session(folder: Path, worker: Worker, streams: int, runtime: str = "tensorrt
 
     batches = [SimpleNamespace(inputs={"x": np.zeros((1, 4), np.float32)})] * 3
     return SimpleNamespace(
-        requested="bench",
+        plan=Plan("bench", ()),
         runs=1,
         spec=TargetSpec(runtime=runtime),  # type: ignore[arg-type]  # one of the two, told by the test
         model=lambda _: SimpleNamespace(batch=1, run=RunSpec(streams=streams)),
@@ -84,9 +89,9 @@ def row(check: str, limit: Limit | None = None) -> Row:
     return Row(id=check, model="toy", precision="fp16", scenario="saturated", required=True, limit=limit)
 
 
-@pytest.fixture(autouse=True)
-def _no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "expand", lambda *_: SimpleNamespace(rows=[]))
+def judgement(asked: Row, gathered: Gathered) -> Judgement:
+    """The judgement as the report has it."""
+    return amended(asked, gathered.judgement, gathered.facts)
 
 
 def test_the_frame_rate_is_that_of_all_streams(tmp_path: Path) -> None:
@@ -98,12 +103,12 @@ def test_the_frame_rate_is_that_of_all_streams(tmp_path: Path) -> None:
     assert rate.judgement.measurement is not None
     assert rate.judgement.measurement.value == pytest.approx(1000, rel=1e-3)
     assert rate.method["streams"] == 2
-    assert str(rate.judgement.details["samples"]).endswith("toy-fp16-streams.npz")
+    assert str(judgement(row("fps.sustained"), rate).details["samples"]).endswith("toy-fp16-streams.npz")
     latency = timing.percentile(held, row("latency.p50"))
     assert worker.asked[1:] == [("time", 3)]
     assert latency.method["streams"] == 1
     assert latency.judgement.details["device_p50"] == 0.001
-    assert str(latency.judgement.details["samples"]).endswith("toy-fp16-saturated.npz")
+    assert str(judgement(row("latency.p50"), latency).details["samples"]).endswith("toy-fp16-saturated.npz")
 
 
 @pytest.mark.parametrize(("streams", "runtime"), [(1, "tensorrt"), (4, "onnxruntime")])
@@ -119,11 +124,12 @@ def test_one_stream_is_the_saturated_series(tmp_path: Path, streams: int, runtim
 def test_slow_layers_are_named_on_part_of_a_line(tmp_path: Path) -> None:
     """TensorRT's names may fill a page: shortened in the reason, whole in the details; no empty brackets."""
     limit = Limit(value=0.001, unit="s", sense=Sense.AT_MOST, source="test")
-    judgement = timing.percentile(session(tmp_path, Worker(), 1), row("latency.p50", limit)).judgement
-    told = judgement.reason.partition("slowest nodes: ")[2]
+    asked = row("latency.p50", limit)
+    slow = judgement(asked, timing.percentile(session(tmp_path, Worker(), 1), asked))
+    told = slow.reason.partition("slowest nodes: ")[2]
     assert "75%" in told
     assert "pool (CudaPooling) 25%" in told
     assert "()" not in told.replace("(PWN(", "").replace("Sigmoid)", "")
     assert len(told) < 120
-    nodes: Any = judgement.details["slowest_nodes"]
+    nodes: Any = slow.details["slowest_nodes"]
     assert nodes[0]["name"] == LONG

@@ -1,1 +1,48 @@
-"""What changes a verdict after judging."""
+"""The amendments: what changes a judgement after its check has made it, in one ordered list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.session.amendments import evidence, expiry, explanation, foreign, measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hil.results import Judgement, Row
+    from hil.session.amendments.row_facts import Facts
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """One named change; ``apply`` is a pure function of the row, the judgement so far, and the facts."""
+
+    name: str
+    apply: Callable[[Row, Judgement, Facts], Judgement]
+
+
+AMENDMENTS: tuple[Amendment, ...] = (
+    Amendment("details", measurement.add_details),
+    Amendment("run values", measurement.add_run_values),
+    Amendment("state of the runs", measurement.add_state_of_runs),
+    Amendment("state", measurement.add_state),
+    Amendment("slowest nodes", explanation.add_slowest_nodes),
+    Amendment("diagnosis", explanation.add_diagnosis),
+    Amendment("foreign engine", foreign.warn_of_foreign_engine),
+    Amendment("limit expiry", expiry.expire_limit),
+    Amendment("tolerance expiry", expiry.expire_tolerance),
+    Amendment("evidence", evidence.set_evidence),
+)
+"""In the order in which they are applied: each sees the verdict and the reason that the ones before it left.
+
+A disturbance precedes expiry: a row that was disturbed is inconclusive for that reason. Evidence comes last, since it
+describes the verdict that is reported.
+"""
+
+
+def amended(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Return ``judgement`` after all amendments, in order."""
+    for amendment in AMENDMENTS:
+        judgement = amendment.apply(row, judgement, facts)
+    return judgement

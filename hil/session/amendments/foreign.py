@@ -1,32 +1,22 @@
-"""An engine that was built elsewhere: what nobody here saw happen cannot pass."""
+"""The amendment for an engine that was built elsewhere: what depends on its unknown calibration data cannot pass."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from hil.results import Verdict
-from hil.session.gather.gathered import Gathered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from hil.results import Judgement, Row
+    from hil.session.amendments.row_facts import Facts
 
-    from hil.results import Row
-    from hil.session.engine_context import EngineContext
-
-UNSEEN = frozenset({"int8.calibration", "int8.calibration_set", "int8.cache", "int8.disjoint"})
-"""What hangs on the data that an engine was calibrated on: the config's need not be that."""
+UNVERIFIABLE = frozenset({"int8.calibration", "int8.calibration_set", "int8.cache", "int8.disjoint"})
+"""Checks of the data that an engine was calibrated on, which need not be the data that ``hil.toml`` names."""
 
 
-def doubted(session: EngineContext, row: Row, gather: Callable[[EngineContext, Row], Gathered]) -> Gathered:
-    """``gather``; of a foreign engine a pass that nothing here can vouch for becomes a warning."""
-    file = session.model(row.model).engine if row.model else None
-    if file is None or row.id not in UNSEEN:
-        return gather(session, row)
-    # Asked first: where there is no such engine, there is nothing to warn of.
-    session.engines.provisioned(row.model, row.precision)
-    found = gather(session, row)
-    if found.judgement.verdict is not Verdict.PASSED:
-        return found
-    what = f"the engine was built elsewhere ({file}), and what it was calibrated on is not known"
-    update = {"verdict": Verdict.WARNED, "reason": f"{found.judgement.reason}; but {what}"}
-    return Gathered(found.judgement.model_copy(update=update), found.method)
+def warn_of_foreign_engine(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Turn a pass into a warning if it depends on calibration data that is not known; keep every other verdict."""
+    if facts.foreign_engine is None or row.id not in UNVERIFIABLE or judgement.verdict is not Verdict.PASSED:
+        return judgement
+    what = f"the engine was built elsewhere ({facts.foreign_engine}), and what it was calibrated on is not known"
+    return judgement.model_copy(update={"verdict": Verdict.WARNED, "reason": f"{judgement.reason}; but {what}"})

@@ -1,4 +1,4 @@
-"""What a failed parity check adds to its verdict: the node at fault, and a bundle that shows it."""
+"""The diagnosis of a failed parity check: the node at fault, and a bundle that reproduces the failure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.results import Verdict
+from hil.session.amendments.row_facts import Diagnosis
 from hil.session.diagnosing import BUDGET, OutOfTime, examine
 
 if TYPE_CHECKING:
@@ -14,25 +15,22 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 
-def explained(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Judgement:
-    """``judgement``, and where it failed the node that is at fault; a cause that is not found changes no verdict.
+def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Diagnosis | None:
+    """Return the diagnosis of a failed ``judgement``, or ``None`` if it did not fail or no numbers were compared.
 
-    ``details["diagnosis"]`` holds what was found, or ``why_not``; ``details["repro"]`` the bundle's folder in the
+    Its details hold ``diagnosis``, which is the outcome or ``why_not``, and ``repro``, the bundle's folder in the
     report.
     """
     if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
-        return judgement
+        return None
     from hil.diagnose.repro import write
     from hil.diagnose.sentences import sentence
 
-    details = dict(judgement.details or {})
     try:
-        found = examine(session, row.model, row.precision, comparison, BUDGET)
+        examined = examine(session, row.model, row.precision, comparison, BUDGET)
     except (EngineBuildError, EngineError, OutOfTime, Unsupported, UserError, WorkerLost) as error:
-        return judgement.model_copy(update={"details": {**details, "diagnosis": {"why_not": str(error)}}})
-    details["diagnosis"] = found.diagnosis.as_json()
-    folder = session.report_dir / "repro" / f"{row.model}-{row.precision}"
-    details["repro"] = write(folder, found, session.facts, judgement.reason).relative_to(session.report_dir).as_posix()
-    told = sentence(found.diagnosis)
-    reason = f"{judgement.reason}; {told}" if told else judgement.reason
-    return judgement.model_copy(update={"reason": reason, "details": details})
+        return Diagnosis({"diagnosis": {"why_not": str(error)}})
+    bundle = session.report_dir / "repro" / f"{row.model}-{row.precision}"
+    written = write(bundle, examined, session.facts, judgement.reason).relative_to(session.report_dir)
+    details = {"diagnosis": examined.diagnosis.as_json(), "repro": written.as_posix()}
+    return Diagnosis(details, sentence(examined.diagnosis))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.checks import latency
+from hil.session.amendments.row_facts import Facts, RunValues
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
 from hil.session.target.contract_method import method
-from hil.state import fold
 
 if TYPE_CHECKING:
     from hil.results import Row
@@ -34,12 +34,9 @@ def first(session: EngineContext, row: Row) -> Gathered:
 def _judged(session: EngineContext, row: Row, which: int, timed: str) -> Gathered:
     starts, findings = _starts(session, row)
     repeats = [once[which] for once in starts]
-    judgement = latency.single(repeats, row.limit)
-    if judgement.measurement is not None:  # each was a fresh process: a run
-        measurement = judgement.measurement.model_copy(update={"runs": tuple(repeats)})
-        judgement = judgement.model_copy(update={"measurement": measurement})
     how = {**METHOD, "repeats": len(repeats), "timed": timed, **method(session.spec)}
-    return Gathered(fold(judgement, findings), how)
+    runs = RunValues(tuple(repeats))  # each repeat was a fresh process
+    return Gathered(latency.single(repeats, row.limit), how, Facts(runs=runs, findings=tuple(findings)))
 
 
 def _starts(session: EngineContext, row: Row) -> Starts:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hil.checks import energy
 from hil.errors import Unsupported
+from hil.session.amendments.row_facts import Facts
 from hil.session.gather import timing
 from hil.session.gather.gathered import Gathered
 from hil.session.target import state_contract
@@ -25,4 +26,5 @@ def inference(session: EngineContext, row: Row) -> Gathered:
             f"models.{row.model} out for it, or give its user what docs/boards.md says"
         )
     judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure, series))
-    return Gathered(state_contract.told(judgement, series), {**series.method, **energy.method(series)})
+    facts = Facts(findings=state_contract.findings_of(series))
+    return Gathered(judgement, {**series.method, **energy.method(series)}, facts)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks import memory
+from hil.session.amendments.row_facts import Facts, RunValues
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
 from hil.session.target import contract_method
-from hil.state import OF_MEMORY, fold
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,19 +73,17 @@ def peak(session: EngineContext, row: Row) -> Gathered:
         details.update(baseline=baseline, host_peak=use.peak, host_baseline=use.baseline, build_peak=build_peak)
         details["device_memory_size"] = session.engines.told(row.model, row.precision).get("device_memory_size")
     judgement = memory.peak(use.counted(use.peak, "peak"), row.limit, details, what)
-    runs = [one for each in (use, *others) if (one := each.counted(each.peak, "peak")) is not None]
-    if judgement.measurement is not None and len(runs) == 1 + len(others) > 1:
-        measurement = judgement.measurement.model_copy(update={"runs": tuple(runs)})
-        judgement = judgement.model_copy(update={"measurement": measurement})
-    findings = tuple(finding for each in others for finding in each.findings)
-    return _told(session, use, fold(judgement, findings, OF_MEMORY), "VmHWM of the worker")
+    peaks = [peak for each in (use, *others) if (peak := each.counted(each.peak, "peak")) is not None]
+    values = tuple(peaks) if len(peaks) == 1 + len(others) > 1 else ()
+    runs = RunValues(values, findings=tuple(finding for each in others for finding in each.findings))
+    return _gathered(session, use, judgement, "VmHWM of the worker", runs)
 
 
 def model(session: EngineContext, row: Row) -> Gathered:
     """``memory.model``."""
     use = _use(session, row)
     used, baseline = use.counted(use.peak, "peak"), use.counted(use.baseline, "baseline")
-    return _told(session, use, memory.increment(used, baseline, row.limit), "VmHWM less baseline")
+    return _gathered(session, use, memory.increment(used, baseline, row.limit), "VmHWM less baseline")
 
 
 def system(session: EngineContext, row: Row) -> Gathered:
@@ -97,7 +95,7 @@ def system(session: EngineContext, row: Row) -> Gathered:
         used = None if use.device is None else use.device.system_used
         total = None if use.device is None else use.device.system_total
         measured = "memory of the whole GPU in use, engine loaded"
-    return _told(session, use, memory.system(used, total, row.limit), measured)
+    return _gathered(session, use, memory.system(used, total, row.limit), measured)
 
 
 def engine_size(session: EngineContext, row: Row) -> Gathered:
@@ -119,12 +117,14 @@ def growth(session: EngineContext, row: Row) -> Gathered:
         source = f"of the worker alone ({use.device.source})" if use.by_process and use.device else "of all processes"
         measured = f"{used}, {source}, over a soak"
     judgement = memory.growth(use.runs, watched, row.limit, level)
-    return _told(session, use, judgement, measured)
+    return _gathered(session, use, judgement, measured)
 
 
-def _told(session: EngineContext, use: Use, judgement: Judgement, measured: str) -> Gathered:
-    judgement = fold(judgement, use.findings, OF_MEMORY)
-    return Gathered(judgement, {**_method(session, use, measured), **contract_method.method(session.spec, timed=False)})
+def _gathered(
+    session: EngineContext, use: Use, judgement: Judgement, measured: str, runs: RunValues | None = None
+) -> Gathered:
+    method = {**_method(session, use, measured), **contract_method.method(session.spec, timed=False)}
+    return Gathered(judgement, method, Facts(runs=runs, findings=use.findings))
 
 
 def _use(session: EngineContext, row: Row) -> Use:

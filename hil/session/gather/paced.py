@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hil.checks import paced
 from hil.errors import Unsupported
-from hil.plan import expand
 from hil.session.gather import timing
-from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
+from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.stats import smallest_n
 
 if TYPE_CHECKING:
@@ -42,27 +41,27 @@ def pace_of(session: EngineContext, model: str) -> Pace:
 def response_p99(session: EngineContext, row: Row) -> Gathered:
     """``paced.response_p99``."""
     series = released(session, row)
-    return _told(session, row, series, paced.response_p99(series, row.limit, _confidence(session)))
+    return _gathered(session, row, series, paced.response_p99(series, row.limit, _confidence(session)))
 
 
 def missed(session: EngineContext, row: Row) -> Gathered:
     """``paced.missed``."""
     series, deadline = released(session, row), pace_of(session, row.model).deadline
     judgement = paced.missed(series, deadline, row.limit, _confidence(session))
-    return _told(session, row, series, judgement, deadline)
+    return _gathered(session, row, series, judgement, deadline)
 
 
 def streak(session: EngineContext, row: Row) -> Gathered:
     """``paced.streak``."""
     series, deadline = released(session, row), pace_of(session, row.model).deadline
     judgement = paced.streak(series, deadline, row.limit, _confidence(session))
-    return _told(session, row, series, judgement, deadline)
+    return _gathered(session, row, series, judgement, deadline)
 
 
 def jitter(session: EngineContext, row: Row) -> Gathered:
     """``paced.jitter``."""
     series = released(session, row)
-    return _told(session, row, series, paced.jitter(series, row.limit, _confidence(session)))
+    return _gathered(session, row, series, paced.jitter(series, row.limit, _confidence(session)))
 
 
 def released(session: EngineContext, row: Row) -> Series:
@@ -76,11 +75,11 @@ def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> 
     """How many: for ``measure.duration``, or as long as the limits need, but ``measure.paced`` at most."""
     spec = session.config.spec.measure
     wanted = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]
-    for row in expand(session.config, session.requested).rows:
+    for row in session.plan.rows:
         asked = (row.id, row.model, row.precision) == ("paced.missed", model, precision)
         if asked and row.limit is not None and 0 < row.limit.value < 1:
             wanted.append(SPARE * smallest_n(1 - row.limit.value, spec.confidence))
-    return max(1, math.floor(min(max(wanted), pace.rate * spec.paced, MOST_SAMPLES)))
+    return max(1, math.floor(min(max(wanted), pace.rate * spec.paced, MAX_SAMPLES)))
 
 
 def _release(session: EngineContext, model: str, precision: str, pace: Pace) -> Series:
@@ -98,11 +97,11 @@ def _confidence(session: EngineContext) -> float:
     return session.config.spec.measure.confidence
 
 
-def _told(
+def _gathered(
     session: EngineContext, row: Row, series: Series, judgement: Judgement, deadline: float | None = None
 ) -> Gathered:
     usable = not paced.unusable(series)
-    gathered = timing.told(session, row, paced.responses(series) if usable else series, judgement, "paced")
+    gathered = timing.of_series(session, row, paced.responses(series) if usable else series, judgement, "paced")
     if deadline is None:
         return gathered
-    return type(gathered)(gathered.judgement, {**gathered.method, "deadline": deadline})
+    return replace(gathered, method={**gathered.method, "deadline": deadline})

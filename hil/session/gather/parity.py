@@ -15,7 +15,8 @@ from hil.checks.comparison import Comparison, Outputs
 from hil.checks.parity import DataFacts, Scores
 from hil.datasets.distinct import distinct
 from hil.metrics import Metric, open_metric
-from hil.session.gather.cause import explained
+from hil.session.amendments.row_facts import Facts
+from hil.session.gather.cause import diagnosis_of
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
 
@@ -87,8 +88,9 @@ def _facts(session: EngineContext, model: str) -> DataFacts:
 def outputs(session: EngineContext, row: Row) -> Gathered:
     """``parity.outputs``."""
     comparison = compared(session, row).comparison
-    judgement = explained(session, row, comparison, comparison.judge())
-    return Gathered(judgement, _method(session, row, "outputs"))
+    judgement = comparison.judge()
+    facts = Facts(diagnosis=diagnosis_of(session, row, comparison, judgement))
+    return Gathered(judgement, _method(session, row, "outputs"), facts)
 
 
 def task(session: EngineContext, row: Row) -> Gathered:

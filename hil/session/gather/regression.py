@@ -9,10 +9,10 @@ from hil.baseline import machine
 from hil.catalogue import ABOVE, CATALOGUE, EXCLUDE, NOISY
 from hil.checks import regression
 from hil.jetson import identity_fields
-from hil.plan import expand
 from hil.results import Row, Sense
 from hil.series import digest_of
 from hil.session import records
+from hil.session.amendments import amended
 from hil.session.gather.gathered import Gathered
 from hil.stats.runs import FEWEST
 
@@ -44,9 +44,10 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
         gathered = Gathered(regression.missing(baseline, key, rules), {})
     else:
         gathered = gather(session, asked)
-    judgement, method = gathered.judgement, dict(gathered.method)
+    method = dict(gathered.method)
     if not method:
         return gathered
+    judgement = amended(asked, gathered.judgement, gathered.facts)  # as it is reported in the row itself
     environment = records.environment(session, row)
     serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
     seen = regression.MeasuredRow(
@@ -66,13 +67,12 @@ def _method(of: str, method: str, rules: regression.Rules) -> dict[str, Any]:
 
 def _rules(session: EngineContext, row: Row, of: str) -> regression.Rules:
     spec, limits = session.config.spec.measure, session.model(row.model).limits.regression
-    planned = expand(session.config, session.requested, baseline=True).rows
     limit = CATALOGUE[of].limit
     return regression.Rules(
         above=ABOVE if limits.above is None else limits.above,
         exclude=EXCLUDE if limits.exclude is None else limits.exclude,
         confidence=spec.confidence,
-        rows=sum(CATALOGUE[one.id].regresses in NOISY for one in planned),
+        rows=sum(CATALOGUE[planned.id].regresses in NOISY for planned in session.plan.rows),
         oldest=spec.baseline_age,
         now=datetime.now(timezone.utc),
         again=f"pytest --target={session.requested} --hil-runs={FEWEST}",

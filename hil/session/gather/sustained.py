@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
     from hil.session.gather.gathered import Gathered
 
-MOST_SAMPLES = 5_000_000
+MAX_SAMPLES = 5_000_000
 """Of one series: 80 MB on the target, over three minutes of an inference that takes 40 µs."""
 
 
@@ -22,20 +22,20 @@ def p99(session: EngineContext, row: Row) -> Gathered:
     """``sustained.p99``."""
     series, spec = worked(session, row), session.config.spec.measure
     judgement = sustained.p99(series, spec.sustained, row.limit, spec.confidence)
-    return timing.told(session, row, series, judgement, "sustained")
+    return timing.of_series(session, row, series, judgement, "sustained")
 
 
 def frames(session: EngineContext, row: Row) -> Gathered:
     """``sustained.fps``."""
     series, spec = worked(session, row), session.config.spec.measure
-    return timing.told(session, row, series, sustained.frames(series, spec.sustained, row.limit), "sustained")
+    return timing.of_series(session, row, series, sustained.frames(series, spec.sustained, row.limit), "sustained")
 
 
 def slowdown(session: EngineContext, row: Row) -> Gathered:
     """``sustained.slowdown``."""
     series, spec = worked(session, row), session.config.spec.measure
     judgement = sustained.slowdown(series, spec.sustained, row.limit, spec.confidence)
-    return timing.told(session, row, series, judgement, "sustained")
+    return timing.of_series(session, row, series, judgement, "sustained")
 
 
 def worked(session: EngineContext, row: Row) -> Series:
@@ -49,7 +49,7 @@ def _work(session: EngineContext, model: str, precision: str) -> Series:
     feeds = feeds_of(session, model, session.model(model).batch)
     with session.engines.lease(model, precision) as worker, conditions(session):
         session.progress(f"{model} {precision}: working for {spec.sustained:.0f} s")
-        window = {"min_samples": 1, "max_samples": MOST_SAMPLES}
+        window = {"min_samples": 1, "max_samples": MAX_SAMPLES}
         timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.sustained, **window)
         timed.method.update(scenario="sustained", seconds=spec.sustained)
         return series_of(session, model, timed, len(feeds))

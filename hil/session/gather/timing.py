@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hil.checks import energy, fps, int8, latency
 from hil.errors import HilError
-from hil.plan import expand
-from hil.results import Judgement, Row, Verdict
+from hil.results import Verdict
 from hil.series import Series
+from hil.session.amendments import amended
+from hil.session.amendments.row_facts import Facts
 from hil.session.engines import load_options
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling import replicates
-from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
+from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.session.target import contract_method, state_contract
 from hil.stats import Looks, first_look
 
@@ -22,13 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hil.config.spec import MeasureSpec
+    from hil.results import Judgement, Row
     from hil.session.engine_context import EngineContext
 
 QUANTILES = replicates.QUANTILES
 FPS = {"fps.sustained": fps.sustained, "fps.slowest_second": fps.slowest_second, "fps.last_100": fps.last_100}
 PROFILED_RUNS = 20
-NODES_NAMED = 3
-NAME_LENGTH = 60
 TAIL_GROWTH = 2.0
 
 
@@ -51,21 +52,20 @@ def percentile(session: EngineContext, row: Row) -> Gathered:
     series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure, series)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
-    judgement = judgement.model_copy(update={"details": {**judgement.details, **energy.as_details(series)}})
-    judgement = replicates.added(session, row, judgement, series)
-    return told(session, row, series, judgement, "saturated")
+    facts = Facts(details=energy.as_details(series), runs=replicates.run_values(session, row, judgement, series))
+    return of_series(session, row, series, judgement, "saturated", facts)
 
 
 def rate(session: EngineContext, row: Row) -> Gathered:
-    """``fps.sustained``, ``slowest_second``, ``last_100``: with as many inferences in flight as the model asks for."""
-    lanes = load_options.streams(session.spec, session.model(row.model))
-    if lanes > 1:
-        series = streamed(session, row.model, row.precision, lanes)
-        judgement = replicates.added(session, row, FPS[row.id](series, row.limit), series, lanes)
-        return told(session, row, series, judgement, "streams")
-    series = saturated(session, row.model, row.precision)
-    judgement = replicates.added(session, row, FPS[row.id](series, row.limit), series)
-    return told(session, row, series, judgement, "saturated")
+    """``fps.sustained``, ``slowest_second``, ``last_100``, with the number of inferences in flight of the config."""
+    streams = load_options.streams(session.spec, session.model(row.model))
+    if streams > 1:
+        series, scenario = streamed(session, row.model, row.precision, streams), "streams"
+    else:
+        series, scenario = saturated(session, row.model, row.precision), "saturated"
+    judgement = FPS[row.id](series, row.limit)
+    facts = Facts(runs=replicates.run_values(session, row, judgement, series, streams))
+    return of_series(session, row, series, judgement, scenario, facts)
 
 
 def speedup(session: EngineContext, row: Row) -> Gathered:
@@ -74,7 +74,7 @@ def speedup(session: EngineContext, row: Row) -> Gathered:
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure, reference, series)
     judgement = int8.speedup(reference, series, row.limit, level)
-    return Gathered(state_contract.told(judgement, reference, series), series.method)
+    return Gathered(judgement, series.method, Facts(findings=state_contract.findings_of(reference, series)))
 
 
 def saturated(session: EngineContext, model: str, precision: str) -> Series:
@@ -83,24 +83,24 @@ def saturated(session: EngineContext, model: str, precision: str) -> Series:
     return session.samples.once(name, lambda: _sample(session, model, precision))
 
 
-def streamed(session: EngineContext, model: str, precision: str, lanes: int) -> Series:
-    """``lanes`` inferences in flight for ``measure.duration``."""
+def streamed(session: EngineContext, model: str, precision: str, streams: int) -> Series:
+    """Return the series of ``measure.duration`` with ``streams`` inferences in flight."""
     name = f"{model}-{precision}-streams"
-    return session.samples.once(name, lambda: _sample_streams(session, model, precision, lanes))
+    return session.samples.once(name, lambda: _sample_streams(session, model, precision, streams))
 
 
-def _sample_streams(session: EngineContext, model: str, precision: str, lanes: int) -> Series:
+def _sample_streams(session: EngineContext, model: str, precision: str, streams: int) -> Series:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
     with session.engines.lease(model, precision) as worker, conditions(session):
-        session.progress(f"{model} {precision}: timing {lanes} in flight for {spec.duration:.0f} s")
+        session.progress(f"{model} {precision}: timing {streams} in flight for {spec.duration:.0f} s")
         timed = worker.throughput(
             feeds,
-            streams=lanes,
+            streams=streams,
             warmup=spec.warmup,
             seconds=spec.duration,
             min_samples=1,
-            max_samples=MOST_SAMPLES,
+            max_samples=MAX_SAMPLES,
         )
         return series_of(session, model, timed, len(feeds))
 
@@ -119,8 +119,8 @@ def _sample(session: EngineContext, model: str, precision: str) -> Series:
                 feeds,
                 warmup=spec.warmup,
                 seconds=seconds,
-                min_samples=1 if parts else min(fewest, MOST_SAMPLES),
-                max_samples=MOST_SAMPLES,
+                min_samples=1 if parts else min(fewest, MAX_SAMPLES),
+                max_samples=MAX_SAMPLES,
             )
             batch = session.model(model).batch
             method = {**timed.method, "batch": batch, "feeds": len(feeds), **contract_method.method(session.spec)}
@@ -144,11 +144,7 @@ def _joined(parts: list[Series], about: Mapping[str, Any]) -> Series:
 
 def _unsettled(session: EngineContext, model: str, precision: str, series: Series) -> bool:
     level = confidence(session.config.spec.measure, series)
-    rows = [
-        row
-        for row in expand(session.config, session.requested).rows
-        if (row.model, row.precision) == (model, precision)
-    ]
+    rows = [row for row in session.plan.rows if (row.model, row.precision) == (model, precision)]
     return any(
         latency.percentile(series, QUANTILES[row.id], row.limit, level).verdict is Verdict.INCONCLUSIVE
         for row in rows
@@ -156,28 +152,20 @@ def _unsettled(session: EngineContext, model: str, precision: str, series: Serie
     ) or any(energy.unsettled(series, row.limit, level) for row in rows if row.id == "energy.inference")
 
 
-def told(session: EngineContext, row: Row, series: Series, judgement: Judgement, scenario: str) -> Gathered:
-    """``judgement`` with what disturbed ``series``, its file, its histogram and, of no good one, the slowest nodes."""
-    judgement = state_contract.told(judgement, series)
-    details = dict(judgement.details)
-    details["samples"] = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
-    details["histogram"] = histogram(series)
-    reason = judgement.reason
-    if judgement.verdict in (Verdict.FAILED, Verdict.WARNED):
-        slowest = slowest_nodes(session, row)
-        details["slowest_nodes"] = slowest
-        if slowest:
-            named = ", ".join(map(_named, slowest[:NODES_NAMED]))
-            reason = f"{reason}; slowest nodes: {named}"
-    return Gathered(judgement.model_copy(update={"details": details, "reason": reason}), series.method)
+def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known of both
+    session: EngineContext, row: Row, series: Series, judgement: Judgement, scenario: str, facts: Facts | None = None
+) -> Gathered:
+    """Return ``judgement`` with the facts of its ``series``: its file, its histogram and what disturbed it.
 
-
-def _named(node: dict[str, Any]) -> str:
-    """A node on part of a line: TensorRT calls a layer by all that it fused, which may fill a page."""
-    name, kind = str(node["name"]), str(node["op"])
-    if len(name) > NAME_LENGTH:
-        name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 + 1 :]}"
-    return f"{name} ({kind}) {node['share']:.0%}" if kind else f"{name} {node['share']:.0%}"
+    Where the row then fails or warns, the engine is profiled for its slowest nodes.
+    """
+    facts = facts or Facts()
+    file = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
+    details = {**facts.details, "samples": file, "histogram": histogram(series)}
+    facts = replace(facts, details=details, findings=state_contract.findings_of(series))
+    if amended(row, judgement, facts).verdict in (Verdict.FAILED, Verdict.WARNED):
+        facts = replace(facts, slowest_nodes=slowest_nodes(session, row))
+    return Gathered(judgement, series.method, facts)
 
 
 def slowest_nodes(session: EngineContext, row: Row) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of
+from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,5 +86,5 @@ def _window(
 
 
 def _p50(worker: EngineWorker, feeds: Sequence[Mapping[str, Any]], warmup: float) -> float:
-    timed = worker.time(feeds, warmup=warmup, seconds=SECONDS, min_samples=FEWEST, max_samples=MOST_SAMPLES)
+    timed = worker.time(feeds, warmup=warmup, seconds=SECONDS, min_samples=FEWEST, max_samples=MAX_SAMPLES)
     return float(statistics.median(timed.duration.tolist()))

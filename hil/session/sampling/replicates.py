@@ -1,8 +1,8 @@
-"""Runs: one engine timed again and again, each time in a fresh process.
+"""Runs: one engine timed several times, each time in a fresh process.
 
-Between runs the run is the unit: a process has its own memory layout, caches and clocks, and all samples in it
-share them, so that thousands of samples of one process say nothing about the next (Georges et al., OOPSLA 2007;
-Kalibera and Jones, ISMM 2013).
+The runs, not the samples, are the independent observations: all samples of one process share its memory layout, caches
+and clocks, so that thousands of them do not predict the next process (Georges et al., OOPSLA 2007; Kalibera and Jones,
+ISMM 2013).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 
 from hil.checks import fps, latency
 from hil.series import Series, digest_of
-from hil.session.sampling.sampling import MOST_SAMPLES, conditions, feeds_of, series_of
+from hil.session.amendments.row_facts import RunValues
+from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.session.target import state_contract
 
 if TYPE_CHECKING:
@@ -24,46 +25,48 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 QUANTILES = {"latency.p50": 0.5, "latency.p90": 0.9, "latency.p99": 0.99}
-FEWEST = 30
-"""Inferences of a run at least, so that its median is one (as far as the worker's deadline allows)."""
+MIN_SAMPLES = 30
+"""Inferences in each run, so that its median is meaningful, unless the worker's deadline comes first."""
+MIN_RUNS = 2
+"""Fewer runs are not timed: a single run adds nothing to the row's own series."""
 
 
-def take(  # noqa: PLR0913 - which engine, how many, how: each is named at the call
-    session: EngineContext, model: str, precision: str, n: int, *, lanes: int = 1, label: str = "run"
+def take(  # noqa: PLR0913 - the engine, the number of runs and their kind, each named at the call
+    session: EngineContext, model: str, precision: str, n: int, *, streams: int = 1, label: str = "run"
 ) -> list[Series]:
-    """``n`` runs of an engine: fresh workers one after the other, each timed for ``measure.run_duration``.
+    """Time an engine in ``n`` fresh processes, one after the other, for ``measure.run_duration`` each.
 
-    Each warms up and is timed under the state contract, by the same method as the series that limits are judged by.
-    A run is taken once by all processes of a pytest run, and is a file of the report: ``MODEL-PRECISION-LABEL-1``.
-    ``lanes`` above 1 has that many inferences in flight. Raises what timing an engine raises.
+    Each run warms up and is timed under the state contract, by the same method as the series that is held against the
+    limits. All processes of one pytest run share the runs, which are files of the report: ``MODEL-PRECISION-LABEL-1``.
+    With ``streams`` above 1, that many inferences are in flight. Raises as timing an engine does.
     """
-    return [one(session, model, precision, f"{label}-{number}", lanes=lanes) for number in range(1, n + 1)]
+    return [one(session, model, precision, f"{label}-{number}", streams=streams) for number in range(1, n + 1)]
 
 
-def one(session: EngineContext, model: str, precision: str, label: str, *, lanes: int = 1) -> Series:
-    """One run; ``label`` is the end of its file's name. For who wants the runs of two engines to alternate."""
-    name = f"{model}-{precision}-{'streams-' if lanes > 1 else ''}{label}"
-    return session.samples.once(name, lambda: _run(session, model, precision, label, lanes))
+def one(session: EngineContext, model: str, precision: str, label: str, *, streams: int = 1) -> Series:
+    """Return one run, whose file name ends in ``label``; lets a caller alternate between the runs of two engines."""
+    name = f"{model}-{precision}-{'streams-' if streams > 1 else ''}{label}"
+    return session.samples.once(name, lambda: _run(session, model, precision, label, streams))
 
 
-def _run(session: EngineContext, model: str, precision: str, label: str, lanes: int) -> Series:
+def _run(session: EngineContext, model: str, precision: str, label: str, streams: int) -> Series:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
-    session.engines.provisioned(model, precision)  # building heats, and is over before the state is watched
+    session.engines.provisioned(model, precision)  # build first: building heats the board before the state is read
     with session.engines.fresh(model, precision) as worker, conditions(session):
         session.progress(f"{model} {precision}: {label.replace('-', ' ')}: timing for {spec.run_duration:g} s")
-        window = {"min_samples": FEWEST, "max_samples": MOST_SAMPLES}
-        if lanes > 1:
-            timed = worker.throughput(feeds, streams=lanes, warmup=spec.warmup, seconds=spec.run_duration, **window)
+        window = {"min_samples": MIN_SAMPLES, "max_samples": MAX_SAMPLES}
+        if streams > 1:
+            timed = worker.throughput(feeds, streams=streams, warmup=spec.warmup, seconds=spec.run_duration, **window)
         else:
             timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.run_duration, **window)
     return series_of(session, model, timed, len(feeds))
 
 
 def value(check: str, series: Series) -> float | None:
-    """What one run gives for ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s); None if it cannot tell.
+    """Return one run's ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s); None if it has no such value.
 
-    A percentile needs as many samples as let one lie beyond it: 100 for the 99th.
+    A percentile needs enough samples for one to lie beyond it: 100 for the 99th.
     """
     if latency.unusable(series):
         return None
@@ -75,31 +78,38 @@ def value(check: str, series: Series) -> float | None:
     return fps.rate(series) if check == "fps.sustained" else None
 
 
-def values(check: str, series: Sequence[Series], method: str) -> tuple[tuple[float, ...], str]:
-    """The runs' values of ``check``, or none of them and why: one of another ``method`` (a digest) spoils them all."""
-    found = []
-    for number, taken in enumerate(series, 1):
-        if digest_of(taken.method) != method:
-            return (), f"run {number} was timed by another method"
-        told = value(check, taken)
-        if told is None:
-            return (), f"run {number} has no such value ({latency.unusable(taken) or f'{taken.n} samples'})"
-        found.append(told)
-    return tuple(found), ""
+def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float, ...], str]:
+    """Return the value of ``check`` in each run and "", or no values and the reason.
 
-
-def added(session: EngineContext, row: Row, judgement: Judgement, series: Series, lanes: int = 1) -> Judgement:
-    """``judgement`` with the runs' values beside its own number, where runs were asked for and it has a number.
-
-    What disturbed one of the runs from outside disturbs the row.
+    One run without a value, or timed by another method than ``method`` (a digest), leaves no values at all: the others
+    alone would be a selection.
     """
-    measurement = judgement.measurement
-    asked = session.runs
-    if asked < 2 or measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:
-        return judgement
-    taken = take(session, row.model, row.precision, asked, lanes=lanes)
-    found, why_not = values(row.id, taken, digest_of(series.method))
-    about = {"asked": asked, "seconds": session.config.spec.measure.run_duration, "samples": [one.n for one in taken]}
-    details = {**judgement.details, "runs": {**about, "why_not": why_not} if why_not else about}
-    update = {"measurement": measurement.model_copy(update={"runs": found}), "details": details}
-    return state_contract.told(judgement.model_copy(update=update), *taken)
+    results = []
+    for number, run in enumerate(runs, 1):
+        if digest_of(run.method) != method:
+            return (), f"run {number} was timed by another method"
+        result = value(check, run)
+        if result is None:
+            return (), f"run {number} has no such value ({latency.unusable(run) or f'{run.n} samples'})"
+        results.append(result)
+    return tuple(results), ""
+
+
+def run_values(
+    session: EngineContext, row: Row, judgement: Judgement, series: Series, streams: int = 1
+) -> RunValues | None:
+    """Time the engine in fresh processes and return the value of ``row.id`` in each; ``series`` has the method.
+
+    Return ``None`` if fewer than two runs were requested, the judgement has no measurement, or the check has no value
+    for a run. The values are empty, and ``details["why_not"]`` gives the reason, if one run has none.
+    """
+    requested = session.runs
+    if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:
+        return None
+    runs = take(session, row.model, row.precision, requested, streams=streams)
+    results, why_not = values(row.id, runs, digest_of(series.method))
+    duration = session.config.spec.measure.run_duration
+    details = {"asked": requested, "seconds": duration, "samples": [run.n for run in runs]}
+    if why_not:
+        details["why_not"] = why_not
+    return RunValues(results, details, state_contract.findings_of(*runs))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hil.targets.answers import Timed
 
 FEEDS = 16  # inputs cycled through while timing: more than one, few enough to stay in memory
-MOST_SAMPLES = 1_000_000
+MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:

@@ -11,13 +11,12 @@ from hil.errors import HilError, LabError
 from hil.runtimes import runtime_record
 from hil.session.target import power_mode_check
 from hil.session.target.contract_method import co_runner_command
-from hil.state import Contract, State, fold, judge, of_facts
+from hil.state import Contract, State, judge, of_facts
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hil.results import Judgement
     from hil.series import Series
     from hil.session.context import Context
     from hil.state import Finding
@@ -220,7 +219,6 @@ class Keeper:
         return {"contract": self.contract.plain(), "opened": self.opened, **loads}
 
 
-def told(judgement: Judgement, *series: Series) -> Judgement:
-    """``judgement`` with what disturbed any of the ``series`` that it is of."""
-    found = [finding for one in series for finding in of_facts(one.facts)]
-    return fold(judgement, dict.fromkeys(found))
+def findings_of(*series: Series) -> tuple[Finding, ...]:
+    """Return the disturbances of all ``series``, each once."""
+    return tuple(dict.fromkeys(finding for each in series for finding in of_facts(each.facts)))

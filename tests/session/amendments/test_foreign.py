@@ -8,11 +8,11 @@ import pytest
 
 from hil.checks.verdicts import judged
 from hil.config.load import load
-from hil.errors import Unsupported, UserError
+from hil.errors import UserError
 from hil.plan import expand
-from hil.results import Row, Verdict
-from hil.session import Session
-from hil.session.amendments.foreign import UNSEEN, doubted
+from hil.results import Cause, Evidence, Row, Verdict
+from hil.session import Session, judging, records
+from hil.session.amendments.foreign import UNVERIFIABLE
 from hil.session.engines.engines import _built_on
 from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
@@ -42,7 +42,7 @@ def judgement(verdict: Verdict) -> Gathered:
     return Gathered(judged(verdict, "2 declared samples were consumed"), {"version": 1})
 
 
-@pytest.mark.parametrize("check_id", sorted(UNSEEN))
+@pytest.mark.parametrize("check_id", sorted(UNVERIFIABLE))
 @pytest.mark.parametrize("verdict", [Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE])
 def test_a_foreign_engines_calibration_never_passes(
     ask: Asks, monkeypatch: pytest.MonkeyPatch, check_id: str, verdict: Verdict
@@ -51,25 +51,31 @@ def test_a_foreign_engines_calibration_never_passes(
     asked = with_engine(ask())
     with closing(Session.open(asked)) as session:
         monkeypatch.setattr(session.engines, "provisioned", lambda *_: None)  # as if a runtime had taken it
-        row = Row(id=check_id, model="toy", precision="int8", required=True)
-        found = doubted(session, row, lambda *_: judgement(verdict)).judgement
+        monkeypatch.setitem(GATHER, check_id, lambda *_: judgement(verdict))
+        monkeypatch.setattr(judging, "evidence_of", lambda *_, **__: (Evidence.HOST, None))
+        monkeypatch.setattr(records, "engines", lambda *_: [])
+        monkeypatch.setattr(records, "models", lambda *_: [])
+        found = session.judge(Row(id=check_id, model="toy", precision="int8", required=True)).result
     assert found.verdict is (Verdict.WARNED if verdict is Verdict.PASSED else verdict)
     assert ("built elsewhere" in found.reason) is (verdict is Verdict.PASSED)
 
 
-def test_what_cannot_be_had_is_not_warned_of(ask: Asks) -> None:
-    """A runtime that takes no such engine has nothing to doubt: the row is not run."""
+def test_an_engine_that_cannot_be_loaded_gives_no_warning(ask: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a runtime that loads no such engine the row is not run, and its check is not asked."""
     asked = with_engine(ask())
-    with closing(Session.open(asked)) as session, pytest.raises(Unsupported):
-        doubted(session, Row(id="int8.cache", model="toy", precision="int8", required=True), lambda *_: 1 / 0)  # type: ignore[arg-type]  # must not be asked
-
-
-def test_an_engine_of_ours_is_not_doubted(ask: Asks) -> None:
-    """Only ``engine`` in hil.toml makes one foreign."""
-    asked = ask()
+    monkeypatch.setitem(GATHER, "int8.cache", lambda *_: 1 / 0)
     with closing(Session.open(asked)) as session:
-        row = Row(id="int8.cache", model="toy", precision="int8", required=True)
-        assert doubted(session, row, lambda *_: judgement(Verdict.PASSED)).judgement.verdict is Verdict.PASSED
+        result = session.judge(Row(id="int8.cache", model="toy", precision="int8", required=True)).result
+    assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
+
+
+def test_an_engine_built_here_gives_no_warning(ask: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only ``engine`` in hil.toml makes an engine foreign."""
+    asked = ask()
+    monkeypatch.setitem(GATHER, "int8.cache", lambda *_: judgement(Verdict.PASSED))
+    with closing(Session.open(asked)) as session:
+        result = session.judge(Row(id="int8.cache", model="toy", precision="int8", required=True)).result
+    assert result.verdict is Verdict.PASSED
 
 
 def test_a_gpus_target_is_asked_for_sizes_before_it_is_touched(ask: Asks) -> None:
@@ -104,17 +110,18 @@ def test_int8_that_somebody_else_calibrated_needs_no_data_here(ask: Asks, monkey
     preflight(asked.config, "cpu")
     with closing(Session.open(asked)) as session:
         monkeypatch.setattr(session.engines, "provisioned", lambda *_: None)  # as if a runtime had taken it
-        found = doubted(
-            session,
-            Row(id="int8.calibration", model="toy", precision="int8", required=True),
-            GATHER["int8.calibration"],
-        )
-        assert found.judgement.verdict is Verdict.WARNED
-        assert "built elsewhere" in found.judgement.reason
+        monkeypatch.setattr(judging, "evidence_of", lambda *_, **__: (Evidence.HOST, None))
+        monkeypatch.setattr(records, "engines", lambda *_: [])
+        monkeypatch.setattr(records, "models", lambda *_: [])
+        row = Row(id="int8.calibration", model="toy", precision="int8", required=True)
+        result = session.judge(row).result
+        assert result.verdict is Verdict.WARNED
+        assert "built elsewhere" in result.reason
         for check_id, why in (("int8.cache", "built elsewhere"), ("int8.disjoint", "name that data in")):
             row = Row(id=check_id, model="toy", precision="int8", required=True)
-            with pytest.raises(Unsupported, match=why):
-                doubted(session, row, GATHER[check_id])
+            result = session.judge(row).result
+            assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
+            assert why in result.reason
 
 
 def test_a_foreign_engine_that_was_never_loaded_ran_nowhere() -> None:

@@ -1,0 +1,42 @@
+"""Amendments that explain a bad verdict without changing it: the slowest nodes, and the node at fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.results import Judgement, Row
+    from hil.session.amendments.row_facts import Facts
+
+NODES_NAMED = 3
+NAME_LENGTH = 60
+
+
+def add_slowest_nodes(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Name the slowest nodes in the reason, and list all profiled nodes in the details."""
+    nodes = facts.slowest_nodes
+    if nodes is None:
+        return judgement
+    named = ", ".join(map(_short, nodes[:NODES_NAMED]))
+    reason = f"{judgement.reason}; slowest nodes: {named}" if named else judgement.reason
+    details = {**judgement.details, "slowest_nodes": [dict(node) for node in nodes]}
+    return judgement.model_copy(update={"reason": reason, "details": details})
+
+
+def _short(node: Mapping[str, Any]) -> str:
+    """Return a node's name, type and share; a long name is cut, since TensorRT joins the names of all fused nodes."""
+    name, kind = str(node["name"]), str(node["op"])
+    if len(name) > NAME_LENGTH:
+        name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 + 1 :]}"
+    return f"{name} ({kind}) {node['share']:.0%}" if kind else f"{name} {node['share']:.0%}"
+
+
+def add_diagnosis(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Name the node at fault in the reason, and add the diagnosis to the details."""
+    diagnosis = facts.diagnosis
+    if diagnosis is None:
+        return judgement
+    reason = f"{judgement.reason}; {diagnosis.sentence}" if diagnosis.sentence else judgement.reason
+    return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, **diagnosis.details}})

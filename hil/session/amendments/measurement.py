@@ -1,0 +1,44 @@
+"""Amendments from the measurement itself: further details, the values of separate runs, and disturbances."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.state import OF_MEMORY, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hil.results import Judgement, Row
+    from hil.session.amendments.row_facts import Facts
+    from hil.state import Finding
+
+
+def add_details(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Add what else is known of the measurement: its energy, its file, its histogram."""
+    return judgement.model_copy(update={"details": {**judgement.details, **facts.details}})
+
+
+def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Add the values of the separate runs to a judgement that has a measurement."""
+    runs, measurement = facts.runs, judgement.measurement
+    if runs is None or measurement is None:
+        return judgement
+    details = judgement.details if runs.details is None else {**judgement.details, "runs": dict(runs.details)}
+    update = {"measurement": measurement.model_copy(update={"runs": runs.values}), "details": details}
+    return judgement.model_copy(update=update)
+
+
+def add_state_of_runs(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Make the row inconclusive if something from outside disturbed one of the separate runs."""
+    return judgement if facts.runs is None else _with_findings(row, judgement, facts.runs.findings)
+
+
+def add_state(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Make the row inconclusive if something from outside disturbed its measurement."""
+    return _with_findings(row, judgement, facts.findings)
+
+
+def _with_findings(row: Row, judgement: Judgement, findings: Iterable[Finding]) -> Judgement:
+    kinds = OF_MEMORY if row.id.startswith("memory.") else None
+    return fold(judgement, dict.fromkeys(findings), kinds)

@@ -1,0 +1,135 @@
+"""The list of amendments: its order, that each is a pure function, and that no other module amends a judgement."""
+
+from __future__ import annotations
+
+import ast
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from hil.config.spec import TolerancesSpec
+from hil.results import Evidence, ExecutedOn, Judgement, Limit, Measurement, Row, Sense, Verdict
+from hil.session.amendments import AMENDMENTS, Amendment, amended
+from hil.session.amendments.row_facts import Diagnosis, Facts, RunValues, Tolerances
+from hil.state import Finding
+
+SESSION = Path(__file__).parents[3] / "hil" / "session"
+LIMIT = Limit(value=2.0, unit="s", sense=Sense.AT_MOST, source="hil.toml:3", expires="2026-01-31")
+ROWS = [
+    Row(id=check, model="toy", precision="int8", required=True, limit=LIMIT)
+    for check in ("latency.p99", "memory.peak", "int8.cache", "parity.outputs")
+]
+SWAP, HEAT = Finding("swap", "outside", "swap grew"), Finding("throttle", "own", "it throttled")
+JUDGED = {"verdict", "reason", "cause", "measurement", "details", "evidence", "executed_on"}
+
+
+def judgement(verdict: Verdict = Verdict.PASSED) -> Judgement:
+    """A judgement with a number and a detail."""
+    return Judgement(
+        verdict=verdict, reason="1 s", measurement=Measurement(value=1.0, unit="s", n=9), details={"n": [9]}
+    )
+
+
+def facts() -> Facts:
+    """Facts that let every amendment act."""
+    table = TolerancesSpec.model_validate({"max_abs": 0.1, "reason": "agreed", "expires": "2026-02-28"})
+    return Facts(
+        details={"samples": "a.npz"},
+        runs=RunValues((1.0, 2.0), {"asked": 2}, (HEAT,)),
+        findings=(SWAP, HEAT),
+        slowest_nodes=[{"name": "conv", "op": "Conv", "share": 0.5}],
+        diagnosis=Diagnosis({"diagnosis": {"node": "conv"}}, "it starts at conv"),
+        foreign_engine="a.engine",
+        tolerances=Tolerances("int8", table, {"y": False}, "hil.toml:9"),
+        today=date(2026, 3, 1),
+        evidence=Evidence.HOST,
+        executed_on=ExecutedOn(kind="cpu", name="x"),
+    )
+
+
+def test_the_order() -> None:
+    """Disturbances first, then explanations, then what makes a good verdict worse, and evidence last."""
+    assert [amendment.name for amendment in AMENDMENTS] == [
+        "details",
+        "run values",
+        "state of the runs",
+        "state",
+        "slowest nodes",
+        "diagnosis",
+        "foreign engine",
+        "limit expiry",
+        "tolerance expiry",
+        "evidence",
+    ]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+@pytest.mark.parametrize("amendment", AMENDMENTS, ids=lambda amendment: amendment.name)
+def test_each_is_a_pure_function(amendment: Amendment, row: Row) -> None:
+    """The same input gives the same output, and no input is changed."""
+    before, known = judgement(), facts()
+    first = amendment.apply(row, before, known)
+    assert first == amendment.apply(row, before, known)
+    assert (before, known) == (judgement(), facts())
+
+
+@pytest.mark.parametrize("amendment", AMENDMENTS, ids=lambda amendment: amendment.name)
+def test_each_changes_something(amendment: Amendment) -> None:
+    """An amendment that never acts would pass every other test here."""
+    assert any(amendment.apply(row, judgement(), facts()) != judgement() for row in ROWS)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_without_facts_nothing_changes(verdict: Verdict) -> None:
+    """A row of which nothing more is known keeps the judgement of its check."""
+    assert all(amended(row, judgement(verdict), Facts()) == judgement(verdict) for row in ROWS)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_no_amendment_makes_a_verdict_better(verdict: Verdict) -> None:
+    """Only an outside disturbance takes a failure back, to inconclusive; nothing becomes passed."""
+    results = {amended(row, judgement(verdict), facts()).verdict for row in ROWS}
+    assert Verdict.PASSED not in results
+    assert verdict is not Verdict.NOT_RUN or results == {Verdict.NOT_RUN}
+
+
+def test_memory_is_disturbed_by_swap_but_not_by_heat() -> None:
+    """Heat slows an engine and changes no number of bytes."""
+    _, memory, *_ = ROWS
+    hot, swapped = Facts(findings=(HEAT,)), Facts(findings=(SWAP,))
+    assert amended(memory, judgement(), hot) == judgement()
+    assert amended(memory, judgement(), swapped).verdict is Verdict.INCONCLUSIVE
+
+
+def calls(path: Path) -> list[tuple[str, set[str]]]:
+    """The name of each function called in a module, with the keys of a literal ``update``."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            updates = [word.value for word in node.keywords if word.arg == "update"]
+            assert name != "model_copy" or all(isinstance(update, ast.Dict) for update in updates) or inside(path)
+            keys = [key for update in updates if isinstance(update, ast.Dict) for key in update.keys]
+            found.append((name, {str(key.value) for key in keys if isinstance(key, ast.Constant)}))
+    return found
+
+
+def inside(path: Path) -> bool:
+    """Whether a module is one of the amendments."""
+    return path.parent.name == "amendments"
+
+
+def test_no_other_module_of_the_session_amends_a_judgement() -> None:
+    """Outside the list no judgement is copied with a change, folded with a state, or expired."""
+    others = {path: calls(path) for path in SESSION.rglob("*.py") if not inside(path)}
+    assert len(others) > 30
+    for path, found in others.items():
+        assert not {"fold", "unexpired"} & {name for name, _ in found}, path
+        assert not [keys for name, keys in found if name == "model_copy" and keys & JUDGED], path
+
+
+def test_the_list_is_applied_in_one_place() -> None:
+    """``judging`` applies it; a regression reads the row that it compares, and a timed row whether to profile."""
+    users = {path.stem for path in SESSION.rglob("*.py") if "amended" in {name for name, _ in calls(path)}}
+    assert users == {"judging", "regression", "timing"}
