@@ -1,4 +1,4 @@
-"""A session with a target: hold -> provision -> run -> measure -> judge. No pytest in it."""
+"""A session with a target: hold -> provision -> run -> measure -> judge. Works without pytest."""
 
 from hil.session.core import Session
 from hil.session.engines.engines import EngineHandle

@@ -1,4 +1,4 @@
-"""What a session knows before any engine is there: config, target, facts, and the models' files and data."""
+"""The context of a session: config, target, facts, and the models' files and data; no engines yet."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """The held target of one run, and what the config names, opened once.
+    """The held target of one run, and the models and data of the config, each opened once.
 
-    ``requested`` and ``used`` name targets, ``evidence`` is the best that its verdicts can stand on (``board`` is
-    what confirmed a device), ``facts`` what the probe read, ``runs`` how often an engine is timed in a process of
-    its own.
+    ``requested`` and ``used`` are names of targets. ``evidence`` is the best evidence that a verdict can have;
+    ``board`` is the confirmed board of a device. ``facts`` are the probe's, and ``runs`` is how many fresh processes
+    time each engine. ``plan`` has the rows of the run.
     """
 
     def __init__(self, request: Request, held: Held) -> None:
@@ -56,71 +56,71 @@ class Context:
 
     @property
     def agent(self) -> AgentClient:
-        """The agent on the target. Raises ``Unsupported`` where the run skips for want of its target."""
+        """The agent on the target. Raises ``Unsupported`` if the target is unavailable and the run skips its rows."""
         if self._agent is None:
             raise Unsupported(str(self.fallback_reason))
         return self._agent
 
     @property
     def has_target(self) -> bool:
-        """Whether there is an agent; none where the run skips for want of its target."""
+        """Whether there is an agent: there is none if the target is unavailable and the run skips its rows."""
         return self._agent is not None
 
     @property
     def is_fallback(self) -> bool:
-        """Whether another target than the one asked for does the work."""
+        """Whether another target than the requested one does the work."""
         return self.fallback_reason is not None
 
     def model(self, name: str) -> ModelSpec:
-        """The model's spec with what differs on the target *asked for*: a fallback changes no limit."""
+        """Return the model's spec with the overrides of the *requested* target: a fallback changes no limit."""
         return self.config.model(name, self.requested)
 
     def signature(self, name: str) -> Signature:
-        """What the ONNX file takes and gives."""
+        """Return the inputs and outputs of the model's ONNX file."""
         path = self.config.resolve(self.model(name).path)
         self.sources.watch(path)
         return self.memo.once(("signature", name), lambda: read_signature(path))
 
     def onnx(self, name: str) -> Path:
-        """The model's ONNX file as everything here reads it: one whose SHA-256 covers its external data."""
+        """Return the ONNX file that everything here reads: its SHA-256 covers the model's external data too."""
         return self.addressed(self.config.resolve(self.model(name).path))
 
     def addressed(self, path: Path) -> Path:
-        """``path``, or a copy of it in the cache; see ``external_data.addressed``. All of its files are watched."""
+        """Return ``path`` or its copy in the cache (``external_data.addressed``), and watch all of its files."""
 
         def work() -> Path:
-            for one in (path, *(file.path for file in external_files(path))):
-                self.sources.watch(one)
+            for file in (path, *(external.path for external in external_files(path))):
+                self.sources.watch(file)
             return addressed(path, self.config.resolve(self.config.spec.project.cache) / "external_data")
 
         return self.memo.once(("addressed", str(path)), work)
 
     def parts(self, name: str) -> tuple[Part, ...]:
-        """What the model consists of, as it was when this run first asked; watched from then on."""
+        """Return the parts of the model, read at the first call and watched from then on."""
         return self.memo.once(("parts", name), lambda: self._parts(name))
 
     def _parts(self, name: str) -> tuple[Part, ...]:
-        found = sources_of(self.config, name, self.requested)
-        for path in found.paths():
+        sources = sources_of(self.config, name, self.requested)
+        for path in sources.paths():
             self.sources.watch(path)
-        return found.parts()
+        return sources.parts()
 
     def dataset(self, name: str) -> Dataset:
-        """The model's validation data."""
+        """Return the model's validation data."""
         return self._data(name, self.model(name).data, self.model(name).samples, "data")
 
     def calibration_data(self, name: str) -> Dataset:
-        """The data INT8 ranges are drawn from. Raises ``Unsupported`` where the config names none."""
+        """Return the data that INT8 is calibrated on. Raises ``Unsupported`` if the config names none."""
         calibration, engine = self.model(name).calibration, self.model(name).engine
         if calibration is None and engine is not None:
-            what = f"nothing says what {engine} was calibrated on, which was built elsewhere: model {name}"
+            what = f"{engine} was built elsewhere, and its calibration data is not known: model {name}"
             raise Unsupported(f"{what}: name that data in [models.{name}.calibration]")
         if calibration is None:
             raise Unsupported(f"model {name} has no [models.{name}.calibration]: add it for int8")
         return self._data(name, calibration.data, calibration.samples, "calibration", "data")
 
     def training_data(self, name: str) -> Dataset | None:
-        """The data the model was trained on, where the config names it."""
+        """Return the data that the model was trained on, or ``None`` if the config does not name it."""
         source = self.model(name).training_data
         return None if source is None else self._data(name, source, None, "training_data")
 
@@ -142,7 +142,7 @@ class Context:
         )
 
     def reference(self, name: str) -> Reference:
-        """What the original model answers, or what the training framework saved."""
+        """Return the reference outputs: the original model's, or those that the training framework saved."""
         spec = self.model(name)
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
         cache = self.config.resolve(self.config.spec.project.cache) / "reference"
@@ -154,7 +154,7 @@ class Context:
         )
 
     def load_options(self, model: str) -> dict[str, Any]:
-        """How an engine of ``model`` is loaded on this target; what its runtime has no such thing for is told once."""
+        """Return the load options of ``model`` on this target; report each option that its runtime ignores, once."""
         spec = self.model(model)
         self.memo.once(("left out", model), lambda: load_options.tell(self.spec, spec, model, self.progress))
         return load_options.load_options(self.spec, spec)

@@ -1,4 +1,4 @@
-"""The session: a held target, and an answer to each row asked of it."""
+"""The session: a held target that judges the rows of the plan."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Session(EngineContext):
 
     @classmethod
     def open(cls, request: Request) -> Session:
-        """Reaches the target, starts the agent there, holds it and brings it into the declared state.
+        """Connect to the target, start the agent, hold the target and bring it into the declared state.
 
-        Raises ``LabError`` as ``holding.hold`` and ``state.Keeper.open`` do.
+        Raises ``LabError`` as ``holding.hold`` and ``Keeper.open`` do.
         """
         session = cls(request, hold(request))
         try:
@@ -38,17 +38,17 @@ class Session(EngineContext):
         return session
 
     def judge(self, row: Row) -> Outcome:
-        """Runs what ``row`` asks and judges it. Raises as ``hil.session.judging.judge`` does."""
+        """Measure and judge ``row``. Raises as ``hil.session.judging.judge`` does."""
         return judging.judge(self, row)
 
     def enter(self, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
-        """A verdict that a user's own check reached, as a result of this session (``hil.session.judging.enter``)."""
+        """Return the outcome of a user's own check that has its verdict (``hil.session.judging.enter``)."""
         return judging.enter(self, row, judgement, by_engine=by_engine)
 
     def close(self) -> None:
-        """Ends all workers and lets go of the target.
+        """Stop all workers, restore the target and release it.
 
-        Raises ``LabError`` where something of it stays changed; all the rest is done all the same.
+        Raises ``LabError`` if something on the target could not be restored; everything else is still closed.
         """
         self.engines.close()
         if self._agent is not None:

@@ -1,4 +1,4 @@
-"""A failed comparison taken apart on the target: the engine's graph, variants of it built there, a bundle of it all."""
+"""Diagnosis of a failed comparison on the target: build variants of the engine's graph to find the node at fault."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 BUDGET = 120.0
-"""Seconds that a failed check may spend on its cause, unless it is asked for by itself."""
+"""Seconds that a failed check may spend on its diagnosis; ``hil diagnose`` has no such limit."""
 
 ROWS = 4
-"""Samples looked at where the batch may be chosen: the worst one and its neighbours."""
+"""Samples in the batch that is diagnosed, if the batch size is free: the worst one and its neighbours."""
 
 LOAD_DEADLINE = 300.0
 
@@ -38,12 +38,12 @@ Values = dict[str, "np.ndarray[Any, Any]"]
 
 
 class OutOfTime(HilError):  # noqa: N818 - as the other errors here are named
-    """The time for finding a cause is spent; what was found before is lost, the verdict is not."""
+    """The time for the diagnosis is over: its partial results are dropped, and the verdict stays."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A diagnosis with what it was made from: both models and what was fed."""
+    """A diagnosis with its inputs: both models and the arrays that were fed."""
 
     diagnosis: Diagnosis
     reference: onnx.ModelProto
@@ -52,9 +52,9 @@ class Examined:
 
 
 class OnTarget:
-    """Builds a variant of a model's graph on the target as the engine was built, runs it once and lets it go.
+    """Builds a variant of a model's graph on the target with the engine's options, runs it once and closes it.
 
-    Raises ``OutOfTime`` once ``budget`` seconds (``None``: no end) are spent, and what building and running raise.
+    Raises ``OutOfTime`` after ``budget`` seconds (``None``: no limit), and whatever building and running raise.
     """
 
     def __init__(self, session: EngineContext, model: str, precision: str, budget: float | None = None) -> None:
@@ -65,9 +65,9 @@ class OnTarget:
         self.built = 0
 
     def __call__(self, variant: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Values:
-        """The outputs of ``variant`` on the target."""
+        """Return the outputs of ``variant`` on the target."""
         if self._until is not None and time.monotonic() > self._until:
-            raise OutOfTime(f"the time for finding a cause is spent after {self.built} variants: run hil diagnose")
+            raise OutOfTime(f"the time for the diagnosis ended after {self.built} variants: run hil diagnose")
         session, spec = self._session, self._session.model(self._model)
         with tempfile.TemporaryDirectory(prefix="hil-diagnose-") as folder:
             path = Path(folder) / f"{self._model}.onnx"
@@ -96,10 +96,10 @@ class OnTarget:
 def examine(
     session: EngineContext, model: str, precision: str, comparison: Comparison, budget: float | None = None
 ) -> Examined:
-    """Finds the node where ``comparison`` went wrong. Raises ``Unsupported`` where the engine's graph is not known.
+    """Find the node where ``comparison`` starts to differ. Raises ``Unsupported`` if the engine's graph is not known.
 
-    Also raises ``EngineBuildError``, ``EngineError`` and ``WorkerLost`` for variants that cannot be built or run, and
-    ``OutOfTime``.
+    Also raises ``OutOfTime``, and ``EngineBuildError``, ``EngineError`` and ``WorkerLost`` for variants that cannot be
+    built or run.
     """
     import onnx
 
@@ -127,9 +127,9 @@ def examine(
 
 
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Values:
-    """The inputs among which ``comparison`` saw the worst element, or where it stopped.
+    """Return the batch of inputs with the worst element of ``comparison``, or the batch where it stopped.
 
-    As many samples as the model or the config fixes; up to four where a runtime takes any number.
+    It has as many samples as the model or the config fixes, and at least four if the runtime takes any number.
     """
     spec, data = session.model(model), session.dataset(model)
     fixed = session.signature(model).batch()

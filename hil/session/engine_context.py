@@ -1,4 +1,4 @@
-"""A session's context with the engines that are built in it and the state contract of its target."""
+"""A session's context with its engines and the state contract of its target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EngineContext(Context):
-    """What gathering works with: ``engines`` to run, ``state`` to keep while something is timed."""
+    """The context of gathering: ``engines`` to run, and ``state``, the state contract to keep during timing."""
 
     def __init__(self, request: Request, held: Held) -> None:
         super().__init__(request, held)
@@ -22,7 +22,7 @@ class EngineContext(Context):
         self.state = Keeper(self)
 
     def engine(self, model: str, precision: str) -> EngineHandle:
-        """The engine as a user's test sees it."""
+        """Return the handle that a user's test gets for an engine."""
         built = self.engines.provisioned(model, precision).engine
         with self.engines.lease(model, precision) as worker:
             return EngineHandle(model, precision, built.digest, worker.inputs, worker.outputs, self.engines)

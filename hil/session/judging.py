@@ -29,7 +29,7 @@ FLOATS = ("float", "bfloat")
 
 
 def judge(session: EngineContext, row: Row) -> Outcome:
-    """Runs what ``row`` asks and judges it. What the runtime cannot do, or a dead worker, is a result too.
+    """Measure and judge ``row``. An unsupported check and a crashed worker are results too.
 
     Raises ``LabError`` if the target was lost and ``UserError`` for a mistake in the config or data.
     """
@@ -49,7 +49,7 @@ def _gather(session: EngineContext, row: Row) -> Gathered:
     if not session.has_target:
         return _without_number(Verdict.NOT_RUN, f"skipped: {session.fallback_reason}", Cause.FALLBACK)
     if session.is_fallback and CATALOGUE[row.id].needs_target:
-        reason = f"needs {session.requested}; {session.used} was used in its place: {session.fallback_reason}"
+        reason = f"needs {session.requested}, and {session.used} was used instead: {session.fallback_reason}"
         return _without_number(Verdict.NOT_RUN, reason, Cause.FALLBACK)
     if row.model:
         session.parts(row.model)  # watch the model's files before the first of them is used
@@ -77,10 +77,10 @@ def _tolerances(session: EngineContext, row: Row) -> Tolerances | None:
 
 
 def enter(session: EngineContext, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
-    """A verdict that a user's own check reached, as a result of this session.
+    """Return the outcome of a user's own check that has its verdict already.
 
-    ``by_engine`` says that the test had the engine of the row's model and precision run: without it, its
-    work was the host's.
+    ``by_engine`` is whether the test used the engine of the row's model and precision; otherwise the host did the
+    work.
     """
     method = {"version": 1, "check": row.id, "timed": "by the user's test"}
     return _outcome(session, row, Gathered(judgement, method), by_engine=by_engine)

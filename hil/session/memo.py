@@ -1,4 +1,4 @@
-"""Work done once: what several rows ask for is computed by the first and remembered for the rest."""
+"""Work done once: a value that several rows need is computed for the first and remembered for the others."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LASTING = (EngineBuildError, Unsupported, UserError)
-"""Errors that a second attempt would only repeat; a lost worker is none of them."""
+"""Errors that a second attempt would only repeat. A lost worker is not one of them."""
 
 
 class Memo:
-    """Results, and errors that last, by key."""
+    """Results, and errors that would repeat, by key."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, ...], tuple[Any, HilError | None]] = {}
+        self._outcomes: dict[tuple[str, ...], tuple[Any, HilError | None]] = {}
 
     def once(self, key: tuple[str, ...], work: Callable[[], T]) -> T:
-        """``work()``, or what it gave or raised the first time."""
-        if key not in self._kept:
+        """Call ``work`` at the first call with ``key``; return or raise its outcome then and at all later calls."""
+        if key not in self._outcomes:
             try:
-                self._kept[key] = work(), None
+                self._outcomes[key] = work(), None
             except LASTING as error:
-                self._kept[key] = None, error
-        value, failure = self._kept[key]
+                self._outcomes[key] = None, error
+        value, failure = self._outcomes[key]
         if failure is not None:
             raise failure
         return cast("T", value)

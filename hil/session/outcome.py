@@ -1,4 +1,4 @@
-"""What a judged row leaves behind: one self-contained value that travels to the accounts as JSON."""
+"""The outcome of a judged row: one self-contained value, sent to the accounts as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hil.results import CheckResult, Frozen
 
 
 class Outcome(Frozen):
-    """A result with all that its digests refer to, so that no second message is ever needed."""
+    """A result with everything that its digests refer to, so that one message is enough."""
 
     result: CheckResult
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A user's mistakes in models and data, found before any target is touched: one message, exit code 4."""
+"""Checks of models and data before any target is touched: a user's mistake is one message and exit code 4."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def preflight(
     precisions: Collection[str] = ("int8",),
     watched: Sources | None = None,
 ) -> None:
-    """Opens every model (or ``only`` one) and its data. Raises ``UserError`` for the first that cannot be used.
+    """Open every model (or ``only`` one) and its data. Raises ``UserError`` for the first that cannot be used.
 
-    Calibration data is opened where int8 is among ``precisions``: it may take long to make. ``watched`` watches what
-    the models consist of from before any of it is imported.
+    Calibration data is opened only if int8 is among ``precisions``, since generating it may take long. ``watched``
+    starts to watch the models' files before any of them is imported.
     """
     runtime = config.target(target).runtime
     for name in config.spec.models if only is None else (only,):
@@ -47,7 +47,7 @@ def preflight(
         if spec.training_data is not None:
             sources.append((spec.training_data, None, ("training_data",)))
         for source, samples, key in sources:
-            found = open_dataset(
+            dataset = open_dataset(
                 source,
                 config=config,
                 model=name,
@@ -58,18 +58,18 @@ def preflight(
                 samples=samples,
             )
             if key == ("data",):
-                next(found.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+                next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
 
 
 def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:
-    """What TensorRT must know before it builds or takes an engine, and what an engine that is there must be."""
+    """Raise ``UserError`` if TensorRT cannot build this model, or cannot use the engine that the config names."""
     if spec.engine is None or spec.shapes:
         profiles_of(signature, spec, name)
     if spec.engine is not None and len(spec.precisions) != 1:
         raise UserError(
             f"{config.where('models', name, 'engine')}: one engine has one precision, and {', '.join(spec.precisions)} "
-            f"are asked of {spec.engine}: model {name}: write the one that it was built in"
+            f"are requested of {spec.engine}: model {name}: write the precision that it was built in"
         )
     for path in (spec.engine, *spec.build.plugins):
         if path is not None and not config.resolve(path).is_file():
-            raise UserError(f"{path} is no file: model {name} on a TensorRT target: paths are relative to hil.toml")
+            raise UserError(f"{path} is not a file: model {name} on a TensorRT target: paths are relative to hil.toml")

@@ -1,4 +1,4 @@
-"""What a result refers to, as the report stores it: environment, engine, model, target."""
+"""The records that a result refers to in the report: environment, engine, model, target."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from hil.targets.answers import BuiltEngine
 
 VARYING = frozenset({"memory", "board"})
-"""No part of an environment, told in the report's target: what differs from one moment to the next, and a board's raw
-facts, of which ``identity`` has what may make a difference: module, serial number, JetPack, versions, power mode."""
+"""Facts that are in the report's target but not in an environment: memory in use, and a board's raw facts. The facts of
+a board that affect a measurement (module, serial number, JetPack, versions, power mode) are in ``identity``."""
 OF_THE_RUN = ("cuda", "driver", "io")
-"""What a loaded engine tells that is the same for every engine of a target: how it is driven."""
+"""Facts of a loaded engine that are the same for all engines of a target: how the runtime drives it."""
 OF_ONE_ENGINE = ("device_memory_size", "layers", "profiles", "ranges", "warnings")
-"""What a loaded engine tells of itself."""
+"""Facts of a loaded engine that are its own."""
 OF_THE_GPU = ("gpu", "sm", "sms", "driver", "cuda", "dla")
 LOG_LETTERS = 16_000
 SHORT = 12
@@ -37,9 +37,9 @@ MOST_SCALES = 256
 
 
 def environment(session: EngineContext, row: Row) -> dict[str, Any]:
-    """What may differ between two comparable measurements: machine, GPU, versions, target, how engines are driven.
+    """Return what may differ between two comparable measurements: machine, GPU, versions, target, and engine settings.
 
-    And what the model of the row consists of, each part by the beginning of its digest.
+    The model's parts are included, each by the first 12 digits of its digest.
     """
     facts = {key: value for key, value in session.facts.items() if key not in VARYING}
     total = (session.facts.get("memory") or {}).get("total")
@@ -61,9 +61,9 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
 
 
 def target(session: EngineContext) -> dict[str, Any]:
-    """The target of the run; ``board`` is the declared one, if the probe confirmed it.
+    """Return the target of the run; ``board`` is the declared board, if the probe confirmed it.
 
-    ``facts`` are what the probe read, and of a Jetson ``identity`` beside them: what these facts make it.
+    ``facts`` are what the probe read; for a Jetson they include ``identity``, which is derived from them.
     """
     board = None if session.board is None else session.board.declared
     identity = identity_fields(session.facts.get("board"))
@@ -78,12 +78,12 @@ def target(session: EngineContext) -> dict[str, Any]:
 
 
 def engines(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """The engine of the row, if it was built."""
+    """Return the record of the row's engine, or an empty list if it was not built."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
     except (LabError, UserError):
         raise
-    except HilError:  # it cannot be built: the rows that need it say so
+    except HilError:  # it cannot be built, and the rows that need it report so
         return []
     if made is None:
         return []
@@ -105,7 +105,7 @@ def _engine(session: EngineContext, row: Row, made: Provisioned) -> dict[str, An
         "file": made.file,
         "build_seconds": engine.seconds,
         "cached": engine.cached,
-        # Either is enough: an engine of unknown origin must never be taken for one of ours.
+        # Either is enough: an engine of unknown origin must never count as built here.
         "foreign": made.foreign or session.model(row.model).engine is not None,
         "log": _bounded(engine.log),
         "about": plain(_about(engine, loaded.about)),
@@ -117,7 +117,7 @@ def _engine(session: EngineContext, row: Row, made: Provisioned) -> dict[str, An
 
 
 def _calibration_cache(made: Provisioned) -> str | None:
-    """The SHA-256 of what the engine's INT8 ranges came from, where something was calibrated."""
+    """Return the SHA-256 of the source of the engine's INT8 ranges, or ``None`` if nothing was calibrated."""
     if made.quantized is not None and not made.quantized.provenance.get("foreign"):
         return made.quantized.digest
     told = made.engine.about.get("calibration")
@@ -126,15 +126,15 @@ def _calibration_cache(made: Provisioned) -> str | None:
 
 
 def _bounded(log: str) -> str:
-    """The end of a log, where a build says what came of it."""
+    """Return the end of a log, which has the outcome of the build."""
     left = len(log) - LOG_LETTERS
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
 
 def _about(engine: BuiltEngine, told: Mapping[str, Any]) -> dict[str, Any]:
-    """What the build recorded: caches, calibration, flags, and its own peak of memory (bytes).
+    """Return what the build recorded: caches, calibration, flags, and its peak memory (bytes).
 
-    ``loaded`` is what the engine told of itself when it was loaded, if this process did that.
+    ``loaded`` holds the facts of the loaded engine, if this process loaded it.
     """
     about = dict(engine.about)
     loaded = {key: told[key] for key in OF_ONE_ENGINE if told.get(key) is not None}
@@ -147,7 +147,7 @@ def _about(engine: BuiltEngine, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trtexec(session: EngineContext, name: str, made: Provisioned) -> dict[str, Any] | None:
-    """The command that builds the like of an engine of ours, in the user's own file names, and what differs."""
+    """Return the trtexec command that builds an equivalent engine from the user's files, and its differences."""
     engine, spec = made.engine, session.model(name)
     if not runtime_record(engine.runtime).has_trtexec or made.foreign:
         return None
@@ -160,7 +160,7 @@ def _trtexec(session: EngineContext, name: str, made: Provisioned) -> dict[str, 
 
 
 def models(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """The model of the row with its data, each by digest."""
+    """Return the record of the row's model with its data, each by digest."""
     return [session.memo.once(("record", row.model), lambda: _model(session, row.model))] if row.model else []
 
 

@@ -1,4 +1,4 @@
-"""What a run asks of a session."""
+"""The request for a session."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """Which target under which config; ``fallback`` is cpu, skip or fail; ``wait`` is in seconds.
+    """The target and config of a session; ``fallback`` is cpu, skip or fail; ``wait`` is in seconds.
 
-    ``run_id`` is shared by all processes of one run: it is what lets them hold one target together.
-    ``runs`` is how often engines are timed in a fresh process each; None leaves it to ``measure.runs``.
-    ``baseline`` is what the run is compared with, if it is. ``sources`` are the files that are watched already.
+    All processes of one run share ``run_id``, so that they can hold one target together. ``runs`` is how many fresh
+    processes time each engine; ``None`` means ``measure.runs``. ``baseline`` is ``None`` if the run is compared with
+    nothing. ``sources`` are the files that are watched already.
     ``plan`` has the rows of the run; without it the session plans ``config`` for ``target`` itself.
     """
 

@@ -1,4 +1,4 @@
-"""The user's files during a run: what was judged must be what the report names by digest."""
+"""The user's files during a run: they must not change, since the report names them by digest."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """Files that a run reads more than once, as they were at first sight: time, size and inode."""
+    """Files that a run reads more than once, each with the time, size and inode that it had at first."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, tuple[int, int, int] | None] = {}
+        self._files: dict[Path, tuple[int, int, int] | None] = {}
 
     def watch(self, path: Path) -> None:
-        """Notes how ``path`` is now; what is no file (a folder, a callable) is left to its data set."""
-        if path not in self._seen and path.is_file():
-            self._seen[path] = _look(path)
+        """Note the state of ``path``. Anything but a file (a folder, a callable) is ignored here."""
+        if path not in self._files and path.is_file():
+            self._files[path] = _state_of(path)
 
     def check(self) -> None:
-        """Raises ``UserError`` if a file that was noted is not what it was."""
-        for path, before in self._seen.items():
-            if _look(path) != before:
+        """Raise ``UserError`` if a watched file has changed."""
+        for path, before in self._files.items():
+            if _state_of(path) != before:
                 raise UserError(f"{path.name} was changed while the run read it: leave it alone and run again")
 
 
-def _look(path: Path) -> tuple[int, int, int] | None:
+def _state_of(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

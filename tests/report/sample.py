@@ -324,7 +324,7 @@ def fallback() -> Report:
     for row in checks():
         changes: dict[str, Any] = {"target": use, "evidence": Evidence.CPU_FALLBACK}
         if row.id in NEEDS_TARGET:
-            why = f"needs jetson-orin; cpu was used in its place: {reason}"
+            why = f"needs jetson-orin, and cpu was used instead: {reason}"
             changes |= {"verdict": Verdict.NOT_RUN, "cause": Cause.FALLBACK, "evidence": None, "measurement": None}
             changes |= {"reason": why, "executed_on": None, "engine": None, "details": {}}
         rows.append(row.model_copy(update=changes))

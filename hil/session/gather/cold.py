@@ -47,8 +47,8 @@ def _start(session: EngineContext, row: Row) -> Starts:
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
     starts = []
     session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched
-    with session.state.watching() as seen:
+    with session.state.watching() as disturbances:
         for _ in range(max(REPEATS, session.runs)):
             with session.engines.fresh(row.model, row.precision) as worker:
                 starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
-    return starts, seen.findings
+    return starts, disturbances.findings

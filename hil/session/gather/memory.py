@@ -145,7 +145,7 @@ def _watch(session: EngineContext, row: Row) -> Use:
     feeds = feeds_of(session, row.model, session.model(row.model).batch)
     session.progress(f"{row.model} {row.precision}: memory over {spec.soak} inferences")
     session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched
-    with session.state.watching(timed=False) as seen, session.engines.fresh(row.model, row.precision) as worker:
+    with session.state.watching(timed=False) as disturbances, session.engines.fresh(row.model, row.precision) as worker:
         worker.first(feeds[0])
         soak = worker.soak(feeds[0], spec.soak)
         use = worker.memory()
@@ -166,7 +166,7 @@ def _watch(session: EngineContext, row: Row) -> Use:
         device=use.device,
         on_device=soak.device,
         by_process=soak.by_process,
-        findings=tuple(seen.findings),
+        findings=tuple(disturbances.findings),
     )
 
 

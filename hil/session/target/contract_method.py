@@ -1,4 +1,4 @@
-"""What of the state contract belongs to the method of a measurement, and its co-runner's command."""
+"""The part of the state contract that belongs to a measurement's method, and the co-runner's command."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ if TYPE_CHECKING:
 
 
 def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
-    """What of the state contract makes a number another one: a part of its method. What is not asked for adds nothing.
+    """Return the keys of the state contract that change what is measured; a key that is not set adds nothing.
 
-    ``timed`` is whether the number is a time: a co-runner, locked clocks and heat (``start_below``, °C) change those.
+    ``timed`` is whether the measurement is a time: only those depend on a co-runner, locked clocks and heat
+    (``start_below``, °C).
     """
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     if spec.reserve_memory:
-        found["reserve_memory"] = int(spec.reserve_memory)
+        keys["reserve_memory"] = int(spec.reserve_memory)
     if spec.stop_services:
-        found["stop_services"] = sorted(set(spec.stop_services))
+        keys["stop_services"] = sorted(set(spec.stop_services))
     if timed and spec.start_below is not None:
-        found["start_below"] = spec.start_below
+        keys["start_below"] = spec.start_below
     if timed and spec.co_runner is not None:
-        found["co_runner"] = spec.co_runner
+        keys["co_runner"] = spec.co_runner
     if timed and spec.clocks != "as-deployed":
-        found["clocks"] = spec.clocks
-    return found
+        keys["clocks"] = spec.clocks
+    return keys
 
 
 def co_runner_command(name: str, spec: TargetSpec) -> list[str]:
-    """The co-runner's command in words; none without one. Raises ``UserError`` for what is no command."""
+    """Return the co-runner's command as a list, empty if there is none. Raises ``UserError`` if it is not a command."""
     if spec.co_runner is None:
         return []
     try:
-        found = shlex.split(spec.co_runner)
+        command = shlex.split(spec.co_runner)
     except ValueError as error:
-        raise UserError(f"co_runner is no command ({error}): on target {name!r}: correct [targets.{name}]") from None
+        raise UserError(f"co_runner is not a command ({error}): on target {name!r}: correct [targets.{name}]") from None
     if "\0" in spec.co_runner:
         raise UserError(f"co_runner has a NUL in it: on target {name!r}: correct [targets.{name}]")
-    if not found or not found[0]:
+    if not command or not command[0]:
         raise UserError(f"co_runner is empty: on target {name!r}: write a command, or take it out of [targets.{name}]")
-    return found
+    return command

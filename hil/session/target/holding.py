@@ -1,4 +1,4 @@
-"""Getting hold of a target, or of the CPU in its place, and what that makes the evidence worth."""
+"""Holding a target, or the CPU as its fallback, and the evidence that follows from it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FALLBACK = "cpu"
 
 @dataclass(frozen=True)
 class Held:
-    """A target in our hands. ``agent`` is ``None`` where the run skips for want of its target.
+    """A target held for a run. ``agent`` is ``None`` if the target is unavailable and the run skips its rows.
 
-    ``evidence`` is the best that any of its rows may have, ``board`` what confirmed it, ``facts`` what the probe read.
+    ``evidence`` is the best that a row may have, ``board`` is the confirmed board, ``facts`` are the probe's.
     """
 
     used: str
@@ -40,10 +40,10 @@ class Held:
 
 
 def hold(request: Request) -> Held:
-    """Starts the agent and holds the target for the whole session.
+    """Start the agent and hold the target for the whole session.
 
-    Raises ``LabError`` if the target cannot be had and no fallback is wanted, or if another board than the
-    declared one answers, ``TargetHeld`` if somebody else has it: those are never answered by a fallback.
+    Raises ``LabError`` if the target is unavailable and the request allows no fallback, or if it is not the declared
+    board, and ``TargetHeld`` if someone else holds it: in these two cases there is never a fallback.
     """
     spec = request.config.target(request.target)
     try:
@@ -60,7 +60,7 @@ def _held(request: Request, name: str, spec: TargetSpec) -> Held:
     agent = target.start_agent()
     try:
         agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
-        # Asked only now: it opens the GPU, which whoever holds the target may be timing on.
+        # Only once the target is held: the probe opens the GPU, on which the previous holder may still be timing.
         facts = agent.probe()
         board = confirm(name, spec, facts)
     except BaseException:
@@ -70,14 +70,14 @@ def _held(request: Request, name: str, spec: TargetSpec) -> Held:
 
 
 def _check_carried_out(name: str, spec: TargetSpec) -> None:
-    """Refuses what the config asks of a target and nothing here sees to: read and ignored, it would pass for done."""
+    """Raise ``UserError`` for keys of the target that its runtime ignores: they would appear to be in effect."""
     co_runner_command(name, spec)
     for runtime, record in RUNTIMES.items():
         others = [key for key in record.target_keys if key in spec.model_fields_set] if runtime != spec.runtime else []
         if module_of(spec.board or "") is not None:  # known by its device tree, whatever runs on it
             others = [key for key in others if key != "board"]
         if others:
-            what = f"which only runtime {runtime!r} carries out, not {spec.runtime!r}"
+            what = f"which only runtime {runtime!r} supports, not {spec.runtime!r}"
             raise UserError(f"[targets.{name}] has {', '.join(others)}, {what}: take it out, or change the runtime")
 
 
@@ -86,12 +86,12 @@ def _instead(request: Request, reason: str) -> Held:
         return Held(FALLBACK, request.config.target(FALLBACK), None, Evidence.CPU_FALLBACK, reason)
     request.progress(f"{reason}: falling back to the CPU, which never counts as {request.target}")
     held = _held(request, FALLBACK, request.config.target(FALLBACK))
-    # Whatever "cpu" was made to mean in the config, it is not what was asked for.
+    # Whatever the config declares for "cpu", it is not the requested target.
     return replace(held, evidence=Evidence.CPU_FALLBACK, fallback_reason=reason, board=None)
 
 
 def _evidence(spec: TargetSpec, board: Board | None) -> Evidence:
-    # A stand-in stays one, whatever GPU it has; a machine that no declared board confirmed is just a host.
+    # A stand-in stays emulated, whatever GPU it has; a machine without a confirmed board is a host.
     if spec.evidence == "emulated":
         return Evidence.EMULATED
     # Under a runtime that uses no GPU a confirmed Jetson's CPU does the work, as this host's would.

@@ -1,4 +1,4 @@
-"""Is the board in the declared power mode? If not, what sets it."""
+"""The check of the declared power mode, and the command that sets it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ if TYPE_CHECKING:
     from hil.state import State
 
 
-def check(name: str, wanted: str, state: State, facts: Mapping[str, Any]) -> None:
-    """Raises ``LabError`` unless target ``name`` is in mode ``wanted``, ``UserError`` where it has no such mode.
+def check(name: str, declared: str, state: State, facts: Mapping[str, Any]) -> None:
+    """Raise ``LabError`` unless target ``name`` is in mode ``declared``, and ``UserError`` if it has no such mode.
 
-    ``facts`` is what the probe read.
+    ``facts`` are the probe's.
     """
     board = facts.get("board")
     modes = {mode.name: mode for mode in power_modes(board if isinstance(board, dict) else {})}
     where = f"on target {name!r}"
-    if modes and wanted not in modes:
-        close = nearest(wanted, modes)
+    if modes and declared not in modes:
+        close = nearest(declared, modes)
         meant = f" (did you mean {close!r}?)" if close else ""
-        what = f"power_mode is {wanted!r}, which the board does not have{meant}"
+        what = f"power_mode is {declared!r}, which the board does not have{meant}"
         raise UserError(f"{what}: {where}: write one of {', '.join(modes)} in [targets.{name}]")
-    found = state.power_mode
-    if found is None:
-        what = f"power mode {wanted} cannot be confirmed{state.why_not('power_mode')}"
+    current = state.power_mode
+    if current is None:
+        what = f"power mode {declared} cannot be confirmed{state.why_not('power_mode')}"
         raise LabError(f"{what}: {where}: see that `nvpmodel -q` answers there")
-    if found != wanted:
-        raise LabError(f"the power mode is {found}, not {wanted}: {where}: {_way(wanted, found, modes)}")
+    if current != declared:
+        raise LabError(f"the power mode is {current}, not {declared}: {where}: {_command(declared, current, modes)}")
 
 
-def _way(wanted: str, found: str, modes: Mapping[str, PowerMode]) -> str:
-    """The command that sets the mode; its number differs between boards, so it is given only where it is known."""
-    if wanted not in modes:
-        return f"run `sudo nvpmodel -m ID` there, with the ID that /etc/nvpmodel.conf gives {wanted}"
-    way = f"run `sudo nvpmodel -m {modes[wanted].number}` there"
-    if found in modes and modes[found].tpc_mask != modes[wanted].tpc_mask:
-        return f"{way} and reboot it: the two modes use different parts of the GPU (their TPC masks differ)"
-    return way
+def _command(declared: str, current: str, modes: Mapping[str, PowerMode]) -> str:
+    """Return the command that sets the mode; with its number only if that is known, since it differs between boards."""
+    if declared not in modes:
+        return f"run `sudo nvpmodel -m ID` there, with the ID that /etc/nvpmodel.conf gives {declared}"
+    command = f"run `sudo nvpmodel -m {modes[declared].number}` there"
+    if current in modes and modes[current].tpc_mask != modes[declared].tpc_mask:
+        return f"{command} and reboot it: the two modes use different parts of the GPU (their TPC masks differ)"
+    return command

@@ -1,4 +1,4 @@
-"""The state contract of a session: made so before anything is timed, waited for, watched, and taken back at the end."""
+"""The state contract of a session: set up before anything is timed, watched meanwhile, and undone at the end."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from hil.session.context import Context
     from hil.state import Finding
 
-TOLD_EACH = 10.0
+REPORT_SECONDS = 10.0
 POLL_SECONDS = 1.0
 
 
 @dataclass
-class Seen:
-    """What disturbed something that is no series: ``findings`` is filled when it has ended."""
+class Disturbances:
+    """The disturbances of work that is not a series; ``findings`` is filled when the work has ended."""
 
     findings: list[Finding] = field(default_factory=list)
 
 
 class Keeper:
-    """Keeps the contract of ``session``'s target. Does nothing where the run has no target."""
+    """Keeps the state contract of the session's target. Does nothing if the run has no target."""
 
     def __init__(self, session: Context) -> None:
         self._session = session
@@ -48,28 +48,28 @@ class Keeper:
         self._swappable = False
 
     def open(self) -> None:
-        """Stops services and locks clocks as declared, and takes the reading that all later ones are held to.
+        """Stop services and lock clocks as declared, and take the reading that all later ones are compared with.
 
-        Raises ``LabError`` where the state is another than the declared one and cannot be made so.
+        Raises ``LabError`` if the target is not in the declared state and cannot be brought into it.
         """
         if not self._session.has_target:
             return
         self._prepare()
-        told = self._ask()
-        self._check(told)
+        reading = self._ask()
+        self._check(reading)
         if self._spec.start_below is not None:
-            # Heat holds clocks back: a reading from before it cooled would be held against every window.
+            # Heat lowers clocks: every window would differ from a reading that was taken before the board cooled.
             self._cool()
-            told = self._ask()
-        self.opened = told
-        if self._spec.clocks == "locked" and State.read(told).locked is not True:
-            raise LabError(f"{self._unlocked(told)}: on target {self._name!r}: run `sudo jetson_clocks` there")
+            reading = self._ask()
+        self.opened = reading
+        if self._spec.clocks == "locked" and State.read(reading).locked is not True:
+            raise LabError(f"{self._unlocked(reading)}: on target {self._name!r}: run `sudo jetson_clocks` there")
 
     def close(self) -> None:
-        """Gives back what ``open`` changed; once.
+        """Restore what ``open`` changed; later calls do nothing.
 
-        Raises ``LabError`` with what stays changed and the command that mends it, or where nobody can tell: a target
-        that was lost gives it back by itself, as far as it can.
+        Raises ``LabError`` with what could not be restored and the command that restores it, or if that is unknown: an
+        agent that lost its connection restores what it can by itself.
         """
         if not self._prepared:
             return
@@ -79,8 +79,8 @@ class Keeper:
             left = self._session.agent.call("restore")[0].get("left") or []
         except LabError as error:
             asked = self._asked()
-            what = f"nobody can tell whether {asked} is as it was ({str(error).partition(': on target ')[0]})"
-            raise LabError(f"{what}: {where}: `hil doctor {self._name}`, or see to it there") from None
+            what = f"it is not known whether {asked} was restored ({str(error).partition(': on target ')[0]})"
+            raise LabError(f"{what}: {where}: run `hil doctor {self._name}`, or check it there") from None
         if left:
             what = "; ".join(f"{one['what']} was not restored ({one['why']})" for one in left)
             mend = "; ".join(dict.fromkeys(one["mend"] for one in left))
@@ -94,22 +94,22 @@ class Keeper:
             return
         self._prepared = True
         services, lock = list(self._spec.stop_services), self._spec.clocks == "locked"
-        told = self._session.agent.call("prepare", {"services": services, "lock": lock})[0]
-        if told.get("helper") is False:
+        answer = self._session.agent.call("prepare", {"services": services, "lock": lock})[0]
+        if answer.get("helper") is False:
             self._prepared = False
-            what = f"{self._asked()} cannot be seen to without root's helper ({told.get('why_not')})"
+            what = f"{self._asked()} cannot be changed without the root helper ({answer.get('why_not')})"
             raise LabError(f"{what}: on target {self._name!r}: run `hil board setup {self._name}`")
-        for line in told.get("done", []):
+        for line in answer.get("done", []):
             self._session.progress(f"{self._name}: {line}, until the session ends")
 
     def _asked(self) -> str:
         services, lock = self._spec.stop_services, self._spec.clocks == "locked"
         return " and ".join(filter(None, ["stop_services" if services else "", "clocks" if lock else ""]))
 
-    def _unlocked(self, told: Mapping[str, Any]) -> str:
-        state = State.read(told)
+    def _unlocked(self, reading: Mapping[str, Any]) -> str:
+        state = State.read(reading)
         if state.locked is None:
-            return f"nobody can tell whether the clocks are locked{state.why_not('clocks.gpu')}"
+            return f"it is not known whether the clocks are locked{state.why_not('clocks.gpu')}"
         free = [
             f"{part} {known.get('min')} to {known.get('max')} Hz"
             for part, known in sorted(state.clocks.items())
@@ -119,27 +119,27 @@ class Keeper:
 
     def _ask(self, *, quick: bool = False) -> dict[str, Any]:
         gpu = self._spec.gpu if runtime_record(self._spec.runtime).uses_gpu else None
-        told: dict[str, Any] = self._session.agent.call("state", {"gpu": gpu, "quick": quick})[0]
-        return told
+        reading: dict[str, Any] = self._session.agent.call("state", {"gpu": gpu, "quick": quick})[0]
+        return reading
 
     def ready(self) -> None:
-        """Called before anything is timed: the declared mode, enough memory, cool enough. Raises ``LabError``."""
+        """Check power mode and free memory, and wait until the board is cool. Raises ``LabError`` if one is not met."""
         if self._spec.power_mode is not None or self._spec.free_memory is not None:
             self._check(self._ask(quick=self._spec.power_mode is None))
         self._cool()
 
-    def _check(self, told: Mapping[str, Any]) -> None:
-        state = State.read(told)
+    def _check(self, reading: Mapping[str, Any]) -> None:
+        state = State.read(reading)
         if self._spec.power_mode is not None:
             power_mode_check.check(self._name, self._spec.power_mode, state, self._session.facts)
         least = self._spec.free_memory
         if least is not None and (state.memory_available is None or state.memory_available < least):
-            found = "nobody can tell" if state.memory_available is None else show(state.memory_available, "B")
-            what = f"free_memory asks for {show(least, 'B')} and there is {found}"
+            available = "an unknown amount" if state.memory_available is None else show(state.memory_available, "B")
+            what = f"free_memory asks for {show(least, 'B')} and there is {available}"
             raise LabError(f"{what}: on target {self._name!r}: end what uses it there (stop_services can)")
 
     def _cool(self) -> None:
-        """Waits until every sensor is under ``start_below``, telling how it goes."""
+        """Wait until every sensor is below ``start_below``, and report the progress."""
         limit = self._spec.start_below
         if limit is None:
             return
@@ -157,7 +157,7 @@ class Keeper:
                 zone, value = hottest
                 left = f"{end - now:.0f} s left"
                 self._session.progress(f"{self._name}: waiting for {zone} to cool: {value:.1f} °C, {left}")
-                due = now + TOLD_EACH
+                due = now + REPORT_SECONDS
             time.sleep(max(0.0, min(POLL_SECONDS, end - now)))
 
     def _too_hot(self, state: State, limit: float) -> str:
@@ -171,7 +171,7 @@ class Keeper:
 
     @contextlib.contextmanager
     def loaded(self, *, timed: bool = True) -> Iterator[None]:
-        """Holds memory and, while something is ``timed``, runs the co-runner, as far as declared."""
+        """Reserve memory and, if ``timed``, run the co-runner meanwhile, each if the config declares it."""
         command = self._co_runner if timed else []
         if not command and not self._spec.reserve_memory:
             yield
@@ -184,11 +184,11 @@ class Keeper:
             try:
                 self._session.agent.call("load_end")
             except HilError as left:
-                if str(left) != str(error):  # a lost agent says the same again
+                if str(left) != str(error):  # a lost agent repeats its message
                     self._session.progress(str(left))
             raise
         else:
-            self._session.agent.call("load_end")  # its error is the lab's: something goes on loading the board
+            self._session.agent.call("load_end")  # an error here is the lab's: something still loads the board
         finally:
             self._loads = []
 
@@ -200,21 +200,21 @@ class Keeper:
             self._session.progress(f"{self._name}: {what}")
 
     @contextlib.contextmanager
-    def watching(self, *, timed: bool = True) -> Iterator[Seen]:
-        """All of it around what is no timed series: ready, loaded, and read before and after."""
+    def watching(self, *, timed: bool = True) -> Iterator[Disturbances]:
+        """Keep the contract around work that is not a timed series, and read the state before and after it."""
         if timed:
             self.ready()
-        seen = Seen()
+        disturbances = Disturbances()
         with self.loaded(timed=timed):
             before = self._ask()
-            yield seen
+            yield disturbances
             after = self._ask()
         window = {"state": {"before": before, "after": after}}
         opened = None if self.opened is None else State.read(self.opened)
-        seen.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
+        disturbances.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
 
     def facts(self) -> dict[str, Any]:
-        """What a series keeps beside its windows, so that it can be judged again from its file."""
+        """Return the facts that a series stores with its windows, so that it can be judged again from its file."""
         loads = {"loads": self._loads} if self._loads else {}
         return {"contract": self.contract.plain(), "opened": self.opened, **loads}
 

@@ -144,7 +144,8 @@ def test_what_needs_root_needs_its_helper(start: Opens, key: str, asked: str) ->
     """Without it nothing is stopped or locked, so nothing is measured; the command that installs it is named."""
     if Path("/usr/local/sbin/pytest-hil-helper").exists():
         pytest.skip("the root helper is installed here")
-    with pytest.raises(LabError, match=rf"^{asked} cannot be seen to without root's helper .*`hil board setup bench`"):
+    message = rf"^{asked} cannot be changed without the root helper .*`hil board setup bench`"
+    with pytest.raises(LabError, match=message):
         start(key)
 
 
