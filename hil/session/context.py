@@ -156,5 +156,7 @@ class Context:
     def load_options(self, model: str) -> dict[str, Any]:
         """Return the load options of ``model`` on this target; report each option that its runtime ignores, once."""
         spec = self.model(model)
-        self.memo.once(("left out", model), lambda: load_options.tell(self.spec, spec, model, self.progress))
+        self.memo.once(
+            ("left out", model), lambda: load_options.report_ignored_keys(self.spec, spec, model, self.progress)
+        )
         return load_options.load_options(self.spec, spec)

@@ -51,7 +51,7 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
         found["identity"] = identity
     if gpu.get("gpu"):
         found["accelerator"] = {key: gpu[key] for key in OF_THE_GPU if gpu.get(key) is not None}
-    driven = session.engines.told(row.model, row.precision)
+    driven = session.engines.facts(row.model, row.precision)
     if any(key in driven for key in OF_THE_RUN):
         found["driven_by"] = {key: driven[key] for key in OF_THE_RUN if key in driven}
     if row.model:

@@ -1,4 +1,4 @@
-"""Engines of a session: provisioned once, leased to checks, made fresh where a check needs it."""
+"""The engines of a session: built once and shared by the checks, or loaded in a fresh process for one check."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LOAD_DEADLINE = 300.0
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a loaded engine told: the processor it runs on (``None`` is the CPU), and facts such as its CUDA binding."""
+    """The processor that a loaded engine runs on (``None`` is the CPU), and facts such as its CUDA binding."""
 
     executed_on: ExecutedOn | None
     about: Mapping[str, Any]
 
 
 def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
-    if facts.get("foreign"):  # its record tells where it was taken, not that it runs there
+    if facts.get("foreign"):  # its record names the GPU of the target that accepted it, not one that it ran on
         return None
     gpu, sm = facts.get("gpu"), facts.get("sm")
     if not gpu:
@@ -45,7 +45,7 @@ def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
 
 
 class Engines:
-    """What the session has built and loaded; the least recently used worker goes when there are too many."""
+    """The engines that a session has built and loaded; at most 4 stay loaded, the most recently used."""
 
     def __init__(self, session: Context) -> None:
         self._session = session
@@ -53,24 +53,24 @@ class Engines:
         self._loaded: dict[tuple[str, str], Loaded] = {}
         self._ahead: tuple[tuple[str, str], ...] = ()
 
-    def ahead(self, asked: Iterable[tuple[str, str]]) -> None:
-        """Says which engines, by model and precision, will be asked for: the first that is has all of them built.
+    def ahead(self, engines: Iterable[tuple[str, str]]) -> None:
+        """Set the engines, by model and precision, that the run will need: all are built when the first is needed.
 
-        Built one after the other they share a process on the target, which loads its builder once; and the target
-        is heated by building before anything is measured, not in between.
+        Builds in a row share a process on the target, which loads its builder once, and they heat the target before
+        anything is measured instead of in between.
         """
-        self._ahead = tuple(dict.fromkeys(asked))
+        self._ahead = tuple(dict.fromkeys(engines))
 
     def _build_ahead(self) -> None:
-        asked, self._ahead = self._ahead, ()
-        for number, (model, precision) in enumerate(asked, 1):
-            try:  # what fails is raised again where it is asked for: an error that lasts is remembered
-                self.provisioned(model, precision, more=number < len(asked))
+        engines, self._ahead = self._ahead, ()
+        for number, (model, precision) in enumerate(engines, 1):
+            try:  # the row that needs the engine raises a lasting error again
+                self.provisioned(model, precision, more=number < len(engines))
             except (*LASTING, EngineError, WorkerLost):  # noqa: PERF203 - builds take minutes
-                self._session.progress(f"{model} {precision}: no engine; its checks say why")
+                self._session.progress(f"{model} {precision}: no engine; its checks report why")
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
-        """The engine, built on the target and brought home; ``more`` as in ``AgentClient.build``.
+        """Return the engine, built on the target and copied here; ``more`` as in ``AgentClient.build``.
 
         Raises ``Unsupported``, ``EngineBuildError``.
         """
@@ -79,21 +79,21 @@ class Engines:
         return self._session.memo.once(key, lambda: provision(self._session, model, precision, more=more))
 
     def loaded(self, model: str, precision: str) -> Loaded:
-        """Where the engine runs and what it told of itself. Raises as ``provisioned`` does.
+        """Return the engine's processor and facts. Raises as ``provisioned`` does.
 
-        Of an engine that this process never loaded, what its build recorded: it was the target's own.
+        If this process has not loaded the engine, the processor is the one that its build recorded.
         """
-        found = self._loaded.get((model, precision))
-        return found or Loaded(_built_on(self.provisioned(model, precision).engine.facts), {})
+        loaded = self._loaded.get((model, precision))
+        return loaded or Loaded(_built_on(self.provisioned(model, precision).engine.facts), {})
 
-    def told(self, model: str, precision: str) -> Mapping[str, Any]:
-        """What the engine said of itself when it was loaded; nothing of one that this process has not loaded."""
-        found = self._loaded.get((model, precision))
-        return {} if found is None else found.about
+    def facts(self, model: str, precision: str) -> Mapping[str, Any]:
+        """Return the facts of a loaded engine; empty if this process has not loaded it."""
+        loaded = self._loaded.get((model, precision))
+        return {} if loaded is None else loaded.about
 
     @contextlib.contextmanager
     def lease(self, model: str, precision: str) -> Iterator[EngineWorker]:
-        """A loaded engine, shared between checks; a worker that died is forgotten, the next check gets a fresh one."""
+        """Lend a loaded engine, shared by all checks. After a crash the next check gets a new worker."""
         key = (model, precision)
         if key not in self._workers:
             while len(self._workers) >= LOADED_AT_MOST:
@@ -108,7 +108,7 @@ class Engines:
 
     @contextlib.contextmanager
     def fresh(self, model: str, precision: str) -> Iterator[EngineWorker]:
-        """A process of its own, for what must not remember: cold start, memory."""
+        """Load the engine in a fresh process, for measurements that earlier work would change: cold start, memory."""
         worker = self._load(model, precision, fresh=True)
         try:
             yield worker
@@ -130,14 +130,16 @@ class Engines:
         return worker
 
     def _note(self, model: str, precision: str, worker: EngineWorker) -> None:
-        said = worker.executed_on
-        here = None if said is None else ExecutedOn(kind=said["kind"], name=said["name"], sm=said.get("sm"))
+        processor = worker.executed_on
+        here = None
+        if processor is not None:
+            here = ExecutedOn(kind=processor["kind"], name=processor["name"], sm=processor.get("sm"))
         before = self._loaded.setdefault((model, precision), Loaded(here, dict(worker.about)))
-        if before.executed_on != here:  # rows that were judged already say otherwise
+        if before.executed_on != here:  # rows that were judged already name another processor
             raise EngineError(f"{model} {precision} ran on {before.executed_on}, and now on {here}: run again")
 
     def close(self) -> None:
-        """Ends all workers."""
+        """Stop all workers."""
         while self._workers:
             with contextlib.suppress(WorkerLost):
                 self._workers.popitem()[1].close()
@@ -145,7 +147,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class EngineHandle:
-    """What a test gets as ``hil_engine``."""
+    """An engine as a test gets it from the fixture ``hil_engine``."""
 
     model: str
     precision: str
@@ -155,6 +157,6 @@ class EngineHandle:
     _engines: Engines
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-        """Runs one batch on the target. Raises ``EngineError`` if the engine refuses it, ``WorkerLost`` if it died."""
+        """Run one batch on the target. Raises ``EngineError`` if the engine refuses it, ``WorkerLost`` if it died."""
         with self._engines.lease(self.model, self.precision) as worker:
             return dict(worker.run(feeds))

@@ -1,8 +1,7 @@
-"""The implicit route's half on the host: the declared samples as files for TensorRT's own calibrator.
+"""The host's part of the implicit route: the declared samples as files for TensorRT's own calibrator.
 
-TensorRT 8 to 10 draw ranges on the target, from batches that a calibrator feeds them. Here the samples are
-written to one ``.npy`` file an input, a batch at a time, and what was written is digested, so that it can be
-held against what the calibrator says it consumed.
+TensorRT 8 to 10 compute ranges on the target, from batches that a calibrator feeds them. Here the samples are written
+to one ``.npy`` file for each input, a batch at a time, with a digest to compare with what the calibrator consumed.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ if TYPE_CHECKING:
 ALGORITHMS = {"entropy": "entropy2", "minmax": "minmax"}
 """``calibration.method`` as TensorRT calls it: IInt8EntropyCalibrator2 and IInt8MinMaxCalibrator."""
 
-MOST = 32
-"""Samples a batch holds at most: a calibrator keeps every activation of a batch on the device."""
+MAX_BATCH = 32
+"""The most samples in a batch: a calibrator keeps every activation of a batch on the device."""
 
 OPTIONS_VERSION = 1
-"""Part of the key: to be raised with every change here that changes what is fed."""
+"""Part of the key: increase it with every change here that changes what is fed."""
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """What the calibrator is to be fed.
+    """The calibration data in the target's store.
 
-    ``parts`` is what ``key`` is the digest of; ``data`` are the blobs of the inputs, ``fed`` the sha256 of
-    their raw bytes in C order; ``samples_digest`` is over the samples' own digests, as ``hil.quantize``
-    makes it; ``batch`` divides ``samples``.
+    ``key`` is the digest of ``parts``; ``data`` maps each input to its blob, ``fed`` to the SHA-256 of its raw bytes in
+    C order; ``samples_digest`` is the digest of the samples' own digests, as in ``hil.quantize``; ``batch`` divides
+    ``samples``.
     """
 
     key: str
@@ -57,12 +56,12 @@ class Streamed:
     synthetic: bool
 
     def option(self) -> dict[str, Any]:
-        """The build option ``implicit``."""
+        """Return the build option ``implicit``."""
         return {"algorithm": self.algorithm, "batch": self.batch, "samples": self.samples, "data": dict(self.data)}
 
 
 def algorithm_of(spec: CalibrationSpec, model: str) -> str:
-    """TensorRT's name of the method. Raises ``UserError`` for one that it does not have."""
+    """Return TensorRT's name of the method. Raises ``UserError`` for one that it does not have."""
     if spec.method not in ALGORITHMS:
         raise UserError(
             f"TensorRT has no {spec.method} calibrator: model {model}, calibration.route = 'implicit': "
@@ -72,7 +71,7 @@ def algorithm_of(spec: CalibrationSpec, model: str) -> str:
 
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec) -> dict[str, Any]:
-    """All that the ranges depend on but TensorRT's version and the GPU, which are the engine's own facts."""
+    """Return what the ranges depend on, except TensorRT's version and the GPU, which the engine's facts have."""
     return {
         "route": "implicit",
         "model": file_digest(model),
@@ -84,7 +83,7 @@ def key_parts(model: Path, data: Dataset, spec: CalibrationSpec) -> dict[str, An
     }
 
 
-def stream(  # noqa: PLR0913 - what a session has of a model, each told apart at the call
+def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the call
     agent: AgentClient,
     *,
     path: Path,
@@ -95,11 +94,11 @@ def stream(  # noqa: PLR0913 - what a session has of a model, each told apart at
     cache: Path,
     narrow: bool = True,
 ) -> Streamed:
-    """Writes the samples below ``cache``, brings them into the target's store and leaves nothing behind.
+    """Write the samples below ``cache``, upload them to the target's store, and remove them from ``cache``.
 
-    Needs the memory of one batch. ``narrow`` makes int64 int32, as TensorRT before 10 does. Raises
-    ``UserError`` for data that is too little, not finite or outside of what TensorRT's types hold, and where
-    ``cache`` cannot be written; ``LabError`` for a full store.
+    Needs the memory of one batch. ``narrow`` converts int64 to int32, as TensorRT before 10 does. Raises ``UserError``
+    for too few samples, for values that are not finite or do not fit TensorRT's types, and if ``cache`` cannot be
+    written; ``LabError`` if the store is full.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
     samples = int(parts["samples"])
@@ -133,16 +132,16 @@ def stream(  # noqa: PLR0913 - what a session has of a model, each told apart at
     )
 
 
-def divisor(samples: int, most: int = MOST) -> int:
-    """The largest batch up to ``most`` that divides ``samples``, so that none is dropped at the end."""
+def divisor(samples: int, most: int = MAX_BATCH) -> int:
+    """Return the largest batch up to ``most`` that divides ``samples``, so that no sample is dropped."""
     return next(size for size in range(min(most, samples), 0, -1) if samples % size == 0)
 
 
 class Writer:
-    """One ``.npy`` file an input, filled batch by batch; counts and digests what it was given."""
+    """Writes one ``.npy`` file for each input, batch by batch, with a count and a digest."""
 
     def __init__(self, folder: Path, samples: int, model: str, *, narrow: bool = True) -> None:
-        """``samples`` rows will come; files lie in ``folder``; ``narrow`` makes int64 int32."""
+        """``samples`` is the number of rows to come; files are in ``folder``; ``narrow`` converts int64 to int32."""
         self.rows = 0
         self.samples = hashlib.sha256()
         self._folder, self._declared, self._model, self._narrow = folder, samples, model, narrow
@@ -150,7 +149,7 @@ class Writer:
         self._fed: dict[str, Any] = {}
 
     def write(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """The next rows. Raises ``UserError`` for values that TensorRT could not be given as they are."""
+        """Write the next rows. Raises ``UserError`` for values that TensorRT cannot take unchanged."""
         from hil.datasets.dataset import sample_digest
 
         count = len(next(iter(inputs.values())))
@@ -187,7 +186,7 @@ class Writer:
         return array.astype(np.int32)
 
     def finish(self) -> dict[str, Path]:
-        """The files by input. Raises ``UserError`` if fewer rows came than were declared."""
+        """Return the file of each input. Raises ``UserError`` if fewer rows were written than declared."""
         if self.rows != self._declared or not self._maps:
             raise UserError(
                 f"calibration data gave {self.rows} of {self._declared} samples: model {self._model}: "
@@ -200,20 +199,20 @@ class Writer:
         return files
 
     def fed(self) -> dict[str, str]:
-        """The sha256 of each input's raw bytes, in C order and as they lie in the file."""
+        """Return the SHA-256 of each input's raw bytes, in C order, as in the file."""
         return {name: state.hexdigest() for name, state in self._fed.items()}
 
 
 def expected_header(algorithm: str) -> str:
-    """What the first line of TensorRT's calibration cache names: ``TRT-8600-EntropyCalibration2``."""
+    """Return the calibrator that the first line of TensorRT's cache names: ``TRT-8600-EntropyCalibration2``."""
     return {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}[algorithm]
 
 
 def header_versions(version: str) -> tuple[str, ...]:
-    """How TensorRT ``8.6.0`` writes its version in a cache: ``8600``, from release 10 on ``100300`` for 10.3.0.
+    """Return the numbers by which a cache may name TensorRT's version: ``8600`` for 8.6.0, ``100300`` for 10.3.0.
 
-    That is NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (from 10 on 10000) + minor * 100 + patch. Both are
-    taken of any release; empty for a version that is not of three numbers.
+    This is NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (10000 from release 10) + minor * 100 + patch. Both
+    forms are accepted for any release. The result is empty for a version without three numbers.
     """
     parts = version.split(".")[:3]
     if len(parts) != 3 or not all(part.isdigit() for part in parts):  # major, minor, patch
@@ -223,5 +222,5 @@ def header_versions(version: str) -> tuple[str, ...]:
 
 
 def float_inputs(signature: Signature) -> Iterator[str]:
-    """The inputs that must have a range; integers and truth values have none."""
+    """Return the inputs that must have a range; integers and booleans have none."""
     return (one.name for one in signature.inputs if one.dtype in {"float16", "float32", "float64"})

@@ -1,6 +1,6 @@
-"""TensorRT before 10 has no int64: its engines take and give int32 where the model says int64.
+"""TensorRT before 10 has no int64: its engines have int32 tensors where the model has int64.
 
-What is fed is narrowed exactly or refused, what comes back is widened; no other pair of dtypes is touched.
+Inputs are narrowed without loss or refused, and outputs are widened; no other pair of dtypes is converted.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ LIMITS = np.iinfo(np.int32)
 
 
 def narrows(runtime: str, version: str) -> bool:
-    """Whether engines of this runtime have int32 for the model's int64; an unknown version has no excuse."""
+    """Whether engines of this runtime have int32 for the model's int64; false for an unknown version."""
     major, since = re.match(r"\d+", version), runtime_record(runtime).int64_since
     return since is not None and major is not None and int(major[0]) < since
 
 
 def narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> frozenset[str]:
-    """The tensors that are int64 in the model and int32 in the engine, by name."""
+    """Return the names of the tensors that are int64 in the model and int32 in the engine."""
     theirs = {spec.name: spec.dtype for spec in engine}
     return frozenset(spec.name for spec in model if (spec.dtype, theirs.get(spec.name)) == (WIDE, NARROW))
 
 
 def fitted(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
-    """``worker`` as it is, or one that takes and gives the dtypes of ``model``; ``name`` goes into messages."""
+    """Return ``worker``, or a wrapper with the dtypes of ``model`` if they differ; ``name`` is for messages."""
     inputs, outputs = narrowed(model.inputs, worker.inputs), narrowed(model.outputs, worker.outputs)
     return NarrowedWorker(worker, inputs, outputs, name) if inputs or outputs else worker
 
 
 class NarrowedWorker(EngineWorker):
-    """The same worker process; ``inputs`` and ``outputs`` stay the engine's own."""
+    """A worker that converts between int64 and int32; ``inputs`` and ``outputs`` stay the engine's own."""
 
     def __init__(self, worker: EngineWorker, narrow: frozenset[str], widen: frozenset[str], name: str) -> None:
-        """Takes over ``worker``, which must not be used any more."""
-        vars(self).update(vars(worker))  # it is that worker, seen through another pair of glasses
+        """Take over the process of ``worker``, which must not be used afterwards."""
+        vars(self).update(vars(worker))  # the same connection and process
         self._narrow = narrow
         self._widen = widen
         self._name = name
 
     def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
-        """Every request with tensors goes through here, so that none can be forgotten."""
+        """Narrow the feeds of every request: all requests with tensors are sent through this method."""
         return super()._order([self._fed(feed) for feed in feeds], fields)
 
     def _adapted(self, op: str, named: Named) -> Named:
@@ -66,9 +66,9 @@ class NarrowedWorker(EngineWorker):
 
 
 def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
-    """An int64 ``array`` as int32, value for value; another dtype as it is, for the engine to refuse.
+    """Return an int64 ``array`` as int32 with the same values; any other dtype unchanged, for the engine to refuse.
 
-    Raises ``EngineError`` that names input and value where one does not fit.
+    Raises ``EngineError`` with the input and the value if one does not fit.
     """
     if array.dtype.name != WIDE:
         return array
@@ -85,6 +85,6 @@ def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
 def widen(
     named: Iterable[tuple[str, npt.NDArray[Any]]], names: frozenset[str]
 ) -> Iterable[tuple[str, npt.NDArray[Any]]]:
-    """The outputs called ``names`` as int64 where they came as int32; the rest as it came."""
+    """Yield the outputs, those in ``names`` converted from int32 to int64."""
     for key, array in named:
         yield key, array.astype(np.int64) if key in names and array.dtype.name == NARROW else array

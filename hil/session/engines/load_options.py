@@ -1,4 +1,4 @@
-"""How an engine is loaded and run on a target, and what of the config its runtime has no such thing for."""
+"""The options to load an engine with on a target, and the keys of the config that its runtime ignores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_options(target: TargetSpec, model: ModelSpec) -> dict[str, Any]:
-    """The options of ``AgentClient.load`` for this target's runtime."""
+    """Return the options of ``AgentClient.load`` for this target's runtime."""
     if runtime_record(target.runtime).uses_gpu:
         run = model.run
         return {"gpu": target.gpu, "cuda": target.cuda, "streams": run.streams, "cuda_graph": run.cuda_graph}
@@ -21,25 +21,25 @@ def load_options(target: TargetSpec, model: ModelSpec) -> dict[str, Any]:
 
 
 def streams(target: TargetSpec, model: ModelSpec) -> int:
-    """How many inferences may be in flight there: one where the runtime has no streams, whatever the config says."""
+    """Return how many inferences may be in flight: the config's number, or 1 if the runtime has no streams."""
     return model.run.streams if runtime_record(target.runtime).has_streams else 1
 
 
-def left_out(target: TargetSpec, model: ModelSpec) -> list[str]:
-    """The keys of ``[models.NAME.build]`` and ``.run`` that were written and this runtime cannot carry out."""
+def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
+    """Return the keys of ``[models.NAME.build]`` and ``.run`` that the config sets and this runtime ignores."""
     own = runtime_record(target.runtime).model_keys
-    asked: dict[str, None] = {}
+    ignored: dict[str, None] = {}
     for record in RUNTIMES.values():
         for table, keys in record.model_keys.items():
-            given = getattr(model, table)
+            settings = getattr(model, table)
             others = (key for key in keys if key not in own.get(table, ()))
-            changed = (key for key in others if getattr(given, key) != type(given).model_fields[key].default)
-            asked |= dict.fromkeys(f"{table}.{key}" for key in changed)
-    return list(asked)
+            changed = (key for key in others if getattr(settings, key) != type(settings).model_fields[key].default)
+            ignored |= dict.fromkeys(f"{table}.{key}" for key in changed)
+    return list(ignored)
 
 
-def tell(target: TargetSpec, model: ModelSpec, name: str, progress: Callable[[str], None]) -> None:
-    """Says so once: one hil.toml serves CPU and board, and each measurement's method tells what was done."""
-    asked = left_out(target, model)
-    if asked:
-        progress(f"{name}: {', '.join(asked)} mean nothing to {target.runtime} and are left out here")
+def report_ignored_keys(target: TargetSpec, model: ModelSpec, name: str, progress: Callable[[str], None]) -> None:
+    """Report the ignored keys: one hil.toml serves CPU and board, and a measurement's method has what was applied."""
+    keys = ignored_keys(target, model)
+    if keys:
+        progress(f"{name}: {', '.join(keys)} have no effect on {target.runtime} and are ignored here")

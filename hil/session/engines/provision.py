@@ -1,4 +1,4 @@
-"""model -> engine: calibrated where INT8 wants it, uploaded, built on the target, brought home."""
+"""From a model to an engine: calibrate for INT8, upload, build on the target, copy the engine to the report."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from hil.targets.answers import BuiltEngine
 
 ENGINES = "engines"
-"""The folder of a report that its engines lie in."""
+"""The folder of a report that holds its engines."""
 
 DLA_PRECISIONS = frozenset({"fp16", "int8"})
-"""What a DLA computes in; engines of other precisions, as int8 is compared with, are the GPU's."""
+"""The precisions of a DLA. Engines of other precisions, with which int8 is compared, run on the GPU."""
 
 
 @dataclass(frozen=True)
 class Provisioned:
-    """An engine with the ONNX it was built from; ``file`` is its copy below the report's folder.
+    """An engine with the ONNX file it was built from; ``file`` is its copy, relative to the report's folder.
 
-    ``external`` are the files that an engine which is an ONNX file needs beside it, as ``ExternalData`` of the report.
-    ``quantized`` is the explicit route's model with Q/DQ nodes, ``streamed`` what the implicit route's
-    calibrator was given; both are ``None`` where nothing was calibrated.
+    ``external`` lists the external data of an engine that is an ONNX file, as the report's ``ExternalData``.
+    ``quantized`` is the explicit route's model with Q/DQ nodes, ``streamed`` the data of the implicit route's
+    calibrator; each is ``None`` if its route was not used.
     """
 
     engine: BuiltEngine
@@ -48,17 +48,17 @@ class Provisioned:
 
     @property
     def foreign(self) -> bool:
-        """Whether somebody else built it: then ``source`` is only what it is compared with."""
+        """Whether it was built elsewhere: then ``source`` only serves as the reference."""
         return bool(self.engine.facts.get("foreign"))
 
 
 def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
-    """Builds ``name`` in ``precision`` on the session's target, or takes the engine that the config names.
+    """Build ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
     ``more`` as in ``AgentClient.build``.
 
-    Raises ``Unsupported`` if the runtime or this version cannot, ``EngineBuildError`` with the
-    runtime's own words if the build failed, ``UserError`` for data that cannot be calibrated on.
+    Raises ``Unsupported`` if this runtime or version does not support it, ``EngineBuildError`` with the runtime's
+    message if the build failed, and ``UserError`` for data that cannot be used for calibration.
     """
     spec = session.model(name)
     if spec.engine is not None:
@@ -82,15 +82,15 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     session.progress(f"{name} {precision}: building on {session.used}")
     limit, runtime = spec.build.time_limit, session.spec.runtime
     engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
-    told = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
-    session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {told}")
+    origin = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
+    session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {origin}")
     is_onnx = engine.digest == digest
-    file = _bring_home(session, engine, "onnx" if is_onnx else "plan", name, precision)
+    file = _copied_to_report(session, engine, "onnx" if is_onnx else "plan", name, precision)
     return Provisioned(engine, source, quantized, file, streamed, _with_external(session, source) if is_onnx else ())
 
 
 def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
-    """The ONNX file that stands in for the model's own. Raises ``Unsupported`` for int8 without Q/DQ nodes in it."""
+    """Return the ONNX file that is deployed instead of the model's. Raises ``Unsupported`` for int8 without Q/DQ."""
     source = session.addressed(session.config.resolve(file))
     if precision == "int8" and not read_signature(source).has_qdq:
         raise Unsupported(
@@ -101,7 +101,7 @@ def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
 
 
 def build_options(session: Context, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:
-    """What TensorRT is to build with, plugins uploaded; what is not written is left to it. Nothing for others."""
+    """Return TensorRT's build options, with plugins uploaded; empty for a runtime that compiles nothing."""
     if not runtime_record(session.spec.runtime).compiles:
         return {}
     options = _runtime_options(session, precision, spec)
@@ -116,7 +116,7 @@ def build_options(session: Context, name: str, precision: str, spec: ModelSpec) 
 
 
 def _runtime_options(session: Context, precision: str, spec: ModelSpec) -> dict[str, Any]:
-    """What an engine needs that is loaded as well as one that is built: plugins, DLA core, GPU."""
+    """Return the options that building and loading share: plugins, DLA core, GPU."""
     options: dict[str, Any] = {}
     if spec.build.plugins:
         options["plugins"] = [_uploaded(session, plugin) for plugin in spec.build.plugins]
@@ -134,18 +134,18 @@ def _uploaded(session: Context, file: str) -> str:
 
 
 def _adopted(session: Context, name: str, precision: str, spec: ModelSpec) -> Provisioned:
-    """An engine that was built elsewhere, judged as it is and labelled foreign."""
+    """Return the engine that was built elsewhere, marked as foreign."""
     assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
     if not runtime_record(session.spec.runtime).takes_foreign_engines:
         raise Unsupported(
-            f"an engine that was built elsewhere ({spec.engine}) can be judged by TensorRT alone: model {name} on "
-            f"target {session.used}: take 'engine' out, and it is built from the ONNX file"
+            f"an engine that was built elsewhere ({spec.engine}) can be used by TensorRT only: model {name} on "
+            f"target {session.used}: remove 'engine' to have it built from the ONNX file"
         )
-    # One file has one precision: as any other it would be compared with itself.
+    # The file has one precision: under any other it would be compared with itself.
     if tuple(spec.precisions) != (precision,):
         raise Unsupported(
             f"there is no {precision} engine of model {name}: engine = {spec.engine!r} is judged as "
-            f"{', '.join(spec.precisions)} alone: take 'engine' out to have it built in {precision}"
+            f"{', '.join(spec.precisions)} only: remove 'engine' to have it built in {precision}"
         )
     path = session.config.resolve(spec.engine)
     session.sources.watch(path)
@@ -153,11 +153,11 @@ def _adopted(session: Context, name: str, precision: str, spec: ModelSpec) -> Pr
     options = _runtime_options(session, precision, spec)
     engine = session.agent.adopt(digest, precision, session.spec.runtime, options)
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} from {spec.engine}, built elsewhere")
-    return Provisioned(engine, session.onnx(name), None, _bring_home(session, engine, "plan", name, precision))
+    return Provisioned(engine, session.onnx(name), None, _copied_to_report(session, engine, "plan", name, precision))
 
 
 def is_implicit(session: Context, name: str) -> bool:
-    """Whether INT8 ranges are drawn by TensorRT's own calibrator. Raises ``Unsupported`` where there is none."""
+    """Whether TensorRT's calibrator computes the INT8 ranges. Raises ``Unsupported`` if the runtime has none."""
     calibration = session.model(name).calibration
     if calibration is None:
         raise Unsupported(f"int8 needs data to calibrate on: model {name}: add [models.{name}.calibration]")
@@ -170,7 +170,7 @@ def is_implicit(session: Context, name: str) -> bool:
 
 
 def calibration_stream(session: Context, name: str) -> Streamed:
-    """The declared samples in the target's store, for TensorRT's calibrator; brought there once."""
+    """Return the calibration samples in the target's store, for TensorRT's calibrator; uploaded once."""
     return session.memo.once(("streamed", name), lambda: _stream(session, name))
 
 
@@ -194,7 +194,7 @@ def _stream(session: Context, name: str) -> Streamed:
 
 
 def calibrated(session: Context, name: str) -> Quantized:
-    """The model with Q/DQ nodes in it, from the declared calibration data; made once."""
+    """Return the model with Q/DQ nodes, calibrated on the declared data; computed once."""
     return session.memo.once(("quantized", name), lambda: _calibrate(session, name, session.model(name)))
 
 
@@ -209,7 +209,7 @@ def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
 
 
 def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], ...]:
-    """The external data of ``source`` beside the engines in the report's folder."""
+    """Copy the external data of ``source`` to the report's engines, and return its records."""
     folder = session.report_dir / ENGINES
     with writing(folder):
         return tuple(
@@ -222,7 +222,7 @@ def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], .
         )
 
 
-def _bring_home(session: Context, engine: BuiltEngine, suffix: str, name: str, precision: str) -> str:
+def _copied_to_report(session: Context, engine: BuiltEngine, suffix: str, name: str, precision: str) -> str:
     folder = session.report_dir / ENGINES
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
     with writing(folder):

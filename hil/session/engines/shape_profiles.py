@@ -1,4 +1,4 @@
-"""Which shapes an engine is built for: TensorRT's optimization profiles, from ``shapes`` and ``batch``."""
+"""TensorRT's optimization profiles, from ``shapes`` and ``batch``."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 Interval = tuple[int, int, int]
 Profiles = dict[str, list[list[int]]]
 
-MOST_TRIED = 4
-"""The largest batch that ``contract.shapes`` tries where the config gives no shapes."""
+MAX_TRIED = 4
+"""The largest batch that ``contract.shapes`` tries if the config sets no shapes."""
 
 
 def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
-    """Each input with dynamic dimensions: its ``[min, opt, max]`` dimensions; static inputs are left out.
+    """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
-    A named dimension is as ``shapes`` says. A first dimension that is not written there is the batch: 1,
-    ``batch`` and the larger of ``batch`` and 4. Raises ``UserError`` for any other dynamic dimension, with
-    the lines to write, for names that no tensor has, and for a ``batch`` outside of what ``shapes`` allows.
+    A named dimension has its sizes from ``shapes``. A first dimension without an entry is the batch: 1, ``batch``, and
+    the larger of ``batch`` and 4. Raises ``UserError`` for any other dynamic dimension, with the lines to write, for
+    names that no tensor has, and for a ``batch`` outside its range in ``shapes``.
     """
     _check_names(signature, spec, name)
     missing = sorted(set(_missing(signature, spec, name)))
     if missing:
         raise UserError(
-            f"TensorRT builds for given sizes, and {', '.join(missing)} of model {name} may be any: "
-            "put the [min, opt, max] that the robot feeds into hil.toml:",
+            f"TensorRT builds for given sizes, and {', '.join(missing)} of model {name} have no sizes: "
+            "write the [min, opt, max] that the robot feeds to hil.toml:",
             f"[models.{name}.shapes]",
             *(f"{one} = [1, 1, 1]" for one in missing),
         )
@@ -48,7 +48,7 @@ def _check_names(signature: Signature, spec: ModelSpec, name: str) -> None:
         if dimension not in known:
             has = f"it has {', '.join(sorted(known))}" if known else "all of its dimensions are fixed"
             raise UserError(
-                f"shapes names {dimension!r}, which is no dimension of model {name}"
+                f"shapes names {dimension!r}, which is not a dimension of model {name}"
                 f"{did_you_mean(dimension, known) or ': ' + has}"
             )
 
@@ -66,7 +66,7 @@ def _missing(signature: Signature, spec: ModelSpec, name: str) -> Iterator[str]:
 
 
 def _is_batch(signature: Signature, size: str) -> bool:
-    """A name that stands first in some input: elsewhere it means the same number."""
+    """Whether the name is the first dimension of an input: it has the same size everywhere."""
     return any(one.shape and one.shape[0] == size for one in signature.inputs)
 
 
@@ -76,7 +76,7 @@ def _profile(tensor: TensorSpec, spec: ModelSpec, name: str) -> list[list[int]]:
     if not isinstance(size, int) and not first[0] <= spec.batch <= first[2]:
         raise UserError(
             f"batch = {spec.batch} is outside of shapes.{size} = {list(first)}: model {name}: "
-            "what is fed must lie between min and max"
+            "the batch must be between min and max"
         )
     return [[interval[choice] for interval in sizes] for choice in range(3)]
 
@@ -86,4 +86,4 @@ def _interval(size: int | str | None, spec: ModelSpec) -> Interval:
         return size, size, size
     if size in spec.shapes:
         return spec.shapes[size]
-    return 1, spec.batch, max(MOST_TRIED, spec.batch)
+    return 1, spec.batch, max(MAX_TRIED, spec.batch)

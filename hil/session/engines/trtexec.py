@@ -1,4 +1,4 @@
-"""The ``trtexec`` command that does what we do, for whoever wants to check us, and what differs all the same.
+"""The ``trtexec`` command that is equivalent to our build and timing, to verify them, and its differences.
 
 Flags by release are those of ``samples/common/sampleOptions.cpp`` of NVIDIA/TensorRT, release branches 8.2,
 8.4, 8.5, 8.6, 10.0, 10.3, 10.13, 10.16, 11.0 and 11.1; what trtexec times is from ``sampleInference.cpp``
@@ -20,7 +20,7 @@ Version = tuple[int, int]
 
 NEWEST: Version = (11, 1)
 ASSUMED: Version = (10, 3)
-"""Taken where nobody says which release it is: the one of JetPack 6.1 and 6.2."""
+"""Assumed for an unknown release: the one of JetPack 6.1 and 6.2."""
 
 MIB = 2**20
 STREAMS_RENAMED, POOLS, PERCENTILES, SKIPS, TYPED = (8, 6), (8, 4), (8, 5), (8, 6), (11, 0)
@@ -39,9 +39,9 @@ TIMING = (
 
 @dataclass(frozen=True)
 class Trtexec:
-    """Two command lines as words: ``command`` builds and saves the engine, ``timing`` loads and times it.
+    """Two commands as lists: ``command`` builds and saves the engine, ``timing`` loads and times it.
 
-    ``differences`` are sentences on what they do other than we do.
+    ``differences`` are sentences about how they differ from what pytest-hil does.
     """
 
     command: tuple[str, ...]
@@ -49,16 +49,15 @@ class Trtexec:
     timing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The command that builds, quoted for a shell."""
+        """Return the build command, quoted for a shell."""
         return shlex.join(self.command)
 
 
 def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: str | None) -> Trtexec:
-    """What ``trtexec`` of TensorRT ``version`` (``"8.6.2"``) must be told to build what we built of ``onnx``.
+    """Return the ``trtexec`` commands of TensorRT ``version`` (``"8.6.2"``) equivalent to our build of ``onnx``.
 
-    ``options`` are those of a build, and of a load where they matter (``cuda_graph``, ``streams``); ``plugins``
-    are shown as they stand there, so give file names. Never raises: an unreadable version is taken for 10.3
-    and said to be.
+    ``options`` are those of the build, with the load options ``cuda_graph`` and ``streams``; ``plugins`` are shown
+    unchanged, so they should be file names. Never raises: an unreadable version counts as 10.3, with a note.
     """
     release, doubts = _release(version)
     plan = f"{PurePath(onnx).stem}-{precision}.plan"
@@ -69,9 +68,7 @@ def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: s
     command += [*_build(options, release, notes), *both, "--timingCacheFile=timing.cache", skip]
     timing = ["trtexec", f"--loadEngine={plan}", *_run(options, release), *both]
     notes.append("our build begins with the timing cache in the target's store, trtexec with the file it is given")
-    notes.append(
-        "two builds of one model may choose different kernels: time the engine that we brought home to compare"
-    )
+    notes.append("two builds of one model may choose different kernels: to compare, time the engine in the report")
     graph = "with" if options.get("cuda_graph") else "without"
     notes.append(f"we time {graph} a CUDA graph, and so must trtexec (--useCudaGraph)")
     return Trtexec(tuple(command), (*doubts, *notes, *TIMING), tuple(timing))
@@ -88,7 +85,7 @@ def _release(version: str | None) -> tuple[Version, list[str]]:
 
 
 def _precision(precision: str, options: Mapping[str, Any], release: Version) -> tuple[list[str], list[str]]:
-    """Flags and what they leave open; reduced precision is no flag where networks are strongly typed."""
+    """Return flags and notes; TensorRT 11, whose networks are strongly typed, has no flag for a precision."""
     if precision == "fp32":
         return ["--noTF32"], []
     if precision == "tf32":
@@ -135,7 +132,7 @@ def _build(options: Mapping[str, Any], release: Version, notes: list[str]) -> It
 
 
 def _both(options: Mapping[str, Any], release: Version) -> Iterator[str]:
-    """What building and loading both need."""
+    """Yield the flags that building and loading share."""
     flag = "staticPlugins" if release >= SKIPS else "plugins"
     yield from (f"--{flag}={plugin}" for plugin in options.get("plugins") or ())
     if options.get("dla") is not None:
@@ -155,6 +152,6 @@ def _run(options: Mapping[str, Any], release: Version) -> Iterator[str]:
 
 
 def _shapes(profiles: Mapping[str, Sequence[Sequence[int]]], choice: int) -> str:
-    """``image:1x3x8x8,state:1x6``; a name that holds a separator is put in quotes, as trtexec takes it."""
+    """Return ``image:1x3x8x8,state:1x6``; a name with a separator is quoted, as trtexec requires."""
     named = ((f"'{name}'" if set(":,") & set(name) else name, sizes[choice]) for name, sizes in profiles.items())
     return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in named)

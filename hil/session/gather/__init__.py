@@ -1,4 +1,4 @@
-"""What each check needs, brought together from engine, reference and data: all I/O of judging is here."""
+"""Gathering: one function a check, which obtains its inputs from engine, reference and data and calls the check."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ GATHER: dict[str, Callable[[EngineContext, Row], Gathered]] = {
     "memory.engine_size": memory.engine_size,
     "memory.growth": memory.growth,
 }
-"""One function for each check of ``hil.catalogue``."""
+"""The function of each check in ``hil.catalogue``."""
 GATHER |= {kind.id: regression_by(GATHER[kind.regresses]) for kind in KINDS if kind.regresses}

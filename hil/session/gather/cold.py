@@ -1,4 +1,4 @@
-"""What happens once: load and first inference, each in a process of its own."""
+"""Cold start: engine load and first inference, each repeat in a fresh process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "a
 
 
 def load(session: EngineContext, row: Row) -> Gathered:
-    """``latency.cold_load``: from the engine's file to ready, the runtime's own import left out."""
+    """``latency.cold_load``: from the engine's file to ready, without the import of the runtime."""
     return _judged(session, row, 0, "engine load")
 
 

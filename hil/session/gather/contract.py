@@ -1,4 +1,4 @@
-"""Contract: shapes that must run, shapes and inputs that must be refused, tried on the real engine."""
+"""Contract: run valid shapes, and bad shapes and inputs that must be refused, on the loaded engine."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
 
 
 def shapes(session: EngineContext, row: Row) -> Gathered:
-    """``contract.shapes``: what must run, and what must be refused.
+    """``contract.shapes``: shapes that must run, and shapes that must be refused.
 
-    Of an engine with profiles their min, opt and max, and a size beyond each end; of another one min, opt and
-    max of each dynamic dimension; of a static model its own shape, and another batch.
+    For an engine with profiles these are min, opt and max, and a size beyond each end; without profiles min, opt and
+    max of each dynamic dimension; for a static model its own shape, and another batch.
     """
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]
@@ -93,7 +93,7 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
 
 
 def bad_input(session: EngineContext, row: Row) -> Gathered:
-    """``contract.bad_input``: each kind of bad input, and after each a good one."""
+    """``contract.bad_input``: each kind of bad input, each followed by a good one."""
     model = session.signature(row.model)
     good = feeds_of(session, row.model, session.model(row.model).batch)[0]
     impossible = {}

@@ -1,4 +1,4 @@
-"""Energy: of the same series as the latency, with the power that was sampled meanwhile."""
+"""Energy of an inference: the series of the latency, with the power sampled during it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def inference(session: EngineContext, row: Row) -> Gathered:
-    """``energy.inference``. Raises ``Unsupported`` where the board's power cannot be read."""
+    """``energy.inference``. Raises ``Unsupported`` if the board's power cannot be read."""
     series = timing.saturated(session, row.model, row.precision)
     why = energy.unreadable(series)
     if why:
         raise Unsupported(
-            f"the board's power cannot be read: {why}: on target {session.used!r}: take limits.energy of "
-            f"models.{row.model} out for it, or give its user what docs/boards.md says"
+            f"the board's power cannot be read: {why}: on target {session.used!r}: remove limits.energy of "
+            f"models.{row.model} for it, or give its user the rights in docs/boards.md"
         )
     judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure, series))
     facts = Facts(findings=state_contract.findings_of(series))

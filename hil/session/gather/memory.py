@@ -1,4 +1,4 @@
-"""Memory: one fresh process an engine, watched from the bare runtime through a soak."""
+"""Memory: one fresh process for each engine, watched from the import of the runtime to the end of a soak."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ NOT_READ = "not readable"
 
 @dataclass(frozen=True)
 class Use:
-    """What one process used, in bytes; ``runs``, ``resident`` and ``on_device`` are the soak's readings, shape (n,).
+    """The memory of one process, in bytes; ``runs``, ``resident``, ``on_device`` are the soak's readings, shape (n,).
 
-    ``baseline`` and ``peak`` are the process's own on the host. ``has_device`` tells that the engine ran on
-    one; ``device`` is ``None`` then only where nothing of it could be read. ``findings`` are what disturbed it.
+    ``baseline`` and ``peak`` are the process's own on the host. ``has_device`` is whether the engine ran on a device;
+    ``device`` is then ``None`` only if its memory could not be read. ``findings`` are the disturbances.
     """
 
     baseline: float
@@ -52,7 +52,7 @@ class Use:
         return self.device is not None and self.device.unified
 
     def counted(self, host: float, part: str) -> float | None:
-        """What counts against a limit: ``host``, or on a device its reading called ``part`` as well or instead."""
+        """Return the bytes that count against a limit: ``host``, the device's reading ``part``, or both."""
         if not self.has_device:
             return host
         if self.device is None:
@@ -62,7 +62,7 @@ class Use:
 
 
 def peak(session: EngineContext, row: Row) -> Gathered:
-    """``memory.peak``; with as many fresh processes as runs were asked for, each soaked alike."""
+    """``memory.peak``, in as many fresh processes as runs were requested, each with the same soak."""
     use, *others = _uses(session, row)
     details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
     what = "the worker's peak"
@@ -71,7 +71,7 @@ def peak(session: EngineContext, row: Row) -> Gathered:
         baseline = use.counted(use.baseline, "baseline")
         build_peak = session.engines.provisioned(row.model, row.precision).engine.peak
         details.update(baseline=baseline, host_peak=use.peak, host_baseline=use.baseline, build_peak=build_peak)
-        details["device_memory_size"] = session.engines.told(row.model, row.precision).get("device_memory_size")
+        details["device_memory_size"] = session.engines.facts(row.model, row.precision).get("device_memory_size")
     judgement = memory.peak(use.counted(use.peak, "peak"), row.limit, details, what)
     peaks = [peak for each in (use, *others) if (peak := each.counted(each.peak, "peak")) is not None]
     values = tuple(peaks) if len(peaks) == 1 + len(others) > 1 else ()
@@ -87,7 +87,7 @@ def model(session: EngineContext, row: Row) -> Gathered:
 
 
 def system(session: EngineContext, row: Row) -> Gathered:
-    """``memory.system``: of the machine, or of the GPU where it has memory of its own."""
+    """``memory.system``: of the machine, or of a GPU that has its own memory."""
     use = _use(session, row)
     used, total = use.system_used, use.system_total
     measured = "MemTotal less MemAvailable, engine loaded"
@@ -132,7 +132,7 @@ def _use(session: EngineContext, row: Row) -> Use:
 
 
 def _uses(session: EngineContext, row: Row) -> list[Use]:
-    """The process that all memory checks are of, and where runs were asked for the others."""
+    """Return the process of all memory checks, followed by one for each further requested run."""
     more = range(max(0, session.runs - 1))
     others = session.memo.once(
         ("memory of runs", row.model, row.precision), lambda: [_watch(session, row) for _ in more]

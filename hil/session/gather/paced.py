@@ -1,4 +1,4 @@
-"""Paced: one series an engine, released at the rate that the model's ``run`` table says."""
+"""Paced timing: one series for each engine, released at the rate of the model's ``run`` table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hil.session.gather.gathered import Gathered
 
 SPARE = 2
-"""Times the fewest releases that a limit could be kept with: a few late ones must not leave it open."""
+"""Factor on the fewest releases that can decide a limit: a few late ones must not leave it undecided."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Pace:
 
 
 def pace_of(session: EngineContext, model: str) -> Pace:
-    """The model's pace. Raises ``Unsupported`` where its ``run`` table has no rate."""
+    """Return the model's pace. Raises ``Unsupported`` if its ``run`` table has no rate."""
     run = session.model(model).run
     if run.rate is None:
-        raise Unsupported(f"nothing says at which rate model {model} is fed: add rate to [models.{model}.run]")
+        raise Unsupported(f"the rate of model {model} is not known: add rate to [models.{model}.run]")
     return Pace(run.rate, 1 / run.rate if run.deadline is None else run.deadline)
 
 
@@ -65,21 +65,21 @@ def jitter(session: EngineContext, row: Row) -> Gathered:
 
 
 def released(session: EngineContext, row: Row) -> Series:
-    """The series all paced rows of an engine are judged by, taken at one look: its confidence needs no correction."""
+    """Return the series of all paced rows of an engine; it has no interim analyses, so its confidence is unchanged."""
     pace = pace_of(session, row.model)
     name = f"{row.model}-{row.precision}-paced"
     return session.samples.once(name, lambda: _release(session, row.model, row.precision, pace))
 
 
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
-    """How many: for ``measure.duration``, or as long as the limits need, but ``measure.paced`` at most."""
+    """Return the number of releases in ``measure.duration``, or more if a limit needs them, up to ``measure.paced``."""
     spec = session.config.spec.measure
-    wanted = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]
+    counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]
     for row in session.plan.rows:
-        asked = (row.id, row.model, row.precision) == ("paced.missed", model, precision)
-        if asked and row.limit is not None and 0 < row.limit.value < 1:
-            wanted.append(SPARE * smallest_n(1 - row.limit.value, spec.confidence))
-    return max(1, math.floor(min(max(wanted), pace.rate * spec.paced, MAX_SAMPLES)))
+        has_limit_here = (row.id, row.model, row.precision) == ("paced.missed", model, precision)
+        if has_limit_here and row.limit is not None and 0 < row.limit.value < 1:
+            counts.append(SPARE * smallest_n(1 - row.limit.value, spec.confidence))
+    return max(1, math.floor(min(max(counts), pace.rate * spec.paced, MAX_SAMPLES)))
 
 
 def _release(session: EngineContext, model: str, precision: str, pace: Pace) -> Series:

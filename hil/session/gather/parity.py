@@ -1,4 +1,4 @@
-"""Parity: reference and engine side by side over the validation data, one batch at a time."""
+"""Parity: compare engine and reference over the validation data, one batch at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TIMES = 3
 
 @dataclass
 class Compared:
-    """Two runs over the same data: their comparison, and each sample's score where there is a task."""
+    """The comparison of two runs over the same data, and each sample's score if the model has a task."""
 
     comparison: Comparison
     metric: Metric | None
@@ -43,7 +43,7 @@ class Compared:
     distinct: int
 
     def scores(self) -> Scores | None:
-        """The scores in pairs, or ``None`` if there is nothing to pair (``why_not`` says why)."""
+        """Return the scores of both sides, or ``None`` if there are none; ``why_not`` has the reason."""
         if self.comparison.fatal or not self.candidate or self.metric is None:
             return None
         ours, theirs = np.concatenate(self.reference), np.concatenate(self.candidate)
@@ -51,13 +51,13 @@ class Compared:
 
 
 def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], distinct: int) -> Scores:
-    """Two sides' evidence as ``parity.task`` judges it; ``distinct`` of the samples differ."""
+    """Return both sides' scores as ``parity.task`` takes them; ``distinct`` is the number of distinct samples."""
     pools = None if metric.pools is None else metric.pools(ours, theirs)
     return Scores(metric.key, ours, theirs, pools, min(distinct, len(ours)))
 
 
 def data(session: EngineContext, row: Row) -> Gathered:
-    """``parity.data``; the data are the model's, so that its precisions share one reading of them."""
+    """``parity.data``, read once for all precisions of the model."""
     facts = session.memo.once(("data facts", row.model), lambda: _facts(session, row.model))
     return Gathered(
         parity.data(facts), {"version": 2, "compared": "samples by SHA-256 of their inputs, and by likeness"}
@@ -65,7 +65,7 @@ def data(session: EngineContext, row: Row) -> Gathered:
 
 
 def distinct_of(session: EngineContext, model: str) -> int:
-    """How many of the validation samples that are judged on differ, counted once for all that is asked of the model."""
+    """Return the number of distinct validation samples that are used, counted once for each model."""
     spec = session.model(model)
     return session.memo.once(("distinct", model), lambda: distinct(session.dataset(model), spec.samples, spec.batch))
 
@@ -108,7 +108,7 @@ def task(session: EngineContext, row: Row) -> Gathered:
 
 
 def _scored_by(session: EngineContext, model: str) -> dict[str, Any]:
-    """How a task is scored; the user's own code by its digest: another score is another method."""
+    """Return how the task is scored, with the digest of the user's code: another score is another method."""
     own = ("task", "detection.decode")
     code = {part.role: part.digest for part in session.parts(model) if part.role in own}
     return {"task": session.model(model).task, **({"code": code} if code else {})}
@@ -123,7 +123,7 @@ def repeatable(session: EngineContext, row: Row) -> Gathered:
 
 
 def compared(session: EngineContext, row: Row) -> Compared:
-    """The engine against the reference, once for all that is asked of it."""
+    """Compare the engine with the reference, once for all rows of the engine."""
     spec = session.model(row.model)
 
     def work() -> Compared:
@@ -135,10 +135,9 @@ def compared(session: EngineContext, row: Row) -> Compared:
 
 
 def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -> Compared:
-    """Runs the engine of ``row`` over the validation data beside ``answers`` to the same batches.
+    """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, a batch at a time.
 
-    Compares a batch at a time, and holds no more than what is on its way to the engine and back. A side that ends
-    before the other is fatal to the comparison.
+    Only the batches in transit to and from the engine are in memory. It is fatal if one side ends before the other.
     """
     spec, found = session.model(row.model), session.dataset(row.model)
     metric = None if spec.task is None else _metric(session, row.model, spec.task)
@@ -168,7 +167,7 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
 
 
 class Mate(NamedTuple):
-    """What of a batch is still needed once it was sent."""
+    """The part of a batch that is needed after it was sent."""
 
     samples: int
     labels: dict[str, np.ndarray[Any, Any]]
@@ -196,12 +195,12 @@ def _score(seen: Compared, metric: Metric, mate: Mate, answer: Outputs, got: Out
 
 
 def precision_of(row: Row) -> Any:
-    """The row's precision as the type the tolerances go by; the plan took it from the config."""
+    """Return the row's precision, typed as a key of the tolerances: the plan copied it from the config."""
     return row.precision
 
 
 def where_of(session: EngineContext, row: Row) -> Where:
-    """Names where a tolerance of this row's model and precision was written."""
+    """Return a function that names the place in ``hil.toml`` of a tolerance of this row."""
 
     def where(*keys: str) -> str:
         return session.config.where("models", row.model, "tolerances", row.precision, *keys)
@@ -222,7 +221,7 @@ def _method(session: EngineContext, row: Row, what: str) -> dict[str, Any]:
 
 
 def engine_answers(session: EngineContext, model: str, precision: str) -> Iterator[Outputs]:
-    """What another engine of the same target answers to the validation data."""
+    """Yield the outputs of another engine of the same target for the validation data."""
     spec = session.model(model)
     with session.engines.lease(model, precision) as worker:
         batches = session.dataset(model).batches(spec.batch, spec.samples)

@@ -1,4 +1,4 @@
-"""Placement: the layers of the loaded engine, and the nodes of the model that they were made of."""
+"""Placement: the layers of the loaded engine, and the nodes of the model that became them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def dla_fallback(session: EngineContext, row: Row) -> Gathered:
     if (facts.get("options") or {}).get("dla") is None:
         raise Unsupported(
             f"the engine was not built for a DLA core: model {row.model} in {row.precision} on target "
-            f"{session.used}: write dla = 0 under [models.{row.model}.build], or take limits.dla_fallback out"
+            f"{session.used}: write dla = 0 under [models.{row.model}.build], or remove limits.dla_fallback"
         )
     return Gathered(placement.dla_fallback(layers_of(session, row), row.limit), METHOD)
 
 
 def layers_of(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """What the engine's layers became. Raises ``Unsupported`` for a runtime without an inspector."""
+    """Return the engine's layers. Raises ``Unsupported`` for a runtime without an inspector."""
     return session.memo.once(("layers", row.model, row.precision), lambda: _layers(session, row))
 
 
@@ -45,7 +45,7 @@ def _layers(session: EngineContext, row: Row) -> list[dict[str, Any]]:
         layers: list[dict[str, Any]] | None = worker.layers()
     if layers is None:
         raise Unsupported(
-            f"{session.spec.runtime} does not tell what became of a model's layers: model {row.model} on target "
+            f"{session.spec.runtime} does not report an engine's layers: model {row.model} on target "
             f"{session.used}: TensorRT's inspector does"
         )
     return layers

@@ -1,4 +1,4 @@
-"""Regressions: what a row measured in this run, beside the baseline that came with the request."""
+"""Regressions: compare a row's measurement in this run with the request's baseline."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 LOSS = frozenset({"parity.task"})
-"""What is a share lost already, and compared by the difference."""
+"""Checks that measure a share lost, which are compared by the difference instead of the ratio."""
 
 
 def regression_by(gather: Callable[[EngineContext, Row], Gathered]) -> Callable[[EngineContext, Row], Gathered]:
-    """The gathering of a ``regression.…`` row whose numbers come from ``gather``."""
+    """Return the gathering function of the ``regression.…`` check whose numbers come from ``gather``."""
 
     def work(session: EngineContext, row: Row) -> Gathered:
         return _compared(session, row, gather)
@@ -40,7 +40,7 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
     rules = _rules(session, row, of.id)
     baseline = session.baseline
     key = asked.key
-    if baseline is None or baseline.why_not or baseline.of(key) is None:  # nothing is timed for nothing
+    if baseline is None or baseline.why_not or baseline.of(key) is None:  # without a baseline nothing is timed
         gathered = Gathered(regression.missing(baseline, key, rules), {})
     else:
         gathered = gather(session, asked)

@@ -1,4 +1,4 @@
-"""Sustained: one long series an engine, back to back, with nothing between it and the heat it makes."""
+"""Sustained timing: one long series for each engine without pauses, so that the board heats up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hil.session.gather.gathered import Gathered
 
 MAX_SAMPLES = 5_000_000
-"""Of one series: 80 MB on the target, over three minutes of an inference that takes 40 µs."""
+"""Most samples of one series: 80 MB on the target, or over three minutes of inferences of 40 µs."""
 
 
 def p99(session: EngineContext, row: Row) -> Gathered:
@@ -39,7 +39,7 @@ def slowdown(session: EngineContext, row: Row) -> Gathered:
 
 
 def worked(session: EngineContext, row: Row) -> Series:
-    """The series all sustained rows of an engine are judged by; one window, so that nothing cools in between."""
+    """Return the series of all sustained rows of an engine: one window, so that the board cannot cool in between."""
     name = f"{row.model}-{row.precision}-sustained"
     return session.samples.once(name, lambda: _work(session, row.model, row.precision))
 

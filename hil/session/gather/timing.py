@@ -1,4 +1,4 @@
-"""Latency and frame rate: one saturated series an engine, sampled until its limits are settled."""
+"""Latency and frame rate: one saturated series for each engine, sampled until its limits are decided."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ TAIL_GROWTH = 2.0
 
 
 def looks(spec: MeasureSpec) -> Looks:
-    """When a series is looked at: after ``duration``, then at twice as many seconds until ``budget`` is spent."""
+    """Return the interim analyses: after ``duration``, then each time the seconds have doubled, up to ``budget``."""
     return Looks(spec.duration, spec.budget, spec.confidence)
 
 
 def confidence(spec: MeasureSpec, *series: Series) -> float:
-    """The confidence at which ``series`` are judged, so that all looks together err as ``measure.confidence`` allows.
+    """Return the confidence to judge ``series`` at, so that all interim analyses together keep ``measure.confidence``.
 
-    That of the look a series ended at, the surer one's of several; of a series not taken by looks, the first's.
+    It is the level of the analysis at which a series ended; of several series, the strictest. A series without interim
+    analyses has the level of the first.
     """
     plan = looks(spec)
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
@@ -69,7 +70,7 @@ def rate(session: EngineContext, row: Row) -> Gathered:
 
 
 def speedup(session: EngineContext, row: Row) -> Gathered:
-    """``int8.speedup``: FP32 against INT8 on the same target in the same session."""
+    """``int8.speedup``: FP32 against INT8 on the same target, in the same session."""
     reference = saturated(session, row.model, "fp32")
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure, reference, series)
@@ -78,7 +79,7 @@ def speedup(session: EngineContext, row: Row) -> Gathered:
 
 
 def saturated(session: EngineContext, model: str, precision: str) -> Series:
-    """Back to back inferences for ``measure.duration``, then on until every limit is settled or the budget spent."""
+    """Return the series of inferences without pauses: ``measure.duration``, longer while a limit is undecided."""
     name = f"{model}-{precision}-saturated"
     return session.samples.once(name, lambda: _sample(session, model, precision))
 
@@ -131,13 +132,13 @@ def _sample(session: EngineContext, model: str, precision: str) -> Series:
     return series
 
 
-def _joined(parts: list[Series], about: Mapping[str, Any]) -> Series:
+def _joined(parts: list[Series], state: Mapping[str, Any]) -> Series:
     last = parts[-1]
-    facts = {"windows": [{**part.facts, "n": part.n} for part in parts], "looks": len(parts), **about}
+    facts = {"windows": [{**part.facts, "n": part.n} for part in parts], "looks": len(parts), **state}
     start = np.concatenate([part.start for part in parts])
     duration = np.concatenate([part.duration for part in parts])
     clocks = [part.device for part in parts if part.device is not None]
-    # Where some window had no such clock the lengths differ, and the series is unusable instead of half told.
+    # If a window has no device times the lengths differ, and the series is rejected as unusable.
     device = np.concatenate(clocks) if clocks else None
     return Series(start, duration, last.batch, last.method, facts, device)
 
@@ -169,7 +170,7 @@ def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known 
 
 
 def slowest_nodes(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """The nodes that take longest by the runtime's own profile, in a run that is never timed; empty if it has none."""
+    """Return the slowest nodes by the runtime's profile, from a run that is not timed; empty without a profile."""
     key = ("profile", row.model, row.precision)
     return session.memo.once(key, lambda: _profile(session, row))
 
@@ -187,7 +188,7 @@ def _profile(session: EngineContext, row: Row) -> list[dict[str, Any]]:
 
 
 def histogram(series: Series, bins: int = 60) -> dict[str, list[float]]:
-    """Durations for the report's picture: up to twice the 99th percentile, all that is slower in the last bin."""
+    """Return the histogram of durations (s), up to twice the 99th percentile; slower ones are in the last bin."""
     if not series.n or not np.isfinite(series.duration).all():
         return {"edges": [], "counts": []}
     top = min(float(series.duration.max()), TAIL_GROWTH * float(np.quantile(series.duration, 0.99)))

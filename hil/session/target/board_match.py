@@ -1,4 +1,4 @@
-"""Is this the machine that ``hil.toml`` declares? What was read, against ``runtime``, ``board`` and ``serial``."""
+"""Confirm that the machine is the declared one, by its ``runtime``, ``board`` and ``serial``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 VENDOR = "nvidia-"
 DEVICES = ("gpu", "dla")
-"""Kinds of processors that are a device's own; work on any other is the host's."""
+"""The kinds of processors that count as a device; work on any other is the host's."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """A board that was confirmed: as declared, and the GPU that the probe found, by name and SM (``8.7``).
+    """A confirmed board: its declared name, and the name and SM (``8.7``) of the probed GPU.
 
-    ``module`` is a Jetson's. Its GPU is ``None`` under a runtime that uses none: then no work is the board's own.
+    ``module`` is the Jetson module, if it is one. ``gpu`` is ``None`` under a runtime without a GPU: then all work
+    counts as the host's.
     """
 
     declared: str
@@ -34,28 +35,28 @@ class Board:
     module: str | None = None
 
     def did(self, work: ExecutedOn | None) -> bool:
-        """Whether ``work`` ran on this very GPU, or on a DLA beside it."""
+        """Whether ``work`` ran on this GPU, or on a DLA of the same board."""
         if work is None or self.gpu is None or self.sm is None:
             return False
         return work.kind in DEVICES and (work.name, work.sm) == (self.gpu, self.sm)
 
 
 def slug(text: str) -> str:
-    """``nvidia-geforce-rtx-4090`` of ``NVIDIA GeForce RTX 4090``."""
+    """Return ``nvidia-geforce-rtx-4090`` for ``NVIDIA GeForce RTX 4090``."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def is_gpu(board: str, gpu: str) -> bool:
-    """Whether ``board`` names the GPU, the vendor's name before it or not; never a part of the name."""
-    wanted, found = slug(board).removeprefix(VENDOR), slug(gpu).removeprefix(VENDOR)
-    return bool(wanted) and wanted == found
+    """Whether ``board`` is the whole name of the GPU, with or without the vendor's name."""
+    declared, probed = slug(board).removeprefix(VENDOR), slug(gpu).removeprefix(VENDOR)
+    return bool(declared) and declared == probed
 
 
 def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
-    """What the probe read through ``runtime`` of GPU ``number`` (``gpu``, ``sm``, ``cuda``, …); empty if nothing.
+    """Return the probe's facts of GPU ``number`` for ``runtime`` (``gpu``, ``sm``, ``cuda``, …), or an empty dict.
 
-    A runtime tells of the first GPU; of another one the driver's own list tells, and one that is not in it has
-    neither name nor SM.
+    A runtime reports the first GPU only; other GPUs are read from the driver's list, and one that is not in that list
+    has neither name nor SM.
     """
     found = facts.get("facts")
     known = found.get(runtime) if isinstance(found, dict) else None
@@ -67,11 +68,11 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
 
 
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
-    """The board that ``spec`` declares, or ``None`` where it declares none.
+    """Return the confirmed board, or ``None`` if ``spec`` declares none.
 
-    A Jetson's is its module, by part number and memory; any other's its GPU. Raises ``LabError`` where another board
-    or serial number was found, or none that could be told, which no fallback may answer, and ``TargetUnreachable``
-    where TensorRT or its GPU is not there, which one may.
+    A Jetson is confirmed by its module (part number and memory), any other board by its GPU. Raises ``LabError`` if
+    the board or serial number is another one or cannot be read, for which there is no fallback, and
+    ``TargetUnreachable`` if TensorRT or its GPU is missing, for which there is.
     """
     found, module = identify(facts.get("board")), module_of(spec.board or "")
     if spec.serial is not None:
@@ -83,7 +84,7 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
     known = runtime_facts(facts, spec.runtime, spec.gpu)
     reason = _why_not(spec, facts, known)
     if reason:
-        way_out = f"see to it there, or name a python that has {spec.runtime} in [targets.{name}]"
+        way_out = f"install or repair it there, or name a python that has {spec.runtime} in [targets.{name}]"
         raise TargetUnreachable(f"{spec.runtime} cannot be used: {reason}: on target {name!r}: {way_out}")
     if spec.board is None:
         return None
@@ -94,7 +95,7 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
         what = f"the probe read no SM of {gpu}, so board {spec.board} is not confirmed"
         raise LabError(f"{what}: on target {name!r}: run again")
     if module is None and sm in SMS:
-        what = f"{gpu} is the GPU of several Jetson modules, so board {spec.board} says too little"
+        what = f"{gpu} is the GPU of several Jetson modules, so board {spec.board} is ambiguous"
         raise LabError(f"{what}: {_correct(name, _called(gpu, sm, found))}")
     if module is not None and sm != module.sm:
         what = f"GPU {spec.gpu} there is {gpu} with SM {sm}, and that of {module.name} has SM {module.sm}"
@@ -103,13 +104,13 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
 
 
 def _correct(name: str, called: str | None) -> str:
-    """What to do about a board that is not the declared one; ``called`` is what the one there is to be called."""
+    """Return what to do about an undeclared board; ``called`` is the name to declare for it, if known."""
     hint = f" (this one is called {called!r})" if called else ""
-    return f"on target {name!r}: correct board in [targets.{name}]{hint} or ask for the machine that was meant"
+    return f"on target {name!r}: correct board in [targets.{name}]{hint} or use the intended machine"
 
 
 def _called(gpu: str, sm: object, found: Identity) -> str | None:
-    """A module by its slug, which is not known of every Jetson; any other board by its GPU."""
+    """Return the name to declare for the board: a Jetson module's slug, if known, or the GPU of any other board."""
     if found.module is not None:
         return found.module.slug
     return None if found.is_jetson or sm in SMS else slug(gpu).removeprefix(VENDOR)
@@ -117,7 +118,7 @@ def _called(gpu: str, sm: object, found: Identity) -> str | None:
 
 def _check_module(name: str, declared: Module, found: Identity) -> None:
     if found.module is None:
-        what = f"board {declared.slug} is not confirmed, as what is there could not be told: {found.why}"
+        what = f"board {declared.slug} is not confirmed, because the board there could not be identified: {found.why}"
         read = f"'hil probe {name} --json' shows what was read; correct board in [targets.{name}] or that machine"
         raise LabError(f"{what}: on target {name!r}: {read}")
     if found.module.slug != declared.slug:
@@ -130,21 +131,19 @@ def _check_serial(name: str, declared: str, facts: Mapping[str, Any], found: Ide
         raw = facts.get("board")
         reasons = raw.get("not_readable") if isinstance(raw, dict) else None
         why = reasons.get("serial") if isinstance(reasons, dict) else None
-        what = f"serial {declared} is not confirmed, as none could be read there ({why or 'the agent told none'})"
-        raise LabError(f"{what}: on target {name!r}: take serial out of [targets.{name}], or name a board that has one")
+        what = f"serial {declared} is not confirmed, because it could not be read there ({why or 'none reported'})"
+        raise LabError(f"{what}: on target {name!r}: remove serial from [targets.{name}], or use a board that has one")
     if found.serial != declared:
         what = f"the board there has serial {found.serial}, not {declared}"
-        raise LabError(
-            f"{what}: on target {name!r}: correct serial in [targets.{name}] or ask for the one that was meant"
-        )
+        raise LabError(f"{what}: on target {name!r}: correct serial in [targets.{name}] or use the intended board")
 
 
 def _why_not(spec: TargetSpec, facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Why the runtime cannot be used there; empty where it can. What is not known speaks against it."""
-    told = facts.get("why_not")
-    reason = (told.get(spec.runtime) if isinstance(told, dict) else None) or found.get("reason")
+    """Return why the runtime cannot be used there, or "" if it can; an unknown version counts as unusable."""
+    reasons = facts.get("why_not")
+    reason = (reasons.get(spec.runtime) if isinstance(reasons, dict) else None) or found.get("reason")
     versions = facts.get("runtimes")
     version = versions.get(spec.runtime) if isinstance(versions, dict) else None
     if reason or not version:
         return str(reason or f"import {spec.runtime} fails there")
-    return "" if found.get("gpu") else f"{spec.runtime} {version} is there, but no GPU with number {spec.gpu}"
+    return "" if found.get("gpu") else f"{spec.runtime} {version} has no GPU with number {spec.gpu}"

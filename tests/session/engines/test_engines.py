@@ -52,7 +52,7 @@ def test_what_fails_ahead_is_told_where_it_is_asked_for(three: Request, said: li
         session.engines.ahead([("toy", one) for one in ("fp16", "fp32")])
         with session.engines.lease("toy", "fp32") as worker:
             assert worker.pid > 0
-        assert said.count("toy fp16: no engine; its checks say why") == 1
+        assert said.count("toy fp16: no engine; its checks report why") == 1
         with pytest.raises(Unsupported, match="fp16"):
             session.engines.provisioned("toy", "fp16")
 

@@ -4,7 +4,7 @@ import pytest
 
 from hil.config.spec import BuildSpec, ModelSpec, RunSpec, TargetSpec
 from hil.runtimes import RUNTIMES
-from hil.session.engines.load_options import left_out, load_options, streams, tell
+from hil.session.engines.load_options import ignored_keys, load_options, report_ignored_keys, streams
 
 CPU, GPU = TargetSpec(threads=2), TargetSpec(runtime="tensorrt", gpu=1, cuda="ctypes")
 PLAIN = ModelSpec(path="m.onnx", data="d.npz")
@@ -28,8 +28,8 @@ def test_streams_are_only_where_there_are_streams() -> None:
 def test_what_a_runtime_cannot_carry_out_is_named() -> None:
     """Each key that was written, none that was not, and nothing where TensorRT sees to it."""
     wanted = ["build.workspace", "build.plugins", "build.dla", "run.cuda_graph", "run.streams"]
-    assert left_out(CPU, ASKING) == wanted
-    assert left_out(CPU, PLAIN) == left_out(GPU, ASKING) == []
+    assert ignored_keys(CPU, ASKING) == wanted
+    assert ignored_keys(CPU, PLAIN) == ignored_keys(GPU, ASKING) == []
 
 
 FOR_ALL = {"time_limit", "rate", "deadline"}
@@ -46,8 +46,8 @@ def test_no_key_is_ignored_in_silence(key: str) -> None:
 def test_it_is_said_in_one_line_and_never_fails() -> None:
     """One hil.toml serves CPU and board: the CPU runs without, and says so."""
     said: list[str] = []
-    tell(CPU, ASKING, "toy", said.append)
-    tell(CPU, PLAIN, "toy", said.append)
+    report_ignored_keys(CPU, ASKING, "toy", said.append)
+    report_ignored_keys(CPU, PLAIN, "toy", said.append)
     assert len(said) == 1
     assert said[0].startswith("toy: build.workspace")
     assert "onnxruntime" in said[0]
