@@ -1,4 +1,4 @@
-"""What a run is compared with: earlier values of each row, as plain data. Filled from a history, read by checks."""
+"""The baseline that a run is compared with: earlier values of each row, read from a history."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Level(Frozen):
 
 
 class Baseline(Frozen):
-    """All that ``ref`` stands for on one target; ``why_not`` says why it stands for nothing."""
+    """The levels that ``ref`` names on one target; ``why_not`` is the reason if it names none."""
 
     ref: str
     levels: tuple[Level, ...] = ()
@@ -56,16 +56,15 @@ class Baseline(Frozen):
     why_not: str = ""
 
     def of(self, key: RowKey) -> Level | None:
-        """The level of a row, if it was measured then."""
+        """Return the level of the row ``key``, ``None`` if the baseline does not have it."""
         return next((level for level in self.levels if level.key == key), None)
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:
-    """Which machine something was measured on: a board by its serial number, any other by host name, GPU and CPU.
+    """Return the identity of a machine: the serial number of a board, else host name, GPU and CPU.
 
-    Empty where that is not known: then nobody can say that two are the same one. Without a host name it is not, as all
-    machines of one make have the same GPU and CPU; nor is a Jetson without a serial number, as all that were flashed
-    from one image have the same host name.
+    Empty if the machine cannot be identified. That is so without a host name, since machines of one model share GPU and
+    CPU, and for a Jetson without a serial number, since boards flashed from one image share the host name.
     """
     if serial:
         return f"serial {serial}"

@@ -1,4 +1,4 @@
-"""``package.module:callable`` of the user's own: imported from beside ``hil.toml``, and blamed by name."""
+"""Callables of the user, written ``package.module:callable``: imported from the folder of ``hil.toml``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class UserCallable:
     digest: str
 
     def __call__(self, *arguments: Any) -> Any:
-        """Calls it. Raises ``UserError`` with the error's own type and words for whatever it raises."""
+        """Call the function. Raises ``UserError`` with the type and message of any exception that it raises."""
         with self.blamed():
             return self.function(*arguments)
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Turns whatever the user's code raises inside into a ``UserError`` that names it."""
+        """Convert any exception of the user's code in this context to a ``UserError`` that names the callable."""
         try:
             yield
         except HilError:
@@ -45,9 +45,9 @@ class UserCallable:
 
 
 def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCallable:
-    """Imports ``package.module:callable``; modules beside ``hil.toml`` (in ``root``) come first.
+    """Import ``package.module:callable``; modules in ``root``, the folder of ``hil.toml``, take precedence.
 
-    Raises ``UserError``, prefixed with ``where`` (``hil.toml:12``), where it cannot be had.
+    Raises ``UserError``, prefixed with ``where`` (``hil.toml:12``), if it cannot be imported.
     """
     if not is_callable(name):
         raise UserError(f"{where}: {name!r} is not written as package.module:callable: model {model}")

@@ -1,7 +1,6 @@
-"""``expand(config, target)``: every check that must be judged, from the config alone.
+"""The plan of a run: every check that must be judged, derived from the config alone.
 
-No target is touched and no selection is known here, so that nothing a run does can change what was
-planned: not ``-k``, not ``-x``, not a deleted file.
+It depends neither on the target nor on pytest's selection, so ``-k``, ``-x`` or a deleted test file cannot change it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows of a run against one target, in the order in which they are asked."""
+    """All rows of a run against one target, in the order in which they are judged."""
 
     target: str
     rows: tuple[Row, ...]
@@ -37,11 +36,11 @@ class Plan:
         return {row.key: row for row in (*self.rows, *self.own)}
 
     def unlimited_keys(self) -> frozenset[RowKey]:
-        """The keys of what is measured only."""
+        """Return the keys of the rows that are measured but not judged."""
         return frozenset(row.key for row in self.unlimited)
 
     def of(self, check_id: str) -> tuple[Row, ...]:
-        """All that asks ``check_id``, judged or only measured."""
+        """Return the rows with the id ``check_id``, judged or only measured."""
         return tuple(row for row in (*self.rows, *self.unlimited) if row.id == check_id)
 
 

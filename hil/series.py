@@ -1,7 +1,7 @@
-"""Series, and the method they were taken by.
+"""Timed series, and the digest of the method that they were measured by.
 
-A method is compared by digest: equal digests may be compared, others are refused. An environment
-may differ; it is what a comparison lists as the difference.
+Series can be compared only if the digests of their methods are equal. Their environments may differ; a comparison lists
+the differences.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def digest_of(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of ``facts`` as canonical JSON; the same facts give the same digest on any machine."""
+    """Return the SHA-256 of ``facts`` as canonical JSON, which is the same on any machine."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Series:
-    """Raw samples of one timed window, whole: none is dropped for being slow.
+    """Raw samples of one timed series; no sample is dropped for being slow.
 
     Attributes:
         start: release time of each inference in seconds on the worker's monotonic clock, shape (n,).
         duration: host-to-host seconds of each inference, shape (n,).
         batch: samples an inference carries.
         method: what was timed and how (hashed by ``digest_of``).
-        facts: what else was seen while timing (clocks, temperatures, worker memory).
+        facts: what else was recorded while timing (clocks, temperatures, worker memory).
         device: seconds of each inference on the device's own clock, float64, shape (n,); None without such a clock.
     """
 

@@ -1,4 +1,4 @@
-"""Quantities with units: ``"5 ms"`` in a config, ``0.005`` inside, ``5 ms`` on the screen."""
+"""Quantities with units: ``"5 ms"`` in a config is ``0.005`` internally and shown as ``5 ms``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s
 
 
 def split(text: str) -> tuple[float, str]:
-    """``"2 mm"`` -> ``(2.0, "mm")``; any unit is taken. Raises ``UserError`` if there is no number."""
+    """Return number and unit, ``(2.0, "mm")`` for ``"2 mm"``; any unit is accepted. Raises ``UserError`` if invalid."""
     match = QUANTITY.fullmatch(text)
     if match is None:
         raise UserError(f"{text!r} is not a quantity: write a number and a unit, e.g. '5 ms'")
@@ -70,9 +70,9 @@ def split(text: str) -> tuple[float, str]:
 
 
 def parse(value: object, dimension: Dimension) -> float:
-    """Reads a quantity into base units; a bare number is taken only where the unit may be empty.
+    """Return a quantity in base units; a bare number is accepted only if the dimension allows an empty unit.
 
-    Raises ``ValueError`` (as pydantic validators must) with the units that would have been right.
+    Raises ``ValueError`` (as pydantic validators must) that lists the accepted units.
     """
     units = SCALES[dimension]
     known = ", ".join(unit for unit in units if unit)
@@ -95,7 +95,7 @@ def parse(value: object, dimension: Dimension) -> float:
 
 
 def show(value: float, unit: str) -> str:
-    """A value in base units for people: ``show(0.00512, "s") == "5.12 ms"``."""
+    """Return a value in base units as readable text: ``show(0.00512, "s") == "5.12 ms"``."""
     if unit in STEPS:
         name, scale = next(((n, s) for n, s in STEPS[unit] if abs(value) >= s), STEPS[unit][-1])
         return f"{value / scale:.4g} {name}"

@@ -1,4 +1,4 @@
-"""How much a metric lost, by resampling in pairs."""
+"""The loss of a metric with its interval, by a paired bootstrap."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def bootstrap_pooled_drop(  # noqa: PLR0913 - as above
         picked = random.integers(0, n, (drawn, n)) + n * np.arange(drawn)[:, None]
         counts = np.bincount(picked.ravel(), minlength=drawn * n).reshape(drawn, n).astype(np.float64)
         drops.append(_drop(np.stack([reference(counts), candidate(counts)]), relative=relative))
-    found = np.concatenate(drops)
-    found[np.isnan(found)] = np.inf
-    low = float(np.quantile(found, 1 - confidence, method="lower"))
-    high = float(np.quantile(found, confidence, method="higher"))
+    losses = np.concatenate(drops)
+    losses[np.isnan(losses)] = np.inf
+    low = float(np.quantile(losses, 1 - confidence, method="lower"))
+    high = float(np.quantile(losses, confidence, method="higher"))
     whole = np.ones((1, n))
     return float(_drop(np.stack([reference(whole), candidate(whole)]), relative=relative)[0]), low, high
 

@@ -1,8 +1,8 @@
-"""Whether a difference between two sides is more than dealing the same values out at random would give.
+"""The permutation test for the difference of two means.
 
-Where nothing has changed, any way to deal the values out to the two sides was as likely as the one that was seen, be
-they of a normal crowd or of two kinds: the share of dealings at least as far apart is a p value for every distribution
-(Fisher 1935, The Design of Experiments, 21; Ernst 2004, Statistical Science 19, 676).
+If nothing changed, every assignment of the values to the two sides was equally likely. The share of assignments whose
+means differ at least as much as the measured ones is a p value for any distribution (Fisher 1935, The Design of
+Experiments, 21; Ernst 2004, Statistical Science 19, 676).
 """
 
 from __future__ import annotations

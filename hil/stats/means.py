@@ -1,4 +1,4 @@
-"""The mean of a correlated series and how sure it is."""
+"""The mean of a correlated series with its confidence interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hil.stats.correlation import FEWEST, worth_of
 from hil.stats.vectors import autocorrelation, check, vector
 
-_PAIR = 2  # samples below which nothing has a spread
+_PAIR = 2  # the fewest effective samples with a variance
 
 
 def mean_interval(samples: npt.ArrayLike, confidence: float) -> tuple[float, float, float, float]:

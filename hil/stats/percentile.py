@@ -1,4 +1,4 @@
-"""Bounds of a percentile that hold whatever the distribution, and the samples they take."""
+"""Distribution-free bounds of a percentile, and how many samples they need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hil.stats.vectors import check, vector
 
 
 def smallest_n(q: float, confidence: float) -> int:
-    """The fewest independent samples whose maximum bounds the ``q`` quantile: least n with 1 - q^n >= confidence.
+    """Return the fewest samples whose maximum bounds the ``q`` quantile: least n with 1 - q^n >= confidence.
 
     59 for the 95th and 299 for the 99th percentile at 95 %, 90 and 459 at 99 %.
     """
@@ -50,7 +50,7 @@ def percentile_bounds(
 
 @lru_cache(4096)
 def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]:
-    """How many of ``n`` samples stay under the lower bound's and over the upper bound's order statistic."""
+    """Return how many of ``n`` samples are below the lower bound and how many above the upper; ``None``: no bound."""
     from scipy.special import bdtr  # 24 MiB that only judging needs
 
     def at_most(k: int) -> float:
@@ -62,9 +62,9 @@ def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]
 
 
 def samples_needed(q: float, confidence: float, share: float, limit: int = 10**7) -> int | None:
-    """How many independent samples settle the ``q`` quantile if ``share`` of them lie over its limit.
+    """Return how many independent samples settle the ``q`` quantile if ``share`` of them are over its limit.
 
-    ``None`` where the share is so near to ``1 - q`` that ``limit`` samples would not settle it.
+    ``None`` if the share is so close to ``1 - q`` that ``limit`` samples would not settle it.
     """
     from scipy.special import bdtr, bdtrc
 
