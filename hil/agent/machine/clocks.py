@@ -141,7 +141,7 @@ def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Opti
 
     The highest clock of the memory is the one that its power mode allows. Locking does not raise the memory's lower
     limit: ``jetson_clocks`` leaves the clock running at its highest. If that cannot be determined, GPU and CPUs decide,
-    and ``why["clocks.emc"]`` says so. Return None if the limits of GPU or CPUs cannot be read.
+    and ``why["clocks.emc"]`` states this. Return None if the limits of GPU or CPUs cannot be read.
     """
     answers: List[Optional[bool]] = []
     for part, part_clocks in clocks.items():

@@ -3,7 +3,7 @@
 Discrete GPUs and Thor report it through NVML. Orin and older boards list it in NvMap's file in debugfs, which only root
 may read: the agent itself if it runs as root, otherwise the board's root helper (``root_helper.py``). If no list
 contains the process (it is in a container, or the user may not read the list), the growth of the whole GPU's or
-machine's usage since before the worker started is used instead, and ``source`` says so.
+machine's usage since before the worker started is used instead, and ``source`` states this.
 """
 
 import os

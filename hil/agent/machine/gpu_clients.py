@@ -124,10 +124,10 @@ class GpuClients:
     def _is_own(self, pid: int) -> bool:
         stat = self._file(pid, "stat")
         fields = b"" if stat is None else stat[stat.rfind(b")") + 1 :]
-        words = fields.split()[: SESSION_FIELD + 1]
-        if len(words) <= SESSION_FIELD or not all(word.isdigit() for word in words[PARENT_FIELD:]):
+        numbers = fields.split()[: SESSION_FIELD + 1]
+        if len(numbers) <= SESSION_FIELD or not all(value.isdigit() for value in numbers[PARENT_FIELD:]):
             return False
-        parent, session = int(words[PARENT_FIELD]), int(words[SESSION_FIELD])
+        parent, session = int(numbers[PARENT_FIELD]), int(numbers[SESSION_FIELD])
         if os.getpid() in (pid, parent) or (session and session == os.getsid(0)):
             return True
         leader = self._file(session, "cmdline") if session else None

@@ -83,7 +83,7 @@ class ImportProbe:
         )
 
     def answers(self) -> Dict[str, Any]:
-        """Return ``numpy``, ``runtimes``, ``facts``, ``gpus``; ``why_not`` has the reason for each that is None."""
+        """Return ``numpy``, ``runtimes``, ``facts``, ``gpus``; ``why_not`` has the reason for each missing one."""
         how = ""
         try:
             out, err = self.process.communicate(timeout=PATIENCE)
