@@ -223,7 +223,7 @@ def test_a_crashing_library_is_survived(call: str, tmp_path: Path, monkeypatch: 
 
 
 def test_a_library_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that never answers costs the patience once, and the reason says so."""
+    """A driver that never answers costs the patience once, and the reason states it."""
     began = time.monotonic()
     hanging = "#include <unistd.h>\nint cuInit(unsigned f) { for (;;) pause(); }"
     answers, why = queried(tmp_path, monkeypatch, patience=1.5, libcuda=hanging)

@@ -30,10 +30,10 @@ def running(word: str) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             ended = folder.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            words = folder.joinpath("cmdline").read_bytes().split(b"\0")
+            arguments = folder.joinpath("cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if word.encode() in words and not ended and int(folder.name) != os.getpid():
+        if word.encode() in arguments and not ended and int(folder.name) != os.getpid():
             ids.append(int(folder.name))
     return ids
 

@@ -58,7 +58,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sysfs_comes_first_and_tegrastats_fills_in(tmp_path: Path) -> None:
-    """Only columns that sysfs lacks (EMC's load) come from tegrastats, and ``sources`` says so.
+    """Only columns that sysfs lacks (EMC's load) come from tegrastats, and ``sources`` states it.
 
     The total is that of the meter on the board's input.
     """

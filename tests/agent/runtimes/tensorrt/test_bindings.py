@@ -99,7 +99,7 @@ def load(gpu: Gpu, plan: Any, **options: Any) -> TensorRtEngine:
 
 
 def test_an_engine_runs_by_numbers() -> None:
-    """If tensors have no names, the first profile's bindings are used, and the facts say so."""
+    """If tensors have no names, the first profile's bindings are used, and the facts state this."""
     gpu = Gpu()
     engine = load(gpu, OldPlan(gpu))
     assert engine.facts()["io"] == "bindings"

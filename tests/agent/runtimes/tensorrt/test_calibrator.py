@@ -128,7 +128,7 @@ def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
 
 
 def test_an_unusable_cache_is_not_offered(tmp_path: Path) -> None:
-    """A damaged cache, or one of another algorithm, is not used, and a warning says so."""
+    """A damaged cache, or one of another algorithm, is not used, and a warning reports it."""
     path = tmp_path / "cache"
     digest_file.write(str(path), FED + CACHE)
     assert calibration(tmp_path, "minmax")[0].read_cache() is None
@@ -222,8 +222,8 @@ def test_scales_are_read_back(table: dict[str, float]) -> None:
 
     The format has no leading zeros, so a scale of zero is one digit.
     """
-    words = {name: struct.pack("!f", value).hex().lstrip("0") or "0" for name, value in table.items()}
-    lines = ["TRT-8600-MinMaxCalibration", *(f"{name}: {word}" for name, word in words.items())]
+    digits = {name: struct.pack("!f", value).hex().lstrip("0") or "0" for name, value in table.items()}
+    lines = ["TRT-8600-MinMaxCalibration", *(f"{name}: {scale}" for name, scale in digits.items())]
     scales_read = scales.decode("\n".join(lines).encode()).by_tensor
     assert scales_read == {name: v if abs(v) < float("inf") else None for name, v in table.items()}
 
