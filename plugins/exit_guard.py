@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 NAME = "hil-outermost"
-LISTED = "--hil-gate judges a run, but --{} runs no tests: remove one of the two options"
+LISTED = "--hil-gate judges a run, and --{} runs nothing: remove one of the two options"
 SPELLED = {"collectonly": "collect-only", "showfixtures": "fixtures", "show_fixtures_per_test": "fixtures-per-test"}
 SPELLED |= {"cacheshow": "cache-show"}
 """Options whose spelling differs from their ``dest`` name."""

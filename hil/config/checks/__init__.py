@@ -1,1 +1,1 @@
-"""What of a config makes no sense, alone or together, although its shape is right."""
+"""Checks for values of a config that are valid on their own but impossible or contradictory."""

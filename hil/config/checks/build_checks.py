@@ -1,4 +1,4 @@
-"""How engines are built and calibrated: what TensorRT, or a DLA, could not do as it is written."""
+"""Checks of build and calibration keys: settings that TensorRT or a DLA does not support."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from hil.config.spec import ModelSpec
 
 DLA_PRECISIONS = ("fp16", "int8")
-"""What a DLA computes in (NVIDIA's guide to working with DLA)."""
+"""The precisions of a DLA (NVIDIA's guide to working with DLA)."""
 
 
 def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """What can only be a slip, as the model is everywhere and as it is on each target that differs."""
+    """Yield the mistakes in a model, and in the model with the overrides of each target, without duplicates."""
     yield from _calibration(keys, model)
-    told: set[tuple[Keys, str]] = set()
+    reported: set[tuple[Keys, str]] = set()
     for inner, each in _places(model):
         for place, what in _slips(each):
-            if (place, what) not in told:  # a target that only repeats what the model says
-                told.add((place, what))
+            if (place, what) not in reported:  # a target that only repeats what the model says
+                reported.add((place, what))
                 yield Mistake((*keys, *inner, *place), what)
 
 
@@ -43,7 +43,7 @@ def _slips(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
 
 
 def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """What is written and never used: limits on INT8 or a DLA where neither is built."""
+    """Yield limits that are never used: on INT8 or a DLA, if no engine is built for it."""
     everywhere = [each for _, each in _places(model)]
     for inner, each in _places(model):
         place = (*keys, *inner, "limits")
@@ -58,14 +58,14 @@ def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
 
 
 def _places(model: ModelSpec) -> Iterator[tuple[Keys, ModelSpec]]:
-    """The model as it is written, and as it is on each target that says something of its own."""
+    """Yield the model as written, and the model on each target that has overrides, with the path of its keys."""
     yield (), model
     for target in model.on:
         yield ("on", target), on_target(model, target)
 
 
 def _calibration(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """TensorRT's own calibrators know two methods and no exceptions."""
+    """Yield settings that TensorRT's own calibrators do not have: other methods, and excluded nodes."""
     calibration = model.calibration
     if calibration is None or calibration.route != "implicit":
         return

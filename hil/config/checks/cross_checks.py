@@ -1,7 +1,7 @@
-"""What the shape of a config cannot say: names, files that must be there, values that make sense together.
+"""Checks that the pydantic models cannot express: names, files that must exist, keys that depend on each other.
 
-Each rule reads the plain values of the file, so that one mistake elsewhere hides none of these; a value
-of the wrong type is passed over here, because the shape already names it.
+Each rule reads the plain values of the file, so these mistakes are reported even if validation fails. A value of the
+wrong type is skipped here, because validation reports it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Names of models and targets: they become parts of ids and of file names."""
+"""The pattern of model and target names, which become parts of ids and file names."""
 
 MAX_NAME = 100
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -37,13 +37,13 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 }
 """Tasks with a metric of ours; of each the first is likely_slugs where none is named (``hil.metrics`` has them)."""
 SLIP = 0.8
-"""Likeness (difflib's ratio) from which an unknown target is taken for a misspelt one."""
+"""The similarity (difflib's ratio) from which an unknown target counts as misspelt."""
 
 Values = dict[str, Any]
 
 
 def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
-    """Everything wrong with the plain values of a file whose paths are relative to ``root``."""
+    """Yield all mistakes in the plain values of a file whose paths are relative to ``root``."""
     targets, models = _table(values, "targets"), _table(values, "models")
     yield from _names(("targets",), targets)
     yield from _names(("models",), models)
@@ -67,7 +67,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """What becomes a name, a path or an argument, of which none can have a control character."""
+    """Yield control characters in values that become names, paths or arguments."""
     for key in WORDS if isinstance(target, dict) else ():
         value = target.get(key)
         if isinstance(value, str) and CONTROL.search(value):
@@ -75,7 +75,7 @@ def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
 
 
 def unknown_targets(values: Values) -> Iterator[Mistake]:
-    """``on.TARGET`` of targets that this file does not describe: not wrong, but not used by it either."""
+    """Yield each ``on.TARGET`` whose target is not in this file: it is allowed, but unused."""
     targets = _table(values, "targets")
     for name, model in _table(values, "models").items():
         for target in _table(model, "on"):
@@ -96,7 +96,7 @@ def _names(keys: Keys, table: Values) -> Iterator[Mistake]:
 
 
 def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """A Jetson's module with a slip in it or without its size; any other name may be a GPU's."""
+    """Yield a misspelt Jetson module, or one without its size; any other name may be a GPU's."""
     board = target.get("board") if isinstance(target, dict) else None
     slugs = likely_slugs(board) if isinstance(board, str) else ()
     if slugs:
@@ -131,7 +131,7 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
-    """Plugins, and the engines that single targets take instead: libraries of the target, files of this machine."""
+    """Yield missing plugin libraries and missing engine files of single targets."""
     places: dict[Keys, Any] = {("build",): _table(model, "build")}
     for target, override in _table(model, "on").items():
         places["on", target, "build"] = _table(override, "build")
@@ -148,7 +148,7 @@ def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _deployed(keys: Keys, table: Values, root: Path) -> Iterator[Mistake]:
-    """The robot's own files, and the public keys of who signs reports: files of this machine."""
+    """Yield missing files of ``deploy.config`` and ``deploy.keys``, which are files of this machine."""
     for key, kind in (("config", "file"), ("keys", "public key")):
         listed = table.get(key)
         for file in listed if isinstance(listed, (tuple, list)) else ():
@@ -178,7 +178,7 @@ def _callables(keys: Keys, model: Values) -> Iterator[Mistake]:
 
 
 def _scoring(keys: Keys, model: Values, task: str) -> Iterator[Mistake]:
-    """The metric is one of the task's, and of a detector it is said how its boxes are laid out."""
+    """Yield a metric that the task does not have, and a missing or contradictory ``detection`` table."""
     metric, detection = model.get("metric"), model.get("detection")
     known = METRICS.get(task, ())
     if isinstance(metric, str) and metric not in known:
@@ -235,6 +235,6 @@ def _targets(keys: Keys, model: Values, targets: Mapping[str, Any]) -> Iterator[
     known = {*targets, "cpu"}
     for target in _table(model, "on"):
         near = nearest(target, known - {target})
-        # A name far from every other is a board that this file does not describe (yet), not a slip.
+        # A name unlike every other is a board that is not in this file, not a typo.
         if target not in known and near and SequenceMatcher(None, target, near).ratio() >= SLIP:
             yield Mistake((*keys, "on", target), f"unknown target: did you mean {near!r}?")

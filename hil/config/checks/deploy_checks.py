@@ -1,4 +1,4 @@
-"""``[targets.NAME.deploy]``: folders, commands and files that no robot or release can have."""
+"""Checks of ``[targets.NAME.deploy]``: folders, commands and files that are impossible on a robot."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
-"""As the root helper takes it (``hil/board/helper.py``)."""
+"""The service names that the root helper accepts (``hil/board/helper.py``)."""
 COMMANDS = ("restart", "health", "safe_state")
 
 
 def mistakes(keys: Keys, spec: DeploySpec) -> Iterator[Mistake]:
-    """What can only be a slip, whatever the files beside it."""
+    """Yield the mistakes in the table, without reading any file."""
     folder = spec.directory
     if CONTROL.search(folder) or ".." in folder.split("/") or not folder.startswith(("/", "~/")):
         yield Mistake((*keys, "directory"), f"{folder!r} is no folder on the robot: write it as /…, or as ~/…")

@@ -1,4 +1,4 @@
-"""Limits of scenarios that cannot be held, as they are written: no rate, a share that no time can show."""
+"""Checks of scenario limits that cannot be judged: without a rate, or with too little time."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from hil.config.spec import MeasureSpec, ModelSpec
 
 Q = 0.99
-"""The percentile of paced limits that are not a share."""
+"""The percentile of the paced limits that are not shares."""
 
 
 def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """What can only be a slip, as the model is everywhere and as it is on each target that differs."""
-    told: set[tuple[Keys, str]] = set()
+    """Yield the mistakes in a model, and in the model with the overrides of each target, without duplicates."""
+    reported: set[tuple[Keys, str]] = set()
     for inner, each in _places(model):
         for place, what in _slips(each):
-            if (place, what) not in told:  # a target that only repeats what the model says
-                told.add((place, what))
+            if (place, what) not in reported:  # a target that only repeats what the model says
+                reported.add((place, what))
                 yield Mistake((*keys, *inner, *place), what)
 
 
 def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mistake]:
-    """Limits of a pace that could not be passed in the time there is, however good the engine."""
-    told: set[tuple[Keys, str]] = set()
+    """Yield paced limits that no engine could pass within ``measure.paced``."""
+    reported: set[tuple[Keys, str]] = set()
     for inner, each in _places(model):
         for place, what in _too_short(each, measure):
-            if (place, what) not in told:
-                told.add((place, what))
+            if (place, what) not in reported:
+                reported.add((place, what))
                 yield Mistake((*keys, *inner, *place), what)
 
 
@@ -59,7 +59,7 @@ def _too_short(model: ModelSpec, measure: MeasureSpec) -> Iterator[tuple[Keys, s
     for name, share in shares.items():
         if getattr(paced, name) is None or share is None or not 0 < share < 1:
             continue
-        # As hil.stats.smallest_n: the fewest releases that show it if none of them is over.
+        # As hil.stats.smallest_n: the minimum number of releases that proves the share if none exceeds the limit.
         fewest = math.ceil(math.log1p(-measure.confidence) / math.log1p(-share))
         if fewest / rate > measure.paced:
             needed = f"{fewest} releases at least, {show(fewest / rate, 's')} at {show(rate, '1/s')}"

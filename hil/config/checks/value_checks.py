@@ -1,4 +1,4 @@
-"""Values that have the right type and unit and still make no sense, alone or together."""
+"""Checks of values with the right type and unit that are still impossible or contradictory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
-    """What can only be a slip: limits that cannot fail, measurements that take no samples."""
+    """Yield the mistakes: limits that cannot fail, and measurements without samples."""
     if spec.measure.duration == 0:
         yield Mistake(("measure", "duration"), "nothing can be measured in no time: write e.g. '4 s'")
     yield from value_ranges.mistakes(spec)
@@ -48,7 +48,7 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
 
 
 def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
-    """What is probably not meant: tolerances of a precision that is never built, limits that never matter."""
+    """Yield values that are probably unintended: tolerances of unused precisions, limits without effect."""
     if spec.measure.budget < spec.measure.duration:
         least = show(spec.measure.duration, "s")
         yield Mistake(("measure", "budget"), f"less than measure.duration ({least}): write at least that")
@@ -75,7 +75,7 @@ def _loose(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterat
 
 
 def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
-    """Bounds that hold for any output whatever: an error as large as the signal, no likeness at all."""
+    """Yield tolerances that any output meets: an error as large as the signal, or no similarity."""
     loose = (
         ("max_rel", tolerance.max_rel is not None and tolerance.max_rel >= 1),
         ("cosine", tolerance.cosine is not None and tolerance.cosine <= 0),

@@ -1,4 +1,4 @@
-"""Limits that nothing can miss, wherever in a config they are written: by what each key declares (``fields.Reach``)."""
+"""Find limits that every model meets, anywhere in a config, by the ``fields.Reach`` of each key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[Mistake]:
-    """Each value below ``table`` that its key's ``Reach`` refuses; a table in a list has no limits in it."""
+    """Yield each value below ``table`` that the ``Reach`` of its key refuses. Lists contain no tables with limits."""
     declared: dict[str, Reach] = {}
     values: Mapping[str, Any]
     if isinstance(table, BaseModel):
@@ -28,7 +28,7 @@ def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[
         if isinstance(value, (BaseModel, dict)):
             yield from mistakes(value, (*keys, name))
         elif name in declared and value is not None:
-            # An age that is kept as it was written is the one text among them.
+            # Only an age is stored as text.
             wrong = declared[name].wrong(parse(value, Dimension.AGE) if isinstance(value, str) else value)
             if wrong:
                 yield Mistake((*keys, name), wrong)
@@ -36,13 +36,13 @@ def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[
 
 @lru_cache(64)
 def declared_by(table: type[BaseModel]) -> dict[str, Reach]:
-    """What each key of a table declares, of those that do."""
+    """Return the ``Reach`` of each key of a table that declares one."""
     found = {name: next(_in(field.annotation, field.metadata), None) for name, field in table.model_fields.items()}
     return {name: reach for name, reach in found.items() if reach is not None}
 
 
 def _in(kind: Any, metadata: list[Any]) -> Iterator[Reach]:
-    """The ``Reach`` beside a type, or within ``Annotated[…] | None``."""
+    """Yield the ``Reach`` in a field's metadata or within ``Annotated[…] | None``."""
     yield from (one for one in metadata if isinstance(one, Reach))
     for part in get_args(kind):
         if isinstance(part, Reach):
