@@ -99,8 +99,8 @@ def _wildcard_parameters(wild: Mapping[str, Parameters], name: str) -> Parameter
     """Return the parameters that wildcards set for a node; later ones override earlier ones."""
     matching: Parameters = {}
     for pattern, keys in wild.items():
-        words = re.split(r"(\*\*|\*)", pattern)
-        parts = [{"**": ".*", "*": "[^/]+"}.get(word, re.escape(word)) for word in words]
+        pieces = re.split(r"(\*\*|\*)", pattern)
+        parts = [{"**": ".*", "*": "[^/]+"}.get(piece, re.escape(piece)) for piece in pieces]
         if re.fullmatch("".join(parts), name):
             matching |= keys
     return matching

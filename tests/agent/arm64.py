@@ -73,7 +73,7 @@ def userland(folder: Path) -> Path:
 
 
 def _do(*words: str | Path) -> None:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
     if done.returncode:
         output = f"{done.stdout[-300:]}{done.stderr[-300:]}"
         pytest.skip(f"the arm64 root file system cannot be created: {Path(words[0]).name}: {output}")

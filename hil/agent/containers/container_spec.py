@@ -51,10 +51,10 @@ def parse(text: str) -> Container:
     try:
         table = json.loads(text)
         engine, image, args, python = (table[name] for name in Container._fields)
-        words = [image, python, *args]
+        texts = [image, python, *args]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Failure(PROTOCOL, "the description of the container is invalid: %s" % error) from None
-    plain = isinstance(args, list) and all(isinstance(word, str) and "\0" not in word for word in words)
+    plain = isinstance(args, list) and all(isinstance(item, str) and "\0" not in item for item in texts)
     if engine not in ENGINES or not plain:
         raise Failure(PROTOCOL, "the description of the container is invalid: %.200r" % (table,))
     if not is_reference(image):
