@@ -29,7 +29,7 @@ def held(tree: Tree | None, root: Path, **other: Any) -> Any:
     facts = {"machine": "aarch64", "memory": {"total": 5, "available": 3}}
     if tree is not None:
         facts["board"] = tree.facts(root, **other)
-    engines = SimpleNamespace(told=lambda *_: {})
+    engines = SimpleNamespace(facts=lambda *_: {})
     spec = TargetSpec()
     state = SimpleNamespace(contract=SimpleNamespace(plain=dict))
     told = {"facts": facts, "spec": spec, "board": None, "fallback_reason": None, "engines": engines, "state": state}
