@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,19 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hil.report.write_report import finish
+from tests import warm_start
 from tests.report import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SUITES = ("--pyargs", "hil.suites")
-QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:benchmark")
-"""Plugins that a test about one of them asks for (``-p benchmark``): each would cost every run a second."""
+UNUSED = ("cacheprovider", "hypothesispytest", "benchmark", "unraisableexception")
+QUIET = tuple(word for name in UNUSED for word in ("-p", f"no:{name}"))
+"""Plugins that a test about one of them asks for (``-p benchmark``): each would cost every run a second.
+
+pytest's watch on exceptions that nobody sees collects garbage five times at the end of every run.
+"""
 
 FEATURES, CLASSES, SAMPLES = 6, 4, 400
 CONFIG = """
@@ -145,28 +149,13 @@ class Project:
 
     def run(self, *args: str, python: tuple[str, ...] = (), timeout: float = 120) -> Ran:
         """Runs pytest in the project."""
-        done = subprocess.run(
-            self.command(*args, python=python),
-            cwd=self.root,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = warm_start.run(self.command(*args, python=python), cwd=self.root, env=self.env, timeout=timeout)
         return Ran(done.returncode, done.stdout + done.stderr, self.report())
 
     def hil(self, *args: str) -> Ran:
         """Runs ``hil …`` in the project."""
-        done = subprocess.run(
-            [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", *args],
-            cwd=self.root,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        command = [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", *args]
+        done = warm_start.run(command, cwd=self.root, env=self.env, timeout=120)
         return Ran(done.returncode, done.stdout + done.stderr, self.report())
 
     def own_check(self) -> None:

@@ -1,0 +1,214 @@
+"""Start Python commands from a process that has imported the heavy libraries already, by a fork.
+
+A test that runs ``python -m pytest`` or ``hil`` hundreds of times pays for the imports of numpy, onnx and pydantic each
+time; a fork of a warm interpreter does not. What runs is the same code with the same arguments, environment, working
+folder and standard streams, in a process of its own. The pytest plugin, its fixtures and the suites are not imported
+beforehand, because pytest rewrites some of them, nor is onnxruntime, whose threads do not survive a fork. The main job
+and ``tests/test_startup.py`` start real interpreters.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import types
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LIBRARIES = (
+    "numpy",
+    "onnx",
+    "pydantic",
+    "rich.console",
+    "rich.table",
+    "typer",
+    "jinja2",
+    "sqlalchemy",
+    "_pytest.main",
+)
+ROOMS = ("hil.session.core", "hil.report.html", "hil.report.terminal", "hil.gate", "hil.targets.local")
+"""Imported before the first fork. No module of ``hil.plugins``, ``hil.fixtures`` or ``hil.suites`` is among them."""
+
+AT_START = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "MALLOC_", "OMP_", "OPENBLAS_")
+"""Variables that act when an interpreter starts: where one of them differs, a fork would not obey it."""
+
+SIZE = 4  # bytes that hold the length of a request
+
+
+def run(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Return what ``python -m pytest ARGUMENTS`` or ``python -c CODE ARGUMENTS`` returned, with its output as text.
+
+    ``command`` begins with ``sys.executable``. A command with other options, or with variables that act at the start of
+    an interpreter, gets a fresh one. Raise ``subprocess.TimeoutExpired`` after ``timeout`` seconds.
+    """
+    if command[1] not in {"-m", "-c"} or _at_start(env) != _at_start(os.environ) or (cwd / "sitecustomize.py").exists():
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(_server())
+        pipes = [os.pipe(), os.pipe()]
+        request = json.dumps({"argv": list(command[1:]), "cwd": str(cwd), "env": dict(env)}).encode()
+        socket.send_fds(connection, [len(request).to_bytes(SIZE, "big")], [write for _, write in pipes])
+        connection.sendall(request)
+        for _, write in pipes:
+            os.close(write)
+        texts = ["", ""]
+        readers = [threading.Thread(target=_read, args=(texts, at, read)) for at, (read, _) in enumerate(pipes)]
+        for reader in readers:
+            reader.start()
+        with connection.makefile("r", encoding="ascii") as answers:
+            pid = int(answers.readline())
+            connection.settimeout(timeout)
+            try:
+                code = int(answers.readline())
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(command, timeout, texts[0].encode(), texts[1].encode()) from None
+        for reader in readers:
+            reader.join()
+    return subprocess.CompletedProcess(list(command), code, *texts)
+
+
+def _at_start(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in env.items() if name.startswith(AT_START) and name != "PYTHONPATH"}
+
+
+def _read(texts: list[str], at: int, descriptor: int) -> None:
+    with os.fdopen(descriptor, encoding=sys.stdout.encoding or "utf-8", errors="replace") as stream:
+        texts[at] = stream.read()
+
+
+@functools.cache
+def _server() -> str:
+    """Start the warm process of this test process; return its socket. It ends with this process."""
+    folder = tempfile.mkdtemp(prefix="hil-warm-")
+    path = f"{folder}/socket"
+    process = subprocess.Popen(
+        [sys.executable, __file__, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    atexit.register(_end, process, Path(folder))
+    return path
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.kill()
+    process.communicate()
+    for path in (folder / "socket", folder):
+        with contextlib.suppress(OSError):
+            path.unlink() if path.is_socket() else path.rmdir()
+
+
+def serve(path: str) -> None:
+    """Fork for each connection, until standard input ends with the test process."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    for name in (*LIBRARIES, *ROOMS):
+        import_module(name)
+    import_module("hil.report.html")._template()  # noqa: SLF001 - compiled once, for all forks
+    gc.freeze()  # what is here stays, and no collection of a fork needs to look at it
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # of numpy's, asleep
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        _reap()
+        if os.fork() == 0:
+            listener.close()
+            _attend(connection)
+        connection.close()
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _attend(connection: socket.socket) -> None:
+    """Fork once more, into what was asked for, and answer with its process id and its exit code."""
+    os.setsid()
+    size, descriptors, _, _ = socket.recv_fds(connection, SIZE, 2)
+    with connection.makefile("rb") as stream:
+        request: dict[str, Any] = json.loads(stream.read(int.from_bytes(size, "big")))
+    pid = os.fork()
+    if pid == 0:
+        connection.close()
+        for descriptor, standard in zip(descriptors, (1, 2), strict=True):
+            os.dup2(descriptor, standard)
+            os.close(descriptor)
+        _become(request)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        connection.sendall(b"%d\n" % pid)
+        _, status = os.waitpid(pid, 0)
+        connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def _become(request: dict[str, Any]) -> NoReturn:
+    """Run the command as ``python`` does, and end as it does, but for taking each object apart."""
+    code = 1
+    try:
+        _execute(request)
+        code = 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+        else:
+            code = int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - waits for threads, as the interpreter does
+    atexit._run_exitfuncs()  # noqa: SLF001 - as the interpreter does
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code & 0xFF)
+
+
+def _execute(request: dict[str, Any]) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    kind, what, *arguments = request["argv"]
+    here = request["cwd"] if kind == "-m" else ""
+    sys.path[0:1] = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path_importer_cache.clear()
+    if kind == "-m":
+        sys.argv = [what, *arguments]
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = ["-c", *arguments]
+        module = types.ModuleType("__main__")
+        sys.modules["__main__"] = module
+        exec(compile(what, "<string>", "exec"), module.__dict__)  # noqa: S102 - what python -c does, for our tests
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
