@@ -113,8 +113,11 @@ def _server() -> str:
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
-    process.kill()
-    process.communicate()
+    try:
+        process.communicate(timeout=10)  # its standard input ends, and so does it
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
     for path in (folder / "socket", folder):
         with contextlib.suppress(OSError):
             path.unlink() if path.is_socket() else path.rmdir()
@@ -139,6 +142,7 @@ def serve(path: str) -> None:
             listener.close()
             _attend(connection)
         connection.close()
+    _reap()
 
 
 def _reap() -> None:

@@ -12,13 +12,28 @@ from pathlib import Path
 import hil.agent
 
 PACKAGE = "hil_agent"
-START = f"import sys\nsys.dont_write_bytecode = True\nfrom {PACKAGE}.__main__ import main\nmain()\n"
+INSTALLED = "hil_agent"
+"""``-X hil_agent=FOLDER``: the agent's modules are imported from that folder, not out of the zip file."""
+
+START = f"""\
+import sys
+folder = sys._xoptions.get("{INSTALLED}")
+if folder is None:
+    sys.dont_write_bytecode = True
+else:
+    from importlib.util import module_from_spec, spec_from_file_location
+    spec = spec_from_file_location("{PACKAGE}", folder + "/__init__.py", submodule_search_locations=[folder])
+    sys.modules["{PACKAGE}"] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["{PACKAGE}"])
+from {PACKAGE}.__main__ import main
+main()
+"""
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 
 
 def agent_bytes() -> bytes:
     """Return the zip file's content: sorted names, fixed times, uncompressed (zlib's output differs by version)."""
-    root = Path(hil.agent.__file__).parent
+    root = installed_agent()
     files = {f"{PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*.py")}
     files["__main__.py"] = START.encode()
     target = io.BytesIO()
@@ -29,6 +44,11 @@ def agent_bytes() -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, files[name])
     return target.getvalue()
+
+
+def installed_agent() -> Path:
+    """Return the folder of this installation whose modules the zip file holds."""
+    return Path(hil.agent.__file__).parent
 
 
 def agent_archive(folder: Path) -> tuple[Path, str]:

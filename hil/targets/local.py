@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import LabError
-from hil.targets.bundle import agent_archive, cache_folder
+from hil.targets.bundle import INSTALLED, agent_archive, cache_folder, installed_agent
 from hil.targets.process import kill_group
 from hil.targets.run_command import collect
 from hil.targets.start_agent import agent_arguments, start
@@ -39,8 +39,11 @@ class LocalTarget(Target):
     def command(self, archive: Path) -> list[str]:
         """Return the command that runs the agent in ``archive``, a file on this machine."""
         store = Path(self.spec.store).expanduser() if self.spec.store else cache_folder() / "store"
-        python = self.spec.python or sys.executable
-        return [python, "-B", str(archive), "--store", str(store.absolute()), *agent_arguments(self.spec)]
+        rest = [str(archive), "--store", str(store.absolute()), *agent_arguments(self.spec)]
+        if self.spec.python:
+            return [self.spec.python, "-B", *rest]
+        # This interpreter has the byte code of the same modules, where a zip file would be compiled at each start.
+        return [sys.executable, "-X", f"{INSTALLED}={installed_agent()}", *rest]
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
         """Run one command on this machine."""

@@ -19,6 +19,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from ..own_command import own_command
 from .load_processes import FORCE, POLL, alive, command_of, descendants, marked_environment, sweep
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -46,7 +47,7 @@ class Load:
         self.ended: Optional[str] = None
         self.left: Dict[int, str] = {}
         self._received = b""
-        command = [sys.executable, "-B", archive, "--load", kind, str(os.getpid())]
+        command = [*own_command(archive), "--load", kind, str(os.getpid())]
         # Bytes, since in the C locale Python 3.6 cannot encode non-ASCII arguments.
         arguments = [word.encode("utf-8", "surrogateescape") for word in command + words]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and archive; the user's words are arguments

@@ -12,6 +12,7 @@ import sys
 from typing import Any, Dict, List, Optional
 
 from ..failure import short
+from ..own_command import own_path
 from ..workers.worker_process import last_lines, signal_name
 
 PATIENCE = 25.0  # seconds; a first import of TensorRT from an SD card takes several
@@ -72,11 +73,8 @@ class ImportProbe:
     """The process that imports; ``answers`` waits for it."""
 
     def __init__(self, runtimes: List[str], *, gpu: bool) -> None:
-        folder = os.path.abspath(__file__)
-        for _ in __name__.split("."):
-            folder = os.path.dirname(folder)
         code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d, %r, gpu=%r)"
-        command = [sys.executable, "-B", "-c", code % (folder, __name__, os.getpid(), runtimes, gpu)]
+        command = [sys.executable, "-B", "-c", code % (own_path(), __name__, os.getpid(), runtimes, gpu)]
         environment = dict(os.environ, XDG_CACHE_HOME=NOWHERE, CUDA_CACHE_DISABLE="1")
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", env=environment

@@ -14,6 +14,8 @@ import sys
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
+from ..own_command import own_path
+
 PATIENCE = 20.0  # seconds; the first cuInit after a boot takes several on a board
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DRIVER = "libcuda.so.1"
@@ -135,10 +137,7 @@ class LibraryProbe:
     """The process that queries the libraries; ``answers`` waits until ``patience`` seconds after its start."""
 
     def __init__(self, patience: float = PATIENCE) -> None:
-        folder = os.path.abspath(__file__)
-        for _ in __name__.split("."):
-            folder = os.path.dirname(folder)
-        code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d)" % (folder, __name__, os.getpid())
+        code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d)" % (own_path(), __name__, os.getpid())
         null = subprocess.DEVNULL
         command = [sys.executable, "-I", "-S", "-B", "-c", code]
         self.patience = patience

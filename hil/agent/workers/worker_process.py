@@ -5,11 +5,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import Any, Optional
 
 from ..failure import DIED, Failure
+from ..own_command import own_command
 from ..protocol.channel import Channel
 from ..protocol.segment import Segment
 
@@ -46,9 +46,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         self._connect(ours)
         command = [
-            sys.executable,
-            "-B",
-            archive,
+            *own_command(archive),
             "--worker",
             str(theirs.fileno()),
             str(self.segment.fd),
