@@ -16,7 +16,6 @@ IDIOMS = {
     "needs it not": "does not need it",
     "who wants": "that needs",
     "a slip": "a mistake, a typo",
-    "in words": "as text",
     "in so many words": "explicitly",
     "says so": "states it, reports it",
     "say so": "state it, report it",
