@@ -35,7 +35,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "segmentation": ("miou",),
     "embedding": ("retrieval",),
 }
-"""Tasks with a metric of ours; of each the first is likely_slugs where none is named (``hil.metrics`` has them)."""
+"""The tasks with built-in metrics (``hil.metrics``); the first metric of a task is its default."""
 SLIP = 0.8
 """The similarity (difflib's ratio) from which an unknown target counts as misspelt."""
 
