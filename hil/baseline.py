@@ -16,15 +16,15 @@ class Level(Frozen):
     """The earlier values of one row.
 
     Attributes:
-        check: id, with ``model``, ``precision`` and ``scenario``, of the row that was measured then.
-        unit: of all ``sessions``.
-        sessions: run values, those of one earlier pytest run together: a session is a block.
+        check: id of the row; ``model``, ``precision`` and ``scenario`` are the rest of its key.
+        unit: unit of all values in ``sessions``.
+        sessions: the values of the runs, grouped by earlier pytest run (session).
         runs: ids of these pytest runs; ``newest`` is when the last of them began (ISO 8601).
-        methods: digests of how they were measured; ``Baseline.methods`` has the facts.
-        machines: which machines they were measured on (``machine``).
-        doubtful: ids of those runs in which the row was inconclusive by itself.
-        noise: relative standard deviation between sessions that a calibration learned; None where there was none.
-        accepted: by whom, when and why this level was accepted in place of the one asked for.
+        methods: digests of the measuring methods; ``Baseline.methods`` has the facts.
+        machines: the machines they were measured on, as identified by ``machine``.
+        doubtful: ids of the runs in which the row itself was inconclusive.
+        noise: relative standard deviation between sessions, from a calibration; None without one.
+        accepted: by whom, when and why this level was accepted instead of the requested one.
     """
 
     check: str
@@ -43,12 +43,12 @@ class Level(Frozen):
 
     @property
     def key(self) -> RowKey:
-        """The row that was measured."""
+        """The key of the row."""
         return (self.check, self.model, self.precision, self.scenario)
 
 
 class Baseline(Frozen):
-    """The levels that ``ref`` names on one target; ``why_not`` is the reason if it names none."""
+    """The levels that the reference ``ref`` selects on one target; ``why_not`` is the reason if it selects none."""
 
     ref: str
     levels: tuple[Level, ...] = ()

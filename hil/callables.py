@@ -1,4 +1,4 @@
-"""Callables of the user, written ``package.module:callable``: imported from the folder of ``hil.toml``."""
+"""Imports callables of the user, written ``package.module:callable``, from the folder of ``hil.toml``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UserCallable:
-    """A callable of the user's; ``digest`` is that of the project's modules it consists of, ``model`` for messages."""
+    """A callable of the user.
+
+    ``digest`` is the digest of the project's modules that it imports. ``model`` is the model's name for messages.
+    """
 
     name: str
     model: str
@@ -40,7 +43,7 @@ class UserCallable:
             raise
         except (Exception, SystemExit) as error:
             raise UserError(
-                f"{self.name} raised {_told(error)}: model {self.model}: mend it, or test it alone"
+                f"{self.name} raised {_error_text(error)}: model {self.model}: fix it, or test it alone"
             ) from error
 
 
@@ -68,17 +71,19 @@ def _import(name: str, root: Path, what: str, model: str) -> Any:
         module = import_module(name)
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"{what} cannot be imported ({_told(error)}): model {model}: check the name and run it alone"
+            f"{what} cannot be imported ({_error_text(error)}): model {model}: check the name, or import it alone"
         ) from error
     finally:
         sys.path[:] = before
-    here = root.joinpath(*name.split("."))
+    expected = root.joinpath(*name.split("."))
     origin = getattr(module, "__file__", None)
-    beside = [path for path in (here.with_suffix(".py"), here / "__init__.py") if path.is_file()]
-    if origin and beside and not any(path.samefile(origin) for path in beside):
-        raise UserError(f"{what}: a module {name} of {origin} was imported first: model {model}: rename {beside[0]}")
+    sources = [path for path in (expected.with_suffix(".py"), expected / "__init__.py") if path.is_file()]
+    if origin and sources and not any(path.samefile(origin) for path in sources):
+        raise UserError(
+            f"{what}: another module {name} ({origin}) was imported first: model {model}: rename {sources[0]}"
+        )
     return module
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Every check the stock suites know: its question, its test, and where its limit stands in ``hil.toml``."""
+"""The catalogue of the stock suites' checks: question, test, and key of the limit in ``hil.toml``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hil.results import Sense
 
 @dataclass(frozen=True)
 class LimitKey:
-    """Where a limit is written and what it means: ``path`` is below ``[models.NAME.limits]``.
+    """The key of a limit in ``hil.toml`` and its meaning; ``path`` is relative to ``[models.NAME.limits]``.
 
-    ``default`` holds where the config says nothing; ``fail_factor`` opens a warning band between the
-    limit and ``fail_factor`` times it.
+    ``default`` applies if the config has no such key. With a ``fail_factor``, values between the limit and
+    ``fail_factor`` times the limit are in the warning band.
     """
 
     path: tuple[str, ...]
@@ -25,14 +25,18 @@ class LimitKey:
 
 @dataclass(frozen=True)
 class CheckKind:
-    """One kind of check: asked once for each model and precision it applies to.
+    """One kind of check, which is planned for each model and precision that it applies to.
 
-    ``limit`` is ``None`` for a check that carries its own criterion. ``needs_target`` marks what says
-    nothing when it ran on another machine than the one asked for; ``on_host`` what never asks the engine,
-    so that no device could give it better evidence than the host's. ``only_limited`` is not measured
-    where it has no limit, since few targets can; another check tells the figure beside its own. ``regresses`` is the
-    check whose numbers are compared with earlier ones: asked only where there is a baseline, or a policy wants it.
-    ``needs_node`` is asked of models with an ``isaac_ros`` file.
+    Attributes:
+        limit: the key of its limit; ``None`` for a check with a fixed criterion.
+        needs_target: its result is meaningless on another machine than the requested target.
+        on_host: it never runs the engine, so its best possible evidence is the host's.
+        precisions: the precisions it applies to; ``None`` for all.
+        needs_task: it applies only to models with a task.
+        needs_node: it applies only to models with an ``isaac_ros`` file.
+        only_limited: it is measured only if it has a limit, since few targets support the measurement.
+        regresses: the check whose values it compares with a baseline. It is planned only with a baseline or if a policy
+            names it.
     """
 
     id: str
@@ -51,9 +55,9 @@ class CheckKind:
 
 INT8 = frozenset({"int8"})
 DLA = frozenset({"fp16", "int8"})
-"""All that a DLA computes in."""
+"""The precisions that a DLA supports."""
 NUMERIC = frozenset({"fp32", "tf32", "fp16"})
-"""Precisions whose rounding leaves numbers to compare, whatever the input."""
+"""The precisions that are accurate enough to compare outputs for arbitrary input."""
 
 FPS = LimitKey(("fps",), "1/s", Sense.AT_LEAST, fail_factor=0.8)
 
@@ -102,19 +106,21 @@ def _regression(name: str, question: str, of: str, limit: LimitKey, *, needs_tas
     return replace(kind, regresses=of, needs_task=needs_task)
 
 
-_CEILING = "a robot needs the rest of the memory: ceiling of the project's design"
+_CEILING = "the robot needs the rest of the memory: the project's design sets this ceiling"
 _LEAK = "a leak of 1 MiB in 1,000 inferences fills a board's memory within days"
 ABOVE, EXCLUDE = 0.01, 0.05
-"""Of regressions: the least worsening that is called one, and the one that must be excluded to pass."""
-_WORSE = LimitKey(("regression", "exclude"), "1", Sense.AT_MOST, EXCLUDE, "what a noisy board can settle in a few runs")
-_EXACT = LimitKey(("regression", "above"), "1", Sense.AT_MOST, ABOVE, "what two builds of one engine may differ by")
+"""Regressions: the smallest worsening that fails, and the worsening that must be excluded to pass (fractions)."""
+_WORSE = LimitKey(
+    ("regression", "exclude"), "1", Sense.AT_MOST, EXCLUDE, "what a few runs can exclude on a noisy board"
+)
+_EXACT = LimitKey(("regression", "above"), "1", Sense.AT_MOST, ABOVE, "two builds of one engine may differ by this")
 
 _CLIPPED = LimitKey(
     ("int8_clipping",),
     "1",
     Sense.AT_MOST,
     0.05,
-    "healthy calibrations of the bundled models cut up to 4.7 % of a tensor's values, at under 1 % of its energy",
+    "good calibrations of the bundled models clip up to 4.7 % of a tensor's values, with under 1 % of its energy",
 )
 
 KINDS: tuple[CheckKind, ...] = (
@@ -197,4 +203,4 @@ KINDS: tuple[CheckKind, ...] = (
 )
 CATALOGUE: dict[str, CheckKind] = {kind.id: kind for kind in KINDS}
 NOISY = frozenset({"latency.p50", "latency.p99", "fps.sustained", "memory.peak"})
-"""What is compared by runs; the rest that is compared is exact."""
+"""The checks whose values are compared statistically, over several runs; all other compared values are exact."""

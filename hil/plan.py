@@ -27,12 +27,12 @@ class Plan:
 
     target: str
     rows: tuple[Row, ...]
-    unlimited: tuple[Row, ...] = ()  # measured for the reader; without a limit there is nothing to judge
-    own: tuple[Row, ...] = ()  # the project's, by hil.checks.json: no suite asks them
-    own_tests: frozenset[str] = frozenset()  # node ids of the tests of all checks listed there, of any target
+    unlimited: tuple[Row, ...] = ()  # measured for information: they have no limit, so they are not judged
+    own: tuple[Row, ...] = ()  # the project's own checks, listed in hil.checks.json; no suite contains them
+    own_tests: frozenset[str] = frozenset()  # node ids of the tests of all checks listed there, for any target
 
     def by_key(self) -> dict[RowKey, Row]:
-        """The rows by id, model, precision, scenario, with the project's own."""
+        """Return the judged rows, including the project's own checks, by (id, model, precision, scenario)."""
         return {row.key: row for row in (*self.rows, *self.own)}
 
     def unlimited_keys(self) -> frozenset[RowKey]:
@@ -45,9 +45,10 @@ class Plan:
 
 
 def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool) -> bool:
-    """Whether ``kind`` is asked of a model in ``precision``, whatever its limits; ``literal``: by ``asked_by_id``.
+    """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
-    ``task`` and ``node`` say whether the model has a task and an ``isaac_ros`` file.
+    ``literal`` is the result of ``asked_by_id``. ``task`` and ``node`` are whether the model has a task and an
+    ``isaac_ros`` file.
     """
     if kind.precisions is not None and precision not in kind.precisions:
         return False
@@ -55,12 +56,12 @@ def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node:
 
 
 def asked_by_id(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
-    """Whether a pattern names this kind by its literal id: it must be judged, limit or not."""
+    """Return whether a pattern names ``kind`` by its literal id: then it must be judged even without a limit."""
     return any(literal_id(pattern) == kind.id and matches(pattern, kind.id, model, precision) for pattern in require)
 
 
 def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
-    """Whether a regression is named by its family at least; ``*`` alone does not mean to compare."""
+    """Return whether ``kind`` is a regression that a pattern names at least by family: ``*`` alone is not enough."""
     family = kind.id.split(".", maxsplit=1)[0]
     named = (pattern for pattern in require if pattern.startswith(family))
     return bool(kind.regresses) and any(matches(pattern, kind.id, model, precision) for pattern in named)
@@ -69,30 +70,29 @@ def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precis
 def must_exist(
     require: Iterable[str], models: Mapping[tuple[str, str], frozenset[str]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Id, model and precision of each row that any plan under ``require`` has, whatever its limits and its baseline.
+    """Yield id, model and precision of the rows that every plan under ``require`` has, with any limits and baseline.
 
-    ``models`` has for each model and precision the ids of its rows: a model has a task or an Isaac ROS node if a row
-    was planned for it.
+    ``models`` maps model and precision to the ids of their rows. A model counts as having a task or an Isaac ROS node
+    if it has the row of that check.
     """
-    wanted = tuple(require)
-    kinds = [kind for kind in KINDS if kind.regresses or any(literal_id(pattern) == kind.id for pattern in wanted)]
+    patterns = tuple(require)
+    kinds = [kind for kind in KINDS if kind.regresses or any(literal_id(pattern) == kind.id for pattern in patterns)]
     for (model, precision), ids in models.items():
         has = {"task": "parity.task" in ids, "node": "contract.isaac_ros" in ids}
         for kind in kinds:
-            literal = asked_by_id(wanted, kind, model, precision)
-            named = literal or compared_by_name(wanted, kind, model, precision)
+            literal = asked_by_id(patterns, kind, model, precision)
+            named = literal or compared_by_name(patterns, kind, model, precision)
             if named and applies(kind, precision, literal=literal, **has):
                 yield kind.id, model, precision
 
 
 def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
-    """Plans every check of every model and precision on ``target``.
+    """Return the plan of every check of every model and precision on ``target``.
 
-    A check is planned if it carries its own criterion, has a limit, or is required by its literal id
-    (then without a limit it cannot pass). Regressions are planned where there is a ``baseline`` to compare with, or a
-    policy names them (``regression.*``): then without a baseline they cannot pass. The project's own checks are those
-    of ``hil.checks.json``; each is required, as one that is not listed there. Raises ``UserError`` for a policy that
-    names nothing.
+    A check is planned as judged if it has a fixed criterion or a limit, or if the policy requires its literal id; in
+    the last case it cannot pass without a limit. Regressions are planned if there is a ``baseline``, or if the policy
+    names them (``regression.*``); then they cannot pass without a baseline. The project's own checks listed in
+    ``hil.checks.json`` are all required. Raises ``UserError`` for a policy with an empty or unmatched pattern.
     """
     policy = config.spec.gate
     judged: list[Row] = []
@@ -150,7 +150,7 @@ def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limi
         if key.default is None:
             return None
         value, source, reason, expires = key.default, "default", key.default_reason, None
-    assert isinstance(value, float | int)  # noqa: S101 - the spec's types say so; for the type checker
+    assert isinstance(value, float | int)  # noqa: S101 - guaranteed by the types of the spec; for the type checker
     fail_at = None if key.fail_factor is None else key.fail_factor * value
     return Limit(
         value=value,
@@ -167,14 +167,14 @@ def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
     families = {kind.id.split(".")[0] for kind in KINDS}
     where = config.where("gate", "require")
     if not policy.require:
-        raise UserError(f'{where}: gate.require names nothing, so anything would pass: write e.g. ["*"] or take it out')
+        raise UserError(f'{where}: gate.require names nothing, so anything would pass: write e.g. ["*"] or remove it')
     for pattern in policy.require:
         literal = literal_id(pattern)
         if not 1 <= len(pattern.split()) <= WORDS:
             raise UserError(f"{where}: gate.require: {pattern!r}: write 'id', 'id model' or 'id model precision'")
         if literal is not None and literal.split(".")[0] not in families:
-            continue  # a user's own check: the gate sees to it that it gave a result
+            continue  # a check of the user's own: the gate requires its result
         if literal is not None and literal not in CATALOGUE:
-            raise UserError(f"{where}: gate.require: {literal!r} is no check{did_you_mean(literal, CATALOGUE)}")
+            raise UserError(f"{where}: gate.require: {literal!r} is not a check{did_you_mean(literal, CATALOGUE)}")
         if not any(matches(pattern, row.id, row.model, row.precision) for row in rows):
             raise UserError(f"{where}: gate.require: {pattern!r} matches no planned check: add its limit or drop it")

@@ -1,7 +1,7 @@
-"""The nouns everything else speaks: check ids, measurements, limits, verdicts, results, rows.
+"""The types that every other module uses: check ids, measurements, limits, verdicts, results and rows.
 
-All are frozen, all are stored in ``report.json``, none does any I/O. Values are in base units:
-seconds (``s``), bytes (``B``), fractions (``1``), rates (``1/s``); a user's own check keeps its unit.
+All of them are frozen and stored in ``report.json``; none does any I/O. Values are in base units: seconds (``s``),
+bytes (``B``), fractions (``1``), rates (``1/s``). A user's own check keeps its unit.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from hil.text import cleaned, joined
 CheckId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$", max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, AfterValidator(joined)]
-"""Text that may repeat a model's names or a board's words: on one line, with nothing in it that is obeyed."""
+"""One line of text that may quote a model or a board: control characters and line breaks are neutralized."""
 Details = Annotated[dict[str, Any], AfterValidator(cleaned)]
-"""A table whose texts are safe in the same way, its keys included."""
+"""A table whose keys and values are made safe in the same way."""
 
 
 class Frozen(BaseModel):
@@ -28,9 +28,10 @@ class Frozen(BaseModel):
 
 
 class Part(Frozen):
-    """One thing that a model consists of; ``role`` says as what, ``size`` is in bytes (``hil.onnx_files.identity``).
+    """One file or callable that a model consists of, with its ``role`` and its ``size`` in bytes.
 
-    ``name`` is a path as ``hil.toml`` writes it, a module's path relative to ``hil.toml``, or ``module:callable``.
+    ``name`` is a path as written in ``hil.toml``, the path of a module relative to ``hil.toml``, or
+    ``module:callable``. ``hil.onnx_files.identity`` lists the parts of a model.
     """
 
     role: str
@@ -40,7 +41,7 @@ class Part(Frozen):
 
 
 class Verdict(str, Enum):
-    """How a check was judged; only ``passed`` is good news."""
+    """The outcome of a check; only ``passed`` means that its limit is met."""
 
     PASSED = "passed"
     WARNED = "warned"
@@ -48,11 +49,11 @@ class Verdict(str, Enum):
     INCONCLUSIVE = "inconclusive"
     NOT_RUN = "not_run"
 
-    __hash__ = str.__hash__  # Enum's own is a Python function, and rows are counted by the thousand
+    __hash__ = str.__hash__  # Enum.__hash__ is a slow Python function, and a report may have thousands of rows
 
 
 class Cause(str, Enum):
-    """Why a planned row was not run."""
+    """The reason why a planned row has no verdict."""
 
     DESELECTED = "deselected"
     NOT_COLLECTED = "not_collected"
@@ -67,31 +68,31 @@ class Cause(str, Enum):
 
 
 class Evidence(str, Enum):
-    """What a verdict stands on, best first; see ``EVIDENCE_RANK`` for the order a policy uses."""
+    """What kind of machine a verdict is based on, best first. Policies compare by ``EVIDENCE_RANK``."""
 
     DEVICE = "device"
     EMULATED = "emulated"
     HOST = "host"
     CPU_FALLBACK = "cpu-fallback"
 
-    __hash__ = str.__hash__  # as Verdict's
+    __hash__ = str.__hash__  # as for Verdict
 
 
 EVIDENCE_RANK = {Evidence.DEVICE: 3, Evidence.EMULATED: 2, Evidence.HOST: 1, Evidence.CPU_FALLBACK: 0}
 
 
 class Sense(str, Enum):
-    """Which side of a limit is good."""
+    """Whether a value must be at most or at least its limit."""
 
     AT_MOST = "at_most"
     AT_LEAST = "at_least"
 
 
 class Limit(Frozen):
-    """What a measurement is held against.
+    """The limit of a measurement.
 
-    ``value`` and ``fail_at`` are in ``unit``; between the two lies the warning band (``fail_at`` is
-    ``None`` where crossing ``value`` already fails). ``source`` is ``file:line key`` or ``default``.
+    ``value`` and ``fail_at`` are in ``unit``. A value between the two is in the warning band; ``fail_at`` is ``None``
+    if a value beyond ``value`` fails at once. ``source`` is ``file:line key`` or ``default``.
     """
 
     value: float
@@ -104,11 +105,11 @@ class Limit(Frozen):
 
 
 class Measurement(Frozen):
-    """A value with its unit, interval and sample count, and by what method and where it was taken.
+    """A measured value with its unit, confidence interval, sample count, method and environment.
 
-    ``low`` and ``high`` are the confidence interval at ``confidence`` (one side may be open:
-    ``None``). ``method`` and ``environment`` are digests into the report's own tables. ``runs`` are the values
-    of separate runs, each in a fresh process, in ``unit``; empty where there was only the one.
+    ``low`` and ``high`` are the confidence interval at ``confidence``; an open side is ``None``. ``method`` and
+    ``environment`` are digests, which are keys of the report's tables. ``runs`` are the values of separate runs in
+    ``unit``, each run in a new process; it is empty if there was only one run.
     """
 
     value: float
@@ -123,7 +124,7 @@ class Measurement(Frozen):
 
 
 class Question(Frozen):
-    """What is asked, of which model in which precision; ``required`` by the policy or not."""
+    """A check of one model in one precision; ``required`` if the policy requires it to pass."""
 
     id: CheckId
     model: str = ""
@@ -133,17 +134,17 @@ class Question(Frozen):
 
     @property
     def key(self) -> RowKey:
-        """What identifies the row: id, model, precision, scenario."""
+        """The identity of the row: id, model, precision, scenario."""
         return (self.id, self.model, self.precision, self.scenario)
 
     @property
     def name(self) -> str:
-        """The row in one line, as policies and messages write it: ``latency.p99 digits int8``."""
+        """The key as one line for policies and messages: ``latency.p99 digits int8``."""
         return " ".join(part for part in self.key if part)
 
 
 class Row(Question):
-    """One question that must be judged: planned from the config alone, before any target is touched."""
+    """A check that must be judged, planned from the config before any target is contacted."""
 
     limit: Limit | None = None
     test: str = ""
@@ -153,14 +154,14 @@ RowKey = tuple[str, str, str, str]
 
 
 class TargetUse(Frozen):
-    """Which target was asked for and which one did the work."""
+    """The name of the target that was requested and of the one that did the work."""
 
     requested: str
     used: str
 
 
 class ExecutedOn(Frozen):
-    """The processor a check's work ran on: ``kind`` is cpu, gpu or dla; ``sm`` as in ``8.7``."""
+    """The processor that a check ran on: ``kind`` is cpu, gpu or dla; ``sm`` is the compute capability (``8.7``)."""
 
     kind: str
     name: str
@@ -168,9 +169,9 @@ class ExecutedOn(Frozen):
 
 
 class CheckResult(Question):
-    """One question with one verdict; ``advice`` is what to do about one that did not pass, from what was measured.
+    """The verdict of one check; ``advice`` lists what to do if it did not pass, based on what was measured.
 
-    ``test`` is the node id of the test that a check of the project's own came from; the stock suites' have none.
+    ``test`` is the node id of the test that reported a check of the project's own; it is empty for the stock suites.
     """
 
     verdict: Verdict
@@ -188,7 +189,7 @@ class CheckResult(Question):
 
 
 def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:
-    """The result of a row that nothing judged."""
+    """Return the result of a row that was not judged, with the cause and reason for that."""
     return CheckResult(
         id=row.id,
         model=row.model,
@@ -204,9 +205,9 @@ def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResu
 
 
 class Judgement(Frozen):
-    """The verdict of a check with its reason.
+    """A verdict and its reason, as returned by a check function.
 
-    A check function leaves ``evidence`` and ``executed_on`` empty: the session sets them (``hil.session.amendments``).
+    A check function does not set ``evidence`` and ``executed_on``: the session does (``hil.session.amendments``).
     """
 
     verdict: Verdict

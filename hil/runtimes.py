@@ -1,7 +1,7 @@
-"""One record per runtime: what the host knows of it without asking a target.
+"""One record per runtime: the facts that the host needs without contacting a target.
 
-A runtime is a class in ``hil/agent/runtimes``, which computes on the target, and a record here. What both state is held
-together by a test, because the agent imports nothing of the host's library.
+A runtime consists of a class in ``hil/agent/runtimes``, which runs on the target, and a record here. A test checks that
+the two agree, because the agent cannot import this module.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RuntimeName = Literal["onnxruntime", "tensorrt"]
-"""The names that ``[targets.NAME] runtime`` may have."""
+"""The allowed values of ``runtime`` in ``[targets.NAME]``."""
 DEFAULT: RuntimeName = "onnxruntime"
 QdqLayout = Literal["onnxruntime", "tensorrt"]
-"""Which operators get Q/DQ nodes, and where (``hil.quantize.layout``)."""
+"""The rule by which Q/DQ nodes are placed (``hil.quantize.layout``)."""
 
 
 @dataclass(frozen=True)
 class RuntimeRecord:
-    """What differs between runtimes, as far as the host decides by it.
+    """The properties of a runtime on which decisions of the host depend.
 
     Attributes:
-        name: as in ``hil.toml``, and of the class in the agent.
-        label: as people write it.
-        module: the Python module that the target's interpreter must have.
-        package: what pip installs it from.
-        qdq_layout: where Q/DQ nodes must stand so that it computes in INT8.
-        precisions: each precision that it has, with how it is reached.
-        uses_gpu: it computes on a GPU, which confirms a declared board.
-        compiles: it builds a file for one kind of machine; plugins and a DLA core are part of that.
-        has_profiles: a dynamic dimension has the sizes of an optimization profile and no other.
-        has_streams: several inferences may be in flight.
-        chooses_precision: its builder may compute a layer in another precision than was asked for.
-        takes_foreign_engines: an engine that was built elsewhere can be judged.
-        has_trtexec: ``trtexec`` builds the like of its engines.
-        comes_with_jetpack: on a Jetson it is a package of the system.
-        int64_since: the first major version whose engines have int64; ``None`` where all have.
-        target_keys: keys of a target that this runtime alone carries out.
-        model_keys: keys of a model's tables that this runtime alone carries out.
+        name: the name in ``hil.toml`` and of the class in the agent.
+        label: the name in messages and documents.
+        module: the Python module that the target's interpreter must be able to import.
+        package: the package that pip installs it from.
+        qdq_layout: the placement of Q/DQ nodes with which the runtime computes in INT8.
+        precisions: each supported precision, and how it is selected.
+        uses_gpu: the runtime computes on a GPU, whose name can then confirm the declared board.
+        compiles: it builds an engine file for one kind of machine, with plugins and for a DLA core if configured.
+        has_profiles: dynamic dimensions are limited to the sizes of an optimization profile.
+        has_streams: several inferences can be in flight at once.
+        chooses_precision: its builder may compute a layer in another precision than requested.
+        takes_foreign_engines: it can load an engine that was built elsewhere.
+        has_trtexec: ``trtexec`` builds engines of this runtime.
+        comes_with_jetpack: on a Jetson it is a system package of JetPack.
+        int64_since: the first major version with int64 bindings; ``None`` if every version has them.
+        target_keys: keys of a target that only this runtime supports.
+        model_keys: keys of a model's tables that only this runtime supports, by table.
     """
 
     name: RuntimeName
@@ -80,7 +80,7 @@ _TENSORRT = RuntimeRecord(
     package="tensorrt",
     qdq_layout="tensorrt",
     precisions={
-        "fp32": "as the model is, TF32 switched off",
+        "fp32": "as the model is, with TF32 disabled",
         "tf32": "a builder flag",
         "fp16": "a builder flag",
         "bf16": "a builder flag, from TensorRT 9 on",
@@ -105,7 +105,7 @@ RUNTIMES: Mapping[str, RuntimeRecord] = {record.name: record for record in (_ONN
 
 
 def runtime_record(name: str) -> RuntimeRecord:
-    """The record of the runtime called ``name``. Raises ``Unsupported`` for one that this version does not drive."""
+    """Return the record of the runtime ``name``. Raises ``Unsupported`` if this version does not support it."""
     if name not in RUNTIMES:
         raise Unsupported(f"runtime {name[:40]!r} is not driven by this version: use one of {', '.join(RUNTIMES)}")
     return RUNTIMES[name]

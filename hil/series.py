@@ -1,4 +1,4 @@
-"""Timed series, and the digest of the method that they were measured by.
+"""Timed series, and the digest of their measuring method.
 
 Series can be compared only if the digests of their methods are equal. Their environments may differ; a comparison lists
 the differences.
@@ -33,9 +33,9 @@ class Series:
     Attributes:
         start: release time of each inference in seconds on the worker's monotonic clock, shape (n,).
         duration: host-to-host seconds of each inference, shape (n,).
-        batch: samples an inference carries.
+        batch: samples per inference.
         method: what was timed and how (hashed by ``digest_of``).
-        facts: what else was recorded while timing (clocks, temperatures, worker memory).
+        facts: other recordings made while timing (clocks, temperatures, memory of the worker process).
         device: seconds of each inference on the device's own clock, float64, shape (n,); None without such a clock.
     """
 
@@ -48,5 +48,5 @@ class Series:
 
     @property
     def n(self) -> int:
-        """How many inferences were timed."""
+        """The number of timed inferences."""
         return int(self.duration.size)

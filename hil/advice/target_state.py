@@ -1,4 +1,4 @@
-"""What to do about a disturbed target, an engine of another board, and a comparison that settles nothing."""
+"""Advice for a disturbed target, an engine of another board, and an inconclusive comparison with a baseline."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 CLIENT = re.compile(r"(\S+) \(process (\d+)\) used the GPU")
 OTHER_BOARD = ("not written by this version of TensorRT", "built for another GPU")
-"""How ``hil.agent.runtimes.tensorrt.engine`` explains an engine that TensorRT would not load."""
+"""Parts of the messages of ``hil.agent.runtimes.tensorrt.engine`` for an engine that TensorRT cannot load."""
 
 
 def disturbed(check: CheckResult, around: Around) -> Iterator[str]:
-    """Who else used the GPU, swapped, or held the clocks; each as it was seen."""
+    """Yield advice for each disturbance from outside: another user of the GPU, swapping, or an over-current event."""
     if check.verdict is not Verdict.INCONCLUSIVE:
         return
-    outside = [one for one in listed(check.details.get("state")) if one.get("source") == "outside"]
+    outside = [entry for entry in listed(check.details.get("state")) if entry.get("source") == "outside"]
     for finding in outside:
         text, kind = str(finding.get("text")), finding.get("kind")
         client = CLIENT.search(text) if kind == "gpu_clients" else None
@@ -37,34 +37,36 @@ def disturbed(check: CheckResult, around: Around) -> Iterator[str]:
             left = f" ({show(free, 'B')} was free when it was probed)" if free is not None else ""
             yield f"{named(text)}: free memory on the board before it is judged again{left}"
         elif kind == "over_current":
-            yield f"{named(text)}: the supply cannot feed this power mode, give it a stronger one or a lower mode"
+            yield f"{named(text)}: the supply cannot feed this power mode, use a stronger supply or a lower power mode"
 
 
 def another_board(check: CheckResult, around: Around) -> Iterator[str]:
-    """An engine of another TensorRT or GPU: rebuild it where it will run."""
+    """Yield the advice to rebuild an engine that was built by another TensorRT or for another GPU."""
     if check.verdict is Verdict.PASSED or not any(words in check.reason for words in OTHER_BOARD):
         return
     known = around.identity
     jetpack, version = known.get("jetpack"), table(known.get("versions")).get("tensorrt")
-    here = ", ".join(f"{what} {named(told)}" for what, told in (("JetPack", jetpack), ("TensorRT", version)) if told)
-    board = f"{check.target.used}{f' ({here})' if here else ''}"
+    releases = (("JetPack", jetpack), ("TensorRT", version))
+    software = ", ".join(f"{what} {named(release)}" for what, release in releases if release)
+    board = f"{check.target.used}{f' ({software})' if software else ''}"
     yield f"rebuild it on {board}: without engine in [models.{check.model}] it is built there, from the ONNX file"
 
 
 def too_few_runs(check: CheckResult, _around: Around) -> Iterator[str]:
-    """A regression that is not settled: what could have been seen, and how many runs see enough."""
+    """Yield the number of runs that an inconclusive regression needs, and the change that it would have detected."""
     needed, visible = number(check.details.get("runs_needed")), number(check.details.get("visible"))
     if not check.id.startswith("regression.") or check.verdict is not Verdict.INCONCLUSIVE:
         return
-    seen = f"this run could have seen {visible:.1%}" if visible is not None else ""
+    power = f"this run would have detected {visible * 100:.3g} % in 90 % of cases" if visible is not None else ""
     if needed is not None:
-        yield f"{seen + ': ' if seen else ''}take {needed:.0f} runs a side, with --hil-runs={needed:.0f}"
-    elif seen and check.limit is not None and visible is not None and visible > check.limit.value:
-        yield f"{seen} and {show(check.limit.value, '1')} must be excluded: calm the target, or widen limits.regression"
+        yield f"{power + ': ' if power else ''}take {needed:.0f} runs per side, with --hil-runs={needed:.0f}"
+    elif power and check.limit is not None and visible is not None and visible > check.limit.value:
+        required = show(check.limit.value, "1")
+        yield f"{power}, but {required} must be excluded: reduce the target's noise, or widen limits.regression"
 
 
 def regressed(check: CheckResult, around: Around) -> Iterator[str]:
-    """What else of the same engine got worse, so that one cause is sought and not several."""
+    """Yield the other regressions of the same engine, which may have one common cause."""
     if not check.id.startswith("regression.") or check.verdict is not Verdict.FAILED:
         return
     also = [
@@ -76,9 +78,10 @@ def regressed(check: CheckResult, around: Around) -> Iterator[str]:
         and row.verdict is Verdict.FAILED
         and row.measurement is not None
     ]
-    then = table(check.details.get("baseline")).get("ref")
+    baseline = table(check.details.get("baseline")).get("ref")
     if also:
-        yield f"worse as well: {', '.join(also)}{f', since {named(then)}' if then else ''}: look for one cause of all"
+        since = f", since {named(baseline)}" if baseline else ""
+        yield f"worse as well: {', '.join(also)}{since}: look for a common cause"
 
 
 RULES = (disturbed, another_board, too_few_runs, regressed)
