@@ -143,11 +143,11 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("another JetPack", {"contract.signature": {**FAILED, "reason": "model arm: the engine was not written by this "
      "version of TensorRT"}}, "contract.signature fp32", "rebuild it on cpu: without engine in [models.arm]"),
     ("more runs", {"regression.latency_p50": {**UNSETTLED, "details": {"runs_needed": 9, "visible": 0.08}}},
-     "regression.latency_p50 fp32", "this run would have detected 8 % in 90 % of cases: "
-     "take 9 runs per side, with --hil-runs=9"),
+     "regression.latency_p50 fp32", ("this run would have detected 8 % in 90 % of cases: "
+     "take 9 runs per side, with --hil-runs=9")),
     ("noisy", {"regression.latency_p50": {**UNSETTLED, "details": {"runs_needed": None, "visible": 0.08}}},
-     "regression.latency_p50 fp32", "would have detected 8 % in 90 % of cases, but 5 % must be excluded: "
-     "reduce the target's noise"),
+     "regression.latency_p50 fp32", ("would have detected 8 % in 90 % of cases, but 5 % must be excluded: "
+     "reduce the target's noise")),
     ("one cause", {"regression.latency_p50": FAILED, "regression.memory": FAILED}, "regression.latency_p50 fp32",
      "worse as well: regression.memory 0.05 %"),
 ]  # fmt: skip
