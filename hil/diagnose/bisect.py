@@ -1,9 +1,9 @@
-"""The first node that differs: a suspect model against its reference, by two routes that must agree.
+"""Find the nodes that introduce an error in a suspect model, compared with its reference.
 
-Marking intermediates as outputs shows where the whole engine leaves the reference, but marking changes what a
-runtime fuses, and an error once made is in everything behind it. So each node is also run alone on the
-reference's own values: one that errs there introduces the error, one that does not only passes it on. What
-is found is confirmed by putting that one tensor right in the whole engine.
+Marking intermediates as outputs shows where the whole engine departs from the reference. But marking changes what a
+runtime fuses, and an error propagates to all later nodes. So each node is also run alone on the reference's values: a
+node with an error there introduces it, any other node only passes it on. The culprit is confirmed by correcting its
+tensor alone in the whole engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from hil.diagnose import error_bounds, fusion
 from hil.diagnose import suspect as cases
 from hil.diagnose.causes import cause_of, difference
-from hil.diagnose.diagnosis import Cause, Culprit, Diagnosis, Node, Part, Seen
+from hil.diagnose.diagnosis import Cause, Culprit, Diagnosis, Node, NodeErrors, Part
 from hil.diagnose.graph import BODIES, Region
 from hil.diagnose.place import Place
 from hil.diagnose.running import Runner, Values, on_host
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     import onnx
 
 LISTED = 5
-"""Culprits and grown tensors that are told."""
+"""Largest number of culprits, and of tensors in ``grown``, that are reported."""
 
 LESS = 0.1
-"""Share of the precision's rounding that the outputs must err by for a node that errs and is another one."""
+"""Share of the precision's error floor that the outputs must exceed if the node also differs between the graphs."""
 
 TRIED = 20
-"""Nodes that err by themselves whose effect on the outputs is tried."""
+"""Largest number of suspicious nodes whose effect on the outputs is measured."""
 
 
 def diagnose(
@@ -47,42 +47,42 @@ def diagnose(
     precision: str,
     runner: Runner = on_host,
 ) -> Diagnosis:
-    """Which node of ``reference`` the engine of ``suspect`` gets wrong on ``feeds``, if one.
+    """Return which nodes of ``reference`` the engine of ``suspect`` gets wrong on ``feeds``.
 
-    ``suspect`` is the ONNX model that the engine was built from, ``runner`` builds and runs variants of it where the
-    engine runs; the reference runs on the host. ``precision`` sets what a healthy node may differ by
-    (``hil.diagnose.error_bounds``). Raises ``EngineBuildError`` or ``EngineError`` where a variant cannot be run.
+    ``suspect`` is the ONNX model that the engine was built from. ``runner`` builds and runs variants of it where the
+    engine runs; the reference runs on the host. ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``).
+    Raises ``EngineBuildError`` or ``EngineError`` if a variant cannot be built or run.
     """
-    case = cases.opened(reference, suspect, feeds, precision, runner)
+    case = cases.make_case(reference, suspect, feeds, precision, runner)
     whole = output_errors(case, runner(suspect, feeds))
-    inside = cases.inside(case)
-    alone = cases.alone(case, inside)
-    seen = _seen(case, inside, alone)
-    found = Diagnosis(
+    inside = cases.intermediate_values(case)
+    alone = cases.isolated_values(case, inside)
+    errors = _node_errors(case, inside, alone)
+    diagnosis = Diagnosis(
         precision=precision,
         samples=_rows(feeds),
         nodes=len(case.reference.nodes),
-        looked_at=len(seen),
+        looked_at=len(errors),
         outputs=whole,
         marked=output_errors(case, inside),
-        first=next((one for one in seen.values() if one.whole > one.bound), None),
-        grown=tuple(sorted(seen.values(), key=lambda one: -one.ratio)[:LISTED]),
+        first=next((node for node in errors.values() if node.whole > node.bound), None),
+        grown=tuple(sorted(errors.values(), key=lambda node: -node.ratio)[:LISTED]),
         notes=tuple(_notes(case)),
     )
-    guilty = _guilty(case, seen, alone)
+    guilty = _guilty(case, errors, alone)
     if not guilty:
-        found = fusion.looked_for(case, found, seen, inside)
-        at_fault = _overflown(case, found)
-        return found if at_fault is None else replace(found, part=_part(case, at_fault, inside, alone))
-    culprits = [replace(_culprit(case, region, seen[region], alone), effect=effect) for region, effect in guilty]
+        diagnosis = fusion.with_fusion(case, diagnosis, errors, inside)
+        at_fault = _overflowing_region(case, diagnosis)
+        return diagnosis if at_fault is None else replace(diagnosis, part=_part(case, at_fault, inside, alone))
+    culprits = [replace(_culprit(case, region, errors[region], alone), effect=effect) for region, effect in guilty]
     region = guilty[0][0]
     confirmed = _confirmed(case, region, culprits[0], whole)
-    return replace(found, culprits=(confirmed, *culprits[1:]), part=_part(case, region, inside, alone))
+    return replace(diagnosis, culprits=(confirmed, *culprits[1:]), part=_part(case, region, inside, alone))
 
 
-def _overflown(case: Case, found: Diagnosis) -> Region | None:
-    """Where FP16 ends, if that is the cause: it follows from the reference's values, which the bundle then shows."""
-    tensors = {one.seen.tensor for one in found.culprits if one.cause is Cause.OVERFLOW}
+def _overflowing_region(case: Case, diagnosis: Diagnosis) -> Region | None:
+    """Return the first region whose culprit is an overflow, which the reference's values in the bundle prove."""
+    tensors = {culprit.seen.tensor for culprit in diagnosis.culprits if culprit.cause is Cause.OVERFLOW}
     return next((region for region in case.regions if region.pair.reference in tensors), None)
 
 
@@ -91,26 +91,26 @@ def _rows(feeds: Values) -> int:
     return len(first) if first.ndim else 1
 
 
-def _seen(case: Case, inside: Values, alone: Values) -> dict[Region, Seen]:
+def _node_errors(case: Case, inside: Values, alone: Values) -> dict[Region, NodeErrors]:
     bounds = cases.bounds(case)
-    found = {}
+    errors = {}
     for region in case.regions:
         name = region.pair.suspect
         if name not in alone:
             continue
         value = case.value(name)
-        found[region] = Seen(
+        errors[region] = NodeErrors(
             tensor=region.pair.reference,
             node=node_of(case, region),
-            alone=error(cases.kept(case, region, value), cases.kept(case, region, alone[name])),
+            alone=error(cases.relevant_values(case, region, value), cases.relevant_values(case, region, alone[name])),
             bound=bounds[name],
             whole=error(value, inside[name]) if name in inside else math.inf,
         )
-    return found
+    return errors
 
 
 def node_of(case: Case, region: Region) -> Node:
-    """The reference's node that a region stands for; of a Q/DQ pair the one that makes the tensor."""
+    """Return the reference's node that makes the region's tensor; an input of the model gets position 0."""
     graph = case.reference
     number = graph.makers.get(region.pair.reference)
     if number is None:
@@ -118,54 +118,55 @@ def node_of(case: Case, region: Region) -> Node:
     return Node(graph.label(number), graph.nodes[number].op_type, number + 1, len(graph.nodes))
 
 
-def _guilty(case: Case, seen: Mapping[Region, Seen], alone: Values) -> list[tuple[Region, float]]:
-    """The regions that make the outputs err, the worst first, each with the outputs' error.
+def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
+    """Return the regions at fault, worst first, each with the error of the outputs that it alone causes.
 
-    Tried are those that err by themselves, and those that the two graphs have otherwise, whose error may hide in the
-    rounding of the precision. A range that clips what a ReLU behind it drops anyway harms nobody, so the outputs must
-    err by more than that rounding; by a tenth of it where a node errs and is another one, or a range is mostly unused.
+    Candidates are regions above their bound, and regions that differ between the graphs, whose error may be smaller
+    than the rounding of the precision. A region is at fault if the error that it causes in the outputs exceeds the
+    floor of the precision: a range that clips only what a later ReLU drops is harmless. A tenth of the floor is enough
+    if the region is above its bound and also differs between the graphs or uses little of its range.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
-    for region, one in seen.items():
+    for region, node in errors.items():
         differs = difference(_place(case, region, alone)) is not None
-        if one.ratio > 1 or differs:
-            other = differs or (region.pair.quantized and one.bound < error_bounds.CLIPPING)
-            tried.append((min(max(one.ratio, 1.0), 1e12), region, LESS * floor if other and one.ratio > 1 else floor))
-    tried.sort(key=lambda one: -one[0])
+        if node.ratio > 1 or differs:
+            strict = node.ratio > 1 and (differs or (region.pair.quantized and node.bound < error_bounds.CLIPPING))
+            tried.append((min(max(node.ratio, 1.0), 1e12), region, LESS * floor if strict else floor))
+    tried.sort(key=lambda candidate: -candidate[0])
     effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]
     guilty = [(region, effect) for region, effect, least in effects if effect > least]
-    return sorted(guilty, key=lambda one: -one[1])[:LISTED]
+    return sorted(guilty, key=lambda pair: -pair[1])[:LISTED]
 
 
 def _place(case: Case, region: Region, alone: Values) -> Place:
     name = region.pair.suspect
-    entering = frozenset(one for one in region.takes if case.meaning.get(one, one) in case.reference.inputs)
+    entering = frozenset(source for source in region.takes if case.meaning.get(source, source) in case.reference.inputs)
     return Place(case.reference, case.suspect, region, case.precision, case.value(name), alone[name], entering)
 
 
 def _effect(case: Case, region: Region, value: np.ndarray) -> float:
-    """The error of the reference's outputs with only this tensor as the engine makes it."""
+    """Return the error of the reference's outputs if only this tensor has the engine's ``value``."""
     name = region.pair.reference
-    wanted = case.expected[name]
-    if value.shape != wanted.shape:
+    expected = case.expected[name]
+    if value.shape != expected.shape:
         return math.inf
-    ends = [one for one in case.reference.outputs if one != name and one in case.expected]
-    own = error(wanted, value) if name in case.reference.outputs else 0.0
+    ends = [output for output in case.reference.outputs if output != name and output in case.expected]
+    own = error(expected, value) if name in case.reference.outputs else 0.0
     if not ends:
         return own
     with np.errstate(over="ignore"):
-        feeds = {**case.feeds, name: value.astype(wanted.dtype)}
-    got = on_host(patched(case.reference, name, wanted, ends), feeds)
-    return max(own, *(error(case.expected[one], got[one]) for one in ends))
+        feeds = {**case.feeds, name: value.astype(expected.dtype)}
+    outputs = on_host(patched(case.reference, name, expected, ends), feeds)
+    return max(own, *(error(case.expected[output], outputs[output]) for output in ends))
 
 
-def _culprit(case: Case, region: Region, seen: Seen, alone: Values) -> Culprit:
+def _culprit(case: Case, region: Region, errors: NodeErrors, alone: Values) -> Culprit:
     name = region.pair.suspect
     place = _place(case, region, alone)
-    cause, evidence = cause_of(place, {each: case.value(each) for each in region.takes})
+    cause, evidence = cause_of(place)
     return Culprit(
-        seen=seen,
+        seen=errors,
         cause=cause,
         evidence=tuple(evidence),
         suspect_nodes=tuple(case.suspect.label(number) for number in region.nodes),
@@ -175,11 +176,11 @@ def _culprit(case: Case, region: Region, seen: Seen, alone: Values) -> Culprit:
 
 
 def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str, float]) -> Culprit:
-    """The culprit with the outputs' error before and after its tensor alone is put right."""
+    """Return the culprit with the error of the outputs before and after only its tensor is corrected."""
     before = max(whole.values(), default=0.0)
     name = region.pair.suspect
     if name in case.suspect.outputs:
-        rest = [one for output, one in whole.items() if output != name]
+        rest = [off for output, off in whole.items() if output != name]
         return replace(culprit, before=before, after=max(rest, default=0.0))
     value = case.value(name)
     feeds = {**case.feeds, name: value}
@@ -188,7 +189,7 @@ def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str,
 
 
 def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
-    """The region taken out of both graphs, with what it takes and what it should give and gives."""
+    """Extract the region from both graphs, with its inputs and its expected and obtained output."""
     name, meant = region.pair.suspect, region.pair.reference
     feeds = feeds_of(case, [region], inside)
     model = severed(case.suspect, [region], feeds)
@@ -196,7 +197,7 @@ def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
     if region.origin:
         theirs = {
             meant: case.expected[meant],
-            **{n: case.expected[n] for n in case.expected if n in _all(case, region)},
+            **{n: case.expected[n] for n in case.expected if n in _reference_inputs(case, region)},
         }
         reference = severed(case.reference, [region], theirs, "reference")
         feeds = {**theirs, **feeds}
@@ -211,15 +212,15 @@ def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
     )
 
 
-def _all(case: Case, region: Region) -> tuple[str, ...]:
-    cut = frozenset(one.pair.reference for one in case.regions) - {region.pair.reference}
+def _reference_inputs(case: Case, region: Region) -> tuple[str, ...]:
+    cut = frozenset(other.pair.reference for other in case.regions) - {region.pair.reference}
     return case.reference.between(region.pair.reference, cut)[1]
 
 
 def _notes(case: Case) -> Iterable[str]:
     bodies = [case.suspect.label(number) for number, node in enumerate(case.suspect.nodes) if node.op_type in BODIES]
     if bodies:
-        yield f"not looked into the bodies of {', '.join(bodies[:LISTED])}: each is taken as one node"
+        yield f"the bodies of {', '.join(bodies[:LISTED])} were not examined: each counts as one node"
     lost = len(case.reference.varying) - len(case.reference.inputs) - len({r.pair.reference for r in case.regions})
     if lost > 0:
-        yield f"{lost} tensors of the model are not in the engine's graph by name: they are within the nodes named"
+        yield f"{lost} tensors of the model are not in the engine's graph by name: the next named node covers them"

@@ -1,4 +1,4 @@
-"""The likely class of a node's error, from what differs between the two graphs and from the values themselves."""
+"""The likely cause of a node's error, from the differences between the two graphs and from the values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hil.diagnose.graph import DEQUANTIZE
 from hil.diagnose.tensor_error import FP16_MAX, clipped, error, largest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import numpy.typing as npt
     import onnx
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
 Finding = tuple[Cause, list[str]]
 
 CLIPPED = 0.001
-"""Share of values beyond a range from which the range, and not its step, is to blame."""
+"""Share of clipped values above which the range is too small, rather than its step too coarse."""
 
 IMPLIED = frozenset({"kernel_shape"})
-"""Attributes that the weights tell as well."""
+"""Attributes that follow from the shape of the weights, and so are not compared."""
 
 AXES = frozenset({"axis", "axes", "perm"})
 
 
-def cause_of(place: Place, taken: Mapping[str, Array]) -> Finding:
-    """The likely cause and its evidence in sentences; ``taken`` are the reference's values that the region reads.
+def cause_of(place: Place) -> Finding:
+    """Return the likely cause and its evidence in sentences.
 
-    What differs between the graphs decides first, since it needs no guess; then what the values look like.
+    An overflow is checked first, then a difference between the graphs, then patterns in the values, which are a guess.
     """
     if place.region.pair.quantized:
         return _scale(place)
-    for found in (_overflow(place), difference(place), value_patterns.cause(place, taken)):
-        if found is not None:
-            return found
-    return Cause.UNKNOWN, [f"the node alone is off by {error(place.expected, place.obtained):.3g} of its RMS"]
+    for finding in (_overflow(place), difference(place), value_patterns.cause(place)):
+        if finding is not None:
+            return finding
+    return Cause.UNKNOWN, [f"the relative error of the node alone is {error(place.expected, place.obtained):.3g}"]
 
 
 def difference(place: Place) -> Finding | None:
-    """What the two graphs have otherwise in a region, if anything: nodes, attributes, operands, constants."""
+    """Return the first difference of the two graphs in a region (nodes, attributes, operands, constants), if any."""
     if place.region.pair.quantized:
         return None
     return _extra(place) or _structure(place) or _weights(place)
 
 
 def scale_of(graph: Graph, region: Region) -> float | None:
-    """The step of the Q/DQ pair that ``region`` is, the largest where it has several; ``None`` if none is written."""
+    """Return the largest step of the region's DequantizeLinear; ``None`` if it is not a constant of the graph."""
     nodes = [graph.nodes[number] for number in region.nodes]
-    node = next((one for one in reversed(nodes) if one.op_type == DEQUANTIZE), None)
+    node = next((node for node in reversed(nodes) if node.op_type == DEQUANTIZE), None)
     scale = None if node is None else constants.value(graph, node.input[1])
     return None if scale is None or not scale.size else float(np.max(scale))
 
@@ -66,31 +66,31 @@ def _scale(place: Place) -> Finding:
     if step is None:
         return Cause.SATURATED, ["the range is computed at run time"]
     top = largest(place.expected)
-    told = f"scale {step:.4g} covers ±{127 * step:.4g}, the reference's values reach {top:.4g}"
+    coverage = f"scale {step:.4g} covers ±{127 * step:.4g}, the reference's values reach {top:.4g}"
     share = clipped(place.expected, step)
     if share > CLIPPED:
-        return Cause.SATURATED, [told, f"{share:.2%} of the values are clipped"]
+        return Cause.SATURATED, [coverage, f"{share:.2%} of the values are clipped"]
     used = top / step if step else 0.0
-    return Cause.COARSE, [told, f"the values use {used:.3g} of 127 steps on each side"]
+    return Cause.COARSE, [coverage, f"the values use {used:.3g} of 127 steps on each side"]
 
 
 def _overflow(place: Place) -> Finding | None:
-    finite, given = np.isfinite(place.expected), place.obtained
-    if given.shape != place.expected.shape:
+    finite, obtained = np.isfinite(place.expected), place.obtained
+    if obtained.shape != place.expected.shape:
         return None
-    bad = finite & ~np.isfinite(given)
+    bad = finite & ~np.isfinite(obtained)
     top = largest(place.expected)
-    at_end = finite & (np.abs(given) >= FP16_MAX) & (np.abs(place.expected) > FP16_MAX)
+    at_end = finite & (np.abs(obtained) >= FP16_MAX) & (np.abs(place.expected) > FP16_MAX)
     if not bad.any() and not at_end.any():
         return None
-    count = f"{int((bad | at_end).sum())} of {given.size} values are not finite or stand at ±{FP16_MAX:.0f}"
-    if place.precision == "fp16" or given.dtype == np.float16 or top > FP16_MAX:
+    count = f"{int((bad | at_end).sum())} of {obtained.size} values are not finite or are at ±{FP16_MAX:.0f}"
+    if place.precision == "fp16" or obtained.dtype == np.float16 or top > FP16_MAX:
         return Cause.OVERFLOW, [f"the reference reaches {top:.6g}, FP16 ends at {FP16_MAX:.0f}", count]
-    return Cause.NOT_FINITE, [count.replace(f" or stand at ±{FP16_MAX:.0f}", ""), f"the reference reaches {top:.6g}"]
+    return Cause.NOT_FINITE, [count.replace(f" or are at ±{FP16_MAX:.0f}", ""), f"the reference reaches {top:.6g}"]
 
 
 def _extra(place: Place) -> Finding | None:
-    """Nodes between an input and the first tensor, or their constants, that the reference has otherwise."""
+    """Report nodes that preprocess an input in the engine's graph only."""
     ours, theirs = [node.op_type for node in place.ours()], [node.op_type for node in place.theirs()]
     fed = [name for name in place.region.takes if name in place.entering]
     if not fed or len(ours) <= len(theirs):
@@ -100,22 +100,22 @@ def _extra(place: Place) -> Finding | None:
         if op in more:
             more.remove(op)
     first = [node.op_type for node in place.ours() if any(name in place.entering for name in node.input)]
-    told = f"the engine's graph treats input {fed[0]!r} by {', '.join(more)} first, which the model does not"
-    return (Cause.PREPROCESSING, [told]) if more and first and first[0] in more else None
+    text = f"the engine's graph applies {', '.join(more)} to input {fed[0]!r} first, the model does not"
+    return (Cause.PREPROCESSING, [text]) if more and first and first[0] in more else None
 
 
 def _structure(place: Place) -> Finding | None:
-    """Attributes and missing operands of nodes that correspond."""
+    """Report an attribute, a bias or an operand order that differs between corresponding nodes."""
     for ours, theirs in zip(place.ours(), place.theirs(), strict=False):
         if ours.op_type != theirs.op_type:
             return None
         for name, (have, want) in _attributes(ours, theirs):
-            told = f"{name} of the {ours.op_type} is {have} in the engine's graph, {want} in the model"
+            text = f"{name} of the {ours.op_type} is {have} in the engine's graph, {want} in the model"
             kind = Cause.AXIS if name in AXES else Cause.EPSILON if name == "epsilon" else Cause.ATTRIBUTE
-            return kind, [told]
-        lacking = [name for name in theirs.input[len(ours.input) :] if name]
-        if lacking and ours.op_type in {"Conv", "Gemm", "ConvTranspose"}:
-            return Cause.BIAS, [f"the {ours.op_type} of the engine's graph has no bias, the model's has {lacking[0]!r}"]
+            return kind, [text]
+        missing = [name for name in theirs.input[len(ours.input) :] if name]
+        if missing and ours.op_type in {"Conv", "Gemm", "ConvTranspose"}:
+            return Cause.BIAS, [f"the {ours.op_type} of the engine's graph has no bias, the model's has {missing[0]!r}"]
         have, want = _wiring(place, ours), _wiring(place, theirs)
         if have != want and sorted(have) == sorted(want):
             return Cause.AXIS, [f"the {ours.op_type} takes {have} in the engine's graph, {want} in the model"]
@@ -129,13 +129,13 @@ def _wiring(place: Place, node: onnx.NodeProto) -> list[str]:
 def _attributes(ours: onnx.NodeProto, theirs: onnx.NodeProto) -> Iterator[tuple[str, tuple[Any, Any]]]:
     have, want = constants.attributes(ours), constants.attributes(theirs)
     for name in sorted((set(have) | set(want)) - IMPLIED):
-        one, other = (constants.attribute(node, name) for node in (ours, theirs))
-        if not constants.same(one, other):
-            yield name, (one, other)
+        values = (constants.attribute(ours, name), constants.attribute(theirs, name))
+        if not constants.same(*values):
+            yield name, values
 
 
 def _weights(place: Place) -> Finding | None:
-    """Constants of nodes that correspond."""
+    """Report a constant that differs between corresponding nodes."""
     if [node.op_type for node in place.ours()] != [node.op_type for node in place.theirs()]:
         return None
     first = any(name in place.entering for name in place.region.takes)
@@ -144,15 +144,15 @@ def _weights(place: Place) -> Finding | None:
             a, b = constants.value(place.suspect, have), constants.value(place.reference, want)
             if a is None or b is None:
                 continue
-            found = constants.difference(a, b, place.precision)
-            if found is None:
+            finding = constants.difference(a, b, place.precision)
+            if finding is None:
                 continue
-            cause, told = found
+            cause, text = finding
             if number > 1 and place.precision == "int8" and cause in {Cause.WEIGHTS, Cause.SCALE}:
-                continue  # a bias in INT32 has the step of its sums, which may be coarse for it
+                continue  # an INT32 bias has the step of the sums, which may be coarse for its values
             if first and ours.op_type in {"Sub", "Div", "Mul", "Add"}:
                 cause = Cause.PREPROCESSING
             if cause is Cause.BIAS and number == 0:
                 cause = Cause.WEIGHTS
-            return cause, [f"operand {number} ({want!r}) of the {ours.op_type}: {told}"]
+            return cause, [f"operand {number} ({want!r}) of the {ours.op_type}: {text}"]
     return None

@@ -1,4 +1,4 @@
-"""Constants and attributes of two graphs, as values, and in what way two of them differ."""
+"""Read constants and attributes of a graph as values, and describe how two of them differ."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 SAME: Mapping[str, float] = {"fp32": 1e-6, "tf32": 1e-3, "fp16": 1e-3, "bf16": 8e-3, "int8": 2e-2}
-"""What two constants may differ by, relative to the largest, and be the same in a precision."""
+"""Largest difference, relative to the largest magnitude, at which two constants are equal in a precision."""
 
 LISTED_SHAPE = 6
 MOST_CHANNELS = 512
-"""Channels up to which an order is looked for; more would take minutes."""
+"""Largest number of channels for which a permutation is searched; more would take minutes."""
 
 
 def value(graph: Graph, name: str, depth: int = 8) -> Array | None:
-    """The constant called ``name``, through Q/DQ, casts and copies; ``None`` for what is no constant."""
+    """Return the constant ``name``, followed through Q/DQ, casts and copies; ``None`` if it is not a constant."""
     if name in graph.constants:
         return numpy_helper.to_array(graph.constants[name])
     if name not in graph.makers or name in graph.varying or not depth:
         return None
     node = graph.nodes[graph.makers[name]]
     if node.op_type == "Constant":
-        given = attributes(node).get("value")
-        return given if isinstance(given, np.ndarray) else None
+        constant = attributes(node).get("value")
+        return constant if isinstance(constant, np.ndarray) else None
     if node.op_type in {"Identity", "Cast"}:
         return value(graph, node.input[0], depth - 1)
     if node.op_type == DEQUANTIZE:
@@ -53,28 +53,29 @@ def _dequantized(graph: Graph, node: onnx.NodeProto, depth: int) -> Array | None
     shape = [1] * source.ndim
     if scale.size > 1 and source.ndim:
         shape[axis % source.ndim] = scale.size
-    made: Array = source.astype(np.float32) * scale.reshape(shape)
-    return made
+    array: Array = source.astype(np.float32) * scale.reshape(shape)
+    return array
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Attributes by name: numbers, texts, lists, and tensors as arrays; graphs are left out."""
-    found: dict[str, Any] = {}
+    """Return the attributes by name, tensors as arrays, without those that are graphs."""
+    values: dict[str, Any] = {}
     for attribute in node.attribute:
-        given = helper.get_attribute_value(attribute)
+        content = helper.get_attribute_value(attribute)
         if attribute.HasField("g") or attribute.graphs:
             continue
         if attribute.HasField("t"):
-            given = numpy_helper.to_array(attribute.t)
-        found[attribute.name] = list(given) if isinstance(given, (list, tuple)) or hasattr(given, "append") else given
-    return found
+            content = numpy_helper.to_array(attribute.t)
+        is_list = isinstance(content, (list, tuple)) or hasattr(content, "append")
+        values[attribute.name] = list(content) if is_list else content
+    return values
 
 
 def attribute(node: onnx.NodeProto, name: str) -> Any:
-    """An attribute's value, ONNX's default where it is left out, ``None`` where it has none that is written down."""
-    found = attributes(node)
-    if name in found:
-        return found[name]
+    """Return an attribute's value, else the default of the ONNX schema, else ``None``."""
+    values = attributes(node)
+    if name in values:
+        return values[name]
     try:
         default = defs.get_schema(node.op_type, domain=node.domain).attributes[name].default_value
     except (defs.SchemaError, KeyError):
@@ -83,10 +84,13 @@ def attribute(node: onnx.NodeProto, name: str) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values of an attribute mean the same; what is left out and implied is ones, or zeros, or a shape."""
+    """Whether two values of an attribute are equivalent.
+
+    An absent value is equivalent to a list of one repeated value, or of zeros and ones, as implied pads or strides are.
+    """
     if one is None or other is None:
-        given = other if one is None else one
-        return isinstance(given, list) and (len(set(given)) <= 1 or set(given) <= {0, 1})
+        present = other if one is None else one
+        return isinstance(present, list) and (len(set(present)) <= 1 or set(present) <= {0, 1})
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return bool(np.array_equal(one, other))
     if isinstance(one, float) and isinstance(other, float):
@@ -95,7 +99,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] | None:  # noqa: PLR0911 - a rule each
-    """In what way a constant of the engine's graph differs from the model's; ``None`` where it does not."""
+    """Return how a constant of the engine's graph differs from the model's; ``None`` if both are equal."""
     if ours.shape != theirs.shape:
         return Cause.WEIGHTS, f"its shape is {list(ours.shape)}, the model's is {list(theirs.shape)}"
     if theirs.dtype.kind != "f":
@@ -109,7 +113,7 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
     if not apart.any():
         return None
     if not a.any():
-        return Cause.BIAS, "it is zero throughout, the model's is not"
+        return Cause.BIAS, "it is all zeros, the model's is not"
     order = _order(a, b, SAME[precision] * top)
     if order is not None:
         return Cause.CHANNELS, order
@@ -117,31 +121,31 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
     if ratio is not None:
         return Cause.SCALE, f"it is {ratio:.4g} times the model's"
     where = np.unravel_index(int(np.abs(a - b).argmax()), a.shape)
-    at, count = [int(one) for one in where], int(apart.sum())
+    at, count = [int(index) for index in where], int(apart.sum())
     return Cause.WEIGHTS, f"{count} of {a.size} elements differ, most at {at}: {a[where]:.6g} instead of {b[where]:.6g}"
 
 
 def _order(ours: Array, theirs: Array, room: float) -> str | None:
-    """The axis along which both hold the same slices in another order."""
+    """Describe the axis along which both have the same slices in another order; ``None`` if there is none."""
     for axis in range(theirs.ndim):
         count = theirs.shape[axis]
         if count > 1 and np.abs(ours - np.flip(theirs, axis)).max() <= room:
             return f"its slices along axis {axis} are the model's in reverse order"
         if not 1 < count <= MOST_CHANNELS:
             continue
-        a, b = (np.moveaxis(one, axis, 0).reshape(count, -1) for one in (ours, theirs))
+        a, b = (np.moveaxis(array, axis, 0).reshape(count, -1) for array in (ours, theirs))
         moved = [row for row in range(count) if np.abs(a[row] - b[row]).max() > room]
         places = [next((to for to in moved if np.abs(a[row] - b[to]).max() <= room), None) for row in moved]
         if moved and None not in places and len(set(places)) == len(moved):
-            return f"slices {moved[:LISTED_SHAPE]} along axis {axis} are the model's {places[:LISTED_SHAPE]}"
+            return f"slices {moved[:LISTED_SHAPE]} along axis {axis} are slices {places[:LISTED_SHAPE]} of the model's"
     return None
 
 
 def _ratio(ours: Array, theirs: Array) -> float | None:
-    """The one factor between both, if there is one."""
-    keep = np.abs(theirs) > 1e-3 * np.abs(theirs).max()
-    if not keep.any():
+    """Return the factor between the two if it is the same for all elements, else ``None``."""
+    significant = np.abs(theirs) > 1e-3 * np.abs(theirs).max()
+    if not significant.any():
         return None
-    ratios = ours[keep] / theirs[keep]
+    ratios = ours[significant] / theirs[significant]
     middle = float(np.median(ratios))
     return middle if abs(middle) > 0 and np.abs(ratios / middle - 1).max() < 2e-2 else None

@@ -1,4 +1,4 @@
-"""What a diagnosis is: nodes that were looked at, those that are at fault, and the evidence."""
+"""The records of a diagnosis: the nodes examined, those at fault, and the evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Cause(str, Enum):
-    """The likely class of a fault."""
+    """The likely cause of an error."""
 
     OVERFLOW = "overflow in FP16"
     SATURATED = "saturated scale"
@@ -29,7 +29,7 @@ class Cause(str, Enum):
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the reference as a person finds it: ``position`` counts from 1, of ``of`` nodes."""
+    """A node of the reference, with its ``position`` among the ``of`` nodes of the model, counted from 1."""
 
     name: str
     op: str
@@ -37,16 +37,16 @@ class Node:
     of: int
 
     def __str__(self) -> str:
-        """``'conv2' (Conv, node 3 of 10)``."""
+        """Return text such as ``'conv2' (Conv, node 3 of 10)``."""
         return f"{self.name!r} ({self.op}, node {self.position} of {self.of})"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One tensor, looked at by both routes.
+class NodeErrors:
+    """The relative errors of one tensor, measured in two ways.
 
-    ``alone`` is the error of its nodes run by themselves on the reference's values, ``bound`` what a healthy engine
-    of the precision may show there, ``whole`` the error in the whole engine with intermediates marked.
+    ``alone`` is the error of its nodes run alone on the reference's values. ``bound`` is the largest such error of a
+    correct engine in this precision. ``whole`` is the error in the whole engine with intermediates marked.
     """
 
     tensor: str
@@ -57,20 +57,20 @@ class Seen:
 
     @property
     def ratio(self) -> float:
-        """How many times the bound the nodes are off by themselves; more than 1 is at fault."""
+        """Return the nodes' error alone as a multiple of the bound; more than 1 means at fault."""
         return self.alone / self.bound
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """A node that introduces an error, and what speaks for it.
+    """A node that introduces an error, with the evidence.
 
-    ``suspect_nodes`` are the engine's own nodes that stand for it. ``effect`` is the error that it alone
-    makes of the reference's outputs. ``before`` and ``after`` are the errors of the
-    model's outputs as the engine is, and with this one tensor put right.
+    ``suspect_nodes`` are the nodes of the engine's graph that correspond to it. ``reference`` and ``engine`` are the
+    statistics of its tensor. ``effect`` is the error of the reference's outputs if only this tensor has the engine's
+    values. ``before`` is the error of the engine's outputs, ``after`` the error with only this tensor corrected.
     """
 
-    seen: Seen
+    seen: NodeErrors
     cause: Cause
     evidence: tuple[str, ...]
     suspect_nodes: tuple[str, ...]
@@ -83,10 +83,11 @@ class Culprit:
 
 @dataclass(frozen=True)
 class Part:
-    """What replays a fault: graphs of the nodes at fault, fed with the reference's values.
+    """The nodes at fault as models of their own, with the arrays that reproduce the error.
 
-    ``model`` is the engine's graph of them and ``reference`` the original's (``None`` for a Q/DQ pair, which the
-    original has not). Arrays by tensor; ``expected`` and ``obtained`` under the outputs' names of ``model``.
+    ``model`` has the nodes of the engine's graph, ``reference`` those of the original model (``None`` for a Q/DQ pair,
+    which the original model does not have). The arrays are keyed by tensor: ``feeds`` holds the reference's values,
+    ``expected`` and ``obtained`` are keyed by the output of ``model``.
     """
 
     model: Any
@@ -98,11 +99,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found. ``culprits`` is empty where no node is to blame, worst first where one is.
+    """The result of a diagnosis. ``culprits`` are the nodes at fault, worst first; empty if there are none.
 
-    ``outputs`` are the errors of the model's outputs in the engine as it is, ``marked`` those with intermediates
-    marked. ``grown`` are the tensors with the largest local errors. ``notes`` say what was not looked into.
-    ``part`` is the worst culprit taken out, for a bundle.
+    ``outputs`` are the errors of the model's outputs in the unmodified engine, ``marked`` those with intermediates
+    marked as outputs. ``first`` is the first tensor whose error in the whole engine exceeds its bound. ``grown`` are
+    the tensors with the largest local errors. ``notes`` list what was not examined. ``part`` is the worst culprit, for
+    a bundle.
     """
 
     precision: str
@@ -112,13 +114,13 @@ class Diagnosis:
     outputs: dict[str, float]
     marked: dict[str, float]
     culprits: tuple[Culprit, ...] = ()
-    first: Seen | None = None
-    grown: tuple[Seen, ...] = ()
+    first: NodeErrors | None = None
+    grown: tuple[NodeErrors, ...] = ()
     notes: tuple[str, ...] = ()
     part: Part | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON without the models of ``part``; infinite errors are the word ``"inf"``."""
+        """Return plain JSON types, without ``part``; infinite errors become the string ``"inf"``."""
         plain: dict[str, Any] = _plain(asdict(replace(self, part=None)))
         del plain["part"]
         return plain
@@ -126,9 +128,9 @@ class Diagnosis:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124 - NaN

@@ -1,6 +1,6 @@
-"""Pure planning over two ONNX graphs: which tensors mean the same in both, and which nodes lie between them.
+"""Match two ONNX graphs: which tensors correspond, and which nodes lie between them.
 
-Only the top level is looked at: a node with a body (If, Loop, Scan) is one node, whatever happens inside.
+Only the top level is examined: a node with a body (If, Loop, Scan) counts as one node.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 BODIES = frozenset({"If", "Loop", "Scan"})
-"""Control flow: nodes with graphs inside that are not looked into."""
+"""Control flow: nodes with subgraphs, which are not examined."""
 
 NO_TENSOR = ("Sequence", "Optional")
-"""What is in the name of operators that give no tensor, or may not; their outputs cannot be marked."""
+"""Parts of the names of operators whose outputs may not be tensors; such outputs cannot be marked."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A tensor of the suspect that should hold what ``reference`` holds; ``quantized`` after its own Q and DQ."""
+    """A tensor of the suspect and the corresponding one of the reference; ``quantized`` if it leaves a Q/DQ pair."""
 
     suspect: str
     reference: str
@@ -33,10 +33,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Region:
-    """What computes ``pair.suspect`` from other paired tensors.
+    """The nodes that compute ``pair.suspect`` from other paired tensors.
 
-    ``nodes`` are the suspect's and ``origin`` the reference's, by number and in order; ``takes`` are the suspect's
-    paired tensors and inputs that they read. ``origin`` is empty for a Q/DQ pair, which the reference has not.
+    ``nodes`` are node numbers of the suspect, ``origin`` those of the reference, both ascending. ``takes`` are the
+    paired tensors and inputs of the suspect that the nodes read. ``origin`` is empty for a Q/DQ pair, which the
+    reference does not have.
     """
 
     pair: Pair
@@ -47,7 +48,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model's top level, looked up by tensor."""
+    """The top level of a model, indexed by tensor name."""
 
     model: onnx.ModelProto
     nodes: tuple[onnx.NodeProto, ...] = field(init=False)
@@ -57,77 +58,78 @@ class Graph:
 
     @cached_property
     def constants(self) -> dict[str, onnx.TensorProto]:
-        """Initializers by name."""
+        """Return the initializers by name."""
         return {tensor.name: tensor for tensor in self.model.graph.initializer}
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """Inputs that are fed; initializers that old exporters list too are left out."""
+        """Return the model's inputs, without the initializers that old exporters list among them."""
         return tuple(value.name for value in self.model.graph.input if value.name not in self.constants)
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """Outputs in the file's order."""
+        """Return the outputs in the model's order."""
         return tuple(value.name for value in self.model.graph.output)
 
     @cached_property
     def makers(self) -> dict[str, int]:
-        """Which node makes a tensor."""
+        """Return the number of the node that makes each tensor, by tensor name."""
         return {name: number for number, node in enumerate(self.nodes) for name in node.output if name}
 
     @cached_property
     def varying(self) -> frozenset[str]:
-        """Tensors that depend on an input: the others are constants, however they are made."""
-        found = set(self.inputs)
+        """Return the tensors that depend on an input; all others are constant."""
+        names = set(self.inputs)
         for node in self.nodes:  # ONNX demands topological order
-            if any(name in found for name in taken(node)):
-                found.update(name for name in node.output if name)
-        return frozenset(found)
+            if any(name in names for name in tensors_read_by(node)):
+                names.update(name for name in node.output if name)
+        return frozenset(names)
 
     def between(self, name: str, cut: frozenset[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """The nodes that make ``name`` from tensors in ``cut`` and inputs, and which of those they take."""
-        found: set[int] = set()
+        """Return the nodes that make ``name`` from tensors in ``cut`` and inputs, and which of those they read."""
+        numbers: set[int] = set()
         takes: dict[str, None] = {}
         waiting = [self.makers[name]] if name in self.makers else []
         while waiting:
             number = waiting.pop()
-            if number in found:
+            if number in numbers:
                 continue
-            found.add(number)
-            for source in taken(self.nodes[number]):
+            numbers.add(number)
+            for source in tensors_read_by(self.nodes[number]):
                 if source in cut or source in self.inputs:
                     takes[source] = None
                 elif source in self.makers:
                     waiting.append(self.makers[source])
-        return tuple(sorted(found)), tuple(takes)
+        return tuple(sorted(numbers)), tuple(takes)
 
     def label(self, number: int) -> str:
-        """A node's name; of one without, what it makes."""
+        """Return a node's name; if it has none, the name of its first output."""
         node = self.nodes[number]
         return str(node.name or next((name for name in node.output if name), f"{node.op_type}_{number}"))
 
 
-def taken(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors that a node takes, and those that anything in its bodies takes from outside."""
+def tensors_read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield the tensors that a node reads, including those of the outer graph that its bodies read."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             if not graph.node:
                 continue
             inner = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-            for each in graph.node:
-                yield from (name for name in taken(each) if name not in inner)
-                inner.update(each.output)
+            for child in graph.node:
+                yield from (name for name in tensors_read_by(child) if name not in inner)
+                inner.update(child.output)
             yield from (value.name for value in graph.output if value.name not in inner)
 
 
 def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
-    """Tensors that mean the same in both graphs, in the suspect's order; constants are left out.
+    """Return the tensors that correspond in both graphs, in the suspect's order, without constants.
 
-    Names decide, as quantizers and optimizers keep them, and around Q/DQ pairs the wiring: what leaves a pair is
-    the tensor that went in, and where the quantizer renamed what goes in, it is the one that comes out.
+    Tensors correspond by name, since quantizers and optimizers keep names. Around a Q/DQ pair the wiring decides: its
+    output corresponds to the reference's tensor of its input's name. If the quantizer renamed the input, both its input
+    and its output correspond to the reference's tensor of the output's name.
     """
-    found: dict[str, Pair] = {}
+    paired: dict[str, Pair] = {}
     known = reference.varying
     for number, node in enumerate(suspect.nodes):
         if any(word in node.op_type for word in NO_TENSOR):
@@ -138,19 +140,19 @@ def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
             source = _quantized(suspect, number)
             if source is None:
                 if name in known:
-                    found[name] = Pair(name, name)
+                    paired[name] = Pair(name, name)
             elif source in known and source not in reference.outputs:
-                found[name] = Pair(name, source, quantized=True)
+                paired[name] = Pair(name, source, quantized=True)
             elif name in known:
                 if source in suspect.makers:
-                    found[source] = Pair(source, name)
-                found[name] = Pair(name, name, quantized=source in suspect.makers)
+                    paired[source] = Pair(source, name)
+                paired[name] = Pair(name, name, quantized=source in suspect.makers)
     order = {name: number for number, node in enumerate(suspect.nodes) for name in node.output}
-    return tuple(sorted(found.values(), key=lambda pair: order[pair.suspect]))
+    return tuple(sorted(paired.values(), key=lambda pair: order[pair.suspect]))
 
 
 def _quantized(graph: Graph, number: int) -> str | None:
-    """What went into the Q/DQ pair that ends with this node; ``None`` for any other node."""
+    """Return the input of the Q/DQ pair that ends with this node; ``None`` if no pair ends here."""
     node = graph.nodes[number]
     if node.op_type != DEQUANTIZE or node.input[0] not in graph.makers:
         return None
@@ -159,17 +161,17 @@ def _quantized(graph: Graph, number: int) -> str | None:
 
 
 def regions(reference: Graph, suspect: Graph, paired: tuple[Pair, ...], floating: frozenset[str]) -> tuple[Region, ...]:
-    """What lies between the pairs, cut at those whose reference tensor is in ``floating``.
+    """Return the regions between the pairs whose reference tensor is in ``floating``, and those of the outputs.
 
-    Integers (shapes, indices) are never cut: they would have to be fed where a runtime wants constants.
+    Integer tensors (shapes, indices) never bound a region: they would become inputs, and a runtime requires constants.
     """
     chosen = [pair for pair in paired if pair.reference in floating]
     cut = frozenset(pair.suspect for pair in chosen)
     origin = frozenset(pair.reference for pair in chosen)
     ends = [pair for pair in paired if pair not in chosen and pair.suspect in suspect.outputs]
-    made = []
+    result = []
     for pair in (*chosen, *ends):
         nodes, takes = suspect.between(pair.suspect, cut - {pair.suspect})
         theirs = () if pair.quantized else reference.between(pair.reference, origin - {pair.reference})[0]
-        made.append(Region(pair, nodes, theirs, takes))
-    return tuple(made)
+        result.append(Region(pair, nodes, theirs, takes))
+    return tuple(result)

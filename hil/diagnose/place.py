@@ -1,4 +1,4 @@
-"""Where an error was found: a region of both graphs with what it should give and what it gives."""
+"""A region of both graphs with its expected and its obtained values, as the cause rules need it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_COMPUTING = frozenset({QUANTIZE, DEQUANTIZE, "Cast", "Constant", "ConstantOf
 
 @dataclass(frozen=True)
 class Place:
-    """A region that errs: both graphs, and what it should give and gives."""
+    """A region, both graphs, and the values of its output: ``expected`` (reference) and ``obtained`` (engine)."""
 
     reference: Graph
     suspect: Graph
@@ -29,14 +29,14 @@ class Place:
     expected: Array
     obtained: Array
     entering: frozenset[str] = frozenset()
-    """Tensors of the suspect that are an input of the model, as fed or after its own Q and DQ."""
+    """Tensors of the suspect that hold a model input, either as fed or after its Q/DQ pair."""
 
     def ours(self) -> list[onnx.NodeProto]:
-        """The suspect's nodes that compute."""
+        """Return the suspect's nodes of the region, without casts, constants, copies and Q/DQ."""
         nodes = [self.suspect.nodes[number] for number in self.region.nodes]
         return [node for node in nodes if node.op_type not in NOT_COMPUTING]
 
     def theirs(self) -> list[onnx.NodeProto]:
-        """The reference's nodes that compute."""
+        """Return the reference's nodes of the region, without casts, constants, copies and Q/DQ."""
         nodes = [self.reference.nodes[number] for number in self.region.origin]
         return [node for node in nodes if node.op_type not in NOT_COMPUTING]

@@ -1,7 +1,7 @@
-# ruff: noqa: T201 - a script that is put beside its data, for people to run
-"""Shows the failure that this folder was made of: python repro.py. Needs numpy and onnxruntime, no GPU, no board.
+# ruff: noqa: T201 - a script that is copied into the bundle, for people to run
+"""Reproduce the failure in this folder: python repro.py. Needs numpy and onnxruntime, but no GPU and no board.
 
-Exit code 0: the failure shows on this CPU as it did on the target. 3: it does not, and why is said.
+Exit code 0: the failure was reproduced on this CPU. 3: it was not reproduced; the output explains why.
 """
 
 from __future__ import annotations
@@ -17,96 +17,99 @@ SHOWN, NOT_SHOWN = 0, 3
 FP16_MAX = 65504.0
 HERE = Path(__file__).parent
 MUCH = 0.5
-"""Share of the error seen on the target that makes it the same one."""
+"""Share of the target's error that this CPU must show for the failure to count as reproduced."""
 
 
 def arrays(entry: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of one file, by the names of their tensors."""
-    with np.load(HERE / entry["file"], allow_pickle=False) as found:
-        return {name: found[key] for key, name in entry["names"].items()}
+    """Return the arrays of one file by tensor name."""
+    with np.load(HERE / entry["file"], allow_pickle=False) as file:
+        return {name: file[key] for key, name in entry["names"].items()}
 
 
 def run(file: str, feeds: dict[str, Any]) -> dict[str, Any]:
-    """Outputs of a model on this machine's CPU."""
+    """Return the outputs of a model, run on this machine's CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(str(HERE / file), options, providers=["CPUExecutionProvider"])
-    wanted = {one.name for one in session.get_inputs()}
-    names = [one.name for one in session.get_outputs()]
-    given = {name: array for name, array in feeds.items() if name in wanted}
-    return dict(zip(names, session.run(names, given), strict=True))
+    input_names = {value.name for value in session.get_inputs()}
+    output_names = [value.name for value in session.get_outputs()]
+    inputs = {name: array for name, array in feeds.items() if name in input_names}
+    return dict(zip(output_names, session.run(output_names, inputs), strict=True))
 
 
-def apart(expected: Any, obtained: Any) -> float:
-    """RMS of the difference by the RMS of ``expected``; infinite where something finite became NaN or infinite."""
+def relative_error(expected: Any, obtained: Any) -> float:
+    """Return the RMS of the difference, divided by the RMS of ``expected``.
+
+    Infinite if the shapes differ, or if a finite element became NaN or infinite.
+    """
     x, y = np.asarray(expected, np.float64), np.asarray(obtained, np.float64)
     if x.shape != y.shape or not np.isfinite(y[np.isfinite(x)]).all():
         return float("inf")
-    keep = np.isfinite(x)
-    scale = np.sqrt(np.mean(x[keep] ** 2)) if keep.any() else 0.0
-    return float(np.sqrt(np.mean((y[keep] - x[keep]) ** 2)) / (scale or 1.0)) if keep.any() else 0.0
+    finite = np.isfinite(x)
+    scale = np.sqrt(np.mean(x[finite] ** 2)) if finite.any() else 0.0
+    return float(np.sqrt(np.mean((y[finite] - x[finite]) ** 2)) / (scale or 1.0)) if finite.any() else 0.0
 
 
 def whole(index: dict[str, Any]) -> int:
-    """Runs both whole models: what there is where no single node is at fault."""
+    """Run both whole models, for a failure without a single node at fault, and return the exit code."""
     entry = index["whole"]
     if "engine" not in entry:
-        print("the models were too large to be put in, and no single node is at fault: nothing can be shown here")
+        print("not reproduced: no single node is at fault, and the models were too large for this bundle")
         return NOT_SHOWN
     feeds = arrays(entry["inputs"])
-    theirs, ours = run(entry["reference"], feeds), run(entry["engine"], feeds)
+    expected, obtained = run(entry["reference"], feeds), run(entry["engine"], feeds)
     worst = 0.0
-    for name in theirs:
-        off = apart(theirs[name], ours[name])
-        worst = max(worst, off)
-        print(f"output {name}: off by {off:.3g} of its RMS")
-    recorded = [float(off) for off in index["diagnosis"]["outputs"].values()]
-    return told(worst, max(recorded, default=0.0), index)
+    for name in expected:
+        error = relative_error(expected[name], obtained[name])
+        worst = max(worst, error)
+        print(f"output {name}: relative error {error:.3g}")
+    recorded = [float(error) for error in index["diagnosis"]["outputs"].values()]
+    return report_outcome(worst, max(recorded, default=0.0), index)
 
 
-def told(here: float, there: float, index: dict[str, Any]) -> int:
-    """What it means that the error is ``here`` on this CPU and was ``there`` on the target."""
-    if here == there or here >= MUCH * there > 0:
-        print("shown: the same graph gives the same failure on this CPU, so the graph is at fault, not the target")
+def report_outcome(on_cpu: float, on_target: float, index: dict[str, Any]) -> int:
+    """Print what the errors on this CPU and on the target mean, and return the exit code."""
+    if on_cpu == on_target or on_cpu >= MUCH * on_target > 0:
+        print("reproduced: the same graph gives the same failure on this CPU, so the graph is at fault, not the target")
         return SHOWN
     precision = index["diagnosis"]["precision"]
-    print(f"not shown: the same graph is off by {here:.3g} on this CPU, it was {there:.3g} on the target")
-    print(f"the cause is in how the target computes it ({precision}, its kernels, what it fuses): look at it there")
+    print(f"not reproduced: the error is {on_cpu:.3g} on this CPU, and was {on_target:.3g} on the target")
+    print(f"the cause is how the target runs the graph ({precision}, kernels, fusion): investigate on the target")
     return NOT_SHOWN
 
 
 def overflow(expected: Any) -> int:
-    """An overflow in FP16 follows from the reference's values alone."""
+    """Report an FP16 overflow, which the reference's values prove by themselves, and return the exit code."""
     over = int((np.abs(expected) > FP16_MAX).sum())
     if not over:
         return NOT_SHOWN
-    print(f"shown: {over} of {expected.size} values of the reference are beyond ±{FP16_MAX:.0f}, where FP16 ends")
+    print(f"reproduced: {over} of {expected.size} reference values are beyond ±{FP16_MAX:.0f}, the range of FP16")
     return SHOWN
 
 
 def part(index: dict[str, Any]) -> int:
-    """Runs the nodes at fault alone, on the reference's values."""
+    """Run only the nodes at fault, on the reference's values, and return the exit code."""
     entry, culprit = index["part"], index["diagnosis"]["culprits"][0]
     feeds, (expected,) = arrays(entry["inputs"]), arrays(entry["expected"]).values()
     (obtained,) = arrays(entry["obtained"]).values()
     node = culprit["seen"]["node"]
     print(f"node {node['name']} ({node['op']}, {node['position']} of {node['of']}): {culprit['cause']}")
     print("".join(f"  {line}\n" for line in culprit["evidence"]), end="")
-    print(f"on the target: off by {apart(expected, obtained):.3g} of its RMS")
+    print(f"on the target: relative error {relative_error(expected, obtained):.3g}")
     if "engine" not in entry:
-        print("the nodes at fault were too large to be put in: nothing can be run here")
+        print("not reproduced: the nodes at fault were too large for this bundle")
         return NOT_SHOWN
-    (here,) = run(entry["engine"], feeds).values()
-    print(f"on this CPU:   off by {apart(expected, here):.3g}")
+    (on_cpu,) = run(entry["engine"], feeds).values()
+    print(f"on this CPU:   relative error {relative_error(expected, on_cpu):.3g}")
     if index["diagnosis"]["precision"] == "fp16" and overflow(expected) == SHOWN:
         return SHOWN
-    return told(apart(expected, here), apart(expected, obtained), index)
+    return report_outcome(relative_error(expected, on_cpu), relative_error(expected, obtained), index)
 
 
 def main() -> int:
-    """Prints what shows; the exit code says whether the failure does."""
+    """Print the result and return the exit code: 0 if the failure was reproduced."""
     index = json.loads((HERE / "environment.json").read_text(encoding="utf-8"))
     print(index["verdict"])
     return part(index) if "part" in index else whole(index)

@@ -1,6 +1,6 @@
-"""The bundle of a failure: models, inputs, both sides' outputs, environment, and a script that shows it on a laptop.
+"""The bundle that reproduces a failure on a laptop: models, inputs, outputs of both sides, environment and a script.
 
-Nothing in it is executed but ``repro.py``, which needs numpy and onnxruntime alone; arrays are ``.npz`` without pickle.
+Only ``repro.py`` in it is executed, which needs just numpy and onnxruntime. Arrays are ``.npz`` files without pickle.
 """
 
 from __future__ import annotations
@@ -25,48 +25,49 @@ if TYPE_CHECKING:
     from hil.diagnose.diagnosis import Diagnosis, Part
 
 MOST = 256 * 2**20
-"""Bytes of both whole models up to which they are put in beside the part at fault."""
+"""Limit in bytes for the reference and the engine's graph together; larger models are left out of the bundle."""
 
 VERSION = 1
 
 
 class Examined(Protocol):
-    """A diagnosis with what it was made from, as ``hil.session.diagnosing`` gives it."""
+    """A diagnosis with the models and inputs that it was made from, as ``hil.session.diagnosing`` returns it."""
 
     @property
-    def diagnosis(self) -> Diagnosis: ...  # noqa: D102 - told above
+    def diagnosis(self) -> Diagnosis: ...  # noqa: D102 - described above
     @property
-    def reference(self) -> onnx.ModelProto: ...  # noqa: D102 - told above
+    def reference(self) -> onnx.ModelProto: ...  # noqa: D102 - described above
     @property
-    def suspect(self) -> onnx.ModelProto: ...  # noqa: D102 - told above
+    def suspect(self) -> onnx.ModelProto: ...  # noqa: D102 - described above
     @property
-    def feeds(self) -> Mapping[str, Any]: ...  # noqa: D102 - told above
+    def feeds(self) -> Mapping[str, Any]: ...  # noqa: D102 - described above
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """A file of arrays: keys are numbers, since names of tensors may be no names of files."""
+    """A file of arrays. Its keys are numbered, since a tensor's name may not be a valid file name."""
 
     file: str
     arrays: Mapping[str, Any]
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Writes it and returns its entry for the index."""
+        """Write the file to ``folder`` and return its entry for the index."""
         np.savez_compressed(folder / self.file, **{f"a{n}": array for n, array in enumerate(self.arrays.values())})
         return {"file": self.file, "names": {f"a{n}": name for n, name in enumerate(self.arrays)}}
 
 
-def write(folder: Path, found: Examined, facts: Mapping[str, Any], verdict: str) -> Path:
-    """Writes the bundle of ``found`` to ``folder``, whole or not at all, in the place of an earlier one; its path.
+def write(folder: Path, examined: Examined, facts: Mapping[str, Any], verdict: str) -> Path:
+    """Write the bundle of ``examined`` to ``folder`` and return its path. An earlier bundle present is replaced.
 
-    ``facts`` are the target's, ``verdict`` what the check said. Raises ``UserError`` or ``LabError`` where the folder
+    The folder is renamed into place once complete, so a partial bundle never appears under that name. ``facts`` are the
+    target's facts, ``verdict`` is the check's verdict as text. Raises ``UserError`` or ``LabError`` if the folder
     cannot be written.
     """
     with writing(folder.parent):
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:
-            _fill(made, found, facts, verdict)
-            made.chmod(0o755)  # a temporary folder is its maker's alone
+            _fill(made, examined, facts, verdict)
+            made.chmod(0o755)  # mkdtemp creates the folder for its owner only
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
         finally:
@@ -74,20 +75,20 @@ def write(folder: Path, found: Examined, facts: Mapping[str, Any], verdict: str)
     return folder
 
 
-def _fill(folder: Path, found: Examined, facts: Mapping[str, Any], verdict: str) -> None:
+def _fill(folder: Path, examined: Examined, facts: Mapping[str, Any], verdict: str) -> None:
     import onnx
     import onnxruntime
 
-    part = found.diagnosis.part
+    part = examined.diagnosis.part
     index: dict[str, Any] = {
         "version": VERSION,
         "verdict": verdict,
-        "diagnosis": found.diagnosis.as_json(),
+        "diagnosis": examined.diagnosis.as_json(),
         "host": {"numpy": np.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         "target": json.loads(json.dumps(dict(facts), default=str)),
-        "whole": _models(folder, "", found.suspect, found.reference),
+        "whole": _models(folder, "", examined.suspect, examined.reference),
     }
-    index["whole"] |= {"inputs": Arrays("inputs.npz", found.feeds).write(folder)}
+    index["whole"] |= {"inputs": Arrays("inputs.npz", examined.feeds).write(folder)}
     if part is not None:
         index["part"] = _part(folder, part)
     (folder / "environment.json").write_text(json.dumps(index, indent=1, sort_keys=True), encoding="utf-8")
@@ -106,9 +107,9 @@ def _part(folder: Path, part: Part) -> dict[str, Any]:
 
 def _models(folder: Path, prefix: str, engine: onnx.ModelProto, reference: onnx.ModelProto | None) -> dict[str, Any]:
     named = {"engine": engine, "reference": reference}
-    there = {key: model for key, model in named.items() if model is not None}
-    if sum(model.ByteSize() for model in there.values()) > MOST:
+    present = {key: model for key, model in named.items() if model is not None}
+    if sum(model.ByteSize() for model in present.values()) > MOST:
         return {}
-    for key, model in there.items():
+    for key, model in present.items():
         (folder / f"{prefix}{key}.onnx").write_bytes(model.SerializeToString())
-    return {key: f"{prefix}{key}.onnx" for key in there}
+    return {key: f"{prefix}{key}.onnx" for key in present}

@@ -1,4 +1,4 @@
-"""Running variants of a model on the host's CPU, as the reference is run."""
+"""Run a model on the host's CPU, and split a list of tensors into portions of bounded size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from hil.errors import EngineBuildError, EngineError
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
 Runner = Callable[[onnx.ModelProto, Mapping[str, Array]], Values]
-"""Builds a model where the engine runs and returns its outputs. Raises ``EngineBuildError``, ``EngineError``."""
+"""Builds a model where the engine runs and returns its outputs. Raises ``EngineBuildError`` or ``EngineError``."""
 
 AT_ONCE = 256 * 2**20
-"""Bytes of tensors that one variant takes and gives."""
+"""Limit in bytes for the input and output tensors of one variant."""
 
 
 def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
-    """Outputs under ONNX Runtime's CPU provider; those that are no arrays are left out."""
+    """Return the outputs of ``model`` under ONNX Runtime's CPU provider, without those that are not arrays.
+
+    Raises ``EngineBuildError`` if ONNX Runtime rejects the model, ``EngineError`` if the run fails.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -30,25 +33,25 @@ def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
-        wanted = {value.name for value in session.get_inputs()}
-        results = session.run(names, {name: array for name, array in feeds.items() if name in wanted})
+        input_names = {value.name for value in session.get_inputs()}
+        results = session.run(names, {name: array for name, array in feeds.items() if name in input_names})
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
-        words = " ".join(str(error).split())[:400]
-        kind = EngineError if "RUNTIME_EXCEPTION" in words or "INVALID_ARGUMENT" in words else EngineBuildError
-        raise kind(f"ONNX Runtime failed on a part of the model: {words}: give it a model that it can run") from None
+        text = " ".join(str(error).split())[:400]
+        kind = EngineError if "RUNTIME_EXCEPTION" in text or "INVALID_ARGUMENT" in text else EngineBuildError
+        raise kind(f"ONNX Runtime failed on a part of the model: {text}: use a model that it supports") from None
     return {name: array for name, array in zip(names, results, strict=True) if isinstance(array, np.ndarray)}
 
 
 def portions(names: Iterable[str], sizes: Mapping[str, int], most: int = AT_ONCE) -> Iterator[list[str]]:
-    """``names`` in their order, in lists of at most ``most`` bytes and at least one name."""
-    held: list[str] = []
+    """Yield ``names`` in order, in lists of at most ``most`` bytes; a larger tensor gets a list of its own."""
+    portion: list[str] = []
     total = 0
     for name in names:
         size = sizes.get(name, 0)
-        if held and total + size > most:
-            yield held
-            held, total = [], 0
-        held.append(name)
+        if portion and total + size > most:
+            yield portion
+            portion, total = [], 0
+        portion.append(name)
         total += size
-    if held:
-        yield held
+    if portion:
+        yield portion

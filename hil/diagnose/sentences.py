@@ -1,4 +1,4 @@
-"""A diagnosis in words: one sentence for a verdict's reason, and lines for a terminal."""
+"""A diagnosis as text: one sentence for a verdict's reason, and lines for a terminal."""
 
 from __future__ import annotations
 
@@ -15,63 +15,69 @@ if TYPE_CHECKING:
 DIGITS = 3
 
 
-def sentence(found: Diagnosis) -> str:
-    """The worst culprit in one sentence; empty where there is none."""
-    if not found.culprits:
+def sentence(diagnosis: Diagnosis) -> str:
+    """Return one sentence about the worst culprit; empty if there is no culprit."""
+    if not diagnosis.culprits:
         return ""
-    worst = found.culprits[0]
+    worst = diagnosis.culprits[0]
     return f"it starts at node {worst.seen.node}, {worst.cause.value}: {worst.evidence[0]}"
 
 
 def number(value: float | None) -> str:
-    """An error or a value in three digits."""
+    """Return ``value`` with three significant digits; a dash for ``None``."""
     if value is None:
         return "–"
     return f"{value:.{DIGITS}g}" if math.isfinite(value) else "not finite"
 
 
-def verdict(found: Diagnosis) -> str:
-    """What was found, in a line."""
-    if found.culprits:
-        count = len(found.culprits)
-        return clean(sentence(found) if count == 1 else f"{sentence(found)} ({count} nodes are at fault)")
-    worst = max(found.outputs.values(), default=0.0)
-    told = f"no node is at fault: each costs what {found.precision} does, the outputs are off by {number(worst)}"
-    grown = found.grown[0] if found.grown else None
-    return told if grown is None or not grown.alone else clean(f"{told}; most is lost at {grown.node}")
+def verdict(diagnosis: Diagnosis) -> str:
+    """Return the result of the diagnosis in one line."""
+    if diagnosis.culprits:
+        count = len(diagnosis.culprits)
+        text = sentence(diagnosis)
+        return clean(text if count == 1 else f"{text} ({count} nodes are at fault)")
+    error = number(max(diagnosis.outputs.values(), default=0.0))
+    text = (
+        f"no node is at fault: every node is as accurate as {diagnosis.precision} allows; "
+        f"the relative error of the outputs is {error}"
+    )
+    worst = diagnosis.grown[0] if diagnosis.grown else None
+    return text if worst is None or not worst.alone else clean(f"{text}; the largest error arises at {worst.node}")
 
 
-def lines(found: Diagnosis) -> Iterator[str]:
-    """Everything worth reading, without colours."""
-    for place, culprit in enumerate(found.culprits, start=1):
-        yield clean(f"{place}. {culprit.seen.node}: {culprit.cause.value}")
+def lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield the culprits with their evidence, then the notes, as plain lines without colours."""
+    for rank, culprit in enumerate(diagnosis.culprits, start=1):
+        yield clean(f"{rank}. {culprit.seen.node}: {culprit.cause.value}")
         yield from (clean(f"   {text}") for text in _about(culprit))
-    yield from (clean(f"note: {note}") for note in found.notes)
+    yield from (clean(f"note: {note}") for note in diagnosis.notes)
 
 
 def _about(culprit: Culprit) -> Iterator[str]:
-    seen = culprit.seen
+    errors = culprit.seen
     yield from culprit.evidence
     yield (
-        f"tensor {seen.tensor!r}: alone off by {number(seen.alone)} of its RMS, healthy is up to {number(seen.bound)}; "
-        f"in the whole engine {number(seen.whole)}"
+        f"tensor {errors.tensor!r}: relative error {number(errors.alone)} when its nodes run alone "
+        f"(at most {number(errors.bound)} is normal), {number(errors.whole)} in the whole engine"
     )
     if culprit.effect is not None:
-        yield f"it alone would put the model's outputs off by {number(culprit.effect)}"
+        yield f"this error alone would change the model's outputs by {number(culprit.effect)}"
     if culprit.after is not None:
-        yield f"the outputs are off by {number(culprit.before)}; with this tensor put right, by {number(culprit.after)}"
-    others = [name for name in culprit.suspect_nodes if name != seen.node.name]
+        yield f"error of the outputs: {number(culprit.before)}; with this tensor corrected: {number(culprit.after)}"
+    others = [name for name in culprit.suspect_nodes if name != errors.node.name]
     if others:
         yield f"in the engine's graph: {', '.join(culprit.suspect_nodes)}"
 
 
 def table(culprit: Culprit) -> list[tuple[str, str, str]]:
-    """Statistics of the tensor on both sides: what, reference, engine."""
+    """Return the tensor's statistics as rows of (statistic, reference, engine)."""
     sides: tuple[Mapping[str, object], Mapping[str, object]] = (culprit.reference, culprit.engine)
     rows = []
     for key in ("shape", "dtype", "min", "max", "mean", "rms", "nan", "inf"):
-        have = [side.get(key) for side in sides]
-        rows.append(
-            (key, *(number(one) if isinstance(one, float) else str("–" if one is None else one) for one in have))
-        )
-    return [(row[0], row[1], row[2]) for row in rows]
+        reference, engine = (_statistic(side.get(key)) for side in sides)
+        rows.append((key, reference, engine))
+    return rows
+
+
+def _statistic(value: object) -> str:
+    return number(value) if isinstance(value, float) else str("–" if value is None else value)

@@ -1,4 +1,4 @@
-"""A suspect beside its reference: what both give, whole and node by node, and what a healthy engine might."""
+"""A suspect and its reference: the values of both, whole and node by node, and the bounds of a correct engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from hil.diagnose import error_bounds
 from hil.diagnose.causes import scale_of
-from hil.diagnose.graph import Graph, Region, pairs, regions, taken
+from hil.diagnose.graph import Graph, Region, pairs, regions, tensors_read_by
 from hil.diagnose.running import Runner, Values, on_host, portions
 from hil.diagnose.tensor_error import error, largest
 from hil.diagnose.variants import OWN, marked, severed, types_of
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Case:
-    """A suspect beside its reference, with the values both gave; ``runner`` runs what the engine is made of."""
+    """A suspect model and its reference, with the inputs (``feeds``) and the reference's values (``expected``).
+
+    ``runner`` builds and runs variants of the suspect where the engine runs.
+    """
 
     reference: Graph
     suspect: Graph
@@ -36,67 +39,76 @@ class Case:
 
     @cached_property
     def dtypes(self) -> dict[str, np.dtype[np.generic]]:
-        """The suspect's own dtypes, as far as ONNX can infer them."""
+        """Return the dtypes of the suspect's tensors that ONNX can infer."""
         return types_of(self.suspect.model)
 
     def value(self, name: str) -> np.ndarray:
-        """The reference's value for a tensor or input of the suspect."""
+        """Return the reference's value for a tensor or input of the suspect."""
         return self.expected[self.meaning.get(name, name)] if name not in self.feeds else self.feeds[name]
 
     @cached_property
     def meaning(self) -> Mapping[str, str]:
-        """The reference's name for each tensor of the suspect that is paired."""
+        """Return the reference's name of each paired tensor, by the suspect's name."""
         return {region.pair.suspect: region.pair.reference for region in self.regions}
 
 
-def opened(reference: onnx.ModelProto, suspect: onnx.ModelProto, feeds: Values, precision: str, runner: Runner) -> Case:
-    """The case with the reference's values and the regions between them."""
+def make_case(
+    reference: onnx.ModelProto, suspect: onnx.ModelProto, feeds: Values, precision: str, runner: Runner
+) -> Case:
+    """Run the reference on the host and return the case, with the regions between its floating-point tensors."""
     theirs, ours = Graph(reference), Graph(suspect)
     paired = pairs(theirs, ours)
     expected = {**feeds, **on_host(marked(theirs, [pair.reference for pair in paired], {}), feeds)}
     floating = frozenset(name for name, array in expected.items() if array.dtype.kind == "f" and array.size)
-    made = tuple(one for one in regions(theirs, ours, paired, floating) if one.pair.reference in expected)
-    return Case(theirs, ours, precision, feeds, runner, expected, made)
+    known = tuple(r for r in regions(theirs, ours, paired, floating) if r.pair.reference in expected)
+    return Case(theirs, ours, precision, feeds, runner, expected, known)
 
 
 def output_errors(case: Case, values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The error of each of the model's outputs; infinite for one that ``values`` lacks."""
+    """Return the relative error of each of the model's outputs; infinite if ``values`` lacks it."""
     names = [name for name in case.reference.outputs if name in case.expected]
     return {name: error(case.expected[name], values[name]) if name in values else math.inf for name in names}
 
 
-def inside(case: Case) -> Values:
-    """What the engine gives inside, with its own outputs, some tensors at a time."""
-    wanted = [region.pair.suspect for region in case.regions]
-    sizes = {name: case.value(name).nbytes for name in wanted}
-    found: Values = {}
-    for names in portions(wanted, sizes):
-        found |= case.runner(marked(case.suspect, names, case.dtypes), case.feeds)
-    return found
+def intermediate_values(case: Case) -> Values:
+    """Return the engine's intermediate tensors and outputs, by name, marking a portion of the tensors at a time."""
+    tensors = [region.pair.suspect for region in case.regions]
+    sizes = {name: case.value(name).nbytes for name in tensors}
+    values: Values = {}
+    for names in portions(tensors, sizes):
+        values |= case.runner(marked(case.suspect, names, case.dtypes), case.feeds)
+    return values
 
 
-def alone(case: Case, seen: Values, fed_by: Values | None = None) -> Values:
-    """What each region gives by itself, from the reference's values; by the suspect's tensor."""
+def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) -> Values:
+    """Return the output of each region, run alone on the reference's values, by the suspect's tensor.
+
+    ``inside`` are the engine's intermediate values, for their dtypes. Values in ``fed_by`` replace the reference's.
+    """
     by_name = {region.pair.suspect: region for region in case.regions}
     sizes = {
-        name: case.value(name).nbytes + sum(case.value(each).nbytes for each in region.takes)
+        name: case.value(name).nbytes + sum(case.value(source).nbytes for source in region.takes)
         for name, region in by_name.items()
     }
-    found: Values = {}
+    values: Values = {}
     for names in portions(by_name, sizes):
         parts = [by_name[name] for name in names]
-        fed = feeds_of(case, parts, seen, fed_by or {})
-        got = case.runner(severed(case.suspect, parts, fed), fed)
-        found |= {name: given for name in names if (given := got.get(name + OWN, got.get(name))) is not None}
-    return found
+        feeds = feeds_of(case, parts, inside, fed_by or {})
+        outputs = case.runner(severed(case.suspect, parts, feeds), feeds)
+        by_tensor = {name: outputs.get(name + OWN, outputs.get(name)) for name in names}
+        values |= {name: array for name, array in by_tensor.items() if array is not None}
+    return values
 
 
 def feeds_of(
-    case: Case, parts: Iterable[Region], seen: Mapping[str, np.ndarray], instead: Mapping[str, np.ndarray] | None = None
+    case: Case,
+    parts: Iterable[Region],
+    inside: Mapping[str, np.ndarray],
+    instead: Mapping[str, np.ndarray] | None = None,
 ) -> Values:
-    """The reference's values of all that ``parts`` take or make, in the dtypes in which the suspect has them.
+    """Return the reference's values of the tensors that ``parts`` read or make, in the suspect's dtypes.
 
-    ``instead`` has values that are fed in their place.
+    ``inside`` are the engine's intermediate values, for their dtypes. Values in ``instead`` replace the reference's.
     """
     cut = {region.pair.suspect for region in case.regions}
     names = dict.fromkeys(name for part in parts for name in (*part.takes, part.pair.suspect))
@@ -104,65 +116,66 @@ def feeds_of(
     for name in names:
         if name in case.feeds or (name in cut and case.value(name).dtype.kind == "f"):
             value = (instead or {}).get(name, case.value(name))
-            dtype = seen[name].dtype if name in seen and name not in case.feeds else value.dtype
+            dtype = inside[name].dtype if name in inside and name not in case.feeds else value.dtype
             with np.errstate(over="ignore"):
                 feeds[name] = value.astype(dtype)
     return feeds
 
 
-def kept(case: Case, region: Region, array: np.ndarray) -> np.ndarray:
-    """What of a tensor behind its Q/DQ pair is read: nothing below zero where a ReLU alone reads it.
+def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray:
+    """Return ``array`` with negative values set to zero if it leaves a Q/DQ pair and only ReLUs read it.
 
-    Calibrators give such a tensor the range of what comes out of the ReLU, and may clip all below it.
+    Calibrators give such a tensor the range of the ReLU's output, and may clip everything below zero.
     """
     name = region.pair.reference
-    readers = [node for node in case.reference.nodes if name in taken(node)]
-    dropped = region.pair.quantized and name not in case.reference.outputs and array.dtype.kind == "f"
-    if dropped and readers and all(node.op_type == "Relu" for node in readers):
+    readers = [node for node in case.reference.nodes if name in tensors_read_by(node)]
+    unread = region.pair.quantized and name not in case.reference.outputs and array.dtype.kind == "f"
+    if unread and readers and all(node.op_type == "Relu" for node in readers):
         return np.asarray(np.maximum(array, 0))
     return array
 
 
 def bounds(case: Case) -> dict[str, float]:
-    """By the suspect's tensor, the most that a healthy engine may show there."""
+    """Return the largest relative error of a correct engine, by the suspect's tensor."""
     origin = tuple(region for region in case.regions if region.origin)
-    measured = _healthy(case, origin)
+    measured = _rounding_errors(case, origin)
     for region in case.regions:
         if region.pair.quantized:
             name = region.pair.suspect
-            measured[name] = max(
-                measured.get(name, 0.0), error_bounds.quantization(kept(case, region, case.value(name)))
-            )
-    found = {name: error_bounds.bound(off, case.precision) for name, off in measured.items()}
+            least = error_bounds.quantization(relevant_values(case, region, case.value(name)))
+            measured[name] = max(measured.get(name, 0.0), least)
+    result = {name: error_bounds.bound(off, case.precision) for name, off in measured.items()}
     for region in case.regions:
         if region.pair.quantized:
             scale = scale_of(case.suspect, region)
             name = region.pair.suspect
-            found[name] = error_bounds.range_bound(measured[name], largest(kept(case, region, case.value(name))), scale)
+            top = largest(relevant_values(case, region, case.value(name)))
+            result[name] = error_bounds.range_bound(measured[name], top, scale)
     floor = error_bounds.FLOORS[case.precision]
-    return {region.pair.suspect: found.get(region.pair.suspect, floor) for region in case.regions}
+    return {region.pair.suspect: result.get(region.pair.suspect, floor) for region in case.regions}
 
 
-def _healthy(case: Case, origin: tuple[Region, ...]) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]:
+    """Return the reference's errors when its nodes run alone on rounded operands, by the suspect's tensor."""
+    errors: dict[str, float] = {}
     cut = {region.pair.reference for region in case.regions if case.expected[region.pair.reference].dtype.kind == "f"}
     by_name = {region.pair.reference: region for region in origin}
     sizes = {name: 2 * case.expected[name].nbytes for name in by_name}
     for names in portions(by_name, sizes):
         parts = [by_name[name] for name in names]
         takes = {
-            each
+            source
             for part in parts
-            for each in case.reference.between(part.pair.reference, frozenset(cut - {part.pair.reference}))[1]
+            for source in case.reference.between(part.pair.reference, frozenset(cut - {part.pair.reference}))[1]
         }
         exact = {name: case.expected[name] for name in (*takes, *names) if name in cut or name in case.feeds}
         rounded = {name: error_bounds.rounded(array, case.precision) for name, array in exact.items()}
         model = severed(case.reference, parts, exact, "reference")
         error_bounds.round_weights(model, case.precision)
-        got = on_host(model, rounded)
+        outputs = on_host(model, rounded)
         for name in names:
-            given = got.get(name + OWN, got.get(name))
-            if given is not None:
-                off = error(case.expected[name], error_bounds.rounded(given, case.precision))
-                found[by_name[name].pair.suspect] = off if math.isfinite(off) else 0.0
-    return found
+            array = outputs.get(name + OWN, outputs.get(name))
+            if array is not None:
+                off = error(case.expected[name], error_bounds.rounded(array, case.precision))
+                errors[by_name[name].pair.suspect] = off if math.isfinite(off) else 0.0
+    return errors

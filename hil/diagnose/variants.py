@@ -1,4 +1,4 @@
-"""Variants of a model by which its inside is seen: intermediates marked as outputs, or fed from outside."""
+"""Variants of a model that expose its intermediate tensors: as extra outputs, or as inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import helper
 
-from hil.diagnose.graph import taken
+from hil.diagnose.graph import tensors_read_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.generic]
 
 OWN = "/hil.own"
-"""Ends the name under which a cut tensor is given out; under its own name it is fed."""
+"""Suffix for the output name of a tensor that is also an input under its own name."""
 
 RAW = "/hil.raw"
-"""Ends the name of what a DequantizeLinear gives whose tensor is given out."""
+"""Suffix for the tensor of a DequantizeLinear behind which an Identity makes the output."""
 
 
 def marked(graph: Graph, names: Iterable[str], dtypes: Mapping[str, np.dtype[np.generic]]) -> onnx.ModelProto:
-    """The model with ``names`` as outputs too, behind its own ones; ``dtypes`` as far as they are known."""
+    """Return the model with ``names`` appended to its outputs; ``dtypes`` may lack unknown ones."""
     made = onnx.ModelProto()
     made.CopyFrom(graph.model)
-    there = set(graph.outputs)
+    present = set(graph.outputs)
     for name in dict.fromkeys(names):
-        if name not in there:
+        if name not in present:
             made.graph.output.append(_value(name, dtypes.get(name)))
-    _stand_before_outputs(made.graph)
+    _insert_identities(made.graph)
     return made
 
 
 def types_of(model: onnx.ModelProto) -> dict[str, np.dtype[np.generic]]:
-    """Dtypes of the tensors that ONNX's own inference can tell; a model too large for it gives none."""
+    """Return the dtypes that ONNX can infer, by tensor; empty if the model is too large for its inference."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model)
     except (onnx.shape_inference.InferenceError, ValueError):
         return {}
-    found = {}
+    dtypes = {}
     for value in (*inferred.graph.value_info, *inferred.graph.output):
         if value.type.tensor_type.elem_type:
-            found[value.name] = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-    return found
+            dtypes[value.name] = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return dtypes
 
 
 def severed(
     graph: Graph, parts: Iterable[Region], feeds: Mapping[str, Array], side: str = "suspect"
 ) -> onnx.ModelProto:
-    """Only the nodes of ``parts``, each part fed by itself: what it takes is an input, what it makes an output.
+    """Return a model of only the nodes of ``parts``, in which each part has inputs and an output of its own.
 
-    ``feeds`` has an array for every tensor that is cut or fed, whose shape and dtype the input gets. ``side`` says
-    whose nodes: the suspect's or the reference's, whose names are then meant. The output of tensor T is ``T + OWN``.
+    ``feeds`` has an array for every tensor that becomes an input; the input gets its shape and dtype. ``side`` is
+    "suspect" or "reference": whose nodes and tensor names are used. The output for tensor T is ``T + OWN``.
     """
     chosen = list(parts)
     suspect = side == "suspect"
@@ -67,20 +67,20 @@ def severed(
 
 
 def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None = None) -> onnx.ModelProto:
-    """The whole model with tensor ``name`` fed from outside, in the place of what its own nodes make of it.
+    """Return the whole model with tensor ``name`` as an input instead of the result of its node.
 
-    ``outputs`` are those to keep, all if not given; ``value`` gives the input's shape and dtype.
+    The input gets the shape and dtype of ``value``. ``outputs`` are the outputs to keep; all if ``None``.
     """
     made = onnx.ModelProto()
     made.CopyFrom(graph.model)
     for node in made.graph.node:
-        node.output[:] = [each + OWN if each == name else each for each in node.output]
-    if name not in {one.name for one in made.graph.input}:  # of an input that is quantized, what is fed anyway
+        node.output[:] = [output + OWN if output == name else output for output in node.output]
+    if name not in {value.name for value in made.graph.input}:  # it is one already if an input is quantized directly
         made.graph.input.append(_value(name, value.dtype, value.shape))
-    wanted = set(graph.outputs if outputs is None else outputs)
-    _keep(made.graph.output, lambda one: one.name in wanted)
-    _prune(made, wanted)
-    _stand_before_outputs(made.graph)
+    remaining = set(graph.outputs if outputs is None else outputs)
+    _filter(made.graph.output, lambda output: output.name in remaining)
+    _prune(made, remaining)
+    _insert_identities(made.graph)
     return made
 
 
@@ -101,20 +101,20 @@ def _only(
     made_model = helper.make_model(built, opset_imports=list(proto.opset_import), functions=list(proto.functions))
     made_model.ir_version = proto.ir_version
     _prune(made_model, set(out))
-    _stand_before_outputs(made_model.graph)
+    _insert_identities(made_model.graph)
     return made_model
 
 
-def _stand_before_outputs(graph: onnx.GraphProto) -> None:
-    """An Identity between each DequantizeLinear and the output that it gives, past its readers.
+def _insert_identities(graph: onnx.GraphProto) -> None:
+    """Insert an Identity between each DequantizeLinear and the graph output that it makes.
 
-    TensorRT 8.6 fails with an internal error where such a node gives an output itself. Its readers go on reading it
-    directly, so that it is fused with them as before.
+    TensorRT 8.6 fails with an internal error if such a node makes an output itself. Its readers still read it directly,
+    so that it is fused with them as before.
     """
-    ends = {one.name for one in graph.output}
+    ends = {output.name for output in graph.output}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        node.input[:] = [each + RAW if each + RAW in ends else each for each in node.input]
+        node.input[:] = [source + RAW if source + RAW in ends else source for source in node.input]
         nodes.append(node)
         if node.op_type == "DequantizeLinear" and node.output[0] in ends:
             name = node.output[0]
@@ -126,29 +126,31 @@ def _stand_before_outputs(graph: onnx.GraphProto) -> None:
     graph.node.extend(copies)
 
 
-def _prune(model: onnx.ModelProto, wanted: set[str]) -> None:
-    """Takes out what ``wanted`` does not need: nodes, initializers, and inputs that nobody reads."""
+def _prune(model: onnx.ModelProto, outputs: set[str]) -> None:
+    """Remove the nodes, initializers and inputs that ``outputs`` do not depend on."""
     graph = model.graph
-    needed, kept = set(wanted), []
+    needed, used = set(outputs), []
     for node in reversed(graph.node):
         if any(name in needed for name in node.output):
-            kept.append(node)
-            needed.update(taken(node))
-    nodes = list(reversed(kept))
-    _keep(graph.initializer, lambda one: one.name in needed)
-    _keep(graph.input, lambda one: one.name in needed)
+            used.append(node)
+            needed.update(tensors_read_by(node))
+    nodes = list(reversed(used))
+    _filter(graph.initializer, lambda tensor: tensor.name in needed)
+    _filter(graph.input, lambda value: value.name in needed)
     del graph.value_info[:]
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def _keep(field: object, wanted: Callable[[onnx.TensorProto], bool]) -> None:
+def _filter(field: object, predicate: Callable[[onnx.TensorProto], bool]) -> None:
+    """Remove the entries of a repeated field that do not satisfy ``predicate``."""
     repeated: list[onnx.TensorProto] = field  # type: ignore[assignment]  # protobuf's lists have no common type
-    kept = [one for one in repeated if wanted(one)]
     copies = []
-    for one in kept:
-        copy = type(one)()
-        copy.CopyFrom(one)
+    for entry in repeated:
+        if not predicate(entry):
+            continue
+        copy = type(entry)()
+        copy.CopyFrom(entry)
         copies.append(copy)
     del repeated[:]
     repeated.extend(copies)

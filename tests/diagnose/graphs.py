@@ -1,4 +1,4 @@
-"""Small graphs for taking apart, and copies of them with something changed."""
+"""Small graphs for the diagnosis, and changed copies of them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def net(folder: Path, *, norm: bool = False) -> onnx.ModelProto:
-    """image[batch, 2, 6, 6] through conv, (norm,) relu, mean, flat and head to logits[batch, 4]."""
+    """Return a model from image[batch, 2, 6, 6] through conv, (norm,) relu, mean, flat and head to logits[batch, 4]."""
     return onnx.load(str(convnet(folder / "net.onnx", norm=norm)))
 
 
 def feeds(count: int = 3, seed: int = 5) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs of ``net``."""
+    """Return inputs of ``net``."""
     return {"image": images(count, seed)}
 
 
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of its own."""
+    """Return a copy of ``model``."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     return made
@@ -35,7 +35,7 @@ def copied(model: onnx.ModelProto) -> onnx.ModelProto:
 def with_constant(
     model: onnx.ModelProto, name: str, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 ) -> onnx.ModelProto:
-    """A copy with one initializer changed."""
+    """Return a copy with initializer ``name`` changed."""
     made = copied(model)
     for tensor in made.graph.initializer:
         if tensor.name == name:
@@ -44,6 +44,6 @@ def with_constant(
 
 
 def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
-    """The node of that name."""
-    found: onnx.NodeProto = next(one for one in model.graph.node if one.name == name)
-    return found
+    """Return the node of that name."""
+    match: onnx.NodeProto = next(node for node in model.graph.node if node.name == name)
+    return match

@@ -26,14 +26,14 @@ MAKE = {"fp32": optimized, "fp16": in_fp16}
 
 
 def one_weight(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """One element far out of place."""
+    """Return a copy with one element far off."""
     changed: np.ndarray[Any, Any] = array.copy()
     changed.flat[7] = 9.0
     return changed
 
 
 def samples(count: int) -> list[dict[str, np.ndarray[Any, Any]]]:
-    """Single samples for calibration."""
+    """Return single samples for calibration."""
     return [{"image": row[None]} for row in images(count, 8)]
 
 
@@ -51,17 +51,17 @@ def samples(count: int) -> list[dict[str, np.ndarray[Any, Any]]]:
 def test_a_changed_constant_is_found_at_its_node(
     tmp_path: Path, constant: str, change: Callable[[Any], Any], named: str, cause: Cause
 ) -> None:
-    """The node that reads it is named alone, with the kind of change, whatever its error does behind it."""
+    """Only the node that reads the constant is named, with the kind of change, although later tensors differ too."""
     model = net(tmp_path, norm=True)
     found = diagnose(model, with_constant(model, constant, change), feeds(), "fp32")
     assert [one.seen.node.name for one in found.culprits] == [named]
     assert found.culprits[0].cause is cause
-    assert found.culprits[0].after == pytest.approx(0, abs=1e-6)  # putting that tensor right puts the outputs right
+    assert found.culprits[0].after == pytest.approx(0, abs=1e-6)  # correcting that tensor corrects the outputs
     assert found.culprits[0].before == max(found.outputs.values()) > 0
 
 
-def test_introducing_is_told_from_passing_on(tmp_path: Path) -> None:
-    """Everything behind the fault differs in the whole engine, and only the fault by itself."""
+def test_introducing_is_distinguished_from_passing_on(tmp_path: Path) -> None:
+    """In the whole engine every tensor after the fault differs; run alone, only the faulty node does."""
     model = net(tmp_path)
     found = diagnose(model, with_constant(model, "kernel", one_weight), feeds(), "fp32")
     assert found.first is not None
@@ -72,7 +72,7 @@ def test_introducing_is_told_from_passing_on(tmp_path: Path) -> None:
 
 
 def test_an_attribute_is_found(tmp_path: Path) -> None:
-    """Another epsilon is told with both values."""
+    """A different epsilon is reported with its value."""
     model = net(tmp_path, norm=True)
     suspect = copied(model)
     node(suspect, "norm").attribute.append(helper.make_attribute("epsilon", 0.1))
@@ -81,8 +81,8 @@ def test_an_attribute_is_found(tmp_path: Path) -> None:
     assert "0.1" in culprit.evidence[0]
 
 
-def test_a_bias_that_is_left_out_is_found(tmp_path: Path) -> None:
-    """An operand that the model has and the engine's graph has not."""
+def test_a_missing_bias_is_found(tmp_path: Path) -> None:
+    """A Conv without the model's bias is named, with the cause."""
     model = net(tmp_path)
     suspect = copied(model)
     del node(suspect, "conv").input[2]
@@ -91,7 +91,7 @@ def test_a_bias_that_is_left_out_is_found(tmp_path: Path) -> None:
 
 
 def test_other_preprocessing_is_found_at_the_input(tmp_path: Path) -> None:
-    """Nodes between the input and the first one of the model are the cause, not that one."""
+    """Extra nodes before the model's first node are reported as preprocessing."""
     model = net(tmp_path)
     suspect = copied(model)
     suspect.graph.initializer.append(numpy_helper.from_array(np.float32(2), "two"))
@@ -103,7 +103,7 @@ def test_other_preprocessing_is_found_at_the_input(tmp_path: Path) -> None:
 
 
 def test_fp16_overflow_is_found(tmp_path: Path) -> None:
-    """A node whose values FP16 cannot hold is named, not the healthy ones behind it, and its range is told."""
+    """The node whose values exceed FP16 is named with its range, and not the correct nodes after it."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e5)
     model = with_constant(model, "dense", lambda a: a * 1e-5)
     found = diagnose(model, in_fp16(model), feeds(), "fp16")
@@ -112,7 +112,7 @@ def test_fp16_overflow_is_found(tmp_path: Path) -> None:
 
 
 def narrow(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
-    """A runtime that computes in FP16 inside, and keeps what it gives out in FP32, as TensorRT does."""
+    """Run ``model`` with intermediates in FP16 and outputs in FP32, as TensorRT does."""
     made = copied(model)
     outputs = {one.name for one in made.graph.output}
     inner = [one for one in made.graph.node if one.output[0] not in outputs]
@@ -125,7 +125,7 @@ def narrow(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ordered(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The nodes in an order in which each finds what it reads."""
+    """Sort the nodes topologically."""
     left, known = list(model.graph.node), {one.name for one in (*model.graph.input, *model.graph.initializer)}
     del model.graph.node[:]
     while left:
@@ -137,8 +137,8 @@ def ordered(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("factor", [1e5, 1e3])
-def test_an_overflow_inside_the_engine_alone_is_no_wrong_fusion(tmp_path: Path, factor: float) -> None:
-    """Each node is right by itself and so is the marked engine: the first tensor that FP16 cannot hold is named."""
+def test_an_overflow_inside_the_engine_is_not_a_wrong_fusion(tmp_path: Path, factor: float) -> None:
+    """If each node alone and the marked engine are right, the first tensor that FP16 cannot hold is named."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * factor)
     model = with_constant(model, "dense", lambda a: a / factor)
     found = diagnose(model, model, feeds(), "fp16", narrow)
@@ -156,7 +156,7 @@ def test_an_overflow_inside_the_engine_alone_is_no_wrong_fusion(tmp_path: Path, 
 @pytest.mark.parametrize("tensor", ["pooled", "image"])
 @pytest.mark.parametrize(("factor", "cause"), [(0.1, Cause.SATURATED), (10.0, Cause.COARSE)])
 def test_a_wrong_scale_is_found_at_its_tensor(tmp_path: Path, factor: float, cause: Cause, tensor: str) -> None:
-    """Of an INT8 graph the tensor whose range is wrong, too narrow or too wide, be it an input of the model."""
+    """A range that is too narrow or too wide is found at its tensor, also at an input of the model."""
     model = net(tmp_path)
     suspect = in_int8(model, samples(16))
     wrong = {}
@@ -176,8 +176,8 @@ def test_a_wrong_scale_is_found_at_its_tensor(tmp_path: Path, factor: float, cau
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_a_healthy_engine_is_not_accused(tmp_path: Path, precision: str, norm: bool) -> None:
-    """What rewriting, rounding and quantizing do to a sound graph is nobody's fault."""
+def test_a_correct_engine_has_no_culprit(tmp_path: Path, precision: str, norm: bool) -> None:
+    """Errors from rewriting, rounding and quantizing a correct graph are not a fault."""
     model = net(tmp_path, norm=norm)
     suspect = in_int8(model, samples(16)) if precision == "int8" else MAKE[precision](model)
     found = diagnose(model, suspect, feeds(), precision)
@@ -187,8 +187,8 @@ def test_a_healthy_engine_is_not_accused(tmp_path: Path, precision: str, norm: b
     assert "no node is at fault" in sentences.verdict(found)
 
 
-def test_several_outputs_are_all_looked_at(tmp_path: Path) -> None:
-    """A fault that only the second output sees is found, and both are told."""
+def test_all_outputs_are_examined(tmp_path: Path) -> None:
+    """A fault that affects only the second output is found, and the errors of both are reported."""
     shape: dict[str, list[int | str]] = {"x": ["n", 3]}
     nodes = [
         helper.make_node("Mul", ["x", "a"], ["one"], name="first"),
@@ -203,7 +203,7 @@ def test_several_outputs_are_all_looked_at(tmp_path: Path) -> None:
 
 
 def branching(folder: Path, factor: float) -> onnx.ModelProto:
-    """If(always) { x * factor }, then relu; the body takes x from outside."""
+    """Return a model of If(always) { x * factor } and Relu; the body reads x from the outer graph."""
     value = helper.make_tensor_value_info
     body = helper.make_graph(
         [helper.make_node("Mul", ["x", "factor"], ["inner"])], "body", [], [value("inner", TensorProto.FLOAT, None)]
@@ -219,14 +219,14 @@ def branching(folder: Path, factor: float) -> onnx.ModelProto:
 
 
 def test_control_flow_is_one_node(tmp_path: Path) -> None:
-    """A fault inside a body is laid to the outer node, and that nobody looked inside is said."""
+    """A fault inside a body is reported at the outer node, with a note that bodies are not examined."""
     found = diagnose(branching(tmp_path, 2), branching(tmp_path, 3), {"x": np.ones((2, 3), np.float32)}, "fp32")
     assert [one.seen.node.name for one in found.culprits] == ["branch"]
     assert any("bodies of branch" in note for note in found.notes)
 
 
 def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
-    """A runtime that fuses Conv and Relu, wrongly: where nobody looks between them, the Relu is a LeakyRelu."""
+    """Run ``model`` with a wrong fusion: a Relu after a Conv that is not an output acts as a LeakyRelu."""
     made = copied(model)
     outputs = {one.name for one in made.graph.output}
     makers = {one.output[0]: one.op_type for one in made.graph.node}
@@ -237,8 +237,8 @@ def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
     return on_host(made, fed)
 
 
-def test_a_wrong_fusion_that_marking_mends_is_bisected(tmp_path: Path) -> None:
-    """Each node is right alone and the marked engine too: the mark that mends the outputs is searched for."""
+def test_a_wrong_fusion_that_marking_prevents_is_bisected(tmp_path: Path) -> None:
+    """If each node alone and the marked engine are right, bisection finds the mark that fixes the outputs."""
     model = net(tmp_path)
     found = diagnose(model, model, feeds(), "fp32", fusing)
     (culprit,) = found.culprits
@@ -248,22 +248,22 @@ def test_a_wrong_fusion_that_marking_mends_is_bisected(tmp_path: Path) -> None:
 
 
 def whole_only(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
-    """A runtime that errs at the mean only in a graph that has the convolution too, whatever is marked."""
+    """Run ``model`` with a wrong mean, but only in a graph that has the convolution too, whatever is marked."""
     made = copied(model)
     if not {"flat", "pooled", "lit"} & set(fed):
         node(made, "mean").op_type = "GlobalMaxPool"
     return on_host(made, fed)
 
 
-def test_an_error_of_the_whole_engine_alone_is_found_by_what_arrives(tmp_path: Path) -> None:
-    """A node that makes something else of the same values inside the engine than by itself is named."""
+def test_an_error_only_in_the_whole_engine_is_found(tmp_path: Path) -> None:
+    """A node that gives other values in the engine than alone, on the same inputs, is named."""
     model = net(tmp_path)
     (culprit,) = diagnose(model, model, feeds(), "fp32", whole_only).culprits
     assert (culprit.seen.node.name, culprit.cause) == ("mean", Cause.FUSION)
 
 
-def test_a_diagnosis_is_the_same_twice(tmp_path: Path) -> None:
-    """Nothing in it is drawn anew: two runs give the same JSON."""
+def test_a_diagnosis_is_deterministic(tmp_path: Path) -> None:
+    """Two runs give the same JSON."""
     model = net(tmp_path)
     suspect = with_constant(model, "kernel", one_weight)
     first, again = (diagnose(model, suspect, feeds(), "fp32").as_json() for _ in range(2))

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def bundle(folder: Path, model: onnx.ModelProto, suspect: onnx.ModelProto, precision: str, *runner: Runner) -> Path:
-    """The bundle of a failure."""
-    found = Examined(diagnose(model, suspect, feeds(), precision, *runner), model, suspect, feeds())
-    return repro.write(folder / "repro" / "net", found, {"cpu": "test"}, "failed: output 'logits' is off")
+    """Diagnose ``suspect`` and write its bundle."""
+    examined = Examined(diagnose(model, suspect, feeds(), precision, *runner), model, suspect, feeds())
+    return repro.write(folder / "repro" / "net", examined, {"cpu": "test"}, "failed: output 'logits' is off")
 
 
-def replayed(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The script in a fresh process that knows nothing of this library."""
-    order = [sys.executable, "-I", "-c", ISOLATED, str(folder / "repro.py")]
-    return subprocess.run(order, cwd=folder.parent, capture_output=True, text=True, check=False)
+def run_script(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script in a fresh process in which this library cannot be imported."""
+    command = [sys.executable, "-I", "-c", ISOLATED, str(folder / "repro.py")]
+    return subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
 
 
 ISOLATED = """
@@ -49,43 +49,43 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
-def test_a_fault_of_the_graph_shows_in_a_fresh_process(tmp_path: Path) -> None:
-    """With numpy and ONNX Runtime alone the script shows the node, the same error, and that the graph is at fault."""
+def test_a_fault_of_the_graph_is_reproduced_in_a_fresh_process(tmp_path: Path) -> None:
+    """With only numpy and ONNX Runtime, the script reports the node, the same error, and that the graph is at fault."""
     model = net(tmp_path)
-    ran = replayed(bundle(tmp_path, model, with_constant(model, "kernel", one_weight), "fp32"))
+    ran = run_script(bundle(tmp_path, model, with_constant(model, "kernel", one_weight), "fp32"))
     assert ran.returncode == 0, ran.stderr
     assert "failed: output 'logits' is off" in ran.stdout
     assert "conv (Conv, 1 of 5): weights differ" in ran.stdout
-    assert "shown: the same graph gives the same failure" in ran.stdout
+    assert "reproduced: the same graph gives the same failure" in ran.stdout
 
 
-def test_a_fault_of_the_runtime_is_not_shown_and_that_is_said(tmp_path: Path) -> None:
-    """What only the target's runtime does cannot be seen on a laptop: exit code 3 and the reason."""
+def test_a_fault_of_the_runtime_is_not_reproduced(tmp_path: Path) -> None:
+    """A fault of the target's runtime does not occur on a laptop: exit code 3 and the reason."""
     model = net(tmp_path)
-    ran = replayed(bundle(tmp_path, model, model, "fp32", fusing))
+    ran = run_script(bundle(tmp_path, model, model, "fp32", fusing))
     assert ran.returncode == 3, ran.stderr
-    assert "not shown" in ran.stdout
+    assert "not reproduced" in ran.stdout
     assert "target" in ran.stdout
 
 
 def test_an_overflow_follows_from_the_reference(tmp_path: Path) -> None:
-    """FP16's overflow shows on a CPU that has no FP16: the reference's values are beyond its end."""
+    """An FP16 overflow is proved by reference values beyond the range of FP16, even on a CPU without FP16."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e5)
-    ran = replayed(bundle(tmp_path, model, in_fp16(model), "fp16"))
+    ran = run_script(bundle(tmp_path, model, in_fp16(model), "fp16"))
     assert ran.returncode == 0, ran.stderr
-    assert "where FP16 ends" in ran.stdout
+    assert "the range of FP16" in ran.stdout
 
 
-def test_an_overflow_inside_the_engine_alone_shows_too(tmp_path: Path) -> None:
-    """Where only the whole engine keeps the tensor in FP16, the bundle has that node and its reference's values."""
+def test_an_overflow_inside_the_engine_is_reproduced(tmp_path: Path) -> None:
+    """If only the whole engine holds the tensor in FP16, the bundle has its node and the reference's values."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e5)
-    ran = replayed(bundle(tmp_path, model, model, "fp16", narrow))
+    ran = run_script(bundle(tmp_path, model, model, "fp16", narrow))
     assert ran.returncode == 0, ran.stderr
-    assert "where FP16 ends" in ran.stdout
+    assert "the range of FP16" in ran.stdout
 
 
-def test_the_bundle_has_what_is_needed_and_no_pickle(tmp_path: Path) -> None:
-    """Models, inputs, both sides' outputs and the environment; every array reads without pickle."""
+def test_the_bundle_is_complete_and_has_no_pickle(tmp_path: Path) -> None:
+    """The bundle has models, inputs, outputs of both sides and environment; arrays load without pickle."""
     model = net(tmp_path)
     folder = bundle(tmp_path, model, with_constant(model, "kernel", one_weight), "fp32")
     index = json.loads((folder / "environment.json").read_text())
@@ -104,8 +104,8 @@ def test_the_bundle_has_what_is_needed_and_no_pickle(tmp_path: Path) -> None:
     assert not list(folder.parent.glob(".making-*"))
 
 
-def test_a_bundle_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
-    """What an earlier failure left behind is not mistaken for this one's."""
+def test_a_bundle_replaces_an_earlier_one(tmp_path: Path) -> None:
+    """No file of an earlier bundle remains in the folder."""
     model = net(tmp_path)
     old = tmp_path / "repro" / "net" / "old.onnx"
     old.parent.mkdir(parents=True)
@@ -115,7 +115,7 @@ def test_a_bundle_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
-    """A file in the way of the folder is the user's to mend."""
+    """A file in place of the folder raises ``UserError``."""
     (tmp_path / "repro").write_text("in the way")
     model = net(tmp_path)
     with pytest.raises(UserError, match="cannot be written"):
