@@ -1,4 +1,4 @@
-"""INT8: what calibration recorded of itself, held against the data the config declares."""
+"""INT8: compare what calibration recorded with the data that the config declares."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from hil.session.engines.implicit_calibration import Streamed
     from hil.session.engines.provision import Provisioned
 
-ELSEWHERE = "the engine was built elsewhere, and TensorRT does not tell an engine's ranges"
+ELSEWHERE = "the engine was built elsewhere, and TensorRT does not report an engine's ranges"
 
 
 def calibration(session: EngineContext, row: Row) -> Gathered:
-    """``int8.calibration``: the samples that calibration recorded against those the config declares, by digest."""
+    """Judge ``int8.calibration``: compare the recorded and the declared samples, by digest."""
     from hil.quantize import samples_digest
 
     method = _method(session, row.model)
@@ -57,7 +57,7 @@ def calibration(session: EngineContext, row: Row) -> Gathered:
 
 
 def _method(session: EngineContext, model: str) -> dict[str, Any]:
-    """Which way the ranges came; ``foreign`` where the model or the engine brought its own."""
+    """Return the method with the ranges' route; ``foreign`` if the model or the engine has ranges of its own."""
     spec = session.model(model)
     if spec.engine is not None or spec.deployed is not None or session.signature(model).has_qdq:
         return {"version": 1, "route": "foreign"}
@@ -65,12 +65,12 @@ def _method(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
-    """What TensorRT's calibrator says it was fed against what was streamed, and that against the declared samples."""
+    """Return the facts to compare what TensorRT's calibrator read with the samples streamed and declared."""
     streamed, about = made.streamed, _about(made)
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
     fed, samples, earlier = about.get("consumed") or {}, int(about.get("samples") or 0), about.get("cache") == "read"
     if earlier and not _bound(made, streamed):
-        fed = {}  # a cache stands for the data of its own key alone
+        fed = {}  # a cache counts only for the data that its key was made from
     return CalibrationFacts(
         declared=declared,
         consumed=samples if fed else 0,
@@ -82,19 +82,19 @@ def consumed(made: Provisioned, declared: int, declared_digest: str) -> Calibrat
 
 
 def _bound(made: Provisioned, streamed: Streamed) -> bool:
-    """Whether the engine was built under the key of what was streamed, from the very blobs."""
+    """Whether the engine was built from exactly the streamed samples, by key and by blob."""
     facts = made.engine.facts
     implicit = (facts.get("options") or {}).get("implicit")
     return facts.get("calibration") == streamed.key and implicit == streamed.option()
 
 
 def _about(made: Provisioned) -> Mapping[str, Any]:
-    """What the target recorded of calibration when it built the engine; empty if it did not."""
+    """Return what the target recorded about calibration during the build; empty without a record."""
     return made.engine.about.get("calibration") or {}
 
 
 def cache(session: EngineContext, row: Row) -> Gathered:
-    """``int8.cache``: the ranges inside the engine that was built, and the key they were made under, made again."""
+    """Judge ``int8.cache``: the ranges in the built engine, and their key compared with a recomputed one."""
     method = _method(session, row.model)
     if session.model(row.model).engine is not None:
         raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: have it built from the ONNX file")
@@ -116,8 +116,8 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
         model, source = session.onnx(row.model), session.calibration_data(row.model)
         recorded, skipped = made.quantized.provenance["parts"], made.quantized.provenance["skipped"]
         recomputed = key_parts(model, source, spec.calibration, runtime_record(session.spec.runtime).qdq_layout)
-    found = read_ranges(made.source)
-    facts = CacheFacts(recorded, recomputed, found.scales, found.zero_points, found.quantizable, skipped)
+    ranges = read_ranges(made.source)
+    facts = CacheFacts(recorded, recomputed, ranges.scales, ranges.zero_points, ranges.quantizable, skipped)
     if made.quantized is None or made.quantized.provenance["foreign"]:
         return facts
     known = set().union(*tensors(session, row.model))
@@ -125,7 +125,7 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 
 def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
-    """The cache that TensorRT wrote on the target: bound to the engine by the key, and seen to be used."""
+    """Return the facts of the calibration cache that TensorRT wrote on the target, and whether the build used it."""
     from hil.quantize.ranges import weighted_inputs
     from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts
 
@@ -138,7 +138,7 @@ def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
     return CacheFacts(
         recorded={**streamed.parts, **bound},
         recomputed={**again, "engine": digest_of(again), "algorithm": streamed.algorithm},
-        scales={n: [math.nan if one is None else float(one)] for n, one in (about.get("scales") or {}).items()},
+        scales={n: [math.nan if step is None else float(step)] for n, step in (about.get("scales") or {}).items()},
         quantizable=tuple(float_inputs(session.signature(row.model))),
         used=str(about.get("cache") or "not told"),
         header=header,
@@ -149,7 +149,7 @@ def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 
 def disjoint(session: EngineContext, row: Row) -> Gathered:
-    """``int8.disjoint``."""
+    """Judge ``int8.disjoint``: whether calibration and validation data share samples or have near duplicates."""
     from hil.datasets.likeness import NEAR, near
 
     data, source = session.dataset(row.model), session.calibration_data(row.model)
@@ -163,7 +163,7 @@ def disjoint(session: EngineContext, row: Row) -> Gathered:
 
 
 def drop(session: EngineContext, row: Row) -> Gathered:
-    """``int8.drop``: the task's loss (without a task the outputs') against the FP32 engine of the same target."""
+    """Judge ``int8.drop``: the task's loss (without a task, the outputs') against the FP32 engine on the target."""
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
     method = {
@@ -186,18 +186,18 @@ def drop(session: EngineContext, row: Row) -> Gathered:
         half, why_not = _fp16(session, row, metric, theirs.candidate)
         judgement = int8.split(judgement, {"fp32": fp32_score, "int8": int8_score}, half, why_not)
         return Gathered(judgement, {**method, "task": spec.task})
-    seen = side_by_side(session, row, engine_answers(session, row.model, "fp32"))
-    return Gathered(int8.drop(seen.comparison, tolerances), method)
+    both = side_by_side(session, row, engine_answers(session, row.model, "fp32"))
+    return Gathered(int8.drop(both.comparison, tolerances), method)
 
 
 def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
-    """The score of the fp16 engine beside, or why there is none: a loss that fp16 has too is not INT8's."""
+    """Return the fp16 engine's score, or ``None`` and the reason. A loss that fp16 has too is not due to INT8."""
     if "fp16" not in session.model(row.model).precisions:
         return None, "fp16 is not among the model's precisions"
     try:
-        found = compared(session, row.model_copy(update={"precision": "fp16"})).scores()
+        scores = compared(session, row.model_copy(update={"precision": "fp16"})).scores()
     except (Unsupported, EngineBuildError, EngineError, WorkerLost) as error:
         return None, str(error)
-    if found is None:
+    if scores is None:
         return None, "the fp16 engine's outputs could not be scored"
-    return scored(metric, fp32, found.candidate, len(fp32)).whole()[1], ""
+    return scored(metric, fp32, scores.candidate, len(fp32)).whole()[1], ""

@@ -1,4 +1,4 @@
-"""INT8: what the ranges are worth, seen by running the FP32 model on the host and by calibrating again."""
+"""INT8: check the ranges by running the FP32 model on the host and by calibrating again."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LEVELS = 127
 
 
 def calibration_set(session: EngineContext, row: Row) -> Gathered:
-    """``int8.calibration_set``."""
+    """Judge ``int8.calibration_set``: size, variety and distribution of the calibration samples."""
     from hil.datasets.statistics import CHUNK, far, look
 
     spec = session.model(row.model)
     source, data = session.calibration_data(row.model), session.dataset(row.model)
     size = session.signature(row.model).batch() or CHUNK
-    session.progress(f"{row.model} int8: looking at calibration and validation data")
+    session.progress(f"{row.model} int8: examining calibration and validation data")
     ours = look(source, spec.calibration.samples if spec.calibration else None, size)
     theirs = look(data, spec.samples, size)
     growth, unknown = _growth(session, row.model)
@@ -43,8 +43,8 @@ def calibration_set(session: EngineContext, row: Row) -> Gathered:
         distinct=ours.distinct,
         constant=ours.constant,
         inputs=[
-            InputFacts(name, _spread(one), _spread(theirs.inputs[name]), far(one.peaks, int8_set.FAR))
-            for name, one in ours.inputs.items()
+            InputFacts(name, _spread(stats), _spread(theirs.inputs[name]), far(stats.peaks, int8_set.FAR))
+            for name, stats in ours.inputs.items()
             if name in theirs.inputs
         ],
         classes=_classes(session, row.model, ours, theirs),
@@ -56,8 +56,8 @@ def calibration_set(session: EngineContext, row: Row) -> Gathered:
     return Gathered(int8_set.calibration_set(facts), method)
 
 
-def _spread(one: Any) -> int8_set.Spread:
-    return int8_set.Spread(one.mean, one.deviation, one.low, one.high)
+def _spread(stats: Any) -> int8_set.Spread:
+    return int8_set.Spread(stats.mean, stats.deviation, stats.low, stats.high)
 
 
 def _growth(
@@ -65,15 +65,15 @@ def _growth(
 ) -> tuple[list[tuple[int, Mapping[str, Sequence[float]]]], dict[str, str]]:
     if session.model(name).engine is not None or session.signature(name).has_qdq:
         return [], {"growth": "the ranges came with the model, and nothing is calibrated here"}
-    taken = again(session, name)
-    if len(taken) < 2:  # half of the set and the whole set
+    snapshots = again(session, name)
+    if len(snapshots) < 2:  # half of the set and the whole set
         return [], {"growth": "the model's fixed batch leaves no half of the samples"}
     flowing = tensors(session, name)[0]
-    return [(one.samples, {n: s for n, s in one.ranges.scales.items() if n in flowing}) for one in taken], {}
+    return [(s.samples, {n: step for n, step in s.ranges.scales.items() if n in flowing}) for s in snapshots], {}
 
 
 def _classes(session: EngineContext, name: str, ours: Looks, theirs: Looks) -> Classes | None:
-    """By labels where both sets have them, else by the FP32 model's own answers; of a classification alone."""
+    """Count the classes by labels if both sets have them, else by the FP32 model's answers; only for classification."""
     if session.model(name).task != CLASSIFYING:
         return None
     if ours.classes and theirs.classes:
@@ -81,7 +81,7 @@ def _classes(session: EngineContext, name: str, ours: Looks, theirs: Looks) -> C
     spec = session.model(name).calibration
     source, batch = session.calibration_data(name), session.model(name).batch
     path = session.onnx(name)
-    # Of both sets: a model that never answers some class says so of either.
+    # For both sets: a class that the model never answers is then missing in both.
     answers = _answers(path, source, batch, spec.samples if spec else None)
     truths = _answers(path, session.dataset(name), batch, session.model(name).samples)
     return Classes(answers, truths, "the FP32 model's answers") if answers and truths else None
@@ -94,8 +94,8 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
     from hil.onnx_files.reference import cpu_session
 
     runtime, counted = cpu_session(path), Counter[int]()
-    for one in data.batches(batch, samples):
-        ranked = [array for array in runtime.run(None, one.inputs) if array.ndim == 2]  # (n, classes)
+    for inputs in (portion.inputs for portion in data.batches(batch, samples)):
+        ranked = [array for array in runtime.run(None, inputs) if array.ndim == 2]  # (n, classes)
         if len(ranked) != 1:
             return {}
         counted.update(int(value) for value in ranked[0].argmax(axis=1))
@@ -103,7 +103,7 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
 
 
 def again(session: EngineContext, name: str) -> list[Snapshot]:
-    """The model calibrated a second time on the host, by parts of the samples; once for all that ask."""
+    """Calibrate the model again on the host, with growing parts of the samples; done once for all rows."""
     from hil.quantize.recalibrate import snapshots
 
     spec = session.model(name)
@@ -121,7 +121,7 @@ def again(session: EngineContext, name: str) -> list[Snapshot]:
 
 
 def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
-    """Names of the model's tensors as the quantizer has them: what flows, and constants."""
+    """Return the quantizer's names of the model's activations and of its constants."""
     from hil.quantize.activations import known_tensors
 
     path = session.onnx(name)
@@ -129,11 +129,11 @@ def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
 
 
 def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
-    """By tensor: of the file that was built, or, of the implicit route, of TensorRT's own cache."""
+    """Return the scales by tensor: from the built file or, on the implicit route, from TensorRT's cache."""
     from hil.quantize import read_ranges
 
     if session.model(row.model).engine is not None:
-        what = "the engine was built elsewhere, and TensorRT does not tell an engine's ranges"
+        what = "the engine was built elsewhere, and TensorRT does not report an engine's ranges"
         raise Unsupported(f"{what}: model {row.model} on target {session.used}: have it built from the ONNX file")
     made = session.engines.provisioned(row.model, row.precision)
     if made.streamed is None:
@@ -143,33 +143,33 @@ def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
 
 def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
     scales = (about.get("calibration") or {}).get("scales") or {}
-    return {name: [math.nan if one is None else float(one)] for name, one in scales.items()}
+    return {name: [math.nan if scale is None else float(scale)] for name, scale in scales.items()}
 
 
 def ranges(session: EngineContext, row: Row) -> Gathered:
-    """``int8.ranges``: validation data through the FP32 model on the host, beside the ranges in use."""
+    """Judge ``int8.ranges``: the FP32 model's values on validation data against the ranges in use."""
     from hil.quantize.activations import observe
 
     scales = scales_in_use(session, row)
     foreign = session.signature(row.model).has_qdq
     path = session.onnx(row.model)
     constants = set() if foreign else tensors(session, row.model)[1]
-    tops = {name: LEVELS * each[0] for name, each in scales.items() if len(each) == 1 and name not in constants}
+    tops = {name: LEVELS * steps[0] for name, steps in scales.items() if len(steps) == 1 and name not in constants}
     data = session.dataset(row.model)
-    session.progress(f"{row.model} int8: holding {len(tops)} ranges against what flows at validation")
-    seen = observe(path, tops, data, limit=session.model(row.model).samples, fold=not foreign)
+    session.progress(f"{row.model} int8: comparing {len(tops)} ranges with the values on validation data")
+    observed = observe(path, tops, data, limit=session.model(row.model).samples, fold=not foreign)
     uses = [
-        TensorUse(name, one.top, one.peak, one.beyond, one.n, one.lost / one.energy if one.energy else 0.0)
-        for name, one in seen.uses.items()
+        TensorUse(name, use.top, use.peak, use.beyond, use.n, use.lost / use.energy if use.energy else 0.0)
+        for name, use in observed.uses.items()
     ]
-    facts = RangesFacts(uses, seen.samples, seen.unknown, synthetic=data.synthetic)
+    facts = RangesFacts(uses, observed.samples, observed.unknown, synthetic=data.synthetic)
     through = "the model's own Q/DQ nodes" if foreign else "the FP32 model"
-    method = {"version": 1, "through": through, "data": data.digest, "samples": seen.samples}
+    method = {"version": 1, "through": through, "data": data.digest, "samples": observed.samples}
     return Gathered(int8_ranges.ranges(facts, row.limit), method)
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:
-    """``int8.repeatable``: on the explicit route on the host, on the implicit one by a second build on the target."""
+    """Judge ``int8.repeatable``: calibrate again on the host or, on the implicit route, build again on the target."""
     name, source = row.model, session.calibration_data(row.model)
     in_use = scales_in_use(session, row)
     if session.signature(name).has_qdq:
@@ -185,7 +185,7 @@ def repeatable(session: EngineContext, row: Row) -> Gathered:
 
 
 def _built_again(session: EngineContext, row: Row) -> dict[str, list[float]]:
-    """TensorRT's ranges by another build, which finds neither the engine nor the calibration cache of the first."""
+    """Return TensorRT's ranges from a second build that reuses neither the first engine nor its calibration cache."""
     spec, made = session.model(row.model), session.engines.provisioned(row.model, row.precision)
     streamed = made.streamed
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker

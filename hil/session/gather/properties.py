@@ -1,4 +1,4 @@
-"""Properties: batches drawn from the signature, run on the real engine, and the reference beside it."""
+"""Properties: run batches drawn from the signature on the engine, and compare with the reference."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from hil.session.properties.drawing import Feeds
     from hil.targets.engine_worker import EngineWorker
 
-LOOKED_AT = 8
-"""Batches of the validation data that ranges and scales are taken from where the config gives none."""
+EXAMINED = 8
+"""Batches of validation data from which ranges and scales are derived if the config gives none."""
 
 
 def numeric(session: EngineContext, row: Row) -> Gathered:
-    """``property.parity``."""
+    """Judge ``property.parity``: drawn batches agree with the reference."""
     spec = session.model(row.model)
     reference = session.memo.once(("fp32 on the host", row.model), lambda: cpu_session(session.onnx(row.model)))
-    names = [one.name for one in session.signature(row.model).outputs]
+    names = [output.name for output in session.signature(row.model).outputs]
     scales, tolerances = _scales(session, row.model), spec.tolerances.get(precision_of(row))
 
     def trial(worker: EngineWorker, feeds: Feeds, _drawn: Drawn) -> str:
@@ -47,7 +47,7 @@ def numeric(session: EngineContext, row: Row) -> Gathered:
 
 
 def stable(session: EngineContext, row: Row) -> Gathered:
-    """``property.stable``."""
+    """Judge ``property.stable``: outputs are well-formed, repeatable and independent of the other samples."""
     signature, scales = session.signature(row.model), _scales(session, row.model)
 
     def trial(worker: EngineWorker, feeds: Feeds, drawn: Drawn) -> str:
@@ -71,24 +71,24 @@ def _searched(
     valid, most = space(session, row), session.config.spec.measure.examples
     with session.engines.lease(row.model, row.precision) as worker:
 
-        def tried(drawn: Drawn) -> str:
+        def run_trial(drawn: Drawn) -> str:
             try:
                 return trial(worker, drawn.feeds(valid), drawn)
             except EngineError as error:
                 return f"a valid batch is refused: {error}"
 
         session.progress(f"{row.model} {row.precision}: {row.id}, up to {most} drawn batches")
-        examples, samples, smallest, wrong = search(valid, most, tried)
-    saved = "" if smallest is None else _kept(session, row, smallest.feeds(valid))
-    told = None if smallest is None else smallest.told()
-    judgement = properties.judge(properties.SearchResult(examples, samples, wrong, told, saved), what)
+        examples, samples, smallest, wrong = search(valid, most, run_trial)
+    saved = "" if smallest is None else _save_inputs(session, row, smallest.feeds(valid))
+    example = None if smallest is None else smallest.as_dict()
+    judgement = properties.judge(properties.SearchResult(examples, samples, wrong, example, saved), what)
     ranges = {name: list(ends) for name, ends in valid.ranges.items()}
     method = {"version": 1, "drawn": "by Hypothesis, derandomized", "examples": most, "ranges": ranges}
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})
 
 
-def _kept(session: EngineContext, row: Row, feeds: Feeds) -> str:
-    """Saves the inputs that show it beside the report, in the form that a model's ``data`` has."""
+def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
+    """Save the inputs that fail to the report's folder, in the format of a model's ``data``; return the path."""
     name = re.sub(r"[^\w.-]", "_", f"{row.id}-{row.model}-{row.precision}") + ".npz"
     folder = session.report_dir / "repro"
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,17 +97,20 @@ def _kept(session: EngineContext, row: Row, feeds: Feeds) -> str:
 
 
 def space(session: EngineContext, row: Row) -> Space:
-    """The valid batches of a model: declared ranges, or those of the validation data; sizes that the engine takes."""
+    """Return the valid batches of a model.
+
+    Ranges are the declared ones, else those of the validation data. Sizes are those that the engine accepts.
+    """
     spec, signature = session.model(row.model), session.signature(row.model)
-    seen = session.memo.once(("looked at", row.model), lambda: _seen(session, row.model))
-    ranges = {one.name: spec.ranges.get(one.name) or seen[one.name][0] for one in signature.inputs}
+    observed = session.memo.once(("input ranges", row.model), lambda: _observed_inputs(session, row.model))
+    ranges = {tensor.name: spec.ranges.get(tensor.name) or observed[tensor.name][0] for tensor in signature.inputs}
     sizes: dict[str, tuple[int, int]] = {}
-    for one in signature.inputs:
-        for axis, size in list(enumerate(one.shape))[1:]:
+    for tensor in signature.inputs:
+        for axis, size in list(enumerate(tensor.shape))[1:]:
             if not isinstance(size, int):
-                key = size or dimension(one, axis)
+                key = size or dimension(tensor, axis)
                 own = spec.shapes.get(key)
-                sizes[key] = (own[0], own[2]) if own else (seen[one.name][1][axis],) * 2
+                sizes[key] = (own[0], own[2]) if own else (observed[tensor.name][1][axis],) * 2
     return Space(signature, ranges, sizes, _batch(session, row, signature))
 
 
@@ -125,28 +128,28 @@ def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int,
     return (1, MOST_MATES) if spec.engine is None else (spec.batch, spec.batch)
 
 
-def _seen(session: EngineContext, model: str) -> dict[str, tuple[tuple[float, float], tuple[int, ...]]]:
-    """Of each input: the least and greatest value of the first batches, and the shape of a batch."""
-    found: dict[str, tuple[tuple[float, float], tuple[int, ...]]] = {}
-    for batch in islice(session.dataset(model).batches(session.model(model).batch), LOOKED_AT):
+def _observed_inputs(session: EngineContext, model: str) -> dict[str, tuple[tuple[float, float], tuple[int, ...]]]:
+    """Return, for each input, the range of its values in the first batches and the shape of a batch."""
+    observed: dict[str, tuple[tuple[float, float], tuple[int, ...]]] = {}
+    for batch in islice(session.dataset(model).batches(session.model(model).batch), EXAMINED):
         for name, array in batch.inputs.items():
             low, high = float(array.min(initial=np.inf)), float(array.max(initial=-np.inf))
-            ends = found[name][0] if name in found else (low, high)
-            found[name] = (min(low, ends[0]), max(high, ends[1])), array.shape
-    return found
+            ends = observed[name][0] if name in observed else (low, high)
+            observed[name] = (min(low, ends[0]), max(high, ends[1])), array.shape
+    return observed
 
 
 def _scales(session: EngineContext, model: str) -> dict[str, float]:
-    """The largest magnitude of each output over the first batches of the reference."""
+    """Return the largest magnitude of each output over the first batches of the reference."""
 
     def work() -> dict[str, float]:
-        found: dict[str, float] = {}
+        scales: dict[str, float] = {}
         spec = session.model(model)
-        for outputs in islice(session.reference(model).batches(spec.batch, spec.samples), LOOKED_AT):
+        for outputs in islice(session.reference(model).batches(spec.batch, spec.samples), EXAMINED):
             for name, array in outputs:
                 values: Any = np.abs(array.astype(np.float64))
-                found[name] = max(found.get(name, 0.0), float(values[np.isfinite(values)].max(initial=0.0)))
-        return found
+                scales[name] = max(scales.get(name, 0.0), float(values[np.isfinite(values)].max(initial=0.0)))
+        return scales
 
     return session.memo.once(("scales", model), work)
 

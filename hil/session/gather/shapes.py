@@ -1,4 +1,4 @@
-"""Which shapes an engine is tried with: those that must run, and those that it must refuse."""
+"""The input shapes that an engine is tested with: those that must run, and those that it must refuse."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from hil.session.engines.shape_profiles import Profiles
 
 Feeds = dict[str, np.ndarray[Any, Any]]
-BATCHES = (1, 2, 4)  # tried of a dynamic first dimension where the config gives no shapes
+BATCHES = (1, 2, 4)  # for a dynamic first dimension, if the config gives no shapes
 
 
 def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
-    """Feeds to try, each with whether the engine must take it; made from ``feeds``, whose values are valid."""
+    """Yield feeds with whether the engine must accept them; they are result from ``feeds``, whose values are valid."""
     profiles = _profiles(session, row, model)
     if profiles:
         for choice in range(3):
@@ -37,7 +37,7 @@ def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds)
 
 
 def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
-    """What the engine was built for; nothing of a runtime that takes any size, nor of an engine nobody here built."""
+    """Return the engine's profiles; empty if the runtime has none, or if they are unknown (built elsewhere)."""
     spec = session.model(row.model)
     theirs = spec.engine is not None and not spec.shapes
     return (
@@ -46,9 +46,10 @@ def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
 
 
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
-    """For each dynamic dimension the shapes one beyond its max and, where there is such a size, one below its min.
+    """Yield, for each dynamic dimension, the shapes one above its max and, if that is at least 1, one below its min.
 
-    All else is as at the optimum; equal names keep equal sizes, so that the profile alone is what refuses them.
+    All other dimensions have their optimum size. Dimensions of one name have one size, so that only the profile can
+    refuse the shapes.
     """
     tried: set[object] = set()
     for spec in model.inputs:
@@ -59,7 +60,9 @@ def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -
             least, _, most = (shape[axis] for shape in profiles[spec.name])
             for value in (most + 1, least - 1):
                 if value >= 1:
-                    yield {one.name: _moved(one, profiles, (spec.name, axis, size), value) for one in model.inputs}
+                    yield {
+                        other.name: _moved(other, profiles, (spec.name, axis, size), value) for other in model.inputs
+                    }
 
 
 def _moved(
@@ -67,18 +70,18 @@ def _moved(
 ) -> list[int]:
     name, axis, size = at
     if spec.name not in profiles:
-        return [each for each in spec.shape if isinstance(each, int)]
+        return [dim for dim in spec.shape if isinstance(dim, int)]
     return [
-        value if (each == size if size is not None else (spec.name, place) == (name, axis)) else best
-        for place, (each, best) in enumerate(zip(spec.shape, profiles[spec.name][1], strict=True))
+        value if (dim == size if size is not None else (spec.name, place) == (name, axis)) else best
+        for place, (dim, best) in enumerate(zip(spec.shape, profiles[spec.name][1], strict=True))
     ]
 
 
 def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator[dict[str, int]]:
-    """Three sizes for each named dimension; of an engine that nobody here built only those that are declared."""
+    """Yield three sizes for each named dimension; for an engine built elsewhere, only sizes that are declared."""
     spec = session.model(row.model)
-    names = sorted({size for one in model.inputs for size in one.shape if isinstance(size, str)})
-    batch = {one.shape[0] for one in model.inputs if one.shape and isinstance(one.shape[0], str)}
+    names = sorted({size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)})
+    batch = {tensor.shape[0] for tensor in model.inputs if tensor.shape and isinstance(tensor.shape[0], str)}
     for choice in range(3 if spec.engine is None or spec.shapes else 1):
         sizes = {name: spec.shapes[name][choice] for name in names if name in spec.shapes}
         own = BATCHES[choice] if spec.engine is None else spec.batch
@@ -86,19 +89,19 @@ def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator
 
 
 def _sized(spec: TensorSpec, feeds: Feeds, sizes: Mapping[str, int]) -> list[int]:
-    came = feeds[spec.name].shape
+    shape = feeds[spec.name].shape
     return [
-        sizes.get(size, have) if isinstance(size, str) else have for size, have in zip(spec.shape, came, strict=True)
+        sizes.get(size, have) if isinstance(size, str) else have for size, have in zip(spec.shape, shape, strict=True)
     ]
 
 
 def resized(feeds: Feeds, shapes: Mapping[str, Sequence[int]]) -> Feeds:
-    """The feeds with each input in ``shapes`` repeated, or cut, along its axes to that shape; the rest as it is."""
-    made = dict(feeds)
+    """Return the feeds with each input in ``shapes`` repeated or cut along its axes to that shape."""
+    result = dict(feeds)
     for name, shape in shapes.items():
-        array = made[name]
+        array = result[name]
         for axis, size in enumerate(shape):
             if array.shape[axis] != size:
                 array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
-        made[name] = np.ascontiguousarray(array)
-    return made
+        result[name] = np.ascontiguousarray(array)
+    return result

@@ -1,7 +1,7 @@
 """Draws valid batches from a model's own signature, for Hypothesis to search and to shrink.
 
-An example is a whole batch, told by a few small numbers a sample: drawing an image element by element would cost more
-than running it, and shrinks to nothing that a person can read. The smallest sample is a constant at the low end.
+An example is a whole batch, described by a few small numbers for each sample: drawing an image element by element would
+cost more than running it and would not shrink to anything readable. The smallest sample is a constant at the low end.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 Feeds = dict[str, np.ndarray[Any, Any]]
 
 KINDS = ("constant", "ramp", "spike", "wave", "noise")
-"""From the plainest on: shrinking goes to the left."""
+"""From the simplest kind on, since Hypothesis shrinks towards the first."""
 
 STEPS = 16
 """Levels between the ends of a range."""
 
 MOST_MATES = 4
-"""Samples of a batch whose size is free: few, so that an example costs little more than an inference."""
+"""Largest batch if its size is free: small, so that an example costs little more than an inference."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One sample: ``level`` in sixteenths of the way from low to high, ``seed`` for what is random of its kind."""
+    """One sample: ``level`` in sixteenths of the range from its low end, and ``seed`` for the random kinds."""
 
     kind: str = KINDS[0]
     level: int = 0
     seed: int = 0
 
     def array(self, dtype: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray[Any, Any]:
-        """Values of ``shape`` from ``low`` to ``high``, both included; integers and truth values are the nearest."""
+        """Return values of ``shape`` in ``low``…``high``, both included; integers and booleans are rounded."""
         random = np.random.default_rng(self.seed)
         share = np.full(shape, self.level / STEPS)
         if self.kind == "noise":
@@ -62,18 +62,18 @@ class Drawn:
     sizes: tuple[tuple[str, int], ...]
 
     def feeds(self, space: Space) -> Feeds:
-        """The inputs, the same each time."""
-        sizes, made = dict(self.sizes), {}
+        """Return the inputs; the same batch always gives the same arrays."""
+        sizes, feeds = dict(self.sizes), {}
         for spec in space.signature.inputs:
             shape = tuple(sizes[key] if not isinstance(size, int) else size for size, key in _keyed(spec))
             low, high = space.ranges[spec.name]
-            rows = [one.array(spec.dtype, shape[1:], low, high) for one in self.samples]
-            made[spec.name] = np.ascontiguousarray(np.stack(rows))
-        return made
+            rows = [recipe.array(spec.dtype, shape[1:], low, high) for recipe in self.samples]
+            feeds[spec.name] = np.ascontiguousarray(np.stack(rows))
+        return feeds
 
-    def told(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"samples": [asdict(one) for one in self.samples], "sizes": dict(self.sizes)}
+    def as_dict(self) -> dict[str, Any]:
+        """Return the batch as plain JSON types."""
+        return {"samples": [asdict(recipe) for recipe in self.samples], "sizes": dict(self.sizes)}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Space:
     batch: tuple[int, int]
 
     def batches(self) -> SearchStrategy[Drawn]:
-        """All of it, shrinking to one sample at the low end in the least size."""
+        """Return a strategy for all valid batches, which shrinks to the smallest batch of constants at the low end."""
         from hypothesis import strategies as st
 
         recipe = st.builds(Recipe, st.sampled_from(KINDS), st.integers(0, STEPS), st.integers(0, 2**16))
@@ -96,7 +96,7 @@ class Space:
 
 
 def dimension(spec: TensorSpec, axis: int) -> str:
-    """How a dynamic dimension without a name is called."""
+    """Return the name used for a dynamic dimension without a name, such as ``image[2]``."""
     return f"{spec.name}[{axis}]"
 
 
@@ -106,11 +106,11 @@ def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
 
 
 def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int, int, Drawn | None, str]:
-    """Tries up to ``most`` batches, and shrinks the first that ``trial`` finds something wrong with.
+    """Try up to ``most`` batches, and shrink the first for which ``trial`` returns a problem as text.
 
-    Returns how many batches and samples were tried before, the smallest wrong one and what is wrong with it. The same
-    space and trial give the same batches: nothing is random from run to run, nothing is kept between runs, and what
-    else is imported has no part in it. What ``trial`` raises ends the search at once.
+    Return the number of batches and samples without a problem, the smallest batch with a problem, and the problem. The
+    search is deterministic: the same space and trial give the same batches, whatever ran before or is imported. An
+    exception of ``trial`` ends the search at once.
     """
     from hypothesis import HealthCheck, Phase, given, settings
 
@@ -130,7 +130,7 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int,
                 phases=(Phase.generate, Phase.shrink),
                 backend=backend,
             )
-            quiet(given(space.batches())(state.tried))()
+            quiet(given(space.batches())(state.run))()
     except _Wrong:
         pass
     except BaseException:
@@ -142,12 +142,12 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int,
     return state.examples, state.samples, state.smallest, state.wrong
 
 
-class _Wrong(Exception):  # noqa: N818 - a signal to Hypothesis, seen by nobody
+class _Wrong(Exception):  # noqa: N818 - a signal to Hypothesis, never visible outside
     pass
 
 
 class _Search:
-    """What is known while Hypothesis searches: after the first failure it only shrinks."""
+    """The state of a search. After the first failure Hypothesis only shrinks, so batches are no longer counted."""
 
     def __init__(self, trial: Callable[[Drawn], str]) -> None:
         self.trial = trial
@@ -156,7 +156,7 @@ class _Search:
         self.wrong = ""
         self.broken: BaseException | None = None
 
-    def tried(self, drawn: Drawn) -> None:
+    def run(self, drawn: Drawn) -> None:
         if self.broken is not None:
             raise _Wrong
         try:

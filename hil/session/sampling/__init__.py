@@ -1,1 +1,1 @@
-"""Series of timed inferences: taken, repeated, stored."""
+"""Series of timed inferences: measured, repeated, stored."""

@@ -34,10 +34,10 @@ Engine = tuple[str, str]
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair of fresh processes: each one's p50 in seconds, and how the second compares with the first.
+    """One pair of fresh processes: the p50 of each in seconds, and their ratio.
 
     ``first`` and ``second`` are medians over the windows; ``ratio`` is the median over neighbouring windows of the
-    second's p50 by the first's, which what comes and goes on the machine leaves alone.
+    second's p50 divided by the first's, which is insensitive to temporary load on the machine.
     """
 
     first: float
@@ -46,40 +46,40 @@ class Pair:
 
 
 def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, windows: int = WINDOWS) -> list[Pair]:
-    """``n`` pairs of fresh processes, the candidate being the second; which of them starts first changes each time."""
-    found = []
+    """Time ``n`` pairs of fresh processes, alternating which engine starts first; ``second`` is the candidate."""
+    results = []
     for number in range(n):
         if number % 2 == 0:
-            found.append(pair(session, base, candidate, windows=windows))
+            results.append(pair(session, base, candidate, windows=windows))
         else:
-            turned = pair(session, candidate, base, windows=windows)
-            found.append(Pair(turned.second, turned.first, 1 / turned.ratio))
-    return found
+            swapped = pair(session, candidate, base, windows=windows)
+            results.append(Pair(swapped.second, swapped.first, 1 / swapped.ratio))
+    return results
 
 
 def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
-    """Loads both engines, in a process each, and times each in ``windows`` short windows: AB BA AB and so on.
+    """Load both engines, each in a process of its own, and time both in ``windows`` short windows: AB BA AB and so on.
 
-    Under the state contract, like every series. Raises what timing an engine raises.
+    The state contract applies, as for every series. Raises as timing an engine does.
     """
     feeds = [feeds_of(session, model, session.model(model).batch) for model, _ in (first, second)]
     for engine in (first, second):
-        session.engines.provisioned(*engine)  # building heats, and is over before the state is watched
+        session.engines.provisioned(*engine)  # build first: building heats the board
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(session.engines.fresh(*engine)) for engine in (first, second)]
         stack.enter_context(conditions(session))
         for worker, fed in zip(workers, feeds, strict=True):
             _p50(worker, fed, session.config.spec.measure.warmup)
-        taken = [_window(workers, feeds, swapped=number % 2 == 1) for number in range(windows)]
-    firsts, seconds = zip(*taken, strict=True)
-    ratio = statistics.median(after / before for before, after in taken)
+        p50s = [_window(workers, feeds, swapped=number % 2 == 1) for number in range(windows)]
+    firsts, seconds = zip(*p50s, strict=True)
+    ratio = statistics.median(after / before for before, after in p50s)
     return Pair(statistics.median(firsts), statistics.median(seconds), ratio)
 
 
 def _window(
     workers: Sequence[EngineWorker], feeds: Sequence[Sequence[Mapping[str, Any]]], *, swapped: bool
 ) -> tuple[float, float]:
-    """Both p50 of one window each, the second engine first where ``swapped``."""
+    """Return the p50 of each engine over one window; the second engine runs first if ``swapped``."""
     order = (1, 0) if swapped else (0, 1)
     p50 = {at: _p50(workers[at], feeds[at], WARMUP) for at in order}
     return p50[0], p50[1]

@@ -1,4 +1,4 @@
-"""What every timed series shares: its inputs, the state contract around it, and how it is kept."""
+"""Shared by all timed series: the inputs, the state contract around them, and the ``Series`` record."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
-    """Up to 16 real batches of the validation data, cycled through if there are fewer."""
-    return [dict(one.inputs) for one in islice(session.dataset(model).batches(batch), FEEDS)]
+    """Return up to 16 batches of the validation data, as inputs by name."""
+    return [dict(portion.inputs) for portion in islice(session.dataset(model).batches(batch), FEEDS)]
 
 
 @contextmanager
 def conditions(session: EngineContext) -> Iterator[None]:
-    """The state contract around a series; entered once its engine is built and loaded, which heats and takes memory."""
+    """Apply the state contract around a series. Enter it once the engine is built and loaded; both heat the board."""
     session.state.ready()
     with session.state.loaded():
         yield
 
 
 def series_of(session: EngineContext, model: str, timed: Timed, feeds: int) -> Series:
-    """What one timed window brought, as a series; called while its ``conditions`` hold, for they are told in it."""
+    """Return one timed window as a series. Call it within ``conditions``, whose facts the series records."""
     batch = session.model(model).batch
     method = {**timed.method, "batch": batch, "feeds": feeds, **contract_method.method(session.spec)}
     facts = {"windows": [{**timed.telemetry, "n": int(timed.duration.size)}], "looks": 1, **session.state.facts()}

@@ -1,4 +1,4 @@
-"""Raw series as files in the report: taken once a run, whichever of its processes comes first."""
+"""Raw series as files in the report: measured once a run, by the first of its processes that needs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, run_id: str) -> Series | None:
-    """The series that run ``run_id`` wrote to ``path``; None where there is none of that run, or not a whole one."""
+    """Return the series that run ``run_id`` wrote to ``path``; ``None`` if there is no complete file of that run."""
     if not path.exists():
         return None
     try:
@@ -30,33 +30,33 @@ def read(path: Path, run_id: str) -> Series | None:
             if about["run"] != run_id:
                 return None
             device = arrays["device"] if "device" in arrays.files else None
-            told = about["batch"], about["method"], about["facts"]
-            return Series(arrays["start"], arrays["duration"], *told, device)
+            facts = about["batch"], about["method"], about["facts"]
+            return Series(arrays["start"], arrays["duration"], *facts, device)
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None  # an earlier run's, cut short; this run's own is written whole or not at all
+        return None  # a truncated file of an earlier run: this run replaces its files atomically
 
 
 class Samples:
-    """``report/samples/NAME.npz``: start, duration and device time in seconds, and how they were taken."""
+    """``report/samples/NAME.npz``: start, duration and device time in seconds, and the method."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._folder = folder
         self._run_id = run_id
 
     def once(self, name: str, take: Callable[[], Series]) -> Series:
-        """The series called ``name`` of this run: from its file, or taken now and written.
+        """Return this run's series ``name`` from its file, else measure it with ``take`` and write the file.
 
-        Two xdist workers never time the same engine twice, nor does one read half a file.
+        A lock prevents two xdist workers from timing the same engine twice and from reading a partial file.
         """
         with writing(self._folder), self._alone(name):
-            found = self._read(name)
-            if found is None:
-                found = take()
-                self._write(name, found)
-            return found
+            series = self._read(name)
+            if series is None:
+                series = take()
+                self._write(name, series)
+            return series
 
     def file(self, name: str) -> str:
-        """The series' file, relative to the report's folder."""
+        """Return the series' file, relative to the report's folder."""
         return f"{self._folder.name}/{name}.npz"
 
     @contextlib.contextmanager

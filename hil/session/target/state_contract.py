@@ -82,9 +82,9 @@ class Keeper:
             what = f"it is not known whether {asked} was restored ({str(error).partition(': on target ')[0]})"
             raise LabError(f"{what}: {where}: run `hil doctor {self._name}`, or check it there") from None
         if left:
-            what = "; ".join(f"{one['what']} was not restored ({one['why']})" for one in left)
-            mend = "; ".join(dict.fromkeys(one["mend"] for one in left))
-            raise LabError(f"{what}: {where}: run `{mend}` there")
+            what = "; ".join(f"{change['what']} was not restored ({change['why']})" for change in left)
+            fix = "; ".join(dict.fromkeys(change["mend"] for change in left))
+            raise LabError(f"{what}: {where}: run `{fix}` there")
 
     def _changes(self) -> bool:
         return bool(self._spec.stop_services) or self._spec.clocks == "locked"

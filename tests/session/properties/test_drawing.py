@@ -24,7 +24,7 @@ SPACE = Space(SIGNATURE, {"image": (-1.0, 2.0), "ids": (0.0, 9.0)}, {"side": (2,
 
 @given(SPACE.batches())
 def test_every_batch_is_valid(drawn: Drawn) -> None:
-    """Dtypes, shapes and values are within the space, equal names have equal sizes, and it is the same each time."""
+    """Dtypes, shapes and values are within the space, equal names have equal sizes, and the arrays are repeatable."""
     feeds = drawn.feeds(SPACE)
     count = len(drawn.samples)
     assert feeds["image"].dtype == np.float32
@@ -40,50 +40,50 @@ def test_every_batch_is_valid(drawn: Drawn) -> None:
 
 
 @given(st.sampled_from(KINDS), st.integers(0, 16), st.integers(0, 99), st.sampled_from([(0,), (1,), (2, 3)]))
-def test_a_sample_s_kind_keeps_to_its_range(kind: str, level: int, seed: int, shape: tuple[int, ...]) -> None:
-    """Of any kind and shape, the empty one too."""
+def test_samples_of_every_kind_are_within_their_range(kind: str, level: int, seed: int, shape: tuple[int, ...]) -> None:
+    """Values of every kind and shape, also an empty one, are within the range."""
     array = Recipe(kind, level, seed).array("float32", shape, 0.25, 0.5)
     assert array.shape == shape
     assert ((array >= 0.25) & (array <= 0.5)).all()
 
 
-def test_a_search_repeats_itself_and_shrinks_to_the_plainest() -> None:
-    """Two searches try the same batches; what is wrong with noise at large sides alone ends at just that."""
-    seen: list[list[Drawn]] = [[], []]
+def test_a_search_is_deterministic_and_shrinks_to_the_simplest() -> None:
+    """Two searches try the same batches; a failure of noise at sides of 4 or more shrinks to noise at side 4."""
+    tried: list[list[Drawn]] = [[], []]
 
     def trial(drawn: Drawn, into: list[Drawn]) -> str:
         into.append(drawn)
-        bad = dict(drawn.sizes)["side"] >= 4 and any(one.kind == "noise" for one in drawn.samples)
+        bad = dict(drawn.sizes)["side"] >= 4 and any(recipe.kind == "noise" for recipe in drawn.samples)
         return "wrong" if bad else ""
 
-    found = [search(SPACE, 50, lambda drawn, into=into: trial(drawn, into)) for into in seen]  # type: ignore[misc]  # bound early
-    assert seen[0] == seen[1]
-    assert found[0] == found[1]
-    _, _, smallest, wrong = found[0]
+    results = [search(SPACE, 50, lambda drawn, into=into: trial(drawn, into)) for into in tried]  # type: ignore[misc]  # bound early
+    assert tried[0] == tried[1]
+    assert results[0] == results[1]
+    _, _, smallest, wrong = results[0]
     assert wrong == "wrong"
     assert smallest is not None
     assert dict(smallest.sizes) == {"side": 4, "image[3]": 1}
     assert smallest.samples == (Recipe("noise", 0, 0),)
 
 
-def test_what_else_is_imported_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module of the user's is full of numbers that a batch could have; none of them is drawn for that."""
-    seen: list[list[Drawn]] = [[], []]
+def test_other_imports_do_not_change_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants in an imported module of the user do not influence the drawn batches."""
+    tried: list[list[Drawn]] = [[], []]
 
     def trial(drawn: Drawn, into: list[Drawn]) -> str:
         into.append(drawn)
         return ""
 
-    search(SPACE, 600, lambda drawn: trial(drawn, seen[0]))
+    search(SPACE, 600, lambda drawn: trial(drawn, tried[0]))
     (tmp_path / "numbers_of_mine.py").write_text(f"SEEDS = {list(range(30000, 30400))}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.import_module("numbers_of_mine")
-    search(SPACE, 600, lambda drawn: trial(drawn, seen[1]))
-    assert seen[0] == seen[1]
+    search(SPACE, 600, lambda drawn: trial(drawn, tried[1]))
+    assert tried[0] == tried[1]
 
 
-def test_all_batches_are_counted_where_nothing_is_wrong() -> None:
-    """As many as were asked for, and their samples."""
+def test_all_batches_are_counted_without_a_failure() -> None:
+    """The counts are the requested number of batches and their samples."""
     sizes: list[int] = []
 
     def trial(drawn: Drawn) -> str:
@@ -96,7 +96,7 @@ def test_all_batches_are_counted_where_nothing_is_wrong() -> None:
 
 
 def test_a_lost_worker_ends_the_search() -> None:
-    """It is not tried again and again, and it is nobody's property."""
+    """``WorkerLost`` propagates after one trial: it is not retried, and not reported as a failed property."""
     times: list[int] = []
 
     def trial(_drawn: Drawn) -> str:
