@@ -13,55 +13,67 @@ from hypothesis import settings
 settings.register_profile("hil", deadline=None, print_blob=True)
 settings.load_profile("hil")
 
-# Hundreds of tests start the command line in a process of its own: where the environment forbids byte code, each of
-# them would compile the library, pytest's rewriting and all, anew. That is a third of what they take.
+# Hundreds of tests start the command line in a process of its own. Without byte code each of them would compile the
+# library again, with pytest's assertion rewriting: a third of their time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parent.parent
 ABSENT_INTERPRETER = re.compile(r"python3\.\d+ is not there")
-"""The one missing part that continuous integration lets pass: it asks only for interpreters that are there."""
+"""The one missing part that continuous integration accepts: it uses only the interpreters that are installed."""
 
 _skipped: dict[str, list[str]] = {}
+_terminal: list[pytest.TerminalReporter] = []
 
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    """The root of this repository."""
+    """Return the root of this repository."""
     return ROOT
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes every warning an error; an exception belongs below, with the reason why it is not ours to mend.
+    """Make every warning an error. An exception goes below, with the reason why it cannot be fixed here.
 
-    Under ``-n`` a worker without work takes over some of another's.
+    Under ``-n`` an idle worker takes over tests of another one.
     """
     config.addinivalue_line("filterwarnings", "error")
-    # Otherwise a worker's share is settled long before the end, and one is idle for minutes while another still has
-    # the boards before it.
+    # Otherwise each worker's share is fixed long before the end, and one is idle for minutes while another still has
+    # all tests of the boards to run.
     if config.getoption("dist", "no") == "load":
         config.option.dist = "worksteal"
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep the terminal for ``pytest_runtest_logreport``, which is not passed the config."""
+    _terminal[:] = filter(None, [session.config.pluginmanager.get_plugin("terminalreporter")])
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Notes each skipped test under its reason; runs in the controller, under xdist too."""
+    """Record each skipped test under its reason. Under ``HIL_CI=1`` show a failure at once, not only after all tests.
+
+    Under xdist this runs in the controller.
+    """
     if report.skipped and not hasattr(report, "wasxfail"):
         _note(report)
+    if report.failed and _in_ci():
+        for terminal in _terminal:
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext[-2000:]}", red=True)
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Notes each module that was skipped whole."""
+    """Record each module that was skipped as a whole."""
     if report.skipped:
         _note(report)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Under ``HIL_CI=1`` a test skipped for a missing part fails the run: there, everything was installed."""
+    """Fail the run under ``HIL_CI=1`` if a test was skipped for a missing part: there, everything is installed."""
     if _in_ci() and _missing_parts() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Names what the machine lacks: interpreters in a line, anything else as the failure it is."""
+    """List what the machine lacks: interpreters in one line, anything else as a failure."""
     absent = sorted({match[0].split()[0] for reason in _skipped if (match := ABSENT_INTERPRETER.search(reason))})
     if absent:
         terminalreporter.write_line(f"interpreters that are not there, so not tested: {', '.join(absent)}")
@@ -73,14 +85,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """``longrepr`` of a skip is (path, line, ``Skipped: reason``); anything else is its own reason."""
+    """Record a skip. Its ``longrepr`` is (path, line, ``Skipped: reason``), or the reason itself."""
     longrepr = report.longrepr
     reason = str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
     _skipped.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
 
 
 def _missing_parts() -> dict[str, list[str]]:
-    """The skips that continuous integration does not accept: reason to tests."""
+    """Return the tests whose skip continuous integration does not accept, by reason."""
     return {reason: names for reason, names in _skipped.items() if not ABSENT_INTERPRETER.match(reason)}
 
 
