@@ -1,4 +1,4 @@
-"""What a specialist would say next of a row that did not pass, drawn from its own measurements: ``advised``."""
+"""Advice for rows that did not pass, derived from their measurements: ``advised`` adds it to a report."""
 
 from hil.advice.table import LONGEST, MOST, RULES, advised
 

@@ -1,4 +1,4 @@
-"""What to do about answers: is it quantization, the build or the export; which output; too few samples."""
+"""Advice on accuracy: quantization, build or export; which output; too few samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWERS = ("parity.outputs", "parity.task", "int8.drop")
 FEW_SAMPLES = 100
 """Calibration samples under which more are worth trying (TensorRT's guide: about 500 for an image classifier)."""
 FAR_OFF = 10
-"""Times the mean distance (1 - cosine) from which one sample is another matter than the rest."""
+"""Multiple of the mean distance (1 - cosine) above which one sample counts as an outlier."""
 MOST_NAMED = 3
 
 
@@ -28,7 +28,7 @@ def _failed(check: CheckResult, *ids: str) -> bool:
 
 
 def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
-    """Is the same check of the same model good in a finer precision on the same target?"""
+    """Report whether the same check of the model passes in a finer precision on the same target."""
     if not _failed(check, *ANSWERS) or check.precision in ("", "fp32"):
         return
     name = "parity.outputs" if check.id == "int8.drop" else check.id
@@ -37,14 +37,13 @@ def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
     good = [p for p, verdict in known.items() if verdict in (Verdict.PASSED, Verdict.WARNED)]
     bad = [p for p, verdict in known.items() if verdict is Verdict.FAILED]
     if bad:
-        where = "look at the export or the build first"
-        yield f"{name} fails in {' and '.join(bad)} too: {where}, not at {check.precision}"
+        yield f"{name} fails in {' and '.join(bad)} too: check the export or the build first, not {check.precision}"
     elif good:
         yield f"{name} holds in {' and '.join(good)} on the same target: the loss is {check.precision}'s own"
 
 
 def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Which outputs use up their tolerance, and by how much."""
+    """Name the outputs that exceed their tolerance, and by how much."""
     rows = listed(check.details.get("outputs"))
     out = [row for row in rows if row.get("met") is False]
     if not _failed(check, "parity.outputs", "int8.drop") or not out or len(out) == len(rows) == 1:
@@ -53,37 +52,38 @@ def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
     for row in out[:MOST_NAMED]:
         use = number(row.get("use"))
         parts.append(f"{named(row.get('output'))}{f' ({use:.3g} times)' if use is not None else ''}")
-    kept = len(rows) - len(out)
-    yield f"{len(out)} of {len(rows)} outputs are past their tolerance: {', '.join(parts)}; {kept} keep theirs"
+    others = len(rows) - len(out)
+    count = f"{len(out)} of {len(rows)} outputs are past their tolerance"
+    yield f"{count}: {', '.join(parts)}; the other {others} are within theirs"
 
 
 def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
-    """A single sample's answer is far worse than the rest's: look at that one."""
+    """Name a single sample whose answer is far worse than the mean."""
     for row in listed(check.details.get("outputs"))[:1]:
         mean, worst = number(table(row.get("metrics")).get("cosine")), number(row.get("worst_cosine"))
         sample = row.get("worst_cosine_sample")
         if not _failed(check, "parity.outputs") or mean is None or worst is None or not isinstance(sample, int):
             return
         if 1 - worst > FAR_OFF * max(1 - mean, 1e-12):
-            off = f"sample {sample} is far off (cosine {worst:.4g}, all together {mean:.4g})"
-            yield f"{off}: look at that sample's input"
+            off = f"sample {sample} is far off (cosine {worst:.4g}, the mean is {mean:.4g})"
+            yield f"{off}: check that sample's input"
 
 
 def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
-    """The nodes at which an INT8 engine starts to differ, where the diagnosis of its failed parity named any."""
+    """Name the nodes at which the INT8 error starts, if the diagnosis of the failed parity found any."""
     if check.precision != "int8" or not _failed(check, *ANSWERS):
         return
-    found = table(around.details(check, "parity.outputs").get("diagnosis")).get("culprits")
-    nodes = [table(table(each.get("seen")).get("node")).get("name") for each in listed(found)[:MOST_NAMED]]
+    culprits = table(around.details(check, "parity.outputs").get("diagnosis")).get("culprits")
+    nodes = [table(table(culprit.get("seen")).get("node")).get("name") for culprit in listed(culprits)[:MOST_NAMED]]
     names = [named(name) for name in nodes if name]
     if names:
         where = f"[models.{check.model}.calibration] exclude_nodes"
-        ranked = f"hil int8 sensitivity {check.model} ranks all layers by what they cost"
+        ranked = f"hil int8 sensitivity {check.model} ranks all layers by their loss"
         yield f"keep {', '.join(names)} in floating point, where the error starts: name them in {where}; {ranked}"
 
 
 def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
-    """INT8 ranges drawn from few samples, or by a method that clips."""
+    """Advise on INT8 ranges from synthetic data, from few samples, or by an unsuitable method."""
     model = around.model(check)
     if check.precision != "int8" or not _failed(check, *ANSWERS) or model is None:
         return
@@ -92,30 +92,30 @@ def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
     if about.get("synthetic") is True:
         yield "its ranges were drawn from synthetic samples: calibrate with real ones"
     elif samples is not None and samples < FEW_SAMPLES:
-        yield f"its ranges were drawn from {samples:.0f} samples: calibrate with some hundred that cover the task"
+        yield f"its ranges were drawn from {samples:.0f} samples: calibrate with a few hundred that cover the task"
     elif samples is not None and isinstance(method, str):
         other = "minmax" if method != "minmax" else "entropy"
         yield f"its ranges were drawn from {samples:.0f} samples by {named(method)}: try {other} before more samples"
 
 
 def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
-    """A loss that is not settled: how many samples would bound it, if none or as many are lost as were."""
-    seen, limit = check.measurement, check.limit
+    """Estimate how many samples settle an inconclusive loss, assuming that its rate stays the same."""
+    measured, limit = check.measurement, check.limit
     if check.id not in ("parity.task", "int8.drop") or check.verdict is not Verdict.INCONCLUSIVE:
         return
-    if seen is None or limit is None or seen.confidence is None or not 0 < limit.value < 1 or seen.n < 1:
+    if measured is None or limit is None or measured.confidence is None or not 0 < limit.value < 1 or measured.n < 1:
         return
-    least = math.ceil(math.log(1 - seen.confidence) / math.log(1 - limit.value))
-    if seen.value <= 0 and seen.n < least:
-        yield f"with no loss seen {least:,} samples exclude {show(limit.value, '1')}: there are {seen.n:,}"
-    elif seen.high is not None and 0 < seen.value < limit.value < seen.high:
+    least = math.ceil(math.log(1 - measured.confidence) / math.log(1 - limit.value))
+    if measured.value <= 0 and measured.n < least:
+        yield f"without any loss, {least:,} samples exclude {show(limit.value, '1')}; there are {measured.n:,}"
+    elif measured.high is not None and 0 < measured.value < limit.value < measured.high:
         # A mean's interval shrinks as the square root of the samples.
-        times = ((seen.high - seen.value) / (limit.value - seen.value)) ** 2
-        yield f"about {math.ceil(seen.n * times):,} validation samples would settle it: there are {seen.n:,}"
+        times = ((measured.high - measured.value) / (limit.value - measured.value)) ** 2
+        yield f"about {math.ceil(measured.n * times):,} validation samples would settle it; there are {measured.n:,}"
 
 
 def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
-    """INT8 that brought nothing: how much of the model runs in it, and what fp16 takes."""
+    """Report, if INT8 is not faster, how much of the model runs in INT8 and the latency of fp16."""
     if not _failed(check, "int8.speedup"):
         return
     share = around.measured(check, "placement.int8_layers")
@@ -123,11 +123,11 @@ def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
         yield f"{show(share.value, '1')} of the layers that INT8 is for run in it (placement.int8_layers)"
     ours, half = around.measured(check, "latency.p50"), around.measured(check, "latency.p50", "fp16")
     if ours is not None and half is not None and half.value <= ours.value:
-        yield f"fp16 takes {show(half.value, 's')}, int8 {show(ours.value, 's')} (p50): deploy fp16 and leave int8 out"
+        yield f"fp16 takes {show(half.value, 's')}, int8 {show(ours.value, 's')} (p50): deploy fp16 instead of int8"
 
 
 def fell_back(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Layers that stayed on the GPU, or out of INT8, by name."""
+    """Name the layers that fell back to the GPU or do not run in INT8."""
     key = {"placement.dla_fallback": "on_gpu", "placement.int8_layers": "not_int8"}.get(check.id, "")
     names = check.details.get(key)
     if check.verdict is not Verdict.FAILED or not isinstance(names, list) or not names:

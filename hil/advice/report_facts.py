@@ -1,4 +1,4 @@
-"""What a piece of advice may stand on: one row's own details, and the same model's other rows of the same report."""
+"""The facts that advice uses: a row's own details, and the other rows of its model in the same report."""
 
 from __future__ import annotations
 
@@ -18,103 +18,103 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 60
 COARSER = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2, "int8": 3}
-"""How few bits a precision has, by rank."""
+"""Rank of each precision; a higher rank has fewer bits."""
 
 
 @dataclass(frozen=True)
 class Around:
-    """A report, by what advice asks of it."""
+    """A report with the lookups that advice needs. ``check`` is always the row that is advised on."""
 
     report: Report
 
     @cached_property
     def _rows(self) -> Mapping[tuple[str, str, str], CheckResult | Measured]:
-        told: list[CheckResult | Measured] = [*self.report.measurements, *self.report.checks]
-        return {(row.model, row.precision, row.id): row for row in told}
+        rows: list[CheckResult | Measured] = [*self.report.measurements, *self.report.checks]
+        return {(row.model, row.precision, row.id): row for row in rows}
 
     @cached_property
     def _judged(self) -> Mapping[tuple[str, str, str], CheckResult]:
         return {(row.model, row.precision, row.id): row for row in self.report.checks}
 
     def judged(self, check: CheckResult, other: str, precision: str | None = None) -> CheckResult | None:
-        """The row ``other`` of the same model, in ``precision`` or the row's own."""
+        """Return the judged row ``other`` of the same model, in ``precision`` or the row's own."""
         return self._judged.get((check.model, precision or check.precision, other))
 
     def measured(self, check: CheckResult, other: str, precision: str | None = None) -> Measurement | None:
-        """What was measured for ``other`` of the same model, with a limit or without one."""
+        """Return the measurement of row ``other`` of the same model, with or without a limit."""
         row = self._rows.get((check.model, precision or check.precision, other))
         return None if row is None else row.measurement
 
     def details(self, check: CheckResult, other: str, precision: str | None = None) -> Mapping[str, Any]:
-        """The details of ``other`` of the same model; empty without such a row."""
+        """Return the details of row ``other`` of the same model; empty without such a row."""
         row = self._rows.get((check.model, precision or check.precision, other))
         return {} if row is None else row.details
 
     def coarser(self, check: CheckResult) -> Iterator[str]:
-        """The precisions of the same model with fewer bits than the row's, as planned."""
+        """Yield the planned precisions of the same model with fewer bits than the row's."""
         rank = COARSER.get(check.precision)
-        there = dict.fromkeys(row.precision for row in self.report.checks if row.model == check.model)
+        planned = dict.fromkeys(row.precision for row in self.report.checks if row.model == check.model)
         if rank is not None:
-            yield from (name for name in there if COARSER.get(name, -1) > rank)
+            yield from (name for name in planned if COARSER.get(name, -1) > rank)
 
     def engine(self, check: CheckResult, precision: str | None = None) -> EngineUsed | None:
-        """The engine that was judged, of the row's precision or another."""
+        """Return the model's engine in ``precision`` or the row's own."""
         key = (check.model, precision or check.precision)
-        return next((one for one in self.report.engines if (one.model, one.precision) == key), None)
+        return next((engine for engine in self.report.engines if (engine.model, engine.precision) == key), None)
 
     def model(self, check: CheckResult) -> ModelUsed | None:
-        """The model with its data."""
-        return next((one for one in self.report.models if one.name == check.model), None)
+        """Return the row's model with its data."""
+        return next((model for model in self.report.models if model.name == check.model), None)
 
     def method(self, check: CheckResult) -> Mapping[str, Any]:
-        """How the row was measured; empty where nothing was."""
+        """Return the method of the row's measurement; empty without one."""
         return {} if check.measurement is None else self.report.methods.get(check.measurement.method, {})
 
     def environment(self, check: CheckResult) -> Mapping[str, Any]:
-        """Where the row was measured; empty where nothing was."""
+        """Return the environment of the row's measurement; empty without one."""
         return {} if check.measurement is None else self.report.environments.get(check.measurement.environment, {})
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the probed facts make the board: module, JetPack, versions; empty where it is no board."""
+        """Return the board's module, JetPack and versions from the probed facts; empty if it is not a board."""
         return table(self.report.target.facts.get("identity"))
 
 
 def number(value: Any) -> float | None:
-    """A positive finite number, or none: what advice divides by or multiplies with."""
+    """Return ``value`` as a float if it is a positive finite number, else ``None``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
         return None
     return float(value)
 
 
 def table(value: Any) -> Mapping[str, Any]:
-    """A table, or an empty one."""
+    """Return ``value`` if it is a table, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def listed(value: Any) -> list[Mapping[str, Any]]:
-    """The tables of a list; whatever else is in it is left out."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+    """Return the tables in a list, without its other items; empty if ``value`` is not a list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def named(value: Any) -> str:
-    """Somebody else's name, safe and short enough for a sentence."""
+    """Return a name from outside as one short line of safe text."""
     return one_line(str(value), LONGEST_NAME)
 
 
 def deciding_value(check: CheckResult) -> float | None:
-    """The end of the interval that a pass needs on the good side, or the value; positive or none."""
-    seen, limit = check.measurement, check.limit
-    if seen is None or limit is None:
+    """Return the end of the interval that must be within the limit, or the value; ``None`` unless positive."""
+    measured, limit = check.measurement, check.limit
+    if measured is None or limit is None:
         return None
-    end = seen.high if limit.sense is Sense.AT_MOST else seen.low
-    return number(seen.value if end is None else end)
+    end = measured.high if limit.sense is Sense.AT_MOST else measured.low
+    return number(measured.value if end is None else end)
 
 
 def excess(check: CheckResult) -> float | None:
-    """By which share what was measured must shrink (time, memory) to keep its limit; none where it keeps it.
+    """Return the share by which time or memory must shrink to keep the limit; ``None`` if it keeps the limit.
 
-    Of a rate: the share of the time of a frame.
+    For a rate, this is the share of the time of a frame.
     """
     bound, limit = deciding_value(check), check.limit
     if bound is None or limit is None or number(limit.value) is None:
@@ -123,18 +123,18 @@ def excess(check: CheckResult) -> float | None:
     return share if share > 0 else None
 
 
-def keeps(seen: Measurement | None, check: CheckResult) -> bool:
-    """Whether another row's measurement would keep this row's limit, interval and all."""
+def keeps(measured: Measurement | None, check: CheckResult) -> bool:
+    """Whether another row's measurement, including its interval, would keep this row's limit."""
     limit = check.limit
-    if seen is None or limit is None or seen.unit != limit.unit:
+    if measured is None or limit is None or measured.unit != limit.unit:
         return False
-    end = seen.high if limit.sense is Sense.AT_MOST else seen.low
-    bound = seen.value if end is None else end
+    end = measured.high if limit.sense is Sense.AT_MOST else measured.low
+    bound = measured.value if end is None else end
     return bound <= limit.value if limit.sense is Sense.AT_MOST else bound >= limit.value
 
 
 def parity_of(around: Around, check: CheckResult, precision: str) -> str:
-    """What is known of another precision's accuracy, as half a sentence; empty where it was not judged."""
+    """Return another precision's accuracy verdict in brackets; empty if it was not judged."""
     for name in ("parity.task", "parity.outputs"):
         row = around.judged(check, name, precision)
         if row is not None and row.verdict is not Verdict.NOT_RUN:

@@ -1,4 +1,4 @@
-"""What to do about memory: of the runtime, of the model, of the machine, in the engine's file, and what leaks."""
+"""Advice on memory: the runtime's, the model's, the machine's, the engine file, and leaks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from hil.results import CheckResult
 
 WEIGHTS = {"fp32": {"fp16": 2, "int8": 4}, "fp16": {"int8": 2}}
-"""By how much a weight gets smaller: 32, 16 and 8 bits."""
+"""How many times smaller weights become, by the present and the other precision."""
 BIG = 0.2
-"""Share of what is used from which a part of it is worth naming."""
+"""Share of the used memory above which scratch memory is worth naming."""
 HOUR = 3600
 
 
@@ -30,68 +30,68 @@ def _used(check: CheckResult) -> float | None:
 
 
 def runtime_alone(check: CheckResult, _around: Around) -> Iterator[str]:
-    """The bare runtime breaks the limit already, so that no model could keep it."""
+    """Report that the bare runtime already exceeds the limit, or how much memory is left for the model."""
     baseline, used = number(check.details.get("baseline")), _used(check)
     if not _failed(check, "memory.peak") or baseline is None or used is None or check.limit is None:
         return
     if baseline > check.limit.value:
         what = f"the bare runtime takes {show(baseline, 'B')} before the model is loaded"
-        held = show(check.limit.value, "B")
-        yield f"{what}: no change to the model keeps {held}, raise the limit or change the runtime"
+        limit = show(check.limit.value, "B")
+        yield f"{what}: no model can keep {limit}, raise the limit or change the runtime"
     elif used > baseline:
         room = check.limit.value - baseline
         yield f"of {show(used, 'B')} the model takes {show(used - baseline, 'B')}, and {show(room, 'B')} is left for it"
 
 
 def quantize(check: CheckResult, around: Around) -> Iterator[str]:
-    """Another precision that fits, or what fewer bits a weight would save."""
+    """Name a precision that fits, or estimate how much memory coarser weights save."""
     engine, need = around.engine(check), excess(check)
     if not _failed(check, "memory.peak", "memory.model", "memory.engine_size") or engine is None or need is None:
         return
-    there = list(around.coarser(check))
-    for precision in there:
-        seen = around.measured(check, check.id, precision)
-        if seen is not None and keeps(seen, check):
-            fits = f"{precision} of {check.model} fits, with {show(seen.value, 'B')}"
+    planned = list(around.coarser(check))
+    for precision in planned:
+        other = around.measured(check, check.id, precision)
+        if other is not None and keeps(other, check):
+            fits = f"{precision} of {check.model} fits, with {show(other.value, 'B')}"
             yield fits + parity_of(around, check, precision)
             return
     used = _used(check)
     for precision, times in WEIGHTS.get(check.precision, {}).items():
         saved = engine.size * (1 - 1 / times)
-        if precision not in there and used is not None and saved >= need * used:
+        if precision not in planned and used is not None and saved >= need * used:
             what = (
                 f"its engine has {show(engine.size, 'B')}: weights in {precision} would save up to {show(saved, 'B')}"
             )
             yield f"{what} of the {show(need * used, 'B')} too much: add {precision!r} to precisions"
             return
     if used is not None and check.id == "memory.engine_size":
-        yield f"{show(need * used, 'B')} must go ({need:.0%}): prune the model, or take a smaller one"
+        yield f"{show(need * used, 'B')} must go ({need:.0%}): prune the model, or use a smaller one"
 
 
 def activations(check: CheckResult, around: Around) -> Iterator[str]:
-    """Much of it is scratch memory, which goes with batch and shapes."""
+    """Report a large share of scratch memory, which depends on batch and shapes."""
     scratch, used = number(check.details.get("device_memory_size")), _used(check)
     if not _failed(check, "memory.peak") or scratch is None or used is None or scratch < BIG * used:
         return
     engine, batch = around.engine(check), around.method(check).get("batch")
     workspace = number(engine.about.get("workspace")) if engine is not None else None
-    says = f"activations and scratch take {show(scratch, 'B')} of {show(used, 'B')}"
+    text = f"activations and scratch take {show(scratch, 'B')} of {show(used, 'B')}"
     ways = [f"workspace is {show(workspace, 'B')} now"] if workspace is not None else []
     ways += [f"batch is {batch}"] if isinstance(batch, int) and batch > 1 else []
     now = f" ({', '.join(ways)})" if ways else ""
-    yield f"{says}: a smaller largest shape, batch or build.workspace takes less{now}"
+    yield f"{text}: a smaller largest shape, batch or build.workspace takes less{now}"
 
 
 def build_peak(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Building took more than running does: where memory is short, build elsewhere of the same kind."""
+    """Report a build that took more than twice the memory of running the engine."""
     peak, used = table(check.details.get("build_peak")), _used(check)
     most = number(peak.get("device")) or number(peak.get("rss"))
     if _failed(check, "memory.peak", "memory.system") and most is not None and used is not None and most > 2 * used:
-        yield f"building it took {show(most, 'B')}, more than running it: that much must be free on a board that builds"
+        yield f"building it took {show(most, 'B')}, more than running it: a board that builds needs that much free"
 
 
 def others(check: CheckResult, around: Around) -> Iterator[str]:
-    """How much of the machine's memory is not the model's."""
+    """Report how much of the used memory is not the model's."""
     used, total = number(check.details.get("used")), number(check.details.get("total"))
     own = around.measured(check, "memory.peak")
     if not _failed(check, "memory.system") or used is None or total is None or own is None or check.limit is None:
@@ -99,15 +99,15 @@ def others(check: CheckResult, around: Around) -> Iterator[str]:
     if own.value >= used:
         return
     rest, most = used - own.value, check.limit.value * total
-    says = f"of {show(used, 'B')} in use {show(rest, 'B')} is not this model's"
+    text = f"of {show(used, 'B')} in use {show(rest, 'B')} is not this model's"
     if rest > most:
-        yield f"{says}, over the ceiling of {show(most, 'B')} by itself: end services there (stop_services)"
+        yield f"{text}, over the ceiling of {show(most, 'B')} by itself: end services there (stop_services)"
     else:
-        yield f"{says}: {show(used - most, 'B')} must go from either, the model has {show(own.value, 'B')}"
+        yield f"{text}: {show(used - most, 'B')} must be freed, the model uses {show(own.value, 'B')}"
 
 
 def leak(check: CheckResult, around: Around) -> Iterator[str]:
-    """What a leak comes to in an hour at the rate that was measured."""
+    """Report how much memory leaks in an hour at the measured rate."""
     rate, slope = around.measured(check, "fps.sustained"), _used(check)
     if not _failed(check, "memory.growth") or rate is None or slope is None or number(rate.value) is None:
         return
@@ -120,15 +120,21 @@ def leak(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def soak(check: CheckResult, _around: Around) -> Iterator[str]:
-    """A leak that is not settled: how long a soak there was."""
-    done, limit, seen = number(check.details.get("inferences")), check.limit, check.measurement
+    """Report how long an inconclusive soak test was, and how long it should be."""
+    done, limit, measured = number(check.details.get("inferences")), check.limit, check.measurement
     if check.id != "memory.growth" or check.verdict is not Verdict.INCONCLUSIVE or done is None:
         return
-    if limit is not None and seen is not None and seen.high is not None and seen.low is not None and limit.value > 0:
+    if (
+        limit is not None
+        and measured is not None
+        and measured.high is not None
+        and measured.low is not None
+        and limit.value > 0
+    ):
         # The slope's interval shrinks as the soak to the power of 1.5 (its error over evenly spaced readings).
-        reach = max(seen.high - seen.value, 0.0) / max(abs(limit.value - seen.value), limit.value / 10)
+        reach = max(measured.high - measured.value, 0.0) / max(abs(limit.value - measured.value), limit.value / 10)
         longer = _round(done * max(2.0, reach ** (2 / 3)))
-        yield f"it was watched over {done:,.0f} inferences: set [measure] soak to {longer}"
+        yield f"memory was observed over {done:,.0f} inferences: set [measure] soak to {longer}"
 
 
 def _round(value: float) -> int:

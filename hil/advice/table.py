@@ -1,7 +1,7 @@
-"""What a specialist would say next of each row that did not pass, from what was measured in the same run.
+"""Advice for each row that did not pass, from the measurements of the same run.
 
-A rule is a pure function of one row and of what stands around it; it says something with the numbers that it
-stands on, or nothing. What is true of any row of a kind is no advice: that is ``hil.report.view.next_step``.
+A rule is a pure function of one row and its report. It yields advice that quotes the numbers, or nothing. General next
+steps, which hold for any row of a check, are in ``hil.report.view.next_step``.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 RULES = (*speed.RULES, *space.RULES, *accuracy.RULES, *target_state.RULES)
 MOST = 4
-"""Pieces of advice a row: whoever is told more does none of it."""
+"""Largest number of pieces of advice for a row: a longer list would not be acted on."""
 LONGEST = 400
 
 
 def advice(check: CheckResult, around: Around) -> tuple[str, ...]:
-    """What to do about ``check``; empty for a row that passed, and where nothing is known that is particular to it."""
+    """Return the advice for ``check``; empty if it passed or no rule applies."""
     if check.verdict is Verdict.PASSED:
         return ()
-    found = (one_line(said, LONGEST) for rule in RULES for said in rule(check, around))
-    return tuple(dict.fromkeys(found))[:MOST]
+    texts = (one_line(text, LONGEST) for rule in RULES for text in rule(check, around))
+    return tuple(dict.fromkeys(texts))[:MOST]
 
 
 def advised(report: Report) -> Report:
-    """``report`` with the advice of each row in it."""
+    """Return ``report`` with the advice added to each row."""
     around = Around(report)
     rows = tuple(
-        check.model_copy(update={"advice": said}) if (said := advice(check, around)) else check
+        check.model_copy(update={"advice": texts}) if (texts := advice(check, around)) else check
         for check in report.checks
     )
     return report.model_copy(update={"checks": rows})

@@ -34,8 +34,8 @@ def disturbed(check: CheckResult, around: Around) -> Iterator[str]:
             yield f"stop the service of {name} (process {client[2]}) while measuring: stop_services in {section}"
         elif kind == "swap":
             free = number(table(around.report.target.facts.get("memory")).get("available"))
-            left = f" ({show(free, 'B')} was free when it was probed)" if free is not None else ""
-            yield f"{named(text)}: free memory on the board before it is judged again{left}"
+            left = f" ({show(free, 'B')} was free when the target was probed)" if free is not None else ""
+            yield f"{named(text)}: free memory on the board before the row is judged again{left}"
         elif kind == "over_current":
             yield f"{named(text)}: the supply cannot feed this power mode, use a stronger supply or a lower power mode"
 

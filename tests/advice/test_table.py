@@ -1,4 +1,4 @@
-"""Advice: each rule says its piece with its numbers, and nothing where it has none to stand on."""
+"""Advice: each rule gives its advice with the measured numbers, and nothing without them."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def measured(value: float, unit: str, **more: Any) -> Measurement:
 
 
 def limit(value: float, unit: str, sense: Sense = Sense.AT_MOST) -> Limit:
-    """A limit that the test wrote."""
+    """Return a limit."""
     return Limit(value=value, unit=unit, sense=sense, source="hil.toml:3")
 
 
-def told(rows: dict[str, dict[str, Any]], **changes: Any) -> dict[str, str]:
-    """What is advised where these rows of ``arm`` differ from a good run's; by ``id precision``, joined."""
-    found = []
+def advice_by_row(rows: dict[str, dict[str, Any]], **changes: Any) -> dict[str, str]:
+    """Return the advice, joined, by ``id precision``, for a passing run in which ``rows`` of ``arm`` are changed."""
+    checks = []
     for row in sample.checks(("arm",), ("fp32", "fp16", "int8")):
         for name, change in rows.items():
             if f"{row.id} {row.precision}".startswith(name):
                 row = CheckResult.model_validate({**row.model_dump(), **change})  # noqa: PLW2901 - changed in turn
-        found.append(row)
-    report = advised(sample.draft(tuple(found), **changes))
+        checks.append(row)
+    report = advised(sample.draft(tuple(checks), **changes))
     assert list(problems(report.model_copy(update={"totals": count(report.checks)}))) == []
     return {f"{row.id} {row.precision}": " | ".join(row.advice) for row in report.checks if row.advice}
 
@@ -60,15 +60,15 @@ def nodes(*shares: float) -> dict[str, Any]:
 
 CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("one layer", {"latency.p99": slow(0.00625, details=nodes(0.5, 0.1))}, "latency.p99 fp32",
-     "20% of the time must go; Conv_0 takes 50%: 1.67 times as fast it would do alone"),
+     "20% of the time must go; Conv_0 takes 50%: speeding it up 1.67 times would be enough"),
     ("some layers", {"latency.p99": slow(0.01, details=nodes(0.3, 0.3, 0.2))}, "latency.p99 fp32",
      "only Conv_0, Conv_1 together take more (60%)"),
     ("no layer", {"latency.p99": slow(0.1, details=nodes(0.3, 0.3))}, "latency.p99 fp32",
-     "95% of the time must go and the 2 slowest layers take 60% together"),
+     "95% of the time must go and the 2 slowest layers take only 60%"),
     ("lower precision", {"latency.p99 fp32": slow(0.006)}, "latency.p99 fp32",
      "int8 of arm keeps this limit here, with 1.094 ms (parity.task passed)"),
     ("stall", {"fps.slowest_second fp32": {**FAILED, "measurement": measured(2.0, "1/s"), "details":
-     {"at_seconds": 3.5, **nodes(0.9)}}}, "fps.slowest_second fp32", "1,181 /s on the whole and 2.0 /s from 3.5 s on"),
+     {"at_seconds": 3.5, **nodes(0.9)}}}, "fps.slowest_second fp32", "1,181 /s overall and 2.0 /s from 3.5 s on"),
     ("frame", {"fps.sustained": {**FAILED, "measurement": measured(20.0, "1/s")}}, "fps.sustained fp32",
      "a frame takes 50 ms and may take 33.33 ms"),
     ("throttled", {"latency.p99": slow(0.006, details={"state": [{"kind": "throttle", "source": "own",
@@ -78,7 +78,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
      "details": {"samples_missing": 1000}}}, "latency.p99 fp32",
      "1,000 more samples take about 846.5 ms: raise [measure] budget to 5 s or more"),
     ("never settles", {"latency.p99 fp32": {**UNSETTLED, "measurement": measured(0.005, "s", low=0.004, high=0.00625),
-     "details": {"samples_missing": None}}}, "latency.p99 fp32", "make it 20.0% faster, or give a reason for 6.25 ms"),
+     "details": {"samples_missing": None}}}, "latency.p99 fp32", "20.0% faster, or justify a limit of 6.25 ms"),
     ("warm up", {"latency.p99 fp32": {**UNSETTLED, "details": {"drift": -0.00076}}}, "latency.p99 fp32",
      "it got 50% faster while it was timed: raise [measure] warmup"),
     ("heats", {"latency.p99 fp32": {**UNSETTLED, "details": {"drift": 0.00076}}}, "latency.p99 fp32",
@@ -86,7 +86,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("cold", {"latency.cold_load": {**FAILED, "measurement": measured(0.9, "s"), "details": {"repeats": [0.9, 0.1]}}},
      "latency.cold_load fp32", "only the first of 2 is over (900 ms, then at most 100 ms)"),
     ("paced", {"paced.missed": {**FAILED, "measurement": measured(1.0, "1"), "details": {"rate": 1000.0}}},
-     "paced.missed fp32", "a frame comes each 1 ms and an inference takes 1.52 ms (p99): up to 658 /s"),
+     "paced.missed fp32", "a frame arrives every 1 ms and an inference takes 1.52 ms (p99): it sustains 658 /s"),
     ("woken late", {"paced.missed": {**FAILED, "measurement": measured(1.0, "1"), "details":
      {"rate": 30.0, "late_wakeup_p99": 0.03, "response_p99": 0.04}}}, "paced.missed fp32",
      "30 ms of the 40 ms response (p99) is waiting for the processor"),
@@ -116,16 +116,16 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("the build's", {"parity.outputs": FAILED}, "parity.outputs int8", "fails in fp32 and fp16 too"),
     ("which output", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "boxes", "met": False,
      "use": 3.2}, {"output": "scores", "met": True, "use": 0.4}]}}}, "parity.outputs fp32",
-     "1 of 2 outputs are past their tolerance: boxes (3.2 times); 1 keep theirs"),
+     "1 of 2 outputs are past their tolerance: boxes (3.2 times); the other 1 are within theirs"),
     ("one sample", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "y", "met": False, "use": 2.0,
      "metrics": {"cosine": 0.999}, "worst_cosine": 0.5, "worst_cosine_sample": 17}]}}}, "parity.outputs fp32",
-     "sample 17 is far off (cosine 0.5, all together 0.999)"),
+     "sample 17 is far off (cosine 0.5, the mean is 0.999)"),
     ("keep in float", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"culprits": [
      {"seen": {"node": {"name": "Conv_4"}}}]}}}}, "int8.drop int8", "keep Conv_4 in floating point"),
     ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "drawn from 256 samples by entropy: try minmax"),
     ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
      confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",
-     "with no loss seen 299 samples exclude 1 %: there are 100"),
+     "without any loss, 299 samples exclude 1 %; there are 100"),
     ("loss not settled", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.005, "1", low=0.0, high=0.015,
      n=100, confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32", "about 400 validation samples"),
     ("int8 brought nothing", {"int8.speedup": {**FAILED, "measurement": measured(0.9, "x")},
@@ -154,29 +154,29 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
 
 
 @pytest.mark.parametrize(("rows", "where", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_rule_says_its_piece_with_its_numbers(rows: dict[str, dict[str, Any]], where: str, words: str) -> None:
-    """What was measured decides what is advised, and stands in it."""
-    assert words in told(rows)[where]
+def test_advice_quotes_the_measured_numbers(rows: dict[str, dict[str, Any]], where: str, words: str) -> None:
+    """Each case's advice quotes the measured numbers."""
+    assert words in advice_by_row(rows)[where]
 
 
 def test_every_rule_has_a_case() -> None:
-    """A rule that no case makes speak is a rule that nobody has heard."""
-    spoken = {rule.__name__ for rule in RULES}
-    heard = set()
+    """Every rule gives advice in at least one case."""
+    names = {rule.__name__ for rule in RULES}
+    covered = set()
     for _, rows, _, _ in [*CASES, HOST]:
         for row in sample.checks(("arm",), ("fp32", "fp16", "int8")):
             for name, change in rows.items():
                 if f"{row.id} {row.precision}".startswith(name):
                     changed = CheckResult.model_validate({**row.model_dump(), **change})
                     report = host_report(changed)
-                    heard |= {rule.__name__ for rule in RULES if list(rule(changed, report))}
-    assert spoken - heard <= {"quantize", "others", "lower_precision", "three_ways", "regressed", "not_faster"}, (
-        "those that need another row beside are heard in their own cases"
+                    covered |= {rule.__name__ for rule in RULES if list(rule(changed, report))}
+    assert names - covered <= {"quantize", "others", "lower_precision", "three_ways", "regressed", "not_faster"}, (
+        "rules that need a second row have cases of their own"
     )
 
 
 def host_report(changed: CheckResult) -> Any:
-    """What stands around one changed row."""
+    """Return the sample report with one changed row."""
     from hil.advice.report_facts import Around
 
     rows = tuple(
@@ -200,26 +200,26 @@ HOST: tuple[str, dict[str, dict[str, Any]], str, str] = (
 )
 
 
-def test_an_engine_that_waits_for_its_host_is_told_of_the_graph() -> None:
-    """Device time far under host time, and no CUDA graph yet."""
+def test_a_host_bound_engine_is_advised_to_use_a_cuda_graph() -> None:
+    """The device time is far below the host time, and no CUDA graph is used."""
     methods = {digest_of(GRAPH): GRAPH, digest_of(sample.METHOD): sample.METHOD}
-    assert HOST[3] in told(HOST[1], methods=methods)[HOST[2]]
+    assert HOST[3] in advice_by_row(HOST[1], methods=methods)[HOST[2]]
 
 
-def test_a_failure_without_a_number_is_told_nothing_particular() -> None:
-    """No filler: a failed row that has nothing to stand on has no advice, and shows what helps its like."""
+def test_a_failure_without_a_number_has_no_advice() -> None:
+    """A failed row without details has no advice of its own; pages show the general next step."""
     rows = {"parity.outputs fp32": FAILED, "contract.shapes": FAILED, "latency.cold_load": FAILED}
-    assert told(rows) == {}
+    assert advice_by_row(rows) == {}
 
 
-def test_advice_is_read_wherever_the_row_is() -> None:
-    """Page, summary and terminal give a row's own advice in the place of what helps its like."""
+def test_advice_is_shown_in_every_format() -> None:
+    """Page, summary and terminal show a row's own advice instead of the general next step."""
     report = seal(advised(sample.with_row(sample.draft(), "latency.p99", **slow(0.00625, details=nodes(0.5)))))
     row = next(row for row in report.checks if row.id == "latency.p99")
     assert row.advice
     for text in (html.render(report), markdown.render(report), " ".join(terminal.as_text(report, width=160).split())):
         assert "Conv" in text
-        assert "1.67 times as fast" in text
+        assert "up 1.67 times" in text
         assert "see the slowest nodes" not in text
 
 
@@ -245,8 +245,8 @@ changes = st.fixed_dictionaries({
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 95), changes), max_size=8))
-def test_no_row_that_passed_is_told_anything(changed: list[tuple[int, dict[str, Any]]]) -> None:
-    """Whatever a row's numbers and details are: no error, no advice on a pass, few, short and different pieces else."""
+def test_no_row_that_passed_has_advice(changed: list[tuple[int, dict[str, Any]]]) -> None:
+    """For any numbers and details: no exception, no advice for a pass, else at most ``MOST`` short, distinct lines."""
     rows = list(sample.checks(("arm",), ("fp32", "fp16", "int8")))
     for at, change in changed:
         place = at % len(rows)
@@ -254,11 +254,11 @@ def test_no_row_that_passed_is_told_anything(changed: list[tuple[int, dict[str, 
     for row in advised(sample.draft(tuple(rows))).checks:
         assert not (row.advice and row.verdict is Verdict.PASSED)
         assert len(set(row.advice)) == len(row.advice) <= MOST
-        assert all(0 < len(said) <= LONGEST and "\n" not in said for said in row.advice)
-        assert not any("nan" in said or "inf " in said for said in row.advice)
+        assert all(0 < len(text) <= LONGEST and "\n" not in text for text in row.advice)
+        assert not any("nan" in text or "inf " in text for text in row.advice)
 
 
-def test_a_report_in_which_a_pass_is_advised_contradicts_itself() -> None:
-    """Whoever wrote it: a row that passed needs nothing done."""
+def test_a_report_with_advice_for_a_pass_is_inconsistent() -> None:
+    """Advice on a passed row is a problem of the report."""
     report = sample.with_row(sample.draft(), "latency.p99", advice=("make it faster",))
     assert any("has advice" in problem for problem in problems(report))

@@ -75,7 +75,7 @@ def test_no_power_is_no_result() -> None:
     facts = {**window(noisy(100)), "not_readable": {"power.total": "the rail GPU cannot be read"}}
     del facts["power.total"]
     base = series([window(noisy(100))])
-    with pytest.raises(Unsupported, match=r"the rail GPU cannot be read: on target 'bench': take limits\.energy"):
+    with pytest.raises(Unsupported, match=r"the rail GPU cannot be read: on target 'bench': remove limits\.energy"):
         energy.inference(held(replace(base, facts={"windows": [facts]})), ROW)
 
 

@@ -119,7 +119,7 @@ def test_a_constant_of_zeros_has_a_range_of_zero() -> None:
     [
         ({"used": "ignored"}, "neither written nor read"),
         ({"used": "not told"}, "neither written nor read"),
-        ({"header": ""}, "begins with nothing"),
+        ({"header": ""}, "begins with no name of an algorithm"),
         ({"header": "TRT-8600-MinMaxCalibration"}, "not EntropyCalibration2"),
         ({"header": "TRT-8600-EntropyCalibration"}, "not EntropyCalibration2"),
         ({"scales": {}}, "no scales"),
