@@ -45,7 +45,7 @@ host = "board.invalid"
 
 
 class Asks(Protocol):
-    """Makes a request; what is not given is healthy."""
+    """Makes a request with defaults for what is not passed."""
 
     def __call__(self, target: str = "cpu", fallback: str = "cpu", run_id: str = "one") -> Request:
         """The request of one process of run ``run_id``."""
@@ -57,13 +57,13 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What a session told while it worked."""
+def messages() -> list[str]:
+    """Return the list that collects a session's progress messages."""
     return []
 
 
 @pytest.fixture
-def ask(tmp_path: Path, said: list[str]) -> Asks:
+def ask(tmp_path: Path, messages: list[str]) -> Asks:
     """Requests of one project with three targets."""
     project = Project.make(tmp_path)
     path = project.root / "hil.toml"
@@ -71,6 +71,6 @@ def ask(tmp_path: Path, said: list[str]) -> Asks:
     config = load(path)
 
     def make(target: str = "cpu", fallback: str = "cpu", run_id: str = "one") -> Request:
-        return Request(config, target, fallback, 0.0, run_id, tmp_path / "report", said.append)
+        return Request(config, target, fallback, 0.0, run_id, tmp_path / "report", messages.append)
 
     return make

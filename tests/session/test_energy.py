@@ -28,7 +28,7 @@ ROW = Row(id="energy.inference", model="toy", precision="fp32", scenario="satura
 
 
 def held(taken: Series) -> Any:
-    """As much of a session as gathering needs: its series is this one."""
+    """Return the part of a session that gathering needs, with this series."""
     return SimpleNamespace(
         samples=SimpleNamespace(once=lambda _name, _take: taken),
         config=SimpleNamespace(spec=SimpleNamespace(measure=MeasureSpec())),
@@ -60,7 +60,7 @@ def test_it_is_planned_only_with_a_limit(ask: Asks) -> None:
 
 
 def test_power_becomes_joules() -> None:
-    """The row's number, and a method that names the meter."""
+    """The row has a value in joules and a method that names the rail."""
     taken = series([window(noisy(100))])
     gathered = energy.inference(held(taken), ROW)
     assert gathered.judgement.verdict is Verdict.PASSED
@@ -70,7 +70,7 @@ def test_power_becomes_joules() -> None:
     assert gathered.method["power"] == "VDD_IN"
 
 
-def test_no_power_is_no_result() -> None:
+def test_unreadable_power_is_unsupported() -> None:
     """The reason of the telemetry reaches the user, with the target and what to do."""
     facts = {**window(noisy(100)), "not_readable": {"power.total": "the rail GPU cannot be read"}}
     del facts["power.total"]

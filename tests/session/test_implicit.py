@@ -135,7 +135,7 @@ def test_a_constant_of_zeros_has_a_range_of_zero() -> None:
     ],
 )
 def test_a_cache_that_is_not_in_use_fails(change: dict[str, Any], reason: str) -> None:
-    """TensorRT passes over a cache that it does not like, and says so in its log alone."""
+    """A cache that TensorRT silently ignored fails; TensorRT reports it only in its log."""
     judged = int8.cache(replace(SOUND, **change))
     assert judged.verdict is Verdict.FAILED
     assert reason in judged.reason

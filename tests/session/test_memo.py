@@ -9,7 +9,7 @@ from hil.session.memo import Memo
 
 
 def test_work_is_done_once_for_each_key() -> None:
-    """The first to ask pays; ``None`` is an answer as good as any."""
+    """Only the first request for a key does the work; a result of ``None`` is kept too."""
     memo, done = Memo(), []
     for key in (("a",), ("a",), ("a", "b"), ("a",)):
         assert memo.once(key, lambda key=key: done.append(key)) is None  # type: ignore[misc]  # mypy infers no default
@@ -34,7 +34,7 @@ def test_an_error_that_lasts_is_remembered(kind: type[HilError], times: int) -> 
 
 
 def test_a_fault_of_ours_is_not_remembered() -> None:
-    """Anything unforeseen passes through, and the next one tries again."""
+    """An unexpected exception propagates, and the next request does the work again."""
     memo = Memo()
     with pytest.raises(ZeroDivisionError):
         memo.once(("k",), lambda: 1 // 0)

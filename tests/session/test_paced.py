@@ -33,7 +33,7 @@ sustained = {{ p99 = "5 s", fps = 1, slowdown = "99 %" }}
 """
 STALL = 0.3
 LOOSE = (Verdict.PASSED, Verdict.INCONCLUSIVE)
-"""Of limits that any machine keeps: a busy one may make a series drift, or hang together too much to say so."""
+"""Verdicts under limits that any machine keeps: on a busy one a series may drift or be too correlated."""
 
 
 def with_scenarios(request: Request, deadline: str = "", measure: str = "") -> Request:

@@ -1,4 +1,4 @@
-"""What a result records of the engine that it is about."""
+"""The facts that a result records about its engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_what_a_loaded_engine_told_stands_apart_from_its_build() -> None:
 
 
 def held(tree: Tree | None, root: Path, **other: Any) -> Any:
-    """As much of a session as tells where a measurement was taken."""
+    """Return the part of a session that the environment of a measurement needs."""
     facts = {"machine": "aarch64", "memory": {"total": 5, "available": 3}}
     if tree is not None:
         facts["board"] = tree.facts(root, **other)
@@ -37,7 +37,7 @@ def held(tree: Tree | None, root: Path, **other: Any) -> Any:
 
 
 def test_two_jetpacks_are_two_environments(tmp_path: Path) -> None:
-    """Board, serial number, versions and power mode are told by name, so that a difference between two is seen."""
+    """Board, serial number, versions and power mode are recorded by name, so that two environments differ visibly."""
     row: Any = SimpleNamespace(model="m", precision="fp32")
     libraries = {"nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
     found = environment(held(ORIN_NX, tmp_path / "a", libraries=libraries), row)["identity"]

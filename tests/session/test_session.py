@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def row(request: Request, check_id: str) -> Row:
-    """The planned row of one check."""
+    """Return the planned row of one check."""
     return expand(request.config, request.target).of(check_id)[0]
 
 
@@ -40,7 +40,7 @@ def test_a_result_carries_what_its_digests_refer_to(ask: Asks) -> None:
 
 
 def test_what_the_runtime_cannot_do_is_not_run(ask: Asks) -> None:
-    """A precision without kernels is no failure and no pass."""
+    """A row of a precision without kernels is not run."""
     asked = ask()
     with closing(Session.open(asked)) as session:
         fp16 = row(asked, "parity.outputs").model_copy(update={"precision": "fp16"})
@@ -50,7 +50,7 @@ def test_what_the_runtime_cannot_do_is_not_run(ask: Asks) -> None:
 
 
 def test_the_check_after_a_dead_worker_gets_a_fresh_one(ask: Asks) -> None:
-    """A crash belongs to the check that met it."""
+    """A crash fails only the check during which it happened."""
     asked = ask()
     with closing(Session.open(asked)) as session:
         signature = row(asked, "contract.signature")
@@ -86,7 +86,7 @@ def test_under_a_fallback_times_mean_nothing(ask: Asks) -> None:
 
 
 def test_skipped_rows_say_why(ask: Asks) -> None:
-    """Under ``skip`` every row is not run, for the reason the target could not be had."""
+    """Under ``skip`` no row runs, and each gives the reason why the target is unavailable."""
     asked = ask("board", "skip")
     with closing(Session.open(asked)) as session:
         for planned in expand(asked.config, asked.target).rows:

@@ -1,4 +1,4 @@
-"""What rows stand on, with a real agent and real engines on the CPU; the GPU is made up where one is needed."""
+"""The evidence of rows, with a real agent and real engines on the CPU, and a fake GPU where one is needed."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ GOOD = Judgement(verdict=Verdict.PASSED, reason="it is")
 
 
 def on_board(request: Request) -> Session:
-    """A session that confirmed a board."""
+    """Open a session with a confirmed board."""
     held = hold(request)
     facts = {**held.facts, "facts": {"onnxruntime": {"gpu": BOARD.gpu, "sm": BOARD.sm, "cuda": "12.8"}}}
     return Session(request, replace(held, evidence=Evidence.DEVICE, board=BOARD, facts=facts))
 
 
 def row(request: Request, check_id: str) -> Row:
-    """The planned row of one check."""
+    """Return the planned row of one check."""
     return expand(request.config, request.target).of(check_id)[0]
 
 
 @pytest.fixture
 def engine_on(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Has engines say that they run on ``work``."""
+    """Make engines report that they run on ``work``."""
     load = AgentClient.load
 
     def says(work: Mapping[str, Any] | None) -> None:
@@ -61,7 +61,7 @@ def engine_on(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_on_a_confirmed_board_an_engine_on_the_cpu_is_no_device(ask: Asks) -> None:
-    """The board was there, and this engine ran beside it: host, however sure the session is of its board."""
+    """An engine on the CPU of a confirmed board has evidence host."""
     asked = ask()
     with closing(on_board(asked)) as session:
         for name in ("contract.signature", "memory.engine_size", "parity.outputs"):
@@ -71,7 +71,7 @@ def test_on_a_confirmed_board_an_engine_on_the_cpu_is_no_device(ask: Asks) -> No
 
 
 def test_an_engine_that_ran_on_the_board_is_a_device(ask: Asks, engine_on: Any) -> None:
-    """Its rows say so with name and SM; the data's own check stays the host's."""
+    """Its rows have the GPU's name and SM; the check of the data itself has evidence host."""
     asked = ask()
     engine_on(H200)
     with closing(on_board(asked)) as session:
@@ -88,7 +88,7 @@ def test_an_engine_that_ran_on_the_board_is_a_device(ask: Asks, engine_on: Any) 
 
 @pytest.mark.parametrize("other", [{**H200, "name": "NVIDIA H100"}, {**H200, "sm": "8.7"}, {**H200, "kind": "npu"}])
 def test_another_processor_than_the_confirmed_is_no_device(ask: Asks, engine_on: Any, other: dict[str, str]) -> None:
-    """A second GPU in the same machine is not the one that was declared."""
+    """An engine on another GPU of the same machine does not have evidence device."""
     asked = ask()
     engine_on(other)
     with closing(on_board(asked)) as session:
@@ -97,7 +97,7 @@ def test_another_processor_than_the_confirmed_is_no_device(ask: Asks, engine_on:
 
 
 def test_a_gpu_without_a_confirmed_board_is_the_hosts(ask: Asks, engine_on: Any) -> None:
-    """Without ``board`` in hil.toml nobody said what machine it should be."""
+    """Without ``board`` in hil.toml no board is confirmed, so the evidence is host."""
     asked = ask()
     engine_on(H200)
     with closing(Session.open(asked)) as session:
@@ -106,7 +106,7 @@ def test_a_gpu_without_a_confirmed_board_is_the_hosts(ask: Asks, engine_on: Any)
 
 
 def test_a_stand_in_stays_one(ask: Asks, engine_on: Any) -> None:
-    """A declared stand-in is emulated whatever it runs on, and its data's check is the host's."""
+    """A declared stand-in is emulated on any processor; the check of the data itself has evidence host."""
     asked = ask("stand-in")
     engine_on(H200)
     with closing(Session.open(asked)) as session:
@@ -115,7 +115,7 @@ def test_a_stand_in_stays_one(ask: Asks, engine_on: Any) -> None:
 
 
 def test_an_engine_that_moves_is_found_out(ask: Asks, engine_on: Any) -> None:
-    """Rows that were judged on the GPU do not stand beside rows of the same engine on the CPU."""
+    """Rows of one engine on the GPU and then on the CPU are not accepted in one report."""
     asked = ask()
     engine_on(H200)
     with closing(on_board(asked)) as session:
@@ -126,7 +126,7 @@ def test_an_engine_that_moves_is_found_out(ask: Asks, engine_on: Any) -> None:
 
 
 def test_what_could_not_be_built_ran_nowhere(ask: Asks) -> None:
-    """No engine, no processor, no evidence of a device."""
+    """A row without an engine does not have evidence device."""
     asked = ask()
     with closing(on_board(asked)) as session:
         fp16 = row(asked, "parity.outputs").model_copy(update={"precision": "fp16"})
@@ -148,7 +148,7 @@ def test_what_could_not_be_built_ran_nowhere(ask: Asks) -> None:
 def test_a_users_check_is_a_devices_only_by_its_engine(
     ask: Asks, engine_on: Any, changes: dict[str, str], evidence: Evidence, *, by_engine: bool
 ) -> None:
-    """A test that never asked for the engine measured something of the host's."""
+    """A user's test that did not request the engine has evidence host."""
     asked = ask()
     engine_on(H200)
     with closing(on_board(asked)) as session:

@@ -87,8 +87,8 @@ def test_a_gpus_target_is_asked_for_sizes_before_it_is_touched(ask: Asks) -> Non
     preflight(asked.config, "cpu")
 
 
-def test_the_config_of_a_board_runs_on_the_cpu_too(ask: Asks, said: list[str]) -> None:
-    """One hil.toml serves both: what the CPU has no such thing for is said once, and the method says what was done."""
+def test_the_config_of_a_board_runs_on_the_cpu_too(ask: Asks, messages: list[str]) -> None:
+    """One hil.toml serves both: what the CPU does not support is reported once, and the method says what was done."""
     asked = edited(
         ask(), "[models.toy.limits]", "[models.toy.run]\ncuda_graph = true\nstreams = 2\n\n[models.toy.limits]"
     )
@@ -99,7 +99,7 @@ def test_the_config_of_a_board_runs_on_the_cpu_too(ask: Asks, said: list[str]) -
             for method in outcome.methods.values():
                 assert not method.get("cuda_graph")
                 assert method.get("streams", 1) == 1
-    assert [line for line in said if "ignored here" in line] == [
+    assert [line for line in messages if "ignored here" in line] == [
         "toy: run.cuda_graph, run.streams have no effect on onnxruntime and are ignored here"
     ]
 

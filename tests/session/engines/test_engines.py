@@ -23,7 +23,7 @@ CALIBRATION = '\n[models.toy.calibration]\ndata = "synthetic"\n'
 
 @pytest.fixture
 def three(ask: Asks) -> Request:
-    """A model in three precisions, of which the CPU cannot build the second."""
+    """Return a request of a model in three precisions, of which the CPU cannot build the second."""
     asked = ask()
     path = asked.config.path
     text = path.read_text().replace('precisions = ["fp32"]', 'precisions = ["fp32", "fp16", "int8"]')
@@ -32,7 +32,7 @@ def three(ask: Asks) -> Request:
 
 
 def built(tmp_path: Path) -> dict[str, str]:
-    """The precisions in the store, and what kind of process built each."""
+    """Return the precisions in the store, and the kind of process that built each."""
     records = [json.loads(file.read_text()) for file in tmp_path.glob("cache/**/engines/*.json")]
     return {one["facts"]["precision"]: one["about"]["process"] for one in records}
 
@@ -46,20 +46,20 @@ def test_what_will_be_asked_for_is_built_one_after_the_other(three: Request, tmp
         assert built(tmp_path) == {"fp32": "fresh", "int8": "kept"}
 
 
-def test_what_fails_ahead_is_told_where_it_is_asked_for(three: Request, said: list[str]) -> None:
-    """A precision that cannot be had fails its own rows and no other's; whoever watches sees that it has no engine."""
+def test_a_failure_of_an_early_build_is_reported_by_its_rows(three: Request, messages: list[str]) -> None:
+    """A precision that cannot be built fails only its own rows; the progress reports that it has no engine."""
     with closing(Session.open(three)) as session:
         session.engines.ahead([("toy", one) for one in ("fp16", "fp32")])
         with session.engines.lease("toy", "fp32") as worker:
             assert worker.pid > 0
-        assert said.count("toy fp16: no engine; its checks report why") == 1
+        assert messages.count("toy fp16: no engine; its checks report why") == 1
         with pytest.raises(Unsupported, match="fp16"):
             session.engines.provisioned("toy", "fp16")
 
 
 @pytest.mark.parametrize("kind", [EngineBuildError, EngineError, Unsupported, UserError, WorkerLost])
 def test_no_failure_ahead_is_anothers(three: Request, monkeypatch: pytest.MonkeyPatch, kind: type[HilError]) -> None:
-    """Whatever becomes of one precision, be it that memory ran out, its own row tells it, and the others are built."""
+    """Any failure of one precision, also out of memory, is reported in its own row; the others are built."""
 
     def failing(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:
         if precision == "int8":
@@ -75,7 +75,7 @@ def test_no_failure_ahead_is_anothers(three: Request, monkeypatch: pytest.Monkey
 
 
 def test_a_lost_target_ends_the_building(three: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lab's failure is nobody's row: it is told at once, and no other engine is asked for."""
+    """A lost target is raised at once as a lab failure, and no other engine is built."""
     asked = []
 
     def lost(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:  # noqa: ARG001 - as the real one
@@ -90,8 +90,8 @@ def test_a_lost_target_ends_the_building(three: Request, monkeypatch: pytest.Mon
     assert asked == ["int8"]
 
 
-def test_nothing_is_built_for_who_says_nothing(three: Request, tmp_path: Path) -> None:
-    """A session without a plan of its own builds what it is asked for."""
+def test_without_a_plan_nothing_is_built_ahead(three: Request, tmp_path: Path) -> None:
+    """A session without a plan builds only the requested engine."""
     with closing(Session.open(three)) as session:
         session.engines.provisioned("toy", "fp32")
         assert built(tmp_path) == {"fp32": "fresh"}

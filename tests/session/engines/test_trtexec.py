@@ -29,7 +29,7 @@ def words(precision: str = "fp32", version: str | None = "10.3.0", **options: An
     return equivalent("model.onnx", precision, options, version).command
 
 
-def said(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> str:
+def command_of(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> str:
     """What differs, as one text."""
     return "\n".join(equivalent("model.onnx", precision, options, version).differences)
 
@@ -48,10 +48,10 @@ def said(precision: str = "fp32", version: str | None = "10.3.0", **options: Any
     ],
 )
 def test_precisions_are_flags_while_there_are_such(precision: str, version: str, flags: set[str]) -> None:
-    """TensorRT 11 has none: there the types are the file's, which is said."""
+    """TensorRT 11 has none: there the types are the file's, which is reported."""
     given_flags = set(words(precision, version)) & {"--noTF32", "--fp16", "--bf16", "--int8"}
     assert given_flags == flags
-    assert ("must already be in it" in said(precision, version)) is (version[:2] == "11" and precision != "fp32")
+    assert ("must already be in it" in command_of(precision, version)) is (version[:2] == "11" and precision != "fp32")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -79,28 +79,28 @@ def test_flags_are_those_of_the_release(version: str) -> None:
 @pytest.mark.parametrize("options", [{}, {"implicit": {}}])
 def test_random_ranges_are_warned_of(options: dict[str, Any]) -> None:
     """``trtexec --int8`` without a cache computes garbage at the right speed."""
-    assert "RANDOM" in said("int8", **options)
-    assert "RANDOM" not in said("int8", calibration="key")
-    assert "RANDOM" not in said("fp16", **options)
+    assert "RANDOM" in command_of("int8", **options)
+    assert "RANDOM" not in command_of("int8", calibration="key")
+    assert "RANDOM" not in command_of("fp16", **options)
 
 
 def test_what_differs_is_always_told() -> None:
     """Transfers, waiting, CUDA graph and percentiles are not the same thing under the same name."""
     for word in ("transfers", "--useSpinWait", "CUDA graph", "percentile", "--loadInputs"):
-        assert word in said()
+        assert word in command_of()
 
 
 @pytest.mark.parametrize("version", [None, "", "unknown", "99.1"])
 def test_an_unknown_release_is_said_to_be(version: str | None) -> None:
     """A guess is never shown as knowledge."""
-    assert "flags are those of" in said(version=version)
+    assert "flags are those of" in command_of(version=version)
 
 
 def test_a_workspace_that_is_no_whole_number_is_kept() -> None:
-    """In MiB, which newer releases take with a fraction and older ones do not, which is said."""
+    """In MiB, which newer releases take with a fraction and older ones do not, which is reported."""
     assert "--memPoolSize=workspace:1.5" in words(workspace=3 * MIB // 2)
     assert "--workspace=1" in words(version="8.2.1", workspace=3 * MIB // 2)
-    assert "ours are 1.5" in said(version="8.2.1", workspace=3 * MIB // 2)
+    assert "ours are 1.5" in command_of(version="8.2.1", workspace=3 * MIB // 2)
 
 
 @given(st.text(min_size=1), st.sampled_from(PRECISIONS), st.sampled_from(VERSIONS))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 METHOD = {"timed": "host-to-host", "streams": 1}
 
 
-def taken(n: int = 1000, level: float = 0.002, **method: object) -> Series:
+def timed_series(n: int = 1000, level: float = 0.002, **method: object) -> Series:
     """A run of ``n`` inferences back to back."""
     return Series(np.arange(n) * np.float64(level), np.full(n, level), 1, {**METHOD, **method})
 
@@ -45,10 +45,15 @@ def row(request: Request, check_id: str) -> Row:
 
 def test_one_odd_run_spoils_them_all() -> None:
     """A run by another method, too short for it or broken leaves no values: the rest would be a selection."""
-    good = [taken(), taken(level=0.0021)]
+    good = [timed_series(), timed_series(level=0.0021)]
     method = digest_of(good[0].method)
     assert replicates.values("latency.p50", good, method)[0] == (0.002, 0.0021)
-    for odd in (taken(streams=2), taken(n=50), Series(np.zeros(500), np.full(500, np.nan), 1, METHOD), taken(n=0)):
+    for odd in (
+        timed_series(streams=2),
+        timed_series(n=50),
+        Series(np.zeros(500), np.full(500, np.nan), 1, METHOD),
+        timed_series(n=0),
+    ):
         found, why_not = replicates.values("latency.p99", [*good, odd], method)
         assert found == ()
         assert "run 3" in why_not
@@ -66,10 +71,10 @@ def test_values_are_of_what_was_asked() -> None:
 
 def test_a_few_inferences_have_no_tail() -> None:
     """99 samples hold none beyond the 99th percentile, 100 do."""
-    assert replicates.value("latency.p99", taken(99)) is None
-    assert replicates.value("latency.p99", taken(100)) == 0.002
-    assert replicates.value("latency.p90", taken(9)) is None
-    assert replicates.value("latency.p90", taken(10)) == 0.002
+    assert replicates.value("latency.p99", timed_series(99)) is None
+    assert replicates.value("latency.p99", timed_series(100)) == 0.002
+    assert replicates.value("latency.p90", timed_series(9)) is None
+    assert replicates.value("latency.p90", timed_series(10)) == 0.002
 
 
 def test_runs_are_fresh_processes_and_taken_once(ask: Asks, monkeypatch: pytest.MonkeyPatch) -> None:

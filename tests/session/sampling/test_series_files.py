@@ -18,7 +18,7 @@ NAME = "toy-fp32-saturated"
 
 
 def series(first: float = 0.25) -> Series:
-    """Three samples, told apart by the first."""
+    """Return three samples, distinguished by the first."""
     duration = np.array([first, 0.5, 1e-9])
     return Series(np.cumsum(duration), duration, 2, {"timed": "host-to-host"}, {"looks": 1})
 
@@ -29,7 +29,7 @@ def refuse() -> NoReturn:
 
 
 def same(one: Series, other: Series) -> bool:
-    """Bit for bit, with everything said about them."""
+    """A series is read back bit for bit, with its method and facts."""
     told = [(each.batch, each.method, each.facts, each.device is None) for each in (one, other)]
     bits = [
         each.start.tobytes() + each.duration.tobytes() + (b"" if each.device is None else each.device.tobytes())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GPU = TargetSpec(runtime="tensorrt", board="h200")
 
 
-def seen(gpu: str | None = "NVIDIA H200", sm: str | None = "9.0", version: str | None = "8.6.0") -> dict[str, Any]:
+def facts_of(gpu: str | None = "NVIDIA H200", sm: str | None = "9.0", version: str | None = "8.6.0") -> dict[str, Any]:
     """What a probe reads on a machine with this GPU."""
     return {"runtimes": {"tensorrt": version}, "facts": {"tensorrt": {"gpu": gpu, "sm": sm, "cuda": "12.8"}}}
 
@@ -79,20 +79,20 @@ def test_names_match_whatever_their_case_and_signs() -> None:
 
 def test_the_declared_board_is_confirmed() -> None:
     """Name and SM as the probe read them."""
-    assert confirm("gpu", GPU, seen()) == Board("h200", "NVIDIA H200", "9.0")
+    assert confirm("gpu", GPU, facts_of()) == Board("h200", "NVIDIA H200", "9.0")
 
 
 def test_another_board_is_the_labs_fault_and_never_a_fallback() -> None:
     """The wrong machine answered: both are named, with the name that would have been right."""
     with pytest.raises(LabError, match=r"NVIDIA GeForce RTX 4090, not h200.*'gpu'.*'geforce-rtx-4090'") as caught:
-        confirm("gpu", GPU, seen("NVIDIA GeForce RTX 4090"))
+        confirm("gpu", GPU, facts_of("NVIDIA GeForce RTX 4090"))
     assert not isinstance(caught.value, TargetUnreachable)
 
 
 def test_the_gpu_that_is_asked_for_is_the_one_confirmed() -> None:
     """A runtime tells of the first GPU; ``gpu = 1`` is judged by the driver's list, and by nothing else."""
     second = {"number": 1, "name": "NVIDIA L4", "sm": "8.9"}
-    facts = {**seen(), "gpus": [{"number": 0, "name": "NVIDIA H200", "sm": "9.0"}, second]}
+    facts = {**facts_of(), "gpus": [{"number": 0, "name": "NVIDIA H200", "sm": "9.0"}, second]}
     asked = TargetSpec(runtime="tensorrt", board="l4", gpu=1)
     assert confirm("gpu", asked, facts) == Board("l4", "NVIDIA L4", "8.9")
     with pytest.raises(LabError, match="NVIDIA L4, not h200"):
@@ -106,7 +106,7 @@ def test_the_gpu_that_is_asked_for_is_the_one_confirmed() -> None:
 def test_a_board_without_sm_is_not_confirmed(sm: Any) -> None:
     """A fact that was not read confirms nothing."""
     with pytest.raises(LabError, match="not confirmed") as caught:
-        confirm("gpu", GPU, seen(sm=sm))
+        confirm("gpu", GPU, facts_of(sm=sm))
     assert not isinstance(caught.value, TargetUnreachable)
 
 
@@ -114,9 +114,9 @@ def test_a_board_without_sm_is_not_confirmed(sm: Any) -> None:
     ("facts", "why"),
     [
         ({}, "import tensorrt fails"),
-        (seen(version=None), "import tensorrt fails"),
-        (seen(gpu=None), "8.6.0 has no GPU"),
-        ({**seen(), "why_not": {"tensorrt": "libcuda.so.1 is not there"}}, r"libcuda\.so\.1"),
+        (facts_of(version=None), "import tensorrt fails"),
+        (facts_of(gpu=None), "8.6.0 has no GPU"),
+        ({**facts_of(), "why_not": {"tensorrt": "libcuda.so.1 is not there"}}, r"libcuda\.so\.1"),
         (
             {"runtimes": {"tensorrt": "8.6.0"}, "facts": {"tensorrt": {"reason": "no NVIDIA driver"}}},
             "no NVIDIA driver",
@@ -133,8 +133,8 @@ def test_a_machine_without_tensorrt_or_gpu_is_unreachable(facts: dict[str, Any],
 
 def test_what_was_not_declared_is_not_confirmed() -> None:
     """A GPU by itself is no board, and ONNX Runtime's CPU has none however many GPUs are there."""
-    assert confirm("gpu", TargetSpec(runtime="tensorrt"), seen()) is None
-    assert confirm("cpu", TargetSpec(), seen()) is None
+    assert confirm("gpu", TargetSpec(runtime="tensorrt"), facts_of()) is None
+    assert confirm("cpu", TargetSpec(), facts_of()) is None
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_facts_that_are_none(facts: dict[str, Any]) -> None:
 
 def jetson(tree: Tree, root: Path, gpu: str | None = "Orin", sm: str | None = "8.7", **other: Any) -> dict[str, Any]:
     """What a probe reads on this board, whose GPU TensorRT sees as ``gpu``."""
-    return {**seen(gpu, sm, "10.3.0"), "board": tree.facts(root, **other)}
+    return {**facts_of(gpu, sm, "10.3.0"), "board": tree.facts(root, **other)}
 
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)
@@ -175,7 +175,7 @@ def test_a_jetson_is_confirmed_by_its_module(jetpack: str, tmp_path: Path) -> No
 
 
 def test_a_jetson_has_its_gpu_too(tmp_path: Path) -> None:
-    """Under TensorRT the GPU that is seen must be the module's, and work on it is the board's own."""
+    """Under TensorRT the reported GPU must be the module's, and evidence from it is the board's."""
     asked = TargetSpec(runtime="tensorrt", board="jetson-orin-nx-16gb")
     board = confirm("orin", asked, jetson(ORIN_NX, tmp_path))
     assert board == Board("jetson-orin-nx-16gb", "Orin", "8.7", "orin-nx-16gb")
@@ -212,12 +212,12 @@ def test_a_module_that_is_not_confirmed_is_never_a_fallback(
 def test_a_machine_that_tells_nothing_is_no_jetson(raw: Any) -> None:
     """Neither an older agent's facts nor a name that is written somewhere make one."""
     with pytest.raises(LabError, match="not confirmed"):
-        confirm("orin", TargetSpec(board="orin-nx-16gb"), {**seen("Orin", "8.7"), "board": raw})
+        confirm("orin", TargetSpec(board="orin-nx-16gb"), {**facts_of("Orin", "8.7"), "board": raw})
 
 
 def test_a_jetsons_gpu_names_no_board(tmp_path: Path) -> None:
     """Several modules have an "Orin": its name alone would let any of them pass for any other."""
-    for facts in (jetson(ORIN_NX, tmp_path), seen("Orin", "8.7")):
+    for facts in (jetson(ORIN_NX, tmp_path), facts_of("Orin", "8.7")):
         with pytest.raises(LabError, match="Orin is the GPU of several Jetson modules") as caught:
             confirm("orin", TargetSpec(runtime="tensorrt", board="orin"), facts)
         assert ("orin-nx-16gb" in str(caught.value)) is ("board" in facts)

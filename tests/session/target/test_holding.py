@@ -22,12 +22,12 @@ def test_evidence_is_what_was_held(ask: Asks, target: str, evidence: Evidence) -
         assert session.facts["cores"] >= 1
 
 
-def test_a_fallback_says_so(ask: Asks, said: list[str]) -> None:
+def test_a_fallback_is_reported(ask: Asks, messages: list[str]) -> None:
     """Another machine than the one asked for: the lowest evidence, the reason kept, the user told."""
     with closing(Session.open(ask("board"))) as session:
         assert (session.evidence, session.requested, session.used) == (Evidence.CPU_FALLBACK, "board", "cpu")
         assert "on target 'board'" in str(session.fallback_reason)
-    assert "never counts as board" in said[0]
+    assert "never counts as board" in messages[0]
 
 
 def test_skipping_starts_nothing(ask: Asks) -> None:
@@ -88,7 +88,7 @@ def test_a_board_that_is_not_confirmed_is_never_replaced(ask: Asks, target: str,
     Session.open(ask()).close()
 
 
-def test_a_machine_without_its_gpu_falls_back(ask: Asks, said: list[str]) -> None:
+def test_a_machine_without_its_gpu_falls_back(ask: Asks, messages: list[str]) -> None:
     """Where TensorRT or the GPU is not there the CPU takes its place, by name and with the reason."""
     try:
         import tensorrt  # noqa: F401 - only a check that it is installed
@@ -99,6 +99,6 @@ def test_a_machine_without_its_gpu_falls_back(ask: Asks, said: list[str]) -> Non
     with closing(Session.open(ask("gpu"))) as session:
         assert (session.evidence, session.used, session.board) == (Evidence.CPU_FALLBACK, "cpu", None)
         assert "tensorrt cannot be used" in str(session.fallback_reason)
-    assert "never counts as gpu" in said[0]
+    assert "never counts as gpu" in messages[0]
     with pytest.raises(LabError, match="tensorrt cannot be used"):
         Session.open(ask("gpu", "fail"))

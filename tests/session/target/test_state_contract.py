@@ -50,7 +50,7 @@ class Opens(Protocol):
 
 
 @pytest.fixture
-def start(tmp_path: Path, said: list[str]) -> Opens:
+def start(tmp_path: Path, messages: list[str]) -> Opens:
     """One project, one short measurement."""
     project = Project.make(tmp_path)
     project.edit('budget = "4 s"', 'budget = "0.5 s"')
@@ -60,7 +60,7 @@ def start(tmp_path: Path, said: list[str]) -> Opens:
     def opened(*keys: str) -> Session:
         path = project.root / "hil.toml"
         path.write_text(text + "\n[targets.bench]\n" + "\n".join(keys) + "\n")
-        return Session.open(Request(load(path), "bench", "cpu", 0.0, "one", tmp_path / "report", said.append))
+        return Session.open(Request(load(path), "bench", "cpu", 0.0, "one", tmp_path / "report", messages.append))
 
     return opened
 
@@ -103,7 +103,7 @@ def test_a_mode_nobody_can_confirm_ends_the_session(start: Opens) -> None:
 
 
 def mode(wanted: str, found: str | None, conf: str = CONF) -> str:
-    """What is said of a board in mode ``found``."""
+    """Return the error message for a board in mode ``found``."""
     modes, default = nvpmodel.parse(conf)
     facts = {"board": {"power_modes": modes, "default_power_mode": default}}
     assert len(power_modes(facts["board"])) == len(modes)
@@ -156,12 +156,12 @@ def test_too_little_memory_ends_the_session(start: Opens) -> None:
     start('free_memory = "1 MiB"').close()
 
 
-def test_a_board_that_does_not_cool_ends_the_session(start: Opens, said: list[str]) -> None:
+def test_a_board_that_does_not_cool_ends_the_session(start: Opens, messages: list[str]) -> None:
     """With every temperature; without any, nobody could say that it is cool enough."""
     if list(Path("/sys/class/thermal").glob("thermal_zone*/temp")):
         with pytest.raises(LabError, match=r"did not get cooler than -200 °C within 2 s \(.*°C\): on target 'bench'"):
             start('start_below = "-200 °C"', 'cool_within = "2 s"')
-        assert any("to cool" in line for line in said)
+        assert any("to cool" in line for line in messages)
     else:
         with pytest.raises(LabError, match=r"start_below asks for less than 65 °C and no temperature can be read"):
             start('start_below = "65 °C"')
@@ -215,7 +215,7 @@ def test_a_co_runner_that_does_not_start_is_an_error(start: Opens) -> None:
 
 
 def test_reserved_memory_is_held_for_memory_rows_too(start: Opens) -> None:
-    """The machine has that much less, the worker itself not a byte more; and the method says so."""
+    """The machine has that much less memory, the worker uses no more, and the method records it."""
     with closing(start()) as session:
         plain = judged(session, "memory.peak")
     size = 600 << 20
