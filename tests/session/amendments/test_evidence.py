@@ -115,7 +115,7 @@ def test_a_stand_in_stays_one(ask: Asks, engine_on: Any) -> None:
 
 
 def test_an_engine_that_moves_is_found_out(ask: Asks, engine_on: Any) -> None:
-    """Rows of one engine on the GPU and then on the CPU are not accepted in one report."""
+    """An engine that first ran on the GPU and now runs on the CPU raises ``EngineError``."""
     asked = ask()
     engine_on(H200)
     with closing(on_board(asked)) as session:
