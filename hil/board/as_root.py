@@ -1,7 +1,7 @@
 """The root part of ``hil board setup`` and ``hil board remove``, run on the board by ``/usr/bin/python3 -IS``.
 
-The host sends this script and the helper over standard input and ``install.BOOT`` verifies their digest, so that no
-file of the user is read or run. It always ends with one line of JSON: ``ok``, the ``steps`` done, ``error``.
+The host sends this script and the helper over standard input. ``install.BOOT`` verifies their digest, so that no file
+of the user is read or run. Its last output is always one line of JSON: ``ok``, the ``steps`` done, ``error``.
 Python 3.6.
 """
 
@@ -29,11 +29,15 @@ SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
 
 
 class Stopped(Exception):
-    """Why it stops; the steps done so far are still reported."""
+    """The installation stops; the text states why. The steps done so far are still reported."""
 
 
 class Run:
-    """Carries out an order: ``do``, ``helper`` (its text); ``install`` has also ``user``, ``services``, ``sudoers``."""
+    """Installs or removes the helper, by an order from the host.
+
+    The order has ``do`` (``install`` or ``remove``), and the texts of ``helper`` and ``units``; for ``install`` also
+    ``user``, ``services`` and ``sudoers``, the content of the sudoers file.
+    """
 
     def __init__(self, order: Dict[str, Any]) -> None:
         self.order = order
@@ -44,14 +48,16 @@ class Run:
         exec(compile(order["units"], "pytest-hil-units", "exec"), self.units.__dict__)  # noqa: S102 - as above
 
     def trusted(self, path: str) -> str:
-        """Return ``path``, its links resolved. Raises ``Stopped`` if others than root can change it."""
+        """Return ``path`` with its links resolved. Raise ``Stopped`` if a user other than root can change it."""
         try:
             return str(self.helper.trusted(path))
         except self.helper.Refused as problem:
-            raise Stopped("%s; make it root's alone and try again" % problem) from None
+            raise Stopped(
+                "%s: make root its owner, with no write permission for others, and try again" % problem
+            ) from None
 
     def install(self) -> None:
-        """Install the program, its list of services and the sudoers file, in this order: only the last enables it."""
+        """Install the program, its list of services, and last the sudoers file, which enables the helper."""
         user, services = str(self.order["user"]), [str(name) for name in self.order["services"]]
         self._check_user(user)
         for path in [PYTHON, *filter(os.path.exists, sys.path)]:
@@ -64,7 +70,7 @@ class Run:
             os.chmod(FOLDER, 0o755)  # noqa: S103 - the helper's list of services is no secret
         self._place(SERVICES, "".join(name + "\n" for name in services), 0o644)
         if user == "root":
-            self.steps.append("root itself needs no line for sudo")
+            self.steps.append("root needs no sudoers file")
         else:
             self._place(SUDOERS, self.order["sudoers"], 0o440, self._valid_for_sudo)
         for path in (PROGRAM, SERVICES, *((SUDOERS,) if user != "root" else ())):
@@ -72,20 +78,18 @@ class Run:
 
     def _check_user(self, user: str) -> None:
         if not USER.fullmatch(user):
-            raise Stopped("the user's name %r cannot go into sudoers" % user)
-        if (
-            os.environ.get("SUDO_USER", user) != user
-        ):  # sudo's user, compared with the one that the login shell reported
-            raise Stopped("it is for %s, and %s ran sudo" % (user, os.environ["SUDO_USER"]))
+            raise Stopped("user name %r is not supported in a sudoers file" % user)
+        if os.environ.get("SUDO_USER", user) != user:  # ``user`` is what the login shell reported
+            raise Stopped("the helper is for user %s, but user %s ran sudo" % (user, os.environ["SUDO_USER"]))
         try:
             pwd.getpwnam(user)
         except KeyError:
             raise Stopped("there is no user %s" % user) from None
 
     def _check_service(self, name: str) -> None:
-        """Raise ``Stopped`` if restarting the service could give its caller root, e.g. through a writable file."""
+        """Raise ``Stopped`` if restarting the service could make the caller root."""
         if not SERVICE.fullmatch(name):
-            raise Stopped("%r is no name of a service" % name)
+            raise Stopped("%r is not a valid service name" % name)
         unit = name if name.endswith(".service") else name + ".service"
         try:
             self.units.UnitCheck(self.helper).service(unit)
@@ -93,16 +97,16 @@ class Run:
             raise Stopped(str(problem)) from None
 
     def _place(self, path: str, text: str, mode: int, valid: Optional[Callable[[str], None]] = None) -> None:
-        """Write a temporary file, check it with ``valid`` and rename it; do nothing if the file is already right."""
+        """Write a temporary file, check it with ``valid`` and rename it. Do nothing if ``path`` is up to date."""
         folder, name = self.trusted(os.path.dirname(path)), os.path.basename(path)
         data = text.encode("ascii")
-        if self._is_there(path, data, mode):
-            self.steps.append("%s was there already" % path)
+        if self._is_up_to_date(path, data, mode):
+            self.steps.append("%s is already up to date" % path)
             return
-        beside = os.path.join(folder, name + ".new")  # sudo ignores files with a dot in their name
+        temporary = os.path.join(folder, name + ".new")  # sudo ignores files with a dot in their name
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            os.unlink(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -111,16 +115,16 @@ class Run:
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             if valid is not None:
-                valid(beside)
+                valid(temporary)
             action = "replaced" if os.path.lexists(path) else "written"
-            os.rename(beside, os.path.join(folder, name))
+            os.rename(temporary, os.path.join(folder, name))
         except BaseException:
-            os.unlink(beside)
+            os.unlink(temporary)
             raise
         self.steps.append("%s was %s" % (path, action))
 
     @staticmethod
-    def _is_there(path: str, data: bytes, mode: int) -> bool:
+    def _is_up_to_date(path: str, data: bytes, mode: int) -> bool:
         try:
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 status = os.fstat(file.fileno())
@@ -131,7 +135,7 @@ class Run:
     def _valid_for_sudo(self, path: str) -> None:
         programs = [path for path in VISUDO if os.path.exists(path)]
         if not programs:
-            raise Stopped("this board has no visudo to check the line for sudo with")
+            raise Stopped("this board has no visudo, which checks the sudoers file")
         done = subprocess.run(
             [self.trusted(programs[0]), "-c", "-f", path],
             check=False,
@@ -139,9 +143,7 @@ class Run:
             stderr=subprocess.STDOUT,
         )
         if done.returncode != 0:
-            raise Stopped(
-                "visudo refuses the line for sudo: %s" % done.stdout.decode("ascii", "replace").strip()[-200:]
-            )
+            raise Stopped("visudo rejects the sudoers file: %s" % done.stdout.decode("ascii", "replace").strip()[-200:])
 
     def remove(self) -> None:
         """Remove the sudoers file first, then restore what the helper changed, then remove the rest."""
@@ -155,8 +157,8 @@ class Run:
         left = self._left()
         if left:
             raise Stopped(
-                "changes are not taken back yet (%s): a session still relies on them, or they failed; "
-                "end it, or restart the board" % ", ".join(" ".join(map(str, entry)) for entry in left)
+                "changes are not undone yet (%s): a session still relies on them, or undoing them failed: "
+                "end that session, or reboot the board" % ", ".join(" ".join(map(str, entry)) for entry in left)
             )
         for name in STATE_FILES:
             with contextlib.suppress(OSError):
@@ -164,15 +166,15 @@ class Run:
         with contextlib.suppress(OSError):
             os.rmdir(STATE)
         if not self.steps:
-            self.steps.append("nothing was set up here")
+            self.steps.append("there was nothing to remove")
 
     def _unlink(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-            self.steps.append("%s was taken away" % path)
+            self.steps.append("%s was removed" % path)
 
     def _restore(self) -> None:
-        """Start the helper, which restores at its start what a killed helper left changed."""
+        """Start the helper, which first undoes the changes of a killed helper."""
         left = self._left()
         if left and os.path.lexists(PROGRAM):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -183,8 +185,8 @@ class Run:
                     stdout=subprocess.DEVNULL,
                     timeout=200,
                 )
-            back = [entry for entry in left if entry not in self._left()]
-            self.steps += ["%s was restored" % " ".join(map(str, entry)) for entry in back]
+            restored = [entry for entry in left if entry not in self._left()]
+            self.steps += ["%s was restored" % " ".join(map(str, entry)) for entry in restored]
 
     @staticmethod
     def _left() -> List[List[Any]]:
@@ -197,7 +199,7 @@ class Run:
 
 
 def main(order: Dict[str, Any]) -> None:
-    """Carry out ``order`` to its end even if the connection breaks, since half an installation is of no use."""
+    """Carry out ``order`` and print the result as JSON. Ignores signals, so that a lost connection changes nothing."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)

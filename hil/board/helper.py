@@ -3,7 +3,7 @@
 
 sudo lets one user start it, without a password and without arguments. It reads commands from standard input, one a
 line, and answers each with a line of JSON. It undoes its changes when its input ends, a signal arrives or nobody reads
-its answers; the next helper undoes the changes of a killed one. ``docs/board-setup.md`` explains the design.
+its answers. If it is killed, the next helper undoes its changes. ``docs/board-setup.md`` explains the design.
 
 One file, Python 3.6 and its standard library. ``-IS``: ignores the environment and all installed packages.
 """
@@ -36,14 +36,14 @@ PROGRAMS = {
 }
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/"}
 LINE = re.compile(r"[a-z_]{1,16}( [A-Za-z0-9][A-Za-z0-9@_.:+-]{0,99}){0,2}")
-LONGEST = 256  # bytes of a line
+LONGEST = 256  # maximum length of a line in bytes
 RUNNING = ("active", "activating", "reloading", "refreshing")
 STOPPED = ("inactive", "failed")
 ENDINGS = ("TERM", "HUP", "INT", "QUIT", "TSTP", "TTIN", "TTOU", "ALRM", "PROF", "VTALRM", "USR1", "USR2")
 QUICK, SLOW = 30.0, 150.0  # seconds; SLOW is for services, for which systemd's own stop timeout is 90
 ENDING = 20.0  # seconds within which a stopped unit must show as stopped
-MEND = {"clocks": "sudo jetson_clocks --restore %s/clocks" % STATE, "mode": "sudo nvpmodel -m %s"}
-MEND["service"] = "sudo systemctl start %s"
+FIXES = {"clocks": "sudo jetson_clocks --restore %s/clocks" % STATE, "mode": "sudo nvpmodel -m %s"}
+FIXES["service"] = "sudo systemctl start %s"
 
 
 class Refused(Exception):
@@ -51,16 +51,16 @@ class Refused(Exception):
 
 
 def trusted(path: str) -> str:
-    """Return ``path`` with its links resolved. Raise ``Refused`` if others than root can change any part of it."""
+    """Return ``path`` with its links resolved. Raise ``Refused`` if users other than root can change a part."""
     at, rest = "/", path.split("/")
     for _ in range(200):
         try:
-            seen = os.lstat(at)
-            link = os.readlink(at) if stat.S_ISLNK(seen.st_mode) else None
+            status = os.lstat(at)
+            link = os.readlink(at) if stat.S_ISLNK(status.st_mode) else None
         except OSError as problem:
             raise Refused("%s: %s" % (at, problem.strerror)) from None
-        if seen.st_uid != 0 or (link is None and seen.st_mode & 0o022):
-            raise Refused("%s can be changed by others than root" % at)
+        if status.st_uid != 0 or (link is None and status.st_mode & 0o022):
+            raise Refused("%s can be changed by users other than root" % at)
         if link is not None:
             at, rest = "/" if link.startswith("/") else os.path.dirname(at), link.split("/") + rest
             continue
@@ -70,11 +70,11 @@ def trusted(path: str) -> str:
             return at
         word = rest.pop(0)
         at = os.path.dirname(at) if word == ".." else os.path.join(at, word)
-    raise Refused("%s leads through too many links" % path)
+    raise Refused("%s has too many symbolic links" % path)
 
 
 def text_of(path: str) -> str:
-    """Return at most 1 MiB of a file."""
+    """Return the first 1 MiB of a file as text. Raise ``Refused`` if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(1 << 20).decode("ascii", "replace")
@@ -84,11 +84,11 @@ def text_of(path: str) -> str:
 
 def run(name: str, *arguments: str, **limit: float) -> str:
     """Return the output of one of ``PROGRAMS``. Raise ``Refused`` if it is untrusted, fails or exceeds ``seconds``."""
-    there = [path for path in PROGRAMS[name] if os.path.lexists(path)]
-    if not there:
+    installed = [path for path in PROGRAMS[name] if os.path.lexists(path)]
+    if not installed:
         raise Refused("this board has no %s" % PROGRAMS[name][0])
     child = subprocess.Popen(
-        [trusted(there[0]), *arguments],
+        [trusted(installed[0]), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -98,19 +98,19 @@ def run(name: str, *arguments: str, **limit: float) -> str:
         start_new_session=True,
     )
     try:
-        said = child.communicate(timeout=limit.get("seconds", QUICK))[0].decode("ascii", "replace")
+        output = child.communicate(timeout=limit.get("seconds", QUICK))[0].decode("ascii", "replace")
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.communicate(timeout=5)
-        raise Refused("%s did not end in time" % name) from None
+        raise Refused("%s did not exit in time" % name) from None
     if child.returncode != 0:
-        raise Refused("%s ended with %d: %s" % (name, child.returncode, said.strip()[-200:]))
-    return said
+        raise Refused("%s exited with code %d: %s" % (name, child.returncode, output.strip()[-200:]))
+    return output
 
 
 def locked(shown: str) -> Optional[bool]:
-    """Return whether the output of ``jetson_clocks --show`` has pinned clocks; None if GPU or CPU are missing in it."""
+    """Return whether ``jetson_clocks --show`` reports pinned clocks; None if GPU or CPU are missing."""
     rows = [(line.split(" ")[0], dict(re.findall(r"(\w+)=(\S+)", line))) for line in shown.splitlines()]
     gpu = [row for name, row in rows if name == "GPU"]
     cpu = [row for name, row in rows if re.match(r"cpu\d+:$", name) and row.get("Online") == "1"]
@@ -123,8 +123,8 @@ def locked(shown: str) -> Optional[bool]:
 
 
 def power_modes(conf: str) -> Dict[int, Tuple[str, Dict[str, str]]]:
-    """Return name and power-gating masks of each mode of nvpmodel.conf, by its number."""
-    found: Dict[int, Tuple[str, Dict[str, str]]] = {}
+    """Return the name and the power-gating masks of each mode in nvpmodel.conf, by mode number."""
+    modes: Dict[int, Tuple[str, Dict[str, str]]] = {}
     masks: Dict[str, str] = {}
     for line in conf.splitlines():
         head = re.match(r"\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", line)
@@ -132,18 +132,18 @@ def power_modes(conf: str) -> Dict[int, Tuple[str, Dict[str, str]]]:
         if head or words[:1] == ["<"]:
             masks = {}
         if head:
-            found[int(head.group(1))] = head.group(2), masks
+            modes[int(head.group(1))] = head.group(2), masks
         elif len(words) == 3 and words[1].endswith("PG_MASK"):
             masks[words[1]] = words[2]
-    return found
+    return modes
 
 
 def current_mode(modes: Dict[int, Tuple[str, Dict[str, str]]]) -> int:
     """Return the number of the current power mode."""
-    said = re.search(r"^NV Power Mode: *\S+\s*\n(\d+)\s*$", run("nvpmodel", "-q"), re.MULTILINE)
-    if not said or int(said.group(1)) not in modes:
-        raise Refused("nvpmodel does not tell a mode of %s" % MODES)
-    return int(said.group(1))
+    reported = re.search(r"^NV Power Mode: *\S+\s*\n(\d+)\s*$", run("nvpmodel", "-q"), re.MULTILINE)
+    if not reported or int(reported.group(1)) not in modes:
+        raise Refused("nvpmodel does not report a mode that %s lists" % MODES)
+    return int(reported.group(1))
 
 
 def set_mode(modes: Dict[int, Tuple[str, Dict[str, str]]], number: int) -> None:
@@ -154,7 +154,7 @@ def set_mode(modes: Dict[int, Tuple[str, Dict[str, str]]], number: int) -> None:
 
 
 def unit_of(name: str) -> str:
-    """Return the unit of a service. Raise ``Refused`` if root did not list it in ``SERVICES``."""
+    """Return the unit name of a service. Raise ``Refused`` if the file ``SERVICES`` does not list the service."""
     listed = [line for line in text_of(trusted(SERVICES)).split("\n") if line]
     if name not in listed or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}", name):
         raise Refused("%s lists no service %s" % (SERVICES, name))
@@ -167,26 +167,26 @@ def state_of(unit: str) -> str:
 
 
 def is_running(unit: str) -> bool:
-    """Return whether a unit runs or is starting."""
+    """Return whether a unit is running, starting or reloading."""
     return state_of(unit) in RUNNING
 
 
-def see_stopped(unit: str) -> None:
-    """Wait until a unit has stopped. Raise ``Refused`` if it does not: ``systemctl stop`` alone proves nothing."""
+def wait_until_stopped(unit: str) -> None:
+    """Wait until systemd reports a unit as stopped. Raise ``Refused`` if that takes longer than ``ENDING``."""
     until = time.monotonic() + ENDING
     state = state_of(unit)
     while state == "deactivating" and time.monotonic() < until:
         time.sleep(0.1)
         state = state_of(unit)
     if state not in STOPPED:
-        raise Refused("%s is %s after it was stopped" % (unit, state or "in no state that systemd tells"))
+        raise Refused("%s is %s after it was stopped" % (unit, state or "in an unknown state"))
 
 
 class Changes:
     """The record of the helpers' changes in the folder ``STATE``, which only root can read.
 
-    The file ``gate`` is locked during each change. The file ``users`` has a shared lock of every helper that relies on
-    a change; the last of them undoes all. The kernel releases both locks when a helper dies.
+    The file ``gate`` is locked during each change. Every helper that relies on a change holds a shared lock on the file
+    ``users``; the last of them undoes all changes. The kernel releases both locks when a helper dies.
     """
 
     def __init__(self) -> None:
@@ -194,7 +194,7 @@ class Changes:
             os.mkdir(STATE, 0o700)
         self.folder = os.open(trusted(STATE), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         if os.fstat(self.folder).st_mode & 0o777 != 0o700:
-            raise Refused("%s is open to others than root" % STATE)
+            raise Refused("%s is open to users other than root" % STATE)
         self.users = -1
 
     def _open(self, name: str, flags: int) -> int:
@@ -202,7 +202,10 @@ class Changes:
 
     @contextlib.contextmanager
     def turn(self, seconds: float = QUICK) -> Iterator[bool]:
-        """Keep other helpers from changing anything; yields whether no other helper relies on a change."""
+        """Lock out other helpers; yield whether this is the only helper that relies on changes.
+
+        Raise ``Refused`` if another helper holds the lock for longer than ``seconds``.
+        """
         gate, until = self._open("gate", os.O_RDWR | os.O_CREAT), time.monotonic() + seconds
         try:
             while True:
@@ -211,7 +214,7 @@ class Changes:
                     break
                 except BlockingIOError:
                     if time.monotonic() > until:
-                        raise Refused("another helper is changing something and does not end") from None
+                        raise Refused("another helper is busy changing the board: try again") from None
                     time.sleep(0.02)
             if self.users < 0:
                 self.users = self._open("users", os.O_RDWR | os.O_CREAT)
@@ -235,7 +238,7 @@ class Changes:
         return entries
 
     def write(self, entries: List[List[Any]]) -> None:
-        """Replace the record. Called before a change is made, so that no change is ever unrecorded."""
+        """Replace the record. Callers do so before they make a change, so that every change is recorded."""
         with os.fdopen(self._open("undo.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             json.dump(entries, file)
         os.rename("undo.new", "undo", src_dir_fd=self.folder, dst_dir_fd=self.folder)
@@ -250,7 +253,7 @@ class Changes:
         self.write([other for other in self.read() if other != entry])
 
     def store_clocks(self) -> None:
-        """Save the present clocks, atomically."""
+        """Save the current clocks atomically, for ``undo``. Raise ``Refused`` if jetson_clocks stores nothing."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink("clocks.new", dir_fd=self.folder)  # jetson_clocks prompts before it overwrites a file
         run("jetson_clocks", "--store", STATE + "/clocks.new")
@@ -264,38 +267,38 @@ class Changes:
         if kind == "clocks":
             run("jetson_clocks", "--restore", STATE + "/clocks")
             if locked(run("jetson_clocks", "--show")):
-                raise Refused("clocks are still locked")
+                raise Refused("the clocks are still locked")
         elif kind == "mode":
             set_mode(power_modes(text_of(trusted(MODES))), entry[1])
         else:
             run("systemctl", "start", "--", entry[1], seconds=SLOW)
             if not is_running(entry[1]):
-                raise Refused("%s does not run" % entry[1])
+                raise Refused("%s is not running" % entry[1])
         self.forget(entry)
         syslog.syslog("restored: %s" % " ".join(map(str, entry)))
 
     def undo_all(self) -> List[Dict[str, str]]:
-        """Undo all changes, newest first, each in two attempts; return those that failed, which stay in the record."""
+        """Undo all changes, newest first, with up to two attempts each; return those that failed and stay recorded."""
         left = []
         for entry in reversed(self.read()):
             for attempt in (1, 2):
                 try:
                     self.undo(entry)
                     break
-                except Exception as problem:  # noqa: BLE001 - the others must be restored all the same
+                except Exception as problem:  # noqa: BLE001 - the other changes must still be undone
                     syslog.syslog(syslog.LOG_ERR, "not restored (attempt %d): %s: %s" % (attempt, entry, problem))
                     why = str(problem) or type(problem).__name__
             else:
-                mend = MEND[entry[0]]
+                fix = FIXES[entry[0]]
                 what = " ".join(map(str, entry))
-                left.append({"what": what, "why": why, "mend": mend % entry[1] if "%s" in mend else mend})
+                left.append({"what": what, "why": why, "mend": fix % entry[1] if "%s" in fix else fix})
         return left
 
     def leave(self, seconds: float) -> Dict[str, Any]:
         """Stop relying on changes, and undo all if no other helper relies on them.
 
-        Return ``left``, the changes that could not be undone, and ``deferred``: whether another helper still relies on
-        changes, and will undo them when it ends.
+        Return ``left``: the changes that could not be undone, and ``deferred``: whether another helper still relies on
+        changes and will undo them when it exits.
         """
         try:
             with self.turn(seconds) as alone:
@@ -308,13 +311,13 @@ class Changes:
 
 
 class Verbs:
-    """One method for each command; its arguments match ``LINE``. Each returns its answer or raises ``Refused``."""
+    """One method for each command. Each returns its answer as a dict, or raises ``Refused``."""
 
     def __init__(self) -> None:
         self.changes = Changes()
         if self.changes.read():
             with contextlib.suppress(Refused):  # busy: a running helper will undo them
-                self.changes.leave(0)  # undoes the changes of a killed helper, but none that a running one relies on
+                self.changes.leave(0)  # undo the changes of a killed helper, unless a running one relies on them
 
     def version(self) -> Dict[str, Any]:
         return {"version": VERSION, "python": "%d.%d.%d" % sys.version_info[:3]}
@@ -325,8 +328,8 @@ class Verbs:
     def emc(self) -> Dict[str, Any]:
         rates: Dict[str, Any] = {}
         for name in ("rate", "min_rate", "max_rate"):
-            said = text_of("%s/%s" % (EMC, name)).strip()
-            rates[name] = int(said) if said.isdigit() else None
+            rate = text_of("%s/%s" % (EMC, name)).strip()
+            rates[name] = int(rate) if rate.isdigit() else None
         return rates
 
     def drop_caches(self) -> Dict[str, Any]:
@@ -342,7 +345,7 @@ class Verbs:
         if what == "lock":
             return self._lock()
         if what != "restore":
-            raise Refused("clocks show, clocks lock or clocks restore")
+            raise Refused("unknown command: use clocks show, clocks lock or clocks restore")
         with self.changes.turn() as alone:
             return self._undo_now(["clocks"], alone=alone)
 
@@ -362,7 +365,7 @@ class Verbs:
         if entry not in self.changes.read():
             return {"changed": False}
         if not alone:
-            return {"changed": False, "deferred": "another session relies on it; the last to end restores it"}
+            return {"changed": False, "deferred": "another session relies on it; the last session to end restores it"}
         self.changes.undo(entry)
         return {"changed": True}
 
@@ -371,26 +374,30 @@ class Verbs:
 
     def mode(self, name: str) -> Dict[str, Any]:
         modes = power_modes(text_of(trusted(MODES)))
-        wanted = [number for number, (known, _) in modes.items() if known == name]
-        if len(wanted) != 1:
-            raise Refused("no power mode %s; there is %s" % (name, ", ".join(known for known, _ in modes.values())))
+        numbers = [number for number, (known, _) in modes.items() if known == name]
+        if len(numbers) != 1:
+            raise Refused(
+                "no power mode %s: choose one of %s" % (name, ", ".join(known for known, _ in modes.values()))
+            )
         with self.changes.turn() as alone:
             before = current_mode(modes)
-            if before == wanted[0]:
+            if before == numbers[0]:
                 return {"changed": False, "mode": name}
             if not alone:
                 raise Refused("another session relies on mode %s" % modes[before][0])
             listed = self.changes.read()
             if ["clocks"] in listed:
-                raise Refused("the clocks are locked for mode %s: ask for the mode first" % modes[before][0])
-            if modes[before][1] != modes[wanted[0]][1]:
                 raise Refused(
-                    "from mode %s to %s the GPU's power-gating masks differ (%s, %s), which takes a reboot"
-                    % (modes[before][0], name, modes[before][1], modes[wanted[0]][1])
+                    "the clocks are locked in mode %s: set the mode before locking the clocks" % modes[before][0]
+                )
+            if modes[before][1] != modes[numbers[0]][1]:
+                raise Refused(
+                    "from mode %s to %s the GPU's power-gating masks differ (%s, %s): changing them takes a reboot"
+                    % (modes[before][0], name, modes[before][1], modes[numbers[0]][1])
                 )
             if not any(entry[0] == "mode" for entry in listed):
                 self.changes.note(["mode", before])
-            set_mode(modes, wanted[0])
+            set_mode(modes, numbers[0])
             return {"changed": True, "mode": name, "before": modes[before][0]}
 
     def service(self, what: str, name: str) -> Dict[str, Any]:
@@ -401,21 +408,21 @@ class Verbs:
         with self.changes.turn() as alone:
             if what == "stop":
                 if not is_running(unit):
-                    see_stopped(unit)
+                    wait_until_stopped(unit)
                     return {"changed": False}
                 if entry not in self.changes.read():
                     self.changes.note(entry)
                 run("systemctl", "stop", "--", unit, seconds=SLOW)
-                see_stopped(unit)
+                wait_until_stopped(unit)
                 return {"changed": True}
             if what == "start":
                 if entry not in self.changes.read() and not is_running(unit):
-                    raise Refused("%s was not stopped here: restart it" % name)
+                    raise Refused("%s was not stopped by this helper: restart it instead" % name)
                 return self._undo_now(entry, alone=alone)
             if what != "restart":
-                raise Refused("service show, service stop, service start or service restart")
+                raise Refused("unknown command: use service show, service stop, service start or service restart")
             if entry in self.changes.read():
-                raise Refused("%s is stopped for a measurement" % name)
+                raise Refused("%s is stopped for a measurement: try again after it" % name)
             run("systemctl", "restart", "--", unit, seconds=SLOW)
             return {"changed": True, "running": is_running(unit)}
 
@@ -433,16 +440,16 @@ VERBS: Dict[str, Tuple[int, Callable[..., Dict[str, Any]]]] = {
 
 
 def answer(verbs: Verbs, line: bytes) -> Dict[str, Any]:
-    """Carry out a line and return its answer; an invalid line has no effect."""
+    """Execute one command line and return its answer. An invalid line has no effect."""
     words = line.decode("latin-1")
     verb, *rest = words.split(" ")
     if not LINE.fullmatch(words) or verb not in VERBS or len(rest) != VERBS[verb][0]:
-        return {"ok": False, "error": "no such verb"}
+        return {"ok": False, "error": "no such command"}
     try:
         return dict(VERBS[verb][1](verbs, *rest), ok=True)
     except Refused as problem:
         return {"ok": False, "error": str(problem)}
-    except Exception as problem:  # noqa: BLE001 - a traceback helps no caller, and what was changed must be restored
+    except Exception as problem:  # noqa: BLE001 - the helper must live on to undo its changes
         syslog.syslog(syslog.LOG_ERR, "%s: %r" % (verb, problem))
         return {"ok": False, "error": "%s failed: %s" % (verb, type(problem).__name__)}
 
@@ -456,12 +463,11 @@ class Caller:
         os.set_blocking(wakes, False)
         signal.set_wakeup_fd(wakes)
         for number in ENDINGS:
-            signal.signal(
-                getattr(signal, "SIG" + number), lambda *_: None
-            )  # seen at ``wake``: nothing is interrupted half-way
+            # ``line`` notices the signal at ``wake``, between two commands: no command is interrupted.
+            signal.signal(getattr(signal, "SIG" + number), lambda *_: None)
 
     def line(self) -> Optional[bytes]:
-        """Return the next line; None after the end of input, after a signal, or if nobody reads the answers."""
+        """Return the next line; None at the end of input, after a signal, or if nobody reads the answers."""
         poll = select.poll()
         for descriptor, events in ((0, select.POLLIN), (1, 0), (self.wake, select.POLLIN)):
             poll.register(descriptor, events)
@@ -477,9 +483,9 @@ class Caller:
                 return None
             self.rest += piece
 
-    def say(self, words: Dict[str, Any]) -> bool:
-        """Write an answer; return False if nobody reads it within 10 s."""
-        data = json.dumps(words).encode("ascii") + b"\n"
+    def write(self, fields: Dict[str, Any]) -> bool:
+        """Write an answer; return whether it was read within 10 s."""
+        data = json.dumps(fields).encode("ascii") + b"\n"
         poll = select.poll()
         poll.register(1, select.POLLOUT)
         while data:
@@ -491,15 +497,15 @@ class Caller:
 
 
 def settle() -> None:
-    """Reset environment, descriptors, limits, signals and folder of the caller. Raises OSError or ValueError."""
+    """Reset environment, descriptors, limits, signals and working directory. Raise OSError or ValueError on failure."""
     os.environ.clear()
     os.umask(0o077)
     os.chdir("/")
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # noqa: PERF203 - three of them
-            os.open("/dev/null", os.O_RDWR)  # otherwise the first file opened would become a standard stream
+        except OSError:  # noqa: PERF203 - only three descriptors
+            os.open("/dev/null", os.O_RDWR)  # otherwise the next file opened would become a standard stream
     os.closerange(3, 4096)
     for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA):
         resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -508,32 +514,32 @@ def settle() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit codes of programs would be lost
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("0")  # not lower: the kernel may kill helpers when memory runs out
+        file.write("0")  # not negative: the kernel may kill helpers when memory runs out
 
 
 def main() -> int:
     """Serve one caller; return the exit code."""
     if os.geteuid() != 0 or len(sys.argv) != 1:
-        sys.stderr.write("pytest-hil-helper: as root, and without arguments\n")
+        sys.stderr.write("pytest-hil-helper: run it as root and without arguments\n")
         return 64
     try:
         settle()
     except (OSError, ValueError) as problem:
-        sys.stderr.write("pytest-hil-helper: the caller's limits cannot be lifted: %s\n" % problem)
+        sys.stderr.write("pytest-hil-helper: the caller's limits cannot be reset: %s\n" % problem)
         return 1
     syslog.openlog("pytest-hil-helper", syslog.LOG_PID, syslog.LOG_DAEMON)
     caller = Caller()
     try:
         verbs = Verbs()
     except Refused as problem:
-        caller.say({"ok": False, "error": str(problem)})
+        caller.write({"ok": False, "error": str(problem)})
         return 1
     try:
         line = caller.line()
-        while line is not None and caller.say(answer(verbs, line)) and len(line) <= LONGEST:
+        while line is not None and caller.write(answer(verbs, line)) and len(line) <= LONGEST:
             line = caller.line()
     except OSError:
-        return 1  # a descriptor that cannot be read or written: nobody is there
+        return 1  # the input or output is closed: there is no caller any more
     finally:
         if verbs.changes.users >= 0:
             verbs.changes.leave(2 * SLOW)

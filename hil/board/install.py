@@ -1,4 +1,4 @@
-"""The host's part of ``hil board setup`` and ``hil board remove``; root runs once on the board."""
+"""The host's part of ``hil board setup`` and ``hil board remove``. It runs one script as root on the board."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 SUDO = "/usr/bin/sudo"
 PATIENCE = 300.0
-"""Seconds; long, because restoring what a killed helper changed may wait for a service."""
+"""Seconds for one command on the board; long, since undoing the changes of a killed helper may wait for a service."""
 
 BOOT = """\
 import hashlib, json, sys
 sent = sys.stdin.buffer.read(1 << 20)
 if hashlib.sha256(sent).hexdigest() != sys.argv[1]:
-    sys.exit("what arrived is not what was sent")
+    sys.exit("the received script does not match its digest")
 order = json.loads(sent.decode("ascii"))
 code = {"__name__": "as_root"}
 exec(compile(order.pop("script"), "as_root", "exec"), code)
 code["main"](order)
 """
-"""The code on root's command line: it runs the script from standard input, if that has the expected digest."""
+"""The code on root's command line: it runs the script from standard input if the script has the expected digest."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class Setup:
     def sudoers(self) -> str:
         """The content of the sudoers file; its ``""`` allows no arguments."""
         return (
-            "# Written by 'hil board setup'; 'hil board remove' takes it away.\n"
+            "# Written by 'hil board setup'; 'hil board remove' removes it.\n"
             f'{self.user} ALL=(root) NOPASSWD: {PROGRAM} ""\n'
         )
 
     def describe(self) -> list[str]:
-        """Return each file with owner, mode and content, one line each; of the program only its digest."""
+        """Return one line for each file, with owner, mode and content, or the digest of the program."""
         digest = hashlib.sha256(self.helper.encode("ascii")).hexdigest()
         lines = [f"{PROGRAM} (root:root, 0755): sha256 {digest}, the file {_source('helper.py')} of this installation"]
         lines.append(
-            f"{SERVICES} (root:root, 0644): {', '.join(self.services) or 'empty, so that none can be touched'}"
+            f"{SERVICES} (root:root, 0644): {', '.join(self.services) or 'empty: the helper can change no service'}"
         )
         if self.user == "root":
-            return [*lines, "no line for sudo: root needs none"]
+            return [*lines, "no sudoers file: root needs none"]
         return [*lines, f"{SUDOERS} (root:root, 0440):", *(f"  {line}" for line in self.sudoers.splitlines())]
 
 
@@ -66,28 +66,28 @@ def _source(name: str) -> Any:
     return resources.files("hil.board") / name
 
 
-def planned(target: Target, services: Sequence[str]) -> Setup:
-    """Return what ``install`` would install on ``target``. Reads the user's name there; changes nothing.
+def plan(target: Target, services: Sequence[str]) -> Setup:
+    """Return what ``install`` would install on ``target``. Reads the user's name on the target and changes nothing.
 
-    Raises ``UserError`` for a name of user or service that is unsafe in root's files, ``LabError`` if the target does
-    not answer.
+    Raises ``UserError`` if the name of the user or of a service is unsafe in root's files, ``LabError`` if the user's
+    name cannot be read.
     """
     for name in services:
         if not SERVICE.fullmatch(name):
             raise UserError(
-                f"--service {name!r} is no name of a service: on target {target.name!r}: give it as 'systemctl status' "
-                "has it, letters, digits and @ _ . : - alone"
+                f"--service {name!r} is not a valid service name: on target {target.name!r}: write it as "
+                "'systemctl status' does, with letters, digits and @ _ . : - only"
             )
     done = target.run(["/usr/bin/id", "-un"])
     user = done.out.decode("utf-8", "replace").strip()
     if done.code != 0 or not user:
         raise LabError(
-            f"its user's name cannot be read: on target {target.name!r}: run '/usr/bin/id -un' there to see why"
+            f"the user's name cannot be read: on target {target.name!r}: run '/usr/bin/id -un' there to see why"
         )
     if not USER.fullmatch(user):
         raise UserError(
-            f"the user's name {user[:40]!r} cannot go into sudoers: on target {target.name!r}: use one of lower-case "
-            "letters, digits and _ . -, at most 32"
+            f"user name {user[:40]!r} is not supported in a sudoers file: on target {target.name!r}: connect as a user "
+            "whose name has at most 32 characters, all of them lower-case letters, digits or _ . -"
         )
     return Setup(user, tuple(dict.fromkeys(services)), _source("helper.py").read_text(encoding="ascii"))
 
@@ -95,7 +95,7 @@ def planned(target: Target, services: Sequence[str]) -> Setup:
 def install(target: Target, setup: Setup, password: Callable[[str], str]) -> list[str]:
     """Install the helper; return the steps done. ``password`` is called at most once, for the board user's password.
 
-    Raises ``LabError`` with the steps done so far if a check on the board fails, or if sudo does not start the helper.
+    Raises ``LabError`` with the steps done so far if a check on the board fails or sudo does not start the helper.
     """
     order = {"do": "install", "user": setup.user, "services": list(setup.services), "sudoers": setup.sudoers}
     steps = _as_root(target, order, setup.user, password)
@@ -104,15 +104,15 @@ def install(target: Target, setup: Setup, password: Callable[[str], str]) -> lis
     if not _object(done.out).get("ok"):
         last = _shown(done.err or done.out)
         raise LabError(
-            f"the helper is installed and does not answer ({last}): on target {target.name!r}: "
-            "see that /etc/sudoers includes /etc/sudoers.d"
+            f"the helper is installed but does not answer ({last}): on target {target.name!r}: "
+            "check that /etc/sudoers includes /etc/sudoers.d"
         )
-    return [*steps, "it answers"]
+    return [*steps, "the helper answers"]
 
 
 def remove(target: Target, password: Callable[[str], str]) -> list[str]:
-    """Restore what is still changed, then remove the helper; return the steps. Raises like ``install``."""
-    setup = planned(target, ())
+    """Undo the helper's remaining changes, then remove it; return the steps done. Raises like ``install``."""
+    setup = plan(target, ())
     return _as_root(target, {"do": "remove"}, setup.user, password)
 
 
@@ -143,26 +143,28 @@ def _with_password(target: Target, command: Sequence[str], data: bytes, secret: 
     """
     if not secret or "\n" in secret:
         raise UserError(
-            f"root is needed once, and no password was given: on target {target.name!r}: give it, or let root run it"
+            f"root is needed once, but no password was entered: on target {target.name!r}: enter the password of "
+            "its user, or connect as root"
         )
     done = target.run([SUDO, "-k", "-S", "-p", "", "--", *command], secret.encode() + b"\n" + data, PATIENCE)
     result = _object(done.out)
     if not result:
         last = _shown(done.err.replace(secret.encode(), b"..."))
         raise LabError(
-            f"sudo did not accept it ({last}): on target {target.name!r}: try again, as a user who may use sudo"
+            f"sudo did not accept the password ({last}): on target {target.name!r}: try again, as a user "
+            "who may use sudo"
         )
     return result
 
 
 def _object(out: bytes) -> dict[str, Any]:
-    """Return the last line of ``out`` if it is a JSON object, else an empty one; a login banner may precede it."""
+    """Return the JSON object in the last line of ``out``, or an empty dict. A login banner may precede that line."""
     lines = out.decode("utf-8", "replace").strip().splitlines()
     try:
-        found = json.loads(lines[-1]) if lines else {}
+        answer = json.loads(lines[-1]) if lines else {}
     except ValueError:
         return {}
-    return cleaned(found) if isinstance(found, dict) else {}
+    return cleaned(answer) if isinstance(answer, dict) else {}
 
 
 def _shown(raw: bytes) -> str:

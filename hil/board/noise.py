@@ -1,8 +1,8 @@
 """Measures a board's noise with A/A sessions: each engine is compared with itself, so every alarm is a false one.
 
-What the runs of a session share (connection, agent, clocks, heat) shifts them together, which one session cannot show.
-So pairs of separate sessions are compared; their number is fixed in advance. A session that was disturbed from outside
-is repeated, because it would be inconclusive in a pytest run too.
+All runs of a session share its connection, agent, clocks and temperature, which shift them together. One session cannot
+show that shift, so pairs of separate sessions are compared; their number is fixed in advance. A session that was
+disturbed from outside is repeated, because it would be inconclusive in a pytest run too.
 """
 
 from __future__ import annotations
@@ -33,51 +33,51 @@ if TYPE_CHECKING:
     from hil.series import Series
 
 CHECKS = (*replicates.QUANTILES, "fps.sustained")
-"""The checks with one value per fresh process."""
+"""The checks that yield one value per run, each run in a new process."""
 COMPARISONS = NOISE_DF
 """Default number of session pairs: one per assumed degree of freedom of the noise."""
-SPOILED = 5
-"""Sessions that may be repeated before the calibration gives up."""
+MAX_REPEATED = 5
+"""Maximum number of disturbed sessions that are repeated; one more raises ``LabError``."""
 
 Key = tuple[str, str, str]
 Values = dict[Key, list[tuple[float, ...]]]
-"""By check, model and precision: the run values of each session; every session has equally many."""
+"""The run values of each session, by check, model and precision. All sessions have equally many runs."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The noise of one row, from A/A sessions.
-
-    ``runs`` and ``sessions`` are relative standard deviations: between the runs of a session, and between sessions in
-    addition to that. Of ``comparisons``, ``unaware`` reported a change when the noise was not taken into account, and
-    ``alarms`` when the noise of all other sessions was.
-    """
+    """The noise of one row, from A/A sessions."""
 
     key: Key
     runs: float
+    """relative standard deviation between the runs of a session"""
     sessions: float
+    """relative standard deviation between sessions, in addition to ``runs``"""
     comparisons: int
+    """number of compared session pairs"""
     unaware: int
+    """comparisons that reported a change when the noise between sessions was ignored"""
     alarms: int
+    """comparisons that reported a change with the noise of all other sessions considered"""
 
 
 def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:
-    """Return the noise of each row; compares the first session with the second, the third with the fourth, and so on.
+    """Return the noise of each row. Compares sessions in pairs: first and second, third and fourth, and so on.
 
     Raises ``ValueError`` for fewer than two pairs of sessions, or an odd number of sessions.
     """
-    found = []
+    noise = []
     for key, sessions in values.items():
-        if len(sessions) < 4 or len(sessions) % 2:  # one pair to compare and at least one to learn from
-            raise ValueError(f"{' '.join(key)}: {len(sessions)} sessions are not two or more pairs")
+        if len(sessions) < 4 or len(sessions) % 2:  # one pair to compare and at least one to estimate the noise from
+            raise ValueError(f"{' '.join(key)}: {len(sessions)} sessions do not make two or more pairs")
         unaware = alarms = 0
         for at in range(0, len(sessions), 2):
             others = spread_of([*sessions[:at], *sessions[at + 2 :]]).sessions
             unaware += _is_alarm(sessions[at], sessions[at + 1], None)
             alarms += _is_alarm(sessions[at], sessions[at + 1], others)
         spread = spread_of(sessions)
-        found.append(Learned(key, spread.runs, spread.sessions, len(sessions) // 2, unaware, alarms))
-    return found
+        noise.append(Learned(key, spread.runs, spread.sessions, len(sessions) // 2, unaware, alarms))
+    return noise
 
 
 def _is_alarm(base: Sequence[float], cand: Sequence[float], noise: float | None) -> bool:
@@ -88,73 +88,78 @@ def measure(
     config: Config,
     target: str,
     engines: Sequence[tuple[str, str]],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     *,
     comparisons: int = COMPARISONS,
 ) -> tuple[str, Values]:
-    """The machine (a board's serial) and the run values of ``2 * comparisons`` sessions of five runs an engine.
+    """Return the machine (a board's serial number) and the run values of ``2 * comparisons`` sessions.
 
-    Raises ``UserError`` if the target can do none of ``engines``, ``LabError`` for a target that is not reached, is
-    lost, turns into another machine, or is disturbed again and again, and what timing an engine raises.
+    Each session has five runs of each engine.
+
+    Raises ``UserError`` if the target supports none of ``engines``; ``LabError`` if the target is unreachable or lost,
+    becomes another machine, or is disturbed in more than ``MAX_REPEATED`` sessions; and errors of timing an engine.
     """
-    taken: list[tuple[str, dict[tuple[str, str], list[Series]]]] = []
-    began, spoiled, count = time.monotonic(), 0, 2 * comparisons
-    while len(taken) < count:
-        at, series, why = _session(config, target, engines, tell if not taken else lambda _: None)
+    sessions: list[tuple[str, dict[tuple[str, str], list[Series]]]] = []
+    began, repeated, count = time.monotonic(), 0, 2 * comparisons
+    while len(sessions) < count:
+        at, series, why = _session(config, target, engines, notify if not sessions else lambda _: None)
         if why:
-            spoiled += 1
-            if spoiled > SPOILED:
+            repeated += 1
+            if repeated > MAX_REPEATED:
                 raise LabError(
-                    f"{spoiled} sessions were disturbed from outside ({why}): on target {target!r}: remove the cause"
+                    f"{repeated} sessions were disturbed from outside ({why}): on target {target!r}: remove the cause"
                 )
-            tell(f"a session was disturbed from outside and is repeated: {why}")
+            notify(f"a session was disturbed from outside and is repeated: {why}")
             continue
-        taken.append((at, series))
-        left = (time.monotonic() - began) / (len(taken) + spoiled) * (count - len(taken))
+        sessions.append((at, series))
+        left = (time.monotonic() - began) / (len(sessions) + repeated) * (count - len(sessions))
         # Below 90 s, whole minutes would be off by up to half.
         more = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
-        tell(f"session {len(taken)} of {count}: about {more} left")
-    machines = {at for at, _ in taken}
+        notify(f"session {len(sessions)} of {count}: about {more} left")
+    machines = {at for at, _ in sessions}
     if len(machines) != 1 or "" in machines:
-        raise LabError(f"target {target!r} was {' and '.join(sorted(machines)) or 'unknown'}: calibrate one machine")
-    return machines.pop(), _values([series for _, series in taken], tell)
+        raise LabError(
+            f"the sessions ran on different or unknown machines ({', '.join(sorted(machines)) or 'none'}): "
+            f"on target {target!r}: calibrate one machine"
+        )
+    return machines.pop(), _values([series for _, series in sessions], notify)
 
 
 def _session(
-    config: Config, target: str, engines: Iterable[tuple[str, str]], tell: Callable[[str], None]
+    config: Config, target: str, engines: Iterable[tuple[str, str]], notify: Callable[[str], None]
 ) -> tuple[str, dict[tuple[str, str], list[Series]], str]:
-    """Run a session like pytest does; return the machine, five runs per engine, and what disturbed one of them."""
-    found, why_not = {}, []
+    """Run one session; return the machine, five runs per engine, and the reason if it was disturbed (else empty)."""
+    runs, why_not = {}, []
     with tempfile.TemporaryDirectory(prefix="hil-calibrate-") as folder:
-        request = Request(config, target, "fail", 0.0, secrets.token_hex(16), Path(folder), tell)
+        request = Request(config, target, "fail", 0.0, secrets.token_hex(16), Path(folder), notify)
         with closing(Session.open(request)) as session:
             at = ""
             for model, precision in engines:
                 try:
-                    found[model, precision] = replicates.take(session, model, precision, FEWEST)
+                    runs[model, precision] = replicates.take(session, model, precision, FEWEST)
                 except Unsupported as error:
                     why_not.append(str(error))
-                    tell(f"{model} {precision} is left out: {error}")
+                    notify(f"{model} {precision} is left out: {error}")
                     continue
                 row = Row(id="latency.p50", model=model, precision=precision, required=False)
                 serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
                 at = serial or machine(None, records.environment(session, row))
-    if not found:
+    if not runs:
         raise UserError(f"nothing can be timed on target {target!r}: {'; '.join(why_not) or 'no model'}")
-    findings = state_contract.findings_of(*(one for series in found.values() for one in series))
+    findings = state_contract.findings_of(*(one for series in runs.values() for one in series))
     judged = fold(Judgement(verdict=Verdict.PASSED, reason=""), findings)
-    return at, found, judged.reason if judged.verdict is not Verdict.PASSED else ""
+    return at, runs, judged.reason if judged.verdict is not Verdict.PASSED else ""
 
 
-def _values(taken: Sequence[Mapping[tuple[str, str], list[Series]]], tell: Callable[[str], None]) -> Values:
-    """Values by row; a row that one session has no value of is told and left out: the rest would be a selection."""
+def _values(sessions: Sequence[Mapping[tuple[str, str], list[Series]]], notify: Callable[[str], None]) -> Values:
+    """Return the values by row. Leave out and report each row without a value in some session; the rest is biased."""
     values: Values = {}
-    for model, precision in taken[0]:
-        method = digest_of(taken[0][model, precision][0].method)
+    for model, precision in sessions[0]:
+        method = digest_of(sessions[0][model, precision][0].method)
         for check in CHECKS:
-            told = [replicates.values(check, each[model, precision], method) for each in taken]
-            if why := next((why for _, why in told if why), ""):
-                tell(f"{check} {model} {precision} is left out: {why}: raise [measure] run_duration")
+            results = [replicates.values(check, series[model, precision], method) for series in sessions]
+            if why := next((why for _, why in results if why), ""):
+                notify(f"{check} {model} {precision} is left out: {why}: raise [measure] run_duration")
             else:
-                values[check, model, precision] = [found for found, _ in told]
+                values[check, model, precision] = [run_values for run_values, _ in results]
     return values

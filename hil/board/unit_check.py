@@ -1,7 +1,8 @@
-"""Checks that a user cannot become root by restarting a service. Everything not listed here is refused. Python 3.6.
+"""Checks that a user cannot become root by restarting a service. Python 3.6.
 
-The unit's files are checked key by key: an unlisted key, or a value that does not match its pattern completely, is
-refused. The same rules apply to what systemd has loaded, and to each service that the unit starts.
+The unit's files are checked key by key: a key that is not listed here, or a value that does not match its pattern
+completely, is refused. The same rules apply to the properties that systemd has loaded, and to each service that the
+unit starts.
 """
 
 import os
@@ -35,10 +36,10 @@ SHOWN = (
     "ExecStopPost",
 )
 STARTS = ("Requires", "Requisite", "Wants", "BindsTo", "Upholds", "OnFailure", "OnSuccess")
-"""Keys that name units to be started with the service."""
+"""Keys that name units that start with the service."""
 RUNS_NOTHING = (".target", ".slice", ".mount", ".device", ".swap")
 EXEC = re.compile(r"Exec[A-Z][A-Za-z]*")
-AS_ROOT_ALL_THE_SAME = re.compile(r"[@:|-]*[+!]")
+RUN_AS_ROOT_REGARDLESS = re.compile(r"[@:|-]*[+!]")
 HARMLESS = re.compile(
     r"Description|Documentation|After|Before|PartOf|DefaultDependencies|RequiresMountsFor|StartLimit[A-Za-z]+"
     r"|Condition[A-Za-z]+|Assert[A-Za-z]+|Type|Restart|RestartSec|Timeout[A-Za-z]*Sec|WatchdogSec|RemainAfterExit"
@@ -61,79 +62,86 @@ OPTION_WITH_PATH = re.compile(r"-{0,2}[A-Za-z0-9_-]+=(/[A-Za-z0-9_.+@/-]*)")
 
 
 def _anything(value: str) -> None:
-    """Accept any value: a service that does not run as root cannot give its caller root."""
+    """Accept any value: restarting a service that does not run as root cannot make the caller root."""
 
 
 class Service(NamedTuple):
-    """A service: systemd's properties, the lines of its files (section, key, value), whether root runs it, its user."""
+    """A service as systemd reports it, and the lines of its unit files."""
 
-    shown: Dict[str, str]
+    properties: Dict[str, str]
     lines: List[Any]
+    """(section, key, value) of each line of its unit files"""
     privileged: bool
+    """whether it runs anything as root"""
     user: str
 
 
 class Unchecked(Exception):
-    """Why a service is refused."""
+    """A service is refused; the text states why."""
 
 
 class UnitCheck:
-    """Checks a service and all that it starts; ``helper`` has ``run``, ``trusted``, ``text_of``, ``Refused``."""
+    """Checks a service and all services that it starts. ``helper`` is the module ``hil.board.helper``."""
 
     def __init__(self, helper: Any) -> None:
         self.helper = helper
         self.checked: Set[str] = set()
 
     def service(self, unit: str) -> None:
-        """Raise ``Unchecked`` unless restarting ``unit`` is proven not to give the caller root."""
+        """Raise ``Unchecked`` unless these checks show that restarting ``unit`` cannot make the caller root."""
         if unit in self.checked:
             return
         self.checked.add(unit)
         name = unit[: -len(".service")]
         privileged = True
         try:
-            found = self._read(unit)
-            privileged = found.privileged
-            for line in found.lines:
-                self._line(found, *line)
-            self._loaded(found)
+            service = self._read(unit)
+            privileged = service.privileged
+            for line in service.lines:
+                self._line(service, *line)
+            self._check_properties(service)
         except self.helper.Refused as problem:
             if not privileged:
-                raise Unchecked("service %s: %s: take that out of its unit" % (name, problem)) from None
+                raise Unchecked("service %s: %s: remove that from its unit" % (name, problem)) from None
             raise Unchecked(
-                "service %s runs as root, and %s: whoever restarts it would be root; "
-                "give it a User= of its own, or make that root's alone" % (name, problem)
+                "service %s runs as root, and %s: restarting it could make its caller root: "
+                "run it as a user of its own (User=), or let only root change that" % (name, problem)
             ) from None
-        for other in self._started(found):
+        for other in self._started_units(service):
             if not other.endswith(RUNS_NOTHING):
                 if not other.endswith(".service"):
-                    raise Unchecked("service %s starts %s, too, which is not checked: take that out" % (unit, other))
+                    raise Unchecked(
+                        "service %s also starts %s, which is not checked: remove that from its unit" % (unit, other)
+                    )
                 self.service(other)
 
     def _read(self, unit: str) -> Service:
         name = unit[: -len(".service")]
-        shown: Dict[str, str] = {}
+        properties: Dict[str, str] = {}
         try:
-            told = self.helper.run("systemctl", "show", "--property=" + ",".join(SHOWN), "--", unit)
+            output = self.helper.run("systemctl", "show", "--property=" + ",".join(SHOWN), "--", unit)
         except self.helper.Refused as problem:
             raise Unchecked("service %s: %s" % (name, problem)) from None
-        for line in told.splitlines():
+        for line in output.splitlines():
             key, _, value = line.partition("=")
-            shown[key] = (shown.get(key, "") + " " + value).strip()
-        if shown.get("LoadState") != "loaded":
-            raise Unchecked("this board has no service %s (%s)" % (name, shown.get("LoadState", "unknown")))
-        if shown.get("NeedDaemonReload") == "yes":
-            raise Unchecked("service %s is not as its files say: run systemctl daemon-reload" % unit)
-        files = shown.get("FragmentPath", "").split() + shown.get("DropInPaths", "").split()
+            properties[key] = (properties.get(key, "") + " " + value).strip()
+        if properties.get("LoadState") != "loaded":
+            raise Unchecked("this board has no service %s (%s)" % (name, properties.get("LoadState", "unknown")))
+        if properties.get("NeedDaemonReload") == "yes":
+            raise Unchecked(
+                "the unit files of service %s have changed since systemd loaded them: run systemctl daemon-reload"
+                % unit
+            )
+        files = properties.get("FragmentPath", "").split() + properties.get("DropInPaths", "").split()
         if not files:
-            raise Unchecked("service %s has no unit file that could be checked" % unit)
+            raise Unchecked("service %s has no unit file to check" % unit)
         lines: List[Any] = []
         for path in files:
             self.helper.trusted(path)
             lines += list(self._lines(unit, path))
-        user = shown.get("User", "")
-        as_root = any(EXEC.match(key) and AS_ROOT_ALL_THE_SAME.match(value) for _, key, value in lines)
-        return Service(shown, lines, as_root or self._is_root(unit, user), user)
+        user = properties.get("User", "")
+        as_root = any(EXEC.match(key) and RUN_AS_ROOT_REGARDLESS.match(value) for _, key, value in lines)
+        return Service(properties, lines, as_root or self._is_root(unit, user), user)
 
     @staticmethod
     def _is_root(unit: str, user: str) -> bool:
@@ -142,7 +150,7 @@ class UnitCheck:
         try:
             return pwd.getpwnam(user).pw_uid == 0
         except KeyError:
-            raise Unchecked("service %s runs as %s, whom this board does not know" % (unit, user)) from None
+            raise Unchecked("service %s runs as %s, a user that this board does not have" % (unit, user)) from None
 
     def _lines(self, unit: str, path: str) -> Iterator[Any]:
         section = ""
@@ -156,40 +164,40 @@ class UnitCheck:
                 continue
             key, is_pair, value = line.partition("=")
             if not is_pair or line.endswith("\\") or section not in ("Unit", "Service", "Install") or "\ufffd" in line:
-                raise Unchecked("service %s: %s has a line that is not checked: %.80r" % (unit, path, line))
+                raise Unchecked("service %s: %s has an unsupported line: %.80r" % (unit, path, line))
             yield section, key.strip(), value.strip()
 
-    def _line(self, found: Service, section: str, key: str, value: str) -> None:
-        """Check one assignment; an empty value resets earlier ones, which are checked nevertheless."""
+    def _line(self, service: Service, section: str, key: str, value: str) -> None:
+        """Check one assignment. An empty value resets earlier ones, which are checked nevertheless."""
         if section == "Install" or not value or HARMLESS.fullmatch(key) or key in STARTS:
             return
-        check = self._special(found, key)
+        check = self._check_of(service, key)
         if check is None:
-            raise self.helper.Refused("its key %s= is not one that is checked" % key)
+            raise self.helper.Refused("its key %s= is not supported" % key)
         check(value)
 
-    def _special(self, found: Service, key: str) -> Any:
-        """Return the check of the values of ``key``; ``None`` if the key is not supported."""
+    def _check_of(self, service: Service, key: str) -> Any:
+        """Return the function that checks values of ``key``; None if the key is not supported."""
         if EXEC.fullmatch(key):
-            return self._command if found.privileged else _anything
+            return self._command if service.privileged else _anything
         if key in ("StandardOutput", "StandardError"):
             return lambda value: self._match(OUTPUT, value, "output")
         if key == "Group":
-            return _anything if found.privileged else lambda value: self._group(found, value)
+            return _anything if service.privileged else lambda value: self._group(service, value)
         return {
-            "EnvironmentFile": self._environment_file if found.privileged else _anything,
-            "Environment": self._environment if found.privileged else _anything,
-            "WorkingDirectory": self._path if found.privileged else _anything,
+            "EnvironmentFile": self._environment_file if service.privileged else _anything,
+            "Environment": self._environment if service.privileged else _anything,
+            "WorkingDirectory": self._path if service.privileged else _anything,
         }.get(key)
 
-    def _group(self, found: Service, value: str) -> None:
-        """Refuse groups that amount to root, such as docker, disk and shadow."""
-        if value != found.user:
+    def _group(self, service: Service, value: str) -> None:
+        """Refuse groups whose members can become root, such as docker, disk and shadow."""
+        if value != service.user:
             self._match(GROUPS, value, "group")
 
     def _match(self, pattern: Any, value: str, what: str) -> None:
         if not pattern.fullmatch(value):
-            raise self.helper.Refused("its %s %.80r is not one that is checked" % (what, value))
+            raise self.helper.Refused("its %s %.80r is not supported" % (what, value))
 
     def _path(self, value: str) -> None:
         """Check that only root can change the path; if it does not exist, check its nearest existing folder."""
@@ -222,25 +230,27 @@ class UnitCheck:
                 if line.strip() and line.strip()[0] not in "#;":
                     self._environment(line.strip())
 
-    def _loaded(self, found: Service) -> None:
-        """Check the properties that systemd has loaded, which may differ from the files or come from elsewhere."""
-        shown = found.shown
+    def _check_properties(self, service: Service) -> None:
+        """Check the properties that systemd has loaded. They may differ from the unit files."""
+        properties = service.properties
         for key in ("RootDirectory", "RootImage"):
-            if shown.get(key):
-                raise self.helper.Refused("its key %s= is not one that is checked" % key)
-        if not found.privileged:
+            if properties.get(key):
+                raise self.helper.Refused("its key %s= is not supported" % key)
+        if not service.privileged:
             return
-        for word in shown.get("Environment", "").split():
+        for word in properties.get("Environment", "").split():
             self._environment(word)
-        if shown.get("WorkingDirectory", "") not in ("", "!"):
-            self._path(shown["WorkingDirectory"].lstrip("!-"))
-        for word in re.sub(r"\(ignore_errors=(yes|no)\)", "", shown.get("EnvironmentFiles", "")).split():
+        if properties.get("WorkingDirectory", "") not in ("", "!"):
+            self._path(properties["WorkingDirectory"].lstrip("!-"))
+        for word in re.sub(r"\(ignore_errors=(yes|no)\)", "", properties.get("EnvironmentFiles", "")).split():
             self._environment_file(word)
-        commands = " ".join(value for key, value in shown.items() if EXEC.fullmatch(key))
+        commands = " ".join(value for key, value in properties.items() if EXEC.fullmatch(key))
         for path in re.findall(r"(?:^|[\s=:\"'])(/[^\s;\"']*)", commands):
             self._path(path)
 
     @staticmethod
-    def _started(found: Service) -> List[str]:
-        written = [value for _, key, value in found.lines if key in STARTS]
-        return [word for text in (*written, *(found.shown.get(key, "") for key in STARTS)) for word in text.split()]
+    def _started_units(service: Service) -> List[str]:
+        in_files = [value for _, key, value in service.lines if key in STARTS]
+        return [
+            word for text in (*in_files, *(service.properties.get(key, "") for key in STARTS)) for word in text.split()
+        ]

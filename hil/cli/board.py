@@ -62,7 +62,7 @@ def setup(
     from hil.board import install
 
     with closing(_target(target, config)) as opened:
-        plan = install.planned(opened, service or ())
+        plan = install.plan(opened, service or ())
         if dry_run:
             _print_lines([f"would be installed on {target}:", *plan.describe()])
             return

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def bare() -> Iterator[Sandbox]:
-    """A board on which nothing was set up."""
+    """A board without the helper."""
     for tool in ("sudo", "visudo", "unshare", "nsenter", "setpriv", "openssl"):
         if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not there: apt-get install sudo util-linux openssl")
+            pytest.skip(f"{tool} is missing: run apt-get install sudo util-linux openssl")
     if os.geteuid() != 0:
-        pytest.skip("a mount namespace of one's own needs root")
+        pytest.skip("creating a mount namespace needs root")
     sandbox = Sandbox()
     try:
         yield sandbox
@@ -29,6 +29,6 @@ def bare() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def board(bare: Sandbox) -> Sandbox:
-    """One with the helper, and the services ``robot`` and ``camera``."""
+    """A board with the helper and the services ``robot`` and ``camera``."""
     bare.install("robot", "camera")
     return bare

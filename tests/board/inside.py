@@ -1,6 +1,6 @@
-"""Makes a board of this process's own mount namespace; run by ``sandbox.py`` as ``unshare -m python inside.py``.
+"""Turns this process's mount namespace into a board; ``sandbox.py`` runs it as ``unshare -m python inside.py``.
 
-What the helper and sudo look at is laid over this machine's own folders, and gone with the process.
+The files that the helper and sudo use are mounted over this machine's folders, and vanish with the process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OVER = (
     "/usr",
     "/etc",
     "/dev",
-)  # whole: a mount point that is renamed from elsewhere would be this machine's own folder
+)  # whole folders: a rename onto a mount point inside one would change this machine's own folder
 EMPTY = ("/run", "/sys/kernel/debug", "/srv")
 BASE = Path("/mnt")
 USER, PASSWORD = "hil", "correct horse"
@@ -79,8 +79,8 @@ if [ -e "$F/fail-$(basename "$0")" ] && grep -qxe "$*" "$F/fail-$(basename "$0")
 """
 
 
-def lay_over() -> None:
-    """Overlays over what is changed, nothing of this machine where it is to be empty."""
+def mount_overlays() -> None:
+    """Mount overlays over the folders that change, and empty file systems over those that must be empty."""
     subprocess.run([MOUNT, "--make-rprivate", "/"], check=True)
     for place in (str(BASE), *EMPTY):
         mode = "mode=0700" if "debug" in place else "mode=0755"
@@ -94,8 +94,8 @@ def lay_over() -> None:
         subprocess.run([MOUNT, "-t", "overlay", "-o", layers, "none", place], check=True)
 
 
-def furnish() -> None:
-    """The board's programs, its files in debugfs, and one user who may do nothing."""
+def create_board() -> None:
+    """Create the board's programs, its files in debugfs, and one user without privileges."""
     for folder in (FAKE / "units", FAKE / "shown", Path("/sys/kernel/debug/nvmap/iovmm"), Path("/etc/sudoers.d")):
         folder.mkdir(parents=True, exist_ok=True)
     programs = {"/usr/sbin/nvpmodel": NVPMODEL, "/usr/bin/jetson_clocks": CLOCKS, "/usr/bin/systemctl": SYSTEMCTL}
@@ -118,7 +118,7 @@ def furnish() -> None:
 
 
 def account() -> None:
-    """``hil``, with a password, a home and no rights."""
+    """Create the user ``hil`` with a password, a home folder and no privileges."""
     crypt = ("openssl", "passwd", "-6", PASSWORD)
     hashed = subprocess.run(crypt, check=True, capture_output=True, text=True).stdout.strip()
     with Path("/etc/passwd").open("a", encoding="ascii") as file:
@@ -132,8 +132,8 @@ def account() -> None:
     subprocess.run(["/usr/bin/chown", "4711:4711", str(home)], check=True)
 
 
-def keep() -> None:
-    """Keeps the log, until standard input ends."""
+def write_log() -> None:
+    """Write the messages of ``/dev/log`` to a file until standard input ends."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, (FAKE / "log").open("ab", buffering=0) as file:
         log.bind("/dev/log")
         Path("/dev/log").chmod(0o666)
@@ -144,6 +144,6 @@ def keep() -> None:
 
 
 if __name__ == "__main__":
-    lay_over()
-    furnish()
-    keep()
+    mount_overlays()
+    create_board()
+    write_log()

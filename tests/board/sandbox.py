@@ -25,7 +25,7 @@ AS_USER = ("/usr/bin/setpriv", f"--reuid={inside.USER}", f"--regid={inside.USER}
 
 
 class Sandbox:
-    """One board; ``close`` ends it and all that was done to it."""
+    """One board. ``close`` ends it and discards all changes to it."""
 
     def __init__(self) -> None:
         self._keeper = subprocess.Popen(
@@ -39,24 +39,24 @@ class Sandbox:
         self.into = ("/usr/bin/nsenter", f"--mount=/proc/{self._keeper.pid}/ns/mnt", "--")
 
     def close(self) -> None:
-        """Its namespace goes with its last process."""
+        """End the board's last process, and with it the namespace."""
         self._keeper.communicate()
 
     def file(self, path: str) -> Path:
-        """A file of the board as seen from here."""
+        """Return this machine's path of a file on the board."""
         return Path(f"/proc/{self._keeper.pid}/root{path}")
 
     def fake(self, name: str) -> Path:
-        """What the fakes keep: ``calls``, ``clocks``, ``mode``, ``units/NAME``, and how they are to fail."""
+        """Return a file of the fake programs: ``calls``, ``clocks``, ``mode``, ``units/NAME``, ``fail-PROGRAM``, ..."""
         return self.file(str(inside.FAKE / name))
 
     @property
     def calls(self) -> list[str]:
-        """Every program that ran, with its arguments."""
+        """Every fake program that ran, with its arguments."""
         return self.fake("calls").read_text().splitlines()
 
     def place(self, path: str, text: str, mode: int = 0o644) -> Path:
-        """A file of root's."""
+        """Write a file of root; return its path on this machine."""
         file = self.file(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -64,7 +64,7 @@ class Sandbox:
         return file
 
     def install(self, *services: str) -> None:
-        """Program, services and sudoers, without the installer."""
+        """Install the program, the services and the sudoers file without the installer."""
         self.place(PROGRAM, SOURCE.read_text(encoding="utf-8"), 0o755)
         self.place("/etc/pytest-hil/services", "".join(f"{name}\n" for name in services))
         self.place("/etc/sudoers.d/pytest-hil", SUDOERS, 0o440)
@@ -72,7 +72,7 @@ class Sandbox:
             self.fake(f"units/{name}.service").write_text("active\n")
 
     def run(self, *argv: str, user: bool = False, **keys: Any) -> subprocess.CompletedProcess[str]:
-        """One command, as root or as the user."""
+        """Run one command as root or as the user."""
         command = (*self.into, *(AS_USER if user else ()), *argv)
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **keys)
 
@@ -84,12 +84,12 @@ class Sandbox:
         return [*self.into, *AS_USER, *environment, "/usr/bin/python3", "-c", script]
 
     def helper(self, *, user: bool = False, around: Sequence[str] = (), **keys: Any) -> Talk:
-        """The helper at work; through sudo where ``user``, and ``around`` comes before it."""
+        """Start the helper, by sudo if ``user``; the words of ``around`` precede its command."""
         sudo = ("/usr/bin/sudo", "-n", "--") if user else ()
         return Talk((*self.into, *(AS_USER if user else ()), *around, *sudo, PROGRAM), **keys)
 
     def settled(self, done: Callable[[], bool], seconds: float = 10.0) -> bool:
-        """Waits for what a process that we do not wait for brings about."""
+        """Wait until ``done`` returns true; return whether it did in time."""
         until = time.monotonic() + seconds
         while not done() and time.monotonic() < until:
             time.sleep(0.02)
@@ -97,7 +97,7 @@ class Sandbox:
 
 
 class Talk:
-    """Lines to a helper and its answers."""
+    """A running helper: its input and its answers."""
 
     def __init__(self, command: Sequence[str], **keys: Any) -> None:
         self.process = subprocess.Popen(
@@ -105,23 +105,23 @@ class Talk:
         )
 
     def send(self, data: bytes) -> None:
-        """Raw bytes, as they are."""
+        """Write raw bytes to the helper."""
         assert self.process.stdin is not None
         os.write(self.process.stdin.fileno(), data)
 
     def answer(self) -> Any:
-        """The next answer; None when there is none any more."""
+        """Return the next answer; None at the end of the output."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         return json.loads(line) if line else None
 
     def ask(self, line: str) -> Any:
-        """One line, one answer."""
+        """Send one line; return its answer."""
         self.send(line.encode() + b"\n")
         return self.answer()
 
     def end(self) -> int:
-        """No more lines; the exit code."""
+        """Close the input; return the exit code."""
         self.process.communicate(timeout=60)
         return self.process.returncode
 

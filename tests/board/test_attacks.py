@@ -1,4 +1,4 @@
-"""Whoever may start the helper tries to get more out of it than ``docs/board-setup.md`` grants."""
+"""Attacks by a user who may start the helper: it must grant no more than ``docs/board-setup.md`` states."""
 
 from __future__ import annotations
 
@@ -90,25 +90,25 @@ os.execv(program, [program])
         "service stop " + "a" * 300,
     ],
 )
-def test_lines_that_are_none_of_ours_run_nothing(board: Sandbox, line: str) -> None:
-    """Each is refused, and no program is started for it."""
+def test_unknown_lines_run_nothing(board: Sandbox, line: str) -> None:
+    """Each unknown line is refused, and starts no program."""
     with board.helper(user=True) as helper:
-        told = helper.ask(line)
-        assert told["ok"] is False
+        reply = helper.ask(line)
+        assert reply["ok"] is False
         changing = [call for call in board.calls if "-q" not in call and "show" not in call]
         assert changing == []
 
 
 def test_a_newline_is_a_second_line(board: Sandbox) -> None:
-    """It cannot smuggle a name behind one that is allowed."""
+    """A newline cannot append another command to an allowed one."""
     with board.helper(user=True) as helper:
         helper.send(b"service restart robot\nservice restart sshd\n")
         assert helper.answer()["ok"]
         assert "lists no service sshd" in helper.answer()["error"]
 
 
-def test_no_line_runs_what_is_not_listed(board: Sandbox) -> None:
-    """Whatever is written, programs and their arguments are from the fixed list."""
+def test_no_line_runs_an_unlisted_program(board: Sandbox) -> None:
+    """For any input, programs and their arguments come from the fixed list."""
     helpers = [board.helper(user=True)]
 
     @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
@@ -126,15 +126,15 @@ def test_no_line_runs_what_is_not_listed(board: Sandbox) -> None:
     assert (clocks(board), board.fake("mode").read_text()) == (FREE, "2\n")
 
 
-def test_half_a_line_does_nothing(board: Sandbox) -> None:
-    """A cut link leaves no order that was not meant so."""
+def test_an_incomplete_line_does_nothing(board: Sandbox) -> None:
+    """A line that a lost connection cut off is not executed."""
     with board.helper() as helper:
         helper.send(b"service restart robot")
     assert board.calls == []
 
 
-def test_a_line_without_an_end_ends_it(board: Sandbox) -> None:
-    """Memory is taken for a line's limit, no more, and what was changed is restored."""
+def test_an_endless_line_ends_the_helper(board: Sandbox) -> None:
+    """The helper reads no more than the maximum length of a line, then undoes its changes and exits."""
     helper = board.helper(user=True)
     helper.ask("clocks lock")
     with contextlib.suppress(BrokenPipeError):
@@ -145,8 +145,8 @@ def test_a_line_without_an_end_ends_it(board: Sandbox) -> None:
     assert clocks(board) == FREE
 
 
-def test_answers_that_nobody_reads_do_not_keep_it(board: Sandbox) -> None:
-    """Its caller's end is seen while it has something to say."""
+def test_unread_answers_do_not_block_the_helper(board: Sandbox) -> None:
+    """The helper notices the end of its caller while it writes an answer."""
     helper = board.helper()
     helper.ask("clocks lock")
     board.place("/sys/kernel/debug/nvmap/iovmm/clients", "x" * (1 << 20))
@@ -156,20 +156,20 @@ def test_answers_that_nobody_reads_do_not_keep_it(board: Sandbox) -> None:
 
 
 def test_arguments_are_refused(board: Sandbox) -> None:
-    """By the program too, where sudo's line was loosened."""
+    """The program itself refuses arguments, even if the sudoers file allows them."""
     done = board.run(PROGRAM, "version", input="clocks lock\n")
     assert (done.returncode, done.stdout) == (64, "")
     assert board.calls == []
 
 
-def test_who_is_not_root_gets_nothing(board: Sandbox) -> None:
-    """Started without sudo it does nothing."""
+def test_without_root_it_does_nothing(board: Sandbox) -> None:
+    """Started without sudo, the helper exits at once."""
     done = board.run(PROGRAM, user=True, input="clocks lock\n")
     assert (done.returncode, done.stdout) == (64, "")
 
 
-def test_the_environment_is_not_believed(board: Sandbox) -> None:
-    """No module, start-up file or program of the user's is picked up, even where sudo kept the variables."""
+def test_the_environment_is_ignored(board: Sandbox) -> None:
+    """No module, start-up file or program of the user is used, even if sudo passes the variables on."""
     evil = "import os\nos.system('/usr/bin/touch /srv/hil/pwned')\n"
     for name in ("json.py", "sitecustomize.py", "usercustomize.py", "start.py"):
         board.place(f"/srv/hil/{name}", evil)
@@ -199,11 +199,11 @@ def test_the_environment_is_not_believed(board: Sandbox) -> None:
     assert "/srv/hil" not in board.fake("env").read_text()
 
 
-def test_what_the_caller_set_up_is_forgotten(board: Sandbox) -> None:
-    """Ignored and blocked signals, timers, limits and descriptors: failures are seen, it lives on, and TERM ends it."""
+def test_the_callers_process_settings_are_reset(board: Sandbox) -> None:
+    """The helper resets signals, timers, limits and descriptors: it reports failures, and SIGTERM ends it."""
     board.fake("fail-nvpmodel").write_text("-m 0\n")
     with board.helper(around=("/usr/bin/python3", "-c", BEFORE)) as helper:
-        assert "nvpmodel ended with 3" in helper.ask("mode MAXN")["error"]
+        assert "nvpmodel exited with code 3" in helper.ask("mode MAXN")["error"]
         assert helper.ask("clocks lock")["ok"]
         assert clocks(board) == LOCKED
         helper.process.send_signal(signal.SIGTERM)
@@ -211,16 +211,16 @@ def test_what_the_caller_set_up_is_forgotten(board: Sandbox) -> None:
     assert clocks(board) == FREE
 
 
-def test_limits_that_cannot_be_lifted_are_told(board: Sandbox) -> None:
-    """Either it lifts them, as root usually may, or it does nothing: never half of something."""
+def test_limits_that_cannot_be_reset_are_an_error(board: Sandbox) -> None:
+    """The helper either resets all limits, as root usually may, or exits with an error and changes nothing."""
     done = board.run("/usr/bin/python3", "-c", BEFORE, "hard", PROGRAM, input="clocks lock\n")
-    assert '"ok": true' in done.stdout or "limits cannot be lifted" in done.stderr
+    assert '"ok": true' in done.stdout or "limits cannot be reset" in done.stderr
     assert "Traceback" not in done.stderr
     assert clocks(board) == FREE
 
 
-def test_a_timer_from_before_does_not_end_it(board: Sandbox) -> None:
-    """An alarm outlives ``exec``."""
+def test_a_timer_of_the_caller_does_not_end_it(board: Sandbox) -> None:
+    """A timer set before ``exec`` is cancelled."""
     with board.helper(around=("/usr/bin/python3", "-c", BEFORE)) as helper:
         helper.ask("version")
         with pytest.raises(subprocess.TimeoutExpired):
@@ -229,20 +229,20 @@ def test_a_timer_from_before_does_not_end_it(board: Sandbox) -> None:
 
 
 def test_closed_descriptors_are_not_reused(board: Sandbox) -> None:
-    """Else an answer could be written into a file of root's."""
+    """Otherwise an answer could be written into a file of root."""
     board.run("/bin/sh", "-c", f"exec {PROGRAM} <&- >&- 2>&-")
     shell = f"echo 'clocks lock' | {PROGRAM} >&- 2>&-"
     board.run("/bin/sh", "-c", shell)
     assert clocks(board) == FREE
-    kept = list(board.file("/run/pytest-hil").glob("[gu]*"))
-    assert kept
-    for path in kept:
+    files = list(board.file("/run/pytest-hil").glob("[gu]*"))
+    assert files
+    for path in files:
         assert path.read_text() in ("", "[]")
 
 
 @pytest.mark.parametrize("how", ["link", "owner", "mode"])
-def test_a_state_folder_that_is_not_root_s_alone_is_refused(board: Sandbox, how: str) -> None:
-    """Only root can make it so; nothing is saved or restored through it all the same."""
+def test_a_state_folder_open_to_other_users_is_refused(board: Sandbox, how: str) -> None:
+    """Nothing is saved in such a folder, or restored from it, although only root can have created it."""
     folder = board.file("/run/pytest-hil")
     if how == "link":
         board.run("/usr/bin/ln", "-s", "/srv/hil", "/run/pytest-hil").check_returncode()
@@ -253,9 +253,9 @@ def test_a_state_folder_that_is_not_root_s_alone_is_refused(board: Sandbox, how:
         else:
             folder.chmod(0o755)
     with board.helper(user=True) as helper:
-        told = helper.answer()
-        assert told["ok"] is False
-        assert "others than root" in told["error"]
+        reply = helper.answer()
+        assert reply["ok"] is False
+        assert "users other than root" in reply["error"]
     assert board.calls == []
 
 
@@ -271,8 +271,8 @@ PATHS = {
 
 @pytest.mark.parametrize("how", ["group", "others", "owner", "link", "linked folder"])
 @pytest.mark.parametrize("path", list(PATHS))
-def test_what_others_can_change_is_not_used(board: Sandbox, path: str, how: str) -> None:
-    """Neither run nor read: the file itself, or what a link on the way leads through."""
+def test_files_that_others_can_change_are_not_used(board: Sandbox, path: str, how: str) -> None:
+    """Such a file is neither run nor read; this includes every folder and link on its path."""
     if "link" in how:
         board.run("/usr/bin/mv", path, "/srv/hil/theirs").check_returncode()
         board.run("/usr/bin/ln", "-s", "/srv/hil/theirs", path).check_returncode()
@@ -284,14 +284,14 @@ def test_what_others_can_change_is_not_used(board: Sandbox, path: str, how: str)
         file = board.file(path)
         file.chmod(file.stat().st_mode | (0o020 if how == "group" else 0o002))
     with board.helper(user=True) as helper:
-        told = helper.ask(PATHS[path])
-        assert told["ok"] is False
-        assert "can be changed by others than root" in told["error"]
+        reply = helper.ask(PATHS[path])
+        assert reply["ok"] is False
+        assert "can be changed by users other than root" in reply["error"]
     assert [call for call in board.calls if "-m" in call or "restart" in call or "--store" in call] == []
 
 
 def test_helpers_that_race_and_die_leave_the_clocks_as_they_were(board: Sandbox) -> None:
-    """Two users at once, some killed anywhere: what was saved is never a locked clock, and the last one restores."""
+    """Some of the parallel callers are killed: locked clocks are never saved, and the last helper restores them."""
     chance = random.Random(7)  # noqa: S311 - which of them die
     for _ in range(6):
         talks = [Talk((*board.into, PROGRAM)) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""The agent's side: it asks the helper where it may, says why where not, and never waits without an end."""
+"""The agent's client of the helper: it reports why the helper is unavailable, and every wait has a limit."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ OPEN = """
 import json
 from agent.machine.root_helper import Helper
 helper = Helper.open()
-told = {"opened": helper is not None, "why_not": Helper.why_not}
+result = {"opened": helper is not None, "why_not": Helper.why_not}
 """
 TELL = """
 if helper is not None:
     helper.close()
-print(json.dumps(told))
+print(json.dumps(result))
 """
 MEMORY = """
 import json
@@ -43,43 +43,43 @@ print(json.dumps(watch.report()))
 
 
 def run(board: Sandbox, script: str) -> Any:
-    """What a script of the agent's tells, as the user, with no terminal and nothing to read."""
+    """Run a script of the agent as the user, without terminal and input; return what it prints as JSON."""
     done = subprocess.run(board.agent(script), capture_output=True, text=True, check=False, timeout=60, input="")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def ask(board: Sandbox, *calls: str) -> Any:
-    """Answers of one helper to Python calls."""
-    body = f"told['answers'] = [{', '.join(calls)}] if helper else None"
+    """Return the result of calling the client in Python, each call to the same helper."""
+    body = f"result['answers'] = [{', '.join(calls)}] if helper else None"
     return run(board, OPEN + body + TELL)
 
 
-def test_both_sides_mean_the_same_program() -> None:
-    """Path and version are written in several files, as none may import another."""
+def test_client_and_helper_agree_on_path_and_version() -> None:
+    """Several files define path and version, since they cannot import each other."""
     assert ASKED_FOR == as_root.PROGRAM == PROGRAM
     assert (KNOWN, helper.STATE, helper.SERVICES) == (helper.VERSION, as_root.STATE, as_root.SERVICES)
 
 
-def test_it_is_opened_asked_and_closed(board: Sandbox) -> None:
-    """Answers are the helper's; closing restores before it returns."""
-    told = ask(board, "helper.ask('clocks', 'lock')", "helper.ask('service', 'stop', 'robot')", "helper.ask('nvmap')")
-    assert (told["opened"], told["why_not"]) == (True, "")
-    assert [answer["ok"] for answer in told["answers"]] == [True] * 3
+def test_the_helper_is_opened_used_and_closed(board: Sandbox) -> None:
+    """The client returns the helper's answers, and closing it waits until all changes are undone."""
+    result = ask(board, "helper.ask('clocks', 'lock')", "helper.ask('service', 'stop', 'robot')", "helper.ask('nvmap')")
+    assert (result["opened"], result["why_not"]) == (True, "")
+    assert [answer["ok"] for answer in result["answers"]] == [True] * 3
     assert board.fake("clocks").read_text() == "729600\n"
     assert board.fake("units/robot.service").read_text() == "active\n"
 
 
-def test_without_a_setup_it_says_so(bare: Sandbox) -> None:
-    """The command that mends it."""
-    told = ask(bare)
-    assert told["opened"] is False
-    assert "hil board setup" in told["why_not"]
+def test_without_the_helper_the_setup_command_is_named(bare: Sandbox) -> None:
+    """The reason names ``hil board setup``."""
+    result = ask(bare)
+    assert result["opened"] is False
+    assert "hil board setup" in result["why_not"]
 
 
 @pytest.mark.parametrize("how", ["mode", "owner", "folder", "link"])
 def test_a_program_that_others_can_change_is_not_started(board: Sandbox, how: str) -> None:
-    """Even where sudo allows it."""
+    """The client refuses it even if sudo allows it."""
     program = board.file(PROGRAM)
     if how == "mode":
         program.chmod(0o757)
@@ -90,52 +90,52 @@ def test_a_program_that_others_can_change_is_not_started(board: Sandbox, how: st
     else:
         board.run("/usr/bin/mv", PROGRAM, f"{PROGRAM}.real").check_returncode()
         board.run("/usr/bin/ln", "-s", f"{PROGRAM}.real", PROGRAM).check_returncode()
-    assert "can be changed by others than root" in ask(board)["why_not"]
+    assert "can be changed by users other than root" in ask(board)["why_not"]
     assert board.calls == []
 
 
-def test_sudo_s_refusal_is_told_and_nobody_is_asked(board: Sandbox) -> None:
-    """Without the line for sudo there is no prompt to wait at."""
+def test_sudos_refusal_is_reported_without_a_prompt(board: Sandbox) -> None:
+    """Without the sudoers file, sudo fails at once and asks for no password."""
     board.file("/etc/sudoers.d/pytest-hil").unlink()
     assert "a password is required" in ask(board)["why_not"]
 
 
 def test_another_version_is_not_used(board: Sandbox) -> None:
-    """What an older helper does is not what this agent expects."""
+    """An older helper may behave differently from what this agent expects."""
     text = SOURCE.read_text(encoding="ascii").replace("VERSION = 2\n", "VERSION = 0\n")
     board.place(PROGRAM, text, 0o755)
     assert "version 0, not 2" in ask(board)["why_not"]
 
 
-def test_its_refusals_come_as_answers(board: Sandbox) -> None:
-    """Nothing is raised, whatever is asked; a word with a newline is not two lines."""
+def test_refusals_are_answers_not_exceptions(board: Sandbox) -> None:
+    """Invalid requests raise nothing, and a word with a newline is not sent as two lines."""
     calls = ("helper.ask('mode', '15W')", "helper.ask('version', 'x\\nclocks lock')", "helper.ask('\\u00e9')")
-    told = ask(board, *calls, "helper.ask('version')")
-    assert [answer["ok"] for answer in told["answers"]] == [False, False, False, True]
-    assert "takes a reboot" in told["answers"][0]["error"]
+    result = ask(board, *calls, "helper.ask('version')")
+    assert [answer["ok"] for answer in result["answers"]] == [False, False, False, True]
+    assert "takes a reboot" in result["answers"][0]["error"]
     assert not any("jetson_clocks" in call for call in board.calls)
 
 
-def test_a_late_answer_is_not_waited_for(board: Sandbox) -> None:
-    """The deadline holds, the agent may do its own work meanwhile, and the helper is not asked again."""
+def test_a_late_answer_is_an_error(board: Sandbox) -> None:
+    """The timeout holds, the agent can work meanwhile, and a later request fails at once."""
     board.fake("slow").write_text("2")
     script = """
 import agent.machine.root_helper
 agent.machine.root_helper.LIMITS["clocks"] = 0.7
 beats = []
 helper.waiting = lambda: beats.append(1)
-told["answers"] = [helper.ask("clocks", "show"), helper.ask("version")]
-told["beats"] = len(beats)
+result["answers"] = [helper.ask("clocks", "show"), helper.ask("version")]
+result["beats"] = len(beats)
 """
-    told = run(board, OPEN + script + TELL)
-    assert "no answer in time" in told["answers"][0]["error"]
-    assert "is lost" in told["answers"][1]["error"]
-    assert told["beats"] >= 2
+    result = run(board, OPEN + script + TELL)
+    assert "no answer in time" in result["answers"][0]["error"]
+    assert "is lost" in result["answers"][1]["error"]
+    assert result["beats"] >= 2
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_nvmap_is_read_through_it_where_debugfs_is_closed(board: Sandbox, *, allowed: bool) -> None:
-    """By process, and labelled so; without the helper the machine's difference, labelled so."""
+def test_nvmap_is_read_through_the_helper(board: Sandbox, *, allowed: bool) -> None:
+    """With the helper, memory is measured by process, otherwise by the machine's difference. The source is recorded."""
     clients = "/sys/kernel/debug/nvmap/iovmm/clients"
     board.place(clients, "total 0K\n")
     opener = "Helper.open" if allowed else "lambda: None"
@@ -144,9 +144,9 @@ def test_nvmap_is_read_through_it_where_debugfs_is_closed(board: Sandbox, *, all
         assert process.stdout is not None
         assert process.stdout.readline() == "following\n"
         board.place(clients, "user python3 12 4096K\ntotal 4096K\n")
-        told = json.loads(process.communicate("\n", timeout=60)[0])
-    assert (told["source"] == device_memory.BY_HELPER) is allowed
+        result = json.loads(process.communicate("\n", timeout=60)[0])
+    assert (result["source"] == device_memory.BY_HELPER) is allowed
     if allowed:
-        assert (told["baseline"], told["peak"], told["includes_host"]) == (4096 * 1024, 4096 * 1024, False)
+        assert (result["baseline"], result["peak"], result["includes_host"]) == (4096 * 1024, 4096 * 1024, False)
     else:
-        assert told["source"] == device_memory.BY_MACHINE
+        assert result["source"] == device_memory.BY_MACHINE

@@ -1,4 +1,4 @@
-"""The helper at work: what it changes it changes back, however it ends."""
+"""The helper undoes its changes, however it ends."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ time.sleep(60)
 
 
 def clocks(board: Sandbox) -> str:
-    """The lowest clock now."""
+    """Return the current minimum clock."""
     return board.fake("clocks").read_text()
 
 
 def unit(board: Sandbox, name: str) -> str:
-    """What systemd says of it now."""
+    """Return systemd's current state of a service."""
     return board.fake(f"units/{name}.service").read_text().strip()
 
 
 def undo(board: Sandbox) -> list[list[object]]:
-    """What is listed to be undone."""
-    found: list[list[object]] = json.loads(board.file("/run/pytest-hil/undo").read_text())
-    return found
+    """Return the recorded changes."""
+    entries: list[list[object]] = json.loads(board.file("/run/pytest-hil/undo").read_text())
+    return entries
 
 
 @pytest.mark.parametrize("user", [False, True], ids=["root", "sudo"])
 def test_reads(board: Sandbox, *, user: bool) -> None:
-    """What only root may read is told, to root and to the user through sudo alike."""
+    """The helper returns files that only root can read, to root and to the user through sudo."""
     with board.helper(user=user) as helper:
         assert helper.ask("version")["ok"]
         assert helper.ask("nvmap")["text"].startswith("user python3 12 4096K")
@@ -54,18 +54,18 @@ def test_reads(board: Sandbox, *, user: bool) -> None:
     assert board.fake("drop_caches").read_text() == "3\n"
 
 
-def test_what_is_not_there_is_told(board: Sandbox) -> None:
-    """A board without NvMap or EMC in debugfs gives the reason, no zero."""
+def test_missing_files_are_an_error(board: Sandbox) -> None:
+    """On a board without NvMap or EMC in debugfs, the answer is a reason instead of zero."""
     board.run("/usr/bin/rm", "-r", "/sys/kernel/debug/nvmap", "/sys/kernel/debug/bpmp", "/usr/bin/jetson_clocks")
     with board.helper() as helper:
         for line, word in (("nvmap", "No such file"), ("emc", "No such file"), ("clocks lock", "no /usr/bin/jetson")):
-            told = helper.ask(line)
-            assert not told["ok"]
-            assert word in told["error"]
+            reply = helper.ask(line)
+            assert not reply["ok"]
+            assert word in reply["error"]
 
 
 def test_clocks_are_locked_and_restored(board: Sandbox) -> None:
-    """Locked while it lives, as they were after."""
+    """The clocks are locked while the helper runs, and restored when it exits."""
     with board.helper(user=True) as helper:
         assert helper.ask("clocks lock") == {"ok": True, "changed": True, "saved": True, "locked": True}
         assert clocks(board) == LOCKED
@@ -76,7 +76,7 @@ def test_clocks_are_locked_and_restored(board: Sandbox) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP])
 def test_a_signal_restores(board: Sandbox, ending: signal.Signals) -> None:
-    """A signal ends it as the end of its input does."""
+    """A signal ends the helper like the end of its input."""
     with board.helper() as helper:
         helper.ask("clocks lock")
         helper.process.send_signal(ending)
@@ -86,7 +86,7 @@ def test_a_signal_restores(board: Sandbox, ending: signal.Signals) -> None:
 
 @pytest.mark.parametrize("defaults", ["!use_pty", "use_pty"])
 def test_a_killed_caller_restores(board: Sandbox, defaults: str) -> None:
-    """The agent's own client, as the user, through sudo with and without a terminal of its own, killed at once."""
+    """The agent's client is killed, running as the user, through sudo with and without a pseudo-terminal."""
     board.place("/etc/sudoers.d/lab", f"Defaults {defaults}\n", 0o440)
     command = board.agent(CALLER)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as caller:
@@ -97,8 +97,8 @@ def test_a_killed_caller_restores(board: Sandbox, defaults: str) -> None:
     assert board.settled(lambda: clocks(board) == FREE)
 
 
-def test_a_caller_who_reads_no_more_is_gone(board: Sandbox) -> None:
-    """Somebody else may still have the writing end of its input open."""
+def test_a_caller_that_stops_reading_ends_the_helper(board: Sandbox) -> None:
+    """This holds even if another process keeps the helper's input open."""
     helper = board.helper()
     helper.ask("clocks lock")
     assert helper.process.stdout is not None
@@ -111,8 +111,8 @@ def test_a_caller_who_reads_no_more_is_gone(board: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("line", ["nvmap", "version", "clocks lock"])
-def test_what_a_killed_helper_left_is_restored_by_the_next(board: Sandbox, line: str) -> None:
-    """Root can kill it, and a user's own cgroup can; whoever starts the next one finds the board as it was."""
+def test_the_next_helper_undoes_the_changes_of_a_killed_one(board: Sandbox, line: str) -> None:
+    """Root, or the limit of a user's cgroup, can kill a helper. The next helper restores the board at its start."""
     killed = board.helper()
     killed.ask("clocks lock")
     killed.ask("service stop robot")
@@ -128,7 +128,7 @@ def test_what_a_killed_helper_left_is_restored_by_the_next(board: Sandbox, line:
 
 
 def test_locked_clocks_are_never_saved_over(board: Sandbox) -> None:
-    """A second lock keeps the first saved state, also where somebody unlocked them in between."""
+    """A second lock keeps the state saved first, even if the clocks were unlocked in between."""
     with board.helper() as helper:
         helper.ask("clocks lock")
         assert helper.ask("clocks lock") == {"ok": True, "changed": False, "saved": True, "locked": True}
@@ -138,8 +138,8 @@ def test_locked_clocks_are_never_saved_over(board: Sandbox) -> None:
     assert clocks(board) == FREE
 
 
-def test_clocks_that_somebody_else_locked_stay_locked(board: Sandbox) -> None:
-    """Nothing was changed, so that nothing is restored."""
+def test_clocks_that_were_already_locked_stay_locked(board: Sandbox) -> None:
+    """The helper changed nothing, so it restores nothing."""
     board.fake("clocks").write_text(LOCKED)
     with board.helper() as helper:
         assert helper.ask("clocks lock") == {"ok": True, "changed": False, "saved": False, "locked": True}
@@ -149,7 +149,7 @@ def test_clocks_that_somebody_else_locked_stay_locked(board: Sandbox) -> None:
 
 
 def test_the_last_of_several_restores(board: Sandbox) -> None:
-    """A session of several processes has several helpers; the first to end leaves the clocks to the others."""
+    """A session of several processes has several helpers. The clocks stay locked until the last one exits."""
     with board.helper() as second:
         with board.helper(user=True) as first:
             assert first.ask("clocks lock")["changed"]
@@ -160,7 +160,7 @@ def test_the_last_of_several_restores(board: Sandbox) -> None:
 
 
 def test_a_change_is_not_made_under_another_session(board: Sandbox) -> None:
-    """A mode that somebody relies on stays; a service stopped for a measurement is not restarted meanwhile."""
+    """A mode that another session relies on stays, and a service stopped for a measurement is not restarted."""
     with board.helper() as one, board.helper() as other:
         assert one.ask("mode MODE_30W")["changed"] is False
         assert "another session relies on mode MODE_30W" in other.ask("mode MAXN")["error"]
@@ -171,7 +171,7 @@ def test_a_change_is_not_made_under_another_session(board: Sandbox) -> None:
 
 
 def test_a_restore_that_fails_is_tried_again_and_logged(board: Sandbox) -> None:
-    """Twice at the end; then it stays listed for the next helper, and the other changes are undone all the same."""
+    """The helper tries twice. Then the change stays recorded for the next helper, and the other changes are undone."""
     fails = board.fake("fail-jetson_clocks")
     fails.write_text("--restore /run/pytest-hil/clocks\n")
     with board.helper() as helper:
@@ -180,7 +180,7 @@ def test_a_restore_that_fails_is_tried_again_and_logged(board: Sandbox) -> None:
     assert board.calls.count(RESTORE) == 2
     assert (clocks(board), unit(board, "robot"), undo(board)) == (LOCKED, "active", [["clocks"]])
     log = board.fake("log").read_text()
-    assert "not restored (attempt 2): ['clocks']: jetson_clocks ended with 3: it is broken" in log
+    assert "not restored (attempt 2): ['clocks']: jetson_clocks exited with code 3: it is broken" in log
     fails.unlink()
     with board.helper(user=True):
         pass
@@ -188,8 +188,8 @@ def test_a_restore_that_fails_is_tried_again_and_logged(board: Sandbox) -> None:
     assert "restored: clocks" in board.fake("log").read_text()
 
 
-def test_a_restore_that_fails_once_is_mended(board: Sandbox) -> None:
-    """The second attempt counts."""
+def test_a_restore_that_fails_once_is_repeated(board: Sandbox) -> None:
+    """If the second attempt succeeds, nothing is left."""
     board.fake("fail-jetson_clocks").write_text("--restore /run/pytest-hil/clocks\n")
     board.fake("once").touch()
     with board.helper() as helper:
@@ -197,17 +197,17 @@ def test_a_restore_that_fails_once_is_mended(board: Sandbox) -> None:
     assert (clocks(board), undo(board)) == (FREE, [])
 
 
-def test_a_lock_that_fails_half_way_is_restored(board: Sandbox) -> None:
-    """It is listed before it is done."""
+def test_a_lock_that_fails_midway_is_undone(board: Sandbox) -> None:
+    """A change is recorded before it is made."""
     board.fake("fail-jetson_clocks").write_text("\n")
     with board.helper() as helper:
-        assert "jetson_clocks ended with 3" in helper.ask("clocks lock")["error"]
+        assert "jetson_clocks exited with code 3" in helper.ask("clocks lock")["error"]
         assert undo(board) == [["clocks"]]
     assert RESTORE in board.calls
 
 
-def test_nothing_is_locked_that_was_not_saved(board: Sandbox) -> None:
-    """Without a way back there is no way."""
+def test_clocks_that_cannot_be_saved_are_not_locked(board: Sandbox) -> None:
+    """If saving the clocks fails, they are not changed."""
     board.fake("fail-jetson_clocks").write_text("--store /run/pytest-hil/clocks.new\n")
     with board.helper() as helper:
         assert not helper.ask("clocks lock")["ok"]
@@ -216,7 +216,7 @@ def test_nothing_is_locked_that_was_not_saved(board: Sandbox) -> None:
 
 
 def test_a_power_mode_is_set_and_restored(board: Sandbox) -> None:
-    """By name; the one in force before comes back, and setting it again changes nothing."""
+    """The mode is set by name, setting it again changes nothing, and the earlier mode is restored."""
     with board.helper(user=True) as helper:
         assert helper.ask("mode MAXN") == {"ok": True, "changed": True, "mode": "MAXN", "before": "MODE_30W"}
         assert helper.ask("mode MAXN")["changed"] is False
@@ -224,8 +224,8 @@ def test_a_power_mode_is_set_and_restored(board: Sandbox) -> None:
     assert board.fake("mode").read_text() == "2\n"
 
 
-def test_a_mode_that_takes_a_reboot_is_refused(board: Sandbox) -> None:
-    """TPC masks that differ, with the reason; nothing is tried."""
+def test_a_mode_that_requires_a_reboot_is_refused(board: Sandbox) -> None:
+    """If the TPC masks differ, the refusal states the reason, and nvpmodel is not called."""
     with board.helper() as helper:
         error = helper.ask("mode 15W")["error"]
         assert "from mode MODE_30W to 15W" in error
@@ -235,15 +235,15 @@ def test_a_mode_that_takes_a_reboot_is_refused(board: Sandbox) -> None:
     assert not any("-m" in call for call in board.calls)
 
 
-def test_a_mode_under_locked_clocks_is_refused(board: Sandbox) -> None:
-    """Clocks are locked within a mode, and restored within it."""
+def test_a_mode_change_with_locked_clocks_is_refused(board: Sandbox) -> None:
+    """Clocks are restored in the mode in which they were locked."""
     with board.helper() as helper:
         helper.ask("clocks lock")
-        assert "ask for the mode first" in helper.ask("mode MAXN")["error"]
+        assert "set the mode before locking" in helper.ask("mode MAXN")["error"]
 
 
 def test_changes_are_undone_newest_first(board: Sandbox) -> None:
-    """Service, mode, clocks: clocks, mode, service."""
+    """After changing service, mode and clocks, clocks are restored first, then the mode, then the service."""
     with board.helper() as helper:
         for line in ("service stop robot", "mode MAXN", "clocks lock"):
             assert helper.ask(line)["ok"]
@@ -253,8 +253,8 @@ def test_changes_are_undone_newest_first(board: Sandbox) -> None:
     assert done == list(words)
 
 
-def test_services_come_back(board: Sandbox) -> None:
-    """Those that ran, and those alone; a start is for what was stopped, a restart for a deployment."""
+def test_stopped_services_are_started_again(board: Sandbox) -> None:
+    """Only services that ran are started again. ``start`` is for a stopped service, ``restart`` for a deployment."""
     board.fake("units/camera.service").write_text("inactive\n")
     with board.helper(user=True) as helper:
         assert helper.ask("service stop robot") == {"ok": True, "changed": True}
@@ -268,12 +268,12 @@ def test_services_come_back(board: Sandbox) -> None:
     assert (unit(board, "robot"), unit(board, "camera")) == ("active", "inactive")
 
 
-def test_what_programs_are_given(board: Sandbox) -> None:
-    """A fixed environment, three descriptors, and files of theirs that stay readable."""
+def test_the_environment_of_programs(board: Sandbox) -> None:
+    """Programs get a fixed environment and three descriptors, and the files they create are readable."""
     with board.helper() as helper:
         helper.ask("clocks show")
-    given = sorted(board.fake("env").read_text().splitlines())
-    assert given == ["HOME=/", "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PWD=/"]
+    environment = sorted(board.fake("env").read_text().splitlines())
+    assert environment == ["HOME=/", "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PWD=/"]
     assert board.fake("umask").read_text() == "0022\n"
     assert set(board.fake("descriptors").read_text().split()) <= {
         "0",
@@ -286,11 +286,11 @@ def test_what_programs_are_given(board: Sandbox) -> None:
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13"])
 def test_every_board_s_python_runs_it(board: Sandbox, version: str) -> None:
-    """From JetPack 4's on."""
-    found = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}"))
-    if not found:
-        pytest.skip(f"python {version} is not there")
-    with Talk((*board.into, str(found[-1]), "-IS", PROGRAM)) as helper:
+    """The helper runs on the Python of JetPack 4 and later."""
+    interpreters = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}"))
+    if not interpreters:
+        pytest.skip(f"python {version} is not installed")
+    with Talk((*board.into, str(interpreters[-1]), "-IS", PROGRAM)) as helper:
         assert helper.ask("version")["python"].startswith(f"{version}.")
         for line in ("clocks lock", "service stop robot", "nvmap", "emc", "drop_caches", "clocks restore"):
             assert helper.ask(line)["ok"]
@@ -298,14 +298,14 @@ def test_every_board_s_python_runs_it(board: Sandbox, version: str) -> None:
     assert (clocks(board), unit(board, "robot"), undo(board)) == (FREE, "active", [])
 
 
-def test_the_line_for_sudo_is_valid(board: Sandbox) -> None:
-    """As the tests install it, and so as ``setup`` writes it."""
+def test_the_sudoers_file_is_valid(board: Sandbox) -> None:
+    """The tests install the same line as ``setup``."""
     assert board.run("/usr/sbin/visudo", "-c").returncode == 0
     assert SUDOERS.endswith('pytest-hil-helper ""\n')
 
 
 def test_a_service_that_does_not_stop_is_refused(board: Sandbox) -> None:
-    """``systemctl stop`` succeeded and the unit runs on: an error with its state; one that is ending is waited for."""
+    """The error names the state of a unit that runs after ``systemctl stop``. A unit that is stopping is waited for."""
     board.fake("stays").write_text("active\n")
     with board.helper() as helper:
         assert helper.ask("service stop robot")["error"] == "robot.service is active after it was stopped"
@@ -320,8 +320,8 @@ def test_a_service_that_does_not_stop_is_refused(board: Sandbox) -> None:
     assert unit(board, "robot") == "active"
 
 
-def test_the_result_of_restoring_is_told(board: Sandbox) -> None:
-    """What could not be undone, why, and the command that does it; a second restore has nothing left to do."""
+def test_restore_reports_failures(board: Sandbox) -> None:
+    """The answer lists each failed change with the reason and the command that undoes it. A second restore retries."""
     fails = board.fake("fail-jetson_clocks")
     fails.write_text("--restore /run/pytest-hil/clocks\n")
     with board.helper(user=True) as helper:
@@ -337,8 +337,8 @@ def test_the_result_of_restoring_is_told(board: Sandbox) -> None:
     assert (clocks(board), undo(board)) == (FREE, [])
 
 
-def test_restoring_leaves_what_another_relies_on(board: Sandbox) -> None:
-    """And says so; the other's own restore does it."""
+def test_restore_keeps_changes_that_another_helper_relies_on(board: Sandbox) -> None:
+    """The answer is ``deferred``; the restore of the other helper undoes them."""
     with board.helper() as second, board.helper(user=True) as first:
         assert first.ask("clocks lock")["changed"]
         assert second.ask("clocks lock")["ok"]

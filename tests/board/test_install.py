@@ -1,4 +1,4 @@
-"""``hil board setup`` and ``remove`` on a board with the real sudo: all of it or nothing, and nothing of the user's."""
+"""``hil board setup`` and ``remove`` on a board with the real sudo: each is done completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXEC = "ExecStart={{ path=/usr/bin/python3 ; argv[]=/usr/bin/python3 {program} ;
 
 
 class Inside(Target):
-    """The user of a sandbox, as a target: what ``run`` is over a network is the transport's own tests' business."""
+    """The user of a sandbox as a target, without a network in between."""
 
     def __init__(self, sandbox: Sandbox, *, root: bool = False, cut: int | None = None) -> None:
         super().__init__("orin", TargetSpec())
@@ -50,65 +50,65 @@ class Inside(Target):
 
 
 def password(_: str) -> str:
-    """The one that the user of the sandbox has."""
+    """Return the password of the sandbox's user."""
     return inside.PASSWORD
 
 
 def never(prompt: str) -> str:
-    """For where nobody is to be asked."""
+    """Fail the test: no password may be requested."""
     pytest.fail(f"asked for {prompt}")
 
 
 def allow_by_password(sandbox: Sandbox) -> None:
-    """The user may use sudo, with the password."""
+    """Allow the user to run any program by sudo with the password."""
     sandbox.place("/etc/sudoers.d/lab", BY_PASSWORD, 0o440)
 
 
 def serve(sandbox: Sandbox, *, user: str = "", program: str = "/usr/bin/true", env: str = "", lines: str = "") -> None:
-    """Makes systemd know the service ``robot``."""
+    """Add the service ``robot`` to systemd."""
     sandbox.place("/etc/robot.service", f"[Service]\nExecStart=/usr/bin/python3 {program}\n{lines}")
     shown = UNIT.format(user=user, env=env) + EXEC.format(program=program)
     sandbox.fake("shown/robot.service").write_text(shown)
     sandbox.fake("units/robot.service").write_text("active\n")
 
 
-def put(target: Target, *services: str, ask: object = password) -> list[str]:
-    """Set up."""
-    return install.install(target, install.planned(target, services), ask)  # type: ignore[arg-type]  # a function
+def set_up(target: Target, *services: str, ask: object = password) -> list[str]:
+    """Install the helper; return the steps."""
+    return install.install(target, install.plan(target, services), ask)  # type: ignore[arg-type]  # a function
 
 
-def there(sandbox: Sandbox) -> list[str]:
-    """What of ours is on the board."""
+def installed_files(sandbox: Sandbox) -> list[str]:
+    """Return the files and folders of pytest-hil on the board."""
     places = (PROGRAM, SERVICES, SUDOERS, "/etc/pytest-hil", "/run/pytest-hil")
-    found = [path for path in places if sandbox.file(path).exists()]
+    paths = [path for path in places if sandbox.file(path).exists()]
     folders = ("/usr/local/sbin", "/etc/sudoers.d", "/etc/pytest-hil")
-    return found + [str(one) for path in folders for one in sandbox.file(path).glob("*.new")]
+    return paths + [str(file) for path in folders for file in sandbox.file(path).glob("*.new")]
 
 
-def test_set_up_with_the_password_and_taken_away(bare: Sandbox) -> None:
-    """Three files of root's, an answer without a password, nothing new the second time, and all goes."""
+def test_setup_with_the_password_and_removal(bare: Sandbox) -> None:
+    """Setup writes three files of root, a second setup changes nothing, and removal deletes everything."""
     allow_by_password(bare)
     serve(bare)
     target = Inside(bare)
-    first = put(target, "robot")
+    first = set_up(target, "robot")
     assert [step.partition(" was ")[2] for step in first[:3]] == ["written"] * 3
     for path, mode in ((PROGRAM, 0o755), (SERVICES, 0o644), (SUDOERS, 0o440)):
-        seen = bare.file(path).stat()
-        assert (seen.st_mode & 0o7777, seen.st_uid, seen.st_gid) == (mode, 0, 0)
+        status = bare.file(path).stat()
+        assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, 0, 0)
     assert bare.file(PROGRAM).read_bytes() == SOURCE.read_bytes()
     assert bare.file(SERVICES).read_text() == "robot\n"
     assert LINE in bare.file(SUDOERS).read_text().splitlines()
-    again = put(target, "robot")
-    assert [step.partition(" was ")[2] for step in again[:3]] == ["there already"] * 3
+    again = set_up(target, "robot")
+    assert [step.partition(" is ")[2] for step in again[:3]] == ["already up to date"] * 3
     assert not any(inside.PASSWORD in word for argv in target.ran for word in argv)
-    gone = install.remove(target, password)
-    assert len(gone) == 3
-    assert there(bare) == []
-    assert install.remove(target, password) == ["nothing was set up here"]
+    steps = install.remove(target, password)
+    assert len(steps) == 3
+    assert installed_files(bare) == []
+    assert install.remove(target, password) == ["there was nothing to remove"]
 
 
 def test_the_sudoers_line_allows_the_program_alone(board: Sandbox) -> None:
-    """No arguments, no other program, no variables, no other user."""
+    """Arguments, other programs, variables and other users are refused."""
     for words in (
         (PROGRAM, "version"),
         (PROGRAM, ""),
@@ -123,55 +123,55 @@ def test_the_sudoers_line_allows_the_program_alone(board: Sandbox) -> None:
 
 
 def test_root_needs_no_sudo(bare: Sandbox) -> None:
-    """A target whose user is root gets program and services, and no line for sudo."""
-    steps = put(Inside(bare, root=True), ask=never)
-    assert "root itself needs no line for sudo" in steps
-    assert there(bare) == [PROGRAM, SERVICES, "/etc/pytest-hil", "/run/pytest-hil"]
+    """If the target's user is root, the program and the services are installed, but no sudoers file."""
+    steps = set_up(Inside(bare, root=True), ask=never)
+    assert "root needs no sudoers file" in steps
+    assert installed_files(bare) == [PROGRAM, SERVICES, "/etc/pytest-hil", "/run/pytest-hil"]
     install.remove(Inside(bare, root=True), never)
-    assert there(bare) == []
+    assert installed_files(bare) == []
 
 
 def test_a_wrong_password_installs_nothing(bare: Sandbox) -> None:
-    """Its refusal is told, without the password."""
+    """The error contains sudo's refusal, but not the password."""
     allow_by_password(bare)
-    with pytest.raises(LabError, match="sudo did not accept it") as told:
-        put(Inside(bare), ask=lambda _: "open sesame")
-    assert "sesame" not in str(told.value)
-    assert there(bare) == []
+    with pytest.raises(LabError, match="sudo did not accept the password") as error:
+        set_up(Inside(bare), ask=lambda _: "open sesame")
+    assert "sesame" not in str(error.value)
+    assert installed_files(bare) == []
 
 
-def test_a_user_who_may_not_use_sudo_is_told(bare: Sandbox) -> None:
-    """The right password of somebody without the right."""
+def test_a_user_who_may_not_use_sudo(bare: Sandbox) -> None:
+    """With the right password, the error is sudo's own."""
     with pytest.raises(LabError, match="not in the sudoers file"):
-        put(Inside(bare))
-    assert there(bare) == []
+        set_up(Inside(bare))
+    assert installed_files(bare) == []
 
 
-def test_a_cut_link_installs_nothing(bare: Sandbox) -> None:
-    """Root's side carries out what arrived whole, or nothing."""
+def test_a_lost_connection_installs_nothing(bare: Sandbox) -> None:
+    """The script runs as root only if it arrived completely."""
     bare.place("/etc/sudoers.d/lab", f"{inside.USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440)
     for cut in (0, 100, 5000):
         with pytest.raises((LabError, UserError)):
-            put(Inside(bare, cut=cut), ask=lambda _: "")
-    assert there(bare) == []
+            set_up(Inside(bare, cut=cut), ask=lambda _: "")
+    assert installed_files(bare) == []
 
 
 def test_altered_bytes_are_not_carried_out(bare: Sandbox) -> None:
-    """The digest stands in the command; what standard input has must be that."""
+    """The script on standard input must match the digest in the command."""
 
     class Altered(Inside):
         def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
             return super().run(argv, stdin.replace(b"nvmap", b"pmavn"), timeout)
 
     with pytest.raises(LabError, match="without an answer"):
-        put(Altered(bare, root=True))
-    assert there(bare) == []
+        set_up(Altered(bare, root=True))
+    assert installed_files(bare) == []
 
 
 @pytest.mark.parametrize("place", ["/usr/local/sbin", "/etc/sudoers.d", "/etc/pytest-hil"])
 @pytest.mark.parametrize("how", ["group", "others", "owner", "link"])
 def test_a_folder_that_others_can_write_is_refused(bare: Sandbox, place: str, how: str) -> None:
-    """Nothing of root's goes where somebody else could exchange it, and the folder is not changed silently."""
+    """Nothing is installed where another user could replace it; the folder keeps its mode and owner."""
     folder = bare.file(place)
     folder.mkdir(exist_ok=True)
     if how == "link":
@@ -181,7 +181,7 @@ def test_a_folder_that_others_can_write_is_refused(bare: Sandbox, place: str, ho
         os.chown(folder, 4711, 4711)
     else:
         folder.chmod(0o775 if how == "group" else 0o757)
-    with pytest.raises(LabError, match="can be changed by others than root"):
+    with pytest.raises(LabError, match="can be changed by users other than root"):
         install._as_root(Inside(bare, root=True), ORDER, "root", never)  # noqa: SLF001 - all three files
     assert not bare.run("/usr/bin/cat", SUDOERS).stdout
     assert list(bare.file("/srv/hil").iterdir()) == []
@@ -203,21 +203,21 @@ def test_a_folder_that_others_can_write_is_refused(bare: Sandbox, place: str, ho
 def test_a_service_that_runs_the_users_files_as_root_is_refused(
     bare: Sandbox, keys: dict[str, str], *, refused: bool
 ) -> None:
-    """Whoever could restart it would be root; as somebody else than root it may run what it likes."""
+    """Restarting such a service could make its caller root. A service of another user may run anything."""
     robot = bare.file("/srv/hil/robot.py")
     robot.write_text("")
     os.chown(robot, 4711, 4711)
     serve(bare, **keys)
     if refused:
         with pytest.raises(LabError, match="service robot runs as root, and /srv/hil"):
-            put(Inside(bare, root=True), "robot")
-        assert there(bare) == []
+            set_up(Inside(bare, root=True), "robot")
+        assert installed_files(bare) == []
     else:
-        assert put(Inside(bare, root=True), "robot")
+        assert set_up(Inside(bare, root=True), "robot")
 
 
 ROOTS = "/srv/root"
-"""A folder of root's; beside it /srv/hil is the user's."""
+"""A folder of root. /srv/hil, next to it, is the user's."""
 
 
 @pytest.mark.parametrize(
@@ -251,14 +251,14 @@ ROOTS = "/srv/root"
         "[Socket]\nListenStream=1",
     ],
 )
-def test_what_is_not_checked_to_its_last_letter_is_refused(bare: Sandbox, lines: str) -> None:
-    """Of a service of root's: files that the user could make, paths with a space, folders, variables, roots, starts."""
+def test_unit_lines_that_are_not_supported_are_refused(bare: Sandbox, lines: str) -> None:
+    """Such as, for a service of root, files that the user could create, variables, other units."""
     serve(bare, lines=lines + "\n")
-    furnish(bare)
-    with pytest.raises(LabError, match=r"service (robot|other)") as told:
-        put(Inside(bare, root=True), "robot")
-    assert "see that there" not in str(told.value)
-    assert there(bare) == []
+    add_root_files(bare)
+    with pytest.raises(LabError, match=r"service (robot|other)") as error:
+        set_up(Inside(bare, root=True), "robot")
+    assert "does not answer" not in str(error.value)
+    assert installed_files(bare) == []
 
 
 @pytest.mark.parametrize(
@@ -278,25 +278,25 @@ def test_what_is_not_checked_to_its_last_letter_is_refused(bare: Sandbox, lines:
         ("", "", "00"),
     ],
 )
-def test_what_systemd_has_loaded_is_held_to_the_same_rules(bare: Sandbox, shown: str, lines: str, user: str) -> None:
-    """Also where no file says it, and of a service of somebody else's whose unit gives root's rights away."""
+def test_loaded_properties_follow_the_same_rules(bare: Sandbox, shown: str, lines: str, user: str) -> None:
+    """This holds for properties that are in no unit file, and for services of other users with root's privileges."""
     serve(bare, lines=lines, user=user, program="/srv/hil/robot.py" if user else "/usr/bin/true")
-    furnish(bare)
+    add_root_files(bare)
     place = bare.fake("shown/robot.service")
     place.write_text(place.read_text() + shown)
     with pytest.raises(LabError, match=r"service (robot|other)"):
-        put(Inside(bare, root=True), "robot")
-    assert there(bare) == []
+        set_up(Inside(bare, root=True), "robot")
+    assert installed_files(bare) == []
 
 
-def test_a_service_that_is_checked_whole_is_taken(bare: Sandbox) -> None:
-    """An ordinary unit of root's, with what it may have, and one of the user's own that runs what it likes."""
-    furnish(bare)
+def test_a_supported_service_is_accepted(bare: Sandbox) -> None:
+    """An ordinary service of root with supported keys only, and a service of the user that may run anything."""
+    add_root_files(bare)
     serve(bare, lines=CHECKED, env="/srv/root/good.env (ignore_errors=no)")
-    assert put(Inside(bare, root=True), "robot")
+    assert set_up(Inside(bare, root=True), "robot")
     free = "WorkingDirectory=/srv/hil\nEnvironment=PYTHONPATH=/srv/hil\nGroup=video\nExecStartPre=/bin/sh -c 'a b'\n"
     serve(bare, lines=free, user="hil", program="/srv/hil/robot.py")
-    assert put(Inside(bare, root=True), "robot")
+    assert set_up(Inside(bare, root=True), "robot")
 
 
 CHECKED = """\
@@ -320,8 +320,8 @@ WantedBy=multi-user.target
 """
 
 
-def furnish(sandbox: Sandbox) -> None:
-    """A folder of root's with environment files, and a service of root's that runs the user's file."""
+def add_root_files(sandbox: Sandbox) -> None:
+    """Create a folder of root with environment files, and a service of root that runs a file of the user."""
     sandbox.file(ROOTS).mkdir()
     sandbox.place(f"{ROOTS}/good.env", "# it\nLANG=C\nOMP_NUM_THREADS=2\n")
     sandbox.place(f"{ROOTS}/bad.env", "LANG=C\nPYTHONPATH=/srv/hil\n")
@@ -332,26 +332,26 @@ def furnish(sandbox: Sandbox) -> None:
 
 
 def test_an_unknown_service_is_refused(bare: Sandbox) -> None:
-    """A slip in the name is told while somebody looks, not when a session begins."""
+    """A mistyped name is an error of ``setup``, not of a later session."""
     with pytest.raises(LabError, match="this board has no service robo"):
-        put(Inside(bare, root=True), "robo")
-    assert there(bare) == []
+        set_up(Inside(bare, root=True), "robo")
+    assert installed_files(bare) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "--force", "a\nb", "a b", "", "x;y", "*", "a/b", ".x", "é", "x" * 200])
 def test_names_of_services_are_checked_on_both_sides(bare: Sandbox, name: str) -> None:
-    """The host says so at once; root's side does not rely on that."""
+    """The host refuses an invalid name at once, and the script on the board checks it again."""
     target = Inside(bare, root=True)
-    with pytest.raises(UserError, match="is no name of a service"):
-        install.planned(target, [name])
+    with pytest.raises(UserError, match="is not a valid service name"):
+        install.plan(target, [name])
     helper = SOURCE.read_text(encoding="ascii")
-    with pytest.raises(LabError, match="is no name of a service"):
+    with pytest.raises(LabError, match="is not a valid service name"):
         install.install(target, install.Setup("root", (name,), helper), never)
 
 
 @pytest.mark.parametrize("user", ["ALL", "%wheel", "#0", "a b", "hil,root", "x\ny", "-u", "", "hil ALL=(ALL) ALL\n#"])
 def test_names_of_users_are_checked_on_both_sides(bare: Sandbox, user: str) -> None:
-    """What could mean more than one user never reaches sudoers."""
+    """A name that sudo could read as several users is never written to sudoers."""
 
     class Named(Inside):
         def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
@@ -360,42 +360,42 @@ def test_names_of_users_are_checked_on_both_sides(bare: Sandbox, user: str) -> N
             return super().run(argv, stdin, timeout)
 
     with pytest.raises((UserError, LabError)):
-        install.planned(Named(bare, root=True), [])
+        install.plan(Named(bare, root=True), [])
     order = {"do": "install", "user": user, "services": [], "sudoers": f"{user} ALL=(ALL) NOPASSWD: ALL\n"}
-    with pytest.raises(LabError, match="cannot go into sudoers"):
+    with pytest.raises(LabError, match="is not supported in a sudoers file"):
         install._as_root(Inside(bare, root=True), order, "root", never)  # noqa: SLF001 - as a careless host would
-    assert there(bare) == []
+    assert installed_files(bare) == []
 
 
 def test_a_user_cannot_be_passed_off_as_another(bare: Sandbox) -> None:
-    """What the account's shell answers to ``id`` is not believed against sudo."""
+    """The user that sudo recorded decides, not the output of ``id`` in the account's shell."""
     allow_by_password(bare)
     order = {**ORDER, "user": "daemon", "sudoers": "daemon ALL=(root) NOPASSWD: ALL\n"}
-    with pytest.raises(LabError, match="it is for daemon, and hil ran sudo"):
+    with pytest.raises(LabError, match="the helper is for user daemon, but user hil ran sudo"):
         install._as_root(Inside(bare), order, "daemon", password)  # noqa: SLF001 - as a deceived host would
-    assert there(bare) == []
+    assert installed_files(bare) == []
 
 
-def test_a_line_that_visudo_refuses_is_not_put_there(bare: Sandbox) -> None:
-    """A broken file in sudoers.d would lock everybody out of sudo."""
+def test_an_invalid_sudoers_file_is_not_installed(bare: Sandbox) -> None:
+    """An invalid file in sudoers.d would stop sudo from working for all users."""
     order = {"do": "install", "user": "hil", "services": [], "sudoers": "hil ALL=(root NOPASSWD\n"}
-    with pytest.raises(LabError, match="visudo refuses"):
+    with pytest.raises(LabError, match="visudo rejects"):
         install._as_root(Inside(bare, root=True), order, "root", never)  # noqa: SLF001 - no public way leads there
-    assert there(bare) == [PROGRAM, SERVICES, "/etc/pytest-hil"]
+    assert installed_files(bare) == [PROGRAM, SERVICES, "/etc/pytest-hil"]
 
 
 @pytest.mark.parametrize("name", ["pytest-hil-helper.new", "pytest-hil-helper"])
-def test_links_left_at_the_places_are_replaced_not_followed(bare: Sandbox, name: str) -> None:
-    """A link at the name that is written, or beside it, is not a way to another file."""
+def test_links_in_place_of_the_files_are_replaced_not_followed(bare: Sandbox, name: str) -> None:
+    """Setup writes through no link, neither at the final name nor at the temporary one."""
     victim = bare.place("/srv/victim", "precious")
     bare.file(f"/usr/local/sbin/{name}").symlink_to("/srv/victim")
-    put(Inside(bare, root=True))
+    set_up(Inside(bare, root=True))
     assert victim.read_text() == "precious"
     assert not bare.file(PROGRAM).is_symlink()
 
 
-def test_remove_restores_what_a_killed_helper_left(board: Sandbox) -> None:
-    """No trace in the clocks either."""
+def test_remove_undoes_the_changes_of_a_killed_helper(board: Sandbox) -> None:
+    """The clocks are unlocked again, and the record of changes is deleted."""
     helper = board.helper()
     helper.ask("clocks lock")
     helper.process.kill()
@@ -404,11 +404,11 @@ def test_remove_restores_what_a_killed_helper_left(board: Sandbox) -> None:
     steps = install.remove(Inside(board, root=True), never)
     assert "clocks was restored" in steps
     assert board.fake("clocks").read_text() == "729600\n"
-    assert there(board) == []
+    assert installed_files(board) == []
 
 
-def test_remove_under_a_session_takes_the_right_and_says_so(board: Sandbox) -> None:
-    """Nobody can start the helper any more; the one at work still restores, and the rest goes the next time."""
+def test_remove_during_a_session_revokes_the_permission(board: Sandbox) -> None:
+    """No new helper can start. The running one still undoes its changes, and a second removal deletes the rest."""
     with board.helper() as helper:
         helper.ask("clocks lock")
         with pytest.raises(LabError, match="a session still relies on them"):
@@ -416,14 +416,14 @@ def test_remove_under_a_session_takes_the_right_and_says_so(board: Sandbox) -> N
         assert not board.file(SUDOERS).exists()
     assert board.fake("clocks").read_text() == "729600\n"
     install.remove(Inside(board, root=True), never)
-    assert there(board) == []
+    assert installed_files(board) == []
 
 
-def test_what_would_be_installed_is_told_whole(bare: Sandbox) -> None:
-    """Paths, owners, modes, the program's digest, the services and the line for sudo."""
+def test_the_plan_is_described_completely(bare: Sandbox) -> None:
+    """The description has paths, owners, modes, the program's digest, the services and the sudoers line."""
     target = Inside(bare)
-    told = "\n".join(install.planned(target, ["robot", "robot"]).describe())
+    description = "\n".join(install.plan(target, ["robot", "robot"]).describe())
     for piece in (PROGRAM, SERVICES, SUDOERS, LINE, "root:root, 0755", "root:root, 0440", "): robot\n"):
-        assert piece in told
-    assert there(bare) == []
+        assert piece in description
+    assert installed_files(bare) == []
     assert [argv[0] for argv in target.ran] == ["/usr/bin/id"]

@@ -1,7 +1,7 @@
-"""A simulated board to try things on by hand: ``python -m tests.boards jp62``, as root, from the repository.
+"""A simulated board for manual tests: run ``python -m tests.boards jp62`` as root in the repository.
 
-Its keys and files for the way to it are put into a folder; the board is there until Ctrl-C, ``quit`` or SIGTERM.
-Lines of standard input change it meanwhile; where there is none to read, it waits for a signal.
+A folder gets the keys and the files for connecting to it. The board runs until Ctrl-C, ``quit`` or SIGTERM.
+Commands on standard input change it; at the end of the input it waits for a signal.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ VERBS: dict[str, tuple[str, Callable[[SimulatedBoard, list[str]], object]]] = {
     "reboot": ("reboot", lambda board, _: board.reboot()),
     "root": ("root COMMAND…", lambda board, words: print(board.shell("sh", "-c", " ".join(words)).stdout, end="")),  # noqa: T201 - what it prints is what it is for
 }
-"""How each is written, and what it does."""
+"""The usage of each command, and the function that executes it."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Starts the board and keeps it; exit code 1 where this machine cannot."""
+    """Run the board until it is stopped. Return exit code 1 if this machine cannot simulate it."""
     asked = _arguments().parse_args(argv)
     why = lacking()
     if why:
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="board-") as temporary:
         folder = asked.folder.resolve() if asked.folder else Path(temporary)
         if (folder / "host_key").exists():
-            return _tell(f"{folder} has a board's keys: give another folder, or remove it")
+            return _tell(f"{folder} already has the keys of a board: choose another folder, or remove it")
         try:
             cached = Path(os.environ.get(CACHE) or REPOSITORY / ".pytest_cache/d/hil-interpreters")
             interpreter = found_interpreter(facts_of(asked.generation)["python"], (), cached)
@@ -74,10 +74,14 @@ def _arguments() -> argparse.ArgumentParser:
         prog="python -m tests.boards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("generation", choices=GENERATIONS, help="JetPack 4.6, 5.1, 6.2, 7.0 or 7.2, with its board")
-    parser.add_argument("--name", default="rover", help="of the target in hil.toml and the host in ssh_config (rover)")
-    parser.add_argument("--folder", type=Path, help="where keys, target.toml and ssh_config go; else a temporary one")
     parser.add_argument(
-        "--sudo", action="store_true", help=f"its user may use sudo, with the password {PASSWORD!r}, as on a dev kit"
+        "--name", default="rover", help="name of the target in hil.toml and of the host in ssh_config (default: rover)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="folder for keys, target.toml and ssh_config (default: a temporary one)"
+    )
+    parser.add_argument(
+        "--sudo", action="store_true", help=f"allow its user sudo with the password {PASSWORD!r}, as on a developer kit"
     )
     return parser
 
@@ -89,11 +93,11 @@ def _introduce(board: SimulatedBoard, name: str, folder: Path, sudo: bool) -> No
     lines = [f"Host {name}", f"HostName {board.host}", f"Port {board.port}", f"User {board.user}"]
     lines += [f"IdentityFile {board.key}", "IdentitiesOnly yes", f"UserKnownHostsFile {board.known_hosts}"]
     config.write_text("\n    ".join(lines) + "\n", encoding="utf-8")
-    said = [f"{board.facts['model']}, {board.generation}, at {board.host}", "", target.read_text(encoding="utf-8")]
-    said += [f"cat {target} >> hil.toml", f"ssh -F {config} {name}"]
-    said += [f"sudo's password: {PASSWORD}"] * sudo
-    said += ["", f"it changes by: {', '.join(usage for usage, _ in VERBS.values())}, quit (or Ctrl-C)"]
-    print("\n".join(said), flush=True)  # noqa: T201 - a program for people
+    lines = [f"{board.facts['model']}, {board.generation}, at {board.host}", "", target.read_text(encoding="utf-8")]
+    lines += [f"cat {target} >> hil.toml", f"ssh -F {config} {name}"]
+    lines += [f"sudo's password: {PASSWORD}"] * sudo
+    lines += ["", f"commands: {', '.join(usage for usage, _ in VERBS.values())}, quit (or Ctrl-C)"]
+    print("\n".join(lines), flush=True)  # noqa: T201 - a program for people
 
 
 def _obey(board: SimulatedBoard) -> None:
@@ -105,7 +109,7 @@ def _obey(board: SimulatedBoard) -> None:
             continue
         usage, change = VERBS.get(verb, (", ".join(VERBS), None))
         if change is None:
-            _tell(f"no word {verb!r}: there are {usage}, quit")
+            _tell(f"unknown command {verb!r}: use {usage} or quit")
             continue
         try:
             change(board, words)

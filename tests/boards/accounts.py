@@ -1,4 +1,4 @@
-"""Who may log in on a board, and how: the user ``hil`` by key, root not at all."""
+"""The accounts of a board: ``hil`` logs in by key; root cannot log in."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 USER = "hil"
 ID = 10017
 GROUPS = ("video", "render")
-"""What a user of JetPack is in so that CUDA finds its GPU."""
+"""The groups that a JetPack user needs for access to the GPU."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Ubuntu's own, from ``/etc/environment``."""
+"""Ubuntu's default, from ``/etc/environment``."""
 SSHD = """\
 Port 22
 HostKey /etc/ssh/ssh_host_ed25519_key
@@ -35,10 +35,10 @@ Subsystem sftp internal-sftp
 
 
 def make(root: Path, settings: Settings) -> None:
-    """The user with home and key, and sshd's configuration."""
+    """Create the user, its home folder and key, and the configuration of sshd."""
     etc = root / "etc"
     _append(etc / "passwd", f"{USER}:x:{ID}:{ID}::/home/{USER}:/bin/bash\n")
-    # A star: no password fits, and unlike "!" it does not lock the account.
+    # "*" matches no password and, unlike "!", does not lock the account.
     _append(etc / "shadow", f"{USER}:*:19000:0:99999:7:::\n")
     lines = (etc / "group").read_text(encoding="utf-8").splitlines()
     joined = [_joined(line) for line in lines]
@@ -59,7 +59,7 @@ def make(root: Path, settings: Settings) -> None:
 
 
 def folders(home: Path, place: Path) -> None:
-    """``place`` and its parents up to ``home``, the user's own."""
+    """Create ``place`` and its parents below ``home``, owned by the user."""
     place.mkdir(parents=True, exist_ok=True)
     for folder in (place, *place.parents):
         if folder == home:

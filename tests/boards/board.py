@@ -1,4 +1,4 @@
-"""A simulated board: a machine on a network, as real as this one can make it, that tests change from outside."""
+"""A simulated board: a machine on a virtual network, whose state tests can change."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Interpreter:
-    """``prefix`` is where the interpreter lives, empty for this machine's own; ``site`` has its packages."""
+    """``prefix`` is the interpreter's folder (empty: this machine's own), ``site`` the folder of its packages."""
 
     prefix: str
     site: str
 
 
 class SimulatedBoard(Condition):
-    """One board of ``generation``, started with its keys in ``folder``; ``close`` or the end of the tests ends it."""
+    """A running board of ``generation``, with its keys in ``folder``. ``close`` or the end of the process ends it."""
 
     user = accounts.USER
     port = 22
@@ -75,7 +75,7 @@ class SimulatedBoard(Condition):
             text=True,
         )
         if not self._say(keeper, json.dumps(asdict(settings))):
-            raise OSError("the board's root could not be made; standard error says why")
+            raise OSError("the board's root could not be created: see standard error")
         return keeper
 
     @staticmethod
@@ -88,21 +88,21 @@ class SimulatedBoard(Condition):
         return answer
 
     def boot(self) -> None:
-        """Starts a board that is off, and waits until it may be logged in to."""
+        """Start a board that is off, and wait for its SSH server."""
         self.first = self._say(self._keeper, "boot")["first"]
         self.wait_for_sshd(on=True)
 
     def wait_for_sshd(self, on: bool) -> None:
-        """Waits until its port is open, or until it is closed."""
+        """Wait until the SSH port is open, or closed if not ``on``."""
         deadline = time.monotonic() + 20
         while self._listening() != on:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"sshd does not start or end: {self._log()}")
+                raise TimeoutError(f"sshd does not start or stop: {self._log()}")
             time.sleep(0.02)
 
     def _log(self) -> str:
         log = self.root / "var/log/sshd.log"
-        return log.read_text(encoding="utf-8") if log.exists() else "it has no log"
+        return log.read_text(encoding="utf-8") if log.exists() else "there is no log"
 
     def _listening(self) -> bool:
         argv = ("nsenter", "-t", str(self.first), "-n", "ss", "-Hltn", "sport", "=", ":22")
@@ -110,16 +110,16 @@ class SimulatedBoard(Condition):
         return bool(done.stdout.strip())
 
     def power_off(self) -> None:
-        """Ends every process at once; files stay."""
+        """End all processes at once; files stay."""
         self._say(self._keeper, "stop")
 
     def reboot(self) -> None:
-        """Ends every process and starts anew with the same files; ``/tmp`` and ``/run`` are empty then."""
+        """End all processes and boot again with the same files, but with empty ``/tmp`` and ``/run``."""
         self.power_off()
         self.boot()
 
     def close(self) -> None:
-        """Takes the board away with everything in it."""
+        """End the board and delete its files."""
         for relay in self._relays:
             relay.close()
         if self._keeper.stdin is not None and self._keeper.stdout is not None:
@@ -130,11 +130,11 @@ class SimulatedBoard(Condition):
 
     @property
     def root(self) -> Path:
-        """Its files as seen from here; use ``file`` where a link may lie on the way."""
+        """The board's root folder on this machine. Use ``file`` for paths that may contain symbolic links."""
         return Path(f"/proc/{self.first}/root")
 
     def file(self, path: str | Path) -> Path:
-        """The board's ``path`` as seen from here; links on the way are the board's own, not this machine's."""
+        """Return this machine's path of a file on the board; symbolic links are resolved within the board."""
         done, rest = self.root, list(Path(path).relative_to("/").parts)
         for _ in range(200):
             if not rest:
@@ -151,11 +151,11 @@ class SimulatedBoard(Condition):
         raise OSError(f"too many links: {path}")
 
     def spec(self, **keys: Any) -> TargetSpec:
-        """The target that it is; ``keys`` are of ``TargetSpec``."""
+        """Return the board as a target; ``keys`` are fields of ``TargetSpec``."""
         return TargetSpec(**(self._keys() | keys))
 
     def toml(self, name: str, **keys: Any) -> str:
-        """``[targets.NAME]`` for ``hil.toml``."""
+        """Return the table ``[targets.NAME]`` for ``hil.toml``."""
         return f"[targets.{name}]\n" + "".join(
             f"{key} = {_toml(value)}\n" for key, value in (self._keys() | keys).items()
         )
@@ -168,7 +168,7 @@ class SimulatedBoard(Condition):
     def shell(
         self, *argv: str, user: str = "root", check: bool = True, stdin: str = "", timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a program inside, not over SSH."""
+        """Run a program on the board, not over SSH."""
         done = subprocess.run(
             self.inside(*argv, user=user), input=stdin, capture_output=True, text=True, check=False, timeout=timeout
         )
@@ -177,14 +177,14 @@ class SimulatedBoard(Condition):
         return done
 
     def inside(self, *argv: str, user: str = "root") -> list[str]:
-        """The command line that runs ``argv`` inside."""
+        """Return the command line that runs ``argv`` on the board."""
         home = "/root" if user == "root" else f"/home/{user}"
         words = ["nsenter", "-t", str(self.first), "-m", "-u", "-i", "-n", "-p"]
         words += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
         return [*words, "env", "-i", "-C", home, f"HOME={home}", f"USER={user}", f"PATH={accounts.PATH}", *argv]
 
     def ssh(self, *argv: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Runs a command over OpenSSH's own client, as the user."""
+        """Run a command on the board as its user, by OpenSSH's client."""
         options = {"UserKnownHostsFile": self.known_hosts, "IdentitiesOnly": "yes", "BatchMode": "yes"}
         words = ["ssh", "-F", "none", "-i", str(self.key), "-p", str(self.port)]
         for name, value in options.items():
@@ -193,11 +193,11 @@ class SimulatedBoard(Condition):
         return subprocess.run(words, capture_output=True, text=True, check=check, timeout=timeout)
 
     def processes(self) -> list[Process]:
-        """Every process of the board but its first."""
+        """Return all processes of the board except its first one."""
         return processes.inside(self.first)
 
     def relay(self, delay: float = 0.0) -> Relay:
-        """A way to the board's SSH port that takes ``delay`` seconds longer there and back, and can be cut."""
+        """Start a relay to the board's SSH port that adds ``delay`` seconds to each round trip and can be cut."""
         relay = Relay(self.host, self.port, delay)
         self._relays.append(relay)
         with self.known_hosts.open("a", encoding="ascii") as file:
@@ -205,16 +205,16 @@ class SimulatedBoard(Condition):
         return relay
 
     def link(self, up: bool) -> None:
-        """Plugs the cable in or out: what was under way is lost in silence."""
+        """Connect or disconnect the network cable; packets in transit are lost."""
         self.network.up(up)
 
     def loss(self, share: float) -> None:
-        """Loses that share of packets each way."""
+        """Drop this share (0 to 1) of the packets in each direction."""
         rule = f"-m statistic --mode random --probability {share:.4f}"
         self.network.rules(*([f"INPUT -i eth0 {rule}", f"OUTPUT -o eth0 {rule}"] if share else []))
 
     def black_hole(self, on: bool) -> None:
-        """Drops what comes for SSH, so that connecting waits for ever."""
+        """Drop all packets to the SSH port, so that connecting never ends."""
         self.network.rules(*(["INPUT -i eth0 -p tcp --dport 22"] if on else []))
 
 
@@ -232,7 +232,7 @@ def _toml(value: object) -> str:
 
 
 def reachable(host: str, port: int, timeout: float = 5.0) -> bool:
-    """Whether something listens there."""
+    """Return whether the port accepts a connection."""
     try:
         socket.create_connection((host, port), timeout).close()
     except OSError:

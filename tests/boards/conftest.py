@@ -1,4 +1,4 @@
-"""Boards for tests, started once a session and as new for each test."""
+"""Fixtures that start simulated boards, a new one for each test."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PROGRAMS = ("sshd", "ssh", "ssh-keygen", "ip", "iptables", "nsenter", "setpriv",
 
 @pytest.fixture(scope="session")
 def environments(request: pytest.FixtureRequest) -> Path:
-    """Where the interpreters' environments are kept."""
-    given = os.environ.get(CACHE)
-    return Path(given) if given else Path(request.config.cache.mkdir("hil-interpreters"))
+    """The folder of the interpreters' virtual environments."""
+    folder = os.environ.get(CACHE)
+    return Path(folder) if folder else Path(request.config.cache.mkdir("hil-interpreters"))
 
 
 @pytest.fixture(scope="session")
 def interpreters(environments: Path) -> Callable[..., Interpreter]:
-    """Finds a generation's interpreter with its usual packages or those named; skips where this machine lacks it."""
+    """Return a function that provides an interpreter with ``wheels`` or the default packages, or skips the test."""
 
     def interpreter(version: str, wheels: tuple[str, ...] = ()) -> Interpreter:
         return found_interpreter(version, wheels, environments)
@@ -38,10 +38,10 @@ def interpreters(environments: Path) -> Callable[..., Interpreter]:
 
 
 def found_interpreter(version: str, wheels: tuple[str, ...], folder: Path) -> Interpreter:
-    """That version with its usual packages or ``wheels``, installed below ``folder`` once; skips where it is not."""
+    """Return the interpreter with ``wheels`` or the default packages, cached in ``folder``. Skip if it is missing."""
     python = find(version)
     if python is None:
-        pytest.skip(f"python{version} is not there")
+        pytest.skip(f"python{version} is not installed")
     inside = environment(python, version, folder / "-".join(wheels), wheels)
     asked = [str(inside), "-c", "import sys, numpy; print(sys.base_prefix); print(numpy.__path__[0])"]
     prefix, numpy = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
@@ -49,12 +49,12 @@ def found_interpreter(version: str, wheels: tuple[str, ...], folder: Path) -> In
 
 
 def lacking() -> str:
-    """Why this machine cannot simulate a board; empty where it can."""
+    """Return why this machine cannot simulate a board; empty if it can."""
     if os.geteuid() != 0:
         return "a simulated board needs root"
     for program in PROGRAMS:
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
-            return f"{program} is not there, which a simulated board needs"
+            return f"a simulated board needs {program}, which is not installed"
     return ""
 
 
@@ -62,7 +62,7 @@ def lacking() -> str:
 def boards(
     interpreters: Callable[..., Interpreter], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., SimulatedBoard]]:
-    """Makes a board of a generation, as new, with the wheels named or the usual ones; a fifth of a second each."""
+    """Return a function that starts a board of a generation, with these wheels or the default ones (0.2 s)."""
     if why := lacking():
         pytest.skip(why)
     made: list[SimulatedBoard] = []
@@ -79,5 +79,5 @@ def boards(
 
 @pytest.fixture
 def board(request: pytest.FixtureRequest, boards: Callable[..., SimulatedBoard]) -> SimulatedBoard:
-    """A board as new: ``jp62``, or the generation that ``indirect`` parametrization names."""
+    """A new board: ``jp62``, or the generation of an ``indirect`` parametrization."""
     return boards(getattr(request, "param", "jp62"))

@@ -1,4 +1,4 @@
-"""A small project judged on a board while something breaks, and what must be so afterwards."""
+"""Running a small project on a board during a fault, and checking the outcome."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 LAB, FAILED, OTHER = int(ExitCode.LAB_ERROR), int(ExitCode.FAILED), int(ExitCode.OTHER_TARGET)
 STORE = "/home/hil/.cache/pytest-hil/store"
 BRIEF = ("-k", "contract or outputs or p99")
-"""As little as may be green: every kind of work that is done on a board, and no more."""
+"""The smallest selection of rows that covers every kind of work on a board."""
 
 
 @dataclass
 class Judged:
-    """A project with a board as its target ``board``."""
+    """A project whose target ``board`` is a simulated board."""
 
     project: Project
     board: SimulatedBoard
 
     @classmethod
     def make(cls, root: Path, board: SimulatedBoard, **keys: Any) -> Judged:
-        """The healthy toy project; ``keys`` are the target's."""
+        """Create the toy project, which passes; ``keys`` are keys of the target."""
         made = cls(Project.make(root), board)
         made.target(**keys)
         return made
 
     def target(self, **keys: Any) -> None:
-        """Writes the target's table anew; lost after five seconds of silence unless told otherwise."""
+        """Write the target's table; ``silence`` is 5 s unless ``keys`` has another value."""
         text = self.project.toml.read_text(encoding="utf-8").split("[targets.board]")[0]
         self.project.toml.write_text(text + self.board.toml("board", **{"silence": "5 s", **keys}), encoding="utf-8")
 
     def run(self, *args: str, fallback: str = "fail", timeout: float = 120) -> Ran:
-        """The suites on the board, to the end."""
+        """Run the suites on the board and wait for the end."""
         return self.project.run(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args, timeout=timeout)
 
     def brief(self) -> Ran:
-        """A run that is green where ``BRIEF`` passes, timed for a second."""
+        """Run only the rows of ``BRIEF``, with a timed window of 1 s."""
         text = self.project.toml.read_text(encoding="utf-8")
         text = re.sub(r"require = .*", 'require = ["contract.*", "parity.outputs", "latency.p99"]', text)
         self.project.toml.write_text(text, encoding="utf-8")
@@ -56,13 +56,13 @@ class Judged:
         return self.run(*BRIEF)
 
     def window(self, length: int = 60) -> None:
-        """Lets it time for so many seconds; by default longer than any fault takes to be noticed."""
+        """Set the timed window in seconds; the default is longer than the detection of any fault."""
         text = self.project.toml.read_text(encoding="utf-8")
         text = re.sub(r'(duration|budget) = "[^"]*"', rf'\1 = "{length} s"', text)
         self.project.toml.write_text(text, encoding="utf-8")
 
     def start(self, *args: str, fallback: str = "fail") -> subprocess.Popen[str]:
-        """The suites on the board, under way; in a session of its own as under a CI runner."""
+        """Start the suites on the board in a new process session, as a CI runner does."""
         command = self.project.command(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args)
         return subprocess.Popen(
             command,
@@ -75,17 +75,17 @@ class Judged:
         )
 
     def end(self, process: subprocess.Popen[str], timeout: float = 60) -> Ran:
-        """Waits for what ``start`` began."""
+        """Wait for the process of ``start``; return its result."""
         try:
             out, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             out, _ = process.communicate()
-            raise AssertionError(f"it had not ended {timeout} s after the fault:\n{out}") from None
+            raise AssertionError(f"the run had not ended {timeout} s after the fault:\n{out}") from None
         return Ran(process.returncode, out, self.project.report())
 
     def worker(self) -> int:
-        """The board's id of a worker that has computed for half a second, once there is one."""
+        """Wait for a worker with 0.5 s of processor time; return its process id on the board."""
         found: list[int] = []
 
         def busy() -> bool:
@@ -98,16 +98,16 @@ class Judged:
         return found[0]
 
 
-def until(found: Callable[[], bool], limit: float, what: str) -> None:
-    """Waits until something is so."""
+def until(condition: Callable[[], bool], limit: float, what: str) -> None:
+    """Wait until ``condition`` returns true; fail after ``limit`` seconds."""
     end = time.monotonic() + limit
-    while not found():
+    while not condition():
         assert time.monotonic() < end, f"{what} did not happen within {limit} s"
         time.sleep(0.02)
 
 
 def seconds(outer: int) -> float:
-    """Processor time a process has had in user mode."""
+    """Return the user-mode processor time of a process in seconds."""
     try:
         with open(f"/proc/{outer}/stat", encoding="utf-8") as file:  # noqa: PTH123 - read many times a second
             return int(file.read().rsplit(")", 1)[1].split()[11]) / 100
@@ -116,14 +116,14 @@ def seconds(outer: int) -> float:
 
 
 def told(ran: Ran, code: int, *words: str) -> str:
-    """That exit code; one message, with each of the words; no traceback; nothing green. Gives the message.
+    """Assert the exit code and exactly one message with these words, no traceback and no pass; return the message.
 
-    The headline of the summary has the message; whatever else of the output names the target says the same.
+    The message is in the headline of the summary. All other output that names the target must repeat it.
     """
     assert ran.code == code, ran.out
     assert "Traceback" not in ran.out, ran.out
     plain = re.sub(r"[\s│]+", " ", ran.out)
-    bare = plain.replace(" ", "")  # a long word is broken anywhere, so that what is the same is the same without blanks
+    bare = plain.replace(" ", "")  # long words are wrapped anywhere, so compare without blanks
     headline = re.search(r"FAILED ─+╮ (.*?) (?:all )?\d+ required", plain)
     assert headline, ran.out
     message = headline[1]
@@ -138,7 +138,7 @@ def told(ran: Ran, code: int, *words: str) -> str:
 
 
 def nothing_green(ran: Ran) -> None:
-    """No decision that lets anything through."""
+    """Assert that neither output nor report contains a passing decision."""
     assert "PASSED" not in ran.out.replace("passed", ""), ran.out
     if ran.report is not None:
         assert ran.report.get("decision") not in {"PASSED", "WARNED"}, ran.report.get("decision")
@@ -146,8 +146,8 @@ def nothing_green(ran: Ran) -> None:
 
 
 def clean(board: SimulatedBoard, store: str = STORE, within: float = 15) -> None:
-    """No process of the user's is left on the board within some seconds, and nothing half-written in its store."""
-    until(lambda: not users(board), within, f"an end of {[one.command for one in users(board)]}")
+    """Assert that, after ``within`` seconds, no process of the user and no partial file in the store is left."""
+    until(lambda: not users(board), within, f"the end of {[one.command for one in users(board)]}")
     for name in ("tmp", "partial"):
         place = board.file(f"{store}/{name}")
         left = sorted(place.iterdir()) if place.is_dir() else []
@@ -155,5 +155,5 @@ def clean(board: SimulatedBoard, store: str = STORE, within: float = 15) -> None
 
 
 def users(board: SimulatedBoard) -> list[Any]:
-    """Processes of the user's own."""
+    """Return the processes of the board's user."""
     return [process for process in board.processes() if process.user == board.user]

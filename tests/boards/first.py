@@ -1,4 +1,4 @@
-"""The board's first process: mounts what is new with each boot, starts sshd, tells the board's own memory."""
+"""The board's first process: mounts the file systems of a boot, starts sshd, updates ``/proc/meminfo``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 PERIOD = 0.1
-"""Seconds between two writings of ``/proc/meminfo``."""
+"""Seconds between two updates of ``/proc/meminfo``."""
 
 
 def first_process(settings: Settings) -> NoReturn:
-    """Process 1 of the board; ends with the board."""
+    """Run as process 1 of the board, until the board ends."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -34,7 +34,7 @@ def first_process(settings: Settings) -> NoReturn:
             memory.write()
             signal.sigtimedwait({signal.SIGCHLD}, PERIOD)
             _reap()
-    except BaseException:  # noqa: BLE001 - nothing stands above: whatever it is, it is told and ends the board
+    except BaseException:  # noqa: BLE001 - the outermost handler: any error is printed and ends the board
         traceback.print_exc()
     os._exit(1)
 
@@ -74,9 +74,9 @@ def _reap() -> None:
 
 
 class Memory:
-    """A ``/proc/meminfo`` of the board's size: what its own processes take is missing from what is available.
+    """A ``/proc/meminfo`` of the board's size, less the memory of the board's processes.
 
-    Rewritten in place with lines of fixed width, so that a reader never sees it shorter.
+    Rewritten in place with lines of fixed width, so that a reader never gets a truncated file.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -87,8 +87,8 @@ class Memory:
         self._file = os.open(self.place, os.O_RDWR | os.O_CREAT, 0o444)
 
     def write(self) -> None:
-        """Tells what is free now."""
-        used = self._total // 8 + self._processes()  # an idle system's own part is an eighth
+        """Write the current values."""
+        used = self._total // 8 + self._processes()  # an idle system uses an eighth
         swapped = min(_number("/usr/local/lib/board/swap_used_kib"), self._swap)
         free = max(0, self._total - used)
         values = {"MemTotal": self._total, "MemFree": free, "MemAvailable": free, "SwapTotal": self._swap}
@@ -106,7 +106,7 @@ class Memory:
 
     @staticmethod
     def _processes() -> int:
-        """KiB that the board's processes hold for themselves."""
+        """Return the private memory of the board's processes in KiB."""
         pages = 0
         for entry in os.listdir("/proc"):  # noqa: PTH208 - ten times a second, in a process that must stay light
             if entry.isdigit() and entry != "1":

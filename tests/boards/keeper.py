@@ -1,8 +1,8 @@
-"""The process that holds a board's namespaces: ``python -m tests.boards.keeper``, told by its standard input.
+"""The process that holds a board's namespaces: ``python -m tests.boards.keeper``, with commands on standard input.
 
-It makes the root once and boots it as often as asked: each boot is a namespace of process ids whose first
-process starts sshd. When its standard input ends, which it does however the tests end, the board is gone:
-with the last process of a namespace the kernel takes its mounts, its interfaces and its files away.
+It creates the root once. Each boot is a new PID namespace whose first process starts sshd. When standard input ends,
+also because the tests were killed, the board ends: with the last process of a namespace, the kernel removes its
+mounts, interfaces and files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMESPACES = kernel.NEW_MOUNTS | kernel.NEW_HOSTNAME | kernel.NEW_IPC | kernel.
 
 
 def boot(settings: root.Settings) -> tuple[int, int]:
-    """Starts the board: (the launcher's process id, the first process's as seen from here)."""
+    """Boot the board; return the process ids, on this machine, of the launcher and of the board's first process."""
     reader, writer = os.pipe()
     launcher = os.fork()
     if not launcher:
@@ -36,31 +36,31 @@ def boot(settings: root.Settings) -> tuple[int, int]:
         os.waitpid(first, 0)
         os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as told:
-        return launcher, int(told.read())
+    with os.fdopen(reader) as pipe:
+        return launcher, int(pipe.read())
 
 
 def stop(launcher: int, first: int) -> None:
-    """Ends every process of the board as cutting its power does, and waits until none is left."""
+    """Kill all processes of the board, like a power cut, and wait for their end."""
     os.kill(first, signal.SIGKILL)
     os.waitpid(launcher, 0)
 
 
 def answer(**words: object) -> None:
-    """One line to the tests."""
+    """Write one line of JSON to the tests."""
     sys.stdout.write(json.dumps(words) + "\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Reads the board's settings from the first line, then a command a line: ``boot`` or ``stop``."""
+    """Read the board's settings from the first line, then one command per line: ``boot`` or ``stop``."""
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C goes to the whole terminal; the tests decide when a board ends
     settings = root.Settings(**json.loads(sys.stdin.readline()))
     kernel.unshare(_NAMESPACES)
     kernel.set_hostname(settings.facts["hostname"])
-    # Opened here: below the new root this machine's own is no longer to be seen.
+    # Opened before the root changes: the new root has no access to this machine's file.
     settings.meminfo = os.open("/proc/meminfo", os.O_RDONLY)
     root.make(settings)
     answer(ready=True)

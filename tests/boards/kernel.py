@@ -1,4 +1,4 @@
-"""The system calls that a namespace is made of, which Python 3.10 has no names for."""
+"""System calls for namespaces that Python 3.10 does not offer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _checked(result: int, what: str) -> None:
 
 
 def unshare(namespaces: int) -> None:
-    """New namespaces for this process; one of process ids holds for its next child alone."""
+    """Move this process into new namespaces. A new PID namespace applies to its next child only."""
     _checked(_LIBC.unshare(namespaces), "unshare")
 
 
 def mount(source: str, place: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """``mount(2)``; ``kind`` is the file system's type."""
+    """Call ``mount(2)``; ``kind`` is the file system type."""
     done = _LIBC.mount(
         source.encode(), place.encode(), kind.encode(), ctypes.c_ulong(flags), ctypes.c_char_p(options.encode())
     )
@@ -36,19 +36,19 @@ def mount(source: str, place: str, kind: str = "", flags: int = 0, options: str 
 
 
 def bind(source: str, place: str, *, read_only: bool = False) -> None:
-    """Lets ``place`` be ``source`` as well, submounts included."""
+    """Bind-mount ``source`` at ``place``, with its submounts."""
     mount(source, place, "", BIND | RECURSIVE)
     if read_only:
         mount("none", place, "", BIND | REMOUNT | READ_ONLY)
 
 
 def unmount(place: str) -> None:
-    """Takes a mount away, at once even if it is in use."""
+    """Detach a mount, even if it is in use."""
     _checked(_LIBC.umount2(place.encode(), DETACH), f"umount {place}")
 
 
 def new_root(place: str) -> None:
-    """Makes ``place``, a mount of its own, the root of this mount namespace; the old one is gone."""
+    """Make the mount ``place`` the root of this mount namespace, and unmount the old root."""
     os.chdir(place)
     _checked(_LIBC.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     unmount(".")
@@ -56,10 +56,10 @@ def new_root(place: str) -> None:
 
 
 def set_hostname(name: str) -> None:
-    """The name of this namespace's machine."""
+    """Set the host name of this namespace."""
     _checked(_LIBC.sethostname(name.encode(), len(name)), "sethostname")
 
 
 def die_with_parent() -> None:
-    """Lets the kernel end this process when its parent ends, however that happens."""
+    """Let the kernel kill this process when its parent ends."""
     _checked(_LIBC.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL), "prctl")

@@ -1,4 +1,4 @@
-"""A bound on a board's memory: a control group of this machine, version 1 or 2, that its processes are moved into."""
+"""A memory limit for a board: a control group (version 1 or 2) of this machine with the board's processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERSION_1, VERSION_2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 
 def limit(first: int, size: int) -> None:
-    """Moves every process of the board whose first is ``first`` below a bound of ``size`` bytes."""
+    """Limit all processes of the board with first process ``first`` to ``size`` bytes."""
     sweep()
     group = _group(first)
     group.mkdir(exist_ok=True)
@@ -24,7 +24,7 @@ def limit(first: int, size: int) -> None:
 
 
 def join(first: int, outer: int) -> None:
-    """Moves one process below the bound."""
+    """Move one process into the board's group."""
     (_group(first) / "cgroup.procs").write_text(str(outer), encoding="ascii")
 
 
@@ -33,7 +33,7 @@ def _group(first: int) -> Path:
 
 
 def sweep() -> None:
-    """Takes away the groups of boards that are gone; the kernel keeps an empty one for ever."""
+    """Delete the groups of boards that have ended; the kernel does not delete empty groups."""
     for group in (*VERSION_1.glob(f"{NAME}*"), *VERSION_2.glob(f"{NAME}*")):
         if not Path("/proc", group.name.removeprefix(NAME)).exists():
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A board's network: one cable from this machine, in a subnet of its own."""
+"""A board's network: one virtual cable from this machine, in a separate subnet."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _SUBNETS = 1 << 14
 
 @dataclass(frozen=True)
 class Cable:
-    """``near`` is this machine's end, ``board`` the board's address."""
+    """``near`` is the name of this machine's interface, ``board`` the board's address."""
 
     near: str
     board: str
     keeper: int
 
     def up(self, is_up: bool) -> None:
-        """Plugs the cable in or out, at the board's end."""
+        """Connect or disconnect the cable at the board's end."""
         _run("nsenter", "-t", str(self.keeper), "-n", "ip", "link", "set", "eth0", "up" if is_up else "down")
 
     def rules(self, *rules: str) -> None:
-        """Drops packets by these rules of ``iptables`` alone; none drops nothing."""
+        """Replace the ``iptables`` rules that drop packets."""
         inside = ("nsenter", "-t", str(self.keeper), "-n", "iptables", "-w")
         _run(*inside, "-F")
         for rule in rules:
@@ -32,7 +32,7 @@ class Cable:
 
 
 def lay(keeper: int) -> Cable:
-    """A cable into the namespace of process ``keeper``. The name of an interface is what holds its subnet."""
+    """Create a cable into the network namespace of ``keeper``. The interface's unique name reserves its subnet."""
     first = random.SystemRandom().randrange(_SUBNETS)
     for offset in range(64):
         number = (first + offset) % _SUBNETS

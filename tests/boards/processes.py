@@ -1,4 +1,4 @@
-"""What runs on a board, as the kernel tells this machine."""
+"""The processes of a board, read from this machine's ``/proc``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.boards import accounts
 
 @dataclass(frozen=True)
 class Process:
-    """``pid`` as the board counts, ``outer`` as this machine does."""
+    """``pid`` is the process id on the board, ``outer`` the one on this machine."""
 
     pid: int
     user: str
@@ -20,13 +20,13 @@ class Process:
 
 
 def inside(first: int) -> list[Process]:
-    """Every process in the namespace of ``first`` but itself; what ends meanwhile is left out."""
+    """Return all processes in the PID namespace of ``first``, except its first one, sorted by ``pid``."""
     try:
         space = Path(f"/proc/{first}/ns/pid").readlink()
     except OSError:
         return []
-    found = [_read(int(entry.name), space) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return sorted((process for process in found if process and process.pid != 1), key=lambda process: process.pid)
+    entries = [_read(int(entry.name), space) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return sorted((process for process in entries if process and process.pid != 1), key=lambda process: process.pid)
 
 
 def _read(outer: int, space: Path) -> Process | None:

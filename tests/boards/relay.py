@@ -1,6 +1,7 @@
-"""A relay on this machine in front of a board: delays what passes, holds it back, or cuts it.
+"""A TCP relay in front of a board that can delay, stall and reset connections.
 
-``python -m tests.boards.relay HOST PORT DELAY`` prints its own port and obeys ``stall``, ``flow`` and ``cut`` lines.
+``python -m tests.boards.relay HOST PORT DELAY`` prints its port and reads the commands ``stall``, ``flow``, ``cut``
+and ``passed``, one a line.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 PIECE = 1 << 18
 PIECES = 512
-"""Most pieces under way in one direction: 128 MiB, more than any link of the tests holds in its delay."""
+"""Maximum number of pieces in transit per direction: 128 MiB, more than any test needs during its delay."""
 
 
 class Relay:
-    """A relay process to ``target``; unpacks to (host, port), where it listens. ``delay`` is there and back."""
+    """A relay process to ``target``. Unpacks to its (host, port). ``delay`` is added to each round trip, in seconds."""
 
     def __init__(self, target: str, port: int, delay: float) -> None:
         argv = (sys.executable, "-m", "tests.boards.relay", target, str(port), str(delay))
@@ -48,23 +49,23 @@ class Relay:
         return self._process.stdout.readline().strip()
 
     def stall(self) -> None:
-        """Passes nothing on from now, and closes nothing."""
+        """Stop forwarding, without closing connections."""
         self._ask("stall")
 
     def flow(self) -> None:
-        """Passes on again, what was held back first."""
+        """Forward again, starting with the held data."""
         self._ask("flow")
 
     def cut(self) -> None:
-        """Resets every connection; new ones are taken."""
+        """Reset all connections; new ones are accepted."""
         self._ask("cut")
 
     def passed(self) -> int:
-        """Bytes taken for the board so far."""
+        """Return the number of bytes received for the board so far."""
         return int(self._ask("passed"))
 
     def close(self) -> None:
-        """Ends the relay."""
+        """Stop the relay."""
         if self._process.stdin is not None and self._process.stdout is not None:
             self._process.stdin.close()
             self._process.wait(10)
@@ -72,7 +73,7 @@ class Relay:
 
 
 class Pump:
-    """Carries bytes one way: read as they come, written when their time has."""
+    """Forwards bytes in one direction, each ``delay`` seconds after it was read."""
 
     def __init__(self, source: socket.socket, sink: socket.socket, delay: float, flowing: threading.Event) -> None:
         self.count = 0
@@ -102,7 +103,7 @@ class Pump:
                     return
                 self._sink.sendall(data)
             except OSError:
-                # The far side is gone: whoever still writes shall learn it.
+                # The receiver has closed: let the sender notice.
                 with contextlib.suppress(OSError):
                     self._source.shutdown(socket.SHUT_RDWR)
                 return
@@ -114,10 +115,10 @@ def _tuned(one: socket.socket) -> socket.socket:
 
 
 def _reset(one: socket.socket) -> None:
-    """Closes so that the other side sees a reset, not an end; a thread that reads from it wakes."""
+    """Close with a TCP reset instead of FIN; threads that read from the socket wake up."""
     with contextlib.suppress(OSError):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # shutdown() would send an end first; disconnecting by AF_UNSPEC aborts at once (connect(2)).
+        # shutdown() would send a FIN first; disconnecting by AF_UNSPEC aborts at once (connect(2)).
         _disconnect(one.fileno())
         one.close()
 

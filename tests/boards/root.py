@@ -1,4 +1,4 @@
-"""A board's root: this machine's, seen through an overlay, with a Jetson's files over it and nobody else's in it."""
+"""A board's root: an overlay of this machine's root with a Jetson's files, without this machine's users and data."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 from tests.boards import accounts, kernel, sysfs, system
 
 PLACE = "/srv"
-"""Where the root is put together: a folder every Linux has. It is hidden in the keeper's own namespace alone."""
+"""The folder where the root is created. It exists on every Linux, and is covered in the keeper's namespace only."""
 OWN = {"bin", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr", "var"}
-"""What at the top of this machine's root a board has as well."""
+"""Top-level folders of this machine that a board shares."""
 FOREIGN = ("var/tmp", "var/log", "var/lib/containers", "var/mail", "etc/ssh", "etc/sudoers.d")
-"""What deeper down it has not."""
+"""Folders inside those that a board does not share."""
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
 @dataclass
 class Settings:
-    """What a board is made of; travels to the keeper as JSON."""
+    """The settings of a board, sent to the keeper as JSON."""
 
     facts: dict[str, Any]
     prefix: str
-    """The interpreter's own tree, put at ``/opt/pyX.Y``; empty for this machine's own."""
+    """The interpreter's folder, mounted at ``/opt/pyX.Y``; empty for this machine's interpreter."""
     site: str
-    """Its packages, put where the user's own are."""
+    """The folder of its packages, mounted as the user's site-packages."""
     public_key: str
     host_key: str
     sshd: list[str]
@@ -36,7 +36,7 @@ class Settings:
 
 
 def make(settings: Settings) -> None:
-    """Puts the root together and makes it this namespace's."""
+    """Create the root and make it the root of this namespace."""
     kernel.mount("none", "/", "", kernel.RECURSIVE | kernel.PRIVATE)
     kernel.mount("tmpfs", PLACE, "tmpfs", 0, "mode=755,size=6g")
     top = Path(PLACE)
@@ -63,7 +63,7 @@ def make(settings: Settings) -> None:
 
 
 def _hide(upper: Path, name: str) -> None:
-    """An opaque folder: nothing of the one below it shows through."""
+    """Cover a folder with an empty, opaque one."""
     if not Path("/", name).is_dir():
         return
     place = upper / name
@@ -81,7 +81,7 @@ def _folders(root: Path) -> None:
 
 
 def _devices(root: Path, gpu: list[str]) -> None:
-    """The nodes a program needs, and the GPU's for whoever lists them, with ``/dev/null`` behind."""
+    """Create the basic device nodes, and the GPU's nodes, which behave like ``/dev/null``."""
     kernel.mount("tmpfs", str(root / "dev"), "tmpfs", 0, "mode=755")
     for name in _NODES:
         info = Path("/dev", name).stat()
@@ -103,21 +103,21 @@ def _devices(root: Path, gpu: list[str]) -> None:
 
 
 def _controllers(sys: Path) -> None:
-    """This machine's control groups, to be read."""
+    """Mount this machine's control groups read-only."""
     if Path("/sys/fs/cgroup").is_dir():
         (sys / "fs/cgroup").mkdir(parents=True)
         kernel.bind("/sys/fs/cgroup", str(sys / "fs/cgroup"), read_only=True)
 
 
 def _interpreter(top: Path, root: Path, settings: Settings) -> None:
-    """``/usr/bin/python3`` is the generation's; its packages are the user's own, and may be taken away."""
+    """Install the generation's interpreter as ``/usr/bin/python3``; the user owns its packages."""
     version = settings.facts["python"]
     program = Path("/usr/bin") / f"python{version}"
     if settings.prefix:
         own = Path("/opt") / f"py{version}"
         (root / own.relative_to("/")).mkdir(parents=True)
         kernel.bind(settings.prefix, str(root / own.relative_to("/")), read_only=True)
-        # Built with a shared library that it finds by its old place, which is not there.
+        # The interpreter looks for its shared library at the original path, which the board does not have.
         for library in Path(settings.prefix, "lib").glob("libpython*.so.*"):
             _link(root / "usr/lib" / library.name, own / "lib" / library.name)
         _link(root / program.relative_to("/"), own / "bin" / f"python{version}")

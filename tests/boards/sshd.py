@@ -1,4 +1,4 @@
-"""Keys of both sides, and the server's own command line."""
+"""SSH keys of both sides, and the server's command line."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SERVER = ["/usr/sbin/sshd", "-D", "-e"]
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A key file with its public half beside it."""
+    """A private key file, with the public key next to it."""
 
     private: Path
 
     @property
     def public(self) -> str:
-        """``ssh-ed25519 AAAA…``, with a newline."""
+        """The public key: ``ssh-ed25519 AAAA…``, with a newline."""
         return self.private.with_suffix(".pub").read_text(encoding="ascii")
 
 
 def key_pair(place: Path) -> KeyPair:
-    """A new pair at ``place``."""
+    """Generate a key pair at ``place``."""
     place.unlink(missing_ok=True)
     argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(place))
     subprocess.run(argv, check=True, capture_output=True)
@@ -33,6 +33,6 @@ def key_pair(place: Path) -> KeyPair:
 
 
 def known_line(host: str, port: int, key: KeyPair) -> str:
-    """A line of ``known_hosts``."""
+    """Return the line of ``known_hosts`` for this key."""
     name = host if port == 22 else f"[{host}]:{port}"
     return f"{name} {' '.join(key.public.split()[:2])}\n"

@@ -11,7 +11,7 @@ READABLE, WRITABLE = 0o444, 0o644
 
 
 def make(sys: Path, facts: Facts) -> None:
-    """Everything below ``sys``, from the generation's facts."""
+    """Create all files below ``sys`` from the generation's facts."""
     _device_tree(sys / "firmware/devicetree/base", facts)
     _processors(sys / "devices/system/cpu", facts)
     _thermal(sys, facts)
@@ -24,14 +24,14 @@ def make(sys: Path, facts: Facts) -> None:
 
 
 def put(place: Path, content: object, mode: int = READABLE) -> None:
-    """One attribute, ended by a newline as the kernel's are."""
+    """Write one attribute, with a final newline like the kernel."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(f"{content}\n", encoding="utf-8")
     place.chmod(mode)
 
 
 def _link(place: Path, target: Path) -> None:
-    """A relative link between two places below the same ``sys``."""
+    """Create a relative link between two paths below the same ``sys``."""
     place.parent.mkdir(parents=True, exist_ok=True)
     up = len(place.parent.relative_to(_top(place)).parts)
     place.symlink_to(Path(*[".."] * up) / target.relative_to(_top(place)))
@@ -42,7 +42,7 @@ def _top(place: Path) -> Path:
 
 
 def _device_tree(base: Path, facts: Facts) -> None:
-    """Strings end with NUL, and so does each part of ``compatible``."""
+    """Create the device tree. Strings, and each part of ``compatible``, end with NUL."""
     base.mkdir(parents=True)
     texts = {"compatible": "\0".join(facts["compatible"]), "model": facts["model"]}
     if facts["serial"] is not None:
@@ -52,7 +52,7 @@ def _device_tree(base: Path, facts: Facts) -> None:
 
 
 def _processors(place: Path, facts: Facts) -> None:
-    """This machine's own processors, copied, since onnxruntime reads them; clocks are the board's."""
+    """Copy this machine's processor files, which onnxruntime reads; create the board's clocks."""
     real = Path("/sys/devices/system/cpu")
     place.mkdir(parents=True)
     for name in ("possible", "present", "online", "offline", "kernel_max", "isolated"):
@@ -88,7 +88,7 @@ def _attribute(file: Path) -> bytes:
 
 
 def _thermal(sys: Path, facts: Facts) -> None:
-    """Zones with trip points, and what cools or warns. A zone that is switched off cannot be read: a folder here."""
+    """Create thermal zones and cooling devices. A zone that is off is unreadable: its ``temp`` is a folder."""
     devices, by_class = sys / "devices/virtual/thermal", sys / "class/thermal"
     for number, (kind, zone) in enumerate(facts["thermal"].items()):
         folder = devices / f"thermal_zone{number}"
@@ -111,7 +111,7 @@ def _thermal(sys: Path, facts: Facts) -> None:
 
 
 def _devfreq(sys: Path, device: Facts) -> None:
-    """A clock that follows load: the GPU's, on Thor also the memory's."""
+    """Create a devfreq clock: the GPU's, on Thor also the memory's."""
     owner = sys / "devices" / device["device"]
     folder = owner / "devfreq" / device["name"]
     for name in ("min_freq", "max_freq"):
@@ -129,7 +129,7 @@ def _devfreq(sys: Path, device: Facts) -> None:
 
 
 def _rails(sys: Path, facts: Facts) -> None:
-    """Power monitors: ina3221 and over-current counters under hwmon, and JetPack 4's under iio."""
+    """Create the power monitors: ina3221 and over-current counters in hwmon, JetPack 4's in iio."""
     for number, chip in enumerate(facts["hwmon"]):
         folder = sys / "devices" / chip["device"] / f"hwmon/hwmon{number}"
         put(folder / "name", chip["name"])
@@ -145,7 +145,7 @@ def _rails(sys: Path, facts: Facts) -> None:
 
 
 def _debug(debug: Path, facts: Facts) -> None:
-    """What only root may see: the memory's clock, and who holds GPU memory."""
+    """Create the files that only root can read: the memory's clock, and the clients with GPU memory."""
     debug.mkdir(parents=True, exist_ok=True)
     for place, content in facts["debug"].items():
         put(debug / place, content, WRITABLE)

@@ -11,11 +11,11 @@ Facts = dict[str, Any]
 PROGRAMS = Path(__file__).parent / "programs"
 PLACES = {"nvpmodel": "usr/sbin", "jetson_clocks": "usr/bin", "tegrastats": "usr/bin"}
 DATA = "usr/local/lib/board/facts.json"
-"""Where the programs read what board they are on."""
+"""The file from which NVIDIA's simulated programs read the board's facts."""
 
 
 def make(root: Path, facts: Facts) -> None:
-    """Everything of a Jetson's system below ``root``."""
+    """Create all system files of a Jetson below ``root``."""
     etc = root / "etc"
     for name, lines in facts["etc"].items():
         (etc / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -34,7 +34,7 @@ def make(root: Path, facts: Facts) -> None:
 
 
 def _power_modes(modes: Facts) -> str:
-    """``/etc/nvpmodel.conf``: parameters, a section a mode, and the default."""
+    """Return ``/etc/nvpmodel.conf``: parameters, one section for each mode, and the default."""
     lines: list[str] = []
     for name, parameters in modes["parameters"].items():
         lines += [f"< PARAM TYPE={parameters['type']} NAME={name} >"]
@@ -46,7 +46,7 @@ def _power_modes(modes: Facts) -> str:
 
 
 def _packages(status: Path, packages: dict[str, str]) -> None:
-    """Added to dpkg's own records, so that the real ``dpkg-query`` answers."""
+    """Append packages to dpkg's database, which the real ``dpkg-query`` reads."""
     stanza = (
         "\nPackage: {0}\nStatus: install ok installed\nPriority: standard\nSection: metapackages\nInstalled-Size: 1\n"
     )

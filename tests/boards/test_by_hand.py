@@ -41,7 +41,7 @@ def test_a_board_by_hand(boards: Callable[..., SimulatedBoard], environments: Pa
             program.stdin.write("temperature hot\nnonsense\ntemperature 71.5\n")
             program.stdin.close()
             assert "could not convert" in program.stderr.readline()
-            assert "no word 'nonsense': there are temperature" in program.stderr.readline()
+            assert "unknown command 'nonsense': use temperature" in program.stderr.readline()
             ssh = ("ssh", "-F", str(folder / "ssh_config"), "mule")
             zone = "cat /sys/class/thermal/thermal_zone0/temp"
             until(

@@ -41,7 +41,7 @@ def served(board: SimulatedBoard) -> None:
     board.shell("sh", "-c", f"cat > {FAKE}/shown/robot.service; echo [Service] > /etc/robot.service", stdin=SHOWN)
     board.allow_sudo(PASSWORD)
     with open_target("orin", board.spec()) as target:
-        install.install(target, install.planned(target, ("robot",)), lambda _: PASSWORD)
+        install.install(target, install.plan(target, ("robot",)), lambda _: PASSWORD)
 
 
 def unit(board: SimulatedBoard) -> str:

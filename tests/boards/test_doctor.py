@@ -202,7 +202,7 @@ def test_the_root_helper(board: SimulatedBoard, doctor: Any) -> None:
     assert line(doctor(**wanted)[1], "root helper")["state"] == "bad"
     board.allow_sudo(PASSWORD)
     with open_target("rover", board.spec()) as target:
-        install.install(target, install.planned(target, ()), lambda _: PASSWORD)
+        install.install(target, install.plan(target, ()), lambda _: PASSWORD)
     board.gpu_clients(("perception", 812, 4096))
     found = doctor(**wanted)[1]
     assert line(found, "root helper")["found"].startswith(f"version {helper.VERSION}, services: none")

@@ -43,8 +43,8 @@ def test_set_up_lock_die_restored_remove(board: SimulatedBoard, death: str) -> N
     before = board.shell("/usr/bin/jetson_clocks", "--show").stdout
     relay = board.relay()
     with open_target("orin", board.spec(host=relay.host, port=relay.port)) as target:
-        steps = install.install(target, install.planned(target, ()), lambda _: PASSWORD)
-        assert steps[-1] == "it answers"
+        steps = install.install(target, install.plan(target, ()), lambda _: PASSWORD)
+        assert steps[-1] == "the helper answers"
         agent = target.start_agent()
         agent.hold("token", "tests")
         told = agent.call("prepare", {"services": [], "lock": True})[0]

@@ -264,7 +264,7 @@ def set_up(board: SimulatedBoard) -> None:
     """Installs the helper as its user would."""
     board.allow_sudo(PASSWORD)
     with open_target("orin", board.spec()) as target:
-        install.install(target, install.planned(target, ()), lambda _: PASSWORD)
+        install.install(target, install.plan(target, ()), lambda _: PASSWORD)
 
 
 def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, said: list[str]) -> None:

@@ -42,8 +42,8 @@ def test_a_dry_run_prints_what_would_be_installed_and_changes_nothing(project: P
     ("arguments", "message"),
     [
         (("setup", "cpuu"), "did you mean 'cpu'"),
-        (("setup", "cpu", "--service", "../x", "--dry-run"), "is no name of a service: on target 'cpu'"),
-        (("setup", "cpu", "--service=--force", "--dry-run"), "is no name of a service"),
+        (("setup", "cpu", "--service", "../x", "--dry-run"), "is not a valid service name: on target 'cpu'"),
+        (("setup", "cpu", "--service=--force", "--dry-run"), "is not a valid service name"),
         (("setup",), "TARGET"),
         (("remove",), "TARGET"),
         (("sutep", "cpu"), "sutep"),
@@ -65,14 +65,14 @@ def test_set_up_and_removed_by_root(project: Project, bare: Sandbox) -> None:
     first = hil("setup", "cpu")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.splitlines()[0] == f"{PROGRAM} was written"
-    assert first.stdout.splitlines()[-1] == "it answers"
+    assert first.stdout.splitlines()[-1] == "the helper answers"
     refused = hil("setup", "cpu", "--service", "robot")
     assert refused.returncode == 11
     assert "this board has no service robot" in refused.stderr
     assert "on target 'cpu'" in refused.stderr
     gone = hil("remove", "cpu")
-    assert (gone.returncode, "was taken away" in gone.stdout) == (0, True)
-    assert hil("remove", "cpu").stdout == "nothing was set up here\n"
+    assert (gone.returncode, "was removed" in gone.stdout) == (0, True)
+    assert hil("remove", "cpu").stdout == "there was nothing to remove\n"
 
 
 def test_a_password_comes_from_a_terminal_alone() -> None:

@@ -33,7 +33,7 @@ def installed() -> str:
             return "no root helper is installed: " + SETUP
         kind = stat.S_ISREG if path == PROGRAM else stat.S_ISDIR
         if status.st_uid != 0 or status.st_mode & 0o022 or not kind(status.st_mode):
-            return "%s can be changed by others than root: %s" % (path, SETUP)
+            return "%s can be changed by users other than root: %s" % (path, SETUP)
     return ""
 
 
@@ -118,7 +118,7 @@ class Helper:
     def _answer(self, line: str, until: float) -> Dict[str, Any]:
         process = self._process
         if not all(" " <= letter <= "~" for letter in line):  # a newline would start a second request
-            return {"ok": False, "error": "no such verb"}
+            return {"ok": False, "error": "no such command"}
         process.stdin.write(line.encode("ascii") + b"\n")
         while b"\n" not in self._rest:
             left = until - time.monotonic()

@@ -1,4 +1,4 @@
-"""The generations of boards: a module of facts each, named after its JetPack."""
+"""The generations of boards: one module of facts for each, named after its JetPack release."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ GENERATIONS = ("jp46", "jp51", "jp62", "jp70", "jp72")
 
 
 def facts_of(generation: str) -> dict[str, Any]:
-    """What a board of that generation tells about itself."""
+    """Return the facts of a board of this generation."""
     found: dict[str, Any] = importlib.import_module(f"{__name__}.{generation}").FACTS
     return {**found, "generation": generation}

@@ -1,7 +1,7 @@
 """JetPack 7.0 (L4T R38.2.0) on an AGX Thor developer kit (T5000).
 
-``tegrastats`` line: NVIDIA's own example of R38.4, with no load of the GPU, as 7.0 tells none. Power modes: an extract
-of the developer guide; clocks of the modes with fewer TPCs are made up, since none was seen.
+``tegrastats`` line: NVIDIA's own example of R38.4, without GPU load, which 7.0 does not report. Power modes: an extract
+of the developer guide. The clocks of the modes with fewer TPCs are invented, since no source was available.
 """
 
 from __future__ import annotations

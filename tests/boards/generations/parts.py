@@ -1,4 +1,4 @@
-"""What boards of a family have in common: forms of ``/sys`` entries, filled with each module's values.
+"""``/sys`` entries that the boards of a family share, with each module's values.
 
 Temperatures are in millidegrees, GPU clocks in hertz, CPU clocks in kilohertz, as the kernel has them.
 """
@@ -17,12 +17,12 @@ THOR_NODES = ["nvidia0", "nvidiactl", "nvidia-uvm"]
 
 
 def zone(temperature: int | None, *trips: tuple[str, int]) -> Facts:
-    """A thermal zone; ``None`` is a sensor that is switched off."""
+    """Return a thermal zone; a temperature of None is a sensor that is off."""
     return {"temp": temperature, "trips": list(trips)}
 
 
 def orin_zones() -> Facts:
-    """Orin's zones at the temperatures of a quiet board; cv0 to cv2 are off while DLA and PVA are."""
+    """Return Orin's zones at the temperatures of an idle board. cv0 to cv2 are off, like DLA and PVA."""
     passive, critical = ("passive", 99000), ("critical", 104500)
     readings = {"cpu": 44156, "gpu": 45968, "cv0": None, "cv1": None, "cv2": None}
     readings |= {"soc0": 44687, "soc1": 45312, "soc2": 43781, "tj": 45968}
@@ -30,20 +30,20 @@ def orin_zones() -> Facts:
 
 
 def orin_cooling(gpu_name: str = "17000000.gpu") -> Facts:
-    """Orin's throttle alerts, and a fan that is none."""
+    """Return Orin's throttle alerts, and a fan, which is not an alert."""
     names = ("cpu", "gpu", "cv0", "cv1", "cv2", "soc0", "soc1", "soc2")
     alerts = {f"{name}-throttle-alert": [0, 1] for name in names}
     return {"pwm-fan": [1, 3], **alerts, "hot-surface-alert": [0, 1], f"devfreq-{gpu_name}": [0, 10]}
 
 
 def over_current() -> Facts:
-    """Orin's counters: under-voltage, average and instantaneous over-current."""
+    """Return Orin's counters of under-voltage, average and instantaneous over-current."""
     files = {f"oc{number}_event_cnt": 0 for number in (1, 2, 3)} | {f"oc{number}_throt_en": 1 for number in (1, 2, 3)}
     return {"name": "soctherm_oc", "device": "platform/soctherm-oc-event", "files": files}
 
 
 def ina3221(address: str, *rails: tuple[str, int, int]) -> Facts:
-    """A power monitor: (label, mV, mA) a channel, and the seventh that is no rail."""
+    """Return a power monitor with (label, mV, mA) for each channel; channel 7 is not a rail."""
     files: Facts = {}
     for number, (label, millivolt, milliampere) in enumerate(rails, 1):
         files |= {f"in{number}_label": label, f"in{number}_input": millivolt, f"curr{number}_input": milliampere}
@@ -52,19 +52,19 @@ def ina3221(address: str, *rails: tuple[str, int, int]) -> Facts:
 
 
 def gpu(name: str, device: str, node: str, available: list[int], governor: str = "nvhost_podgov") -> Facts:
-    """The GPU's clock at rest."""
+    """Return the clock of an idle GPU."""
     low, high = available[0], available[-1]
     made = {"name": name, "device": device, "node": node, "governor": governor, "available": available}
     return made | {"min_freq": low, "max_freq": high, "cur_freq": low, "load": 0}
 
 
 def policy(first: int, count: int, low: int, high: int, governor: str = "schedutil") -> Facts:
-    """Cores that share a clock, at rest."""
+    """Return idle cores that share a clock."""
     return {"cpus": list(range(first, first + count)), "min": low, "max": high, "cur": low, "governor": governor}
 
 
 def emc(rate: int, low: int, high: int) -> Facts:
-    """The memory's clock below ``/sys/kernel/debug``."""
+    """Return the files of the memory's clock below ``/sys/kernel/debug``."""
     place = "bpmp/debug/clk/emc"
     return {f"{place}/rate": rate, f"{place}/min_rate": low, f"{place}/max_rate": high}
 
@@ -73,7 +73,7 @@ Mode = tuple[str, "int | None", int, int]
 
 
 def power_modes(device: Facts, policies: list[Facts], default: int, modes: Sequence[Mode]) -> Facts:
-    """``nvpmodel.conf``: (name, TPC mask, highest GPU clock, highest CPU clock) a mode, -1 for no limit of its own."""
+    """Return ``nvpmodel.conf``. A mode is (name, TPC mask, max GPU clock, max CPU clock); -1 is unlimited."""
     folder = f"/sys/class/devfreq/{device['name']}"
     clock = {"MAX_FREQ": f"{folder}/max_freq", "MIN_FREQ": f"{folder}/min_freq"}
     parameters: Facts = {
@@ -97,7 +97,7 @@ def power_modes(device: Facts, policies: list[Facts], default: int, modes: Seque
 
 
 def in_mode(facts: Facts) -> Facts:
-    """The board as it boots: clocks limited as its default power mode says."""
+    """Return the facts after booting: clocks limited by the default power mode."""
     modes = facts["power_modes"]
     chosen = modes["modes"][modes["default"]]
     for line in chosen["settings"]:

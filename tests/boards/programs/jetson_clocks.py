@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""``jetson_clocks``: pins clocks to the highest of the power mode, shows, stores and restores them. Python 3.6."""
+"""``jetson_clocks``: pins clocks to the maximum of the power mode; shows, stores and restores them. Python 3.6."""
 
 import glob
 import json
@@ -25,14 +25,14 @@ def policies() -> List[str]:
 
 
 def clocks(facts: Dict[str, Any]) -> List[Tuple[str, str, str, str]]:
-    """(folder, lowest, highest, now) of each clock that follows load."""
+    """Return (folder, minimum, maximum, current) of each devfreq clock."""
     devices = ["/sys/class/devfreq/" + str(device["name"]) for device in facts["devfreq"]]
     found = [(device, "min_freq", "max_freq", "cur_freq") for device in devices]
     return found + [(policy, "scaling_min_freq", "scaling_max_freq", "scaling_cur_freq") for policy in policies()]
 
 
 def knobs(facts: Dict[str, Any]) -> List[str]:
-    """Every file that pinning writes."""
+    """Return all files that pinning writes."""
     found = [clock[0] + "/" + name for clock in clocks(facts) for name in clock[1:]]
     if os.path.exists(EMC):
         found += [EMC + "/rate", EMC + "/min_rate", EMC + "/max_rate"]

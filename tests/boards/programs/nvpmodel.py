@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""``nvpmodel``: tells and sets the power mode, as far as tests need it. Python 3.6."""
+"""``nvpmodel``: reports and sets the power mode; has only the options that tests need. Python 3.6."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def chosen(modes: Dict[str, Any], number: int) -> Optional[Dict[str, Any]]:
 
 
 def apply(modes: Dict[str, Any], mode: Dict[str, Any]) -> None:
-    """Writes the mode's settings where its parameters say; what is not there is passed over, as the real one does."""
+    """Write the mode's settings to the files of its parameters. Like the real program, skip missing files."""
     for line in mode["settings"]:
         name, argument, value = line.split()
         place = modes["parameters"][name]["arguments"][argument]

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""``tegrastats``: lines of this release's form, told from the board's own state. Python 3.6."""
+"""``tegrastats``: prints lines in the format of this release, with the board's state. Python 3.6."""
 
 import argparse
 import glob
@@ -24,7 +24,7 @@ def number(place: str) -> Optional[int]:
 
 
 class Board:
-    """What the fields of a line are filled with."""
+    """The values of the fields of a line."""
 
     def __init__(self, facts: Dict[str, Any]) -> None:
         self.facts = facts
@@ -54,7 +54,7 @@ class Board:
         return int(found.group(1)) // 1024 if found else 0
 
     def field(self, match: Match[str]) -> str:
-        """One ``{what:of}`` of the form; what is unknown is a mistake of the form and ends the program."""
+        """Return the value of one ``{what:of}`` field; an unknown field ends the program with an error."""
         what, _, of = match.group(1).partition(":")
         if of:
             return self.temperature(of) if what == "t" else self.power(of)
