@@ -231,7 +231,7 @@ def test_a_mode_that_requires_a_reboot_is_refused(board: Sandbox) -> None:
         assert "from mode MODE_30W to 15W" in error
         assert "'TPC_PG_MASK': '248'" in error
         assert "takes a reboot" in error
-        assert "there is MAXN, 15W, MODE_30W" in helper.ask("mode 50W")["error"]
+        assert "choose one of MAXN, 15W, MODE_30W" in helper.ask("mode 50W")["error"]
     assert not any("-m" in call for call in board.calls)
 
 
