@@ -1,4 +1,4 @@
-"""The simulated board itself: what is seen over SSH is what was set, and nothing is left of it."""
+"""The simulated board: SSH shows the state that tests set, and closing a board leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONTENT = "import json,numpy,onnxruntime,sys; print(json.dumps([list(sys.version
 
 @EVERY
 def test_what_ssh_sees(board: SimulatedBoard) -> None:
-    """Over SSH each generation is its own machine, with its own interpreter, release, module and user."""
+    """Over SSH, each generation has its own interpreter, release, module and user."""
     version, executable = json.loads(board.ssh("python3", "-c", CONTENT).stdout)
     assert ".".join(map(str, version)) == board.facts["python"]
     assert executable == "/usr/bin/python3"
@@ -57,7 +57,7 @@ def test_what_ssh_sees(board: SimulatedBoard) -> None:
 
 @EVERY
 def test_only_itself(board: SimulatedBoard) -> None:
-    """A board sees nothing of this machine's people and processes, and its user may not become root."""
+    """A board has no access to this machine's users and processes, and its user cannot become root."""
     commands = [process.command for process in board.processes()]
     assert len(commands) == 1
     assert "[listener]" in commands[0]
@@ -71,7 +71,7 @@ def test_only_itself(board: SimulatedBoard) -> None:
 
 @EVERY
 def test_power_mode_and_clocks(board: SimulatedBoard) -> None:
-    """A power mode set is the one told, and limits the GPU; pinning brings every clock to that limit and back."""
+    """The power mode is reported and limits the GPU. Pinning sets all clocks to that limit; restoring resets them."""
     modes = board.facts["power_modes"]
     for mode in modes["modes"]:
         board.power_mode(mode["name"])
@@ -89,7 +89,7 @@ def test_power_mode_and_clocks(board: SimulatedBoard) -> None:
 
 @EVERY
 def test_tegrastats_agrees_with_sysfs(board: SimulatedBoard) -> None:
-    """Its lines come at the interval asked for and have the temperature that was set."""
+    """Lines of tegrastats come at the requested interval and have the temperature that was set."""
     board.temperature(77.5)
     begun = time.monotonic()
     lines = board.ssh("timeout", "0.95", "tegrastats", "--interval", "100", check=False).stdout.splitlines()
@@ -101,7 +101,7 @@ def test_tegrastats_agrees_with_sysfs(board: SimulatedBoard) -> None:
 
 
 def test_conditions(board: SimulatedBoard) -> None:
-    """Throttling, over-current, clocks, GPU clients and swap are seen as they were set."""
+    """The board shows throttling, over-current, clocks, GPU clients and swap as they were set."""
     board.throttle(on=True)
     board.over_current(3, 41)
     board.gpu_clock(306000000, 1173000000, 918000000)
@@ -121,7 +121,7 @@ def test_conditions(board: SimulatedBoard) -> None:
 
 
 def test_memory_is_the_boards_own(board: SimulatedBoard) -> None:
-    """What a process of the board takes is missing from what it has available, whatever else this machine does."""
+    """The available memory decreases by what the board's processes use, whatever else this machine runs."""
     code = "import re,time; a=bytearray(300<<20); time.sleep(.4); print(open('/proc/meminfo').read())"
     before = board.ssh("grep", "MemAvailable", "/proc/meminfo").stdout.split()[1]
     during = board.ssh("python3", "-c", code).stdout.split("MemAvailable:")[1].split()[0]
@@ -129,7 +129,7 @@ def test_memory_is_the_boards_own(board: SimulatedBoard) -> None:
 
 
 def test_clock_and_its_end(board: SimulatedBoard) -> None:
-    """The user's clock is as far off as was set; monotonic time goes on."""
+    """The user's wall clock has the offset that was set; monotonic time is unchanged."""
     board.clock("-3650d")
     code = "import time; a=time.monotonic(); time.sleep(.1); print(time.time(), time.monotonic()-a)"
     seen, passed = map(float, board.ssh("python3", "-c", code).stdout.split())
@@ -140,7 +140,7 @@ def test_clock_and_its_end(board: SimulatedBoard) -> None:
 
 
 def test_link(board: SimulatedBoard) -> None:
-    """A cable plugged out passes nothing and breaks nothing; plugged in again, what waited arrives."""
+    """A disconnected cable passes nothing, but breaks no connection: once reconnected, pending data arrives."""
     with socket.create_connection((board.host, board.port), 5) as connection:
         assert connection.recv(100).startswith(b"SSH-2.0")
         board.link(up=False)
@@ -150,7 +150,7 @@ def test_link(board: SimulatedBoard) -> None:
 
 
 def test_loss(board: SimulatedBoard) -> None:
-    """About that share of packets is lost, and none any more afterwards."""
+    """About this share of packets is lost, and none after the loss is reset."""
     board.loss(0.3)
     [count] = ping(board, 60)
     assert 15 <= count <= 45
@@ -159,7 +159,7 @@ def test_loss(board: SimulatedBoard) -> None:
 
 
 def ping(board: SimulatedBoard, count: int) -> list[int]:
-    """Answers to that many UDP datagrams that an echo on the board gives back."""
+    """Send ``count`` UDP datagrams to an echo server on the board; return the answers."""
     argv = ["nsenter", "-t", str(board.first), "-n", sys.executable, "-c", ECHO]
     program = subprocess.Popen(argv, stdout=subprocess.PIPE)
     try:
@@ -183,7 +183,7 @@ def ping(board: SimulatedBoard, count: int) -> list[int]:
 
 
 def test_black_hole_and_closed_port(board: SimulatedBoard) -> None:
-    """A black hole answers nothing at all, a closed port refuses at once; both can be mended."""
+    """A black hole never answers, and a closed port refuses at once. Both can be undone."""
     board.black_hole(on=True)
     with pytest.raises(TimeoutError):
         socket.create_connection((board.host, board.port), 0.5)
@@ -196,7 +196,7 @@ def test_black_hole_and_closed_port(board: SimulatedBoard) -> None:
 
 
 def test_relay(board: SimulatedBoard) -> None:
-    """A relay delays by what it was told, holds back when stalled, resets when cut, and is a known host."""
+    """A relay delays, stalls and resets connections as requested, and is a known host."""
     relay = board.relay(delay=0.2)
     host, port = relay
     with socket.create_connection((str(host), int(port)), 5) as connection:
@@ -217,7 +217,7 @@ def test_relay(board: SimulatedBoard) -> None:
 
 
 def test_reboot(board: SimulatedBoard) -> None:
-    """A reboot ends every process, keeps files, empties /tmp and is another boot to the kernel's word."""
+    """A reboot ends all processes, keeps files, empties /tmp and changes the kernel's boot id."""
     board.shell("sh", "-c", "echo kept >~/kept; echo gone >/tmp/gone", user="hil")
     before = board.ssh("cat", "/proc/sys/kernel/random/boot_id").stdout
     sleeper = board.shell("sh", "-c", "setsid sleep 99 >/dev/null 2>&1 & echo $!", user="hil").stdout.strip()
@@ -230,7 +230,7 @@ def test_reboot(board: SimulatedBoard) -> None:
 
 
 def test_memory_limit(board: SimulatedBoard) -> None:
-    """A process over the limit is killed by the kernel; sshd stays."""
+    """The kernel kills a process that exceeds the limit; sshd stays."""
     board.memory_limit(300 << 20)
     killed = board.ssh("sh", "-c", "python3 -c 'bytearray(b\"x\") * (400 << 20)'; echo $?")
     assert killed.stdout == "137\n"
@@ -238,21 +238,21 @@ def test_memory_limit(board: SimulatedBoard) -> None:
 
 
 def test_small_disk(board: SimulatedBoard) -> None:
-    """A disk of that size is full after as many bytes, and the user's own."""
+    """The disk belongs to the user and is full after ``size`` bytes."""
     board.small_disk("/home/hil/store", 1 << 20)
     done = board.ssh("sh", "-c", "head -c 2000000 /dev/zero >store/file", check=False)
     assert "No space left" in done.stderr
 
 
 def test_file_follows_the_boards_own_links(board: SimulatedBoard) -> None:
-    """A path is resolved inside: an absolute link on the board never leads to this machine's files."""
+    """Paths are resolved on the board: an absolute link never leads to this machine's files."""
     board.shell("sh", "-c", "mkdir /opt/x; echo inside >/opt/x/file; ln -s /opt/x /opt/y; ln -s ../opt/y/file /opt/z")
     assert board.file("/opt/z").read_text(encoding="ascii") == "inside\n"
     assert board.read("/opt/y/file") == "inside"
 
 
 def test_nothing_left_when_closed(board: SimulatedBoard) -> None:
-    """After closing, its processes, its interface and its address are gone."""
+    """``close`` removes the board's processes, interface and address."""
     outer, near = [process.outer for process in board.processes()], board.network.near
     board.close()
     assert not any(Path(f"/proc/{number}").exists() for number in outer)
@@ -260,7 +260,7 @@ def test_nothing_left_when_closed(board: SimulatedBoard) -> None:
 
 
 def test_nothing_left_when_killed(interpreters: Callable[[str], Interpreter], tmp_path: Path) -> None:
-    """Tests that are killed outright leave no board behind either."""
+    """A killed test process leaves no board behind."""
     interpreter = interpreters("3.10")
     code = (
         "import sys, time; from pathlib import Path; from tests.boards.board import Interpreter, SimulatedBoard\n"
@@ -280,7 +280,7 @@ def test_nothing_left_when_killed(interpreters: Callable[[str], Interpreter], tm
 
 
 def gone(near: str) -> bool:
-    """Whether an interface of this machine is gone; the kernel takes it away a moment after its namespace."""
+    """Return whether an interface has been removed, which the kernel does shortly after removing its namespace."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and Path(f"/sys/class/net/{near}").exists():
         time.sleep(0.05)
@@ -288,7 +288,7 @@ def gone(near: str) -> bool:
 
 
 def test_several_at_once(boards: Callable[[str], SimulatedBoard]) -> None:
-    """Boards have addresses of their own, and each knows only its own key."""
+    """Several boards have different addresses and host keys."""
     one, two = boards("jp62"), boards("jp62")
     assert one.host != two.host
     assert (

@@ -1,4 +1,4 @@
-"""``python -m tests.boards``: a board for a person to try things on."""
+"""``python -m tests.boards``: a board for manual tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_a_board_by_hand(boards: Callable[..., SimulatedBoard], environments: Path, tmp_path: Path) -> None:
-    """Its folder has what a person needs to reach it; it changes as told, outlasts its input, and ends on SIGTERM."""
+    """Its folder has the files for connecting. Commands change it, it outlives its input, and it ends on SIGTERM."""
     boards("jp62").close()  # skips where this machine cannot have one; its interpreter is there from now on
     folder = tmp_path / "board"
     argv = (sys.executable, "-m", "tests.boards", "jp62", "--name", "mule", "--folder", str(folder), "--sudo")

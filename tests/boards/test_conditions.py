@@ -1,4 +1,4 @@
-"""What a session changes on a board across a network, and that it is given back, or told where it is not."""
+"""A session's changes to a board over SSH are undone at its end, or reported if that fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN += "ExecStart={ path=/usr/bin/true ; argv[]=/usr/bin/true ; ignore_errors=
 
 
 def served(board: SimulatedBoard) -> None:
-    """A systemd that knows the service ``robot``, which runs, and the root helper, which may stop it."""
+    """Add a running service ``robot``, and the root helper with permission to stop it."""
     script = f"#!/bin/sh\nF={FAKE}\n{SYSTEMCTL}"
     place = f"mkdir -p {FAKE}/units {FAKE}/shown; rm -f /usr/bin/systemctl; cat > /usr/bin/systemctl"
     board.shell("sh", "-c", f"{place}; chmod 755 /usr/bin/systemctl; echo active > {UNIT}", stdin=script)
@@ -45,12 +45,12 @@ def served(board: SimulatedBoard) -> None:
 
 
 def unit(board: SimulatedBoard) -> str:
-    """What systemd says of the service."""
+    """Return the state of the service."""
     return board.shell("cat", UNIT).stdout.strip()
 
 
 def becomes(board: SimulatedBoard, state: str) -> bool:
-    """Whether the service comes to be so, within ten seconds."""
+    """Wait up to 10 s for the service to reach ``state``; return whether it did."""
     limit = time.monotonic() + 10
     while unit(board) != state and time.monotonic() < limit:
         time.sleep(0.05)
@@ -58,14 +58,14 @@ def becomes(board: SimulatedBoard, state: str) -> bool:
 
 
 def kill_helpers(board: SimulatedBoard) -> None:
-    """As root may, or a kernel short of memory."""
+    """Kill all helpers, as root or the kernel's OOM killer could."""
     for one in board.processes():
         if "pytest-hil-helper" in one.command and one.user == "root":
             board.shell("kill", "-9", str(one.pid), check=False)
 
 
 def test_a_service_is_stopped_for_the_session(board: SimulatedBoard, start: Opens) -> None:
-    """Seen to be stopped, part of the number's method, restored at the session's end."""
+    """The service is verified to be stopped, recorded in the row's method, and restarted at the end of the session."""
     served(board)
     with closing(start(stop_services=["robot"])) as session:
         assert unit(board) == "inactive"
@@ -76,7 +76,7 @@ def test_a_service_is_stopped_for_the_session(board: SimulatedBoard, start: Open
 
 
 def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
-    """``systemctl stop`` that says nothing is no proof."""
+    """The success of ``systemctl stop`` alone is not sufficient."""
     served(board)
     board.shell("sh", "-c", f"echo active > {FAKE}/stays")
     with pytest.raises(LabError, match=r"robot\.service is active after it was stopped: on target 'orin'"):
@@ -84,7 +84,7 @@ def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, st
 
 
 def test_a_service_that_somebody_starts_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
-    """A timer, its socket, a colleague; at the end it runs, as it did before."""
+    """A service started while timing makes the row inconclusive. At the end it runs, as before."""
     served(board)
     with closing(start(stop_services=["robot"])) as session:
         found = while_timing(session, said, lambda: board.shell("systemctl", "start", "robot.service"))
@@ -94,7 +94,7 @@ def test_a_service_that_somebody_starts_settles_nothing(board: SimulatedBoard, s
 
 
 def test_a_killed_host_gives_the_service_back(board: SimulatedBoard) -> None:
-    """Its connection ends with it, the agent with that, and the helper restores."""
+    """If the host's process is killed, the connection and the agent end, and the helper restarts the service."""
     served(board)
     keys = board.spec().model_dump(mode="json", exclude_unset=True)
     script = f"""
@@ -116,7 +116,7 @@ time.sleep(60)
 
 
 def test_what_a_dead_helper_left_is_restored_at_the_end(board: SimulatedBoard, start: Opens) -> None:
-    """By a new one, so that the session's end finds all as it was."""
+    """At the end of the session, a new helper undoes the changes of a killed one."""
     served(board)
     with closing(start(stop_services=["robot"], clocks="locked")):
         kill_helpers(board)
@@ -125,7 +125,7 @@ def test_what_a_dead_helper_left_is_restored_at_the_end(board: SimulatedBoard, s
 
 
 def test_what_cannot_be_restored_is_the_labs_error(board: SimulatedBoard, start: Opens) -> None:
-    """With the command that mends it; and where no helper can be had any more, with what was changed."""
+    """The error names the command that undoes the change, also if no helper can be started any more."""
     served(board)
     session = start(stop_services=["robot"])
     board.shell("sh", "-c", "printf '#!/bin/sh\\nexit 3\\n' > /usr/bin/systemctl")
@@ -142,7 +142,7 @@ def test_what_cannot_be_restored_is_the_labs_error(board: SimulatedBoard, start:
 
 
 def test_two_workers_of_a_session_share_the_lock(board: SimulatedBoard) -> None:
-    """The first to end leaves the clocks to the other, though they were locked when that one began."""
+    """The clocks stay locked until the second session ends, although they were locked before it began."""
     served(board)
     with open_target("orin", board.spec()) as target, target.start_agent() as one, target.start_agent() as other:
         for agent in (one, other):
@@ -156,7 +156,7 @@ def test_two_workers_of_a_session_share_the_lock(board: SimulatedBoard) -> None:
 
 
 def test_a_hot_start_spoils_nothing(board: SimulatedBoard, start: Opens) -> None:
-    """What heat held back before it was waited for is not held against what was timed after."""
+    """Throttling before the wait for cooling does not affect rows that are timed afterwards."""
     board.temperature(80)
     board.gpu_clock(306_000_000, 612_000_000, 306_000_000)
 
@@ -174,7 +174,7 @@ def test_a_hot_start_spoils_nothing(board: SimulatedBoard, start: Opens) -> None
 
 @pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
 def test_a_co_runner_has_letters_of_any_kind(board: SimulatedBoard, start: Opens) -> None:
-    """Also where the board's locale is C and its Python is 3.6; the bytes arrive as UTF-8."""
+    """The command may have any letters, even with locale C and Python 3.6. It is sent as UTF-8."""
     with closing(start(co_runner="sh -c 'echo ü > heard; sleep 7602' ü")) as session:
         found = judged(session)
     assert found.verdict is Verdict.PASSED, found.reason
@@ -182,7 +182,7 @@ def test_a_co_runner_has_letters_of_any_kind(board: SimulatedBoard, start: Opens
 
 
 def test_a_co_runner_that_cannot_be_ended_is_the_labs_error(board: SimulatedBoard, start: Opens) -> None:
-    """Root's process that ignores what sudo passes on: told with its number, and how to end it."""
+    """The error names the process id of root's process, which ignores signals from sudo, and how to kill it."""
     board.shell("sh", "-c", f"umask 337; echo '{board.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/lab")
     with (
         closing(start(co_runner="sudo -n sh -c 'trap \"\" TERM; while :; do sleep 7603; done'")) as session,
@@ -196,14 +196,14 @@ def test_a_co_runner_that_cannot_be_ended_is_the_labs_error(board: SimulatedBoar
 
 
 def test_a_reading_that_hangs_is_waited_for(board: SimulatedBoard, start: Opens) -> None:
-    """An agent that waits for nvpmodel says so: its silence is no death."""
+    """An agent that waits for nvpmodel sends signs of life, so that the session does not time out."""
     board.shell("sh", "-c", "printf '#!/bin/sh\\nsleep 600\\n' > /usr/sbin/nvpmodel")
     with closing(start(silence="5 s")) as session:
         assert judged(session).verdict is not Verdict.FAILED
 
 
 def test_what_nobody_locks_in_memory_is_told(start: Opens, said: list[str]) -> None:
-    """A reserve that the kernel may swap out: once, and kept with the series."""
+    """If the memory reserve is not locked, this is reported once and recorded in the series."""
     with closing(start(reserve_memory="50 MiB")) as session, session.state.loaded():
         (load,) = session.state.facts()["loads"]
     assert load["locked"] is (not any("reserve_memory is not locked" in line for line in said))
@@ -211,7 +211,7 @@ def test_what_nobody_locks_in_memory_is_told(start: Opens, said: list[str]) -> N
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_the_run_ends_as_the_labs_error(board: SimulatedBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
-    """With exit code 11 and the command, though all its rows passed: the board is not as it was found."""
+    """Exit code 11 with the command that undoes the change, although all rows passed."""
     served(board)
     judging = Judged.make(tmp_path, board, stop_services=["robot"])
     board.shell("sed", "-i", "s/^start|restart)/start) exit 3 ;; restart)/", "/usr/bin/systemctl")

@@ -1,4 +1,4 @@
-"""A container that is asked for across a network: what the config says reaches the board's own engine."""
+"""Containers on a board over SSH: the config is passed to the board's container engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_an_engine_that_cannot_be_used_is_one_message(
     board: SimulatedBoard, engine: Literal["docker", "podman"]
 ) -> None:
-    """The board has no such image, or no such engine for this user: no worker runs beside a container instead."""
+    """If image or engine is missing on the board, the run ends with one message; no worker runs without container."""
     container = ContainerSpec(engine=engine, image="hil-test:none", args=("--env", "QUOTES='\"$HOME`!"))
     with open_target("rover", board.spec(container=container)).start_agent() as agent:
         with pytest.raises(LabError, match=f"{engine} (is not installed|is not running|failed|has no )") as caught:

@@ -1,4 +1,4 @@
-"""``hil doctor`` over the network, on boards with all that can be wrong with them; not shown on a real one."""
+"""``hil doctor`` over SSH on boards with various faults; not tested on real boards."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def doctor(
 
 
 def states(found: dict[str, Any]) -> dict[str, str]:
-    """Each line's state, by what was looked at."""
+    """Return the state of each line by its subject."""
     return {one["what"]: one["state"] for one in found["findings"]}
 
 
 def line(found: dict[str, Any], what: str) -> dict[str, Any]:
-    """The one line about ``what``."""
+    """Return the line about ``what``."""
     [one] = [one for one in found["findings"] if one["what"] == what]
     return dict(one)
 

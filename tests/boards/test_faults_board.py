@@ -1,4 +1,4 @@
-"""Faults of the board itself: what is missing, full, altered or in the way is told, or is no fault to the run."""
+"""Faults of the board: each is reported in one message, or does not affect the run."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ MIB = 1 << 20
 
 @pytest.fixture
 def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
-    """A healthy project; the test breaks its board."""
+    """A project that passes; the test breaks its board."""
     return Judged.make(tmp_path, board)
 
 
 def site(board: SimulatedBoard) -> Path:
-    """Where the user's packages are."""
+    """Return the folder of the user's packages."""
     return board.file(f"/home/hil/.local/lib/python{board.facts['python']}/site-packages")
 
 
 def remove(board: SimulatedBoard, package: str) -> None:
-    """Takes a package away."""
+    """Remove a package."""
     for place in (*site(board).glob(package), *site(board).glob(f"{package}-*"), *site(board).glob(f"{package}.libs")):
         shutil.rmtree(place)
 
 
 def larger(judged: Judged, size: int) -> None:
-    """Lets the model take that many bytes more, by weights that nothing can leave out."""
+    """Add ``size`` bytes of weights to the model that no optimizer can remove."""
     place = judged.project.root / "toy.onnx"
     toy = onnx.load(place)
     [gemm] = [node for node in toy.graph.node if node.op_type == "Gemm"]
@@ -58,21 +58,21 @@ def larger(judged: Judged, size: int) -> None:
 
 
 def test_python_missing(judged: Judged) -> None:
-    """An interpreter that is not there is named."""
+    """A missing interpreter is named in the error."""
     judged.target(python="/usr/bin/python3.99")
     told(judged.run(*CONTRACT), LAB, "python3.99")
     clean(judged.board)
 
 
 def test_numpy_missing(judged: Judged) -> None:
-    """Missing numpy is named with what tells the command that mends it."""
+    """The error names numpy and ``hil doctor``, which shows the command that installs it."""
     remove(judged.board, "numpy")
     told(judged.run(*CONTRACT), LAB, "numpy", "hil doctor")
     clean(judged.board)
 
 
 def test_stock_numpy_of_jetpack_4(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
-    """Ubuntu 18.04's own numpy 1.13 is too old for the runtime; what is told is numpy, and how to mend it."""
+    """Ubuntu 18.04's numpy 1.13 is too old for the runtime; the error names numpy and the fix."""
     board = boards("jp46", "numpy==1.13.3")
     donor = boards("jp46")
     shutil.copytree(site(donor) / "onnxruntime", site(board) / "onnxruntime")
@@ -81,14 +81,14 @@ def test_stock_numpy_of_jetpack_4(boards: Callable[..., SimulatedBoard], tmp_pat
 
 
 def test_runtime_missing(judged: Judged) -> None:
-    """A missing runtime is named with what tells the command that mends it."""
+    """The error names the runtime and ``hil doctor``, which shows the command that installs it."""
     remove(judged.board, "onnxruntime")
     told(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
     clean(judged.board)
 
 
 def test_wrong_architecture(judged: Judged) -> None:
-    """A runtime built for another processor is told in the loader's own words."""
+    """For a runtime built for another architecture, the error quotes the dynamic loader."""
     [library] = site(judged.board).glob("onnxruntime/capi/onnxruntime_pybind11_state*.so")
     data = bytearray(library.read_bytes())
     data[18:20] = b"\xb7\x00"  # e_machine of AArch64, in elf.h
@@ -98,7 +98,7 @@ def test_wrong_architecture(judged: Judged) -> None:
 
 
 def test_banner_and_a_shell_that_prints(judged: Judged) -> None:
-    """What sshd and the login shell print is passed over."""
+    """Output of sshd and of the login shell is ignored."""
     board = judged.board
     board.file("/etc/banner").write_text("HIL\x01 authorised use only\n" * 20, encoding="utf-8")
     board.sshd_config(Banner="/etc/banner")
@@ -112,7 +112,7 @@ def test_banner_and_a_shell_that_prints(judged: Judged) -> None:
 
 
 def test_a_native_library_that_prints(judged: Judged) -> None:
-    """What a native library prints to standard output, as it is loaded and at its end, harms no frame."""
+    """A native library that prints to standard output, at loading and at exit, does not break the protocol."""
     place = site(judged.board) / "onnxruntime/__init__.py"
     place.write_text(
         "import ctypes\n_c = ctypes.CDLL(None)\n_c.printf(b'loaded %d\\n', 1)\n_c.puts(b'x' * 70000)\n"
@@ -125,7 +125,7 @@ def test_a_native_library_that_prints(judged: Judged) -> None:
 
 
 def test_store_not_writable(judged: Judged) -> None:
-    """A store that the user may not write is told with its place."""
+    """If the user cannot write the store, the error names its path."""
     judged.board.shell("mkdir", "-p", "/data/store")
     judged.target(store="/data/store")
     told(judged.run(*CONTRACT), LAB, "/data/store")
@@ -133,7 +133,7 @@ def test_store_not_writable(judged: Judged) -> None:
 
 
 def test_disk_full_on_upload(judged: Judged) -> None:
-    """A disk that takes the agent and not the model is told as full; nothing half-written stays."""
+    """If the disk has room for the agent but not the model, the error says that it is full; no partial file stays."""
     larger(judged, 8 * MIB)
     judged.board.small_disk("/home/hil/store", 4 * MIB)
     judged.target(store="/home/hil/store")
@@ -142,7 +142,7 @@ def test_disk_full_on_upload(judged: Judged) -> None:
 
 
 def test_disk_full_on_build(judged: Judged) -> None:
-    """A disk that somebody fills once the model is there, so that the engine finds no room, is told as full."""
+    """If the disk has no room for the engine, the error says that it is full."""
     board, store = judged.board, "/home/hil/store"
     board.small_disk(store, 4 * MIB)
     judged.target(store=store)
@@ -156,7 +156,7 @@ def test_disk_full_on_build(judged: Judged) -> None:
 
 
 def test_blob_altered(judged: Judged) -> None:
-    """What was altered on the board's disk is never run: it is told and deleted, and the next run sends it anew."""
+    """A file altered on the board is reported, deleted and never run; the next run uploads it again."""
     assert judged.run(*CONTRACT).code == 1
     blobs = list(judged.board.file(f"{STORE}/blobs").iterdir())
     assert blobs
@@ -174,7 +174,7 @@ def test_blob_altered(judged: Judged) -> None:
 
 
 def test_clock_ten_years_off(judged: Judged) -> None:
-    """The board's clock is nobody's measure: the run is green all the same."""
+    """The board's wall clock is not used: the run passes."""
     judged.board.clock("-3650d")
     ran = judged.brief()
     assert ran.code == 0, ran.out
@@ -192,7 +192,7 @@ def test_clock_ten_years_off(judged: Judged) -> None:
     ids=["hanging", "garbage", "failing", "endless-line"],
 )
 def test_tegrastats_broken(judged: Judged, script: str) -> None:
-    """Whatever tegrastats does, the run is not harmed and nothing of it stays."""
+    """A broken tegrastats does not affect the run, and no process of it stays."""
     place = judged.board.file("/usr/bin/tegrastats")
     place.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     ran = judged.brief()
@@ -201,7 +201,7 @@ def test_tegrastats_broken(judged: Judged, script: str) -> None:
 
 
 def test_tegrastats_missing(judged: Judged) -> None:
-    """A board without tegrastats is judged by what sysfs tells."""
+    """Without tegrastats, the state is read from sysfs."""
     judged.board.file("/usr/bin/tegrastats").unlink()
     ran = judged.brief()
     assert ran.code == 0, ran.out
@@ -209,7 +209,7 @@ def test_tegrastats_missing(judged: Judged) -> None:
 
 
 def test_too_hot_at_start(judged: Judged) -> None:
-    """A board that does not cool within the budget is not measured."""
+    """A board that does not cool down in time is not measured."""
     judged.board.temperature(80)
     judged.target(start_below="60 °C", cool_within="2 s")
     told(judged.run(*BRIEF), LAB, "80", "60 °C")
@@ -217,7 +217,7 @@ def test_too_hot_at_start(judged: Judged) -> None:
 
 
 def test_energy_without_a_meter(judged: Judged) -> None:
-    """A limit that only a meter could confirm is not judged on a board without one, and nothing is green."""
+    """Without a power meter, a limit on energy is not judged, and the run does not pass."""
     judged.board.shell("rm", "-r", "/usr/bin/tegrastats", "/sys/class/hwmon")
     judged.project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nenergy = "1 J"')
     judged.project.edit("require = [", 'require = ["energy.*", ')

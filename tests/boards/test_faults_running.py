@@ -1,4 +1,4 @@
-"""Faults in the middle of a run: each ends in one clear message, the right exit code, a clean board, nothing green."""
+"""Faults during a run: each ends in one message, the right exit code, a clean board, and no pass."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ INTERRUPTED = 2
 
 @pytest.fixture
 def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
-    """A healthy project whose timed window outlasts the test."""
+    """A project that passes, with a timed window longer than the test."""
     made = Judged.make(tmp_path, board)
     made.window()
     return made
 
 
 def agents(board: SimulatedBoard) -> list[int]:
-    """Supervisors on the board."""
+    """Return the process ids of the supervisors on the board."""
     return [one.pid for one in users(board) if "agent-" in one.command and "--worker" not in one.command]
 
 
 def test_link_down_mid_run(judged: Judged) -> None:
-    """A cable that is pulled ends the run after the silence allowed; the agent lets go of the board by itself."""
+    """A disconnected cable ends the run after the ``silence`` limit; the agent on the board exits by itself."""
     process = judged.start(*TIMED)
     judged.worker()
     judged.board.link(up=False)
@@ -50,7 +50,7 @@ def test_link_down_mid_run(judged: Judged) -> None:
 
 
 def test_link_down_mid_upload(board: SimulatedBoard, tmp_path: Path) -> None:
-    """An upload that a pulled cable broke goes on where it was: the second run sends only the rest."""
+    """An upload that lost its connection is resumed: the second run sends only the rest."""
     judged = Judged.make(tmp_path, board)
     larger(judged, 24 * MIB)
     relay = board.relay(delay=0.1)
@@ -73,7 +73,7 @@ def test_link_down_mid_upload(board: SimulatedBoard, tmp_path: Path) -> None:
 
 
 def test_packet_loss(board: SimulatedBoard, tmp_path: Path) -> None:
-    """Five packets of a hundred lost each way cost time and nothing else."""
+    """A loss of 5 % of packets in each direction only costs time."""
     judged = Judged.make(tmp_path, board)
     board.loss(0.05)
     ran = judged.run(timeout=200)
@@ -83,7 +83,7 @@ def test_packet_loss(board: SimulatedBoard, tmp_path: Path) -> None:
 
 
 def test_reboot_mid_run(judged: Judged) -> None:
-    """A board that reboots is lost, and the message says so."""
+    """The message says that the board rebooted."""
     process = judged.start(*TIMED)
     judged.worker()
     judged.board.reboot()
@@ -92,7 +92,7 @@ def test_reboot_mid_run(judged: Judged) -> None:
 
 
 def test_agent_killed(judged: Judged) -> None:
-    """A killed supervisor takes its workers along, and the run ends."""
+    """If the supervisor is killed, its workers and the run end."""
     process = judged.start(*TIMED)
     judged.worker()
     for pid in agents(judged.board):
@@ -102,7 +102,7 @@ def test_agent_killed(judged: Judged) -> None:
 
 
 def test_worker_killed(judged: Judged) -> None:
-    """A killed worker is the engine's failure, told with its signal: that row is not run; the next has a fresh one."""
+    """A killed worker makes its row ``not_run``, with the signal as reason; the next row gets a new worker."""
     judged.project.edit('memory = "4 GiB"', 'fps = 1\nmemory = "4 GiB"')
     judged.window(5)
     process = judged.start("-k", "p99 or test_sustained")
@@ -118,7 +118,7 @@ def test_worker_killed(judged: Judged) -> None:
 
 
 def test_memory_exhausted(judged: Judged) -> None:
-    """When memory runs out the worker goes; sshd and the agent stay, and the run says so."""
+    """Out of memory, the kernel kills the worker, but not sshd or the agent; the run reports it."""
     board = judged.board
     process = judged.start(*TIMED)
     worker = judged.worker()
@@ -155,13 +155,13 @@ def test_memory_exhausted(judged: Judged) -> None:
 
 
 def resident(outer: int) -> int:
-    """Bytes a process has in memory."""
+    """Return the resident memory of a process in bytes."""
     with open(f"/proc/{outer}/statm", encoding="utf-8") as file:  # noqa: PTH123 - one line
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_two_sessions_at_once(judged: Judged, tmp_path: Path) -> None:
-    """A second session is told who holds the board, from where and since when; the first is not disturbed."""
+    """The second session's error names the holder, its host and start time; the first is not disturbed."""
     first = judged.start(*TIMED)
     judged.worker()
     (tmp_path / "second").mkdir()
@@ -175,7 +175,7 @@ def test_two_sessions_at_once(judged: Judged, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", range(10))
 def test_ctrl_c(judged: Judged, moment: int) -> None:
-    """Ctrl-C at any moment ends the run as pytest's own interrupt, within seconds, and leaves the board clean."""
+    """Ctrl-C ends the run at any time within seconds, like any pytest run, and leaves a clean board."""
     larger(judged, 4 * MIB)  # else a fast machine has its most samples, and ends, before the last of the moments
     process = judged.start(*TIMED)
     time.sleep(random.Random(moment).uniform(0.3, 9))  # noqa: S311 - moments, no secrets
@@ -191,7 +191,7 @@ def test_ctrl_c(judged: Judged, moment: int) -> None:
 
 
 def test_throttled_from_outside(judged: Judged) -> None:
-    """An alert that comes up while nothing got hotter makes what was timed inconclusive, and so not green."""
+    """A throttle alert without a rise in temperature makes the row inconclusive, so the run does not pass."""
     judged.window(5)
     process = judged.start(*TIMED)
     judged.worker()
@@ -205,7 +205,7 @@ def test_throttled_from_outside(judged: Judged) -> None:
 
 
 def test_power_mode_changed(judged: Judged) -> None:
-    """A mode that somebody changed while it was timed makes that inconclusive; both modes are named."""
+    """A power mode changed while timing makes the row inconclusive; both modes are named."""
     judged.window(5)
     process = judged.start(*TIMED)
     judged.worker()
@@ -220,7 +220,7 @@ def test_power_mode_changed(judged: Judged) -> None:
 
 
 def test_sigterm(judged: Judged) -> None:
-    """A CI runner's SIGTERM ends the run as Ctrl-C does: told, with a report that is not green, and no agent left."""
+    """SIGTERM ends the run like Ctrl-C: it is reported, the report does not pass, and no agent is left."""
     process = judged.start(*TIMED)
     judged.worker()
     process.terminate()

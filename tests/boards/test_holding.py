@@ -1,4 +1,4 @@
-"""One board, one session: who comes second waits as long as it was told to, and a dead holder keeps nobody out."""
+"""One session per board: a second one waits up to its limit, and a killed holder blocks no one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WAIT = "--hil-wait=60"
 
 @pytest.fixture
 def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
-    """A healthy project."""
+    """A project that passes."""
     return Judged.make(tmp_path, board)
 
 
 def test_waiting_ends_with_its_time(judged: Judged) -> None:
-    """Who still holds the board then is told, from where and since when; nothing was started there."""
+    """After the limit, the error names the holder, its host and start time; nothing was started on the board."""
     with open_target("board", judged.board.spec()).start_agent() as agent:
         agent.hold("theirs", "alice")
         began = time.monotonic()
@@ -38,7 +38,7 @@ def test_waiting_ends_with_its_time(judged: Judged) -> None:
 
 
 def test_a_session_that_waited_is_like_any_other(judged: Judged) -> None:
-    """It says what it waits for, begins when the holder ends, and is green."""
+    """The session reports what it waits for, begins when the holder ends, and passes."""
     agent = open_target("board", judged.board.spec()).start_agent()
     agent.hold("theirs", "alice")
     process = judged.start(WAIT)
@@ -52,12 +52,12 @@ def test_a_session_that_waited_is_like_any_other(judged: Judged) -> None:
 
 
 def sessions(board: SimulatedBoard, pid: int) -> list[int]:
-    """Processes of the first agent and of sshd's part in it, and their children."""
+    """Return the processes of the first agent, of its sshd session, and their children."""
     return [one.pid for one in users(board) if one.pid == pid or "sshd" in one.command]
 
 
 def test_a_dead_holder_keeps_nobody_out(judged: Judged, tmp_path: Path) -> None:
-    """A run that was killed outright in the middle of timing is followed at once by one that waits, and is green."""
+    """When a run is killed while timing, the waiting run starts at once and passes."""
     judged.window()
     first = judged.start("-k", "p99")
     judged.worker()

@@ -1,4 +1,4 @@
-"""What a simulated board is found to be, asked over the network as any machine; not shown on a real one."""
+"""Identifying simulated boards over SSH; not tested on real boards."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MODULES = {
 
 
 def probed(board: SimulatedBoard) -> dict[str, Any]:
-    """What the agent reads there."""
+    """Return the raw facts that the agent reads."""
     with open_target("board", board.spec()).start_agent() as agent:
         return agent.probe()
 
 
 @pytest.mark.parametrize("board", MODULES, indirect=True)
 def test_each_generation_is_found_to_be_itself(board: SimulatedBoard) -> None:
-    """Module, JetPack and serial number by its own files, and what its driver is not there for has its reason."""
+    """Module, JetPack and serial number are identified; facts that need the driver have a reason instead."""
     slug, jetpack = MODULES[board.generation]
     facts = probed(board)
     found = identify(facts["board"])
@@ -48,7 +48,7 @@ def test_each_generation_is_found_to_be_itself(board: SimulatedBoard) -> None:
 
 
 def test_another_board_than_declared_is_the_labs_fault(board: SimulatedBoard) -> None:
-    """The message says what was found there; a number that its tree lost since is not confirmed."""
+    """The message names the identified board; a missing serial number is not confirmed."""
     with pytest.raises(LabError, match=r"is orin-nx-16gb .* not agx-orin-64gb"):
         confirm("board", board.spec(board="agx-orin-64gb"), probed(board))
     with pytest.raises(LabError, match="has serial"):

@@ -20,7 +20,7 @@ SHORT = '[measure]\nrun_duration = "50 ms"'
 
 
 def test_two_jetpacks_side_by_side(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
-    """Another board is confounded and no pass; asked for, each row is judged, and what differs is named."""
+    """Comparing another board is confounded and does not pass; if requested, rows are judged and differences named."""
     for release in RELEASES:
         judging = Judged.make(tmp_path, boards(release))
         judging.project.edit("[measure]", SHORT)

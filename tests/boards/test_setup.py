@@ -1,4 +1,4 @@
-"""The root helper on a board across a network: set up by its user, restored when a session dies, taken away."""
+"""The root helper on a board over SSH: setup by the user, undoing the changes of a killed session, removal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GENERATIONS = pytest.mark.parametrize("board", ["jp46", "jp51", "jp62", "jp70", 
 
 
 def locked(board: SimulatedBoard) -> bool:
-    """Whether the GPU's clock is pinned."""
+    """Return whether the GPU's clock is pinned."""
     found = [path for path in board.file("/sys/class/devfreq").iterdir() if (path / "min_freq").exists()]
     lines = board.shell("/usr/bin/jetson_clocks", "--show").stdout.splitlines()
     assert found
@@ -28,7 +28,7 @@ def locked(board: SimulatedBoard) -> bool:
 
 
 def settled(board: SimulatedBoard, *, locks: bool) -> bool:
-    """Whether the clocks come to be so, within ten seconds."""
+    """Wait up to 10 s for the clocks to be locked, or unlocked; return whether they are."""
     until = time.monotonic() + 10
     while locked(board) is not locks and time.monotonic() < until:
         time.sleep(0.05)
@@ -38,7 +38,7 @@ def settled(board: SimulatedBoard, *, locks: bool) -> bool:
 @GENERATIONS
 @pytest.mark.parametrize("death", ["killed", "cut"])
 def test_set_up_lock_die_restored_remove(board: SimulatedBoard, death: str) -> None:
-    """From the first setup to a board as it was found: the agent is killed, or the connection is reset."""
+    """After the death of the agent or the connection, the clocks are restored; removal leaves nothing."""
     board.allow_sudo(PASSWORD)
     before = board.shell("/usr/bin/jetson_clocks", "--show").stdout
     relay = board.relay()

@@ -17,6 +17,7 @@ from hil.plan import expand
 from hil.results import Verdict
 from hil.session import Request, Session
 from hil.targets.target import open_target
+from tests.boards.faults import until
 from tests.boards.generations import facts_of
 from tests.boards.test_setup import PASSWORD, locked, settled
 from tests.plugins.project import Project
@@ -40,7 +41,7 @@ class Opens(Protocol):
 
 @pytest.fixture
 def start(board: SimulatedBoard, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Opens:
-    """One project, a second and a half to time."""
+    """Return a function that opens a session with a timed window of 1.5 s."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     project = Project.make(tmp_path)
     project.edit('duration = "0.5 s"', 'duration = "1.5 s"')
@@ -60,18 +61,18 @@ def start(board: SimulatedBoard, tmp_path: Path, said: list[str], monkeypatch: p
 
 @pytest.fixture
 def said() -> list[str]:
-    """What a session told."""
+    """The messages of a session."""
     return []
 
 
 def judged(session: Session, check: str = "latency.p99") -> CheckResult:
-    """One row."""
+    """Return the result of one row."""
     row = next(one for one in expand(session.config, "orin").rows if one.id == check)
     return session.judge(row).result
 
 
 def while_timing(session: Session, said: list[str], act: Callable[[], object], delay: float = 1.0) -> CheckResult:
-    """A row that something is done to, ``delay`` seconds after it began to be timed."""
+    """Judge a row; call ``act`` ``delay`` seconds after its timing began."""
     session.engines.provisioned("toy", "fp32")
     said.clear()
 
@@ -91,19 +92,19 @@ def while_timing(session: Session, said: list[str], act: Callable[[], object], d
 
 
 def default_mode(board: SimulatedBoard) -> str:
-    """The mode that it is in."""
+    """Return the default power mode."""
     return board.shell("nvpmodel", "-q").stdout.partition("NV Power Mode:")[2].split()[0]
 
 
 def another_mode(board: SimulatedBoard) -> str:
-    """A mode that it is not in."""
+    """Return a power mode other than the default."""
     modes = [one["name"] for one in facts_of(board.generation)["power_modes"]["modes"]]
     return next(str(name) for name in modes if name != default_mode(board))
 
 
 @GENERATIONS
 def test_each_generation_is_read(board: SimulatedBoard) -> None:
-    """Mode, GPU and CPU clocks, temperatures, alerts; what only root may read has its reason and no value."""
+    """Mode, GPU and CPU clocks, temperatures and alerts are read; facts that need root have a reason instead."""
     with open_target("orin", board.spec()).start_agent() as agent:
         told = agent.call("state")[0]
     assert told["power_mode"] == default_mode(board)
@@ -122,7 +123,7 @@ def test_each_generation_is_read(board: SimulatedBoard) -> None:
 
 
 def test_a_calm_board_is_measured(board: SimulatedBoard, start: Opens) -> None:
-    """In its declared mode, cool and undisturbed: the verdict is the measurement's."""
+    """On a cool, undisturbed board in the declared mode, the measurement alone decides."""
     with closing(start(power_mode=default_mode(board), start_below="90 °C", free_memory="1 MiB")) as session:
         found = judged(session)
     assert found.verdict is Verdict.PASSED, found.reason
@@ -130,7 +131,7 @@ def test_a_calm_board_is_measured(board: SimulatedBoard, start: Opens) -> None:
 
 
 def test_another_mode_at_the_start_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
-    """With the mode found and the command, by the board's own numbers; a mode that it has not is the user's mistake."""
+    """The error names the current mode and the command that sets the declared one. An unknown mode is a user error."""
     wanted = another_mode(board)
     with pytest.raises(LabError, match=f"the power mode is {default_mode(board)}, not {wanted}: .*sudo nvpmodel -m"):
         start(power_mode=wanted)
@@ -139,7 +140,7 @@ def test_another_mode_at_the_start_ends_the_session(board: SimulatedBoard, start
 
 
 def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
-    """Declared or not; and where it was declared, nothing more is timed."""
+    """This holds with and without a declared mode; if declared, no further row is timed."""
     mode, other = default_mode(board), another_mode(board)
     with closing(start()) as session:
         found = while_timing(session, said, lambda: board.power_mode(other))
@@ -153,7 +154,7 @@ def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, star
 
 
 def test_a_mode_changed_between_windows_is_found(board: SimulatedBoard, start: Opens) -> None:
-    """No reading around the window differs from the other; the session's first one does."""
+    """The readings around the window agree with each other, but differ from the first of the session."""
     other = another_mode(board)
     with closing(start()) as session:
         board.power_mode(other)
@@ -163,7 +164,7 @@ def test_a_mode_changed_between_windows_is_found(board: SimulatedBoard, start: O
 
 
 def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
-    """The alert came up and nothing got hotter, though it was over before the window was."""
+    """A throttle alert without a rise in temperature makes the row inconclusive, even if it ends within the window."""
 
     def blink() -> None:
         board.throttle(on=True)
@@ -177,7 +178,7 @@ def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: O
 
 
 def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
-    """It got hotter under the load: told, and the verdict is the measurement's own."""
+    """If the model's load heated the board, throttling is reported, and the measurement decides."""
 
     def heat() -> None:
         board.temperature(95)
@@ -193,7 +194,7 @@ def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start:
 def test_throttling_far_from_the_trip_point_settles_nothing(
     board: SimulatedBoard, start: Opens, said: list[str]
 ) -> None:
-    """It got hotter, and not nearly as hot as where the kernel throttles: somebody else's doing."""
+    """If the temperature stayed far below the trip point, throttling has another cause."""
 
     def warm() -> None:
         board.temperature(70)
@@ -209,7 +210,7 @@ def test_throttling_far_from_the_trip_point_settles_nothing(
 def test_a_limit_that_is_changed_there_and_back_settles_nothing(
     board: SimulatedBoard, start: Opens, said: list[str]
 ) -> None:
-    """The readings around the window agree; its samples do not."""
+    """The readings around the window agree, but its samples show the change."""
     device = board.facts["devfreq"][0]
     least, most = device["min_freq"], device["max_freq"]
 
@@ -235,7 +236,7 @@ def test_a_limit_that_is_changed_there_and_back_settles_nothing(
 def test_other_disturbances_settle_nothing(
     start: Opens, said: list[str], board: SimulatedBoard, act: Callable[[SimulatedBoard], None], told: str
 ) -> None:
-    """The supply failed the board, memory went to swap, somebody changed the clocks."""
+    """Under-voltage, swapping and changed clocks make a row inconclusive."""
     with closing(start()) as session:
         found = while_timing(session, said, lambda: act(board))
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -243,9 +244,14 @@ def test_other_disturbances_settle_nothing(
 
 
 def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
-    """It cools while the session tells what it waits for; one that does not cool ends it, with every temperature."""
+    """The session reports that it waits for cooling. If the board stays hot, the error lists all temperatures."""
+
+    def cool() -> None:
+        until(lambda: any("to cool" in line for line in said), 60, "a wait for cooling")
+        board.temperature(50)
+
     board.temperature(80)
-    threading.Timer(2.0, board.temperature, (50,)).start()
+    threading.Thread(target=cool, daemon=True).start()
     with closing(start(start_below="65 °C", cool_within="60 s")) as session:
         assert judged(session).verdict is Verdict.PASSED
     assert any("to cool: 80.0 °C, " in line for line in said)
@@ -255,20 +261,20 @@ def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, said: li
 
 
 def test_root_is_needed_and_its_helper_is_named(start: Opens) -> None:
-    """Clocks that nobody can lock end the session before anything is timed."""
+    """If the clocks cannot be locked, the session ends before timing and names the helper."""
     with pytest.raises(LabError, match="run `hil board setup orin`"):
         start(clocks="locked")
 
 
 def set_up(board: SimulatedBoard) -> None:
-    """Installs the helper as its user would."""
+    """Install the helper as the board's user."""
     board.allow_sudo(PASSWORD)
     with open_target("orin", board.spec()) as target:
         install.install(target, install.plan(target, ()), lambda _: PASSWORD)
 
 
 def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
-    """From its start to its end, and unlocked in between they settle nothing."""
+    """Clocks stay locked during the session; unlocking them makes rows inconclusive."""
     set_up(board)
     with closing(start(clocks="locked")) as session:
         assert locked(board)
@@ -283,7 +289,7 @@ def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, 
 
 
 def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, start: Opens) -> None:
-    """Declared and not readable: nothing is settled; with the helper, by name and against the list."""
+    """Without the helper, rows with declared GPU clients are inconclusive; with it, clients are checked by name."""
     with closing(start(gpu_clients=["Xorg"])) as session:
         assert "the GPU's clients cannot be read" in judged(session).reason
     set_up(board)
@@ -307,7 +313,7 @@ def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, star
 
 @pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
 def test_loads_run_on_the_board_and_end_there(board: SimulatedBoard, start: Opens) -> None:
-    """The co-runner and the reserve are the board's own processes, and none is left."""
+    """Co-runner and memory reserve are processes on the board, and none is left at the end."""
     seen: set[str] = set()
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The store on a board across a network: what is there is not sent again, and what it may hold is a limit."""
+"""The store on a board over SSH: existing files are not sent again, and its size is limited."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ CONTRACT = ("-k", "contract")
 
 
 def blobs(board: SimulatedBoard) -> set[str]:
-    """What the store has."""
+    """Return the names of the store's files."""
     return {path.name for path in board.file(f"{STORE}/blobs").iterdir()}
 
 
 @pytest.fixture
 def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
-    """A project whose model is six MiB."""
+    """A project with a model of 6 MiB."""
     made = Judged.make(tmp_path, board)
     larger(made, 6 * MIB)
     return made
 
 
 def test_what_was_least_used_goes(judged: Judged) -> None:
-    """A model that finds no room beside the last one takes its place, and the engines of both runs came home."""
+    """A model without room replaces the least recently used one; the engines of both runs were downloaded."""
     judged.target(store_size="10 MiB")
     first = file_digest(judged.project.root / "toy.onnx")
     judged.run(*CONTRACT)
@@ -53,7 +53,7 @@ def test_what_was_least_used_goes(judged: Judged) -> None:
 
 
 def test_a_model_that_is_larger_than_the_store(judged: Judged) -> None:
-    """Is told with the key that gives it room."""
+    """The error names the config key that raises the limit."""
     judged.target(store_size="5 MiB")
     told(judged.run(*CONTRACT), LAB, "limited to 5 MiB", "raise store_size")
     clean(judged.board)

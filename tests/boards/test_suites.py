@@ -27,12 +27,12 @@ budget = "10 s"
 soak = 400
 examples = 10
 """
-"""Shorter than the bundled examples', whose numbers are not what is tested here."""
+"""Shorter windows than the bundled examples': this test does not check measured values."""
 
 
 @pytest.mark.parametrize("board", GENERATIONS, indirect=True)
 def test_the_main_job(board: SimulatedBoard, repository: Path, tmp_path: Path) -> None:
-    """Every planned row is judged on the board, as emulated; the run is green, and the board clean afterwards."""
+    """Every planned row is judged on the board with evidence ``emulated``; the run passes and leaves a clean board."""
     for name in ("examples", "hil.toml"):
         source = repository / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)

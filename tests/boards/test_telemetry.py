@@ -1,4 +1,4 @@
-"""What is read of each simulated board while an engine is timed there, and what a tegrastats that fails leaves out."""
+"""Telemetry of simulated boards while an engine is timed, also with a failing tegrastats."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POWER = {
     "jp70": "VIN",
     "jp72": "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0",
 }
-"""Which meters are each board's power."""
+"""The power meters of each board."""
 NO_COLUMNS = {"t", "interval", "taken", "sources", "not_readable", "warmup", "state"}
 TROUBLE = {
     "missing": (None, "not found in PATH or /usr/bin"),
@@ -41,7 +41,7 @@ TROUBLE = {
 
 
 def timed(board: SimulatedBoard, folder: Path, seconds: float) -> Timed:
-    """A window timed on the board; nothing of tegrastats is left running there afterwards."""
+    """Time a window on the board; assert that no tegrastats process is left."""
     feed = {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)}
     with open_target("board", board.spec()).start_agent() as agent:
         agent.hold("token", "tester")
@@ -73,7 +73,7 @@ def test_each_generation_is_read(board: SimulatedBoard, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", TROUBLE)
 def test_a_tegrastats_that_fails_is_told(board: SimulatedBoard, kind: str, tmp_path: Path) -> None:
-    """Its columns are absent, never zero; the reason stands in the telemetry, and everything else is read as ever."""
+    """Its columns are absent, not zero; the telemetry has the reason, and all other columns."""
     body, why = TROUBLE[kind]
     program = board.file("/usr/bin/tegrastats")
     if body is None:
@@ -90,7 +90,7 @@ def test_a_tegrastats_that_fails_is_told(board: SimulatedBoard, kind: str, tmp_p
 
 @contextlib.contextmanager
 def drawing(board: SimulatedBoard, milliamperes: int) -> Iterator[None]:
-    """The board's input draws so much, give or take a few percent, anew each 30 ms."""
+    """Let the board draw about this current, updated every 30 ms with a few percent of noise."""
     meter = next(board.root.glob("sys/class/hwmon/*/in1_label"), None)
     assert meter is not None
     current = meter.with_name("curr1_input")
@@ -110,7 +110,7 @@ def drawing(board: SimulatedBoard, milliamperes: int) -> Iterator[None]:
 
 
 def test_energy_is_judged_by_the_board_s_own_meter(board: SimulatedBoard, tmp_path: Path) -> None:
-    """Mean power times time over inferences, of a board that draws 2 A; one whose meter stands still passes nothing."""
+    """Energy is mean power times time per inference, here at 2 A. With a frozen meter, the row does not pass."""
     with drawing(board, 2000):
         moving = timed(board, tmp_path, 5.0)
     still = timed(board, tmp_path, 5.0)
