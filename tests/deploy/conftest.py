@@ -1,4 +1,4 @@
-"""A report of a real run on a simulated board, made once, and robots to deploy it to."""
+"""A report of a real run on a simulated board, created once, and robots to deploy it to."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def judged(
     interpreters: Callable[..., Interpreter],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A project that was judged on a board of JetPack 6.2, with its report; the model's weights lie beside it."""
+    """A project with a report from a board of JetPack 6.2; the model has external weights."""
     found = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
     try:
         root = tmp_path_factory.mktemp("project")
@@ -48,13 +48,13 @@ def judged(
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that was judged on this machine."""
+    """A project with a report from this machine."""
     return container.judged(tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Callable[[Path], Path]:
-    """Copies a project to a folder of its own."""
+    """Return a function that copies a project to a new folder."""
 
     def copy(source: Path) -> Path:
         root = tmp_path / "project"
@@ -66,5 +66,5 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
 
 @pytest.fixture
 def fleet(judged: Path, board: SimulatedBoard, copied: Callable[[Path], Path]) -> Fleet:
-    """The judged project in a folder of its own, with a robot as its target ``rover``."""
+    """A copy of the judged project, with a robot as its target ``rover``."""
     return Fleet.make(copied(judged), Robot(board, DISK))

@@ -1,4 +1,4 @@
-"""A robot that runs images: this machine, podman, and a plain base of a shell and a few programs."""
+"""A robot that runs images: this machine with podman, and a base image of a shell and a few programs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ command = ["/bin/dash", "-c", "{service}"]
 
 
 def plain(engine: image.Podman, folder: Path) -> None:
-    """Imports the base: no distribution's image, nothing of NVIDIA's."""
+    """Import the base image; it contains no distribution and no NVIDIA software."""
     root = folder / "plain"
     for name in ("dev", "proc", "sys", "etc", "run", "tmp", "bin"):
         (root / name).mkdir(parents=True)
@@ -66,7 +66,7 @@ def plain(engine: image.Podman, folder: Path) -> None:
 
 
 def judged(root: Path) -> Path:
-    """A project that was judged on this machine, as a stand-in."""
+    """Return a project that was judged on this machine."""
     project = Project.make(root)
     project.edit('evidence = "host"', 'evidence = "emulated"')
     with project.toml.open("a", encoding="utf-8") as file:
@@ -77,13 +77,13 @@ def judged(root: Path) -> Path:
 
 
 class Ship(Fleet):
-    """The judged project, deployed as images by the command line."""
+    """A judged project that the command line deploys as images."""
 
     engine: image.Podman
 
     @classmethod
     def launch(cls, root: Path, engine: image.Podman, *, base: str | None = BASE) -> Ship:
-        """With this base for its images; ``None`` leaves it to the board."""
+        """Create the project with this base image; None selects the board's default."""
         made = cls(root, None)  # type: ignore[arg-type]  # no simulated board
         made.engine = engine
         args = [*image.ARGS, "--stop-timeout", "0", "--network", "none"]
@@ -100,7 +100,7 @@ class Ship(Fleet):
         return made
 
     def build(self, name: str) -> Path:
-        """An image of what is written for the config as it stands, as somebody builds it; its archive."""
+        """Build an image for the current config; return its archive."""
         context, archive = self.root / f"{name}-context", self.root / f"{name}.tar"
         said = self.hil("deploy", "report", "--to", "rover", "--container", str(context))
         assert said.code == 0, said.out
@@ -110,11 +110,11 @@ class Ship(Fleet):
         return archive
 
     def bring(self, archive: Path) -> Said:
-        """``hil deploy report --to rover --image ARCHIVE``."""
+        """Run ``hil deploy report --to rover --image ARCHIVE``."""
         return self.hil("deploy", "report", "--to", "rover", "--image", str(archive))
 
     def runs(self) -> str:
-        """The id of the image that the container runs; empty where none does."""
+        """Return the id of the container's image; empty if no container runs."""
         try:
             told = self.engine("container", "inspect", "--format", "{{.State.Running}} {{.Image}}", NAME)
         except OSError:
@@ -124,7 +124,7 @@ class Ship(Fleet):
 
 
 def with_layer(archive: Path, layer: bytes, out: Path) -> str:
-    """Writes to ``out`` the image of an archive with one more layer (a tar file) on top; the new image's id."""
+    """Write the archive's image with an additional layer (a tar file) to ``out``; return the new image's id."""
     with tarfile.open(archive) as tar:
         read = {one.name: tar.extractfile(one) for one in tar.getmembers() if one.isfile() or one.islnk()}
         members = {name: file.read() for name, file in read.items() if file is not None}

@@ -1,4 +1,4 @@
-"""A deployment that something happens to at a random moment, and what must be so afterwards."""
+"""Injecting a fault at a random time of a deployment, and checking the outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOOD = ("deployed", "unchanged")
 
 
 class Child:
-    """``work`` in a process of its own, forked from this one, which has imported everything and has no threads."""
+    """Runs ``work`` in a forked process; this process has all imports loaded and no threads."""
 
     def __init__(self, work: Callable[[], Any], folder: Path) -> None:
         self.out = folder / f"child-{time.monotonic_ns()}"
@@ -55,7 +55,7 @@ class Child:
             return int(error.exit_code)
 
     def ended(self) -> bool:
-        """Whether it has; its exit code, negative for a signal, is ``code`` then."""
+        """Return whether the process has ended; then ``code`` is its exit code, negative for a signal."""
         if self.code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -63,12 +63,12 @@ class Child:
         return self.code is not None
 
     def kill(self) -> None:
-        """As the kernel kills."""
+        """Kill the process with SIGKILL."""
         if not self.ended():
             os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> Any:
-        """What it said, once it has ended."""
+        """Wait for the process; return the result of ``work``."""
         until(self.ended, PATIENCE, "the end of a command")
         text = self.out.read_text(encoding="utf-8") if self.out.exists() else ""
         self.out.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ class Child:
 
 
 def deployment(fleet: Fleet) -> Child:
-    """``hil deploy report --to rover``, under way; it says how it ended."""
+    """Start ``hil deploy report --to rover``; the result has its exit code and output."""
 
     def work() -> list[str]:
         outcome = deploy(load(fleet.root / "hil.toml"), fleet.root / "report", "rover", lambda *_: None)
@@ -86,7 +86,7 @@ def deployment(fleet: Fleet) -> Child:
 
 
 def releases(fleet: Fleet) -> dict[str, Any]:
-    """What ``hil releases rover`` says; it ends what was interrupted."""
+    """Return the result of ``hil releases rover``, which also recovers an interrupted deployment."""
 
     def work() -> dict[str, Any]:
         found = list_releases(load(fleet.root / "hil.toml"), "rover", lambda *_: None)
@@ -101,7 +101,7 @@ def releases(fleet: Fleet) -> dict[str, Any]:
 
 
 def host_killed(_: Fleet, child: Child) -> None:
-    """The process that deploys is killed."""
+    """Kill the process that deploys."""
     child.kill()
 
 
@@ -114,17 +114,17 @@ def _kill(fleet: Fleet, *, all_of_it: bool) -> None:
 
 
 def agent_killed(fleet: Fleet, _: Child) -> None:
-    """The agent there is killed, and not what it has begun."""
+    """Kill the agent, but not the processes that it started."""
     _kill(fleet, all_of_it=False)
 
 
 def board_killed(fleet: Fleet, _: Child) -> None:
-    """Every process of the user's there is killed, but for the service: the agent, what switches, hooks."""
+    """Kill all processes of the user except the service: the agent, the activation, hooks."""
     _kill(fleet, all_of_it=True)
 
 
 def power_cut(fleet: Fleet, _: Child) -> None:
-    """Every process of the board ends at once; it boots, and starts the service as an init system does."""
+    """Kill all processes of the board; boot it and start the service, like an init system."""
     board = fleet.robot.board
     board.reboot()
     if fleet.robot.current():
@@ -132,7 +132,7 @@ def power_cut(fleet: Fleet, _: Child) -> None:
 
 
 def link_down(fleet: Fleet, child: Child) -> None:
-    """The cable is out until both sides have noticed."""
+    """Disconnect the cable until both sides have noticed."""
     fleet.robot.board.link(up=False)
     time.sleep(DOWN)
     until(child.ended, PATIENCE, "the end of a deployment without a link")
@@ -141,7 +141,7 @@ def link_down(fleet: Fleet, child: Child) -> None:
 
 
 def _answers(fleet: Fleet) -> bool:
-    """Whether the network has found the robot again: for a moment after the cable is in it has no route."""
+    """Return whether the robot is reachable again, which takes a moment after the cable is connected."""
     try:
         socket.create_connection((fleet.robot.board.host, 22), timeout=1).close()
     except OSError:
@@ -150,13 +150,13 @@ def _answers(fleet: Fleet) -> bool:
 
 
 def disk_full(fleet: Fleet, _: Child) -> None:
-    """Somebody else fills the disk that the releases are on."""
+    """Fill the disk of the releases."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         fleet.robot.board.shell("sh", "-c", f"cat /dev/zero >{FOLDER}/fill 2>/dev/null; :", user="hil", timeout=20)
 
 
 def nothing(_: Fleet, __: Child) -> None:
-    """What goes wrong is the release's own doing."""
+    """Inject no fault: the release itself fails."""
 
 
 FAULTS: dict[str, tuple[Callable[[Fleet, Child], None], str]] = {
@@ -171,7 +171,7 @@ FAULTS: dict[str, tuple[Callable[[Fleet, Child], None], str]] = {
     "health check hangs": (nothing, "hangs"),
     "health check hangs, board's processes killed": (board_killed, "hangs"),
 }
-"""What happens at the moment, and the mood of the release that is deployed meanwhile."""
+"""The fault, and the mood of the release that is deployed."""
 
 
 def run(fleet: Fleet, fault: str, seed: int, length: float) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _agents(fleet: Fleet) -> list[Any]:
 
 
 def _mixed(fleet: Fleet) -> str:
-    """Empty unless the service runs files of more than one release, before anything was recovered."""
+    """Return an error if the service runs files of several releases before recovery; else empty."""
     try:
         fleet.robot.whole()
     except AssertionError as error:

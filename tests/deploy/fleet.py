@@ -1,4 +1,4 @@
-"""A judged project and the robot that it is deployed to, by the command line."""
+"""Deploying a judged project to a robot by the command line."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ HIL = (sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(mai
 
 @dataclass
 class Said:
-    """How a command ended and what it printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
 
     def json(self) -> dict[str, Any]:
-        """Its output as JSON."""
+        """Return the output, parsed as JSON."""
         found: dict[str, Any] = json.loads(self.out)
         return found
 
 
 @dataclass
 class Fleet:
-    """``root`` has ``hil.toml`` and ``report/``; ``robot`` is its target ``rover``, whose config says its ``mood``."""
+    """``root`` has ``hil.toml`` and ``report/``. ``robot`` is the target ``rover``; its config sets its ``mood``."""
 
     root: Path
     robot: Robot
 
     @classmethod
     def make(cls, root: Path, robot: Robot, **keys: Any) -> Fleet:
-        """A project that was judged, with this robot for its target."""
+        """Add this robot to a judged project as a target."""
         made = cls(root, robot)
         made.mood("well")
         made.target(**keys)
         return made
 
     def target(self, **keys: Any) -> None:
-        """Writes the robot's tables anew; a silent robot is lost after five seconds."""
+        """Write the robot's tables; ``silence`` is 5 s."""
         place = self.root / "hil.toml"
         text = place.read_text(encoding="utf-8").split("[targets.")[0].replace('"host"', '"emulated"')
         keys = {"silence": "5 s", **keys}
         place.write_text(text + self.robot.toml("rover", "robot.yaml", **keys), encoding="utf-8")
 
     def mood(self, mood: str, note: str = "") -> None:
-        """The robot's own config: ``well``, ``ill``, ``hangs`` or ``dies``; another note is another release."""
+        """Set the robot's config to ``well``, ``ill``, ``hangs`` or ``dies``. Another note makes another release."""
         (self.root / "robot.yaml").write_text(f"mood: {mood}\nnote: {note}\n", encoding="utf-8")
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """``hil WORDS``, under way."""
+        """Start ``hil WORDS``."""
         env = {**os.environ, "XDG_CACHE_HOME": str(self.root / "cache"), "PYTHONPATH": str(self.root)}
         return subprocess.Popen(
             (*HIL, *words), cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def hil(self, *words: str, timeout: float = 120) -> Said:
-        """``hil WORDS``, to its end; what went to standard error is told if there is nothing else."""
+        """Run ``hil WORDS``; return its output, or standard error if there is none."""
         process = self.start(*words)
         out, err = process.communicate(timeout=timeout)
         return Said(process.returncode, out if "--json" in words else out + err)
 
     def deploy(self) -> Said:
-        """``hil deploy report --to rover``."""
+        """Run ``hil deploy report --to rover``."""
         return self.hil("deploy", "report", "--to", "rover")
 
     def releases(self) -> dict[str, Any]:
-        """``hil releases rover --json``."""
+        """Return the output of ``hil releases rover --json``."""
         return self.hil("releases", "rover", "--json").json()

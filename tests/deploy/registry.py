@@ -1,4 +1,4 @@
-"""A registry with one image, as far as pulling by digest goes, served from an OCI layout."""
+"""A registry with one image of an OCI layout; supports only pulling by digest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def served(layout: Path) -> Iterator[str]:
-    """Serves the image in ``layout``; ``HOST:PORT/robot@sha256:…`` is what it is pulled by."""
+    """Serve the image in ``layout``; yield its reference ``HOST:PORT/robot@sha256:…``."""
     (listed,) = json.loads((layout / "index.json").read_text(encoding="utf-8"))["manifests"]
 
     class Handler(BaseHTTPRequestHandler):
@@ -35,7 +35,7 @@ def served(layout: Path) -> Iterator[str]:
         do_HEAD = do_GET  # noqa: N815 - the server's name
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as above
-            """Says nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""A robot in a simulated board: a service of its user that loads a release once, and tells what it loaded."""
+"""A robot on a simulated board: a service of its user that loads one release and records what it loaded."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ echo safe >>log 2>/dev/null
 
 
 class Robot:
-    """``board`` with the service on it; ``running`` is what that loaded."""
+    """A board with the service; ``running`` returns what the service loaded."""
 
     def __init__(self, board: SimulatedBoard, disk: int | None = None) -> None:
-        """With ``disk`` (bytes) its releases are on a small one."""
+        """Keep the releases on a disk of ``disk`` bytes, if given."""
         self.board = board
         board.shell("mkdir", "-p", HOME)
         for name, text in (("service.py", SERVICE), ("restart", RESTART), ("health", HEALTH), ("safe", SAFE)):
@@ -74,7 +74,7 @@ class Robot:
         board.shell("chown", "-R", "hil:hil", HOME)
 
     def toml(self, name: str, *config: str, **keys: Any) -> str:
-        """The target's tables: reached as the board is, deployed to as the service wants it."""
+        """Return the target's tables: how to reach the board, and how to deploy to the service."""
         deploy: dict[str, Any] = {
             "directory": "~/robot/perception",
             "restart": [f"{HOME}/restart"],
@@ -89,7 +89,7 @@ class Robot:
         return self.board.toml(name, **target) + f"[targets.{name}.deploy]\n" + "".join(lines)
 
     def running(self) -> dict[str, Any] | None:
-        """What the service that runs has loaded; ``None`` where none runs."""
+        """Return what the running service has loaded; None if it does not run."""
         place = self.board.file(f"{HOME}/running.json")
         if not place.exists():
             return None
@@ -98,7 +98,7 @@ class Robot:
         return found if alive else None
 
     def whole(self) -> str | None:
-        """The release that the service runs, each file as its manifest has it and no other; ``None``: none runs."""
+        """Return the running release, after checking its files by its manifest; None if no service runs."""
         found = self.running()
         if found is None:
             return None
@@ -109,15 +109,15 @@ class Robot:
         return release
 
     def current(self) -> str | None:
-        """What ``current`` names."""
+        """Return the release that ``current`` names."""
         place = self.board.file(FOLDER) / "current"
         return place.readlink().name if place.is_symlink() else None
 
     def log(self) -> list[str]:
-        """What was done to the robot, in its order: ``safe``, ``restart``."""
+        """Return the hooks that ran, in order: ``safe``, ``restart``."""
         place = self.board.file(f"{HOME}/log")
         return place.read_text(encoding="utf-8").split() if place.exists() else []
 
     def settled(self, within: float = 30) -> None:
-        """Waits until nothing deploys there any more."""
+        """Wait until no deployment is running on the robot."""
         until(lambda: not [one for one in self.board.processes() if "--activate" in one.command], within, "an end")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_what_was_judged_runs_and_is_taken_back(fleet: Fleet) -> None:
-    """Two releases one after the other, back, and the robot says at each step which it runs, whole."""
+    """Two deployments and a rollback; after each step, the robot runs exactly the files of one release."""
     first = fleet.deploy()
     assert first.code == 0, first.out
     assert "evidence is emulated, not device" in first.out
@@ -32,7 +32,7 @@ def test_what_was_judged_runs_and_is_taken_back(fleet: Fleet) -> None:
 
 
 def test_two_at_once_do_not_interleave(fleet: Fleet) -> None:
-    """While one deploys, another is told who does and ends with the lab's exit code; what runs is whole."""
+    """A second deployment names the first and exits with code 11; the robot runs one complete release."""
     fleet.target(restart=["/bin/sh", "-c", "sleep 5; exec /home/hil/robot/restart"])
     fleet.mood("well", "first")
     first = fleet.start("deploy", "report", "--to", "rover")
@@ -48,7 +48,7 @@ def test_two_at_once_do_not_interleave(fleet: Fleet) -> None:
 
 
 def test_a_robot_that_does_not_get_safe_is_left_alone(fleet: Fleet) -> None:
-    """The hook fails: nothing is switched, and the service goes on as it was."""
+    """If the ``safe`` hook fails, nothing is switched and the service keeps running."""
     assert fleet.deploy().code == 0
     before = fleet.robot.whole()
     fleet.robot.board.shell("touch", "/home/hil/robot/unsafe")

@@ -1,4 +1,4 @@
-"""An engine's external data goes where the engine goes, judged by its digest like the engine itself."""
+"""An engine's external data is deployed with the engine and verified by digest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> EngineUsed:
-    """An ONNX engine with its weights beside it, in a report's folder."""
+    """An ONNX engine with external weights, in a report's folder."""
     model = convnet(tmp_path / "m.onnx")
     externalize(model)
     whole = addressed(model, tmp_path / "cache")
@@ -55,7 +55,7 @@ def _now(engine: EngineUsed, folder: Path) -> list[str]:
 
 
 def test_it_is_judged_by_its_digest(engine: EngineUsed, tmp_path: Path) -> None:
-    """Other weights beside a judged engine are refused, and weights that are not there."""
+    """Changed or missing weights of a judged engine are refused."""
     assert _now(engine, tmp_path) == []
     weights = tmp_path / engine.external[0].file
     weights.write_bytes(bytes(engine.external[0].size))
@@ -65,13 +65,13 @@ def test_it_is_judged_by_its_digest(engine: EngineUsed, tmp_path: Path) -> None:
 
 
 def test_a_report_that_leaves_it_out(engine: EngineUsed, tmp_path: Path) -> None:
-    """What the ONNX file names decides, not what is listed."""
+    """The ONNX file decides which external data is required, not the report."""
     bare = engine.model_copy(update={"external": ()})
     assert "are not those that the report lists" in _now(bare, tmp_path)[0]
 
 
 def test_no_name_of_it_leads_out_of_the_report(engine: EngineUsed, tmp_path: Path) -> None:
-    """As for an engine."""
+    """A path outside the report's folder is refused, as for engines."""
     (tmp_path.parent / "w.bin").write_bytes(b"w")
     away = ExternalData(file="../w.bin", digest="0" * 64, size=1)
     with pytest.raises(DeployRefused, match="is outside of"):
@@ -79,7 +79,7 @@ def test_no_name_of_it_leads_out_of_the_report(engine: EngineUsed, tmp_path: Pat
 
 
 def test_it_lies_beside_the_engine_in_a_release(engine: EngineUsed, tmp_path: Path) -> None:
-    """The manifest lists it by path and digest, so that the robot hashes it, and the engine's name for it fits."""
+    """The manifest lists path and digest, which the robot verifies; the path is the one that the engine uses."""
     [data] = engine.external
     external = [{"path": path, "sha256": one.digest} for path, one in release.external_paths(engine).items()]
     listed = {"path": "engines/m-fp32.onnx", "sha256": engine.digest, "external": external}

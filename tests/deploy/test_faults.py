@@ -1,4 +1,4 @@
-"""Whatever happens when: the robot runs the old or the new release, wholly, and ``hil releases`` says which."""
+"""After a fault at any time, the robot runs one complete release, and ``hil releases`` names it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_a_fault_of_each_kind(fleet: Fleet) -> None:
-    """One of each, one after the other on the same robot; ``python -m benchmarks.deploy`` makes 200."""
+    """One fault of each kind on the same robot; ``python -m benchmarks.deploy`` runs 200."""
     fleet.target(health_within="1.5 s")
     began = time.monotonic()
     child = deployment(fleet)

@@ -1,4 +1,4 @@
-"""Golden samples are made of the model that was judged, whole, or not at all."""
+"""Golden samples are computed only with the complete model that was judged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FILES = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project whose model has external data, a plugin and a metric of its own."""
+    """A project whose model has external data, a plugin and a custom metric."""
     project = Project.make(tmp_path)
     externalize(tmp_path / "toy.onnx")
     for name, text in FILES.items():
@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def _judged(root: Path) -> ModelUsed:
-    """The model as a report has it."""
+    """Return the model as recorded in a report."""
     config = load(root / "hil.toml")
     signature = read_signature(root / "toy.onnx")
     data = open_dataset(
@@ -76,7 +76,7 @@ def _judged(root: Path) -> ModelUsed:
 
 
 def test_they_are_of_the_model_that_was_judged(root: Path) -> None:
-    """Whole batches with the reference's answers; an engine that a robot's own table names is not what is shipped."""
+    """Golden samples are full batches with the reference's outputs, of the judged engine only."""
     used = _judged(root)
     for target in ("cpu", "robot-8"):
         assert golden(load(root / "hil.toml"), target, used, 4).count == 4
@@ -84,7 +84,7 @@ def test_they_are_of_the_model_that_was_judged(root: Path) -> None:
 
 @pytest.mark.parametrize("part", ["external-data", "module", "plugin"])
 def test_another_part_is_another_model(root: Path, part: str) -> None:
-    """Each part counts, not the ONNX file alone: which one, on which target, and what to do."""
+    """A change of any part is an error with the part, the target and the fix."""
     used = _judged(root)
     name = next(each.name for each in used.parts if each.role == part and each.name != "scoring.py")
     with (root / name).open("ab") as file:
@@ -94,13 +94,13 @@ def test_another_part_is_another_model(root: Path, part: str) -> None:
 
 
 def test_what_a_robot_has_besides_was_not_judged(root: Path) -> None:
-    """A plugin that only the robot's own table names."""
+    """A plugin that only the robot's table names is refused."""
     with pytest.raises(UserError, match=r"plugin other\.so was added.*on target 'robot-7'"):
         golden(load(root / "hil.toml"), "robot-7", _judged(root), 4)
 
 
 def test_a_report_that_tells_no_parts(root: Path) -> None:
-    """An earlier version's: what else the model consisted of then, nobody knows."""
+    """In a report of an earlier version, the model's other parts are unknown."""
     bare = _judged(root).model_copy(update={"parts": (), "identity": None})
     with pytest.raises(UserError, match=r"does not list its parts.*run the checks again"):
         golden(load(root / "hil.toml"), "cpu", bare, 4)

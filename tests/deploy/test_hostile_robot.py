@@ -1,4 +1,4 @@
-"""A robot whose own output is an attack on the operator's terminal."""
+"""A robot whose output attacks the operator's terminal."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ exit 1
 
 
 def shows_no_success(said: Said) -> None:
-    """Asserts that the attack is there as text, and that no line claims that it went well."""
+    """Assert that the attack is shown as text, and that no line claims success."""
     assert "ill" in said.out, said.out
     assert not OBEYED.search(said.out), ascii(said.out)
     assert not [line for line in said.out.splitlines() if line.startswith(("✓", "::"))], said.out
 
 
 def test_a_robot_paints_no_success(fleet: Fleet) -> None:
-    """What its health check prints reaches deploy, rollback, releases and their JSON as text alone."""
+    """Deploy, rollback, releases and their JSON show the output of the health check as plain text."""
     assert fleet.deploy().code == 0
     fleet.mood("well", "second")
     assert fleet.deploy().code == 0

@@ -1,1 +1,1 @@
-"""Tests of ``hil.jetson``: tables, and what raw facts make a machine."""
+"""Tests of ``hil.jetson``: its tables, and identifying a machine from raw facts."""

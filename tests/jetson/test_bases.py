@@ -1,4 +1,4 @@
-"""Base images by Jetson Linux: what a source names, and nothing else."""
+"""Base images by Jetson Linux release; each has a source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_the_table_of_bases() -> None:
-    """Each has a source; each of its releases is one that JetPack has, of the image's own line, and in it once."""
+    """Each image has a source, and only JetPack releases of its own line, each once."""
     known = {l4t for one in RELEASES for l4t in one.l4t}
     listed = [l4t for base in BASES for l4t in base.l4t]
     assert len(listed) == len(set(listed))
@@ -24,7 +24,7 @@ def test_the_table_of_bases() -> None:
 
 
 def test_the_documented_table_is_this_one(repository: Path) -> None:
-    """Row by row."""
+    """The documented table has the same rows."""
     text = (repository / "docs/deploy.md").read_text(encoding="utf-8")
     rows = [f"| {', '.join(base.l4t)} | `{base.image}` |" for base in BASES]
     assert "\n".join(rows) in text

@@ -31,7 +31,7 @@ LOOSE = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-"""Anything that may cross a wire."""
+"""Any JSON value."""
 
 TEXTS = st.sampled_from(
     [
@@ -57,12 +57,12 @@ SHAPED = st.fixed_dictionaries(
         "not_readable": LOOSE,
     },
 )
-"""Facts with the right names, whose values fit each other only by luck."""
+"""Facts with valid names and random values."""
 
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)
 def test_each_generation_is_what_it_is(jetpack: str, tmp_path: Path) -> None:
-    """Module, JetPack, L4T and serial number, with nothing left in doubt."""
+    """Module, JetPack, L4T and serial number are identified without doubts."""
     tree, slug = GENERATIONS[jetpack]
     found = identify(tree.facts(tmp_path))
     assert found.module is not None
@@ -75,7 +75,7 @@ def test_each_generation_is_what_it_is(jetpack: str, tmp_path: Path) -> None:
 
 @given(LOOSE)
 def test_anything_may_be_asked_about_and_is_no_module(raw: Any) -> None:
-    """What is not a board's facts raises nothing and is nobody."""
+    """Facts of no board raise nothing and identify nothing."""
     found = identify(raw)
     assert (found.module, found.release, found.soc) == (None, None, None)
     assert found.why
@@ -84,7 +84,7 @@ def test_anything_may_be_asked_about_and_is_no_module(raw: Any) -> None:
 
 @given(SHAPED)
 def test_a_module_is_told_only_where_part_chip_and_memory_agree(raw: dict[str, Any]) -> None:
-    """Whatever else is sent, a module that is named has its part among the facts, its chip, and room for the memory."""
+    """An identified module always fits the part number, the chip and the memory in the facts."""
     found = identify(raw)
     identity_fields(raw), versions(raw), power_modes(raw)
     assert (found.module is None) == bool(found.why)
@@ -99,7 +99,7 @@ def test_a_module_is_told_only_where_part_chip_and_memory_agree(raw: dict[str, A
 
 @given(SHAPED)
 def test_a_release_is_told_only_by_its_own_name(raw: dict[str, Any]) -> None:
-    """Of no other L4T, and of no JetPack that its package did not name."""
+    """A release is identified only by its L4T version or its JetPack package."""
     found = identify(raw)
     if found.release is not None and found.l4t not in found.release.l4t:
         assert raw["packages"]["nvidia-jetpack"].startswith(found.release.jetpack)
@@ -133,14 +133,14 @@ def test_a_release_is_told_only_by_its_own_name(raw: dict[str, Any]) -> None:
     ],
 )
 def test_what_does_not_agree_is_nobody(tree: Tree, changes: dict[str, Any], why: str, tmp_path: Path) -> None:
-    """Never the likelier of two: the module stays unknown, and both facts are told."""
+    """If two facts disagree, the module is unknown, and the reason names both."""
     found = identify(tree.facts(tmp_path, **changes))
     assert found.module is None
     assert re.search(why, found.why), found.why
 
 
 def test_memory_tells_apart_what_one_part_number_does_not(tmp_path: Path) -> None:
-    """The development kit's AGX Orin has had two sizes under one number; a known TNSPEC narrows it too."""
+    """The AGX Orin developer kit has two memory sizes with one part number; a known TNSPEC decides too."""
     kit = replace(AGX_ORIN, compatible=("nvidia,p3737-0000+p3701-0000", "nvidia,tegra234"), tnspec=None)
     sizes = {total: identify(kit.facts(tmp_path, memory_total=total * MIB)).module for total in (30536, 62817)}
     assert {total: module and module.slug for total, module in sizes.items()} == {
@@ -154,7 +154,7 @@ def test_memory_tells_apart_what_one_part_number_does_not(tmp_path: Path) -> Non
 
 
 def test_a_thor_is_what_its_own_memory_chip_says(tmp_path: Path) -> None:
-    """T4000 and T5000 may share a device tree: what flashing read of the module decides, and the other is told."""
+    """T4000 and T5000 may share a device tree: the part number read at flashing decides, and the other is a doubt."""
     told = {"TNSPEC": "3834-400-0000--1-0-jetson-agx-thor-devkit-"}
     found = identify(THOR.facts(tmp_path, boot_control=told, memory_total=62 * GIB))
     assert found.module is not None
@@ -166,13 +166,13 @@ def test_a_thor_is_what_its_own_memory_chip_says(tmp_path: Path) -> None:
     "spec", ["3834-000-0008--1-0-jetson-agx-thor-devkit-", "3834-0008-400--1--x", "3834--0008--1--x", "3834-0008"]
 )
 def test_the_board_specification_has_more_than_one_layout(spec: str, tmp_path: Path) -> None:
-    """With the board's revision before the SKU, after it, or not at all: the SKU is the one of four digits."""
+    """The revision may precede or follow the SKU or be missing; the SKU has four digits."""
     found = identify(THOR.facts(tmp_path, boot_control={"TNSPEC": spec}))
     assert (found.part, found.doubts) == ("p3834-0008", ())
 
 
 def test_a_carrier_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
-    """Its name and model are its maker's; the module under it is known by its part all the same."""
+    """On a third-party carrier board, the module is identified by its part number."""
     tree = replace(ORIN_NX, model="Acme Rover", compatible=("acme,rover", "nvidia,p3767-0000", "nvidia,tegra234"))
     found = identify(tree.facts(tmp_path, boot_control={"TNSPEC": "acme-rover-1"}))
     assert found.module is not None
@@ -181,7 +181,7 @@ def test_a_carrier_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("tree", "is_super"), [(ORIN_NX, True), (ORIN_NANO, False), (AGX_ORIN, False)])
 def test_the_super_configuration_is_told(tree: Tree, is_super: bool, tmp_path: Path) -> None:
-    """By the suffix that flashing left; the module is the same, its power modes are others."""
+    """The suffix from flashing shows it; the module is the same, with other power modes."""
     assert identify(tree.facts(tmp_path)).is_super is is_super
     assert identify({}).is_super is None
 
@@ -221,7 +221,7 @@ def test_the_super_configuration_is_told(tree: Tree, is_super: bool, tmp_path: P
 def test_jetpack_is_what_l4t_or_its_package_says(
     changes: dict[str, Any], l4t: str | None, jetpack: str | None, doubt: str, tmp_path: Path
 ) -> None:
-    """The table by L4T, else the package's own version, else nothing; what contradicts is told."""
+    """JetPack comes from the table by L4T, else from the package; contradictions are doubts."""
     found = identify(ORIN_NX.facts(tmp_path, **changes))
     assert (found.l4t, found.jetpack) == (l4t, jetpack)
     assert bool(found.doubts) == bool(doubt)
@@ -230,7 +230,7 @@ def test_jetpack_is_what_l4t_or_its_package_says(
 
 
 def test_what_is_recorded_says_which_versions_were_there(tmp_path: Path) -> None:
-    """By the libraries' own word; two JetPacks differ in what is recorded of them."""
+    """The versions come from the libraries; the records of two JetPack releases differ."""
     libraries = {"nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
     told = identity_fields(ORIN_NX.facts(tmp_path, libraries=libraries))
     assert told is not None
@@ -244,7 +244,7 @@ def test_what_is_recorded_says_which_versions_were_there(tmp_path: Path) -> None
 
 
 def test_modules_and_releases_can_be_told_apart() -> None:
-    """No name and no L4T twice; modules that share a part differ in memory; each row has its source."""
+    """Names and L4T versions are unique, modules with one part number differ in memory, each row has a source."""
     assert len({module.slug for module in MODULES}) == len(MODULES)
     known = [l4t for release in RELEASES for l4t in release.l4t]
     assert len(set(known)) == len(known)
@@ -258,7 +258,7 @@ def test_modules_and_releases_can_be_told_apart() -> None:
 
 
 def test_the_tables_have_what_boards_are_in_use() -> None:
-    """From the Nano to Thor, from JetPack 4.6 to 7.2.1; what is not known of a release is None and no number."""
+    """The tables cover Nano to Thor and JetPack 4.6 to 7.2.1; unknown values are None."""
     assert {module.sm for module in MODULES} == SMS == {"5.3", "6.2", "7.2", "8.7", "11.0"}
     names = [release.jetpack for release in RELEASES]
     for name in (
@@ -284,7 +284,7 @@ def test_the_tables_have_what_boards_are_in_use() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.slug)
 def test_a_module_is_called_as_in_its_catalogue(module: Any) -> None:
-    """With the maker's words before it or without, in any case; its own name is never taken for a slip."""
+    """The maker's prefix and the case are optional; a correct name is never reported as a typo."""
     for name in (module.slug, f"jetson-{module.slug}", f"NVIDIA {module.name}" if "GB" in module.name else module.slug):
         assert module_of(name) is module
         assert likely_slugs(name) == ()
@@ -302,13 +302,13 @@ def test_a_module_is_called_as_in_its_catalogue(module: Any) -> None:
     ],
 )
 def test_only_what_is_certainly_a_slip_is_called_one(written: str, slugs: tuple[str, ...]) -> None:
-    """A module without its size names several; a card's name is none of ours to correct."""
+    """A name without memory size matches several modules; names of graphics cards are not corrected."""
     assert likely_slugs(written) == slugs
 
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)
 def test_power_modes_read_alike_from_text_and_facts(jetpack: str, tmp_path: Path) -> None:
-    """Numbers, names, masks, and one default."""
+    """Text and facts give the same numbers, names, masks and default."""
     tree, _ = GENERATIONS[jetpack]
     modes = power_modes(tree.nvpmodel())
     assert modes == power_modes(tree.facts(tmp_path))
