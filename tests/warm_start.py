@@ -42,9 +42,32 @@ LIBRARIES = (
     "typer",
     "jinja2",
     "sqlalchemy",
+    "sqlite3",
+    "alembic.command",
+    "scipy.fft",
+    "hypothesis",
+    "hypothesis.extra.numpy",
+    "cryptography.hazmat.primitives.serialization",
+    "execnet",
+    "pdb",
     "_pytest.main",
 )
-ROOMS = ("hil.session.core", "hil.report.html", "hil.report.terminal", "hil.gate", "hil.targets.local")
+ROOMS = (
+    "hil.advice",
+    "hil.config.load",
+    "hil.gate",
+    "hil.history.add_run",
+    "hil.history.connect",
+    "hil.history.migrations",
+    "hil.report.html",
+    "hil.report.markdown",
+    "hil.report.terminal",
+    "hil.session.core",
+    "hil.session.properties.provider",
+    "hil.session.preflight",
+    "hil.targets.local",
+    "hil.targets.ssh.target",
+)
 """Imported before the first fork. No module of ``hil.plugins``, ``hil.fixtures`` or ``hil.suites`` is among them."""
 
 AT_START = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "MALLOC_", "OMP_", "OPENBLAS_")

@@ -6,18 +6,22 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
+import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests import warm_start
 from tests.docs.book import Block, Command, chapters, commands, patched, shown
 
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("hil", "plugins", "fixtures", "suites")
 PAGES = ("adding.md", "pytest.md", "signing.md")
+QUICK = {"duration": '"0.2 s"', "warmup": '"50 ms"', "budget": '"0.4 s"', "soak": "100"}
+"""What the pages' ``[measure]`` is shortened to: no example is about how long a measurement takes."""
+HIL = "import sys; from hil.cli import main; sys.exit(main())"
 EXAMPLES = [
     pytest.param(page, title, id=f"{page}:{title or 'introduction'}")
     for page in PAGES
@@ -50,7 +54,7 @@ class Reader:
             path.write_text(patched(path.read_text(encoding="utf-8"), block.body), encoding="utf-8")
         else:
             assert not path.exists() or path.is_relative_to(self.project), f"{path} is there already"
-            path.write_text(block.body, encoding="utf-8")
+            path.write_text(_shortened(block.body) if path.name == "hil.toml" else block.body, encoding="utf-8")
 
     def place(self, path: str) -> Path:
         """Where a file of the page lies; the clone is made when it is first named."""
@@ -69,16 +73,24 @@ class Reader:
         env |= {"PATH": os.pathsep.join([scripts, env["PATH"]]), "XDG_CACHE_HOME": str(self.project / ".cache")}
         env |= {"PYTHONPATH": str(self.clone), "COLUMNS": "200"}
         env["PYTEST_ADDOPTS"] = "-p no:benchmark"  # an extra, which no page asks its reader to install
-        words = shlex.split(command.words)
-        words[0] = shutil.which(words[0], path=env["PATH"]) or words[0]
-        done = subprocess.run(
-            words, cwd=self.project, env=env, capture_output=True, text=True, timeout=300, check=False
-        )
+        program, *arguments = shlex.split(command.words)
+        starts = {"pytest": ["-m", "pytest"], "hil": ["-c", HIL]}
+        if program in starts and not self.clone.exists():
+            words = [sys.executable, *starts[program], *arguments]
+        else:  # the modules of a clone are others than those of the warm process
+            words = [shutil.which(program, path=env["PATH"]) or program, *arguments]
+        done = warm_start.run(words, cwd=self.project, env=env, timeout=300)
         output = done.stdout + done.stderr
         assert done.returncode == command.code, f"$ {command.words}\nexit code {done.returncode}\n{output}"
         assert "Traceback" not in output, f"$ {command.words}\n{output}"
         missing = [line for line in command.output if not shown(line, output)]
         assert not missing, f"$ {command.words}\nnot shown: {missing}\n{output}"
+
+
+def _shortened(config: str) -> str:
+    for name, value in QUICK.items():
+        config = re.sub(rf"(?m)^{name}( *)= .*", rf"{name}\1= {value}", config)
+    return config.replace("[measure]", "[measure]\nexamples = 5")
 
 
 @pytest.fixture
