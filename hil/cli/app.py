@@ -63,8 +63,8 @@ def _root(
     """May this neural network be deployed on that NVIDIA Jetson?"""
 
 
-def build_app() -> typer.Typer:
-    """Return the typer application with all commands."""
+def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Return the typer application with these commands; only their modules are imported."""
     app = typer.Typer(
         name="hil",
         epilog="The main job is pytest's: pytest --target=NAME. Each command shows examples: hil COMMAND --help.",
@@ -74,7 +74,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         callback=_root,
     )
-    for name in COMMANDS:
+    for name in names:
         module = import_module(f"hil.cli.{name}")
         if hasattr(module, "group"):
             app.add_typer(module.group, name=name)
@@ -106,8 +106,9 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
 def _invoke(arguments: list[str]) -> int:
     # click's base class of usage errors, through typer: typer either vendors click or uses the installed one.
     usage_error: Any = typer.BadParameter.__mro__[2]
+    names = arguments[:1] if arguments[0] in COMMANDS else COMMANDS
     try:
-        code = build_app()(arguments, prog_name="hil", standalone_mode=False)
+        code = build_app(names)(arguments, prog_name="hil", standalone_mode=False)
     except usage_error as error:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "hil"
         sys.stderr.write(
