@@ -16,7 +16,7 @@ import hil.suites
 from hil.errors import ExitCode
 from tests.plugins.project import CLASSES, FEATURES, SAMPLES, SUITES, Project, samples, save, toy
 
-PARITY = (*SUITES, "-k", "parity or contract")
+PARITY = (*SUITES, "-k", "(parity or contract) and not property")
 FAILED, USER = int(ExitCode.FAILED), int(ExitCode.USER_ERROR)
 
 
@@ -136,20 +136,21 @@ def test_a_validation_set_of_zero_samples_is_the_users_mistake(project: Project)
 @pytest.mark.parametrize(
     "selection",
     [
-        ("-k", "not p99"),
+        ("-k", "not latency"),
         ("--deselect", "own/test_latency.py"),
-        ("--hil-model=toy", "-k", "parity"),
+        ("--hil-model=toy", "-k", "signature"),
         ("-m", "not hil"),
     ],
 )
 def test_a_required_row_that_was_deselected_fails(project: Project, selection: tuple[str, ...]) -> None:
     """Selection never changes what was planned."""
     _own_suites(project)
-    ran = project.run("own", *selection)
+    project.require("contract.*", "latency.p99")
+    ran = project.run("own/test_contract.py", "own/test_latency.py", *selection)
     assert ran.code == FAILED, ran.out
     assert ran.report is not None
     assert ran.report["decision"] == "FAILED"
-    assert {c["cause"] for c in ran.report["checks"]} & {"deselected", "not_collected"}
+    assert ran.check("latency.p99")["cause"] == "deselected"
 
 
 def _own_suites(project: Project) -> None:
@@ -167,20 +168,24 @@ def test_a_node_id_leaves_the_rest_planned(project: Project) -> None:
 
 def test_last_failed_leaves_the_rest_planned(project: Project) -> None:
     """``--lf`` runs what failed before; the green rest of last time is not carried over."""
+    project.require("contract.*", "latency.p99")
     project.edit('p99 = "5 s"', 'p99 = "1 ns"')
-    first = project.run(*SUITES, "-p", "cacheprovider")
+    selected = (*SUITES, "-p", "cacheprovider", "-k", "contract or p99")
+    first = project.run(*selected)
     assert first.code == FAILED, first.out
     project.edit('p99 = "1 ns"', 'p99 = "5 s"')
-    second = project.run(*SUITES, "-p", "cacheprovider", "--lf")
+    second = project.run(*selected, "--lf")
     assert second.code == FAILED, second.out
     assert second.verdict("latency.p99") == "passed"
+    assert second.verdict("contract.signature") == "not_run"
 
 
 def test_a_deleted_test_file_fails(project: Project) -> None:
     """A row without a test is not run."""
     _own_suites(project)
     (project.root / "own" / "test_latency.py").unlink()
-    ran = project.run("own")
+    project.require("contract.*", "latency.p99")
+    ran = project.run("own", "-k", "contract")
     assert ran.code == FAILED, ran.out
     assert ran.check("latency.p99")["cause"] == "not_collected"
 
@@ -188,7 +193,8 @@ def test_a_deleted_test_file_fails(project: Project) -> None:
 def test_a_limit_deleted_from_the_config_fails(project: Project) -> None:
     """What the policy requires by name and nothing limits cannot pass."""
     project.edit('latency = { p99 = "5 s" }\n', "")
-    ran = project.run(*SUITES)
+    project.require("contract.*", "latency.p99")
+    ran = project.run(*SUITES, "-k", "contract or p99")
     assert ran.code == FAILED, ran.out
     assert ran.check("latency.p99")["cause"] == "no_limit"
 
@@ -196,13 +202,15 @@ def test_a_limit_deleted_from_the_config_fails(project: Project) -> None:
 def test_without_asserts_it_judges_the_same(project: Project) -> None:
     """``python -O`` and ``--assert=plain`` take asserts away; verdicts are raised, not asserted."""
     project.edit('p99 = "5 s"', 'p99 = "1 ns"')
-    ran = project.run(*SUITES, "--assert=plain", python=("-O",))
+    project.require("latency.p99")
+    ran = project.run(*SUITES, "-k", "p99", "--assert=plain", python=("-O",))
     assert ran.code == FAILED, ran.out
     assert ran.verdict("latency.p99") == "failed"
 
 
 def test_of_reruns_the_worst_attempt_counts(project: Project) -> None:
     """A check that failed once has failed, however often it is tried again."""
+    project.own_check()
     (project.root / "test_own.py").write_text(
         "import pathlib\n"
         "def test_own(hil_check):\n"
@@ -211,7 +219,7 @@ def test_of_reruns_the_worst_attempt_counts(project: Project) -> None:
         "    mark.touch()\n"
         "    hil_check.at_most('grasp.error', value, '2 mm')\n"
     )
-    ran = project.run(*SUITES, "test_own.py", "--reruns", "2")
+    ran = project.run("test_own.py", "--reruns", "2")
     assert ran.code == FAILED, ran.out
     assert ran.verdict("grasp.error", "") == "failed"
 
@@ -237,8 +245,9 @@ def test_a_users_fixture_of_the_same_name_gives_no_verdict(project: Project) -> 
 
 def test_a_users_own_check_without_a_result_fails(project: Project) -> None:
     """Who asks for ``hil_check`` owes a verdict."""
+    project.require("contract.*")
     (project.root / "test_own.py").write_text("def test_silent(hil_check): pass\n")
-    ran = project.run(*SUITES, "test_own.py")
+    ran = project.run(*SUITES, "test_own.py", "-k", "contract or silent")
     assert ran.code == FAILED, ran.out
     assert "gave no result" in ran.out
 
@@ -246,7 +255,7 @@ def test_a_users_own_check_without_a_result_fails(project: Project) -> None:
 def test_a_users_own_check_cannot_take_a_stock_row(project: Project) -> None:
     """``hil_check.at_most("latency.p99", …)`` would forge a measurement."""
     (project.root / "test_own.py").write_text("def test_it(hil_check): hil_check.at_most('latency.p99', 0.0, '1 s')\n")
-    ran = project.run(*SUITES, "test_own.py")
+    ran = project.run(*SUITES, "test_own.py", "-k", "contract or test_it")
     assert ran.code == USER, ran.out
     assert "belongs to the stock suites" in ran.out
 
@@ -255,13 +264,14 @@ def test_a_users_own_check_cannot_take_a_stock_row(project: Project) -> None:
 def test_xfail_and_skip_change_no_verdict(project: Project, mark: str) -> None:
     """Pytest's own marks say what is expected, not what was measured."""
     project.edit('p99 = "5 s"', 'p99 = "1 ns"')
+    project.require("latency.p99")
     (project.root / "conftest.py").write_text(
         "import pytest\n"
         "def pytest_collection_modifyitems(items):\n"
         "    for item in items:\n"
         f"        item.add_marker(pytest.mark.{mark}(reason='not today'))\n"
     )
-    ran = project.run(*SUITES, "--rootdir=.", "-p", "conftest")
+    ran = project.run(*SUITES, "-k", "p99", "--rootdir=.", "-p", "conftest")
     assert ran.code == FAILED, ran.out
     assert ran.verdict("latency.p99") == ("failed" if mark == "xfail" else "not_run")
 
@@ -274,7 +284,8 @@ def test_an_xdist_worker_that_crashes_fails_its_rows(project: Project) -> None:
         "def pytest_runtest_call(item):\n"
         "    if 'test_p99' in item.nodeid: os._exit(9)\n"
     )
-    ran = project.run(*SUITES, "-n", "2", "-p", "conftest")
+    project.require("contract.*", "latency.p99")
+    ran = project.run(*SUITES, "-k", "contract or p99", "-n", "2", "-p", "conftest")
     assert ran.code == FAILED, ran.out
     assert ran.check("latency.p99")["cause"] == "crashed"
 
@@ -293,20 +304,23 @@ def test_a_fallback_is_never_green(project: Project, gate: tuple[str, ...]) -> N
     text = (project.root / "hil.toml").read_text()
     board = '[targets.orin]\nkind = "ssh"\nhost = "orin.example"\nruntime = "tensorrt"\n'
     (project.root / "hil.toml").write_text(text + board)
-    ran = project.run(*SUITES, "--target=orin", *gate)
+    project.require("contract.*", "parity.outputs", "latency.p99")
+    some = (*SUITES, "-k", "contract or outputs or p99", "--target=orin", *gate)
+    ran = project.run(*some)
     assert ran.code == int(ExitCode.OTHER_TARGET), ran.out
     assert ran.report is not None
     assert ran.report["decision"] == "FAILED"
     assert ran.check("latency.p99")["cause"] == "fallback"
     assert ran.check("parity.outputs")["evidence"] == "cpu-fallback"
     assert project.hil("gate", "report/report.json").code == int(ExitCode.OTHER_TARGET)
-    assert project.run(*SUITES, "--target=orin", "--hil-fallback=skip", *gate).code == int(ExitCode.OTHER_TARGET)
-    assert project.run(*SUITES, "--target=orin", "--hil-fallback=fail", *gate).code == int(ExitCode.LAB_ERROR)
+    assert project.run(*some, "--hil-fallback=skip").code == int(ExitCode.OTHER_TARGET)
+    assert project.run(*some, "--hil-fallback=fail").code == int(ExitCode.LAB_ERROR)
 
 
 def test_an_edited_report_is_refused(project: Project) -> None:
     """A verdict, a total or the schema version changed by hand does not get past the gate."""
-    assert project.run(*SUITES).code == 0
+    project.require("contract.*")
+    assert project.run(*SUITES, "-k", "contract").code == 0
     path = project.root / "report" / "report.json"
     whole = json.loads(path.read_text())
 

@@ -12,8 +12,8 @@ from hil.errors import ExitCode
 from tests.plugins.project import SUITES, Project, Ran, samples, save
 
 FAILED, USER, LAB = int(ExitCode.FAILED), int(ExitCode.USER_ERROR), int(ExitCode.LAB_ERROR)
-PARITY = (*SUITES, "-k", "parity", "--target=cpu")
-OWN = (*SUITES, "test_own.py", "-k", "parity or own", "--target=cpu")
+PARITY = (*SUITES, "-k", "parity and not property", "--target=cpu")
+OWN = (*SUITES, "test_own.py", "-k", "(parity or own) and not property", "--target=cpu")
 
 
 @pytest.fixture
@@ -65,15 +65,16 @@ def test_a_test_marked_hil_owes_a_verdict(quick: Project, body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "near"),
+    ("mark", "near", "workers"),
     [
-        ("hil('parity.output')", "'parity.outputs'"),
-        ("hil", "there is"),
-        ("hil_models('toi')", "'toy'"),
-        ("hil_precisions('fp23')", "'fp32'"),
+        ("hil('parity.output')", "'parity.outputs'", ()),
+        ("hil('parity.output')", "'parity.outputs'", ("-n", "1")),
+        ("hil", "there is", ()),
+        ("hil_models('toi')", "'toy'", ()),
+        ("hil_models('toi')", "'toy'", ("-n", "1")),
+        ("hil_precisions('fp23')", "'fp32'", ()),
     ],
 )
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_a_misspelt_marker_does_not_drop_its_test(
     quick: Project, mark: str, near: str, workers: tuple[str, ...]
 ) -> None:
@@ -89,7 +90,7 @@ def test_a_misspelt_marker_does_not_drop_its_test(
 def test_a_bad_id_of_a_users_check_is_one_message(quick: Project, name: str) -> None:
     """An id that the report cannot hold is told in one line, and once."""
     (quick.root / "test_own.py").write_text(f"def test_own(hil_check): hil_check.at_most('{name}', 1.0, '2 mm')\n")
-    ran = quick.run(*OWN)
+    ran = quick.run("test_own.py", "--target=cpu")
     _one_message(ran, "is not a valid check id", USER)
     assert "gave no result" not in ran.out.split(" hil ")[0], ran.out
 
@@ -114,7 +115,7 @@ def test_a_file_in_the_reports_way_is_one_message(quick: Project, name: str) -> 
     """``report/engines`` or ``report/samples`` that is a file stops the run with what to do."""
     (quick.root / "report").mkdir()
     (quick.root / "report" / name).write_text("in the way")
-    _one_message(quick.run(*SUITES, "-k", "parity or p99", "--target=cpu"), f"{name} cannot be written", USER)
+    _one_message(quick.run(*SUITES, "-k", "outputs or p99", "--target=cpu"), f"{name} cannot be written", USER)
 
 
 def test_a_damaged_series_of_an_earlier_run_is_taken_again(quick: Project) -> None:
@@ -123,7 +124,7 @@ def test_a_damaged_series_of_an_earlier_run_is_taken_again(quick: Project) -> No
     path = quick.root / "report" / "samples" / "toy-fp32-saturated.npz"
     np.savez(path, about=np.zeros(100))
     path.write_bytes(path.read_bytes()[:200])
-    ran = quick.run(*SUITES, "-k", "parity or p99", "--target=cpu")
+    ran = quick.run(*SUITES, "-k", "(parity or p99) and not property", "--target=cpu")
     assert ran.code == 0, ran.out
     assert ran.verdict("latency.p99") == "passed"
 
