@@ -133,7 +133,7 @@ def test_pings_keep_a_busy_agent(host: Host, model: Path) -> None:
     """A long request goes on for as long as the host pings, and no longer; pings are read as they come."""
     pid = host.load(model)
     host.soak()
-    host.ping_for(3 * SILENCE)
+    host.ping_for(2 * SILENCE)
     assert is_running(pid)
     assert all_gone([host.process.pid, pid], SILENCE + 2)
 
@@ -143,7 +143,7 @@ def test_pings_behind_a_request_count(host: Host, model: Path) -> None:
     pid = host.load(model)
     host.soak()
     host.ask("probe")
-    host.ping_for(3 * SILENCE)
+    host.ping_for(2 * SILENCE)
     assert is_running(pid)
     assert all_gone([host.process.pid, pid], SILENCE + 2)
 
