@@ -1,7 +1,7 @@
 """How often a verdict against a limit is wrong, and how often there is one, sampling until the limit is settled.
 
-The judge is the suites' (``hil.checks.latency.percentile``), the looks are theirs too (``hil.stats.Looks``), counted in
-samples here and in seconds there.
+It judges with ``hil.checks.latency.percentile``, as the suites do, and at the same interim analyses
+(``hil.stats.InterimAnalyses``). Amounts are samples, not seconds.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from benchmarks.verdicts.noise import MODELS, FloatArray, Noise
 from benchmarks.verdicts.percentile import CONFIDENCE, drawn, verdict
 from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.results import Verdict
-from hil.stats import Looks, first_look, smallest_n
+from hil.stats import InterimAnalyses, samples_of_first_analysis, smallest_n
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Q = 0.99
 BUDGET = 20_000
-LOOKS = Looks(first_look(Q, CONFIDENCE), BUDGET, CONFIDENCE)
+ANALYSES = InterimAnalyses(samples_of_first_analysis(Q, CONFIDENCE), BUDGET, CONFIDENCE)
 WRONG_BAR, DECIDED_BAR = 0.01, 0.9
 NEAR, FAR = 0.02, 0.05
 WRONG_CLAIM = {Verdict.PASSED: "wrong passes, p99 2 % over the limit", Verdict.FAILED: "wrong fails, p99 2 % under it"}
@@ -52,9 +52,9 @@ class Ends:
 def ended(series: FloatArray, limit: float) -> tuple[Verdict, int]:
     """The verdict at which sampling stops, and after how many samples."""
     said, n = Verdict.INCONCLUSIVE, 0
-    for look, end in enumerate(LOOKS.ends, 1):
+    for number, end in enumerate(ANALYSES.ends, 1):
         n = int(end)
-        said = verdict(series[:n], Q, limit, LOOKS.level(look))
+        said = verdict(series[:n], Q, limit, ANALYSES.level(number))
         if said is not Verdict.INCONCLUSIVE:
             break
     return said, n
@@ -85,8 +85,8 @@ def _decided(noise: Noise, trials: int, seed: int) -> Iterator[Cell]:
         hits = simulated(noise, beside, trials, seed).count(Verdict.PASSED, Verdict.FAILED)
         where = f"decided within {BUDGET:,} samples, p99 {FAR:.0%} {side} the limit"
         yield cell(where, noise.name, hits, trials, bar=bar, sense="at least", claim=DECIDED_CLAIM)
-    fewest, early = smallest_n(Q, CONFIDENCE), first_look(Q, CONFIDENCE)
-    hits = _passed(noise, early, LOOKS.level(1), trials, seed)
+    fewest, early = smallest_n(Q, CONFIDENCE), samples_of_first_analysis(Q, CONFIDENCE)
+    hits = _passed(noise, early, ANALYSES.level(1), trials, seed)
     where = f"decided within {early} samples, p99 half the limit"
     yield cell(where, noise.name, hits, trials, bar=bar, sense="at least", claim=EARLY_CLAIM if asked else "")
     hits = _passed(noise, fewest - 1, CONFIDENCE, trials, seed)

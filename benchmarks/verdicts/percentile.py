@@ -12,14 +12,14 @@ from benchmarks.verdicts.table import Cell, Claims, cell
 from hil.checks import latency
 from hil.results import Limit, Sense, Verdict
 from hil.series import Series
-from hil.stats import effective_size, first_look, percentile_bounds
+from hil.stats import effective_size, percentile_bounds, samples_of_first_analysis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONFIDENCE = 0.99
 QUANTILES = (0.5, 0.9, 0.99)
-SIZES = (first_look(0.99, CONFIDENCE), 3000, 10_000)
+SIZES = (samples_of_first_analysis(0.99, CONFIDENCE), 3000, 10_000)
 DRIFT = 0.2
 """By how much a drifting series ends slower or faster than it began, a share: two standard deviations of the noise."""
 

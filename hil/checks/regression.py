@@ -52,7 +52,7 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     details = {
         "values": sides[1][0],
         "p": wide.p,
-        "dealt": wide.dealt,
+        "dealt": wide.permutation_p,
         "alpha": alpha,
         "visible": strict.visible,
         "noise": level.noise,

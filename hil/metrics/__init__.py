@@ -1,7 +1,7 @@
-"""How a task is scored: one module a kind of task. ``open_metric`` is the way in.
+"""The metrics of tasks, one module per kind of task. ``open_metric`` returns a metric.
 
-A batch's outputs and labels become evidence, the same for reference and engine; ``hil.checks.task`` holds what the one
-loses against the other, in pairs.
+A metric converts the outputs and labels of a batch to evidence, for the reference and for the engine.
+``hil.checks.task`` judges the paired difference of their scores.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def open_metric(  # noqa: PLR0913 - all but the task have a default
     model: str = "",
     where: str = "task",
 ) -> Metric:
-    """The metric ``name`` of ``task``, one of ``METRICS``, or that of ``package.module:callable``.
+    """Return the metric ``name`` of ``task`` (a key of ``METRICS``, or ``package.module:callable``).
 
-    A callable takes outputs and labels of a batch as dicts of arrays and returns one finite score a
-    sample, higher is better; its module is looked for in ``root`` first. ``boxes_as`` tells how a detector's outputs
-    are laid out. ``model`` and ``where`` (``hil.toml:12``) are for messages. Raises ``Unsupported`` where a library is
-    missing, ``UserError`` for an unknown task or metric, no layout for a detection, a callable that cannot be had.
+    A callable takes outputs and labels of a batch as dicts of arrays and returns one finite score per sample, higher is
+    better; modules in ``root`` take precedence. ``boxes_as`` is the layout of a detector's outputs. ``model`` and
+    ``where`` (``hil.toml:12``) are for messages. Raises ``Unsupported`` if a library is missing, ``UserError`` for an
+    unknown task or metric, a detection without a layout, and a callable that cannot be imported.
     """
     if ":" in task and name is None:
         return own.metric(task, root, model, where)
@@ -56,6 +56,6 @@ def open_metric(  # noqa: PLR0913 - all but the task have a default
         return _OPEN[task](name or known[0])
     if boxes_as is None:
         table = f"[models.{model or 'NAME'}.detection]"
-        raise UserError(f"{where}: it is not said how boxes are laid out: model {model}: add the table {table}")
+        raise UserError(f"{where}: the layout of the detected boxes is missing: model {model}: add the table {table}")
     decode = own.decoder(boxes_as, root, model, where) if boxes_as.decode else boxes.decoder(boxes_as)
     return detection.metric(name or known[0], decode)

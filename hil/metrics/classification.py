@@ -1,4 +1,4 @@
-"""Is the right class the largest, or among the five largest?"""
+"""Classification accuracy: the share of samples whose label is the largest logit, or among the five largest."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ FIVE = 5
 
 
 def metric(name: str) -> Metric:
-    """``top1`` or ``top5``."""
+    """Return the metric ``top1`` or ``top5``."""
     if name == "top5":
         return Metric(name, "top5_drop", "1", partial(ranked, FIVE))
     return Metric("top1", "top1_drop", "1", top1)
 
 
 def top1(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """1.0 where the largest entry along the last axis is the label's, else 0.0; shape (n,).
+    """Return 1.0 where the largest entry along the last axis is that of the label, else 0.0; shape (n,).
 
-    Labels are integers in the shape of the output without its last axis (or with one of size 1); a sample
-    of many decisions scores their mean. A row that is not all finite is a miss, not a choice.
+    Labels are integers in the shape of the output without its last axis, or with a last axis of size 1. The score of a
+    sample with several labels is their mean. A row with a value that is not finite scores 0.0.
     Raises ``UserError`` for labels that do not fit.
     """
     return ranked(1, outputs, labels)
 
 
 def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
-    """As ``top1``, of the ``most`` largest entries: of equal ones the first counts as larger, as argmax has it."""
+    """Score as ``top1``, for the ``most`` largest entries; of equal entries the first is larger, as in argmax."""
     name, truth = labelled(outputs, labels, ranked=True)
     logits = outputs[name]
     truth = truth[..., 0] if truth.ndim == logits.ndim and truth.shape[-1] == 1 else truth
     if truth.shape != logits.shape[:-1]:
         raise UserError(
-            f"labels have shape {list(truth.shape)}, output {name!r} has {list(logits.shape)}: give one label a row"
+            f"labels have shape {list(truth.shape)}, output {name!r} has {list(logits.shape)}: give one label per row"
         )
     if most > 1 and logits.shape[-1] <= most:
         raise UserError(f"output {name!r} has {logits.shape[-1]} classes, all of them among {most}: score top1")
     truth = class_labels(name, truth, logits.shape[-1])
-    sure = np.isfinite(logits).all(axis=-1) if logits.dtype.kind == "f" else np.ones(truth.shape, dtype=bool)
-    hits = (_rank(logits, truth) < most) & sure
+    finite = np.isfinite(logits).all(axis=-1) if logits.dtype.kind == "f" else np.ones(truth.shape, dtype=bool)
+    hits = (_rank(logits, truth) < most) & finite
     return np.asarray(hits.reshape(len(hits), -1).mean(axis=1), dtype=np.float64)
 
 
 def _rank(logits: Array, truth: Array) -> Array:
-    """How many entries come before the label's."""
+    """Return how many entries are ranked before that of the label."""
     own = np.take_along_axis(logits, truth[..., None].astype(np.int64), axis=-1)
     first = np.arange(logits.shape[-1]) < truth[..., None]
     return np.asarray(((logits > own) | ((logits == own) & first)).sum(axis=-1))

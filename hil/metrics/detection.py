@@ -1,8 +1,8 @@
-"""COCO's mean average precision of boxes: matched by pycocotools image by image, pooled anew for each draw.
+"""COCO's mean average precision of boxes: matched by pycocotools per image, pooled again for each bootstrap draw.
 
 Precision is interpolated at 101 recalls and averaged over classes and over IoU 0.5 to 0.95 (``map``), or taken at 0.5
-(``map50``), of the 100 surest boxes of an image: Lin et al., ECCV 2014, and ``COCOeval.accumulate`` of pycocotools,
-which pools the same where every sample is drawn once.
+(``map50``), of the 100 boxes of an image with the highest scores (Lin et al., ECCV 2014). If every sample
+is drawn once, the result is that of ``COCOeval.accumulate`` of pycocotools.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from hil.stats import Pool
 
 MOST = 100
-"""Boxes of an image that count."""
+"""The most boxes of an image that count."""
 
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
-_COLUMNS = 2 + len(IOUS)  # class, score, and at each IoU whether it found a box
+_COLUMNS = 2 + len(IOUS)  # class, score, and for each IoU whether it matches a labelled box
 _NONE = -1.0
 TRUTH = 5
-"""Columns of labels: x1, y1, x2, y2, class."""
+"""Number of columns of labels: x1, y1, x2, y2, class."""
 
 
 def metric(name: str, decode: Decode) -> Metric:
-    """``map`` or ``map50`` of the boxes that ``decode`` reads. Raises ``Unsupported`` without pycocotools."""
+    """Return the metric ``map`` or ``map50`` of decoded boxes. Raises ``Unsupported`` without pycocotools."""
     try:
         import pycocotools.cocoeval  # noqa: F401 - an early check that it can be imported
     except ImportError:
-        raise Unsupported("detection is scored by pycocotools, which is not there: pip install pycocotools") from None
+        raise Unsupported("detection needs pycocotools, which is not installed: pip install pycocotools") from None
 
     def score(outputs: Arrays, labels: Arrays) -> FloatArray:
-        found, truth = decode(outputs), _truth(labels)
-        if len(found) != len(truth):
-            raise UserError(f"boxes of {len(found)} images were decoded, labels are of {len(truth)}")
-        return _evidence(found, truth)
+        detections, truth = decode(outputs), _truth(labels)
+        if len(detections) != len(truth):
+            raise UserError(f"boxes of {len(detections)} images were decoded, but there are labels of {len(truth)}")
+        return _evidence(detections, truth)
 
     pool = each(lambda evidence: average_precision(evidence, IOUS[:1] if name == "map50" else IOUS))
     return Metric(name, "map_drop", "1", score, pool)
@@ -67,24 +67,25 @@ def _truth(labels: Arrays) -> FloatArray:
     return truth
 
 
-def _evidence(found: list[Detections], truth: FloatArray) -> FloatArray:
-    """Matched boxes and the classes that are there, a row a sample: shape (n, 100 * 12 + boxes)."""
-    rows = np.full((len(found), MOST, _COLUMNS), _NONE)
-    for image, (detected, boxes) in enumerate(zip(found, truth, strict=True)):
-        detected = detected.surest(MOST)  # noqa: PLW2901 - no more than these count
+def _evidence(detections: list[Detections], truth: FloatArray) -> FloatArray:
+    """Return matched detections and the classes of the labels, one row per sample: shape (n, 100 * 12 + boxes)."""
+    rows = np.full((len(detections), MOST, _COLUMNS), _NONE)
+    for image, (detected, boxes) in enumerate(zip(detections, truth, strict=True)):
+        detected = detected.best(MOST)  # noqa: PLW2901 - no others count
         rows[image, : len(detected.scores)] = _matched(detected, boxes[boxes[:, 4] >= 0])
-    return np.concatenate([rows.reshape(len(found), -1), truth[..., 4]], axis=1)
+    return np.concatenate([rows.reshape(len(detections), -1), truth[..., 4]], axis=1)
 
 
-def _matched(found: Detections, boxes: FloatArray) -> FloatArray:
-    """Class, score and hits of each detection of one image, by pycocotools."""
+def _matched(detections: Detections, boxes: FloatArray) -> FloatArray:
+    """Return class, score and hits of each detection of one image, matched by pycocotools."""
     from pycocotools.cocoeval import COCOeval
 
-    rows = np.column_stack([found.classes, found.scores, np.zeros((len(found.scores), len(IOUS)))])
+    classes, scores = detections.classes, detections.scores
+    rows = np.column_stack([classes, scores, np.zeros((len(scores), len(IOUS)))])
     if not len(boxes) or not len(rows):
         return rows
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
-        judge = COCOeval(_coco(boxes[:, :4], boxes[:, 4]), _coco(found.boxes, found.classes, found.scores), "bbox")
+    with contextlib.redirect_stdout(io.StringIO()):  # COCOeval prints its progress
+        judge = COCOeval(_coco(boxes[:, :4], boxes[:, 4]), _coco(detections.boxes, classes, scores), "bbox")
         judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
         judge.params.maxDets = [MOST]
         judge.evaluate()
@@ -98,8 +99,8 @@ def _coco(boxes: FloatArray, classes: FloatArray, scores: FloatArray | None = No
     from pycocotools.coco import COCO
 
     sizes = boxes[:, 2:] - boxes[:, :2]
-    made = COCO()
-    made.dataset = {
+    coco = COCO()
+    coco.dataset = {
         "images": [{"id": 1}],
         "categories": [{"id": int(one)} for one in np.unique(classes)],
         "annotations": [
@@ -115,45 +116,45 @@ def _coco(boxes: FloatArray, classes: FloatArray, scores: FloatArray | None = No
             for at in range(len(boxes))
         ],
     }
-    made.createIndex()
-    return made
+    coco.createIndex()
+    return coco
 
 
 def average_precision(evidence: FloatArray, ious: FloatArray) -> Pool:
-    """Mean average precision at the first of ``IOUS`` that ``ious`` has, over the classes that a draw's labels have."""
+    """Return the pool of mAP at the first ``len(ious)`` of ``IOUS``, over the classes in a draw's labels."""
     rows = evidence[:, : MOST * _COLUMNS].reshape(len(evidence), MOST, _COLUMNS)
     truth = evidence[:, MOST * _COLUMNS :]
     classes = np.unique(truth[truth >= 0])
     by_class = [(_of_class(rows, one), (truth == one).sum(axis=1).astype(np.float64)) for one in classes]
 
     def pooled(counts: FloatArray) -> FloatArray:
-        found = np.full((len(classes), len(counts)), np.nan)
+        precisions = np.full((len(classes), len(counts)), np.nan)
         for at, ((images, hits), boxes) in enumerate(by_class):
-            there = counts @ boxes
-            found[at] = [
+            totals = counts @ boxes
+            precisions[at] = [
                 _precision(weights[images], hits[:, : len(ious)], total) if total else np.nan
-                for weights, total in zip(counts, there, strict=True)
+                for weights, total in zip(counts, totals, strict=True)
             ]
-        known = ~np.isnan(found)
-        return np.asarray(np.nansum(found, axis=0) / np.maximum(known.sum(axis=0), 1), dtype=np.float64)
+        known = ~np.isnan(precisions)
+        return np.asarray(np.nansum(precisions, axis=0) / np.maximum(known.sum(axis=0), 1), dtype=np.float64)
 
     return pooled
 
 
 def _of_class(rows: FloatArray, one: float) -> tuple[Array, FloatArray]:
-    """Of all detections of a class, the surest first: the sample of each, and its hits, shape (boxes, ious)."""
+    """Return sample index and hits, shape (boxes, ious), of all detections of a class, highest score first."""
     samples, places = np.nonzero(rows[:, :, 0] == one)
     order = np.argsort(-rows[samples, places, 1], kind="mergesort")
     return samples[order], rows[samples[order], places[order], 2:]
 
 
 def _precision(weights: FloatArray, hits: FloatArray, total: float) -> float:
-    """One class's average precision over all IoUs, each detection counting ``weights`` times."""
+    """Return the average precision of one class over all IoUs; each detection counts ``weights`` times."""
     if not len(weights) or not weights.any():
         return 0.0
     right = np.cumsum(weights[:, None] * hits, axis=0)
-    said = np.cumsum(weights)[:, None]
-    precision = np.divide(right, said, out=np.zeros_like(right), where=said > 0)
+    reported = np.cumsum(weights)[:, None]
+    precision = np.divide(right, reported, out=np.zeros_like(right), where=reported > 0)
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     return float(
         np.mean([_interpolated(recall, best) for recall, best in zip((right / total).T, envelope.T, strict=True)])

@@ -1,7 +1,7 @@
-"""What a metric is: evidence a sample, gathered batch by batch, and how two sides' evidence becomes their scores.
+"""The definition of a metric: evidence per sample, and the function that turns all evidence into a score.
 
-Most scores are means over samples. mAP and mIoU are not: they pool the evidence of all samples, so that a bootstrap has
-to pool it anew for each draw. ``Pool`` is that one step, and all that ``hil.checks.task`` needs of a metric.
+Most scores are means over samples. mAP and mIoU are not: they pool the evidence of all samples, so a bootstrap has to
+pool it again for each draw. ``Pool`` is that step.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ FloatArray = npt.NDArray[np.float64]
 Arrays = Mapping[str, Array]
 
 WHOLE = ""
-"""Key of labels that name no output: the array ``labels`` of a data set."""
+"""Key of labels without the name of an output: the array ``labels`` of a data set."""
 
 Score = Callable[[Arrays, Arrays], FloatArray]
-"""A batch's evidence, float64 of shape (n, …), from its outputs and labels by name."""
+"""Maps a batch's outputs and labels by name to its evidence, float64 of shape (n, …)."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a task is scored.
+    """A metric of a task.
 
-    ``key`` is the tolerance its loss is held against (``hil.checks.task.Scores``); ``score`` takes the outputs and
-    labels of a batch, by name, to evidence of shape (n, …); ``pools`` takes all evidence of the reference and of the
-    engine to their ``Pool``, ``None`` where the score is the mean of evidence of shape (n,). ``needs_labels``
-    marks what says nothing without the truth.
+    Attributes:
+        key: the key of the tolerance for its loss (``hil.checks.task.Scores``).
+        score: maps outputs and labels of a batch, by name, to evidence of shape (n, …).
+        pools: maps all evidence of the reference and of the engine to their ``Pool``; ``None`` if the score is the mean
+            of evidence of shape (n,).
+        needs_labels: whether it cannot be computed without labels.
     """
 
     name: str
@@ -48,12 +50,12 @@ class Metric:
 
     @property
     def higher_is_better(self) -> bool:
-        """False for an error."""
+        """Whether a higher score is better: false for an error."""
         return self.key != "error_increase"
 
 
 def each(pool: Callable[[FloatArray], Pool]) -> Callable[[FloatArray, FloatArray], tuple[Pool, Pool]]:
-    """Pools both sides alike, neither knowing of the other."""
+    """Return a ``Metric.pools`` that applies ``pool`` to each side separately."""
 
     def both(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]:
         return pool(reference), pool(candidate)
@@ -62,7 +64,7 @@ def each(pool: Callable[[FloatArray], Pool]) -> Callable[[FloatArray, FloatArray
 
 
 def mean(evidence: FloatArray) -> Pool:
-    """The mean of evidence of shape (n,)."""
+    """Return the pool whose score is the mean of ``evidence``, shape (n,)."""
 
     def pooled(counts: FloatArray) -> FloatArray:
         return np.asarray(counts @ evidence / counts.sum(axis=1), dtype=np.float64)
@@ -71,31 +73,32 @@ def mean(evidence: FloatArray) -> Pool:
 
 
 def labelled(outputs: Arrays, labels: Arrays, *, ranked: bool = False) -> tuple[str, Array]:
-    """The one output that is scored, and its labels; ``ranked`` leaves out outputs of one dimension.
+    """Return the name of the scored output and its labels; ``ranked`` ignores outputs with one dimension.
 
-    Raises ``UserError`` where there are none, or it is not clear whose they are.
+    Raises ``UserError`` if there are no labels, or labels that could belong to several outputs.
     """
     if not labels:
         raise UserError("there are no labels to score by: add 'labels' to the data")
     if WHOLE not in labels:
-        found = pairs(outputs, labels)
-        if len(found) != 1:
-            raise UserError(f"labels are given for {', '.join(sorted(found))}: this metric scores one output")
-        return next(iter(found.items()))
+        labels_by_output = pairs(outputs, labels)
+        if len(labels_by_output) != 1:
+            names = ", ".join(sorted(labels_by_output))
+            raise UserError(f"there are labels for {names}: this metric scores one output")
+        return next(iter(labels_by_output.items()))
     return one_output(outputs, ranked=ranked), labels[WHOLE]
 
 
 def one_output(outputs: Arrays, *, ranked: bool = False) -> str:
-    """The name of the only output that could be meant. Raises ``UserError`` if there are several."""
+    """Return the name of the only output that can be scored. Raises ``UserError`` unless there is exactly one."""
     fitting = [name for name, output in outputs.items() if not ranked or output.ndim > 1]
     if len(fitting) != 1:
-        there = ", ".join(sorted(outputs))
-        raise UserError(f"labels could belong to any output of {there}: name it, 'labels.OUTPUT'")
+        names = ", ".join(sorted(outputs))
+        raise UserError(f"labels could belong to any output of {names}: name the array 'labels.OUTPUT'")
     return fitting[0]
 
 
 def pairs(outputs: Arrays, labels: Arrays) -> dict[str, Array]:
-    """Labels by the output that they belong to. Raises ``UserError`` for labels of no output."""
+    """Return the labels by output. Raises ``UserError`` for labels of an unknown output."""
     if WHOLE in labels:
         name, truth = labelled(outputs, labels)
         return {name: truth}
@@ -106,7 +109,7 @@ def pairs(outputs: Arrays, labels: Arrays) -> dict[str, Array]:
 
 
 def class_labels(name: str, truth: Array, classes: int) -> Array:
-    """``truth`` if it is integers that number ``classes`` from 0. Raises ``UserError``."""
+    """Return ``truth``. Raises ``UserError`` unless it holds integers from 0 to ``classes`` - 1."""
     if truth.dtype.kind not in "iu":
         raise UserError(f"labels of output {name!r} are {truth.dtype}: classes are integers")
     if truth.size and (truth.min() < 0 or truth.max() >= classes):

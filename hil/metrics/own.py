@@ -1,4 +1,4 @@
-"""The user's own callables: a score a sample, or the boxes of each image."""
+"""Callables of the user: one that scores samples, and one that decodes the boxes of each image."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from hil.config.spec import DetectionSpec
 
 MOST_IMAGES = 2**16
-"""Tables taken of a decoder for one batch: one that yields without end shall not be waited for."""
+"""The most images read from a decoder for one batch, in case it yields without end."""
 
 
 def metric(task: str, root: Path, model: str, where: str) -> Metric:
-    """Scores by ``package.module:callable``: outputs and labels of a batch to one finite score a sample."""
+    """Return the metric of ``package.module:callable``, which maps outputs and labels to a finite score per sample."""
     return Metric(task, "score_drop", "", scorer(task, root, model, where))
 
 
 def scorer(task: str, root: Path, model: str, where: str) -> Score:
-    """The callable with its answer checked. Raises ``UserError`` where it cannot be had, and later where it is off."""
+    """Return the callable with checks of its result. Raises ``UserError`` if it cannot be imported.
+
+    The returned function raises ``UserError`` if the callable fails or the scores have the wrong shape.
+    """
     function = load_callable(task, root, model=model, where=f"{where}: task")
 
     def score(outputs: Arrays, labels: Arrays) -> FloatArray:
@@ -36,22 +39,22 @@ def scorer(task: str, root: Path, model: str, where: str) -> Score:
             scores = np.asarray(scores, dtype=np.float64)
         samples = {len(output) for output in outputs.values() if output.ndim}
         if scores.ndim != 1 or scores.size not in samples:
-            raise UserError(f"task {task!r} gave scores of shape {list(scores.shape)}: one a sample is needed")
+            raise UserError(f"task {task!r} gave scores of shape {list(scores.shape)}: return one score per sample")
         return scores
 
     return score
 
 
 def decoder(spec: DetectionSpec, root: Path, model: str, where: str) -> Decode:
-    """Reads boxes by the callable ``spec.decode``: a batch's outputs to an array [boxes, 6] for each image."""
+    """Return a decoder that uses the callable ``spec.decode``, which maps outputs to one array [boxes, 6] per image."""
     name = spec.decode or ""
     function = load_callable(name, root, model=model, where=f"{where}: decode")
 
     def decode(outputs: Arrays) -> list[Detections]:
-        answer = function(dict(outputs))
+        result = function(dict(outputs))
         with function.blamed():
-            tables = [np.asarray(one, dtype=np.float64).reshape(-1, 6) for one in islice(answer, MOST_IMAGES)]
-        return [cleaned(_detections(one), spec.score, spec.nms) for one in tables]
+            tables = [np.asarray(table, dtype=np.float64).reshape(-1, 6) for table in islice(result, MOST_IMAGES)]
+        return [cleaned(_detections(table), spec.score, spec.nms) for table in tables]
 
     return decode
 

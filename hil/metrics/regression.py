@@ -1,4 +1,4 @@
-"""How far from the truth is an estimate: mean absolute error, root mean square error, or an angle."""
+"""Regression errors: mean absolute error, root mean square error, or angle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUATERNION = 4
 
 
 def metric(name: str) -> Metric:
-    """``mae``, ``rmse`` or ``angle``."""
+    """Return the metric ``mae``, ``rmse`` or ``angle``."""
     if name == "rmse":
         return Metric(name, "error_increase", "", squared_error, each(root_mean))
     if name == "angle":
@@ -27,21 +27,21 @@ def metric(name: str) -> Metric:
 
 
 def absolute_error(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Mean absolute error a sample, over all labelled outputs, each element counting once; shape (n,).
+    """Return the mean absolute error of each sample over all elements of all labelled outputs; shape (n,).
 
-    Labels go by output (``labels.NAME``), in its shape and unit; ``labels`` alone is for a model of one
-    output. Raises ``UserError`` for labels that do not fit.
+    Labels have the shape and unit of their output (``labels.NAME``); ``labels`` alone is for a model with one output.
+    Raises ``UserError`` for labels that do not fit.
     """
     return _averaged(outputs, labels, lambda ours, truth: np.abs(ours - truth))
 
 
 def squared_error(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """As ``absolute_error``, of the squares."""
+    """Return the mean squared error of each sample, otherwise as ``absolute_error``."""
     return _averaged(outputs, labels, lambda ours, truth: np.square(ours - truth))
 
 
 def root_mean(evidence: FloatArray) -> Pool:
-    """The root of the mean of squared errors, shape (n,)."""
+    """Return the pool whose score is the root of the mean of the squared errors ``evidence``, shape (n,)."""
 
     def pooled(counts: FloatArray) -> FloatArray:
         return np.asarray(np.sqrt(counts @ evidence / counts.sum(axis=1)), dtype=np.float64)
@@ -50,10 +50,11 @@ def root_mean(evidence: FloatArray) -> Pool:
 
 
 def angle(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Mean angle a sample between estimate and truth, in radians, each labelled output counting once; shape (n,).
+    """Return the mean angle in radians between estimate and truth of each sample; each output counts once. Shape (n,).
 
-    By the size of the last axis: 1 is an angle in radians, whose difference is wrapped to half a turn; 4 a quaternion,
-    of which q and -q are one rotation, 2 arccos |p·q|; any other a direction, arccos of the normalized product.
+    The size of the last axis selects the formula. 1: an angle in radians, whose difference is wrapped to at most half a
+    turn. 4: a quaternion, 2 arccos |p·q|, where q and -q are the same rotation. Any other size: a direction, arccos of
+    the normalized dot product.
     """
     angles = [_between(ours, truth).reshape(len(ours), -1).mean(axis=1) for ours, truth in _fitting(outputs, labels)]
     return np.asarray(np.mean(angles, axis=0), dtype=np.float64)
@@ -83,11 +84,11 @@ def _averaged(outputs: Arrays, labels: Arrays, error: Callable[[FloatArray, Floa
 
 def _fitting(outputs: Arrays, labels: Arrays) -> Iterator[tuple[FloatArray, FloatArray]]:
     samples: int | None = None
-    found = pairs(outputs, labels)
-    if not found:
+    labels_by_output = pairs(outputs, labels)
+    if not labels_by_output:
         raise UserError("there are no labels to score a regression by: add 'labels.OUTPUT' to the data")
-    for name, given in found.items():
-        output, truth = outputs[name], _shaped(given, outputs[name])
+    for name, values in labels_by_output.items():
+        output, truth = outputs[name], _shaped(values, outputs[name])
         if truth.shape != output.shape or not output.ndim:
             raise UserError(
                 f"labels of output {name!r} have shape {list(truth.shape)}, the output has {list(output.shape)}"

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from hil.stats import Pool
 
 IGNORE = 255
-"""The label of pixels that count for nothing, as Pascal VOC and Cityscapes have it; negative ones do too."""
+"""The label of ignored pixels, as in Pascal VOC and Cityscapes; negative labels are ignored too."""
 
 MOST = 1024
-"""Classes; the evidence of a sample is two numbers a class."""
+"""The most classes; the evidence of a sample is two numbers per class."""
 
 
 def metric(_name: str) -> Metric:
-    """``miou``."""
+    """Return the metric ``miou``."""
     return Metric("miou", "miou_drop", "1", overlaps, each(miou))
 
 
 def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Pixels of each class in both and in either, shape (n, classes, 2).
+    """Return the pixels in the intersection and in the union of each class, shape (n, classes, 2).
 
-    The output is scores (n, classes, …) or, as integers, the classes (n, …) themselves; labels are integers of shape
-    (n, …), 255 or less than 0 where nothing counts. A pixel whose scores are not all finite is of no class.
+    The output is scores (n, classes, …) or integer classes (n, …). Labels are integers of shape (n, …); pixels with a
+    label of 255 or below 0 are ignored. A pixel with a score that is not finite has no class.
     Raises ``UserError`` for labels that do not fit.
     """
     name, truth = labelled(outputs, labels)
@@ -40,19 +40,19 @@ def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
     if counted.any() and truth[counted].max() >= classes:
         raise UserError(
             f"labels of output {name!r} go up to {truth[counted].max()}, its classes to {classes - 1}: "
-            "number them as the model does, 255 for what does not count"
+            "number them as the model does, with 255 for ignored pixels"
         )
-    found = np.empty((len(truth), classes, 2))
+    overlap = np.empty((len(truth), classes, 2))
     for row, (mine, true, count) in enumerate(zip(chosen, truth, counted, strict=True)):
         both = np.bincount(true[count & (mine == true)], minlength=classes)
         known = count & (mine >= 0)
         either = np.bincount(true[count], minlength=classes) + np.bincount(mine[known], minlength=classes) - both
-        found[row] = np.stack([both, either], axis=1)
-    return found
+        overlap[row] = np.stack([both, either], axis=1)
+    return overlap
 
 
 def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
-    """The class of each pixel, -1 for none, and how many there are."""
+    """Return the class of each pixel (-1 for none) and the number of classes."""
     if ours.dtype.kind in "iu":
         ours = ours[:, 0] if ours.ndim == truth.ndim + 1 and ours.shape[1] == 1 else ours
         if ours.shape != truth.shape:
@@ -65,12 +65,12 @@ def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
         raise UserError(
             f"labels have shape {list(truth.shape)}, output {name!r} has {list(ours.shape)}: scores are (n, classes, …)"
         )
-    sure = np.isfinite(ours).all(axis=1)
-    return np.where(sure, ours.argmax(axis=1), -1), ours.shape[1]
+    finite = np.isfinite(ours).all(axis=1)
+    return np.where(finite, ours.argmax(axis=1), -1), ours.shape[1]
 
 
 def miou(evidence: FloatArray) -> Pool:
-    """The mean over the classes that occur in any sample; a class that a draw lacks on both sides is left out of it."""
+    """Return the pool of the mean IoU over the classes in ``evidence``; classes absent from a draw are left out."""
     present = evidence[:, :, 1].any(axis=0)
     both, either = (np.ascontiguousarray(evidence[:, present, part]) for part in (0, 1))
 
@@ -78,7 +78,7 @@ def miou(evidence: FloatArray) -> Pool:
         unions = counts @ either
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = np.where(unions > 0, counts @ both / unions, np.nan)
-        there = unions > 0
-        return np.asarray(np.nansum(shares, axis=1) / np.maximum(there.sum(axis=1), 1), dtype=np.float64)
+        present_in_draw = unions > 0
+        return np.asarray(np.nansum(shares, axis=1) / np.maximum(present_in_draw.sum(axis=1), 1), dtype=np.float64)
 
     return pooled

@@ -1,7 +1,7 @@
-"""Bounds that hold without assuming a distribution, as pure functions over arrays.
+"""Confidence bounds and tests, as pure functions over arrays. Most of them assume no distribution.
 
-Every bound is one-sided at ``confidence``: ``high`` is exceeded by the true value with probability
-at most ``1 - confidence``, and so is ``low`` undercut. Nothing here draws a verdict.
+Every bound is one-sided at ``confidence``: the true value is above ``high`` with probability at most
+``1 - confidence``, and below ``low`` with probability at most ``1 - confidence``. No function returns a verdict.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from hil.stats.correlation import effective_size
 from hil.stats.means import mean_interval
 from hil.stats.percentile import percentile_bounds, samples_needed, smallest_n
 from hil.stats.slope import slope_interval
-from hil.stats.stopping import Looks, first_look, samples_missing
+from hil.stats.stopping import InterimAnalyses, samples_missing, samples_of_first_analysis
 from hil.stats.trend import drift
 
 __all__ = [
-    "Looks",
+    "InterimAnalyses",
     "Pool",
     "bootstrap_drop",
     "bootstrap_pooled_drop",
     "drift",
     "effective_size",
-    "first_look",
     "mean_interval",
     "percentile_bounds",
     "samples_missing",
     "samples_needed",
+    "samples_of_first_analysis",
     "slope_interval",
     "smallest_n",
 ]

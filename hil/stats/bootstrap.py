@@ -1,4 +1,4 @@
-"""The loss of a metric with its interval, by a paired bootstrap."""
+"""The drop of a metric with its confidence interval, by a paired bootstrap."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hil.stats.vectors import FloatArray, check, vector
 _BLOCK = 2**20  # elements of one block of resampled indices: 8 MiB
 
 Pool = Callable[[FloatArray], FloatArray]
+"""Maps how often each sample was drawn, float64 of shape (draws, n), to one score per draw, shape (draws,)."""
 
 
-def bootstrap_drop(  # noqa: PLR0913 - a resampling has this many knobs
+def bootstrap_drop(  # noqa: PLR0913 - a bootstrap has this many parameters
     reference: npt.ArrayLike,
     candidate: npt.ArrayLike,
     confidence: float,
@@ -23,12 +24,12 @@ def bootstrap_drop(  # noqa: PLR0913 - a resampling has this many knobs
     relative: bool = False,
     resamples: int = 4000,
 ) -> tuple[float, float, float]:
-    """By how much the mean score falls from ``reference`` to ``candidate``: ``(drop, low, high)``.
+    """Return the drop of the mean score from ``reference`` to ``candidate``: ``(drop, low, high)``.
 
-    Both are per-sample scores of the same samples, shape (n,), higher is better. Samples are drawn
-    with replacement and in pairs (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3), so that
-    what is hard for both does not widen the interval. ``relative`` divides the drop by the magnitude of
-    the reference's mean; it is infinite where that is zero and the candidate's is not.
+    Both are per-sample scores of the same samples, shape (n,), higher is better. Samples are drawn with replacement and
+    in pairs (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3), so that samples that are difficult for both
+    sides do not widen the interval. ``relative`` divides the drop by the magnitude of the reference's mean; the drop is
+    infinite if that mean is zero and the candidate's is not.
     Raises ``ValueError`` for empty, unequal or non-finite scores.
     """
     check(0.5, confidence)
@@ -58,11 +59,12 @@ def bootstrap_pooled_drop(  # noqa: PLR0913 - as above
     relative: bool = False,
     resamples: int = 400,
 ) -> tuple[float, float, float]:
-    """As ``bootstrap_drop``, of scores that pool the evidence of all ``n`` samples, as mAP does, instead of a mean.
+    """Return ``(drop, low, high)`` as ``bootstrap_drop`` does, for scores such as mAP that are not means over samples.
 
-    Each pool takes how often each sample was drawn, float64 of shape (draws, n), to scores of shape (draws,), higher
-    is better; both sides get the same draws. A draw without a finite score on both sides counts as the worst, an
-    infinite drop. Raises ``ValueError`` for no samples.
+    ``n`` is the number of samples.
+
+    Both pools get the same draws; a higher score is better. A draw without a finite score on both sides counts as an
+    infinite drop. Raises ``ValueError`` if there are no samples.
     """
     check(0.5, confidence)
     if n < 1:

@@ -1,4 +1,4 @@
-"""How many independent samples a correlated series is worth."""
+"""The effective size of a correlated series: the number of independent samples with the same information."""
 
 from __future__ import annotations
 
@@ -10,67 +10,72 @@ import numpy.typing as npt
 from hil.stats.vectors import FloatArray, autocorrelation, check, energy, vector
 
 _TAIL = 40  # fewest exceedances from which an autocorrelation is estimated
-FEWEST = 4  # samples below which no autocorrelation is looked for
-_BODY = (0.75, 0.9)  # quantiles at which a percentile of the body is looked at as well
-_BULK = 0.95  # a limit over this quantile is past the body
-_CUT = 2.0  # standard errors at which a pair of autocorrelations counts as noise
+FEWEST = 4  # samples below which no autocorrelation is estimated
+_BODY = (0.75, 0.9)  # quantiles at which the correlation is estimated too, for a percentile in the body
+_BULK = 0.95  # a limit above this quantile is outside the body
+_CUT = 2.0  # a pair of autocorrelations within this many standard errors counts as noise
 _MARGIN = 1.5  # standard errors that are added to tau
 _MOST_MARGIN = 4.0
-_ALARM = 3.0, 2.0  # standard errors at which a variance of block sums counts as raised: of a short series, a long one
-_SHORT = 750  # samples from which the one becomes the other, over a factor of two
+_ALARM = 3.0, 2.0  # standard errors above which a variance of block sums counts as raised: short series, long series
+_SHORT = 750  # samples up to which a series is short; between this and twice this the threshold changes gradually
 _SHORTEST, _FEWEST_BLOCKS = 8, 16
 
 
 def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | None = None) -> float:
-    """How many independent samples a correlated series is worth: n / tau, at most n, at least 1.
+    """Return the effective size of a correlated series: n / tau, at most n, at least 1.
 
-    tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a
-    count of exceedances, which is what a percentile bound stands on. It is taken of the indicator
-    "above the ``q`` quantile", or of the ranks where ``q`` is ``None``. With ``at`` it is taken of "above
-    ``at``" instead: a percentile is held against a limit by the count of samples over that limit, and
-    spikes far from the middle may well be independent where the middle is not. A tail of less than 40
-    exceedances says nothing about its own correlation, so the threshold is then lowered until 40 lie
-    over it (or raised until 40 lie under it): correlation grows towards the middle, which errs on the safe
-    side. For a percentile up to the 90th, unless ``at`` is past the body, the 75th and 90th are looked at too, and the
-    least is taken: two clock
-    speeds that switch blur in the middle and show there. Of the indicator tau is taken with care (``_cautious``);
-    of the ranks it is the plain estimate. A drifting series comes out as worth almost nothing.
+    tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a count of
+    exceedances, on which a percentile bound is based. It is estimated for the indicator "above the ``q`` quantile", or
+    for the ranks if ``q`` is ``None``.
+
+    With ``at`` the indicator is "above ``at``" instead: a percentile is judged by the number of samples above its
+    limit, and rare spikes may be independent although the other samples are correlated. Fewer than 40 exceedances do
+    not suffice to estimate their correlation. The threshold is then lowered until 40 samples are above it (or raised
+    until 40 are below it). This errs on the safe side because correlation is larger towards the median.
+
+    For a percentile up to the 90th, unless ``at`` is above the 95th, the effective size is also estimated at the 75th
+    and 90th percentile and the smallest is returned: switching between two clock speeds is visible there, but not at
+    the median. For an indicator the estimate errs low (``_cautious``); for ranks it is ``effective_size_of``. A
+    drifting series has an effective size near 1.
     """
     series = vector(samples, "samples")
     n = series.size
     if n < FEWEST:
         return float(n)
     if q is None:
-        return worth_of(_mid_ranks(series))
+        return effective_size_of(_mid_ranks(series))
     check(q, 0.5)
     rare = min(_TAIL / n, 0.5)
-    wanted = (max(min(q, 1 - rare), 0.5), rare, 1 - rare, _BULK, *(min(p, 1 - rare) for p in _BODY))
-    line, least, most, bulk, *body = np.quantile(series, wanted)
+    shares = (max(min(q, 1 - rare), 0.5), rare, 1 - rare, _BULK, *(min(p, 1 - rare) for p in _BODY))
+    threshold, least, most, bulk, *body = np.quantile(series, shares)
     if at is not None:
-        line = np.clip(at, least, most)
-    if q > _BODY[-1] or n <= 2 * _TAIL or line > bulk:
+        threshold = np.clip(at, least, most)
+    if q > _BODY[-1] or n <= 2 * _TAIL or threshold > bulk:
         body = []
-    return min(_cautious(_over(series, float(each))) for each in (line, *body))
+    return min(_cautious(_indicator(series, float(each))) for each in (threshold, *body))
 
 
-def _over(series: FloatArray, line: float) -> FloatArray:
-    """1.0 where ``series`` is above ``line``, else 0.0."""
-    over = series > line
-    # Where the tail is made of equal samples (a timeout, a coarse clock) none lies over it.
-    return np.asarray(over if over.sum() >= min(_TAIL, series.size // 2) else series >= line, dtype=np.float64)
+def _indicator(series: FloatArray, threshold: float) -> FloatArray:
+    """Return 1.0 where ``series`` is above ``threshold``, else 0.0."""
+    over = series > threshold
+    # If the tail consists of equal samples (a timeout, a coarse clock), no sample is above its own quantile.
+    return np.asarray(over if over.sum() >= min(_TAIL, series.size // 2) else series >= threshold, dtype=np.float64)
 
 
 def _cautious(signal: FloatArray) -> float:
-    """How many independent samples ``signal`` is worth, erring low: n / tau with tau the larger of two.
+    """Return the effective size of ``signal``, erring low: n / tau, with tau the larger of two estimates.
 
-    One is the sum of autocorrelations by pairs (Geyer 1992, Practical Markov Chain Monte Carlo, 3.3), cut at the first
-    pair that is within the noise, 2 standard errors of sqrt(2 / n), and then raised by 1.5 standard errors of its own,
+    The first is the sum of autocorrelations in pairs (Geyer 1992, Practical Markov Chain Monte Carlo, 3.3). It ends at
+    the first pair within the noise, 2 standard errors of sqrt(2 / n), and is raised by 1.5 of its own standard errors,
     tau sqrt(2 (2 M + 1) / n) with M the lag of the cut (Madras and Sokal 1988, J. Stat. Phys. 50, 109), at most
-    fourfold. The other sees what is weak but lasts, as of clocks that switch now and
-    then: the variance of the sums of overlapping blocks by that of independent samples, for lengths from 8 to n / 16,
-    where it is raised by 3 standard errors, sqrt(4 b / 3 n) (batch means; Flegal and Jones 2010, Ann. Stat. 38, 1034).
-    From 1,500 samples on 2 will do: at 3, the bounds of p99 of 3,000 samples of such clocks were wrong in 1.4 % where
-    1 % were allowed. A shorter series has wider bounds, and a good one shall be settled at the first look.
+    fourfold.
+
+    The second detects weak correlation that lasts long, e.g. of clocks that switch now and then. It is the variance of
+    the sums of overlapping blocks divided by that of independent samples, for block lengths b from 8 to n / 16 (batch
+    means; Flegal and Jones 2010, Ann. Stat. 38, 1034). It counts if it exceeds 1 by 3 standard errors, sqrt(4 b / 3 n),
+    or by 2 from 1,500 samples on: with 3, the p99 bounds of 3,000 samples under such clocks were wrong in 1.4 % of
+    cases, and 1 % is allowed. Shorter series have wider bounds anyway, and the higher threshold lets a good engine pass
+    at the first interim analysis.
     """
     n = signal.size
     correlation = autocorrelation(signal)
@@ -83,11 +88,11 @@ def _cautious(signal: FloatArray) -> float:
     if cut:
         unsure = _MARGIN * math.sqrt(2 * (4 * cut + 1) / n)
         tau *= min(1 / (1 - unsure), _MOST_MARGIN) if unsure < 1 else _MOST_MARGIN
-    return float(min(n, max(1.0, n / max(tau, _lasting(signal)))))
+    return float(min(n, max(1.0, n / max(tau, _block_variance_ratio(signal)))))
 
 
-def _lasting(signal: FloatArray) -> float:
-    """The largest ratio of variances of block sums that is no chance, 0.0 for none."""
+def _block_variance_ratio(signal: FloatArray) -> float:
+    """Return the largest significant ratio of variances of block sums (``_cautious``), 0.0 if none is significant."""
     n = signal.size
     centred = signal - signal.mean()
     variance = energy(centred) / n
@@ -104,8 +109,8 @@ def _lasting(signal: FloatArray) -> float:
     return largest
 
 
-def worth_of(signal: FloatArray) -> float:
-    """How many independent samples ``signal`` itself is worth, as ``effective_size`` says; n for a constant one."""
+def effective_size_of(signal: FloatArray) -> float:
+    """Return n / tau of ``signal`` itself, with tau summed up to the first negative pair; n for a constant signal."""
     n = signal.size
     correlation = autocorrelation(signal)
     if correlation is None:

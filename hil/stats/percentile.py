@@ -25,16 +25,15 @@ def smallest_n(q: float, confidence: float) -> int:
 def percentile_bounds(
     samples: npt.ArrayLike, q: float, confidence: float, effective: float | None = None
 ) -> tuple[float, float]:
-    """Distribution-free bounds of the ``q`` quantile from order statistics, each one-sided at ``confidence``.
+    """Return distribution-free bounds of the ``q`` quantile: ``(low, high)``, each one-sided at ``confidence``.
 
-    The number of samples at or under the true quantile is Binomial(n, q), so that X(r) with the least r
-    of P(Binomial <= r - 1) >= confidence is an upper bound, and X(l) with the greatest l of
-    P(Binomial <= l - 1) <= 1 - confidence a lower one (Hahn and Meeker, Statistical Intervals, 5.2).
-    ``effective`` is the number of independent samples the series is worth (``effective_size``): the ranks
-    are found for that many and carried over as shares of n, rounded outwards.
+    The number of samples at or below the true quantile is Binomial(n, q). The order statistic X(r) with the least r of
+    P(Binomial <= r - 1) >= confidence is therefore an upper bound, and X(l) with the greatest l of
+    P(Binomial <= l - 1) <= 1 - confidence a lower bound (Hahn and Meeker, Statistical Intervals, 5.2).
+    ``effective`` is the effective size of the series (``effective_size``): the ranks are computed for that many samples
+    and scaled to n, rounded outwards.
 
-    Returns ``(-inf, inf)`` where n is too small for a side. Raises ``ValueError`` for samples that are
-    not a finite vector.
+    A bound is infinite if n is too small for it. Raises ``ValueError`` unless ``samples`` is a finite vector.
     """
     check(q, confidence)
     ordered = np.sort(vector(samples, "samples"))

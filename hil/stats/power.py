@@ -1,4 +1,4 @@
-"""What a comparison of runs can see, and how many runs it takes to see it; by numbers, not by approximation."""
+"""The statistical power of a comparison of runs, and the number of runs that it needs, by numerical integration."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 from hil.stats.runs import FEWEST, NOISE_DF, POWER
 
 CAP = 30
-"""Runs a side that a planner asks for at most: what needs more is better sought by a quieter board."""
+"""The most runs per side that are recommended. If more are needed, reducing the board's noise is the better way."""
 
 SPARE = 2
-"""Runs a side beyond what normal theory asks: medians of recorded series have heavier tails. Without them +5 % was
-found in 98.2 % of simulated comparisons of such runs, 99.9 % were promised (``python -m benchmarks.verdicts``)."""
+"""Runs per side added to the result of normal theory, since medians of recorded series have heavier tails. Without them
+a rise of 5 % was detected in 98.2 % of simulated comparisons of such runs, instead of the computed 99.9 %
+(``python -m benchmarks.verdicts``)."""
 
-_NODES = 64  # of each sample variance's distribution: power to within 0.001
-_WIDEST = 10.0  # a change by more than that factor is none that a planner is asked for
-_NOTHING = 1e-12  # a spread under that of rounding, whose powers underflow
-_EXACT = 1e-4  # of a relative change
+_NODES = 64  # integration points for each sample variance: the power is accurate to 0.001
+_WIDEST = 10.0  # the largest relative change that is searched
+_NOTHING = 1e-12  # a spread below this is rounding, and its powers underflow
+_EXACT = 1e-4  # accuracy of a relative change
 
 
-def power_of(  # noqa: PLR0913 - what power depends on, each named at the call
+def power_of(  # noqa: PLR0913 - statistical power depends on all of them
     runs: int,
     relative_sd: float,
     effect: float,
@@ -30,18 +31,19 @@ def power_of(  # noqa: PLR0913 - what power depends on, each named at the call
     above: float = 0.01,
     noise: float = 0.0,
 ) -> float:
-    """The chance that ``runs`` a side find a worsening by ``effect``: significant, and seen beyond ``above``.
+    """Return the probability that ``runs`` per side detect a worsening by ``effect`` (a fraction).
 
-    ``relative_sd`` is the standard deviation between runs of one session, ``noise`` between sessions (one a side). The
-    two sample variances, independent chi-squares, are integrated over by equal shares of each, since Welch's degrees of
-    freedom and critical value follow from them; the estimate is normal given them, as means of logarithms of normal
-    values are. Raises ``ValueError`` for fewer than two runs or a negative size.
+    Detected means: significant, and with an estimate beyond ``above``. ``relative_sd`` is the relative standard
+    deviation between runs of one session, ``noise`` that between sessions, with one session per side. The two sample
+    variances are independent chi-squares and determine Welch's degrees of freedom and critical value. The result is the
+    mean over a grid of their quantiles; given the variances, the estimate is normal. Raises ``ValueError`` for fewer
+    than two runs or a negative size.
     """
     from scipy.special import gammaincinv, ndtr, stdtrit  # 24 MiB that only planning needs
 
-    if runs < 2 or not all(one >= 0 for one in (relative_sd, noise, effect, above)) or not 0 < confidence < 1:
+    if runs < 2 or not all(size >= 0 for size in (relative_sd, noise, effect, above)) or not 0 < confidence < 1:
         raise ValueError(
-            f"{runs} runs, sd {relative_sd}, noise {noise}, effect {effect}: two runs and sizes are wanted"
+            f"{runs} runs, sd {relative_sd}, noise {noise}, effect {effect}: give two runs or more and no negative size"
         )
     shift, least = math.log1p(effect), math.log1p(above)
     if max(relative_sd, noise) < _NOTHING:
@@ -51,12 +53,12 @@ def power_of(  # noqa: PLR0913 - what power depends on, each named at the call
     own = relative_sd**2 / runs * 2 * gammaincinv(df / 2, shares) / df
     first, second, between = own[:, None], own[None, :], 2 * noise**2
     variance = first + second + between
-    freedom = variance**2 / ((first**2 + second**2) / df + between**2 / NOISE_DF)
-    wanted = np.maximum(stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance), least)
-    return float(ndtr((shift - wanted) / math.sqrt(2 * relative_sd**2 / runs + between)).mean())
+    degrees = variance**2 / ((first**2 + second**2) / df + between**2 / NOISE_DF)
+    threshold = np.maximum(stdtrit(degrees, (1 + confidence) / 2) * np.sqrt(variance), least)
+    return float(ndtr((shift - threshold) / math.sqrt(2 * relative_sd**2 / runs + between)).mean())
 
 
-def runs_needed(  # noqa: PLR0913 - as above
+def runs_needed(  # noqa: PLR0913 - as for power_of
     relative_sd: float,
     effect: float,
     power: float = POWER,
@@ -66,14 +68,17 @@ def runs_needed(  # noqa: PLR0913 - as above
     above: float = 0.01,
     noise: float = 0.0,
 ) -> int | None:
-    """The fewest runs a side that find a worsening by ``effect`` with ``power``, and ``SPARE``; None if not ``cap``."""
+    """Return the runs per side that detect a worsening by ``effect`` with probability ``power``, plus ``SPARE``.
+
+    ``None`` if ``cap`` runs per side are not enough.
+    """
     for runs in range(FEWEST, cap + 1):
         if power_of(runs, relative_sd, effect, confidence=confidence, above=above, noise=noise) >= power:
             return min(runs + SPARE, cap)
     return None
 
 
-def visible_effect(  # noqa: PLR0913 - as above
+def visible_effect(  # noqa: PLR0913 - as for power_of
     runs: int,
     relative_sd: float,
     *,
@@ -82,7 +87,7 @@ def visible_effect(  # noqa: PLR0913 - as above
     above: float = 0.01,
     noise: float = 0.0,
 ) -> float:
-    """The least worsening that ``runs`` a side find with ``power``; infinite for fewer than five runs."""
+    """Return the least worsening that ``runs`` per side detect with probability ``power``; infinite below five runs."""
     if runs < FEWEST:
         return math.inf
     low, high = 0.0, _WIDEST

@@ -1,9 +1,10 @@
-"""When to look at a growing series, and how sure each look has to be.
+"""Interim analyses of a growing series: when to judge it, and at which confidence.
 
-Whoever looks several times and stops when satisfied is wrong more often than each look says. Here the error that
-is allowed, 1 - confidence, is spent over the looks that may be taken, whether they are or not (alpha spending: Lan and
-DeMets 1983, Biometrika 70, 659; with Bonferroni's inequality instead of their joint distribution, so that it holds
-however the looks hang together). What is looked at grows twofold, so that few looks span any budget.
+Judging a series several times and stopping at the first verdict has a larger error than each single analysis. The
+allowed error, 1 - confidence, is therefore divided in advance among all analyses that may take place (alpha spending:
+Lan and DeMets 1983, Biometrika 70, 659). Bonferroni's inequality replaces their joint distribution, so that the bound
+holds for any dependence between the analyses. The series doubles from one analysis to the next, so few analyses cover
+any budget.
 """
 
 from __future__ import annotations
@@ -14,25 +15,26 @@ from dataclasses import dataclass
 from hil.stats.percentile import samples_needed, smallest_n
 
 FIRST_SHARE = 0.6
-"""Of the error, for the first look: a clearly good engine is decided there. The others share the rest evenly."""
+"""Share of the error for the first analysis, which suffices for a clearly good engine; the others share the rest."""
 
 SLACK = 1.5
-"""A first look at so many times the smallest number of samples leaves room for its level and a worth under n."""
+"""Factor on the smallest number of samples for the first analysis, whose confidence is above that of the verdict; the
+effective size of a series is also below n."""
 
-_AGAIN = 2  # where the estimate sits on the line, twice as many samples may decide
+_AGAIN = 2  # factor on the samples if the series has enough samples already, but its estimate is close to the limit
 
 
 @dataclass(frozen=True)
-class Looks:
-    """The looks at a series: after ``first``, then each at twice as much, and at last at ``most``.
+class InterimAnalyses:
+    """The interim analyses of a series: after ``first``, then each after twice the amount, the last after ``most``.
 
-    The amounts are seconds or samples, whichever the caller grows its series by. They are fixed before the first
-    sample, as is the level of each.
+    Amounts are seconds or samples, as the caller counts. They and the confidence of each analysis are fixed before the
+    first sample.
 
     Attributes:
-        first: the amount before which nothing is looked at.
-        most: the budget; where it is under ``first`` there is one look, at ``first``.
-        confidence: with which the verdict holds that the looks end at.
+        first: the amount after which the first analysis takes place.
+        most: the budget; if it is less than ``first``, there is one analysis, after ``first``.
+        confidence: the confidence of the final verdict.
     """
 
     first: float
@@ -41,31 +43,32 @@ class Looks:
 
     @property
     def count(self) -> int:
-        """How many looks there are at most."""
+        """The largest possible number of analyses."""
         return 1 + max(0, math.ceil(math.log2(max(1.0, self.most / self.first)) - 1e-9))
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """The amount at each look, ascending."""
-        doubled = [self.first * 2**look for look in range(self.count)]
+        """The amount at each analysis, ascending."""
+        doubled = [self.first * 2**step for step in range(self.count)]
         return (*doubled[:-1], max(self.first, self.most)) if self.count > 1 else (self.first,)
 
-    def level(self, look: int) -> float:
-        """The confidence of each side of an interval at the ``look``-th look, from 1 on.
+    def level(self, number: int) -> float:
+        """Return the one-sided confidence of the bounds at analysis ``number``, counted from 1.
 
-        The errors of all levels add up to 1 - ``confidence``. Raises ``ValueError`` for a look that is none of these.
+        The errors of all levels add up to 1 - ``confidence``. Raises ``ValueError`` unless ``number`` is from 1 to
+        ``count``.
         """
-        if not 1 <= look <= self.count:
-            raise ValueError(f"look {look} is none of {self.count}")
+        if not 1 <= number <= self.count:
+            raise ValueError(f"analysis {number} is not one of 1 to {self.count}")
         error = 1 - self.confidence
         if self.count == 1:
             return self.confidence
-        share = FIRST_SHARE if look == 1 else (1 - FIRST_SHARE) / (self.count - 1)
+        share = FIRST_SHARE if number == 1 else (1 - FIRST_SHARE) / (self.count - 1)
         return 1 - error * share
 
 
-def first_look(q: float, confidence: float) -> int:
-    """The fewest samples at which to look for the first time: 1.5 times what the ``q`` quantile takes at least.
+def samples_of_first_analysis(q: float, confidence: float) -> int:
+    """Return the fewest samples for the first analysis of the ``q`` quantile: 1.5 times ``smallest_n``.
 
     688 for the 99th percentile at 99 %.
     """
@@ -73,9 +76,9 @@ def first_look(q: float, confidence: float) -> int:
 
 
 def samples_missing(q: float, confidence: float, share: float, n: int, worth: float) -> int | None:
-    """How many more samples would about settle the ``q`` quantile, ``share`` of ``n`` lying over its limit.
+    """Return about how many more samples would decide the ``q`` quantile, if ``share`` of ``n`` are over its limit.
 
-    ``worth`` is how many independent samples those ``n`` are worth. ``None`` where no number would settle it.
+    ``worth`` is the effective size of the ``n`` samples. ``None`` if no number of samples would be enough.
     """
     needed = samples_needed(q, confidence, share)
     if needed is None:

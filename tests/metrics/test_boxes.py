@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hil.config.spec import DetectionSpec
 from hil.errors import UserError
-from hil.metrics.boxes import Detections, decoder, suppressed
+from hil.metrics.boxes import Detections, decoder, indices_after_nms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,7 @@ def test_suppression_leaves_no_two_alike_and_loses_none_alone(rows: list[tuple[i
     table = np.array(rows, dtype=np.float64).reshape(-1, 6)
     boxes = np.concatenate([table[:, :2], table[:, :2] + 1 + table[:, 2:4]], axis=1)
     found = Detections(boxes, table[:, 4], table[:, 5])
-    stay = suppressed(found, 0.5).tolist()
+    stay = indices_after_nms(found, 0.5).tolist()
     for at in range(len(table)):
         over = [
             kept

@@ -1,4 +1,4 @@
-"""Series that hang together, for the tests of statistics."""
+"""Autocorrelated series for the tests of statistics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def ar1(random: np.random.Generator, n: int, rho: float) -> np.ndarray:
-    """A stationary Gaussian series whose neighbours correlate by ``rho``."""
+    """Return a stationary Gaussian AR(1) series of length ``n`` with autocorrelation ``rho`` at lag one."""
     noise = random.standard_normal(n)
     series = np.empty(n)
     series[0] = noise[0]
@@ -18,7 +18,7 @@ def ar1(random: np.random.Generator, n: int, rho: float) -> np.ndarray:
 
 
 def ar1_rows(seed: int, runs: int, n: int, phi: float) -> np.ndarray:
-    """Series of mean 0 whose neighbours hang together by ``phi``, settled."""
+    """Return AR(1) series with mean 0 and coefficient ``phi``, shape (runs, n), after 200 discarded steps each."""
     series = np.random.default_rng(seed).normal(size=(runs, n + 200))
     for at in range(1, n + 200):
         series[:, at] += phi * series[:, at - 1]

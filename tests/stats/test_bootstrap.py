@@ -14,12 +14,12 @@ from hil.stats import (
 
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=300))
 def test_equal_scores_lose_nothing(scores: list[float]) -> None:
-    """Against itself the drop is exactly zero, and so are its bounds."""
+    """For equal scores the drop and its bounds are exactly zero."""
     assert bootstrap_drop(scores, scores, 0.95, 0, resamples=50) == (0.0, 0.0, 0.0)
 
 
 def test_bootstrap_is_paired() -> None:
-    """What is hard for both sides does not widen the interval."""
+    """Samples that are difficult for both sides do not widen the interval."""
     hard = np.random.default_rng(0).normal(0, 10, 200)
     _, low, high = bootstrap_drop(hard, hard - 1, 0.95, 0)
     assert low == pytest.approx(1)
@@ -27,13 +27,13 @@ def test_bootstrap_is_paired() -> None:
 
 
 def test_bootstrap_repeats_with_its_seed() -> None:
-    """The same seed gives the same bounds, also where the work is split into blocks."""
+    """The same seed gives the same bounds, also if the resamples are drawn in several blocks."""
     ours, theirs = np.random.default_rng(0).random((2, 3000))
     assert bootstrap_drop(ours, theirs, 0.95, 4) == bootstrap_drop(ours, theirs, 0.95, 4)
 
 
 def test_bootstrap_covers_the_true_drop() -> None:
-    """The upper bound lies under the true drop in about 5 % of experiments, not more than 10 %."""
+    """At 95 %, the upper bound is below the true drop in at most 10 % of 200 experiments (5 % expected)."""
     random = np.random.default_rng(9)
     under = 0
     for trial in range(200):
@@ -44,13 +44,13 @@ def test_bootstrap_covers_the_true_drop() -> None:
 
 
 def test_a_relative_drop_from_zero_is_infinite() -> None:
-    """A reference without any error has no error to grow by a share of."""
+    """If the reference's mean is zero, a relative drop is infinite, or zero for equal scores."""
     assert bootstrap_drop(np.zeros(5), -np.ones(5), 0.95, 0, relative=True)[0] == math.inf
     assert bootstrap_drop(np.zeros(5), np.zeros(5), 0.95, 0, relative=True) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [([], []), ([1.0], [math.nan]), ([1.0], [1.0, 2.0])])
 def test_scores_that_do_not_pair_are_refused(ours: list[float], theirs: list[float]) -> None:
-    """No scores, scores that are not finite, or of different samples, have no drop."""
+    """Empty, non-finite and unequally long scores raise ``ValueError``."""
     with pytest.raises(ValueError, match=r"finite|no samples|shape"):
         bootstrap_drop(ours, theirs, 0.95, 0)

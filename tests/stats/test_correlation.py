@@ -14,22 +14,22 @@ FINITE = st.floats(-1e6, 1e6)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
-def test_effective_size_findsar1_rows(rho: float) -> None:
-    """Of an AR(1) series n (1 - rho) / (1 + rho) samples are left, within a quarter."""
+def test_effective_size_of_ar1_series(rho: float) -> None:
+    """The effective size of an AR(1) series is n (1 - rho) / (1 + rho), within a quarter."""
     random = np.random.default_rng(11)
     shares = [effective_size(ar1(random, 4000, rho)) / 4000 for _ in range(10)]
     assert np.mean(shares) == pytest.approx((1 - rho) / (1 + rho), rel=0.25)
 
 
-def test_a_drifting_series_is_worth_almost_nothing() -> None:
-    """What only goes up has no percentile."""
+def test_a_drifting_series_has_a_small_effective_size() -> None:
+    """A ramp has no percentile, so it counts as few independent samples."""
     drift = np.linspace(1, 2, 2000) + np.random.default_rng(0).normal(0, 0.01, 2000)
     assert effective_size(drift) < 20
     assert effective_size(drift, 0.99) < 200
 
 
-def test_bursts_in_the_tail_are_seen() -> None:
-    """Slow inferences that come in runs of ten count for less than scattered ones."""
+def test_bursts_in_the_tail_reduce_the_effective_size() -> None:
+    """Slow inferences in bursts of ten give a smaller effective size than scattered ones."""
     random = np.random.default_rng(5)
     scattered = random.random(4000)
     bursts = random.random(4000)
@@ -40,5 +40,5 @@ def test_bursts_in_the_tail_are_seen() -> None:
 
 @given(st.lists(FINITE, max_size=200), st.none() | st.floats(0.5, 0.99))
 def test_effective_size_stays_between_one_and_n(samples: list[float], q: float | None) -> None:
-    """No series is worth more than it is long, and none with samples in it less than one."""
+    """The effective size is at most n, and at least 1 for a series with samples."""
     assert min(1, len(samples)) <= effective_size(samples, q) <= len(samples)

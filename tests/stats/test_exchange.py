@@ -6,55 +6,58 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from hil.stats.exchange import ALL, DRAWN, exchanged
+from hil.stats.exchange import ALL, DRAWN, permutation_p_value
 
 
-def apart(one: list[float], other: list[float]) -> float:
-    """The difference of the means, as scipy wants a statistic."""
+def mean_difference(one: list[float], other: list[float]) -> float:
+    """Return the difference of the means, the statistic for scipy's test."""
     return math.fsum(one) / len(one) - math.fsum(other) / len(other)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 3), (5, 5), (7, 4)])
 @pytest.mark.parametrize("kinds", [False, True])
 def test_it_is_scipys_exact_permutation_test(n: int, m: int, *, kinds: bool) -> None:
-    """Of few values every dealing counts, ties as often as they come."""
+    """With few values all assignments are enumerated, and ties are counted."""
     for seed in range(10):
         random = np.random.default_rng(seed)
         values = random.integers(0, 2, n + m).astype(float) if kinds else random.normal(0, 1, n + m)
         one, other = values[:n].tolist(), values[n:].tolist()
         theirs = permutation_test(
-            (one, other), lambda a, b: abs(apart(list(a), list(b))), n_resamples=math.inf, alternative="greater"
+            (one, other),
+            lambda a, b: abs(mean_difference(list(a), list(b))),
+            n_resamples=math.inf,
+            alternative="greater",
         )
-        assert exchanged(one, other) == pytest.approx(theirs.pvalue)
+        assert permutation_p_value(one, other) == pytest.approx(theirs.pvalue)
 
 
-def test_all_of_one_side_over_all_of_the_other() -> None:
-    """Five and five apart are two dealings of 252; values that are all alike tell nothing."""
-    assert exchanged([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == 2 / 252
-    assert exchanged([3.0] * 5, [3.0] * 5) == 1
+def test_completely_separated_sides() -> None:
+    """Five values all above five others are 2 of 252 assignments; equal values have p = 1."""
+    assert permutation_p_value([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == 2 / 252
+    assert permutation_p_value([3.0] * 5, [3.0] * 5) == 1
 
 
-def test_of_many_values_dealings_are_drawn() -> None:
-    """Beyond ten and ten the same dealings are drawn each time, p is never 0, and it is right where theory knows it."""
+def test_assignments_of_many_values_are_drawn() -> None:
+    """With more than ten values per side the same assignments are drawn each time; p is never 0 and near scipy's."""
     assert math.comb(20, 10) <= ALL < math.comb(22, 11)
     random = np.random.default_rng(3)
     one, other = random.normal(0, 1, 30).tolist(), random.normal(0.6, 1, 30).tolist()
-    p = exchanged(one, other)
-    assert p == exchanged(one, other)
-    theirs = permutation_test((one, other), apart, n_resamples=50_000, rng=1).pvalue
+    p = permutation_p_value(one, other)
+    assert p == permutation_p_value(one, other)
+    theirs = permutation_test((one, other), mean_difference, n_resamples=50_000, rng=1).pvalue
     assert p == pytest.approx(theirs, abs=0.005)
-    assert exchanged([*range(30)], [*range(100, 130)]) == 1 / (DRAWN + 1)
+    assert permutation_p_value([*range(30)], [*range(100, 130)]) == 1 / (DRAWN + 1)
 
 
-def test_false_alarms_hold_for_runs_of_two_kinds() -> None:
-    """Half of the runs 2 % slower and nothing changed: 1 in 100 of 2,000 comparisons, by chance 1.6."""
+def test_false_alarms_of_bimodal_runs_are_bounded() -> None:
+    """If runs are 2 % slower at random and nothing changed, at most 1.6 % of 2,000 comparisons have p <= 1 %."""
     random = np.random.default_rng(4)
-    alarms = sum(exchanged(*random.choice([0.0, 0.02], (2, 7)).tolist()) <= 0.01 for _ in range(2000))
+    alarms = sum(permutation_p_value(*random.choice([0.0, 0.02], (2, 7)).tolist()) <= 0.01 for _ in range(2000))
     assert alarms <= 32
 
 
 @pytest.mark.parametrize("sides", [([], [1.0]), ([1.0], [])])
 def test_a_side_without_values_is_refused(sides: tuple[list[float], list[float]]) -> None:
-    """Nothing is no side."""
-    with pytest.raises(ValueError, match="two sides"):
-        exchanged(*sides)
+    """An empty side raises ``ValueError``."""
+    with pytest.raises(ValueError, match="both sides"):
+        permutation_p_value(*sides)

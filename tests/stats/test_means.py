@@ -15,15 +15,15 @@ from tests.stats.series import ar1_rows
 @pytest.mark.parametrize("n", [40, 100, 400])
 @pytest.mark.parametrize(("confidence", "wrong"), [(0.95, 0.06), (0.99, 0.03)])
 def test_the_mean_of_a_correlated_series_keeps_its_bounds(phi: float, n: int, confidence: float, wrong: float) -> None:
-    """A side of the interval, where it is worth five samples, excludes the true mean about as rarely as it says."""
+    """With a worth of five or more, a bound excludes the true mean at the documented rate at most."""
     runs = 1000
-    found = [mean_interval(each, confidence) for each in ar1_rows(7, runs, n, phi)]
-    missed = sum(worth >= 5 and high < 0 for _, _, high, worth in found)
+    intervals = [mean_interval(each, confidence) for each in ar1_rows(7, runs, n, phi)]
+    missed = sum(worth >= 5 and high < 0 for _, _, high, worth in intervals)
     assert missed / runs <= wrong + 0.012  # two standard errors of this count
 
 
 def test_the_mean_of_independent_samples_is_student_s() -> None:
-    """Where nothing hangs together the interval is the usual one."""
+    """For independent samples the interval is Student's."""
     samples = np.random.default_rng(3).normal(5, 1, 400)
     mean, low, high, worth = mean_interval(samples, 0.975)
     assert worth > 300
@@ -32,8 +32,8 @@ def test_the_mean_of_independent_samples_is_student_s() -> None:
 
 
 @pytest.mark.parametrize("samples", [[1.0], [1.0, 2.0, 3.0], np.linspace(0, 1, 50)])
-def test_a_mean_that_nothing_bounds_is_open(samples: np.ndarray) -> None:
-    """Too few samples, or a ramp, leave the interval open or very wide rather than narrow."""
+def test_the_interval_of_few_samples_is_wide(samples: np.ndarray) -> None:
+    """For too few samples and for a ramp, the interval is infinite or wider than the range of the samples."""
     _, low, high, worth = mean_interval(samples, 0.99)
     assert worth < 5
     assert high - low > np.ptp(samples)
@@ -41,6 +41,6 @@ def test_a_mean_that_nothing_bounds_is_open(samples: np.ndarray) -> None:
 
 @pytest.mark.parametrize("samples", [[], [1.0, math.nan], [[1.0]]])
 def test_a_mean_of_nothing_is_refused(samples: list[float]) -> None:
-    """No samples, or none that are finite."""
+    """No samples, non-finite samples and a matrix raise ``ValueError``."""
     with pytest.raises(ValueError, match=r"samples"):
         mean_interval(samples, 0.99)

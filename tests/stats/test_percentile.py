@@ -33,14 +33,14 @@ LEVEL = st.integers(500, 999).map(lambda thousandths: (thousandths + 0.3) / 1000
         (0.999, 0.99, 4603),
     ],
 )
-def test_smallest_n_is_the_published_one(q: float, confidence: float, n: int) -> None:
-    """The known table of sample counts comes out."""
+def test_smallest_n_is_the_published_value(q: float, confidence: float, n: int) -> None:
+    """The values are those of the published table."""
     assert smallest_n(q, confidence) == n
 
 
 @given(LEVEL, LEVEL)
 def test_smallest_n_is_where_the_bound_begins(q: float, confidence: float) -> None:
-    """One sample less and there is no upper bound; with it the bound is the largest sample."""
+    """With one sample less there is no upper bound; with ``smallest_n`` samples it is at most the largest sample."""
     n = smallest_n(q, confidence)
     if n > 10_000:
         return
@@ -50,7 +50,7 @@ def test_smallest_n_is_where_the_bound_begins(q: float, confidence: float) -> No
 
 @given(st.lists(FINITE, max_size=300), LEVEL, LEVEL)
 def test_bounds_are_samples_around_the_quantile(samples: list[float], q: float, confidence: float) -> None:
-    """Each bound is one of the samples or open, and low is not above high."""
+    """Each bound is one of the samples or infinite, and low is not above high."""
     low, high = percentile_bounds(samples, q, confidence)
     assert low <= high
     assert low == -math.inf or low in samples
@@ -61,7 +61,7 @@ def test_bounds_are_samples_around_the_quantile(samples: list[float], q: float, 
 def test_fewer_independent_samples_never_narrow_the_bounds(
     samples: list[float], q: float, confidence: float, share: float
 ) -> None:
-    """A correlated series gets bounds at least as wide as an independent one of its length."""
+    """A smaller effective size gives bounds that are at least as wide."""
     low, high = percentile_bounds(samples, q, confidence)
     wide_low, wide_high = percentile_bounds(samples, q, confidence, share * len(samples))
     assert wide_high >= high or math.isclose(wide_high, high)
@@ -69,8 +69,8 @@ def test_fewer_independent_samples_never_narrow_the_bounds(
 
 
 @pytest.mark.parametrize(("q", "confidence", "n"), [(0.99, 0.99, 700), (0.5, 0.95, 40), (0.9, 0.95, 100)])
-def test_bounds_cover_as_often_as_they_say(q: float, confidence: float, n: int) -> None:
-    """Over 2,000 series the true quantile lies past a bound no oftener than the confidence allows."""
+def test_bounds_have_the_stated_coverage(q: float, confidence: float, n: int) -> None:
+    """In 2,000 series the true quantile is beyond a bound no more often than the confidence allows."""
     series = np.random.default_rng(7).random((2000, n))
     bounds = np.array([percentile_bounds(row, q, confidence) for row in series])
     noise = 3 * math.sqrt(confidence * (1 - confidence) / len(series))
@@ -78,8 +78,8 @@ def test_bounds_cover_as_often_as_they_say(q: float, confidence: float, n: int) 
     assert np.mean(bounds[:, 0] <= q) >= confidence - noise
 
 
-def test_correlated_series_are_covered_too() -> None:
-    """With the effective size the bound of an AR(1) series holds; without it it does not."""
+def test_bounds_of_correlated_series_hold() -> None:
+    """The bound of an AR(1) series holds with the effective size, and fails without."""
     random = np.random.default_rng(3)
     missed = {True: 0, False: 0}
     trials, n, rho = 200, 400, 0.9
@@ -93,19 +93,19 @@ def test_correlated_series_are_covered_too() -> None:
 
 
 @pytest.mark.parametrize("bad", [[1.0, math.nan], [[1.0]], [math.inf]])
-def test_bounds_of_nonsense_are_refused(bad: list[float]) -> None:
-    """NaN, infinity and matrices have no percentile."""
+def test_invalid_samples_are_refused(bad: list[float]) -> None:
+    """NaN, infinity and matrices raise ``ValueError``."""
     with pytest.raises(ValueError, match="finite vector"):
         percentile_bounds(bad, 0.5, 0.95)
 
 
-def test_no_samples_bound_nothing() -> None:
-    """An empty series is open on both sides."""
+def test_no_samples_have_no_bounds() -> None:
+    """Both bounds of an empty series are infinite."""
     assert percentile_bounds([], 0.5, 0.95) == (-math.inf, math.inf)
 
 
 def test_samples_needed_grows_towards_the_limit() -> None:
-    """None over the limit needs the fewest; a share at the very quantile needs more than there are."""
+    """It is smallest with no sample over the limit, and None for a share equal to 1 - q."""
     assert samples_needed(0.99, 0.99, 0.0) == smallest_n(0.99, 0.99)
     near = samples_needed(0.99, 0.99, 0.009)
     assert near is not None

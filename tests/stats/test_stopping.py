@@ -8,68 +8,68 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.stats import Looks, first_look, percentile_bounds, samples_missing, smallest_n
+from hil.stats import InterimAnalyses, percentile_bounds, samples_missing, samples_of_first_analysis, smallest_n
 
 AMOUNT = st.floats(0.01, 1e6)
 
 
 @given(AMOUNT, AMOUNT, st.floats(0.5, 0.9999))
-def test_all_looks_together_spend_the_error_and_no_more(first: float, most: float, confidence: float) -> None:
-    """Whatever the budget: the errors of all looks that may be taken add up to what is allowed."""
-    plan = Looks(first, most, confidence)
-    spent = math.fsum(1 - plan.level(look) for look in range(1, plan.count + 1))
-    assert spent == pytest.approx(1 - confidence)
-    assert all(confidence <= plan.level(look) < 1 for look in range(1, plan.count + 1))
+def test_the_errors_of_all_analyses_add_up_to_the_allowed_error(first: float, most: float, confidence: float) -> None:
+    """For any budget, the errors of all interim analyses add up to 1 - confidence."""
+    plan = InterimAnalyses(first, most, confidence)
+    error = math.fsum(1 - plan.level(number) for number in range(1, plan.count + 1))
+    assert error == pytest.approx(1 - confidence)
+    assert all(confidence <= plan.level(number) < 1 for number in range(1, plan.count + 1))
 
 
 @given(AMOUNT, AMOUNT)
-def test_looks_grow_from_the_first_amount_to_the_budget(first: float, most: float) -> None:
-    """Nothing is looked at before the first amount; a look at most doubles the one before; the last is the budget."""
-    ends = Looks(first, most, 0.99).ends
-    assert len(ends) == Looks(first, most, 0.99).count
+def test_analyses_grow_from_the_first_amount_to_the_budget(first: float, most: float) -> None:
+    """The first analysis is at the first amount, each later one at most doubles it, and the last is at the budget."""
+    ends = InterimAnalyses(first, most, 0.99).ends
+    assert len(ends) == InterimAnalyses(first, most, 0.99).count
     assert ends[0] == first
     assert ends[-1] == pytest.approx(max(first, most))
     assert all(a < b <= 2 * a * (1 + 1e-9) for a, b in itertools.pairwise(ends))
 
 
-@pytest.mark.parametrize("look", [0, -1, 5])
-def test_a_look_that_was_not_planned_has_no_level(look: int) -> None:
-    """Looking once more than planned is refused: its error was not set aside."""
-    with pytest.raises(ValueError, match="none of 4"):
-        Looks(4, 20, 0.99).level(look)
+@pytest.mark.parametrize("number", [0, -1, 5])
+def test_an_unplanned_analysis_is_refused(number: int) -> None:
+    """``level`` raises for one analysis more than planned, because no error is reserved for it."""
+    with pytest.raises(ValueError, match="not one of 1 to 4"):
+        InterimAnalyses(4, 20, 0.99).level(number)
 
 
-def test_one_look_has_the_whole_error() -> None:
-    """A budget that allows no second look takes nothing from the first."""
-    assert Looks(4, 4, 0.99).level(1) == 0.99
-    assert Looks(4, 1, 0.99).ends == (4,)
+def test_a_single_analysis_has_the_whole_error() -> None:
+    """If the budget allows only one analysis, its level is the confidence itself."""
+    assert InterimAnalyses(4, 4, 0.99).level(1) == 0.99
+    assert InterimAnalyses(4, 1, 0.99).ends == (4,)
 
 
 @pytest.mark.parametrize(("q", "n"), [(0.99, 688), (0.9, 66), (0.5, 10)])
-def test_the_first_look_may_already_decide(q: float, n: int) -> None:
-    """It is at 1.5 times the smallest number of samples, and as many bound the percentile at the first level."""
-    assert first_look(q, 0.99) == n
-    level = Looks(n, 30 * n, 0.99).level(1)
+def test_the_first_analysis_can_decide(q: float, n: int) -> None:
+    """It takes 1.5 times the smallest number of samples, which is enough for a bound at its level."""
+    assert samples_of_first_analysis(q, 0.99) == n
+    level = InterimAnalyses(n, 30 * n, 0.99).level(1)
     assert smallest_n(q, level) <= n
     assert percentile_bounds(np.arange(n), q, level)[1] < math.inf
 
 
-def test_looking_often_errs_no_more_than_looking_once() -> None:
-    """At the limit itself a pass is wrong: over all looks it comes in at most 5 % of series at 95 %."""
+def test_several_analyses_have_no_larger_error_than_one() -> None:
+    """With the quantile at the limit a pass is wrong: over all analyses at 95 % it occurs in at most 5 % of series."""
     random = np.random.default_rng(11)
-    plan = Looks(first_look(0.9, 0.95), 5000, 0.95)
+    plan = InterimAnalyses(samples_of_first_analysis(0.9, 0.95), 5000, 0.95)
     naive = ours = 0
     for _ in range(1000):
         series = random.random(5000)
-        looks = [series[: int(end)] for end in plan.ends]
-        ours += any(percentile_bounds(s, 0.9, plan.level(k))[1] < 0.9 for k, s in enumerate(looks, 1))
-        naive += any(percentile_bounds(s, 0.9, 0.95)[1] < 0.9 for s in looks)
+        prefixes = [series[: int(end)] for end in plan.ends]
+        ours += any(percentile_bounds(s, 0.9, plan.level(k))[1] < 0.9 for k, s in enumerate(prefixes, 1))
+        naive += any(percentile_bounds(s, 0.9, 0.95)[1] < 0.9 for s in prefixes)
     assert ours / 1000 <= 0.05
     assert naive / 1000 >= 0.10
 
 
-def test_more_samples_are_always_more() -> None:
-    """What is missing is above zero, grows with correlation, and is unknown on the line."""
+def test_the_missing_samples_are_estimated() -> None:
+    """Their number is positive, grows with correlation, and is None if the share is exactly that of the quantile."""
     missing = samples_missing(0.99, 0.99, 0.009, 1000, 1000)
     assert missing is not None
     assert missing > 10_000

@@ -8,8 +8,8 @@ from hil.stats import (
 )
 
 
-def test_drift_sees_a_ramp_and_no_noise() -> None:
-    """A ramp of 10 % is found with its size and direction; noise raises no more alarms than stated."""
+def test_drift_detects_a_ramp_but_not_noise() -> None:
+    """A ramp of 10 % is detected with size and direction; noise alone gives no more false alarms than stated."""
     random = np.random.default_rng(5)
     noise = 1 + 0.01 * random.standard_normal(4000)
     ramp = np.linspace(0, 0.1, 4000)

@@ -18,7 +18,7 @@ from hil.session.gather.gathered import Gathered
 from hil.session.sampling import replicates
 from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.session.target import contract_method, state_contract
-from hil.stats import Looks, first_look
+from hil.stats import InterimAnalyses, samples_of_first_analysis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +33,9 @@ PROFILED_RUNS = 20
 TAIL_GROWTH = 2.0
 
 
-def looks(spec: MeasureSpec) -> Looks:
+def interim_analyses(spec: MeasureSpec) -> InterimAnalyses:
     """Return the interim analyses: after ``duration``, then each time the seconds have doubled, up to ``budget``."""
-    return Looks(spec.duration, spec.budget, spec.confidence)
+    return InterimAnalyses(spec.duration, spec.budget, spec.confidence)
 
 
 def confidence(spec: MeasureSpec, *series: Series) -> float:
@@ -44,7 +44,7 @@ def confidence(spec: MeasureSpec, *series: Series) -> float:
     It is the level of the analysis at which a series ended; of several series, the strictest. A series without interim
     analyses has the level of the first.
     """
-    plan = looks(spec)
+    plan = interim_analyses(spec)
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
 
 
@@ -109,11 +109,11 @@ def _sample_streams(session: EngineContext, model: str, precision: str, streams:
 def _sample(session: EngineContext, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
-    fewest = first_look(0.99, spec.confidence)
+    fewest = samples_of_first_analysis(0.99, spec.confidence)
     spent = 0.0
     parts: list[Series] = []
     with session.engines.lease(model, precision) as worker, conditions(session):
-        for end in looks(spec).ends:
+        for end in interim_analyses(spec).ends:
             seconds, spent = end - spent, end
             session.progress(f"{model} {precision}: timing for {seconds:.0f} s")
             timed = worker.time(
