@@ -1,7 +1,7 @@
-"""Where samples come from: an ``.npz`` file, a folder of images, a callable, or a seed.
+"""Sources of samples: an ``.npz`` file, a folder of images, a callable, or random numbers.
 
-``open_dataset`` opens what ``hil.toml`` names; all are streamed, have a digest of their content, and are
-held against the model's inputs before anything runs.
+``open_dataset`` opens the source that ``hil.toml`` names. Every source is streamed, has a digest of its content, and is
+checked against the model's inputs before anything runs.
 """
 
 from hil.datasets.dataset import Batch, Dataset, sample_digest

@@ -1,4 +1,4 @@
-"""What every data set is: batches in a fixed order, a digest of the content, a digest a sample."""
+"""The interface of data sets: batches in a fixed order, a digest of the content, and a digest of each sample."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Arrays = dict[str, "np.ndarray"]
 
 FINGERPRINT = 8
-"""Bytes kept of each sample's digest while a run lasts, to notice a source that changes between passes."""
+"""Bytes stored of each sample's digest during a run, to detect a source that changes between passes."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Samples ``start``, ``start + 1``, … along the first dimension of every array.
 
-    ``labels`` holds the truth: ``""`` for ``labels``, ``OUT`` for ``labels.OUT``; empty if there is none.
+    ``labels`` maps output names to labels, with ``""`` for the array ``labels``; it is empty without labels.
     """
 
     start: int
@@ -35,35 +35,35 @@ class Batch:
 
 
 class Dataset(Protocol):
-    """Samples to feed a model with; read as often as wanted, never held whole.
+    """Samples to run a model on. They can be read any number of times and are never all in memory.
 
-    ``digest`` is the sha256 of content and preprocessing source, ``provenance`` what else tells where
-    the samples come from (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
+    ``digest`` is the SHA-256 of the content and of the preprocessing source. ``provenance`` has other facts about the
+    origin of the samples (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - told above
+    def name(self) -> str: ...  # noqa: D102 - see the docstring of the class
     @property
-    def digest(self) -> str: ...  # noqa: D102 - told above
+    def digest(self) -> str: ...  # noqa: D102 - see the docstring of the class
     @property
-    def count(self) -> int: ...  # noqa: D102 - told above
+    def count(self) -> int: ...  # noqa: D102 - see the docstring of the class
     @property
-    def synthetic(self) -> bool: ...  # noqa: D102 - told above
+    def synthetic(self) -> bool: ...  # noqa: D102 - see the docstring of the class
     @property
-    def has_labels(self) -> bool: ...  # noqa: D102 - told above
+    def has_labels(self) -> bool: ...  # noqa: D102 - see the docstring of the class
     @property
-    def provenance(self) -> Mapping[str, str]: ...  # noqa: D102 - told above
+    def provenance(self) -> Mapping[str, str]: ...  # noqa: D102 - see the docstring of the class
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yields the first ``limit`` samples (all if ``None``), ``size`` at a time, fewer at the end."""
+        """Yield the first ``limit`` samples (all if ``None``), ``size`` at a time, fewer in the last batch."""
 
     def sample_digests(self) -> Iterator[str]:
-        """Yields the sha256 of each sample over all inputs, labels aside; equal samples, equal digests."""
+        """Yield the SHA-256 of each sample over all inputs, without labels. Equal samples have equal digests."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where samples come from and for whom: ``batch`` is the first dimension the model fixes, or ``None``."""
+    """The source of samples and their model; ``batch`` is the model's fixed batch size, or ``None``."""
 
     name: str
     model: str
@@ -72,22 +72,22 @@ class Origin:
 
 
 class Streamed(ABC):
-    """What the sources share: limits, the model's own batch size, digests, and that passes repeat."""
+    """Base class of the sources: applies limits, checks batch sizes and repeated passes, computes digests."""
 
     synthetic = False
     chunk = 64
-    """Samples read at a time where only digests are wanted."""
+    """Samples that are read at a time for digests."""
 
     checks_repeats = False
-    """Whether passes are held against the first one: code may change its mind, a file does not."""
+    """Whether each pass is compared with the first: code may return other samples, a file does not."""
 
     def __init__(self, origin: Origin) -> None:
-        """What the samples are, before any of them is read."""
+        """Store the origin; no sample is read."""
         self.name = origin.name
         self.provenance = origin.provenance
         self._model = origin.model
         self._batch = origin.batch
-        self._seen: array[int] | None = None
+        self._fingerprints: array[int] | None = None
 
     @property
     @abstractmethod
@@ -97,17 +97,17 @@ class Streamed(ABC):
     @property
     @abstractmethod
     def has_labels(self) -> bool:
-        """Whether batches carry the truth."""
+        """Whether batches have labels."""
 
     @abstractmethod
     def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:
-        """All inputs and labels, ``size`` samples at a time."""
+        """Yield all inputs and labels, ``size`` samples at a time."""
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yields the first ``limit`` samples (all if ``None``), ``size`` at a time, fewer at the end.
+        """Yield the first ``limit`` samples (all if ``None``), ``size`` at a time, fewer in the last batch.
 
-        Raises ``UserError`` where the model fixes another batch size or one that leaves a remainder, and
-        where a source gives other samples than it gave before.
+        Raises ``UserError`` if the model has another fixed batch size, if the last batch would be incomplete for it,
+        and if a source returns other samples than in the first pass.
         """
         wanted = self.count if limit is None else min(limit, self.count)
         self._check_batch(size, wanted)
@@ -117,8 +117,8 @@ class Streamed(ABC):
             if rows < _length(inputs) and wanted == self.count:
                 raise UserError(self._changed(wanted))
             batch = Batch(start, _head(inputs, rows), _head(labels, rows))
-            if self.checks_repeats and self._seen is not None:
-                self._check_repeats(batch, self._seen)
+            if self.checks_repeats and self._fingerprints is not None:
+                self._check_repeats(batch, self._fingerprints)
             yield batch
             start += rows
             if start >= wanted and wanted < self.count:
@@ -128,20 +128,20 @@ class Streamed(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over each sample's names, dtypes, shapes and bytes, labels too, and the preprocessing source."""
+        """SHA-256 over names, dtypes, shapes and bytes of each sample with its labels, and the preprocessing source."""
         total = sha256()
-        seen = array("Q")
+        fingerprints = array("Q")
         for inputs, labels in self._read(self.chunk):
             for row in range(_length(inputs)):
-                one = _whole_digest(inputs, labels, row)
-                seen.frombytes(one[:FINGERPRINT])
-                total.update(one)
+                sample = _whole_digest(inputs, labels, row)
+                fingerprints.frombytes(sample[:FINGERPRINT])
+                total.update(sample)
         total.update(self.provenance.get("preprocess_digest", "").encode())
-        self._seen = seen
+        self._fingerprints = fingerprints
         return total.hexdigest()
 
     def sample_digests(self) -> Iterator[str]:
-        """Yields the sha256 of each sample over all inputs, labels aside."""
+        """Yield the SHA-256 of each sample over all inputs, without labels."""
         for inputs, _ in self._read(self.chunk):
             for row in range(_length(inputs)):
                 yield sample_digest(inputs, row).hex()
@@ -158,22 +158,22 @@ class Streamed(ABC):
                 f"give a multiple of {self._batch}, e.g. samples = {wanted - wanted % self._batch or self._batch}"
             )
 
-    def _check_repeats(self, batch: Batch, seen: array[int]) -> None:
+    def _check_repeats(self, batch: Batch, fingerprints: array[int]) -> None:
         for row in range(_length(batch.inputs)):
             index = batch.start + row
-            one = _whole_digest(batch.inputs, batch.labels, row)[:FINGERPRINT]
-            if seen[index : index + 1].tobytes() != one:
+            fingerprint = _whole_digest(batch.inputs, batch.labels, row)[:FINGERPRINT]
+            if fingerprints[index : index + 1].tobytes() != fingerprint:
                 raise UserError(self._changed(index))
 
     def _changed(self, index: int) -> str:
         return (
-            f"sample {index} of {self.name} is not what it was in the pass before: model {self._model}: "
-            "give the same samples in the same order each time (seed what is random)"
+            f"sample {index} of {self.name} differs from the pass before: model {self._model}: "
+            "return the same samples in the same order each time (seed random generators)"
         )
 
 
 def sample_digest(arrays: Mapping[str, np.ndarray], row: int) -> bytes:
-    """sha256 of one row of each array: name, dtype, shape and bytes, in the order of the names."""
+    """Return the SHA-256 of one row of each array: name, dtype, shape and bytes, in the order of the names."""
     result = sha256()
     for name in sorted(arrays):
         value = arrays[name][row]

@@ -1,4 +1,4 @@
-"""Do the samples fit the model: names, dtypes and shapes, with what to change where they do not."""
+"""Checks names, dtypes and shapes of samples against the inputs of a model."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ LABELS = "labels"
 
 
 def label_key(name: str) -> str | None:
-    """``labels`` -> ``""``, ``labels.OUT`` -> ``"OUT"``, anything else -> ``None``."""
+    """Return ``""`` for ``labels``, ``"OUT"`` for ``labels.OUT``, ``None`` for any other name."""
     if name == LABELS:
         return ""
     return name.removeprefix(f"{LABELS}.") if name.startswith(f"{LABELS}.") else None
 
 
 class Matcher:
-    """Holds samples of one source against one model's inputs; every message names both."""
+    """Checks samples of one source against the inputs of one model; every message names both."""
 
     def __init__(
         self, signature: Signature, *, model: str, source: str, shapes: Mapping[str, tuple[int, int, int]]
     ) -> None:
-        """``source`` names the samples in messages, best with the line that asks for them.
+        """``source`` describes the samples in messages, preferably with the line of ``hil.toml``.
 
-        ``shapes`` bounds dynamic dimensions by name: ``(min, opt, max)``.
+        ``shapes`` has the limits of dynamic dimensions by name: ``(min, opt, max)``.
         """
         self.inputs = {spec.name: spec for spec in signature.inputs}
         self._outputs = [spec.name for spec in signature.outputs]
@@ -39,12 +39,12 @@ class Matcher:
         self._source = source
         self._shapes = shapes
 
-    def names(self, given: Iterable[str]) -> tuple[list[str], list[str]]:
-        """The names that are inputs and those that are labels.
+    def names(self, present: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return the names of inputs and the names of labels among ``present``.
 
-        Raises ``UserError`` for a name that is neither, an input that is missing, labels of no output.
+        Raises ``UserError`` for a name that is neither, a missing input, and labels of an unknown output.
         """
-        names = list(given)
+        names = list(present)
         labels = [name for name in names if name not in self.inputs and label_key(name) is not None]
         unknown = [name for name in names if name not in self.inputs and name not in labels]
         missing = [name for name in self.inputs if name not in names]
@@ -56,7 +56,7 @@ class Matcher:
                 f"has {_list(names)}, but the inputs are {_list(self.inputs)}"
                 + (f"; missing {_list(missing)}" if missing else "")
                 + (f"; unknown {_list(unknown)}{hints[0] if hints else ''}" if unknown else ""),
-                f"name the arrays after the inputs, the truth {LABELS!r} or '{LABELS}.OUTPUT'",
+                f"name the arrays after the inputs, and labels {LABELS!r} or '{LABELS}.OUTPUT'",
             )
         for name in labels:
             output = label_key(name)
@@ -67,9 +67,9 @@ class Matcher:
         return [name for name in self.inputs if name in names], labels
 
     def tensors(self, tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
-        """Holds dtypes and shapes of one sample (without the batch dimension) against the inputs.
+        """Check dtypes and shapes of one sample (without the batch dimension) against the inputs.
 
-        A dynamic dimension takes any size, but one name takes one size. Raises ``UserError``.
+        Dynamic dimensions with the same name must have the same size, within ``shapes``. Raises ``UserError``.
         """
         sizes: dict[str, int] = {}
         for name, spec in self.inputs.items():
@@ -82,7 +82,7 @@ class Matcher:
             if not _fits(shape, spec, sizes):
                 takes = ", ".join("any" if size is None else str(size) for size in spec.shape[1:])
                 raise self._error(
-                    f"has samples of {name!r} shaped {list(shape)}, but the input takes [{takes}] a sample",
+                    f"has samples of {name!r} shaped {list(shape)}, but the input takes [{takes}] per sample",
                     "shapes are those of one sample, without the batch dimension",
                 )
         for name, size in sizes.items():
@@ -95,11 +95,11 @@ class Matcher:
 
 
 def _fits(shape: tuple[int, ...], spec: TensorSpec, sizes: dict[str, int]) -> bool:
-    wanted = spec.shape[1:]
-    if len(shape) != len(wanted):
+    expected = spec.shape[1:]
+    if len(shape) != len(expected):
         return False
-    for size, want in zip(shape, wanted, strict=True):
-        fixed = sizes.setdefault(want, size) if isinstance(want, str) else want
+    for size, dimension in zip(shape, expected, strict=True):
+        fixed = sizes.setdefault(dimension, size) if isinstance(dimension, str) else dimension
         if fixed is not None and size != fixed:
             return False
     return True

@@ -1,7 +1,7 @@
-"""Samples that are nearly another set's: the same picture saved again, compressed, or shifted by rounding.
+"""Finds near-duplicates between two data sets, e.g. a picture that was compressed again, or rounding differences.
 
-Each sample's inputs are made a vector of at most 256 numbers that keeps distances: as they are where they are few, else
-by a count sketch (Charikar, Chen and Farach-Colton 2002), whose squared distances are right within about 9 %.
+Each input of a sample becomes a vector of at most 256 numbers. Larger inputs are reduced by a count sketch (Charikar,
+Chen and Farach-Colton 2002), which keeps squared distances within about 9 %.
 """
 
 from __future__ import annotations
@@ -22,20 +22,24 @@ if TYPE_CHECKING:
 
 WIDTH = 256
 NEAR = 0.1
-"""Distance, relative to a sample's own signal about its mean, up to which two samples are one: 20 dB. Photographs
-saved as JPEG at quality 75, or as WebP, are 0.05 to 0.095 from what they were; different digits are 0.18 apart."""
+"""Distance, relative to a sample's signal about its mean, up to which two samples are near-duplicates (20 dB).
+Photographs saved as JPEG at quality 75 or as WebP are at 0.05 to 0.095 from the original; different digits are 0.18
+apart."""
 
 FEW = 64
-"""Elements below which closeness says nothing: among thousands of drawn points some are neighbours."""
+"""Fewest elements of a sample: with fewer, some of thousands of random points are near each other by chance."""
 
 CHUNK = 64
 MOST = 20_000
-"""Calibration samples kept at most: 20 MiB."""
+"""The most calibration samples in memory: 20 MiB per input."""
 
 
 @dataclass(frozen=True)
 class Near:
-    """``pairs``: validation sample, calibration sample, relative distance; ``checked`` samples ``against`` others."""
+    """Near-duplicates: ``pairs`` of (index in samples, index in others, relative distance).
+
+    ``checked`` samples were compared with ``against`` others.
+    """
 
     pairs: tuple[tuple[int, int, float], ...]
     checked: int
@@ -45,10 +49,10 @@ class Near:
 def near(
     samples: Dataset, others: Dataset, *, batch: int = CHUNK, counts: tuple[int | None, int | None] = (None, None)
 ) -> Near:
-    """Which of ``samples`` are as good as among ``others``, by their inputs of float and uint8 alone.
+    """Return the near-duplicates of ``samples`` among ``others``, by their float and uint8 inputs.
 
-    ``counts`` are how many of each are compared, all if ``None``, read ``batch`` at a time.
-    Equal samples have distance 0. Nothing is compared (``checked`` is 0) where samples have fewer than 64 elements.
+    ``counts`` are the numbers of samples to compare (all if ``None``), read ``batch`` at a time. Equal samples have
+    distance 0. Samples with fewer than 64 elements are not compared: ``checked`` is 0.
     """
     wanted, most = counts[0], counts[1] or others.count
     vectors = _vectors(others, min(most, MOST // batch * batch), batch)
@@ -60,7 +64,7 @@ def near(
         apart = np.square(chunk).sum(axis=1)[:, None] + squares[None] - 2 * chunk @ vectors.T
         closest = apart.argmin(axis=1)
         for row, other in enumerate(closest):
-            # By subtraction: the difference of large squares above has lost what is small.
+            # Subtract the vectors: the difference of large squares above is too inaccurate for small distances.
             distance = float(np.linalg.norm(chunk[row] - vectors[other]))
             if signal[row] > 0 and distance <= NEAR * signal[row]:
                 pairs.append((start + row, int(other), distance / float(signal[row])))
@@ -74,7 +78,7 @@ def _vectors(data: Dataset, count: int, batch: int) -> Array | None:
 
 
 def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array]]:
-    """Yields vectors (rows, ≤ 256 an input) and the norm of each sample about its mean."""
+    """Yield vectors (rows, at most 256 per input) and the norm of each sample about its mean."""
     sketches: dict[str, Sketch] = {}
     for batch in data.batches(size, count):
         rows = len(next(iter(batch.inputs.values())))
@@ -90,12 +94,12 @@ def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Arr
 
 
 def is_signal(array: Array) -> bool:
-    """Whether distances between such arrays mean anything: float and uint8, not numbers of classes or tokens."""
+    """Return whether distances between such arrays are meaningful: float and uint8, but not class or token indices."""
     return array.dtype.kind == "f" or array.dtype == np.uint8
 
 
 class Sketch:
-    """Signs and places by a seed, so that two data sets are sketched alike."""
+    """A count sketch whose signs and places depend only on ``size``, so that it is the same for two data sets."""
 
     def __init__(self, size: int) -> None:
         random = np.random.default_rng(size)
@@ -106,7 +110,7 @@ class Sketch:
         self._signs = random.choice([-1.0, 1.0], size)[self._order]
 
     def of(self, values: Array) -> Array:
-        """Maps (rows, size) to (rows, at most 256)."""
+        """Return the sketches of ``values``: from (rows, size) to (rows, at most 256)."""
         if self._whole:
             return values
         return np.asarray(np.add.reduceat(values[:, self._order] * self._signs, self._starts, axis=1))

@@ -1,8 +1,7 @@
-"""Arrays of an ``.npz`` file, a few rows at a time: a file of any size costs the memory of one batch.
+"""Reads the arrays of an ``.npz`` file a few rows at a time, so that only one batch is in memory.
 
-``numpy.load`` would hold each array whole. The archive is a zip file of ``.npy`` members
-(numpy.lib.format, versions 1.0 and 2.0), read here member by member, side by side. Pickled objects
-are refused, always.
+``numpy.load`` would read each array completely. The archive is a zip file of ``.npy`` members (numpy.lib.format,
+versions 1.0 and 2.0), which are read in parallel. Pickled objects are never read.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 
 SUFFIX = ".npy"
 MAX_HEADER = 10_000
-"""Characters of one array's header; numpy's own bound, past which it refuses to parse it as unsafe."""
+"""The most characters of an array's header: numpy's own limit for safe parsing."""
 
 MAX_ROW = 2**31
-"""Bytes of one row of one array; a small compressed file can claim any size."""
+"""The most bytes of one row of an array, because a small compressed file can claim any size."""
 
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -35,28 +34,28 @@ Header = tuple[np.dtype, tuple[int, ...]]
 
 
 class NpzArrays:
-    """The arrays of one ``.npz`` file, each read along its first dimension.
+    """The arrays of one ``.npz`` file, which are read along their first dimension.
 
-    Raises ``UserError`` for a file that is missing, cut short, no zip archive, encrypted, or holds
-    pickled objects, arrays in Fortran order, or arrays without a first dimension.
+    Raises ``UserError`` for a file that is missing, truncated, encrypted or not a zip archive, and for pickled objects,
+    arrays in Fortran order and scalars.
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the headers alone; the file is opened again for each pass."""
+        """Read the headers; the file is opened again for each pass."""
         self.path = path
         self._headers: dict[str, Header] = {}
         with self._archive() as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(SUFFIX)
                 if name == info.filename or name in self._headers:
-                    what = "is there twice" if name in self._headers else "is not an array"
+                    what = "occurs twice" if name in self._headers else "is not an array"
                     raise UserError(self._message(f"{info.filename!r} {what}"))
                 with archive.open(info) as stream:
                     header = self._read_header(name, stream)
                     if _row_size(header) > MAX_ROW:
                         raise UserError(self._message(f"one row of array {name!r} is over {MAX_ROW >> 30} GiB"))
                     if _size(header) != info.file_size - stream.tell():
-                        raise UserError(self._message(f"array {name!r} is not whole"))
+                        raise UserError(self._message(f"array {name!r} is incomplete"))
                 self._headers[name] = header
 
     @property
@@ -65,15 +64,15 @@ class NpzArrays:
         return tuple(self._headers)
 
     def header(self, name: str) -> Header:
-        """An array's dtype (in this machine's byte order) and shape. Raises ``KeyError`` if there is none."""
+        """Return dtype (in native byte order) and shape of an array. Raises ``KeyError`` for an unknown name."""
         dtype, shape = self._headers[name]
         return dtype.newbyteorder("="), shape
 
     def rows(self, size: int, names: Collection[str] | None = None) -> Iterator[dict[str, np.ndarray]]:
-        """Yields ``size`` rows of each array at a time (fewer at the end), in this machine's byte order.
+        """Yield ``size`` rows of each array at a time (fewer at the end), in this machine's byte order.
 
-        The arrays of ``names`` (all if ``None``) must be equally long. Raises ``UserError`` for damage
-        met on the way: a bad checksum, a member cut short.
+        The arrays in ``names`` (all if ``None``) must have the same length. Raises ``UserError`` for a wrong checksum
+        or a truncated member.
         """
         chosen = [name for name in self.names if names is None or name in names]
         lengths = {self._headers[name][1][0] for name in chosen}
@@ -122,20 +121,18 @@ class NpzArrays:
 
     def _read_rows(self, name: str, stream: IO[bytes], rows: int) -> np.ndarray:
         dtype, shape = self._headers[name]
-        wanted = rows * _row_size((dtype, shape))
-        if not wanted:
+        length = rows * _row_size((dtype, shape))
+        if not length:
             return np.empty((rows, *shape[1:]), dtype)
-        data = stream.read(wanted)
-        if len(data) != wanted:
+        data = stream.read(length)
+        if len(data) != length:
             raise UserError(self._message(f"array {name!r} ends early"))
-        # bytearray: what comes out may be written to, as any array of the user's own might be.
+        # A bytearray makes the array writable, like any other numpy array.
         array = np.frombuffer(bytearray(data), dtype).reshape(rows, *shape[1:])
         return array.astype(dtype.newbyteorder("="), copy=False)
 
     def _message(self, what: str) -> str:
-        return (
-            f"{self.path} is not a whole .npz file ({what}): save it again with numpy.savez / check it was copied whole"
-        )
+        return f"{self.path} is not a whole .npz file ({what}): save it again with numpy.savez, or copy it again"
 
 
 def _row_size(header: Header) -> int:

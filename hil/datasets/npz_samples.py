@@ -1,4 +1,4 @@
-"""Samples of an ``.npz`` file: arrays named after the inputs, the truth under ``labels``."""
+"""Samples of an ``.npz`` file: arrays named after the inputs, and ``labels``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from hil.datasets.npz import NpzArrays
 
 NUMBERS = "biuf"
-"""numpy's kinds of booleans, integers and floats; labels are one of these."""
+"""numpy's kinds of booleans, integers and floats, which labels must have."""
 
 
 class NpzDataset(Streamed):
-    """The arrays of one file, read a batch at a time."""
+    """The samples in the arrays of one file, read one batch at a time."""
 
     def __init__(self, arrays: NpzArrays, matcher: Matcher, origin: Origin) -> None:
-        """Checks names, dtypes, shapes and counts from the headers alone. Raises ``UserError``."""
+        """Check names, dtypes, shapes and counts in the headers. Raises ``UserError``."""
         super().__init__(origin)
         model = origin.model
         self._arrays = arrays
@@ -36,11 +36,11 @@ class NpzDataset(Streamed):
                 )
         counts = {one: shape[0] for one, (_, shape) in headers.items()}
         if len(set(counts.values())) > 1:
-            told = ", ".join(f"{count} of {one!r}" for one, count in counts.items())
-            raise UserError(f"{arrays.path} holds {told}: model {model}: give each sample all of them")
+            lengths = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
+            raise UserError(f"{arrays.path} holds {lengths}: model {model}: give each sample all of them")
         self._count = next(iter(counts.values()))
         if self._count == 0:
-            raise UserError(f"{arrays.path} holds zero samples: model {model}: give it some, nothing is judged on none")
+            raise UserError(f"{arrays.path} holds zero samples: model {model}: add samples")
 
     @property
     def count(self) -> int:
@@ -49,7 +49,7 @@ class NpzDataset(Streamed):
 
     @property
     def has_labels(self) -> bool:
-        """Whether there is an array ``labels`` or ``labels.OUT``."""
+        """Whether the file has an array ``labels`` or ``labels.OUT``."""
         return bool(self._labels)
 
     def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:

@@ -1,4 +1,4 @@
-"""``open_dataset``: what a config names as data, opened and held against the model's inputs."""
+"""``open_dataset``: opens the data that a config names and checks it against the model's inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature
 
 
-def open_dataset(  # noqa: PLR0913 - all but the source by keyword
+def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
     source: str,
     *,
     config: Config,
@@ -34,17 +34,17 @@ def open_dataset(  # noqa: PLR0913 - all but the source by keyword
     where: str,
     samples: int | None = None,
 ) -> Dataset:
-    """Opens an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic`` as ``source`` says.
+    """Open ``source``: an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic``.
 
-    ``model`` is the model's name, ``where`` (``hil.toml:23``) begins messages. A callable is read up to ``samples``
-    samples and no further, so it may yield without end; for the others the reader limits itself.
+    ``model`` is the model's name; messages begin with ``where`` (``hil.toml:23``). No more than ``samples`` samples of
+    a callable are read, so it may yield without end; other sources are not limited by ``samples``.
 
-    Raises ``UserError`` for what cannot be read, for names, dtypes and shapes that do not match the inputs, and for
-    zero samples.
+    Raises ``UserError`` for unreadable data, for names, dtypes and shapes that do not match the inputs, and for zero
+    samples.
     """
     spec = config.spec.models[model]
     if not signature.inputs:
-        raise UserError(f"model {model} has no inputs, so there is nothing to feed it with: export it with an input")
+        raise UserError(f"model {model} has no inputs, so it cannot be run on data: export it with an input")
     _check_names(config, model, signature, ranges)
     batch = signature.batch()
     kind = source_kind(source, config.root)
@@ -52,7 +52,7 @@ def open_dataset(  # noqa: PLR0913 - all but the source by keyword
         return SyntheticDataset(signature, model=model, count=spec.samples, ranges=ranges, shapes=spec.shapes)
     if kind is None:
         raise UserError(
-            f"{where}: {config.resolve(source)} is not there: model {model}: paths are relative to hil.toml"
+            f"{where}: {config.resolve(source)} does not exist: model {model}: paths are relative to hil.toml"
         )
     matcher = Matcher(signature, model=model, source=f"{where}: {source}", shapes=spec.shapes)
     provenance = {"source": source, "kind": kind.value}

@@ -1,8 +1,8 @@
-"""What Polygraphy saved, read as samples or as reference outputs: its JSON becomes an ``.npz`` file, once a content.
+"""Converts inputs and outputs saved by Polygraphy from JSON to ``.npz``, once per content.
 
-Inputs are ``polygraphy run --save-inputs`` (a list of iterations, each arrays by name), outputs ``--save-outputs`` (a
-``RunResults``), in the form of versions 0.49 to 0.53. Each iteration is a batch of one or more samples. Arrays are
-``.npy`` bytes in base64; pickled objects, and PyTorch's own format, are refused.
+Inputs are those of ``polygraphy run --save-inputs`` (a list of iterations, each with arrays by name), outputs those of
+``--save-outputs`` (a ``RunResults``), in the format of versions 0.49 to 0.53. Each iteration is a batch of samples.
+Arrays are ``.npy`` bytes in base64; pickled objects and PyTorch's format are refused.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from hil.files.sealing import is_sealed, seal
 
 SUFFIX = ".json"
 MOST = 2**31
-"""Bytes of one file: all of it is in memory while it is converted."""
+"""The most bytes of a file, which is read into memory for the conversion."""
 
 FORMAT = 1
 _REFERENCE = "onnxrt"
 
 
 def converted(path: Path, folder: Path) -> Path:
-    """The ``.npz`` file in ``folder`` with what ``path`` holds, made if it is not there yet.
+    """Return the ``.npz`` file in ``folder`` with the content of ``path``; convert ``path`` if it does not exist yet.
 
-    Of several runs the one of ONNX Runtime is taken. Raises ``UserError`` for a file that is none of Polygraphy's,
-    iterations that do not fit together, and several runs of which none, or more than one, is ONNX Runtime's.
+    Of several runs, that of ONNX Runtime is used. Raises ``UserError`` for a file not written by Polygraphy, for
+    iterations with different arrays, and for several runs unless exactly one is of ONNX Runtime.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
     note = made.with_suffix(".seal")
-    if not _is_whole(made, note):
+    if not _is_intact(made, note):
         arrays = _joined(path, _iterations(path))
         with writing(made.parent):
             handle, name = tempfile.mkstemp(prefix=".making-", dir=made.parent)
@@ -52,7 +52,7 @@ def converted(path: Path, folder: Path) -> Path:
     return made
 
 
-def _is_whole(made: Path, note: Path) -> bool:
+def _is_intact(made: Path, note: Path) -> bool:
     try:
         return is_sealed({"file": made.name, "sha256": file_digest(made)}, note.read_text())
     except (OSError, UserError, ValueError):
@@ -60,13 +60,13 @@ def _is_whole(made: Path, note: Path) -> bool:
 
 
 def _iterations(path: Path) -> list[dict[str, Any]]:
-    """Arrays by name of each iteration, still as JSON."""
+    """Return the arrays of each iteration by name, as JSON values."""
     if path.stat().st_size > MOST:
         raise _wrong(path, f"is over {MOST >> 30} GiB", "save the arrays with numpy.savez instead")
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise _wrong(path, f"is no JSON ({error})", "save it again with --save-inputs or --save-outputs") from None
+        raise _wrong(path, f"is not JSON ({error})", "save it again with --save-inputs or --save-outputs") from None
     if isinstance(content, list):
         return [_named(path, one) for one in content]
     if isinstance(content, dict) and content.get("polygraphy_class") == "RunResults":
@@ -75,7 +75,7 @@ def _iterations(path: Path) -> list[dict[str, Any]]:
 
 
 def _run(path: Path, content: dict[str, Any]) -> list[Any]:
-    """The iterations of the only run, or of ONNX Runtime's."""
+    """Return the iterations of the only run, or of that of ONNX Runtime."""
     runs = content.get("lst")
     # Each run is a pair: [runner name, iterations].
     if not isinstance(runs, list) or not runs or not all(isinstance(one, list) and len(one) == 2 for one in runs):
@@ -83,7 +83,9 @@ def _run(path: Path, content: dict[str, Any]) -> list[Any]:
     chosen = runs if len(runs) == 1 else [one for one in runs if str(one[0]).startswith(_REFERENCE)]
     if len(chosen) != 1:
         names = ", ".join(str(one[0]) for one in runs)
-        raise _wrong(path, f"holds the runs of {names}, and it is not clear which is meant", "save one of them alone")
+        raise _wrong(
+            path, f"holds the runs of {names}, of which exactly one must be of ONNX Runtime", "save one of them alone"
+        )
     iterations = chosen[0][1]
     return iterations if isinstance(iterations, list) else []
 
@@ -95,28 +97,28 @@ def _named(path: Path, iteration: Any) -> dict[str, Any]:
 
 
 def _joined(path: Path, iterations: list[dict[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    """All iterations one after another, along the first dimension."""
+    """Return the arrays of all iterations, concatenated along the first dimension."""
     if not iterations:
         raise _wrong(path, "has no iteration in it", "save one or more")
     names = list(iterations[0])
     if any(list(one) != names for one in iterations):
         raise _wrong(path, "has iterations with different names", "save iterations of one model")
-    found = {}
+    arrays = {}
     for name in names:
         parts = [_array(path, name, one[name]) for one in iterations]
         like = {(part.dtype, part.shape[1:]) for part in parts}
         if len(like) != 1 or not parts[0].ndim:
-            what = f"has iterations of {name!r} that do not fit together"
+            what = f"has iterations of {name!r} with different shapes or dtypes"
             raise _wrong(path, what, "save samples of one shape and dtype")
-        found[name] = np.ascontiguousarray(np.concatenate(parts))
-    lengths = {name: len(array) for name, array in found.items()}
+        arrays[name] = np.ascontiguousarray(np.concatenate(parts))
+    lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise _wrong(path, f"has different numbers of samples: {lengths}", "let the first dimension count samples")
-    return found
+    return arrays
 
 
 def _array(path: Path, name: str, entry: Any) -> np.ndarray[Any, Any]:
-    """One array; results wrap it once more than inputs do."""
+    """Return one array; results have one more level than inputs."""
     inner = entry.get("values", entry) if isinstance(entry, dict) else entry
     kind = inner.get("polygraphy_class") if isinstance(inner, dict) else type(inner).__name__
     if kind != "ndarray" or not isinstance(inner.get("array"), str):

@@ -1,4 +1,4 @@
-"""What a data set looks like, in one pass and a fixed amount of memory: spread, constants, repeats, classes."""
+"""Statistics of a data set in one pass with bounded memory: spread, constants, distinct samples, classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 ELEMENTS = 2**20
-"""Elements of each input that its spread is drawn from: evenly many of each sample, at places fixed by a seed."""
+"""Elements of each input from which its spread is computed: equally many of each sample, at seeded places."""
 
 TRIMMED = 0.01
 CHUNK = 64
@@ -27,7 +27,10 @@ _ONE_CLASS = 2  # dimensions of labels (n,) or (n, 1)
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one input: mean, deviation, least and greatest, without the outermost 1 % either side; ``peaks`` by sample."""
+    """The values of one input: mean, standard deviation and range, each with the outermost 1 % on either side clipped.
+
+    ``peaks`` are the largest magnitudes of the samples, shape (n,), not clipped.
+    """
 
     mean: float
     deviation: float
@@ -37,10 +40,11 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Looks:
-    """``constant`` samples have one value everywhere, ``classes`` counts integer labels (empty without any).
+class DataStatistics:
+    """The statistics of ``samples`` samples.
 
-    ``distinct`` samples are neither equal nor the same up to noise (``hil.datasets.distinct``).
+    ``constant`` samples have a single value in all elements. ``classes`` counts integer labels; it is empty without
+    them. ``distinct`` samples are neither equal nor equal up to noise (``hil.datasets.distinct``).
     """
 
     samples: int
@@ -50,27 +54,27 @@ class Looks:
     classes: dict[int, int]
 
 
-def look(data: Dataset, samples: int | None = None, batch: int = CHUNK) -> Looks:
-    """Looks at the first ``samples`` of ``data`` (all if ``None``), ``batch`` at a time."""
-    wanted = data.count if samples is None else min(samples, data.count)
+def statistics_of(data: Dataset, samples: int | None = None, batch: int = CHUNK) -> DataStatistics:
+    """Return the statistics of the first ``samples`` of ``data`` (all if ``None``), read ``batch`` at a time."""
+    total = data.count if samples is None else min(samples, data.count)
     gathered: dict[str, _Input] = {}
-    distinct = Distinct(wanted)
+    distinct = Distinct(total)
     classes: Counter[int] = Counter()
     constant = 0
     for one in data.batches(batch, samples):
         rows = len(next(iter(one.inputs.values())))
-        distinct.take(one.inputs)
+        distinct.add(one.inputs)
         flat = {name: array.reshape(rows, -1) for name, array in one.inputs.items() if array.dtype.kind in "fiub"}
         constant += int(_constant(flat).sum())
         for name, array in flat.items():
-            gathered.setdefault(name, _Input(array.shape[1], wanted)).take(array)
+            gathered.setdefault(name, _Input(array.shape[1], total)).add(array)
         classes.update(_classes(one))
     inputs = {name: one.spread() for name, one in gathered.items()}
-    return Looks(wanted, distinct.count, constant, inputs, dict(sorted(classes.items())))
+    return DataStatistics(total, distinct.count, constant, inputs, dict(sorted(classes.items())))
 
 
 def _constant(flat: dict[str, Array]) -> Array:
-    """Which samples hold one value everywhere, in every input that carries a signal."""
+    """Return which samples have a single value in each float and uint8 input."""
     signals = [one for one in flat.values() if one.shape[1] > 1 and (one.dtype.kind == "f" or one.dtype == np.uint8)]
     if not signals:
         return np.zeros(0, bool)
@@ -78,7 +82,7 @@ def _constant(flat: dict[str, Array]) -> Array:
 
 
 def _classes(batch: Batch) -> list[int]:
-    """The classes of integer labels, one a sample; empty where labels are none or are something else."""
+    """Return the integer label of each sample; empty without labels and for labels of another kind."""
     if len(batch.labels) != 1:
         return []
     truth = next(iter(batch.labels.values()))
@@ -87,7 +91,7 @@ def _classes(batch: Batch) -> list[int]:
 
 
 class _Input:
-    """Elements of one input, picked at the same places of every sample."""
+    """Collects elements of one input, at the same places of every sample."""
 
     def __init__(self, size: int, samples: int) -> None:
         most = max(1, ELEMENTS // max(1, samples))
@@ -96,7 +100,7 @@ class _Input:
         self._picked: list[Array] = []
         self._peaks: list[Array] = []
 
-    def take(self, array: Array) -> None:
+    def add(self, array: Array) -> None:
         self._picked.append(array[:, self._places].astype(np.float32))
         self._peaks.append(np.abs(array.astype(np.float64)).max(axis=1))
 
@@ -108,11 +112,14 @@ class _Input:
 
 
 def far(peaks: Array, times: float) -> list[tuple[int, float]]:
-    """Samples that reach more than ``times`` further than 99 of 100 do (all but one of fewer): index and how far."""
+    """Return (index, ratio) of samples whose peak is over ``times`` the 99th percentile of the peaks, largest first.
+
+    With few samples the second largest peak replaces the percentile.
+    """
     if len(peaks) < 2:
         return []
     usual = float(np.sort(peaks)[min(len(peaks) - 2, int(0.99 * (len(peaks) - 1)))])
     if usual <= 0:
         return []
-    found = [(int(index), float(peaks[index] / usual)) for index in np.flatnonzero(peaks > times * usual)]
-    return sorted(found, key=lambda one: -one[1])
+    outliers = [(int(index), float(peaks[index] / usual)) for index in np.flatnonzero(peaks > times * usual)]
+    return sorted(outliers, key=lambda outlier: -outlier[1])

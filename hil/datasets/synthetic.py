@@ -1,4 +1,4 @@
-"""Random inputs from a seed: enough to see that a model runs, never enough to trust it."""
+"""Random inputs from a fixed seed, with which a model can be run but not validated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature, TensorSpec
 
 COUNT = 64
-"""Samples where the model asks for no number of its own."""
+"""Number of samples if the model's config has none."""
 
 SEED = 20_240_229
 UNIT = (0.0, 1.0)
@@ -26,10 +26,10 @@ Interval = tuple[float, float]
 
 
 class SyntheticDataset(Streamed):
-    """Uniform random inputs within ``ranges``; sample ``i`` is the same whatever the batch.
+    """Uniform random inputs within ``ranges``; sample ``i`` is the same for every batch size.
 
-    Without a range, floats and integers lie in 0 to 1 and ``uint8`` in 0 to 255. A dynamic dimension has
-    the ``opt`` of ``shapes``, else 1.
+    Without a range, values are from 0 to 1, and for ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` size
+    of ``shapes``, else 1.
     """
 
     synthetic = True
@@ -43,7 +43,7 @@ class SyntheticDataset(Streamed):
         ranges: Mapping[str, Interval],
         shapes: Mapping[str, tuple[int, int, int]],
     ) -> None:
-        """Raises ``UserError`` for a dtype that cannot be drawn and a range that its dtype cannot hold."""
+        """Raise ``UserError`` for a dtype without random values and a range outside that of its dtype."""
         batch = signature.batch()
         provenance = {"source": "synthetic", "kind": "synthetic", "seed": str(SEED)}
         super().__init__(Origin("synthetic", model, batch, provenance))
@@ -52,12 +52,12 @@ class SyntheticDataset(Streamed):
 
     @property
     def count(self) -> int:
-        """The model's ``samples``, else 64 or the next multiple of the batch it fixes."""
+        """The model's ``samples``, else 64 rounded up to a multiple of the model's fixed batch size."""
         return self._count
 
     @property
     def has_labels(self) -> bool:
-        """Random inputs have no truth."""
+        """False: random inputs have no labels."""
         return False
 
     def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:
@@ -67,7 +67,7 @@ class SyntheticDataset(Streamed):
 
 
 class _Draw:
-    """One input's random values."""
+    """The random values of one input."""
 
     def __init__(
         self, spec: TensorSpec, model: str, interval: Interval | None, shapes: Mapping[str, tuple[int, int, int]]
@@ -78,7 +78,7 @@ class _Draw:
             self._dtype = np.dtype(object)
         if self._dtype.kind not in "biuf":
             raise UserError(
-                f"{spec.dtype} cannot be drawn at random: input {spec.name!r} of model {model}: name real data"
+                f"{spec.dtype} cannot be drawn at random: input {spec.name!r} of model {model}: use real data"
             )
         self.name = spec.name
         self._key = [SEED, *spec.name.encode()]
@@ -112,6 +112,6 @@ def _span(dtype: np.dtype) -> Interval:
     if dtype.kind == "b":
         return UNIT
     if dtype.kind == "f":
-        # Half of the greatest: the width of the interval has to be finite too.
+        # Half of the limits, so that the width of the interval is finite.
         return float(np.finfo(dtype).min) / 2, float(np.finfo(dtype).max) / 2
     return max(float(np.iinfo(dtype).min), -(2.0**62)), min(float(np.iinfo(dtype).max), 2.0**62)

@@ -1,4 +1,4 @@
-"""Samples made by the user's code: a folder of images through ``preprocess``, or a callable of samples."""
+"""Samples from the user's code: files of a folder passed to ``preprocess``, or a callable that yields samples."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ if TYPE_CHECKING:
 Sample = tuple[Arrays, Arrays]
 END = object()
 MOST_SAMPLES, MOST_BYTES = 100_000, 64 << 30
-"""Of a callable without a limit: more is taken for one that yields without end. Twice ImageNet's validation images."""
+"""The most samples and bytes of a callable without a limit, to detect one that yields without end. The number of
+samples is twice that of ImageNet's validation images."""
 
 
 class CodeDataset(Streamed):
-    """What both have in common: each sample is checked as it comes, and again against the pass before."""
+    """Base class of both: each sample is checked when it is read, and compared with the first pass."""
 
-    chunk = 1  # samples may differ in shape, and only what is fed together has to be alike
+    chunk = 1  # samples may differ in shape; only those of one batch must have the same shape
 
     checks_repeats = True
 
     def __init__(self, code: UserCallable, matcher: Matcher, origin: Origin) -> None:
-        """``code`` is called anew for each pass, or for each file."""
+        """``code`` is called once per pass, or once per file."""
         super().__init__(origin)
         self._code = code
         self._matcher = matcher
 
     @abstractmethod
     def _samples(self) -> Iterator[Sample]:
-        """One pass over the samples, checked, without a batch dimension."""
+        """Yield the checked samples of one pass, without a batch dimension."""
 
     def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:
         samples = self._samples()
@@ -72,14 +73,14 @@ class CodeDataset(Streamed):
         self._matcher.tensors({name: (sample[name].dtype, sample[name].shape) for name in inputs})
         truth = {label_key(name) or "": np.asarray(sample[name]) for name in labels}
         if any(value.dtype.kind not in NUMBERS for value in truth.values()):
-            raise UserError(f"{what} with labels that are no numbers: model {self._model}: give numbers")
+            raise UserError(f"{what} with labels that are not numbers: model {self._model}: give numbers")
         return {name: sample[name] for name in inputs}, truth
 
 
 class CallableDataset(CodeDataset):
-    """Samples that a callable of the user's yields: dicts of one sample's arrays, labels beside the inputs.
+    """Samples that a callable of the user yields: one dict of input arrays and labels per sample.
 
-    It is asked for the first ``limit`` samples and for no more; without a limit it must end.
+    At most ``limit`` samples are read; without a limit the callable must end.
     """
 
     def __init__(self, code: UserCallable, matcher: Matcher, origin: Origin, limit: int | None = None) -> None:
@@ -88,28 +89,26 @@ class CallableDataset(CodeDataset):
         self._limit = limit
         first = next(self._samples(), None)
         if first is None:
-            raise UserError(
-                f"{self.name} holds zero samples: model {code.model}: yield some, nothing is judged on none"
-            )
+            raise UserError(f"{self.name} holds zero samples: model {code.model}: yield at least one")
         self._labels = set(first[1])
-        self.digest  # noqa: B018 - the pass that counts and that all others are held against
+        self.digest  # noqa: B018 - the first pass, which counts the samples and is compared with later passes
 
     @property
     def count(self) -> int:
         """Number of samples of the first pass."""
-        return len(self._seen or ())
+        return len(self._fingerprints or ())
 
     @property
     def has_labels(self) -> bool:
-        """Whether the first sample carries labels; then all must."""
+        """Whether the first sample has labels; then all must."""
         return bool(self._labels)
 
     def _samples(self) -> Iterator[Sample]:
-        given = self._code()
+        result = self._code()
         try:
-            samples = iter(given)
+            samples = iter(result)
         except TypeError:
-            kind = type(given).__name__
+            kind = type(result).__name__
             raise UserError(f"{self._code.name} gave {kind}: model {self._model}: yield one dict a sample") from None
         expected: set[str] | None = None
         index = size = 0
@@ -121,7 +120,7 @@ class CallableDataset(CodeDataset):
             if self._limit is None and (index >= MOST_SAMPLES or size > MOST_BYTES):
                 raise UserError(
                     f"{self._code.name} gave {index} samples and has not ended: model {self._model}: "
-                    "set samples to how many are wanted, or let it end"
+                    "set samples to the required number, or let it end"
                 )
             checked = self._checked(sample, index)
             expected = set(checked[1]) if expected is None else expected
@@ -135,10 +134,10 @@ class CallableDataset(CodeDataset):
 
 
 class FolderDataset(CodeDataset):
-    """Files of a folder in the order of their names; the truth is the number of the sub-folder, if there are any."""
+    """Files of a folder in the order of their names; the label is the index of the sub-folder, if there are any."""
 
     def __init__(self, folder: Path, code: UserCallable, matcher: Matcher, origin: Origin) -> None:
-        """Lists the files; each is read when its turn comes. Raises ``UserError``."""
+        """List the files; they are read one by one later. Raises ``UserError``."""
         classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and _visible(path.name))
         super().__init__(code, matcher, origin)
         self.provenance = {**origin.provenance, "classes": " ".join(classes)}
@@ -149,7 +148,7 @@ class FolderDataset(CodeDataset):
             raise UserError(f"{folder} holds zero samples: model {code.model}: put images there")
         stray = [path for path in self._files if classes and path.parent == folder]
         if stray:
-            raise UserError(f"{stray[0]} lies beside sub-folders: model {code.model}: put each image into its class")
+            raise UserError(f"{stray[0]} lies next to sub-folders: model {code.model}: move it into its class")
 
     @property
     def count(self) -> int:
@@ -166,18 +165,18 @@ class FolderDataset(CodeDataset):
             inputs, labels = self._checked(self._code(path), index)
             if labels:
                 raise UserError(
-                    f"{self._code.name} gave labels: model {self._model}: sub-folders of {self.name} say them"
+                    f"{self._code.name} gave labels: model {self._model}: they come from sub-folders of {self.name}"
                 )
             number = self._classes.get(path.relative_to(self._folder).parts[0])
             yield inputs, {} if number is None else {"": np.asarray(number, np.int64)}
 
 
 def _files(folder: Path) -> list[Path]:
-    found = []
+    paths = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if _visible(name)]
-        found += [Path(place, name) for name in names if _visible(name)]
-    return sorted(path for path in found if path.is_file())
+        paths += [Path(place, name) for name in names if _visible(name)]
+    return sorted(path for path in paths if path.is_file())
 
 
 def _visible(name: str) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hil.datasets import distinct as counting
 from hil.datasets.distinct import distinct
-from hil.datasets.statistics import look
+from hil.datasets.statistics import statistics_of
 from tests.memory_data import MemoryData
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_copies_up_to_noise_count_once(size: int, noise: float) -> None:
     """400 copies of one sample are one sample, and as many of four are four."""
     assert distinct(MemoryData(x=copies(normal(1, size), 400, noise))) == 1
     assert distinct(MemoryData(x=copies(10 * normal(4, size, seed=3), 100, noise))) == 4
-    assert look(MemoryData(x=copies(normal(1, size), 50, noise))).distinct == 1
+    assert statistics_of(MemoryData(x=copies(normal(1, size), 50, noise))).distinct == 1
 
 
 @given(st.integers(1, 40), st.integers(2, 300), st.integers(0, 9), st.sampled_from([1, 7, 64]))

@@ -117,11 +117,11 @@ def claimed(shape: tuple[int, ...], data: bytes = b"") -> bytes:
         ({"a.txt": b"x"}, "is not an array"),
         ({"a.npy": b"x"}, "array 'a'"),
         ({"a.npy": b"\x93NUMPY\x09\x00aaaa"}, "array 'a'"),
-        ({"a.npy": claimed((10,), b"1234")}, "array 'a' is not whole"),
+        ({"a.npy": claimed((10,), b"1234")}, "array 'a' is incomplete"),
         ({"a.npy": claimed((1, MAX_ROW))}, "one row of array 'a' is over 2 GiB"),
         ({"a.npy": claimed((2**62, 2**62))}, "is over 2 GiB"),
         ({"a.npy": claimed((-1,))}, "array 'a'"),
-        ({"a.npy": member(np.ones(3))[:-1]}, "array 'a' is not whole"),
+        ({"a.npy": member(np.ones(3))[:-1]}, "array 'a' is incomplete"),
     ],
 )
 def test_damage_is_one_message(tmp_path: Path, members: dict[str, bytes], message: str) -> None:

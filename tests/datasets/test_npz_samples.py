@@ -39,8 +39,8 @@ def test_a_limit_takes_the_first(project: Project) -> None:
         ({"x": X, "labels.why": np.arange(10)}, "there is no output 'why'"),
         ({"x": X, "labels": np.array(["a"] * 10)}, "save labels as numbers"),
         ({"x": X.astype(np.float64)}, "has 'x' as float64, but the input takes float32"),
-        ({"x": X.reshape(10, 2, 1)}, "shaped [2, 1], but the input takes [2] a sample"),
-        ({"x": X[:, :1]}, "shaped [1], but the input takes [2] a sample"),
+        ({"x": X.reshape(10, 2, 1)}, "shaped [2, 1], but the input takes [2] per sample"),
+        ({"x": X[:, :1]}, "shaped [1], but the input takes [2] per sample"),
         ({"x": X, "labels": np.arange(9)}, "holds 10 of 'x', 9 of 'labels'"),
         ({"x": X[:0]}, "holds zero samples"),
         ({}, "has nothing, but the inputs are 'x'"),
@@ -107,5 +107,5 @@ def test_names_in_the_config_are_the_models(project: Project) -> None:
 
 def test_a_source_that_is_not_there(project: Project) -> None:
     """The message names the file and where it was asked for."""
-    with pytest.raises(UserError, match=r"hil.toml:3: .*absent.npz is not there: model m"):
+    with pytest.raises(UserError, match=r"hil.toml:3: .*absent.npz does not exist: model m"):
         project.open("absent.npz")

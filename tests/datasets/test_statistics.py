@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hil.datasets.likeness import near
-from hil.datasets.statistics import far, look
+from hil.datasets.statistics import far, statistics_of
 from tests.memory_data import MemoryData
 
 
@@ -33,7 +33,7 @@ def test_spread_leaves_out_the_outermost_percent() -> None:
     values = np.random.default_rng(0).normal(0, 1, (100, 50)).astype(np.float32)
     wild = values.copy()
     wild[17, 3] = 1e6
-    calm, found = look(MemoryData(x=values)).inputs["x"], look(MemoryData(x=wild)).inputs["x"]
+    calm, found = statistics_of(MemoryData(x=values)).inputs["x"], statistics_of(MemoryData(x=wild)).inputs["x"]
     assert found.deviation == pytest.approx(calm.deviation, rel=0.01)
     [(sample, times)] = far(found.peaks, 8.0)
     assert (sample, times > 1e5) == (17, True)
@@ -45,10 +45,10 @@ def test_constants_and_repeats_are_counted() -> None:
     """A sample is constant if all of its signals are; integers, such as token numbers, are none."""
     values = np.random.default_rng(0).normal(0, 1, (10, 4)).astype(np.float32)
     values[:3] = 0.5
-    found = look(MemoryData(x=values, kinds=np.zeros((10, 6), np.int64)))
+    found = statistics_of(MemoryData(x=values, kinds=np.zeros((10, 6), np.int64)))
     assert (found.samples, found.distinct, found.constant) == (10, 8, 3)
-    assert look(MemoryData(x=values), 2).constant == 2
-    assert look(MemoryData(kinds=np.zeros((10, 6), np.int64))).constant == 0
+    assert statistics_of(MemoryData(x=values), 2).constant == 2
+    assert statistics_of(MemoryData(kinds=np.zeros((10, 6), np.int64))).constant == 0
 
 
 @pytest.mark.parametrize("quality", [95, 75])

@@ -78,7 +78,7 @@ def test_the_same_samples_have_the_same_digest(project: Project) -> None:
         ("def samples():\n    yield {'x': np.zeros(2)}", "as float64, but the input takes float32"),
         ("def samples():\n    yield {'x': np.zeros((1, 2), 'f4')}", "without the batch dimension"),
         ("def samples():\n    yield {'z': np.zeros(2, 'f4')}", "missing 'x'; unknown 'z'"),
-        ("def samples():\n    yield {'x': np.zeros(2, 'f4'), 'labels': 'cat'}", "labels that are no numbers"),
+        ("def samples():\n    yield {'x': np.zeros(2, 'f4'), 'labels': 'cat'}", "labels that are not numbers"),
         ("def samples():\n    raise KeyError('oops')", "bad:samples raised KeyError: 'oops'"),
         ("def samples():\n    yield {'x': np.zeros(2, 'f4')}\n    1 / 0", "raised ZeroDivisionError: division by zero"),
         ("def samples():\n    raise SystemExit(3)", "raised SystemExit: 3"),
@@ -144,7 +144,7 @@ def test_other_samples_in_another_pass_are_noticed(project: Project, body: str) 
     """Reference and engine must see the same samples, so a source that changes is refused."""
     project.module("shaky", body)
     data = project.open("shaky:samples")
-    with pytest.raises(UserError, match="is not what it was in the pass before"):
+    with pytest.raises(UserError, match="differs from the pass before"):
         list(data.batches(2))
 
 
@@ -186,7 +186,7 @@ def test_sub_folders_are_the_truth(project: Project) -> None:
     assert next(data.batches(3)).labels[""].tolist() == [0, 0, 1]
     assert data.provenance["classes"] == "cat dog"
     images(project, "stray.png")
-    with pytest.raises(UserError, match="lies beside sub-folders"):
+    with pytest.raises(UserError, match="lies next to sub-folders"):
         project.open("images", preprocess="reading:read")
 
 

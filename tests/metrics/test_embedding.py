@@ -38,11 +38,11 @@ def test_an_embedding_that_is_none_finds_nothing(broken: float) -> None:
     assert _scores(PAIRS, np.full_like(PAIRS, broken)) == (1, 0)
 
 
-def test_what_cannot_be_found_is_the_users_mistake() -> None:
-    """One sample, labels that are all different, labels that are no integers."""
+def test_data_without_neighbours_is_refused() -> None:
+    """One sample, labels that are all different, and labels that are not integers raise ``UserError``."""
     with pytest.raises(UserError, match="two samples"):
         _scores(PAIRS[:1], PAIRS[:1])
-    with pytest.raises(UserError, match="there once"):
+    with pytest.raises(UserError, match="occurs only once"):
         _scores(PAIRS, PAIRS, np.arange(4))
     with pytest.raises(UserError, match="one integer"):
         _scores(PAIRS, PAIRS, LABELS.astype(float))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.datasets import Dataset
-    from hil.datasets.statistics import Looks
+    from hil.datasets.statistics import DataStatistics
     from hil.quantize.recalibrate import Snapshot
     from hil.results import Row
     from hil.session.engine_context import EngineContext
@@ -29,14 +29,14 @@ LEVELS = 127
 
 def calibration_set(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.calibration_set``: size, variety and distribution of the calibration samples."""
-    from hil.datasets.statistics import CHUNK, far, look
+    from hil.datasets.statistics import CHUNK, far, statistics_of
 
     spec = session.model(row.model)
     source, data = session.calibration_data(row.model), session.dataset(row.model)
     size = session.signature(row.model).batch() or CHUNK
     session.progress(f"{row.model} int8: examining calibration and validation data")
-    ours = look(source, spec.calibration.samples if spec.calibration else None, size)
-    theirs = look(data, spec.samples, size)
+    ours = statistics_of(source, spec.calibration.samples if spec.calibration else None, size)
+    theirs = statistics_of(data, spec.samples, size)
     growth, unknown = _growth(session, row.model)
     facts = SetFacts(
         samples=ours.samples,
@@ -72,7 +72,7 @@ def _growth(
     return [(s.samples, {n: step for n, step in s.ranges.scales.items() if n in flowing}) for s in snapshots], {}
 
 
-def _classes(session: EngineContext, name: str, ours: Looks, theirs: Looks) -> Classes | None:
+def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: DataStatistics) -> Classes | None:
     """Count the classes by labels if both sets have them, else by the FP32 model's answers; only for classification."""
     if session.model(name).task != CLASSIFYING:
         return None
