@@ -183,7 +183,7 @@ def test_large_integers_that_look_equal_as_floats_differ() -> None:
     ids=["unknown output", "unknown output, empty", "metric that does not apply"],
 )
 def test_a_tolerance_that_applied_to_nothing_fails(spec: TolerancesSpec) -> None:
-    """A slip in an output's name must not leave the output on the default."""
+    """A typo in the name of an output fails, instead of applying the default tolerance."""
     outputs: list[Outputs] = [[("boxes", BOXES), ("flag", np.ones((4, 1), np.float32))]]
     judgement = judge(outputs, outputs, "fp32", spec)
     assert judgement.verdict is Verdict.FAILED

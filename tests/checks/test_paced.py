@@ -183,7 +183,7 @@ def test_jitter_is_told_from_slowness() -> None:
 
 
 def test_other_limits_decide_nothing() -> None:
-    """A limit in another unit is a slip of somebody's, not a pass."""
+    """A limit in another unit is a mistake: the verdict is inconclusive, not passed."""
     assert paced.missed(served(steady()), DEADLINE, limit(5.0, "s"), CONFIDENCE).verdict is Verdict.INCONCLUSIVE
 
 

@@ -50,12 +50,12 @@ def level(**changes: Any) -> Level:
 
 
 def baseline(**changes: Any) -> Baseline:
-    """A baseline of that one level."""
+    """Return a baseline with the one level of ``level``."""
     return Baseline(ref="latest", levels=(level(**changes),), methods={digest_of(METHOD): METHOD})
 
 
-def seen(values: tuple[float, ...] = QUIET, **changes: Any) -> MeasuredRow:
-    """The same measured again: a row without a limit, with its run values."""
+def measured(values: tuple[float, ...] = QUIET, **changes: Any) -> MeasuredRow:
+    """Return a measured row without a limit, with run values; by default the same values as the baseline."""
     value = float(np.median(values)) if values else 1.0
     measurement = Measurement(value=value, unit="s", n=1000, runs=values)
     judgement = Judgement(verdict=Verdict.NOT_RUN, cause=Cause.NO_LIMIT, reason="measured", measurement=measurement)
@@ -63,13 +63,13 @@ def seen(values: tuple[float, ...] = QUIET, **changes: Any) -> MeasuredRow:
 
 
 def judgement(**changes: Any) -> Judgement:
-    """What the row itself gave, changed."""
-    return seen().judgement.model_copy(update=changes)
+    """Return the judgement of the measured row with ``changes``."""
+    return measured().judgement.model_copy(update=changes)
 
 
 def test_the_same_again_passes() -> None:
-    """Five quiet runs beside five: 5 % worse is excluded, and what could have been seen is told."""
-    found = by_runs(baseline(), seen(), LIMIT, RULES)
+    """Five quiet runs against five pass: 5 % worse is excluded, and the detectable change is reported."""
+    found = by_runs(baseline(), measured(), LIMIT, RULES)
     assert found.verdict is Verdict.PASSED
     assert "5 % worse is excluded at 99 %; would have detected" in found.reason
     assert found.measurement is not None
@@ -105,7 +105,7 @@ def test_the_same_again_passes() -> None:
 @pytest.mark.parametrize("judge", [by_runs, exactly])
 def test_without_a_fit_baseline_it_is_not_run(judge: Any, given: Baseline | None, told: str) -> None:
     """Missing, empty, stale, of this run, of another row, unit, method or machine: not run, and what to do is said."""
-    found = judge(given, seen(), LIMIT, RULES)
+    found = judge(given, measured(), LIMIT, RULES)
     assert (found.verdict, found.cause) == (Verdict.NOT_RUN, Cause.NO_BASELINE), found.reason
     assert told in found.reason
 
@@ -113,7 +113,7 @@ def test_without_a_fit_baseline_it_is_not_run(judge: Any, given: Baseline | None
 def test_nobody_compares_two_unknown_machines() -> None:
     """Two machines that nothing is known of are not the same one."""
     assert machine(None, {}) == ""
-    found = by_runs(baseline(machines=("",)), seen(machine=""), LIMIT, RULES)
+    found = by_runs(baseline(machines=("",)), measured(machine=""), LIMIT, RULES)
     assert found.cause is Cause.NO_BASELINE
 
 
@@ -121,36 +121,36 @@ def test_the_differing_fields_of_a_method_are_named() -> None:
     """With both values, and what makes them alike again."""
     other = {**METHOD, "warmup": 2.0}
     given = Baseline(ref="latest", levels=(level(methods=(digest_of(other),)),), methods={digest_of(other): other})
-    found = by_runs(given, seen(), LIMIT, RULES)
+    found = by_runs(given, measured(), LIMIT, RULES)
     assert "(warmup was 2.0, is 0.5): not comparable; to make a new one: pytest --target=orin" in found.reason
 
 
 def test_a_row_that_was_not_measured_now_is_no_regression_passed() -> None:
     """No number, a number of a disturbed series, or a row that is itself inconclusive settles nothing."""
     broken = judgement(measurement=None, verdict=Verdict.INCONCLUSIVE, cause=None, reason="timing is broken")
-    found = by_runs(baseline(), seen(judgement=broken), LIMIT, RULES)
+    found = by_runs(baseline(), measured(judgement=broken), LIMIT, RULES)
     assert (found.verdict, found.reason.endswith("timing is broken")) == (Verdict.INCONCLUSIVE, True)
     unsupported = judgement(measurement=None, cause=Cause.UNSUPPORTED, reason="no such precision")
-    assert by_runs(baseline(), seen(judgement=unsupported), LIMIT, RULES).cause is Cause.UNSUPPORTED
+    assert by_runs(baseline(), measured(judgement=unsupported), LIMIT, RULES).cause is Cause.UNSUPPORTED
     disturbed = judgement(details={"state": [{"kind": "swap", "source": "outside", "text": "swap grew"}]})
-    assert by_runs(baseline(), seen(judgement=disturbed), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
+    assert by_runs(baseline(), measured(judgement=disturbed), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
     drifting = judgement(verdict=Verdict.INCONCLUSIVE, cause=None)
-    assert by_runs(baseline(), seen(judgement=drifting), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
+    assert by_runs(baseline(), measured(judgement=drifting), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_baseline_that_was_itself_inconclusive_settles_nothing() -> None:
     """A disturbed run may have been slow: what is slow now is no worse than it."""
-    found = by_runs(baseline(doubtful=("aaaa0000",)), seen(), LIMIT, RULES)
+    found = by_runs(baseline(doubtful=("aaaa0000",)), measured(), LIMIT, RULES)
     assert found.verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("few", [(1.0,), (), QUIET[:4]])
 def test_few_runs_are_inconclusive_and_say_how_many(few: tuple[float, ...]) -> None:
     """One run says nothing about the spread, however many samples it has; on either side."""
-    found = by_runs(baseline(), seen(few), LIMIT, RULES)
+    found = by_runs(baseline(), measured(few), LIMIT, RULES)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "run with --hil-runs=5" in found.reason
-    found = by_runs(baseline(sessions=(few or (1.0,),)), seen(), LIMIT, RULES)
+    found = by_runs(baseline(sessions=(few or (1.0,),)), measured(), LIMIT, RULES)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "make another: pytest --target=orin --hil-runs=5" in found.reason
 
@@ -158,9 +158,9 @@ def test_few_runs_are_inconclusive_and_say_how_many(few: tuple[float, ...]) -> N
 @pytest.mark.parametrize("bad", [0.0, -1.0])
 def test_a_value_without_a_ratio_is_inconclusive(bad: float) -> None:
     """Zero and less have no ratio, for runs and exactly; NaN and infinity are no level to begin with."""
-    assert by_runs(baseline(sessions=((*QUIET, bad),)), seen(), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
-    assert by_runs(baseline(), seen((*QUIET, bad)), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
-    assert exactly(baseline(sessions=((bad,),)), seen(), EXACT, RULES).verdict is Verdict.INCONCLUSIVE
+    assert by_runs(baseline(sessions=((*QUIET, bad),)), measured(), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
+    assert by_runs(baseline(), measured((*QUIET, bad)), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
+    assert exactly(baseline(sessions=((bad,),)), measured(), EXACT, RULES).verdict is Verdict.INCONCLUSIVE
     for worse in (float("nan"), float("inf")):
         with pytest.raises(ValidationError, match="finite"):
             level(sessions=((worse,),))
@@ -172,18 +172,18 @@ def test_a_worsening_fails_and_a_gain_passes() -> None:
     for lower in (True, False):
         rules = replace(RULES, lower_is_better=lower)
         worse, better = (slower, faster) if lower else (faster, slower)
-        found = by_runs(baseline(), seen(worse), LIMIT, rules)
+        found = by_runs(baseline(), measured(worse), LIMIT, rules)
         assert found.verdict is Verdict.FAILED
         assert "more than 1 %, at 99 % over 4 rows; if it is meant: hil accept" in found.reason
         assert found.measurement is not None
         assert found.measurement.value == pytest.approx(0.02, abs=1e-3)
-        assert by_runs(baseline(), seen(better), LIMIT, rules).verdict is Verdict.PASSED
+        assert by_runs(baseline(), measured(better), LIMIT, rules).verdict is Verdict.PASSED
 
 
 def test_noise_that_hides_a_worsening_is_inconclusive_with_what_it_takes() -> None:
     """Not passed because nothing was found: 5 % worse must be excluded; the reason has the number of runs."""
     noisy = (0.97, 1.03, 1.0, 0.96, 1.04)
-    found = by_runs(baseline(sessions=(noisy,)), seen(noisy), LIMIT, RULES)
+    found = by_runs(baseline(sessions=(noisy,)), measured(noisy), LIMIT, RULES)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "would have detected" in found.reason
     assert "runs on each side would settle it" in found.reason or "runs would be needed" in found.reason
@@ -193,20 +193,20 @@ def test_more_rows_take_more_to_fail() -> None:
     """The level is divided among all planned rows: what is called of one alone may be chance among a hundred."""
     shifted = tuple(value * 1.02 for value in (1.0, 1.008, 0.992, 1.004, 0.996))
     given = baseline(sessions=((1.0, 1.008, 0.992, 1.004, 0.996),))
-    assert by_runs(given, seen(shifted), LIMIT, replace(RULES, rows=1)).verdict is Verdict.FAILED
-    assert by_runs(given, seen(shifted), LIMIT, replace(RULES, rows=1000)).verdict is not Verdict.FAILED
+    assert by_runs(given, measured(shifted), LIMIT, replace(RULES, rows=1)).verdict is Verdict.FAILED
+    assert by_runs(given, measured(shifted), LIMIT, replace(RULES, rows=1000)).verdict is not Verdict.FAILED
 
 
 def test_learned_noise_between_sessions_counts() -> None:
     """Two sessions differ by what a calibration learned, though the runs of each agree."""
     shifted = tuple(value * 1.02 for value in QUIET)
-    assert by_runs(baseline(), seen(shifted), LIMIT, RULES).verdict is Verdict.FAILED
-    assert by_runs(baseline(noise=0.02), seen(shifted), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
+    assert by_runs(baseline(), measured(shifted), LIMIT, RULES).verdict is Verdict.FAILED
+    assert by_runs(baseline(noise=0.02), measured(shifted), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_level_accepted_is_told() -> None:
     """Who accepted it and why stands in the reason."""
-    found = by_runs(baseline(accepted="by ann on 2026-05-01: bigger head"), seen(), LIMIT, RULES)
+    found = by_runs(baseline(accepted="by ann on 2026-05-01: bigger head"), measured(), LIMIT, RULES)
     assert "a level accepted by ann on 2026-05-01: bigger head" in found.reason
 
 
@@ -223,14 +223,14 @@ def test_a_level_accepted_is_told() -> None:
 )
 def test_exact_values_are_held_against_above(now: float, difference: bool, verdict: Verdict) -> None:
     """A size by its ratio, a loss by the difference; a single run is enough."""
-    found = exactly(baseline(sessions=((100.0,),)), seen((now,)), EXACT, RULES, difference=difference)
+    found = exactly(baseline(sessions=((100.0,),)), measured((now,)), EXACT, RULES, difference=difference)
     assert found.verdict is verdict, found.reason
 
 
 def test_engines_that_differ_among_themselves_settle_nothing() -> None:
     """Two earlier builds 10 % apart: whichever is chosen decides, so somebody must choose."""
     given = baseline(sessions=((100.0,), (110.0,)), runs=("aaaa0000", "aaaa1111"))
-    found = exactly(given, seen((105.0,)), EXACT, RULES)
+    found = exactly(given, measured((105.0,)), EXACT, RULES)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "choose one of aaaa0000, aaaa1111" in found.reason
 
@@ -238,7 +238,7 @@ def test_engines_that_differ_among_themselves_settle_nothing() -> None:
 def test_exact_values_need_no_settled_row() -> None:
     """What is lost on the same data is exact, though too few samples leave its own limit open."""
     open_row = judgement(verdict=Verdict.INCONCLUSIVE, cause=None)
-    assert exactly(baseline(), seen(judgement=open_row), EXACT, RULES, difference=True).verdict is Verdict.PASSED
+    assert exactly(baseline(), measured(judgement=open_row), EXACT, RULES, difference=True).verdict is Verdict.PASSED
 
 
 def test_a_missing_baseline_is_known_before_anything_is_timed() -> None:
@@ -253,6 +253,7 @@ def test_few_false_alarms_among_equal_runs() -> None:
     for _ in range(400):
         ours, theirs = (tuple(map(float, rng.lognormal(0, 0.01, 5))) for _ in range(2))
         failed += (
-            by_runs(baseline(sessions=(ours,)), seen(theirs), LIMIT, replace(RULES, rows=1)).verdict is Verdict.FAILED
+            by_runs(baseline(sessions=(ours,)), measured(theirs), LIMIT, replace(RULES, rows=1)).verdict
+            is Verdict.FAILED
         )
     assert failed <= 10

@@ -132,6 +132,6 @@ def test_no_slowdown_is_seen_where_there_is_none(seed: int) -> None:
 
 
 def test_a_change_that_is_one_step_in_a_part_is_no_interval() -> None:
-    """Blocks that hang together are worth too few: open, and never passed."""
+    """Correlated blocks have a small effective size: the interval is infinite, and the verdict is not a pass."""
     series = worked(lambda now: 1.0 if now < 47 else 1.04)
     assert judge_all(series, slowdown=0.03)[2].verdict is not Verdict.PASSED

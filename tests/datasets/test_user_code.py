@@ -157,8 +157,8 @@ def test_imports_are_from_beside_the_config(project: Project) -> None:
     assert loaded.digest == digest_of_modules(modules_of("good", project.root, "m"))
 
 
-def test_a_module_of_the_same_name_is_not_taken(project: Project) -> None:
-    """``json.py`` beside the config is not what ``import json`` gave others: say so instead of guessing."""
+def test_a_module_of_the_same_name_is_refused(project: Project) -> None:
+    """If another module ``json`` was imported before the ``json.py`` of the project, the message reports both."""
     project.module("json", GOOD)
     with pytest.raises(UserError, match="was imported first"):
         project.open("json:samples")
@@ -201,7 +201,7 @@ def test_an_empty_folder_holds_zero_samples(project: Project) -> None:
 
 
 def test_a_file_that_cannot_be_read_names_the_callable(project: Project) -> None:
-    """An image that is none fails in the user's code, and is told so."""
+    """A file that is not an image fails in the user's code, and the message names the callable."""
     project.module("reading", READ)
     (project.root / "images").mkdir()
     (project.root / "images" / "a.png").write_bytes(b"no image")

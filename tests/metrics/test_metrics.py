@@ -144,6 +144,6 @@ def test_a_metric_of_another_task_is_the_users_mistake(task: str, name: str) -> 
 
 @pytest.mark.parametrize("task", ["clasification", "", "no.such.module:f", "math:nothing", "math:pi", "tests:"])
 def test_an_unknown_task_is_the_users_mistake(task: str) -> None:
-    """A slip, a module that is not there, a name that is not in it or not callable."""
+    """A typo, a missing module, a missing attribute, and one that is not callable raise ``UserError``."""
     with pytest.raises(UserError, match="task"):
         open_metric(task)
