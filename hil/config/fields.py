@@ -73,7 +73,7 @@ def _signer(value: object) -> str:
     return text
 
 
-ANY_AGE = Reach("nothing is ten years old, so nothing is too old", 3650 * 86400.0, "7 days")
+ANY_AGE = Reach("nothing is older than ten years, so every age would pass", 3650 * 86400.0, "7 days")
 """The range of every maximum age."""
 P256 = re.compile(r"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==")
 """A SubjectPublicKeyInfo (RFC 5480) of an uncompressed point on P-256, in base64; its beginning is constant."""

@@ -9,12 +9,12 @@ from pydantic import Field
 from hil.config.fields import Bytes, Energy, Fraction, Rate, Reach, Seconds, StatedTable, Table
 
 _Time = Annotated[Seconds, Reach("a time has no greatest value")]
-_Memory = Annotated[Bytes, Reach("how much memory there is depends on the machine")]
+_Memory = Annotated[Bytes, Reach("the available memory depends on the machine")]
 _Count = Annotated[int, Field(ge=0), Reach("a count has no greatest value")]
 _LeastRate = Annotated[Rate, Reach("every model reaches 0 fps", 0.0, "30 fps", at_least=True)]
-_Drop = Annotated[Fraction, Reach("no score can lose more than 100 %", 1.0, "1 %", share=True)]
-_Own = Reach("it is in the output's own unit, whose range nobody knows")
-_LeastShare = Annotated[Fraction, Reach("no share is less than 0 %", 0.0, "90 %", at_least=True, share=True)]
+_Drop = Annotated[Fraction, Reach("no score can drop by more than 100 %", 1.0, "1 %", share=True)]
+_Own = Reach("the range of the output's own unit is unknown")
+_LeastShare = Annotated[Fraction, Reach("a share is never less than 0 %", 0.0, "90 %", at_least=True, share=True)]
 
 
 class LatencyLimits(Table):
@@ -29,7 +29,7 @@ class PacedLimits(Table):
     """``paced = { p99 = "33 ms", missed = "0.1 %", streak = 2 }``: limits for inferences released at ``run.rate``."""
 
     p99: _Time | None = None  # from release to completion
-    missed: Annotated[Fraction, Reach("every engine keeps it", 1.0, "0.1 %")] | None = None
+    missed: Annotated[Fraction, Reach("every engine meets it", 1.0, "0.1 %")] | None = None
     streak: _Count | None = None
     jitter: _Time | None = None
 
@@ -39,7 +39,7 @@ class SustainedLimits(Table):
 
     p99: _Time | None = None
     fps: _LeastRate | None = None
-    slowdown: Annotated[Fraction, Reach("a board that gets twice as slow would pass", 1.0, "5 %")] | None = None
+    slowdown: Annotated[Fraction, Reach("a board that becomes twice as slow would pass", 1.0, "5 %")] | None = None
 
 
 class RegressionLimits(Table):
@@ -49,10 +49,8 @@ class RegressionLimits(Table):
     ``exclude`` or more.
     """
 
-    above: Annotated[Fraction, Reach("nothing loses more than 100 % of a rate", 1.0, "1 %")] | None = None
-    exclude: Annotated[Fraction, Field(gt=0), Reach("nothing loses more than 100 % of a rate", 1.0, "5 %")] | None = (
-        None
-    )
+    above: Annotated[Fraction, Reach("no rate can drop by more than 100 %", 1.0, "1 %")] | None = None
+    exclude: Annotated[Fraction, Field(gt=0), Reach("no rate can drop by more than 100 %", 1.0, "5 %")] | None = None
 
 
 class LimitsSpec(StatedTable):
@@ -70,14 +68,14 @@ class LimitsSpec(StatedTable):
     memory: _Memory | None = None
     model_memory: _Memory | None = None
     # Without it the default applies. A machine that is not a robot removes the limit with "100 %".
-    system_memory: Annotated[Fraction, Reach("100 % takes the default away", share=True)] | None = None
+    system_memory: Annotated[Fraction, Reach("100 % removes the default limit", share=True)] | None = None
     engine_size: _Memory | None = None
     memory_growth: _Memory | None = None  # bytes per 1,000 inferences
     int8_speedup: (  # fp32 p50 / int8 p50
         Annotated[float, Reach("every engine is more than 0 times as fast", 0.0, "1.2", at_least=True)] | None
     ) = None
     int8_clipping: (  # maximum share of a tensor's validation values beyond its INT8 range
-        Annotated[Fraction, Reach("no more than all values can be beyond a range", 1.0, "5 %", share=True)] | None
+        Annotated[Fraction, Reach("at most 100 % of the values can exceed a range", 1.0, "5 %", share=True)] | None
     ) = None
     int8_layers: _LeastShare | None = None  # minimum share of the layers meant for INT8 that run in INT8
     dla_fallback: _Count | None = None  # maximum number of layers meant for the DLA that run on the GPU
@@ -96,7 +94,8 @@ class ToleranceSpec(Table):
     max_rel: Annotated[float, Field(ge=0), Reach("an error has no greatest value")] | None = None
     rmse: Annotated[float, Field(ge=0), _Own] | None = None
     cosine: (
-        Annotated[float, Field(ge=-1, le=1), Reach("no cosine is less than -1", -1.0, "0.99", at_least=True)] | None
+        Annotated[float, Field(ge=-1, le=1), Reach("a cosine is never less than -1", -1.0, "0.99", at_least=True)]
+        | None
     ) = None
     sqnr_db: Annotated[float, Reach("a ratio in decibel has no least value")] | None = None
     top1_agreement: _LeastShare | None = None

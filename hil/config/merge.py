@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.config.explain import Keys
     from hil.config.spec import ModelSpec
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
@@ -30,3 +33,10 @@ def _over(base: Any, override: Any) -> Any:
     if isinstance(base, dict) and isinstance(override, dict):
         return {**base, **{key: _over(base.get(key), value) for key, value in override.items()}}
     return override
+
+
+def variants(model: ModelSpec) -> Iterator[tuple[Keys, ModelSpec]]:
+    """Yield the model as written, and the model on each target that has overrides, with the path of its keys."""
+    yield (), model
+    for target in model.on:
+        yield ("on", target), on_target(model, target)

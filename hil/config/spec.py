@@ -108,7 +108,10 @@ class GateSpec(Table):
     evidence: Literal["device", "emulated", "host"] = "device"
     warnings: bool = False
     detects: (
-        Annotated[Fraction, Field(gt=0), Reach("who may miss any change sees none", 1.0, "5 %", share=True)] | None
+        Annotated[
+            Fraction, Field(gt=0), Reach("a measurement that may miss any change detects none", 1.0, "5 %", share=True)
+        ]
+        | None
     ) = None
     state: Annotated[tuple[Declared, ...], Field(max_length=10)] = ()
     max_age: AgeText | None = None

@@ -88,10 +88,10 @@ class TargetSpec(Table):
     gpu: Annotated[int, Field(ge=0, le=63)] = 0
     cuda: Literal["auto", "pycuda", "ctypes"] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    start_below: Annotated[Celsius, Reach("a board switches off before that", 110.0, "65 °C")] | None = None
+    start_below: Annotated[Celsius, Reach("a board shuts down before that", 110.0, "65 °C")] | None = None
     cool_within: Seconds = 300.0
     gpu_clients: tuple[str, ...] = ()
-    free_memory: Annotated[Bytes, Reach("there is always as much", 0.0, "2 GiB", at_least=True)] | None = None
+    free_memory: Annotated[Bytes, Reach("0 bytes are always free", 0.0, "2 GiB", at_least=True)] | None = None
     stop_services: tuple[str, ...] = ()
     reserve_memory: Annotated[Bytes, Reach("nothing would be reserved", 0.0, "2 GiB", at_least=True)] | None = None
     co_runner: str | None = None

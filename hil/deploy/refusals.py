@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hil.catalogue import CATALOGUE
 from hil.jetson import SMS, identify
 from hil.results import EVIDENCE_RANK, Evidence, Verdict
+from hil.runtimes import RUNTIMES
 from hil.session.target.board_match import DEVICES, runtime_facts
 from hil.units import show
 
@@ -124,7 +125,7 @@ def kind_of_machine(facts: Mapping[str, Any], runtime: str, gpu: Any = None, sm:
     """
     raw = facts.get("board")
     identity = identify(raw)
-    on_gpu = {"GPU": gpu, "SM": sm} if runtime == "tensorrt" else {}
+    on_gpu = {"GPU": gpu, "SM": sm} if runtime in RUNTIMES and RUNTIMES[runtime].uses_gpu else {}
     if identity.is_jetson or sm in SMS:
         module = None if identity.module is None else identity.module.slug
         # JetPack follows from Jetson Linux, unless its package states another release.

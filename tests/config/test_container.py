@@ -21,8 +21,11 @@ engine = "docker"
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ('image = "--privileged"', r"hil\.toml:6: targets\.b\.container\.image: '--privileged' names no image"),
-        ('image = "a"\npython = "-c"', r"hil\.toml:7: targets\.b\.container\.python: '-c' is no interpreter"),
+        (
+            'image = "--privileged"',
+            r"hil\.toml:6: targets\.b\.container\.image: '--privileged' is not an image reference",
+        ),
+        ('image = "a"\npython = "-c"', r"hil\.toml:7: targets\.b\.container\.python: '-c' is not an interpreter"),
         ('image = "a"\nargs = "-v"', r"hil\.toml:7: targets\.b\.container\.args: "),
         ("", r"targets\.b\.container\.image"),
     ],

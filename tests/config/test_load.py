@@ -57,7 +57,7 @@ def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
         ('precision = ["fp32"]', "hil.toml:4: models.a.precision: unknown key: did you mean 'precisions'?"),
         ('precisions = ["fp3"]', "'fp3' is not one of fp32, tf32, fp16, bf16, int8: did you mean 'fp32'?"),
         ("precisions = []", "hil.toml:4: models.a.precisions: no precision is given"),
-        ('precisions = ["fp32", "fp32"]', "the same precision is there twice"),
+        ('precisions = ["fp32", "fp32"]', "the same precision is listed twice"),
         ('precisions = ["fp32", "int8"]', "int8 needs the table [models.a.calibration] with the key 'data'"),
         ('limits.latency = { p99 = "5 MiB" }', "unit 'MiB' is not one of ns, us, µs, ms, s, min, h: write e.g. '5 ms'"),
         ("limits.latency = { p99 = 5 }", "a unit is missing (one of ns, us, µs, ms, s, min, h): write e.g. '5 ms'"),
@@ -77,11 +77,11 @@ def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
         ('training_data = "synthetic"', "training data cannot be synthetic"),
         ('task = "clasification"', "did you mean 'classification'?"),
         ('task = "detection"', "detection needs the table [models.a.detection]"),
-        ('metric = "top1"', "only tasks known by name have metrics to choose from"),
-        ('preprocess = "pkg.mod:fn"', "no data of this model is a folder, so nothing uses this"),
-        ("shapes.height = [8, 4, 16]", "[min, opt, max] must not fall: got [8, 4, 16]"),
+        ('metric = "top1"', "only built-in tasks have a choice of metrics"),
+        ('preprocess = "pkg.mod:fn"', "no data of this model is a folder, so this has no effect"),
+        ("shapes.height = [8, 4, 16]", "[min, opt, max] must not decrease: got [8, 4, 16]"),
         ("shapes.height = [8, 4]", "models.a.shapes.height"),
-        ("ranges.x = [1, 0]", "[least, greatest] must not fall"),
+        ("ranges.x = [1, 0]", "[least, greatest] must not decrease"),
         ("on.cpuu.limits.fps = 3", "models.a.on.cpuu: unknown target: did you mean 'cpu'?"),
     ],
 )
@@ -95,10 +95,10 @@ def test_a_mistake_has_file_line_and_remedy(tmp_path: Path, line: str, message: 
 @pytest.mark.parametrize(
     ("task", "line", "message"),
     [
-        ("classification", 'metric = "top6"', "'top6' is no metric of task 'classification'"),
-        ("regression", "detection.nms = 0.5", "says how a detector's boxes are laid out"),
+        ("classification", 'metric = "top6"', "'top6' is not a metric of task 'classification'"),
+        ("regression", "detection.nms = 0.5", "describes the layout of a detector's boxes"),
         ("detection", 'detection.decode = "boxes.py"', "not written as package.module:callable"),
-        ("detection", 'detection = { decode = "a:b", layout = "objectness" }', "layout and boxes say nothing"),
+        ("detection", 'detection = { decode = "a:b", layout = "objectness" }', "layout and boxes have no effect"),
     ],
 )
 def test_scoring_fits_its_task(tmp_path: Path, task: str, line: str, message: str) -> None:
@@ -125,7 +125,7 @@ def test_what_is_wrong_in_an_array_is_told_once(tmp_path: Path, given: str, line
 @pytest.mark.parametrize(
     ("board", "message"),
     [
-        ("orin-nx-16g", "'orin-nx-16g' is no module: did you mean 'orin-nx-16gb'?"),
+        ("orin-nx-16g", "'orin-nx-16g' is not a Jetson module: did you mean 'orin-nx-16gb'?"),
         ("agx-orin", "did you mean 'agx-orin-32gb' or 'agx-orin-64gb' or 'agx-orin-industrial-64gb'?"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_control_character_is_told_before_any_board_is_reached(tmp_path: Path,
     lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\n{given}{key} = "a{character}b"\n')
     assert len(lines) == 1
     assert lines[0].startswith(f"hil.toml:{6 if key == 'host' else 7}: targets.orin.{key}: ")
-    assert "has a control character: take it out" in lines[0]
+    assert "contains a control character: remove it" in lines[0]
     assert lines[0].isprintable()
 
 
@@ -237,7 +237,7 @@ def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
     """An override for a target and tolerances for a precision that are not in the file are warned of."""
     config = loaded(tmp_path, EXAMPLE + "[models.digits.tolerances.bf16]\ncosine = 0.9\n")
     assert [one.split(":")[1] for one in config.warnings] == ["41", "48"]
-    assert "no such target" in config.warnings[0]
+    assert "does not declare this target" in config.warnings[0]
 
 
 @pytest.mark.parametrize(

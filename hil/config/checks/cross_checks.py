@@ -71,7 +71,7 @@ def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
     for key in WORDS if isinstance(target, dict) else ():
         value = target.get(key)
         if isinstance(value, str) and CONTROL.search(value):
-            yield Mistake((*keys, key), f"{value!r} has a control character: take it out")
+            yield Mistake((*keys, key), f"{value!r} contains a control character: remove it")
 
 
 def unknown_targets(values: Values) -> Iterator[Mistake]:
@@ -80,12 +80,14 @@ def unknown_targets(values: Values) -> Iterator[Mistake]:
     for name, model in _table(values, "models").items():
         for target in _table(model, "on"):
             if target not in targets and target != "cpu":
-                yield Mistake(("models", name, "on", target), "this file has no such target, so nothing uses this")
+                yield Mistake(
+                    ("models", name, "on", target), "this file does not declare this target, so this has no effect"
+                )
 
 
 def _table(values: Any, key: str) -> Values:
-    found = values.get(key) if isinstance(values, dict) else None
-    return found if isinstance(found, dict) else {}
+    table = values.get(key) if isinstance(values, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
 def _names(keys: Keys, table: Values) -> Iterator[Mistake]:
@@ -100,7 +102,7 @@ def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
     board = target.get("board") if isinstance(target, dict) else None
     slugs = likely_slugs(board) if isinstance(board, str) else ()
     if slugs:
-        yield Mistake(keys, f"{board!r} is no module: did you mean {' or '.join(map(repr, slugs))}?")
+        yield Mistake(keys, f"{board!r} is not a Jetson module: did you mean {' or '.join(map(repr, slugs))}?")
 
 
 def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
@@ -122,12 +124,14 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
             what = ".npz file, Polygraphy's .json, folder or package.module:callable"
             yield Mistake((*keys, *inner), _no_file(what, source, root))
         elif kind is SourceKind.FOLDER and "preprocess" not in model:
-            what = "a folder needs the key 'preprocess' beside it: package.module:callable, which takes a path"
+            what = "a folder also needs the key 'preprocess': package.module:callable, called with a path"
             yield Mistake((*keys, *inner), what)
     if "preprocess" in model and None not in kinds and SourceKind.FOLDER not in kinds:
-        yield Mistake((*keys, "preprocess"), "no data of this model is a folder, so nothing uses this: take it out")
+        yield Mistake((*keys, "preprocess"), "no data of this model is a folder, so this has no effect: remove it")
     if model.get("training_data") == SYNTHETIC:
-        yield Mistake((*keys, "training_data"), "training data cannot be synthetic: name the real one or take it out")
+        yield Mistake(
+            (*keys, "training_data"), "training data cannot be synthetic: name the real data or remove this key"
+        )
 
 
 def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
@@ -143,8 +147,8 @@ def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
         for plugin in plugins if isinstance(plugins, (tuple, list)) else ():
             if isinstance(plugin, str) and not os.path.isfile(root / plugin):  # noqa: PTH113 - as above
                 yield Mistake((*keys, *inner, "plugins"), _no_file("plugin library", plugin, root))
-        if isinstance(plugins, (tuple, list)) and any(plugins.count(one) > 1 for one in plugins):
-            yield Mistake((*keys, *inner, "plugins"), "the same plugin library is there twice: take one out")
+        if isinstance(plugins, (tuple, list)) and any(plugins.count(plugin) > 1 for plugin in plugins):
+            yield Mistake((*keys, *inner, "plugins"), "the same plugin library is listed twice: remove one")
 
 
 def _deployed(keys: Keys, table: Values, root: Path) -> Iterator[Mistake]:
@@ -172,7 +176,7 @@ def _callables(keys: Keys, model: Values) -> Iterator[Mistake]:
     if isinstance(preprocess, str) and not is_callable(preprocess):
         yield Mistake((*keys, "preprocess"), f"{preprocess!r} is not written as package.module:callable")
     if isinstance(task, str) and task not in METRICS and not is_callable(task):
-        what = f"{task!r} is no task and not written as package.module:callable"
+        what = f"{task!r} is neither a known task nor package.module:callable"
         yield Mistake((*keys, "task"), what + did_you_mean(task, METRICS))
     yield from _scoring(keys, model, task if isinstance(task, str) else "")
 
@@ -182,25 +186,25 @@ def _scoring(keys: Keys, model: Values, task: str) -> Iterator[Mistake]:
     metric, detection = model.get("metric"), model.get("detection")
     known = METRICS.get(task, ())
     if isinstance(metric, str) and metric not in known:
-        belongs = f"it has {' and '.join(known)}" if known else "only tasks known by name have metrics to choose from"
+        belongs = f"it has {' and '.join(known)}" if known else "only built-in tasks have a choice of metrics"
         yield Mistake(
-            (*keys, "metric"), f"{metric!r} is no metric of task {task!r}: {belongs}" + did_you_mean(metric, known)
+            (*keys, "metric"), f"{metric!r} is not a metric of task {task!r}: {belongs}" + did_you_mean(metric, known)
         )
     if task == "detection" and detection is None:
         table = ".".join(str(key) for key in keys)
         yield Mistake(
-            (*keys, "task"), f"detection needs the table [{table}.detection], which says how boxes are laid out"
+            (*keys, "task"), f"detection needs the table [{table}.detection], which describes the layout of the boxes"
         )
     if detection is not None and task != "detection":
         yield Mistake(
-            (*keys, "detection"), f"says how a detector's boxes are laid out, but the task is {task or 'not given'!r}"
+            (*keys, "detection"), f"describes the layout of a detector's boxes, but the task is {task or 'not given'!r}"
         )
     decode = detection.get("decode") if isinstance(detection, dict) else None
     if isinstance(decode, str) and not is_callable(decode):
         yield Mistake((*keys, "detection", "decode"), f"{decode!r} is not written as package.module:callable")
     if decode is not None and isinstance(detection, dict) and {"layout", "boxes"} & set(detection):
         yield Mistake(
-            (*keys, "detection", "decode"), "decodes the boxes, so layout and boxes say nothing: take them out"
+            (*keys, "detection", "decode"), "decodes the boxes, so layout and boxes have no effect: remove them"
         )
 
 
@@ -209,13 +213,13 @@ def _precisions(keys: Keys, model: Values) -> Iterator[Mistake]:
     for target, override in _table(model, "on").items():
         places["on", target, "precisions"] = override if isinstance(override, dict) else {}
     for inner, place in places.items():
-        given = place.get("precisions")
-        precisions = given if isinstance(given, tuple) else ()
-        if any(precisions.count(one) > 1 for one in precisions):
-            yield Mistake((*keys, *inner), "the same precision is there twice: take one out")
-        if given == ():
+        listed = place.get("precisions")
+        precisions = listed if isinstance(listed, tuple) else ()
+        if any(precisions.count(precision) > 1 for precision in precisions):
+            yield Mistake((*keys, *inner), "the same precision is listed twice: remove one")
+        if listed == ():
             yield Mistake((*keys, *inner), "no precision is given: write at least one, e.g. ['fp32']")
-        # An engine or a graph that is there already was calibrated by whoever made it.
+        # An existing engine or deployed graph was calibrated when it was made.
         has_engine = "engine" in model or "engine" in place or "deployed" in model
         if "int8" in precisions and "calibration" not in model and not has_engine:
             table = ".".join(str(key) for key in keys)
@@ -225,10 +229,10 @@ def _precisions(keys: Keys, model: Values) -> Iterator[Mistake]:
 def _intervals(keys: Keys, model: Values) -> Iterator[Mistake]:
     for key, words in (("shapes", "[min, opt, max]"), ("ranges", "[least, greatest]")):
         for name, bounds in _table(model, key).items():
-            if isinstance(bounds, tuple) and all(isinstance(one, (int, float)) for one in bounds):
+            if isinstance(bounds, tuple) and all(isinstance(bound, (int, float)) for bound in bounds):
                 ordered = all(low <= high for low, high in pairwise(bounds))
                 if not ordered:
-                    yield Mistake((*keys, key, name), f"{words} must not fall: got {list(bounds)}")
+                    yield Mistake((*keys, key, name), f"{words} must not decrease: got {list(bounds)}")
 
 
 def _targets(keys: Keys, model: Values, targets: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from hil.config.explain import Keys, Mistake
-from hil.config.merge import on_target
+from hil.config.merge import variants
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ Q = 0.99
 def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
     """Yield the mistakes in a model, and in the model with the overrides of each target, without duplicates."""
     reported: set[tuple[Keys, str]] = set()
-    for inner, each in _places(model):
-        for place, what in _slips(each):
-            if (place, what) not in reported:  # a target that only repeats what the model says
+    for inner, variant in variants(model):
+        for place, what in _unprovable_limits(variant):
+            if (place, what) not in reported:  # else the target inherits the mistake from the model
                 reported.add((place, what))
                 yield Mistake((*keys, *inner, *place), what)
 
@@ -31,23 +31,23 @@ def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
 def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mistake]:
     """Yield paced limits that no engine could pass within ``measure.paced``."""
     reported: set[tuple[Keys, str]] = set()
-    for inner, each in _places(model):
-        for place, what in _too_short(each, measure):
+    for inner, variant in variants(model):
+        for place, what in _too_short(variant, measure):
             if (place, what) not in reported:
                 reported.add((place, what))
                 yield Mistake((*keys, *inner, *place), what)
 
 
-def _slips(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
+def _unprovable_limits(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
     paced, sustained = model.limits.paced, model.limits.sustained
-    given = [name for name in type(paced).model_fields if getattr(paced, name) is not None]
-    if given and model.run.rate is None:
-        yield ("limits", "paced"), "nothing says at which rate the model is fed: write e.g. rate = '30 fps' under run"
+    limited = [name for name in type(paced).model_fields if getattr(paced, name) is not None]
+    if limited and model.run.rate is None:
+        yield ("limits", "paced"), "paced limits need the rate of the inputs: write e.g. rate = '30 fps' under run"
     if paced.missed == 0:
-        what = "no number of releases shows that none is ever missed"
+        what = "no number of releases can prove that none is ever missed"
         yield ("limits", "paced", "missed"), f"{what}: write a share such as '0.1 %', or streak = 0"
     if sustained.slowdown == 0:
-        what = "no time is enough to show that nothing gets slower: write what can be borne, e.g. '5 %'"
+        what = "no measurement can prove that the model never gets slower: write an acceptable share, e.g. '5 %'"
         yield ("limits", "sustained", "slowdown"), what
 
 
@@ -62,11 +62,5 @@ def _too_short(model: ModelSpec, measure: MeasureSpec) -> Iterator[tuple[Keys, s
         # As hil.stats.smallest_n: the minimum number of releases that proves the share if none exceeds the limit.
         fewest = math.ceil(math.log1p(-measure.confidence) / math.log1p(-share))
         if fewest / rate > measure.paced:
-            needed = f"{fewest} releases at least, {show(fewest / rate, 's')} at {show(rate, '1/s')}"
-            yield ("limits", "paced", name), f"{needed}, and measure.paced gives {show(measure.paced, 's')}: raise that"
-
-
-def _places(model: ModelSpec) -> Iterator[tuple[Keys, ModelSpec]]:
-    yield (), model
-    for target in model.on:
-        yield ("on", target), on_target(model, target)
+            needed = f"needs at least {fewest} releases, {show(fewest / rate, 's')} at {show(rate, '1/s')}"
+            yield ("limits", "paced", name), f"{needed}, but measure.paced is {show(measure.paced, 's')}: raise it"

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
     """Yield the mistakes: limits that cannot fail, and measurements without samples."""
     if spec.measure.duration == 0:
-        yield Mistake(("measure", "duration"), "nothing can be measured in no time: write e.g. '4 s'")
+        yield Mistake(("measure", "duration"), "must be more than 0: write e.g. '4 s'")
     yield from value_ranges.mistakes(spec)
     for key, example in (("run_duration", "1 s"), ("paced", "5 min"), ("sustained", "60 s")):
         if getattr(spec.measure, key) == 0:
-            yield Mistake(("measure", key), f"nothing can be measured in no time: write e.g. '{example}'")
+            yield Mistake(("measure", key), f"must be more than 0: write e.g. '{example}'")
     for name, declared in spec.targets.items():
         if declared.container is not None:
             yield from _container(("targets", name, "container"), declared.container)
@@ -51,7 +51,7 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
     """Yield values that are probably unintended: tolerances of unused precisions, limits without effect."""
     if spec.measure.budget < spec.measure.duration:
         least = show(spec.measure.duration, "s")
-        yield Mistake(("measure", "budget"), f"less than measure.duration ({least}): write at least that")
+        yield Mistake(("measure", "budget"), f"less than measure.duration: write at least {least}")
     for name, model in spec.models.items():
         yield from _order(("models", name, "limits", "latency"), model.limits.latency)
         yield from build_checks.doubts(("models", name), model)
@@ -59,7 +59,7 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
         used = set(model.precisions).union(*(override.precisions or () for override in model.on.values()))
         for precision in model.tolerances:
             if precision not in used:
-                what = f"{precision} is in no list of precisions of this model, so nothing uses this"
+                what = f"no precisions list of this model contains {precision}, so this has no effect"
                 yield Mistake(("models", name, "tolerances", precision), what)
         yield from _loose(("models", name), model.tolerances)
         for target, override in model.on.items():
@@ -83,27 +83,27 @@ def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
     )
     for key, is_loose in loose:
         if is_loose:
-            what = "holds for an output that has nothing to do with the reference: write what the task can bear"
+            what = "an output unrelated to the reference would pass: write the error that the task tolerates"
             yield Mistake((*keys, key), what)
 
 
 def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
     above, exclude = limits.regression.above, limits.regression.exclude
     if above is not None and exclude is not None and above > exclude:
-        what = f"a change that is over {show(above, '1')} cannot be excluded from {show(exclude, '1')} on"
-        yield Mistake((*keys, "regression"), f"{what}: let above be at most exclude")
+        what = f"above ({show(above, '1')}) is greater than exclude ({show(exclude, '1')})"
+        yield Mistake((*keys, "regression"), f"{what}: write an above of at most exclude")
 
 
 def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:
-    given = [(name, getattr(latency, name)) for name in ("p50", "p90", "p99")]
-    rising = [(name, value) for name, value in given if value is not None]
+    limits = [(name, getattr(latency, name)) for name in ("p50", "p90", "p99")]
+    rising = [(name, value) for name, value in limits if value is not None]
     for (low, least), (high, greatest) in pairwise(rising):
         if least > greatest:
-            yield Mistake(keys, f"the limit of {low} is over that of {high}, which can never matter")
+            yield Mistake(keys, f"the limit of {low} is above that of {high}, so it has no effect")
 
 
 def _container(keys: Keys, container: ContainerSpec) -> Iterator[Mistake]:
     if not is_reference(container.image):
-        yield Mistake((*keys, "image"), f"{container.image!r} names no image: write it as NAME:TAG")
+        yield Mistake((*keys, "image"), f"{container.image!r} is not an image reference: write it as NAME:TAG")
     if not container.python or container.python.startswith("-"):
-        yield Mistake((*keys, "python"), f"{container.python!r} is no interpreter: write e.g. 'python3'")
+        yield Mistake((*keys, "python"), f"{container.python!r} is not an interpreter: write e.g. 'python3'")

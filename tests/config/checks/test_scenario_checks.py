@@ -28,20 +28,20 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("limits.paced = { streak = 2 }", "hil.toml:4: models.a.limits.paced: nothing says at which rate"),
-        ("on.cpu.limits.paced = { streak = 2 }", "models.a.on.cpu.limits.paced: nothing says at which rate"),
+        ("limits.paced = { streak = 2 }", "hil.toml:4: models.a.limits.paced: paced limits need the rate"),
+        ("on.cpu.limits.paced = { streak = 2 }", "models.a.on.cpu.limits.paced: paced limits need the rate"),
         (
             'run.rate = "30 fps"\nlimits.paced = { missed = 0 }',
             "hil.toml:5: models.a.limits.paced.missed: no number of",
         ),
-        ('run.rate = "30 fps"\nlimits.paced = { missed = 1 }', "limits.paced.missed: every engine keeps it"),
+        ('run.rate = "30 fps"\nlimits.paced = { missed = 1 }', "limits.paced.missed: every engine meets it"),
         ("limits.sustained = { fps = 0 }", "models.a.limits.sustained.fps: every model reaches 0 fps"),
-        ("limits.sustained = { slowdown = 0 }", "models.a.limits.sustained.slowdown: no time is enough"),
+        ("limits.sustained = { slowdown = 0 }", "models.a.limits.sustained.slowdown: no measurement can prove"),
         ("limits.paced = { strek = 2 }", "did you mean 'streak'?"),
         ("run.rate = 0", "models.a.run.rate: must be at least 0.01"),
         ('run.deadline = "0 s"', "models.a.run.deadline: must be more than 0"),
-        ('[measure]\nsustained = "0 s"', "measure.sustained: nothing can be measured in no time"),
-        ('[measure]\nrun_duration = "0 s"', "measure.run_duration: nothing can be measured in no time"),
+        ('[measure]\nsustained = "0 s"', "measure.sustained: must be more than 0"),
+        ('[measure]\nrun_duration = "0 s"', "measure.run_duration: must be more than 0"),
         ("[measure]\nruns = 0", "measure.runs: must be at least 1: got 0"),
     ],
 )
@@ -64,5 +64,5 @@ def test_limits_that_no_time_is_given_for_are_warned_of(tmp_path: Path) -> None:
     """0.1 % at 10 /s needs 4603 releases, over seven minutes: told before the run is inconclusive."""
     text = 'run.rate = "10 fps"\nlimits.paced = { missed = "0.1 %", p99 = "50 ms" }\n'
     (warning,) = load(write(tmp_path, text)).warnings
-    assert "models.a.limits.paced.missed: 4603 releases at least" in warning
+    assert "models.a.limits.paced.missed: needs at least 4603 releases" in warning
     assert load(write(tmp_path, text + '[measure]\npaced = "10 min"\n')).warnings == ()
