@@ -1,4 +1,4 @@
-"""A whole config, every table in it, and a folder in which its files are there."""
+"""A config with every table, and a folder with the files that it names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ FILES = ("model.onnx", "validation.npz", "calibration.npz")
 
 
 def project(folder: Path, text: str = EXAMPLE) -> Path:
-    """Writes ``hil.toml`` and empty files where the example names some; returns the config's path."""
+    """Write ``hil.toml`` and empty files for the paths in it; return the config's path."""
     digits = folder / "examples" / "digits"
     digits.mkdir(parents=True, exist_ok=True)
     for name in FILES:

@@ -31,7 +31,7 @@ engine = "docker"
     ],
 )
 def test_a_container_that_cannot_be_is_a_mistake_of_the_file(tmp_path: Path, keys: str, message: str) -> None:
-    """It is told with its line, before any board is reached."""
+    """An invalid container table is reported with its line when the config is loaded."""
     (tmp_path / "model.onnx").touch()
     (tmp_path / "hil.toml").write_text(TEXT + keys)
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""``docs/config.md`` holds every key of every table, with the default that the spec has."""
+"""``docs/config.md`` documents every key of every table with the default of the spec."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
 
 
 def documented(repository: Path) -> dict[str, dict[str, str]]:
-    """Tables by name, keys with the default as it is written."""
+    """Return the documented tables by name: each key with its default as written."""
     text = (repository / "docs" / "config.md").read_text(encoding="utf-8")
     parts = re.split(r"^## \[(.+)\]$", text, flags=re.MULTILINE)[1:]
     return {
@@ -56,7 +56,7 @@ def documented(repository: Path) -> dict[str, dict[str, str]]:
 
 
 def test_every_table_is_there(repository: Path) -> None:
-    """In the order of the spec, and no other; each model of the spec is one of them."""
+    """The page has the tables of the spec in the same order and no others."""
     assert list(documented(repository)) == list(TABLES)
     named = [each for module in (fields, targets, limits, models, spec) for each in vars(module).values()]
     tables = {each for each in named if isinstance(each, type) and issubclass(each, spec.Table)}
@@ -65,7 +65,7 @@ def test_every_table_is_there(repository: Path) -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_key_is_there_with_its_default(repository: Path, name: str) -> None:
-    """Nothing is undocumented, nothing documented that is not."""
+    """The page documents exactly the keys of the spec."""
     keys = documented(repository)[name]
     fields = TABLES[name].model_fields
     assert set(keys) == set(fields)
@@ -74,21 +74,21 @@ def test_every_key_is_there_with_its_default(repository: Path, name: str) -> Non
 
 
 def default(field: FieldInfo) -> Any:
-    """The spec's default as plain values: tables as what differs from theirs, which is nothing."""
+    """Return the spec's default as plain values; a table becomes its differences from its own defaults."""
     if field.is_required():
         return "required"
     return {} if isinstance(field.default, BaseModel) else field.default
 
 
 def sample(field: FieldInfo) -> Any:
-    """Something that a required key takes: the first of its words, if it has any."""
+    """Return a valid value for a required key: the first of its literals, if it has any."""
     if get_origin(field.annotation) is tuple:
         return ("x",)
     return next(iter(get_args(field.annotation)), "x")
 
 
 def read(table: str, key: str, text: str) -> Any:
-    """The documented default as the spec would hold it."""
+    """Return the documented default as the spec would store it."""
     if text in {"required", "—"}:
         return text if text == "required" else None
     value = tomllib.loads(f"value = {text.strip('`')}")["value"]

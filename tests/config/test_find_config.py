@@ -1,4 +1,4 @@
-"""Which ``hil.toml`` a command finds by itself."""
+"""Which ``hil.toml`` a command finds without an option."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOMEBODY = 54321
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to another user")
 def test_somebody_elses_config_above_is_refused(tmp_path: Path) -> None:
-    """Outside the folder where the command was started, a file or a link of another user is not believed."""
+    """Above the working directory, a file or link that belongs to another user is ignored."""
     config, below = tmp_path / "hil.toml", tmp_path / "below"
     below.mkdir()
     config.touch()
@@ -44,7 +44,7 @@ def test_somebody_elses_config_above_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to another user")
 def test_the_command_lines_refuse_it(tmp_path: Path) -> None:
-    """``pytest`` and ``hil`` name the file and how to use it all the same; named, it is used."""
+    """``pytest`` and ``hil`` name the ignored file and the option to use it; with the option, it is used."""
     project = Project.make(tmp_path)
     project.own_check()
     (tmp_path / "below").mkdir()

@@ -6,7 +6,7 @@ from tests.fuzz.config import fuzz
 
 
 def test_no_config_crashes_the_reader() -> None:
-    """Loaded or refused with UserError, nothing else, and some of each."""
+    """Every mutated config either loads or raises ``UserError``, and both occur."""
     told = fuzz(500, seed=1)
     assert told["loaded"] > 0
     assert told["refused"] > 0

@@ -1,4 +1,4 @@
-"""``load``: what is right becomes a Config, what is wrong becomes one message with every mistake in it."""
+"""``load`` returns a ``Config``, or raises one message that lists every mistake."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MODEL = '[models.a]\npath = "examples/digits/model.onnx"\ndata = "examples/digit
 
 
 def refused(folder: Path, text: str) -> list[str]:
-    """The lines of the message with which ``text`` is refused."""
+    """Return the lines of the message with which ``text`` is refused."""
     with pytest.raises(UserError) as error:
         load(project(folder, text))
     return str(error.value).split("\n")
 
 
 def loaded(folder: Path, text: str = EXAMPLE) -> Config:
-    """The config that ``text`` is."""
+    """Return the config loaded from ``text``."""
     return load(project(folder, text))
 
 
 def test_example_of_the_design_loads(tmp_path: Path) -> None:
-    """The whole example is right, in base units, with the defaults of what it leaves out."""
+    """The complete example loads, with values in base units and defaults for omitted keys."""
     config = loaded(tmp_path)
     digits = config.spec.models["digits"]
     assert digits.precisions == ("fp32", "fp16", "int8")
@@ -43,7 +43,7 @@ def test_example_of_the_design_loads(tmp_path: Path) -> None:
 
 
 def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
-    """A limit is told by its line; what is not written, by the nearest table around it."""
+    """``where`` returns the line of a key, or the line of the nearest table around an absent key."""
     config = loaded(tmp_path)
     assert config.where("models", "digits", "limits", "latency", "p99") == "hil.toml:32"
     assert config.where("models", "digits", "limits", "cold_load") == "hil.toml:31"
@@ -86,7 +86,7 @@ def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_has_file_line_and_remedy(tmp_path: Path, line: str, message: str) -> None:
-    """One wrong line gives one message that names the line and what would be right."""
+    """A wrong line gives one message with its line number and the correction."""
     lines = refused(tmp_path, MODEL + line + "\n")
     assert any(message in one for one in lines), lines
     assert all(one.startswith("hil.toml:4: ") for one in lines), lines
@@ -102,13 +102,13 @@ def test_a_mistake_has_file_line_and_remedy(tmp_path: Path, line: str, message: 
     ],
 )
 def test_scoring_fits_its_task(tmp_path: Path, task: str, line: str, message: str) -> None:
-    """A metric of another task, boxes of no detector, and two ways to read them are told at their line."""
+    """A metric of another task and a contradictory ``detection`` table are reported at their line."""
     lines = refused(tmp_path, f'{MODEL}task = "{task}"\n{line}\n')
     assert any(message in one and one.startswith("hil.toml:5: ") for one in lines), lines
 
 
 def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
-    """Nobody mends a file one run at a time."""
+    """All mistakes of a file are reported at once."""
     text = MODEL.replace("model.onnx", "modle.onnx") + "samples = 0\nlimts = 1\n[gate]\nwarnings = 3\n[measures]\n"
     lines = refused(tmp_path, text)
     assert [one.split(":")[1] for one in lines] == ["2", "4", "5", "7", "8"]
@@ -118,7 +118,7 @@ def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "lines"), [('["fp12"]', 1), ('["fp12", "fp13"]', 2)])
 def test_what_is_wrong_in_an_array_is_told_once(tmp_path: Path, given: str, lines: int) -> None:
-    """That nothing right is left in it is no mistake of its own."""
+    """A table whose keys are all wrong is not reported as an additional mistake."""
     assert len(refused(tmp_path, f"{MODEL}precisions = {given}\n")) == lines
 
 
@@ -130,7 +130,7 @@ def test_what_is_wrong_in_an_array_is_told_once(tmp_path: Path, given: str, line
     ],
 )
 def test_a_slip_in_a_modules_name_is_told_before_any_board_is_reached(tmp_path: Path, board: str, message: str) -> None:
-    """With the line, and with all names that may have been meant."""
+    """A misspelt module is reported with its line and all modules that it may mean."""
     lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\nhost = "h"\nboard = "{board}"\n')
     assert len(lines) == 1
     assert lines[0].startswith("hil.toml:7: targets.orin.board: ")
@@ -140,7 +140,7 @@ def test_a_slip_in_a_modules_name_is_told_before_any_board_is_reached(tmp_path: 
 @pytest.mark.parametrize("key", ["host", "user", "identity", "known_hosts", "python", "store"])
 @pytest.mark.parametrize("character", ["\\u0000", "\\n", "\\u001b", "\\u007f"])
 def test_a_control_character_is_told_before_any_board_is_reached(tmp_path: Path, key: str, character: str) -> None:
-    """What becomes a name, a path or an argument has none, and the message has none either."""
+    """A control character in a name, path or argument is refused, and the message escapes it."""
     given = "" if key == "host" else 'host = "h"\n'
     lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\n{given}{key} = "a{character}b"\n')
     assert len(lines) == 1
@@ -151,7 +151,7 @@ def test_a_control_character_is_told_before_any_board_is_reached(tmp_path: Path,
 
 @pytest.mark.parametrize(("key", "value"), [("silence", "2 h"), ("silence", "4 s"), ("connect_timeout", "11 min")])
 def test_patience_has_bounds(tmp_path: Path, key: str, value: str) -> None:
-    """What nobody would wait for is a slip, and would overflow what counts the time."""
+    """A duration below or above the bounds of its key is refused."""
     (line,) = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\nhost = "h"\n{key} = "{value}"\n')
     assert line.startswith(f"hil.toml:7: targets.orin.{key}: ")
 
@@ -160,12 +160,12 @@ def test_patience_has_bounds(tmp_path: Path, key: str, value: str) -> None:
     "board", ["orin-nx-16gb", "jetson-thor-t5000", "h200", "geforce-rtx-4090", "a-card-of-tomorrow"]
 )
 def test_a_board_that_may_be_one_is_left_to_the_probe(tmp_path: Path, board: str) -> None:
-    """A module, and whatever may be the name of a GPU, which no table lists."""
+    """``board`` accepts a Jetson module and any other name, which may be a GPU's."""
     assert loaded(tmp_path, f'{MODEL}[targets.orin]\nboard = "{board}"\n').spec.targets["orin"].board == board
 
 
 def test_a_missing_key_names_its_table(tmp_path: Path) -> None:
-    """What is not there has no line, so its table's is given, and the misspelt key beside it."""
+    """A missing key is reported at the line of its table, with a similar key of that table."""
     lines = refused(tmp_path, '[models.a]\npth = "examples/digits/model.onnx"\ndata = "synthetic"\n')
     assert lines[0] == "hil.toml:1: models.a.path: must be given: is 'pth' a typo of it?"
 
@@ -173,7 +173,7 @@ def test_a_missing_key_names_its_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a b", "-a", "../a", "a/b", "", "ä", "a\\nb", "x" * 101])
 @pytest.mark.parametrize("table", ["models", "targets"])
 def test_names_are_fit_for_files(tmp_path: Path, table: str, name: str) -> None:
-    """Names become ids and file names, so they hold nothing else than letters, digits, '_', '.' and '-'."""
+    """Names contain only letters, digits, '_', '.' and '-', because they become ids and file names."""
     lines = refused(tmp_path, f'{MODEL}[{table}."{name}"]\n')
     assert any("names are letters, digits" in one for one in lines)
 
@@ -194,7 +194,7 @@ def test_names_are_fit_for_files(tmp_path: Path, table: str, name: str) -> None:
     ids=["empty", "header", "string", "duplicate", "encoding", "huge", "nested", "digits", "dots"],
 )
 def test_what_is_no_config_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
-    """Whatever the bytes, there is one message."""
+    """A file of arbitrary bytes gives one message."""
     path = tmp_path / "hil.toml"
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"hil\.toml") as error:
@@ -204,7 +204,7 @@ def test_what_is_no_config_is_refused(tmp_path: Path, data: bytes, message: str)
 
 
 def test_a_missing_file_or_folder_says_how_to_get_one(tmp_path: Path) -> None:
-    """No config: the command that writes one; a folder: that it is one."""
+    """A missing config names the command that writes one; a folder is reported as a folder."""
     with pytest.raises(UserError, match="hil init"):
         load(tmp_path / "hil.toml")
     with pytest.raises(UserError, match="is a folder"):
@@ -212,13 +212,13 @@ def test_a_missing_file_or_folder_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:
-    """Editors on Windows write both; lines are still counted right."""
+    """A byte order mark and CRLF line ends are accepted, and line numbers stay correct."""
     text = "\ufeff" + EXAMPLE.replace("\n", "\r\n")
     assert loaded(tmp_path, text).where("gate", "evidence") == "hil.toml:46"
 
 
 def test_targets_are_found_by_name(tmp_path: Path) -> None:
-    """``cpu`` is always there; an unknown one is answered by the nearest."""
+    """The target ``cpu`` always exists; an unknown target gives the most similar name."""
     config = loaded(tmp_path, MODEL)
     assert config.target("cpu").kind == "local"
     with pytest.raises(UserError, match="did you mean 'cpu'"):
@@ -228,13 +228,13 @@ def test_targets_are_found_by_name(tmp_path: Path) -> None:
 
 
 def test_unknown_models_are_answered_by_the_nearest(tmp_path: Path) -> None:
-    """A misspelt ``--hil-model`` is a message, not a KeyError."""
+    """A misspelt ``--hil-model`` is a user error, not a ``KeyError``."""
     with pytest.raises(UserError, match="did you mean 'digits'"):
         loaded(tmp_path).model("digit", "cpu")
 
 
 def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
-    """An override for a target and tolerances for a precision that are not in the file are warned of."""
+    """Overrides of an undeclared target and tolerances of an unlisted precision are warnings."""
     config = loaded(tmp_path, EXAMPLE + "[models.digits.tolerances.bf16]\ncosine = 0.9\n")
     assert [one.split(":")[1] for one in config.warnings] == ["41", "48"]
     assert "does not declare this target" in config.warnings[0]
@@ -244,7 +244,7 @@ def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
     ("bound", "warned"), [("max_rel = 1e30", 1), ("cosine = -0.5", 1), ("sqnr_db = 0", 1), ("cosine = 0.9", 0)]
 )
 def test_a_tolerance_that_holds_for_anything_is_told(tmp_path: Path, bound: str, warned: int) -> None:
-    """Who writes one has switched the check off."""
+    """A tolerance that any output meets is a warning, because it disables the check."""
     config = loaded(tmp_path, f"{MODEL}[models.a.tolerances.fp32]\n{bound}\n")
     assert len(config.warnings) == warned
     own = loaded(tmp_path, f"{MODEL}[models.a.tolerances.fp32.outputs.logits]\n{bound}\n")
@@ -252,7 +252,7 @@ def test_a_tolerance_that_holds_for_anything_is_told(tmp_path: Path, bound: str,
 
 
 def test_a_folder_needs_preprocess(tmp_path: Path) -> None:
-    """Images are not arrays, so somebody has to say how they become some."""
+    """A folder of images needs ``preprocess``."""
     (tmp_path / "images").mkdir()
     text = MODEL.replace("examples/digits/validation.npz", "images")
     assert "needs the key 'preprocess'" in refused(tmp_path, text)[0]
@@ -260,7 +260,7 @@ def test_a_folder_needs_preprocess(tmp_path: Path) -> None:
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pytest was started does not matter."""
+    """Paths are relative to the config, whatever the working directory."""
     project(tmp_path / "robot")
     monkeypatch.chdir(tmp_path)
     config = load(Path("robot/hil.toml"))
@@ -268,13 +268,13 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_find_looks_upwards(tmp_path: Path) -> None:
-    """The nearest ``hil.toml`` above counts."""
+    """The nearest ``hil.toml`` in or above the working directory is used."""
     path = project(tmp_path)
     assert find(tmp_path / "examples" / "digits") == path
     assert find(Path("/")) is None
 
 
 def test_loading_needs_no_heavy_library() -> None:
-    """Reading a config loads neither numpy nor onnx: ``pytest --collect-only`` must stay quick."""
+    """Loading a config imports neither numpy nor onnx, which keeps ``pytest --collect-only`` fast."""
     code = "import sys, hil.config.load; sys.exit(bool({'numpy', 'onnx', 'onnxruntime', 'scipy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""``Lines``: the line of every key, held against tomllib's own reading of the same text."""
+"""``Lines``: the line of every key, compared with tomllib's parse of the same text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BLANKS = st.sampled_from(["", " ", "\n", "\n# [comment] = 1\n", "  \n\n", "\r\n"
 
 @st.composite
 def arrays(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
-    """An array over several lines, with comments and a last comma now and then."""
+    """Generate an array over several lines, with comments and sometimes a trailing comma."""
     items = draw(st.lists(st.tuples(BLANKS, values, BLANKS), max_size=3))
     inner = ",".join(f"{before}{value}{after}" for before, value, after in items)
     return f"[{inner}{',' if items and draw(st.sampled_from([True, False])) else ''}{draw(BLANKS)}]"
@@ -43,7 +43,7 @@ def arrays(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
 
 @st.composite
 def inline_tables(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
-    """An inline table; its values may run over several lines."""
+    """Generate an inline table whose values may span several lines."""
     names = draw(st.lists(KEYS, max_size=3))
     return "{" + ", ".join(f"{name} = {draw(values)}" for name in names) + "}"
 
@@ -53,7 +53,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.one_of(arrays(inner), inline_tab
 
 @st.composite
 def documents(draw: st.DrawFn) -> str:
-    """Text that mostly is TOML: headers, arrays of tables, dotted keys, values of every kind."""
+    """Generate text that is mostly valid TOML: headers, arrays of tables, dotted keys, all kinds of values."""
     dotted = st.lists(KEYS, min_size=1, max_size=3).map(" . ".join)
     parts = st.one_of(
         dotted.map(lambda key: f"[{key}]"),
@@ -65,7 +65,7 @@ def documents(draw: st.DrawFn) -> str:
 
 
 def paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every path of parsed TOML."""
+    """Yield every key path of parsed TOML."""
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
         yield (*path, key)
@@ -74,7 +74,7 @@ def paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
 
 @given(documents())
 def test_finds_the_paths_that_tomllib_reads(text: str) -> None:
-    """No key is missed and none invented, whatever strings, comments and brackets hold."""
+    """Exactly the keys that tomllib parses have a line, whatever strings, comments and brackets contain."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -84,7 +84,7 @@ def test_finds_the_paths_that_tomllib_reads(text: str) -> None:
 
 @given(documents())
 def test_a_key_stands_on_its_line(text: str) -> None:
-    """The line found for a key holds that key (as it is written, where it needs no quotes) or an element's start."""
+    """The line of a key contains that key, or the beginning of an array element."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -133,5 +133,5 @@ n = 1
     ],
 )
 def test_lines_counted_by_hand(keys: tuple[str | int, ...], line: int) -> None:
-    """Headers, dotted keys, inline tables, elements, arrays of tables, quoted keys; an absent key is its table's."""
+    """Every form of key has its line; an absent key has the line of its table."""
     assert Lines(BY_HAND).of(keys) == line

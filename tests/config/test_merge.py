@@ -1,4 +1,4 @@
-"""``[models.NAME.on.TARGET]``: keys that are given win, all others stay."""
+"""``[models.NAME.on.TARGET]``: the keys of an override replace the model's; all others stay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ rmse = 2
 
 
 def test_only_given_keys_change(tmp_path: Path) -> None:
-    """Tables are merged to any depth; an override's own defaults undo nothing."""
+    """Tables are merged to any depth; the defaults of an override do not replace the model's values."""
     model = load(project(tmp_path, EXAMPLE + ON)).model("digits", "jetson-orin")
     assert model.precisions == ("fp16",)
     assert model.limits.latency.p50 == pytest.approx(0.002)
@@ -42,7 +42,7 @@ def test_only_given_keys_change(tmp_path: Path) -> None:
 
 
 def test_other_targets_keep_the_model_as_it_is(tmp_path: Path) -> None:
-    """What is said of one board holds for no other."""
+    """An override applies to its own target only."""
     config = load(project(tmp_path, EXAMPLE + ON))
     assert config.model("digits", "cpu") == config.spec.models["digits"]
     assert config.model("digits", "jetson-nano").limits.fps == 15

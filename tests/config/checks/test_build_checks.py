@@ -19,7 +19,7 @@ CALIBRATED = 'precisions = ["fp16", "int8"]\n[models.a.calibration]\ndata = "syn
 
 
 def write(folder: Path, text: str) -> Path:
-    """``hil.toml`` beside the files it names."""
+    """Write ``hil.toml`` and the files that it names into one folder."""
     for name in ("model.onnx", "libx.so", "x.plan"):
         (folder / name).touch()
     path = folder / "hil.toml"
@@ -55,14 +55,14 @@ def write(folder: Path, text: str) -> Path:
     ],
 )
 def test_what_no_builder_can_do_is_a_mistake(tmp_path: Path, text: str, message: str) -> None:
-    """Told with its line before any target is touched."""
+    """An impossible setting is reported with its line when the config is loaded."""
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, text + "\n"))
     assert message in str(caught.value)
 
 
 def test_a_mistake_of_the_model_is_told_once(tmp_path: Path) -> None:
-    """A target that only repeats what the model says does not repeat the message."""
+    """A mistake that a target inherits from the model is reported once."""
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, 'build.workspace = "0 B"\non.cpu.build.optimization_level = 3\n'))
     assert str(caught.value).count("\n") == 0
@@ -82,7 +82,7 @@ def test_a_mistake_of_the_model_is_told_once(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_be_built_is_let_through(tmp_path: Path, text: str) -> None:
-    """No rule stands in the way of what TensorRT can do."""
+    """Settings that TensorRT supports are accepted."""
     assert not [one for one in load(write(tmp_path, text + "\n")).warnings if "on.cpu" not in one]
 
 
@@ -95,6 +95,6 @@ def test_what_can_be_built_is_let_through(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_limit_that_nothing_can_meet_is_told(tmp_path: Path, text: str, key: str) -> None:
-    """It would never be green, and nobody would know why."""
+    """A limit on INT8 layers or DLA fallback that no engine can meet is a warning."""
     (warning,) = load(write(tmp_path, text + "\n")).warnings
     assert key in warning

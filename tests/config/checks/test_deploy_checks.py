@@ -1,4 +1,4 @@
-"""``[targets.NAME.deploy]``: what no robot or release can have is a mistake of the file."""
+"""``[targets.NAME.deploy]``: values that are impossible on a robot or in a release are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOOD = {"directory": '"~/robot/perception"', "health": '["/opt/healthy"]', "serv
 
 
 def config(root: Path, **keys: str | None) -> None:
-    """Loads a config with these keys changed; ``None`` leaves one out."""
+    """Load a config with these keys changed; ``None`` omits a key."""
     for name in ("model.onnx", "robot.yaml", "release.pub"):
         (root / name).touch()
     lines = [f"{key} = {value}\n" for key, value in {**GOOD, **keys}.items() if value is not None]
@@ -30,7 +30,7 @@ def config(root: Path, **keys: str | None) -> None:
 
 
 def test_what_a_robot_needs(tmp_path: Path) -> None:
-    """Folder, health, and one way to restart; the robot's own files and keys are there."""
+    """A folder, a health command, one way to restart, and existing config and key files are accepted."""
     config(tmp_path)
     config(tmp_path, service=None, restart='["systemctl", "--user", "restart", "x"]', config='["robot.yaml"]')
     config(tmp_path, keys='["release.pub"]')
@@ -65,6 +65,6 @@ def test_what_a_robot_needs(tmp_path: Path) -> None:
     ],
 )
 def test_a_slip_is_told_with_its_line(tmp_path: Path, keys: dict[str, str | None], message: str) -> None:
-    """Before any robot is reached."""
+    """An impossible value is refused when the config is loaded."""
     with pytest.raises(UserError, match=rf"hil\.toml:\d+: (?s:.*){message}"):
         config(tmp_path, **keys)

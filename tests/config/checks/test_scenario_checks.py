@@ -18,7 +18,7 @@ data = "synthetic"
 
 
 def write(folder: Path, text: str) -> Path:
-    """``hil.toml`` beside the model it names."""
+    """Write ``hil.toml`` and the model that it names into one folder."""
     (folder / "model.onnx").touch()
     path = folder / "hil.toml"
     path.write_text(MODEL + text)
@@ -46,14 +46,14 @@ def write(folder: Path, text: str) -> Path:
     ],
 )
 def test_a_slip_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
-    """Before anything is timed, with what would be right."""
+    """A limit that cannot be judged is refused when the config is loaded, with a valid alternative."""
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, text + "\n"))
     assert message in str(caught.value)
 
 
 def test_a_rate_of_one_target_is_enough_for_its_limits(tmp_path: Path) -> None:
-    """What is written for a target is held together with what the model says everywhere."""
+    """The overrides of a target are checked together with the model's own settings."""
     text = 'on.cpu.run.rate = "30 fps"\non.cpu.limits.paced = { streak = 2 }\n'
     model = load(write(tmp_path, text)).model("a", "cpu")
     assert model.run.rate == 30.0
@@ -61,7 +61,7 @@ def test_a_rate_of_one_target_is_enough_for_its_limits(tmp_path: Path) -> None:
 
 
 def test_limits_that_no_time_is_given_for_are_warned_of(tmp_path: Path) -> None:
-    """0.1 % at 10 /s needs 4603 releases, over seven minutes: told before the run is inconclusive."""
+    """Paced limits that need more releases than ``measure.paced`` allows are a warning: 0.1 % needs 4603 releases."""
     text = 'run.rate = "10 fps"\nlimits.paced = { missed = "0.1 %", p99 = "50 ms" }\n'
     (warning,) = load(write(tmp_path, text)).warnings
     assert "models.a.limits.paced.missed: needs at least 4603 releases" in warning

@@ -1,4 +1,4 @@
-"""A limit that nothing can miss is refused where it is written: every key declares what its quantity can reach."""
+"""A limit that every model meets is refused; each key declares the range of its quantity."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODEL = '[models.a]\npath = "model.onnx"\ndata = "synthetic"\nrun.rate = "30 fps
 
 
 def reaches(table: type[BaseModel], *keys: str) -> Iterator[tuple[Keys, Reach | None]]:
-    """Each key of a table of limits, by its path, with what it declares."""
+    """Yield each key of a table of limits, by its path, with the ``Reach`` that it declares."""
     for name, field in table.model_fields.items():
         kind = field.annotation
         if name in StatedTable.model_fields or name == "outputs":
@@ -45,7 +45,7 @@ EDGES = {keys: reach for keys, reach in {**LIMITS, **TOLERANCES, **OUTPUTS}.item
 
 
 def refused(folder: Path, text: str) -> str:
-    """The one line about a config with this text."""
+    """Return the only line of the message about a config with this text."""
     (folder / "model.onnx").touch()
     (folder / "hil.toml").write_text(text)
     with pytest.raises(UserError) as caught:
@@ -56,7 +56,7 @@ def refused(folder: Path, text: str) -> str:
 
 
 def test_every_limit_declares_what_can_be_reached() -> None:
-    """A range, or the reason why there is none; of every key that a check or an output is held against."""
+    """Every limit and tolerance declares either a range or the reason why it has none."""
     undeclared = [keys for keys, reach in {**LIMITS, **TOLERANCES, **OUTPUTS}.items() if reach is None]
     assert not undeclared
     for kind in KINDS:
@@ -71,7 +71,7 @@ def test_every_limit_declares_what_can_be_reached() -> None:
 @pytest.mark.parametrize("keys", EDGES, ids=".".join)
 @pytest.mark.parametrize("place", ["", "on.cpu."])
 def test_a_limit_that_nothing_misses_is_refused(tmp_path: Path, keys: Keys, place: str) -> None:
-    """At the edge and past it, in the model and for one target: with its key, its line, why, and what to write."""
+    """A value at the edge or past it is refused with key, line, reason and example, also for one target."""
     reach = EDGES[keys]
     assert reach.edge is not None
     for value in dict.fromkeys((reach.edge, max(reach.edge, reach.edge * 5))):
@@ -96,7 +96,7 @@ def test_a_limit_that_nothing_misses_is_refused(tmp_path: Path, keys: Keys, plac
     ],
 )
 def test_so_is_a_criterion_elsewhere(tmp_path: Path, text: str, where: str) -> None:
-    """Of the gate, of a baseline, of a board's state; a policy file is read by the same rules."""
+    """The keys of the gate, of a baseline, of a board's state and of a policy file are checked too."""
     assert f" {where}: " in refused(tmp_path, MODEL + text + "\n")
     if text.startswith("[gate]"):
         (tmp_path / "policy.toml").write_text(text + "\n")
@@ -105,14 +105,14 @@ def test_so_is_a_criterion_elsewhere(tmp_path: Path, text: str, where: str) -> N
 
 
 def test_the_whole_of_the_memory_takes_the_default_away(tmp_path: Path) -> None:
-    """The one limit that may say so: where nothing is written, 85 % holds."""
+    """``system_memory = "100 %"`` is allowed, because it removes the default limit of 85 %."""
     (tmp_path / "model.onnx").touch()
     (tmp_path / "hil.toml").write_text(MODEL + 'limits.system_memory = "100 %"\n')
     assert load(tmp_path / "hil.toml").spec.models["a"].limits.system_memory == 1
 
 
 def test_the_command_line_refuses_it(tmp_path: Path) -> None:
-    """One message and exit code 4, before anything runs."""
+    """A limit that every model meets ends the run with one message and exit code 4 before any test."""
     project = Project.make(tmp_path)
     project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nint8_clipping = 5')
     found = project.run("--target=cpu", "--pyargs", "hil.suites")
