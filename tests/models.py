@@ -1,4 +1,4 @@
-"""Small ONNX models for tests, put together node by node."""
+"""Small ONNX models for tests, built node by node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(
     dtype: int = TensorProto.FLOAT,
     domain: str = "",
 ) -> Path:
-    """Writes a model; inputs and outputs by name with their shapes, unchecked."""
+    """Write a model without checking it; inputs and outputs map names to shapes."""
     first, last = (
         [helper.make_tensor_value_info(n, dtype, list(s)) for n, s in side.items()] for side in (inputs, outputs)
     )
@@ -79,7 +79,7 @@ def externalize(model: Path, location: str = "", *, small: int = 0) -> Path:
 
 
 def point_to(tensor: TensorProto, location: str, **numbers: int) -> TensorProto:
-    """Makes ``tensor`` name external data at ``location``, with ``offset`` and ``length``; writes no file."""
+    """Make ``tensor`` refer to external data at ``location``, with ``offset`` and ``length``; write no file."""
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in {"location": location, **numbers}.items():

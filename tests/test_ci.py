@@ -1,4 +1,4 @@
-"""What ``.ci/run`` leans on: the README's two commands, and the lowest versions that the package allows."""
+"""The inputs of ``.ci/run``: the README's two commands, and the lowest versions that the package allows."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TESTS = "<!-- setup: tests -->\n```bash\nfour\n```\n"
 
 
 def extract(root: Path, name: str) -> subprocess.CompletedProcess[str]:
-    """Asks for one set-up command of the README in ``root``."""
+    """Return the result of the extractor for one set-up command of the README in ``root``."""
     command = [sys.executable, str(root / ".ci" / "readme.py"), name]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def beside(folder: Path, repository: Path, text: str) -> Path:
-    """Makes ``folder`` a root with the extractor and a README of ``text``."""
+    """Write the extractor and a README with ``text`` into ``folder``; return ``folder``."""
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / ".ci").mkdir()
     shutil.copy(repository / ".ci" / "readme.py", folder / ".ci")
@@ -37,7 +37,7 @@ def beside(folder: Path, repository: Path, text: str) -> Path:
 
 
 def test_lowest_versions_are_the_lower_bounds(repository: Path) -> None:
-    """What is tested as lowest is what pyproject.toml promises, no more and no less."""
+    """The lowest tested versions are exactly those of pyproject.toml."""
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     promised = [line.replace(">=", "==") for line in project["dependencies"]]
     constraints = (repository / ".ci" / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
@@ -54,7 +54,7 @@ def test_readme_holds_its_two_commands(repository: Path, name: str) -> None:
 
 
 def test_command_is_taken_to_the_letter(repository: Path, tmp_path: Path) -> None:
-    """What the block holds is what runs; only a console's prompt is taken off."""
+    """The extracted commands are those of the README's block without the console's prompt."""
     copy = beside(tmp_path, repository, MAIN_JOB + "\nAnd:\n\n" + TESTS)
     assert extract(copy, "main job").stdout == "one && two\nthree\n"
     assert extract(copy, "tests").stdout == "four\n"
@@ -66,7 +66,7 @@ def test_command_is_taken_to_the_letter(repository: Path, tmp_path: Path) -> Non
     ids=["one", "twice", "three", "no block", "none"],
 )
 def test_any_other_number_of_commands_is_refused(repository: Path, tmp_path: Path, text: str) -> None:
-    """Two commands and no others: a third one would be one that nobody runs."""
+    """A README without exactly the two set-up commands is refused."""
     done = extract(beside(tmp_path, repository, text), "main job")
     assert done.returncode == 1
     assert done.stderr.startswith("set-up commands of README.md: ")

@@ -1,4 +1,4 @@
-"""What the wheel and the sdist hold: the package, the whole package and nothing but the package."""
+"""The contents of wheel and sdist: the complete package and nothing else."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(built: Path) -> list[str]:
-    """The files of the wheel that was made from the sdist."""
+    """Return the files of the wheel that was built from the sdist."""
     return files_of_wheel(built / "chain")
 
 
 @pytest.fixture(scope="module")
 def sdist(built: Path) -> list[str]:
-    """The files of the sdist, without its one top folder."""
+    """Return the files of the sdist, without its top folder."""
     (path,) = (built / "chain").glob("*.tar.gz")
     with tarfile.open(path) as archive:
         return sorted(member.name.partition("/")[2] for member in archive if member.isfile())
 
 
 def build(source: Path, out: Path, *options: str) -> None:
-    """Builds with the setuptools of this environment; what it prints is shown where it fails."""
+    """Build with the setuptools of this environment; show its output on failure."""
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), *options, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -69,7 +69,7 @@ def build(source: Path, out: Path, *options: str) -> None:
 
 
 def files_of_wheel(folder: Path) -> list[str]:
-    """The names of the files in the one wheel of ``folder``."""
+    """Return the names of the files in the only wheel of ``folder``."""
     (path,) = folder.glob("*.whl")
     return sorted(name for name in zipfile.ZipFile(path).namelist() if not name.endswith("/"))
 
@@ -101,13 +101,13 @@ def test_wheel_holds_one_top_level_package(wheel: list[str]) -> None:
 
 
 def test_wheel_holds_licence_and_type_marker(wheel: list[str]) -> None:
-    """The licence travels with the code, and type checkers of users see our annotations."""
+    """The wheel has the licence and ``py.typed``."""
     assert "hil/py.typed" in wheel
     assert [name for name in wheel if name.endswith(".dist-info/licenses/LICENSE")]
 
 
 def test_wheel_and_sdist_install_the_same_files(built: Path, wheel: list[str]) -> None:
-    """Whoever installs from the sdist gets what the wheel of the tree holds."""
+    """The wheel built from the sdist has the same files as the wheel built from the tree."""
     assert files_of_wheel(built / "direct") == wheel
 
 
@@ -128,7 +128,7 @@ def test_sdist_holds_the_package_and_how_to_build_it(sdist: list[str], wheel: li
 
 
 def test_entry_points(built: Path) -> None:
-    """Pytest finds the plugin, the shell finds the command, and neither finds anything else of ours."""
+    """The entry points are the pytest plugin and the ``hil`` command, and no others."""
     (path,) = (built / "chain").glob("*.whl")
     with zipfile.ZipFile(path) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))

@@ -1,4 +1,4 @@
-"""What the linters, the type checker and the version checker say is a test like any other."""
+"""The linters, the type checker and the version checker run as tests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REASONED = re.compile(r"# (noqa: [A-Z0-9, ]+ - \S|type: ignore\[[a-z, -]+\]  ?# 
 
 
 def run(root: Path, tool: str, *arguments: str) -> None:
-    """Runs ``tool`` of this environment in ``root``; what it finds is the test's failure."""
+    """Run ``tool`` of this environment in ``root``; fail the test with its findings."""
     found = shutil.which(tool, path=sysconfig.get_path("scripts")) or shutil.which(tool)
     if found is None:
         pytest.skip(f"{tool} is not there: pip install -e .[dev]")
@@ -42,17 +42,17 @@ def run(root: Path, tool: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize("arguments", [("check", "."), ("format", "--check", ".")], ids=["check", "format"])
 def test_ruff_finds_nothing(repository: Path, arguments: Sequence[str]) -> None:
-    """The whole tree is clean under nearly every rule there is, and formatted."""
+    """The whole tree passes ruff's rules and is formatted."""
     run(repository, "ruff", *arguments, "--no-cache")
 
 
 def test_types_hold(repository: Path) -> None:
-    """Everything but the agent is strictly typed."""
+    """All code except the agent passes strict type checking."""
     run(repository, "mypy", f"--python-executable={sys.executable}")
 
 
 def test_agent_keeps_to_python_3_6(repository: Path) -> None:
-    """The oldest boards have nothing newer, so neither the agent's syntax nor its imports may be newer."""
+    """The agent's syntax and imports work on Python 3.6, which the oldest boards have."""
     run(repository, *VERMIN)
 
 

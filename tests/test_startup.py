@@ -1,4 +1,4 @@
-"""The plugin sleeps in runs that do not use it. How long that takes is measured by ``benchmarks/startup.py``."""
+"""The plugin loads nothing heavy in runs that do not use it; ``benchmarks/startup.py`` measures the time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_trivial(request):
 
 
 def run(folder: Path, *arguments: str) -> str:
-    """Standard output of a fresh interpreter in ``folder``, which must succeed."""
+    """Return the standard output of a fresh interpreter in ``folder``, which must succeed."""
     done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -47,14 +47,14 @@ def run(folder: Path, *arguments: str) -> str:
 
 @pytest.mark.parametrize("module", ["hil", "hil.errors", "hil.cli", "hil.plugins.plugin", "hil.fixtures.fixtures"])
 def test_import_is_light(module: str, tmp_path: Path) -> None:
-    """What pytest or the shell imports in every run loads none of the heavy libraries."""
+    """The modules imported in every run load none of the heavy libraries."""
     loaded = json.loads(run(tmp_path, "-c", f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"))
     assert module in loaded
     assert not HEAVY & set(loaded)
 
 
 def test_sleeping_plugin_loads_nothing(tmp_path: Path) -> None:
-    """A pytest run without a hil option or a hil test ends as light as it began, though the plugin is loaded."""
+    """A pytest run without hil options or tests imports no heavy library, although the plugin is loaded."""
     (tmp_path / "test_trivial.py").write_text(TRIVIAL, encoding="utf-8")
     run(tmp_path, "-m", "pytest", *without_other_plugins())
     assert not HEAVY & set(json.loads((tmp_path / "loaded.json").read_text(encoding="utf-8")))

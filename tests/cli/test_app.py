@@ -1,4 +1,4 @@
-"""The command line's frame: help, version, one line for each error, the exit codes of the design."""
+"""The command line itself: help, version, one line for each error, and the documented exit codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hil.errors import ExitCode
 
 
 def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    """``hil`` alone is ``hil --help``."""
+    """``hil`` without arguments prints the text of ``hil --help``."""
     assert main([]) == 0
     alone = capsys.readouterr().out
     assert main(["--help"]) == 0
@@ -24,7 +24,7 @@ def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """Help that shows no call is half a help."""
+    """The help of every command shows an example call."""
     assert main([command, "--help"]) == 0
     out = capsys.readouterr().out
     assert "Examples" in out
@@ -32,14 +32,14 @@ def test_each_command_shows_examples(capsys: pytest.CaptureFixture[str], command
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line, for bug reports."""
+    """``hil --version`` prints one line for bug reports."""
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"pytest-hil {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [["foo"], ["schema", "--foo"], ["init"], ["--foo"]])
 def test_a_wrong_call_is_the_users_mistake(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    """Exit code 4 (2 is pytest's), one line that names the help."""
+    """A usage error exits with 4 (2 is pytest's) and prints one line that names the help."""
     assert main(arguments) == ExitCode.USER_ERROR
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -60,7 +60,7 @@ def test_a_wrong_call_is_the_users_mistake(capsys: pytest.CaptureFixture[str], a
     ],
 )
 def test_an_empty_value_is_no_default(capsys: pytest.CaptureFixture[str], arguments: list[str], named: str) -> None:
-    """What an unset variable leaves is refused, for every option and argument alike."""
+    """An empty value, as from an unset variable, is refused for every option and argument."""
     assert main(arguments) == ExitCode.USER_ERROR
     captured = capsys.readouterr()
     assert captured.err.startswith(f"error: {named} is empty: is a shell variable not set")
@@ -68,13 +68,13 @@ def test_an_empty_value_is_no_default(capsys: pytest.CaptureFixture[str], argume
 
 
 def test_importing_the_entry_point_loads_nothing() -> None:
-    """Typer and rich are loaded by running a command, not by importing the package."""
+    """Importing ``hil.cli`` loads none of typer, rich, numpy, pydantic and onnx."""
     code = "import sys, hil.cli; sys.exit(bool({'typer', 'rich', 'numpy', 'pydantic', 'onnx'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_closed_pipe_ends_quietly() -> None:
-    """``hil schema | head -1`` prints no traceback, and is not taken for a success."""
+    """``hil schema | head -1`` prints no traceback and does not exit with 0."""
     with subprocess.Popen(
         [sys.executable, "-c", "from hil.cli import main; raise SystemExit(main(['schema']))"],
         stdout=subprocess.PIPE,

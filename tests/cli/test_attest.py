@@ -21,7 +21,7 @@ USER, FAILED = int(ExitCode.USER_ERROR), int(ExitCode.FAILED)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A report's folder with a key pair beside the report."""
+    """Return a report's folder with a key pair next to the report."""
     finish(tmp_path, cases.made())
     (tmp_path / "hil.key").write_bytes(cases.pem())
     (tmp_path / "hil.key").chmod(0o600)
@@ -81,7 +81,7 @@ def test_mistakes_are_one_message(
     code: int,
     said: str,
 ) -> None:
-    """What happened, on which file, what to do; exit code 4 for the user's mistakes, 1 for what is refused."""
+    """Messages name problem, file and next step; user errors exit with 4, refusals with 1."""
     monkeypatch.chdir(folder)
     (folder / "hil.pub").chmod(0o644)
     if arguments[0] == "verify":
@@ -95,7 +95,7 @@ def test_mistakes_are_one_message(
 
 
 def test_a_policy_file_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file with ``[gate]`` alone judges a saved report and shows its rules; its mistakes have their line."""
+    """A file with only ``[gate]`` judges a saved report and shows its rules; mistakes are reported with their line."""
     assert main(["attest", str(folder), "--key", str(folder / "hil.key")]) == 0
     policy = folder / "release.toml"
     pem = (folder / "hil.pub").read_text()

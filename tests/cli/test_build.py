@@ -29,12 +29,12 @@ def samples():
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A model with real data on this machine's CPU, and a store of its own."""
+    """A model with real data on this machine's CPU, and its own engine store."""
     return Project.make(tmp_path)
 
 
 def test_the_engine_is_built_once_and_kept(project: Project) -> None:
-    """The second time the store has it; nothing lands in the report's folder."""
+    """A second build takes the engine from the store; the report's folder stays empty."""
     first, second = (project.hil("build", "toy", "--target=cpu") for _ in range(2))
     assert (first.code, second.code) == (0, 0), first.out
     assert "building on cpu" in first.out
@@ -58,7 +58,7 @@ def test_the_engine_is_built_once_and_kept(project: Project) -> None:
     ],
 )
 def test_a_slip_is_the_users_mistake(project: Project, arguments: tuple[str, ...], message: str) -> None:
-    """One line that says what was meant, exit code 4, and no target is touched."""
+    """A mistake gives one line with the correction and exit code 4, and no target is contacted."""
     done = project.hil("build", *arguments)
     assert done.code == ExitCode.USER_ERROR
     assert message in done.out
@@ -101,7 +101,7 @@ def test_all_precisions_are_built_in_one_process(project: Project) -> None:
 
 
 def test_a_users_mistake_in_one_precision_still_shows_the_others(project: Project) -> None:
-    """What was built is told before the mistake is, and the exit code is that of the mistake."""
+    """Engines built before a mistake are reported first; the exit code is that of the mistake."""
     project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
     path = project.root / "hil.toml"
     path.write_text(path.read_text() + CALIBRATION.format("synthetic") + 'exclude_nodes = ["nowhere"]\n')
@@ -112,7 +112,7 @@ def test_a_users_mistake_in_one_precision_still_shows_the_others(project: Projec
 
 
 def test_a_mistake_in_the_data_is_told_before_anything_is_built(project: Project) -> None:
-    """The target is not touched for a model whose data cannot be used."""
+    """The target is not contacted for a model with unusable data."""
     (project.root / "validation.npz").write_bytes(b"no archive")
     done = project.hil("build", "toy", "--target=cpu")
     assert done.code == ExitCode.USER_ERROR
@@ -129,7 +129,7 @@ def test_an_unreachable_target_is_the_labs_fault(project: Project) -> None:
 
 
 def test_an_interrupted_build_lets_go_of_the_target(project: Project) -> None:
-    """Ctrl-C ends it at once without a traceback, and the next one gets the target."""
+    """Ctrl-C ends the command at once without a traceback and releases the target."""
     project.edit('precisions = ["fp32"]', 'precisions = ["int8", "fp32"]')
     path = project.root / "hil.toml"
     path.write_text(path.read_text() + CALIBRATION.format("slow:samples"))

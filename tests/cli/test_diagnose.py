@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A model with real data on this machine's CPU, and a store of its own."""
+    """A model with real data on this machine's CPU, and its own engine store."""
     return Project.make(tmp_path)
 
 
 def spoil(project: Project, name: str = "spoilt.onnx") -> None:
-    """A copy of the model with one weight far out of place."""
+    """Return a copy of the model in which one weight is far off."""
     model = onnx.load(str(project.root / "toy.onnx"))
     tensor = model.graph.initializer[0]
     array = numpy_helper.to_array(tensor).copy()
@@ -31,7 +31,7 @@ def spoil(project: Project, name: str = "spoilt.onnx") -> None:
 
 
 def test_the_node_at_fault_is_named_and_bundled(project: Project) -> None:
-    """A corrupted weight in the deployed file: node, operator, position and cause are told, and a bundle is there."""
+    """A corrupted weight in the deployed file is reported with node, operator, position, cause and a bundle."""
     spoil(project)
     ran = project.hil("diagnose", "toy", "--precision", "fp32", "--deployed", "spoilt.onnx")
     assert ran.code == ExitCode.FAILED, ran.out
@@ -41,7 +41,7 @@ def test_the_node_at_fault_is_named_and_bundled(project: Project) -> None:
 
 
 def test_a_sound_engine_is_no_case(project: Project) -> None:
-    """Within tolerance and no node at fault: exit code 0, and no bundle."""
+    """Outputs within tolerance give exit code 0 and no bundle."""
     ran = project.hil("diagnose", "toy", "--precision", "fp32")
     assert ran.code == 0, ran.out
     assert "no node is at fault" in ran.out
@@ -57,7 +57,7 @@ def test_a_sound_engine_is_no_case(project: Project) -> None:
     ],
 )
 def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], message: str) -> None:
-    """Exit code 4 and the option that is wrong."""
+    """A wrong option is named, with exit code 4."""
     ran = project.hil("diagnose", *arguments)
     assert ran.code == ExitCode.USER_ERROR, ran.out
     assert message in ran.out
@@ -65,7 +65,7 @@ def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], 
 
 
 def test_a_failed_parity_check_names_its_node(project: Project) -> None:
-    """In a run nobody has to ask: the reason, the details and the report's folder have the cause."""
+    """A failed test run diagnoses by itself: reason, details and the report's folder have the cause."""
     spoil(project)
     project.edit('path = "toy.onnx"', 'path = "toy.onnx"\ndeployed = "spoilt.onnx"')
     ran = project.run("--pyargs", "hil.suites", "-k", "test_parity and test_outputs")
@@ -77,7 +77,7 @@ def test_a_failed_parity_check_names_its_node(project: Project) -> None:
 
 
 def test_deployed_int8_needs_its_nodes(project: Project) -> None:
-    """A deployed file without Q and DQ is never run in float and called int8."""
+    """A deployed file without Q/DQ nodes is not run in float and reported as INT8."""
     spoil(project)
     project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "spoilt.onnx"')
     ran = project.hil("diagnose", "toy", "--precision", "int8")
@@ -86,7 +86,7 @@ def test_deployed_int8_needs_its_nodes(project: Project) -> None:
 
 
 def test_two_files_are_compared_without_a_config(project: Project) -> None:
-    """``hil parity``: equal files pass, a spoilt one fails with its worst element, data that does not fit is told."""
+    """``hil parity`` passes equal files, names a corrupted file's worst element, and reports unsuitable data."""
     spoil(project)
     good = project.hil("parity", "toy.onnx", "toy.onnx", "--data", "validation.npz")
     assert good.code == 0, good.out

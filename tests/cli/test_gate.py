@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def gate(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the real ``hil gate`` in ``folder``."""
+    """Run the real ``hil gate`` in ``folder``."""
     command = [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", "gate", *arguments]
     env = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **environment}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", check=False)
@@ -27,7 +27,7 @@ def gate(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
     [(sample.passed, "PASSED", 0), (sample.failed, "FAILED", 1), (sample.fallback, "FAILED", 10)],
 )
 def test_the_exit_code_is_the_verdict(tmp_path: Path, make: object, word: str, code: int) -> None:
-    """The same decision and exit code as recorded, from the file alone, by file or by folder."""
+    """``hil gate`` repeats the recorded decision and exit code, given the report's file or its folder."""
     assert callable(make)
     finish(tmp_path / "report", make())
     for arguments in ((), ("report",), ("report/report.json",)):
@@ -38,7 +38,7 @@ def test_the_exit_code_is_the_verdict(tmp_path: Path, make: object, word: str, c
 
 
 def test_a_failure_is_told_with_cause_and_next_step(tmp_path: Path) -> None:
-    """Reason, cause, evidence, target and what to do stand on the terminal."""
+    """The terminal shows reason, cause, evidence, target and the next step."""
     finish(tmp_path, sample.failed())
     out = " ".join(gate(tmp_path, ".").stdout.split())
     for part in ("largest difference 0.31", "(deselected)", "evidence host", "target cpu", "next: "):
@@ -46,7 +46,7 @@ def test_a_failure_is_told_with_cause_and_next_step(tmp_path: Path) -> None:
 
 
 def test_an_edited_report_is_refused(tmp_path: Path) -> None:
-    """An edited verdict is exit code 1 and one line."""
+    """An edited verdict gives exit code 1 and one line."""
     finish(tmp_path, sample.failed())
     path = tmp_path / "report.json"
     path.write_text(
@@ -59,7 +59,7 @@ def test_an_edited_report_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_fails(tmp_path: Path) -> None:
-    """What a killed run left is FAILED, exit code 1."""
+    """The report of a killed run is FAILED with exit code 1."""
     begin(tmp_path, sample.draft())
     done = gate(tmp_path, ".")
     assert done.returncode == 1
@@ -69,7 +69,7 @@ def test_an_unfinished_run_fails(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [("none.json",), (".",), ("--policy",), ("--polici", "x")])
 def test_a_users_mistake_is_exit_code_4(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """A wrong path or option is one line and exit code 4."""
+    """A wrong path or option gives one line and exit code 4."""
     done = gate(tmp_path, *arguments)
     assert done.returncode == 4
     assert done.stderr.startswith("error: ")
@@ -86,7 +86,7 @@ def test_json_is_for_machines(tmp_path: Path) -> None:
 
 
 def test_explain_shows_each_rule(tmp_path: Path) -> None:
-    """``--explain`` tells what each rule saw, good or not."""
+    """``--explain`` shows the data of each rule, whether it passed or failed."""
     finish(tmp_path, sample.passed())
     out = gate(tmp_path, ".", "--explain").stdout
     assert "40 required checks were judged" in out
@@ -94,7 +94,7 @@ def test_explain_shows_each_rule(tmp_path: Path) -> None:
 
 
 def test_another_policy_says_so(tmp_path: Path) -> None:
-    """``--policy`` judges by another ``[gate]`` and tells what was recorded."""
+    """``--policy`` judges by another ``[gate]`` and reports the recorded decision."""
     finish(tmp_path, sample.passed())
     model = '[models.digits]\npath = "model.onnx"\ndata = "synthetic"\n'
     (tmp_path / "release.toml").write_text(f'{model}[gate]\nevidence = "device"\n', encoding="utf-8")
@@ -106,7 +106,7 @@ def test_another_policy_says_so(tmp_path: Path) -> None:
 
 
 def test_no_colour_in_a_pipe(tmp_path: Path) -> None:
-    """What is piped or under ``NO_COLOR`` holds no escape codes; on demand there is colour."""
+    """Piped output and output under ``NO_COLOR`` have no escape codes; colour can be forced."""
     finish(tmp_path, sample.failed())
     assert "\x1b" not in gate(tmp_path, ".").stdout
     assert "\x1b[" in gate(tmp_path, ".", FORCE_COLOR="1", TERM="xterm").stdout

@@ -1,4 +1,4 @@
-"""``hil init``: a starter that loads as it is and says what to fill in, and never replaces a file unasked."""
+"""``hil init`` writes a starter config that loads, lists the values to fill in, and replaces no file unasked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 
 
 def test_the_starter_loads_and_gives_data(tmp_path: Path, repository: Path) -> None:
-    """Written for a bundled model, it is a config with samples that fit the model, and no doubts."""
+    """The starter for a bundled model loads without warnings, and its samples fit the model."""
     model = repository / "examples/arm/model.onnx"
     assert main(["init", str(model), "--output", str(tmp_path / "hil.toml")]) == 0
     config = load(tmp_path / "hil.toml")
@@ -49,7 +49,7 @@ def test_the_starter_loads_and_gives_data(tmp_path: Path, repository: Path) -> N
 
 
 def test_it_says_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Inputs, outputs, the warning that random data is no evidence, and the next commands."""
+    """The command prints inputs, outputs, a warning that random data is no evidence, and the next commands."""
     model = write_model(tmp_path / "m.onnx", ["batch", 2])
     assert main(["init", str(model), "-o", str(tmp_path / "hil.toml")]) == 0
     out = capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_it_says_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_it_replaces_only_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Somebody's config is somebody's work."""
+    """An existing config is replaced only with ``--force``."""
     model = write_model(tmp_path / "m.onnx", ["batch", 2])
     output = tmp_path / "hil.toml"
     output.write_text("mine")
@@ -73,7 +73,7 @@ def test_it_replaces_only_when_told_to(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_bad_model_leaves_nothing_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes | None
 ) -> None:
-    """Missing or not ONNX: one message, exit code 4, no file."""
+    """A missing or invalid ONNX file gives one message, exit code 4 and no config."""
     if data is not None:
         (tmp_path / "m.onnx").write_bytes(data)
     before = sorted(tmp_path.iterdir())
@@ -83,14 +83,14 @@ def test_a_bad_model_leaves_nothing_behind(
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that is not there is named, not created."""
+    """A missing folder is named in the message and is not created."""
     model = write_model(tmp_path / "m.onnx", ["batch", 2])
     assert main(["init", str(model), "-o", str(tmp_path / "absent" / "hil.toml")]) == ExitCode.USER_ERROR
     assert "cannot write" in capsys.readouterr().err
 
 
 def test_a_fixed_batch_and_dynamic_sizes_are_written(tmp_path: Path) -> None:
-    """What the model fixes is kept; what it leaves open gets a size that runs."""
+    """Fixed dimensions stay, and dynamic ones get a size that runs."""
     model = write_model(tmp_path / "m.onnx", [4, "height"])
     assert main(["init", str(model), "-o", str(tmp_path / "hil.toml")]) == 0
     config = load(tmp_path / "hil.toml").spec.models["m"]
@@ -99,7 +99,7 @@ def test_a_fixed_batch_and_dynamic_sizes_are_written(tmp_path: Path) -> None:
 
 
 def test_sizes_are_tried_until_one_runs(tmp_path: Path) -> None:
-    """A model that needs 8 or more in each direction is given 8."""
+    """A model that needs at least 8 in each dimension gets 8."""
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, "h", "w"])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     weight = helper.make_tensor("k", TensorProto.FLOAT, [1, 1, 5, 5], [1.0] * 25)
@@ -114,7 +114,7 @@ def test_sizes_are_tried_until_one_runs(tmp_path: Path) -> None:
 def test_any_names_make_a_config(
     tmp_path_factory: pytest.TempPathFactory, stem: str, inputs: list[str], dimension: str
 ) -> None:
-    """Whatever files, inputs and dimensions are called, the text is TOML and keeps the names."""
+    """Any names of files, inputs and dimensions survive as valid TOML."""
     dims = tuple(spec(name, "float32", "batch", dimension) for name in inputs)
     text = starter(
         Signature(dims, (spec("y", "float32", "batch"),)), "m.onnx", model_name(Path("f") / stem), {dimension: 3}
@@ -128,5 +128,5 @@ def test_any_names_make_a_config(
 
 @given(NAMES)
 def test_any_text_can_be_quoted(text: str) -> None:
-    """Paths hold quotes, backslashes and control characters, and come out of TOML as they went in."""
+    """Paths with quotes, backslashes and control characters survive a round trip through TOML."""
     assert tomllib.loads(f"path = {quoted(text)}") == {"path": text}

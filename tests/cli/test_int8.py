@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def cache(path: Path, **scales: float) -> Path:
-    """A calibration cache as TensorRT writes it."""
+    """Write a calibration cache in TensorRT's format."""
     lines = [f"{name}: {struct.pack('!f', scale).hex()}" for name, scale in scales.items()]
     path.write_text("\n".join(["TRT-8600-EntropyCalibration2", *lines]) + "\n")
     return path
@@ -66,7 +66,7 @@ def test_an_audit_of_a_bad_set_fails_and_says_what_is_next(project: Path, capsys
 
 
 def test_mistakes_are_told_in_a_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No such model, no INT8, files that are missing, empty or something else: exit code 4 and no traceback."""
+    """An unknown model, a model without INT8 and invalid files give exit code 4 and no traceback."""
     text = (project / "hil.toml").read_text()
     (project / "broken.onnx").write_bytes(b"no model")
     (project / "float.onnx").write_bytes((project / "toy.onnx").read_bytes())

@@ -1,4 +1,4 @@
-"""``hil schema``: a JSON Schema that takes what ``load`` takes."""
+"""``hil schema``: a JSON Schema that accepts what ``load`` accepts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    """The JSON that ``hil schema`` prints."""
+    """Return the JSON that ``hil schema`` prints."""
     assert main(["schema", *arguments]) == 0
     schema: dict[str, Any] = json.loads(capsys.readouterr().out)
     return schema
@@ -30,14 +30,14 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
 
 @pytest.mark.parametrize("arguments", [(), ("--report",)], ids=["config", "report"])
 def test_it_is_valid_json_schema(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
-    """Draft 2020-12, and says so itself."""
+    """The schema is valid under draft 2020-12 and declares that draft."""
     schema = printed(capsys, *arguments)
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_it_takes_the_example_and_the_bundled_config(capsys: pytest.CaptureFixture[str], repository: Path) -> None:
-    """What loads is valid; an unknown key is not."""
+    """A config that loads is valid under the schema; an unknown key is not."""
     validator = Draft202012Validator(printed(capsys))
     validator.validate(tomllib.loads(EXAMPLE))
     validator.validate(tomllib.loads((repository / "hil.toml").read_text()))

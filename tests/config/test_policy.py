@@ -30,12 +30,12 @@ NOW = Circumstances(FINISHED + timedelta(hours=1))
 
 
 def policy(**changes: Any) -> GateSpec:
-    """The sample's policy with more asked."""
+    """Return the sample's policy with these keys replaced."""
     return GateSpec.model_validate({**sample.POLICY.model_dump(), **changes}, strict=False)
 
 
 def saw(decision: Decision, rule: str) -> tuple[bool, str]:
-    """What one rule saw."""
+    """Return whether one rule passed, and its text."""
     return next((each.ok, each.saw) for each in decision.rules if each.rule == rule)
 
 
@@ -51,7 +51,7 @@ def test_what_a_policy_does_not_ask_is_no_rule() -> None:
     [("2 h", 1.0, True), ("2 h", 2.5, False), ("7 days", 7 * 24 + 0.1, False), ("1 weeks", 167.0, True)],
 )
 def test_an_old_report_fails(age: str, hours: float, ok: bool) -> None:
-    """Older than the policy allows is no pass, whatever it says."""
+    """A report older than ``max_age`` does not pass."""
     around = Circumstances(FINISHED + timedelta(hours=hours))
     decision = judge(sample.passed(), policy(max_age=age), around=around)
     assert saw(decision, "age")[0] is ok
@@ -70,7 +70,7 @@ def test_a_report_of_the_future_fails() -> None:
 
 @pytest.mark.parametrize("finished", [None, "yesterday", "2026-11-22T10:00:42", "9999-99-99T00:00:00+00:00"])
 def test_a_report_of_no_known_age_fails(finished: str | None) -> None:
-    """Where an age is asked for, a moment that cannot be read is too old."""
+    """Under ``max_age``, an unreadable time counts as too old."""
     report = seal(sample.draft(run=sample.run(finished=finished)))
     assert judge(report, policy(max_age="7 days"), around=NOW).status == "FAILED"
 
@@ -105,7 +105,7 @@ def test_an_unsigned_report_fails_where_a_signature_is_wanted(tmp_path: Path) ->
 
 
 def test_a_row_that_the_report_lacks_fails() -> None:
-    """A policy that names what nobody planned asked for something and got nothing."""
+    """A policy that requires an unplanned check does not pass."""
     for pattern in ("latency.p42", "parity.outputs segmenter", "latency.p99 digits fp16", "vision.*"):
         decision = judge(sample.passed(), policy(require=["contract.*", pattern]), around=NOW)
         assert decision.status == "FAILED"
@@ -113,7 +113,7 @@ def test_a_row_that_the_report_lacks_fails() -> None:
 
 
 def regression(visible: object) -> Report:
-    """A good run, its comparisons with a baseline able to see ``visible``."""
+    """Return a passed run whose comparisons with a baseline could detect a change of ``visible``."""
     rows = tuple(
         row.model_copy(
             update={
@@ -156,7 +156,7 @@ def test_a_policy_on_power_wants_something_that_can_see() -> None:
 
 
 def test_an_open_interval_sees_nothing() -> None:
-    """A bound that is not there is infinitely far."""
+    """A missing bound counts as infinite."""
     row = next(check for check in sample.checks() if check.id == "latency.p99")
     assert row.measurement is not None
     open_ = row.measurement.model_copy(update={"high": None})
@@ -224,20 +224,20 @@ def test_another_policy_judges_the_same_measurements() -> None:
     ids=str,
 )
 def test_what_a_policy_cannot_mean_is_refused(changes: dict[str, Any]) -> None:
-    """A policy that nobody can keep or break is the user's mistake."""
+    """A contradictory or meaningless policy is a user error."""
     with pytest.raises(ValidationError):
         policy(**changes)
 
 
 def test_a_key_is_taken_as_pem_or_as_one_line() -> None:
-    """Both are stored as one line, which a report can hold."""
+    """A key as a PEM and as one line is stored as the same single line."""
     pem = _key()
     line = "".join(pem.splitlines()[1:-1])
     assert policy(signed_by=[pem]).signed_by == policy(signed_by=[line]).signed_by == (line,)
 
 
 def lacking(*keys: tuple[str, str, str]) -> Report:
-    """A good run whose config gave these rows no limit: they were measured only."""
+    """Return a passed run without limits for these rows, which were only measured."""
     rows = tuple(row for row in sample.checks() if (row.id, row.model, row.precision) not in keys)
     gone = [row for row in sample.checks() if (row.id, row.model, row.precision) in keys]
     told = tuple(
@@ -263,7 +263,7 @@ def lacking(*keys: tuple[str, str, str]) -> Report:
     ],
 )
 def test_a_policy_requires_what_a_plan_by_it_would(pattern: str, missing: list[str]) -> None:
-    """Of every model an id by its name and a comparison by its family; a wildcard requires what was planned."""
+    """A pattern requires an id of each model and a comparison of each family; a wildcard requires only planned rows."""
     lacks = [("latency.p90", "arm", "fp32"), ("latency.p90", "arm", "int8"), ("int8.ranges", "arm", "int8")]
     report = lacking(*lacks, ("regression.fps", "arm", "fp32"))
     assert report.decision == "PASSED"
@@ -274,7 +274,7 @@ def test_a_policy_requires_what_a_plan_by_it_would(pattern: str, missing: list[s
 
 
 def test_a_policy_that_requires_nothing_asks_nothing_of_own_checks_either() -> None:
-    """A row that somebody's own test requires does not stand for the policy's question."""
+    """A required row of a user's own test does not satisfy a policy without requirements."""
     own = sample.checks()[0].model_copy(update={"id": "grasp.error", "required": True})
     report = seal(sample.draft((*sample.checks(), own)))
     assert judge(report, policy(require=[]), around=NOW).exit_code == 1

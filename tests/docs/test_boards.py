@@ -1,4 +1,4 @@
-"""What ``docs/boards.md`` lists of modules and releases: all that the tables have, and nothing else."""
+"""``docs/boards.md`` lists exactly the modules and releases of the tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "boards.md"
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of the table in a section, its head left out."""
+    """Return the cells of the table in a section, without its header."""
     text = PAGE.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
     lines = re.findall(r"^\| (.+) \|$", text, re.MULTILINE)
     return [line.split(" | ") for line in lines[2:]]
@@ -45,7 +45,7 @@ def test_releases_are_those_of_the_table() -> None:
 
 
 def test_the_configuration_loads(tmp_path: Path) -> None:
-    """The example is one that a user may copy."""
+    """The example in the page is valid."""
     [block] = [one for one in chapters(PAGE)["What a board is known by"] if one.kind == "toml"]
     model = '[models.a]\npath = "a.onnx"\ndata = "a.npz"\n'
     for name in ("a.onnx", "a.npz"):

@@ -1,4 +1,4 @@
-"""``docs/security.md``: each line of what is kept out names a test, and the test is there."""
+"""``docs/security.md``: each row of the threat tables names an existing test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of the table in a section, its head left out."""
+    """Return the cells of the table in a section, without its header."""
     text = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
     return [line.split(" | ") for line in re.findall(r"^\| (.+) \|$", text, re.MULTILINE)[1:]]
 

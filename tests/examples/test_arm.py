@@ -24,7 +24,7 @@ NO_TOOL = np.zeros((1, 3))
 
 @pytest.fixture
 def folder(repository: Path) -> Path:
-    """Where the example lies."""
+    """Return the folder of the example."""
     return repository / "examples" / "arm"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(repository: Path) -> Path:
-    """Where the example lies."""
+    """Return the folder of the example."""
     return repository / "examples" / "digits"
 
 

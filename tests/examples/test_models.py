@@ -1,4 +1,4 @@
-"""What every bundled model and data set must be, whatever it computes."""
+"""Requirements on every bundled model and data set."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ MEGABYTE = 10**6
 
 @pytest.fixture(params=sorted(SHAPES))
 def name(request: pytest.FixtureRequest) -> str:
-    """Each bundled example in turn."""
+    """Return each bundled example in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def folder(name: str, repository: Path) -> Path:
-    """Where the example lies."""
+    """Return the folder of the example."""
     return repository / "examples" / name
 
 
@@ -49,7 +49,7 @@ def samples(path: Path, inputs: list[str]) -> list[bytes]:
 
 
 def shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
-    """Dimensions of a graph input or output, dynamic ones by name."""
+    """Return the dimensions of a graph input or output; dynamic ones as names."""
     return tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 
@@ -70,7 +70,7 @@ def test_inputs_and_outputs_are_as_the_readme_says(name: str, folder: Path) -> N
 
 
 def test_every_node_has_a_name_that_tells_it_apart(folder: Path) -> None:
-    """Nodes are named, and no name comes twice: a report must be able to point at one."""
+    """Every node has a unique name, because reports refer to nodes by name."""
     names = [node.name for node in onnx.load(folder / "model.onnx").graph.node]
     assert all(names)
     assert len(set(names)) == len(names)

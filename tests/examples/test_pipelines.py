@@ -1,4 +1,4 @@
-"""The pipelines that are there to be copied."""
+"""The example pipelines, which users copy."""
 
 from __future__ import annotations
 

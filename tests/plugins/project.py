@@ -82,24 +82,24 @@ def samples(n: int = SAMPLES, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def save(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-    """Writes an ``.npz`` file."""
+    """Write an ``.npz`` file."""
     np.savez(path, allow_pickle=False, **arrays)
 
 
 @dataclass
 class Ran:
-    """What a run of the command line gave."""
+    """The result of a command."""
 
     code: int
     out: str
     report: dict[str, Any] | None
 
     def verdict(self, check_id: str, precision: str = "fp32") -> str:
-        """The verdict of one check."""
+        """Return the verdict of one check."""
         return str(self.check(check_id, precision)["verdict"])
 
     def check(self, check_id: str, precision: str = "fp32") -> dict[str, Any]:
-        """One check of the report."""
+        """Return one check of the report."""
         assert self.report is not None, self.out
         return next(c for c in self.report["checks"] if c["id"] == check_id and c["precision"] == precision)
 
@@ -125,11 +125,11 @@ class Project:
 
     @property
     def toml(self) -> Path:
-        """Its ``hil.toml``."""
+        """Return the path of its ``hil.toml``."""
         return self.root / "hil.toml"
 
     def edit(self, old: str, new: str) -> None:
-        """Replaces text in ``hil.toml``; the text must be there."""
+        """Replace text in ``hil.toml``; the text must exist."""
         text = (self.root / "hil.toml").read_text()
         assert old in text
         (self.root / "hil.toml").write_text(text.replace(old, new))
@@ -152,12 +152,12 @@ class Project:
         return [sys.executable, *python, "-m", "pytest", *QUIET, *args]
 
     def run(self, *args: str, python: tuple[str, ...] = (), timeout: float = 120) -> Ran:
-        """Runs pytest in the project."""
+        """Run pytest in the project."""
         done = warm_start.run(self.command(*args, python=python), cwd=self.root, env=self.env, timeout=timeout)
         return Ran(done.returncode, done.stdout + done.stderr, self.report())
 
     def hil(self, *args: str) -> Ran:
-        """Runs ``hil …`` in the project."""
+        """Run ``hil …`` in the project."""
         command = [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", *args]
         done = warm_start.run(command, cwd=self.root, env=self.env, timeout=120)
         return Ran(done.returncode, done.stdout + done.stderr, self.report())
@@ -174,6 +174,6 @@ class Project:
         finish(self.root / "report", sample.passed())
 
     def report(self) -> dict[str, Any] | None:
-        """``report.json`` as it stands."""
+        """Return the content of ``report.json``."""
         path = self.root / "report" / "report.json"
         return json.loads(path.read_text()) if path.exists() else None

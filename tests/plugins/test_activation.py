@@ -13,7 +13,7 @@ SUITES = Path(hil.plugins.activation.__file__).parent.parent / "suites"
 
 
 def test_a_clone_beside_its_wheel_has_the_suites_already(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """The repository's own folder is known by its content; another project's tests are none."""
+    """A copy of the stock suites is recognised by its content; a project's own tests are not a copy."""
     assert _is_copy(SUITES, pytestconfig.rootpath / "suites")
     (tmp_path / "test_contract.py").write_text("def test_ours() -> None: ...\n")
     assert not _is_copy(SUITES, tmp_path)

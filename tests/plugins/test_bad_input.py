@@ -1,4 +1,4 @@
-"""A user's mistakes through the real command line: one message, the right exit code, nothing half-written."""
+"""User errors through the real command line: one message, the right exit code, no incomplete files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _one_message(ran: Ran, said: str) -> None:
 
 
 def test_an_onnx_file_cut_in_half(project: Project) -> None:
-    """The model is named, and nothing is built from it."""
+    """The message names the model, and no engine is built from it."""
     path = project.root / "toy.onnx"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     ran = project.run(*SUITES, "--target=cpu")
@@ -88,7 +88,7 @@ def test_a_generator_without_end_is_read_to_the_samples_asked_for(project: Proje
 
 
 def test_data_whose_names_do_not_match_the_inputs(project: Project) -> None:
-    """Both sides are named."""
+    """The message names both sides of the mismatch."""
     save(project.root / "validation.npz", {"y": samples()["x"], "labels": samples()["labels"]})
     ran = project.run(*SUITES, "--target=cpu")
     assert ran.code == USER, ran.out
@@ -98,7 +98,7 @@ def test_data_whose_names_do_not_match_the_inputs(project: Project) -> None:
 
 
 def test_an_unknown_target(project: Project) -> None:
-    """The nearest name is offered."""
+    """The message suggests the most similar name."""
     ran = project.run(*SUITES, "--target=cpuu")
     assert ran.code == USER, ran.out
     _one_message(ran, "unknown target 'cpuu'")
@@ -106,7 +106,7 @@ def test_an_unknown_target(project: Project) -> None:
 
 
 def test_an_unknown_model_on_the_command_line(project: Project) -> None:
-    """``--hil-model`` takes the names of ``hil.toml``."""
+    """``--hil-model`` accepts only the names in ``hil.toml``."""
     ran = project.run(*SUITES, "--hil-model=tow")
     assert ran.code == USER, ran.out
     _one_message(ran, "unknown model 'tow'")

@@ -1,4 +1,4 @@
-"""What the command line says: nothing of it is read as something weaker, and no mistake in it leaves a green report."""
+"""No option is silently weakened, and no mistake on the command line leaves a passed report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TAKEN = "def pytest_addoption(parser): parser.addoption('--target', {})\n"
 
 
 def test_the_options_are_those_of_pytest() -> None:
-    """Whichever option of ours is given wakes the plugin: the list of them is whole."""
+    """The list of the options that activate the plugin equals the options that it adds to pytest."""
     parser = pytest.Parser(_ispytest=True)
     plugin.pytest_addoption(parser, pytest.PytestPluginManager())
     added = [name for option in parser.getgroup("hil").options for name in option.names()]

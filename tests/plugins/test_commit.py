@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Runs git as somebody."""
+    """Run git with a fixed author."""
     command = ["git", "-C", str(folder), "-c", "user.name=ann", "-c", "user.email=ann@example.org", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository of two files, all committed."""
+    """Return a repository with two committed files."""
     git(tmp_path, "init", "-q")
     (tmp_path / "hil.toml").write_text("a = 1\n")
     (tmp_path / "glue.py").write_text("")
@@ -68,7 +68,7 @@ def test_what_a_commit_does_not_hold_is_a_change(repository: Path, how: str) -> 
 
 
 def test_unknown_is_not_clean(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No repository, no commit yet, no git: no commit is known, and nothing is called clean."""
+    """Without a repository, a commit or git, no commit is known and the tree is never clean."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -82,7 +82,7 @@ def test_unknown_is_not_clean(tmp_path: Path, repository: Path, monkeypatch: pyt
 def test_another_repository_does_not_answer(
     repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a hook of git leaves in the environment points to the hook's repository."""
+    """Environment variables set by a git hook do not redirect the query to the hook's repository."""
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q")
     git(other, "commit", "-qm", "other", "--allow-empty")

@@ -1,4 +1,4 @@
-"""A model whose weights lie beside its ONNX file, through the real command line: they are part of it everywhere."""
+"""A model with external data, through the real command line: its weights belong to its identity."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_linked_model_of_a_subfolder(project: Project) -> None:
 
 
 def test_a_missing_file_is_named_before_anything_runs(project: Project) -> None:
-    """Exit code 4, and the message names the file."""
+    """A missing data file gives exit code 4 and a message that names it."""
     externalize(project.root / "toy.onnx").unlink()
     ran = project.run(*PARITY)
     assert ran.code == USER

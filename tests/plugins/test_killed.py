@@ -1,4 +1,4 @@
-"""Processes that die in the middle: nothing is left running and nothing green is left behind."""
+"""Killed processes: no process keeps running and no passed report is left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SLOW = ('duration = "2.2 s"', 'duration = "30 s"')
 
 @pytest.fixture
 def started(project: Project) -> Iterator[subprocess.Popen[bytes]]:
-    """A run that is in its timed window for half a minute."""
+    """Start a run and return it during its timed window of half a minute."""
     project.rate()
     project.edit(*SLOW)
     project.edit('budget = "4 s"', 'budget = "30 s"')

@@ -52,7 +52,7 @@ def own(project: Project) -> Project:
 
 
 def ran(project: Project, *args: str) -> Ran:
-    """The project's own tests, on its CPU."""
+    """Run the project's own tests on its CPU."""
     return project.run("test_own.py", "--target=cpu", *args)
 
 
@@ -114,7 +114,7 @@ def test_a_check_without_a_case_is_a_row(own: Project) -> None:
 
 
 def config(root: Path, *checks: dict[str, Any], text: str | None = None) -> Any:
-    """A config with these checks beside it."""
+    """Return a config with a list of these own checks."""
     (root / "hil.toml").write_text(TOML)
     for name in ("toy.onnx", "validation.npz"):
         (root / name).touch()

@@ -1,4 +1,4 @@
-"""The report's folder has one owner: a second run never replaces what the first one found."""
+"""The report's folder has one owner: a second run never replaces the results of the first."""
 
 from __future__ import annotations
 
