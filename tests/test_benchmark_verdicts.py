@@ -40,7 +40,7 @@ def test_a_table_that_asks_nothing_passes_nothing() -> None:
 @pytest.mark.parametrize("model", noise.MODELS, ids=lambda model: str(model.name))
 @pytest.mark.parametrize("q", [0.5, 0.99])
 def test_the_true_quantile_is_true(model: noise.Noise, q: float) -> None:
-    """Of 200 series a share of q lies under it, within what chance allows series that hang together."""
+    """A share q of 200 autocorrelated series lies below the quantile, within sampling error."""
     series = model.draw(np.random.default_rng(1), 200, 1000)
     shares = (series <= model.quantile(q)).mean(axis=1)
     assert abs(shares.mean() - q) <= 4 * shares.std(ddof=1) / np.sqrt(len(shares)) + 1e-9

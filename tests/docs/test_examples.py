@@ -32,7 +32,7 @@ EXAMPLES = [
 
 @dataclass
 class Reader:
-    """Somebody who does what a page says, in a project of theirs and, where it says so, in a clone."""
+    """A reader who follows a page in a project and, where the page requires it, in a clone."""
 
     project: Path
     clone: Path

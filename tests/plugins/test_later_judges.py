@@ -86,7 +86,7 @@ def test_a_policy_by_name_is_asked_of_every_model(project: Project) -> None:
 
 
 def test_a_dirty_tree_and_another_report_are_refused(project: Project) -> None:
-    """A conftest that git ignores is a change: each judge says so where a clean tree or a commit is asked for."""
+    """A conftest that git ignores counts as a change: judges that require a clean tree or a commit refuse it."""
     project.edit('"contract.*", "parity.*", "latency.p99", "memory.peak"', '"contract.*", "parity.outputs"')
     sha = commit(project)
     (project.root / "conftest.py").write_text("")

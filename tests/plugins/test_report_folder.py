@@ -63,7 +63,7 @@ def test_a_report_that_another_run_wrote_meanwhile_stays(project: Project) -> No
 
 
 def test_a_folder_without_locks_is_a_note(project: Project, tmp_path: Path) -> None:
-    """What cannot be locked is no mistake of the user's: the run goes on, and says so."""
+    """A folder that cannot be locked is not a user error: the run continues and reports it."""
     project.own_check()
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / ".lock").symlink_to("elsewhere")  # never followed: it may be somebody else's

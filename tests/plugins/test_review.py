@@ -78,7 +78,7 @@ def test_a_test_marked_hil_owes_a_verdict(quick: Project, body: str) -> None:
 def test_a_misspelt_marker_does_not_drop_its_test(
     quick: Project, mark: str, near: str, workers: tuple[str, ...]
 ) -> None:
-    """A test that would have no case for a slip of the pen is a mistake, not one test fewer."""
+    """A misspelt marker is an error; it does not remove the test from the run."""
     text = f"import pytest\n@pytest.mark.{mark}\ndef test_own(hil_check, hil_engine): pass\n"
     (quick.root / "test_own.py").write_text(text)
     ran = quick.run(*OWN, *workers)

@@ -60,7 +60,7 @@ def test_a_key_that_cannot_sign_ends_the_run_before_it_begins(project: Project) 
 
 
 def test_a_gate_that_wants_a_signature_wants_the_key_first(project: Project) -> None:
-    """--hil-gate cannot pass unsigned and says so before anything runs, as for another key than the policy's."""
+    """``--hil-gate`` without a key, or with a key that the policy does not list, fails before anything runs."""
     wanted = cases.new_signer().public
     line = "".join(wanted.pem.splitlines()[1:-1])
     project.edit('evidence = "host"', f'evidence = "host"\nsigned_by = ["{line}"]')
