@@ -1,4 +1,4 @@
-"""Each way in which a run could pass by accident, through the real command line: none of them is green."""
+"""Ways in which a run could pass by accident, through the real command line: none of them passes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _scores(n: int = SAMPLES) -> np.ndarray[Any, Any]:
 
 
 def test_the_healthy_project_passes(project: Project) -> None:
-    """Green is possible: without this, the other tests would prove nothing."""
+    """The healthy project passes; otherwise the other tests would prove nothing."""
     project.rate()
     project.keep()
     ran = project.run(*SUITES, "--target=cpu", "--hil-gate")
@@ -85,7 +85,7 @@ def test_zero_iterations_fail(project: Project) -> None:
 
 
 def test_int8_against_uint8_fails(project: Project) -> None:
-    """The bytes are the same, the numbers are not."""
+    """An output with the same bytes as the reference but another dtype fails."""
     _integers(project)
     expected = np.clip(samples()["x"], -1, 1).astype(np.int8)
     _reference(project, codes=expected.view(np.uint8))
@@ -118,7 +118,7 @@ def test_an_extra_output_that_is_nan_fails(project: Project) -> None:
 
 
 def test_nan_where_the_reference_is_finite_fails(project: Project) -> None:
-    """NaN compares false with everything, which must never read as no difference."""
+    """A NaN counts as a difference, although it compares false with every number."""
     toy(project.root / "toy.onnx", extra="extra")
     _reference(project, scores=_scores(), extra=np.zeros((SAMPLES, FEATURES), np.float32))
     ran = project.run(*PARITY)
@@ -143,7 +143,7 @@ def test_a_validation_set_of_zero_samples_is_the_users_mistake(project: Project)
     ],
 )
 def test_a_required_row_that_was_deselected_fails(project: Project, selection: tuple[str, ...]) -> None:
-    """Selection never changes what was planned."""
+    """Selecting tests does not change the plan."""
     _own_suites(project)
     project.require("contract.*", "latency.p99")
     ran = project.run("own/test_contract.py", "own/test_latency.py", *selection)
@@ -200,7 +200,7 @@ def test_a_limit_deleted_from_the_config_fails(project: Project) -> None:
 
 
 def test_without_asserts_it_judges_the_same(project: Project) -> None:
-    """``python -O`` and ``--assert=plain`` take asserts away; verdicts are raised, not asserted."""
+    """Checks fail under ``python -O`` and ``--assert=plain`` too, because verdicts are raised, not asserted."""
     project.edit('p99 = "5 s"', 'p99 = "1 ns"')
     project.require("latency.p99")
     ran = project.run(*SUITES, "-k", "p99", "--assert=plain", python=("-O",))
@@ -209,7 +209,7 @@ def test_without_asserts_it_judges_the_same(project: Project) -> None:
 
 
 def test_of_reruns_the_worst_attempt_counts(project: Project) -> None:
-    """A check that failed once has failed, however often it is tried again."""
+    """A check that failed once stays failed after reruns."""
     project.own_check()
     (project.root / "test_own.py").write_text(
         "import pathlib\n"
@@ -277,7 +277,7 @@ def test_xfail_and_skip_change_no_verdict(project: Project, mark: str) -> None:
 
 
 def test_an_xdist_worker_that_crashes_fails_its_rows(project: Project) -> None:
-    """A lost process takes its verdicts with it."""
+    """The verdicts of a lost worker process are lost too, and its rows do not pass."""
     (project.root / "conftest.py").write_text(
         "import os, pytest\n"
         "@pytest.hookimpl(tryfirst=True)\n"
