@@ -55,21 +55,21 @@ def state(**changes: Any) -> State:
     return State.read(told)
 
 
-def found(
+def kinds_of(
     after: State,
     contract: Contract | None = None,
     windows: tuple[dict[str, Any], ...] = (),
     before: State | None = None,
     opened: State | None = None,
 ) -> list[tuple[str, str]]:
-    """Kinds and sources of what is found between the calm board, or ``before``, and ``after``."""
+    """Return the kinds and sources of the findings between an undisturbed board, or ``before``, and ``after``."""
     findings = judge(contract or Contract(), before or state(), windows, after, opened)
     return sorted({(one.kind, one.source) for one in findings})
 
 
 def test_a_calm_board_and_a_pc_give_nothing() -> None:
     """Nothing changed, and what is neither declared nor readable has nothing to say."""
-    assert not found(state(), Contract("MAXN"))
+    assert not kinds_of(state(), Contract("MAXN"))
     assert not judge(Contract(), State.read(PC), [], State.read(PC), State.read(PC))
     assert not judge(Contract(), State(), [{}], State())
 
@@ -103,7 +103,7 @@ def test_a_calm_board_and_a_pc_give_nothing() -> None:
 def test_each_disturbance_is_from_outside(changes: dict[str, Any], kind: str) -> None:
     """Whatever the model has no part in, and whatever could not be read to the end, is from outside."""
     after = state(**changes)
-    assert found(after, DECLARED) == [(kind, "outside")]
+    assert kinds_of(after, DECLARED) == [(kind, "outside")]
     folded = fold(PASSED, judge(DECLARED, state(), [], after))
     assert folded.verdict is Verdict.INCONCLUSIVE
     assert PASSED.reason in folded.reason
@@ -112,12 +112,12 @@ def test_each_disturbance_is_from_outside(changes: dict[str, Any], kind: str) ->
 @pytest.mark.parametrize("changes", [{"swap_used": 1 << 20}, {"memory_available": 0}, {"temperature": {"x": 90.0}}])
 def test_what_is_no_disturbance(changes: dict[str, Any]) -> None:
     """A MiB of idle pages, memory that the engine takes, and heat that throttles nothing are none."""
-    assert not found(state(**changes))
+    assert not kinds_of(state(**changes))
 
 
 def test_another_mode_than_declared_is_never_conclusive() -> None:
     """It need not change: having been another one throughout is enough."""
-    assert found(state(), Contract("15W")) == [("power_mode", "outside")]
+    assert kinds_of(state(), Contract("15W")) == [("power_mode", "outside")]
     assert "was MAXN, not 15W" in judge(Contract("15W"), state(), [], state())[0].text
 
 
@@ -148,12 +148,12 @@ def test_clients_are_allowed_by_name() -> None:
     clients = [{"pid": 1, "name": "Xorg", "bytes": 5}, {"pid": 2, "name": "gnome-remote-de", "bytes": 5}]
     allowed = Contract(gpu_clients=("Xorg", "gnome-remote-desktop"), clients_declared=True)
     same = state(gpu_clients=clients)
-    assert not found(same, allowed, before=same)
+    assert not kinds_of(same, allowed, before=same)
     other = Contract(gpu_clients=("Xo", "gnome-remote-d"), clients_declared=True)
-    assert found(same, other, before=same) == [("gpu_clients", "outside")]
+    assert kinds_of(same, other, before=same) == [("gpu_clients", "outside")]
     nameless = state(gpu_clients=[{"pid": 3, "name": None, "bytes": 5}])
-    assert not found(nameless)
-    assert found(nameless, allowed) == [("gpu_clients", "outside")]
+    assert not kinds_of(nameless)
+    assert kinds_of(nameless, allowed) == [("gpu_clients", "outside")]
 
 
 def test_clients_that_nobody_asked_about_are_told() -> None:
@@ -162,8 +162,8 @@ def test_clients_that_nobody_asked_about_are_told() -> None:
     folded = fold(PASSED, judge(Contract(), desktop, [], desktop))
     assert (folded.verdict, folded.reason) == (Verdict.PASSED, PASSED.reason)
     assert [(one["source"], "Xorg" in one["text"]) for one in folded.details["state"]] == [("told", True)]
-    assert found(desktop, DECLARED, before=desktop) == [("gpu_clients", "outside")]
-    assert found(state(gpu_clients=None), Contract()) == [("gpu_clients", "told")]
+    assert kinds_of(desktop, DECLARED, before=desktop) == [("gpu_clients", "outside")]
+    assert kinds_of(state(gpu_clients=None), Contract()) == [("gpu_clients", "told")]
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_clients_that_nobody_asked_about_are_told() -> None:
 def test_what_was_to_be_so_at_the_start(spec: dict[str, Any], before: dict[str, Any], kind: str) -> None:
     """As hot or as full when timing began as it was not to be, or nobody can tell: nothing is concluded."""
     first = state(**before)
-    assert found(first, Contract(**spec), before=first) == [(kind, "outside")]
-    assert not found(state(temperature={"gpu-thermal": 90.0}), Contract(start_below=48.1))
+    assert kinds_of(first, Contract(**spec), before=first) == [(kind, "outside")]
+    assert not kinds_of(state(temperature={"gpu-thermal": 90.0}), Contract(start_below=48.1))
 
 
 def test_what_was_reserved_counts_as_free() -> None:
@@ -188,15 +188,15 @@ def test_what_was_reserved_counts_as_free() -> None:
     contract = Contract.of(
         TargetSpec.model_validate({"free_memory": "5 GiB", "reserve_memory": "1 GiB", "start_below": "60 °C"})
     )
-    assert not found(state(), contract)
+    assert not kinds_of(state(), contract)
     assert Contract.read(json.loads(json.dumps(contract.plain()))) == contract
 
 
 def test_clocks_that_were_to_be_locked() -> None:
     """Locked before and after, or nothing is concluded."""
     fixed = state(locked=True)
-    assert not found(fixed, Contract(clocks="locked"), before=fixed)
-    assert found(state(), Contract(clocks="locked"), before=fixed) == [("clocks", "outside")]
+    assert not kinds_of(fixed, Contract(clocks="locked"), before=fixed)
+    assert kinds_of(state(), Contract(clocks="locked"), before=fixed) == [("clocks", "outside")]
 
 
 FIXED = {"gpu": {"min": 900 * MHZ, "cur": 900 * MHZ}, "policy0": {"min": 2200 * MHZ}}
@@ -208,20 +208,20 @@ def test_one_sample_below_the_lock_is_a_finding(column: str) -> None:
     fixed, contract = state(locked=True, clocks=FIXED), Contract(clocks="locked")
     top = 900 * MHZ if column == "clock.gpu" else 2200 * MHZ
     low = {column: [top] * 50 + [top * 0.98] + [top] * 50}
-    assert found(fixed, contract, (low,), before=fixed) == [("clocks", "outside")]
-    assert not found(fixed, contract, ({column: [top, 0, None, top * 0.995]},), before=fixed)
-    assert not found(fixed, Contract(), (low,), before=fixed)
+    assert kinds_of(fixed, contract, (low,), before=fixed) == [("clocks", "outside")]
+    assert not kinds_of(fixed, contract, ({column: [top, 0, None, top * 0.995]},), before=fixed)
+    assert not kinds_of(fixed, Contract(), (low,), before=fixed)
 
 
 @pytest.mark.parametrize("column", ["limit.gpu.min", "limit.gpu.max", "limit.policy0.max"])
 def test_a_limit_that_changed_there_and_back_is_found(column: str) -> None:
     """The readings around the window agree, and its samples do not; own heat only lowers the highest."""
     window = {column: [900 * MHZ, None, 600 * MHZ, 900 * MHZ]}
-    assert found(state(), windows=(window,)) == [("clocks", "outside")]
-    assert not found(state(), windows=({column: [900 * MHZ, None, 900 * MHZ]},))
+    assert kinds_of(state(), windows=(window,)) == [("clocks", "outside")]
+    assert not kinds_of(state(), windows=({column: [900 * MHZ, None, 900 * MHZ]},))
     own = "outside" if column.endswith("min") else "own"
-    assert ("clocks", own) in found(hot(), windows=(window,))
-    assert ("clocks", "outside") in found(hot(), windows=({column: [600 * MHZ, 900 * MHZ]},))
+    assert ("clocks", own) in kinds_of(hot(), windows=(window,))
+    assert ("clocks", "outside") in kinds_of(hot(), windows=({column: [600 * MHZ, 900 * MHZ]},))
 
 
 def test_a_memory_clock_that_nobody_can_tell_of_is_told() -> None:
@@ -240,7 +240,7 @@ def hot(**changes: Any) -> State:
 
 def test_throttling_by_the_models_own_heat_counts_against_it() -> None:
     """It got hotter under the load that was timed: told, and the verdict is as it was."""
-    assert found(hot()) == [("throttle", "own")]
+    assert kinds_of(hot()) == [("throttle", "own")]
     folded = fold(PASSED, judge(Contract(), state(), [], hot()))
     assert folded.verdict is Verdict.PASSED
     assert (
@@ -251,7 +251,7 @@ def test_throttling_by_the_models_own_heat_counts_against_it() -> None:
 
 def test_throttling_without_heat_is_from_outside() -> None:
     """The zone of the same name decides, though another got hotter; half a degree is the sensors' own step."""
-    assert found(hot(temperature={"gpu-thermal": 45.4, "cpu-thermal": 90.0})) == [("throttle", "outside")]
+    assert kinds_of(hot(temperature={"gpu-thermal": 45.4, "cpu-thermal": 90.0})) == [("throttle", "outside")]
     text = judge(Contract(), state(), [], hot(temperature={"gpu-thermal": 45.0}))[0].text
     assert "although it did not become hotter" in text
 
@@ -259,7 +259,7 @@ def test_throttling_without_heat_is_from_outside() -> None:
 def test_throttling_of_unknown_heat_is_from_outside() -> None:
     """Without a temperature nobody can say whose it is."""
     bare = dataclasses.replace(state(), temperature={})
-    assert found(dataclasses.replace(hot(), temperature={}), before=bare) == [("throttle", "outside")]
+    assert kinds_of(dataclasses.replace(hot(), temperature={}), before=bare) == [("throttle", "outside")]
 
 
 def test_an_alert_without_a_zone_of_its_name_looks_at_the_hottest() -> None:
@@ -267,20 +267,20 @@ def test_an_alert_without_a_zone_of_its_name_looks_at_the_hottest() -> None:
     before = state(throttle={"cv0-throttle-alert": 0}, temperature={"PMIC-Die": 100.0})
     after = state(throttle={"cv0-throttle-alert": 1}, temperature={"PMIC-Die": 100.0, "tj-thermal": 60.0})
     assert before.hottest() == ("tj-thermal", 48.0)
-    assert found(after, before=before) == [("throttle", "own")]
+    assert kinds_of(after, before=before) == [("throttle", "own")]
 
 
 def test_an_alert_that_was_up_before_is_from_outside() -> None:
     """What throttles before the first inference was not heated by it."""
-    assert found(hot(), before=hot()) == [("throttle", "outside")]
+    assert kinds_of(hot(), before=hot()) == [("throttle", "outside")]
 
 
 def test_an_alert_that_came_and_went_is_seen_in_the_samples() -> None:
     """The readings before and after are calm; the telemetry between them is not."""
     window = {"throttle.gpu-throttle-alert": [0, None, 1, 0], "temperature.gpu-thermal": [45.0, 48.0]}
-    assert found(state(), windows=(window,)) == [("throttle", "own")]
+    assert kinds_of(state(), windows=(window,)) == [("throttle", "own")]
     still = {"throttle.gpu-throttle-alert": [0, 1, 0], "temperature.gpu-thermal": [45.0, 45.0]}
-    assert found(state(), windows=(still,)) == [("throttle", "outside")]
+    assert kinds_of(state(), windows=(still,)) == [("throttle", "outside")]
 
 
 @pytest.mark.parametrize(
@@ -298,16 +298,16 @@ def test_own_heat_is_near_where_the_kernel_throttles(trips: dict[str, float], he
     """Within 5 °C of the zone's own trip point; where that is not known, by 3 °C at least; and hotter than before."""
     before = state(trips=trips)
     after = hot(temperature={"gpu-thermal": 45.0 + heat})
-    assert found(after, before=before) == [("throttle", source)]
+    assert kinds_of(after, before=before) == [("throttle", source)]
 
 
 def test_heat_after_the_alert_did_not_raise_it() -> None:
     """The kernel throttled a cool board; that it got hot later does not make it the model's doing."""
     column = {"throttle.gpu-throttle-alert": [0, 1, 1, 0], "temperature.gpu-thermal": [45.0, 45.0, 80.0, 80.0]}
-    assert found(state(temperature={"gpu-thermal": 80.0}), windows=(column,)) == [("throttle", "outside")]
+    assert kinds_of(state(temperature={"gpu-thermal": 80.0}), windows=(column,)) == [("throttle", "outside")]
     other = {"throttle.gpu-throttle-alert": [0, 0, 0, 1], "temperature.gpu-thermal": [45.0, 80.0, 60.0, 60.0]}
-    assert found(state(), windows=(other,)) == [("throttle", "own")]
-    assert found(state(), windows=(other, column)) == [("throttle", "own")]
+    assert kinds_of(state(), windows=(other,)) == [("throttle", "own")]
+    assert kinds_of(state(), windows=(other, column)) == [("throttle", "own")]
 
 
 @pytest.mark.parametrize("alert", ["devfreq-17000000.gpu", "cpufreq-cpu0", "thermal-cpufreq-0"])
@@ -316,16 +316,16 @@ def test_a_cap_is_judged_by_the_zone_of_its_part(alert: str) -> None:
     zone, other = ("gpu", "cpu") if "gpu" in alert else ("cpu", "gpu")
     before, up = state(throttle={alert: 0}), {alert: 2}
     own = state(throttle=up, temperature={f"{zone}-thermal": 80.0})
-    assert found(own, before=before) == [("throttle", "own")]
+    assert kinds_of(own, before=before) == [("throttle", "own")]
     not_own = state(throttle=up, temperature={f"{other}-thermal": 80.0})
-    assert found(not_own, before=before) == [("throttle", "outside")]
+    assert kinds_of(not_own, before=before) == [("throttle", "outside")]
 
 
 def test_an_alert_between_two_windows_is_seen() -> None:
     """Up in a reading around a window, and neither in its samples nor in the first and last reading."""
     up = {**CALM, "throttle": {**CALM["throttle"], "gpu-throttle-alert": 1}}
     windows = ({"state": {"before": CALM, "after": up}}, {"state": {"before": CALM, "after": CALM}})
-    assert found(state(), windows=windows) == [("throttle", "outside")]
+    assert kinds_of(state(), windows=windows) == [("throttle", "outside")]
 
 
 @pytest.mark.parametrize(
@@ -346,9 +346,9 @@ def test_nvml_tells_heat_by_its_bits(first: int, second: int, kinds: list[tuple[
     """Idle and power caps are no throttling; a power brake, a slowdown not for heat, one from the start: outside."""
     before = state(temperature={"gpu": 50.0, "gpu-thermal": None})
     column = {"throttle.gpu": [None, first, second], "temperature.gpu": [50.0, 50.0, 88.0]}
-    assert found(before, windows=(column,), before=before) == kinds
+    assert kinds_of(before, windows=(column,), before=before) == kinds
     cool = {"throttle.gpu": [0, second], "temperature.gpu": [50.0, 50.0]}
-    assert ("throttle", "own") not in found(before, windows=(cool,), before=before)
+    assert ("throttle", "own") not in kinds_of(before, windows=(cool,), before=before)
 
 
 @pytest.mark.parametrize(
@@ -357,11 +357,11 @@ def test_nvml_tells_heat_by_its_bits(first: int, second: int, kinds: list[tuple[
 def test_what_became_unreadable_is_not_silent(name: str, kind: str) -> None:
     """Known at the session's start or in another window, or sampled until it was None: no calm is made of it."""
     gone = state(**{kind: {name.partition(".")[2]: None}})
-    assert found(gone, before=gone, opened=state()) == [(kind, "outside")]
+    assert kinds_of(gone, before=gone, opened=state()) == [(kind, "outside")]
     for window in ({name: [0, 0, None]}, {name: [None]}, {"not_readable": {name: "gave no reading"}}):
-        assert found(state(), windows=(window,)) == [(kind, "outside")]
-    assert found(state(), windows=({name: [0]}, {"t": [0.0]})) == [(kind, "outside")]
-    assert not found(state(), windows=({name: [0, None, 0]}, {"t": [0.0], name: [0]}))
+        assert kinds_of(state(), windows=(window,)) == [(kind, "outside")]
+    assert kinds_of(state(), windows=({name: [0]}, {"t": [0.0]})) == [(kind, "outside")]
+    assert not kinds_of(state(), windows=({name: [0, None, 0]}, {"t": [0.0], name: [0]}))
     bare = State.read(PC)
     assert not judge(Contract(), bare, [{"not_readable": {name: "x"}}], bare, bare)
 
@@ -370,59 +370,63 @@ def test_what_became_unreadable_is_not_silent(name: str, kind: str) -> None:
 def test_a_window_without_readings_is_found(told: Any) -> None:
     """Where others have them, nobody knows what happened around it."""
     full = {"state": {"before": CALM, "after": CALM}}
-    assert ("state", "outside") in found(state(), windows=(full, {"state": told}))
-    assert not found(state(), windows=({}, {}))
+    assert ("state", "outside") in kinds_of(state(), windows=(full, {"state": told}))
+    assert not kinds_of(state(), windows=({}, {}))
 
 
 def test_a_highest_clock_that_own_heat_lowered_is_own() -> None:
     """The kernel throttles by lowering it; raised, or the memory's, it is somebody else's doing."""
-    assert found(hot(clocks={"gpu": {"max": 600 * MHZ}})) == [("clocks", "own"), ("throttle", "own")]
-    assert ("clocks", "outside") in found(hot(clocks={"gpu": {"max": 1300 * MHZ}}))
-    assert ("clocks", "outside") in found(hot(clocks={"emc": {"max": 600 * MHZ}}))
+    assert kinds_of(hot(clocks={"gpu": {"max": 600 * MHZ}})) == [("clocks", "own"), ("throttle", "own")]
+    assert ("clocks", "outside") in kinds_of(hot(clocks={"gpu": {"max": 1300 * MHZ}}))
+    assert ("clocks", "outside") in kinds_of(hot(clocks={"emc": {"max": 600 * MHZ}}))
 
 
 def test_a_gpu_below_its_lowest_clock_was_held_back() -> None:
     """Zero is a GPU asleep and no reading; one low sample is none of the window's clock."""
-    assert found(state(), windows=({"clock.gpu": [150 * MHZ] * 5 + [0, None]},)) == [("clocks", "outside")]
-    assert not found(state(), windows=({"clock.gpu": [0, 150 * MHZ, 300 * MHZ, 300 * MHZ]},))
-    assert ("clocks", "own") in found(hot(), windows=({"clock.gpu": [150 * MHZ]},))
+    assert kinds_of(state(), windows=({"clock.gpu": [150 * MHZ] * 5 + [0, None]},)) == [("clocks", "outside")]
+    assert not kinds_of(state(), windows=({"clock.gpu": [0, 150 * MHZ, 300 * MHZ, 300 * MHZ]},))
+    assert ("clocks", "own") in kinds_of(hot(), windows=({"clock.gpu": [150 * MHZ]},))
 
 
 def test_bursts_of_current_are_the_models_own() -> None:
     """OC3 counts them in MAXN as a matter of course."""
-    assert found(state(over_current={"oc3": 55})) == [("over_current", "own")]
+    assert kinds_of(state(over_current={"oc3": 55})) == [("over_current", "own")]
 
 
 def test_a_change_between_windows_is_found() -> None:
     """Against the session's first reading: before and after may agree with each other and still be another mode."""
     other = state(power_mode="15W", clocks={"gpu": {"max": 600 * MHZ}})
-    assert not found(other, before=other)
-    assert found(other, before=other, opened=state()) == [("clocks", "outside"), ("power_mode", "outside")]
+    assert not kinds_of(other, before=other)
+    assert kinds_of(other, before=other, opened=state()) == [("clocks", "outside"), ("power_mode", "outside")]
 
 
 def test_a_change_between_two_looks_is_found() -> None:
     """Each timed stretch has readings of its own, and there and back again is a change too."""
     window = {"state": {"before": CALM, "after": {**CALM, "power_mode": "15W"}}}
-    assert found(state(), windows=(window, {"state": {"before": CALM, "after": CALM}})) == [("power_mode", "outside")]
+    assert kinds_of(state(), windows=(window, {"state": {"before": CALM, "after": CALM}})) == [
+        ("power_mode", "outside")
+    ]
 
 
 def test_swap_that_grew_and_shrank_is_found() -> None:
     """The peak of the readings counts, from the least before it."""
     window = {"state": {"before": {**CALM, "swap_used": 5 << 20}, "after": {**CALM, "swap_used": 9 << 20}}}
-    assert found(state(swap_used=5 << 20), windows=(window,), before=state(swap_used=5 << 20)) == [("swap", "outside")]
+    assert kinds_of(state(swap_used=5 << 20), windows=(window,), before=state(swap_used=5 << 20)) == [
+        ("swap", "outside")
+    ]
 
 
 def test_swap_that_grew_before_the_window_is_found() -> None:
     """While the reserve was filled, say: against the session's first reading."""
     grown = state(swap_used=9 << 20)
-    assert not found(grown, before=grown)
-    assert found(grown, before=grown, opened=state()) == [("swap", "outside")]
+    assert not kinds_of(grown, before=grown)
+    assert kinds_of(grown, before=grown, opened=state()) == [("swap", "outside")]
 
 
 def test_a_load_that_ended_by_itself_is_from_outside() -> None:
     """The board was less loaded than the number says."""
     window = {"state": {"before": CALM, "after": {**CALM, "load_ended": ["co_runner was not there"]}}}
-    assert found(state(), windows=(window,)) == [("load", "outside")]
+    assert kinds_of(state(), windows=(window,)) == [("load", "outside")]
 
 
 def test_a_saved_series_is_judged_the_same() -> None:
@@ -525,8 +529,8 @@ def test_an_alert_that_came_up_earlier_is_never_less_from_outside(
     before = state(trips=trips)
     column = {"throttle.gpu-throttle-alert": alerts, "temperature.gpu-thermal": heat[: len(alerts)]}
     more = {**column, "throttle.gpu-throttle-alert": [*alerts[: at % len(alerts)], 1, *alerts[at % len(alerts) + 1 :]]}
-    less = found(before, windows=(column,), before=before)
-    assert ("throttle", "outside") not in less or ("throttle", "outside") in found(before, None, (more,), before)
+    less = kinds_of(before, windows=(column,), before=before)
+    assert ("throttle", "outside") not in less or ("throttle", "outside") in kinds_of(before, None, (more,), before)
 
 
 @given(

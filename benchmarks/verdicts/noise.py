@@ -30,7 +30,7 @@ SLOWER, JITTER = 1.25, 0.03
 """How much slower the slow clock is, and the noise at either."""
 
 BLOCK = 50
-"""Samples of a trace that stay together. Longer blocks keep more of how it hangs together, but fewer are seen."""
+"""Samples of a trace that stay together. Longer blocks preserve more of its correlation, and there are fewer."""
 
 TRACES = Path(__file__).parent / "traces"
 RECORDED = ("arm-fp32", "arm-int8", "digits-fp32", "digits-int8")

@@ -54,7 +54,7 @@ def lognormal(random: np.random.Generator, runs: int) -> FloatArray:
 
 
 def ar1(lag: float) -> Callable[[np.random.Generator, int], FloatArray]:
-    """Samples that hang together: each takes ``lag`` of the one before it."""
+    """Correlated samples: each contains ``lag`` of the one before it."""
 
     def drawn(random: np.random.Generator, runs: int) -> FloatArray:
         steps = random.standard_normal((runs, SAMPLES)) * math.sqrt(1 - lag * lag)
@@ -81,7 +81,7 @@ def drifting(random: np.random.Generator, runs: int) -> FloatArray:
 
 
 def recorded(name: str) -> Callable[[np.random.Generator, int], FloatArray]:
-    """Runs of a trace, resampled by blocks: how the samples of one process of a bundled model hang together."""
+    """Runs of a trace, resampled by blocks, so that they keep the correlation within one process of a bundled model."""
     return lambda random, runs: noise.resampled(name, random, runs, RECORDED_SAMPLES)
 
 

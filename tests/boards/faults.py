@@ -115,7 +115,7 @@ def seconds(outer: int) -> float:
         return 0.0
 
 
-def told(ran: Ran, code: int, *words: str) -> str:
+def ended_with(ran: Ran, code: int, *words: str) -> str:
     """Assert the exit code and exactly one message with these words, no traceback and no pass; return the message.
 
     The message is in the headline of the summary. All other output that names the target must repeat it.

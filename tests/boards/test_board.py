@@ -75,8 +75,8 @@ def test_power_mode_and_clocks(board: SimulatedBoard) -> None:
     modes = board.facts["power_modes"]
     for mode in modes["modes"]:
         board.power_mode(mode["name"])
-        told = board.ssh("nvpmodel", "-q").stdout
-        assert told.endswith(f"NV Power Mode: {mode['name']}\n{mode['id']}\n")
+        output = board.ssh("nvpmodel", "-q").stdout
+        assert output.endswith(f"NV Power Mode: {mode['name']}\n{mode['id']}\n")
     gpu = f"/sys/class/devfreq/{board.facts['devfreq'][0]['name']}"
     lowest = board.read(f"{gpu}/min_freq")
     assert board.ssh("nvpmodel", "-m", "0", check=False).returncode != 0
@@ -256,7 +256,7 @@ def test_nothing_left_when_closed(board: SimulatedBoard) -> None:
     outer, near = [process.outer for process in board.processes()], board.network.near
     board.close()
     assert not any(Path(f"/proc/{number}").exists() for number in outer)
-    assert gone(near)
+    assert is_removed(near)
 
 
 def test_nothing_left_when_killed(interpreters: Callable[[str], Interpreter], tmp_path: Path) -> None:
@@ -273,13 +273,13 @@ def test_nothing_left_when_killed(interpreters: Callable[[str], Interpreter], tm
         first, near = program.stdout.readline().split()
         os.kill(program.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and (Path(f"/proc/{first}").exists() or not gone(near)):
+    while time.monotonic() < deadline and (Path(f"/proc/{first}").exists() or not is_removed(near)):
         time.sleep(0.05)
     assert not Path(f"/proc/{first}").exists()
-    assert gone(near)
+    assert is_removed(near)
 
 
-def gone(near: str) -> bool:
+def is_removed(near: str) -> bool:
     """Return whether an interface has been removed, which the kernel does shortly after removing its namespace."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and Path(f"/sys/class/net/{near}").exists():

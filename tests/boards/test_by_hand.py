@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.agent.test_interpreters import CACHE
 from tests.boards.board import REPOSITORY
 from tests.boards.faults import until
-from tests.boards.test_board import gone
+from tests.boards.test_board import is_removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,4 +55,4 @@ def test_a_board_by_hand(boards: Callable[..., SimulatedBoard], environments: Pa
             program.terminate()
         assert program.wait(20) == 0
     number = [int(part) for part in keys["host"].strip('"').split(".")]
-    assert gone(f"hilb{(number[2] << 6) + number[3] // 4}")
+    assert is_removed(f"hilb{(number[2] << 6) + number[3] // 4}")

@@ -19,14 +19,14 @@ from hil.targets.target import open_target
 from tests.board.inside import SYSTEMCTL
 from tests.boards.faults import LAB, Judged
 from tests.boards.test_setup import PASSWORD, locked, settled
-from tests.boards.test_state import Opens, judged, said, start, while_timing
+from tests.boards.test_state import Opens, judged, messages, start, while_timing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.boards.board import SimulatedBoard
 
-__all__ = ["said", "start"]
+__all__ = ["messages", "start"]
 FAKE = "/var/lib/fake"
 UNIT = f"{FAKE}/units/robot.service"
 SHOWN = "LoadState=loaded\nFragmentPath=/etc/robot.service\nDropInPaths=\nUser=\nEnvironmentFiles=\n"
@@ -83,11 +83,13 @@ def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, st
         start(stop_services=["robot"])
 
 
-def test_a_service_that_somebody_starts_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+def test_a_service_that_somebody_starts_settles_nothing(
+    board: SimulatedBoard, start: Opens, messages: list[str]
+) -> None:
     """A service started while timing makes the row inconclusive. At the end it runs, as before."""
     served(board)
     with closing(start(stop_services=["robot"])) as session:
-        found = while_timing(session, said, lambda: board.shell("systemctl", "start", "robot.service"))
+        found = while_timing(session, messages, lambda: board.shell("systemctl", "start", "robot.service"))
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "service robot, which had to be stopped, was active" in found.reason
     assert unit(board) == "active"
@@ -202,11 +204,11 @@ def test_a_reading_that_hangs_is_waited_for(board: SimulatedBoard, start: Opens)
         assert judged(session).verdict is not Verdict.FAILED
 
 
-def test_what_nobody_locks_in_memory_is_told(start: Opens, said: list[str]) -> None:
+def test_what_nobody_locks_in_memory_is_told(start: Opens, messages: list[str]) -> None:
     """If the memory reserve is not locked, this is reported once and recorded in the series."""
     with closing(start(reserve_memory="50 MiB")) as session, session.state.loaded():
         (load,) = session.state.facts()["loads"]
-    assert load["locked"] is (not any("reserve_memory is not locked" in line for line in said))
+    assert load["locked"] is (not any("reserve_memory is not locked" in line for line in messages))
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])

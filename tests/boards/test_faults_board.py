@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.boards.faults import BRIEF, FAILED, LAB, STORE, Judged, clean, nothing_green, told, until
+from tests.boards.faults import BRIEF, FAILED, LAB, STORE, Judged, clean, ended_with, nothing_green, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,14 +60,14 @@ def larger(judged: Judged, size: int) -> None:
 def test_python_missing(judged: Judged) -> None:
     """A missing interpreter is named in the error."""
     judged.target(python="/usr/bin/python3.99")
-    told(judged.run(*CONTRACT), LAB, "python3.99")
+    ended_with(judged.run(*CONTRACT), LAB, "python3.99")
     clean(judged.board)
 
 
 def test_numpy_missing(judged: Judged) -> None:
     """The error names numpy and ``hil doctor``, which shows the command that installs it."""
     remove(judged.board, "numpy")
-    told(judged.run(*CONTRACT), LAB, "numpy", "hil doctor")
+    ended_with(judged.run(*CONTRACT), LAB, "numpy", "hil doctor")
     clean(judged.board)
 
 
@@ -76,14 +76,14 @@ def test_stock_numpy_of_jetpack_4(boards: Callable[..., SimulatedBoard], tmp_pat
     board = boards("jp46", "numpy==1.13.3")
     donor = boards("jp46")
     shutil.copytree(site(donor) / "onnxruntime", site(board) / "onnxruntime")
-    told(Judged.make(tmp_path, board).run(*CONTRACT), LAB, "numpy", "hil doctor")
+    ended_with(Judged.make(tmp_path, board).run(*CONTRACT), LAB, "numpy", "hil doctor")
     clean(board)
 
 
 def test_runtime_missing(judged: Judged) -> None:
     """The error names the runtime and ``hil doctor``, which shows the command that installs it."""
     remove(judged.board, "onnxruntime")
-    told(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
+    ended_with(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
     clean(judged.board)
 
 
@@ -93,7 +93,7 @@ def test_wrong_architecture(judged: Judged) -> None:
     data = bytearray(library.read_bytes())
     data[18:20] = b"\xb7\x00"  # e_machine of AArch64, in elf.h
     library.write_bytes(bytes(data))
-    told(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
+    ended_with(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
     clean(judged.board)
 
 
@@ -128,7 +128,7 @@ def test_store_not_writable(judged: Judged) -> None:
     """If the user cannot write the store, the error names its path."""
     judged.board.shell("mkdir", "-p", "/data/store")
     judged.target(store="/data/store")
-    told(judged.run(*CONTRACT), LAB, "/data/store")
+    ended_with(judged.run(*CONTRACT), LAB, "/data/store")
     clean(judged.board, "/data/store")
 
 
@@ -137,7 +137,7 @@ def test_disk_full_on_upload(judged: Judged) -> None:
     larger(judged, 8 * MIB)
     judged.board.small_disk("/home/hil/store", 4 * MIB)
     judged.target(store="/home/hil/store")
-    told(judged.run(*CONTRACT), LAB, "full")
+    ended_with(judged.run(*CONTRACT), LAB, "full")
     clean(judged.board, "/home/hil/store")
 
 
@@ -151,7 +151,7 @@ def test_disk_full_on_build(judged: Judged) -> None:
     until(lambda: blobs.is_dir() and any(blobs.iterdir()), 30, "an upload")
     with contextlib.suppress(OSError):
         board.file(store).joinpath("other").write_bytes(bytes(4 * MIB))
-    told(judged.end(process), LAB, "full")
+    ended_with(judged.end(process), LAB, "full")
     clean(board, store)
 
 
@@ -165,7 +165,7 @@ def test_blob_altered(judged: Judged) -> None:
         data[len(data) // 2] ^= 0xFF
         blob.chmod(0o644)
         blob.write_bytes(bytes(data))
-    told(judged.run(*CONTRACT), LAB, "damaged in the store and is deleted", "run again")
+    ended_with(judged.run(*CONTRACT), LAB, "damaged in the store and is deleted", "run again")
     assert judged.brief().code == 0
     for blob in judged.board.file(f"{STORE}/blobs").iterdir():
         digest = judged.board.shell("sha256sum", f"{STORE}/blobs/{blob.name}").stdout.split()[0]
@@ -212,7 +212,7 @@ def test_too_hot_at_start(judged: Judged) -> None:
     """A board that does not cool down in time is not measured."""
     judged.board.temperature(80)
     judged.target(start_below="60 °C", cool_within="2 s")
-    told(judged.run(*BRIEF), LAB, "80", "60 °C")
+    ended_with(judged.run(*BRIEF), LAB, "80", "60 °C")
     clean(judged.board)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.boards import sshd
-from tests.boards.faults import LAB, OTHER, Judged, clean, nothing_green, told
+from tests.boards.faults import LAB, OTHER, Judged, clean, ended_with, nothing_green
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,14 +35,14 @@ def test_wrong_host_key(judged: Judged, tmp_path: Path) -> None:
     other = sshd.key_pair(tmp_path / "other")
     known = judged.board.known_hosts
     known.write_text(sshd.known_line(judged.board.host, 22, other), encoding="ascii")
-    told(judged.run(*CONTRACT), LAB, "host key", "SHA256:")
+    ended_with(judged.run(*CONTRACT), LAB, "host key", "SHA256:")
     clean(judged.board)
 
 
 def test_unknown_host_key(judged: Judged) -> None:
     """A host that is not in known_hosts is not added; the error has the command that fetches its key."""
     judged.board.known_hosts.write_text("", encoding="ascii")
-    told(judged.run(*CONTRACT), LAB, "ssh-keyscan", "SHA256:")
+    ended_with(judged.run(*CONTRACT), LAB, "ssh-keyscan", "SHA256:")
     assert not judged.board.known_hosts.read_text(encoding="ascii")
 
 
@@ -50,26 +50,26 @@ def test_refused_key(judged: Judged, tmp_path: Path) -> None:
     """The error says that the board does not accept the key."""
     other = sshd.key_pair(tmp_path / "other")
     judged.target(identity=str(other.private))
-    told(judged.run(*CONTRACT), LAB, "key")
+    ended_with(judged.run(*CONTRACT), LAB, "key")
 
 
 def test_unknown_host(judged: Judged) -> None:
     """The error says that the name does not resolve."""
     judged.target(host="nowhere.invalid")
-    told(judged.run(*CONTRACT), LAB, "nowhere.invalid")
+    ended_with(judged.run(*CONTRACT), LAB, "nowhere.invalid")
 
 
 def test_port_closed(judged: Judged) -> None:
     """A closed port is reported at once."""
     judged.board.sshd(on=False)
-    told(judged.run(*CONTRACT), LAB, "nothing listens")
+    ended_with(judged.run(*CONTRACT), LAB, "nothing listens")
 
 
 def test_black_hole(judged: Judged) -> None:
     """Connecting fails after ``connect_timeout``."""
     judged.board.black_hole(on=True)
     judged.target(connect_timeout="2 s")
-    told(judged.run(*CONTRACT, timeout=40), LAB, "2 s")
+    ended_with(judged.run(*CONTRACT, timeout=40), LAB, "2 s")
 
 
 def test_fallback_is_never_green(judged: Judged) -> None:

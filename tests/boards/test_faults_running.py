@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.boards.faults import FAILED, LAB, STORE, Judged, clean, nothing_green, told, until, users
+from tests.boards.faults import FAILED, LAB, STORE, Judged, clean, ended_with, nothing_green, until, users
 from tests.boards.test_faults_board import MIB, larger
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_link_down_mid_run(judged: Judged) -> None:
     judged.worker()
     judged.board.link(up=False)
     began = time.monotonic()
-    told(judged.end(process, 40), LAB)
+    ended_with(judged.end(process, 40), LAB)
     assert time.monotonic() - began < 30
     until(lambda: not any("python" in one.command for one in users(judged.board)), 30, "an end of the agent")
     judged.board.link(up=True)  # sshd's own session ends when it learns that nobody is there
@@ -58,7 +58,7 @@ def test_link_down_mid_upload(board: SimulatedBoard, tmp_path: Path) -> None:
     process = judged.start("-k", "contract")
     until(lambda: relay.passed() > 8 * MIB, 60, "an upload")
     relay.stall()
-    told(judged.end(process, 60), LAB)
+    ended_with(judged.end(process, 60), LAB)
     relay.cut()
     until(lambda: not users(board), 30, "an end of the agent")
     before = relay.passed()
@@ -87,7 +87,7 @@ def test_reboot_mid_run(judged: Judged) -> None:
     process = judged.start(*TIMED)
     judged.worker()
     judged.board.reboot()
-    told(judged.end(process, 40), LAB)
+    ended_with(judged.end(process, 40), LAB)
     clean(judged.board)
 
 
@@ -97,7 +97,7 @@ def test_agent_killed(judged: Judged) -> None:
     judged.worker()
     for pid in agents(judged.board):
         judged.board.shell("kill", "-KILL", str(pid))
-    told(judged.end(process, 40), LAB)
+    ended_with(judged.end(process, 40), LAB)
     clean(judged.board)
 
 
@@ -166,7 +166,7 @@ def test_two_sessions_at_once(judged: Judged, tmp_path: Path) -> None:
     judged.worker()
     (tmp_path / "second").mkdir()
     second = Judged.make(tmp_path / "second", judged.board)
-    told(second.run("-k", "contract"), LAB, "held by", "since")
+    ended_with(second.run("-k", "contract"), LAB, "held by", "since")
     assert first.poll() is None
     first.send_signal(signal.SIGINT)
     judged.end(first)

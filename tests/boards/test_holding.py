@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.targets.target import open_target
-from tests.boards.faults import LAB, Judged, clean, told, until, users
+from tests.boards.faults import LAB, Judged, clean, ended_with, until, users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def test_waiting_ends_with_its_time(judged: Judged) -> None:
     with open_target("board", judged.board.spec()).start_agent() as agent:
         agent.hold("theirs", "alice")
         began = time.monotonic()
-        told(judged.run("-k", "contract", "--hil-wait=2"), LAB, "held by alice from host", "since 20")
+        ended_with(judged.run("-k", "contract", "--hil-wait=2"), LAB, "held by alice from host", "since 20")
         assert time.monotonic() - began >= 2
         assert not [one for one in users(judged.board) if "--worker" in one.command]
     clean(judged.board)

@@ -33,7 +33,7 @@ def test_two_jetpacks_side_by_side(boards: Callable[..., SimulatedBoard], tmp_pa
     confounded = hil(*compare)
     assert confounded.code == 1
     assert "measured on different machines" in " ".join(confounded.out.split())
-    told = hil(*compare, "--across-boards", *files)
+    across = hil(*compare, "--across-boards", *files)
     (compared,) = Document.model_validate_json((tmp_path / "m.json").read_text(encoding="utf-8")).comparisons
     assert (compared.base.name, compared.cand.name) == ("6.2", "7.2")
     status = {row.check: row.status for row in compared.rows}
@@ -42,7 +42,7 @@ def test_two_jetpacks_side_by_side(boards: Callable[..., SimulatedBoard], tmp_pa
     changed = {each.name: (each.base, each.cand) for each in compared.changed}
     assert changed["JetPack"] == ("6.2", "7.2")
     assert {"L4T", "serial", "module"} <= set(changed)
-    assert told.code == 1  # two runs a side settle nothing, and that is no pass
+    assert across.code == 1  # two runs a side settle nothing, and that is no pass
     for page in ("m.html", "m.md"):
         text = (tmp_path / page).read_text(encoding="utf-8")
         assert all(piece in text for piece in ("7.2", "L4T", "engine size"))

@@ -47,8 +47,8 @@ def test_set_up_lock_die_restored_remove(board: SimulatedBoard, death: str) -> N
         assert steps[-1] == "the helper answers"
         agent = target.start_agent()
         agent.hold("token", "tests")
-        told = agent.call("prepare", {"services": [], "lock": True})[0]
-        assert told["done"] == ["clocks lock"]
+        reply = agent.call("prepare", {"services": [], "lock": True})[0]
+        assert reply["done"] == ["clocks lock"]
         assert locked(board)
         if death == "killed":
             for process in board.processes():

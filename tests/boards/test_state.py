@@ -40,7 +40,7 @@ class Opens(Protocol):
 
 
 @pytest.fixture
-def start(board: SimulatedBoard, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Opens:
+def start(board: SimulatedBoard, tmp_path: Path, messages: list[str], monkeypatch: pytest.MonkeyPatch) -> Opens:
     """Return a function that opens a session with a timed window of 1.5 s."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     project = Project.make(tmp_path)
@@ -53,14 +53,14 @@ def start(board: SimulatedBoard, tmp_path: Path, said: list[str], monkeypatch: p
     def opened(**keys: Any) -> Session:
         path.write_text(f"{text}\n{board.toml('orin', **keys)}")
         return Session.open(
-            Request(load(path), "orin", "fail", 0.0, f"run {next(runs)}", tmp_path / "report", said.append)
+            Request(load(path), "orin", "fail", 0.0, f"run {next(runs)}", tmp_path / "report", messages.append)
         )
 
     return opened
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     """The messages of a session."""
     return []
 
@@ -71,14 +71,14 @@ def judged(session: Session, check: str = "latency.p99") -> CheckResult:
     return session.judge(row).result
 
 
-def while_timing(session: Session, said: list[str], act: Callable[[], object], delay: float = 1.0) -> CheckResult:
+def while_timing(session: Session, messages: list[str], act: Callable[[], object], delay: float = 1.0) -> CheckResult:
     """Judge a row; call ``act`` ``delay`` seconds after its timing began."""
     session.engines.provisioned("toy", "fp32")
-    said.clear()
+    messages.clear()
 
     def later() -> None:
         limit = time.monotonic() + 60
-        while not any("timing for" in line for line in said) and time.monotonic() < limit:
+        while not any("timing for" in line for line in messages) and time.monotonic() < limit:
             time.sleep(0.01)
         time.sleep(delay)
         act()
@@ -106,20 +106,20 @@ def another_mode(board: SimulatedBoard) -> str:
 def test_each_generation_is_read(board: SimulatedBoard) -> None:
     """Mode, GPU and CPU clocks, temperatures and alerts are read; facts that need root have a reason instead."""
     with open_target("orin", board.spec()).start_agent() as agent:
-        told = agent.call("state")[0]
-    assert told["power_mode"] == default_mode(board)
-    gpu = told["clocks"]["gpu"]
+        readings = agent.call("state")[0]
+    assert readings["power_mode"] == default_mode(board)
+    gpu = readings["clocks"]["gpu"]
     assert 0 < gpu["min"] <= gpu["max"]
-    assert any(part.startswith("policy") for part in told["clocks"])
-    assert told["locked"] is False
-    assert told["temperature"]
-    assert told["gpu_clients"] is None
-    assert "gpu_clients" in told["not_readable"]
-    assert told["memory_available"] > 0
+    assert any(part.startswith("policy") for part in readings["clocks"])
+    assert readings["locked"] is False
+    assert readings["temperature"]
+    assert readings["gpu_clients"] is None
+    assert "gpu_clients" in readings["not_readable"]
+    assert readings["memory_available"] > 0
     if board.generation in {"jp51", "jp62", "jp72"}:
-        assert {"oc1", "oc2", "oc3"} <= set(told["over_current"])
+        assert {"oc1", "oc2", "oc3"} <= set(readings["over_current"])
     if board.generation != "jp46":
-        assert "gpu-throttle-alert" in told["throttle"]
+        assert "gpu-throttle-alert" in readings["throttle"]
 
 
 def test_a_calm_board_is_measured(board: SimulatedBoard, start: Opens) -> None:
@@ -139,11 +139,11 @@ def test_another_mode_at_the_start_ends_the_session(board: SimulatedBoard, start
         start(power_mode="TURBO")
 
 
-def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
     """This holds with and without a declared mode; if declared, no further row is timed."""
     mode, other = default_mode(board), another_mode(board)
     with closing(start()) as session:
-        found = while_timing(session, said, lambda: board.power_mode(other))
+        found = while_timing(session, messages, lambda: board.power_mode(other))
         assert found.verdict is Verdict.INCONCLUSIVE
         assert f"the power mode changed from {mode} to {other}" in found.reason
     board.power_mode(mode)
@@ -163,7 +163,7 @@ def test_a_mode_changed_between_windows_is_found(board: SimulatedBoard, start: O
     assert f"to {other}" in found.reason
 
 
-def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
     """A throttle alert without a rise in temperature makes the row inconclusive, even if it ends within the window."""
 
     def blink() -> None:
@@ -172,12 +172,12 @@ def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: O
         board.throttle(on=False)
 
     with closing(start()) as session:
-        found = while_timing(session, said, blink, delay=0.6)
+        found = while_timing(session, messages, blink, delay=0.6)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "gpu-throttle-alert became active although it did not become hotter" in found.reason
 
 
-def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
     """If the model's load heated the board, throttling is reported, and the measurement decides."""
 
     def heat() -> None:
@@ -186,13 +186,13 @@ def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start:
         board.throttle(on=True)
 
     with closing(start()) as session:
-        found = while_timing(session, said, heat)
+        found = while_timing(session, messages, heat)
     assert found.verdict is Verdict.PASSED, found.reason
     assert "the model's own doing: gpu-throttle-alert became active as" in found.reason
 
 
 def test_throttling_far_from_the_trip_point_settles_nothing(
-    board: SimulatedBoard, start: Opens, said: list[str]
+    board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
     """If the temperature stayed far below the trip point, throttling has another cause."""
 
@@ -202,13 +202,13 @@ def test_throttling_far_from_the_trip_point_settles_nothing(
         board.throttle(on=True)
 
     with closing(start()) as session:
-        found = while_timing(session, said, warm, delay=0.5)
+        found = while_timing(session, messages, warm, delay=0.5)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "far from the 99.0 °C at which it throttles" in found.reason
 
 
 def test_a_limit_that_is_changed_there_and_back_settles_nothing(
-    board: SimulatedBoard, start: Opens, said: list[str]
+    board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
     """The readings around the window agree, but its samples show the change."""
     device = board.facts["devfreq"][0]
@@ -220,13 +220,13 @@ def test_a_limit_that_is_changed_there_and_back_settles_nothing(
         board.gpu_clock(least, most, least)
 
     with closing(start()) as session:
-        found = while_timing(session, said, blink, delay=0.5)
+        found = while_timing(session, messages, blink, delay=0.5)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "the max clock of gpu was" in found.reason
 
 
 @pytest.mark.parametrize(
-    ("act", "told"),
+    ("act", "readings"),
     [
         (lambda board: board.over_current(1, 5000), "over-current counter oc1 rose by"),
         (lambda board: board.swap(50_000), "swap grew by"),
@@ -234,27 +234,27 @@ def test_a_limit_that_is_changed_there_and_back_settles_nothing(
     ],
 )
 def test_other_disturbances_settle_nothing(
-    start: Opens, said: list[str], board: SimulatedBoard, act: Callable[[SimulatedBoard], None], told: str
+    start: Opens, messages: list[str], board: SimulatedBoard, act: Callable[[SimulatedBoard], None], readings: str
 ) -> None:
     """Under-voltage, swapping and changed clocks make a row inconclusive."""
     with closing(start()) as session:
-        found = while_timing(session, said, lambda: act(board))
+        found = while_timing(session, messages, lambda: act(board))
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert told in found.reason
+    assert readings in found.reason
 
 
-def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
     """The session reports that it waits for cooling. If the board stays hot, the error lists all temperatures."""
 
     def cool() -> None:
-        until(lambda: any("to cool" in line for line in said), 60, "a wait for cooling")
+        until(lambda: any("to cool" in line for line in messages), 60, "a wait for cooling")
         board.temperature(50)
 
     board.temperature(80)
     threading.Thread(target=cool, daemon=True).start()
     with closing(start(start_below="65 °C", cool_within="60 s")) as session:
         assert judged(session).verdict is Verdict.PASSED
-    assert any("to cool: 80.0 °C, " in line for line in said)
+    assert any("to cool: 80.0 °C, " in line for line in messages)
     board.temperature(80)
     with pytest.raises(LabError, match=r"did not get cooler than 65 °C within 1 s \(.*80\.0 °C.*\): on target 'orin'"):
         start(start_below="65 °C", cool_within="1 s")
@@ -273,17 +273,17 @@ def set_up(board: SimulatedBoard) -> None:
         install.install(target, install.plan(target, ()), lambda _: PASSWORD)
 
 
-def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, said: list[str]) -> None:
+def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
     """Clocks stay locked during the session; unlocking them makes rows inconclusive."""
     set_up(board)
     with closing(start(clocks="locked")) as session:
         assert locked(board)
-        assert any("clocks lock" in line for line in said)
+        assert any("clocks lock" in line for line in messages)
         found = judged(session)
         assert found.verdict is Verdict.PASSED, found.reason
     assert settled(board, locks=False)
     with closing(start(clocks="locked")) as session:
-        found = while_timing(session, said, lambda: board.gpu_clock(306_000_000, 612_000_000, 306_000_000))
+        found = while_timing(session, messages, lambda: board.gpu_clock(306_000_000, 612_000_000, 306_000_000))
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "the clocks were not locked" in found.reason
 
@@ -300,7 +300,7 @@ def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, star
     with closing(start()) as session:
         found = judged(session, "latency.p99")
         assert found.verdict is Verdict.PASSED, found.reason
-        assert {(one["source"], "Xorg" in one["text"]) for one in found.details["state"]} == {("told", True)}
+        assert {(one["source"], "Xorg" in one["text"]) for one in found.details["state"]} == {("readings", True)}
     board.gpu_clients()
     with closing(start(gpu_clients=[])) as session:
         assert "nobody in it holds memory" in judged(session).reason

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.files.digests import file_digest
-from tests.boards.faults import LAB, STORE, Judged, clean, told
+from tests.boards.faults import LAB, STORE, Judged, clean, ended_with
 from tests.boards.test_faults_board import MIB, larger
 from tests.plugins.project import toy
 
@@ -55,5 +55,5 @@ def test_what_was_least_used_goes(judged: Judged) -> None:
 def test_a_model_that_is_larger_than_the_store(judged: Judged) -> None:
     """The error names the config key that raises the limit."""
     judged.target(store_size="5 MiB")
-    told(judged.run(*CONTRACT), LAB, "limited to 5 MiB", "raise store_size")
+    ended_with(judged.run(*CONTRACT), LAB, "limited to 5 MiB", "raise store_size")
     clean(judged.board)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HOME = "/home/hil/robot"
 FOLDER = f"{HOME}/perception"
 SERVICE = '''\
-"""Loads what current names, once; ends where its config says so. It tells every file that it has."""
+"""Load what `current` names, once; exit if its config says `exit`. It reports every file that it has."""
 import hashlib, json, os, sys, time
 
 place = os.path.realpath("perception/current")

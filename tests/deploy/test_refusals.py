@@ -154,7 +154,7 @@ def test_an_engine_that_no_check_stands_for(project: Path) -> None:
 
 
 def test_a_pattern_that_names_no_engine(project: Path) -> None:
-    """A slip in engines is no empty release."""
+    """A misspelt name in `engines` is refused and makes no empty release."""
     with pytest.raises(UserError, match="has no engine that matches 'toy int8'"):
         release.chosen(read(project), ("toy int8",), "rover")
 
