@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,10 @@ def with_device(archive: bytes) -> bytes:
 
 @pytest.fixture
 def agent(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentClient]:
-    """An agent with the simulated device that holds its target."""
+    """An agent with the simulated device that holds its target. With ``python`` set, it runs from the archive."""
     archive = with_device(bundle.agent_bytes())
     monkeypatch.setattr(bundle, "agent_bytes", lambda: archive)
-    with open_target("bench", TargetSpec(store=str(store))).start_agent() as client:
+    with open_target("bench", TargetSpec(store=str(store), python=sys.executable)).start_agent() as client:
         client.hold("token", "tester")
         yield client
 

@@ -98,7 +98,7 @@ def test_a_damaged_file_is_found_before_a_build_and_a_load(agent: AgentClient, t
         content = bytearray(WEIGHTS.tobytes())
         content[100] ^= 1
         blob.write_bytes(content)
-        with pytest.raises(LabError, match="was damaged in the store and is deleted"):
+        with pytest.raises(LabError, match="was damaged in the store and has been deleted"):
             again()
         agent.put_model(model)
 

@@ -165,7 +165,7 @@ def test_blob_altered(judged: Judged) -> None:
         data[len(data) // 2] ^= 0xFF
         blob.chmod(0o644)
         blob.write_bytes(bytes(data))
-    ended_with(judged.run(*CONTRACT), LAB, "damaged in the store and is deleted", "run again")
+    ended_with(judged.run(*CONTRACT), LAB, "damaged in the store and has been deleted", "run again")
     assert judged.brief().code == 0
     for blob in judged.board.file(f"{STORE}/blobs").iterdir():
         digest = judged.board.shell("sha256sum", f"{STORE}/blobs/{blob.name}").stdout.split()[0]

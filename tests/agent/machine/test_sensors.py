@@ -213,7 +213,7 @@ def test_which_rails_are_the_board_s_power(rails: list[str], missing: dict[str, 
 @pytest.mark.parametrize(
     ("rails", "missing", "why"),
     [
-        ([], {}, "no meter"),
+        ([], {}, "no known meter"),
         (["VDD_SOC"], {"VDD_IN": "Permission denied"}, "VDD_IN, the meter on the board's input"),
         (["VDD_GPU_SOC", "VIN_SYS_5V0", "VDD_CPU_CV"], {"VDDQ": "gave no reading"}, "without it a sum is too low"),
         (["VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"], {}, "not known to add up"),
