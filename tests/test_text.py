@@ -158,7 +158,7 @@ def steps() -> str:
     """What a robot reports while it switches, and how that ended."""
     lines = [{"step": EVIL, "text": EVIL}, {"step": "end unhealthy", "text": EVIL}]
     shown: list[str] = []
-    agent = Answering(told=lines, current=None, ended=True)
+    agent = Answering(steps=lines, current=None, ended=True)
     robot = Robot("rover", DeploySpec.model_construct(directory=""), agent, lambda *words: shown.extend(words))
     return "\n".join([*shown, robot.activate("forward").text])
 

@@ -300,7 +300,7 @@ def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, star
     with closing(start()) as session:
         found = judged(session, "latency.p99")
         assert found.verdict is Verdict.PASSED, found.reason
-        assert {(one["source"], "Xorg" in one["text"]) for one in found.details["state"]} == {("readings", True)}
+        assert {(one["source"], "Xorg" in one["text"]) for one in found.details["state"]} == {("told", True)}
     board.gpu_clients()
     with closing(start(gpu_clients=[])) as session:
         assert "nobody in it holds memory" in judged(session).reason
