@@ -15,7 +15,7 @@ from hil.session.amendments import amended
 from hil.session.amendments.expiry import TOLERATED
 from hil.session.amendments.foreign import UNVERIFIABLE
 from hil.session.amendments.row_facts import Tolerances
-from hil.session.evidence import evidence_of
+from hil.session.executed_on import evidence_of
 from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, where_of
