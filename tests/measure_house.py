@@ -37,7 +37,7 @@ SAME_NAME = {
 
 
 def main() -> int:
-    """Prints the figures and every bar that is missed."""
+    """Print the figures and every missed bar; return 1 if there is one, else 0."""
     missed: list[str] = []
     paths = {module: path for module, path in modules().items() if path.name != "__init__.py"}
     folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in paths.values())
