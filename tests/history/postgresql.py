@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def server() -> Iterator[Server]:
         secret = folder / "password"
         secret.write_text(PASSWORD, encoding="utf-8")
         secret.chmod(0o644)
-        port = _free_port()
+        port = free_port()
         data, options = str(folder / "data"), CONFIG.format(folder=folder, port=port)
         auth = ("--auth=scram-sha-256", "-U", USER, f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
         _as_postgres(found / "initdb", "-D", data, *auth)
@@ -76,12 +77,6 @@ def server() -> Iterator[Server]:
             _as_postgres(found / "pg_ctl", "-D", data, "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _as_postgres(program: Path, *arguments: str) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,12 +28,6 @@ USER = getpass.getuser()
 def call(*argv: str) -> str:
     """Run a program and return its output; raises if it fails."""
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def make_key(path: Path, *options: str) -> Path:

@@ -17,7 +17,8 @@ from hil.errors import LabError, TargetUnreachable, UserError
 from hil.targets.ssh import handshake, ssh_errors
 from hil.targets.ssh.known_hosts import Known
 from hil.targets.target import open_target
-from tests.targets.sshd import USER, Speaker, call, free_port, make_key
+from tests.ports import free_port
+from tests.targets.sshd import USER, Speaker, call, make_key
 
 if TYPE_CHECKING:
     from pathlib import Path
