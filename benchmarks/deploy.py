@@ -26,8 +26,8 @@ import pytest
 from benchmarks import results
 from tests.agent.test_interpreters import CACHE
 from tests.boards.board import REPOSITORY, SimulatedBoard
-from tests.boards.conftest import found_interpreter, lacking
-from tests.boards.faults import Judged
+from tests.boards.conftest import installed_interpreter, missing_requirement
+from tests.boards.faults import BoardProject
 from tests.boards.generations import facts_of
 from tests.deploy.conftest import DISK
 from tests.deploy.faults import FAULTS, deployment, run
@@ -42,12 +42,12 @@ FIRST = 3
 
 def board_at(folder: Path) -> SimulatedBoard:
     """Return a simulated board. Raise ``SystemExit`` if this machine cannot simulate one."""
-    why = lacking()
+    why = missing_requirement()
     if why:
         sys.exit(why)
     cached = Path(os.environ.get(CACHE) or REPOSITORY / ".pytest_cache/d/hil-interpreters")
     try:
-        interpreter = found_interpreter(facts_of(GENERATION)["python"], (), cached)
+        interpreter = installed_interpreter(facts_of(GENERATION)["python"], (), cached)
     except pytest.skip.Exception as skipped:
         sys.exit(str(skipped))
     return SimulatedBoard(GENERATION, interpreter, folder / "board")
@@ -56,7 +56,7 @@ def board_at(folder: Path) -> SimulatedBoard:
 def judge_on(project: Path, board: SimulatedBoard) -> None:
     """Create a project in the folder ``project`` and judge it on the board."""
     project.mkdir()
-    ran = Judged.make(project, board).run("--hil-gate", timeout=300)
+    ran = BoardProject.make(project, board).run("--hil-gate", timeout=300)
     if ran.code:
         sys.exit(ran.out)
 

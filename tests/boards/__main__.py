@@ -18,7 +18,7 @@ import pytest
 
 from tests.agent.test_interpreters import CACHE
 from tests.boards.board import REPOSITORY, SimulatedBoard
-from tests.boards.conftest import found_interpreter, lacking
+from tests.boards.conftest import installed_interpreter, missing_requirement
 from tests.boards.generations import GENERATIONS, facts_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ VERBS: dict[str, tuple[str, Callable[[SimulatedBoard, list[str]], object]]] = {
 def main(argv: list[str] | None = None) -> int:
     """Run the board until it is stopped. Return exit code 1 if this machine cannot simulate it."""
     asked = _arguments().parse_args(argv)
-    why = lacking()
+    why = missing_requirement()
     if why:
         return _tell(why)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
             return _tell(f"{folder} already has the keys of a board: choose another folder, or remove it")
         try:
             cached = Path(os.environ.get(CACHE) or REPOSITORY / ".pytest_cache/d/hil-interpreters")
-            interpreter = found_interpreter(facts_of(asked.generation)["python"], (), cached)
+            interpreter = installed_interpreter(facts_of(asked.generation)["python"], (), cached)
         except pytest.skip.Exception as skipped:
             return _tell(str(skipped))
         board = SimulatedBoard(asked.generation, interpreter, folder)

@@ -32,12 +32,12 @@ def interpreters(environments: Path) -> Callable[..., Interpreter]:
     """Return a function that provides an interpreter with ``wheels`` or the default packages, or skips the test."""
 
     def interpreter(version: str, wheels: tuple[str, ...] = ()) -> Interpreter:
-        return found_interpreter(version, wheels, environments)
+        return installed_interpreter(version, wheels, environments)
 
     return interpreter
 
 
-def found_interpreter(version: str, wheels: tuple[str, ...], folder: Path) -> Interpreter:
+def installed_interpreter(version: str, wheels: tuple[str, ...], folder: Path) -> Interpreter:
     """Return the interpreter with ``wheels`` or the default packages, cached in ``folder``. Skip if it is missing."""
     python = find(version)
     if python is None:
@@ -48,7 +48,7 @@ def found_interpreter(version: str, wheels: tuple[str, ...], folder: Path) -> In
     return Interpreter("" if prefix == "/usr" else prefix, str(Path(numpy).parent))
 
 
-def lacking() -> str:
+def missing_requirement() -> str:
     """Return why this machine cannot simulate a board; empty if it can."""
     if os.geteuid() != 0:
         return "a simulated board needs root"
@@ -63,7 +63,7 @@ def boards(
     interpreters: Callable[..., Interpreter], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., SimulatedBoard]]:
     """Return a function that starts a board of a generation, with these wheels or the default ones (0.2 s)."""
-    if why := lacking():
+    if why := missing_requirement():
         pytest.skip(why)
     made: list[SimulatedBoard] = []
 

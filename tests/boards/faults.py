@@ -25,14 +25,14 @@ BRIEF = ("-k", "contract or outputs or p99")
 
 
 @dataclass
-class Judged:
+class BoardProject:
     """A project whose target ``board`` is a simulated board."""
 
-    project: Project
+    local: Project
     board: SimulatedBoard
 
     @classmethod
-    def make(cls, root: Path, board: SimulatedBoard, **keys: Any) -> Judged:
+    def make(cls, root: Path, board: SimulatedBoard, **keys: Any) -> BoardProject:
         """Create the toy project, which passes; ``keys`` are keys of the target."""
         made = cls(Project.make(root), board)
         made.target(**keys)
@@ -40,34 +40,34 @@ class Judged:
 
     def target(self, **keys: Any) -> None:
         """Write the target's table; ``silence`` is 5 s unless ``keys`` has another value."""
-        text = self.project.toml.read_text(encoding="utf-8").split("[targets.board]")[0]
-        self.project.toml.write_text(text + self.board.toml("board", **{"silence": "5 s", **keys}), encoding="utf-8")
+        text = self.local.toml.read_text(encoding="utf-8").split("[targets.board]")[0]
+        self.local.toml.write_text(text + self.board.toml("board", **{"silence": "5 s", **keys}), encoding="utf-8")
 
     def run(self, *args: str, fallback: str = "fail", timeout: float = 120) -> Ran:
         """Run the suites on the board and wait for the end."""
-        return self.project.run(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args, timeout=timeout)
+        return self.local.run(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args, timeout=timeout)
 
     def brief(self) -> Ran:
         """Run only the rows of ``BRIEF``, with a timed window of 1 s."""
-        text = self.project.toml.read_text(encoding="utf-8")
+        text = self.local.toml.read_text(encoding="utf-8")
         text = re.sub(r"require = .*", 'require = ["contract.*", "parity.outputs", "latency.p99"]', text)
-        self.project.toml.write_text(text, encoding="utf-8")
+        self.local.toml.write_text(text, encoding="utf-8")
         self.window(1)
         return self.run(*BRIEF)
 
     def window(self, length: int = 60) -> None:
         """Set the timed window in seconds; the default is longer than the detection of any fault."""
-        text = self.project.toml.read_text(encoding="utf-8")
+        text = self.local.toml.read_text(encoding="utf-8")
         text = re.sub(r'(duration|budget) = "[^"]*"', rf'\1 = "{length} s"', text)
-        self.project.toml.write_text(text, encoding="utf-8")
+        self.local.toml.write_text(text, encoding="utf-8")
 
     def start(self, *args: str, fallback: str = "fail") -> subprocess.Popen[str]:
         """Start the suites on the board in a new process session, as a CI runner does."""
-        command = self.project.command(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args)
+        command = self.local.command(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args)
         return subprocess.Popen(
             command,
-            cwd=self.project.root,
-            env=self.project.env,
+            cwd=self.local.root,
+            env=self.local.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -82,7 +82,7 @@ class Judged:
             process.send_signal(signal.SIGKILL)
             out, _ = process.communicate()
             raise AssertionError(f"the run had not ended {timeout} s after the fault:\n{out}") from None
-        return Ran(process.returncode, out, self.project.report())
+        return Ran(process.returncode, out, self.local.report())
 
     def worker(self) -> int:
         """Wait for a worker with 0.5 s of processor time; return its process id on the board."""
@@ -90,7 +90,7 @@ class Judged:
 
         def busy() -> bool:
             found[:] = [
-                one.pid for one in self.board.processes() if "--worker" in one.command and seconds(one.outer) > 0.5
+                one.pid for one in self.board.processes() if "--worker" in one.command and cpu_seconds(one.outer) > 0.5
             ]
             return bool(found)
 
@@ -106,7 +106,7 @@ def until(condition: Callable[[], bool], limit: float, what: str) -> None:
         time.sleep(0.02)
 
 
-def seconds(outer: int) -> float:
+def cpu_seconds(outer: int) -> float:
     """Return the user-mode processor time of a process in seconds."""
     try:
         with open(f"/proc/{outer}/stat", encoding="utf-8") as file:  # noqa: PTH123 - read many times a second
@@ -115,7 +115,7 @@ def seconds(outer: int) -> float:
         return 0.0
 
 
-def ended_with(ran: Ran, code: int, *words: str) -> str:
+def assert_ended_with(ran: Ran, code: int, *words: str) -> str:
     """Assert the exit code and exactly one message with these words, no traceback and no pass; return the message.
 
     The message is in the headline of the summary. All other output that names the target must repeat it.
@@ -133,11 +133,11 @@ def ended_with(ran: Ran, code: int, *words: str) -> str:
     assert bare.count("ontarget'board'") == bare.count(message.replace(" ", "")), (
         f"another message than {message!r}:\n{ran.out}"
     )
-    nothing_green(ran)
+    assert_not_passed(ran)
     return message
 
 
-def nothing_green(ran: Ran) -> None:
+def assert_not_passed(ran: Ran) -> None:
     """Assert that neither output nor report contains a passing decision."""
     assert "PASSED" not in ran.out.replace("passed", ""), ran.out
     if ran.report is not None:
@@ -145,15 +145,15 @@ def nothing_green(ran: Ran) -> None:
         assert ran.report.get("exit_code") != 0
 
 
-def clean(board: SimulatedBoard, store: str = STORE, within: float = 15) -> None:
+def assert_clean(board: SimulatedBoard, store: str = STORE, within: float = 15) -> None:
     """Assert that, after ``within`` seconds, no process of the user and no partial file in the store is left."""
-    until(lambda: not users(board), within, f"the end of {[one.command for one in users(board)]}")
+    until(lambda: not user_processes(board), within, f"the end of {[one.command for one in user_processes(board)]}")
     for name in ("tmp", "partial"):
         place = board.file(f"{store}/{name}")
         left = sorted(place.iterdir()) if place.is_dir() else []
         assert not left, f"left in {name}: {left}"
 
 
-def users(board: SimulatedBoard) -> list[Any]:
+def user_processes(board: SimulatedBoard) -> list[Any]:
     """Return the processes of the board's user."""
     return [process for process in board.processes() if process.user == board.user]

@@ -17,9 +17,9 @@ from hil.errors import LabError
 from hil.results import Verdict
 from hil.targets.target import open_target
 from tests.board.inside import SYSTEMCTL
-from tests.boards.faults import LAB, Judged
+from tests.boards.faults import LAB, BoardProject
 from tests.boards.test_setup import PASSWORD, locked, settled
-from tests.boards.test_state import Opens, judged, messages, start, while_timing
+from tests.boards.test_state import Opens, messages, row_result, start, while_timing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def test_a_service_is_stopped_for_the_session(board: SimulatedBoard, start: Open
     served(board)
     with closing(start(stop_services=["robot"])) as session:
         assert unit(board) == "inactive"
-        assert judged(session).verdict is Verdict.PASSED
+        assert row_result(session).verdict is Verdict.PASSED
         assert session.state.opened is not None
         assert session.state.opened["services"] == {"robot": "inactive"}
     assert unit(board) == "active"
@@ -169,7 +169,7 @@ def test_a_hot_start_spoils_nothing(board: SimulatedBoard, start: Opens) -> None
     timer = threading.Timer(2.0, cool)
     timer.start()
     with closing(start(start_below="65 °C", cool_within="60 s")) as session:
-        found = judged(session)
+        found = row_result(session)
     assert found.verdict is Verdict.PASSED, found.reason
     assert "state" not in found.details
 
@@ -178,7 +178,7 @@ def test_a_hot_start_spoils_nothing(board: SimulatedBoard, start: Opens) -> None
 def test_a_co_runner_has_letters_of_any_kind(board: SimulatedBoard, start: Opens) -> None:
     """The command may have any letters, even with locale C and Python 3.6. It is sent as UTF-8."""
     with closing(start(co_runner="sh -c 'echo ü > heard; sleep 7602' ü")) as session:
-        found = judged(session)
+        found = row_result(session)
     assert found.verdict is Verdict.PASSED, found.reason
     assert board.file("/home/hil/heard").read_text(encoding="utf-8") == "ü\n"
 
@@ -190,7 +190,7 @@ def test_a_co_runner_that_cannot_be_ended_is_the_labs_error(board: SimulatedBoar
         closing(start(co_runner="sudo -n sh -c 'trap \"\" TERM; while :; do sleep 7603; done'")) as session,
         pytest.raises(LabError, match=r"cannot be ended from here: process \d+ \(.*sleep 7603.*sudo kill -9 \d+"),
     ):
-        judged(session)
+        row_result(session)
     limit = time.monotonic() + 10  # what kept it has its command in its own, and ends when it can
     while (users := {one.user for one in board.processes() if "7603" in one.command}) != {"root"}:
         assert time.monotonic() < limit, users
@@ -201,7 +201,7 @@ def test_a_reading_that_hangs_is_waited_for(board: SimulatedBoard, start: Opens)
     """An agent that waits for nvpmodel sends signs of life, so that the session does not time out."""
     board.shell("sh", "-c", "printf '#!/bin/sh\\nsleep 600\\n' > /usr/sbin/nvpmodel")
     with closing(start(silence="5 s")) as session:
-        assert judged(session).verdict is not Verdict.FAILED
+        assert row_result(session).verdict is not Verdict.FAILED
 
 
 def test_what_nobody_locks_in_memory_is_told(start: Opens, messages: list[str]) -> None:
@@ -215,9 +215,9 @@ def test_what_nobody_locks_in_memory_is_told(start: Opens, messages: list[str]) 
 def test_the_run_ends_as_the_labs_error(board: SimulatedBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Exit code 11 with the command that undoes the change, although all rows passed."""
     served(board)
-    judging = Judged.make(tmp_path, board, stop_services=["robot"])
+    project = BoardProject.make(tmp_path, board, stop_services=["robot"])
     board.shell("sed", "-i", "s/^start|restart)/start) exit 3 ;; restart)/", "/usr/bin/systemctl")
-    ran = judging.run("-k", "latency", *workers)
+    ran = project.run("-k", "latency", *workers)
     assert ran.code == LAB, ran.out
     assert "Traceback" not in ran.out
     assert ran.report is not None

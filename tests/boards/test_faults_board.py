@@ -11,7 +11,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.boards.faults import BRIEF, FAILED, LAB, STORE, Judged, clean, ended_with, nothing_green, until
+from tests.boards.faults import (
+    BRIEF,
+    FAILED,
+    LAB,
+    STORE,
+    BoardProject,
+    assert_clean,
+    assert_ended_with,
+    assert_not_passed,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +34,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
+def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
     """A project that passes; the test breaks its board."""
-    return Judged.make(tmp_path, board)
+    return BoardProject.make(tmp_path, board)
 
 
 def site(board: SimulatedBoard) -> Path:
@@ -40,9 +50,9 @@ def remove(board: SimulatedBoard, package: str) -> None:
         shutil.rmtree(place)
 
 
-def larger(judged: Judged, size: int) -> None:
+def larger(project: BoardProject, size: int) -> None:
     """Add ``size`` bytes of weights to the model that no optimizer can remove."""
-    place = judged.project.root / "toy.onnx"
+    place = project.local.root / "toy.onnx"
     toy = onnx.load(place)
     [gemm] = [node for node in toy.graph.node if node.op_type == "Gemm"]
     wide = np.random.default_rng(1).normal(size=(6, size // 24)).astype(np.float32)
@@ -57,18 +67,18 @@ def larger(judged: Judged, size: int) -> None:
     onnx.save(toy, place)
 
 
-def test_python_missing(judged: Judged) -> None:
+def test_python_missing(project: BoardProject) -> None:
     """A missing interpreter is named in the error."""
-    judged.target(python="/usr/bin/python3.99")
-    ended_with(judged.run(*CONTRACT), LAB, "python3.99")
-    clean(judged.board)
+    project.target(python="/usr/bin/python3.99")
+    assert_ended_with(project.run(*CONTRACT), LAB, "python3.99")
+    assert_clean(project.board)
 
 
-def test_numpy_missing(judged: Judged) -> None:
+def test_numpy_missing(project: BoardProject) -> None:
     """The error names numpy and ``hil doctor``, which shows the command that installs it."""
-    remove(judged.board, "numpy")
-    ended_with(judged.run(*CONTRACT), LAB, "numpy", "hil doctor")
-    clean(judged.board)
+    remove(project.board, "numpy")
+    assert_ended_with(project.run(*CONTRACT), LAB, "numpy", "hil doctor")
+    assert_clean(project.board)
 
 
 def test_stock_numpy_of_jetpack_4(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
@@ -76,109 +86,109 @@ def test_stock_numpy_of_jetpack_4(boards: Callable[..., SimulatedBoard], tmp_pat
     board = boards("jp46", "numpy==1.13.3")
     donor = boards("jp46")
     shutil.copytree(site(donor) / "onnxruntime", site(board) / "onnxruntime")
-    ended_with(Judged.make(tmp_path, board).run(*CONTRACT), LAB, "numpy", "hil doctor")
-    clean(board)
+    assert_ended_with(BoardProject.make(tmp_path, board).run(*CONTRACT), LAB, "numpy", "hil doctor")
+    assert_clean(board)
 
 
-def test_runtime_missing(judged: Judged) -> None:
+def test_runtime_missing(project: BoardProject) -> None:
     """The error names the runtime and ``hil doctor``, which shows the command that installs it."""
-    remove(judged.board, "onnxruntime")
-    ended_with(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
-    clean(judged.board)
+    remove(project.board, "onnxruntime")
+    assert_ended_with(project.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
+    assert_clean(project.board)
 
 
-def test_wrong_architecture(judged: Judged) -> None:
+def test_wrong_architecture(project: BoardProject) -> None:
     """For a runtime built for another architecture, the error quotes the dynamic loader."""
-    [library] = site(judged.board).glob("onnxruntime/capi/onnxruntime_pybind11_state*.so")
+    [library] = site(project.board).glob("onnxruntime/capi/onnxruntime_pybind11_state*.so")
     data = bytearray(library.read_bytes())
     data[18:20] = b"\xb7\x00"  # e_machine of AArch64, in elf.h
     library.write_bytes(bytes(data))
-    ended_with(judged.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
-    clean(judged.board)
+    assert_ended_with(project.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
+    assert_clean(project.board)
 
 
-def test_banner_and_a_shell_that_prints(judged: Judged) -> None:
+def test_banner_and_a_shell_that_prints(project: BoardProject) -> None:
     """Output of sshd and of the login shell is ignored."""
-    board = judged.board
+    board = project.board
     board.file("/etc/banner").write_text("HIL\x01 authorised use only\n" * 20, encoding="utf-8")
     board.sshd_config(Banner="/etc/banner")
     rc = board.file("/home/hil/.bashrc")
     rc.write_text("echo Welcome to Jetson; echo careful >&2\n", encoding="utf-8")
     rc.chmod(0o644)
     assert board.ssh("true").stdout == "Welcome to Jetson\n"
-    ran = judged.brief()
+    ran = project.brief()
     assert ran.code == 0, ran.out
-    clean(board)
+    assert_clean(board)
 
 
-def test_a_native_library_that_prints(judged: Judged) -> None:
+def test_a_native_library_that_prints(project: BoardProject) -> None:
     """A native library that prints to standard output, at loading and at exit, does not break the protocol."""
-    place = site(judged.board) / "onnxruntime/__init__.py"
+    place = site(project.board) / "onnxruntime/__init__.py"
     place.write_text(
         "import ctypes\n_c = ctypes.CDLL(None)\n_c.printf(b'loaded %d\\n', 1)\n_c.puts(b'x' * 70000)\n"
         + place.read_text(encoding="utf-8"),
         encoding="utf-8",
     )
-    ran = judged.brief()
+    ran = project.brief()
     assert ran.code == 0, ran.out
-    clean(judged.board)
+    assert_clean(project.board)
 
 
-def test_store_not_writable(judged: Judged) -> None:
+def test_store_not_writable(project: BoardProject) -> None:
     """If the user cannot write the store, the error names its path."""
-    judged.board.shell("mkdir", "-p", "/data/store")
-    judged.target(store="/data/store")
-    ended_with(judged.run(*CONTRACT), LAB, "/data/store")
-    clean(judged.board, "/data/store")
+    project.board.shell("mkdir", "-p", "/data/store")
+    project.target(store="/data/store")
+    assert_ended_with(project.run(*CONTRACT), LAB, "/data/store")
+    assert_clean(project.board, "/data/store")
 
 
-def test_disk_full_on_upload(judged: Judged) -> None:
+def test_disk_full_on_upload(project: BoardProject) -> None:
     """If the disk has room for the agent but not the model, the error says that it is full; no partial file stays."""
-    larger(judged, 8 * MIB)
-    judged.board.small_disk("/home/hil/store", 4 * MIB)
-    judged.target(store="/home/hil/store")
-    ended_with(judged.run(*CONTRACT), LAB, "full")
-    clean(judged.board, "/home/hil/store")
+    larger(project, 8 * MIB)
+    project.board.small_disk("/home/hil/store", 4 * MIB)
+    project.target(store="/home/hil/store")
+    assert_ended_with(project.run(*CONTRACT), LAB, "full")
+    assert_clean(project.board, "/home/hil/store")
 
 
-def test_disk_full_on_build(judged: Judged) -> None:
+def test_disk_full_on_build(project: BoardProject) -> None:
     """If the disk has no room for the engine, the error says that it is full."""
-    board, store = judged.board, "/home/hil/store"
+    board, store = project.board, "/home/hil/store"
     board.small_disk(store, 4 * MIB)
-    judged.target(store=store)
-    process = judged.start(*CONTRACT)
+    project.target(store=store)
+    process = project.start(*CONTRACT)
     blobs = board.file(f"{store}/blobs")
     until(lambda: blobs.is_dir() and any(blobs.iterdir()), 30, "an upload")
     with contextlib.suppress(OSError):
         board.file(store).joinpath("other").write_bytes(bytes(4 * MIB))
-    ended_with(judged.end(process), LAB, "full")
-    clean(board, store)
+    assert_ended_with(project.end(process), LAB, "full")
+    assert_clean(board, store)
 
 
-def test_blob_altered(judged: Judged) -> None:
+def test_blob_altered(project: BoardProject) -> None:
     """A file altered on the board is reported, deleted and never run; the next run uploads it again."""
-    assert judged.run(*CONTRACT).code == 1
-    blobs = list(judged.board.file(f"{STORE}/blobs").iterdir())
+    assert project.run(*CONTRACT).code == 1
+    blobs = list(project.board.file(f"{STORE}/blobs").iterdir())
     assert blobs
     for blob in blobs:
         data = bytearray(blob.read_bytes())
         data[len(data) // 2] ^= 0xFF
         blob.chmod(0o644)
         blob.write_bytes(bytes(data))
-    ended_with(judged.run(*CONTRACT), LAB, "damaged in the store and has been deleted", "run again")
-    assert judged.brief().code == 0
-    for blob in judged.board.file(f"{STORE}/blobs").iterdir():
-        digest = judged.board.shell("sha256sum", f"{STORE}/blobs/{blob.name}").stdout.split()[0]
+    assert_ended_with(project.run(*CONTRACT), LAB, "damaged in the store and has been deleted", "run again")
+    assert project.brief().code == 0
+    for blob in project.board.file(f"{STORE}/blobs").iterdir():
+        digest = project.board.shell("sha256sum", f"{STORE}/blobs/{blob.name}").stdout.split()[0]
         assert digest == blob.name
-    clean(judged.board)
+    assert_clean(project.board)
 
 
-def test_clock_ten_years_off(judged: Judged) -> None:
+def test_clock_ten_years_off(project: BoardProject) -> None:
     """The board's wall clock is not used: the run passes."""
-    judged.board.clock("-3650d")
-    ran = judged.brief()
+    project.board.clock("-3650d")
+    ran = project.brief()
     assert ran.code == 0, ran.out
-    clean(judged.board)
+    assert_clean(project.board)
 
 
 @pytest.mark.parametrize(
@@ -191,41 +201,41 @@ def test_clock_ten_years_off(judged: Judged) -> None:
     ],
     ids=["hanging", "garbage", "failing", "endless-line"],
 )
-def test_tegrastats_broken(judged: Judged, script: str) -> None:
+def test_tegrastats_broken(project: BoardProject, script: str) -> None:
     """A broken tegrastats does not affect the run, and no process of it stays."""
-    place = judged.board.file("/usr/bin/tegrastats")
+    place = project.board.file("/usr/bin/tegrastats")
     place.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    ran = judged.brief()
+    ran = project.brief()
     assert ran.code == 0, ran.out
-    clean(judged.board)
+    assert_clean(project.board)
 
 
-def test_tegrastats_missing(judged: Judged) -> None:
+def test_tegrastats_missing(project: BoardProject) -> None:
     """Without tegrastats, the state is read from sysfs."""
-    judged.board.file("/usr/bin/tegrastats").unlink()
-    ran = judged.brief()
+    project.board.file("/usr/bin/tegrastats").unlink()
+    ran = project.brief()
     assert ran.code == 0, ran.out
-    clean(judged.board)
+    assert_clean(project.board)
 
 
-def test_too_hot_at_start(judged: Judged) -> None:
+def test_too_hot_at_start(project: BoardProject) -> None:
     """A board that does not cool down in time is not measured."""
-    judged.board.temperature(80)
-    judged.target(start_below="60 °C", cool_within="2 s")
-    ended_with(judged.run(*BRIEF), LAB, "80", "60 °C")
-    clean(judged.board)
+    project.board.temperature(80)
+    project.target(start_below="60 °C", cool_within="2 s")
+    assert_ended_with(project.run(*BRIEF), LAB, "80", "60 °C")
+    assert_clean(project.board)
 
 
-def test_energy_without_a_meter(judged: Judged) -> None:
+def test_energy_without_a_meter(project: BoardProject) -> None:
     """Without a power meter, a limit on energy is not judged, and the run does not pass."""
-    judged.board.shell("rm", "-r", "/usr/bin/tegrastats", "/sys/class/hwmon")
-    judged.project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nenergy = "1 J"')
-    judged.project.edit("require = [", 'require = ["energy.*", ')
-    judged.window(1)
-    ran = judged.run("-k", "energy")
+    project.board.shell("rm", "-r", "/usr/bin/tegrastats", "/sys/class/hwmon")
+    project.local.edit('memory = "4 GiB"', 'memory = "4 GiB"\nenergy = "1 J"')
+    project.local.edit("require = [", 'require = ["energy.*", ')
+    project.window(1)
+    ran = project.run("-k", "energy")
     assert ran.code == FAILED, ran.out
     row = ran.check("energy.inference")
     assert row["verdict"] == "not_run", ran.out
     assert "the board's power cannot be read" in row["reason"]
-    nothing_green(ran)
-    clean(judged.board)
+    assert_not_passed(ran)
+    assert_clean(project.board)

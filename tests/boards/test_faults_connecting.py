@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.boards import sshd
-from tests.boards.faults import LAB, OTHER, Judged, clean, ended_with, nothing_green
+from tests.boards.faults import LAB, OTHER, BoardProject, assert_clean, assert_ended_with, assert_not_passed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,64 +18,64 @@ CONTRACT = ("-k", "contract")
 
 
 @pytest.fixture
-def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
+def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
     """A project that passes; the test breaks the connection to its board."""
-    return Judged.make(tmp_path, board)
+    return BoardProject.make(tmp_path, board)
 
 
-def test_a_healthy_board_passes(judged: Judged) -> None:
+def test_a_healthy_board_passes(project: BoardProject) -> None:
     """Without a fault, the project passes; the other tests rely on this."""
-    ran = judged.run()
+    ran = project.run()
     assert ran.code == 0, ran.out
-    clean(judged.board)
+    assert_clean(project.board)
 
 
-def test_wrong_host_key(judged: Judged, tmp_path: Path) -> None:
+def test_wrong_host_key(project: BoardProject, tmp_path: Path) -> None:
     """The host connects to no machine with another key; the error has both fingerprints."""
     other = sshd.key_pair(tmp_path / "other")
-    known = judged.board.known_hosts
-    known.write_text(sshd.known_line(judged.board.host, 22, other), encoding="ascii")
-    ended_with(judged.run(*CONTRACT), LAB, "host key", "SHA256:")
-    clean(judged.board)
+    known = project.board.known_hosts
+    known.write_text(sshd.known_line(project.board.host, 22, other), encoding="ascii")
+    assert_ended_with(project.run(*CONTRACT), LAB, "host key", "SHA256:")
+    assert_clean(project.board)
 
 
-def test_unknown_host_key(judged: Judged) -> None:
+def test_unknown_host_key(project: BoardProject) -> None:
     """A host that is not in known_hosts is not added; the error has the command that fetches its key."""
-    judged.board.known_hosts.write_text("", encoding="ascii")
-    ended_with(judged.run(*CONTRACT), LAB, "ssh-keyscan", "SHA256:")
-    assert not judged.board.known_hosts.read_text(encoding="ascii")
+    project.board.known_hosts.write_text("", encoding="ascii")
+    assert_ended_with(project.run(*CONTRACT), LAB, "ssh-keyscan", "SHA256:")
+    assert not project.board.known_hosts.read_text(encoding="ascii")
 
 
-def test_refused_key(judged: Judged, tmp_path: Path) -> None:
+def test_refused_key(project: BoardProject, tmp_path: Path) -> None:
     """The error says that the board does not accept the key."""
     other = sshd.key_pair(tmp_path / "other")
-    judged.target(identity=str(other.private))
-    ended_with(judged.run(*CONTRACT), LAB, "key")
+    project.target(identity=str(other.private))
+    assert_ended_with(project.run(*CONTRACT), LAB, "key")
 
 
-def test_unknown_host(judged: Judged) -> None:
+def test_unknown_host(project: BoardProject) -> None:
     """The error says that the name does not resolve."""
-    judged.target(host="nowhere.invalid")
-    ended_with(judged.run(*CONTRACT), LAB, "nowhere.invalid")
+    project.target(host="nowhere.invalid")
+    assert_ended_with(project.run(*CONTRACT), LAB, "nowhere.invalid")
 
 
-def test_port_closed(judged: Judged) -> None:
+def test_port_closed(project: BoardProject) -> None:
     """A closed port is reported at once."""
-    judged.board.sshd(on=False)
-    ended_with(judged.run(*CONTRACT), LAB, "nothing listens")
+    project.board.sshd(on=False)
+    assert_ended_with(project.run(*CONTRACT), LAB, "nothing listens")
 
 
-def test_black_hole(judged: Judged) -> None:
+def test_black_hole(project: BoardProject) -> None:
     """Connecting fails after ``connect_timeout``."""
-    judged.board.black_hole(on=True)
-    judged.target(connect_timeout="2 s")
-    ended_with(judged.run(*CONTRACT, timeout=40), LAB, "2 s")
+    project.board.black_hole(on=True)
+    project.target(connect_timeout="2 s")
+    assert_ended_with(project.run(*CONTRACT, timeout=40), LAB, "2 s")
 
 
-def test_fallback_is_never_green(judged: Judged) -> None:
+def test_fallback_is_never_green(project: BoardProject) -> None:
     """By default, an unavailable board is replaced by the CPU; the exit code reports another target."""
-    judged.board.sshd(on=False)
-    ran = judged.run(fallback="cpu")
+    project.board.sshd(on=False)
+    ran = project.run(fallback="cpu")
     assert ran.code == OTHER, ran.out
     assert "Traceback" not in ran.out
-    nothing_green(ran)
+    assert_not_passed(ran)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.boards.faults import FAILED, LAB, STORE, Judged, clean, ended_with, nothing_green, until, users
+from tests.boards.faults import (
+    FAILED,
+    LAB,
+    STORE,
+    BoardProject,
+    assert_clean,
+    assert_ended_with,
+    assert_not_passed,
+    until,
+    user_processes,
+)
 from tests.boards.test_faults_board import MIB, larger
 
 if TYPE_CHECKING:
@@ -24,104 +34,104 @@ INTERRUPTED = 2
 
 
 @pytest.fixture
-def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
+def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
     """A project that passes, with a timed window longer than the test."""
-    made = Judged.make(tmp_path, board)
+    made = BoardProject.make(tmp_path, board)
     made.window()
     return made
 
 
 def agents(board: SimulatedBoard) -> list[int]:
     """Return the process ids of the supervisors on the board."""
-    return [one.pid for one in users(board) if "agent-" in one.command and "--worker" not in one.command]
+    return [one.pid for one in user_processes(board) if "agent-" in one.command and "--worker" not in one.command]
 
 
-def test_link_down_mid_run(judged: Judged) -> None:
+def test_link_down_mid_run(project: BoardProject) -> None:
     """A disconnected cable ends the run after the ``silence`` limit; the agent on the board exits by itself."""
-    process = judged.start(*TIMED)
-    judged.worker()
-    judged.board.link(up=False)
+    process = project.start(*TIMED)
+    project.worker()
+    project.board.link(up=False)
     began = time.monotonic()
-    ended_with(judged.end(process, 40), LAB)
+    assert_ended_with(project.end(process, 40), LAB)
     assert time.monotonic() - began < 30
-    until(lambda: not any("python" in one.command for one in users(judged.board)), 30, "an end of the agent")
-    judged.board.link(up=True)  # sshd's own session ends when it learns that nobody is there
-    clean(judged.board, within=30)
+    until(lambda: not any("python" in one.command for one in user_processes(project.board)), 30, "an end of the agent")
+    project.board.link(up=True)  # sshd's own session ends when it learns that nobody is there
+    assert_clean(project.board, within=30)
 
 
 def test_link_down_mid_upload(board: SimulatedBoard, tmp_path: Path) -> None:
     """An upload that lost its connection is resumed: the second run sends only the rest."""
-    judged = Judged.make(tmp_path, board)
-    larger(judged, 24 * MIB)
+    project = BoardProject.make(tmp_path, board)
+    larger(project, 24 * MIB)
     relay = board.relay(delay=0.1)
-    judged.target(host=relay.host, port=relay.port)
-    process = judged.start("-k", "contract")
+    project.target(host=relay.host, port=relay.port)
+    process = project.start("-k", "contract")
     until(lambda: relay.passed() > 8 * MIB, 60, "an upload")
     relay.stall()
-    ended_with(judged.end(process, 60), LAB)
+    assert_ended_with(project.end(process, 60), LAB)
     relay.cut()
-    until(lambda: not users(board), 30, "an end of the agent")
+    until(lambda: not user_processes(board), 30, "an end of the agent")
     before = relay.passed()
     kept = sum(file.stat().st_size for file in board.file(f"{STORE}/partial").iterdir())
     assert kept > MIB
-    ran = judged.run("-k", "contract")  # nothing timed: an engine of this size takes long beside its samples
+    ran = project.run("-k", "contract")  # nothing timed: an engine of this size takes long beside its samples
     assert ran.report is not None, ran.out
     found = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
     assert found == {"passed"}, ran.out
     assert relay.passed() - before < 24 * MIB - kept + 4 * MIB
-    clean(board)
+    assert_clean(board)
 
 
 def test_packet_loss(board: SimulatedBoard, tmp_path: Path) -> None:
     """A loss of 5 % of packets in each direction only costs time."""
-    judged = Judged.make(tmp_path, board)
+    project = BoardProject.make(tmp_path, board)
     board.loss(0.05)
-    ran = judged.run(timeout=200)
+    ran = project.run(timeout=200)
     assert ran.code == 0, ran.out
     board.loss(0)
-    clean(board)
+    assert_clean(board)
 
 
-def test_reboot_mid_run(judged: Judged) -> None:
+def test_reboot_mid_run(project: BoardProject) -> None:
     """The message says that the board rebooted."""
-    process = judged.start(*TIMED)
-    judged.worker()
-    judged.board.reboot()
-    ended_with(judged.end(process, 40), LAB)
-    clean(judged.board)
+    process = project.start(*TIMED)
+    project.worker()
+    project.board.reboot()
+    assert_ended_with(project.end(process, 40), LAB)
+    assert_clean(project.board)
 
 
-def test_agent_killed(judged: Judged) -> None:
+def test_agent_killed(project: BoardProject) -> None:
     """If the supervisor is killed, its workers and the run end."""
-    process = judged.start(*TIMED)
-    judged.worker()
-    for pid in agents(judged.board):
-        judged.board.shell("kill", "-KILL", str(pid))
-    ended_with(judged.end(process, 40), LAB)
-    clean(judged.board)
+    process = project.start(*TIMED)
+    project.worker()
+    for pid in agents(project.board):
+        project.board.shell("kill", "-KILL", str(pid))
+    assert_ended_with(project.end(process, 40), LAB)
+    assert_clean(project.board)
 
 
-def test_worker_killed(judged: Judged) -> None:
+def test_worker_killed(project: BoardProject) -> None:
     """A killed worker makes its row ``not_run``, with the signal as reason; the next row gets a new worker."""
-    judged.project.edit('memory = "4 GiB"', 'fps = 1\nmemory = "4 GiB"')
-    judged.window(5)
-    process = judged.start("-k", "p99 or test_sustained")
-    judged.board.shell("kill", "-KILL", str(judged.worker()))
-    ran = judged.end(process, 200)
+    project.local.edit('memory = "4 GiB"', 'fps = 1\nmemory = "4 GiB"')
+    project.window(5)
+    process = project.start("-k", "p99 or test_sustained")
+    project.board.shell("kill", "-KILL", str(project.worker()))
+    ran = project.end(process, 200)
     assert ran.code == FAILED, ran.out
     assert "Traceback" not in ran.out
     lost, next_one = sorted((ran.check("latency.p99"), ran.check("fps.sustained")), key=lambda row: row["verdict"])
     assert (lost["verdict"], lost["cause"], next_one["verdict"]) == ("not_run", "crashed", "passed"), ran.out
     assert "was killed by SIGKILL" in lost["reason"]
-    nothing_green(ran)
-    clean(judged.board)
+    assert_not_passed(ran)
+    assert_clean(project.board)
 
 
-def test_memory_exhausted(judged: Judged) -> None:
+def test_memory_exhausted(project: BoardProject) -> None:
     """Out of memory, the kernel kills the worker, but not sshd or the agent; the run reports it."""
-    board = judged.board
-    process = judged.start(*TIMED)
-    worker = judged.worker()
+    board = project.board
+    process = project.start(*TIMED)
+    worker = project.worker()
     held = sum(resident(one.outer) for one in board.processes())
     board.memory_limit(held + 48 * MIB)
     [outer] = [one.outer for one in board.processes() if one.pid == worker]
@@ -146,12 +156,12 @@ def test_memory_exhausted(judged: Judged) -> None:
             assert board.ssh("true").returncode == 0
         finally:
             eater.kill()
-    ran = judged.end(process, 60)
+    ran = project.end(process, 60)
     assert ran.code == FAILED, ran.out  # a lost agent would end it with another
     assert "Traceback" not in ran.out
     assert "memory" in ran.out
-    nothing_green(ran)
-    clean(board)
+    assert_not_passed(ran)
+    assert_clean(board)
 
 
 def resident(outer: int) -> int:
@@ -160,74 +170,74 @@ def resident(outer: int) -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_two_sessions_at_once(judged: Judged, tmp_path: Path) -> None:
+def test_two_sessions_at_once(project: BoardProject, tmp_path: Path) -> None:
     """The second session's error names the holder, its host and start time; the first is not disturbed."""
-    first = judged.start(*TIMED)
-    judged.worker()
+    first = project.start(*TIMED)
+    project.worker()
     (tmp_path / "second").mkdir()
-    second = Judged.make(tmp_path / "second", judged.board)
-    ended_with(second.run("-k", "contract"), LAB, "held by", "since")
+    second = BoardProject.make(tmp_path / "second", project.board)
+    assert_ended_with(second.run("-k", "contract"), LAB, "held by", "since")
     assert first.poll() is None
     first.send_signal(signal.SIGINT)
-    judged.end(first)
-    clean(judged.board)
+    project.end(first)
+    assert_clean(project.board)
 
 
 @pytest.mark.parametrize("moment", range(10))
-def test_ctrl_c(judged: Judged, moment: int) -> None:
+def test_ctrl_c(project: BoardProject, moment: int) -> None:
     """Ctrl-C ends the run at any time within seconds, like any pytest run, and leaves a clean board."""
-    larger(judged, 4 * MIB)  # else a fast machine has its most samples, and ends, before the last of the moments
-    process = judged.start(*TIMED)
+    larger(project, 4 * MIB)  # else a fast machine has its most samples, and ends, before the last of the moments
+    process = project.start(*TIMED)
     time.sleep(random.Random(moment).uniform(0.3, 9))  # noqa: S311 - moments, no secrets
     os.killpg(process.pid, signal.SIGINT)
     began = time.monotonic()
-    ran = judged.end(process, 30)
+    ran = project.end(process, 30)
     assert time.monotonic() - began < 20
     assert ran.code in {INTERRUPTED, -signal.SIGINT}, ran.out
     assert "PASSED" not in ran.out
     if ran.report is not None:
-        nothing_green(ran)
-    clean(judged.board, within=20)
+        assert_not_passed(ran)
+    assert_clean(project.board, within=20)
 
 
-def test_throttled_from_outside(judged: Judged) -> None:
+def test_throttled_from_outside(project: BoardProject) -> None:
     """A throttle alert without a rise in temperature makes the row inconclusive, so the run does not pass."""
-    judged.window(5)
-    process = judged.start(*TIMED)
-    judged.worker()
-    judged.board.throttle(on=True)
-    ran = judged.end(process, 90)
+    project.window(5)
+    process = project.start(*TIMED)
+    project.worker()
+    project.board.throttle(on=True)
+    ran = project.end(process, 90)
     assert ran.code == FAILED, ran.out
     assert "throttl" in ran.out
     assert ran.verdict("latency.p99") == "inconclusive", ran.out
-    nothing_green(ran)
-    clean(judged.board)
+    assert_not_passed(ran)
+    assert_clean(project.board)
 
 
-def test_power_mode_changed(judged: Judged) -> None:
+def test_power_mode_changed(project: BoardProject) -> None:
     """A power mode changed while timing makes the row inconclusive; both modes are named."""
-    judged.window(5)
-    process = judged.start(*TIMED)
-    judged.worker()
-    judged.board.power_mode("MAXN_SUPER")
-    ran = judged.end(process, 90)
+    project.window(5)
+    process = project.start(*TIMED)
+    project.worker()
+    project.board.power_mode("MAXN_SUPER")
+    ran = project.end(process, 90)
     assert ran.code == FAILED, ran.out
     assert ran.verdict("latency.p99") == "inconclusive", ran.out
     assert "40W" in ran.out
     assert "MAXN_SUPER" in ran.out
-    nothing_green(ran)
-    clean(judged.board)
+    assert_not_passed(ran)
+    assert_clean(project.board)
 
 
-def test_sigterm(judged: Judged) -> None:
+def test_sigterm(project: BoardProject) -> None:
     """SIGTERM ends the run like Ctrl-C: it is reported, the report does not pass, and no agent is left."""
-    process = judged.start(*TIMED)
-    judged.worker()
+    process = project.start(*TIMED)
+    project.worker()
     process.terminate()
-    ran = judged.end(process, 30)
+    ran = project.end(process, 30)
     assert ran.code == INTERRUPTED, ran.out
     assert "ended by SIGTERM: on target 'board': run again" in ran.out
     assert "Traceback" not in ran.out
     assert ran.report is not None
     assert (ran.report["status"], ran.report["decision"]) == ("complete", "FAILED")
-    clean(judged.board, within=30)
+    assert_clean(project.board, within=30)

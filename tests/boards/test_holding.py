@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.targets.target import open_target
-from tests.boards.faults import LAB, Judged, clean, ended_with, until, users
+from tests.boards.faults import LAB, BoardProject, assert_clean, assert_ended_with, until, user_processes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,50 +21,54 @@ WAIT = "--hil-wait=60"
 
 
 @pytest.fixture
-def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
+def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
     """A project that passes."""
-    return Judged.make(tmp_path, board)
+    return BoardProject.make(tmp_path, board)
 
 
-def test_waiting_ends_with_its_time(judged: Judged) -> None:
+def test_waiting_ends_with_its_time(project: BoardProject) -> None:
     """After the limit, the error names the holder, its host and start time; nothing was started on the board."""
-    with open_target("board", judged.board.spec()).start_agent() as agent:
+    with open_target("board", project.board.spec()).start_agent() as agent:
         agent.hold("theirs", "alice")
         began = time.monotonic()
-        ended_with(judged.run("-k", "contract", "--hil-wait=2"), LAB, "held by alice from host", "since 20")
+        assert_ended_with(project.run("-k", "contract", "--hil-wait=2"), LAB, "held by alice from host", "since 20")
         assert time.monotonic() - began >= 2
-        assert not [one for one in users(judged.board) if "--worker" in one.command]
-    clean(judged.board)
+        assert not [one for one in user_processes(project.board) if "--worker" in one.command]
+    assert_clean(project.board)
 
 
-def test_a_session_that_waited_is_like_any_other(judged: Judged) -> None:
+def test_a_session_that_waited_is_like_any_other(project: BoardProject) -> None:
     """The session reports what it waits for, begins when the holder ends, and passes."""
-    agent = open_target("board", judged.board.spec()).start_agent()
+    agent = open_target("board", project.board.spec()).start_agent()
     agent.hold("theirs", "alice")
-    process = judged.start(WAIT)
-    until(lambda: len(users(judged.board)) > len(sessions(judged.board, agent.hello["pid"])), 30, "a second agent")
+    process = project.start(WAIT)
+    until(
+        lambda: len(user_processes(project.board)) > len(sessions(project.board, agent.hello["pid"])),
+        30,
+        "a second agent",
+    )
     time.sleep(1)
     assert process.poll() is None
     agent.close()
-    ran = judged.end(process, 90)
+    ran = project.end(process, 90)
     assert ran.code == 0, ran.out
-    clean(judged.board)
+    assert_clean(project.board)
 
 
 def sessions(board: SimulatedBoard, pid: int) -> list[int]:
     """Return the processes of the first agent, of its sshd session, and their children."""
-    return [one.pid for one in users(board) if one.pid == pid or "sshd" in one.command]
+    return [one.pid for one in user_processes(board) if one.pid == pid or "sshd" in one.command]
 
 
-def test_a_dead_holder_keeps_nobody_out(judged: Judged, tmp_path: Path) -> None:
+def test_a_dead_holder_keeps_nobody_out(project: BoardProject, tmp_path: Path) -> None:
     """When a run is killed while timing, the waiting run starts at once and passes."""
-    judged.window()
-    first = judged.start("-k", "p99")
-    judged.worker()
+    project.window()
+    first = project.start("-k", "p99")
+    project.worker()
     (tmp_path / "second").mkdir()
-    second = Judged.make(tmp_path / "second", judged.board)
+    second = BoardProject.make(tmp_path / "second", project.board)
     os.killpg(first.pid, signal.SIGKILL)
     ran = second.run(WAIT)
     first.communicate()
     assert ran.code == 0, ran.out
-    clean(judged.board)
+    assert_clean(project.board)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from hil.compare import Document, Status
-from tests.boards.faults import Judged
+from tests.boards.faults import BoardProject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,14 +22,14 @@ SHORT = '[measure]\nrun_duration = "50 ms"'
 def test_two_jetpacks_side_by_side(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
     """Comparing another board is confounded and does not pass; if requested, rows are judged and differences named."""
     for release in RELEASES:
-        judging = Judged.make(tmp_path, boards(release))
-        judging.project.edit("[measure]", SHORT)
-        judging.project.edit('duration = "0.5 s"', 'duration = "200 ms"')
-        ran = judging.run(*SUITE)
+        project = BoardProject.make(tmp_path, boards(release))
+        project.local.edit("[measure]", SHORT)
+        project.local.edit('duration = "0.5 s"', 'duration = "200 ms"')
+        ran = project.run(*SUITE)
         assert ran.report is not None, ran.out
     compare = ("compare", "--by", "jetpack", "--model", "toy", "--history", "sqlite:///history.db")
     files = ("--json", "m.json", "--html", "m.html", "--markdown", "m.md")
-    hil = judging.project.hil
+    hil = project.local.hil
     confounded = hil(*compare)
     assert confounded.code == 1
     assert "measured on different machines" in " ".join(confounded.out.split())

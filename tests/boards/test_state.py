@@ -65,7 +65,7 @@ def messages() -> list[str]:
     return []
 
 
-def judged(session: Session, check: str = "latency.p99") -> CheckResult:
+def row_result(session: Session, check: str = "latency.p99") -> CheckResult:
     """Return the result of one row."""
     row = next(one for one in expand(session.config, "orin").rows if one.id == check)
     return session.judge(row).result
@@ -86,7 +86,7 @@ def while_timing(session: Session, messages: list[str], act: Callable[[], object
     thread = threading.Thread(target=later)
     thread.start()
     try:
-        return judged(session)
+        return row_result(session)
     finally:
         thread.join()
 
@@ -125,7 +125,7 @@ def test_each_generation_is_read(board: SimulatedBoard) -> None:
 def test_a_calm_board_is_measured(board: SimulatedBoard, start: Opens) -> None:
     """On a cool, undisturbed board in the declared mode, the measurement alone decides."""
     with closing(start(power_mode=default_mode(board), start_below="90 °C", free_memory="1 MiB")) as session:
-        found = judged(session)
+        found = row_result(session)
     assert found.verdict is Verdict.PASSED, found.reason
     assert "state" not in found.details
 
@@ -150,7 +150,7 @@ def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, star
     with closing(start(power_mode=mode)) as session:
         board.power_mode(other)
         with pytest.raises(LabError, match=f"the power mode is {other}, not {mode}"):
-            judged(session, "latency.p99")
+            row_result(session, "latency.p99")
 
 
 def test_a_mode_changed_between_windows_is_found(board: SimulatedBoard, start: Opens) -> None:
@@ -158,7 +158,7 @@ def test_a_mode_changed_between_windows_is_found(board: SimulatedBoard, start: O
     other = another_mode(board)
     with closing(start()) as session:
         board.power_mode(other)
-        found = judged(session)
+        found = row_result(session)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert f"to {other}" in found.reason
 
@@ -253,7 +253,7 @@ def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, messages
     board.temperature(80)
     threading.Thread(target=cool, daemon=True).start()
     with closing(start(start_below="65 °C", cool_within="60 s")) as session:
-        assert judged(session).verdict is Verdict.PASSED
+        assert row_result(session).verdict is Verdict.PASSED
     assert any("to cool: 80.0 °C, " in line for line in messages)
     board.temperature(80)
     with pytest.raises(LabError, match=r"did not get cooler than 65 °C within 1 s \(.*80\.0 °C.*\): on target 'orin'"):
@@ -279,7 +279,7 @@ def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, 
     with closing(start(clocks="locked")) as session:
         assert locked(board)
         assert any("clocks lock" in line for line in messages)
-        found = judged(session)
+        found = row_result(session)
         assert found.verdict is Verdict.PASSED, found.reason
     assert settled(board, locks=False)
     with closing(start(clocks="locked")) as session:
@@ -291,22 +291,22 @@ def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, 
 def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, start: Opens) -> None:
     """Without the helper, rows with declared GPU clients are inconclusive; with it, clients are checked by name."""
     with closing(start(gpu_clients=["Xorg"])) as session:
-        assert "the GPU's clients cannot be read" in judged(session).reason
+        assert "the GPU's clients cannot be read" in row_result(session).reason
     set_up(board)
     board.gpu_clients(("Xorg", 1200, 4096))
     with closing(start(gpu_clients=["Xorg"])) as session:
-        found = judged(session, "latency.p99")
+        found = row_result(session, "latency.p99")
         assert found.verdict is Verdict.PASSED, found.reason
     with closing(start()) as session:
-        found = judged(session, "latency.p99")
+        found = row_result(session, "latency.p99")
         assert found.verdict is Verdict.PASSED, found.reason
         assert {(one["source"], "Xorg" in one["text"]) for one in found.details["state"]} == {("told", True)}
     board.gpu_clients()
     with closing(start(gpu_clients=[])) as session:
-        assert "nobody in it holds memory" in judged(session).reason
+        assert "nobody in it holds memory" in row_result(session).reason
     board.gpu_clients(("Xorg", 1200, 4096), ("blender", 77, 4096))
     with closing(start(gpu_clients=["Xorg"])) as session:
-        found = judged(session, "latency.p99")
+        found = row_result(session, "latency.p99")
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "blender (process 77) used the GPU" in found.reason
 
@@ -324,7 +324,7 @@ def test_loads_run_on_the_board_and_end_there(board: SimulatedBoard, start: Open
     thread = threading.Thread(target=look)
     with closing(start(co_runner="sleep 7601", reserve_memory="50 MiB")) as session:
         thread.start()
-        found = judged(session)
+        found = row_result(session)
         done.set()
         thread.join()
         assert found.verdict is Verdict.PASSED, found.reason

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.files.digests import file_digest
-from tests.boards.faults import LAB, STORE, Judged, clean, ended_with
+from tests.boards.faults import LAB, STORE, BoardProject, assert_clean, assert_ended_with
 from tests.boards.test_faults_board import MIB, larger
 from tests.plugins.project import toy
 
@@ -25,35 +25,35 @@ def blobs(board: SimulatedBoard) -> set[str]:
 
 
 @pytest.fixture
-def judged(board: SimulatedBoard, tmp_path: Path) -> Judged:
+def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
     """A project with a model of 6 MiB."""
-    made = Judged.make(tmp_path, board)
+    made = BoardProject.make(tmp_path, board)
     larger(made, 6 * MIB)
     return made
 
 
-def test_what_was_least_used_goes(judged: Judged) -> None:
+def test_what_was_least_used_goes(project: BoardProject) -> None:
     """A model without room replaces the least recently used one; the engines of both runs were downloaded."""
-    judged.target(store_size="10 MiB")
-    first = file_digest(judged.project.root / "toy.onnx")
-    judged.run(*CONTRACT)
-    assert first in blobs(judged.board)
-    toy(judged.project.root / "toy.onnx")
-    larger(judged, 7 * MIB)
-    second = file_digest(judged.project.root / "toy.onnx")
-    ran = judged.run(*CONTRACT)
+    project.target(store_size="10 MiB")
+    first = file_digest(project.local.root / "toy.onnx")
+    project.run(*CONTRACT)
+    assert first in blobs(project.board)
+    toy(project.local.root / "toy.onnx")
+    larger(project, 7 * MIB)
+    second = file_digest(project.local.root / "toy.onnx")
+    ran = project.run(*CONTRACT)
     assert ran.report is not None, ran.out
     found = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
     assert found == {"passed"}, ran.out
-    assert second in blobs(judged.board)
-    assert first not in blobs(judged.board)
-    home = {file_digest(path) for path in (judged.project.root / "report/engines").glob("toy-fp32-*")}
+    assert second in blobs(project.board)
+    assert first not in blobs(project.board)
+    home = {file_digest(path) for path in (project.local.root / "report/engines").glob("toy-fp32-*")}
     assert home == {first, second}  # ONNX Runtime's engine is the file itself
-    clean(judged.board)
+    assert_clean(project.board)
 
 
-def test_a_model_that_is_larger_than_the_store(judged: Judged) -> None:
+def test_a_model_that_is_larger_than_the_store(project: BoardProject) -> None:
     """The error names the config key that raises the limit."""
-    judged.target(store_size="5 MiB")
-    ended_with(judged.run(*CONTRACT), LAB, "limited to 5 MiB", "raise store_size")
-    clean(judged.board)
+    project.target(store_size="5 MiB")
+    assert_ended_with(project.run(*CONTRACT), LAB, "limited to 5 MiB", "raise store_size")
+    assert_clean(project.board)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.boards.board import SimulatedBoard
 from tests.boards.conftest import board, boards, environments, interpreters
-from tests.boards.faults import Judged
+from tests.boards.faults import BoardProject
 from tests.boards.generations import facts_of
 from tests.deploy import container
 from tests.deploy.fleet import Fleet
@@ -37,7 +37,7 @@ def judged(
     found = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
     try:
         root = tmp_path_factory.mktemp("project")
-        made = Judged.make(root, found)
+        made = BoardProject.make(root, found)
         externalize(root / "toy.onnx")
         ran = made.run("--hil-gate")
     finally:
