@@ -41,7 +41,7 @@ from hil.targets.client import AgentClient
 from hil.targets.ssh import start_failures
 from hil.targets.target import Done
 from hil.text import LONGEST, clean, clean_lines, cleaned, joined
-from tests.history import kept
+from tests.history import run_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +195,7 @@ def surveyed() -> str:
 
 def report() -> Any:
     """A report in which every kind of text is hostile, as it is written."""
-    draft = kept.draft(1)
+    draft = run_reports.draft(1)
     wrong = {"verdict": Verdict.FAILED, "reason": EVIL, "advice": (EVIL,), "details": {EVIL: {"output": EVIL}}}
     checks = (draft.checks[0].model_copy(update=wrong), *draft.checks[1:])
     run = draft.run.model_copy(update={"host": EVIL, "arguments": (EVIL,), "lab_error": EVIL})

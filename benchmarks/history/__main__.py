@@ -30,8 +30,8 @@ from hil.history.add_run import write
 from hil.history.connect import WRITES, engine_for
 from hil.history.derive import derive
 from hil.history.urls import place_of
-from tests.history import kept, postgresql
-from tests.history.spoiled import BEFORE, CASES, spoiled
+from tests.history import postgresql, run_reports
+from tests.history.damaged_history import BEFORE, CASES, outcome_of_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,17 +54,17 @@ def measure(database: str, new: Callable[[str], str], folder: Path, *, quick: bo
         seconds.append(time.perf_counter() - began)
         points = len(found)
     yield {"what": "matrix", "database": database, **filled, "points": points, "seconds": seconds}
-    crowd = folder / f"crowd-{database}"
-    crowd.mkdir()
-    told = [
+    confirmed = folder / f"confirmed-{database}"
+    confirmed.mkdir()
+    command = [
         sys.executable,
         "-m",
-        "tests.history.crowd",
-        new("crowd"),
-        str(crowd),
+        "tests.history.concurrent_writers",
+        new("writers"),
+        str(confirmed),
         str(QUICK_WRITING if quick else WRITING),
     ]
-    done = subprocess.run(told, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     yield {"what": "writers", "database": database, **json.loads(done.stdout)}
     yield {"what": "older schema", "database": database, "good": migrated(new("older"))}
 
@@ -75,13 +75,13 @@ def migrated(url: str) -> bool:
     with engine.begin() as connection:
         table_version.run_migrations(connection, 1)
         for number in (1, 2):
-            write(connection, derive(kept.report(number)))
+            write(connection, derive(run_reports.report(number)))
     engine.dispose()
     with open_history(url, base=ROOT) as history:
-        history.append(kept.report(3))
-        history.name_baseline("kept", [kept.report(1).run.id], who="ann", why="was there before")
+        history.append(run_reports.report(3))
+        history.name_baseline("kept", [run_reports.report(1).run.id], who="ann", why="was there before")
         ids = [run.id for run in history.runs()]
-        return ids == [kept.report(number).run.id for number in (3, 2, 1)] and len(history.resolve("kept")) == 1
+        return ids == [run_reports.report(number).run.id for number in (3, 2, 1)] and len(history.resolve("kept")) == 1
 
 
 def rows(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
@@ -90,7 +90,11 @@ def rows(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
     with postgresql.server() as server:
         yield from measure("PostgreSQL", server.database, folder, quick=quick)
     for number, (what, when) in enumerate(CASES if not quick else CASES[:2]):
-        yield {"what": "trouble", "early": when == BEFORE, **spoiled(folder / f"spoiled-{number}", what, when)}
+        yield {
+            "what": "trouble",
+            "early": when == BEFORE,
+            **outcome_of_damage(folder / f"damaged-{number}", what, when),
+        }
 
 
 def versions() -> dict[str, str]:

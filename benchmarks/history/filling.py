@@ -13,7 +13,7 @@ from hil.history.derive import derive
 from hil.history.rows import point_row, run_row
 from hil.history.tables import FACTS, MEASUREMENTS, RUN_MODELS, RUNS
 from hil.history.urls import place_of
-from tests.history import kept
+from tests.history import run_reports
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -36,7 +36,7 @@ def fill(url: str, runs: int) -> int:
     with open_history(url, base=ROOT):
         pass
     engine = engine_for(place_of(url, ROOT), read_only=False).execution_options(**{WRITES: True})
-    template = derive(kept.on_jetpack(0, "6.2"))
+    template = derive(run_reports.on_jetpack(0, "6.2"))
     try:
         for first in range(0, runs, AT_ONCE):
             with engine.begin() as connection:

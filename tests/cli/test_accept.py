@@ -12,7 +12,7 @@ from hil.cli.views.calibrated import engines_to_time, print_noise, store_noise
 from hil.config.load import load
 from hil.errors import UserError
 from hil.history import open_history
-from tests.history import kept
+from tests.history import run_reports
 from tests.plugins.project import Project
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Project:
     """A project with three runs in its history, the last of them a fallback."""
     made = Project.make(tmp_path)
     with open_history(URL, base=tmp_path) as history:
-        for report in (kept.report(1), kept.report(2), kept.fallback(3)):
+        for report in (run_reports.report(1), run_reports.report(2), run_reports.fallback(3)):
             history.append(report)
     return made
 

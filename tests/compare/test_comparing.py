@@ -15,7 +15,7 @@ from hil.compare.write_files import rendered
 from hil.errors import UserError
 from hil.history import Acceptance, Noise, Point
 from hil.history.derive import derive
-from tests.history import kept
+from tests.history import run_reports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ FASTER, SAME, SLOWER = 0.8, 1.0, 1.2
 
 def side(number: int, jetpack: str, factor: float = SAME, **changes: Any) -> Side:
     """Return a run whose points have five run values, 0.1 % apart, multiplied by ``factor``."""
-    derived = derive(kept.on_jetpack(number, jetpack))
+    derived = derive(run_reports.on_jetpack(number, jetpack))
     points = tuple(
         replace(point, runs=tuple(point.value * factor * (1 + at / 1000) for at in range(5)), **changes)
         for point in derived.points
@@ -60,7 +60,7 @@ def test_another_method_is_refused_and_the_field_named() -> None:
 
 def test_another_board_is_confounded() -> None:
     """Between different machines neither a change nor its absence can be attributed to the model."""
-    derived = derive(kept.on_jetpack(2, "6.2", serial="9999"))
+    derived = derive(run_reports.on_jetpack(2, "6.2", serial="9999"))
     other = replace(side(2, "6.2"), points=tuple(replace(p, run=derived.run) for p in side(2, "6.2").points))
     assert set(status(side(1, "6.1"), other).values()) == {Status.CONFOUNDED}
     across = compare(side(1, "6.1"), other, Settings(across_boards=True))
@@ -104,7 +104,7 @@ def test_known_noise_takes_a_change_back() -> None:
     """A change within a board's noise between sessions is not a regression."""
 
     def noisy(point: Point) -> Noise:
-        return Noise("1420", "cpu", point.check, point.model, point.precision, 0.1, 0.0, 20, kept.START)
+        return Noise("1420", "cpu", point.check, point.model, point.precision, 0.1, 0.0, 20, run_reports.START)
 
     found = status(side(1, "6.1"), side(2, "6.2", SLOWER), HistoryFacts(noisy))
     assert found == {"latency.p50": Status.UNCLEAR, "fps.sustained": Status.UNCLEAR}

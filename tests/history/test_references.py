@@ -9,7 +9,7 @@ from hil.errors import UserError
 from hil.gate.gate import seal
 from hil.history import open_history
 from hil.report.write_report import sealed
-from tests.history import kept
+from tests.history import run_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,10 @@ def history(url: str) -> Iterator[History]:
     """A history with runs 0 to 3 on alternating JetPack releases, then a fallback and an interrupted run."""
     with open_history(url, base=Path("/")) as opened:
         for number in range(4):
-            opened.append(kept.on_jetpack(number, ("6.1", "6.2")[number % 2]))
-        opened.append(kept.fallback(10))
-        opened.append(kept.report(11, pytest_exit_status=2))
-        opened.append(kept.report(12, lab_error="the board was lost"))
+            opened.append(run_reports.on_jetpack(number, ("6.1", "6.2")[number % 2]))
+        opened.append(run_reports.fallback(10))
+        opened.append(run_reports.report(11, pytest_exit_status=2))
+        opened.append(run_reports.report(12, lab_error="the board was lost"))
         yield opened
 
 
@@ -37,7 +37,7 @@ def ids(history: History, ref: str) -> list[str]:
 
 def of(*numbers: int) -> list[str]:
     """Return the run ids of these report numbers."""
-    return [kept.report(number).run.id for number in numbers]
+    return [run_reports.report(number).run.id for number in numbers]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def of(*numbers: int) -> list[str]:
         ("jetpack:6.1", (2, 0)),
         ("target:cpu", (3, 2, 1, 0)),
         ("commit:0000", (3, 2, 1, 0)),
-        (kept.report(2).run.id, (2,)),
+        (run_reports.report(2).run.id, (2,)),
     ],
 )
 def test_a_reference_means_usable_runs(history: History, ref: str, numbers: tuple[int, ...]) -> None:
@@ -83,9 +83,9 @@ def test_unusable_runs_stay_visible(history: History) -> None:
         ("____", "there is no such run"),
         ("releas", "there is no such run"),
         ("", "there is no such run"),
-        (kept.report(10).run.id, "fell back to cpu"),
-        (kept.report(11).run.id, "did not finish"),
-        (kept.report(12).run.id, "did not finish"),
+        (run_reports.report(10).run.id, "fell back to cpu"),
+        (run_reports.report(11).run.id, "did not finish"),
+        (run_reports.report(12).run.id, "did not finish"),
     ],
 )
 def test_what_means_no_usable_run_is_the_users_mistake(history: History, ref: str, said: str) -> None:
@@ -96,7 +96,7 @@ def test_what_means_no_usable_run_is_the_users_mistake(history: History, ref: st
 
 def test_a_report_that_was_never_finished_is_no_baseline(history: History) -> None:
     """An incomplete report may be stored next to the complete one of its run, and is never compared."""
-    begun = kept.draft(20)
+    begun = run_reports.draft(20)
     incomplete = begun.model_copy(update={"checks": (), "measurements": (), "engines": (), "models": ()})
     assert history.append(seal_incomplete(incomplete))
     assert history.runs(limit=1)[0].decision == "incomplete"

@@ -13,14 +13,14 @@ from hil.history import Acceptance, NoHistory, Noise, open_history
 from hil.history.connect import engine_for
 from hil.history.derive import derive
 from hil.history.urls import place_of
-from tests.history import kept
+from tests.history import run_reports
 
 HERE = Path("/")
 
 
 def test_what_goes_in_comes_out(url: str) -> None:
     """A stored run comes back with all points, every digit of their values, and the facts behind digests."""
-    report = kept.on_jetpack(1, "6.2")
+    report = run_reports.on_jetpack(1, "6.2")
     derived = derive(report)
     with open_history(url, base=HERE) as history:
         assert history.append(report)
@@ -36,7 +36,7 @@ def test_what_goes_in_comes_out(url: str) -> None:
 
 def test_run_values_are_kept(url: str) -> None:
     """The values of separate processes are stored exactly: none is rounded or lost."""
-    draft = kept.draft(1)
+    draft = run_reports.draft(1)
     rows = tuple(
         row.model_copy(update={"measurement": row.measurement.model_copy(update={"runs": (0.1, 0.2 / 3, 1e-9)})})
         if row.measurement
@@ -53,7 +53,7 @@ def test_run_values_are_kept(url: str) -> None:
 
 def test_a_report_is_kept_once(url: str) -> None:
     """Adding the same report again changes nothing, so a client may retry."""
-    report = kept.report(1)
+    report = run_reports.report(1)
     with open_history(url, base=HERE) as history:
         assert history.append(report)
         before = history.points([report.run.id])
@@ -65,9 +65,9 @@ def test_a_report_is_kept_once(url: str) -> None:
 def test_another_report_of_the_same_run_is_refused(url: str) -> None:
     """A second, different report of the same run is refused."""
     with open_history(url, base=HERE) as history:
-        history.append(kept.report(1))
+        history.append(run_reports.report(1))
         with pytest.raises(UserError, match="another report of run"):
-            history.append(kept.report(1, host="elsewhere"))
+            history.append(run_reports.report(1, host="elsewhere"))
         assert len(history.runs()) == 1
 
 
@@ -77,7 +77,7 @@ def test_another_report_of_the_same_run_is_refused(url: str) -> None:
 def test_nothing_is_changed_or_removed(url: str, statement: str) -> None:
     """The database's triggers refuse changes and deletions by every user."""
     with open_history(url, base=HERE) as history:
-        history.append(kept.report(1))
+        history.append(run_reports.report(1))
     engine = engine_for(place_of(url, HERE), read_only=False)
     with pytest.raises(sa.exc.DatabaseError, match="append-only"), engine.begin() as connection:
         connection.execute(sa.text(statement))
@@ -88,10 +88,10 @@ def test_newest_first_by_when_they_ran(url: str) -> None:
     """Runs are sorted by the time they ran, not by the time they were added."""
     with open_history(url, base=HERE) as history:
         for number in (3, 1, 2):
-            history.append(kept.report(number))
+            history.append(run_reports.report(number))
         assert [run.started for run in history.runs(limit=2)] == [
-            kept.START + timedelta(hours=3),
-            kept.START + timedelta(hours=2),
+            run_reports.START + timedelta(hours=3),
+            run_reports.START + timedelta(hours=2),
         ]
         assert history.runs(model="arm") == []
         assert len(history.runs(model="digits")) == 3
@@ -108,33 +108,33 @@ def test_a_matrix_takes_the_newest_runs_of_each_group(url: str) -> None:
     """A matrix has the newest runs of the newest groups, up to the limits, without fallback runs."""
     with open_history(url, base=HERE) as history:
         for number in range(8):
-            history.append(kept.on_jetpack(number, ("6.1", "6.2")[number % 2]))
-        history.append(kept.fallback(20))
+            history.append(run_reports.on_jetpack(number, ("6.1", "6.2")[number % 2]))
+        history.append(run_reports.fallback(20))
         points = history.matrix("jetpack", model="digits", per_group=3)
         runs = list(dict.fromkeys(point.run.id for point in points))
-        assert runs == [kept.report(number).run.id for number in (7, 6, 5, 4, 3, 2)]
+        assert runs == [run_reports.report(number).run.id for number in (7, 6, 5, 4, 3, 2)]
         assert {point.run.jetpack for point in points} == {"6.1", "6.2"}
         assert history.matrix("jetpack", model="arm") == []
         newest = history.matrix("jetpack", per_group=1, groups=1)
-        assert {point.run.id for point in newest} == {kept.report(7).run.id}
+        assert {point.run.id for point in newest} == {run_reports.report(7).run.id}
         assert {point.run.target for point in history.matrix("target")} == {"cpu"}
 
 
 def test_what_people_add(url: str) -> None:
     """Baselines, acceptances and noise are returned unchanged; the last baseline of a name counts."""
-    when = kept.START
+    when = run_reports.START
     accepted = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "new sensor", when)
     noise = Noise("1420", "jetson", "latency.p50", "digits", "fp32", 0.004, 0.01, 100, when)
     with open_history(url, base=HERE) as history:
-        history.append(kept.report(1))
-        history.append(kept.report(2))
+        history.append(run_reports.report(1))
+        history.append(run_reports.report(2))
         for number in (1, 2):
-            history.name_baseline("release", [kept.report(number).run.id], who="ann", why="shipped")
+            history.name_baseline("release", [run_reports.report(number).run.id], who="ann", why="shipped")
         history.accept(accepted)
         history.add_noise(replace(noise, sd=0.1))
         history.add_noise(noise)
     with open_history(url, base=HERE, read_only=True) as history:
-        assert [run.id for run in history.resolve("release")] == [kept.report(2).run.id]
+        assert [run.id for run in history.resolve("release")] == [run_reports.report(2).run.id]
         assert [(each.name, each.who, each.why) for each in history.baselines()] == [("release", "ann", "shipped")] * 2
         assert history.acceptances(model="digits") == [accepted]
         assert history.acceptances(model="arm") == []
@@ -144,7 +144,7 @@ def test_what_people_add(url: str) -> None:
 
 def test_an_acceptance_needs_a_reason(url: str) -> None:
     """An acceptance without a reason is refused and not stored."""
-    empty = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "  ", kept.START)
+    empty = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "  ", run_reports.START)
     with open_history(url, base=HERE) as history:
         with pytest.raises(UserError, match="the reason is missing"):
             history.accept(empty)

@@ -15,7 +15,7 @@ from hil.history import open_history, table_version
 from hil.history.connect import WRITES, engine_for
 from hil.history.tables import METADATA
 from hil.history.urls import place_of
-from tests.history import kept
+from tests.history import run_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def older(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database of today's version with two runs, opened by a later hil that has one more migration."""
     with open_history(url, base=HERE) as history:
         for number, jetpack in ((1, "6.1"), (2, "6.2")):
-            history.append(kept.on_jetpack(number, jetpack))
+            history.append(run_reports.on_jetpack(number, jetpack))
     migrations = tmp_path / "migrations"
     shutil.copytree(Path(hil.history.__file__).with_name("migrations"), migrations)
     step = NEXT_STEP.format(next=NEXT, newest=OLD)
@@ -66,7 +66,7 @@ def test_an_older_database_migrates(older: str) -> None:
     with open_history(older, base=HERE) as history:
         assert history.runs() == before
         assert [run.jetpack for run in before] == ["6.2", "6.1"]
-        history.append(kept.report(9))
+        history.append(run_reports.report(9))
         history.name_baseline("old", [before[0].id], who="ann", why="shipped")
         assert history.resolve("old") == (before[0],)
         assert {point.check for point in history.points([before[0].id])} >= {"latency.p99", "memory.peak"}
@@ -89,7 +89,7 @@ def test_looking_at_an_older_database_changes_nothing(older: str) -> None:
 def test_a_newer_database_is_refused(url: str, read_only: bool) -> None:
     """An old hil neither writes to nor reads from a newer schema."""
     with open_history(url, base=HERE) as history:
-        history.append(kept.report(1))
+        history.append(run_reports.report(1))
     with writing(url) as connection:
         connection.execute(sa.text("UPDATE hil_schema SET version_num = :next"), {"next": str(NEXT)})
     with pytest.raises(UserError, match=rf"schema version {NEXT}, this hil supports {OLD}: pip install -U"):

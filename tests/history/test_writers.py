@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.history.crowd import Found
+from tests.history.concurrent_writers import WriterCounts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 SECONDS = 8
 
 
-def test_killed_writers_lose_and_double_nothing(url: str, tmp_path: Path) -> None:
-    """Sixteen at once from the first moment on, when the tables are not there yet, killed in whatever they do."""
+def test_killed_writers_lose_and_duplicate_no_run(url: str, tmp_path: Path) -> None:
+    """No run confirmed to one of 16 randomly killed writers is lost or doubled, even while tables are created."""
     folder = tmp_path / "confirmed"
     folder.mkdir()
-    command = [sys.executable, "-m", "tests.history.crowd", url, str(folder), str(SECONDS)]
+    command = [sys.executable, "-m", "tests.history.concurrent_writers", url, str(folder), str(SECONDS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = Found(**json.loads(done.stdout))
-    assert found.good, found
-    assert found.killed >= SECONDS
+    counts = WriterCounts(**json.loads(done.stdout))
+    assert counts.good, counts
+    assert counts.killed >= SECONDS

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.history.spoiled import BEFORE, MEANWHILE, spoiled
+from tests.history.damaged_history import BEFORE, MEANWHILE, outcome_of_damage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def test_a_history_that_cannot_be_written_costs_no_report(
     tmp_path: Path, what: str, when: str, code: int, message: str
 ) -> None:
-    """One message with what to do; before anything is measured, or with the whole report on disk."""
-    found = spoiled(tmp_path, what, when)
-    assert (found["code"], found["traceback"], len(found["messages"])) == (code, False, 1), found
-    assert message in found["messages"][0]
-    assert found["report"] == ("complete" if when == MEANWHILE else "incomplete")
+    """A history that cannot be written gives one message: before measuring, or after it with a complete report."""
+    outcome = outcome_of_damage(tmp_path, what, when)
+    assert (outcome["code"], outcome["traceback"], len(outcome["messages"])) == (code, False, 1), outcome
+    assert message in outcome["messages"][0]
+    assert outcome["report"] == ("complete" if when == MEANWHILE else "incomplete")

@@ -1,6 +1,7 @@
 """Many concurrent writers of one history, killed at random: every confirmed run must be stored completely and once.
 
-``python -m tests.history.crowd URL FOLDER SECONDS`` prints the result as JSON. It forks: run it in its own process.
+``python -m tests.history.concurrent_writers URL FOLDER SECONDS`` prints the result as JSON.
+It forks: run it in its own process.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from hil.history.connect import engine_for
 from hil.history.derive import derive
 from hil.history.tables import MEASUREMENTS, RUN_MODELS, RUNS
 from hil.history.urls import place_of
-from tests.history import kept
+from tests.history import run_reports
 
 WRITERS = 16
 EACH = 100_000
@@ -35,7 +36,7 @@ ROOT = Path("/")
 
 
 @dataclass(frozen=True)
-class Found:
+class WriterCounts:
     """The result: ``lost`` runs were confirmed but are missing, ``partial`` runs lack some of their points."""
 
     confirmed: int
@@ -51,9 +52,9 @@ class Found:
         return not (self.lost or self.twice or self.partial) and self.confirmed > 0 and self.killed > 0
 
 
-def main(url: str, folder: Path, seconds: float, seed: int = 1) -> Found:
+def main(url: str, folder: Path, seconds: float, seed: int = 1) -> WriterCounts:
     """Run and kill writers for this many seconds, then count the stored runs."""
-    draw = random.Random(seed)  # noqa: S311 - which writer dies is no secret
+    draw = random.Random(seed)  # noqa: S311 - which writer is killed is not a secret
     started = {_start(number, url, folder): number for number in range(WRITERS)}
     killed = 0
     until = time.monotonic() + seconds
@@ -82,16 +83,16 @@ def _kill(process: int) -> None:
 
 
 def _write(number: int, url: str, folder: Path) -> NoReturn:
-    """Add runs, each through its own connection, and note each one after its commit is confirmed.
+    """Add runs, each through its own connection, and record each id after its commit is confirmed.
 
-    After a kill the writer continues with the first run that it has not noted, which may be stored already.
+    After a kill the writer continues with the first run that it has not recorded, which may be stored already.
     """
     try:
-        notes = folder / str(number)
-        first = len(notes.read_bytes().splitlines()) if notes.exists() else 0
-        with notes.open("ab", buffering=0) as file:
+        record = folder / str(number)
+        first = len(record.read_bytes().splitlines()) if record.exists() else 0
+        with record.open("ab", buffering=0) as file:
             for each in itertools.count(number * EACH + first):
-                report = kept.report(each)
+                report = run_reports.report(each)
                 with open_history(url, base=ROOT) as history:
                     history.append(report)
                 file.write(f"{report.run.id}\n".encode())
@@ -99,9 +100,9 @@ def _write(number: int, url: str, folder: Path) -> NoReturn:
         os._exit(1)
 
 
-def _count(url: str, folder: Path, killed: int) -> Found:
-    confirmed = [line for notes in folder.iterdir() for line in notes.read_text(encoding="ascii").splitlines()]
-    expected = len(derive(kept.report(0)).points)
+def _count(url: str, folder: Path, killed: int) -> WriterCounts:
+    confirmed = [line for record in folder.iterdir() for line in record.read_text(encoding="ascii").splitlines()]
+    expected = len(derive(run_reports.report(0)).points)
     engine = engine_for(place_of(url, ROOT), read_only=True)
     with engine.connect() as connection:
         ids = Counter(connection.execute(sa.select(RUNS.c.id)).scalars())
@@ -111,8 +112,8 @@ def _count(url: str, folder: Path, killed: int) -> Found:
         partial = sum(1 for row in connection.execute(query) if tuple(row) != (expected, 1))
     engine.dispose()
     lost, twice = set(confirmed) - set(ids), [run for run, times in ids.items() if times > 1]
-    return Found(len(confirmed), len(ids), killed, len(lost), len(twice), partial)
+    return WriterCounts(len(confirmed), len(ids), killed, len(lost), len(twice), partial)
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])))))  # noqa: T201 - its answer
+    print(json.dumps(asdict(main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])))))  # noqa: T201 - the result

@@ -1,4 +1,4 @@
-"""A history that cannot be written, before a run begins or while it measures: what the run then says and keeps."""
+"""Run pytest with a history that is damaged before the run or during it, and return messages and report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BEFORE, MEANWHILE = "before the run", "while it measured"
-SPOILS = {
+DAMAGES = {
     "no database": "file.write_bytes(b'no database, but long enough to be read' * 100)",
     "cut in half": "file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])",
     "read-only": "file.chmod(0o444); file.parent.chmod(0o555)",
 }
-"""What is done to ``file``, a history with a run in it."""
+"""Statements that damage ``file``, a history that contains a run."""
 
-CASES = [(what, when) for what in SPOILS for when in (BEFORE, MEANWHILE)]
+CASES = [(what, when) for what in DAMAGES for when in (BEFORE, MEANWHILE)]
 PLUGIN = """
 import pathlib
 import sqlite3
@@ -30,15 +30,15 @@ def pytest_runtest_teardown():
     with sqlite3.connect(file) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
-    {spoil}
+    {damage}
 """
 QUICK = ("--pyargs", "hil.suites", "-k", "signature", "--hil-history=sqlite:///kept/history.db", "-q")
-# Root may write whatever it likes, but for this.
+# Without these capabilities, root obeys file permissions.
 BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
-def spoiled(folder: Path, what: str, when: str) -> dict[str, Any]:
-    """What a run came to: its exit code, its messages, and the report that is on disk afterwards."""
+def outcome_of_damage(folder: Path, what: str, when: str) -> dict[str, Any]:
+    """Return exit code, messages and report status of a run whose history was damaged."""
     folder.mkdir(exist_ok=True)
     project = Project.make(folder)
     first = _run(project)
@@ -47,11 +47,11 @@ def spoiled(folder: Path, what: str, when: str) -> dict[str, Any]:
     shutil.rmtree(folder / "report")
     if when == BEFORE:
         file = folder / "kept" / "history.db"
-        exec(SPOILS[what], {"file": file})  # noqa: S102 - one of the lines above
+        exec(DAMAGES[what], {"file": file})  # noqa: S102 - one of the lines above
     else:
-        (folder / "spoiling.py").write_text(PLUGIN.format(spoil=SPOILS[what]), encoding="utf-8")
+        (folder / "damaging.py").write_text(PLUGIN.format(damage=DAMAGES[what]), encoding="utf-8")
     try:
-        code, out = _run(project, *(("-p", "spoiling") if when == MEANWHILE else ()))
+        code, out = _run(project, *(("-p", "damaging") if when == MEANWHILE else ()))
     finally:
         (folder / "kept").chmod(0o755)
     report = project.report()
@@ -66,10 +66,10 @@ def spoiled(folder: Path, what: str, when: str) -> dict[str, Any]:
     }
 
 
-def _run(project: Project, *spoil: str) -> tuple[int, str]:
+def _run(project: Project, *plugin: str) -> tuple[int, str]:
     before = BOUND if os.geteuid() == 0 else ()
     done = subprocess.run(
-        [*before, *project.command(*spoil, *QUICK)],
+        [*before, *project.command(*plugin, *QUICK)],
         cwd=project.root,
         env=project.env,
         capture_output=True,
