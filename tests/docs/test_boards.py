@@ -1,4 +1,4 @@
-"""``docs/boards.md`` lists exactly the modules and releases of the tables."""
+"""``docs/boards.md`` lists exactly the modules and releases of ``hil.jetson``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from hil.config.load import load
 from hil.jetson import MODULES, RELEASES
 from hil.jetson.modules import GIB
-from tests.docs.book import chapters
+from tests.docs.page import sections
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "boards.md"
 
@@ -21,7 +21,7 @@ def rows(title: str) -> list[list[str]]:
 
 
 def test_modules_are_those_of_the_table() -> None:
-    """Name, memory, parts, chip, SM, DLA, power modes and source of each."""
+    """The page lists each module with name, memory, parts, chip, SM, DLA, power modes and source."""
     listed = rows("Modules")
     assert len(listed) == len(MODULES)
     for (slug, memory, parts, soc, sm, dla, modes, source), module in zip(listed, MODULES, strict=True):
@@ -34,19 +34,19 @@ def test_modules_are_those_of_the_table() -> None:
 
 
 def test_releases_are_those_of_the_table() -> None:
-    """Each version of each release; what was not found out is called unknown."""
+    """The page lists the versions of each release; a version that is not known is called ``unknown``."""
     listed = rows("JetPack releases")
     assert len(listed) == len(RELEASES)
     for cells, release in zip(listed, RELEASES, strict=True):
         versions = (release.ubuntu, release.python, release.cuda, release.tensorrt, release.cudnn)
-        told = [version or "unknown" for version in versions]
+        shown = [version or "unknown" for version in versions]
         l4t = ", ".join(release.l4t) or "unknown"
-        assert cells == [release.jetpack, l4t, *told, ", ".join(release.socs), release.source]
+        assert cells == [release.jetpack, l4t, *shown, ", ".join(release.socs), release.source]
 
 
 def test_the_configuration_loads(tmp_path: Path) -> None:
-    """The example in the page is valid."""
-    [block] = [one for one in chapters(PAGE)["What a board is known by"] if one.kind == "toml"]
+    """The example configuration of the page loads."""
+    [block] = [block for block in sections(PAGE)["What a board is known by"] if block.kind == "toml"]
     model = '[models.a]\npath = "a.onnx"\ndata = "a.npz"\n'
     for name in ("a.onnx", "a.npz"):
         (tmp_path / name).touch()

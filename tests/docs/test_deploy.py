@@ -1,4 +1,4 @@
-"""``docs/deploy.md``: from a clone to a signed release on a simulated board and back, each command as printed."""
+"""``docs/deploy.md``: deploy from a clone to a simulated board and roll back, with the printed commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hil.config.load import load
 from tests.agent.test_interpreters import CACHE
 from tests.boards.conftest import boards, environments, interpreters
 from tests.boards.faults import until
-from tests.docs.book import chapters, commands, shown
+from tests.docs.page import commands, is_shown, sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,20 +28,22 @@ __all__ = ["boards", "environments", "interpreters"]
 PAGE = Path(__file__).parent.parent.parent / "docs" / "deploy.md"
 CLONED = ("hil.toml", "examples", "tests", "hil", "plugins", "fixtures", "suites", "conftest.py", "pyproject.toml")
 MEASURE = '\n[measure]\nduration = "2.2 s"\nwarmup = "0.2 s"\nbudget = "10 s"\nsoak = 400\nexamples = 10\n'
-"""Shorter than the bundled examples', whose numbers are not what is told here."""
+"""Shorter measurements than those of the bundled examples: this page is not about their results."""
 LOOSE = ((r"(?m)^latency( +)= .*$", 'latency = { p99 = "5 s" }'), (r"(?m)^fps( +)= \d+$", "fps = 1"))
-"""Limits that a busy machine keeps: speed is not what is told here either."""
+"""Limits that a busy machine meets: this page is not about speed."""
 
 
 @pytest.fixture
 def clone(repository: Path, tmp_path: Path) -> Path:
-    """The repository's files in a folder of their own, with this interpreter as ``.venv``."""
+    """Return a copy of the repository's files, with this interpreter as ``.venv``."""
     root = tmp_path / "clone"
     root.mkdir()
     for name in CLONED:
         source = repository / name
         if source.is_dir():
-            ignore = shutil.ignore_patterns("*.pyc.*", ".hil")  # byte code goes along, but what is being written
+            ignore = shutil.ignore_patterns(
+                "*.pyc.*", ".hil"
+            )  # byte code is copied, except files that are being written
             shutil.copytree(source, root / name, symlinks=True, ignore=ignore)
         else:
             shutil.copy(source, root / name)
@@ -58,16 +60,18 @@ def clone(repository: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_tried_as_printed(
+def test_the_printed_commands_work(
     clone: Path, boards: Callable[..., SimulatedBoard], environments: Path, tmp_path: Path
 ) -> None:
-    """Files are written as they stand there, every command is run by a shell, and shows what the page shows."""
-    boards("jp62").close()  # skips where this machine cannot have one; its interpreter is there from now on
-    blocks = chapters(PAGE)["Try it on a simulated board"]
+    """The page's files are written, and each command, run by a shell, has the exit code and output of the page."""
+    boards("jp62").close()  # skips if this machine cannot simulate a board; prepares its interpreter
+    blocks = sections(PAGE)["Try it on a simulated board"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     env |= {CACHE: str(environments), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(clone)}
-    (keeps,) = commands(blocks[0].body)
-    started = subprocess.Popen(["/bin/sh", "-c", f"exec {keeps.words}"], cwd=clone, env=env, stdin=subprocess.DEVNULL)
+    (start_board,) = commands(blocks[0].body)
+    started = subprocess.Popen(
+        ["/bin/sh", "-c", f"exec {start_board.text}"], cwd=clone, env=env, stdin=subprocess.DEVNULL
+    )
     try:
         until((clone / "board/ssh_config").exists, 60, "a board")
         for block in blocks[1:]:
@@ -76,20 +80,20 @@ def test_tried_as_printed(
                 (clone / block.path).write_text(block.body, encoding="utf-8")
             for command in commands(block.body) if block.kind == "console" else ():
                 done = subprocess.run(
-                    ["/bin/bash", "-c", command.words], cwd=clone, env=env, capture_output=True, text=True, check=False
+                    ["/bin/bash", "-c", command.text], cwd=clone, env=env, capture_output=True, text=True, check=False
                 )
-                said = done.stdout + done.stderr
-                assert done.returncode == command.code, f"{command.words}: {said}"
+                output = done.stdout + done.stderr
+                assert done.returncode == command.code, f"{command.text}: {output}"
                 for line in command.output:
-                    assert shown(line, said), f"{command.words}: {line!r} is not in: {said}"
+                    assert is_shown(line, output), f"{command.text}: {line!r} is not in: {output}"
     finally:
         started.terminate()
         started.wait(30)
 
 
 def test_the_isaac_ros_example_loads(tmp_path: Path) -> None:
-    """The example is one that a user may copy."""
-    [block] = [one for one in chapters(PAGE)["Isaac ROS"] if one.kind == "toml"]
+    """The example configuration for Isaac ROS loads, and its limit comes from the parameter file."""
+    [block] = [block for block in sections(PAGE)["Isaac ROS"] if block.kind == "toml"]
     for name in ("detector.onnx", "validation.npz"):
         (tmp_path / name).touch()
     node = "camera:\n  trt:\n    ros__parameters: {inference_fps: 30}\n"

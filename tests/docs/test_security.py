@@ -16,8 +16,8 @@ def rows(title: str) -> list[list[str]]:
     return [line.split(" | ") for line in re.findall(r"^\| (.+) \|$", text, re.MULTILINE)[1:]]
 
 
-def test_each_line_has_its_test() -> None:
-    """By path and name, in the tree as it is."""
+def test_each_row_names_a_test() -> None:
+    """Each row names the file and the function of an existing test."""
     lines = rows("What is kept out")
     assert len(lines) > 20
     for _, _, _, test in lines:
@@ -28,8 +28,8 @@ def test_each_line_has_its_test() -> None:
         assert name in names, test
 
 
-def test_everybody_is_introduced() -> None:
-    """Who attacks in a line of the tables is among those that the page introduces, and each has a line."""
+def test_every_attacker_is_introduced() -> None:
+    """The attackers of the tables are those that the page introduces, and each of them has a row."""
     known = [name for name, _ in rows("Who")]
     assert {who for who, *_ in rows("What is kept out")} == set(known)
     assert set(known) & {who for who, *_ in rows("What is not")}

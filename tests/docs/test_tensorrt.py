@@ -1,4 +1,4 @@
-"""What ``docs/tensorrt.md`` shows and claims: its configurations load, its versions are those of the API matrix."""
+"""``docs/tensorrt.md``: its configurations load, and its versions are those of the API matrix."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import pytest
 
 from hil.config.load import load
 from tests.agent.runtimes.tensorrt_matrix import VERSIONS
-from tests.docs.book import chapters
+from tests.docs.page import sections
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "tensorrt.md"
-BLOCKS = {title: block.body for title, found in chapters(PAGE).items() for block in found if block.kind == "toml"}
+BLOCKS = {title: block.body for title, blocks in sections(PAGE).items() for block in blocks if block.kind == "toml"}
 WHOLE = "A first configuration"
 FILES = ("detector.onnx", "validation.npz", "calibration.npz", "detector.plan", "build/libdetector_plugins.so")
 
 
 def table(text: str, name: str) -> str:
-    """The lines of one table of a TOML text."""
+    """Return the lines of one table of a TOML text."""
     match = re.search(rf"^\[{re.escape(name)}\]\n(?:(?!\[).*\n?)*", text, re.MULTILINE)
     return match[0] if match else ""
 
 
 @pytest.mark.parametrize("title", BLOCKS)
 def test_configurations_load(tmp_path: Path, title: str) -> None:
-    """Each configuration loads: the whole one as it is, the others in place of its tables or beside them."""
+    """Each configuration loads: the whole one unchanged, the others with their tables put into the whole one."""
     text = BLOCKS[WHOLE]
     if title != WHOLE:
         for name in re.findall(r"^\[(.+)\]$", BLOCKS[title], re.MULTILINE):
@@ -42,7 +42,7 @@ def test_configurations_load(tmp_path: Path, title: str) -> None:
 
 
 def test_versions_are_those_of_the_matrix() -> None:
-    """The page claims to have checked the names of just the releases that the matrix has."""
+    """The page claims checked API names for exactly the versions of the matrix."""
     text = PAGE.read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([\d., ]+) \|.*\| (?:\*\*executed\*\*|name-checked)", text, re.MULTILINE)
     claimed = {version for versions in rows for version in versions.split(", ")}

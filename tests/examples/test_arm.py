@@ -31,20 +31,20 @@ def folder(repository: Path) -> Path:
 @pytest.mark.parametrize(
     ("joints", "position"),
     [
-        ([0, 0, 0, 0, 0, 0], [-0.81725, -0.19145, -0.005491]),  # stretched out along -x
-        ([0, -90, 0, -90, 0, 0], [0.0, -0.19145, 1.001059]),  # stretched out upwards
-        ([90, 0, 0, 0, 0, 0], [0.19145, -0.81725, -0.005491]),  # the first one turned about the base
+        ([0, 0, 0, 0, 0, 0], [-0.81725, -0.19145, -0.005491]),  # stretched along -x
+        ([0, -90, 0, -90, 0, 0], [0.0, -0.19145, 1.001059]),  # stretched upwards
+        ([90, 0, 0, 0, 0, 0], [0.19145, -0.81725, -0.005491]),  # the first pose rotated about the base
     ],
 )
 def test_known_poses(joints: list[float], position: list[float]) -> None:
-    """Poses that follow from the link table by adding lengths by hand."""
+    """The kinematics gives the positions that follow from adding up the lengths of the link table."""
     reached, _ = forward(np.radians([joints]), NO_TOOL)
     np.testing.assert_allclose(reached[0], position, atol=1e-9)
 
 
 @given(JOINTS)
 def test_rotation_is_orthonormal(joints: np.ndarray) -> None:
-    """Columns are unit vectors at right angles, and right-handed."""
+    """The columns of a rotation are orthogonal unit vectors, and right-handed."""
     rotation = forward(joints, NO_TOOL)[1][0]
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
     assert np.linalg.det(rotation) == pytest.approx(1)
@@ -52,7 +52,7 @@ def test_rotation_is_orthonormal(joints: np.ndarray) -> None:
 
 @given(JOINTS, ANGLE)
 def test_turning_the_base_turns_the_pose(joints: np.ndarray, angle: float) -> None:
-    """The first joint's axis is the base frame's z: adding to it rotates position and rotation about z."""
+    """A change of the first joint rotates position and rotation about the base frame's z axis."""
     turned = joints + np.array([[angle, 0, 0, 0, 0, 0]])
     cos, sin = np.cos(angle), np.sin(angle)
     about_z = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
@@ -64,7 +64,7 @@ def test_turning_the_base_turns_the_pose(joints: np.ndarray, angle: float) -> No
 
 @given(JOINTS, TOOL)
 def test_the_tool_is_a_vector_in_the_flanges_frame(joints: np.ndarray, tool: np.ndarray) -> None:
-    """A tool moves the tip by its own length and leaves the rotation; nothing is out of reach."""
+    """A tool moves the tip by its own length and does not change the rotation; the flange stays within reach."""
     flange, rotation = forward(joints, NO_TOOL)
     tip, same = forward(joints, tool)
     np.testing.assert_allclose(tip[0] - flange[0], rotation[0] @ tool[0], atol=1e-9)
@@ -74,16 +74,16 @@ def test_the_tool_is_a_vector_in_the_flanges_frame(joints: np.ndarray, tool: np.
 
 @given(JOINTS, JOINTS)
 def test_angle_between_is_a_distance(left: np.ndarray, right: np.ndarray) -> None:
-    """Zero to itself up to rounding, the same both ways, never over half a turn."""
-    one, other = forward(left, NO_TOOL)[1], forward(right, NO_TOOL)[1]
-    assert angle_between(one, one)[0] < 1e-6
-    assert angle_between(one, other)[0] == pytest.approx(angle_between(other, one)[0])
-    assert angle_between(one, other)[0] <= np.pi
+    """The angle is zero for equal rotations up to rounding, symmetric, and at most half a turn."""
+    first, second = forward(left, NO_TOOL)[1], forward(right, NO_TOOL)[1]
+    assert angle_between(first, first)[0] < 1e-6
+    assert angle_between(first, second)[0] == pytest.approx(angle_between(second, first)[0])
+    assert angle_between(first, second)[0] <= np.pi
 
 
 @given(JOINTS, st.floats(0.5, 2), st.floats(0.5, 2), st.floats(-1, 1))
 def test_six_numbers_are_a_rotation(joints: np.ndarray, first: float, second: float, lean: float) -> None:
-    """``from_six`` undoes ``to_six``, also where the columns came stretched or leaning on each other."""
+    """``from_six`` inverts ``to_six``, also for columns that are scaled or not orthogonal."""
     rotation = forward(joints, NO_TOOL)[1]
     six = to_six(rotation)
     np.testing.assert_allclose(from_six(six), rotation, atol=1e-9)
@@ -91,8 +91,8 @@ def test_six_numbers_are_a_rotation(joints: np.ndarray, first: float, second: fl
     np.testing.assert_allclose(from_six(bent), rotation, atol=1e-9)
 
 
-def test_data_lies_in_the_stated_range(folder: Path) -> None:
-    """Joints within 45 degrees of home and tools within 150 mm, and most of that range is used."""
+def test_data_is_within_the_stated_range(folder: Path) -> None:
+    """Joints are within 45 degrees of home and tools within 150 mm, and most of that range is used."""
     for part, count in arm.COUNTS.items():
         with np.load(folder / f"{part}.npz", allow_pickle=False) as data:
             assert len(data["joints"]) == len(data["tool"]) == count
@@ -102,8 +102,8 @@ def test_data_lies_in_the_stated_range(folder: Path) -> None:
         assert 0.95 * arm.REACH < tool.max() <= arm.REACH + 1e-6
 
 
-def test_stored_truth_is_the_closed_form(folder: Path) -> None:
-    """Labels are what the kinematics says of the stored inputs, one for each output."""
+def test_stored_labels_are_the_closed_form(folder: Path) -> None:
+    """The stored labels are the results of the kinematics for the stored inputs, for each output."""
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
         expected = arm.truth({"joints": data["joints"], "tool": data["tool"]})
         assert set(data.files) == {"joints", "tool", "labels.position", "labels.rotation"}
@@ -113,7 +113,7 @@ def test_stored_truth_is_the_closed_form(folder: Path) -> None:
 
 
 def test_errors_are_those_the_readme_states(folder: Path) -> None:
-    """Mean distance 7.88 mm, under 10 mm, and mean angle 0.49 degrees on the held-out data."""
+    """The mean errors on the held-out data are 7.88 mm and 0.49 degrees, as the README states."""
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
         position, rotation = session.run(None, {"joints": data["joints"], "tool": data["tool"]})

@@ -20,13 +20,13 @@ def folder(repository: Path) -> Path:
 
 
 def test_accuracy_is_the_one_the_readme_states(folder: Path) -> None:
-    """Over 97 % of the held-out images are read right: 535 of 541, give or take one by rounding."""
+    """535 of the 541 held-out images, over 97 %, are classified correctly; rounding may change one."""
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
-        right = int(np.sum(session.run(None, {"image": data["image"]})[0].argmax(1) == data["labels"]))
+        correct = int(np.sum(session.run(None, {"image": data["image"]})[0].argmax(1) == data["labels"]))
         assert len(data["labels"]) == 541
-    assert right / 541 > 0.97
-    assert abs(right - 535) <= 1
+    assert correct / 541 > 0.97
+    assert abs(correct - 535) <= 1
     assert "**98.89 %**" in (folder / "README.md").read_text(encoding="utf-8")
 
 
@@ -39,7 +39,7 @@ def test_the_model_names_the_data_it_was_trained_on(folder: Path) -> None:
 
 
 def test_pixels_are_grey_levels(folder: Path) -> None:
-    """Every pixel is a sixteenth between 0 and 1, and every digit is there in each part."""
+    """Every pixel is a multiple of 1/16 between 0 and 1, and each part contains every digit."""
     for part in ("train", "validation", "calibration"):
         with np.load(folder / f"{part}.npz", allow_pickle=False) as data:
             levels = data["image"] * 16

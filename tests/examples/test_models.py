@@ -1,4 +1,4 @@
-"""Requirements on every bundled model and data set."""
+"""Rules for every bundled model and data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHAPES: dict[str, tuple[Shapes, Shapes]] = {
 }
 SPLITS = ("train", "validation", "calibration")
 COMPOSED = {"scenes": ("validation", "calibration")}
-"""Examples whose training data is composed anew each time."""
+"""Stored parts of the examples whose training data is generated and not stored."""
 
 MEGABYTE = 10**6
 
@@ -42,7 +42,7 @@ def folder(name: str, repository: Path) -> Path:
 
 
 def samples(path: Path, inputs: list[str]) -> list[bytes]:
-    """Each sample's bytes over all inputs."""
+    """Return the bytes of each sample over all inputs."""
     with np.load(path, allow_pickle=False) as data:
         rows: list[npt.NDArray[np.float32]] = [data[name].reshape(len(data[name]), -1) for name in inputs]
     return [row.tobytes() for row in np.concatenate(rows, axis=1)]
@@ -54,59 +54,59 @@ def shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
 
 
 def test_every_runtime_since_jetpack_4_reads_the_format(folder: Path) -> None:
-    """Opset 13 and IR version 7, one domain, and the checker has nothing to say."""
+    """The model has opset 13 and IR version 7, uses only the default domain, and passes the ONNX checker."""
     model = onnx.load(folder / "model.onnx")
     assert model.ir_version == 7
     assert [(item.domain, item.version) for item in model.opset_import] == [("", 13)]
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_inputs_and_outputs_are_as_the_readme_says(name: str, folder: Path) -> None:
-    """Names and shapes, with the first dimension dynamic and called ``batch``."""
+def test_inputs_and_outputs_are_those_of_the_readme(name: str, folder: Path) -> None:
+    """Inputs and outputs have the stated names and shapes; the first dimension is dynamic and named ``batch``."""
     graph = onnx.load(folder / "model.onnx").graph
     inputs, outputs = SHAPES[name]
     assert {value.name: shape(value) for value in graph.input} == inputs
     assert {value.name: shape(value) for value in graph.output} == outputs
 
 
-def test_every_node_has_a_name_that_tells_it_apart(folder: Path) -> None:
+def test_every_node_has_a_unique_name(folder: Path) -> None:
     """Every node has a unique name, because reports refer to nodes by name."""
     names = [node.name for node in onnx.load(folder / "model.onnx").graph.node]
     assert all(names)
     assert len(set(names)) == len(names)
 
 
-def test_the_model_says_where_it_comes_from(name: str, folder: Path) -> None:
-    """The metadata names the script, the seed and what the training data was."""
+def test_the_model_names_its_origin(name: str, folder: Path) -> None:
+    """The metadata names the training script, the seed and the training data."""
     facts = {item.key: item.value for item in onnx.load(folder / "model.onnx").metadata_props}
     assert facts["made_by"] == f"examples/{name}/train.py"
     assert {"seed", "training_data", "torch"} <= facts.keys()
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
-def test_a_sample_does_not_depend_on_its_batch_mates(name: str, folder: Path, batch: int) -> None:
-    """Any batch runs, and gives each sample what it gets alone."""
+def test_outputs_do_not_depend_on_the_batch(name: str, folder: Path, batch: int) -> None:
+    """A model runs with any batch size, and a sample has the same outputs as in a batch of one."""
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
         feeds = {item: data[item][:batch] for item in SHAPES[name][0]}
     together = session.run(None, feeds)
     for row in range(batch):
         alone = session.run(None, {item: array[row : row + 1] for item, array in feeds.items()})
-        for one, many in zip(alone, together, strict=True):
-            np.testing.assert_allclose(one[0], many[row], rtol=1e-4, atol=1e-4)
+        for single, batched in zip(alone, together, strict=True):
+            np.testing.assert_allclose(single[0], batched[row], rtol=1e-4, atol=1e-4)
 
 
 def test_no_sample_is_in_two_parts(name: str, folder: Path) -> None:
-    """Train, validation and calibration are disjoint by content, and none holds a sample twice."""
+    """Train, validation and calibration data are disjoint by content, and none contains a sample twice."""
     inputs = list(SHAPES[name][0])
     parts = {part: samples(folder / f"{part}.npz", inputs) for part in COMPOSED.get(name, SPLITS)}
     for part, rows in parts.items():
-        assert len(set(rows)) == len(rows), f"{part} holds a sample twice"
+        assert len(set(rows)) == len(rows), f"{part} contains a sample twice"
     assert len(set().union(*parts.values())) == sum(len(rows) for rows in parts.values())
 
 
-def test_data_is_what_the_model_takes(name: str, folder: Path) -> None:
-    """Arrays are named after the inputs, are float32 and finite, and have their shapes."""
+def test_data_fits_the_model(name: str, folder: Path) -> None:
+    """The arrays have the names and shapes of the inputs, and are finite float32."""
     for part in COMPOSED.get(name, SPLITS):
         with np.load(folder / f"{part}.npz", allow_pickle=False) as data:
             for item, dims in SHAPES[name][0].items():
@@ -117,13 +117,15 @@ def test_data_is_what_the_model_takes(name: str, folder: Path) -> None:
 
 
 def test_examples_stay_small(repository: Path) -> None:
-    """Everything under ``examples`` that is kept is under 3 MB."""
-    kept = [path for path in (repository / "examples").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert 0 < sum(path.stat().st_size for path in kept) < 3 * MEGABYTE
+    """All files under ``examples`` have less than 3 MB together."""
+    files = [
+        path for path in (repository / "examples").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert 0 < sum(path.stat().st_size for path in files) < 3 * MEGABYTE
 
 
 def test_the_oldest_runtime_reads_it(folder: Path, old_python: str) -> None:
-    """ONNX Runtime 1.10 under Python 3.6, what JetPack 4 has, runs the model on the validation data."""
+    """ONNX Runtime 1.10 under Python 3.6, as on JetPack 4, runs the model on the validation data."""
     script = (
         "import sys, numpy, onnxruntime\n"
         "session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])\n"
