@@ -1,4 +1,4 @@
-"""``hil accept``, named baselines and what a calibration keeps: recorded acts, on a real history."""
+"""``hil accept``, named baselines and the noise that a calibration stores, with a real history."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_a_level_is_accepted_on_record(project: Project) -> None:
-    """By whom, when and why, of which run; the regression's own id means what it compares."""
+    """An acceptance records who, why and which run; the id of a regression check means the check that it compares."""
     done = project.hil("accept", "latest", *P99, *WHY, "--precision", "int8", "--who", "ann", "--history", URL)
     assert done.code == 0, done.out
-    again = ("--check", "regression.fps", "--model", "digits", "--precision", "fp32", "--why", "same")
-    assert project.hil("accept", "latest~1", *again, "--who", "bob", "--history", URL).code == 0
+    regression = ("--check", "regression.fps", "--model", "digits", "--precision", "fp32", "--why", "same")
+    assert project.hil("accept", "latest~1", *regression, "--who", "bob", "--history", URL).code == 0
     with open_history(URL, base=project.root, read_only=True) as history:
         first, second = history.acceptances()
         newest, before = history.resolve("latest")[0], history.resolve("latest~1")[0]
@@ -67,16 +67,16 @@ def test_a_level_is_accepted_on_record(project: Project) -> None:
         (("latest", *P99, *WHY, "--precision", "fp32", "--who", " "), "--who is empty"),
     ],
 )
-def test_a_slip_accepts_nothing(project: Project, arguments: tuple[str, ...], message: str) -> None:
-    """One line, exit code 4, and no record of it."""
+def test_a_mistake_accepts_nothing(project: Project, arguments: tuple[str, ...], message: str) -> None:
+    """A mistake in the call gives one message and exit code 4, and records no acceptance."""
     done = project.hil("accept", *arguments, "--history", URL)
     assert (done.code, message in done.out, "Traceback" in done.out) == (4, True, False), done.out
     with open_history(URL, base=project.root, read_only=True) as history:
         assert history.acceptances() == []
 
 
-def test_runs_get_a_name(project: Project) -> None:
-    """The last ones that were given it count, earlier ones stay on record, and no name means something else."""
+def test_a_baseline_can_be_renamed(project: Project) -> None:
+    """The last runs with a name count and earlier ones stay on record; a name cannot be another kind of reference."""
     for ref in ("latest~1", "latest"):
         done = project.hil(
             "history", "baseline", "shipped", ref, "--why", f"is {ref}", "--who", "ann", "--history", URL
@@ -92,21 +92,21 @@ def test_runs_get_a_name(project: Project) -> None:
         assert project.hil("history", "baseline", *wrong, *why, "--history", URL).code == 4
 
 
-def test_noise_is_kept_with_its_machine(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """What was learned of a row on a board is found under its serial, the last of it."""
+def test_noise_is_stored_by_serial(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """The noise of a row is stored under the serial of its board, and the last calibration counts."""
     rows = [Learned(("latency.p99", "toy", "fp32"), 0.004, sd, 20, 5, 1) for sd in (0.02, 0.01)]
     with open_history(URL, base=project.root) as history:
         store_noise(history, "1420", "orin", rows)
-        found = history.noise("1420", "latency.p99", "toy", "fp32")
+        noise = history.noise("1420", "latency.p99", "toy", "fp32")
         assert history.noise("1421", "latency.p99", "toy", "fp32") is None
-    assert found is not None
-    assert (found.sd, found.false_alarm, found.comparisons, found.target) == (0.01, 0.05, 20, "orin")
+    assert noise is not None
+    assert (noise.sd, noise.false_alarm, noise.comparisons, noise.target) == (0.01, 0.05, 20, "orin")
     print_noise("1420", rows)
     assert "5 → 1 of 20" in capsys.readouterr().out
 
 
 def test_only_engines_of_the_config_are_calibrated(project: Project) -> None:
-    """All of them, or those of the models that were named."""
+    """Without names all engines of the config are calibrated, else those of the named models."""
     config = load(project.root / "hil.toml")
     assert engines_to_time(config, "cpu", ()) == engines_to_time(config, "cpu", ("toy",)) == [("toy", "fp32")]
     with pytest.raises(UserError, match="did you mean 'toy'"):

@@ -1,4 +1,4 @@
-"""The command line itself: help, version, one line for each error, and the documented exit codes."""
+"""The command line itself: help, version, one-line errors, and the documented exit codes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from hil.errors import ExitCode
 def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     """``hil`` without arguments prints the text of ``hil --help``."""
     assert main([]) == 0
-    alone = capsys.readouterr().out
+    shown = capsys.readouterr().out
     assert main(["--help"]) == 0
-    assert capsys.readouterr().out == alone
-    assert all(command in alone for command in COMMANDS)
+    assert capsys.readouterr().out == shown
+    assert all(command in shown for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -67,7 +67,7 @@ def test_an_empty_value_is_no_default(capsys: pytest.CaptureFixture[str], argume
     assert captured.out == ""
 
 
-def test_importing_the_entry_point_loads_nothing() -> None:
+def test_importing_the_entry_point_loads_no_heavy_library() -> None:
     """Importing ``hil.cli`` loads none of typer, rich, numpy, pydantic and onnx."""
     code = "import sys, hil.cli; sys.exit(bool({'typer', 'rich', 'numpy', 'pydantic', 'onnx'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

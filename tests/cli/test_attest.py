@@ -32,20 +32,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_sign_and_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two commands, and what was verified in words and as JSON."""
+    """``hil verify`` accepts what ``hil attest`` signed, and prints the result as text or JSON."""
     assert main(["attest", str(folder), "--key", str(folder / "hil.key")]) == 0
     assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == 0
     out = capsys.readouterr().out
     assert "hil-gate: PASSED" in out
     assert "judged again, as signed" in out
     assert main(["verify", str(folder / "report.sigstore.json"), "--key", str(folder / "hil.pub"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["decision"], found["report"]["judged_again"]) == ("PASSED", True)
-    assert {each["role"] for each in found["subjects"]} == {"engine", "onnx", "calibration-cache"}
+    verified = json.loads(capsys.readouterr().out)
+    assert (verified["decision"], verified["report"]["judged_again"]) == ("PASSED", True)
+    assert {each["role"] for each in verified["subjects"]} == {"engine", "onnx", "calibration-cache"}
 
 
-def test_a_failed_report_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is signed, and verifying it exits with 1."""
+def test_a_failed_report_does_not_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A failed report can be signed, and ``hil verify`` exits with 1."""
     finish(folder, sample.failed())
     assert main(["attest", str(folder), "--key", str(folder / "hil.key")]) == 0
     assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == FAILED
@@ -53,7 +53,7 @@ def test_a_failed_report_is_no_pass(folder: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["attest", "."], USER, "exactly one key is needed"),
         (["attest", ".", "--key", "hil.key", "--key-env", "X"], USER, "exactly one key is needed"),
@@ -79,7 +79,7 @@ def test_mistakes_are_one_message(
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     code: int,
-    said: str,
+    message: str,
 ) -> None:
     """Messages name problem, file and next step; user errors exit with 4, refusals with 1."""
     monkeypatch.chdir(folder)
@@ -88,10 +88,10 @@ def test_mistakes_are_one_message(
         assert main(["attest", ".", "--key", "hil.key"]) == 0
         capsys.readouterr()
     assert main(arguments) == code
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert said in told
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
 
 
 def test_a_policy_file_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,12 +29,12 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_a_dry_run_prints_what_would_be_installed_and_changes_nothing(project: Project) -> None:
-    """Each file with owner and mode, the program by its digest."""
-    told = project.hil("board", "setup", "cpu", "--service", "robot", "--dry-run")
-    assert told.code == 0, told.out
+    """``--dry-run`` lists each file with owner and mode, and the helper with its digest, and changes nothing."""
+    done = project.hil("board", "setup", "cpu", "--service", "robot", "--dry-run")
+    assert done.code == 0, done.out
     digest = hashlib.sha256(HELPER.read_bytes()).hexdigest()
     for piece in (f"{PROGRAM} (root:root, 0755): sha256 {digest}", "robot", "would be installed on cpu"):
-        assert piece in told.out
+        assert piece in done.out
     assert not Path(SUDOERS).exists()
 
 
@@ -49,14 +49,14 @@ def test_a_dry_run_prints_what_would_be_installed_and_changes_nothing(project: P
         (("sutep", "cpu"), "sutep"),
     ],
 )
-def test_a_slip_is_the_users_mistake(project: Project, arguments: tuple[str, ...], message: str) -> None:
-    """One line, exit code 4."""
-    told = project.hil("board", *arguments)
-    assert (told.code, message in told.out, "Traceback" in told.out) == (4, True, False), told.out
+def test_a_wrong_call_is_the_users_mistake(project: Project, arguments: tuple[str, ...], message: str) -> None:
+    """A wrong call gives one message and exit code 4."""
+    done = project.hil("board", *arguments)
+    assert (done.code, message in done.out, "Traceback" in done.out) == (4, True, False), done.out
 
 
 def test_set_up_and_removed_by_root(project: Project, bare: Sandbox) -> None:
-    """The command line, on a machine of its own: each step is told."""
+    """``hil board setup`` and ``remove`` report each step, in a sandbox that replaces the machine."""
 
     def hil(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*bare.into, sys.executable, "-c", HIL, "board", *arguments, f"--config={project.root}/hil.toml"]
@@ -70,12 +70,12 @@ def test_set_up_and_removed_by_root(project: Project, bare: Sandbox) -> None:
     assert refused.returncode == 11
     assert "this board has no service robot" in refused.stderr
     assert "on target 'cpu'" in refused.stderr
-    gone = hil("remove", "cpu")
-    assert (gone.returncode, "was removed" in gone.stdout) == (0, True)
+    removed = hil("remove", "cpu")
+    assert (removed.returncode, "was removed" in removed.stdout) == (0, True)
     assert hil("remove", "cpu").stdout == "there was nothing to remove\n"
 
 
-def test_a_password_comes_from_a_terminal_alone() -> None:
-    """In a pipeline there is none, and the message says what to do instead."""
+def test_a_password_is_read_from_a_terminal_only() -> None:
+    """Without a terminal, as in a pipeline, the message states what to do instead of entering a password."""
     with pytest.raises(UserError, match="run this in a terminal, or as root on the board"):
-        board._ask_password("password: ")  # noqa: SLF001 - the prompt alone, without a board that asks for a password
+        board._ask_password("password: ")  # noqa: SLF001 - only the prompt, without a board that requests a password

@@ -33,7 +33,7 @@ def project(tmp_path: Path) -> Project:
     return Project.make(tmp_path)
 
 
-def test_the_engine_is_built_once_and_kept(project: Project) -> None:
+def test_the_engine_is_built_once(project: Project) -> None:
     """A second build takes the engine from the store; the report's folder stays empty."""
     first, second = (project.hil("build", "toy", "--target=cpu") for _ in range(2))
     assert (first.code, second.code) == (0, 0), first.out
@@ -57,7 +57,7 @@ def test_the_engine_is_built_once_and_kept(project: Project) -> None:
         (("toy",), "--target"),
     ],
 )
-def test_a_slip_is_the_users_mistake(project: Project, arguments: tuple[str, ...], message: str) -> None:
+def test_a_wrong_call_is_the_users_mistake(project: Project, arguments: tuple[str, ...], message: str) -> None:
     """A mistake gives one line with the correction and exit code 4, and no target is contacted."""
     done = project.hil("build", *arguments)
     assert done.code == ExitCode.USER_ERROR
@@ -65,23 +65,23 @@ def test_a_slip_is_the_users_mistake(project: Project, arguments: tuple[str, ...
     assert done.out.count("\n") == 1, done.out
 
 
-def test_a_file_that_is_no_onnx_is_the_users_mistake(project: Project) -> None:
-    """Whatever a runtime would call it."""
+def test_a_file_that_is_not_onnx_is_the_users_mistake(project: Project) -> None:
+    """A file that is not an ONNX model exits with 4, whatever error the runtime would raise."""
     (project.root / "toy.onnx").write_bytes(b"not a model")
     done = project.hil("build", "toy", "--target=cpu")
     assert done.code == ExitCode.USER_ERROR
     assert "cannot read" in done.out
 
 
-def test_a_build_that_takes_too_long_is_given_up(project: Project) -> None:
-    """The time limit of the command line wins, is named, and fails the command."""
+def test_a_build_that_takes_too_long_is_stopped(project: Project) -> None:
+    """A build over the time limit of the command line fails the command, and the message states the limit."""
     done = project.hil("build", "toy", "--target=cpu", "--time-limit=1 us")
     assert done.code == ExitCode.FAILED
     assert "took longer than" in done.out
 
 
-def test_one_precision_that_fails_leaves_the_others(project: Project) -> None:
-    """What can be built is built and shown; the exit code is that of the failure."""
+def test_one_precision_that_fails_does_not_stop_the_others(project: Project) -> None:
+    """The other precisions are built and shown; the exit code is that of the failure."""
     project.edit('precisions = ["fp32"]', 'precisions = ["fp16", "fp32"]')
     done = project.hil("build", "toy", "--target=cpu")
     assert done.code == ExitCode.FAILED
@@ -90,14 +90,17 @@ def test_one_precision_that_fails_leaves_the_others(project: Project) -> None:
 
 
 def test_all_precisions_are_built_in_one_process(project: Project) -> None:
-    """What a process loads before it can build is loaded once, and is gone with the command."""
+    """One process builds all precisions, and ends with the command."""
     project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
     path = project.root / "hil.toml"
     path.write_text(path.read_text() + CALIBRATION.format("synthetic"))
     done = project.hil("build", "toy", "--target=cpu")
     assert done.code == ExitCode.PASSED, done.out
     records = [json.loads(file.read_text()) for file in project.root.glob("cache/**/engines/*.json")]
-    assert {one["facts"]["precision"]: one["about"]["process"] for one in records} == {"fp32": "fresh", "int8": "kept"}
+    assert {record["facts"]["precision"]: record["about"]["process"] for record in records} == {
+        "fp32": "fresh",
+        "int8": "kept",
+    }
 
 
 def test_a_users_mistake_in_one_precision_still_shows_the_others(project: Project) -> None:
@@ -111,7 +114,7 @@ def test_a_users_mistake_in_one_precision_still_shows_the_others(project: Projec
     assert done.out.index("toy on cpu") < done.out.index("error: ")
 
 
-def test_a_mistake_in_the_data_is_told_before_anything_is_built(project: Project) -> None:
+def test_a_mistake_in_the_data_is_reported_before_anything_is_built(project: Project) -> None:
     """The target is not contacted for a model with unusable data."""
     (project.root / "validation.npz").write_bytes(b"no archive")
     done = project.hil("build", "toy", "--target=cpu")
@@ -128,7 +131,7 @@ def test_an_unreachable_target_is_the_labs_fault(project: Project) -> None:
     assert not (project.root / ".hil").exists()
 
 
-def test_an_interrupted_build_lets_go_of_the_target(project: Project) -> None:
+def test_an_interrupted_build_releases_the_target(project: Project) -> None:
     """Ctrl-C ends the command at once without a traceback and releases the target."""
     project.edit('precisions = ["fp32"]', 'precisions = ["int8", "fp32"]')
     path = project.root / "hil.toml"

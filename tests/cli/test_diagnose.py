@@ -20,8 +20,8 @@ def project(tmp_path: Path) -> Project:
     return Project.make(tmp_path)
 
 
-def spoil(project: Project, name: str = "spoilt.onnx") -> None:
-    """Return a copy of the model in which one weight is far off."""
+def write_corrupted(project: Project, name: str = "corrupted.onnx") -> None:
+    """Write a copy of the model in which one weight is far off."""
     model = onnx.load(str(project.root / "toy.onnx"))
     tensor = model.graph.initializer[0]
     array = numpy_helper.to_array(tensor).copy()
@@ -30,17 +30,17 @@ def spoil(project: Project, name: str = "spoilt.onnx") -> None:
     onnx.save(model, str(project.root / name))
 
 
-def test_the_node_at_fault_is_named_and_bundled(project: Project) -> None:
+def test_the_node_at_fault_is_named_and_gets_a_bundle(project: Project) -> None:
     """A corrupted weight in the deployed file is reported with node, operator, position, cause and a bundle."""
-    spoil(project)
-    ran = project.hil("diagnose", "toy", "--precision", "fp32", "--deployed", "spoilt.onnx")
+    write_corrupted(project)
+    ran = project.hil("diagnose", "toy", "--precision", "fp32", "--deployed", "corrupted.onnx")
     assert ran.code == ExitCode.FAILED, ran.out
     assert "'scores' (Gemm, node 1 of 1), weights differ" in ran.out
     assert "1 of 24 elements differ, most at [2, 1]: 40" in ran.out
     assert (project.root / "report/repro/toy-fp32/repro.py").is_file()
 
 
-def test_a_sound_engine_is_no_case(project: Project) -> None:
+def test_a_sound_engine_has_no_node_at_fault(project: Project) -> None:
     """Outputs within tolerance give exit code 0 and no bundle."""
     ran = project.hil("diagnose", "toy", "--precision", "fp32")
     assert ran.code == 0, ran.out
@@ -53,7 +53,7 @@ def test_a_sound_engine_is_no_case(project: Project) -> None:
     [
         (("toy", "--precision", "int9"), "--precision int9"),
         (("toi", "--precision", "fp32"), "toi"),
-        (("toy", "--precision", "fp32", "--deployed", "gone.onnx"), "gone.onnx does not exist"),
+        (("toy", "--precision", "fp32", "--deployed", "absent.onnx"), "absent.onnx does not exist"),
     ],
 )
 def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], message: str) -> None:
@@ -65,9 +65,9 @@ def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], 
 
 
 def test_a_failed_parity_check_names_its_node(project: Project) -> None:
-    """A failed test run diagnoses by itself: reason, details and the report's folder have the cause."""
-    spoil(project)
-    project.edit('path = "toy.onnx"', 'path = "toy.onnx"\ndeployed = "spoilt.onnx"')
+    """A test run diagnoses a failed parity check: reason, details and the report's folder contain the cause."""
+    write_corrupted(project)
+    project.edit('path = "toy.onnx"', 'path = "toy.onnx"\ndeployed = "corrupted.onnx"')
     ran = project.run("--pyargs", "hil.suites", "-k", "test_parity and test_outputs")
     result = ran.check("parity.outputs")
     assert result["verdict"] == "failed"
@@ -78,8 +78,8 @@ def test_a_failed_parity_check_names_its_node(project: Project) -> None:
 
 def test_deployed_int8_needs_its_nodes(project: Project) -> None:
     """A deployed file without Q/DQ nodes is not run in float and reported as INT8."""
-    spoil(project)
-    project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "spoilt.onnx"')
+    write_corrupted(project)
+    project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "corrupted.onnx"')
     ran = project.hil("diagnose", "toy", "--precision", "int8")
     assert ran.code == ExitCode.FAILED, ran.out
     assert "has no QuantizeLinear" in ran.out
@@ -87,10 +87,10 @@ def test_deployed_int8_needs_its_nodes(project: Project) -> None:
 
 def test_two_files_are_compared_without_a_config(project: Project) -> None:
     """``hil parity`` passes equal files, names a corrupted file's worst element, and reports unsuitable data."""
-    spoil(project)
+    write_corrupted(project)
     good = project.hil("parity", "toy.onnx", "toy.onnx", "--data", "validation.npz")
     assert good.code == 0, good.out
-    bad = project.hil("parity", "toy.onnx", "spoilt.onnx", "--data", "validation.npz", "--batch", "7")
+    bad = project.hil("parity", "toy.onnx", "corrupted.onnx", "--data", "validation.npz", "--batch", "7")
     assert bad.code == ExitCode.FAILED
     assert "OUT scores" in bad.out
     assert "worst at sample" in bad.out

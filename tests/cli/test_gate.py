@@ -23,21 +23,21 @@ def gate(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(
-    ("make", "word", "code"),
+    ("make", "decision", "code"),
     [(sample.passed, "PASSED", 0), (sample.failed, "FAILED", 1), (sample.fallback, "FAILED", 10)],
 )
-def test_the_exit_code_is_the_verdict(tmp_path: Path, make: object, word: str, code: int) -> None:
+def test_the_exit_code_is_the_verdict(tmp_path: Path, make: object, decision: str, code: int) -> None:
     """``hil gate`` repeats the recorded decision and exit code, given the report's file or its folder."""
     assert callable(make)
     finish(tmp_path / "report", make())
     for arguments in ((), ("report",), ("report/report.json",)):
         done = gate(tmp_path, *arguments)
         assert (done.returncode, done.stderr) == (code, "")
-        assert word in done.stdout
+        assert decision in done.stdout
         assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
-def test_a_failure_is_told_with_cause_and_next_step(tmp_path: Path) -> None:
+def test_a_failure_is_shown_with_cause_and_next_step(tmp_path: Path) -> None:
     """The terminal shows reason, cause, evidence, target and the next step."""
     finish(tmp_path, sample.failed())
     out = " ".join(gate(tmp_path, ".").stdout.split())
@@ -76,13 +76,17 @@ def test_a_users_mistake_is_exit_code_4(tmp_path: Path, arguments: tuple[str, ..
     assert done.stderr.count("\n") == 1
 
 
-def test_json_is_for_machines(tmp_path: Path) -> None:
+def test_json_has_decision_and_rules(tmp_path: Path) -> None:
     """``--json`` prints the decision and each rule, and nothing else."""
     finish(tmp_path, sample.failed())
     done = gate(tmp_path, ".", "--json")
-    told = json.loads(done.stdout)
-    assert (told["decision"], told["exit_code"], done.returncode) == ("FAILED", 1, 1)
-    assert {rule["rule"] for rule in told["rules"] if not rule["ok"]} == {"verdicts", "required checks run", "warnings"}
+    decision = json.loads(done.stdout)
+    assert (decision["decision"], decision["exit_code"], done.returncode) == ("FAILED", 1, 1)
+    assert {rule["rule"] for rule in decision["rules"] if not rule["ok"]} == {
+        "verdicts",
+        "required checks run",
+        "warnings",
+    }
 
 
 def test_explain_shows_each_rule(tmp_path: Path) -> None:
@@ -93,7 +97,7 @@ def test_explain_shows_each_rule(tmp_path: Path) -> None:
     assert out.count("✓ ok") == 16
 
 
-def test_another_policy_says_so(tmp_path: Path) -> None:
+def test_another_policy_is_reported(tmp_path: Path) -> None:
     """``--policy`` judges by another ``[gate]`` and reports the recorded decision."""
     finish(tmp_path, sample.passed())
     model = '[models.digits]\npath = "model.onnx"\ndata = "synthetic"\n'

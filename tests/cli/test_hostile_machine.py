@@ -1,4 +1,4 @@
-"""A machine each of whose words is an attack, as ``hil doctor``, ``hil probe`` and ``hil targets`` show it."""
+"""``hil doctor``, ``hil probe`` and ``hil targets`` with a machine that adds control characters to every answer."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EVIL = "\n::warning title=x::pwned\r✓ ready\x1b[2J\u202e\x9b1m"
-OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 COMMAND = re.compile(r"^\s*::warning", re.MULTILINE)
 WRAPPER = """#!{python}
 import json, subprocess, sys
 
 EVIL = {evil!r}
 
-def spoil(value):
+def attack(value):
     if isinstance(value, dict):
-        return {{key + EVIL if len(key) > 30 else key: spoil(one) for key, one in value.items()}}
+        return {{key + EVIL if len(key) > 30 else key: attack(item) for key, item in value.items()}}
     if isinstance(value, list):
-        return [spoil(one) for one in value]
+        return [attack(item) for item in value]
     return value + EVIL if isinstance(value, str) else value
 
 done = subprocess.run([{python!r}, *sys.argv[1:]], stdin=sys.stdin, stdout=subprocess.PIPE, check=False)
-mark, told = {mark!r}, done.stdout.rpartition(b"\\n" + {mark!r})[2]
-facts = spoil(json.loads(told))
+mark, answer = {mark!r}, done.stdout.rpartition(b"\\n" + {mark!r})[2]
+facts = attack(json.loads(answer))
 facts["holder"] = {{"who": "ill" + EVIL, "host": "ill" + EVIL, "since": EVIL}}
 print(EVIL)
 sys.stdout.buffer.write(b"\\n" + mark + json.dumps(facts).encode() + b"\\n")
@@ -40,7 +40,7 @@ sys.stdout.buffer.write(b"\\n" + mark + json.dumps(facts).encode() + b"\\n")
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose target ``bench`` has an interpreter that adds the attack to all that it answers."""
+    """Return a folder whose target ``bench`` has an interpreter that adds the attack to everything it answers."""
     from hil.agent.machine.survey import MARK  # the marker that the agent writes
 
     python = tmp_path / "python"
@@ -59,13 +59,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("command", ["doctor bench", "probe bench", "probe bench --json", "targets --check"])
-def test_nothing_that_it_answers_is_obeyed(machine: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """Facts, holder and last words are there to be read, and change no line but their own."""
+def test_no_answer_of_a_machine_controls_the_terminal(
+    machine: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Facts, holder and errors are shown without control characters, and start no workflow command."""
     assert machine.exists()
     main(command.split())
     out = "".join(capsys.readouterr())
     assert "ready" in out
-    assert not OBEYED.search(out), ascii(out)
+    assert not CONTROL.search(out), ascii(out)
     assert not COMMAND.search(out), ascii(out)
     if "--json" in command:
         assert json.loads(out)["held"]["who"].startswith("ill\\n")

@@ -1,4 +1,4 @@
-"""``hil init`` writes a starter config that loads, lists the values to fill in, and replaces no file unasked."""
+"""``hil init`` writes a starter config that loads, lists the values to fill in, and replaces a file only if forced."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def test_the_starter_loads_and_gives_data(tmp_path: Path, repository: Path) -> N
     assert next(data.batches(arm.batch)).inputs["tool"].shape == (1, 3)
 
 
-def test_it_says_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_next_commands_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command prints inputs, outputs, a warning that random data is no evidence, and the next commands."""
     model = write_model(tmp_path / "m.onnx", ["batch", 2])
     assert main(["init", str(model), "-o", str(tmp_path / "hil.toml")]) == 0
     out = capsys.readouterr().out
-    for words in ("x: float32[batch, 2]", "never satisfies a gate", "--target=cpu", "[targets.jetson-orin]"):
-        assert words in out
+    for text in ("x: float32[batch, 2]", "never satisfies a gate", "--target=cpu", "[targets.jetson-orin]"):
+        assert text in out
 
 
-def test_it_replaces_only_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_config_is_replaced_only_with_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An existing config is replaced only with ``--force``."""
     model = write_model(tmp_path / "m.onnx", ["batch", 2])
     output = tmp_path / "hil.toml"
@@ -82,7 +82,7 @@ def test_a_bad_model_leaves_nothing_behind(
     assert "cannot read" in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing folder is named in the message and is not created."""
     model = write_model(tmp_path / "m.onnx", ["batch", 2])
     assert main(["init", str(model), "-o", str(tmp_path / "absent" / "hil.toml")]) == ExitCode.USER_ERROR

@@ -41,21 +41,21 @@ def cache(path: Path, **scales: float) -> Path:
     return path
 
 
-def test_an_audit_tells_each_check(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All checks of INT8 with their reasons, as a table and as JSON; the ranking beside where it is asked for."""
+def test_an_audit_shows_each_check(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The audit shows all INT8 checks as a table and as JSON, and with ``--sensitivity`` the ranking of layers."""
     code = main(["int8", "audit", "toy", "--sensitivity", "--json", "audit.json"])
     shown = capsys.readouterr().out
     assert code == 0, shown
     for name in ("calibration_set", "ranges", "repeatable", "disjoint", "speedup"):
         assert name in shown
     assert "share of noise" in shown
-    told = json.loads((project / "audit.json").read_text())
-    assert {one["verdict"] for one in told["checks"] if one["id"] == "int8.repeatable"} == {"passed"}
-    assert told["layers"]["layers"][0]["node"] == "scores"
+    audit = json.loads((project / "audit.json").read_text())
+    assert {check["verdict"] for check in audit["checks"] if check["id"] == "int8.repeatable"} == {"passed"}
+    assert audit["layers"]["layers"][0]["node"] == "scores"
 
 
-def test_an_audit_of_a_bad_set_fails_and_says_what_is_next(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1, the cause, and the first thing to do."""
+def test_an_audit_of_a_bad_set_fails_with_the_next_step(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The audit of a bad calibration set exits with 1 and states the cause and the next step."""
     bad = samples(128, seed=5)
     bad["x"] = (bad["x"] * 255).astype(np.float32)
     save(project / "calibration.npz", bad)
@@ -65,7 +65,7 @@ def test_an_audit_of_a_bad_set_fails_and_says_what_is_next(project: Path, capsys
     assert "next: fix the calibration data first" in shown
 
 
-def test_mistakes_are_told_in_a_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_message(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown model, a model without INT8 and invalid files give exit code 4 and no traceback."""
     text = (project / "hil.toml").read_text()
     (project / "broken.onnx").write_bytes(b"no model")
@@ -75,7 +75,7 @@ def test_mistakes_are_told_in_a_line(project: Path, capsys: pytest.CaptureFixtur
     (project / "list.json").write_text('{"checks": [1]}')
     (project / "none.json").write_text('{"checks": []}')
     sound = str(cache(project / "sound.cache", x=0.1))
-    for arguments, words in (
+    for arguments, message in (
         (["audit", "toi"], "toi"),
         (["sensitivity", "toi"], "toi"),
         (["diff", "nowhere", sound], "does not exist"),
@@ -88,14 +88,14 @@ def test_mistakes_are_told_in_a_line(project: Path, capsys: pytest.CaptureFixtur
         (["diff", sound, sound, "--above", "much"], "--above much"),
     ):
         assert main(["int8", *arguments]) == 4, arguments
-        assert words in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     (project / "hil.toml").write_text(text.replace('["fp32", "int8"]', '["fp32"]'))
     assert main(["int8", "audit", "toy"]) == 4
     assert "has no int8" in capsys.readouterr().err
 
 
 def test_caches_are_compared_by_tensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What moved, worst first, and what only one has; a small change is none."""
+    """The difference lists changed ranges and tensors of one cache only; small changes are ignored."""
     old = cache(tmp_path / "old", a=0.1, b=0.2, c=0.3)
     assert main(["int8", "diff", str(old), str(old)]) == 0
     assert main(["int8", "diff", str(old), str(cache(tmp_path / "near", a=0.105, b=0.2, c=0.3))]) == 0
@@ -108,12 +108,12 @@ def test_caches_are_compared_by_tensor(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_models_and_reports_are_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A Q/DQ model beside another; a report's ranges by model, which must be named where there are several."""
+    """Q/DQ models and reports can be compared; of a report with several models one must be named."""
     model = convnet(tmp_path / "m.onnx")
     table = CalibrationSpec(data="memory", method="minmax")
-    made = [quantize(model, tmp_path, MemoryData(image=images(64) * size), table).path for size in (1, 2)]
-    assert main(["int8", "diff", str(made[0]), str(made[0])]) == 0
-    assert main(["int8", "diff", str(made[0]), str(made[1])]) == 1
+    models = [quantize(model, tmp_path, MemoryData(image=images(64) * size), table).path for size in (1, 2)]
+    assert main(["int8", "diff", str(models[0]), str(models[0])]) == 0
+    assert main(["int8", "diff", str(models[0]), str(models[1])]) == 1
     rows = [{"id": "int8.cache", "model": name, "details": {"scales": {"a": 0.1}}} for name in ("m", "n")]
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"checks": rows}))

@@ -29,14 +29,16 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
 
 
 @pytest.mark.parametrize("arguments", [(), ("--report",)], ids=["config", "report"])
-def test_it_is_valid_json_schema(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+def test_the_schema_is_valid(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     """The schema is valid under draft 2020-12 and declares that draft."""
     schema = printed(capsys, *arguments)
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_it_takes_the_example_and_the_bundled_config(capsys: pytest.CaptureFixture[str], repository: Path) -> None:
+def test_the_schema_accepts_the_example_and_the_bundled_config(
+    capsys: pytest.CaptureFixture[str], repository: Path
+) -> None:
     """A config that loads is valid under the schema; an unknown key is not."""
     validator = Draft202012Validator(printed(capsys))
     validator.validate(tomllib.loads(EXAMPLE))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def test_foreign_engines_have_no_command(tmp_path: Path) -> None:
-    """Nobody here knows how they were built; a session stands for its runtime's name alone."""
+    """No build command is shown for a foreign engine, because how it was built is unknown."""
+    # Of the session only the runtime's name is read.
     session = cast("Session", SimpleNamespace(spec=SimpleNamespace(runtime="tensorrt")))
     engine = BuiltEngine(
         "k", "d", 1, 0.0, cached=False, runtime="tensorrt", runtime_version="8.6.0", log="", facts={"foreign": True}
