@@ -19,7 +19,7 @@ ALL = tuple(
 )
 
 
-def test_nothing_but_good_facts_is_zero() -> None:
+def test_only_good_facts_give_zero() -> None:
     """Exit code 0 requires that every fact is good, in all combinations."""
     for facts in ALL:
         good = facts.pytest_status in (None, 0) and not (

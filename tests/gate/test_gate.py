@@ -17,11 +17,11 @@ from tests.report import sample
 if TYPE_CHECKING:
     from pathlib import Path
 
-GONE: dict[str, Any] = {"verdict": Verdict.NOT_RUN, "evidence": None, "executed_on": None, "engine": None}
+NOT_RUN: dict[str, Any] = {"verdict": Verdict.NOT_RUN, "evidence": None, "executed_on": None, "engine": None}
 ALLOWED = GateSpec(require=("*",), evidence="host", warnings=True)
 
 
-def everywhere(**changes: Any) -> Report:
+def in_every_row(**changes: Any) -> Report:
     """Return a good draft with ``changes`` in each row."""
     rows = tuple(row.model_copy(update=changes) for row in sample.checks())
     return sample.draft(rows)
@@ -34,7 +34,7 @@ def test_a_good_run_passes() -> None:
     assert all(rule.ok for rule in judge(report, report.policy).rules)
 
 
-def test_the_large_fleet_passes_too() -> None:
+def test_a_large_fleet_passes() -> None:
     """A report of 40 models in 3 precisions passes: the gate does not limit their number."""
     assert sample.large().decision == "PASSED"
 
@@ -52,13 +52,13 @@ def test_a_bad_verdict_fails_required_or_not(verdict: Verdict, *, required: bool
 def test_a_required_check_that_did_not_run_fails() -> None:
     """A required ``not_run`` row fails the gate, except for cause ``fallback``."""
     for cause in set(Cause) - {Cause.FALLBACK}:
-        report = seal(sample.with_row(sample.draft(), "parity.outputs", **GONE, cause=cause, reason="gone"))
+        report = seal(sample.with_row(sample.draft(), "parity.outputs", **NOT_RUN, cause=cause, reason="lost"))
         assert (report.decision, report.exit_code) == ("FAILED", 1), cause
 
 
 def test_an_optional_check_may_be_left_out() -> None:
     """A row that the policy does not require may be ``not_run``."""
-    report = sample.with_row(sample.draft(), "latency.p50", **GONE, cause=Cause.DESELECTED, reason="-k")
+    report = sample.with_row(sample.draft(), "latency.p50", **NOT_RUN, cause=Cause.DESELECTED, reason="-k")
     assert seal(report).decision == "PASSED"
 
 
@@ -73,20 +73,22 @@ def test_a_pattern_without_a_check_fails(missing: str) -> None:
 
 def test_patterns_narrow_by_model_and_precision() -> None:
     """A pattern ``id model precision`` requires that precision only."""
-    report = sample.with_row(sample.draft(), "parity.outputs", **GONE, cause=Cause.OUT_OF_SCOPE, reason="x")
+    report = sample.with_row(sample.draft(), "parity.outputs", **NOT_RUN, cause=Cause.OUT_OF_SCOPE, reason="x")
     optional = report.model_copy(
         update={"checks": tuple(c.model_copy(update={"required": False}) for c in report.checks)}
     )
     for pattern, good in (("parity.outputs digits int8", True), ("parity.outputs digits fp32", False)):
         policy = GateSpec(require=(pattern,), evidence="host")
-        done = seal(optional.model_copy(update={"policy": policy, "checks": tuple(flagged(optional, policy))}))
-        assert (done.decision == "PASSED") is good, pattern
+        sealed_report = seal(optional.model_copy(update={"policy": policy, "checks": tuple(flagged(optional, policy))}))
+        assert (sealed_report.decision == "PASSED") is good, pattern
 
 
 def flagged(report: Report, policy: GateSpec) -> list[CheckResult]:
     """Return the rows with ``required`` set as a plan under ``policy`` sets it."""
-    wanted = [tuple(pattern.split()) for pattern in policy.require]
-    return [row.model_copy(update={"required": (row.id, row.model, row.precision) in wanted}) for row in report.checks]
+    required = [tuple(pattern.split()) for pattern in policy.require]
+    return [
+        row.model_copy(update={"required": (row.id, row.model, row.precision) in required}) for row in report.checks
+    ]
 
 
 def test_warnings_pass_only_where_allowed() -> None:
@@ -114,53 +116,53 @@ def test_warnings_pass_only_where_allowed() -> None:
 )
 def test_evidence_is_judged_by_rank(evidence: str, executed: str, required: str, *, good: bool) -> None:
     """Evidence better than required passes, weaker evidence fails, whatever processor a row names."""
-    report = everywhere(evidence=Evidence(evidence), executed_on=ExecutedOn(kind=executed, name="x"))
+    report = in_every_row(evidence=Evidence(evidence), executed_on=ExecutedOn(kind=executed, name="x"))
     policy = sample.POLICY.model_copy(update={"evidence": required})
-    found = seal(report.model_copy(update={"policy": policy}))
-    assert found.exit_code == (0 if good else 1)
-    assert exit_code_of(found, full=False) == 0
+    sealed_report = seal(report.model_copy(update={"policy": policy}))
+    assert sealed_report.exit_code == (0 if good else 1)
+    assert exit_code_of(sealed_report, full=False) == 0
 
 
 @pytest.mark.parametrize("kind", ["gpu", "dla"])
-def test_a_confirmed_board_has_devices_evidence(kind: str) -> None:
+def test_a_confirmed_board_has_evidence_device(kind: str) -> None:
     """Engines on the declared board satisfy ``device``; checks that run on the host need not run on it."""
     report = seal(sample.on_board(sample.H200.model_copy(update={"kind": kind})))
     assert (report.decision, report.exit_code) == ("PASSED", 0)
     assert {row.id for row in report.checks if row.evidence is Evidence.HOST} == sample.ON_HOST
 
 
-def test_only_the_catalogue_excuses_from_the_device() -> None:
+def test_only_host_checks_of_the_catalogue_may_run_off_the_device() -> None:
     """A row that claims to have run on the host's CPU does not satisfy ``device``, unless the catalogue allows it."""
-    here = {"evidence": Evidence.HOST, "executed_on": ExecutedOn(kind="cpu", name="AMD EPYC 9004")}
+    on_host = {"evidence": Evidence.HOST, "executed_on": ExecutedOn(kind="cpu", name="AMD EPYC 9004")}
     for name in ("contract.signature", "parity.outputs", "latency.p99", "memory.peak"):
-        report = seal(sample.with_row(sample.on_board(), name, **here))
+        report = seal(sample.with_row(sample.on_board(), name, **on_host))
         assert (report.decision, report.exit_code) == ("FAILED", 1), name
         assert "evidence device is required, but 1 checks have host" in report.reasons
 
 
 @pytest.mark.parametrize("evidence", [None, Evidence.CPU_FALLBACK])
-def test_the_hosts_work_needs_evidence_too(evidence: Evidence | None) -> None:
+def test_checks_on_the_host_need_evidence(evidence: Evidence | None) -> None:
     """A check that runs only on the host still needs evidence, and a fallback does not excuse it."""
     report = sample.with_row(sample.on_board(), "parity.data", evidence=evidence)
     assert judge(report, report.policy).exit_code == 1
 
 
-def test_a_claim_of_a_device_is_looked_at_again() -> None:
+def test_evidence_device_is_verified_by_the_processor() -> None:
     """``device`` with work on a CPU ranks as ``host``, even in a report that was not checked for contradictions."""
     report = sample.with_row(sample.on_board(), "latency.p99", executed_on=ExecutedOn(kind="cpu", name="AMD EPYC 9004"))
     assert judge(report, report.policy).exit_code == 1
 
 
-def test_no_evidence_is_no_evidence() -> None:
+def test_a_row_without_evidence_fails() -> None:
     """A required row without evidence satisfies no policy."""
-    assert seal(everywhere(evidence=None)).exit_code == 1
+    assert seal(in_every_row(evidence=None)).exit_code == 1
 
 
 @pytest.mark.parametrize("evidence", ["host", "emulated"])
-def test_synthetic_data_is_never_plainly_green(evidence: str) -> None:
+def test_synthetic_data_never_passes_without_a_warning(evidence: str) -> None:
     """Synthetic data warns under a ``host`` policy that allows warnings, and fails under any other."""
     row = {"evidence": Evidence.EMULATED}
-    draft = everywhere(**row).model_copy(
+    draft = in_every_row(**row).model_copy(
         update={"models": (sample.model("digits", synthetic=True), sample.model("arm"))}
     )
     for warnings in (False, True):
@@ -192,14 +194,14 @@ def test_a_rejected_result_fails() -> None:
         ({"lab_error": "lost", "pytest_exit_status": 2}, 2),
     ],
 )
-def test_what_ended_the_run_decides(changes: dict[str, Any], code: int) -> None:
+def test_an_error_that_ended_the_run_decides(changes: dict[str, Any], code: int) -> None:
     """Passed rows do not outweigh an error that ended the run."""
     report = seal(sample.draft(run=sample.run(**changes)))
     assert (report.decision, report.exit_code) == ("FAILED", code)
     assert report.reasons
 
 
-def test_a_fallback_is_never_green() -> None:
+def test_a_fallback_never_passes() -> None:
     """Another target than the requested one gives exit code 10, with and without the gate."""
     report = sample.fallback()
     assert (report.decision, report.exit_code) == ("FAILED", 10)
@@ -214,9 +216,9 @@ def test_a_fallback_hides_no_failure() -> None:
     assert exit_code_of(report, full=False) == 1
 
 
-def test_a_fallback_excuses_only_what_it_caused() -> None:
+def test_a_fallback_excuses_only_rows_that_it_caused() -> None:
     """A required row that was deselected in a fallback run gives exit code 1."""
-    report = seal(sample.with_row(sample.fallback(), "parity.outputs", **GONE, cause=Cause.DESELECTED, reason="-k"))
+    report = seal(sample.with_row(sample.fallback(), "parity.outputs", **NOT_RUN, cause=Cause.DESELECTED, reason="-k"))
     assert report.exit_code == 1
 
 
@@ -226,7 +228,7 @@ def test_a_fallback_under_pytest_5_is_1() -> None:
     assert seal(report.model_copy(update={"run": sample.run(pytest_exit_status=5)})).exit_code == 1
 
 
-def test_one_row_elsewhere_is_another_target() -> None:
+def test_one_row_on_another_target_fails() -> None:
     """A row that ran on another target fails the gate, even if the report's ``target`` claims otherwise."""
     report = sample.passed()
     row = report.checks[0].model_copy(update={"target": TargetUse(requested="cpu", used="laptop")})
@@ -254,7 +256,7 @@ def test_totals_are_counted_again() -> None:
 def test_a_row_required_by_a_users_test_stays_required() -> None:
     """A user's test that requested ``hil_check`` must give a result, under any policy."""
     own = sample.checks()[0].model_copy(
-        update={**GONE, "id": "grasp.error", "required": True, "cause": Cause.NO_RESULT, "reason": "none"}
+        update={**NOT_RUN, "id": "grasp.error", "required": True, "cause": Cause.NO_RESULT, "reason": "none"}
     )
     report = seal(sample.draft((*sample.checks(), own)))
     assert report.exit_code == 1
@@ -262,7 +264,7 @@ def test_a_row_required_by_a_users_test_stays_required() -> None:
 
 
 def test_another_policy_may_judge_otherwise() -> None:
-    """``judge`` uses the policy that it is given, not the recorded one."""
+    """``judge`` uses the policy of its argument, not the recorded one."""
     report = sample.passed()
     decision = judge(report, sample.POLICY.model_copy(update={"evidence": "device"}))
     assert (decision.status, decision.exit_code) == ("FAILED", 1)
@@ -270,11 +272,11 @@ def test_another_policy_may_judge_otherwise() -> None:
 
 def test_the_file_gives_the_same_decision(tmp_path: Path) -> None:
     """Judging the file again gives the recorded decision."""
-    for number, made in enumerate((sample.passed(), sample.failed(), sample.fallback())):
-        finish(tmp_path / str(number), made)
+    for number, report in enumerate((sample.passed(), sample.failed(), sample.fallback())):
+        finish(tmp_path / str(number), report)
         read = open_report(tmp_path / str(number) / "report.json")
-        assert read == made
-        assert judge(read, read.policy).exit_code == made.exit_code
+        assert read == report
+        assert judge(read, read.policy).exit_code == report.exit_code
 
 
 @pytest.mark.parametrize(("field", "value"), [("decision", "PASSED"), ("exit_code", 0)])
@@ -298,7 +300,7 @@ VERDICTS = st.sampled_from(list(Verdict))
 
 @settings(max_examples=60)
 @given(st.lists(VERDICTS, min_size=3, max_size=3), st.sampled_from([0, 1, 2, 3, 5, None]), st.booleans(), st.booleans())
-def test_green_needs_everything_good(
+def test_exit_code_zero_requires_every_row(
     verdicts: list[Verdict], status: int | None, allowed: bool, fell_back: bool
 ) -> None:
     """Exit code 0 requires that every required row passed (or warned, if allowed) on the requested target."""
@@ -327,12 +329,12 @@ def test_green_needs_everything_good(
         assert (decision.status == "FAILED") == (decision.exit_code != 0)
 
 
-def test_a_policy_that_requires_nothing_passes_nothing() -> None:
+def test_a_policy_without_requirements_fails() -> None:
     """A policy that requires no checks fails."""
     report = sample.passed()
-    unasked = report.model_copy(
+    optional = report.model_copy(
         update={"checks": tuple(check.model_copy(update={"required": False}) for check in report.checks)}
     )
-    decision = judge(unasked, GateSpec(require=(), evidence="host"))
+    decision = judge(optional, GateSpec(require=(), evidence="host"))
     assert decision.status == "FAILED"
     assert "requires no checks" in decision.reasons[0]

@@ -20,7 +20,7 @@ _numbers = itertools.count()
 def server() -> Iterator[postgresql.Server]:
     """A PostgreSQL server for all tests of the process."""
     if postgresql.programs() is None:
-        pytest.skip("PostgreSQL is not there")
+        pytest.skip("PostgreSQL is not installed")
     with postgresql.server() as running:
         yield running
 

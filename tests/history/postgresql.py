@@ -27,8 +27,8 @@ CONFIG = (
 
 def programs() -> Path | None:
     """Return the folder with the programs of the newest installed server; ``None`` without one."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
-    return found[-1].parent if found else None
+    paths = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
+    return paths[-1].parent if paths else None
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Server:
 @contextlib.contextmanager
 def server() -> Iterator[Server]:
     """Start a server and stop it afterwards; requires ``programs()``."""
-    found = programs()
-    assert found is not None
+    binaries = programs()
+    assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="hil-pg-"))
     try:
         if os.geteuid() == 0:
@@ -69,19 +69,19 @@ def server() -> Iterator[Server]:
         port = free_port()
         data, options = str(folder / "data"), CONFIG.format(folder=folder, port=port)
         auth = ("--auth=scram-sha-256", "-U", USER, f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
-        _as_postgres(found / "initdb", "-D", data, *auth)
-        _as_postgres(found / "pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
+        _as_postgres(binaries / "initdb", "-D", data, *auth)
+        _as_postgres(binaries / "pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
         try:
             yield Server(port)
         finally:
-            _as_postgres(found / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+            _as_postgres(binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _as_postgres(program: Path, *arguments: str) -> None:
     before = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    done = subprocess.run(  # the server keeps a pipe open, so its output goes nowhere
+    done = subprocess.run(  # the server would keep a pipe open, so its output is discarded
         [*before, str(program), *arguments], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
     )
     assert done.returncode == 0, done.stderr.decode()

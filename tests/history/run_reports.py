@@ -41,8 +41,8 @@ def draft(number: int = 0, **changes: Any) -> Report:
 def on_jetpack(number: int, jetpack: str, serial: str = "1420") -> Report:
     """Return a run whose probe read a Jetson with this JetPack release."""
     major, minor, patch = RELEASES[jetpack].split(".")
-    told = f"# R{major} (release), REVISION: {minor}.{patch}, GCID: 38968081, BOARD: generic, EABI: aarch64"
-    facts = {**sample.ENVIRONMENT, "board": {**BOARD, "serial": serial, "nv_tegra_release": told}}
+    release = f"# R{major} (release), REVISION: {minor}.{patch}, GCID: 38968081, BOARD: generic, EABI: aarch64"
+    facts = {**sample.ENVIRONMENT, "board": {**BOARD, "serial": serial, "nv_tegra_release": release}}
     target = TargetReport(requested="cpu", used="cpu", kind="local", facts=facts)
     return seal(draft(number).model_copy(update={"target": target}))
 
@@ -51,8 +51,8 @@ def fallback(number: int) -> Report:
     """Return a run that requested a board and used the CPU, without measurements."""
     use = TargetUse(requested="jetson", used="cpu")
     update = {"verdict": Verdict.NOT_RUN, "cause": Cause.FALLBACK, "target": use, "reason": "the board was not reached"}
-    gone: dict[str, Any] = {"evidence": None, "executed_on": None, "engine": None, "measurement": None}
-    made = draft(number)
-    rows = tuple(row.model_copy(update={**update, **gone}) for row in made.checks)
+    unmeasured: dict[str, Any] = {"evidence": None, "executed_on": None, "engine": None, "measurement": None}
+    report = draft(number)
+    rows = tuple(row.model_copy(update={**update, **unmeasured}) for row in report.checks)
     target = TargetReport(requested="jetson", used="cpu", kind="ssh", fallback_reason="no route to host")
-    return seal(made.model_copy(update={"checks": rows, "target": target, "measurements": ()}))
+    return seal(report.model_copy(update={"checks": rows, "target": target, "measurements": ()}))

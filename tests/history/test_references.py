@@ -59,17 +59,17 @@ def test_a_reference_means_usable_runs(history: History, ref: str, numbers: tupl
 
 
 def test_unusable_runs_stay_visible(history: History) -> None:
-    """Unusable runs are stored as such."""
-    found = {run.id: run for run in history.runs()}
-    assert len(found) == 7
-    assert found[of(10)[0]].fallback
-    assert not found[of(11)[0]].whole
-    assert not found[of(12)[0]].whole
+    """Unusable runs are stored, and marked as a fallback or as not finished."""
+    runs = {run.id: run for run in history.runs()}
+    assert len(runs) == 7
+    assert runs[of(10)[0]].fallback
+    assert not runs[of(11)[0]].whole
+    assert not runs[of(12)[0]].whole
     assert history.find(of(10)[0]).fallback
 
 
 @pytest.mark.parametrize(
-    ("ref", "said"),
+    ("ref", "message"),
     [
         ("latest~4", "has 4 usable runs"),
         ("jetpack:5.1", r"the history has 6\.1, 6\.2"),
@@ -88,24 +88,24 @@ def test_unusable_runs_stay_visible(history: History) -> None:
         (run_reports.report(12).run.id, "did not finish"),
     ],
 )
-def test_what_means_no_usable_run_is_the_users_mistake(history: History, ref: str, said: str) -> None:
+def test_a_reference_without_a_usable_run_is_the_users_mistake(history: History, ref: str, message: str) -> None:
     """A reference without a usable run gives one message with the choices; no other run is guessed."""
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         history.resolve(ref)
 
 
-def test_a_report_that_was_never_finished_is_no_baseline(history: History) -> None:
+def test_an_incomplete_report_is_not_a_baseline(history: History) -> None:
     """An incomplete report may be stored next to the complete one of its run, and is never compared."""
-    begun = run_reports.draft(20)
-    incomplete = begun.model_copy(update={"checks": (), "measurements": (), "engines": (), "models": ()})
+    report = run_reports.draft(20)
+    incomplete = report.model_copy(update={"checks": (), "measurements": (), "engines": (), "models": ()})
     assert history.append(seal_incomplete(incomplete))
     assert history.runs(limit=1)[0].decision == "incomplete"
     assert ids(history, "latest") == of(3)
     with pytest.raises(UserError, match="did not finish"):
-        history.resolve(begun.run.id)
-    assert history.append(seal(begun))
-    assert ids(history, begun.run.id) == [begun.run.id]
-    assert history.points([begun.run.id])
+        history.resolve(report.run.id)
+    assert history.append(seal(report))
+    assert ids(history, report.run.id) == [report.run.id]
+    assert history.points([report.run.id])
 
 
 def seal_incomplete(report: Report) -> Report:
@@ -113,7 +113,7 @@ def seal_incomplete(report: Report) -> Report:
     return sealed(report)
 
 
-def test_narrowed_to_a_target_and_a_model(history: History) -> None:
+def test_references_can_be_limited_to_a_target_and_a_model(history: History) -> None:
     """The latest run of another target or model is not used."""
     with pytest.raises(UserError, match="on jetson"):
         history.resolve("latest", target="jetson")

@@ -18,24 +18,24 @@ from tests.history import run_reports
 HERE = Path("/")
 
 
-def test_what_goes_in_comes_out(url: str) -> None:
-    """A stored run comes back with all points, every digit of their values, and the facts behind digests."""
+def test_a_stored_run_is_returned_unchanged(url: str) -> None:
+    """A stored run is returned with all points, exact values, and the facts of its digests."""
     report = run_reports.on_jetpack(1, "6.2")
     derived = derive(report)
     with open_history(url, base=HERE) as history:
         assert history.append(report)
         assert history.runs() == [derived.run]
-        found = history.points([report.run.id])
-        assert sorted(found, key=repr) == sorted(derived.points, key=repr)
-        point = next(each for each in found if each.check == "latency.p99")
+        points = history.points([report.run.id])
+        assert sorted(points, key=repr) == sorted(derived.points, key=repr)
+        point = next(each for each in points if each.check == "latency.p99")
         assert history.method(point.method) == report.methods[point.method]
         assert history.environment(point.environment) == report.environments[point.environment]
         assert derived.run.jetpack == "6.2"
         assert derived.run.serial == "1420"
 
 
-def test_run_values_are_kept(url: str) -> None:
-    """The values of separate processes are stored exactly: none is rounded or lost."""
+def test_run_values_are_stored_exactly(url: str) -> None:
+    """The values of separate processes are neither rounded nor lost."""
     draft = run_reports.draft(1)
     rows = tuple(
         row.model_copy(update={"measurement": row.measurement.model_copy(update={"runs": (0.1, 0.2 / 3, 1e-9)})})
@@ -46,12 +46,12 @@ def test_run_values_are_kept(url: str) -> None:
     report = seal(draft.model_copy(update={"checks": rows}))
     with open_history(url, base=HERE) as history:
         history.append(report)
-        found = [each for each in history.points([report.run.id]) if each.verdict == "passed"]
-        assert found
-        assert {each.runs for each in found} == {(0.1, 0.2 / 3, 1e-9)}
+        passed = [each for each in history.points([report.run.id]) if each.verdict == "passed"]
+        assert passed
+        assert {each.runs for each in passed} == {(0.1, 0.2 / 3, 1e-9)}
 
 
-def test_a_report_is_kept_once(url: str) -> None:
+def test_a_report_is_stored_once(url: str) -> None:
     """Adding the same report again changes nothing, so a client may retry."""
     report = run_reports.report(1)
     with open_history(url, base=HERE) as history:
@@ -84,7 +84,7 @@ def test_nothing_is_changed_or_removed(url: str, statement: str) -> None:
     engine.dispose()
 
 
-def test_newest_first_by_when_they_ran(url: str) -> None:
+def test_runs_are_sorted_by_their_start(url: str) -> None:
     """Runs are sorted by the time they ran, not by the time they were added."""
     with open_history(url, base=HERE) as history:
         for number in (3, 1, 2):
@@ -97,14 +97,14 @@ def test_newest_first_by_when_they_ran(url: str) -> None:
         assert len(history.runs(model="digits")) == 3
 
 
-def test_reading_makes_nothing(tmp_path: Path) -> None:
-    """Opening for reading creates no history and refuses an empty file."""
+def test_reading_creates_no_file(tmp_path: Path) -> None:
+    """Opening for reading creates no history."""
     with pytest.raises(NoHistory, match="run pytest"):
         open_history("sqlite:///new/history.db", base=tmp_path, read_only=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_matrix_takes_the_newest_runs_of_each_group(url: str) -> None:
+def test_a_matrix_has_the_newest_runs_of_each_group(url: str) -> None:
     """A matrix has the newest runs of the newest groups, up to the limits, without fallback runs."""
     with open_history(url, base=HERE) as history:
         for number in range(8):
@@ -120,7 +120,7 @@ def test_a_matrix_takes_the_newest_runs_of_each_group(url: str) -> None:
         assert {point.run.target for point in history.matrix("target")} == {"cpu"}
 
 
-def test_what_people_add(url: str) -> None:
+def test_baselines_acceptances_and_noise_are_returned_unchanged(url: str) -> None:
     """Baselines, acceptances and noise are returned unchanged; the last baseline of a name counts."""
     when = run_reports.START
     accepted = Acceptance("a1b2", "latency.p99", "digits", "fp32", "cpu", None, 0.1, "s", "ann", "new sensor", when)

@@ -40,7 +40,7 @@ OLD, NEXT = table_version.NEWEST, table_version.NEWEST + 1
 
 @pytest.fixture
 def older(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database of today's version with two runs, opened by a later hil that has one more migration."""
+    """A database of the current version with two runs, and a later hil that has one more migration."""
     with open_history(url, base=HERE) as history:
         for number, jetpack in ((1, "6.1"), (2, "6.2")):
             history.append(run_reports.on_jetpack(number, jetpack))
@@ -73,7 +73,7 @@ def test_an_older_database_migrates(older: str) -> None:
         assert len(history.runs()) == 3
 
 
-def test_looking_at_an_older_database_changes_nothing(older: str) -> None:
+def test_reading_an_older_database_changes_nothing(older: str) -> None:
     """Only opening for writing migrates; an older database can still be read in full."""
     with open_history(older, base=HERE, read_only=True) as history:
         assert history.baselines() == []
@@ -128,18 +128,18 @@ def test_a_migration_that_fails_leaves_the_old_schema(older: str, monkeypatch: p
 
 
 @pytest.fixture
-def made(url: str) -> Iterator[sa.Connection]:
-    """A connection to a database that the migrations made."""
+def migrated(url: str) -> Iterator[sa.Connection]:
+    """A connection to a database that the migrations created."""
     open_history(url, base=HERE).close()
     with writing(url) as connection:
         yield connection
 
 
-def test_tables_are_what_the_migrations_make(made: sa.Connection) -> None:
+def test_the_migrations_create_the_tables(migrated: sa.Connection) -> None:
     """``tables.py`` lists exactly the columns that the migrations create."""
-    found = sa.inspect(made)
+    inspector = sa.inspect(migrated)
     for table in METADATA.sorted_tables:
-        assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys()), table.name
-    context = MigrationContext.configure(made, opts={"version_table": table_version.VERSION_TABLE})
+        assert {column["name"] for column in inspector.get_columns(table.name)} == set(table.columns.keys()), table.name
+    context = MigrationContext.configure(migrated, opts={"version_table": table_version.VERSION_TABLE})
     changes = [change for change in compare_metadata(context, METADATA) if change[0] in ("add_table", "remove_table")]
     assert not changes

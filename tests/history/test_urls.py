@@ -1,4 +1,4 @@
-"""Where a history is: its password is shown nowhere, however the URL is written."""
+"""URLs of a history: the password is never shown, in any form of URL."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def shown(url: str) -> str:
     except HilError as error:
         parts += ["".join(traceback.format_exception(error))]
     except ValueError:
-        pass  # of a file: its path is no secret
+        pass  # a file's path is not a secret
     return "\n".join(parts)
 
 
@@ -66,8 +66,8 @@ def shown(url: str) -> str:
 def test_a_password_is_never_shown(password: str, shape: str, way: object) -> None:
     """No password is shown, in any form of URL, including URLs that cannot be parsed."""
     forms = {password, *(each(password) for each in WRITTEN), repr(password)[1:-1]}
-    usual = shown(shape.format("another"))
-    assume(password.strip() and not any(form in usual for form in forms))
+    baseline = shown(shape.format("another"))
+    assume(password.strip() and not any(form in baseline for form in forms))
     text = shown(shape.format(way(password)))  # type: ignore[operator] # one of WRITTEN
     for form in forms:
         assert form not in text
@@ -89,7 +89,7 @@ def test_driver_host_and_database_are_shown(url: str, expected: str) -> None:
     assert shown_url(url) == expected
 
 
-def test_arguments_stay_what_they_were() -> None:
+def test_arguments_without_a_secret_are_unchanged() -> None:
     """Only arguments that may be a secret are replaced."""
     plain = ("-k", "test_tokenizer or a::b", "tests/test_x.py::test_y[a@b]", "--hil-history=none", "--target=cpu")
     assert shown_arguments(plain) == plain
@@ -98,9 +98,9 @@ def test_arguments_stay_what_they_were() -> None:
     ) == (*("-o", f"password={NOT_SHOWN}", "--url=https://host/x", NOT_SHOWN),)
 
 
-def test_a_driver_that_repeats_it() -> None:
+def test_a_driver_that_repeats_the_password() -> None:
     """If SQLAlchemy or psycopg refuse a URL, the user gets one message without the password."""
-    secret = uuid4().hex  # not in the source: a traceback shows that
+    secret = uuid4().hex  # not a literal, because a traceback shows the source
     for query in ("connect_timeout={}", "{}=1&password={}", "port={}", "options={}", "host={}"):
         url = "://hil:{}@127.0.0.1:1/runs?" + query
         with pytest.raises(HilError) as caught:

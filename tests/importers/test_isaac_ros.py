@@ -1,4 +1,4 @@
-"""ROS 2 parameter files: a node's parameters, the errors, and no other exception whatever the bytes."""
+"""ROS 2 parameter files: a node's parameters, and only ``UserError`` for invalid content."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ other:
 """
 
 
-def node(text: str, wanted: str | None = None) -> isaac_ros.Node:
-    """Return the inference node of the file ``text``."""
-    return isaac_ros.inference_node(isaac_ros.nodes(text.encode(), "params.yaml"), "params.yaml", wanted)
+def node(text: str, name: str | None = None) -> isaac_ros.Node:
+    """Return the inference node ``name`` of the file ``text``."""
+    return isaac_ros.inference_node(isaac_ros.nodes(text.encode(), "params.yaml"), "params.yaml", name)
 
 
 def test_a_node_with_a_wildcards_parameters() -> None:

@@ -70,7 +70,7 @@ def test_every_place_of_a_tensor(tmp_path: Path) -> None:
     assert [file.path for file in files] == [tmp_path / f"{name}.bin" for name in names]
 
 
-def test_one_file_of_many_tensors_and_none(tmp_path: Path) -> None:
+def test_one_file_of_many_tensors(tmp_path: Path) -> None:
     """A file with all weights is listed once; a model with its weights inside has no external data."""
     model = convnet(tmp_path / "m.onnx")
     assert external_files(model) == ()
@@ -120,7 +120,7 @@ def test_invalid_offsets_and_lengths(tmp_path: Path, offset: int, length: int) -
 
 
 def test_a_whole_model_that_is_a_link(tmp_path: Path) -> None:
-    """In a model hub's cache, model and data are links into a store of files that are named by their content."""
+    """Model and data may be links into a store of files named by content, as in a model hub's cache."""
     store, snapshot = tmp_path / "blobs", tmp_path / "snapshots/main"
     store.mkdir()
     snapshot.mkdir(parents=True)
@@ -169,7 +169,7 @@ def test_an_addressed_models_digest_covers_its_weights(tmp_path: Path) -> None:
         np.testing.assert_array_equal(numpy_helper.to_array(tensor), numpy_helper.to_array(original))
     data.write_bytes(bytes(len(before[0])))
     assert file_digest(addressed(model, tmp_path / "cache")) != first
-    assert len(list(whole.parent.iterdir())) == 2  # the former weights are not kept
+    assert len(list(whole.parent.iterdir())) == 2  # the former weights were deleted
 
 
 def test_a_copy_is_hashed_when_it_is_used_again(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def root(tmp_path: Path) -> Path:
     toy(tmp_path / "other.onnx")
     model = onnx.load(tmp_path / "other.onnx")
     place = {"save_as_external_data": True, "location": "toy.data", "size_threshold": 0}
-    onnx.save_model(model, tmp_path / "nets" / "toy.onnx", **place)  # type: ignore[arg-type] # one dict for all of it
+    onnx.save_model(model, tmp_path / "nets" / "toy.onnx", **place)  # type: ignore[arg-type] # one dict for several parameters
     texts = {
         "hil.toml": CONFIG,
         "pre/__init__.py": "",
@@ -93,8 +93,8 @@ def _parts(root: Path, target: str = "cpu") -> tuple[Part, ...]:
 def test_every_file_and_callable_is_a_part(root: Path) -> None:
     """Parts have a role and a name; files that only a target uses are parts only on that target."""
     assert [(part.role, part.name) for part in _parts(root)] == list(PARTS)
-    there = [(part.role, part.name) for part in _parts(root, "robot")]
-    assert set(there) - set(PARTS) == {("engine", "robot.plan")}
+    on_robot = [(part.role, part.name) for part in _parts(root, "robot")]
+    assert set(on_robot) - set(PARTS) == {("engine", "robot.plan")}
     assert identity_of(_parts(root)) != identity_of(_parts(root, "robot"))
     assert identity_of(_parts(root)) == identity_of(reversed(_parts(root)))
 
@@ -119,7 +119,7 @@ def test_a_change_of_any_part_changes_the_identity(root: Path, file: str, change
     assert changes(before, _parts(root)) == changed
 
 
-def test_a_part_that_is_named_otherwise_is_a_change(root: Path) -> None:
+def test_a_renamed_part_is_a_change(root: Path) -> None:
     """Added, removed and renamed parts are distinguished, and another function of the same file is another part."""
     before = _parts(root)
     toml = root / "hil.toml"
@@ -134,10 +134,10 @@ def test_a_part_that_is_named_otherwise_is_a_change(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("file", "depends"), [("pre/scale.py", True), ("score.py", False), ("train.py", False)])
-def test_calibration_depends_on_preprocessing_and_on_no_metric(root: Path, file: str, *, depends: bool) -> None:
+def test_calibration_depends_on_preprocessing_only(root: Path, file: str, *, depends: bool) -> None:
     """The data's digest, and so the keys of calibration and reference, covers the modules that prepare samples."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "pre"]:
-        del sys.modules[name]  # another folder's, of the case before
+        del sys.modules[name]  # imported from the folder of the previous case
 
     def key() -> tuple[str, dict[str, object]]:
         config = load(root / "hil.toml")

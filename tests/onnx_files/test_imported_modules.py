@@ -65,7 +65,7 @@ def test_every_way_to_import_is_followed(tmp_path: Path, statement: str) -> None
     assert _names(tmp_path) == ["pkg/__init__.py", "pkg/sub/__init__.py", "pkg/sub/leaf.py", *through, "pre.py"]
 
 
-def test_packages_without_init_and_compiled_modules_count(tmp_path: Path) -> None:
+def test_namespace_packages_and_compiled_modules_are_included(tmp_path: Path) -> None:
     """A namespace package has no file of its own; an extension module is hashed but not parsed."""
     _write(tmp_path, {"pre.py": "import space.inner.leaf, fast", "space/inner/leaf.py": LEAF, "fast.abi3.so": "\0(("})
     assert _names(tmp_path) == ["fast.abi3.so", "pre.py", "space/inner/leaf.py"]
@@ -90,7 +90,7 @@ def test_a_module_outside_the_project_folder(tmp_path: Path) -> None:
     (tmp_path / "hil").mkdir()
     code = (
         "from pathlib import Path; from hil.onnx_files.imported_modules import modules_of;"
-        f"print([one.name for one in modules_of('lib', Path({str(tmp_path / 'hil')!r}), 'm')])"
+        f"print([module.name for module in modules_of('lib', Path({str(tmp_path / 'hil')!r}), 'm')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.append({str(tmp_path / 'src')!r}); {code}"],
@@ -111,8 +111,8 @@ def test_a_module_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, why
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.booleans()), max_size=14), st.integers(0, 6))
-def test_the_closure_is_what_can_be_reached(edges: list[tuple[int, int, bool]], changed: int) -> None:
-    """In any graph of imports, also with cycles, exactly the reachable modules count, and each changes the digest."""
+def test_exactly_the_reachable_modules_are_included(edges: list[tuple[int, int, bool]], changed: int) -> None:
+    """In any graph of imports, also with cycles, exactly the reachable modules count and change the digest."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         lines: dict[int, list[str]] = {number: [] for number in range(7)}
@@ -121,8 +121,8 @@ def test_the_closure_is_what_can_be_reached(edges: list[tuple[int, int, bool]], 
         _write(root, {"pkg/__init__.py": "", **{f"pkg/m{n}.py": "\n".join(text) for n, text in lines.items()}})
         reached, waiting = {0}, [0]
         while waiting:
-            here = waiting.pop()
-            new = {end for start, end, _ in edges if start == here} - reached
+            module = waiting.pop()
+            new = {end for start, end, _ in edges if start == module} - reached
             reached |= new
             waiting += new
         modules = modules_of("pkg.m0", root, "m")

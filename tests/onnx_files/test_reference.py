@@ -57,7 +57,7 @@ def test_a_limit_cuts_within_a_batch(tmp_path: Path, model: Path, data: MemoryDa
 
 
 def test_outputs_are_cached(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """Equal model, data and batch size are read from the cache; another of them is run."""
+    """Outputs of equal model, data and batch size come from the cache; a change in any of them runs the model."""
     first = open_reference(model, data, 3, tmp_path)
     passes = data.passes
     assert open_reference(model, data, 3, tmp_path) == first
@@ -67,10 +67,10 @@ def test_outputs_are_cached(tmp_path: Path, model: Path, data: MemoryData) -> No
         open_reference(model, MemoryData(image=images(7, seed=1)), 3, tmp_path),
         open_reference(convnet(tmp_path / "o.onnx", norm=True), data, 3, tmp_path),
     ]
-    assert len({getattr(one, "folder", None) for one in [first, *others]}) == 4
+    assert len({getattr(reference, "folder", None) for reference in [first, *others]}) == 4
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "index", "escape"])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "index", "escape"])
 def test_a_damaged_cache_is_run_again(tmp_path: Path, model: Path, data: MemoryData, damage: str) -> None:
     """A flipped byte, a short or missing file, a broken index or a path out of the folder: the model is run again."""
     first = open_reference(model, data, 3, tmp_path)
@@ -79,9 +79,9 @@ def test_a_damaged_cache_is_run_again(tmp_path: Path, model: Path, data: MemoryD
     content = file.read_bytes()
     if damage == "flipped":
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    elif damage == "cut":
+    elif damage == "truncated":
         file.write_bytes(content[:-4])
-    elif damage == "gone":
+    elif damage == "missing":
         file.unlink()
     elif damage == "escape":
         (tmp_path / "reference" / "0.npy").write_bytes(content)
@@ -100,7 +100,7 @@ def test_a_consistent_index_is_not_enough(tmp_path: Path, model: Path, data: Mem
     content, text = (folder / "0.npy").read_bytes(), (folder / "index.json").read_text()
     changed = content[:-1] + bytes([content[-1] ^ 1])
     last = 128 + 4 * 4  # the last batch's record: numpy's header and one sample of four floats
-    old, new = (hashlib.sha256(one[-last:]).hexdigest() for one in (content, changed))
+    old, new = (hashlib.sha256(array[-last:]).hexdigest() for array in (content, changed))
     assert old in text
     (folder / "0.npy").write_bytes(changed)
     (folder / "index.json").write_text(text.replace(old, new))
@@ -113,7 +113,7 @@ def test_outputs_of_another_model_under_its_name(tmp_path: Path, model: Path, da
     first = open_reference(model, data, 3, tmp_path)
     folder = next((tmp_path / "reference").iterdir())
     open_reference(convnet(tmp_path / "o.onnx", norm=True), data, 3, tmp_path)
-    [other] = [one for one in (tmp_path / "reference").iterdir() if one != folder]
+    [other] = [path for path in (tmp_path / "reference").iterdir() if path != folder]
     shutil.rmtree(folder)
     shutil.copytree(other, folder)
     assert open_reference(model, data, 3, tmp_path) == first
@@ -141,7 +141,7 @@ def test_outputs_of_varying_size(tmp_path: Path) -> None:
     """A detector returns a varying number of rows: each batch keeps its shape."""
     model = write(
         tmp_path / "m.onnx", [helper.make_node("Compress", ["x", "keep"], ["y"], axis=1)],
-        {"x": ["n", 4]}, {"y": ["n", "found"]}, {"keep": np.array([True, False, True, False])},
+        {"x": ["n", 4]}, {"y": ["n", "count"]}, {"keep": np.array([True, False, True, False])},
     )  # fmt: skip
     reference = open_reference(model, MemoryData(x=np.ones((3, 4), np.float32)), 1, tmp_path)
     assert [dict(batch)["y"].shape for batch in reference.batches(1)] == [(1, 2)] * 3
@@ -153,14 +153,14 @@ def test_another_batch_size_is_refused(tmp_path: Path, model: Path, data: Memory
         list(open_reference(model, data, 3, tmp_path).batches(2))
 
 
-def test_no_samples_are_no_reference(tmp_path: Path, model: Path) -> None:
+def test_data_without_samples_is_an_error(tmp_path: Path, model: Path) -> None:
     """A dataset without samples is an error, and nothing is cached."""
     with pytest.raises(UserError, match="no samples"):
         open_reference(model, MemoryData(image=images(0)), 3, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("operator", "domain", "dtype", "words"),
+    ("operator", "domain", "dtype", "message"),
     [
         ("Foo", "", TensorProto.FLOAT, r"operator Foo of node 'odd' \(opset 13\)"),
         ("Foo", "my.domain", TensorProto.FLOAT, r"operator Foo of node 'odd' \(opset 1 of domain my.domain\)"),
@@ -168,11 +168,11 @@ def test_no_samples_are_no_reference(tmp_path: Path, model: Path) -> None:
         ("Relu", "", TensorProto.BFLOAT16, r"operator Relu of node 'odd' \(opset 13\)"),
     ],
 )
-def test_an_unsupported_operator_is_named(tmp_path: Path, operator: str, domain: str, dtype: int, words: str) -> None:
+def test_an_unsupported_operator_is_named(tmp_path: Path, operator: str, domain: str, dtype: int, message: str) -> None:
     """The message has operator, node, opset and ONNX Runtime's message on one line."""
     node = helper.make_node(operator, ["x"], ["y"], name="odd", domain=domain)
     model = write(tmp_path / "m.onnx", [node], {"x": ["n", 4]}, {"y": ["n", 4]}, dtype=dtype, domain=domain)
-    with pytest.raises(EngineBuildError, match=words) as caught:
+    with pytest.raises(EngineBuildError, match=message) as caught:
         open_reference(model, MemoryData(x=np.ones((2, 4), np.float32)), 1, tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -197,8 +197,8 @@ SAVED = {"logits": np.arange(28, dtype=np.float32).reshape(7, 4)}
 
 def against(tmp_path: Path, model: Path, data: MemoryData, arrays: dict[str, np.ndarray]) -> Judgement:
     """Return the parity judgement of an engine that returns ``SAVED``, against the saved reference ``arrays``."""
-    anything: dict[str, Any] = dict(arrays)  # numpy 1.26 has no allow_pickle, newer ones type it among the arrays
-    np.savez(tmp_path / "outputs.npz", **anything)
+    untyped: dict[str, Any] = dict(arrays)  # numpy 1.26 has no allow_pickle, newer ones type it among the arrays
+    np.savez(tmp_path / "outputs.npz", **untyped)
     reference = open_reference(model, data, 3, tmp_path, tmp_path / "outputs.npz")
     engine = [[("logits", SAVED["logits"][start : start + 3])] for start in range(0, 7, 3)]
     return Comparison("fp32", samples=7, batch=3).consume(reference.batches(3), engine).judge()
@@ -223,7 +223,18 @@ def test_saved_outputs_are_the_reference(tmp_path: Path, model: Path, data: Memo
         {"logits": np.where(SAVED["logits"] == 5, np.float32(np.nan), SAVED["logits"])},
         {**SAVED, "more": np.ones((3, 1), np.float32)},
     ],
-    ids=["more", "renamed", "float64", "uint8", "one short", "a batch", "no rows", "twice", "nan", "uneven"],
+    ids=[
+        "extra output",
+        "renamed",
+        "float64",
+        "uint8",
+        "one sample short",
+        "one batch",
+        "no rows",
+        "twice",
+        "nan",
+        "uneven",
+    ],
 )
 def test_saved_outputs_that_differ_fail_as_parity(
     tmp_path: Path, model: Path, data: MemoryData, arrays: dict[str, np.ndarray]

@@ -53,7 +53,7 @@ def test_the_bundled_examples(repository: Path) -> None:
     "data", [b"", b"hello", b"\x08\x07", b"\xff" * 100], ids=["empty", "text", "no-graph", "noise"]
 )
 def test_files_that_are_not_onnx(tmp_path: Path, data: bytes) -> None:
-    """Protobuf parses nearly any bytes as a message, but an ONNX model has a graph."""
+    """A file without an ONNX graph is rejected, even if protobuf can parse it."""
     path = tmp_path / "robot.onnx"
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"cannot read .*robot.onnx as ONNX .*: model robot: export it again"):

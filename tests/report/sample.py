@@ -54,7 +54,7 @@ VALUES: dict[str, tuple[float, float]] = {
 
 
 def digest(*parts: str) -> str:
-    """Return a SHA-256 in place of a file's."""
+    """Return a SHA-256 that stands in for that of a file."""
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
@@ -126,7 +126,7 @@ def checks(
 
 
 def engine(model: str, precision: str) -> EngineUsed:
-    """The engine of one model and precision."""
+    """Return the engine of one model and precision."""
     return EngineUsed(
         model=model,
         precision=precision,
@@ -143,7 +143,7 @@ def engine(model: str, precision: str) -> EngineUsed:
 
 
 def model(name: str, *, synthetic: bool = False) -> ModelUsed:
-    """A model with its data."""
+    """Return a model with its data."""
     return ModelUsed(
         name=name,
         path=f"examples/{name}/model.onnx",
@@ -280,9 +280,9 @@ def on_board(work: ExecutedOn = H200) -> Report:
     )
     facts = {**ENVIRONMENT, "facts": {"onnxruntime": {}, "tensorrt": GPU}}
     target = TargetReport(requested="gpu", used="gpu", kind="local", facts=facts, board="h200")
-    made = draft(rows, target=target, policy=POLICY.model_copy(update={"evidence": "device"}))
-    ran = tuple(each.model_copy(update={**TENSORRT, "executed_on": work}) for each in made.engines)
-    return made.model_copy(update={"engines": ran})
+    report = draft(rows, target=target, policy=POLICY.model_copy(update={"evidence": "device"}))
+    ran = tuple(each.model_copy(update={**TENSORRT, "executed_on": work}) for each in report.engines)
+    return report.model_copy(update={"engines": ran})
 
 
 TENSORRT: dict[str, Any] = {
@@ -307,9 +307,9 @@ TENSORRT: dict[str, Any] = {
 
 def foreign() -> Report:
     """Return a run on a board that judged a foreign engine."""
-    made = on_board()
-    first = made.engines[0].model_copy(update={"foreign": True, "about": {}, "trtexec": None, "log": ""})
-    return seal(made.model_copy(update={"engines": (first, *made.engines[1:])}))
+    report = on_board()
+    first = report.engines[0].model_copy(update={"foreign": True, "about": {}, "trtexec": None, "log": ""})
+    return seal(report.model_copy(update={"engines": (first, *report.engines[1:])}))
 
 
 ON_HOST = frozenset(kind.id for kind in KINDS if kind.on_host)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hil.report.schema import Report
 
-pytestmark = pytest.mark.skipif(browser.path() is None, reason="chromium is not there")
+pytestmark = pytest.mark.skipif(browser.path() is None, reason="chromium is not installed")
 
 
 def empty() -> Report:
@@ -28,25 +28,25 @@ def empty() -> Report:
 
 
 @pytest.mark.parametrize("make", [sample.failed, sample.fallback, empty, hostile])
-def test_the_page_stands_alone_and_axe_finds_nothing(make: Callable[[], Report], tmp_path: Path) -> None:
-    """There is no request, console message or axe violation, with all groups closed and with all open."""
+def test_the_page_sends_no_requests_and_has_no_axe_violation(make: Callable[[], Report], tmp_path: Path) -> None:
+    """The page has no request, console message or axe violation, with all groups closed and with all open."""
     page = tmp_path / "report.html"
     page.write_text(html.render(make()), encoding="utf-8")
-    seen = browser.look(page)
-    assert (seen.requests, seen.console, seen.violations) == ([], [], [])
+    result = browser.look(page)
+    assert (result.requests, result.console, result.violations) == ([], [], [])
 
 
-def test_a_fleet_has_its_pictures_and_axe_finds_nothing(tmp_path: Path) -> None:
+def test_a_fleet_has_all_figures_and_no_axe_violation(tmp_path: Path) -> None:
     """A report of four models in three precisions with raw series has all figures and no axe violations."""
     report = fleet.write(tmp_path, 4)
     assert open_report(tmp_path / "report.json") == report
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     for kind in ("histogram", "over-time", "rate", "memory"):
         assert text.count(f'<svg class="plot {kind}"') == 12, kind
-    for words in ("GPU clock", "Temperature", "Throttling", "fails under 80%", "ceiling 512 MiB", "Parity by output"):
-        assert words in text, words
-    seen = browser.look(tmp_path / "report.html")
-    assert (seen.requests, seen.console, seen.violations) == ([], [], [])
+    for label in ("GPU clock", "Temperature", "Throttling", "fails under 80%", "ceiling 512 MiB", "Parity by output"):
+        assert label in text, label
+    result = browser.look(tmp_path / "report.html")
+    assert (result.requests, result.console, result.violations) == ([], [], [])
 
 
 def test_a_series_of_another_run_is_not_drawn(tmp_path: Path) -> None:

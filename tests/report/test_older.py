@@ -38,8 +38,8 @@ def test_an_older_bundle_is_verified_and_an_older_report_signed(
 ) -> None:
     """A statement without ``dirty`` verifies against its report, and the report can be signed again."""
     keys = [public_key(OLDER / "older.pub")]
-    found = verify(OLDER / name, keys=keys, report=OLDER / name, failed_too=True, now=NOW)
-    assert (found.decision, found.dirty) == (decision, "")
+    verified = verify(OLDER / name, keys=keys, report=OLDER / name, failed_too=True, now=NOW)
+    assert (verified.decision, verified.dirty) == (decision, "")
     if code:
         with pytest.raises(AttestationRefused, match="FAILED"):
             verify(OLDER / name, keys=keys, report=OLDER / name, now=NOW)
@@ -52,7 +52,7 @@ def test_an_older_bundle_is_verified_and_an_older_report_signed(
     assert (again.decision, again.dirty) == (decision, "no")
 
 
-def test_what_an_older_report_was_not_asked_is_asked_by_later_judges(tmp_path: Path) -> None:
+def test_newer_rules_judge_an_older_report_only_with_circumstances(tmp_path: Path) -> None:
     """Expiry and a clean tree are judged with circumstances only, and do not change the recorded decision."""
     report = open_report(OLDER / "passed")
     assert judge(report, report.policy, around=Circumstances(LATER)).exit_code == 1

@@ -75,21 +75,21 @@ def hostile() -> Report:
 
 
 @pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft, hostile])
-def test_the_page_is_well_formed_and_alone(make: object) -> None:
+def test_the_page_is_well_formed_and_self_contained(make: object) -> None:
     """Every tag is closed, ids are unique, references resolve, headers have a scope; no script, no network access."""
     assert callable(make)
     report = make()
-    text, read = html.render(report), page(report)
-    assert not {"script", "img", "link", "iframe", "object", "form"} & set(read.tags)
-    assert len(read.ids) == len(set(read.ids))
-    assert set(read.refers) <= set(read.ids)
-    assert read.headers_without_scope == 0
+    text, parsed = html.render(report), page(report)
+    assert not {"script", "img", "link", "iframe", "object", "form"} & set(parsed.tags)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert set(parsed.refers) <= set(parsed.ids)
+    assert parsed.headers_without_scope == 0
     assert not re.search(r"src=|url\(|@import|https?://|\son\w+=", text)
     # Links lead only to anchors and to files next to the page.
-    assert all(re.fullmatch(r"#[\w-]+|report\.json|samples/[\w.+-]+\.npz", link) for link in read.links)
+    assert all(re.fullmatch(r"#[\w-]+|report\.json|samples/[\w.+-]+\.npz", link) for link in parsed.links)
 
 
-def test_the_page_says_what_matters_first() -> None:
+def test_the_page_starts_with_the_decision() -> None:
     """Decision, reasons, target, evidence and totals come before any table."""
     text = html.render(sample.fallback())
     head = text[: text.index("<main>")]
@@ -103,7 +103,7 @@ def test_every_verdict_is_a_word() -> None:
         assert f'<b class="v {verdict.value}">{view.WORD[verdict]}</b>' in html.render(sample.failed())
 
 
-def test_nothing_of_a_user_becomes_markup() -> None:
+def test_user_text_does_not_become_markup() -> None:
     """Reasons, names and details are text on the page and in the summary."""
     report = hostile()
     assert "<script" not in html.render(report)
@@ -114,7 +114,7 @@ def test_nothing_of_a_user_becomes_markup() -> None:
     assert "\n# head" not in summary
 
 
-def test_a_picture_says_in_words_what_it_shows() -> None:
+def test_a_figure_has_a_description() -> None:
     """Each figure has a name and a description for screen readers; each bar is next to its numbers."""
     text = html.render(sample.failed())
     assert "distribution of inference times: " in text
@@ -133,7 +133,7 @@ def test_an_odd_histogram_does_not_break_the_page(odd: object) -> None:
     html.render(seal(sample.with_row(sample.draft(), "latency.p99", details={"histogram": odd})))
 
 
-def test_int8_stands_beside_fp32() -> None:
+def test_int8_is_compared_with_fp32() -> None:
     """The page compares INT8 with FP32."""
     text = html.render(sample.passed())
     assert "Precisions side by side" in text
@@ -153,11 +153,11 @@ def test_the_summary_puts_failures_first_and_fits_a_comment() -> None:
 )
 def test_escaped_text_is_one_plain_line(text: str) -> None:
     """User text cannot start a list, a table, a mention or HTML."""
-    found = markdown.escape(text)
-    assert "\n" not in found
-    assert not re.match(r"[-+=|]|\d+[.)]", found)
-    assert not re.search(r"(?<!\\)[|*`$~]|<|@\w", found)
-    assert len(found) < 500
+    escaped = markdown.escape(text)
+    assert "\n" not in escaped
+    assert not re.match(r"[-+=|]|\d+[.)]", escaped)
+    assert not re.search(r"(?<!\\)[|*`$~]|<|@\w", escaped)
+    assert len(escaped) < 500
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
@@ -172,7 +172,7 @@ def test_the_terminal_keeps_to_its_width(make: object, width: int) -> None:
     assert view.headline(report) in text
 
 
-def test_the_terminal_has_colour_where_asked() -> None:
+def test_the_terminal_has_colour_on_request() -> None:
     """Colour adds escape codes only: without them the text is the same."""
     report = sample.failed()
     coloured = terminal.as_text(report, color=True)
@@ -181,7 +181,7 @@ def test_the_terminal_has_colour_where_asked() -> None:
     assert plain == terminal.as_text(report).rstrip("\n")
 
 
-def test_a_foreign_engine_is_called_so_wherever_engines_are_listed() -> None:
+def test_a_foreign_engine_is_marked_wherever_engines_are_listed() -> None:
     """Page, summary and terminal mark an engine that was built elsewhere."""
     report = sample.foreign()
     assert "digits fp32 <em>foreign</em>" in html.render(report)
@@ -192,7 +192,7 @@ def test_a_foreign_engine_is_called_so_wherever_engines_are_listed() -> None:
         assert "foreign" not in text
 
 
-def test_the_page_tells_how_an_engine_was_built() -> None:
+def test_the_page_shows_how_an_engine_was_built() -> None:
     """The page shows log, facts, the trtexec command with its differences, and the processor, all escaped."""
     text = html.render(seal(sample.on_board()))
     assert page(seal(sample.on_board())).tags.count("pre") == 4 * 2
@@ -219,7 +219,7 @@ def test_the_page_lists_the_layers_that_placement_judged() -> None:
         assert "Layers of the engine" not in html.render(seal(report))
 
 
-def test_facts_of_a_build_are_words() -> None:
+def test_control_characters_in_build_facts_are_escaped() -> None:
     """Control characters in a runtime's warnings and a model's tensor names are escaped."""
     about = {
         "flags": ["\x1b[2J"],
@@ -238,21 +238,21 @@ def test_facts_of_a_build_are_words() -> None:
         ("latency.p99", "the bounds straddle it", "measure longer"),
     ],
 )
-def test_what_is_not_settled_says_what_would_settle_it(check_id: str, reason: str, step: str) -> None:
+def test_the_next_step_suits_the_reason(check_id: str, reason: str, step: str) -> None:
     """The next step of an inconclusive row suits its reason: longer measurement is not advised where it cannot help."""
     row = next(check for check in sample.checks() if check.id == check_id)
     update = {"verdict": Verdict.INCONCLUSIVE, "reason": reason, "measurement": None, "cause": None}
     assert step in view.next_step(row.model_copy(update=update))
 
 
-def test_a_row_tells_its_evidence_where_rows_differ() -> None:
+def test_a_row_shows_its_evidence_if_rows_differ() -> None:
     """If the rows of a report have different evidence, the page shows it for each row."""
     assert "<small>host</small>" in html.render(seal(sample.on_board()))
     assert "<small>host</small>" not in html.render(sample.passed())
 
 
-def test_a_fallback_is_one_trouble() -> None:
-    """Rows that were not run for the same reason are one trouble with the names of all rows."""
+def test_a_fallback_is_one_problem() -> None:
+    """Rows that were not run for the same reason are listed as one problem with the names of all rows."""
     (trouble,) = view.troubles(sample.fallback())
     assert len(trouble.checks) == 8
     assert "memory.peak arm int8" in trouble.names
@@ -265,7 +265,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_colours_can_be_read(repository: Path) -> None:
+def test_colours_have_enough_contrast(repository: Path) -> None:
     """Text in every tone reaches 4.5 to 1 (WCAG AA) on page and card, light and dark."""
     style = (repository / "hil" / "report" / "style.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{([^}]*--page[^}]*--accent[^}]*)\}", style)
@@ -290,13 +290,13 @@ def test_a_browser_draws_it_without_overflow(tmp_path: Path, width: int) -> None
     """In Chromium the page is not wider than its window."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        pytest.skip("chromium is not there")
+        pytest.skip("chromium is not installed")
     inner, outer = tmp_path / "report.html", tmp_path / "frame.html"
     inner.write_text(html.render(sample.failed()), encoding="utf-8")
     outer.write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--window-size=1400,1000"]
     command = [browser, *flags, "--dump-dom", outer.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    found = re.search(r"<title>wide (\d+)", done.stdout)
-    assert found is not None, done.stdout[:500]
-    assert int(found[1]) <= width
+    title = re.search(r"<title>wide (\d+)", done.stdout)
+    assert title is not None, done.stdout[:500]
+    assert int(title[1]) <= width

@@ -30,20 +30,20 @@ def unescaped(text: str) -> str:
     return text
 
 
-def test_a_failure_stands_at_its_limits_line() -> None:
+def test_a_failure_is_annotated_at_its_limit() -> None:
     """The annotation is at the limit's file and line, and states the row, the reason and the next step."""
     lines = list(ci.github(sample.failed(), "robot/hil.toml"))
     line = next(line for line in lines if "latency.p99" in line)
-    found = COMMAND.fullmatch(line)
-    assert found is not None
-    assert found[1] == "error"
-    assert found[2].startswith("file=robot/hil.toml,line=31,title=failed%3A latency.p99 digits fp32")
-    assert unescaped(found[3]).startswith("6.8 ms (from 6.53 ms to 7.14 ms) is not at most 5 ms")
-    assert "\nNext: " in unescaped(found[3])
+    match = COMMAND.fullmatch(line)
+    assert match is not None
+    assert match[1] == "error"
+    assert match[2].startswith("file=robot/hil.toml,line=31,title=failed%3A latency.p99 digits fp32")
+    assert unescaped(match[3]).startswith("6.8 ms (from 6.53 ms to 7.14 ms) is not at most 5 ms")
+    assert "\nNext: " in unescaped(match[3])
     assert any(line.startswith("::warning ") and "fps.sustained" in line for line in lines)
 
 
-def test_a_line_is_told_only_of_the_file_that_it_is_in() -> None:
+def test_a_line_is_annotated_only_in_its_own_file() -> None:
     """A limit from another file or a default has no line."""
     limit = Limit(value=1.0, unit="s", sense=Sense.AT_MOST, source="other.toml:9 limits")
     report = sample.with_row(sample.failed(), "latency.p99", limit=limit, verdict="failed")
@@ -54,31 +54,31 @@ def test_a_line_is_told_only_of_the_file_that_it_is_in() -> None:
 
 
 def test_a_good_run_is_not_annotated() -> None:
-    """A report without troubles gives no commands and no entries."""
+    """A report without problems gives no commands and no entries."""
     assert list(ci.github(sample.passed(), "hil.toml")) == []
     assert ci.code_quality(sample.passed(), "hil.toml") == []
 
 
 @given(st.text(), st.text(), st.text(min_size=1))
-def test_a_users_words_are_no_command(title: str, message: str, path: str) -> None:
+def test_user_text_is_not_a_command(title: str, message: str, path: str) -> None:
     """Any title, message and path give exactly one command on one line, with the expected properties."""
     line = ci._command("error", title, message, path, 3)  # noqa: SLF001 - the place where all of them are escaped
     assert len(line.splitlines()) <= 1
-    found = COMMAND.fullmatch(line)
-    assert found is not None
-    given_ = [part.split("=", 1) for part in found[2].split(",")]
-    assert [key for key, _ in given_] == ["file", "line", "title"]
-    assert "::" not in found[2]
+    match = COMMAND.fullmatch(line)
+    assert match is not None
+    properties = [part.split("=", 1) for part in match[2].split(",")]
+    assert [key for key, _ in properties] == ["file", "line", "title"]
+    assert "::" not in match[2]
 
 
-def test_hostile_names_start_nothing() -> None:
+def test_hostile_names_start_no_command() -> None:
     """Commands within names and reasons are escaped, each entry on one line."""
     for line in ci.github(hostile(), "hil.toml"):
         assert COMMAND.fullmatch(line), line
     assert all("\n" not in entry["description"] for entry in ci.code_quality(hostile(), "hil.toml"))
 
 
-def test_no_more_than_github_shows() -> None:
+def test_annotations_stay_within_githubs_limit() -> None:
     """At most ten annotations per level are written; the last one counts the omitted ones."""
     rows = tuple(
         row.model_copy(update={"verdict": Verdict.FAILED, "reason": f"reason {number}"})
@@ -104,7 +104,7 @@ def test_code_quality_is_gitlabs() -> None:
 
 
 @pytest.mark.parametrize("where", ["nowhere", "github", "gitlab"])
-def test_each_system_is_told_in_its_own_way_and_only_there(tmp_path: Path, where: str) -> None:
+def test_each_system_gets_only_its_own_output(tmp_path: Path, where: str) -> None:
     """Only GitHub gets commands, only GitLab gets the file, and other systems get nothing."""
     report, output, step = sample.failed(), list[str](), tmp_path / "step.md"
     step.write_text("before\n", encoding="utf-8")
@@ -126,7 +126,7 @@ def test_each_system_is_told_in_its_own_way_and_only_there(tmp_path: Path, where
         assert json.loads(written.read_text(encoding="utf-8"))[0]["location"]["path"] == "robot/hil.toml"
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_summary_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """A summary that cannot be written causes a warning, not an error."""
     output: list[str] = []
     finish(tmp_path, sample.failed())
@@ -135,7 +135,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert output[-1].startswith("warning: the results for the CI system could not be written: No such file")
 
 
-def test_our_own_words_start_no_command_either() -> None:
+def test_workflow_commands_are_off_within_the_block() -> None:
     """Within the block GitHub executes no workflow commands; an unpredictable token ends it."""
     output: list[str] = []
     with ci.workflow_commands_off({"GITHUB_ACTIONS": "true"}, output.append):

@@ -36,7 +36,7 @@ def row(document: dict[str, Any], check_id: str) -> dict[str, Any]:
     return first
 
 
-def test_what_was_written_is_read() -> None:
+def test_a_written_report_is_read_unchanged() -> None:
     """The report that is read equals the written one in every field."""
     assert parse(TEXT.encode()) == sample.passed()
 
@@ -62,7 +62,7 @@ def test_what_was_written_is_read() -> None:
         (b'{"schema_version": ' + b"9" * 5000 + b"}", "report.json: "),
     ],
 )
-def test_what_is_no_report_is_refused_in_one_line(content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_report_is_refused_in_one_line(content: bytes, message: str) -> None:
     """Damaged files, other files and newer versions give one line each, and exit code 4."""
     with pytest.raises(UserError) as caught:
         parse(content)
@@ -71,16 +71,16 @@ def test_what_is_no_report_is_refused_in_one_line(content: bytes, message: str) 
     assert caught.value.exit_code == 4
 
 
-def test_a_missing_file_says_what_to_run(tmp_path: Path) -> None:
-    """A wrong path is the user's mistake."""
+def test_the_message_about_a_missing_file_states_what_to_run(tmp_path: Path) -> None:
+    """A path without a report is the user's mistake, and the message states what to run."""
     with pytest.raises(UserError, match="run pytest --target"):
         read(tmp_path / "report.json")
     with pytest.raises(UserError, match="cannot be read"):
         read(tmp_path / ("x" * 5000))
 
 
-def test_what_is_too_large_is_not_even_parsed(tmp_path: Path) -> None:
-    """More than 64 MiB is refused after reading no more than that."""
+def test_a_file_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
+    """A file of more than 64 MiB is refused."""
     path = tmp_path / "report.json"
     with path.open("wb") as file:
         os.truncate(file.fileno(), reading.MAX_BYTES + 1)
@@ -135,7 +135,7 @@ def test_an_edit_without_its_digest_is_refused() -> None:
 
 
 @pytest.mark.parametrize("require", [["[" * 100_000], ["*"] * 100_000])
-def test_a_policy_cannot_keep_the_reader_busy(require: list[str]) -> None:
+def test_a_policy_with_too_much_to_match_is_refused(require: list[str]) -> None:
     """Too long patterns and too many patterns are refused before any is matched."""
     with pytest.raises(UserError, match=r"policy\.require"):
         parse(edited(lambda d: d["policy"].update(require=require)))
@@ -172,7 +172,7 @@ def test_a_fleet_is_read_and_judged(tmp_path: Path) -> None:
         (lambda m: m["parts"].append(m["parts"][1]), "external-data digits.data is listed 2 times"),
     ],
 )
-def test_a_model_is_what_its_parts_are(change: Callable[[dict[str, Any]], object], message: str) -> None:
+def test_a_model_matches_its_parts(change: Callable[[dict[str, Any]], object], message: str) -> None:
     """Identity, parts and the ONNX file's digest must match."""
     report = seal(sample.consisting_of(sample.draft(), {"external-data": "digits.data", "plugin": "p.so"}))
     document = json.loads(to_json(report))

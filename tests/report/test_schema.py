@@ -22,7 +22,7 @@ def test_the_published_schema_is_this_one(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft])
-def test_what_is_written_satisfies_the_published_schema(make: object) -> None:
+def test_written_reports_satisfy_the_published_schema(make: object) -> None:
     """Every report that hil writes is valid by the published schema."""
     schema = report_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -31,7 +31,7 @@ def test_what_is_written_satisfies_the_published_schema(make: object) -> None:
     jsonschema.validate(json.loads(to_json(report)), schema)
 
 
-def test_the_names_that_pipelines_read_are_there() -> None:
+def test_the_fields_that_pipelines_read_exist() -> None:
     """The report has the fields that other pipelines read."""
     document = json.loads(to_json(sample.failed()))
     assert document["schema_version"] == 1

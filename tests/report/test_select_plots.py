@@ -52,16 +52,16 @@ def test_a_path_goes_through_its_points(points: list[tuple[int, int]]) -> None:
     start, _, rest = moves.partition("l")
     x, y = map(int, start.split())
     numbers = [int(n) for n in rest.replace("-", " -").split()]
-    seen = [(x, y)]
+    corners = [(x, y)]
     for dx, dy in zip(numbers[::2], numbers[1::2], strict=True):
-        seen.append((seen[-1][0] + dx, seen[-1][1] + dy))
-    assert seen[0] == points[0]
-    assert seen[-1] == points[-1]
+        corners.append((corners[-1][0] + dx, corners[-1][1] + dy))
+    assert corners[0] == points[0]
+    assert corners[-1] == points[-1]
     flat = [b for a, b, c in zip(points, points[1:], points[2:], strict=False) if not a[1] == b[1] == c[1]]
-    assert all(point in seen for point in flat)
+    assert all(point in corners for point in flat)
 
 
-def test_one_slow_second_is_in_the_picture() -> None:
+def test_one_slow_second_is_visible() -> None:
     """A stall among 20,000 inferences is in the description and visible in the drawing."""
     took = np.full(20_000, 0.0005)
     took[10_000] = 1.2
@@ -72,7 +72,7 @@ def test_one_slow_second_is_in_the_picture() -> None:
     assert "from 500 µs to 1.2 s" in drawn
 
 
-def test_what_the_board_did_stands_beneath() -> None:
+def test_the_state_of_the_board_is_described() -> None:
     """Clocks, the hottest sensor and throttling are described with their ranges; constant ones are in one line."""
     t = [0.1 * n for n in range(20)]
     window = {
@@ -81,8 +81,8 @@ def test_what_the_board_did_stands_beneath() -> None:
         "temperature.PMIC-Die": [100.0] * 20, "throttle.gpu-alert": [0] * 10 + [1] * 10, "power.total": [None] * 20,
     }  # fmt: skip
     drawn = over_time.latency(series(np.full(2000, 0.001), windows=[window]), AT_MOST, 40)
-    for words in ("GPU clock 900 MHz to 1.3 GHz", "gpu-thermal 60 °C to 79 °C", "throttling active for 1 s"):
-        assert words in drawn, words
+    for text in ("GPU clock 900 MHz to 1.3 GHz", "gpu-thermal 60 °C to 79 °C", "throttling active for 1 s"):
+        assert text in drawn, text
     assert "unchanged: memory clock 3.2 GHz" in drawn
     assert "PMIC" not in drawn
     assert "Power" not in drawn
@@ -109,7 +109,7 @@ rows = st.integers(1, 4).flatmap(
 @example({"interval": [], "clock.gpu": [], "temperature.x": [], "t": [None, None, None], "throttle.gpu": [0, 0, -1]})
 @example({"t": [0.0, None, 0.02], "throttle.x": [1, 1, 1], "interval": 10**400, "power.total": [1, None, 10**400]})
 @example({"t": [2, 1, 0], "throttle.x": [1, 1, 0], "power.total": [1, 2, 3]})
-def test_odd_telemetry_breaks_no_picture(window: dict[str, Any]) -> None:
+def test_malformed_telemetry_does_not_break_a_figure(window: dict[str, Any]) -> None:
     """Malformed columns, and samples without a time or a value, are left out."""
     timed = series(np.full(50, 0.1), windows=[window])
     for drawn in (over_time.latency(timed, AT_MOST, 20), over_time.rate(timed, TARGET, 20)):
@@ -120,7 +120,9 @@ def test_odd_telemetry_breaks_no_picture(window: dict[str, Any]) -> None:
 @given(columns, columns, columns, numbers)
 @example([0, 10**400], [1, 2], [], None)
 @example([0, 1], [1, 2], [1e308, 1], math.nan)
-def test_odd_numbers_break_no_memory_picture(runs: object, rss: object, device: object, baseline: object) -> None:
+def test_malformed_numbers_do_not_break_the_memory_figure(
+    runs: object, rss: object, device: object, baseline: object
+) -> None:
     """A soak with a malformed or too large number has no figure."""
     resident = {"runs": runs, "rss": rss, "device": device}
     assert not NOT_A_NUMBER.search(plots.memory(resident, {"baseline": baseline}, AT_MOST))
@@ -129,15 +131,15 @@ def test_odd_numbers_break_no_memory_picture(runs: object, rss: object, device: 
 @given(columns, columns, st.floats(allow_nan=False, allow_infinity=False))
 @example([0, 1, 10**400], [1, 2], 0.0)
 @example([0, 1], [10**400], 0.0)
-def test_odd_numbers_break_no_histogram(edges: list[Any], found: list[Any], value: float) -> None:
+def test_malformed_numbers_do_not_break_a_histogram(edges: list[Any], counts: list[Any], value: float) -> None:
     """Malformed edges and counts are not a histogram; a bound may lie far outside of it."""
-    usable = select_plots.edges_and_counts({"edges": edges, "counts": found})
+    usable = select_plots.edges_and_counts({"edges": edges, "counts": counts})
     if usable is None:
         usable = ([0.0, 1.0], [1.0])
-    seen = Measurement(value=value, unit="s", low=value, high=value, confidence=0.99, n=1)
+    measured = Measurement(value=value, unit="s", low=value, high=value, confidence=0.99, n=1)
     limit = Limit(value=value, unit="s", sense=Sense.AT_MOST, source="t")
-    assert not NOT_A_NUMBER.search(plots.histogram(*select_plots.coarser(*usable, 3), seen, limit))
-    row = sample.checks()[0].model_copy(update={"measurement": seen, "limit": limit})
+    assert not NOT_A_NUMBER.search(plots.histogram(*select_plots.coarser(*usable, 3), measured, limit))
+    row = sample.checks()[0].model_copy(update={"measurement": measured, "limit": limit})
     assert not NOT_A_NUMBER.search(plots.gauge(row))
 
 
@@ -152,7 +154,7 @@ def test_a_scale_maps_every_number_into_itself(ends: tuple[float, float], log: b
     assert log or len(scale.ticks()) < 30
 
 
-def test_nothing_draws_nothing() -> None:
+def test_values_that_cannot_be_drawn_give_no_line() -> None:
     """Without any drawable value there is no line, no area and no error."""
     for values in (np.empty(0), np.full(3, np.nan), np.full(3, np.inf)):
         thin = svg.thinned(np.arange(float(values.size)), values, 5)
@@ -164,7 +166,7 @@ def test_nothing_draws_nothing() -> None:
 @given(odd, odd)
 @example(10**400, 10**400)
 @example([[10**400, 1]], [{"bounds": [{"use": 10**400, "value": 10**400, "limit": math.inf, "met": True}]}])
-def test_odd_details_break_no_page(first: object, second: object) -> None:
+def test_malformed_details_do_not_break_the_page(first: object, second: object) -> None:
     """Malformed details of a check are not drawn and do not raise."""
     details = {"resident": first, "outputs": second, "slowest_nodes": [second, {"name": first, "share": second}]}
     report = sample.draft(tuple(sample.checks(("arm",), ("fp32",))))
@@ -174,7 +176,7 @@ def test_odd_details_break_no_page(first: object, second: object) -> None:
 
 
 @pytest.mark.parametrize("file", ["../x.npz", "/etc/passwd", "samples/../../x.npz", "javascript:alert(1)", 3, "x.npz"])
-def test_nothing_outside_the_samples_is_read_or_linked(file: object, tmp_path: Path) -> None:
+def test_no_file_outside_the_samples_is_read_or_linked(file: object, tmp_path: Path) -> None:
     """Only a file directly in the report's folder ``samples`` is read or linked."""
     (tmp_path / "x.npz").write_bytes(b"")
     report = seal(sample.with_row(sample.draft(), "latency.p99", details={"samples": file}))
@@ -185,8 +187,8 @@ def test_nothing_outside_the_samples_is_read_or_linked(file: object, tmp_path: P
 
 def test_the_bound_that_decided_is_drawn() -> None:
     """The histogram shows the percentile's interval with its confidence, and the limit."""
-    seen = Measurement(value=0.004, unit="s", low=0.0039, high=0.0044, confidence=0.99, n=1000)
-    drawn = plots.histogram([0.001, 0.002, 0.005], [3, 4], seen, AT_MOST)
+    measured = Measurement(value=0.004, unit="s", low=0.0039, high=0.0044, confidence=0.99, n=1000)
+    drawn = plots.histogram([0.001, 0.002, 0.005], [3, 4], measured, AT_MOST)
     assert "bound 4.4 ms at 99 %" in drawn
     assert "limit 5 ms" in drawn
     assert 'class="interval"' in drawn

@@ -20,7 +20,7 @@ def test_the_numbers_are_those_of_the_report() -> None:
         assert show(values["memory.peak"].value, "B") in row
 
 
-def test_the_next_step_is_the_checks_own() -> None:
+def test_the_next_step_suits_the_check() -> None:
     """The next step for synthetic data is real data, not another tolerance."""
     row = next(check for check in sample.passed().checks if check.id == "parity.data")
     assert "real validation data" in view.next_step(row)

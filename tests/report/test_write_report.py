@@ -39,7 +39,7 @@ def test_a_run_begins_incomplete(tmp_path: Path) -> None:
     assert [(row.verdict, row.cause) for row in report.checks] == [(Verdict.NOT_RUN, Cause.NO_RESULT)]
 
 
-def test_nothing_green_is_left_from_yesterday(tmp_path: Path) -> None:
+def test_a_new_run_deletes_the_last_page_and_summary(tmp_path: Path) -> None:
     """A new run first deletes the page and the summary of the last one."""
     finish(tmp_path, sample.passed())
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report.html", "summary.md"}
@@ -58,14 +58,14 @@ def test_every_process_of_a_run_may_begin_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff"])
-def test_begin_replaces_what_is_no_report(tmp_path: Path, content: bytes) -> None:
+def test_begin_replaces_a_damaged_report(tmp_path: Path, content: bytes) -> None:
     """A damaged report of an earlier run is replaced."""
     (tmp_path / "report.json").write_bytes(content)
     begin(tmp_path, started())
     assert read(tmp_path).run.id == "new"
 
 
-def test_details_may_hold_anything() -> None:
+def test_details_may_contain_any_value() -> None:
     """NumPy values, NaN and invalid Unicode in details are written as JSON, and the report can be read."""
     odd = {
         "worst": np.float32(0.5),
@@ -133,17 +133,17 @@ while True:
 """
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+def test_a_reader_never_reads_an_incomplete_file(tmp_path: Path) -> None:
     """While a writer replaces the report repeatedly and is killed, readers always read a complete file."""
     text = json.dumps({"whole": True}) + "\n"
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), text], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
-        seen = 0
-        while seen < 50:
+        reads = 0
+        while reads < 50:
             assert writer.poll() is None
             if (tmp_path / "report.json").exists():
                 assert (tmp_path / "report.json").read_text(encoding="utf-8") == text * 3000
-                seen += 1
+                reads += 1
         writer.kill()
     assert (tmp_path / "report.json").read_text(encoding="utf-8") == text * 3000
