@@ -1,4 +1,4 @@
-"""Contract: the engine takes and gives what the model says, and refuses the rest."""
+"""Contract: the engine has the model's inputs and outputs, and rejects invalid input."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def test_signature(hil_check: HilCheck) -> None:
 
 @pytest.mark.hil("contract.shapes")
 def test_shapes(hil_check: HilCheck) -> None:
-    """Does every shape the model allows run, and no other?"""
+    """Does the engine accept every shape the model allows, and no other?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("contract.bad_input")
 def test_bad_input(hil_check: HilCheck) -> None:
-    """Is bad input refused instead of computed?"""
+    """Does the engine reject invalid input?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("contract.isaac_ros")
 def test_isaac_ros(hil_check: HilCheck) -> None:
-    """Does the robot's Isaac ROS node ask for this engine?"""
+    """Does the configuration of the robot's Isaac ROS node match this engine?"""
     hil_check.judge()

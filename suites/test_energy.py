@@ -1,4 +1,4 @@
-"""Energy: what the board takes for an inference."""
+"""Energy: what the board uses per inference."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("energy.inference")
 def test_inference(hil_check: HilCheck) -> None:
-    """What energy does the board take for an inference?"""
+    """How much energy does the board use per inference?"""
     hil_check.judge()

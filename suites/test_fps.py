@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("fps.sustained")
 def test_sustained(hil_check: HilCheck) -> None:
-    """Is the frame rate kept up?"""
+    """What is the frame rate over the whole series?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("fps.slowest_second")
 def test_slowest_second(hil_check: HilCheck) -> None:
-    """Is it kept in the slowest second too?"""
+    """How many frames are completed in the slowest second?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("fps.last_100")
 def test_last_100(hil_check: HilCheck) -> None:
-    """Is it kept over any 100 frames in a row?"""
+    """What is the lowest frame rate over 100 consecutive frames?"""
     hil_check.judge()

@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("latency.p50")
 def test_p50(hil_check: HilCheck) -> None:
-    """What does every second inference take at most?"""
+    """What is the median latency?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("latency.p90")
 def test_p90(hil_check: HilCheck) -> None:
-    """What do nine of ten inferences take at most?"""
+    """What is the 90th percentile of the latency?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("latency.p99")
 def test_p99(hil_check: HilCheck) -> None:
-    """What do 99 of 100 inferences take at most?"""
+    """What is the 99th percentile of the latency?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("latency.cold_load")
 def test_cold_load(hil_check: HilCheck) -> None:
-    """How long until the engine is loaded?"""
+    """How long does it take to load the engine?"""
     hil_check.judge()
 
 

@@ -1,4 +1,4 @@
-"""Memory: what the process needs, what the model adds, and whether it grows."""
+"""Memory: the worker's peak, the model's share of it, and growth over a soak."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("memory.peak")
 def test_peak(hil_check: HilCheck) -> None:
-    """What does the process need at most?"""
+    """What is the peak memory of the worker process?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("memory.model")
 def test_model(hil_check: HilCheck) -> None:
-    """What does the model add to the bare runtime?"""
+    """How much memory does the model add to the bare runtime?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("memory.system")
 def test_system(hil_check: HilCheck) -> None:
-    """Is there memory left for the robot?"""
+    """What share of the machine's memory is in use at the peak?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("memory.engine_size")
 def test_engine_size(hil_check: HilCheck) -> None:
-    """How large is the engine's file?"""
+    """How large is the engine file?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("memory.growth")
 def test_growth(hil_check: HilCheck) -> None:
-    """Does memory grow with every inference?"""
+    """How much memory do 1,000 inferences leave allocated?"""
     hil_check.judge()

@@ -1,4 +1,4 @@
-"""Paced: fed at a camera's rate, what comes late and how unevenly."""
+"""Paced: response times, missed deadlines and jitter of inputs released at a camera's rate."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("paced.response_p99")
 def test_response_p99(hil_check: HilCheck) -> None:
-    """What do 99 of 100 take from their release at the camera's rate?"""
+    """What is the 99th percentile of the response time at the camera's rate?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("paced.missed")
 def test_missed(hil_check: HilCheck) -> None:
-    """How many of them miss their deadline?"""
+    """What share of inferences misses the deadline?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("paced.streak")
 def test_streak(hil_check: HilCheck) -> None:
-    """How many in a row?"""
+    """How many consecutive inferences miss the deadline?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("paced.jitter")
 def test_jitter(hil_check: HilCheck) -> None:
-    """How unevenly do outputs come?"""
+    """How much do response times vary?"""
     hil_check.judge()

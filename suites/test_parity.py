@@ -1,4 +1,4 @@
-"""Parity: the engine answers as the original model does."""
+"""Parity: the engine's outputs match the original model's."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("parity.data")
 def test_data(hil_check: HilCheck) -> None:
-    """Is the validation data real, enough and unseen?"""
+    """Is the validation data real, sufficient and not part of the training data?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("parity.outputs")
 def test_outputs(hil_check: HilCheck) -> None:
-    """Are the engine's outputs those of the reference?"""
+    """Do the engine's outputs match the reference?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("parity.repeatable")
 def test_repeatable(hil_check: HilCheck) -> None:
-    """Does the same input give the same output twice?"""
+    """Does the same batch give the same outputs twice, bit for bit?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("parity.task")
 def test_task(hil_check: HilCheck) -> None:
-    """Is the task done as well as by the reference?"""
+    """Does the engine do the task as well as the reference?"""
     hil_check.judge()

@@ -1,4 +1,4 @@
-"""Placement: what each layer became, and where it runs."""
+"""Placement: the precision and the device on which each layer runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("placement.int8_layers")
 def test_int8_layers(hil_check: HilCheck) -> None:
-    """Do the layers that INT8 is for run in INT8?"""
+    """Do the layers that benefit from INT8 run in INT8?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("placement.dla_fallback")
 def test_dla_fallback(hil_check: HilCheck) -> None:
-    """Does what was meant for the DLA run there?"""
+    """Do the layers of an engine built for a DLA run there?"""
     hil_check.judge()

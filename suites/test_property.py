@@ -1,4 +1,4 @@
-"""Properties: what must hold for any valid input, drawn and shrunk by Hypothesis."""
+"""Properties: what must hold for any valid input; Hypothesis draws the inputs and shrinks failing ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("property.parity")
 def test_parity(hil_check: HilCheck) -> None:
-    """Are outputs those of the reference for whatever the signature allows?"""
+    """Do outputs match the reference for every input that the signature allows?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("property.stable")
 def test_stable(hil_check: HilCheck) -> None:
-    """Does any valid batch give finite outputs of the right shapes, the same twice, whatever its batch mates?"""
+    """Does every valid batch give finite, repeatable outputs of the declared shapes?"""
     hil_check.judge()

@@ -1,4 +1,4 @@
-"""Sustained: minutes of work, judged at their end, when the board is as hot as the model makes it."""
+"""Sustained: latency and frame rate at the end of minutes of load, when the board has heated up."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 @pytest.mark.hil("sustained.p99")
 def test_p99(hil_check: HilCheck) -> None:
-    """What do 99 of 100 inferences take after minutes of work?"""
+    """What is the 99th percentile of the latency after minutes of load?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("sustained.fps")
 def test_fps(hil_check: HilCheck) -> None:
-    """Is the frame rate kept up for minutes?"""
+    """What is the frame rate after minutes of load?"""
     hil_check.judge()
 
 
 @pytest.mark.hil("sustained.slowdown")
 def test_slowdown(hil_check: HilCheck) -> None:
-    """How much slower does the model's own heat make it?"""
+    """How much slower does the model become after minutes of load?"""
     hil_check.judge()
