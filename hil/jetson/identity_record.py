@@ -12,8 +12,8 @@ def versions(raw: Any) -> dict[str, str | None]:
     """Return the versions ``cuda``, ``tensorrt`` and ``cudnn`` that toolkit and libraries report; ``None``: unknown."""
     facts = Raw(raw)
     libraries = facts.table("libraries")
-    found = {"tensorrt": text_of(libraries, "nvinfer"), "cudnn": text_of(libraries, "cudnn")}
-    return {"cuda": text_of(facts.table("cuda"), "toolkit"), **found}
+    versions = {"tensorrt": text_of(libraries, "nvinfer"), "cudnn": text_of(libraries, "cudnn")}
+    return {"cuda": text_of(facts.table("cuda"), "toolkit"), **versions}
 
 
 def identity_fields(raw: Any) -> dict[str, Any] | None:

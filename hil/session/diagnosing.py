@@ -122,8 +122,8 @@ def examine(
     reference = onnx.load(str(session.onnx(model)))
     suspect = onnx.load(str(made.source))
     feeds = worst_batch(session, model, comparison)
-    found = diagnose(reference, suspect, feeds, precision, OnTarget(session, model, precision, budget))
-    return Examined(found, reference, suspect, feeds)
+    diagnosis = diagnose(reference, suspect, feeds, precision, OnTarget(session, model, precision, budget))
+    return Examined(diagnosis, reference, suspect, feeds)
 
 
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Values:

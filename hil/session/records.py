@@ -45,19 +45,19 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
     total = (session.facts.get("memory") or {}).get("total")
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
     gpu = runtime_facts(session.facts, session.spec.runtime, session.spec.gpu)
-    found = {**declared, "memory_total": total, **facts}
+    record = {**declared, "memory_total": total, **facts}
     identity = identity_fields(session.facts.get("board"))
     if identity is not None:
-        found["identity"] = identity
+        record["identity"] = identity
     if gpu.get("gpu"):
-        found["accelerator"] = {key: gpu[key] for key in OF_THE_GPU if gpu.get(key) is not None}
+        record["accelerator"] = {key: gpu[key] for key in OF_THE_GPU if gpu.get(key) is not None}
     driven = session.engines.facts(row.model, row.precision)
     if any(key in driven for key in OF_THE_RUN):
-        found["driven_by"] = {key: driven[key] for key in OF_THE_RUN if key in driven}
+        record["driven_by"] = {key: driven[key] for key in OF_THE_RUN if key in driven}
     if row.model:
         parts = {f"{part.role} {part.name}": part.digest[:SHORT] for part in session.parts(row.model)}
-        found["models"] = {row.model: parts}
-    return plain(found)  # type: ignore[no-any-return]  # a dict stays one
+        record["models"] = {row.model: parts}
+    return plain(record)  # type: ignore[no-any-return]  # a dict stays one
 
 
 def target(session: EngineContext) -> dict[str, Any]:
@@ -120,9 +120,9 @@ def _calibration_cache(made: Provisioned) -> str | None:
     """Return the SHA-256 of the source of the engine's INT8 ranges, or ``None`` if nothing was calibrated."""
     if made.quantized is not None and not made.quantized.provenance.get("foreign"):
         return made.quantized.digest
-    told = made.engine.about.get("calibration")
-    found = told.get("digest") if isinstance(told, dict) else None
-    return found if isinstance(found, str) and DIGEST.fullmatch(found) else None
+    calibration = made.engine.about.get("calibration")
+    digest = calibration.get("digest") if isinstance(calibration, dict) else None
+    return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None
 
 
 def _bounded(log: str) -> str:
@@ -131,15 +131,15 @@ def _bounded(log: str) -> str:
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
 
-def _about(engine: BuiltEngine, told: Mapping[str, Any]) -> dict[str, Any]:
+def _about(engine: BuiltEngine, loaded: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the build recorded: caches, calibration, flags, and its peak memory (bytes).
 
     ``loaded`` holds the facts of the loaded engine, if this process loaded it.
     """
     about = dict(engine.about)
-    loaded = {key: told[key] for key in OF_ONE_ENGINE if told.get(key) is not None}
-    if loaded:
-        about["loaded"] = loaded
+    own = {key: loaded[key] for key in OF_ONE_ENGINE if loaded.get(key) is not None}
+    if own:
+        about["loaded"] = own
     calibration = about.get("calibration")
     if isinstance(calibration, dict) and len(calibration.get("scales") or {}) > MOST_SCALES:
         about["calibration"] = {**calibration, "scales": f"of {len(calibration['scales'])} tensors"}
@@ -155,8 +155,8 @@ def _trtexec(session: EngineContext, name: str, made: Provisioned) -> dict[str, 
     if engine.facts.get("calibration"):
         options["calibration"] = engine.facts["calibration"]
     source = spec.path if made.quantized is None else made.source.name
-    found = equivalent(source, str(engine.facts.get("precision")), options, engine.runtime_version)
-    return {"command": str(found), "timing": shlex.join(found.timing), "differs": list(found.differences)}
+    command = equivalent(source, str(engine.facts.get("precision")), options, engine.runtime_version)
+    return {"command": str(command), "timing": shlex.join(command.timing), "differs": list(command.differences)}
 
 
 def models(session: EngineContext, row: Row) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mista
     """Yield paced limits that no engine could pass within ``measure.paced``."""
     reported: set[tuple[Keys, str]] = set()
     for inner, variant in variants(model):
-        for place, what in _too_short(variant, measure):
+        for place, what in _limits_beyond_paced_time(variant, measure):
             if (place, what) not in reported:
                 reported.add((place, what))
                 yield Mistake((*keys, *inner, *place), what)
@@ -51,7 +51,7 @@ def _unprovable_limits(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
         yield ("limits", "sustained", "slowdown"), what
 
 
-def _too_short(model: ModelSpec, measure: MeasureSpec) -> Iterator[tuple[Keys, str]]:
+def _limits_beyond_paced_time(model: ModelSpec, measure: MeasureSpec) -> Iterator[tuple[Keys, str]]:
     paced, rate = model.limits.paced, model.run.rate
     if rate is None:
         return

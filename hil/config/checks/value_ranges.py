@@ -37,15 +37,17 @@ def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[
 @lru_cache(64)
 def declared_by(table: type[BaseModel]) -> dict[str, Reach]:
     """Return the ``Reach`` of each key of a table that declares one."""
-    reaches = {name: next(_in(field.annotation, field.metadata), None) for name, field in table.model_fields.items()}
+    reaches = {
+        name: next(_reaches_of(field.annotation, field.metadata), None) for name, field in table.model_fields.items()
+    }
     return {name: reach for name, reach in reaches.items() if reach is not None}
 
 
-def _in(kind: Any, metadata: list[Any]) -> Iterator[Reach]:
+def _reaches_of(kind: Any, metadata: list[Any]) -> Iterator[Reach]:
     """Yield the ``Reach`` in a field's metadata or within ``Annotated[…] | None``."""
     yield from (item for item in metadata if isinstance(item, Reach))
     for part in get_args(kind):
         if isinstance(part, Reach):
             yield part
         else:
-            yield from _in(part, [])
+            yield from _reaches_of(part, [])

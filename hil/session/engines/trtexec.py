@@ -33,7 +33,7 @@ TIMING = (
     "trtexec waits for blocking events unless --useSpinWait is given; we wait for the stream as CUDA chooses",
     "trtexec's percentile is that of its samples; ours has a confidence bound, and a limit is held against the bound",
     "trtexec feeds random data unless --loadInputs names files; we feed the validation data",
-    "trtexec measures for 3 s after 0.2 s of warm-up unless told otherwise; [measure] says what we do",
+    "trtexec measures for 3 s after 0.2 s of warm-up by default; [measure] configures what hil does",
 )
 
 
@@ -75,12 +75,12 @@ def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: s
 
 
 def _release(version: str | None) -> tuple[Version, list[str]]:
-    found = re.match(r"(\d+)\.(\d+)", version or "")
-    if found is None:
+    match = re.match(r"(\d+)\.(\d+)", version or "")
+    if match is None:
         return ASSUMED, [f"the release of TensorRT is not known: flags are those of {ASSUMED[0]}.{ASSUMED[1]}"]
-    release = int(found[1]), int(found[2])
+    release = int(match[1]), int(match[2])
     if release > NEWEST:
-        return release, [f"TensorRT {found[0]} is newer than this table: flags are those of {NEWEST[0]}.{NEWEST[1]}"]
+        return release, [f"TensorRT {match[0]} is newer than this table: flags are those of {NEWEST[0]}.{NEWEST[1]}"]
     return release, []
 
 

@@ -41,17 +41,17 @@ def signature(session: EngineContext, row: Row) -> Gathered:
 
 def isaac_ros(session: EngineContext, row: Row) -> Gathered:
     """``contract.isaac_ros``."""
-    spec, asked = session.model(row.model), None
+    spec, parameters = session.model(row.model), None
     if spec.isaac_ros is not None:
         file, name = split(spec.isaac_ros)
         path = session.config.resolve(file)
         session.sources.watch(path)
         node = read_node(path, name)
-        told = {field.name: getattr(node, field.name) for field in fields(NodeParameters) if field.name != "source"}
-        asked = NodeParameters(source=f"{path.name} {node.name}", **told)
+        values = {field.name: getattr(node, field.name) for field in fields(NodeParameters) if field.name != "source"}
+        parameters = NodeParameters(source=f"{path.name} {node.name}", **values)
     with session.engines.lease(row.model, row.precision) as worker:
         engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
-    return Gathered(judge_node(asked, engine, spec.batch), METHOD)
+    return Gathered(judge_node(parameters, engine, spec.batch), METHOD)
 
 
 def shapes(session: EngineContext, row: Row) -> Gathered:
@@ -77,7 +77,7 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
         outputs = worker.run(feeds)
     except EngineError as error:
         return ShapeTrial(inputs=inputs, ok=False, allowed=allowed, error=str(error))
-    seen = {
+    sizes = {
         size: array.shape[axis]
         for spec in model.inputs
         for array in [feeds[spec.name]]
@@ -85,11 +85,11 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
         if isinstance(size, str)
     }
     expected = {
-        spec.name: [seen.get(size) if isinstance(size, str) else size for size in spec.shape] for spec in model.outputs
+        spec.name: [sizes.get(size) if isinstance(size, str) else size for size in spec.shape] for spec in model.outputs
     }
-    came = {name: list(array.shape) for name, array in outputs}
+    obtained = {name: list(array.shape) for name, array in outputs}
     finite = all(bool(np.isfinite(array).all()) for _, array in outputs if array.dtype.kind == "f")
-    return ShapeTrial(inputs=inputs, ok=True, expected=expected, outputs=came, finite=finite, allowed=allowed)
+    return ShapeTrial(inputs=inputs, ok=True, expected=expected, outputs=obtained, finite=finite, allowed=allowed)
 
 
 def bad_input(session: EngineContext, row: Row) -> Gathered:

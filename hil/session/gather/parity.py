@@ -71,13 +71,13 @@ def distinct_of(session: EngineContext, model: str) -> int:
 
 
 def _facts(session: EngineContext, model: str) -> DataFacts:
-    spec, found = session.model(model), session.dataset(model)
+    spec, data = session.model(model), session.dataset(model)
     training = session.training_data(model)
-    digests = [] if training is None else found.sample_digests()
+    digests = [] if training is None else data.sample_digests()
     return DataFacts(
-        count=found.count,
-        synthetic=found.synthetic,
-        has_labels=found.has_labels,
+        count=data.count,
+        synthetic=data.synthetic,
+        has_labels=data.has_labels,
         task=spec.task,
         declared=spec.samples,
         distinct=distinct_of(session, model),
@@ -95,14 +95,14 @@ def outputs(session: EngineContext, row: Row) -> Gathered:
 
 def task(session: EngineContext, row: Row) -> Gathered:
     """``parity.task``."""
-    seen = compared(session, row)
+    scored = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
     judgement = parity.task(
-        seen.scores(),
+        scored.scores(),
         precision_of(row),
         tolerances,
         where=where_of(session, row),
-        why_not=seen.comparison.fatal or seen.why_not,
+        why_not=scored.comparison.fatal or scored.why_not,
     )
     return Gathered(judgement, {**_method(session, row, "task"), **_scored_by(session, row.model)})
 
@@ -139,19 +139,19 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
 
     Only the batches in transit to and from the engine are in memory. It is fatal if one side ends before the other.
     """
-    spec, found = session.model(row.model), session.dataset(row.model)
+    spec, data = session.model(row.model), session.dataset(row.model)
     metric = None if spec.task is None else _metric(session, row.model, spec.task)
-    metric = metric if metric is not None and (found.has_labels or not metric.needs_labels) else None
-    declared = found.count if spec.samples is None else min(spec.samples, found.count)
+    metric = metric if metric is not None and (data.has_labels or not metric.needs_labels) else None
+    declared = data.count if spec.samples is None else min(spec.samples, data.count)
     comparison = Comparison(
         precision_of(row), spec.tolerances.get(precision_of(row)), samples=declared, where=where_of(session, row)
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
-    seen = Compared(comparison, metric, [], [], why_not, 0 if metric is None else distinct_of(session, row.model))
+    scored = Compared(comparison, metric, [], [], why_not, 0 if metric is None else distinct_of(session, row.model))
     mates: deque[Mate] = deque()
     with (
         session.engines.lease(row.model, row.precision) as worker,
-        closing(worker.run_many(_fed(found.batches(spec.batch, spec.samples), mates))) as runs,
+        closing(worker.run_many(_fed(data.batches(spec.batch, spec.samples), mates))) as runs,
     ):
         for got, answer in zip_longest(runs, answers):
             if got is None or answer is None:
@@ -162,8 +162,8 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
             if comparison.fatal:
                 break
             if metric is not None:
-                _score(seen, metric, mate, answer, got)
-    return seen
+                _score(scored, metric, mate, answer, got)
+    return scored
 
 
 class Mate(NamedTuple):
@@ -189,9 +189,9 @@ def _some(outputs: Outputs | None) -> Iterator[Outputs]:
     return iter(() if outputs is None else (outputs,))
 
 
-def _score(seen: Compared, metric: Metric, mate: Mate, answer: Outputs, got: Outputs) -> None:
-    seen.reference.append(metric.score(dict(answer), mate.labels))
-    seen.candidate.append(metric.score(dict(got), mate.labels))
+def _score(scored: Compared, metric: Metric, mate: Mate, answer: Outputs, got: Outputs) -> None:
+    scored.reference.append(metric.score(dict(answer), mate.labels))
+    scored.candidate.append(metric.score(dict(got), mate.labels))
 
 
 def precision_of(row: Row) -> Any:

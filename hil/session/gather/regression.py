@@ -50,13 +50,13 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
     judgement = amended(asked, gathered.judgement, gathered.facts)  # as it is reported in the row itself
     environment = records.environment(session, row)
     serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
-    seen = regression.MeasuredRow(
+    measured = regression.MeasuredRow(
         key, judgement, digest_of(method), method, machine(serial, environment), session.run_id
     )
     if of.id in NOISY:
-        judged = regression.by_runs(baseline, seen, row.limit, rules)
+        judged = regression.by_runs(baseline, measured, row.limit, rules)
     else:
-        judged = regression.exactly(baseline, seen, row.limit, rules, difference=of.id in LOSS)
+        judged = regression.exactly(baseline, measured, row.limit, rules, difference=of.id in LOSS)
     return Gathered(judged, _method(of.id, digest_of(method), rules))
 
 

@@ -58,8 +58,8 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
     A runtime reports the first GPU only; other GPUs are read from the driver's list, and one that is not in that list
     has neither name nor SM.
     """
-    found = facts.get("facts")
-    known = found.get(runtime) if isinstance(found, dict) else None
+    by_runtime = facts.get("facts")
+    known = by_runtime.get(runtime) if isinstance(by_runtime, dict) else None
     if not isinstance(known, dict) or not number or not known.get("gpu"):
         return dict(known) if isinstance(known, dict) else {}
     listed = [one for one in facts.get("gpus") or [] if isinstance(one, dict) and one.get("number") == number]
@@ -74,11 +74,11 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
     the board or serial number is another one or cannot be read, for which there is no fallback, and
     ``TargetUnreachable`` if TensorRT or its GPU is missing, for which there is.
     """
-    found, module = identify(facts.get("board")), module_of(spec.board or "")
+    identity, module = identify(facts.get("board")), module_of(spec.board or "")
     if spec.serial is not None:
-        _check_serial(name, spec.serial, facts, found)
+        _check_serial(name, spec.serial, facts, identity)
     if module is not None:
-        _check_module(name, module, found)
+        _check_module(name, module, identity)
     if not runtime_record(spec.runtime).uses_gpu:
         return None if spec.board is None or module is None else Board(spec.board, None, None, module.slug)
     known = runtime_facts(facts, spec.runtime, spec.gpu)
@@ -90,13 +90,13 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
         return None
     gpu, sm = str(known["gpu"]), known.get("sm")
     if module is None and not is_gpu(spec.board, gpu):
-        raise LabError(f"the GPU there is {gpu}, not {spec.board}: {_correct(name, _called(gpu, sm, found))}")
+        raise LabError(f"the GPU there is {gpu}, not {spec.board}: {_correct(name, _called(gpu, sm, identity))}")
     if not isinstance(sm, str) or not sm:
         what = f"the probe read no SM of {gpu}, so board {spec.board} is not confirmed"
         raise LabError(f"{what}: on target {name!r}: run again")
     if module is None and sm in SMS:
         what = f"{gpu} is the GPU of several Jetson modules, so board {spec.board} is ambiguous"
-        raise LabError(f"{what}: {_correct(name, _called(gpu, sm, found))}")
+        raise LabError(f"{what}: {_correct(name, _called(gpu, sm, identity))}")
     if module is not None and sm != module.sm:
         what = f"GPU {spec.gpu} there is {gpu} with SM {sm}, and that of {module.name} has SM {module.sm}"
         raise LabError(f"{what}: {_correct(name, None)}")
@@ -109,41 +109,43 @@ def _correct(name: str, called: str | None) -> str:
     return f"on target {name!r}: correct board in [targets.{name}]{hint} or use the intended machine"
 
 
-def _called(gpu: str, sm: object, found: Identity) -> str | None:
+def _called(gpu: str, sm: object, identity: Identity) -> str | None:
     """Return the name to declare for the board: a Jetson module's slug, if known, or the GPU of any other board."""
-    if found.module is not None:
-        return found.module.slug
-    return None if found.is_jetson or sm in SMS else slug(gpu).removeprefix(VENDOR)
+    if identity.module is not None:
+        return identity.module.slug
+    return None if identity.is_jetson or sm in SMS else slug(gpu).removeprefix(VENDOR)
 
 
-def _check_module(name: str, declared: Module, found: Identity) -> None:
-    if found.module is None:
-        what = f"board {declared.slug} is not confirmed, because the board there could not be identified: {found.why}"
+def _check_module(name: str, declared: Module, identity: Identity) -> None:
+    if identity.module is None:
+        what = (
+            f"board {declared.slug} is not confirmed, because the board there could not be identified: {identity.why}"
+        )
         read = f"'hil probe {name} --json' shows what was read; correct board in [targets.{name}] or that machine"
         raise LabError(f"{what}: on target {name!r}: {read}")
-    if found.module.slug != declared.slug:
-        what = f"the board there is {found.module.slug} (part {found.part}), not {declared.slug}"
-        raise LabError(f"{what}: {_correct(name, found.module.slug)}")
+    if identity.module.slug != declared.slug:
+        what = f"the board there is {identity.module.slug} (part {identity.part}), not {declared.slug}"
+        raise LabError(f"{what}: {_correct(name, identity.module.slug)}")
 
 
-def _check_serial(name: str, declared: str, facts: Mapping[str, Any], found: Identity) -> None:
-    if found.serial is None:
+def _check_serial(name: str, declared: str, facts: Mapping[str, Any], identity: Identity) -> None:
+    if identity.serial is None:
         raw = facts.get("board")
         reasons = raw.get("not_readable") if isinstance(raw, dict) else None
         why = reasons.get("serial") if isinstance(reasons, dict) else None
         what = f"serial {declared} is not confirmed, because it could not be read there ({why or 'none reported'})"
         raise LabError(f"{what}: on target {name!r}: remove serial from [targets.{name}], or use a board that has one")
-    if found.serial != declared:
-        what = f"the board there has serial {found.serial}, not {declared}"
+    if identity.serial != declared:
+        what = f"the board there has serial {identity.serial}, not {declared}"
         raise LabError(f"{what}: on target {name!r}: correct serial in [targets.{name}] or use the intended board")
 
 
-def _why_not(spec: TargetSpec, facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _why_not(spec: TargetSpec, facts: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     """Return why the runtime cannot be used there, or "" if it can; an unknown version counts as unusable."""
     reasons = facts.get("why_not")
-    reason = (reasons.get(spec.runtime) if isinstance(reasons, dict) else None) or found.get("reason")
+    reason = (reasons.get(spec.runtime) if isinstance(reasons, dict) else None) or known.get("reason")
     versions = facts.get("runtimes")
     version = versions.get(spec.runtime) if isinstance(versions, dict) else None
     if reason or not version:
         return str(reason or f"import {spec.runtime} fails there")
-    return "" if found.get("gpu") else f"{spec.runtime} {version} has no GPU with number {spec.gpu}"
+    return "" if known.get("gpu") else f"{spec.runtime} {version} has no GPU with number {spec.gpu}"

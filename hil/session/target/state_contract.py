@@ -55,12 +55,12 @@ class Keeper:
         if not self._session.has_target:
             return
         self._prepare()
-        reading = self._ask()
+        reading = self._read_state()
         self._check(reading)
         if self._spec.start_below is not None:
             # Heat lowers clocks: every window would differ from a reading that was taken before the board cooled.
             self._cool()
-            reading = self._ask()
+            reading = self._read_state()
         self.opened = reading
         if self._spec.clocks == "locked" and State.read(reading).locked is not True:
             raise LabError(f"{self._unlocked(reading)}: on target {self._name!r}: run `sudo jetson_clocks` there")
@@ -78,8 +78,8 @@ class Keeper:
         try:
             left = self._session.agent.call("restore")[0].get("left") or []
         except LabError as error:
-            asked = self._asked()
-            what = f"it is not known whether {asked} was restored ({str(error).partition(': on target ')[0]})"
+            keys = self._changed_keys()
+            what = f"it is not known whether {keys} was restored ({str(error).partition(': on target ')[0]})"
             raise LabError(f"{what}: {where}: run `hil doctor {self._name}`, or check it there") from None
         if left:
             what = "; ".join(f"{change['what']} was not restored ({change['why']})" for change in left)
@@ -97,12 +97,12 @@ class Keeper:
         answer = self._session.agent.call("prepare", {"services": services, "lock": lock})[0]
         if answer.get("helper") is False:
             self._prepared = False
-            what = f"{self._asked()} cannot be changed without the root helper ({answer.get('why_not')})"
+            what = f"{self._changed_keys()} cannot be changed without the root helper ({answer.get('why_not')})"
             raise LabError(f"{what}: on target {self._name!r}: run `hil board setup {self._name}`")
         for line in answer.get("done", []):
             self._session.progress(f"{self._name}: {line}, until the session ends")
 
-    def _asked(self) -> str:
+    def _changed_keys(self) -> str:
         services, lock = self._spec.stop_services, self._spec.clocks == "locked"
         return " and ".join(filter(None, ["stop_services" if services else "", "clocks" if lock else ""]))
 
@@ -117,7 +117,7 @@ class Keeper:
         ]
         return f"the clocks are not locked ({', '.join(free) or 'the memory clock'})"
 
-    def _ask(self, *, quick: bool = False) -> dict[str, Any]:
+    def _read_state(self, *, quick: bool = False) -> dict[str, Any]:
         gpu = self._spec.gpu if runtime_record(self._spec.runtime).uses_gpu else None
         reading: dict[str, Any] = self._session.agent.call("state", {"gpu": gpu, "quick": quick})[0]
         return reading
@@ -125,7 +125,7 @@ class Keeper:
     def ready(self) -> None:
         """Check power mode and free memory, and wait until the board is cool. Raises ``LabError`` if one is not met."""
         if self._spec.power_mode is not None or self._spec.free_memory is not None:
-            self._check(self._ask(quick=self._spec.power_mode is None))
+            self._check(self._read_state(quick=self._spec.power_mode is None))
         self._cool()
 
     def _check(self, reading: Mapping[str, Any]) -> None:
@@ -135,7 +135,7 @@ class Keeper:
         least = self._spec.free_memory
         if least is not None and (state.memory_available is None or state.memory_available < least):
             available = "an unknown amount" if state.memory_available is None else show(state.memory_available, "B")
-            what = f"free_memory asks for {show(least, 'B')} and there is {available}"
+            what = f"free_memory requires {show(least, 'B')} and there is {available}"
             raise LabError(f"{what}: on target {self._name!r}: end what uses it there (stop_services can)")
 
     def _cool(self) -> None:
@@ -146,7 +146,7 @@ class Keeper:
         end = self._clock() + self._spec.cool_within
         due = self._clock()
         while True:
-            state = State.read(self._ask(quick=True))
+            state = State.read(self._read_state(quick=True))
             hottest = state.hottest()
             now = self._clock()
             if hottest is not None and hottest[1] < limit:
@@ -163,11 +163,11 @@ class Keeper:
     def _too_hot(self, state: State, limit: float) -> str:
         where = f"on target {self._name!r}"
         if not state.temperature:
-            what = f"start_below asks for less than {limit:g} °C and no temperature can be read"
+            what = f"start_below requires less than {limit:g} °C and no temperature can be read"
             return f"{what}{state.why_not('temperature')}: {where}: take it out of [targets.{self._name}]"
         zones = ", ".join(f"{zone} {value:.1f} °C" for zone, value in sorted(state.temperature.items()))
         what = f"it did not get cooler than {limit:g} °C within {self._spec.cool_within:g} s ({zones})"
-        return f"{what}: {where}: let it cool, see to its fan, or raise start_below or cool_within"
+        return f"{what}: {where}: let it cool, check its fan, or raise start_below or cool_within"
 
     @contextlib.contextmanager
     def loaded(self, *, timed: bool = True) -> Iterator[None]:
@@ -177,7 +177,7 @@ class Keeper:
             yield
             return
         order = {"reserve": int(self._spec.reserve_memory or 0), "co_runner": command}
-        self._tell(self._session.agent.call("load_begin", order)[0].get("loads") or [])
+        self._set_loads(self._session.agent.call("load_begin", order)[0].get("loads") or [])
         try:
             yield
         except BaseException as error:
@@ -192,7 +192,7 @@ class Keeper:
         finally:
             self._loads = []
 
-    def _tell(self, loads: list[dict[str, Any]]) -> None:
+    def _set_loads(self, loads: list[dict[str, Any]]) -> None:
         self._loads = loads
         if any(one.get("kind") == "reserve" and one.get("locked") is False for one in loads) and not self._swappable:
             self._swappable = True
@@ -206,9 +206,9 @@ class Keeper:
             self.ready()
         disturbances = Disturbances()
         with self.loaded(timed=timed):
-            before = self._ask()
+            before = self._read_state()
             yield disturbances
-            after = self._ask()
+            after = self._read_state()
         window = {"state": {"before": before, "after": after}}
         opened = None if self.opened is None else State.read(self.opened)
         disturbances.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)

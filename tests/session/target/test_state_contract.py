@@ -151,7 +151,7 @@ def test_what_needs_root_needs_its_helper(start: Opens, key: str, asked: str) ->
 
 def test_too_little_memory_ends_the_session(start: Opens) -> None:
     """What was asked for and what there is."""
-    with pytest.raises(LabError, match=r"free_memory asks for .* and there is .*: on target 'bench': end"):
+    with pytest.raises(LabError, match=r"free_memory requires .* and there is .*: on target 'bench': end"):
         start('free_memory = "9999999 GiB"')
     start('free_memory = "1 MiB"').close()
 
@@ -163,7 +163,7 @@ def test_a_board_that_does_not_cool_ends_the_session(start: Opens, messages: lis
             start('start_below = "-200 °C"', 'cool_within = "2 s"')
         assert any("to cool" in line for line in messages)
     else:
-        with pytest.raises(LabError, match=r"start_below asks for less than 65 °C and no temperature can be read"):
+        with pytest.raises(LabError, match=r"start_below requires less than 65 °C and no temperature can be read"):
             start('start_below = "65 °C"')
 
 
