@@ -76,10 +76,10 @@ def measure(session: Session, comparisons: list[tuple[str, str, int]]) -> list[d
     began = time.monotonic()
     for number, (model, kind, pairs) in enumerate(comparisons, 1):
         other = model if kind == "same" else f"{model}-slowed"
-        taken = paired_timing.pairs(session, (model, "fp32"), (other, "fp32"), pairs)
-        row = {"model": model, "kind": kind, "pairs": [[one.first, one.second, one.ratio] for one in taken]}
+        pairs_timed = paired_timing.pairs(session, (model, "fp32"), (other, "fp32"), pairs)
+        row = {"model": model, "kind": kind, "pairs": [[one.first, one.second, one.ratio] for one in pairs_timed]}
         rows.append(row)
-        called = f"in turns {aa_called(row)}, by runs {aa_called(row, paired=False)}"
+        called = f"paired {aa_called(row)}, by runs {aa_called(row, paired=False)}"
         print(
             f"{number:3} of {len(comparisons)}, {time.monotonic() - began:5.0f} s: {model} {kind}: {called}", flush=True
         )
@@ -100,7 +100,7 @@ def versions() -> dict[str, str]:
 def main() -> int:
     """Measure, print the bars, and write the result to ``--out``; the last line has figures and bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one comparison of each kind, never a result")
+    parser.add_argument("--quick", action="store_true", help="one comparison of each kind; not a result")
     parser.add_argument("--out", type=Path, help="the folder to write compare-aa.json to")
     arguments = parser.parse_args()
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start

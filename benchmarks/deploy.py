@@ -80,9 +80,9 @@ def length_of(fleet: Fleet) -> float:
         fleet.mood("well", f"first {number}")
         began = time.monotonic()
         child = deployment(fleet)
-        told = child.wait()
+        output = child.wait()
         if child.code:
-            sys.exit(f"a deployment without a fault failed: {told}")
+            sys.exit(f"a deployment without a fault failed: {output}")
         durations.append(time.monotonic() - began)
     return max(durations)
 
@@ -104,7 +104,9 @@ def measure(fleet: Fleet, runs: int, seed: int, faults: list[str]) -> list[dict[
     return rows
 
 
-def alone(folder: Path, runs: int, seed: int, faults: list[str], project: Path | None) -> list[dict[str, Any]]:
+def rows_of_one_board(
+    folder: Path, runs: int, seed: int, faults: list[str], project: Path | None
+) -> list[dict[str, Any]]:
     """Return the rows of one board."""
     board = board_at(folder)
     try:
@@ -113,7 +115,7 @@ def alone(folder: Path, runs: int, seed: int, faults: list[str], project: Path |
         board.close()
 
 
-def shared(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]]:
+def rows_of_several_boards(folder: Path, runs: int, seed: int, jobs: int) -> list[dict[str, Any]]:
     """Return the rows of ``jobs`` boards that run at the same time, in the order of their seeds."""
     parts = [len(range(job, runs, jobs)) for job in range(jobs)]
     board = board_at(folder)
@@ -155,12 +157,12 @@ def main() -> int:
     """Run, print a line for each run, and write the result to ``--out``; the last line has figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--seed", type=int, default=0, help="of the first run; each next one has the next")
-    parser.add_argument("--only", choices=FAULTS, help="one kind of fault, never a result")
-    parser.add_argument("--quick", action="store_true", help=f"{SHORT} runs, never a result")
-    parser.add_argument("--jobs", type=int, default=1, help="boards at a time")
+    parser.add_argument("--seed", type=int, default=0, help="the first run's seed; each run increments it")
+    parser.add_argument("--only", choices=FAULTS, help="a single kind of fault; not a result")
+    parser.add_argument("--quick", action="store_true", help=f"{SHORT} runs; not a result")
+    parser.add_argument("--jobs", type=int, default=1, help="number of boards that run at the same time")
     parser.add_argument("--project", type=Path, help="a project that is already judged")
-    parser.add_argument("--rows", type=Path, help="write the rows alone to this file")
+    parser.add_argument("--rows", type=Path, help="also write the rows to this file")
     parser.add_argument("--out", type=Path, help="the folder to write deploy-faults.json to")
     arguments = parser.parse_args()
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
@@ -168,9 +170,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         faults = [arguments.only] if arguments.only else list(FAULTS)
         if arguments.jobs > 1:
-            rows = shared(Path(folder), runs, arguments.seed, arguments.jobs)
+            rows = rows_of_several_boards(Path(folder), runs, arguments.seed, arguments.jobs)
         else:
-            rows = alone(Path(folder), runs, arguments.seed, faults, arguments.project)
+            rows = rows_of_one_board(Path(folder), runs, arguments.seed, faults, arguments.project)
     if arguments.rows is not None:
         arguments.rows.write_text(json.dumps(rows), encoding="utf-8")
     command = ["python", "-m", "benchmarks.deploy", *sys.argv[1:]]

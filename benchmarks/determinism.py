@@ -71,9 +71,9 @@ def run(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
 
 def main() -> int:
     """Run twice, compare, and print the differences."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--quick", action="store_true", help="the digits alone")
-    options = ask.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="only the digits model")
+    options = parser.parse_args()
     arguments = ["-k", "parity or (int8 and not speedup)", *(["--hil-model=digits"] if options.quick else [])]
     with tempfile.TemporaryDirectory(prefix="determinism-") as work:
         contents = [comparable(run(Path(work) / name, arguments)) for name in ("first", "second")]

@@ -104,7 +104,7 @@ def by_bare_loop(model: Path, data: Path, threads: int) -> Iterator[Window]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         if process.stdin is None or process.stdout is None:
-            raise AssertionError("pipes were asked for")
+            raise AssertionError("the process has no pipes")
         to, back = process.stdin, process.stdout
 
         def window(effort: Effort) -> list[float]:

@@ -46,7 +46,7 @@ system_memory = "98 %"
 
 TOLERANCES = """
 [models.{name}.tolerances]
-fp32 = {{ max_rel = 1e-5, reason = "what TensorRT 8.6 keeps to with TF32 cleared, with room for other kernels" }}
+fp32 = {{ max_rel = 1e-5, reason = "the accuracy of TensorRT 8.6 without TF32, with a margin for other kernels" }}
 tf32 = {{ max_rel = 1e-2 }}
 fp16 = {{ max_rel = 1e-2 }}
 """
@@ -56,7 +56,7 @@ INT8 = """
 max_rel = 0.5
 cosine  = 0.9
 sqnr_db = 6
-reason  = "random weights are harder to round than trained ones; whether INT8 ran at all is what is asked here"
+reason  = "random weights lose more by rounding than trained ones; this only checks that INT8 ran"
 """
 
 MODEL = """
@@ -94,7 +94,7 @@ def head(python: str, board: str | None, store: Path | None) -> str:
     )
 
 
-def networks_project(  # noqa: PLR0913, PLR0917 - a target and what is asked of it, in the order of the file
+def networks_project(  # noqa: PLR0913, PLR0917 - a target and its models, in the order of the file
     folder: Path,
     python: str,
     board: str | None,
@@ -102,9 +102,9 @@ def networks_project(  # noqa: PLR0913, PLR0917 - a target and what is asked of 
     store: Path | None = None,
     level: int | None = None,
 ) -> Path:
-    """Write ``hil.toml`` for networks that ``benchmarks.networks`` exported into ``folder``; its path.
+    """Write ``hil.toml`` for networks that ``benchmarks.networks`` exported into ``folder``, and return its path.
 
-    ``level`` is TensorRT's optimization level, 0 to 5, where not its own default is wanted.
+    ``level`` is TensorRT's optimization level, 0 to 5; by default TensorRT's own default.
     """
     build = "" if level is None else LEVEL.format(level=level)
     parts = [head(python, board, store)]

@@ -46,7 +46,7 @@ def measure(folder: str, pairs: int) -> tuple[list[float], list[float]]:
     """Return the seconds of each run with and without the plugin, after one unmeasured run each to fill the caches."""
     plugins = {point.name for point in entry_points(group="pytest11")}
     if "hil" not in plugins:
-        sys.exit("pytest does not see the plugin in this environment, so there is nothing to measure: pip install -e .")
+        sys.exit("the plugin is not installed in this environment, so there is nothing to measure: pip install -e .")
     without_others = [option for name in sorted(plugins - {"hil"}) for option in ("-p", f"no:{name}")]
     sides = {"on": without_others, "off": [*without_others, "-p", "no:hil"]}
     times: dict[str, list[float]] = {"on": [], "off": []}

@@ -195,10 +195,10 @@ def measure(folder: Path, effort: Effort) -> list[Round]:
 def write_result(folder: Path, rounds: list[Round]) -> Path:
     """Write the result and return its path."""
     rows = [{"round": number, "with": one.on, "without": one.off} for number, one in enumerate(rounds)]
-    found = {"host python": platform.python_version(), "host numpy": np.__version__}
-    found |= {name: version(name) for name in ("onnxruntime", "pytest-hil")}
+    versions = {"host python": platform.python_version(), "host numpy": np.__version__}
+    versions |= {name: version(name) for name in ("onnxruntime", "pytest-hil")}
     command = ["python", "-m", "benchmarks.telemetry", "--out", folder.name]
-    return results.write(folder, results.result("telemetry", rows, command=command, versions=found, quick=False))
+    return results.write(folder, results.result("telemetry", rows, command=command, versions=versions, quick=False))
 
 
 def main() -> int:
@@ -209,7 +209,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.out is not None:
         if arguments.quick:
-            parser.error("only a whole run is kept: leave out --quick or --out")
+            parser.error("only a complete run is stored: omit --quick or --out")
         os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     with tempfile.TemporaryDirectory() as folder:
         rounds = measure(Path(folder), QUICK if arguments.quick else FULL)
@@ -224,8 +224,8 @@ def main() -> int:
         print(write_result(arguments.out, rounds))
     low, figure, high = statistics.quantiles((one.ratio for one in rounds), n=4)
     if high - low > QUIET:
-        print(f"the rounds differ by {high - low:.1%}: something else was running: measure again without it")
-    print("the sensors were plain files and tegrastats a script: what reading real ones costs is not shown here")
+        print(f"the rounds differ by {high - low:.1%}: another process was running: end it and measure again")
+    print("the sensors were plain files and tegrastats a script: the cost of reading real ones was not measured")
     print(f"telemetry: {figure:.4f}; bar: at most {BAR}")
     return 0 if figure <= BAR else 1
 

@@ -58,7 +58,7 @@ class Mirror:
         command = [sys.executable, "-c", MIRROR, str(TENSOR_BYTES), str(PIPE_BYTES)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         if self.process.stdin is None or self.process.stdout is None:
-            raise AssertionError("pipes were asked for")
+            raise AssertionError("the process has no pipes")
         self.to, self.back = self.process.stdin.fileno(), self.process.stdout.fileno()
         for fd in (self.to, self.back):
             fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)

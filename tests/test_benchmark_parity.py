@@ -31,7 +31,7 @@ def test_a_planted_fault_does_something_and_is_found(number: int, monkeypatch: p
     if drawn.kind in faults.GRAPH_FAULTS and drawn.precision == "fp32":
         answers = [(on_host(drawn.reference, one), on_host(drawn.suspect, one)) for one in drawn.samples]
         assert max(error(want[name], have[name]) for want, have in answers for name in want) > FLOORS["fp32"]
-    seen = planting.judged(drawn, engines.Engine())
+    seen = planting.judge(drawn, engines.Engine())
     assert seen["accused"], seen
     assert seen["right"], seen
 
@@ -40,7 +40,7 @@ def test_a_planted_fault_does_something_and_is_found(number: int, monkeypatch: p
 def test_a_healthy_engine_is_not_accused(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of each precision, in the small graphs."""
     monkeypatch.setattr(planting, "GRAPHS", ("digits", "arm", "encoder"))
-    seen = planting.judged(planting.draw_healthy(22, number), engines.Engine())
+    seen = planting.judge(planting.draw_healthy(22, number), engines.Engine())
     assert not seen["accused"], seen
     assert seen["planted"] is None
 

@@ -1,1 +1,1 @@
-"""A history at the size that years of runs give it, and under what goes wrong with databases."""
+"""Benchmark of a history with the runs of several years, and of damaged or interrupted databases."""

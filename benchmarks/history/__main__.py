@@ -1,10 +1,11 @@
 """A history in SQLite and in PostgreSQL: ``python -m benchmarks.history [--quick] [--out DIR]``.
 
-A million measurements of twenty thousand runs, and how long ``hil compare --by jetpack --model M`` waits for its query:
-opened for reading anew each time, with the facts behind the digests. Sixteen writers at once, killed at random, from
-the first moment on; a database of the first schema; and runs whose history is no database, cut in half or read-only.
-Both databases are this machine's own; PostgreSQL runs without ``fsync``, which neither a query nor a killed client
-meets. Exit code 1 where a bar is missed. ``--quick`` has a twentieth of it and is never a result.
+The history has 20,000 runs with a million measurements. The benchmark measures the query of ``hil compare --by jetpack
+--model M``: each time the history is opened for reading, and the facts behind the digests are read as well. Then 16
+writers write at the same time and are killed at random moments, from the first moment on. A database of the first
+schema is migrated. Finally runs use a history that is not a database, is truncated or is read-only. Both databases are
+on this machine. PostgreSQL runs without ``fsync``, which affects neither a query nor a killed client. The exit code is
+1 if a bar is missed. ``--quick`` uses a twentieth of the runs and is not a result.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ QUICK_RUNS, WRITING, QUICK_WRITING = RUNS_KEPT // 20, 120.0, 4.0
 
 
 def measure(database: str, new: Callable[[str], str], folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
-    """The rows of one database; ``new`` makes one of a name and gives its URL."""
+    """Yield the rows of one database; ``new`` creates a database with a name and returns its URL."""
     url = new("large")
     began = time.monotonic()
     measurements = fill(url, QUICK_RUNS if quick else RUNS_KEPT)
@@ -49,10 +50,10 @@ def measure(database: str, new: Callable[[str], str], folder: Path, *, quick: bo
     for number in range(HISTORY_REPEATS):
         began = time.perf_counter()
         with open_history(url, base=ROOT, read_only=True) as history:
-            found = history.matrix("jetpack", model=f"model-{number % MODELS:02}")
-            facts_of(history, found)
+            matrix = history.matrix("jetpack", model=f"model-{number % MODELS:02}")
+            facts_of(history, matrix)
         seconds.append(time.perf_counter() - began)
-        points = len(found)
+        points = len(matrix)
     yield {"what": "matrix", "database": database, **filled, "points": points, "seconds": seconds}
     confirmed = folder / f"confirmed-{database}"
     confirmed.mkdir()
@@ -70,7 +71,7 @@ def measure(database: str, new: Callable[[str], str], folder: Path, *, quick: bo
 
 
 def migrated(url: str) -> bool:
-    """Whether a database of the first schema has its runs and takes new ones after it was opened."""
+    """Return whether a database of the first schema still has its runs after it was opened, and accepts new ones."""
     engine = engine_for(place_of(url, ROOT), read_only=False).execution_options(**{WRITES: True})
     with engine.begin() as connection:
         table_version.run_migrations(connection, 1)
@@ -85,7 +86,7 @@ def migrated(url: str) -> bool:
 
 
 def rows(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
-    """Both databases, then the troubles."""
+    """Yield the rows of both databases, then those of damaged histories."""
     yield from measure("SQLite", lambda name: f"sqlite:///{folder / name}.db", folder, quick=quick)
     with postgresql.server() as server:
         yield from measure("PostgreSQL", server.database, folder, quick=quick)
@@ -98,7 +99,7 @@ def rows(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    """What was measured with, and on which machine."""
+    """Return the versions of the software, and the machine."""
     server = postgresql.programs()
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
@@ -111,34 +112,34 @@ def versions() -> dict[str, str]:
 
 
 def main() -> int:
-    """Measures, prints the bars, and keeps the result in ``--out``; the last line holds figures and bars."""
+    """Measure, print the bars, and write the result to ``--out``; the last line has figures and bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a twentieth of the runs, never a result")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the runs; not a result")
     parser.add_argument("--out", type=Path, help="the folder to write history.json to")
     arguments = parser.parse_args()
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
-    found = []
+    measured = []
     with tempfile.TemporaryDirectory() as folder:
         for row in rows(Path(folder), quick=arguments.quick):
-            found.append(row)
-            print(f"{row['what']} {row.get('database') or row['case']}: {_told(row)}", flush=True)
+            measured.append(row)
+            print(f"{row['what']} {row.get('database') or row['case']}: {_figures(row)}", flush=True)
     command = ["python", "-m", "benchmarks.history", *(word for word in sys.argv[1:] if word == "--quick")]
-    made = results.result("history", found, command=command, versions=versions(), quick=arguments.quick)
+    made = results.result("history", measured, command=command, versions=versions(), quick=arguments.quick)
     if arguments.out is not None and not arguments.quick:
         print(results.write(arguments.out, made))
     for bar in made["bars"]:
         verdict = "met" if bar["met"] else "missed"
         print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
     if arguments.quick:
-        slowest = max(max(row["seconds"]) for row in found if row["what"] == "matrix")
-        print(f"history: matrix query of a twentieth in {slowest:.3f} s, not enough to judge; bar: none with --quick")
+        slowest = max(max(row["seconds"]) for row in measured if row["what"] == "matrix")
+        print(f"history: matrix query over fewer runs in {slowest:.3f} s, not enough to judge; bar: none with --quick")
         return 0
     missed = sum(not bar["met"] for bar in made["bars"])
     print(f"history: {missed} of {len(made['bars'])} bars missed; bar: none")
     return 1 if missed else 0
 
 
-def _told(row: dict[str, Any]) -> str:
+def _figures(row: dict[str, Any]) -> str:
     return ", ".join(f"{key} {_short(value)}" for key, value in row.items() if key not in {"what", "database", "case"})
 
 

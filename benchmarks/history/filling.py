@@ -1,4 +1,4 @@
-"""Twenty thousand runs with fifty measurements each, as nightly runs on a few boards of many JetPacks leave them."""
+"""Fill a history with 20,000 runs of 50 measurements each, as from nightly runs on a few boards with many JetPacks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RUNS_KEPT, PER_RUN = 20_000, 50
 AT_ONCE = 500
 MODELS, TARGETS = 20, 6
 RELEASES = ("4.6.1", "5.1.2", "5.1.5", "6.0", "6.1", "6.2", "6.2.1", "7.0", "7.1", "7.2")
-"""Each run is of one target and release, and measures two of the models."""
+"""Each run has one target and one JetPack release, and measures two of the models."""
 
 ROOT = Path("/")
 EMPTY: dict[str, Any] = {}
 
 
 def fill(url: str, runs: int) -> int:
-    """Makes the history and puts ``runs`` runs into it; returns how many measurements that were."""
+    """Create the history, add ``runs`` runs, and return the number of measurements."""
     with open_history(url, base=ROOT):
         pass
     engine = engine_for(place_of(url, ROOT), read_only=False).execution_options(**{WRITES: True})
@@ -47,7 +47,7 @@ def fill(url: str, runs: int) -> int:
 
 
 def _some(connection: sa.Connection, template: Derived, numbers: range, *, facts: bool) -> None:
-    """As ``hil.history.add_run`` does run by run, for many at once: filling is not what is measured."""
+    """Add many runs at once, with the rows that ``hil.history.add_run`` would write one run at a time."""
     run_rows, model_rows, point_rows = [], [], []
     for number in numbers:
         run = replace(
@@ -74,11 +74,11 @@ def _some(connection: sa.Connection, template: Derived, numbers: range, *, facts
 
 
 def _points(template: Derived, models: list[str], number: int) -> list[Point]:
-    found = [
+    points = [
         replace(point, run=template.run, model=model, value=point.value * (1 + number % 97 / 9700), runs=(1.0,) * 5)
         for model in models
         for point in template.points
     ]
-    if len(found) < PER_RUN:
-        raise ValueError(f"a run has {len(found)} measurements, {PER_RUN} are wanted")
-    return found[:PER_RUN]
+    if len(points) < PER_RUN:
+        raise ValueError(f"a run has {len(points)} measurements, {PER_RUN} are required")
+    return points[:PER_RUN]

@@ -1,1 +1,1 @@
-"""The page before a reader's browser: a fleet's report in headless Chromium."""
+"""Benchmark of the HTML report of a fleet in headless Chromium."""

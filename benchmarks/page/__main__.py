@@ -1,8 +1,9 @@
-"""How the page stands up to a fleet: ``python -m benchmarks.page [--quick] [--keep FOLDER]``.
+"""The HTML report of a fleet in headless Chromium: ``python -m benchmarks.page [--quick] [--keep FOLDER]``.
 
-Opens the report of 40 models in three precisions in headless Chromium: its size, how long until it can be read (the
-load event, from the disk), the requests that leave it, what the console says, and what axe-core finds, with all its
-parts folded and with all of them open. Exit code 1 where a bar is missed. Wants the ``dev`` extra and Chromium.
+The report has 40 models in three precisions. Measured are its size, the time until it is loaded from the disk (the load
+event), the requests that it makes, the messages on the console, and the violations that axe-core reports, with all
+sections collapsed and with all expanded. The exit code is 1 if a bar is missed. It needs the ``dev`` extra and
+Chromium.
 """
 
 from __future__ import annotations
@@ -26,32 +27,40 @@ MOST_SECONDS, MOST_BYTES = 1.0, 2_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures, prints, and returns 1 where a bar is missed."""
+    """Measure, print, and return 1 if a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK} loads instead of {LOADS}, and axe-core folded alone"
+        "--quick",
+        action="store_true",
+        help=f"{QUICK} loads instead of {LOADS}, and axe-core only with collapsed sections",
     )
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the report and its screenshots there")
-    given = parser.parse_args(arguments)
-    with _folder(given.keep) as folder:
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the report and its screenshots there")
+    parsed = parser.parse_args(arguments)
+    with _folder(parsed.keep) as folder:
         fleet.write(folder, MODELS)
         page = folder / "report.html"
-        seen = browser.look(page, loads=QUICK if given.quick else LOADS, unfold=not given.quick)
-        if given.keep:
+        inspection = browser.inspect(page, loads=QUICK if parsed.quick else LOADS, expand=not parsed.quick)
+        if parsed.keep:
             browser.screenshots(page, folder)
-    size, seconds = seen.size, statistics.median(seen.loads)
+    size, seconds = inspection.size, statistics.median(inspection.loads)
     rows = [
         ("bytes", f"{size:,}", f"{MOST_BYTES:,}", size < MOST_BYTES),
         ("seconds to load, median", f"{seconds:.3f}", f"{MOST_SECONDS:g}", seconds < MOST_SECONDS),
-        ("requests that left it", str(len(seen.requests)), "0", not seen.requests),
-        ("console messages", str(len(seen.console)), "0", not seen.console),
-        ("axe-core violations", str(len(seen.violations)), "0", not seen.violations),
+        ("requests", str(len(inspection.requests)), "0", not inspection.requests),
+        ("console messages", str(len(inspection.console)), "0", not inspection.console),
+        ("axe-core violations", str(len(inspection.violations)), "0", not inspection.violations),
     ]
-    print(f"{MODELS} models in {len(fleet.PRECISIONS)} precisions, {seen.rows:,} rows, {seen.elements:,} elements")
-    print(f"Chromium {seen.version}, {len(seen.loads)} loads: {min(seen.loads):.3f} to {max(seen.loads):.3f} s")
-    for name, found, bar, held in rows:
-        print(f"{name:<28}{found:>12}   at most {bar:<10} {'held' if held else 'MISSED'}")
-    for line in [*seen.requests, *seen.console, *seen.violations][:20]:
+    print(
+        f"{MODELS} models in {len(fleet.PRECISIONS)} precisions, {inspection.rows:,} rows, "
+        f"{inspection.elements:,} elements"
+    )
+    print(
+        f"Chromium {inspection.version}, {len(inspection.loads)} loads: "
+        f"{min(inspection.loads):.3f} to {max(inspection.loads):.3f} s"
+    )
+    for name, figure, bar, held in rows:
+        print(f"{name:<28}{figure:>12}   at most {bar:<10} {'held' if held else 'MISSED'}")
+    for line in [*inspection.requests, *inspection.console, *inspection.violations][:20]:
         print(f"  {line}")
     held = all(row[3] for row in rows)
     print(

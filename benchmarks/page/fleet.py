@@ -1,9 +1,8 @@
-"""A report of a fleet: models in three precisions, planned, judged and written by the product's own code.
+"""Write the report of a fleet: models in three precisions, planned, judged and reported by the product's own code.
 
-The latencies are recorded ones (``benchmarks/verdicts/traces``), stretched to each model's size; clocks, temperature
-and throttling follow what boards do, and are made here, as are outputs and scores: no board was asked. Every third
-model has something wrong with it, so that the page is what a reader opens when it matters. Ten models are judged,
-and the fleet is these ten again and again under other names, each with files of its own.
+The latencies are recorded (``benchmarks/verdicts/traces``) and scaled to each model's size. Clocks, temperature,
+throttling, outputs and scores are synthetic: no board was measured. Every third model has a fault, so that the page
+contains failures. Ten models are judged; the others are copies of them under other names, each with its own files.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 KINDS = ("detector", "segmenter", "depth", "grasp", "pose")
 JUDGED = 10
 HOT = 92
-"""Degrees Celsius at which the alert comes up."""
+"""Degrees Celsius at which the throttle alert is raised."""
 RUN = "fleet-of-forty"
 TARGET = "orin-bench"
 SECONDS = 24.0
@@ -86,7 +85,10 @@ system_memory = "85 %"
 
 @dataclass(frozen=True)
 class Subject:
-    """One model in one precision: what it takes, and what is wrong with it (``slow``, ``hot``, ``off``, ``big``)."""
+    """One model in one precision.
+
+    ``wrong`` is its fault: ``slow``, ``hot``, ``off`` (inaccurate) or ``big``; empty without one.
+    """
 
     number: int
     precision: str
@@ -94,26 +96,26 @@ class Subject:
 
     @property
     def typical(self) -> float:
-        """Its median latency in seconds."""
+        """The median latency in seconds."""
         base = 0.004 * (1 + self.number % 7)
         return base * {"fp32": 1.0, "fp16": 0.62, "int8": 0.41}[self.precision]
 
     @property
     def wrong(self) -> str:
-        """Of every third model one precision."""
+        """The fault of every third model; it is empty for the others."""
         return ("slow", "hot", "off", "big")[self.number // 3 % 4] if self.number % 3 == 0 else ""
 
     @property
     def bytes(self) -> float:
-        """The process's memory at its peak."""
+        """The peak memory of the process."""
         return (700 if self.wrong == "big" else 220 + 9 * (self.number % 11)) * 2.0**20
 
 
 def write(folder: Path, models: int) -> Report:
-    """Writes the whole report of so many models into ``folder``, and returns it."""
+    """Write the report of ``models`` models into ``folder`` and return it."""
     names = [f"{KINDS[number % len(KINDS)]}-{number:02d}" for number in range(models)]
-    shutil.rmtree(folder / "samples", ignore_errors=True)  # of an earlier fleet, which would be taken for this one's
-    for file in ("model.onnx", "validation.npz", "calibration.npz"):  # the config reads them, nothing runs them
+    shutil.rmtree(folder / "samples", ignore_errors=True)  # left from an earlier fleet, whose files would be reused
+    for file in ("model.onnx", "validation.npz", "calibration.npz"):  # the config must find them; they are never run
         shutil.copy(EXAMPLE / file, folder / file)
     source = folder / "hil.toml"
     source.write_text(CONFIG + "".join(_config(name, number) for number, name in enumerate(names)), encoding="utf-8")
@@ -140,7 +142,7 @@ def _own(rows: Sequence[Row], names: list[str]) -> int:
 
 
 def _named(check: CheckResult, row: Row) -> CheckResult:
-    """The result of one model as that of another."""
+    """Return the result of a judged model as that of its copy in ``row``."""
     details = {**check.details, **({"samples": _file(row)} if "samples" in check.details else {})}
     limit = None if check.limit is None else (row.limit or check.limit)
     engine = _digest(row.model, row.precision)
@@ -163,11 +165,11 @@ def _series(subject: Subject) -> Series:
     recorded = trace(f"{'digits' if subject.number % 2 else 'arm'}-{'int8' if subject.precision == 'int8' else 'fp32'}")
     n = int(SECONDS / subject.typical)
     at = int(subject.random.integers(0, recorded.size - n)) if n < recorded.size else 0
-    taken = np.resize(recorded[at:], n)
-    # The tail that was recorded, on a body that is as wide as a GPU's: a few percent.
-    body = subject.typical * (1 + 0.02 * subject.random.standard_normal(n))
-    tail = (taken / np.median(recorded) - 1).clip(0, 5) * subject.typical * 0.08
-    took = np.maximum(body, subject.typical * 0.9) + tail
+    latencies = np.resize(recorded[at:], n)
+    # The recorded tail, added to a bulk with the spread of a GPU's latencies: a few percent.
+    bulk = subject.typical * (1 + 0.02 * subject.random.standard_normal(n))
+    tail = (latencies / np.median(recorded) - 1).clip(0, 5) * subject.typical * 0.08
+    took = np.maximum(bulk, subject.typical * 0.9) + tail
     if subject.wrong == "slow":
         took *= 2.6
     if subject.wrong == "hot":
@@ -229,7 +231,7 @@ def _judge(row: Row, subject: Subject, series: dict[tuple[str, str], Series]) ->
         return int8.drop(_scores(subject))
     if family == "parity":
         return _of_parity(name, subject)
-    return judged(Verdict.PASSED, f"{subject.number + 3} questions of {row.id} were answered as the model promises")
+    return judged(Verdict.PASSED, f"{subject.number + 3} cases of {row.id} gave the expected result")
 
 
 def _of_time(row: Row, name: str, one: Series) -> Judgement:
@@ -265,16 +267,16 @@ def _of_memory(row: Row, name: str, subject: Subject) -> Judgement:
     used = subject.bytes * (1.0 if subject.precision == "fp32" else 0.8)
     runs = np.arange(20, 2001, 20)
     rss = (used * (0.96 + 0.04 * (1 - np.exp(-runs / 90)))).astype(np.int64)
-    kept = {"runs": runs[::2].tolist(), "rss": rss[::2].tolist()}
-    details = {"baseline": 148 * 2.0**20, "resident": kept, "device_memory_size": used * 0.3}
-    found = {
+    resident = {"runs": runs[::2].tolist(), "rss": rss[::2].tolist()}
+    details = {"baseline": 148 * 2.0**20, "resident": resident, "device_memory_size": used * 0.3}
+    judgements = {
         "peak": lambda: memory.peak(used, row.limit, details),
         "model": lambda: memory.increment(used, 148 * 2.0**20, row.limit),
         "system": lambda: memory.system(used + 9e9, 2.0**36, row.limit),
         "engine_size": lambda: memory.engine_size(_size(subject), row.limit),
         "growth": lambda: memory.growth(runs, rss, row.limit, 0.99),
     }
-    return found[name]()
+    return judgements[name]()
 
 
 def _size(subject: Subject) -> float:

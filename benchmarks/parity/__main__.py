@@ -1,11 +1,11 @@
 """Parity that names the cause: ``python -m benchmarks.parity [--quick] [--part P] [--out DIR]``.
 
-Three parts. ``planted``: 40 faults planted in real graphs and 40 healthy engines (``planting.py``): all are detected,
-36 named by their node or one that is fused with it, no healthy engine accused. Detected, and accused, is what a node
-is found at fault in or, but for INT8, what failed parity: INT8 alone puts some of these random networks out of
-tolerance, which no node is then blamed for. ``peer``: time and memory against Polygraphy (``peer.py``). ``holes``:
-eight comparisons that must not pass (``holes.py``). ``--quick`` runs a part of it within a minute and is never a
-result. Exit code 1 where a bar is missed.
+Three parts. ``planted``: 40 faults planted in real graphs, and 40 healthy engines (``planting.py``). All faults must be
+detected, 36 must be named by their node or one that is fused with it, and no healthy engine may be accused. An engine
+counts as detected or accused if the diagnosis names a node or, except for INT8, if parity fails: with random weights
+INT8 alone exceeds the tolerance in some networks, and then no node is blamed. ``peer``: time and memory compared with
+Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs a part of
+each within a minute and is not a result. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SEED = 20261129
-"""Of what is planted and where. On 7 the rules of the diagnosis were mended, so that it shows nothing."""
+"""Decides the faults and where they are planted. Seed 7 was used to fix the diagnosis, so it proves nothing."""
 
 QUICK = 9
 PARTS = ("planted", "peer", "holes")
 
 
 def measure(part: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
-    """The rows of one part, told as they come."""
+    """Return the rows of one part; ``planted`` prints each row when it is complete."""
     if part == "holes":
         return holes.rows()
     if part == "peer":
@@ -48,16 +48,18 @@ def measure(part: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """What came of one engine."""
-    seen = f"parity {row['parity']}, " + (f"{row['named']}: {row['cause']}" if row["accused"] else "no node at fault")
+    """Return the result of one engine as a line."""
+    outcome = f"parity {row['parity']}, " + (
+        f"{row['named']}: {row['cause']}" if row["accused"] else "no node at fault"
+    )
     mark = "exact" if row["exact"] else "near" if row["right"] else "WRONG" if row["planted"] else ""
     where = f"{row['graph']} {row['precision']}"
     planted = f"{row['number']:3} {row['kind']:<13} {where:<18} {row['planted'] or '':<14}"
-    return f"{planted} -> {seen} {mark} {row['seconds']:.1f} s"
+    return f"{planted} -> {outcome} {mark} {row['seconds']:.1f} s"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The holes and the processes, theirs beside ours."""
+    """Return lines with the holes and the processes, Polygraphy's next to ours."""
     lines = [
         f"{row['hole']:<42} Polygraphy: {_word(row['theirs'])}  hil: {_word(row['ours'])}"
         for row in rows
@@ -70,12 +72,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _word(passed: bool) -> str:  # noqa: FBT001 - one word for one value
+def _word(passed: bool) -> str:  # noqa: FBT001 - the value that is shown
     return "passes" if passed else "fails "
 
 
 def versions() -> dict[str, str]:
-    """What was measured with, and on which machine."""
+    """Return the versions of the software, and the machine."""
     packages = {"onnxruntime": "onnxruntime", "onnx": "onnx", "polygraphy": "polygraphy", "pytest-hil": "pytest-hil"}
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
@@ -86,11 +88,11 @@ def versions() -> dict[str, str]:
 
 
 def main() -> int:
-    """Measures, prints the bars, and keeps each part's result in ``--out``; the last line holds figure and bar."""
+    """Measure, print the bars, and write each part's result to ``--out``; the last line has figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of it, never a result")
-    parser.add_argument("--part", choices=PARTS, action="append", help="only this; may be given again")
-    parser.add_argument("--seed", type=int, default=SEED, help="of what is planted (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the cases; not a result")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
+    parser.add_argument("--seed", type=int, default=SEED, help="decides what is planted (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the folder to write parity-PART.json to")
     arguments = parser.parse_args()
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start

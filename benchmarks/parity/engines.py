@@ -1,7 +1,7 @@
-"""What an engine is built from: the graph as a runtime may have it, in FP32, FP16 or INT8.
+"""The graphs that engines are built from: as a runtime would have them, in FP32, FP16 or INT8.
 
-ONNX Runtime's CPU provider computes no FP16, so that is simulated as tensor cores do it: operands, weights and results
-rounded to FP16, products added up in FP32.
+ONNX Runtime's CPU provider does not compute in FP16, so FP16 is simulated as tensor cores compute it: operands, weights
+and results are rounded to FP16, products are added in FP32.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ RAW = ".raw"
 
 
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of its own."""
+    """Return a copy of ``model``."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     return made
 
 
 def in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with every floating tensor rounded to FP16, and beyond ±65504 to infinity."""
+    """Return ``model`` with every floating tensor rounded to FP16; values beyond ±65504 become infinite."""
     made, graph = copied(model), Graph(model)
     types = types_of(model)
     nodes: list[onnx.NodeProto] = []
@@ -51,9 +51,9 @@ def in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
                 node.output[number] = name + RAW
                 nodes.append(helper.make_node("Cast", [name + RAW], [name + ".half"], to=TensorProto.FLOAT16))
                 nodes.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del made.graph.node[:]
-    made.graph.node.extend(kept)
+    made.graph.node.extend(copies)
     for tensor in made.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             with np.errstate(over="ignore"):
@@ -63,7 +63,7 @@ def in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` as ONNX Runtime rewrites it: batch normalization folded, nodes fused, names of what is left kept."""
+    """Return ``model`` as ONNX Runtime rewrites it: batch normalization folded, nodes fused, other names unchanged."""
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -84,20 +84,20 @@ class Samples:
         self.digest = hashlib.sha256("".join(self.sample_digests()).encode()).hexdigest()
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """As ``hil.datasets.dataset.Dataset.batches``."""
+        """Yield batches, as ``hil.datasets.dataset.Dataset.batches``."""
         chosen = self._samples[:limit]
         for start in range(0, len(chosen), size):
             part = chosen[start : start + size]
             yield Batch(start, {name: np.concatenate([one[name] for one in part]) for name in part[0]}, {})
 
     def sample_digests(self) -> Iterator[str]:
-        """As ``hil.datasets.dataset.Dataset.sample_digests``."""
+        """Yield a digest per sample, as ``hil.datasets.dataset.Dataset.sample_digests``."""
         for one in self._samples:
             yield hashlib.sha256(b"".join(array.tobytes() for array in one.values())).hexdigest()
 
 
 def in_int8(model: onnx.ModelProto, calibration: Sequence[Feeds]) -> onnx.ModelProto:
-    """``model`` with Q/DQ nodes, as ``hil`` makes it for ONNX Runtime."""
+    """Return ``model`` with Q/DQ nodes, as ``hil`` inserts them for ONNX Runtime."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         onnx.save(model, str(path))
@@ -106,24 +106,24 @@ def in_int8(model: onnx.ModelProto, calibration: Sequence[Feeds]) -> onnx.ModelP
 
 
 class Engine:
-    """Runs variants of a graph by the agent's own runtime, in this process: what differs is no process of its own."""
+    """Runs variants of a graph with the agent's own runtime, in this process instead of a worker."""
 
     def __call__(self, model: onnx.ModelProto, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Its outputs. Raises ``Failure`` with the runtime's words."""
+        """Return the outputs by name. Raise ``Failure`` with the runtime's message."""
         return self.many(model, [feeds])[0]
 
     def many(self, model: onnx.ModelProto, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Its outputs for each of ``samples``."""
+        """Return the outputs by name for each of ``samples``."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.onnx")
             path.write_bytes(model.SerializeToString())
             engine = OnnxRuntime().load(str(path), {"threads": THREADS})
-        wanted = [port.name for port in engine.inputs]
+        inputs = [port.name for port in engine.inputs]
         names = [port.name for port in engine.outputs]
-        found = []
+        answers = []
         for feeds in samples:
-            fed = {name: feeds[name] for name in wanted}
+            fed = {name: feeds[name] for name in inputs}
             engine.check(fed)
-            found.append(dict(zip(names, engine.bind(fed).run(), strict=True)))
+            answers.append(dict(zip(names, engine.bind(fed).run(), strict=True)))
         engine.close()
-        return found
+        return answers

@@ -1,7 +1,7 @@
-"""Faults as they come into an engine's graph, each planted in a node that a seed draws.
+"""Faults that occur in engines' graphs, each planted in a node that a random generator chooses.
 
-A fault gets a copy of the model and a generator, changes it and says in which node; ``None`` where the model has
-no node for it. ``overflow`` changes the reference too, ``range_`` an INT8 graph.
+A fault takes a copy of the model and a generator, changes the copy, and returns the changed node; ``None`` if the model
+has no suitable node. ``overflow`` changes the reference too, ``range_`` an INT8 graph.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Rng = np.random.Generator
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 HOMOGENEOUS = ("Relu", "MaxPool", "Flatten", "Reshape", "Dropout")
-"""Operators that let a positive factor through, so that a later weight can take it out again."""
+"""Operators that pass on a positive factor, so that a later weight can cancel it."""
 
 NORMALIZATIONS = ("BatchNormalization", "LayerNormalization")
 ORDERED = ("Transpose", "Softmax")
 
 HIGH = 3e5
-"""Where an activation that must not fit FP16 is brought to, at its largest."""
+"""The largest magnitude to which an activation is scaled so that it overflows FP16."""
 
 
 class Planted(NamedTuple):
-    """The node of the reference at fault, by what it makes, and what was done to it."""
+    """The node of the reference at fault, by the tensor that it outputs, and a description of the change."""
 
     tensor: str
     what: str
@@ -54,7 +54,7 @@ def _pick(rng: Rng, nodes: list[onnx.NodeProto]) -> onnx.NodeProto | None:
 
 
 def _weighted(model: onnx.ModelProto, ops: tuple[str, ...] = WEIGHTED, at: int = 1) -> list[onnx.NodeProto]:
-    """Nodes whose operand ``at`` is a constant of their own."""
+    """Return the nodes whose operand ``at`` is a constant that no other node uses."""
     constants = _constants(model)
     counts: dict[str, int] = {}
     for node in model.graph.node:
@@ -68,7 +68,7 @@ def _weighted(model: onnx.ModelProto, ops: tuple[str, ...] = WEIGHTED, at: int =
 
 
 def weight(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """One weight of one node corrupted, as a flipped high bit of an exponent does it."""
+    """Corrupt one weight of one node, as a flipped high bit of the exponent would."""
     node = _pick(rng, _weighted(model))
     if node is None:
         return None
@@ -81,20 +81,20 @@ def weight(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def epsilon(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """The epsilon of one normalization a hundred times too large, as between two frameworks' defaults."""
+    """Multiply the epsilon of one normalization by 100, as between the defaults of two frameworks."""
     node = _pick(rng, [n for n in model.graph.node if n.op_type in NORMALIZATIONS])
     if node is None:
         return None
-    kept = [attribute for attribute in node.attribute if attribute.name != "epsilon"]
+    others = [attribute for attribute in node.attribute if attribute.name != "epsilon"]
     before = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
-    copies = [onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in kept]
+    copies = [onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in others]
     del node.attribute[:]
     node.attribute.extend([*copies, helper.make_attribute("epsilon", 100 * before)])
     return Planted(node.output[0], f"epsilon {100 * before:.1g} instead of {before:.1g}")
 
 
 def axis(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """One axis swapped: of a Transpose two of its axes, of a Softmax the one before."""
+    """Change an axis: swap two axes of a Transpose, or use the previous axis in a Softmax."""
     node = _pick(rng, [n for n in model.graph.node if n.op_type in ORDERED])
     if node is None:
         return None
@@ -114,10 +114,10 @@ def axis(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def channels(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """The input channels of one convolution or product in reverse order, as BGR for RGB."""
+    """Reverse the input channels of one convolution or product, as BGR for RGB."""
     constants = _constants(model)
-    found = [n for n in _weighted(model) if constants[n.input[1]].dims[_axis(n)] > 1]
-    node = _pick(rng, found)
+    nodes = [n for n in _weighted(model) if constants[n.input[1]].dims[_axis(n)] > 1]
+    node = _pick(rng, nodes)
     if node is None:
         return None
     tensor = constants[node.input[1]]
@@ -126,13 +126,13 @@ def channels(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def _axis(node: onnx.NodeProto) -> int:
-    """Which axis of a weight are the input channels."""
+    """Return the axis of the input channels in a node's weight."""
     turned = any(one.name == "transB" and one.i for one in node.attribute)
     return 1 if node.op_type == "Conv" or turned else 0
 
 
 def scale(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """The scale of one normalization, or the factor of one multiplication, halved."""
+    """Halve the scale of one normalization, or the factor of one multiplication."""
     node = _pick(rng, _weighted(model, (*NORMALIZATIONS, "Mul", "Div")))
     if node is None:
         return None
@@ -143,7 +143,7 @@ def scale(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def bias(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """The bias of one node left out."""
+    """Remove the bias of one node."""
     node = _pick(rng, _weighted(model, ("Conv", "Gemm"), 2))
     if node is None:
         return None
@@ -153,7 +153,7 @@ def bias(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def preprocessing(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """One input treated otherwise than the model expects: a mean that is not taken off, or another scale."""
+    """Preprocess one input differently than the model expects: without subtracting the mean, or with another scale."""
     graph = Graph(model)
     name = graph.inputs[int(rng.integers(len(graph.inputs)))]
     factor, shift = float(rng.choice([1.0, 0.5, 1 / 0.226])), float(rng.choice([0.5, -0.5]))
@@ -170,15 +170,15 @@ def preprocessing(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def overflow(model: onnx.ModelProto, rng: Rng, values: Mapping[str, Array]) -> Planted | None:
-    """Both models changed alike: one node's activations beyond FP16, taken back by the next weight.
+    """Scale the activations of one node beyond FP16 in both models, and cancel the factor in the next weight.
 
-    ``values`` are the reference's tensors, so that the factor is known.
+    ``values`` are the reference's tensors, which determine the factor.
     """
     graph = Graph(model)
-    found = [(n, end) for n in _weighted(model, ("Conv", "Gemm")) if (end := _next_weight(graph, n)) is not None]
-    if not found:
+    pairs = [(n, end) for n in _weighted(model, ("Conv", "Gemm")) if (end := _next_weight(graph, n)) is not None]
+    if not pairs:
         return None
-    node, end = found[int(rng.integers(len(found)))]
+    node, end = pairs[int(rng.integers(len(pairs)))]
     factor = HIGH / float(np.abs(values[node.output[0]]).max())
     constants = _constants(model)
     if factor * float(np.abs(numpy_helper.to_array(constants[node.input[1]])).max()) > FP16_MAX:
@@ -190,7 +190,7 @@ def overflow(model: onnx.ModelProto, rng: Rng, values: Mapping[str, Array]) -> P
 
 
 def _next_weight(graph: Graph, node: onnx.NodeProto) -> str | None:
-    """The weight of the one node that takes what ``node`` makes, behind what lets a factor through."""
+    """Return the weight of the only node that reads ``node``'s output, directly or through homogeneous operators."""
     while True:
         readers = [one for one in graph.nodes if node.output[0] in one.input]
         if len(readers) != 1 or node.output[0] in graph.outputs:
@@ -203,7 +203,7 @@ def _next_weight(graph: Graph, node: onnx.NodeProto) -> str | None:
 
 
 def range_(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """The scale of one activation's Q and DQ wrong by 8, either way; ``model`` is an INT8 graph."""
+    """Multiply or divide the scale of one activation's Q and DQ nodes by 8; ``model`` is an INT8 graph."""
     constants = _constants(model)
     graph = Graph(model)
     pairs = [
@@ -241,6 +241,6 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "bias": frozenset({"Conv", "Gemm"}),
     "overflow": frozenset({"Conv", "Gemm"}),
 }
-"""Operators of which a graph must have one to be drawn for a kind of fault."""
+"""Operators of which a graph must have at least one for a kind of fault."""
 
 KINDS = (*GRAPH_FAULTS, "overflow", "range")

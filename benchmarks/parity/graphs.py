@@ -1,8 +1,8 @@
 """Real graphs for planting faults: the bundled examples, and networks of the ONNX package's own backend tests.
 
-The package ships the graphs of SqueezeNet, ShuffleNet, ResNet-50 and Inception v1 with constants in the place of
-their weights; here they get random ones, by He's rule (He et al., 2015). A small transformer encoder is
-built node by node. What a seed draws, it draws on every machine alike.
+The package contains the graphs of SqueezeNet, ShuffleNet, ResNet-50 and Inception v1 with constants instead of weights;
+here they get random weights, by He's rule (He et al., 2015). A small transformer encoder is built node by node. A seed
+gives the same graph on every machine.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ IMAGE = (3, 224, 224)
 SEQUENCE, WIDTH, HEADS, LAYERS = 16, 64, 4, 2
 SPREAD = 1.5
 TRUNK = 0.5
-"""Scale of what is added to a residual trunk, so that sixteen blocks do not blow it up."""
+"""Scale of the branch that is added to a residual trunk, so that values do not grow over sixteen blocks."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model, and feeds of ``rows`` samples each; ``samples(count, seed)`` are single samples in a list."""
+    """A model with its data; ``samples(count, seed)`` returns a list of feeds with one sample each."""
 
     name: str
     model: onnx.ModelProto
@@ -45,7 +45,7 @@ class Case:
 
 
 def bundled(name: str) -> Case:
-    """``digits`` or ``arm`` with its own weights."""
+    """Return ``digits`` or ``arm`` with its own weights."""
     folder = ROOT / "examples" / name
     model = onnx.load(str(folder / "model.onnx"))
     inputs = [value.name for value in model.graph.input]
@@ -59,16 +59,16 @@ def bundled(name: str) -> Case:
 
 
 def light(name: str, seed: int) -> Case:
-    """One of the ONNX package's networks, its weights drawn by ``seed``."""
+    """Return one of the ONNX package's networks, with weights drawn by ``seed``."""
     path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
     model = onnx.load(str(path))
     _fill(model, np.random.default_rng(seed))
-    model.ir_version = IR_VERSION  # before it, initializers had to be inputs too
+    model.ir_version = IR_VERSION  # earlier: initializers are inputs too
     model = version_converter.convert_version(model, OPSET)
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{number}"
     entry = model.graph.input[0].name
-    _temper(model, {entry: _image(seed)})
+    _scale_logits(model, {entry: _image(seed)})
 
     def samples(count: int, seed: int) -> list[Feeds]:
         return [{entry: _image(seed * 1000 + number)} for number in range(count)]
@@ -77,7 +77,7 @@ def light(name: str, seed: int) -> Case:
 
 
 def _image(seed: int) -> Array:
-    """An image of a few plane waves and noise, of about zero mean and unit variance; [1, 3, 224, 224]."""
+    """Return an image [1, 3, 224, 224] of a few plane waves and noise, of about zero mean and unit variance."""
     rng = np.random.default_rng(seed)
     rows, columns = np.meshgrid(*(np.linspace(0, 1, side) for side in IMAGE[1:]), indexing="ij")
     made = rng.normal(0, 0.3, IMAGE)
@@ -89,7 +89,7 @@ def _image(seed: int) -> Array:
 
 
 def _fill(model: onnx.ModelProto, rng: np.random.Generator) -> None:
-    """Random weights in the place of the ``ConstantOfShape`` nodes, by what reads them."""
+    """Replace the ``ConstantOfShape`` nodes with random weights, distributed by the node that reads them."""
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     readers = {name: (node, at) for node in reversed(graph.node) for at, name in enumerate(node.input)}
@@ -99,19 +99,19 @@ def _fill(model: onnx.ModelProto, rng: np.random.Generator) -> None:
             shape = tuple(int(size) for size in constants[node.input[0]])
             array = _drawn(readers[node.output[0]], shape, readers, rng)
             drawn.append(numpy_helper.from_array(array.astype(np.float32), node.output[0]))
-    kept = [node for node in graph.node if node.op_type != "ConstantOfShape"]
-    used = {name for node in kept for name in node.input}
+    others = [node for node in graph.node if node.op_type != "ConstantOfShape"]
+    used = {name for node in others for name in node.input}
     left = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(kept)
+    graph.node.extend(others)
     graph.initializer.extend([*left, *drawn])
     inputs = [value for value in graph.input if value.name in used and value.name not in constants]
     del graph.input[:]
     graph.input.extend(inputs)
 
 
-def _temper(model: onnx.ModelProto, feeds: Feeds) -> None:
-    """Scales the last weight so that the softmax's input spreads by ``SPREAD``: a saturated one hides faults."""
+def _scale_logits(model: onnx.ModelProto, feeds: Feeds) -> None:
+    """Scale the last weight so that the softmax's input has spread ``SPREAD``: a saturated softmax hides faults."""
     graph = Graph(model)
     number = next(n for n, node in enumerate(graph.nodes) if node.op_type == "Softmax")
     logits = on_host(marked(graph, graph.nodes[number].input[:1], {}), feeds)[graph.nodes[number].input[0]]
@@ -142,7 +142,7 @@ def _drawn(
 
 
 def encoder(seed: int) -> Case:
-    """A transformer encoder as exporters write it, [batch, 16, 64] to 10 logits: 2 layers, 4 heads."""
+    """Return a transformer encoder as exporters write it, [batch, 16, 64] to 10 logits: 2 layers, 4 heads."""
     rng = np.random.default_rng(seed)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []

@@ -1,7 +1,8 @@
-"""Eight ways in which a comparison passes though nothing, or not the right thing, was compared: theirs and ours.
+"""Eight comparisons that are invalid, because nothing or the wrong thing is compared: Polygraphy's verdict and ours.
 
-Each is a pair of runs, iterations of named outputs, that no gate may let through. Theirs is what ``bool()`` of
-``Comparator.compare_accuracy`` gives, which their users and command line go by; ours is the verdict of ``Comparison``.
+Each is a pair of runs (iterations of named outputs) that no gate may pass. Polygraphy's verdict is ``bool()`` of the
+result of ``Comparator.compare_accuracy``, which its users and its command line rely on; ours is the verdict of
+``Comparison``.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ HOLES: Mapping[str, Runs] = {
 
 
 def ours(runs: Runs) -> bool:
-    """Whether our comparison lets it pass."""
+    """Return whether our comparison passes it."""
     sides = [[list(one.items()) for one in side] for side in runs.values()] or [[], []]
     return Comparison("fp32").consume(*sides).judge().verdict is Verdict.PASSED
 
 
 def theirs(runs: Runs) -> bool:
-    """Whether Polygraphy's lets it pass."""
+    """Return whether Polygraphy's comparison passes it."""
     from polygraphy.comparator import Comparator, CompareFunc, IterationResult, RunResults
 
     silent = io.StringIO()
     with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it deprecates what its own examples use
+        warnings.simplefilter("ignore")  # it warns about functions that its own examples use
         results = RunResults()
         for name, iterations in runs.items():
             results.append((name, [IterationResult(one, runner_name=name) for one in iterations]))
@@ -58,5 +59,5 @@ def theirs(runs: Runs) -> bool:
 
 
 def rows() -> list[dict[str, Any]]:
-    """A row for each hole: whether either side lets it pass."""
+    """Return a row for each comparison: whether either side passes it."""
     return [{"part": "hole", "hole": name, "theirs": theirs(runs), "ours": ours(runs)} for name, runs in HOLES.items()]

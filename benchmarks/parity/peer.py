@@ -1,8 +1,8 @@
-"""Polygraphy's comparison against ours: same models, same data, whole processes, both references computed afresh.
+"""Polygraphy's comparison against ours: same models, same data, whole processes, both references computed anew.
 
-Theirs is its Python API at its best: one process, both runners, inputs from the ``.npz`` file and no subprocess; ours
-is ``hil parity``. The floor is ONNX Runtime alone: a script that imports it, runs both models on the same data one
-after the other and compares nothing. Processes alternate; of each the fastest counts, and its largest peak of memory.
+Polygraphy runs by its Python API in its fastest form: one process, both runners, inputs from the ``.npz`` file. Ours is
+``hil parity``. The floor is ONNX Runtime alone: a script that runs both models on the same data one after the other and
+compares nothing. Processes alternate; each side's fastest time and largest memory peak count.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ _, status, used = os.wait4(process, 0)
 print(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status) != 0)
 """
-"""Linux never tells a process's peak of memory as less than its parent's at the start: so the parent is a small one."""
+"""Starts each side: Linux reports a peak memory of at least the parent's at the start, so the parent is small."""
 
 SIDES = ("theirs", "ours", "floor")
 ROUNDS = 3
 
 
 def inputs(folder: Path, *, quick: bool) -> dict[str, tuple[Path, Path, Path]]:
-    """Reference, engine and data of each comparison: INT8 digits on 1,000 samples, a rewritten ResNet-50 on 50."""
-    from benchmarks.parity.engines import Samples, copied  # not needed for judging alone
+    """Return reference, engine and data of each comparison: INT8 digits, 1,000 samples; a rewritten ResNet-50, 50."""
+    from benchmarks.parity.engines import Samples, copied  # the judge imports this module without needing it
     from hil.config.spec import CalibrationSpec
 
     example = ROOT / "examples" / "digits"
@@ -76,7 +76,7 @@ def inputs(folder: Path, *, quick: bool) -> dict[str, tuple[Path, Path, Path]]:
         np.savez(folder / "digits.npz", image=train["image"][:1000])
         samples = Samples([{"image": calibration["image"][row : row + 1]} for row in range(128)])
     digits = quantize(example / "model.onnx", folder, samples, CalibrationSpec(data="samples", method="minmax")).path
-    found = {"digits": (example / "model.onnx", digits, folder / "digits.npz")}
+    files = {"digits": (example / "model.onnx", digits, folder / "digits.npz")}
     if not quick:
         case = MAKERS["resnet50"](1)
         onnx.save(case.model, folder / "resnet50.onnx")
@@ -84,12 +84,12 @@ def inputs(folder: Path, *, quick: bool) -> dict[str, tuple[Path, Path, Path]]:
         rows = case.samples(50, 1)
         arrays: dict[str, Any] = {name: np.concatenate([one[name] for one in rows]) for name in rows[0]}
         np.savez(folder / "resnet50.npz", **arrays)
-        found["resnet50"] = (folder / "resnet50.onnx", folder / "resnet50-engine.onnx", folder / "resnet50.npz")
-    return found
+        files["resnet50"] = (folder / "resnet50.onnx", folder / "resnet50-engine.onnx", folder / "resnet50.npz")
+    return files
 
 
 def command(side: str, folder: Path, files: tuple[Path, Path, Path]) -> list[str]:
-    """What is started for one side."""
+    """Return the command of one side."""
     reference, engine, data = map(str, files)
     if side == "ours":
         hil = str(Path(sysconfig.get_path("scripts"), "hil"))
@@ -100,7 +100,7 @@ def command(side: str, folder: Path, files: tuple[Path, Path, Path]) -> list[str
 
 
 def once(order: list[str]) -> dict[str, float]:
-    """Seconds, seconds of processor and the peak of memory (bytes) of a whole process that must end with 0."""
+    """Run a process; return its seconds, processor seconds and peak memory (bytes). Raise ``SystemExit`` on failure."""
     launched = [sys.executable, "-S", "-c", LAUNCHER, *order]
     done = subprocess.run(launched, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -110,7 +110,7 @@ def once(order: list[str]) -> dict[str, float]:
 
 
 def rows(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
-    """A row for each process that was run."""
+    """Return a row for each process that was run."""
     made = []
     for model, files in inputs(folder, quick=quick).items():
         for number in range(1 if quick else ROUNDS):

@@ -1,10 +1,10 @@
-"""40 planted faults and 40 healthy engines: drawn by seed, run on an agent, compared, and taken apart.
+"""40 planted faults and 40 healthy engines: drawn by a seed, run by the agent's runtime, compared and diagnosed.
 
-A case is drawn over graphs, precisions, kinds of fault and nodes. By a rule fixed in advance a draw is thrown away and
-drawn again where the graph has no node for the fault; where ONNX Runtime cannot run what comes out; or where
-the fault does nothing: in FP32 it moves no output on any of the samples by more than the rounding of the engine's
-precision (``hil.diagnose.error_bounds.FLOORS``, relative to the RMS). A weight of a dead channel is such a fault. A
-wrong scale of Q and DQ and an overflow are nothing in FP32: they must move what the same engine gives without them.
+A case is a random choice of graph, precision, kind of fault and node. By a rule fixed in advance, a case is discarded
+and drawn again if the graph has no node for the fault, if ONNX Runtime cannot run the result, or if the fault has no
+effect: in FP32 it changes no output of any sample by more than the rounding of the engine's precision
+(``hil.diagnose.error_bounds.FLOORS``, relative to the RMS). A weight of an inactive channel is such a fault. A wrong
+scale of Q and DQ and an overflow have no effect in FP32: they must change the outputs of the engine in its precision.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ GRAPHS = ("digits", "arm", "encoder", "squeezenet", "shufflenet")
 PRECISIONS = ("fp32", "fp16", "int8")
 SAMPLES = 3
 CALIBRATION = {"digits": 128, "arm": 256, "encoder": 128}
-"""Samples that INT8 is calibrated on: with too few an engine is not healthy. Others get ``FEW``, which are large."""
+"""Number of samples for INT8 calibration: with too few an engine is not healthy. Other graphs use ``FEW``: they are
+large."""
 
 FEW = 12
 TRIES = 200
@@ -46,7 +47,7 @@ TRIES = 200
 
 @dataclass(frozen=True)
 class Drawn:
-    """An engine's graph beside its reference; ``planted`` is ``None`` for a healthy one."""
+    """An engine's graph and its reference; ``planted`` is ``None`` for a healthy engine."""
 
     graph: str
     precision: str
@@ -58,7 +59,7 @@ class Drawn:
 
 
 def draw_fault(seed: int, number: int) -> Drawn:
-    """The fault number ``number``: kinds take turns, all else is drawn."""
+    """Return the fault number ``number``: the kinds alternate, everything else is random."""
     kind = faults.KINDS[number % len(faults.KINDS)]
     rng = np.random.default_rng([seed, number])
     fit = [graph for graph in GRAPHS if faults.NEEDS.get(kind, _operators(graph)) & _operators(graph)]
@@ -74,12 +75,12 @@ def draw_fault(seed: int, number: int) -> Drawn:
 
 @cache
 def _operators(graph: str) -> frozenset[str]:
-    """What a graph is made of: one without a node for a kind need not be drawn to be thrown away."""
+    """Return the operators of a graph, so that a graph without a node for a kind of fault is never drawn."""
     return frozenset(node.op_type for node in MAKERS[graph](0).model.graph.node)
 
 
 def draw_healthy(seed: int, number: int) -> Drawn:
-    """The healthy engine number ``number``: precisions take turns, FP32 being a graph rewritten by ONNX Runtime."""
+    """Return the healthy engine number ``number``: precisions alternate; for FP32 ONNX Runtime rewrote the graph."""
     rng = np.random.default_rng([seed, 1000 + number])
     precision = PRECISIONS[number % len(PRECISIONS)]
     graph = str(rng.choice(GRAPHS))
@@ -111,7 +112,7 @@ def _plant(case: Case, kind: str, precision: str, rng: np.random.Generator) -> D
         else:
             planted = faults.GRAPH_FAULTS[kind](faulty, rng)
             sound, suspect = reference, faulty
-        if planted is None or not _does_something(sound, suspect, samples, FLOORS[precision]):
+        if planted is None or not _has_effect(sound, suspect, samples, FLOORS[precision]):
             return None
         if kind in faults.GRAPH_FAULTS:
             suspect = _built(case, faulty, precision, rng)
@@ -120,7 +121,7 @@ def _plant(case: Case, kind: str, precision: str, rng: np.random.Generator) -> D
     return Drawn(case.name, precision, kind, reference, suspect, samples, planted)
 
 
-def _does_something(sound: onnx.ModelProto, suspect: onnx.ModelProto, samples: list[Feeds], floor: float) -> bool:
+def _has_effect(sound: onnx.ModelProto, suspect: onnx.ModelProto, samples: list[Feeds], floor: float) -> bool:
     for feeds in samples:
         have, want = on_host(suspect, feeds), on_host(sound, feeds)
         if any(have[name].shape != want[name].shape for name in want):
@@ -130,8 +131,8 @@ def _does_something(sound: onnx.ModelProto, suspect: onnx.ModelProto, samples: l
     return False
 
 
-def judged(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
-    """Runs and compares the engine, takes it apart on its samples (or the worst one), and says what came of it."""
+def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
+    """Run, compare and diagnose the engine on its samples (or on the worst one), and return the row."""
     start = time.perf_counter()
     answers = engine.many(drawn.suspect, drawn.samples)
     expected = [on_host(drawn.reference, feeds) for feeds in drawn.samples]
@@ -141,8 +142,8 @@ def judged(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
     verdict = comparison.judge().verdict.value
     errors = [max(error(want[name], have[name]) for name in want) for want, have in zip(expected, answers, strict=True)]
     feeds = _together(drawn) or drawn.samples[int(np.argmax(errors))]
-    found = diagnose(drawn.reference, drawn.suspect, feeds, drawn.precision, engine)
-    named = found.culprits[0].seen.node.name if found.culprits else ""
+    diagnosis = diagnose(drawn.reference, drawn.suspect, feeds, drawn.precision, engine)
+    named = diagnosis.culprits[0].seen.node.name if diagnosis.culprits else ""
     return {
         "graph": drawn.graph,
         "precision": drawn.precision,
@@ -150,17 +151,17 @@ def judged(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
         "planted": None if drawn.planted is None else _node(drawn, drawn.planted.tensor),
         "what": "" if drawn.planted is None else drawn.planted.what,
         "parity": verdict,
-        "accused": bool(found.culprits),
+        "accused": bool(diagnosis.culprits),
         "named": named,
-        "cause": found.culprits[0].cause.value if found.culprits else "",
-        "right": drawn.planted is not None and bool(named) and _right(drawn, found),
+        "cause": diagnosis.culprits[0].cause.value if diagnosis.culprits else "",
+        "right": drawn.planted is not None and bool(named) and _right(drawn, diagnosis),
         "exact": drawn.planted is not None and named == _node(drawn, drawn.planted.tensor),
         "seconds": time.perf_counter() - start,
     }
 
 
 def _together(drawn: Drawn) -> Feeds | None:
-    """All samples in one batch, as a session takes several; ``None`` where the model fixes its batch."""
+    """Return all samples in one batch, as a session would use; ``None`` if the model has a fixed batch."""
     if any(value.type.tensor_type.shape.dim[0].dim_value for value in drawn.reference.graph.input):
         return None
     return {name: np.concatenate([one[name] for one in drawn.samples]) for name in drawn.samples[0]}
@@ -171,11 +172,11 @@ def _node(drawn: Drawn, tensor: str) -> str:
     return graph.label(graph.makers[tensor]) if tensor in graph.makers else tensor
 
 
-def _right(drawn: Drawn, found: Diagnosis) -> bool:
-    """Whether the node at fault is named, or one that a runtime fuses with it: one that takes what it makes.
+def _right(drawn: Drawn, diagnosis: Diagnosis) -> bool:
+    """Return whether the named node is the faulty one, or one that a runtime fuses with it: a reader of its output.
 
-    Of an input that is fed otherwise, a node that takes the input. Of a tensor the quantizer renamed, the node that
-    makes what leaves its Q/DQ pair.
+    For an input that is preprocessed differently, the node is one that reads the input. For a tensor that the quantizer
+    renamed, it is the node that outputs the result of its Q/DQ pair.
     """
     assert drawn.planted is not None  # noqa: S101 - the caller's condition
     graph, suspect = Graph(drawn.reference), Graph(drawn.suspect)
@@ -190,12 +191,12 @@ def _right(drawn: Drawn, found: Diagnosis) -> bool:
         }
     allowed = {graph.label(graph.makers[name]) for name in tensors if name in graph.makers}
     allowed |= {graph.label(n) for n, node in enumerate(graph.nodes) if any(name in tensors for name in node.input)}
-    return found.culprits[0].seen.node.name in allowed | tensors
+    return diagnosis.culprits[0].seen.node.name in allowed | tensors
 
 
 def rows(seed: int, count: int, engine: engines.Engine) -> Iterator[Mapping[str, Any]]:
-    """``count`` planted faults, then as many healthy engines."""
+    """Yield the rows of ``count`` planted faults, then of as many healthy engines."""
     for number in range(count):
-        yield {"number": number, **judged(draw_fault(seed, number), engine)}
+        yield {"number": number, **judge(draw_fault(seed, number), engine)}
     for number in range(count):
-        yield {"number": number, **judged(draw_healthy(seed + 1, number), engine)}
+        yield {"number": number, **judge(draw_healthy(seed + 1, number), engine)}

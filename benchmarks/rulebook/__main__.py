@@ -28,7 +28,7 @@ HEALTHY = 5
 def main() -> int:
     """Judge, print, and return 1 if the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer reports with each rule taken out")
+    parser.add_argument("--quick", action="store_true", help="fewer reports for each removed rule")
     parser.add_argument("--seed", type=int, help="of the random reports (default: a fresh one)")
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
@@ -46,13 +46,13 @@ def report(seed: int, count: int, attempts: int) -> int:
     print(f"{count} reports, seed {seed}; {good} pass everywhere")
     for line in weaker:
         print(f"WEAKER: {line}")
-    print(f"{'rule taken out':<24}" + "".join(f"{judge:>8}" for judge in judges.JUDGES))
+    print(f"{'removed rule':<24}" + "".join(f"{judge:>8}" for judge in judges.JUDGES))
     for rule in dict.fromkeys(rule for _, rule in removed):
         cells = (removed.get((judge, rule), "–") for judge in judges.JUDGES)
         print(f"{rule:<24}" + "".join(f"{cell:>8}" for cell in cells))
     unnoticed = [*missing, *(pair for pair, number in removed.items() if not number)]
     for judge, rule in unnoticed:
-        print(f"UNNOTICED: {rule} taken out of {judge}")
+        print(f"UNNOTICED: {rule} removed from {judge}")
     held = not weaker and not unnoticed and good >= HEALTHY
     removals = f"{len(removed) - len(unnoticed) + len(missing)} of {len({*removed, *missing})} removals detected"
     print(f"rulebook: {len(weaker)} weaker judgements, at most 0; {removals}, all: {'held' if held else 'MISSED'}")

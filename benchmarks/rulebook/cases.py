@@ -91,7 +91,7 @@ def spec(values: dict[str, Any]) -> GateSpec:
 
 
 def draw(rng: random.Random, number: int) -> Iterator[Case]:
-    """Yield ``number`` random cases: each fault about equally often, first alone, later with another one or denied."""
+    """Yield ``number`` random cases: each fault about equally often, first one, later also a second one or a denial."""
     names = [*FAULTS, "", ""]
     for index in range(number):
         chosen = [names[index % len(names)]]
@@ -155,7 +155,7 @@ def _unlimited(rng: random.Random, case: Case) -> None:
     case.extra["measurements"] = (measured,)
     strict = {"require": [*case.policy["require"], "latency.p99"]}
     if rng.random() < 1 / 2:
-        case.deployer |= strict  # only whoever deploys asks for it by its name
+        case.deployer |= strict  # only the deployer requires it by its name
     case.policy |= strict
 
 
@@ -247,8 +247,8 @@ def _expired(rng: random.Random, case: Case) -> None:
     if rng.random() < 1 / 2 and row.limit is not None:
         case.change("memory.peak", limit={**row.limit.model_dump(), "expires": day})
     else:
-        given = {"tolerance_given": {"reason": "as agreed", "expires": day}}
-        case.change("parity.task", details={**_details("parity.task", "fp32"), **given})
+        tolerance = {"tolerance_given": {"reason": "as agreed", "expires": day}}
+        case.change("parity.task", details={**_details("parity.task", "fp32"), **tolerance})
 
 
 def _signed(_: random.Random, case: Case) -> None:

@@ -110,7 +110,7 @@ class Workspace:
     """A folder for each case, and the two keys."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes fresh keys."""
+        """Create new keys."""
         self._folder = folder
         self._number = 0
         self.named, self.other = (KeySigner(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
@@ -185,18 +185,18 @@ class Placed:
         """Write a bundle without judging the report, as a weaker signer may have done."""
         if self.recorded.status != "complete":
             return
-        said = statement.statement_of(self.recorded, hashlib.sha256(self.path.read_bytes()).hexdigest())
-        payload = statement.write(said)
+        signed = statement.statement_of(self.recorded, hashlib.sha256(self.path.read_bytes()).hexdigest())
+        payload = statement.write(signed)
         text = dsse.write(payload, self.signer.sign(dsse.pae(payload)), self.signer.public)
         (self.path.parent / "report.sigstore.json").write_text(text, encoding="utf-8")
 
     def broken(self, name: str) -> set[str]:
         """Return the rules that ``name`` must find broken, according to the whole rulebook."""
         if name not in self._expected:
-            wanted = {rule for judge_, rule in needed() if judge_ == name}
-            found = {rule.rule for rule in self._by_the_book(name) if not rule.ok}
-            found |= {rule for rule, so in zip(ROBOTS, (self.case.tighter, self.case.elsewhere), strict=True) if so}
-            self._expected[name] = found & wanted
+            applicable = {rule for judge_, rule in needed() if judge_ == name}
+            broken = {rule.rule for rule in self._by_the_book(name) if not rule.ok}
+            broken |= {rule for rule, so in zip(ROBOTS, (self.case.tighter, self.case.elsewhere), strict=True) if so}
+            self._expected[name] = broken & applicable
         return self._expected[name]
 
     def _by_the_book(self, name: str) -> tuple[RuleOutcome, ...]:
@@ -207,12 +207,12 @@ class Placed:
         around = Circumstances(
             datetime.now(timezone.utc), **signature_by(self.signer.public, policy.signed_by), **asked
         )
-        found = judge(self.recorded, policy, around=around).rules
+        outcomes = judge(self.recorded, policy, around=around).rules
         if name == "deploy":
             theirs = load(self.root / "hil.toml").spec.gate
             around = Circumstances(around.now, **signature_by(self.signer.public, theirs.signed_by))
-            found += judge(self.recorded, theirs, around=around).rules
-        return found
+            outcomes += judge(self.recorded, theirs, around=around).rules
+        return outcomes
 
     def weakness(self, name: str, opinion: Opinion) -> str:
         """Return why an opinion of ``name`` is weaker than the rulebook; empty if it is not."""

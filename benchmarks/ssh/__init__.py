@@ -1,1 +1,1 @@
-"""What a network between host and board costs, shown with a real sshd on this machine: ``python -m benchmarks.ssh``."""
+"""Benchmark of the cost of a network between host and board, with a real sshd: ``python -m benchmarks.ssh``."""

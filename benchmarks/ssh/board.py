@@ -1,4 +1,4 @@
-"""A stand-in for a board: a real sshd of this user's own on localhost, and ways to it with and without a delay."""
+"""A real sshd of this user on localhost in place of a board, and connections to it with and without a delay."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 USER = getpass.getuser()
 SFTP = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
-"""Where distributions have what their sshd_config names as the subsystem that scp talks to."""
+"""Where distributions install the sftp server that scp uses."""
 
 
 def program(name: str) -> str:
-    """The path of one of OpenSSH's programs. Raises ``SystemExit`` where it is not installed."""
+    """Return the path of one of OpenSSH's programs. Raise ``SystemExit`` if it is not installed."""
     path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if path is None:
-        sys.exit(f"{name} is not there, so there is nothing to measure: install OpenSSH's client and server")
+        sys.exit(f"{name} is not installed, so nothing can be measured: install OpenSSH's client and server")
     return path
 
 
 class Board:
-    """An sshd below ``folder``, whose key is known and lets this user in; ``close`` ends it and the ways to it."""
+    """An sshd with its files below ``folder``, which accepts this user's key; ``close`` ends it and its relays."""
 
     def __init__(self, folder: Path) -> None:
-        """Starts it. Raises ``SystemExit`` where there is no OpenSSH server."""
+        """Start the sshd. Raise ``SystemExit`` if OpenSSH's server is not installed."""
         self.folder = folder
         folder.mkdir()
         for name in ("host", "user"):
@@ -44,7 +44,7 @@ class Board:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = int(listener.getsockname()[1])
         (folder / "config").write_text(self._config(), encoding="utf-8")
-        if os.getuid() == 0:  # where Debian's sshd goes before anybody is logged in
+        if os.getuid() == 0:  # Debian's sshd changes to this folder before a login
             Path("/run/sshd").mkdir(exist_ok=True)
         command = [program("sshd"), "-D", "-e", "-f", str(folder / "config")]
         with (folder / "log").open("wb") as log:
@@ -67,29 +67,29 @@ class Board:
             time.sleep(0.02)
 
     def way(self, delay: float, *, relayed: bool = False) -> Way:
-        """A way to it on which each direction takes ``delay`` seconds, over a relay too for none if ``relayed``."""
+        """Return a connection that takes ``delay`` seconds each way; ``relayed`` uses a relay also without delay."""
         port = self.port
         if delay or relayed:
             command = [sys.executable, str(Path(__file__).with_name("relay.py")), str(port), str(delay)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE)
             self._processes.append(process)
             if process.stdout is None:
-                raise AssertionError("a pipe was asked for")
+                raise AssertionError("the process has no pipe")
             port = int(process.stdout.readline())
         return Way(self, port, delay)
 
     def close(self) -> None:
-        """Ends everything."""
+        """End the sshd and the relays."""
         for process in self._processes:
             process.terminate()
             process.communicate()
 
 
 class Way:
-    """How to reach the board on ``port``; ``known_hosts`` has its key."""
+    """A connection to the board by ``port``; ``known_hosts`` has its key."""
 
     def __init__(self, board: Board, port: int, delay: float) -> None:
-        """Writes ``known_hosts``."""
+        """Write ``known_hosts``."""
         self.board, self.port, self.delay = board, port, delay
         self.known_hosts = board.folder / f"known_hosts-{port}"
         words = (board.folder / "host.pub").read_text(encoding="ascii").split()
@@ -97,25 +97,25 @@ class Way:
 
     @property
     def name(self) -> str:
-        """The round trip in words."""
+        """The round trip as text."""
         return f"{2000 * self.delay:.0f} ms"
 
     def spec(self, **keys: object) -> TargetSpec:
-        """The board as a target; ``keys`` win."""
+        """Return the board as a target; ``keys`` override its keys."""
         known = {"identity": str(self.board.folder / "user"), "known_hosts": str(self.known_hosts), "user": USER}
         where = {"kind": "ssh", "host": "127.0.0.1", "port": self.port, "python": sys.executable}
         return TargetSpec.model_validate({**where, **known, **keys})
 
     def options(self) -> list[str]:
-        """For ``ssh`` and ``scp``: nothing but who and where, so that cipher and windows are their own."""
-        given = {"IdentityFile": self.board.folder / "user", "IdentitiesOnly": "yes", "Port": self.port}
-        given |= {"UserKnownHostsFile": self.known_hosts, "BatchMode": "yes"}
-        return ["-F", "none", *(word for key, value in given.items() for word in ("-o", f"{key}={value}"))]
+        """Return the options of ``ssh`` and ``scp``: user, key and port; cipher and windows are the defaults."""
+        options = {"IdentityFile": self.board.folder / "user", "IdentitiesOnly": "yes", "Port": self.port}
+        options |= {"UserKnownHostsFile": self.known_hosts, "BatchMode": "yes"}
+        return ["-F", "none", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
 
 
 @contextmanager
 def board(folder: Path) -> Iterator[Board]:
-    """A board that ends with the block."""
+    """Yield a board, and close it at the end."""
     made = Board(folder)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""What a round trip costs parity: the same samples through the same engine, with a delay and without."""
+"""The cost of a round trip for parity: the same samples through the same engine, with a delay and without."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class Pair(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Over 1 where the delay costs something."""
+        """The time with the delay divided by the time without it."""
         return self.far / self.near
 
 
 def write_data(path: Path) -> Path:
-    """The first thousand images of the example, training data before validation data."""
+    """Write the first thousand images of the example to ``path``, training data before validation data; return it."""
     parts = [np.load(DIGITS / name, allow_pickle=False) for name in ("train.npz", "validation.npz")]
     np.savez(path, image=np.concatenate([part["image"] for part in parts])[:SAMPLES])
     return path
 
 
-def opened(way: Way, folder: Path, data: Path) -> Session:
-    """A session on the board by this way."""
+def open_session(way: Way, folder: Path, data: Path) -> Session:
+    """Return a session on the board through this connection."""
     folder.mkdir()
     config = load(write_config(way, folder, data))
     return Session.open(Request(config, "board", "fail", 0.0, secrets.token_hex(8), folder / "report", lambda _: None))
 
 
 def once(session: Session, row: Row) -> float:
-    """Seconds of one comparison over all samples. Raises ``AssertionError`` unless it passed and compared them all."""
+    """Return the seconds of one complete comparison. Raise ``AssertionError`` unless it passed."""
     spec = session.model(row.model)
     began = time.perf_counter()
     answers = session.reference(row.model).batches(spec.batch, spec.samples)
@@ -65,11 +65,11 @@ def once(session: Session, row: Row) -> float:
 
 
 def measure(near: Way, far: Way, folder: Path, rounds: int) -> list[Pair]:
-    """Rounds on two sessions that stand, the two sides changing places; the reference is there before."""
+    """Return the rounds of two open sessions, which alternate; the reference's outputs are computed before."""
     data = write_data(folder / "digits.npz")
     with ExitStack() as stack:
         sessions = [
-            stack.enter_context(closing(opened(way, folder / name, data)))
+            stack.enter_context(closing(open_session(way, folder / name, data)))
             for way, name in ((near, "near"), (far, "far"))
         ]
         row = next(row for row in expand(sessions[0].config, "board").of("parity.outputs") if row.precision == "fp32")
@@ -77,8 +77,8 @@ def measure(near: Way, far: Way, folder: Path, rounds: int) -> list[Pair]:
             once(session, row)
         pairs = []
         for number in range(rounds):
-            taken = [0.0, 0.0]
+            seconds = [0.0, 0.0]
             for side in (0, 1) if number % 2 == 0 else (1, 0):
-                taken[side] = once(sessions[side], row)
-            pairs.append(Pair(*taken))
+                seconds[side] = once(sessions[side], row)
+            pairs.append(Pair(*seconds))
         return pairs

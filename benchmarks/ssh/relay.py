@@ -1,7 +1,7 @@
-"""A link with a delay, in a process of its own: ``relay.py PORT SECONDS`` prints its port and passes on until killed.
+"""A link with a delay, as a separate process: ``relay.py PORT SECONDS`` prints its port and relays until it is killed.
 
-What comes in goes out ``SECONDS`` later, in either direction; up to ``HELD`` bytes are on their way, more than any of
-the windows of those who talk over it.
+Data is passed on ``SECONDS`` after it arrived, in both directions. Up to ``HELD`` bytes are in transit, more than any
+window of the programs that use the link.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Way:
     """One direction of one connection."""
 
     def __init__(self, source: socket.socket, sink: socket.socket, delay: float) -> None:
-        """Starts passing on."""
+        """Start relaying."""
         self._source, self._sink, self._delay = source, sink, delay
         self._changed = threading.Condition()
         self._held: collections.deque[tuple[float, bytes]] = collections.deque()
@@ -60,7 +60,7 @@ class Way:
 
 
 def main() -> None:
-    """Listens on a port of its own."""
+    """Listen on a free port."""
     port, delay = int(sys.argv[1]), float(sys.argv[2])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)

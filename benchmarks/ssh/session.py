@@ -1,7 +1,8 @@
-"""How soon a second session infers, its model unchanged: against ``ssh`` and a bare script with the same runtime.
+"""The time to the first inference of a second session with an unchanged model, compared with ``ssh`` and a bare script.
 
-As a program (``python -m benchmarks.ssh.session HIL_TOML FOLDER``) it is one session, in a process of its own so that
-nothing is remembered: it prints the seconds from connecting to the first inference, and the bytes it uploaded.
+As a program (``python -m benchmarks.ssh.session HIL_TOML FOLDER``) it is one session in a separate process, so that
+nothing is cached in memory. It prints the seconds from connecting to the first inference, and the bytes that it
+uploaded.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ class Pair(NamedTuple):
 
     @property
     def more(self) -> float:
-        """What a session takes more."""
+        """The seconds by which the session takes longer."""
         return self.ours - self.bare
 
 
 def write_config(way: Way, folder: Path, data: Path = DIGITS / "validation.npz") -> Path:
-    """A project with the digits, and the board as its target."""
+    """Write a project with the digits model and the board as its target; return its path."""
     spec = way.spec()
     words = {"user": spec.user, "identity": spec.identity, "known_hosts": spec.known_hosts, "python": spec.python}
     words |= {"store": str(folder / "store"), "model": str(DIGITS / "model.onnx"), "data": str(data)}
@@ -74,7 +75,7 @@ def write_config(way: Way, folder: Path, data: Path = DIGITS / "validation.npz")
 
 
 def ours(config: Path) -> tuple[float, int]:
-    """Seconds and uploaded bytes of a session in a process of its own."""
+    """Return the seconds and the uploaded bytes of a session in a separate process."""
     command = [sys.executable, "-m", "benchmarks.ssh.session", str(config), str(config.parent / "report")]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seconds, uploaded = json.loads(done.stdout)
@@ -82,7 +83,7 @@ def ours(config: Path) -> tuple[float, int]:
 
 
 def bare(way: Way, script: Path) -> float:
-    """Seconds from starting ``ssh`` until the script says that it ran."""
+    """Return the seconds from starting ``ssh`` until the script reports that it ran."""
     python, model = way.spec().python, DIGITS / "model.onnx"
     began = time.perf_counter()
     command = [program("ssh"), *way.options(), "127.0.0.1", f"{python} {script} {model}"]
@@ -93,7 +94,7 @@ def bare(way: Way, script: Path) -> float:
 
 
 def measure(way: Way, folder: Path, rounds: int) -> list[Pair]:
-    """Rounds after a first session that uploads what there is to upload, the two sides changing places."""
+    """Return the rounds, in which the sides alternate, after a first session that uploads everything."""
     config, script = write_config(way, folder), folder / "bare.py"
     script.write_text(BARE, encoding="utf-8")
     if not ours(config)[1]:
@@ -108,7 +109,7 @@ def measure(way: Way, folder: Path, rounds: int) -> list[Pair]:
 
 
 def main() -> None:
-    """One session, until the first inference."""
+    """Run one session until the first inference."""
     import numpy as np  # imported before the clock starts
 
     from hil.config.load import load

@@ -1,4 +1,4 @@
-"""How fast a large model comes to the board: as a session brings it, against ``scp`` of the same file."""
+"""The time to upload a large model to the board: by a session, and by ``scp`` of the same file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MIB = 1 << 20
 
 
 class Pair(NamedTuple):
-    """Seconds of one round: ours and scp's, connecting included; ``start`` is that of the agent between the two.
+    """Seconds of one round: ours and scp's, including connecting; ``start`` is that of the agent in between.
 
-    A session has its agent whatever it uploads, so its start counts for neither side; ``strict`` counts it for ours.
+    A session needs its agent whatever it uploads, so its start counts for neither side; ``strict`` counts it for ours.
     """
 
     ours: float
@@ -30,27 +30,27 @@ class Pair(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Over 1 where ours is the faster one."""
+        """The time of scp divided by ours; above 1 if ours is faster."""
         return self.scp / self.ours
 
     @property
     def strict(self) -> float:
-        """As ``ratio``, with the agent's start."""
+        """As ``ratio``, including the agent's start."""
         return self.scp / (self.ours + self.start)
 
 
 def random_file(path: Path, size: int) -> None:
-    """New bytes each time, which no store has and no cipher can make less of."""
+    """Write new random bytes, which no store has and no cipher can compress."""
     with path.open("wb") as file:
         for _ in range(size // (4 * MIB)):
             file.write(os.urandom(4 * MIB))
 
 
 def settle(scratch: Path, size: int) -> None:
-    """Leaves both sides the same machine: nothing waits to be written, and memory for a file of this size is at hand.
+    """Give both sides the same conditions: no pending writes, and free memory for a file of this size.
 
-    Memory that a virtual machine has not used for a while comes from its host page by page, which makes writing a
-    file several times slower for whoever happens to be the first.
+    Memory that a virtual machine has not used for a while comes from its host page by page, which makes writing a file
+    several times slower for the side that is measured first.
     """
     with scratch.open("wb") as file:
         for _ in range(size // (4 * MIB)):
@@ -60,7 +60,7 @@ def settle(scratch: Path, size: int) -> None:
 
 
 def ours(way: Way, source: Path, store: Path) -> tuple[float, float]:
-    """Seconds of connecting, and until the blob is in the store, hashed and synced; and of the agent's start."""
+    """Return the seconds of connecting and of the upload until the blob is hashed and synced, and the agent's start."""
     target = SshTarget("board", way.spec(store=str(store), store_size="64 GiB"))
     began = time.perf_counter()
     target.connection()
@@ -76,7 +76,7 @@ def ours(way: Way, source: Path, store: Path) -> tuple[float, float]:
 
 
 def scp(way: Way, source: Path, to: Path) -> float:
-    """Seconds of ``scp``, its connecting included."""
+    """Return the seconds of ``scp``, including connecting."""
     began = time.perf_counter()
     subprocess.run([program("scp"), "-q", *way.options(), str(source), f"127.0.0.1:{to}"], check=True)
     seconds = time.perf_counter() - began
@@ -87,16 +87,16 @@ def scp(way: Way, source: Path, to: Path) -> float:
 
 
 def measure(way: Way, folder: Path, size: int, rounds: int) -> list[Pair]:
-    """Rounds of a new file each, the two sides changing places; one small round before that leaves the agent there."""
+    """Return the rounds, each with a new file, in which the sides alternate; a small file installs the agent before."""
     source, store = folder / "model.bin", folder / "store"
     random_file(source, 4 * MIB)
     ours(way, source, store)
     pairs = []
     for number in range(rounds):
         random_file(source, size)
-        taken = {}
+        seconds = {}
         for side in ("ours", "scp") if number % 2 == 0 else ("scp", "ours"):
             settle(folder / "scratch.bin", size)
-            taken[side] = ours(way, source, store) if side == "ours" else (scp(way, source, folder / "copy.bin"), 0.0)
-        pairs.append(Pair(taken["ours"][0], taken["scp"][0], taken["ours"][1]))
+            seconds[side] = ours(way, source, store) if side == "ours" else (scp(way, source, folder / "copy.bin"), 0.0)
+        pairs.append(Pair(seconds["ours"][0], seconds["scp"][0], seconds["ours"][1]))
     return pairs

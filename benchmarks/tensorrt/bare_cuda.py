@@ -170,7 +170,7 @@ class PyCuda(Driver):
         return partial(event.record, stream)
 
     def between(self, first: Any, second: Any) -> float:
-        """By pycuda, which tells milliseconds."""
+        """By pycuda, which measures in milliseconds."""
         return float(second.time_since(first)) / 1000
 
     def wait(self, stream: Any) -> Step:

@@ -42,13 +42,13 @@ class Peer:
     def ask(self, **order: Any) -> dict[str, Any]:
         """Send one request and return the reply."""
         if self._process.stdin is None:
-            raise AssertionError("a pipe was asked for")
+            raise AssertionError("the process has no pipe")
         print(json.dumps(order), file=self._process.stdin, flush=True)
         return self._line()
 
     def _line(self) -> dict[str, Any]:
         if self._process.stdout is None:
-            raise AssertionError("a pipe was asked for")
+            raise AssertionError("the process has no pipe")
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()

@@ -1,8 +1,8 @@
-"""How often verdicts are wrong, by seeded simulation of latencies whose truth is known.
+"""How often verdicts are wrong, by seeded simulation of latencies whose true percentiles are known.
 
-Each cell is a rate over many trials with Clopper and Pearson's bounds, each one-sided at 99 %, beside its bar. A bar is
-missed only where the rate is significantly beyond it, so that few trials (``--quick``) miss none by bad luck, and show
-less. Exit code 1 where one is missed.
+Each cell is a rate over many trials with Clopper and Pearson's bounds, each one-sided at 99 %, and its bar. A bar is
+missed only if the rate is significantly beyond it, so that few trials (``--quick``) rarely miss one by chance; they
+also prove less. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ BLOCKS = {
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} trials a cell instead of {table.TRIALS:,}")
-    parser.add_argument("--seed", type=int, default=SEED, help="of all random numbers (default: %(default)s)")
-    parser.add_argument("--only", choices=BLOCKS, action="append", help="this block alone; may be given again")
+    parser.add_argument("--seed", type=int, default=SEED, help="the seed of all random numbers (default: %(default)s)")
+    parser.add_argument("--only", choices=BLOCKS, action="append", help="only this block; may be repeated")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder to write verdicts-BLOCK.json to")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the table as it grows; the last line is figure and bar."""
-    given = options(arguments)
-    trials = QUICK if given.quick else table.TRIALS
+    """Print the table of each block; the last line has figure and bar."""
+    parsed = options(arguments)
+    trials = QUICK if parsed.quick else table.TRIALS
     cells: list[table.Cell] = []
-    for name in given.only or BLOCKS:
+    for name in parsed.only or BLOCKS:
         began = time.monotonic()
-        simulated, told = BLOCKS[name]
-        found = simulated(trials, given.seed)
-        print(f"{name}: {trials:,} trials a cell, seed {given.seed}, {time.monotonic() - began:.0f} s\n")
-        print(told(found), "\n", flush=True)
-        cells += found
-        if given.out is not None and not given.quick:
-            print(_written(given.out, name, found, given.seed), "\n")
+        simulate, as_text = BLOCKS[name]
+        block_cells = simulate(trials, parsed.seed)
+        print(f"{name}: {trials:,} trials a cell, seed {parsed.seed}, {time.monotonic() - began:.0f} s\n")
+        print(as_text(block_cells), "\n", flush=True)
+        cells += block_cells
+        if parsed.out is not None and not parsed.quick:
+            print(_written(parsed.out, name, block_cells, parsed.seed), "\n")
     print(table.last_line(cells))
     return 0 if table.passed(cells) else 1
 

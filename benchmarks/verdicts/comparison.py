@@ -1,4 +1,4 @@
-"""How often a comparison of runs is wrong, finds what is there, and keeps what its planner promised."""
+"""Error rates of comparisons of runs: false alarms, detected changes, and the planner's predicted power."""
 
 from __future__ import annotations
 
@@ -30,50 +30,53 @@ CLAIMS[ALARM_CLAIM] = (len(FOUND) * (_NOISES + len(timings.BETWEEN) - 1), ALARMS
 CLAIMS[SESSION_CLAIM] = (2, ALARMS, "at most")
 PROMISES = len(FOUND) * _NOISES
 CALIBRATED = 20_000
-"""Runs that the planner's standard deviation comes from: what it promises is judged, not how well that is known."""
+"""Number of runs from which the planner's standard deviation is estimated; so many that its error is negligible."""
 
 SESSIONS, SESSION_SD = 40, 0.005
-"""Sessions of five runs that a calibration of 20 comparisons takes, and how they differ where they do."""
+"""Sessions of five runs in a calibration of 20 comparisons, and the standard deviation between sessions."""
 
 
 def cells(trials: int, seed: int) -> list[Cell]:
-    """All cells of comparisons between runs; the same for the same seed."""
-    found = []
+    """Return all cells of comparisons between runs; the same for the same seed."""
+    cells_ = []
     for model in timings.MODELS:
         for sd in SDS:
-            found += _planned(trials, seed, model, sd, "Gaussian")
+            cells_ += _planned(trials, seed, model, sd, "Gaussian")
     for between in timings.BETWEEN:
         if between != "Gaussian":
-            found += _planned(trials, seed, "Gaussian", SDS[-1], between)
-    return [*found, *_sessions(trials, seed)]
+            cells_ += _planned(trials, seed, "Gaussian", SDS[-1], between)
+    return [*cells_, *_sessions(trials, seed)]
 
 
 def generator(seed: int, *what: object) -> np.random.Generator:
-    """One for each cell, so that a cell is the same whichever others are simulated."""
+    """Return the random generator of a cell, which does not depend on the other cells."""
     return np.random.default_rng([seed, crc32(repr(what).encode())])
 
 
 def _planned(trials: int, seed: int, model: str, sd: float, between: str) -> list[Cell]:
-    """With as many runs as the planner says: false alarms, what is found, and both beside the promise.
+    """Return the cells for as many runs as the planner requires: false alarms, detections, and predicted power.
 
-    Of runs that do not differ as a normal crowd does only false alarms are judged: the planner knows a standard
-    deviation alone, and what it then finds, and promised, is told without a bar.
+    If runs do not differ normally, only false alarms have a bar: the planner knows only a standard deviation, so its
+    predictions are reported without a bar.
     """
     noise = f"{model}, runs {100 * sd:g} %" + ("" if between == "Gaussian" else f", {between}")
     random = generator(seed, noise)
     pool = timings.values(random, model, (CALIBRATED,), sd=sd, between=between)
     spread = float(np.log(pool).std(ddof=1))
-    found = []
+    cells_ = []
     for effect, wanted in FOUND.items():
-        found += _of_effect(random, (trials, model, sd, between, spread), noise, effect, wanted)
-    return found
+        cells_ += _of_effect(random, (trials, model, sd, between, spread), noise, effect, wanted)
+    return cells_
 
 
 def _of_effect(
-    random: np.random.Generator, given: tuple[int, str, float, str, float], noise: str, effect: float, wanted: float
+    random: np.random.Generator, settings: tuple[int, str, float, str, float], noise: str, effect: float, wanted: float
 ) -> list[Cell]:
-    """The cells of one effect; ``given`` are trials, model, what runs differ by and how, and their whole spread."""
-    trials, model, sd, between, spread = given
+    """Return the cells of one effect.
+
+    ``settings`` are trials, model, standard deviation and distribution between runs, and the total spread.
+    """
+    trials, model, sd, between, spread = settings
     judged = between == "Gaussian"
     what, claim, least = f"+{100 * effect:g} % found", FOUND_CLAIM[effect] if judged else "", wanted if judged else None
     runs = runs_needed(spread, effect, wanted)
@@ -95,29 +98,29 @@ def _of_effect(
             claim=ALARM_CLAIM,
         ),
         cell(f"{what}, {side}", noise, hits, trials, bar=least, sense="at least", claim=claim),
-        _kept(what, noise, hits, trials, power_of(runs, spread, effect), judged=judged),
+        _predicted_power(what, noise, hits, trials, power_of(runs, spread, effect), judged=judged),
     ]
 
 
-def _kept(  # noqa: PLR0913 - a cell's coordinates
-    what: str, noise: str, hits: int, trials: int, promised: float, *, judged: bool
+def _predicted_power(  # noqa: PLR0913 - a cell's coordinates
+    what: str, noise: str, hits: int, trials: int, predicted: float, *, judged: bool
 ) -> Cell:
-    """Whether the measured power is within three points of the promised, on the side where it is not."""
-    name = f"{what}, promised {100 * promised:.1f} %"
+    """Return the cell that checks whether the measured power is within three points of the predicted power."""
+    name = f"{what}, promised {100 * predicted:.1f} %"
     if not judged:
         return cell(name, noise, hits, trials, bar=None, sense="at least")
-    if hits / trials < promised:
-        return cell(name, noise, hits, trials, bar=max(0.0, promised - PROMISE), sense="at least", claim=PROMISE_CLAIM)
-    return cell(name, noise, hits, trials, bar=min(1.0, promised + PROMISE), sense="at most", claim=PROMISE_CLAIM)
+    if hits / trials < predicted:
+        return cell(name, noise, hits, trials, bar=max(0.0, predicted - PROMISE), sense="at least", claim=PROMISE_CLAIM)
+    return cell(name, noise, hits, trials, bar=min(1.0, predicted + PROMISE), sense="at most", claim=PROMISE_CLAIM)
 
 
 def _sessions(trials: int, seed: int) -> list[Cell]:
-    """Where sessions differ too: unknown it cannot be judged, learned or seen it is no alarm."""
+    """Return the cells with differences between sessions: without a known session noise there is no bar."""
     noise = f"Gaussian, runs 0.5 %, sessions {100 * SESSION_SD:g} %"
     random = generator(seed, noise)
     few, many = (_days(random, trials, count) for count in (1, 6))
-    taught = _days(random, trials, SESSIONS // 2)
-    learned = [spread_of([*a, *b]).sessions for a, b in zip(*taught, strict=True)]
+    calibration = _days(random, trials, SESSIONS // 2)
+    learned = [spread_of([*a, *b]).sessions for a, b in zip(*calibration, strict=True)]
     rows: dict[str, tuple[FloatArray, Sequence[float | None], float | None]] = {
         "false alarm, 1 session a side, noise unknown": (few, [None] * trials, None),
         "false alarm, 1 session a side, noise learned": (few, learned, ALARMS),
@@ -141,7 +144,7 @@ def _sessions(trials: int, seed: int) -> list[Cell]:
 
 
 def _days(random: np.random.Generator, trials: int, sessions: int) -> FloatArray:
-    """Run values, shape (2, trials, sessions, 5), all runs of a session at a level of their own."""
+    """Return run values, shape (2, trials, sessions, 5); each session has its own level."""
     shape = (2, trials, sessions, FEWEST)
     level = np.exp(SESSION_SD * random.standard_normal((*shape[:3], 1)))
     return np.asarray(timings.values(random, "Gaussian", shape, sd=0.005) * level)

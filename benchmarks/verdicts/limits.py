@@ -1,4 +1,4 @@
-"""How often a verdict against a limit is wrong, and how often there is one, sampling until the limit is settled.
+"""Error rates of verdicts against a limit, and how often sampling until there is a verdict reaches one.
 
 It judges with ``hil.checks.latency.percentile``, as the suites do, and at the same interim analyses
 (``hil.stats.InterimAnalyses``). Amounts are samples, not seconds.
@@ -39,36 +39,36 @@ CLAIMS: Claims = {
 
 @dataclass(frozen=True)
 class Ends:
-    """How sampling ended in each trial: the verdict, and after how many samples."""
+    """How sampling ended in each trial: the verdict, and the number of samples."""
 
     verdicts: tuple[Verdict, ...]
     samples: tuple[int, ...]
 
-    def count(self, *wanted: Verdict) -> int:
-        """How many ended so."""
-        return sum(one in wanted for one in self.verdicts)
+    def count(self, *verdicts: Verdict) -> int:
+        """Return the number of trials with one of the verdicts."""
+        return sum(one in verdicts for one in self.verdicts)
 
 
 def ended(series: FloatArray, limit: float) -> tuple[Verdict, int]:
-    """The verdict at which sampling stops, and after how many samples."""
-    said, n = Verdict.INCONCLUSIVE, 0
+    """Return the verdict at which sampling stops, and the number of samples."""
+    reached, n = Verdict.INCONCLUSIVE, 0
     for number, end in enumerate(ANALYSES.ends, 1):
         n = int(end)
-        said = verdict(series[:n], Q, limit, ANALYSES.level(number))
-        if said is not Verdict.INCONCLUSIVE:
+        reached = verdict(series[:n], Q, limit, ANALYSES.level(number))
+        if reached is not Verdict.INCONCLUSIVE:
             break
-    return said, n
+    return reached, n
 
 
 def simulated(noise: Noise, beside: float, trials: int, seed: int) -> Ends:
-    """Trials in which the true percentile is ``1 + beside`` times the limit."""
+    """Return trials in which the true percentile is ``1 + beside`` times the limit."""
     limit = noise.quantile(Q) / (1 + beside)
     ends = [ended(series, limit) for series in drawn(noise, trials, BUDGET, seed, f"limit {beside}")]
-    return Ends(tuple(said for said, _ in ends), tuple(n for _, n in ends))
+    return Ends(tuple(reached for reached, _ in ends), tuple(n for _, n in ends))
 
 
 def cells(trials: int, seed: int) -> list[Cell]:
-    """All cells, model by model."""
+    """Return all cells, model by model."""
     return [one for noise in MODELS for one in (*_wrong(noise, trials, seed), *_decided(noise, trials, seed))]
 
 
@@ -80,21 +80,21 @@ def _wrong(noise: Noise, trials: int, seed: int) -> Iterator[Cell]:
 
 
 def _decided(noise: Noise, trials: int, seed: int) -> Iterator[Cell]:
-    bar, asked = (DECIDED_BAR, True) if noise.independent else (None, False)
-    for beside, side in ((FAR, "over"), (-FAR, "under")) if asked else ():
+    bar, judged = (DECIDED_BAR, True) if noise.independent else (None, False)
+    for beside, side in ((FAR, "over"), (-FAR, "under")) if judged else ():
         hits = simulated(noise, beside, trials, seed).count(Verdict.PASSED, Verdict.FAILED)
         where = f"decided within {BUDGET:,} samples, p99 {FAR:.0%} {side} the limit"
         yield cell(where, noise.name, hits, trials, bar=bar, sense="at least", claim=DECIDED_CLAIM)
     fewest, early = smallest_n(Q, CONFIDENCE), samples_of_first_analysis(Q, CONFIDENCE)
     hits = _passed(noise, early, ANALYSES.level(1), trials, seed)
     where = f"decided within {early} samples, p99 half the limit"
-    yield cell(where, noise.name, hits, trials, bar=bar, sense="at least", claim=EARLY_CLAIM if asked else "")
+    yield cell(where, noise.name, hits, trials, bar=bar, sense="at least", claim=EARLY_CLAIM if judged else "")
     hits = _passed(noise, fewest - 1, CONFIDENCE, trials, seed)
     where = f"passed on {fewest - 1} samples, p99 half the limit"
     yield cell(where, noise.name, hits, trials, bar=0.0, sense="at most", claim=SHORT_CLAIM)
 
 
 def _passed(noise: Noise, n: int, level: float, trials: int, seed: int) -> int:
-    """How many of the trials pass on ``n`` samples, an engine at half its limit being timed."""
+    """Return how many of the trials with ``n`` samples pass, if the percentile is half the limit."""
     limit = 2 * noise.quantile(Q)
     return sum(verdict(series, Q, limit, level) is Verdict.PASSED for series in drawn(noise, trials, n, seed, "good"))

@@ -1,6 +1,6 @@
-"""Latencies whose true percentile is known: six kinds of noise, and traces resampled by blocks.
+"""Latencies with a known percentile: six kinds of noise, and recorded traces resampled in blocks.
 
-All have a middle near 1 and are stationary; each row of a draw is a series of its own.
+All have a median or mean near 1 and are stationary; each row of a draw is a separate series.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ FloatArray = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], FloatArray]
 
 SPREAD = 0.1
-"""Standard deviation of the Gaussian models, a share of their mean: 2 % of the 99th percentile is a quarter of it."""
+"""Standard deviation of the Gaussian models, relative to their mean: 2 % of the 99th percentile is a quarter of it."""
 
 TAIL, SHARE = 0.8, 0.1
-"""Of the log-normal tail: sigma of the logarithm, and how much of the middle it makes; p99 is 1.5 times the middle."""
+"""The log-normal tail's sigma of the logarithm, and its share of the median; p99 is 1.5 times the median."""
 
 DWELL = (70.0, 30.0)
-"""Mean samples that a fast and a slow clock last. What switches once in longer than a series can be seen by no rule."""
+"""Mean number of samples for which the fast and the slow clock last.
+
+No rule can detect a clock that switches less than once per series.
+"""
 
 SLOWER, JITTER = 1.25, 0.03
-"""How much slower the slow clock is, and the noise at either."""
+"""The time per inference with the slow clock relative to the fast one, and the noise with either."""
 
 BLOCK = 50
-"""Samples of a trace that stay together. Longer blocks preserve more of its correlation, and there are fewer."""
+"""Samples of a trace that stay together. Longer blocks preserve more of its correlation, but there are fewer of them.
+"""
 
 TRACES = Path(__file__).parent / "traces"
 RECORDED = ("arm-fp32", "arm-int8", "digits-fp32", "digits-int8")
@@ -38,7 +42,7 @@ RECORDED = ("arm-fp32", "arm-int8", "digits-fp32", "digits-int8")
 
 @dataclass(frozen=True)
 class Noise:
-    """A model of latencies: how to draw series, shape (rows, n), and its true quantile."""
+    """A model of latencies: ``draw`` returns series, shape (rows, n), and ``quantile`` the true quantile."""
 
     name: str
     draw: Draw
@@ -47,17 +51,17 @@ class Noise:
 
 
 def gaussian(random: np.random.Generator, rows: int, n: int) -> FloatArray:
-    """Independent, symmetric."""
+    """Return independent, symmetric latencies."""
     return 1 + SPREAD * random.standard_normal((rows, n))
 
 
 def log_normal(random: np.random.Generator, rows: int, n: int) -> FloatArray:
-    """Independent, with a long tail over a floor."""
+    """Return independent latencies with a minimum and a long tail."""
     return 1 - SHARE + SHARE * np.exp(TAIL * random.standard_normal((rows, n)))
 
 
 def autoregressive(rho: float, random: np.random.Generator, rows: int, n: int) -> FloatArray:
-    """Gaussian; neighbours correlate by ``rho``."""
+    """Return Gaussian latencies with correlation ``rho`` between neighbours."""
     from scipy.signal import lfilter
 
     shocks = random.standard_normal((rows, n)) * math.sqrt(1 - rho**2)
@@ -66,7 +70,7 @@ def autoregressive(rho: float, random: np.random.Generator, rows: int, n: int) -
 
 
 def clocks(random: np.random.Generator, rows: int, n: int) -> FloatArray:
-    """Two clock speeds that switch at random, with little noise at either."""
+    """Return latencies with two clock speeds that switch at random, and little noise with either."""
     leave = 1 / np.array(DWELL)
     state = random.random(rows) < DWELL[1] / sum(DWELL)
     slow = np.empty((rows, n), dtype=np.bool_)
@@ -100,14 +104,17 @@ def _log_normal_quantile(q: float) -> float:
 
 @cache
 def trace(name: str) -> FloatArray:
-    """A recorded series, its median as 1."""
+    """Return a recorded series, divided by its median."""
     with np.load(TRACES / f"{name}.npz") as file:
         recorded = file["nanoseconds"].astype(np.float64)
     return np.asarray(recorded / np.median(recorded), dtype=np.float64)
 
 
 def resampled(name: str, random: np.random.Generator, rows: int, n: int) -> FloatArray:
-    """Blocks of a trace in random order, it being closed to a ring (Politis and Romano 1992): its quantile is known."""
+    """Return blocks of a trace in random order, with the trace as a circle (Politis and Romano 1992).
+
+    Its quantile is that of the trace.
+    """
     recorded = trace(name)
     count = n // BLOCK + 2
     starts = random.integers(0, recorded.size, (rows, count, 1))

@@ -1,7 +1,7 @@
-"""What other tools' rules do with the same runs, beside ours: of them nothing is asked, their rates are only told.
+"""The rules of other tools on the same runs as ours; their rates are reported without a bar.
 
-Each is simulated by its documented default, on runs of the same samples as ours, and called where it calls a slowdown.
-Ours is called for a gain as well where nothing changed: either is a false alarm.
+Each rule has its documented defaults, and a call is one that reports a slowdown. Where nothing changed, a reported gain
+by our rule counts, too: either is a false alarm.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 SDS = (0.002, 0.005, 0.01)
 HISTORY = 30
-"""Runs of each side that there are: every rule takes as many of them as it would."""
+"""Number of runs available on each side; every rule uses as many as it needs."""
 
 PROCESSES, REPEATS = 2, 10
-"""asv's defaults: processes a benchmark runs in, and timings in each, every one a mean over some calls."""
+"""asv's defaults: processes per benchmark, and timings in each; a timing is the mean of several calls."""
 
 P_VALUE, FACTOR = 0.002, 1.1
-"""Of ``asv compare`` and ``asv continuous`` (asv 0.6, ``asv/_stats.py`` and ``asv/commands/compare.py``)."""
+"""Limits of ``asv compare`` and ``asv continuous`` (asv 0.6, ``asv/_stats.py`` and ``asv/commands/compare.py``)."""
 
 GROUPS = slice(3, 3 + REPEATS)
 MEDIAN, MEAN, P99 = 0, 1, 2
@@ -46,38 +46,38 @@ CLAIMS: Claims = {CLAIM[effect]: (len(SDS) * len(timings.MODELS), *wanted) for e
 
 
 def statistics(samples: FloatArray) -> FloatArray:
-    """Of each run: median, mean, 99th percentile and the ten timings that asv would take of it, shape (runs, 13)."""
+    """Return each run's median, mean, 99th percentile and the ten timings that asv would use, shape (runs, 13)."""
     groups = samples.reshape(len(samples), REPEATS, -1).mean(axis=2)
     middle, p99 = np.quantile(samples, (0.5, 0.99), axis=1)
     return np.column_stack([middle, samples.mean(axis=1), p99, groups])
 
 
 def benchmark_mean(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """What ``--benchmark-compare-fail=mean:5%`` of pytest-benchmark calls: one run's mean by the other's."""
+    """Return what ``--benchmark-compare-fail=mean:5%`` of pytest-benchmark reports, from the means of one run each."""
     return np.asarray(cand[:, 0, MEAN] > 1.05 * base[:, 0, MEAN])
 
 
 def plain_p99(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """One run's 99th percentile 5 % over the other's."""
+    """Return whether one run's 99th percentile exceeds the other's by 5 %."""
     return np.asarray(cand[:, 0, P99] > 1.05 * base[:, 0, P99])
 
 
 def asv_test(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """The Mann-Whitney U test that asv makes on the timings of two processes a side, and slower."""
+    """Return what asv's Mann-Whitney U test on the timings of two processes per side reports as slower."""
     before, after = (_pooled(side) for side in (base, cand))
     p = mannwhitneyu(before, after, axis=1, method="asymptotic").pvalue
     return np.asarray((p < P_VALUE) & (np.median(after, axis=1) > np.median(before, axis=1)))
 
 
 def asv_factor(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """As ``asv_test``, and slower by the factor of 1.1 that asv asks for."""
+    """As ``asv_test``, and slower by the factor of 1.1 that asv requires."""
     before, after = (_pooled(side) for side in (base, cand))
     larger = np.median(after, axis=1) > FACTOR * np.median(before, axis=1)
     return np.asarray(asv_test(base, cand).astype(np.bool_) & larger)
 
 
 def bencher(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Bencher's ``t_test`` at 0.99: a run's mean over Student's quantile, located and scaled by 30 earlier runs."""
+    """Return what Bencher's ``t_test`` at 0.99 reports: a mean above Student's quantile from 30 earlier runs."""
     before = base[:, :, MEAN]
     line = student.ppf(0.99, HISTORY - 1) * before.std(axis=1, ddof=1)
     return np.asarray(cand[:, 0, MEAN] > before.mean(axis=1) + line)
@@ -93,14 +93,14 @@ RULES: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
 
 
 def ours(base: FloatArray, cand: FloatArray, runs: int, *, either: bool) -> FloatArray:
-    """Our rule on the first ``runs`` of each side: what is called worse, or with ``either`` called at all."""
+    """Return what our rule reports as worse on the first ``runs`` of each side; with ``either`` also as better."""
     called = {Change.WORSE, Change.BETTER} if either else {Change.WORSE}
     sides = zip(base[:, :runs, MEDIAN].tolist(), cand[:, :runs, MEDIAN].tolist(), strict=True)
     return np.array([judge_change(compare_runs([before], [after])) in called for before, after in sides])
 
 
 def cells(trials: int, seed: int) -> list[Cell]:
-    """Every rule in every model: called where nothing changed, at +2 % and at +5 %."""
+    """Return the cells of every rule and model: without a change, at +2 % and at +5 %."""
     return [
         one
         for number, (sd, model) in enumerate((sd, model) for sd in SDS for model in timings.MODELS)
@@ -113,26 +113,26 @@ def _of(random: np.random.Generator, model: str, sd: float, trials: int) -> list
     cand = timings.values(random, model, (trials, HISTORY), sd=sd, statistic=statistics)
     spread = float(np.log(base[:, :, MEDIAN]).std())
     noise = f"{model}, runs {100 * sd:g} %"
-    found = []
+    cells_ = []
     for effect, (bar, sense) in BARS.items():
         what = _what(effect)
         after = cand * (1 + effect)
         runs = runs_needed(spread, effect or 0.02, BARS[effect or 0.02][0]) or HISTORY
         hits = int(ours(base, after, runs, either=not effect).sum())
         claim = CLAIM[effect]
-        found.append(cell(f"{what}: {OURS}", noise, hits, trials, bar=bar, sense=sense, claim=claim))
+        cells_.append(cell(f"{what}: {OURS}", noise, hits, trials, bar=bar, sense=sense, claim=claim))
         for name, rule in RULES.items():
             hits = int(rule(base, after).sum())
-            found.append(cell(f"{what}: {name}", noise, hits, trials, bar=None, sense=sense))
-    return found
+            cells_.append(cell(f"{what}: {name}", noise, hits, trials, bar=None, sense=sense))
+    return cells_
 
 
-def text(found: Sequence[Cell]) -> str:
-    """The rules side by side: a row for each noise, in each cell false alarms, +2 % found and +5 % found."""
-    rates = {(one.name, one.model): one.rate for one in found}
+def text(cells_: Sequence[Cell]) -> str:
+    """Return the rules side by side: a row per noise; each cell has false alarms, +2 % found and +5 % found."""
+    rates = {(one.name, one.model): one.rate for one in cells_}
     rules = (OURS, *RULES)
     rows = [["false alarm / +2 % / +5 % found", *rules]]
-    for noise in dict.fromkeys(one.model for one in found):
+    for noise in dict.fromkeys(one.model for one in cells_):
         triples = ([rates[f"{_what(effect)}: {rule}", noise] for effect in BARS] for rule in rules)
         rows.append([noise, *(" / ".join(map(percent, three)) for three in triples)])
     return aligned(rows)

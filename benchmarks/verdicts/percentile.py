@@ -1,4 +1,4 @@
-"""Whether a percentile's bounds cover it as often as they say, and whether a drift keeps its verdict open."""
+"""How often a percentile's bounds contain it, and how often a drifting series correctly gets no verdict."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CONFIDENCE = 0.99
 QUANTILES = (0.5, 0.9, 0.99)
 SIZES = (samples_of_first_analysis(0.99, CONFIDENCE), 3000, 10_000)
 DRIFT = 0.2
-"""By how much a drifting series ends slower or faster than it began, a share: two standard deviations of the noise."""
+"""Relative change from the begin to the end of a drifting series: two standard deviations of the noise."""
 
 OFF = (-0.05, -0.02, 0.02, 0.05)
-"""How far the limit is from the percentile that the whole series has."""
+"""Relative distance of the limit from the percentile of the whole series."""
 
 SLIGHT = 0.02
-"""A drift that would take years of such series to reach a limit twice as high: what is said of it is only told."""
+"""A drift that would need years of such series to reach a limit twice as high; its rate has no bar."""
 
 OPEN_BAR = 0.95
 OPEN_CLAIM = "no verdict on what drifts"
@@ -39,19 +39,19 @@ ROWS = 50  # series drawn at a time: some 10 MiB
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """A cell's own random numbers, the same whichever other cells run."""
+    """Return the random generator of a cell, which does not depend on the other cells."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def drawn(noise: Noise, trials: int, n: int, seed: int, name: str) -> Iterator[FloatArray]:
-    """``trials`` series of ``n`` latencies."""
+    """Yield ``trials`` series of ``n`` latencies."""
     random = generator(seed, f"{name} {noise.name} {n}")
     for done in range(0, trials, ROWS):
         yield from noise.draw(random, min(ROWS, trials - done), n)
 
 
 def coverage(trials: int, seed: int) -> list[Cell]:
-    """How often each percentile lies within a bound, of the two the one that is wrong more often."""
+    """Return how often each percentile is within a bound, for the bound that is wrong more often."""
     cells = []
     for noise in MODELS:
         for n in SIZES:
@@ -77,7 +77,10 @@ def coverage(trials: int, seed: int) -> list[Cell]:
 
 
 def drift(trials: int, seed: int) -> list[Cell]:
-    """How often a series that drifts by ``DRIFT`` has no verdict, its limit near its percentile or at twice of it."""
+    """Return how often a series that drifts by ``DRIFT`` gets no verdict.
+
+    The limit is near its percentile, or twice as high.
+    """
     cells = []
     for q in (0.5, 0.99):
         for n in SIZES[1:]:
@@ -89,7 +92,7 @@ def drift(trials: int, seed: int) -> list[Cell]:
 
 
 def _open(q: float, n: int, rise: float, share: float, where: str, trials: int, seed: int) -> Cell:  # noqa: PLR0913, PLR0917 - a cell's coordinates
-    """How often there is no verdict where the series' own percentile is ``share`` of the limit."""
+    """Return how often there is no verdict if the percentile of the series is ``share`` of the limit."""
     random = generator(seed, f"drift {q} {n} {rise}")
     ramp = 1 + rise * (np.linspace(0, 1, n) - 0.5)
     hits = 0
@@ -98,18 +101,18 @@ def _open(q: float, n: int, rise: float, share: float, where: str, trials: int, 
         limit = float(np.quantile(series, q)) / share
         hits += verdict(series, q, limit, CONFIDENCE) is Verdict.INCONCLUSIVE
     name = f"p{100 * q:g} of {n} samples inconclusive, {where}"
-    asked = abs(rise) == DRIFT
-    bar, claim = (OPEN_BAR, OPEN_CLAIM) if asked else (None, "")
+    judged = abs(rise) == DRIFT
+    bar, claim = (OPEN_BAR, OPEN_CLAIM) if judged else (None, "")
     return cell(name, f"drift of {rise:+.0%}", hits, trials, bar=bar, sense="at least", claim=claim)
 
 
 def verdict(samples: FloatArray, q: float, limit: float, confidence: float) -> Verdict:
-    """What the suites say of these latencies."""
+    """Return the verdict of the suites on these latencies."""
     start = np.concatenate([[0.0], np.cumsum(samples)[:-1]])
     held = Limit(value=limit, unit="s", sense=Sense.AT_MOST, source="simulation")
     return latency.percentile(Series(start, samples, 1, {}), q, held, confidence).verdict
 
 
 def cells(trials: int, seed: int) -> list[Cell]:
-    """All of them."""
+    """Return all cells."""
     return [*coverage(trials, seed), *drift(trials, seed)]

@@ -1,4 +1,4 @@
-"""A simulated rate beside its bar, and the table of them."""
+"""Simulated rates with their bars, and the table of them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ if TYPE_CHECKING:
 
 Sense = Literal["at most", "at least"]
 Claims = dict[str, tuple[int, float, Sense]]
-"""Of each claim of a block: in how many cells it is tried, and its bar."""
+"""For each claim of a block: its number of cells, and its bar."""
 
 TRIALS = 2000
-"""Of each cell of a result."""
+"""Number of trials for each cell of a result."""
 
 CONFIDENCE = 0.99
-"""Of each bound of a rate, one-sided (Clopper and Pearson 1934): a cell whose true rate is its bar misses by chance in
-at most 1 of 100 tables."""
+"""Confidence of each one-sided bound of a rate (Clopper and Pearson 1934).
+
+A cell whose true rate equals its bar misses by chance in at most 1 of 100 tables.
+"""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """How often something happened in ``trials`` simulated runs of one noise ``model``, beside what is asked of it.
+    """How often something happened in ``trials`` simulated runs with one noise ``model``, and the bar for that rate.
 
-    ``claim`` is the sentence that it is one of the cells of. ``met`` is None where nothing is asked (another tool's
-    figure). A bar is missed only where the rate is significantly beyond it: where the bound on the far side does not
-    reach the bar.
+    ``claim`` is the claim to which the cell belongs. ``met`` is None without a bar (another tool's figure). A bar is
+    missed only if the rate is significantly beyond it, which means that the interval does not reach the bar.
     """
 
     claim: str
@@ -51,7 +52,10 @@ class Cell:
 def cell(  # noqa: PLR0913 - what a cell is, named at each call
     name: str, model: str, hits: int, trials: int, *, bar: float | None, sense: Sense, claim: str = ""
 ) -> Cell:
-    """A cell from counts, with its bounds and whether they allow the bar; ``ValueError`` for impossible counts."""
+    """Return a cell from counts, with its bounds and whether they meet the bar.
+
+    Raise ``ValueError`` for impossible counts.
+    """
     if not 0 <= hits <= trials or not trials:
         raise ValueError(f"{name}, {model}: {hits} of {trials} is no rate")
     low, high = bounds(hits, trials)
@@ -60,12 +64,12 @@ def cell(  # noqa: PLR0913 - what a cell is, named at each call
 
 
 def within(low: float, high: float, bar: float, sense: Sense) -> bool:
-    """Whether a rate's bounds reach its bar."""
+    """Return whether a rate's interval reaches its bar."""
     return low <= bar if sense == "at most" else high >= bar
 
 
 def bounds(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Clopper and Pearson's exact bounds of a rate, each one-sided at ``confidence``."""
+    """Return Clopper and Pearson's exact bounds of a rate, each one-sided at ``confidence``."""
     from scipy.special import betaincinv
 
     low = 0.0 if hits == 0 else float(betaincinv(hits, trials - hits + 1, 1 - confidence))
@@ -74,17 +78,17 @@ def bounds(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[floa
 
 
 def text(cells: Sequence[Cell]) -> str:
-    """The cells as a table of fixed width, in their order."""
-    rows = [("what", "noise", "rate", "bounds", "wanted", "")]
+    """Return the cells as a table of fixed width, in their order."""
+    rows = [("what", "noise", "rate", "bounds", "bar", "")]
     rows += [
-        (one.name, one.model, percent(one.rate), f"{percent(one.low)} to {percent(one.high)}", _wanted(one), _met(one))
+        (one.name, one.model, percent(one.rate), f"{percent(one.low)} to {percent(one.high)}", _bar(one), _met(one))
         for one in cells
     ]
     return aligned(rows)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text as columns of fixed width."""
+    """Return rows of text as columns of fixed width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -92,32 +96,32 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def last_line(cells: Sequence[Cell]) -> str:
-    """How many cells met their bar, of how many, and how many of those not outright: figure and bar."""
-    asked = [one for one in cells if one.met is not None]
-    met = [one for one in asked if one.met]
+    """Return how many cells meet their bar, and how many of these only by their bound."""
+    judged = [one for one in cells if one.met is not None]
+    met = [one for one in judged if one.met]
     chance = sum(not one.outright for one in met)
-    beside = f", {chance} of them beyond it by no more than chance" if chance else ""
-    return f"cells within their bar: {len(met)} of {len(asked)}{beside} (bar: {len(asked)} of {len(asked)})"
+    by_chance = f", {chance} of them beyond it by no more than chance" if chance else ""
+    return f"cells within their bar: {len(met)} of {len(judged)}{by_chance} (bar: {len(judged)} of {len(judged)})"
 
 
 def passed(cells: Sequence[Cell]) -> bool:
-    """Whether something was asked and all of it was met."""
-    asked = [one for one in cells if one.met is not None]
-    return bool(asked) and all(one.met for one in asked)
+    """Return whether there are bars and all are met."""
+    judged = [one for one in cells if one.met is not None]
+    return bool(judged) and all(one.met for one in judged)
 
 
 def as_rows(cells: Iterable[Cell]) -> list[dict[str, Any]]:
-    """The cells as plain rows, for a result's file."""
+    """Return the cells as plain rows for a result's file."""
     return [asdict(one) for one in cells]
 
 
 def percent(rate: float) -> str:
-    """A rate in percent, with as many digits as say something near 0 and near 1."""
+    """Return a rate in percent, with more digits near 0 and near 1."""
     digits = 2 if min(rate, 1 - rate) < 0.1 and not math.isclose(min(rate, 1 - rate), 0.0) else 1
     return f"{100 * rate:.{digits}f} %"
 
 
-def _wanted(one: Cell) -> str:
+def _bar(one: Cell) -> str:
     return "" if one.bar is None else f"{one.sense} {percent(one.bar)}"
 
 

@@ -1,4 +1,4 @@
-"""Simulated runs for comparisons: what their samples do within a run, and what differs between runs."""
+"""Simulated runs for comparisons: the distribution of samples within a run, and of differences between runs."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 SAMPLES = 200
-"""Inferences of one run."""
+"""Number of inferences in a run."""
 
 WITHIN = 0.01
-"""Relative standard deviation of a run's samples, or of their bulk."""
+"""Relative standard deviation of a run's samples; of the bulk, if there is a tail."""
 
 SWITCH, SLOW = 0.05, 0.05
-"""Of two clocks: the share of samples at which the slow one begins, and by how much it is slower."""
+"""Probability per sample of switching to the slow clock, and by how much that is slower (relative)."""
 
 BACK = 0.2
-"""The share of slow samples at which the fast clock comes back: a fifth of all samples is slow, five at a time."""
+"""Probability per slow sample of switching back: a fifth of all samples is slow, about five at a time."""
 
 DRIFT = 0.02
-"""By how much a run becomes slower from its first sample to its last."""
+"""Largest relative slowdown of a run from its first sample to its last."""
 
 CHUNK = 2**22
 """Samples simulated at once: 32 MiB."""
 
 RECORDED_SAMPLES = 4000
-"""Inferences of one run of a trace: 0.2 s. The traces' machine was slow for 200 in a row now and then."""
+"""Inferences in a run of a trace: 0.2 s. The recorded machine was sometimes slow for 200 inferences in a row."""
 
 POOL = 5000
-"""Runs of a trace that are made, and then drawn from: resampling each anew would take minutes and tell the same."""
+"""Number of resampled runs of a trace from which runs are drawn; resampling each anew would take minutes."""
 
 
 def gaussian(random: np.random.Generator, runs: int) -> FloatArray:
-    """Independent samples, shape (runs, 200), around 1."""
+    """Return independent samples around 1, shape (runs, 200)."""
     return 1 + WITHIN * random.standard_normal((runs, SAMPLES))
 
 
 def lognormal(random: np.random.Generator, runs: int) -> FloatArray:
-    """A long tail to the slow side, as timings have."""
+    """Return samples with a long tail of slow ones, as timings have."""
     return 1 + WITHIN * np.asarray(np.exp(random.standard_normal((runs, SAMPLES))))
 
 
 def ar1(lag: float) -> Callable[[np.random.Generator, int], FloatArray]:
-    """Correlated samples: each contains ``lag`` of the one before it."""
+    """Return a function that draws correlated samples: each contains ``lag`` of the one before it."""
 
     def drawn(random: np.random.Generator, runs: int) -> FloatArray:
         steps = random.standard_normal((runs, SAMPLES)) * math.sqrt(1 - lag * lag)
@@ -65,7 +65,7 @@ def ar1(lag: float) -> Callable[[np.random.Generator, int], FloatArray]:
 
 
 def two_clocks(random: np.random.Generator, runs: int) -> FloatArray:
-    """A clock that goes down for some samples now and then."""
+    """Return samples of a clock that is slow for some samples now and then."""
     chances = random.random((runs, SAMPLES))
     slow = np.empty((runs, SAMPLES), dtype=bool)
     slow[:, 0] = chances[:, 0] < SWITCH / (SWITCH + BACK)
@@ -75,13 +75,13 @@ def two_clocks(random: np.random.Generator, runs: int) -> FloatArray:
 
 
 def drifting(random: np.random.Generator, runs: int) -> FloatArray:
-    """Samples that become slower over the run, at a pace of each run's own."""
+    """Return samples that become slower over the run, by a random amount per run."""
     pace = DRIFT * random.random((runs, 1))
     return gaussian(random, runs) * (1 + pace * np.linspace(0, 1, SAMPLES))
 
 
 def recorded(name: str) -> Callable[[np.random.Generator, int], FloatArray]:
-    """Runs of a trace, resampled by blocks, so that they keep the correlation within one process of a bundled model."""
+    """Return a function that draws runs of a trace in blocks, which keep its correlation."""
     return lambda random, runs: noise.resampled(name, random, runs, RECORDED_SAMPLES)
 
 
@@ -95,7 +95,7 @@ MODELS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "slow drift": drifting,
     **RECORDED,
 }
-"""What the samples of a run do."""
+"""Distributions of samples within a run."""
 
 BETWEEN: dict[str, Callable[[np.random.Generator, tuple[int, ...]], FloatArray]] = {
     "Gaussian": lambda random, shape: random.standard_normal(shape),
@@ -104,7 +104,7 @@ BETWEEN: dict[str, Callable[[np.random.Generator, tuple[int, ...]], FloatArray]]
     ),
     "one of two": lambda random, shape: np.asarray(random.choice([-1.0, 1.0], shape)),
 }
-"""How runs differ, at a standard deviation of 1: as a crowd, with some far slower, or as of two memory layouts."""
+"""Distributions of differences between runs, with standard deviation 1: normal, with a slow tail, or two levels."""
 
 
 def values(  # noqa: PLR0913 - what a simulated side is, named at each call
@@ -116,18 +116,18 @@ def values(  # noqa: PLR0913 - what a simulated side is, named at each call
     between: str = "Gaussian",
     statistic: Callable[[FloatArray], FloatArray] | None = None,
 ) -> FloatArray:
-    """The run values of ``shape`` fresh processes that differ by ``sd``: by default each one's median.
+    """Return the run values of ``shape`` fresh processes that differ by ``sd``; by default each run's median.
 
-    ``statistic`` takes samples, shape (runs, n), to values, shape (runs, …), which are put behind ``shape``.
+    ``statistic`` maps samples, shape (runs, n), to values, shape (runs, …), which follow ``shape`` in the result.
     """
-    taken = statistic or _medians
+    reduce = statistic or _medians
     runs = math.prod(shape)
     if model in RECORDED:
-        found = _pool(model, taken)[random.integers(0, POOL, runs)]
+        samples = _pool(model, reduce)[random.integers(0, POOL, runs)]
     else:
-        found = _taken(random, model, runs, taken)
-    level = np.exp(sd * BETWEEN[between](random, (runs,))).reshape(runs, *(1,) * (found.ndim - 1))
-    return np.asarray((found * level).reshape(*shape, *found.shape[1:]))
+        samples = _simulated(random, model, runs, reduce)
+    level = np.exp(sd * BETWEEN[between](random, (runs,))).reshape(runs, *(1,) * (samples.ndim - 1))
+    return np.asarray((samples * level).reshape(*shape, *samples.shape[1:]))
 
 
 def _medians(samples: FloatArray) -> FloatArray:
@@ -136,10 +136,10 @@ def _medians(samples: FloatArray) -> FloatArray:
 
 @cache
 def _pool(model: str, statistic: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    return _taken(np.random.default_rng(crc32(model.encode())), model, POOL, statistic)
+    return _simulated(np.random.default_rng(crc32(model.encode())), model, POOL, statistic)
 
 
-def _taken(
+def _simulated(
     random: np.random.Generator, model: str, runs: int, statistic: Callable[[FloatArray], FloatArray]
 ) -> FloatArray:
     size = CHUNK // (RECORDED_SAMPLES if model in RECORDED else SAMPLES)

@@ -32,7 +32,7 @@ def test_the_page_sends_no_requests_and_has_no_axe_violation(make: Callable[[], 
     """The page has no request, console message or axe violation, with all groups closed and with all open."""
     page = tmp_path / "report.html"
     page.write_text(html.render(make()), encoding="utf-8")
-    result = browser.look(page)
+    result = browser.inspect(page)
     assert (result.requests, result.console, result.violations) == ([], [], [])
 
 
@@ -45,7 +45,7 @@ def test_a_fleet_has_all_figures_and_no_axe_violation(tmp_path: Path) -> None:
         assert text.count(f'<svg class="plot {kind}"') == 12, kind
     for label in ("GPU clock", "Temperature", "Throttling", "fails under 80%", "ceiling 512 MiB", "Parity by output"):
         assert label in text, label
-    result = browser.look(tmp_path / "report.html")
+    result = browser.inspect(tmp_path / "report.html")
     assert (result.requests, result.console, result.violations) == ([], [], [])
 
 
