@@ -18,7 +18,7 @@ settings.load_profile("hil")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parent.parent
-ABSENT_INTERPRETER = re.compile(r"python3\.\d+ is not there")
+ABSENT_INTERPRETER = re.compile(r"python3\.\d+ is not installed")
 """The one missing part that continuous integration accepts: it uses only the interpreters that are installed."""
 
 _skipped: dict[str, list[str]] = {}
@@ -76,7 +76,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what the machine lacks: interpreters in one line, anything else as a failure."""
     absent = sorted({match[0].split()[0] for reason in _skipped if (match := ABSENT_INTERPRETER.search(reason))})
     if absent:
-        terminalreporter.write_line(f"interpreters that are not there, so not tested: {', '.join(absent)}")
+        terminalreporter.write_line(f"interpreters that are not installed, so not tested: {', '.join(absent)}")
     if _in_ci():
         for reason, names in _missing_parts().items():
             terminalreporter.write_line(f"skipped for a missing part, a failure under HIL_CI: {reason}", red=True)

@@ -91,7 +91,7 @@ def test_skips():
     [
         ("onnxruntime 1.10.0 is not there", "1", 1),
         ("onnxruntime 1.10.0 is not there", "0", 0),
-        ("python3.6 is not there", "1", 0),
+        ("python3.6 is not installed", "1", 0),
     ],
     ids=["part", "part at home", "interpreter"],
 )
@@ -106,5 +106,5 @@ def test_skip_for_a_missing_part_fails_under_ci(
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout
     if reason.startswith("python"):
-        assert "interpreters that are not there, so not tested: python3.6" in done.stdout
+        assert "interpreters that are not installed, so not tested: python3.6" in done.stdout
     assert ("a failure under HIL_CI: " + reason in done.stdout) == (code == 1)

@@ -82,7 +82,7 @@ def interpreter(request: pytest.FixtureRequest) -> str:
     version = request.param
     python = find(version)
     if python is None:
-        pytest.skip(f"python{version} is not there")
+        pytest.skip(f"python{version} is not installed")
     cache = os.environ.get(CACHE)
     folder = Path(cache) if cache else Path(request.config.cache.mkdir("hil-interpreters"))
     return str(environment(python, version, folder))

@@ -12,11 +12,8 @@ import sys
 from pathlib import Path
 
 MOUNT = "/usr/bin/mount"
-OVER = (
-    "/usr",
-    "/etc",
-    "/dev",
-)  # whole folders: a rename onto a mount point inside one would change this machine's own folder
+OVER = ("/usr", "/etc", "/dev")
+"""Whole folders: a rename onto a mount point inside one of them would change this machine's own folder."""
 EMPTY = ("/run", "/sys/kernel/debug", "/srv")
 BASE = Path("/mnt")
 USER, PASSWORD = "hil", "correct horse"

@@ -47,12 +47,12 @@ class Sandbox:
         return Path(f"/proc/{self._keeper.pid}/root{path}")
 
     def fake(self, name: str) -> Path:
-        """Return a file of the fake programs: ``calls``, ``clocks``, ``mode``, ``units/NAME``, ``fail-PROGRAM``, ..."""
+        """Return a file of the fake programs: ``calls``, ``clocks``, ``mode``, ``units/NAME``, ``fail-PROGRAM``."""
         return self.file(str(inside.FAKE / name))
 
     @property
     def calls(self) -> list[str]:
-        """Every fake program that ran, with its arguments."""
+        """The command lines of all fake programs that ran."""
         return self.fake("calls").read_text().splitlines()
 
     def place(self, path: str, text: str, mode: int = 0o644) -> Path:
@@ -83,20 +83,20 @@ class Sandbox:
         environment = ("/usr/bin/env", f"PYTHONPATH=/srv/{inside.USER}")
         return [*self.into, *AS_USER, *environment, "/usr/bin/python3", "-c", script]
 
-    def helper(self, *, user: bool = False, around: Sequence[str] = (), **keys: Any) -> Talk:
+    def helper(self, *, user: bool = False, around: Sequence[str] = (), **keys: Any) -> HelperProcess:
         """Start the helper, by sudo if ``user``; the words of ``around`` precede its command."""
         sudo = ("/usr/bin/sudo", "-n", "--") if user else ()
-        return Talk((*self.into, *(AS_USER if user else ()), *around, *sudo, PROGRAM), **keys)
+        return HelperProcess((*self.into, *(AS_USER if user else ()), *around, *sudo, PROGRAM), **keys)
 
-    def settled(self, done: Callable[[], bool], seconds: float = 10.0) -> bool:
+    def wait_until(self, done: Callable[[], bool], seconds: float = 10.0) -> bool:
         """Wait until ``done`` returns true; return whether it did in time."""
-        until = time.monotonic() + seconds
-        while not done() and time.monotonic() < until:
+        deadline = time.monotonic() + seconds
+        while not done() and time.monotonic() < deadline:
             time.sleep(0.02)
         return done()
 
 
-class Talk:
+class HelperProcess:
     """A running helper: its input and its answers."""
 
     def __init__(self, command: Sequence[str], **keys: Any) -> None:

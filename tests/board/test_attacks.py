@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.board.sandbox import PROGRAM, Talk
+from tests.board.sandbox import PROGRAM, HelperProcess
 from tests.board.test_helper import FREE, LOCKED, STORE, clocks, undo
 
 if TYPE_CHECKING:
@@ -290,18 +290,20 @@ def test_files_that_others_can_change_are_not_used(board: Sandbox, path: str, ho
     assert [call for call in board.calls if "-m" in call or "restart" in call or "--store" in call] == []
 
 
-def test_helpers_that_race_and_die_leave_the_clocks_as_they_were(board: Sandbox) -> None:
+def test_parallel_and_killed_helpers_restore_the_clocks(board: Sandbox) -> None:
     """Some of the parallel callers are killed: locked clocks are never saved, and the last helper restores them."""
     chance = random.Random(7)  # noqa: S311 - which of them die
     for _ in range(6):
-        talks = [Talk((*board.into, PROGRAM)) for _ in range(4)]
-        for talk in talks:
-            talk.send(b"clocks lock\nservice stop robot\n" if chance.random() < 0.7 else b"service stop robot\nnvmap\n")
-        for talk in talks:
+        helpers = [HelperProcess((*board.into, PROGRAM)) for _ in range(4)]
+        for helper in helpers:
+            helper.send(
+                b"clocks lock\nservice stop robot\n" if chance.random() < 0.7 else b"service stop robot\nnvmap\n"
+            )
+        for helper in helpers:
             if chance.random() < 0.5:
-                board.settled(lambda: False, chance.random() * 0.15)
-                talk.process.kill()
-            talk.end()
+                board.wait_until(lambda: False, chance.random() * 0.15)
+                helper.process.kill()
+            helper.end()
     with board.helper() as last:
         last.ask("version")
     assert (clocks(board), undo(board)) == (FREE, [])

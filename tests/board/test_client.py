@@ -24,7 +24,7 @@ from agent.machine.root_helper import Helper
 helper = Helper.open()
 result = {"opened": helper is not None, "why_not": Helper.why_not}
 """
-TELL = """
+PRINT = """
 if helper is not None:
     helper.close()
 print(json.dumps(result))
@@ -52,7 +52,7 @@ def run(board: Sandbox, script: str) -> Any:
 def ask(board: Sandbox, *calls: str) -> Any:
     """Return the result of calling the client in Python, each call to the same helper."""
     body = f"result['answers'] = [{', '.join(calls)}] if helper else None"
-    return run(board, OPEN + body + TELL)
+    return run(board, OPEN + body + PRINT)
 
 
 def test_client_and_helper_agree_on_path_and_version() -> None:
@@ -127,7 +127,7 @@ helper.waiting = lambda: beats.append(1)
 result["answers"] = [helper.ask("clocks", "show"), helper.ask("version")]
 result["beats"] = len(beats)
 """
-    result = run(board, OPEN + script + TELL)
+    result = run(board, OPEN + script + PRINT)
     assert "no answer in time" in result["answers"][0]["error"]
     assert "is lost" in result["answers"][1]["error"]
     assert result["beats"] >= 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.board.sandbox import PROGRAM, SUDOERS, Talk
+from tests.board.sandbox import PROGRAM, SUDOERS, HelperProcess
 
 if TYPE_CHECKING:
     from tests.board.sandbox import Sandbox
@@ -94,7 +94,7 @@ def test_a_killed_caller_restores(board: Sandbox, defaults: str) -> None:
         assert "'locked': True" in caller.stdout.readline()
         assert clocks(board) == LOCKED
         caller.kill()
-    assert board.settled(lambda: clocks(board) == FREE)
+    assert board.wait_until(lambda: clocks(board) == FREE)
 
 
 def test_a_caller_that_stops_reading_ends_the_helper(board: Sandbox) -> None:
@@ -289,8 +289,8 @@ def test_every_board_s_python_runs_it(board: Sandbox, version: str) -> None:
     """The helper runs on the Python of JetPack 4 and later."""
     interpreters = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}"))
     if not interpreters:
-        pytest.skip(f"python {version} is not installed")
-    with Talk((*board.into, str(interpreters[-1]), "-IS", PROGRAM)) as helper:
+        pytest.skip(f"python{version} is not installed")
+    with HelperProcess((*board.into, str(interpreters[-1]), "-IS", PROGRAM)) as helper:
         assert helper.ask("version")["python"].startswith(f"{version}.")
         for line in ("clocks lock", "service stop robot", "nvmap", "emc", "drop_caches", "clocks restore"):
             assert helper.ask(line)["ok"]
@@ -311,7 +311,7 @@ def test_a_service_that_does_not_stop_is_refused(board: Sandbox) -> None:
         assert helper.ask("service stop robot")["error"] == "robot.service is active after it was stopped"
         board.fake("stays").write_text("deactivating\n")
         helper.send(b"service stop robot\n")
-        assert board.settled(lambda: unit(board, "robot") == "deactivating")
+        assert board.wait_until(lambda: unit(board, "robot") == "deactivating")
         board.fake("units/robot.service").write_text("inactive\n")
         assert helper.answer() == {"ok": True, "changed": True}
         assert helper.ask("service show robot") == {"ok": True, "state": "inactive"}

@@ -54,7 +54,7 @@ def password(_: str) -> str:
     return inside.PASSWORD
 
 
-def never(prompt: str) -> str:
+def no_password(prompt: str) -> str:
     """Fail the test: no password may be requested."""
     pytest.fail(f"asked for {prompt}")
 
@@ -64,7 +64,9 @@ def allow_by_password(sandbox: Sandbox) -> None:
     sandbox.place("/etc/sudoers.d/lab", BY_PASSWORD, 0o440)
 
 
-def serve(sandbox: Sandbox, *, user: str = "", program: str = "/usr/bin/true", env: str = "", lines: str = "") -> None:
+def add_service(
+    sandbox: Sandbox, *, user: str = "", program: str = "/usr/bin/true", env: str = "", lines: str = ""
+) -> None:
     """Add the service ``robot`` to systemd."""
     sandbox.place("/etc/robot.service", f"[Service]\nExecStart=/usr/bin/python3 {program}\n{lines}")
     shown = UNIT.format(user=user, env=env) + EXEC.format(program=program)
@@ -88,7 +90,7 @@ def installed_files(sandbox: Sandbox) -> list[str]:
 def test_setup_with_the_password_and_removal(bare: Sandbox) -> None:
     """Setup writes three files of root, a second setup changes nothing, and removal deletes everything."""
     allow_by_password(bare)
-    serve(bare)
+    add_service(bare)
     target = Inside(bare)
     first = set_up(target, "robot")
     assert [step.partition(" was ")[2] for step in first[:3]] == ["written"] * 3
@@ -124,10 +126,10 @@ def test_the_sudoers_line_allows_the_program_alone(board: Sandbox) -> None:
 
 def test_root_needs_no_sudo(bare: Sandbox) -> None:
     """If the target's user is root, the program and the services are installed, but no sudoers file."""
-    steps = set_up(Inside(bare, root=True), ask=never)
+    steps = set_up(Inside(bare, root=True), ask=no_password)
     assert "root needs no sudoers file" in steps
     assert installed_files(bare) == [PROGRAM, SERVICES, "/etc/pytest-hil", "/run/pytest-hil"]
-    install.remove(Inside(bare, root=True), never)
+    install.remove(Inside(bare, root=True), no_password)
     assert installed_files(bare) == []
 
 
@@ -182,7 +184,7 @@ def test_a_folder_that_others_can_write_is_refused(bare: Sandbox, place: str, ho
     else:
         folder.chmod(0o775 if how == "group" else 0o757)
     with pytest.raises(LabError, match="can be changed by users other than root"):
-        install._as_root(Inside(bare, root=True), ORDER, "root", never)  # noqa: SLF001 - all three files
+        install._as_root(Inside(bare, root=True), ORDER, "root", no_password)  # noqa: SLF001 - all three files
     assert not bare.run("/usr/bin/cat", SUDOERS).stdout
     assert list(bare.file("/srv/hil").iterdir()) == []
 
@@ -207,7 +209,7 @@ def test_a_service_that_runs_the_users_files_as_root_is_refused(
     robot = bare.file("/srv/hil/robot.py")
     robot.write_text("")
     os.chown(robot, 4711, 4711)
-    serve(bare, **keys)
+    add_service(bare, **keys)
     if refused:
         with pytest.raises(LabError, match="service robot runs as root, and /srv/hil"):
             set_up(Inside(bare, root=True), "robot")
@@ -253,7 +255,7 @@ ROOTS = "/srv/root"
 )
 def test_unit_lines_that_are_not_supported_are_refused(bare: Sandbox, lines: str) -> None:
     """Such as, for a service of root, files that the user could create, variables, other units."""
-    serve(bare, lines=lines + "\n")
+    add_service(bare, lines=lines + "\n")
     add_root_files(bare)
     with pytest.raises(LabError, match=r"service (robot|other)") as error:
         set_up(Inside(bare, root=True), "robot")
@@ -280,7 +282,7 @@ def test_unit_lines_that_are_not_supported_are_refused(bare: Sandbox, lines: str
 )
 def test_loaded_properties_follow_the_same_rules(bare: Sandbox, shown: str, lines: str, user: str) -> None:
     """This holds for properties that are in no unit file, and for services of other users with root's privileges."""
-    serve(bare, lines=lines, user=user, program="/srv/hil/robot.py" if user else "/usr/bin/true")
+    add_service(bare, lines=lines, user=user, program="/srv/hil/robot.py" if user else "/usr/bin/true")
     add_root_files(bare)
     place = bare.fake("shown/robot.service")
     place.write_text(place.read_text() + shown)
@@ -292,10 +294,10 @@ def test_loaded_properties_follow_the_same_rules(bare: Sandbox, shown: str, line
 def test_a_supported_service_is_accepted(bare: Sandbox) -> None:
     """An ordinary service of root with supported keys only, and a service of the user that may run anything."""
     add_root_files(bare)
-    serve(bare, lines=CHECKED, env="/srv/root/good.env (ignore_errors=no)")
+    add_service(bare, lines=CHECKED, env="/srv/root/good.env (ignore_errors=no)")
     assert set_up(Inside(bare, root=True), "robot")
     free = "WorkingDirectory=/srv/hil\nEnvironment=PYTHONPATH=/srv/hil\nGroup=video\nExecStartPre=/bin/sh -c 'a b'\n"
-    serve(bare, lines=free, user="hil", program="/srv/hil/robot.py")
+    add_service(bare, lines=free, user="hil", program="/srv/hil/robot.py")
     assert set_up(Inside(bare, root=True), "robot")
 
 
@@ -346,7 +348,7 @@ def test_names_of_services_are_checked_on_both_sides(bare: Sandbox, name: str) -
         install.plan(target, [name])
     helper = SOURCE.read_text(encoding="ascii")
     with pytest.raises(LabError, match="is not a valid service name"):
-        install.install(target, install.Setup("root", (name,), helper), never)
+        install.install(target, install.Setup("root", (name,), helper), no_password)
 
 
 @pytest.mark.parametrize("user", ["ALL", "%wheel", "#0", "a b", "hil,root", "x\ny", "-u", "", "hil ALL=(ALL) ALL\n#"])
@@ -363,7 +365,7 @@ def test_names_of_users_are_checked_on_both_sides(bare: Sandbox, user: str) -> N
         install.plan(Named(bare, root=True), [])
     order = {"do": "install", "user": user, "services": [], "sudoers": f"{user} ALL=(ALL) NOPASSWD: ALL\n"}
     with pytest.raises(LabError, match="is not supported in a sudoers file"):
-        install._as_root(Inside(bare, root=True), order, "root", never)  # noqa: SLF001 - as a careless host would
+        install._as_root(Inside(bare, root=True), order, "root", no_password)  # noqa: SLF001 - as a careless host would
     assert installed_files(bare) == []
 
 
@@ -380,7 +382,7 @@ def test_an_invalid_sudoers_file_is_not_installed(bare: Sandbox) -> None:
     """An invalid file in sudoers.d would stop sudo from working for all users."""
     order = {"do": "install", "user": "hil", "services": [], "sudoers": "hil ALL=(root NOPASSWD\n"}
     with pytest.raises(LabError, match="visudo rejects"):
-        install._as_root(Inside(bare, root=True), order, "root", never)  # noqa: SLF001 - no public way leads there
+        install._as_root(Inside(bare, root=True), order, "root", no_password)  # noqa: SLF001 - no public way leads there
     assert installed_files(bare) == [PROGRAM, SERVICES, "/etc/pytest-hil"]
 
 
@@ -401,7 +403,7 @@ def test_remove_undoes_the_changes_of_a_killed_helper(board: Sandbox) -> None:
     helper.process.kill()
     helper.end()
     assert board.fake("clocks").read_text() == "2201600\n"
-    steps = install.remove(Inside(board, root=True), never)
+    steps = install.remove(Inside(board, root=True), no_password)
     assert "clocks was restored" in steps
     assert board.fake("clocks").read_text() == "729600\n"
     assert installed_files(board) == []
@@ -412,10 +414,10 @@ def test_remove_during_a_session_revokes_the_permission(board: Sandbox) -> None:
     with board.helper() as helper:
         helper.ask("clocks lock")
         with pytest.raises(LabError, match="a session still relies on them"):
-            install.remove(Inside(board, root=True), never)
+            install.remove(Inside(board, root=True), no_password)
         assert not board.file(SUDOERS).exists()
     assert board.fake("clocks").read_text() == "729600\n"
-    install.remove(Inside(board, root=True), never)
+    install.remove(Inside(board, root=True), no_password)
     assert installed_files(board) == []
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PASSWORD = "jetson"  # noqa: S105 - of an account that lives as long as this program
-VERBS: dict[str, tuple[str, Callable[[SimulatedBoard, list[str]], object]]] = {
+COMMANDS: dict[str, tuple[str, Callable[[SimulatedBoard, list[str]], object]]] = {
     "temperature": ("temperature CELSIUS [ZONE]", lambda board, words: board.temperature(float(words[0]), *words[1:2])),
     "throttle": ("throttle on|off", lambda board, words: board.throttle(on=words[0] == "on")),
     "mode": ("mode NAME", lambda board, words: board.power_mode(words[0])),
@@ -34,34 +34,34 @@ VERBS: dict[str, tuple[str, Callable[[SimulatedBoard, list[str]], object]]] = {
     "sshd": ("sshd on|off", lambda board, words: board.sshd(on=words[0] == "on")),
     "disk": ("disk PATH MIB", lambda board, words: board.small_disk(words[0], int(words[1]) << 20)),
     "reboot": ("reboot", lambda board, _: board.reboot()),
-    "root": ("root COMMAND…", lambda board, words: print(board.shell("sh", "-c", " ".join(words)).stdout, end="")),  # noqa: T201 - what it prints is what it is for
+    "root": ("root COMMAND…", lambda board, words: print(board.shell("sh", "-c", " ".join(words)).stdout, end="")),  # noqa: T201 - the command exists for this output
 }
 """The usage of each command, and the function that executes it."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the board until it is stopped. Return exit code 1 if this machine cannot simulate it."""
-    asked = _arguments().parse_args(argv)
+    options = _arguments().parse_args(argv)
     why = missing_requirement()
     if why:
-        return _tell(why)
+        return _print_error(why)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        signal.signal(number, _interrupt)
     with tempfile.TemporaryDirectory(prefix="board-") as temporary:
-        folder = asked.folder.resolve() if asked.folder else Path(temporary)
+        folder = options.folder.resolve() if options.folder else Path(temporary)
         if (folder / "host_key").exists():
-            return _tell(f"{folder} already has the keys of a board: choose another folder, or remove it")
+            return _print_error(f"{folder} already has the keys of a board: choose another folder, or remove it")
         try:
             cached = Path(os.environ.get(CACHE) or REPOSITORY / ".pytest_cache/d/hil-interpreters")
-            interpreter = installed_interpreter(facts_of(asked.generation)["python"], (), cached)
+            interpreter = installed_interpreter(facts_of(options.generation)["python"], (), cached)
         except pytest.skip.Exception as skipped:
-            return _tell(str(skipped))
-        board = SimulatedBoard(asked.generation, interpreter, folder)
+            return _print_error(str(skipped))
+        board = SimulatedBoard(options.generation, interpreter, folder)
         try:
-            if asked.sudo:
+            if options.sudo:
                 board.allow_sudo(PASSWORD)
-            _introduce(board, asked.name, folder, asked.sudo)
-            _obey(board)
+            _describe(board, options.name, folder, options.sudo)
+            _execute_commands(board)
         except KeyboardInterrupt:
             pass
         finally:
@@ -86,7 +86,7 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _introduce(board: SimulatedBoard, name: str, folder: Path, sudo: bool) -> None:
+def _describe(board: SimulatedBoard, name: str, folder: Path, sudo: bool) -> None:
     target = folder / "target.toml"
     target.write_text(board.toml(name), encoding="utf-8")
     config = folder / "ssh_config"
@@ -96,34 +96,34 @@ def _introduce(board: SimulatedBoard, name: str, folder: Path, sudo: bool) -> No
     lines = [f"{board.facts['model']}, {board.generation}, at {board.host}", "", target.read_text(encoding="utf-8")]
     lines += [f"cat {target} >> hil.toml", f"ssh -F {config} {name}"]
     lines += [f"sudo's password: {PASSWORD}"] * sudo
-    lines += ["", f"commands: {', '.join(usage for usage, _ in VERBS.values())}, quit (or Ctrl-C)"]
+    lines += ["", f"commands: {', '.join(usage for usage, _ in COMMANDS.values())}, quit (or Ctrl-C)"]
     print("\n".join(lines), flush=True)  # noqa: T201 - a program for people
 
 
-def _obey(board: SimulatedBoard) -> None:
+def _execute_commands(board: SimulatedBoard) -> None:
     for line in sys.stdin:
-        verb, *words = line.split() or [""]
-        if verb == "quit":
+        name, *words = line.split() or [""]
+        if name == "quit":
             return
-        if not verb:
+        if not name:
             continue
-        usage, change = VERBS.get(verb, (", ".join(VERBS), None))
+        usage, change = COMMANDS.get(name, (", ".join(COMMANDS), None))
         if change is None:
-            _tell(f"unknown command {verb!r}: use {usage} or quit")
+            _print_error(f"unknown command {name!r}: use {usage} or quit")
             continue
         try:
             change(board, words)
         except (IndexError, ValueError, LookupError, OSError) as error:
-            _tell(f"{line.strip()}: {error}: write {usage}")
+            _print_error(f"{line.strip()}: {error}: write {usage}")
     while True:
         signal.pause()
 
 
-def _end(*_: object) -> NoReturn:
+def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _tell(why: str) -> int:
+def _print_error(why: str) -> int:
     print(why, file=sys.stderr, flush=True)  # noqa: T201 - as above
     return 1
 

@@ -50,7 +50,7 @@ class SimulatedBoard(Condition):
         self.key = sshd.key_pair(folder / "id_ed25519").private
         self.known_hosts = folder / "known_hosts"
         self._relays: list[Relay] = []
-        self._keeper = self._keep(interpreter)
+        self._keeper = self._start_keeper(interpreter)
         cable = network.lay(self._keeper.pid)
         self.network = cable
         self.host = cable.board
@@ -58,7 +58,7 @@ class SimulatedBoard(Condition):
         self.first = 0
         self.boot()
 
-    def _keep(self, interpreter: Interpreter) -> subprocess.Popen[str]:
+    def _start_keeper(self, interpreter: Interpreter) -> subprocess.Popen[str]:
         settings = Settings(
             facts=self.facts,
             prefix=interpreter.prefix,
@@ -74,12 +74,12 @@ class SimulatedBoard(Condition):
             stdout=subprocess.PIPE,
             text=True,
         )
-        if not self._say(keeper, json.dumps(asdict(settings))):
+        if not self._send(keeper, json.dumps(asdict(settings))):
             raise OSError("the board's root could not be created: see standard error")
         return keeper
 
     @staticmethod
-    def _say(keeper: subprocess.Popen[str], line: str) -> dict[str, Any]:
+    def _send(keeper: subprocess.Popen[str], line: str) -> dict[str, Any]:
         if keeper.stdin is None or keeper.stdout is None:
             raise TypeError("the keeper was started without pipes")
         keeper.stdin.write(line + "\n")
@@ -89,7 +89,7 @@ class SimulatedBoard(Condition):
 
     def boot(self) -> None:
         """Start a board that is off, and wait for its SSH server."""
-        self.first = self._say(self._keeper, "boot")["first"]
+        self.first = self._send(self._keeper, "boot")["first"]
         self.wait_for_sshd(on=True)
 
     def wait_for_sshd(self, on: bool) -> None:
@@ -111,7 +111,7 @@ class SimulatedBoard(Condition):
 
     def power_off(self) -> None:
         """End all processes at once; files stay."""
-        self._say(self._keeper, "stop")
+        self._send(self._keeper, "stop")
 
     def reboot(self) -> None:
         """End all processes and boot again with the same files, but with empty ``/tmp`` and ``/run``."""
@@ -135,19 +135,19 @@ class SimulatedBoard(Condition):
 
     def file(self, path: str | Path) -> Path:
         """Return this machine's path of a file on the board; symbolic links are resolved within the board."""
-        done, rest = self.root, list(Path(path).relative_to("/").parts)
+        resolved, rest = self.root, list(Path(path).relative_to("/").parts)
         for _ in range(200):
             if not rest:
-                return done
+                return resolved
             part = rest.pop(0)
             if part == "..":
-                done = done if done == self.root else done.parent
-            elif (done / part).is_symlink():
-                target = (done / part).readlink()
-                done = self.root if target.is_absolute() else done
+                resolved = resolved if resolved == self.root else resolved.parent
+            elif (resolved / part).is_symlink():
+                target = (resolved / part).readlink()
+                resolved = self.root if target.is_absolute() else resolved
                 rest[:0] = [name for name in target.parts if name != "/"]
             else:
-                done /= part
+                resolved /= part
         raise OSError(f"too many links: {path}")
 
     def spec(self, **keys: Any) -> TargetSpec:
@@ -170,13 +170,18 @@ class SimulatedBoard(Condition):
     ) -> subprocess.CompletedProcess[str]:
         """Run a program on the board, not over SSH."""
         done = subprocess.run(
-            self.inside(*argv, user=user), input=stdin, capture_output=True, text=True, check=False, timeout=timeout
+            self.command_line(*argv, user=user),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
         )
         if check and done.returncode:
             raise OSError(f"{shlex.join(argv)}: exit code {done.returncode}: {done.stdout}{done.stderr}")
         return done
 
-    def inside(self, *argv: str, user: str = "root") -> list[str]:
+    def command_line(self, *argv: str, user: str = "root") -> list[str]:
         """Return the command line that runs ``argv`` on the board."""
         home = "/root" if user == "root" else f"/home/{user}"
         words = ["nsenter", "-t", str(self.first), "-m", "-u", "-i", "-n", "-p"]
@@ -194,7 +199,7 @@ class SimulatedBoard(Condition):
 
     def processes(self) -> list[Process]:
         """Return all processes of the board except its first one."""
-        return processes.inside(self.first)
+        return processes.of_board(self.first)
 
     def relay(self, delay: float = 0.0) -> Relay:
         """Start a relay to the board's SSH port that adds ``delay`` seconds to each round trip and can be cut."""

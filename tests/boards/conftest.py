@@ -42,9 +42,9 @@ def installed_interpreter(version: str, wheels: tuple[str, ...], folder: Path) -
     python = find(version)
     if python is None:
         pytest.skip(f"python{version} is not installed")
-    inside = environment(python, version, folder / "-".join(wheels), wheels)
-    asked = [str(inside), "-c", "import sys, numpy; print(sys.base_prefix); print(numpy.__path__[0])"]
-    prefix, numpy = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    virtual = environment(python, version, folder / "-".join(wheels), wheels)
+    query = [str(virtual), "-c", "import sys, numpy; print(sys.base_prefix); print(numpy.__path__[0])"]
+    prefix, numpy = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
     return Interpreter("" if prefix == "/usr" else prefix, str(Path(numpy).parent))
 
 
@@ -65,16 +65,16 @@ def boards(
     """Return a function that starts a board of a generation, with these wheels or the default ones (0.2 s)."""
     if why := missing_requirement():
         pytest.skip(why)
-    made: list[SimulatedBoard] = []
+    started: list[SimulatedBoard] = []
 
     def board(generation: str, *wheels: str) -> SimulatedBoard:
         interpreter = interpreters(facts_of(generation)["python"], wheels)
-        made.append(SimulatedBoard(generation, interpreter, tmp_path_factory.mktemp(generation)))
-        return made[-1]
+        started.append(SimulatedBoard(generation, interpreter, tmp_path_factory.mktemp(generation)))
+        return started[-1]
 
     yield board
-    for one in made:
-        one.close()
+    for each in started:
+        each.close()
 
 
 @pytest.fixture

@@ -86,16 +86,16 @@ class BoardProject:
 
     def worker(self) -> int:
         """Wait for a worker with 0.5 s of processor time; return its process id on the board."""
-        found: list[int] = []
+        workers: list[int] = []
 
         def busy() -> bool:
-            found[:] = [
+            workers[:] = [
                 one.pid for one in self.board.processes() if "--worker" in one.command and cpu_seconds(one.outer) > 0.5
             ]
-            return bool(found)
+            return bool(workers)
 
         until(busy, 60, "a busy worker")
-        return found[0]
+        return workers[0]
 
 
 def until(condition: Callable[[], bool], limit: float, what: str) -> None:

@@ -18,7 +18,7 @@ def limit(first: int, size: int) -> None:
     group.mkdir(exist_ok=True)
     bound = "memory.limit_in_bytes" if group.parent == VERSION_1 else "memory.max"
     (group / bound).write_text(str(size), encoding="ascii")
-    for outer in [first, *(process.outer for process in processes.inside(first))]:
+    for outer in [first, *(process.outer for process in processes.of_board(first))]:
         with contextlib.suppress(ProcessLookupError):
             join(first, outer)
 

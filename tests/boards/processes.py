@@ -19,7 +19,7 @@ class Process:
     outer: int
 
 
-def inside(first: int) -> list[Process]:
+def of_board(first: int) -> list[Process]:
     """Return all processes in the PID namespace of ``first``, except its first one, sorted by ``pid``."""
     try:
         space = Path(f"/proc/{first}/ns/pid").readlink()

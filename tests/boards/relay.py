@@ -1,7 +1,7 @@
 """A TCP relay in front of a board that can delay, stall and reset connections.
 
-``python -m tests.boards.relay HOST PORT DELAY`` prints its port and reads the commands ``stall``, ``flow``, ``cut``
-and ``passed``, one a line.
+``python -m tests.boards.relay HOST PORT DELAY`` prints its port and reads the commands ``stall``, ``resume``, ``cut``
+and ``received``, one a line.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Relay:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(argv, cwd=REPOSITORY, stdin=pipe, stdout=pipe, text=True)
         self.host = "127.0.0.1"
-        self.port = int(self._ask(None))
+        self.port = int(self._send(None))
 
     def __iter__(self) -> Iterator[str | int]:
         return iter((self.host, self.port))
 
-    def _ask(self, line: str | None) -> str:
+    def _send(self, line: str | None) -> str:
         if self._process.stdin is None or self._process.stdout is None:
             raise TypeError("the relay was started without pipes")
         if line is not None:
@@ -50,19 +50,19 @@ class Relay:
 
     def stall(self) -> None:
         """Stop forwarding, without closing connections."""
-        self._ask("stall")
+        self._send("stall")
 
-    def flow(self) -> None:
+    def resume(self) -> None:
         """Forward again, starting with the held data."""
-        self._ask("flow")
+        self._send("resume")
 
     def cut(self) -> None:
         """Reset all connections; new ones are accepted."""
-        self._ask("cut")
+        self._send("cut")
 
-    def passed(self) -> int:
+    def received(self) -> int:
         """Return the number of bytes received for the board so far."""
-        return int(self._ask("passed"))
+        return int(self._send("received"))
 
     def close(self) -> None:
         """Stop the relay."""
@@ -109,18 +109,18 @@ class Pump:
                 return
 
 
-def _tuned(one: socket.socket) -> socket.socket:
-    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return one
+def _without_delay(connection: socket.socket) -> socket.socket:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
-def _reset(one: socket.socket) -> None:
+def _reset(connection: socket.socket) -> None:
     """Close with a TCP reset instead of FIN; threads that read from the socket wake up."""
     with contextlib.suppress(OSError):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # shutdown() would send a FIN first; disconnecting by AF_UNSPEC aborts at once (connect(2)).
-        _disconnect(one.fileno())
-        one.close()
+        _disconnect(connection.fileno())
+        connection.close()
 
 
 def _disconnect(number: int) -> None:
@@ -130,7 +130,7 @@ def _disconnect(number: int) -> None:
 
 
 def serve(host: str, port: int, delay: float) -> None:
-    """Relays until standard input ends."""
+    """Relay connections until standard input ends."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     flowing = threading.Event()
     flowing.set()
@@ -146,27 +146,27 @@ def serve(host: str, port: int, delay: float) -> None:
                 _reset(near)
                 continue
             far.settimeout(None)
-            sockets.extend((_tuned(near), _tuned(far)))
+            sockets.extend((_without_delay(near), _without_delay(far)))
             pumps.append(Pump(near, far, delay / 2, flowing))
             Pump(far, near, delay / 2, flowing)
 
     threading.Thread(target=accept, daemon=True).start()
-    _say(listener.getsockname()[1])
+    _print(listener.getsockname()[1])
     for line in sys.stdin:
         word = line.strip()
         if word == "stall":
             flowing.clear()
-        elif word == "flow":
+        elif word == "resume":
             flowing.set()
         elif word == "cut":
             while sockets:
                 _reset(sockets.pop())
             flowing.set()
-        _say(sum(pump.count for pump in pumps) if word == "passed" else "done")
+        _print(sum(pump.count for pump in pumps) if word == "received" else "done")
     os._exit(0)
 
 
-def _say(word: object) -> None:
+def _print(word: object) -> None:
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 

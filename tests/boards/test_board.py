@@ -32,14 +32,14 @@ while True:
     data, sender = one.recvfrom(9)
     try:
         one.sendto(data, sender)
-    except PermissionError:  # what the kernel says of a packet that its rules drop on the way out
+    except PermissionError:  # raised for an outgoing packet that an iptables rule drops
         pass
 """
 CONTENT = "import json,numpy,onnxruntime,sys; print(json.dumps([list(sys.version_info[:2]), sys.executable]))"
 
 
 @EVERY
-def test_what_ssh_sees(board: SimulatedBoard) -> None:
+def test_identity_over_ssh(board: SimulatedBoard) -> None:
     """Over SSH, each generation has its own interpreter, release, module and user."""
     version, executable = json.loads(board.ssh("python3", "-c", CONTENT).stdout)
     assert ".".join(map(str, version)) == board.facts["python"]
@@ -56,7 +56,7 @@ def test_what_ssh_sees(board: SimulatedBoard) -> None:
 
 
 @EVERY
-def test_only_itself(board: SimulatedBoard) -> None:
+def test_isolation(board: SimulatedBoard) -> None:
     """A board has no access to this machine's users and processes, and its user cannot become root."""
     commands = [process.command for process in board.processes()]
     assert len(commands) == 1
@@ -80,10 +80,10 @@ def test_power_mode_and_clocks(board: SimulatedBoard) -> None:
     gpu = f"/sys/class/devfreq/{board.facts['devfreq'][0]['name']}"
     lowest = board.read(f"{gpu}/min_freq")
     assert board.ssh("nvpmodel", "-m", "0", check=False).returncode != 0
-    board.shell("jetson_clocks", "--store", "/root/kept")
+    board.shell("jetson_clocks", "--store", "/root/clocks")
     board.shell("jetson_clocks")
     assert board.read(f"{gpu}/min_freq") == board.read(f"{gpu}/max_freq") == board.read(f"{gpu}/cur_freq")
-    board.shell("jetson_clocks", "--restore", "/root/kept")
+    board.shell("jetson_clocks", "--restore", "/root/clocks")
     assert board.read(f"{gpu}/min_freq") == lowest
 
 
@@ -107,8 +107,8 @@ def test_conditions(board: SimulatedBoard) -> None:
     board.gpu_clock(306000000, 1173000000, 918000000)
     board.gpu_clients(("python3", 4711, 1024))
     board.swap(4096)
-    look = "cd /sys/class; cat thermal/cooling_device2/type thermal/cooling_device2/cur_state hwmon/*/oc3_event_cnt"
-    assert board.ssh("sh", "-c", f"{look} devfreq/*/cur_freq").stdout.split() == [
+    command = "cd /sys/class; cat thermal/cooling_device2/type thermal/cooling_device2/cur_state hwmon/*/oc3_event_cnt"
+    assert board.ssh("sh", "-c", f"{command} devfreq/*/cur_freq").stdout.split() == [
         "gpu-throttle-alert",
         "1",
         "41",
@@ -128,13 +128,13 @@ def test_memory_is_the_boards_own(board: SimulatedBoard) -> None:
     assert 300 << 10 <= int(before) - int(during) <= 340 << 10
 
 
-def test_clock_and_its_end(board: SimulatedBoard) -> None:
+def test_wall_clock(board: SimulatedBoard) -> None:
     """The user's wall clock has the offset that was set; monotonic time is unchanged."""
     board.clock("-3650d")
     code = "import time; a=time.monotonic(); time.sleep(.1); print(time.time(), time.monotonic()-a)"
-    seen, passed = map(float, board.ssh("python3", "-c", code).stdout.split())
-    assert abs(time.time() - seen - 3650 * 86400) < 60
-    assert 0.1 <= passed < 5
+    shifted, elapsed = map(float, board.ssh("python3", "-c", code).stdout.split())
+    assert abs(time.time() - shifted - 3650 * 86400) < 60
+    assert 0.1 <= elapsed < 5
     board.clock(None)
     assert abs(time.time() - float(board.ssh("date", "+%s").stdout)) < 60
 
@@ -152,14 +152,14 @@ def test_link(board: SimulatedBoard) -> None:
 def test_loss(board: SimulatedBoard) -> None:
     """About this share of packets is lost, and none after the loss is reset."""
     board.loss(0.3)
-    [count] = ping(board, 60)
+    count = ping(board, 60)
     assert 15 <= count <= 45
     board.loss(0)
-    assert ping(board, 10) == [10]
+    assert ping(board, 10) == 10
 
 
-def ping(board: SimulatedBoard, count: int) -> list[int]:
-    """Send ``count`` UDP datagrams to an echo server on the board; return the answers."""
+def ping(board: SimulatedBoard, count: int) -> int:
+    """Send ``count`` UDP datagrams to an echo server on the board; return the number of answers."""
     argv = ["nsenter", "-t", str(board.first), "-n", sys.executable, "-c", ECHO]
     program = subprocess.Popen(argv, stdout=subprocess.PIPE)
     try:
@@ -176,7 +176,7 @@ def ping(board: SimulatedBoard, count: int) -> list[int]:
                     answers += 1
             except TimeoutError:
                 pass
-            return [answers]
+            return answers
     finally:
         program.kill()
         program.wait()
@@ -218,14 +218,14 @@ def test_relay(board: SimulatedBoard) -> None:
 
 def test_reboot(board: SimulatedBoard) -> None:
     """A reboot ends all processes, keeps files, empties /tmp and changes the kernel's boot id."""
-    board.shell("sh", "-c", "echo kept >~/kept; echo gone >/tmp/gone", user="hil")
+    board.shell("sh", "-c", "echo kept >~/file; echo removed >/tmp/file", user="hil")
     before = board.ssh("cat", "/proc/sys/kernel/random/boot_id").stdout
     sleeper = board.shell("sh", "-c", "setsid sleep 99 >/dev/null 2>&1 & echo $!", user="hil").stdout.strip()
     assert int(sleeper) in {process.pid for process in board.processes()}
     board.reboot()
     assert [process.user for process in board.processes()] == ["root"]
-    assert board.ssh("cat", "kept").stdout == "kept\n"
-    assert board.ssh("cat", "/tmp/gone", check=False).returncode != 0  # noqa: S108 - the board's own /tmp
+    assert board.ssh("cat", "file").stdout == "kept\n"
+    assert board.ssh("cat", "/tmp/file", check=False).returncode != 0  # noqa: S108 - the board's own /tmp
     assert board.ssh("cat", "/proc/sys/kernel/random/boot_id").stdout != before
 
 
@@ -251,7 +251,7 @@ def test_file_follows_the_boards_own_links(board: SimulatedBoard) -> None:
     assert board.read("/opt/y/file") == "inside"
 
 
-def test_nothing_left_when_closed(board: SimulatedBoard) -> None:
+def test_close_removes_the_board(board: SimulatedBoard) -> None:
     """``close`` removes the board's processes, interface and address."""
     outer, near = [process.outer for process in board.processes()], board.network.near
     board.close()
@@ -259,7 +259,7 @@ def test_nothing_left_when_closed(board: SimulatedBoard) -> None:
     assert is_removed(near)
 
 
-def test_nothing_left_when_killed(interpreters: Callable[[str], Interpreter], tmp_path: Path) -> None:
+def test_a_killed_test_process_leaves_no_board(interpreters: Callable[[str], Interpreter], tmp_path: Path) -> None:
     """A killed test process leaves no board behind."""
     interpreter = interpreters("3.10")
     code = (

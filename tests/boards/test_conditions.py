@@ -18,7 +18,7 @@ from hil.results import Verdict
 from hil.targets.target import open_target
 from tests.board.inside import SYSTEMCTL
 from tests.boards.faults import LAB, BoardProject
-from tests.boards.test_setup import PASSWORD, locked, settled
+from tests.boards.test_setup import PASSWORD, clocks_become, locked
 from tests.boards.test_state import Opens, messages, row_result, start, while_timing
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SHOWN = "LoadState=loaded\nFragmentPath=/etc/robot.service\nDropInPaths=\nUser=\
 SHOWN += "ExecStart={ path=/usr/bin/true ; argv[]=/usr/bin/true ; ignore_errors=no ; pid=0 }\n"
 
 
-def served(board: SimulatedBoard) -> None:
+def add_service(board: SimulatedBoard) -> None:
     """Add a running service ``robot``, and the root helper with permission to stop it."""
     script = f"#!/bin/sh\nF={FAKE}\n{SYSTEMCTL}"
     place = f"mkdir -p {FAKE}/units {FAKE}/shown; rm -f /usr/bin/systemctl; cat > /usr/bin/systemctl"
@@ -44,17 +44,17 @@ def served(board: SimulatedBoard) -> None:
         install.install(target, install.plan(target, ("robot",)), lambda _: PASSWORD)
 
 
-def unit(board: SimulatedBoard) -> str:
+def service_state(board: SimulatedBoard) -> str:
     """Return the state of the service."""
     return board.shell("cat", UNIT).stdout.strip()
 
 
-def becomes(board: SimulatedBoard, state: str) -> bool:
+def reaches(board: SimulatedBoard, state: str) -> bool:
     """Wait up to 10 s for the service to reach ``state``; return whether it did."""
     limit = time.monotonic() + 10
-    while unit(board) != state and time.monotonic() < limit:
+    while service_state(board) != state and time.monotonic() < limit:
         time.sleep(0.05)
-    return unit(board) == state
+    return service_state(board) == state
 
 
 def kill_helpers(board: SimulatedBoard) -> None:
@@ -66,38 +66,38 @@ def kill_helpers(board: SimulatedBoard) -> None:
 
 def test_a_service_is_stopped_for_the_session(board: SimulatedBoard, start: Opens) -> None:
     """The service is verified to be stopped, recorded in the row's method, and restarted at the end of the session."""
-    served(board)
+    add_service(board)
     with closing(start(stop_services=["robot"])) as session:
-        assert unit(board) == "inactive"
+        assert service_state(board) == "inactive"
         assert row_result(session).verdict is Verdict.PASSED
         assert session.state.opened is not None
         assert session.state.opened["services"] == {"robot": "inactive"}
-    assert unit(board) == "active"
+    assert service_state(board) == "active"
 
 
 def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
     """The success of ``systemctl stop`` alone is not sufficient."""
-    served(board)
+    add_service(board)
     board.shell("sh", "-c", f"echo active > {FAKE}/stays")
     with pytest.raises(LabError, match=r"robot\.service is active after it was stopped: on target 'orin'"):
         start(stop_services=["robot"])
 
 
-def test_a_service_that_somebody_starts_settles_nothing(
+def test_a_service_started_while_timing_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
     """A service started while timing makes the row inconclusive. At the end it runs, as before."""
-    served(board)
+    add_service(board)
     with closing(start(stop_services=["robot"])) as session:
-        found = while_timing(session, messages, lambda: board.shell("systemctl", "start", "robot.service"))
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "service robot, which had to be stopped, was active" in found.reason
-    assert unit(board) == "active"
+        result = while_timing(session, messages, lambda: board.shell("systemctl", "start", "robot.service"))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "service robot, which had to be stopped, was active" in result.reason
+    assert service_state(board) == "active"
 
 
-def test_a_killed_host_gives_the_service_back(board: SimulatedBoard) -> None:
+def test_a_killed_host_restarts_the_service(board: SimulatedBoard) -> None:
     """If the host's process is killed, the connection and the agent end, and the helper restarts the service."""
-    served(board)
+    add_service(board)
     keys = board.spec().model_dump(mode="json", exclude_unset=True)
     script = f"""
 import time
@@ -112,30 +112,30 @@ time.sleep(60)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None
         assert host.stdout.readline() == "stopped\n"
-        assert unit(board) == "inactive"
+        assert service_state(board) == "inactive"
         host.send_signal(signal.SIGKILL)
-    assert becomes(board, "active")
+    assert reaches(board, "active")
 
 
-def test_what_a_dead_helper_left_is_restored_at_the_end(board: SimulatedBoard, start: Opens) -> None:
+def test_changes_of_a_killed_helper_are_undone_at_the_end(board: SimulatedBoard, start: Opens) -> None:
     """At the end of the session, a new helper undoes the changes of a killed one."""
-    served(board)
+    add_service(board)
     with closing(start(stop_services=["robot"], clocks="locked")):
         kill_helpers(board)
-        assert (unit(board), locked(board)) == ("inactive", True)
-    assert (unit(board), locked(board)) == ("active", False)
+        assert (service_state(board), locked(board)) == ("inactive", True)
+    assert (service_state(board), locked(board)) == ("active", False)
 
 
-def test_what_cannot_be_restored_is_the_labs_error(board: SimulatedBoard, start: Opens) -> None:
+def test_a_change_that_cannot_be_undone_is_a_lab_error(board: SimulatedBoard, start: Opens) -> None:
     """The error names the command that undoes the change, also if no helper can be started any more."""
-    served(board)
+    add_service(board)
     session = start(stop_services=["robot"])
     board.shell("sh", "-c", "printf '#!/bin/sh\\nexit 3\\n' > /usr/bin/systemctl")
     with pytest.raises(
         LabError, match=r"robot\.service was not restored .*: run `sudo systemctl start robot\.service`"
     ):
         session.close()
-    served(board)
+    add_service(board)
     session = start(stop_services=["robot"])
     board.shell("rm", "/etc/sudoers.d/pytest-hil", "/etc/sudoers.d/lab")
     kill_helpers(board)
@@ -145,7 +145,7 @@ def test_what_cannot_be_restored_is_the_labs_error(board: SimulatedBoard, start:
 
 def test_two_workers_of_a_session_share_the_lock(board: SimulatedBoard) -> None:
     """The clocks stay locked until the second session ends, although they were locked before it began."""
-    served(board)
+    add_service(board)
     with open_target("orin", board.spec()) as target, target.start_agent() as one, target.start_agent() as other:
         for agent in (one, other):
             agent.hold("token", "tests")
@@ -154,10 +154,10 @@ def test_two_workers_of_a_session_share_the_lock(board: SimulatedBoard) -> None:
         one.close()
         assert locked(board)
         assert other.call("restore")[0] == {"left": []}
-        assert settled(board, locks=False)
+        assert clocks_become(board, are_locked=False)
 
 
-def test_a_hot_start_spoils_nothing(board: SimulatedBoard, start: Opens) -> None:
+def test_throttling_before_the_start_is_ignored(board: SimulatedBoard, start: Opens) -> None:
     """Throttling before the wait for cooling does not affect rows that are timed afterwards."""
     board.temperature(80)
     board.gpu_clock(306_000_000, 612_000_000, 306_000_000)
@@ -169,21 +169,21 @@ def test_a_hot_start_spoils_nothing(board: SimulatedBoard, start: Opens) -> None
     timer = threading.Timer(2.0, cool)
     timer.start()
     with closing(start(start_below="65 °C", cool_within="60 s")) as session:
-        found = row_result(session)
-    assert found.verdict is Verdict.PASSED, found.reason
-    assert "state" not in found.details
+        result = row_result(session)
+    assert result.verdict is Verdict.PASSED, result.reason
+    assert "state" not in result.details
 
 
 @pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
-def test_a_co_runner_has_letters_of_any_kind(board: SimulatedBoard, start: Opens) -> None:
+def test_a_co_runner_with_any_letters(board: SimulatedBoard, start: Opens) -> None:
     """The command may have any letters, even with locale C and Python 3.6. It is sent as UTF-8."""
     with closing(start(co_runner="sh -c 'echo ü > heard; sleep 7602' ü")) as session:
-        found = row_result(session)
-    assert found.verdict is Verdict.PASSED, found.reason
+        result = row_result(session)
+    assert result.verdict is Verdict.PASSED, result.reason
     assert board.file("/home/hil/heard").read_text(encoding="utf-8") == "ü\n"
 
 
-def test_a_co_runner_that_cannot_be_ended_is_the_labs_error(board: SimulatedBoard, start: Opens) -> None:
+def test_a_co_runner_that_cannot_be_ended_is_a_lab_error(board: SimulatedBoard, start: Opens) -> None:
     """The error names the process id of root's process, which ignores signals from sudo, and how to kill it."""
     board.shell("sh", "-c", f"umask 337; echo '{board.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/lab")
     with (
@@ -191,20 +191,20 @@ def test_a_co_runner_that_cannot_be_ended_is_the_labs_error(board: SimulatedBoar
         pytest.raises(LabError, match=r"cannot be ended from here: process \d+ \(.*sleep 7603.*sudo kill -9 \d+"),
     ):
         row_result(session)
-    limit = time.monotonic() + 10  # what kept it has its command in its own, and ends when it can
+    limit = time.monotonic() + 10  # sudo's own command line contains it too; sudo ends after its child's signal
     while (users := {one.user for one in board.processes() if "7603" in one.command}) != {"root"}:
         assert time.monotonic() < limit, users
         time.sleep(0.05)
 
 
-def test_a_reading_that_hangs_is_waited_for(board: SimulatedBoard, start: Opens) -> None:
+def test_a_hanging_nvpmodel_does_not_time_out(board: SimulatedBoard, start: Opens) -> None:
     """An agent that waits for nvpmodel sends signs of life, so that the session does not time out."""
     board.shell("sh", "-c", "printf '#!/bin/sh\\nsleep 600\\n' > /usr/sbin/nvpmodel")
     with closing(start(silence="5 s")) as session:
         assert row_result(session).verdict is not Verdict.FAILED
 
 
-def test_what_nobody_locks_in_memory_is_told(start: Opens, messages: list[str]) -> None:
+def test_a_memory_reserve_that_is_not_locked_is_reported(start: Opens, messages: list[str]) -> None:
     """If the memory reserve is not locked, this is reported once and recorded in the series."""
     with closing(start(reserve_memory="50 MiB")) as session, session.state.loaded():
         (load,) = session.state.facts()["loads"]
@@ -212,9 +212,9 @@ def test_what_nobody_locks_in_memory_is_told(start: Opens, messages: list[str]) 
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_the_run_ends_as_the_labs_error(board: SimulatedBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
+def test_the_run_ends_with_a_lab_error(board: SimulatedBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Exit code 11 with the command that undoes the change, although all rows passed."""
-    served(board)
+    add_service(board)
     project = BoardProject.make(tmp_path, board, stop_services=["robot"])
     board.shell("sed", "-i", "s/^start|restart)/start) exit 3 ;; restart)/", "/usr/bin/systemctl")
     ran = project.run("-k", "latency", *workers)

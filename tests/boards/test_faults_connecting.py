@@ -72,7 +72,7 @@ def test_black_hole(project: BoardProject) -> None:
     assert_ended_with(project.run(*CONTRACT, timeout=40), LAB, "2 s")
 
 
-def test_fallback_is_never_green(project: BoardProject) -> None:
+def test_fallback_never_passes(project: BoardProject) -> None:
     """By default, an unavailable board is replaced by the CPU; the exit code reports another target."""
     project.board.sshd(on=False)
     ran = project.run(fallback="cpu")

@@ -55,7 +55,7 @@ def test_link_down_mid_run(project: BoardProject) -> None:
     assert_ended_with(project.end(process, 40), LAB)
     assert time.monotonic() - began < 30
     until(lambda: not any("python" in one.command for one in user_processes(project.board)), 30, "an end of the agent")
-    project.board.link(up=True)  # sshd's own session ends when it learns that nobody is there
+    project.board.link(up=True)  # only then does sshd notice that the client is gone, and end its session
     assert_clean(project.board, within=30)
 
 
@@ -66,19 +66,19 @@ def test_link_down_mid_upload(board: SimulatedBoard, tmp_path: Path) -> None:
     relay = board.relay(delay=0.1)
     project.target(host=relay.host, port=relay.port)
     process = project.start("-k", "contract")
-    until(lambda: relay.passed() > 8 * MIB, 60, "an upload")
+    until(lambda: relay.received() > 8 * MIB, 60, "an upload")
     relay.stall()
     assert_ended_with(project.end(process, 60), LAB)
     relay.cut()
     until(lambda: not user_processes(board), 30, "an end of the agent")
-    before = relay.passed()
-    kept = sum(file.stat().st_size for file in board.file(f"{STORE}/partial").iterdir())
-    assert kept > MIB
-    ran = project.run("-k", "contract")  # nothing timed: an engine of this size takes long beside its samples
+    before = relay.received()
+    partial = sum(file.stat().st_size for file in board.file(f"{STORE}/partial").iterdir())
+    assert partial > MIB
+    ran = project.run("-k", "contract")  # without timing, which is slow with an engine of this size
     assert ran.report is not None, ran.out
-    found = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
-    assert found == {"passed"}, ran.out
-    assert relay.passed() - before < 24 * MIB - kept + 4 * MIB
+    verdicts = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
+    assert verdicts == {"passed"}, ran.out
+    assert relay.received() - before < 24 * MIB - partial + 4 * MIB
     assert_clean(board)
 
 
@@ -132,21 +132,21 @@ def test_memory_exhausted(project: BoardProject) -> None:
     board = project.board
     process = project.start(*TIMED)
     worker = project.worker()
-    held = sum(resident(one.outer) for one in board.processes())
-    board.memory_limit(held + 48 * MIB)
+    used = sum(resident(one.outer) for one in board.processes())
+    board.memory_limit(used + 48 * MIB)
     [outer] = [one.outer for one in board.processes() if one.pid == worker]
-    hungry = "input()\na=[]\nimport time\nwhile 1: a.append(b'x'*(4<<20)); time.sleep(.01)"
+    script = "input()\na=[]\nimport time\nwhile 1: a.append(b'x'*(4<<20)); time.sleep(.01)"
     with subprocess.Popen(
-        board.inside("python3", "-c", hungry), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        board.command_line("python3", "-c", script), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as eater:
         assert eater.stdin is not None
-        eating: list[int] = []  # nsenter has a child, which is the one that must be bounded before it begins
+        eating: list[int] = []  # the child of nsenter, which needs its limit before it starts
 
-        def there() -> bool:
+        def started() -> bool:
             eating[:] = [one.outer for one in board.processes() if "a.append" in one.command]
             return bool(eating)
 
-        until(there, 30, "an eater of memory")
+        until(started, 30, "a start of the process")
         for each in eating:
             board.join_limit(each)
         eater.stdin.write(b"\n")
@@ -157,7 +157,7 @@ def test_memory_exhausted(project: BoardProject) -> None:
         finally:
             eater.kill()
     ran = project.end(process, 60)
-    assert ran.code == FAILED, ran.out  # a lost agent would end it with another
+    assert ran.code == FAILED, ran.out  # a lost agent would give another exit code
     assert "Traceback" not in ran.out
     assert "memory" in ran.out
     assert_not_passed(ran)
@@ -186,7 +186,7 @@ def test_two_sessions_at_once(project: BoardProject, tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", range(10))
 def test_ctrl_c(project: BoardProject, moment: int) -> None:
     """Ctrl-C ends the run at any time within seconds, like any pytest run, and leaves a clean board."""
-    larger(project, 4 * MIB)  # else a fast machine has its most samples, and ends, before the last of the moments
+    larger(project, 4 * MIB)  # otherwise a fast machine reaches the maximum number of samples before the last moment
     process = project.start(*TIMED)
     time.sleep(random.Random(moment).uniform(0.3, 9))  # noqa: S311 - moments, no secrets
     os.killpg(process.pid, signal.SIGINT)

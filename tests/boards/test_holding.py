@@ -26,7 +26,7 @@ def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
     return BoardProject.make(tmp_path, board)
 
 
-def test_waiting_ends_with_its_time(project: BoardProject) -> None:
+def test_waiting_ends_after_its_limit(project: BoardProject) -> None:
     """After the limit, the error names the holder, its host and start time; nothing was started on the board."""
     with open_target("board", project.board.spec()).start_agent() as agent:
         agent.hold("theirs", "alice")
@@ -37,7 +37,7 @@ def test_waiting_ends_with_its_time(project: BoardProject) -> None:
     assert_clean(project.board)
 
 
-def test_a_session_that_waited_is_like_any_other(project: BoardProject) -> None:
+def test_a_session_that_waited_passes(project: BoardProject) -> None:
     """The session reports what it waits for, begins when the holder ends, and passes."""
     agent = open_target("board", project.board.spec()).start_agent()
     agent.hold("theirs", "alice")
@@ -60,7 +60,7 @@ def sessions(board: SimulatedBoard, pid: int) -> list[int]:
     return [one.pid for one in user_processes(board) if one.pid == pid or "sshd" in one.command]
 
 
-def test_a_dead_holder_keeps_nobody_out(project: BoardProject, tmp_path: Path) -> None:
+def test_a_killed_holder_blocks_no_one(project: BoardProject, tmp_path: Path) -> None:
     """When a run is killed while timing, the waiting run starts at once and passes."""
     project.window()
     first = project.start("-k", "p99")

@@ -32,22 +32,22 @@ def probed(board: SimulatedBoard) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("board", MODULES, indirect=True)
-def test_each_generation_is_found_to_be_itself(board: SimulatedBoard) -> None:
+def test_each_generation_is_identified(board: SimulatedBoard) -> None:
     """Module, JetPack and serial number are identified; facts that need the driver have a reason instead."""
     slug, jetpack = MODULES[board.generation]
     facts = probed(board)
-    found = identify(facts["board"])
-    assert found.module is not None, found.why
-    assert (found.module.slug, found.jetpack, found.doubts) == (slug, jetpack, ())
+    identity = identify(facts["board"])
+    assert identity.module is not None, identity.why
+    assert (identity.module.slug, identity.jetpack, identity.doubts) == (slug, jetpack, ())
     serial = facts_of(board.generation)["serial"]
-    assert found.serial == serial
-    assert found.power_mode in {mode["name"] for mode in facts["board"]["power_modes"]}
+    assert identity.serial == serial
+    assert identity.power_mode in {mode["name"] for mode in facts["board"]["power_modes"]}
     assert facts["board"]["libraries"] == {"nvinfer": None, "cudnn": None}
     assert "libcuda" in facts["board"]["not_readable"]["cuinit"]
     assert confirm("board", board.spec(board=slug, serial=serial), facts) is not None
 
 
-def test_another_board_than_declared_is_the_labs_fault(board: SimulatedBoard) -> None:
+def test_a_board_other_than_declared_is_a_lab_error(board: SimulatedBoard) -> None:
     """The message names the identified board; a missing serial number is not confirmed."""
     with pytest.raises(LabError, match=r"is orin-nx-16gb .* not agx-orin-64gb"):
         confirm("board", board.spec(board="agx-orin-64gb"), probed(board))

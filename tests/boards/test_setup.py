@@ -20,24 +20,24 @@ GENERATIONS = pytest.mark.parametrize("board", ["jp46", "jp51", "jp62", "jp70", 
 
 def locked(board: SimulatedBoard) -> bool:
     """Return whether the GPU's clock is pinned."""
-    found = [path for path in board.file("/sys/class/devfreq").iterdir() if (path / "min_freq").exists()]
+    devices = [path for path in board.file("/sys/class/devfreq").iterdir() if (path / "min_freq").exists()]
     lines = board.shell("/usr/bin/jetson_clocks", "--show").stdout.splitlines()
-    assert found
+    assert devices
     (gpu,) = [dict(word.split("=") for word in line.split()[1:]) for line in lines if line.startswith("GPU ")]
     return gpu["MinFreq"] == gpu["MaxFreq"]
 
 
-def settled(board: SimulatedBoard, *, locks: bool) -> bool:
+def clocks_become(board: SimulatedBoard, *, are_locked: bool) -> bool:
     """Wait up to 10 s for the clocks to be locked, or unlocked; return whether they are."""
     until = time.monotonic() + 10
-    while locked(board) is not locks and time.monotonic() < until:
+    while locked(board) is not are_locked and time.monotonic() < until:
         time.sleep(0.05)
-    return locked(board) is locks
+    return locked(board) is are_locked
 
 
 @GENERATIONS
 @pytest.mark.parametrize("death", ["killed", "cut"])
-def test_set_up_lock_die_restored_remove(board: SimulatedBoard, death: str) -> None:
+def test_clocks_are_restored_after_a_death(board: SimulatedBoard, death: str) -> None:
     """After the death of the agent or the connection, the clocks are restored; removal leaves nothing."""
     board.allow_sudo(PASSWORD)
     before = board.shell("/usr/bin/jetson_clocks", "--show").stdout
@@ -56,7 +56,7 @@ def test_set_up_lock_die_restored_remove(board: SimulatedBoard, death: str) -> N
                     board.shell("kill", "-9", str(process.pid), check=False)
         else:
             relay.cut()
-        assert settled(board, locks=False)
+        assert clocks_become(board, are_locked=False)
         agent.close()
     assert board.shell("/usr/bin/jetson_clocks", "--show").stdout == before
     with open_target("orin", board.spec()) as target:

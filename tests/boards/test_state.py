@@ -1,4 +1,4 @@
-"""The state contract on a board across a network: what is read there, what is waited for, what disturbs a session."""
+"""The state contract on a board across a network: its readings, its waits and the disturbances of a session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hil.session import Request, Session
 from hil.targets.target import open_target
 from tests.boards.faults import until
 from tests.boards.generations import facts_of
-from tests.boards.test_setup import PASSWORD, locked, settled
+from tests.boards.test_setup import PASSWORD, clocks_become, locked
 from tests.plugins.project import Project
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def default_mode(board: SimulatedBoard) -> str:
     return board.shell("nvpmodel", "-q").stdout.partition("NV Power Mode:")[2].split()[0]
 
 
-def another_mode(board: SimulatedBoard) -> str:
+def other_mode(board: SimulatedBoard) -> str:
     """Return a power mode other than the default."""
     modes = [one["name"] for one in facts_of(board.generation)["power_modes"]["modes"]]
     return next(str(name) for name in modes if name != default_mode(board))
@@ -122,30 +122,30 @@ def test_each_generation_is_read(board: SimulatedBoard) -> None:
         assert "gpu-throttle-alert" in readings["throttle"]
 
 
-def test_a_calm_board_is_measured(board: SimulatedBoard, start: Opens) -> None:
+def test_an_undisturbed_board_passes(board: SimulatedBoard, start: Opens) -> None:
     """On a cool, undisturbed board in the declared mode, the measurement alone decides."""
     with closing(start(power_mode=default_mode(board), start_below="90 °C", free_memory="1 MiB")) as session:
-        found = row_result(session)
-    assert found.verdict is Verdict.PASSED, found.reason
-    assert "state" not in found.details
+        result = row_result(session)
+    assert result.verdict is Verdict.PASSED, result.reason
+    assert "state" not in result.details
 
 
-def test_another_mode_at_the_start_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
+def test_a_wrong_mode_at_the_start_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
     """The error names the current mode and the command that sets the declared one. An unknown mode is a user error."""
-    wanted = another_mode(board)
-    with pytest.raises(LabError, match=f"the power mode is {default_mode(board)}, not {wanted}: .*sudo nvpmodel -m"):
-        start(power_mode=wanted)
+    declared = other_mode(board)
+    with pytest.raises(LabError, match=f"the power mode is {default_mode(board)}, not {declared}: .*sudo nvpmodel -m"):
+        start(power_mode=declared)
     with pytest.raises(UserError, match="which the board does not have"):
         start(power_mode="TURBO")
 
 
-def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
+def test_a_mode_changed_while_timing_is_inconclusive(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
     """This holds with and without a declared mode; if declared, no further row is timed."""
-    mode, other = default_mode(board), another_mode(board)
+    mode, other = default_mode(board), other_mode(board)
     with closing(start()) as session:
-        found = while_timing(session, messages, lambda: board.power_mode(other))
-        assert found.verdict is Verdict.INCONCLUSIVE
-        assert f"the power mode changed from {mode} to {other}" in found.reason
+        result = while_timing(session, messages, lambda: board.power_mode(other))
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert f"the power mode changed from {mode} to {other}" in result.reason
     board.power_mode(mode)
     with closing(start(power_mode=mode)) as session:
         board.power_mode(other)
@@ -153,17 +153,17 @@ def test_a_mode_changed_while_timing_settles_nothing(board: SimulatedBoard, star
             row_result(session, "latency.p99")
 
 
-def test_a_mode_changed_between_windows_is_found(board: SimulatedBoard, start: Opens) -> None:
+def test_a_mode_changed_between_windows_is_inconclusive(board: SimulatedBoard, start: Opens) -> None:
     """The readings around the window agree with each other, but differ from the first of the session."""
-    other = another_mode(board)
+    other = other_mode(board)
     with closing(start()) as session:
         board.power_mode(other)
-        found = row_result(session)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert f"to {other}" in found.reason
+        result = row_result(session)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert f"to {other}" in result.reason
 
 
-def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
+def test_throttling_without_heat_is_inconclusive(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
     """A throttle alert without a rise in temperature makes the row inconclusive, even if it ends within the window."""
 
     def blink() -> None:
@@ -172,9 +172,9 @@ def test_throttling_from_outside_settles_nothing(board: SimulatedBoard, start: O
         board.throttle(on=False)
 
     with closing(start()) as session:
-        found = while_timing(session, messages, blink, delay=0.6)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "gpu-throttle-alert became active although it did not become hotter" in found.reason
+        result = while_timing(session, messages, blink, delay=0.6)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "gpu-throttle-alert became active although it did not become hotter" in result.reason
 
 
 def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
@@ -182,16 +182,16 @@ def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start:
 
     def heat() -> None:
         board.temperature(95)
-        time.sleep(0.3)  # longer than from one sample to the next: heat that comes after an alert has not raised it
+        time.sleep(0.3)  # longer than a sampling interval: the heat must come before the alert
         board.throttle(on=True)
 
     with closing(start()) as session:
-        found = while_timing(session, messages, heat)
-    assert found.verdict is Verdict.PASSED, found.reason
-    assert "the model's own doing: gpu-throttle-alert became active as" in found.reason
+        result = while_timing(session, messages, heat)
+    assert result.verdict is Verdict.PASSED, result.reason
+    assert "the model's own doing: gpu-throttle-alert became active as" in result.reason
 
 
-def test_throttling_far_from_the_trip_point_settles_nothing(
+def test_throttling_far_from_the_trip_point_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
     """If the temperature stayed far below the trip point, throttling has another cause."""
@@ -202,12 +202,12 @@ def test_throttling_far_from_the_trip_point_settles_nothing(
         board.throttle(on=True)
 
     with closing(start()) as session:
-        found = while_timing(session, messages, warm, delay=0.5)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "far from the 99.0 °C at which it throttles" in found.reason
+        result = while_timing(session, messages, warm, delay=0.5)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "far from the 99.0 °C at which it throttles" in result.reason
 
 
-def test_a_limit_that_is_changed_there_and_back_settles_nothing(
+def test_a_clock_limit_changed_and_reset_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
     """The readings around the window agree, but its samples show the change."""
@@ -220,9 +220,9 @@ def test_a_limit_that_is_changed_there_and_back_settles_nothing(
         board.gpu_clock(least, most, least)
 
     with closing(start()) as session:
-        found = while_timing(session, messages, blink, delay=0.5)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "the max clock of gpu was" in found.reason
+        result = while_timing(session, messages, blink, delay=0.5)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "the max clock of gpu was" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -233,14 +233,14 @@ def test_a_limit_that_is_changed_there_and_back_settles_nothing(
         (lambda board: board.gpu_clock(1, 2, 2), "gpu clock changed from"),
     ],
 )
-def test_other_disturbances_settle_nothing(
+def test_other_disturbances_are_inconclusive(
     start: Opens, messages: list[str], board: SimulatedBoard, act: Callable[[SimulatedBoard], None], readings: str
 ) -> None:
     """Under-voltage, swapping and changed clocks make a row inconclusive."""
     with closing(start()) as session:
-        found = while_timing(session, messages, lambda: act(board))
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert readings in found.reason
+        result = while_timing(session, messages, lambda: act(board))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert readings in result.reason
 
 
 def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
@@ -260,7 +260,7 @@ def test_a_hot_board_is_waited_for(board: SimulatedBoard, start: Opens, messages
         start(start_below="65 °C", cool_within="1 s")
 
 
-def test_root_is_needed_and_its_helper_is_named(start: Opens) -> None:
+def test_locked_clocks_without_the_helper_are_an_error(start: Opens) -> None:
     """If the clocks cannot be locked, the session ends before timing and names the helper."""
     with pytest.raises(LabError, match="run `hil board setup orin`"):
         start(clocks="locked")
@@ -279,56 +279,56 @@ def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, 
     with closing(start(clocks="locked")) as session:
         assert locked(board)
         assert any("clocks lock" in line for line in messages)
-        found = row_result(session)
-        assert found.verdict is Verdict.PASSED, found.reason
-    assert settled(board, locks=False)
+        result = row_result(session)
+        assert result.verdict is Verdict.PASSED, result.reason
+    assert clocks_become(board, are_locked=False)
     with closing(start(clocks="locked")) as session:
-        found = while_timing(session, messages, lambda: board.gpu_clock(306_000_000, 612_000_000, 306_000_000))
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "the clocks were not locked" in found.reason
+        result = while_timing(session, messages, lambda: board.gpu_clock(306_000_000, 612_000_000, 306_000_000))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "the clocks were not locked" in result.reason
 
 
-def test_who_uses_the_gpu_is_seen_through_the_helper(board: SimulatedBoard, start: Opens) -> None:
+def test_gpu_clients_are_read_through_the_helper(board: SimulatedBoard, start: Opens) -> None:
     """Without the helper, rows with declared GPU clients are inconclusive; with it, clients are checked by name."""
     with closing(start(gpu_clients=["Xorg"])) as session:
         assert "the GPU's clients cannot be read" in row_result(session).reason
     set_up(board)
     board.gpu_clients(("Xorg", 1200, 4096))
     with closing(start(gpu_clients=["Xorg"])) as session:
-        found = row_result(session, "latency.p99")
-        assert found.verdict is Verdict.PASSED, found.reason
+        result = row_result(session, "latency.p99")
+        assert result.verdict is Verdict.PASSED, result.reason
     with closing(start()) as session:
-        found = row_result(session, "latency.p99")
-        assert found.verdict is Verdict.PASSED, found.reason
-        assert {(one["source"], "Xorg" in one["text"]) for one in found.details["state"]} == {("told", True)}
+        result = row_result(session, "latency.p99")
+        assert result.verdict is Verdict.PASSED, result.reason
+        assert {(one["source"], "Xorg" in one["text"]) for one in result.details["state"]} == {("told", True)}
     board.gpu_clients()
     with closing(start(gpu_clients=[])) as session:
         assert "nobody in it holds memory" in row_result(session).reason
     board.gpu_clients(("Xorg", 1200, 4096), ("blender", 77, 4096))
     with closing(start(gpu_clients=["Xorg"])) as session:
-        found = row_result(session, "latency.p99")
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "blender (process 77) used the GPU" in found.reason
+        result = row_result(session, "latency.p99")
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "blender (process 77) used the GPU" in result.reason
 
 
 @pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
 def test_loads_run_on_the_board_and_end_there(board: SimulatedBoard, start: Opens) -> None:
     """Co-runner and memory reserve are processes on the board, and none is left at the end."""
-    seen: set[str] = set()
-    done = threading.Event()
+    commands: set[str] = set()
+    stop = threading.Event()
 
-    def look() -> None:
-        while not done.wait(0.1):
-            seen.update(one.command for one in board.processes())
+    def record() -> None:
+        while not stop.wait(0.1):
+            commands.update(one.command for one in board.processes())
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=record)
     with closing(start(co_runner="sleep 7601", reserve_memory="50 MiB")) as session:
         thread.start()
-        found = row_result(session)
-        done.set()
+        result = row_result(session)
+        stop.set()
         thread.join()
-        assert found.verdict is Verdict.PASSED, found.reason
-        left = [one.command for one in board.processes()]
-    assert any("sleep 7601" in one for one in seen)
-    assert any("--load reserve" in one for one in seen)
-    assert not any("7601" in one or "--load" in one for one in left)
+        assert result.verdict is Verdict.PASSED, result.reason
+        remaining = [one.command for one in board.processes()]
+    assert any("sleep 7601" in one for one in commands)
+    assert any("--load reserve" in one for one in commands)
+    assert not any("7601" in one or "--load" in one for one in remaining)

@@ -32,7 +32,7 @@ def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
     return made
 
 
-def test_what_was_least_used_goes(project: BoardProject) -> None:
+def test_the_least_recently_used_file_is_deleted(project: BoardProject) -> None:
     """A model without room replaces the least recently used one; the engines of both runs were downloaded."""
     project.target(store_size="10 MiB")
     first = file_digest(project.local.root / "toy.onnx")
@@ -43,12 +43,12 @@ def test_what_was_least_used_goes(project: BoardProject) -> None:
     second = file_digest(project.local.root / "toy.onnx")
     ran = project.run(*CONTRACT)
     assert ran.report is not None, ran.out
-    found = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
-    assert found == {"passed"}, ran.out
+    verdicts = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
+    assert verdicts == {"passed"}, ran.out
     assert second in blobs(project.board)
     assert first not in blobs(project.board)
-    home = {file_digest(path) for path in (project.local.root / "report/engines").glob("toy-fp32-*")}
-    assert home == {first, second}  # ONNX Runtime's engine is the file itself
+    downloaded = {file_digest(path) for path in (project.local.root / "report/engines").glob("toy-fp32-*")}
+    assert downloaded == {first, second}  # ONNX Runtime's engine is the file itself
     assert_clean(project.board)
 
 

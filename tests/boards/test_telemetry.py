@@ -47,32 +47,32 @@ def timed(board: SimulatedBoard, folder: Path, seconds: float) -> Timed:
         agent.hold("token", "tester")
         built = agent.build(agent.put_blob(tiny(folder / "tiny.onnx")), "fp32", "onnxruntime", {}, 120)
         with agent.load(built.key, {"threads": 1}, 120) as worker:
-            told = worker.time([feed], warmup=0.1, seconds=seconds, min_samples=5, max_samples=10**7)
+            window = worker.time([feed], warmup=0.1, seconds=seconds, min_samples=5, max_samples=10**7)
         assert not [one for one in board.processes() if "tegrastats" in one.command or "sleep 600" in one.command]
-    return told
+    return window
 
 
 @pytest.mark.parametrize("board", POWER, indirect=True)
 def test_each_generation_is_read(board: SimulatedBoard, tmp_path: Path) -> None:
     """Zones by type, GPU and EMC, throttle alerts, rails and total power, at 10 Hz, as that release names them."""
-    told = timed(board, tmp_path, 1.5).telemetry
-    names = set(told) - NO_COLUMNS
-    assert {len(told[name]) for name in names} == {len(told["t"])}
-    assert len(told["t"]) >= 15
-    assert "tegrastats" not in told["not_readable"]
+    telemetry = timed(board, tmp_path, 1.5).telemetry
+    names = set(telemetry) - NO_COLUMNS
+    assert {len(telemetry[name]) for name in names} == {len(telemetry["t"])}
+    assert len(telemetry["t"]) >= 15
+    assert "tegrastats" not in telemetry["not_readable"]
     kinds = board.shell("sh", "-c", "cat /sys/class/thermal/thermal_zone*/type").stdout.split()
     zones = {f"temperature.{kind}" for kind in kinds}
-    assert zones == {name for name in (*names, *told["not_readable"]) if name.startswith("temperature.")}
+    assert zones == {name for name in (*names, *telemetry["not_readable"]) if name.startswith("temperature.")}
     assert zones & names
     assert {"clock.gpu", "clock.policy0"} <= names
-    assert told["sources"]["power.total"] == POWER[board.generation]
-    assert 0.5 < told["power.total"][-1] < 100
+    assert telemetry["sources"]["power.total"] == POWER[board.generation]
+    assert 0.5 < telemetry["power.total"][-1] < 100
     assert "power.NC" not in names
     assert not any(name.endswith("pwm-fan") for name in names)
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-def test_a_tegrastats_that_fails_is_told(board: SimulatedBoard, kind: str, tmp_path: Path) -> None:
+def test_a_failing_tegrastats_is_reported(board: SimulatedBoard, kind: str, tmp_path: Path) -> None:
     """Its columns are absent, not zero; the telemetry has the reason, and all other columns."""
     body, why = TROUBLE[kind]
     program = board.file("/usr/bin/tegrastats")
@@ -81,11 +81,11 @@ def test_a_tegrastats_that_fails_is_told(board: SimulatedBoard, kind: str, tmp_p
     else:
         program.write_text(f"#!/bin/sh\n{body}\n")
         program.chmod(0o755)
-    told = timed(board, tmp_path, 2.5).telemetry
-    assert told["not_readable"]["tegrastats"].startswith(why)
-    assert "tegrastats" not in told["sources"].values()
-    assert told["sources"]["power.total"] == "VDD_IN"
-    assert None not in told["power.total"]
+    telemetry = timed(board, tmp_path, 2.5).telemetry
+    assert telemetry["not_readable"]["tegrastats"].startswith(why)
+    assert "tegrastats" not in telemetry["sources"].values()
+    assert telemetry["sources"]["power.total"] == "VDD_IN"
+    assert None not in telemetry["power.total"]
 
 
 @contextlib.contextmanager
@@ -115,11 +115,11 @@ def test_energy_is_judged_by_the_board_s_own_meter(board: SimulatedBoard, tmp_pa
         moving = timed(board, tmp_path, 5.0)
     still = timed(board, tmp_path, 5.0)
     volts = int(next(board.root.glob("sys/class/hwmon/*/in1_input")).read_text()) / 1000
-    for seen, verdict in ((moving, Verdict.PASSED), (still, Verdict.INCONCLUSIVE)):
-        taken = Series(seen.start, seen.duration, 2, seen.method, {"windows": [seen.telemetry], "looks": 1})
-        expected = 2.0 * volts * float(seen.start[-1] + seen.duration[-1] - seen.start[0]) / taken.n
+    for window, verdict in ((moving, Verdict.PASSED), (still, Verdict.INCONCLUSIVE)):
+        series = Series(window.start, window.duration, 2, window.method, {"windows": [window.telemetry], "looks": 1})
+        expected = 2.0 * volts * float(window.start[-1] + window.duration[-1] - window.start[0]) / series.n
         limit = Limit(value=1.1 * expected, unit="J", sense=Sense.AT_MOST, source="hil.toml:1 energy")
-        judgement = energy.inference(taken, limit, 0.99)
+        judgement = energy.inference(series, limit, 0.99)
         assert judgement.verdict is verdict, judgement.reason
         if verdict is Verdict.PASSED:
             assert judgement.measurement is not None

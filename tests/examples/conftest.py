@@ -21,7 +21,7 @@ def old_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     python = shutil.which("python3.6")
     # A version manager's stub is on the path, but fails when started.
     if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
-        pytest.skip("python3.6 is not there")
+        pytest.skip("python3.6 is not installed")
     folder: Path = tmp_path_factory.mktemp("python36")
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
     # The pip bundled with Python 3.6 does not support manylinux2014 wheels.

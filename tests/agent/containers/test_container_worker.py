@@ -342,7 +342,7 @@ def test_board_and_image_may_have_other_interpreters(
     """The agent runs on the board's interpreter, which then only needs its standard library."""
     python = find(version)
     if python is None:
-        pytest.skip(f"python{version} is not there")
+        pytest.skip(f"python{version} is not installed")
     cache = os.environ.get(CACHE)
     folder = Path(cache) if cache else Path(request.config.cache.mkdir("hil-interpreters"))
     agent = contained(on_board=str(environment(python, version, folder)))

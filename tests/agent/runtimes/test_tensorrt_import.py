@@ -33,7 +33,7 @@ def test_modules_import_without_tensorrt(version: str, cache: Path, request: pyt
     """Every module imports without TensorRT; the runtime then has no version, and a reason."""
     python = find(version)
     if python is None:
-        pytest.skip(f"python{version} is not there")
+        pytest.skip(f"python{version} is not installed")
     given_folder = os.environ.get(CACHE)
     folder = Path(given_folder) if given_folder else Path(request.config.cache.mkdir("hil-interpreters"))
     inside = environment(python, version, folder, WHEELS.get(version, ("numpy",)))

@@ -10,5 +10,5 @@ GENERATIONS = ("jp46", "jp51", "jp62", "jp70", "jp72")
 
 def facts_of(generation: str) -> dict[str, Any]:
     """Return the facts of a board of this generation."""
-    found: dict[str, Any] = importlib.import_module(f"{__name__}.{generation}").FACTS
-    return {**found, "generation": generation}
+    facts: dict[str, Any] = importlib.import_module(f"{__name__}.{generation}").FACTS
+    return {**facts, "generation": generation}

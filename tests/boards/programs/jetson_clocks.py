@@ -27,16 +27,16 @@ def policies() -> List[str]:
 def clocks(facts: Dict[str, Any]) -> List[Tuple[str, str, str, str]]:
     """Return (folder, minimum, maximum, current) of each devfreq clock."""
     devices = ["/sys/class/devfreq/" + str(device["name"]) for device in facts["devfreq"]]
-    found = [(device, "min_freq", "max_freq", "cur_freq") for device in devices]
-    return found + [(policy, "scaling_min_freq", "scaling_max_freq", "scaling_cur_freq") for policy in policies()]
+    entries = [(device, "min_freq", "max_freq", "cur_freq") for device in devices]
+    return entries + [(policy, "scaling_min_freq", "scaling_max_freq", "scaling_cur_freq") for policy in policies()]
 
 
-def knobs(facts: Dict[str, Any]) -> List[str]:
+def settings(facts: Dict[str, Any]) -> List[str]:
     """Return all files that pinning writes."""
-    found = [clock[0] + "/" + name for clock in clocks(facts) for name in clock[1:]]
+    files = [clock[0] + "/" + name for clock in clocks(facts) for name in clock[1:]]
     if os.path.exists(EMC):
-        found += [EMC + "/rate", EMC + "/min_rate", EMC + "/max_rate"]
-    return found
+        files += [EMC + "/rate", EMC + "/min_rate", EMC + "/max_rate"]
+    return files
 
 
 EMC = "/sys/kernel/debug/bpmp/debug/clk/emc"
@@ -73,31 +73,31 @@ def show(facts: Dict[str, Any]) -> None:
         print("EMC MinFreq=%s MaxFreq=%s CurrentFreq=%s FreqOverride=0" % values)
 
 
-def main(words: List[str]) -> int:
+def main(arguments: List[str]) -> int:
     if os.geteuid() != 0:
         print("Please run as root")
         return 1
     with open("/usr/local/lib/board/facts.json") as file:
         facts = json.load(file)
-    place = words[1] if len(words) > 1 else DEFAULT
-    if not words:
+    place = arguments[1] if len(arguments) > 1 else DEFAULT
+    if not arguments:
         pin(facts)
-    elif words[0] == "--show":
+    elif arguments[0] == "--show":
         show(facts)
-    elif words[0] == "--store":
+    elif arguments[0] == "--store":
         if os.path.exists(place):
             print("File " + place + " already exists. Can I overwrite it? Y/N:")
             if sys.stdin.readline().strip() not in ("Y", "y"):
                 return 1
         with open(place, "w") as file:
-            file.write("".join(knob + ":" + read(knob) + "\n" for knob in knobs(facts)))
-    elif words[0] == "--restore":
+            file.write("".join(setting + ":" + read(setting) + "\n" for setting in settings(facts)))
+    elif arguments[0] == "--restore":
         if not os.path.exists(place):
             print("Can't find file " + place)
             return 1
         for line in read(place).splitlines():
-            knob, value = line.rsplit(":", 1)
-            write(knob, value)
+            setting, value = line.rsplit(":", 1)
+            write(setting, value)
     else:
         return 1
     return 0

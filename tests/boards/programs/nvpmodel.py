@@ -65,19 +65,19 @@ def change(modes: Dict[str, Any], number: int) -> int:
     return 0
 
 
-def main(words: List[str]) -> int:
+def main(arguments: List[str]) -> int:
     with open("/usr/local/lib/board/facts.json") as file:
         facts = json.load(file)
     modes = facts["power_modes"]
-    if words and words[0] in ("-q", "--query"):
+    if arguments and arguments[0] in ("-q", "--query"):
         mode = chosen(modes, current())
         if facts["generation"] == "jp46":
             print("NVPM WARN: fan mode is not set!")
         if mode is not None:
             print("NV Power Mode: " + mode["name"] + "\n" + str(mode["id"]))
         return 0
-    if len(words) == 2 and words[0] in ("-m", "--mode"):
-        return change(modes, int(words[1]))
+    if len(arguments) == 2 and arguments[0] in ("-m", "--mode"):
+        return change(modes, int(arguments[1]))
     print("usage: nvpmodel [-q] [-m ID]")
     return 1
 

@@ -50,8 +50,8 @@ class Board:
         return str(value if second is None else value * (number(second) or 0) // 1000)
 
     def memory(self, name: str) -> int:
-        found = re.search(r"^%s:\s+(\d+)" % name, read("/proc/meminfo"), re.MULTILINE)
-        return int(found.group(1)) // 1024 if found else 0
+        match = re.search(r"^%s:\s+(\d+)" % name, read("/proc/meminfo"), re.MULTILINE)
+        return int(match.group(1)) // 1024 if match else 0
 
     def field(self, match: Match[str]) -> str:
         """Return the value of one ``{what:of}`` field; an unknown field ends the program with an error."""
@@ -71,12 +71,12 @@ class Board:
         return str(simple[what]())
 
 
-def main(words: List[str]) -> int:
+def main(arguments: List[str]) -> int:
     parser = argparse.ArgumentParser(prog="tegrastats")
     parser.add_argument("--interval", type=int, default=1000)
     parser.add_argument("--logfile")
     parser.add_argument("--stop", action="store_true")
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     if options.stop:
         return 0
     with open("/usr/local/lib/board/facts.json") as file:
