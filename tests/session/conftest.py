@@ -1,4 +1,4 @@
-"""A session's request, on a real project and a real agent with a cache of its own."""
+"""Requests for sessions: a real project, and a real agent with its own cache."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ host = "board.invalid"
 """
 
 
-class Asks(Protocol):
-    """Makes a request with defaults for what is not passed."""
+class MakesRequests(Protocol):
+    """Return a request; omitted arguments have defaults."""
 
     def __call__(self, target: str = "cpu", fallback: str = "cpu", run_id: str = "one") -> Request:
-        """The request of one process of run ``run_id``."""
+        """Return the request of one process of run ``run_id``."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +63,8 @@ def messages() -> list[str]:
 
 
 @pytest.fixture
-def ask(tmp_path: Path, messages: list[str]) -> Asks:
-    """Requests of one project with three targets."""
+def make_request(tmp_path: Path, messages: list[str]) -> MakesRequests:
+    """Return a factory of requests for one project with the targets of ``TARGETS``."""
     project = Project.make(tmp_path)
     path = project.root / "hil.toml"
     path.write_text(path.read_text() + TARGETS)

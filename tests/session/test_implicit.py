@@ -1,4 +1,4 @@
-"""The implicit route's audit on what an agent would record; no TensorRT is at hand, so that is written here."""
+"""The audit of the implicit route; the agent's records are written here, because this machine has no TensorRT."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ SOUND = CacheFacts(
 
 
 def verdict(about: dict[str, Any], *, declared: int = 8, digest: str = "s" * 64, **facts: Any) -> Verdict:
-    """What ``int8.calibration`` says of an engine whose build told ``about``."""
-    known = {"calibration": STREAMED.key, "options": {"implicit": STREAMED.option()}, **facts}
-    told: dict[str, Any] = {"log": "", "facts": known, "about": {"calibration": about}}
-    engine = BuiltEngine("k", "d", 1, 1.0, cached=False, runtime="tensorrt", runtime_version="8.6.0", **told)
-    made = Provisioned(engine, cast("Path", None), None, "f", STREAMED)
-    return int8.calibration(consumed(made, declared, digest)).verdict
+    """Return the verdict of ``int8.calibration`` for an engine whose build recorded ``about``."""
+    facts = {"calibration": STREAMED.key, "options": {"implicit": STREAMED.option()}, **facts}
+    record: dict[str, Any] = {"log": "", "facts": facts, "about": {"calibration": about}}
+    engine = BuiltEngine("k", "d", 1, 1.0, cached=False, runtime="tensorrt", runtime_version="8.6.0", **record)
+    provisioned = Provisioned(engine, cast("Path", None), None, "f", STREAMED)
+    return int8.calibration(consumed(provisioned, declared, digest)).verdict
 
 
-def test_what_was_streamed_and_consumed_passes() -> None:
-    """Every declared sample went to the calibrator, byte for byte."""
+def test_fully_consumed_samples_pass() -> None:
+    """A build that consumed every declared sample byte for byte passes."""
     assert verdict(ABOUT) is Verdict.PASSED
 
 
@@ -69,13 +69,13 @@ def test_what_was_streamed_and_consumed_passes() -> None:
         {**ABOUT, "cache": "ignored", "consumed": {}, "samples": 0},
     ],
 )
-def test_anything_else_fails(about: dict[str, Any]) -> None:
-    """No record, nothing consumed, other bytes, another number: never a pass."""
+def test_an_incomplete_consumption_record_fails(about: dict[str, Any]) -> None:
+    """A missing record, other bytes or another number of samples fails."""
     assert verdict(about) is Verdict.FAILED
 
 
-def test_the_stream_itself_is_held_against_the_declared_samples() -> None:
-    """Data that changed after it was sent is other data."""
+def test_streamed_samples_must_be_the_declared_ones() -> None:
+    """Data that changed after it was streamed fails."""
     assert verdict(ABOUT, digest="0" * 64) is Verdict.FAILED
     assert verdict(ABOUT, declared=9) is Verdict.FAILED
 
@@ -83,8 +83,8 @@ def test_the_stream_itself_is_held_against_the_declared_samples() -> None:
 READ = {**ABOUT, "cache": "read"}
 
 
-def test_a_cache_that_was_read_stands_for_the_data_of_its_key() -> None:
-    """The build that wrote it says what it consumed; under another key or of other blobs it stands for nothing."""
+def test_a_cache_that_was_read_counts_by_its_key() -> None:
+    """A cache counts by the record of the build that wrote it; another key or other blobs fail."""
     assert verdict(READ) is Verdict.PASSED
     assert verdict({**READ, "consumed": {}, "samples": 0}) is Verdict.FAILED
     assert verdict({**READ, "consumed": {"x": "0" * 64}}) is Verdict.FAILED
@@ -94,13 +94,13 @@ def test_a_cache_that_was_read_stands_for_the_data_of_its_key() -> None:
 
 
 def test_a_sound_cache_passes() -> None:
-    """Written or read, of the right algorithm, with a scale for each input."""
+    """A cache of the right algorithm with a scale for each input passes, whether written or read."""
     for used in ("written", "read"):
         assert int8.cache(replace(SOUND, used=used)).verdict is Verdict.PASSED
 
 
-def test_a_cache_names_the_version_that_wrote_it() -> None:
-    """As NvInferVersion.h counts, before and from release 10 on; an unknown version is not held against it."""
+def test_a_cache_header_names_the_tensorrt_version() -> None:
+    """The version is written as in NvInferVersion.h, before and from release 10 on; an unknown one passes."""
     assert header_versions("8.6.0") == ("8600", "80600")
     assert header_versions("10.3.0.26")[1] == "100300"
     assert header_versions("unknown") == header_versions("8.6") == ()
@@ -108,8 +108,8 @@ def test_a_cache_names_the_version_that_wrote_it() -> None:
         assert int8.cache(replace(SOUND, header_versions=versions)).verdict is Verdict.PASSED
 
 
-def test_a_constant_of_zeros_has_a_range_of_zero() -> None:
-    """TensorRT lists constants beside what flows; one of zeros calibrates to zero and is no fault."""
+def test_a_constant_of_zeros_may_have_a_zero_scale() -> None:
+    """A scale of zero is allowed for a constant, which TensorRT lists beside the activations."""
     scales = {**SOUND.scales, "(Unnamed Layer* 3) [Constant]_output": [0.0]}
     assert int8.cache(replace(SOUND, scales=scales)).verdict is Verdict.PASSED
 
@@ -136,14 +136,14 @@ def test_a_constant_of_zeros_has_a_range_of_zero() -> None:
 )
 def test_a_cache_that_is_not_in_use_fails(change: dict[str, Any], reason: str) -> None:
     """A cache that TensorRT silently ignored fails; TensorRT reports it only in its log."""
-    judged = int8.cache(replace(SOUND, **change))
-    assert judged.verdict is Verdict.FAILED
-    assert reason in judged.reason
+    judgement = int8.cache(replace(SOUND, **change))
+    assert judgement.verdict is Verdict.FAILED
+    assert reason in judgement.reason
 
 
 @pytest.mark.parametrize("precisions", [("int8",), ("fp32", "int8")])
-def test_one_engine_file_is_never_compared_with_itself(precisions: tuple[str, ...], tmp_path: Path) -> None:
-    """``int8.drop`` asks for the fp32 engine: a file that is judged as int8 is none."""
+def test_a_foreign_int8_engine_is_not_used_as_fp32(precisions: tuple[str, ...], tmp_path: Path) -> None:
+    """A configured engine file judged as int8 is not provisioned as the fp32 engine."""
     spec = SimpleNamespace(path="m.onnx", engine="x.plan", precisions=precisions)
     session = SimpleNamespace(
         model=lambda _: spec,

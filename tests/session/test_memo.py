@@ -9,7 +9,7 @@ from hil.session.memo import Memo
 
 
 def test_work_is_done_once_for_each_key() -> None:
-    """Only the first request for a key does the work; a result of ``None`` is kept too."""
+    """Only the first request for a key does the work; a result of ``None`` is remembered too."""
     memo, done = Memo(), []
     for key in (("a",), ("a",), ("a", "b"), ("a",)):
         assert memo.once(key, lambda key=key: done.append(key)) is None  # type: ignore[misc]  # mypy infers no default
@@ -19,21 +19,21 @@ def test_work_is_done_once_for_each_key() -> None:
 @pytest.mark.parametrize(
     ("kind", "times"), [(EngineBuildError, 1), (Unsupported, 1), (UserError, 1), (WorkerLost, 2), (LabError, 2)]
 )
-def test_an_error_that_lasts_is_remembered(kind: type[HilError], times: int) -> None:
-    """What would fail the same again is not tried again; a lost worker or lab is."""
-    memo, tried = Memo(), []
+def test_a_permanent_error_is_remembered(kind: type[HilError], times: int) -> None:
+    """A build error, an unsupported request and a user's mistake are not retried; a lost worker or a lab error is."""
+    memo, attempts = Memo(), []
 
     def work() -> NoReturn:
-        tried.append(1)
-        raise kind("so it is")
+        attempts.append(1)
+        raise kind("permanent")
 
     for _ in range(2):
-        with pytest.raises(kind, match="so it is"):
+        with pytest.raises(kind, match="permanent"):
             memo.once(("k",), work)
-    assert len(tried) == times
+    assert len(attempts) == times
 
 
-def test_a_fault_of_ours_is_not_remembered() -> None:
+def test_an_unexpected_exception_is_not_remembered() -> None:
     """An unexpected exception propagates, and the next request does the work again."""
     memo = Memo()
     with pytest.raises(ZeroDivisionError):

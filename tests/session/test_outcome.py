@@ -39,23 +39,23 @@ RESULTS = st.builds(
 
 
 @given(st.builds(Outcome, result=RESULTS, methods=TABLES, environments=TABLES, engines=ROWS, models=ROWS))
-def test_an_outcome_survives_the_way(outcome: Outcome) -> None:
-    """What a worker sends as one string is what the controller enters, whatever text is in it."""
-    carried = json.dumps(outcome.model_dump(mode="json"), allow_nan=False)
-    assert Outcome.model_validate_json(carried) == outcome
+def test_an_outcome_survives_serialization(outcome: Outcome) -> None:
+    """An outcome read from a worker's JSON equals the one that was sent, whatever text is in it."""
+    serialized = json.dumps(outcome.model_dump(mode="json"), allow_nan=False)
+    assert Outcome.model_validate_json(serialized) == outcome
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_number_does_not_travel(value: float) -> None:
-    """JSON has neither NaN nor infinity, so a measurement of one cannot be made in the first place."""
+def test_a_measurement_must_be_finite(value: float) -> None:
+    """A measurement of NaN or infinity is refused, because JSON has neither."""
     with pytest.raises(ValidationError):
         Measurement(value=value, unit="s", n=1)
 
 
 def test_an_unknown_field_is_refused() -> None:
-    """Two versions that misunderstand each other do so loudly."""
+    """An outcome with a field that this version does not have is refused."""
     target = TargetUse(requested="cpu", used="cpu")
     result = CheckResult(id="a.b", required=True, verdict=Verdict.PASSED, reason="", target=target)
-    carried: dict[str, Any] = {**Outcome(result=result).model_dump(mode="json"), "note": "x"}
+    serialized: dict[str, Any] = {**Outcome(result=result).model_dump(mode="json"), "note": "x"}
     with pytest.raises(ValidationError, match="note"):
-        Outcome.model_validate(carried)
+        Outcome.model_validate(serialized)

@@ -39,7 +39,7 @@ NODES = {
 
 
 def _rows(tmp_path: Path, nodes: str, more: str = "") -> list[CheckResult]:
-    """Both properties of a model that has just these nodes, on the CPU."""
+    """Return the results of both property rows of a model with these nodes, on the CPU."""
     write(tmp_path / "m.onnx", NODES[nodes], {"image": ["batch", 2, 6, 6]}, {"y": ["batch", 2, 6, 6]})
     np.savez(tmp_path / "data.npz", image=np.abs(images(16)))
     (tmp_path / "hil.toml").write_text(TOML + more)
@@ -55,8 +55,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_healthy_engine_has_both(tmp_path: Path) -> None:
-    """All batches are tried, and nothing is left beside the config by who drew them."""
+def test_a_sound_engine_passes_both_properties(tmp_path: Path) -> None:
+    """All batches are tried, and Hypothesis leaves no folder beside the config."""
     parity, stable = _rows(tmp_path, "Relu")
     assert parity.verdict is stable.verdict is Verdict.PASSED
     assert parity.measurement is not None
@@ -64,8 +64,8 @@ def test_a_healthy_engine_has_both(tmp_path: Path) -> None:
     assert not (tmp_path / ".hypothesis").exists()
 
 
-def test_statistics_of_the_batch_are_found(tmp_path: Path) -> None:
-    """A normalization left in training mode passes parity, and makes a sample depend on its mates: two are enough."""
+def test_batch_statistics_fail_stability(tmp_path: Path) -> None:
+    """A normalization in training mode passes parity, and fails stability with an example of two samples."""
     parity, stable = _rows(tmp_path, "batch statistics")
     assert parity.verdict is Verdict.PASSED
     assert stable.verdict is Verdict.FAILED
@@ -73,8 +73,8 @@ def test_statistics_of_the_batch_are_found(tmp_path: Path) -> None:
     assert len(stable.details["example"]["samples"]) == 2
 
 
-def test_what_is_not_finite_somewhere_in_the_range_is_found_and_kept(tmp_path: Path) -> None:
-    """A reciprocal of zero, which the data never has but the declared range does; its inputs show it again."""
+def test_non_finite_outputs_within_the_range_fail_and_are_saved(tmp_path: Path) -> None:
+    """A reciprocal of zero, which only the declared range includes, fails, and its inputs are in the report."""
     _, stable = _rows(tmp_path, "Reciprocal", "\n[models.m.ranges]\nimage = [0.0, 1.0]\n")
     assert stable.verdict is Verdict.FAILED
     assert "not finite" in stable.reason

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from hil.session import Request
     from hil.targets.engine_worker import EngineWorker
-    from tests.session.conftest import Asks
+    from tests.session.conftest import MakesRequests
 
 BOARD = Board("h200", "NVIDIA H200", "9.0")
 H200 = {"kind": "gpu", "name": "NVIDIA H200", "sm": "9.0"}
 OWN = Row(id="grasp.error", model="toy", precision="fp32", required=True)
-GOOD = Judgement(verdict=Verdict.PASSED, reason="it is")
+GOOD = Judgement(verdict=Verdict.PASSED, reason="the error is small")
 
 
 def on_board(request: Request) -> Session:
@@ -46,7 +46,7 @@ def engine_on(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Make engines report that they run on ``work``."""
     load = AgentClient.load
 
-    def says(work: Mapping[str, Any] | None) -> None:
+    def set_processor(work: Mapping[str, Any] | None) -> None:
         def loaded(
             self: AgentClient, key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = False
         ) -> EngineWorker:
@@ -57,26 +57,26 @@ def engine_on(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(AgentClient, "load", loaded)
 
-    return says
+    return set_processor
 
 
-def test_on_a_confirmed_board_an_engine_on_the_cpu_is_no_device(ask: Asks) -> None:
+def test_an_engine_on_the_cpu_of_a_confirmed_board_is_host(make_request: MakesRequests) -> None:
     """An engine on the CPU of a confirmed board has evidence host."""
-    asked = ask()
-    with closing(on_board(asked)) as session:
+    request = make_request()
+    with closing(on_board(request)) as session:
         for name in ("contract.signature", "memory.engine_size", "parity.outputs"):
-            result = session.judge(row(asked, name)).result
+            result = session.judge(row(request, name)).result
             assert result.executed_on is not None
             assert (result.evidence, result.executed_on.kind) == (Evidence.HOST, "cpu"), name
 
 
-def test_an_engine_that_ran_on_the_board_is_a_device(ask: Asks, engine_on: Any) -> None:
+def test_an_engine_that_ran_on_the_board_is_a_device(make_request: MakesRequests, engine_on: Any) -> None:
     """Its rows have the GPU's name and SM; the check of the data itself has evidence host."""
-    asked = ask()
+    request = make_request()
     engine_on(H200)
-    with closing(on_board(asked)) as session:
-        parity = session.judge(row(asked, "parity.outputs"))
-        data = session.judge(row(asked, "parity.data")).result
+    with closing(on_board(request)) as session:
+        parity = session.judge(row(request, "parity.outputs"))
+        data = session.judge(row(request, "parity.data")).result
     assert (parity.result.evidence, parity.result.executed_on) == (Evidence.DEVICE, ExecutedOn(**H200))
     assert parity.engines[0]["executed_on"] == H200
     (environment,) = parity.environments.values()
@@ -87,49 +87,51 @@ def test_an_engine_that_ran_on_the_board_is_a_device(ask: Asks, engine_on: Any) 
 
 
 @pytest.mark.parametrize("other", [{**H200, "name": "NVIDIA H100"}, {**H200, "sm": "8.7"}, {**H200, "kind": "npu"}])
-def test_another_processor_than_the_confirmed_is_no_device(ask: Asks, engine_on: Any, other: dict[str, str]) -> None:
+def test_another_processor_than_the_confirmed_one_is_host(
+    make_request: MakesRequests, engine_on: Any, other: dict[str, str]
+) -> None:
     """An engine on another GPU of the same machine does not have evidence device."""
-    asked = ask()
+    request = make_request()
     engine_on(other)
-    with closing(on_board(asked)) as session:
-        result = session.judge(row(asked, "parity.outputs")).result
+    with closing(on_board(request)) as session:
+        result = session.judge(row(request, "parity.outputs")).result
     assert (result.evidence, result.executed_on) == (Evidence.HOST, ExecutedOn(**other))
 
 
-def test_a_gpu_without_a_confirmed_board_is_the_hosts(ask: Asks, engine_on: Any) -> None:
+def test_a_gpu_without_a_confirmed_board_is_host(make_request: MakesRequests, engine_on: Any) -> None:
     """Without ``board`` in hil.toml no board is confirmed, so the evidence is host."""
-    asked = ask()
+    request = make_request()
     engine_on(H200)
-    with closing(Session.open(asked)) as session:
-        result = session.judge(row(asked, "parity.outputs")).result
+    with closing(Session.open(request)) as session:
+        result = session.judge(row(request, "parity.outputs")).result
     assert (result.evidence, result.executed_on) == (Evidence.HOST, ExecutedOn(**H200))
 
 
-def test_a_stand_in_stays_one(ask: Asks, engine_on: Any) -> None:
+def test_a_stand_in_is_emulated_on_any_processor(make_request: MakesRequests, engine_on: Any) -> None:
     """A declared stand-in is emulated on any processor; the check of the data itself has evidence host."""
-    asked = ask("stand-in")
+    request = make_request("stand-in")
     engine_on(H200)
-    with closing(Session.open(asked)) as session:
-        assert session.judge(row(asked, "parity.outputs")).result.evidence is Evidence.EMULATED
-        assert session.judge(row(asked, "parity.data")).result.evidence is Evidence.HOST
+    with closing(Session.open(request)) as session:
+        assert session.judge(row(request, "parity.outputs")).result.evidence is Evidence.EMULATED
+        assert session.judge(row(request, "parity.data")).result.evidence is Evidence.HOST
 
 
-def test_an_engine_that_moves_is_found_out(ask: Asks, engine_on: Any) -> None:
+def test_an_engine_that_changes_its_processor_is_an_error(make_request: MakesRequests, engine_on: Any) -> None:
     """An engine that first ran on the GPU and now runs on the CPU raises ``EngineError``."""
-    asked = ask()
+    request = make_request()
     engine_on(H200)
-    with closing(on_board(asked)) as session:
-        assert session.judge(row(asked, "parity.outputs")).result.evidence is Evidence.DEVICE
+    with closing(on_board(request)) as session:
+        assert session.judge(row(request, "parity.outputs")).result.evidence is Evidence.DEVICE
         engine_on(None)
         with pytest.raises(EngineError, match="run again"), session.engines.fresh("toy", "fp32"):
             pass
 
 
-def test_what_could_not_be_built_ran_nowhere(ask: Asks) -> None:
+def test_a_row_without_an_engine_has_no_processor(make_request: MakesRequests) -> None:
     """A row without an engine does not have evidence device."""
-    asked = ask()
-    with closing(on_board(asked)) as session:
-        fp16 = row(asked, "parity.outputs").model_copy(update={"precision": "fp16"})
+    request = make_request()
+    with closing(on_board(request)) as session:
+        fp16 = row(request, "parity.outputs").model_copy(update={"precision": "fp16"})
         result = session.judge(fp16).result
         own = session.enter(OWN.model_copy(update={"precision": "fp16"}), GOOD, by_engine=True).result
     assert (result.cause, result.evidence, result.executed_on) == (Cause.UNSUPPORTED, None, None)
@@ -145,21 +147,21 @@ def test_what_could_not_be_built_ran_nowhere(ask: Asks) -> None:
         (True, {"model": "", "precision": ""}, Evidence.HOST),
     ],
 )
-def test_a_users_check_is_a_devices_only_by_its_engine(
-    ask: Asks, engine_on: Any, changes: dict[str, str], evidence: Evidence, *, by_engine: bool
+def test_a_users_row_is_device_only_with_its_engine(
+    make_request: MakesRequests, engine_on: Any, changes: dict[str, str], evidence: Evidence, *, by_engine: bool
 ) -> None:
     """A user's test that did not request the engine has evidence host."""
-    asked = ask()
+    request = make_request()
     engine_on(H200)
-    with closing(on_board(asked)) as session:
+    with closing(on_board(request)) as session:
         session.engine("toy", "fp32")
         assert session.enter(OWN.model_copy(update=changes), GOOD, by_engine=by_engine).result.evidence is evidence
 
 
-def test_a_fallback_is_one_for_every_row(ask: Asks, engine_on: Any) -> None:
-    """Even for the host's own work, and even on a GPU: the target that was asked for was not used."""
-    asked = ask("board")
+def test_under_a_fallback_every_row_is_fallback(make_request: MakesRequests, engine_on: Any) -> None:
+    """Under a fallback every row has evidence fallback, also the host's own checks and work on a GPU."""
+    request = make_request("board")
     engine_on(H200)
-    with closing(Session.open(asked)) as session:
+    with closing(Session.open(request)) as session:
         for name in ("parity.data", "parity.outputs"):
-            assert session.judge(row(asked, name)).result.evidence is Evidence.CPU_FALLBACK
+            assert session.judge(row(request, name)).result.evidence is Evidence.CPU_FALLBACK

@@ -25,14 +25,14 @@ JUDGED = {"verdict", "reason", "cause", "measurement", "details", "evidence", "e
 
 
 def judgement(verdict: Verdict = Verdict.PASSED) -> Judgement:
-    """A judgement with a number and a detail."""
+    """Return a judgement with a measurement and a detail."""
     return Judgement(
         verdict=verdict, reason="1 s", measurement=Measurement(value=1.0, unit="s", n=9), details={"n": [9]}
     )
 
 
 def facts() -> Facts:
-    """Facts that let every amendment act."""
+    """Return facts that make every amendment act."""
     table = TolerancesSpec.model_validate({"max_abs": 0.1, "reason": "agreed", "expires": "2026-02-28"})
     return Facts(
         details={"samples": "a.npz"},
@@ -48,8 +48,8 @@ def facts() -> Facts:
     )
 
 
-def test_the_order() -> None:
-    """Disturbances first, then explanations, then what makes a good verdict worse, and evidence last."""
+def test_amendments_have_a_fixed_order() -> None:
+    """Disturbances are first, then explanations, then reasons for a stricter verdict; evidence is last."""
     assert [amendment.name for amendment in AMENDMENTS] == [
         "details",
         "run values",
@@ -68,34 +68,34 @@ def test_the_order() -> None:
 @pytest.mark.parametrize("amendment", AMENDMENTS, ids=lambda amendment: amendment.name)
 def test_each_is_a_pure_function(amendment: Amendment, row: Row) -> None:
     """The same input gives the same output, and no input is changed."""
-    before, known = judgement(), facts()
-    first = amendment.apply(row, before, known)
-    assert first == amendment.apply(row, before, known)
-    assert (before, known) == (judgement(), facts())
+    before, inputs = judgement(), facts()
+    first = amendment.apply(row, before, inputs)
+    assert first == amendment.apply(row, before, inputs)
+    assert (before, inputs) == (judgement(), facts())
 
 
 @pytest.mark.parametrize("amendment", AMENDMENTS, ids=lambda amendment: amendment.name)
 def test_each_changes_something(amendment: Amendment) -> None:
-    """An amendment that never acts would pass every other test here."""
+    """Each amendment changes a judgement; one that never acts would pass every other test here."""
     assert any(amendment.apply(row, judgement(), facts()) != judgement() for row in ROWS)
 
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_without_facts_nothing_changes(verdict: Verdict) -> None:
-    """A row of which nothing more is known keeps the judgement of its check."""
+    """A row without further facts keeps the judgement of its check."""
     assert all(amended(row, judgement(verdict), Facts()) == judgement(verdict) for row in ROWS)
 
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_no_amendment_makes_a_verdict_better(verdict: Verdict) -> None:
-    """Only an outside disturbance takes a failure back, to inconclusive; nothing becomes passed."""
+    """Nothing becomes passed; only an outside disturbance changes a failure, to inconclusive."""
     results = {amended(row, judgement(verdict), facts()).verdict for row in ROWS}
     assert Verdict.PASSED not in results
     assert verdict is not Verdict.NOT_RUN or results == {Verdict.NOT_RUN}
 
 
-def test_memory_is_disturbed_by_swap_but_not_by_heat() -> None:
-    """Heat slows an engine and changes no number of bytes."""
+def test_swap_disturbs_memory_rows_and_heat_does_not() -> None:
+    """Swap makes a memory row inconclusive; throttling does not change it."""
     _, memory, *_ = ROWS
     hot, swapped = Facts(findings=(HEAT,)), Facts(findings=(SWAP,))
     assert amended(memory, judgement(), hot) == judgement()
@@ -103,33 +103,33 @@ def test_memory_is_disturbed_by_swap_but_not_by_heat() -> None:
 
 
 def calls(path: Path) -> list[tuple[str, set[str]]]:
-    """The name of each function called in a module, with the keys of a literal ``update``."""
-    found = []
+    """Return each function called in a module, with the keys of a literal ``update``."""
+    functions = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             updates = [word.value for word in node.keywords if word.arg == "update"]
-            assert name != "model_copy" or all(isinstance(update, ast.Dict) for update in updates) or inside(path)
+            assert name != "model_copy" or all(isinstance(update, ast.Dict) for update in updates) or is_amendment(path)
             keys = [key for update in updates if isinstance(update, ast.Dict) for key in update.keys]
-            found.append((name, {str(key.value) for key in keys if isinstance(key, ast.Constant)}))
-    return found
+            functions.append((name, {str(key.value) for key in keys if isinstance(key, ast.Constant)}))
+    return functions
 
 
-def inside(path: Path) -> bool:
+def is_amendment(path: Path) -> bool:
     """Whether a module is one of the amendments."""
     return path.parent.name == "amendments"
 
 
 def test_no_other_module_of_the_session_amends_a_judgement() -> None:
     """Outside the list no judgement is copied with a change, folded with a state, or expired."""
-    others = {path: calls(path) for path in SESSION.rglob("*.py") if not inside(path)}
-    assert len(others) > 30
-    for path, found in others.items():
-        assert not {"fold", "unexpired"} & {name for name, _ in found}, path
-        assert not [keys for name, keys in found if name == "model_copy" and keys & JUDGED], path
+    called = {path: calls(path) for path in SESSION.rglob("*.py") if not is_amendment(path)}
+    assert len(called) > 30
+    for path, functions in called.items():
+        assert not {"fold", "unexpired"} & {name for name, _ in functions}, path
+        assert not [keys for name, keys in functions if name == "model_copy" and keys & JUDGED], path
 
 
 def test_the_list_is_applied_in_one_place() -> None:
-    """``judging`` applies it; a regression reads the row that it compares, and a timed row whether to profile."""
+    """Only ``judging`` applies the list, and ``regression`` and ``timing`` to preview a row's verdict."""
     users = {path.stem for path in SESSION.rglob("*.py") if "amended" in {name for name, _ in calls(path)}}
     assert users == {"judging", "regression", "timing"}

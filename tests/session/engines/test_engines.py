@@ -16,40 +16,40 @@ from hil.session.engines.provision import Provisioned, provision
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.session.conftest import Asks
+    from tests.session.conftest import MakesRequests
 
 CALIBRATION = '\n[models.toy.calibration]\ndata = "synthetic"\n'
 
 
 @pytest.fixture
-def three(ask: Asks) -> Request:
-    """Return a request of a model in three precisions, of which the CPU cannot build the second."""
-    asked = ask()
-    path = asked.config.path
+def three_precisions(make_request: MakesRequests) -> Request:
+    """Return a request for a model in three precisions, of which the CPU cannot build the second."""
+    request = make_request()
+    path = request.config.path
     text = path.read_text().replace('precisions = ["fp32"]', 'precisions = ["fp32", "fp16", "int8"]')
     path.write_text(text + CALIBRATION)
-    return replace(asked, config=load(path))
+    return replace(request, config=load(path))
 
 
 def built(tmp_path: Path) -> dict[str, str]:
     """Return the precisions in the store, and the kind of process that built each."""
     records = [json.loads(file.read_text()) for file in tmp_path.glob("cache/**/engines/*.json")]
-    return {one["facts"]["precision"]: one["about"]["process"] for one in records}
+    return {record["facts"]["precision"]: record["about"]["process"] for record in records}
 
 
-def test_what_will_be_asked_for_is_built_one_after_the_other(three: Request, tmp_path: Path) -> None:
-    """The first engine that is needed has the others built with it, in one process; before that nothing is."""
-    with closing(Session.open(three)) as session:
-        session.engines.ahead([("toy", one) for one in ("fp16", "fp32", "int8", "fp32")])
+def test_planned_engines_are_built_together_at_the_first_request(three_precisions: Request, tmp_path: Path) -> None:
+    """The first engine that is needed has the other planned ones built with it in one process, and not earlier."""
+    with closing(Session.open(three_precisions)) as session:
+        session.engines.ahead([("toy", precision) for precision in ("fp16", "fp32", "int8", "fp32")])
         assert built(tmp_path) == {}
         session.engines.provisioned("toy", "int8")
         assert built(tmp_path) == {"fp32": "fresh", "int8": "kept"}
 
 
-def test_a_failure_of_an_early_build_is_reported_by_its_rows(three: Request, messages: list[str]) -> None:
+def test_a_failure_of_an_early_build_is_reported_by_its_rows(three_precisions: Request, messages: list[str]) -> None:
     """A precision that cannot be built fails only its own rows; the progress reports that it has no engine."""
-    with closing(Session.open(three)) as session:
-        session.engines.ahead([("toy", one) for one in ("fp16", "fp32")])
+    with closing(Session.open(three_precisions)) as session:
+        session.engines.ahead([("toy", precision) for precision in ("fp16", "fp32")])
         with session.engines.lease("toy", "fp32") as worker:
             assert worker.pid > 0
         assert messages.count("toy fp16: no engine; its checks report why") == 1
@@ -58,8 +58,10 @@ def test_a_failure_of_an_early_build_is_reported_by_its_rows(three: Request, mes
 
 
 @pytest.mark.parametrize("kind", [EngineBuildError, EngineError, Unsupported, UserError, WorkerLost])
-def test_no_failure_ahead_is_anothers(three: Request, monkeypatch: pytest.MonkeyPatch, kind: type[HilError]) -> None:
-    """Any failure of one precision, also out of memory, is reported in its own row; the others are built."""
+def test_a_failure_of_an_early_build_affects_no_other_precision(
+    three_precisions: Request, monkeypatch: pytest.MonkeyPatch, kind: type[HilError]
+) -> None:
+    """Any failure of one precision, also a lost worker, is raised only when that precision is requested."""
 
     def failing(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:
         if precision == "int8":
@@ -67,31 +69,31 @@ def test_no_failure_ahead_is_anothers(three: Request, monkeypatch: pytest.Monkey
         return provision(session, model, precision, more=more)
 
     monkeypatch.setattr(engines, "provision", failing)
-    with closing(Session.open(three)) as session:
-        session.engines.ahead([("toy", one) for one in ("int8", "fp32")])
+    with closing(Session.open(three_precisions)) as session:
+        session.engines.ahead([("toy", precision) for precision in ("int8", "fp32")])
         assert session.engines.provisioned("toy", "fp32").engine.digest
         with pytest.raises(kind, match="no engine of this"):
             session.engines.provisioned("toy", "int8")
 
 
-def test_a_lost_target_ends_the_building(three: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_target_ends_the_building(three_precisions: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost target is raised at once as a lab failure, and no other engine is built."""
-    asked = []
+    attempted = []
 
     def lost(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:  # noqa: ARG001 - as the real one
-        asked.append(precision)
-        raise LabError("the cable")
+        attempted.append(precision)
+        raise LabError("the connection was lost")
 
     monkeypatch.setattr(engines, "provision", lost)
-    with closing(Session.open(three)) as session:
-        session.engines.ahead([("toy", one) for one in ("int8", "fp32")])
-        with pytest.raises(LabError, match="the cable"):
+    with closing(Session.open(three_precisions)) as session:
+        session.engines.ahead([("toy", precision) for precision in ("int8", "fp32")])
+        with pytest.raises(LabError, match="the connection was lost"):
             session.engines.provisioned("toy", "fp32")
-    assert asked == ["int8"]
+    assert attempted == ["int8"]
 
 
-def test_without_a_plan_nothing_is_built_ahead(three: Request, tmp_path: Path) -> None:
+def test_without_a_plan_nothing_is_built_ahead(three_precisions: Request, tmp_path: Path) -> None:
     """A session without a plan builds only the requested engine."""
-    with closing(Session.open(three)) as session:
+    with closing(Session.open(three_precisions)) as session:
         session.engines.provisioned("toy", "fp32")
         assert built(tmp_path) == {"fp32": "fresh"}

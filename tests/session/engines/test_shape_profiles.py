@@ -18,18 +18,18 @@ SIZES = st.integers(1, 64)
 
 
 def model(**keys: Any) -> ModelSpec:
-    """A model's table with what a test is about."""
+    """Return a model's table with these keys."""
     return ModelSpec.model_validate({"path": "m.onnx", "data": "synthetic", **keys})
 
 
 def profiles(spec: ModelSpec, *shapes: tuple[int | str | None, ...]) -> Profiles:
-    """The profiles of a model with inputs ``i0``, ``i1``, … of these shapes."""
+    """Return the profiles of a model with inputs ``i0``, ``i1``, … of these shapes."""
     inputs = tuple(TensorSpec(f"i{number}", "float32", shape) for number, shape in enumerate(shapes))
     return profiles_of(Signature(inputs, ()), spec, "m")
 
 
-def test_static_inputs_need_none() -> None:
-    """What is fixed is built as it is; an input beside it that is not has a profile."""
+def test_static_inputs_have_no_profile() -> None:
+    """Only an input with a dynamic dimension has a profile."""
     assert profiles(model(), (1, 3, 8, 8)) == {}
     assert list(profiles(model(), (1, 3), ("batch", 3))) == ["i1"]
 
@@ -37,49 +37,49 @@ def test_static_inputs_need_none() -> None:
 @pytest.mark.parametrize(("batch", "largest"), [(1, 4), (4, 4), (6, 6)])
 @pytest.mark.parametrize("dimension", ["batch", None])
 def test_a_first_dimension_is_the_batch(batch: int, largest: int, dimension: str | None) -> None:
-    """From one sample to what is fed, and at least to what ``contract.shapes`` tries."""
+    """A dynamic first dimension covers 1 to the batch, and at least the 4 that ``contract.shapes`` tries."""
     assert profiles(model(batch=batch), (dimension, 3)) == {"i0": [[1, 3], [batch, 3], [largest, 3]]}
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(SIZES, min_size=3, max_size=3).map(sorted), min_size=3))
-def test_shapes_say_what_dimensions_are(shapes: dict[str, list[int]]) -> None:
-    """Each choice of min, opt and max is taken from the same column for every dimension."""
+def test_shapes_set_named_dimensions(shapes: dict[str, list[int]]) -> None:
+    """Min, opt and max of ``shapes`` apply to every input dimension of that name."""
     spec = model(shapes={key: tuple(value) for key, value in shapes.items()}, batch=shapes["a"][1])
-    found = profiles(spec, ("a", "b", 5, "c"))["i0"]
-    assert found == [[shapes["a"][n], shapes["b"][n], 5, shapes["c"][n]] for n in range(3)]
+    profile = profiles(spec, ("a", "b", 5, "c"))["i0"]
+    assert profile == [[shapes["a"][n], shapes["b"][n], 5, shapes["c"][n]] for n in range(3)]
 
 
-def test_an_undeclared_dimension_is_told_with_the_lines_to_write() -> None:
-    """Nobody is left to guess the table; the batch needs none."""
+def test_an_undeclared_dimension_is_reported_with_the_lines_to_add() -> None:
+    """The error has the table to write, without the batch, which needs no entry."""
     with pytest.raises(UserError, match=r"\[models\.m\.shapes\]\nheight = \[1, 1, 1\]\nwidth = \[1, 1, 1\]"):
         profiles(model(), ("batch", 3, "height", "width"))
 
 
-def test_the_batch_may_stand_elsewhere_too() -> None:
-    """A name that is first in one input means the same size in another."""
+def test_the_batch_dimension_has_one_size_in_all_inputs() -> None:
+    """A name that is the batch of one input has the same sizes in another."""
     assert profiles(model(batch=2), ("n", 3), (7, "n"))["i1"] == [[7, 1], [7, 2], [7, 4]]
 
 
-def test_a_dimension_without_name_cannot_be_given_sizes() -> None:
-    """``shapes`` goes by names: the model must have them."""
+def test_a_dynamic_dimension_needs_a_name() -> None:
+    """A dynamic dimension without a name is refused, because ``shapes`` refers to names."""
     with pytest.raises(UserError, match=r"dimension 1 of input i0: float32\[\?, \?\] has no name"):
         profiles(model(), (None, None))
 
 
-def test_a_name_that_no_tensor_has_is_a_slip() -> None:
-    """A misspelt dimension would be built for other sizes than the robot feeds."""
+def test_an_unknown_dimension_name_is_refused() -> None:
+    """A misspelt dimension is refused with the name that was probably meant."""
     with pytest.raises(UserError, match="did you mean 'height'"):
         profiles(model(shapes={"hieght": (1, 2, 3)}), (1, "height"))
 
 
 def test_the_batch_must_fit_the_shapes() -> None:
-    """What is timed is what the engine was built for."""
+    """A batch outside of ``shapes`` is refused."""
     with pytest.raises(UserError, match=r"batch = 8 is outside of shapes\.batch = \[1, 2, 4\]"):
         profiles(model(batch=8, shapes={"batch": (1, 2, 4)}), ("batch", 3))
 
 
 @given(st.lists(st.one_of(SIZES, st.just("a"), st.none()), max_size=1), st.integers(1, 99))
-def test_min_opt_and_max_never_fall(shape: list[int | str | None], batch: int) -> None:
-    """TensorRT refuses a profile that does; a scalar has nothing to say."""
+def test_min_opt_and_max_are_in_order(shape: list[int | str | None], batch: int) -> None:
+    """Min, opt and max never decrease, as TensorRT requires; a scalar input has no profile."""
     for low, middle, high in profiles(model(batch=batch), tuple(shape)).values():
         assert all(a <= b <= c for a, b, c in zip(low, middle, high, strict=True))

@@ -24,13 +24,13 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def words(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> tuple[str, ...]:
-    """The command that builds."""
+def build_command(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> tuple[str, ...]:
+    """Return the command that builds the engine."""
     return equivalent("model.onnx", precision, options, version).command
 
 
-def command_of(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> str:
-    """What differs, as one text."""
+def differences(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> str:
+    """Return the differences from our own build and timing, as one text."""
     return "\n".join(equivalent("model.onnx", precision, options, version).differences)
 
 
@@ -47,16 +47,16 @@ def command_of(precision: str = "fp32", version: str | None = "10.3.0", **option
         ("int8", "11.1.0", set()),
     ],
 )
-def test_precisions_are_flags_while_there_are_such(precision: str, version: str, flags: set[str]) -> None:
-    """TensorRT 11 has none: there the types are the file's, which is reported."""
-    given_flags = set(words(precision, version)) & {"--noTF32", "--fp16", "--bf16", "--int8"}
+def test_a_precision_is_a_flag_before_tensorrt_11(precision: str, version: str, flags: set[str]) -> None:
+    """TensorRT 11 has no precision flags: the file's types are used, which is reported."""
+    given_flags = set(build_command(precision, version)) & {"--noTF32", "--fp16", "--bf16", "--int8"}
     assert given_flags == flags
-    assert ("must already be in it" in command_of(precision, version)) is (version[:2] == "11" and precision != "fp32")
+    assert ("must already be in it" in differences(precision, version)) is (version[:2] == "11" and precision != "fp32")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_flags_are_those_of_the_release(version: str) -> None:
-    """Workspace, skipping, plugins, level and streams changed their names on the way."""
+def test_flags_follow_the_release(version: str) -> None:
+    """Each release gets its own flags for workspace, skipped inference, plugins, level and streams."""
     made = equivalent("model.onnx", "fp16", OPTIONS, version)
     release = tuple(int(part) for part in version.split(".")[:2])
     build, timing = set(made.command), set(made.timing)
@@ -77,34 +77,34 @@ def test_flags_are_those_of_the_release(version: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"implicit": {}}])
-def test_random_ranges_are_warned_of(options: dict[str, Any]) -> None:
-    """``trtexec --int8`` without a cache computes garbage at the right speed."""
-    assert "RANDOM" in command_of("int8", **options)
-    assert "RANDOM" not in command_of("int8", calibration="key")
-    assert "RANDOM" not in command_of("fp16", **options)
+def test_random_ranges_are_reported(options: dict[str, Any]) -> None:
+    """``trtexec --int8`` without a cache uses random ranges, which is reported."""
+    assert "RANDOM" in differences("int8", **options)
+    assert "RANDOM" not in differences("int8", calibration="key")
+    assert "RANDOM" not in differences("fp16", **options)
 
 
-def test_what_differs_is_always_told() -> None:
-    """Transfers, waiting, CUDA graph and percentiles are not the same thing under the same name."""
-    for word in ("transfers", "--useSpinWait", "CUDA graph", "percentile", "--loadInputs"):
-        assert word in command_of()
+def test_differences_are_always_reported() -> None:
+    """Differences of transfers, waiting, CUDA graph, percentiles and inputs are reported."""
+    for subject in ("transfers", "--useSpinWait", "CUDA graph", "percentile", "--loadInputs"):
+        assert subject in differences()
 
 
 @pytest.mark.parametrize("version", [None, "", "unknown", "99.1"])
-def test_an_unknown_release_is_said_to_be(version: str | None) -> None:
-    """A guess is never shown as knowledge."""
-    assert "flags are those of" in command_of(version=version)
+def test_an_unknown_release_is_reported(version: str | None) -> None:
+    """For an unknown release the output states of which release the flags are."""
+    assert "flags are those of" in differences(version=version)
 
 
-def test_a_workspace_that_is_no_whole_number_is_kept() -> None:
-    """In MiB, which newer releases take with a fraction and older ones do not, which is reported."""
-    assert "--memPoolSize=workspace:1.5" in words(workspace=3 * MIB // 2)
-    assert "--workspace=1" in words(version="8.2.1", workspace=3 * MIB // 2)
-    assert "ours are 1.5" in command_of(version="8.2.1", workspace=3 * MIB // 2)
+def test_a_fractional_workspace() -> None:
+    """Newer releases get the fraction of a MiB; older ones get whole MiB, which is reported."""
+    assert "--memPoolSize=workspace:1.5" in build_command(workspace=3 * MIB // 2)
+    assert "--workspace=1" in build_command(version="8.2.1", workspace=3 * MIB // 2)
+    assert "ours are 1.5" in differences(version="8.2.1", workspace=3 * MIB // 2)
 
 
 @given(st.text(min_size=1), st.sampled_from(PRECISIONS), st.sampled_from(VERSIONS))
 def test_the_command_survives_a_shell(name: str, precision: str, version: str) -> None:
-    """Whatever the file and the inputs are called, what is printed is one command with these words."""
+    """The printed command splits into the same arguments, whatever the file and inputs are called."""
     made = equivalent(f"{name}.onnx", precision, {**OPTIONS, "profiles": {name: [[1], [1], [1]]}}, version)
     assert tuple(shlex.split(str(made))) == made.command

@@ -47,17 +47,17 @@ def test_samples_of_every_kind_are_within_their_range(kind: str, level: int, see
     assert ((array >= 0.25) & (array <= 0.5)).all()
 
 
-def test_a_search_is_deterministic_and_shrinks_to_the_simplest() -> None:
+def test_a_search_is_deterministic_and_shrinks_to_the_simplest_batch() -> None:
     """Two searches try the same batches; a failure of noise at sides of 4 or more shrinks to noise at side 4."""
-    tried: list[list[Drawn]] = [[], []]
+    batches: list[list[Drawn]] = [[], []]
 
     def trial(drawn: Drawn, into: list[Drawn]) -> str:
         into.append(drawn)
         bad = dict(drawn.sizes)["side"] >= 4 and any(recipe.kind == "noise" for recipe in drawn.samples)
         return "wrong" if bad else ""
 
-    results = [search(SPACE, 50, lambda drawn, into=into: trial(drawn, into)) for into in tried]  # type: ignore[misc]  # bound early
-    assert tried[0] == tried[1]
+    results = [search(SPACE, 50, lambda drawn, into=into: trial(drawn, into)) for into in batches]  # type: ignore[misc]  # bound early
+    assert batches[0] == batches[1]
     assert results[0] == results[1]
     _, _, smallest, wrong = results[0]
     assert wrong == "wrong"
@@ -68,18 +68,18 @@ def test_a_search_is_deterministic_and_shrinks_to_the_simplest() -> None:
 
 def test_other_imports_do_not_change_the_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Constants in an imported module of the user do not influence the drawn batches."""
-    tried: list[list[Drawn]] = [[], []]
+    batches: list[list[Drawn]] = [[], []]
 
     def trial(drawn: Drawn, into: list[Drawn]) -> str:
         into.append(drawn)
         return ""
 
-    search(SPACE, 600, lambda drawn: trial(drawn, tried[0]))
+    search(SPACE, 600, lambda drawn: trial(drawn, batches[0]))
     (tmp_path / "numbers_of_mine.py").write_text(f"SEEDS = {list(range(30000, 30400))}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.import_module("numbers_of_mine")
-    search(SPACE, 600, lambda drawn: trial(drawn, tried[1]))
-    assert tried[0] == tried[1]
+    search(SPACE, 600, lambda drawn: trial(drawn, batches[1]))
+    assert batches[0] == batches[1]
 
 
 def test_all_batches_are_counted_without_a_failure() -> None:
@@ -97,12 +97,12 @@ def test_all_batches_are_counted_without_a_failure() -> None:
 
 def test_a_lost_worker_ends_the_search() -> None:
     """``WorkerLost`` propagates after one trial: it is not retried, and not reported as a failed property."""
-    times: list[int] = []
+    trials: list[int] = []
 
     def trial(_drawn: Drawn) -> str:
-        times.append(1)
-        raise WorkerLost("gone")
+        trials.append(1)
+        raise WorkerLost("the worker ended")
 
     with pytest.raises(WorkerLost):
         search(SPACE, 50, trial)
-    assert len(times) == 1
+    assert len(trials) == 1

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from hil.results import Row
     from hil.targets.engine_worker import EngineWorker
-    from tests.session.conftest import Asks
+    from tests.session.conftest import MakesRequests
 
 METHOD = {"timed": "host-to-host", "streams": 1}
 
 
 def timed_series(n: int = 1000, level: float = 0.002, **method: object) -> Series:
-    """A run of ``n`` inferences back to back."""
+    """Return a run of ``n`` inferences back to back."""
     return Series(np.arange(n) * np.float64(level), np.full(n, level), 1, {**METHOD, **method})
 
 
 def quick(request: Request, runs: int | None) -> Request:
-    """The same request, with short runs, and timed long enough for a frame rate."""
+    """Return the request with short runs, timed long enough for a frame rate."""
     path = request.config.path
     text = path.read_text().replace('duration = "0.5 s"', 'duration = "1.1 s"')
     path.write_text(text.replace("[measure]", '[measure]\nrun_duration = "200 ms"'))
@@ -39,12 +39,12 @@ def quick(request: Request, runs: int | None) -> Request:
 
 
 def row(request: Request, check_id: str) -> Row:
-    """The planned row of one check, limited or not."""
+    """Return the planned row of one check."""
     return expand(request.config, request.target).of(check_id)[0]
 
 
-def test_one_odd_run_spoils_them_all() -> None:
-    """A run by another method, too short for it or broken leaves no values: the rest would be a selection."""
+def test_one_unusable_run_leaves_no_values() -> None:
+    """A run that is too short, broken or by another method discards all values: the rest would be a selection."""
     good = [timed_series(), timed_series(level=0.0021)]
     method = digest_of(good[0].method)
     assert replicates.values("latency.p50", good, method)[0] == (0.002, 0.0021)
@@ -54,72 +54,72 @@ def test_one_odd_run_spoils_them_all() -> None:
         Series(np.zeros(500), np.full(500, np.nan), 1, METHOD),
         timed_series(n=0),
     ):
-        found, why_not = replicates.values("latency.p99", [*good, odd], method)
-        assert found == ()
+        values, why_not = replicates.values("latency.p99", [*good, odd], method)
+        assert values == ()
         assert "run 3" in why_not
 
 
-def test_values_are_of_what_was_asked() -> None:
-    """Seconds of a percentile, frames a second; nothing of what runs say nothing about."""
-    took = np.linspace(0.001, 0.002, 1001)
-    series = Series(np.concatenate([[0.0], np.cumsum(took)[:-1]]), took, 4, METHOD)
+def test_a_runs_value_is_that_of_its_check() -> None:
+    """A run gives seconds for a percentile, frames a second for a rate, and nothing for memory."""
+    duration = np.linspace(0.001, 0.002, 1001)
+    series = Series(np.concatenate([[0.0], np.cumsum(duration)[:-1]]), duration, 4, METHOD)
     assert replicates.value("latency.p50", series) == pytest.approx(0.0015)
     assert replicates.value("latency.p90", series) == pytest.approx(0.0019)
     assert replicates.value("fps.sustained", series) == pytest.approx(4 / 0.0015, rel=1e-3)
     assert replicates.value("memory.peak", series) is None
 
 
-def test_a_few_inferences_have_no_tail() -> None:
-    """99 samples hold none beyond the 99th percentile, 100 do."""
+def test_a_percentile_needs_samples_beyond_it() -> None:
+    """99 samples give no 99th percentile, 100 do."""
     assert replicates.value("latency.p99", timed_series(99)) is None
     assert replicates.value("latency.p99", timed_series(100)) == 0.002
     assert replicates.value("latency.p90", timed_series(9)) is None
     assert replicates.value("latency.p90", timed_series(10)) == 0.002
 
 
-def test_runs_are_fresh_processes_and_taken_once(ask: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many workers as runs, each by the method of the row's own series; other rows read the same files."""
-    asked = quick(ask(), runs=3)
+def test_runs_are_fresh_processes_measured_once(make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run has a new worker and the method of the row's series; other rows read the same files."""
+    request = quick(make_request(), runs=3)
     pids: list[int] = []
-    with closing(Session.open(asked)) as session:
+    with closing(Session.open(request)) as session:
         fresh = session.engines.fresh
 
         @contextmanager
-        def noted(model: str, precision: str) -> Iterator[EngineWorker]:
+        def recording_pids(model: str, precision: str) -> Iterator[EngineWorker]:
             with fresh(model, precision) as worker:
                 pids.append(worker.pid)
                 yield worker
 
-        monkeypatch.setattr(session.engines, "fresh", noted)
-        p99 = session.judge(row(asked, "latency.p99")).result
-        rate = session.judge(row(asked, "fps.sustained")).result
+        monkeypatch.setattr(session.engines, "fresh", recording_pids)
+        p99 = session.judge(row(request, "latency.p99")).result
+        rate = session.judge(row(request, "fps.sustained")).result
         again = replicates.take(session, "toy", "fp32", 3)
     assert p99.measurement is not None
     assert rate.measurement is not None
     assert len(p99.measurement.runs) == len(rate.measurement.runs) == 3, (p99.details, rate.details)
     assert len(set(pids)) == 3
-    expected = [float(np.quantile(one.duration, 0.99, method="inverted_cdf")) for one in again]
+    expected = [float(np.quantile(series.duration, 0.99, method="inverted_cdf")) for series in again]
     assert list(p99.measurement.runs) == expected
-    assert all(digest_of(one.method) == p99.measurement.method for one in again)
-    files = sorted(path.name for path in (asked.report_dir / "samples").glob("toy-fp32-run-*.npz"))
+    assert all(digest_of(series.method) == p99.measurement.method for series in again)
+    files = sorted(path.name for path in (request.report_dir / "samples").glob("toy-fp32-run-*.npz"))
     assert files == [f"toy-fp32-run-{number}.npz" for number in (1, 2, 3)]
 
 
-def test_without_runs_nothing_more_is_timed(ask: Asks) -> None:
-    """One run is what there was before: no values, no files, no time."""
-    asked = quick(ask(), runs=None)
-    with closing(Session.open(asked)) as session:
-        result = session.judge(row(asked, "latency.p99")).result
+def test_without_runs_only_the_series_is_timed(make_request: MakesRequests) -> None:
+    """Without ``--hil-runs`` a measurement has no run values and no run files."""
+    request = quick(make_request(), runs=None)
+    with closing(Session.open(request)) as session:
+        result = session.judge(row(request, "latency.p99")).result
     assert result.measurement is not None
     assert result.measurement.runs == ()
-    assert not list((asked.report_dir / "samples").glob("*-run-*"))
+    assert not list((request.report_dir / "samples").glob("*-run-*"))
 
 
-def test_cold_starts_are_runs(ask: Asks) -> None:
-    """Each load was a fresh process already: its values are the runs, as many as were asked for but three at least."""
-    asked = quick(ask(), runs=4)
-    with closing(Session.open(asked)) as session:
-        result = session.judge(row(asked, "latency.cold_load")).result
+def test_cold_starts_are_runs(make_request: MakesRequests) -> None:
+    """Each cold start is already a fresh process, so its loads are the run values."""
+    request = quick(make_request(), runs=4)
+    with closing(Session.open(request)) as session:
+        result = session.judge(row(request, "latency.cold_load")).result
     assert result.measurement is not None
     assert len(result.measurement.runs) == 4
     assert result.measurement.value == max(result.measurement.runs)

@@ -24,44 +24,44 @@ def series(first: float = 0.25) -> Series:
 
 
 def refuse() -> NoReturn:
-    """Must not be asked."""
+    """Fail the test: the series must not be measured again."""
     pytest.fail("timed again")
 
 
 def same(one: Series, other: Series) -> bool:
-    """A series is read back bit for bit, with its method and facts."""
-    told = [(each.batch, each.method, each.facts, each.device is None) for each in (one, other)]
+    """Return whether two series are equal bit for bit, with method and facts."""
+    facts = [(each.batch, each.method, each.facts, each.device is None) for each in (one, other)]
     bits = [
         each.start.tobytes() + each.duration.tobytes() + (b"" if each.device is None else each.device.tobytes())
         for each in (one, other)
     ]
-    return told[0] == told[1] and bits[0] == bits[1]
+    return facts[0] == facts[1] and bits[0] == bits[1]
 
 
-def test_another_process_of_the_run_reads_what_one_took(tmp_path: Path) -> None:
-    """Nothing is timed twice, and nothing is lost on the way through the file."""
-    taken = Samples(tmp_path / "samples", "run").once(NAME, series)
+def test_another_process_of_the_run_reads_the_file(tmp_path: Path) -> None:
+    """A second process reads the series from the file bit for bit instead of measuring again."""
+    measured = Samples(tmp_path / "samples", "run").once(NAME, series)
     read = Samples(tmp_path / "samples", "run").once(NAME, refuse)
-    assert same(taken, read)
+    assert same(measured, read)
     assert same(read, series())
 
 
-def test_the_devices_clock_goes_through_the_file(tmp_path: Path) -> None:
-    """A process that reads the series judges by the same columns as the one that took it."""
+def test_device_times_are_in_the_file(tmp_path: Path) -> None:
+    """A process that reads the series has the same device times as the one that measured it."""
     timed = replace(series(), device=np.array([0.1, 0.2, 1e-10]))
     Samples(tmp_path, "run").once(NAME, lambda: timed)
     assert same(Samples(tmp_path, "run").once(NAME, refuse), timed)
 
 
-def test_an_earlier_runs_series_is_taken_anew(tmp_path: Path) -> None:
-    """A report folder that is used again lends nothing to the new run."""
+def test_a_series_of_an_earlier_run_is_measured_again(tmp_path: Path) -> None:
+    """Series that an earlier run left in the report folder are not used."""
     Samples(tmp_path, "yesterday").once(NAME, series)
     assert Samples(tmp_path, "today").once(NAME, lambda: series(0.75)).duration[0] == 0.75
 
 
 @pytest.mark.parametrize("keep", [0, 1, 20, 100, -1])
-def test_a_damaged_file_is_taken_anew(tmp_path: Path, keep: int) -> None:
-    """Whatever is left of a file that was cut short, it stands for no series."""
+def test_a_damaged_file_is_measured_again(tmp_path: Path, keep: int) -> None:
+    """A file that was cut short anywhere is not read as a series."""
     samples = Samples(tmp_path, "run")
     samples.once(NAME, series)
     path = tmp_path / f"{NAME}.npz"
@@ -70,7 +70,7 @@ def test_a_damaged_file_is_taken_anew(tmp_path: Path, keep: int) -> None:
 
 
 def test_a_series_that_failed_leaves_nothing(tmp_path: Path) -> None:
-    """The lock is free again and no file claims to hold what was never taken."""
+    """An error while measuring leaves no file and releases the lock."""
     samples = Samples(tmp_path, "run")
     with pytest.raises(ZeroDivisionError):
         samples.once(NAME, lambda: series(1 // 0))
@@ -79,14 +79,14 @@ def test_a_series_that_failed_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_file_is_named_relative_to_the_report(tmp_path: Path) -> None:
-    """What a result points at can be moved with the report's folder."""
+    """A result names the file relative to the report, so that the folder can be moved."""
     samples = Samples(tmp_path / "report" / "samples", "run")
     samples.once(NAME, series)
     assert (tmp_path / "report" / samples.file(NAME)).is_file()
 
 
-def take(folder: Path, log: Path) -> None:
-    """One process of the run; notes that it was the one to time."""
+def measure(folder: Path, log: Path) -> None:
+    """Read or measure the series in one process of the run, and log the process that measured."""
 
     def timed() -> Series:
         with log.open("a") as file:
@@ -96,13 +96,13 @@ def take(folder: Path, log: Path) -> None:
     assert same(Samples(folder, "run").once(NAME, timed), series())
 
 
-def test_of_several_processes_one_takes_it(tmp_path: Path) -> None:
-    """Those that come while it is taken wait for it and read it."""
+def test_only_one_of_several_processes_measures(tmp_path: Path) -> None:
+    """Processes that come while a series is measured wait for it and read it."""
     context = multiprocessing.get_context("spawn")
-    crew = [context.Process(target=take, args=(tmp_path / "samples", tmp_path / "log")) for _ in range(4)]
-    for process in crew:
+    processes = [context.Process(target=measure, args=(tmp_path / "samples", tmp_path / "log")) for _ in range(4)]
+    for process in processes:
         process.start()
-    for process in crew:
+    for process in processes:
         process.join(60)
-    assert [process.exitcode for process in crew] == [0] * 4
+    assert [process.exitcode for process in processes] == [0] * 4
     assert len((tmp_path / "log").read_text().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""A session keeps the state contract: real agents, real processes; what cannot be kept ends it with a reason."""
+"""The state contract in real sessions: what cannot be met ends the session with a reason."""
 
 from __future__ import annotations
 
@@ -42,122 +42,124 @@ TPC_POWER_GATING TPC_PG_MASK 0
 """
 
 
-class Opens(Protocol):
-    """Opens a session on the target ``bench``, of which the lines of its table are given."""
+class StartsSession(Protocol):
+    """Open a session on the target ``bench`` with these lines in its table."""
 
     def __call__(self, *keys: str) -> Session:
-        """The session; the test closes it."""
+        """Return the session; the test closes it."""
 
 
 @pytest.fixture
-def start(tmp_path: Path, messages: list[str]) -> Opens:
-    """One project, one short measurement."""
+def start(tmp_path: Path, messages: list[str]) -> StartsSession:
+    """Return a function that opens a session on a project with one short measurement."""
     project = Project.make(tmp_path)
     project.edit('budget = "4 s"', 'budget = "0.5 s"')
     project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nfirst_inference = "60 s"')
     text = (project.root / "hil.toml").read_text()
 
-    def opened(*keys: str) -> Session:
+    def open_session(*keys: str) -> Session:
         path = project.root / "hil.toml"
         path.write_text(text + "\n[targets.bench]\n" + "\n".join(keys) + "\n")
         return Session.open(Request(load(path), "bench", "cpu", 0.0, "one", tmp_path / "report", messages.append))
 
-    return opened
+    return open_session
 
 
 def row(session: Session, check: str) -> Row:
-    """The row of the plan."""
-    return next(one for one in expand(session.config, "bench").rows if one.id == check)
+    """Return the planned row of one check."""
+    return next(planned for planned in expand(session.config, "bench").rows if planned.id == check)
 
 
-def judged(session: Session, check: str = "latency.p99") -> Outcome:
-    """One row's outcome."""
+def judge(session: Session, check: str = "latency.p99") -> Outcome:
+    """Return the outcome of one row."""
     return session.judge(row(session, check))
 
 
-def series(session: Session) -> dict[str, Any]:
-    """What the timed series keeps."""
+def series_facts(session: Session) -> dict[str, Any]:
+    """Return the facts in the file of the timed series."""
     path = session.report_dir / "samples" / "toy-fp32-saturated.npz"
     with np.load(path, allow_pickle=False) as arrays:
         facts: dict[str, Any] = json.loads(str(arrays["about"]))["facts"]
     return facts
 
 
-def test_an_undeclared_state_disturbs_nobody(start: Opens) -> None:
-    """Without a contract a PC is measured as before, and its readings are kept all the same."""
+def test_without_a_contract_state_is_recorded_only(start: StartsSession) -> None:
+    """Without a contract no verdict depends on the state, but its readings are recorded."""
     with closing(start()) as session:
-        found = judged(session).result
-        assert found.verdict is Verdict.PASSED, found.reason
-        assert "state" not in found.details
-        facts = series(session)
+        result = judge(session).result
+        assert result.verdict is Verdict.PASSED, result.reason
+        assert "state" not in result.details
+        facts = series_facts(session)
     assert facts["windows"][0]["state"]["before"]["memory_available"] > 0
     assert facts["opened"]["memory_available"] > 0
     assert of_facts(facts) == []
 
 
-def test_a_mode_nobody_can_confirm_ends_the_session(start: Opens) -> None:
-    """A PC has no power modes: declared, it is the lab's error and nothing is left behind."""
-    with pytest.raises(LabError, match=r"power mode MAXN cannot be confirmed \(there is no nvpmodel\): on target 'b"):
+def test_an_unconfirmable_power_mode_ends_the_session(start: StartsSession) -> None:
+    """A power mode declared for a PC is a lab error, and the target is free afterwards."""
+    with pytest.raises(
+        LabError, match=r"power mode_error MAXN cannot be confirmed \(there is no nvpmodel\): on target 'b"
+    ):
         start('power_mode = "MAXN"')
     start().close()  # the target is free again
 
 
-def mode(wanted: str, found: str | None, conf: str = CONF) -> str:
-    """Return the error message for a board in mode ``found``."""
+def mode_error(declared: str, current: str | None, conf: str = CONF) -> str:
+    """Return the error for a board in mode ``current`` whose target declares ``declared``."""
     modes, default = nvpmodel.parse(conf)
     facts = {"board": {"power_modes": modes, "default_power_mode": default}}
     assert len(power_modes(facts["board"])) == len(modes)
     with pytest.raises((LabError, UserError)) as caught:
-        power_check.check("orin", wanted, State(power_mode=found), facts)
+        power_check.check("orin", declared, State(power_mode=current), facts)
     return f"{type(caught.value).__name__} {caught.value}"
 
 
-def test_another_mode_names_the_command_that_sets_it() -> None:
-    """The number by the board's own table; where parts of the GPU go on or off, a reboot; else no number is guessed."""
-    assert mode("MODE_30W", "MAXN") == (
-        "LabError the power mode is MAXN, not MODE_30W: on target 'orin': run `sudo nvpmodel -m 2` there"
+def test_a_wrong_power_mode_names_the_command_that_sets_it() -> None:
+    """The command has the number of the board's table, and a reboot if TPC masks differ; no number is guessed."""
+    assert mode_error("MODE_30W", "MAXN") == (
+        "LabError the power mode_error is MAXN, not MODE_30W: on target 'orin': run `sudo nvpmodel -m 2` there"
     )
-    assert mode("MODE_15W", "MAXN").endswith(
+    assert mode_error("MODE_15W", "MAXN").endswith(
         "run `sudo nvpmodel -m 1` there and reboot it: the two modes use different parts of the GPU "
         "(their TPC masks differ)"
     )
-    assert "with the ID that /etc/nvpmodel.conf gives MAXN" in mode("MAXN", "15W", "")
+    assert "with the ID that /etc/nvpmodel.conf gives MAXN" in mode_error("MAXN", "15W", "")
 
 
-def test_a_mode_the_board_has_not_is_the_users_mistake() -> None:
-    """With what was meant, and what there is."""
-    assert mode("MODE_30", "MAXN") == (
+def test_a_power_mode_the_board_lacks_is_a_user_error() -> None:
+    """The error suggests the mode that was probably meant and lists the board's modes."""
+    assert mode_error("MODE_30", "MAXN") == (
         "UserError power_mode is 'MODE_30', which the board does not have (did you mean 'MODE_30W'?): "
         "on target 'orin': write one of MAXN, MODE_15W, MODE_30W in [targets.orin]"
     )
 
 
 @pytest.mark.parametrize(
-    ("key", "asked"),
+    ("lines", "keys"),
     [
         ('stop_services = ["robot"]', "stop_services"),
         ('clocks = "locked"', "clocks"),
         ('stop_services = ["robot"]\nclocks = "locked"', "stop_services and clocks"),
     ],
 )
-def test_what_needs_root_needs_its_helper(start: Opens, key: str, asked: str) -> None:
-    """Without it nothing is stopped or locked, so nothing is measured; the command that installs it is named."""
+def test_keys_that_need_root_need_the_root_helper(start: StartsSession, lines: str, keys: str) -> None:
+    """Without the helper the session ends, and the error names the command that installs it."""
     if Path("/usr/local/sbin/pytest-hil-helper").exists():
         pytest.skip("the root helper is installed here")
-    message = rf"^{asked} cannot be changed without the root helper .*`hil board setup bench`"
+    message = rf"^{keys} cannot be changed without the root helper .*`hil board setup bench`"
     with pytest.raises(LabError, match=message):
-        start(key)
+        start(lines)
 
 
-def test_too_little_memory_ends_the_session(start: Opens) -> None:
-    """What was asked for and what there is."""
+def test_too_little_memory_ends_the_session(start: StartsSession) -> None:
+    """The error has the required and the available memory."""
     with pytest.raises(LabError, match=r"free_memory requires .* and there is .*: on target 'bench': end"):
         start('free_memory = "9999999 GiB"')
     start('free_memory = "1 MiB"').close()
 
 
-def test_a_board_that_does_not_cool_ends_the_session(start: Opens, messages: list[str]) -> None:
-    """With every temperature; without any, nobody could say that it is cool enough."""
+def test_a_board_that_does_not_cool_ends_the_session(start: StartsSession, messages: list[str]) -> None:
+    """The error lists every temperature, or states that no temperature can be read."""
     if list(Path("/sys/class/thermal").glob("thermal_zone*/temp")):
         with pytest.raises(LabError, match=r"did not get cooler than -200 °C within 2 s \(.*°C\): on target 'bench'"):
             start('start_below = "-200 °C"', 'cool_within = "2 s"')
@@ -168,90 +170,90 @@ def test_a_board_that_does_not_cool_ends_the_session(start: Opens, messages: lis
 
 
 @pytest.mark.parametrize("command", ["'", "''", "   "])
-def test_a_co_runner_that_is_no_command_is_the_users_mistake(start: Opens, command: str) -> None:
-    """Told before the target is touched."""
+def test_a_co_runner_that_is_not_a_command_is_a_user_error(start: StartsSession, command: str) -> None:
+    """A command that cannot be split, or is empty, is refused before the session opens."""
     with pytest.raises(UserError, match=r"co_runner is .*: on target 'bench'"):
         start(f'co_runner = "{command}"')
 
 
-def test_a_co_runner_runs_while_timing_and_no_longer(start: Opens) -> None:
-    """It is there during the window, gone after it, and part of the number's method."""
-    seen: list[int] = []
+def test_a_co_runner_runs_only_while_timing(start: StartsSession) -> None:
+    """The co-runner runs during the window, ends with it, and is part of the method."""
+    counts: list[int] = []
     with closing(start('co_runner = "sleep 7501"')) as session:
         session.engines.provisioned("toy", "fp32")
         done = threading.Event()
 
-        def look() -> None:
+        def count_processes() -> None:
             while not done.wait(0.05):
-                seen.append(len(running("7501")))
+                counts.append(len(running("7501")))
 
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=count_processes)
         thread.start()
-        outcome = judged(session, "latency.p99")
+        outcome = judge(session, "latency.p99")
         done.set()
         thread.join()
         assert outcome.result.verdict is Verdict.PASSED, outcome.result.reason
         assert not running("7501")
-    assert max(seen) >= 1
+    assert max(counts) >= 1
     assert next(iter(outcome.methods.values()))["co_runner"] == "sleep 7501"
 
 
-def test_a_co_runner_that_ends_early_settles_nothing(start: Opens) -> None:
-    """The board was less loaded than the number says: inconclusive, with how it ended."""
+def test_a_co_runner_that_ends_early_makes_the_row_inconclusive(start: StartsSession) -> None:
+    """If the co-runner ends during the window, the row is inconclusive with its exit code."""
     with closing(start('co_runner = "sleep 0.7"')) as session:
-        found = judged(session, "latency.p99").result
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "disturbed from outside: co_runner did not run all the time: it ended with exit code 0" in found.reason
-    assert found.measurement is not None
+        result = judge(session, "latency.p99").result
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "disturbed from outside: co_runner did not run all the time: it ended with exit code 0" in result.reason
+    assert result.measurement is not None
 
 
-def test_a_co_runner_that_does_not_start_is_an_error(start: Opens) -> None:
-    """No number is taken without it."""
+def test_a_co_runner_that_does_not_start_is_an_error(start: StartsSession) -> None:
+    """A co-runner that cannot be started is a lab error."""
     with (
         closing(start('co_runner = "/no/such/program"')) as session,
         pytest.raises(LabError, match="co_runner did not start"),
     ):
-        judged(session)
+        judge(session)
 
 
-def test_reserved_memory_is_held_for_memory_rows_too(start: Opens) -> None:
-    """The machine has that much less memory, the worker uses no more, and the method records it."""
+def test_reserved_memory_applies_to_memory_rows(start: StartsSession) -> None:
+    """The reserved memory is not counted for the worker, and the method records it."""
     with closing(start()) as session:
-        plain = judged(session, "memory.peak")
+        plain = judge(session, "memory.peak")
     size = 600 << 20
     with closing(start('reserve_memory = "600 MiB"', 'co_runner = "sleep 7502"')) as session:
-        held = judged(session, "memory.peak")
-        system = judged(session, "memory.system")
+        reserved = judge(session, "memory.peak")
+        system = judge(session, "memory.system")
         assert not running(str(size))
-    first, second = plain.result.measurement, held.result.measurement
+    first, second = plain.result.measurement, reserved.result.measurement
     assert first is not None
     assert second is not None
     assert abs(first.value - second.value) < size / 4
     assert system.result.verdict is Verdict.PASSED
-    known = next(iter(held.methods.values()))
-    assert known["reserve_memory"] == size
-    assert "co_runner" not in known
+    recorded = next(iter(reserved.methods.values()))
+    assert recorded["reserve_memory"] == size
+    assert "co_runner" not in recorded
     assert first.method != second.method
 
 
-def test_cold_starts_are_watched(start: Opens) -> None:
-    """They have a co-runner too, and its end disturbs them."""
+def test_cold_starts_have_the_co_runner(start: StartsSession) -> None:
+    """The co-runner runs during cold starts, and its early end disturbs their row."""
     with closing(start('co_runner = "sleep 0.6"')) as session:
-        found = judged(session, "latency.first_inference")
-    assert "co_runner did not run all the time" in found.result.reason
-    assert next(iter(found.methods.values()))["co_runner"] == "sleep 0.6"
+        outcome = judge(session, "latency.first_inference")
+    assert "co_runner did not run all the time" in outcome.result.reason
+    assert next(iter(outcome.methods.values()))["co_runner"] == "sleep 0.6"
 
 
-def test_a_key_that_was_not_asked_for_changes_no_method() -> None:
-    """Numbers from before the contract stay comparable."""
+def test_an_unset_state_key_changes_no_method() -> None:
+    """Only configured keys of the state contract are part of the method."""
     assert method(TargetSpec()) == {}
     full = TargetSpec.model_validate({"clocks": "locked", "co_runner": "x", "reserve_memory": "5 B"})
     assert method(full) == {"clocks": "locked", "co_runner": "x", "reserve_memory": 5}
     assert method(full, timed=False) == {"reserve_memory": 5}
 
 
-def test_a_dead_agent_is_told_and_leaves_no_load(start: Opens) -> None:
-    """Its co-runner ends with it, while the session hears that the target was lost."""
+def test_a_dead_agent_leaves_no_co_runner(start: StartsSession) -> None:
+    """If the agent dies, its co-runner ends and the session raises a lab error."""
     with closing(start('co_runner = "sleep 7503"')) as session:
         pid = session.agent.hello["pid"]
 
@@ -264,7 +266,7 @@ def test_a_dead_agent_is_told_and_leaves_no_load(start: Opens) -> None:
         thread = threading.Thread(target=kill)
         thread.start()
         with pytest.raises(LabError):
-            judged(session)
+            judge(session)
         thread.join()
     limit = time.monotonic() + 10
     while running("7503") and time.monotonic() < limit:
