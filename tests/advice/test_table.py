@@ -1,4 +1,4 @@
-"""Advice: each rule gives its advice with the measured numbers, and nothing without them."""
+"""Advice: each rule quotes the measured numbers, and gives no advice without them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRAPH = {**sample.METHOD, "cuda_graph": False, "streams": 1}
 
 
 def measured(value: float, unit: str, **more: Any) -> Measurement:
-    """A measurement with the sample's environment."""
+    """Return a measurement with the sample's method and environment."""
     about = {"method": digest_of(sample.METHOD), "environment": digest_of(sample.ENVIRONMENT)}
     return Measurement(**{"value": value, "unit": unit, "n": 4096, **about, **more})
 
@@ -48,12 +48,12 @@ def advice_by_row(rows: dict[str, dict[str, Any]], **changes: Any) -> dict[str, 
 
 
 def slow(value: float, **more: Any) -> dict[str, Any]:
-    """A latency over its limit."""
+    """Return the changes for a latency over its limit."""
     return {**FAILED, "measurement": measured(value, "s", low=value, high=value, confidence=0.99), **more}
 
 
 def nodes(*shares: float) -> dict[str, Any]:
-    """Details with the slowest layers."""
+    """Return details with the slowest layers."""
     ranked = [{"name": f"Conv_{n}", "op": "Conv", "seconds": share, "share": share} for n, share in enumerate(shares)]
     return {"slowest_nodes": ranked}
 
@@ -153,10 +153,10 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rows", "where", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_advice_quotes_the_measured_numbers(rows: dict[str, dict[str, Any]], where: str, words: str) -> None:
+@pytest.mark.parametrize(("rows", "where", "quote"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_advice_quotes_the_measured_numbers(rows: dict[str, dict[str, Any]], where: str, quote: str) -> None:
     """Each case's advice quotes the measured numbers."""
-    assert words in advice_by_row(rows)[where]
+    assert quote in advice_by_row(rows)[where]
 
 
 def test_every_rule_has_a_case() -> None:
@@ -201,7 +201,7 @@ HOST: tuple[str, dict[str, dict[str, Any]], str, str] = (
 
 
 def test_a_host_bound_engine_is_advised_to_use_a_cuda_graph() -> None:
-    """The device time is far below the host time, and no CUDA graph is used."""
+    """A device time far below the host time without a CUDA graph leads to the advice to use one."""
     methods = {digest_of(GRAPH): GRAPH, digest_of(sample.METHOD): sample.METHOD}
     assert HOST[3] in advice_by_row(HOST[1], methods=methods)[HOST[2]]
 
@@ -245,7 +245,7 @@ changes = st.fixed_dictionaries({
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 95), changes), max_size=8))
-def test_no_row_that_passed_has_advice(changed: list[tuple[int, dict[str, Any]]]) -> None:
+def test_only_rows_that_did_not_pass_have_advice(changed: list[tuple[int, dict[str, Any]]]) -> None:
     """For any numbers and details: no exception, no advice for a pass, else at most ``MOST`` short, distinct lines."""
     rows = list(sample.checks(("arm",), ("fp32", "fp16", "int8")))
     for at, change in changed:

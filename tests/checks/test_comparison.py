@@ -1,4 +1,4 @@
-"""How parity could pass by accident, one test each."""
+"""The comparison of outputs: each way in which parity must not pass."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def judge(
     spec: TolerancesSpec | None = None,
     samples: int | None = None,
 ) -> Judgement:
-    """The verdict on two streams of batches."""
+    """Return the judgement on two streams of batches."""
     return Comparison(precision, spec, samples=samples).consume(reference, candidate).judge()
 
 
 def changed(array: np.ndarray, index: tuple[int, ...], value: float) -> np.ndarray:
-    """A copy with one element changed."""
+    """Return a copy with one element changed."""
     copy = np.array(array)
     copy[index] = value
     return copy
 
 
-def test_the_same_outputs_pass() -> None:
-    """Identical outputs pass at every precision, in whatever order the engine gives them."""
+def test_equal_outputs_pass() -> None:
+    """Identical outputs pass at every precision, in any order."""
     for precision in ("fp32", "tf32", "fp16", "bf16", "int8"):
         assert judge([REFERENCE] * 2, [REFERENCE[::-1]] * 2, precision).verdict is Verdict.PASSED
 
@@ -83,35 +83,35 @@ STRUCTURES: dict[str, tuple[list[Outputs], list[Outputs]]] = {
 @pytest.mark.parametrize("case", STRUCTURES)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_wrong_structure_is_fatal(case: str, precision: Precision) -> None:
-    """Whatever the tolerances allow, what is not comparable fails."""
+    """Outputs that are not comparable fail under any tolerance."""
     anything = TolerancesSpec(max_rel=1e9, max_abs=1e9, rmse=1e9, cosine=-1, sqnr_db=-1e9)
     reference, candidate = STRUCTURES[case]
     assert judge(reference, candidate, precision, anything).verdict is Verdict.FAILED
 
 
 def test_fewer_samples_than_declared_fail() -> None:
-    """Both sides ended early together: the declared count tells."""
+    """Fewer samples than declared fail, even if both sides have the same number."""
     assert judge([REFERENCE], [REFERENCE], samples=8).verdict is Verdict.FAILED
     assert judge([REFERENCE] * 2, [REFERENCE] * 2, samples=8).verdict is Verdict.PASSED
 
 
-def test_an_update_after_a_fatal_one_heals_nothing() -> None:
-    """What went wrong once stays wrong."""
+def test_a_fatal_update_is_final() -> None:
+    """After a fatal update a sound one does not make the comparison pass."""
     comparison = Comparison("fp32")
     comparison.update(REFERENCE, REFERENCE[:1])
     comparison.update(REFERENCE, REFERENCE)
     assert comparison.judge().verdict is Verdict.FAILED
 
 
-def test_a_broken_stream_stops_at_the_first_fault() -> None:
-    """A batch of no samples is no batch."""
+def test_a_batch_without_samples_is_a_fault() -> None:
+    """A batch of no samples fails the comparison."""
     comparison = Comparison("fp32")
     comparison.update(REFERENCE, REFERENCE, samples=0)
     assert "no sample" in comparison.judge().reason
 
 
 def test_equal_non_finite_elements_are_left_out() -> None:
-    """NaN and infinity alike on both sides are agreed on; the rest decides."""
+    """Elements that are the same NaN or infinity on both sides are ignored; the others are compared."""
     odd = changed(changed(BOXES, (0, 0), np.nan), (1, 1), -np.inf)
     assert judge([[("y", odd)]], [[("y", odd)]]).verdict is Verdict.PASSED
     assert judge([[("y", odd)]], [[("y", odd + np.float32(1))]]).verdict is Verdict.FAILED
@@ -119,14 +119,14 @@ def test_equal_non_finite_elements_are_left_out() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
 def test_every_value_times_ten_fails(precision: Precision) -> None:
-    """The direction alone is right: cosine is 1 and the outputs are useless."""
+    """Outputs of ten times the scale fail although their cosine is 1."""
     judgement = judge([[("y", BOXES)]], [[("y", BOXES * 10)]], precision, TolerancesSpec(cosine=0.9))
     assert judgement.verdict is Verdict.FAILED
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
 def test_one_ruined_sample_of_a_thousand_fails(precision: Precision) -> None:
-    """An average over many good samples does not hide a bad one."""
+    """One bad sample fails although the average over many samples is good."""
     good = np.random.default_rng(0).normal(0, 1, (1000, 10)).astype(np.float32)
     bad = good.copy()
     bad[500] = -bad[500]
@@ -135,7 +135,7 @@ def test_one_ruined_sample_of_a_thousand_fails(precision: Precision) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
 def test_half_garbage_fails(precision: Precision) -> None:
-    """49 % garbage does not pass as a median would let it."""
+    """49 % wrong samples fail, which a median would not detect."""
     good = np.random.default_rng(0).normal(0, 1, (100, 10)).astype(np.float32)
     bad = good.copy()
     bad[:49] = np.random.default_rng(1).normal(0, 1, (49, 10))
@@ -144,7 +144,7 @@ def test_half_garbage_fails(precision: Precision) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_cosine_that_is_undefined_is_not_one(value: float) -> None:
-    """Zeros against something, or something against zeros: no cosine, not passed."""
+    """Zeros on one side have no cosine, so the comparison fails."""
     ours = np.full((4, 3), value, np.float32)
     theirs = np.full((4, 3), 1 - value, np.float32)
     judgement = judge([[("y", ours)]], [[("y", theirs)]], "int8", TolerancesSpec(max_rel=1e9, sqnr_db=-1e9))
@@ -152,14 +152,14 @@ def test_a_cosine_that_is_undefined_is_not_one(value: float) -> None:
 
 
 def test_values_too_large_to_square_do_not_pass() -> None:
-    """Where the sums overflow the metrics are undefined, and that is not within any bound."""
+    """Values whose squares overflow have undefined metrics, which fail under any bound."""
     huge = np.full((2, 3), 1e200)
     judgement = judge([[("y", huge)]], [[("y", -huge)]], "int8", TolerancesSpec(max_rel=1e9, cosine=-1, sqnr_db=-1e9))
     assert judgement.verdict is Verdict.FAILED
 
 
 def test_integers_may_not_differ_by_default() -> None:
-    """A class index that is one off is another class."""
+    """An integer that differs by one fails, unless a tolerance allows it."""
     ours, off = np.array([[3], [900]]), np.array([[0], [1]])
     assert judge([[("y", ours)]], [[("y", ours)]], "int8").verdict is Verdict.PASSED
     assert judge([[("y", ours)]], [[("y", ours + off)]], "int8").verdict is Verdict.FAILED
@@ -168,7 +168,7 @@ def test_integers_may_not_differ_by_default() -> None:
 
 
 def test_large_integers_that_look_equal_as_floats_differ() -> None:
-    """2**53 and 2**53 + 1 are one float64 and two integers."""
+    """2**53 and 2**53 + 1 differ, although they are equal as float64."""
     ours = np.array([[2**53]])
     assert judge([[("y", ours)]], [[("y", ours + 1)]]).verdict is Verdict.FAILED
 
@@ -183,7 +183,7 @@ def test_large_integers_that_look_equal_as_floats_differ() -> None:
     ids=["unknown output", "unknown output, empty", "metric that does not apply"],
 )
 def test_a_tolerance_that_applied_to_nothing_fails(spec: TolerancesSpec) -> None:
-    """A typo in the name of an output fails, instead of applying the default tolerance."""
+    """A tolerance of an unknown output or of a metric that does not apply fails."""
     outputs: list[Outputs] = [[("boxes", BOXES), ("flag", np.ones((4, 1), np.float32))]]
     judgement = judge(outputs, outputs, "fp32", spec)
     assert judgement.verdict is Verdict.FAILED
@@ -191,13 +191,13 @@ def test_a_tolerance_that_applied_to_nothing_fails(spec: TolerancesSpec) -> None
 
 
 def test_a_top1_tolerance_without_a_ranked_output_fails() -> None:
-    """Agreement of the largest entry is no question for outputs of one entry."""
+    """A top-1 tolerance fails if every output has only one entry."""
     outputs: list[Outputs] = [[("y", np.ones((4, 1), np.float32))]]
     assert judge(outputs, outputs, "fp32", TolerancesSpec(top1_agreement=0.9)).verdict is Verdict.FAILED
 
 
-def test_top1_agreement_counts_samples() -> None:
-    """One of four choices changed is 75 %."""
+def test_top1_agreement_is_a_share_of_samples() -> None:
+    """One changed class in four samples is an agreement of 75 %."""
     theirs = SCORES.copy()
     theirs[1] = theirs[1, ::-1]
     spec = TolerancesSpec(max_rel=9, cosine=-1, top1_agreement=0.8)
@@ -207,8 +207,8 @@ def test_top1_agreement_counts_samples() -> None:
     assert judgement.measurement.value == 0.75
 
 
-def test_an_outputs_own_tolerance_wins() -> None:
-    """Default, then the model's, then the output's: the nearest one holds, and its place is told."""
+def test_an_outputs_own_tolerance_has_precedence() -> None:
+    """An output's own tolerance replaces the model's and the default, and the limit names its line."""
     spec = TolerancesSpec(max_rel=1e-6, outputs={"scores": ToleranceSpec(max_rel=0.5, cosine=0.5)})
     theirs: Outputs = [("boxes", BOXES), ("scores", SCORES * np.float32(1.2))]
 
@@ -223,7 +223,7 @@ def test_an_outputs_own_tolerance_wins() -> None:
 
 
 def test_a_failure_names_output_sample_and_elements() -> None:
-    """The worst output comes first, with its five worst elements as obtained and expected."""
+    """The worst output is first, with its worst elements as obtained and expected."""
     theirs: Outputs = [("boxes", BOXES), ("scores", changed(SCORES, (2, 1), 5.0))]
     judgement = judge([REFERENCE] * 2, [REFERENCE, theirs])
     assert "'scores'" in judgement.reason
@@ -236,7 +236,7 @@ def test_a_failure_names_output_sample_and_elements() -> None:
 
 
 def test_outputs_without_a_batch_axis_are_one_sample() -> None:
-    """Detections of one image: the first axis counts boxes, not samples."""
+    """If the outputs have different first axes, a batch counts as one sample."""
     many: list[Outputs] = [[("boxes", np.ones((7, 4), np.float32)), ("count", np.array(7))]]
     judgement = judge(many * 3, many * 3)
     assert judgement.verdict is Verdict.PASSED
@@ -244,7 +244,7 @@ def test_outputs_without_a_batch_axis_are_one_sample() -> None:
 
 
 def test_the_declared_batch_counts_samples() -> None:
-    """Seven boxes of one image are one sample where the batch is declared as one."""
+    """With a declared batch of one, seven boxes of an image are one sample."""
     boxes: list[Outputs] = [[("boxes", np.ones((7, 4), np.float32))]]
     passed = Comparison("fp32", samples=3, batch=1).consume(boxes * 3, boxes * 3).judge()
     assert (passed.verdict, passed.details["samples"]) == (Verdict.PASSED, 3)
@@ -257,8 +257,8 @@ ARRAYS = hnp.arrays(np.float32, (6, 4), elements=st.floats(-1e3, 1e3, width=32))
 
 
 @given(ARRAYS, ARRAYS, st.integers(1, 6))
-def test_streaming_gives_what_one_batch_gives(ours: np.ndarray, theirs: np.ndarray, size: int) -> None:
-    """How the samples are cut into batches changes neither numbers nor verdict."""
+def test_batch_boundaries_do_not_change_the_result(ours: np.ndarray, theirs: np.ndarray, size: int) -> None:
+    """The division into batches changes neither metrics nor verdict."""
 
     def batches(array: np.ndarray) -> list[Outputs]:
         return [[("y", array[start : start + size])] for start in range(0, 6, size)]
@@ -272,8 +272,8 @@ def test_streaming_gives_what_one_batch_gives(ours: np.ndarray, theirs: np.ndarr
 
 @given(ARRAYS, ARRAYS, st.sampled_from([0.0, 1e-7, 1e-6, 1e-5, 1.0]))
 @example(np.full((6, 4), 3, np.float32), np.ones((6, 4), np.float32), 1e-6)
-def test_passed_means_every_element_is_within_reach(ours: np.ndarray, other: np.ndarray, apart_by: float) -> None:
-    """No passed comparison holds an element further off than max_rel of the largest reference."""
+def test_a_pass_means_every_element_is_within_max_rel(ours: np.ndarray, other: np.ndarray, apart_by: float) -> None:
+    """In a passed comparison no element differs by more than max_rel of the largest reference."""
     theirs = (ours + np.float32(apart_by) * other).astype(np.float32)
     verdict = judge([[("y", ours)]], [[("y", theirs)]], "fp16").verdict
     if verdict is Verdict.PASSED:
@@ -285,7 +285,7 @@ def test_passed_means_every_element_is_within_reach(ours: np.ndarray, other: np.
 
 @given(hnp.arrays(np.float32, (3, 4)), hnp.arrays(np.float32, (3, 4)))
 def test_any_floats_are_judged_without_a_crash(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """NaN, infinity, denormals: a verdict, with details that are JSON."""
+    """Any floats, also NaN, infinity and denormals, give a verdict with valid JSON details."""
     details = judge([[("y", ours)]], [[("y", theirs)]], "int8").model_dump_json()
     assert "NaN," not in details
     assert not math.isnan(len(details))

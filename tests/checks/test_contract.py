@@ -16,13 +16,13 @@ MODEL = Signature((IMAGE, SCALE), (LOGITS,))
 
 
 def test_the_models_own_signature_passes() -> None:
-    """In any order, and with dynamic sizes under other names or none."""
+    """Ports may be in any order, and dynamic sizes may have other names or none."""
     engine = Signature((SCALE, replace(IMAGE, shape=(None, 1, 8, 8))), (replace(LOGITS, shape=(-1, 10)),))
     assert contract.signature(MODEL, engine).verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize(
-    ("engine", "word"),
+    ("engine", "named"),
     [
         (Signature((IMAGE,), (LOGITS,)), "scale"),
         (Signature((IMAGE, SCALE, replace(SCALE, name="more")), (LOGITS,)), "more"),
@@ -37,23 +37,23 @@ def test_the_models_own_signature_passes() -> None:
         (Signature((), ()), "image"),
     ],
 )
-def test_any_difference_fails_and_is_named(engine: Signature, word: str) -> None:
-    """Missing, extra, renamed, another dtype, rank or size, fixed where it is free or free where it is fixed."""
+def test_any_difference_fails_and_is_named(engine: Signature, named: str) -> None:
+    """A missing, extra or renamed port fails, and so does another dtype, rank, fixed size or free size."""
     judgement = contract.signature(MODEL, engine)
     assert judgement.verdict is Verdict.FAILED
-    assert any(word in difference for difference in judgement.details["differences"])
+    assert any(named in difference for difference in judgement.details["differences"])
 
 
 TOKENS = Signature((TensorSpec("ids", "int64", ("batch", 8)),), (TensorSpec("top", "int64", ("batch",)),))
 
 
 def as_dtype(model: Signature, ids: str, top: str) -> Signature:
-    """``model`` as an engine with these dtypes."""
+    """Return the signature of an engine of ``model`` with these dtypes."""
     return Signature((replace(model.inputs[0], dtype=ids),), (replace(model.outputs[0], dtype=top),))
 
 
-def test_a_runtime_without_int64_is_excused_and_told() -> None:
-    """int32 in the place of int64 is no difference there, and the reason says which tensors it was."""
+def test_a_runtime_without_int64_may_narrow_and_reports_it() -> None:
+    """On a runtime without int64, int32 for int64 passes, and the reason names the tensors."""
     judgement = contract.signature(TOKENS, as_dtype(TOKENS, "int32", "int32"), narrows=True)
     assert (judgement.verdict, judgement.details["narrowed"]) == (Verdict.PASSED, ["ids", "top"])
     assert "ids, top int32 instead of int64" in judgement.reason
@@ -64,20 +64,20 @@ def test_a_runtime_without_int64_is_excused_and_told() -> None:
     ("ids", "top", "narrows"),
     [("int32", "int64", False), ("int64", "int32", False), ("int16", "int64", True), ("int32", "float32", True)],
 )
-def test_no_other_dtype_is_excused(ids: str, top: str, *, narrows: bool) -> None:
-    """A runtime that has int64 has no excuse, and no runtime has one for any other pair."""
+def test_no_other_dtype_may_differ(ids: str, top: str, *, narrows: bool) -> None:
+    """A runtime with int64 must use it, and no other pair of dtypes passes on any runtime."""
     assert contract.signature(TOKENS, as_dtype(TOKENS, ids, top), narrows=narrows).verdict is Verdict.FAILED
 
 
-def test_an_excused_input_excuses_no_output_of_the_same_name() -> None:
-    """Each side is held by itself."""
+def test_a_narrowed_input_does_not_excuse_an_output() -> None:
+    """Inputs and outputs of the same name are compared separately."""
     x, y = TensorSpec("x", "int64", (1,)), TensorSpec("x", "float32", (1,))
     engine = Signature((replace(x, dtype="int32"),), (replace(y, dtype="float16"),))
     assert contract.signature(Signature((x,), (y,)), engine, narrows=True).verdict is Verdict.FAILED
 
 
-def test_a_model_of_nothing_fails() -> None:
-    """Two empty signatures are equal and say nothing."""
+def test_a_model_without_ports_fails() -> None:
+    """Two empty signatures are equal but prove nothing."""
     assert contract.signature(Signature((), ()), Signature((), ())).verdict is Verdict.FAILED
 
 
@@ -91,8 +91,8 @@ RAN = ShapeTrial(
 REFUSED = ShapeTrial(inputs={"image": (2, 3, 8, 8)}, ok=False, allowed=False, error="wrong shape")
 
 
-def test_shapes_as_promised_pass() -> None:
-    """What is allowed runs, what is not is refused; a size the model leaves open may be any."""
+def test_shapes_of_the_contract_pass() -> None:
+    """Allowed shapes run and others are refused; an output size that the model leaves open may be any."""
     assert contract.shapes([RAN, REFUSED]).verdict is Verdict.PASSED
     assert contract.shapes([replace(RAN, expected={"logits": (None, 10)})]).verdict is Verdict.PASSED
 
@@ -111,13 +111,13 @@ def test_shapes_as_promised_pass() -> None:
     ],
 )
 def test_one_wrong_trial_fails(trial: ShapeTrial) -> None:
-    """Refused, not finite, another shape or output, or a forbidden shape that ran."""
+    """A refused allowed shape, non-finite or other outputs, and a forbidden shape that ran fail."""
     assert contract.shapes([RAN, trial, REFUSED]).verdict is Verdict.FAILED
 
 
 @pytest.mark.parametrize("trials", [[], [REFUSED]])
-def test_no_allowed_shape_tried_is_not_passed(trials: list[ShapeTrial]) -> None:
-    """Refusing everything is no contract kept."""
+def test_refusals_alone_do_not_pass(trials: list[ShapeTrial]) -> None:
+    """Without an allowed shape that ran the check is inconclusive."""
     assert contract.shapes(trials).verdict is Verdict.INCONCLUSIVE
 
 
@@ -125,7 +125,7 @@ ALL = [RefusalTrial(kind, refused=True, message="no") for kind in KINDS]
 
 
 def test_all_kinds_refused_pass() -> None:
-    """Every kind of bad input, each refused; one that the model cannot have is excused by name."""
+    """Every kind of bad input was refused, or is excused by name because the model cannot have it."""
     assert contract.bad_input(ALL).verdict is Verdict.PASSED
     assert contract.bad_input(ALL[:-1], {"shape": "all sizes are dynamic"}).verdict is Verdict.PASSED
 
@@ -140,17 +140,17 @@ def test_all_kinds_refused_pass() -> None:
     ],
 )
 def test_bad_input_not_refused_never_passes(trials: list[RefusalTrial], verdict: Verdict) -> None:
-    """Not tried, computed, or refused by dying."""
+    """A kind that was not tried is inconclusive; one that ran or ended the worker fails."""
     assert contract.bad_input(trials).verdict is verdict
 
 
-def test_no_trial_at_all_is_not_excused() -> None:
-    """Excusing every kind leaves nothing that was seen."""
+def test_excusing_every_kind_is_inconclusive() -> None:
+    """Without any trial the check is inconclusive, even if every kind is excused."""
     assert contract.bad_input([], dict.fromkeys(KINDS, "why")).verdict is Verdict.INCONCLUSIVE
 
 
-def test_an_engine_of_unknown_sizes_that_refused_none_is_warned_of() -> None:
-    """It takes some sizes alone; as long as nothing beyond them was tried, nobody knows that it refuses them."""
+def test_a_bounded_engine_without_a_refusal_is_a_warning() -> None:
+    """An engine with size limits that refused no shape is a warning, because no size beyond them was tried."""
     assert contract.shapes([RAN], bounded=True).verdict is Verdict.WARNED
     assert contract.shapes([RAN, REFUSED], bounded=True).verdict is Verdict.PASSED
     assert contract.shapes([RAN, replace(REFUSED, ok=True)], bounded=True).verdict is Verdict.FAILED

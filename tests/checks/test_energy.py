@@ -1,4 +1,4 @@
-"""Energy: joules of the whole board for an inference, and every way in which it must not pass."""
+"""Energy of the whole board for an inference, and the cases that must not pass."""
 
 from __future__ import annotations
 
@@ -19,55 +19,55 @@ STEP = 0.1
 
 
 def at_most(joules: float) -> Limit:
-    """A limit of ``joules``."""
+    """Return an upper limit of ``joules``."""
     return Limit(value=joules, unit="J", sense=Sense.AT_MOST, source="hil.toml:1 energy")
 
 
 def window(watts: list[float | None], begin: float = 100.0, **more: Any) -> dict[str, Any]:
-    """Telemetry at 10 Hz with these readings."""
+    """Return telemetry at 10 Hz with these readings."""
     times = [round(begin + STEP * at, 4) for at in range(len(watts))]
-    told = {"t": times, "interval": STEP, energy.POWER: watts, "sources": {energy.POWER: "VDD_IN"}, "not_readable": {}}
-    return {**told, **more}
+    facts = {"t": times, "interval": STEP, energy.POWER: watts, "sources": {energy.POWER: "VDD_IN"}, "not_readable": {}}
+    return {**facts, **more}
 
 
 def series(windows: list[dict[str, Any]], each: float = 0.01, batch: int = 1) -> Series:
-    """Inferences of ``each`` seconds back to back through every window, from half a second in (the warm-up)."""
+    """Return back-to-back inferences of ``each`` seconds in every window, after half a second of warm-up."""
     starts = []
     for facts in windows:
         begin, end = facts["t"][0] + 0.5, facts["t"][-1]
         starts.append(begin + each * np.arange(int((end - begin) / each)))
-    told = [{"n": len(part), **facts} for part, facts in zip(starts, windows, strict=True)]
+    counted = [{"n": len(part), **facts} for part, facts in zip(starts, windows, strict=True)]
     start = np.concatenate(starts)
-    return Series(start, np.full(start.size, each), batch, METHOD, {"windows": told, "looks": len(windows)})
+    return Series(start, np.full(start.size, each), batch, METHOD, {"windows": counted, "looks": len(windows)})
 
 
 def noisy(n: int, mean: float = 10.0, spread: float = 0.2, seed: int = 0) -> list[float | None]:
-    """Power samples as a meter gives them."""
+    """Return power samples with noise, as a meter reads them."""
     return [round(float(each), 3) for each in np.random.default_rng(seed).normal(mean, spread, n)]
 
 
 def reading(judgement: Judgement) -> tuple[float, float, float]:
-    """Value and bounds."""
-    one = judgement.measurement
-    assert one is not None
-    assert one.low is not None
-    assert one.high is not None
-    return one.value, one.low, one.high
+    """Return value and bounds of the measurement."""
+    measurement = judgement.measurement
+    assert measurement is not None
+    assert measurement.low is not None
+    assert measurement.high is not None
+    return measurement.value, measurement.low, measurement.high
 
 
-def test_power_times_time_over_inferences() -> None:
-    """10 W for 10 ms are 100 mJ, with an interval around it; warm-up and what comes after do not count."""
+def test_energy_is_power_times_time_per_inference() -> None:
+    """10 W for 10 ms are 100 mJ with an interval; power during the warm-up does not count."""
     watts = noisy(200)
     watts[:5] = [90.0] * 5  # before the first inference
-    found = energy.inference(series([window(watts)]), at_most(0.105), 0.99)
-    value, low, high = reading(found)
-    assert found.verdict is Verdict.PASSED
+    judgement = energy.inference(series([window(watts)]), at_most(0.105), 0.99)
+    value, low, high = reading(judgement)
+    assert judgement.verdict is Verdict.PASSED
     assert value == pytest.approx(0.1, rel=0.01)
     assert low < value < high
     assert high - low == pytest.approx(2 * 2.33 * 0.2 / math.sqrt(195) * 0.01, rel=0.3)
-    assert "idle power not subtracted" in found.reason
-    assert found.details["idle_power"] == "not subtracted"
-    assert found.details["power"] == "VDD_IN"
+    assert "idle power not subtracted" in judgement.reason
+    assert judgement.details["idle_power"] == "not subtracted"
+    assert judgement.details["power"] == "VDD_IN"
 
 
 @pytest.mark.parametrize(
@@ -75,43 +75,43 @@ def test_power_times_time_over_inferences() -> None:
     [(0.11, Verdict.PASSED), (0.0999, Verdict.INCONCLUSIVE), (0.1001, Verdict.INCONCLUSIVE), (0.09, Verdict.FAILED)],
 )
 def test_the_whole_interval_decides(limit: float, verdict: Verdict) -> None:
-    """Passed and failed need all of it on one side."""
+    """Passed and failed need the whole interval on one side of the limit."""
     assert energy.inference(series([window(noisy(100))]), at_most(limit), 0.99).verdict is verdict
 
 
-def test_without_a_limit_it_is_only_measured() -> None:
-    """A number, and no verdict."""
-    found = energy.inference(series([window(noisy(100))]), None, 0.99)
-    assert found.verdict is Verdict.NOT_RUN
-    assert found.measurement is not None
+def test_without_a_limit_energy_is_only_measured() -> None:
+    """Without a limit the row is not run, and has its measurement."""
+    judgement = energy.inference(series([window(noisy(100))]), None, 0.99)
+    assert judgement.verdict is Verdict.NOT_RUN
+    assert judgement.measurement is not None
 
 
-def test_a_batch_is_one_inference() -> None:
-    """The measure is the engine's run; what a sample of it takes is told beside."""
-    found = energy.inference(series([window(noisy(100))], batch=4), at_most(1.0), 0.99)
-    assert found.details["joules_per_sample"] == pytest.approx(reading(found)[0] / 4)
+def test_energy_is_per_batch_with_a_detail_per_sample() -> None:
+    """The measurement is per run of the engine; the joules per sample are a detail."""
+    judgement = energy.inference(series([window(noisy(100))], batch=4), at_most(1.0), 0.99)
+    assert judgement.details["joules_per_sample"] == pytest.approx(reading(judgement)[0] / 4)
 
 
-def test_windows_count_by_their_time() -> None:
-    """Two windows of different length and spacing: the energy is that of all the time."""
+def test_windows_are_weighted_by_their_duration() -> None:
+    """The mean power of windows of different length and sampling interval is weighted by time."""
     long = window(noisy(400, 11.0, 1.0), 200.0)
     thinned = {**long, "t": long["t"][::4], energy.POWER: long[energy.POWER][::4], "interval": 4 * STEP}
-    found = series([window(noisy(50, 10.0, 1.0)), thinned])
+    measured = series([window(noisy(50, 10.0, 1.0)), thinned])
     seconds = [4.4, 39.1]
     inside = noisy(50, 10.0, 1.0)[5:], thinned[energy.POWER][2:]
     watts = [sum(each or 0.0 for each in part) / len(part) for part in inside]
     mean = (watts[0] * seconds[0] + watts[1] * seconds[1]) / sum(seconds)
-    assert reading(energy.inference(found, None, 0.95))[0] == pytest.approx(mean * 0.01, rel=0.003)
+    assert reading(energy.inference(measured, None, 0.95))[0] == pytest.approx(mean * 0.01, rel=0.003)
 
 
-def test_a_level_that_shifts_between_windows_is_not_settled() -> None:
-    """Power that doubled from one window to the next has no mean yet that could be held against a limit."""
-    found = energy.inference(series([window(noisy(50, 10.0)), window(noisy(100, 20.0), 200.0)]), at_most(1e9), 0.95)
-    assert found.verdict is Verdict.INCONCLUSIVE
+def test_power_that_changes_between_windows_is_inconclusive() -> None:
+    """Power that doubles from one window to the next has no settled mean."""
+    judgement = energy.inference(series([window(noisy(50, 10.0)), window(noisy(100, 20.0), 200.0)]), at_most(1e9), 0.95)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
 
 
-def test_samples_that_hang_together_widen_it() -> None:
-    """A meter that renews its reading once a second is worth a tenth of its samples."""
+def test_correlated_samples_widen_the_interval() -> None:
+    """A meter that updates once a second gives a wider interval than one that updates at every sample."""
     fresh = noisy(200, seed=3)
     stale = [fresh[10 * (at // 10)] for at in range(200)]
     sides = [reading(energy.inference(series([window(each)]), None, 0.95)) for each in (fresh, stale)]
@@ -141,48 +141,50 @@ CASES: dict[str, tuple[list[dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_was_not_measured_never_passes(case: str) -> None:
-    """Neither a gap, nor a stuck meter, nor somebody else's samples pass a limit that is never reached."""
+def test_incomplete_power_never_passes(case: str) -> None:
+    """Missing, constant, implausible or mismatched power samples are inconclusive under any limit."""
     windows, why = CASES[case]
     timed = [window(noisy(len(each["t"])), each["t"][0]) for each in windows]
     if case == "another clock":
         timed = [window(noisy(100))]
     base = series(timed)
-    told = [{"n": one["n"], **each} for one, each in zip(base.facts["windows"], windows, strict=True)]
-    found = energy.inference(
-        Series(base.start, base.duration, 1, METHOD, {"windows": told, "looks": 1}), at_most(1e9), 0.95
+    counted = [{"n": whole["n"], **each} for whole, each in zip(base.facts["windows"], windows, strict=True)]
+    judgement = energy.inference(
+        Series(base.start, base.duration, 1, METHOD, {"windows": counted, "looks": 1}), at_most(1e9), 0.95
     )
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert why in found.reason
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert why in judgement.reason
 
 
-def test_a_hole_in_the_samples_is_no_measurement() -> None:
-    """Two seconds of which nothing is known are not filled in, at the start, in the middle or at the end."""
+def test_a_gap_in_the_samples_is_inconclusive() -> None:
+    """A gap of two seconds at the start, in the middle or at the end is not filled in."""
     whole = window(noisy(200))
     timed = series([whole])
     for gap in (slice(0, 25), slice(80, 100), slice(175, 200)):
         keep = [at for at in range(200) if at not in range(*gap.indices(200))]
         cut = {**whole, "n": timed.n, **{name: [whole[name][at] for at in keep] for name in ("t", energy.POWER)}}
-        found = energy.inference(Series(timed.start, timed.duration, 1, METHOD, {"windows": [cut]}), at_most(1e9), 0.95)
-        assert found.verdict is Verdict.INCONCLUSIVE
-        assert "no power was read for 2" in found.reason
+        judgement = energy.inference(
+            Series(timed.start, timed.duration, 1, METHOD, {"windows": [cut]}), at_most(1e9), 0.95
+        )
+        assert judgement.verdict is Verdict.INCONCLUSIVE
+        assert "no power was read for 2" in judgement.reason
 
 
 def test_a_lower_limit_is_refused() -> None:
-    """An engine is not better for taking more."""
+    """A lower limit of energy is a mistake, so the verdict is inconclusive."""
     limit = Limit(value=1.0, unit="J", sense=Sense.AT_LEAST, source="x")
     assert energy.inference(series([window(noisy(100))]), limit, 0.99).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("unit", ["W", "mJ"])
 def test_another_unit_is_refused(unit: str) -> None:
-    """Watts are no joules."""
+    """A limit in another unit than joules is inconclusive."""
     limit = Limit(value=1e9, unit=unit, sense=Sense.AT_MOST, source="x")
     assert energy.inference(series([window(noisy(100))]), limit, 0.99).verdict is Verdict.INCONCLUSIVE
 
 
-def test_why_there_is_no_power() -> None:
-    """The telemetry's own reason is what the user reads; a window that has it is enough to go on."""
+def test_the_reason_for_missing_power() -> None:
+    """The telemetry's reason is returned; readable power returns an empty text."""
     why = {"power.total": "no known meter measures the board's power"}
     assert energy.unreadable(Series(np.ones(1), np.ones(1), 1, METHOD, {"windows": [{"not_readable": why}]})) == (
         "no known meter measures the board's power"
@@ -191,17 +193,17 @@ def test_why_there_is_no_power() -> None:
     assert energy.unreadable(series([window(noisy(60))])) == ""
 
 
-def test_other_checks_tell_it_only_where_it_is_known() -> None:
-    """Mean power and joules beside the latency; nothing, not zero, where they are not known."""
-    told = energy.as_details(series([window(noisy(100))]))["energy"]
-    assert told["mean_power"] == pytest.approx(10, rel=0.02)
-    assert told["joules"] == pytest.approx(0.1, rel=0.02)
+def test_other_checks_have_energy_details_only_where_known() -> None:
+    """Other checks have mean power and joules as details, and no such detail if power is unknown."""
+    details = energy.as_details(series([window(noisy(100))]))["energy"]
+    assert details["mean_power"] == pytest.approx(10, rel=0.02)
+    assert details["joules"] == pytest.approx(0.1, rel=0.02)
     assert energy.as_details(series([window([None] * 100)])) == {}
     assert energy.as_details(Series(np.ones(1), np.ones(1), 1, METHOD, {})) == {}
 
 
-def test_timing_goes_on_only_where_it_may_help() -> None:
-    """Until the power's interval is clear of the limit; never for a board without a meter."""
+def test_timing_continues_only_while_energy_is_unsettled() -> None:
+    """Timing continues until the interval is clear of the limit, and not without a limit or meter."""
     near, clear = at_most(0.1), at_most(0.2)
     assert energy.unsettled(series([window(noisy(100))]), near, 0.99)
     assert not energy.unsettled(series([window(noisy(100))]), clear, 0.99)
@@ -210,16 +212,16 @@ def test_timing_goes_on_only_where_it_may_help() -> None:
 
 
 def test_a_sum_of_rails_is_another_method() -> None:
-    """Two energies are compared only if the same meters told them."""
-    one = energy.method(series([window(noisy(60))]))
-    other = energy.method(series([window(noisy(60), sources={energy.POWER: "sum of GPU, CPU"})]))
-    assert one != other
+    """The method names the rails, so that only energies of the same meters are compared."""
+    board_rail = energy.method(series([window(noisy(60))]))
+    sum_of_rails = energy.method(series([window(noisy(60), sources={energy.POWER: "sum of GPU, CPU"})]))
+    assert board_rail != sum_of_rails
 
 
 @given(st.floats(0.5, 60), st.floats(0.01, 0.2), st.integers(0, 20), st.floats(0.5, 2.0))
-def test_a_passed_board_takes_less_than_allowed(mean: float, spread: float, seed: int, share: float) -> None:
-    """Whatever the power: half of what it takes never passes as a limit, and twice of it never fails."""
-    found = series([window(noisy(120, mean, spread * mean, seed))])
-    verdict = energy.inference(found, at_most(mean * 0.01 * share), 0.99).verdict
+def test_the_verdict_follows_the_true_power(mean: float, spread: float, seed: int, share: float) -> None:
+    """A limit well under the true energy never passes, and one well over it never fails."""
+    measured = series([window(noisy(120, mean, spread * mean, seed))])
+    verdict = energy.inference(measured, at_most(mean * 0.01 * share), 0.99).verdict
     assert verdict is not Verdict.PASSED or share > 0.9
     assert verdict is not Verdict.FAILED or share < 1.1

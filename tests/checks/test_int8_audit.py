@@ -1,4 +1,4 @@
-"""What the audit adds to ``int8.cache``, ``int8.disjoint`` and ``int8.drop``."""
+"""The audit's additions to ``int8.cache``, ``int8.disjoint`` and ``int8.drop``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ APART = Overlap(0, (), 100, 50)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "reason"),
     [
         ({"scales": {"x": [0.0], "y": [0.2]}}, "scales of x are zero"),
         ({"scales": {"x": [1e-45], "y": [0.2]}}, "as good as zero"),
@@ -29,42 +29,42 @@ APART = Overlap(0, (), 100, 50)
         ({"flowing": ("a",)}, "renamed since"),
     ],
 )
-def test_scales_that_cannot_be_and_tensors_that_are_not_there_fail(change: dict[str, Any], words: str) -> None:
-    """Zero, denormal, at the end of float32; of tensors with other names."""
-    found = int8.cache(replace(SOUND, **change))
-    assert found.verdict is Verdict.FAILED
-    assert words in found.reason
+def test_impossible_scales_and_unknown_tensors_fail(change: dict[str, Any], reason: str) -> None:
+    """Scales that are zero, denormal or saturated, and scales of tensors that the model does not have, fail."""
+    judgement = int8.cache(replace(SOUND, **change))
+    assert judgement.verdict is Verdict.FAILED
+    assert reason in judgement.reason
 
 
 def test_a_cache_of_this_model_passes() -> None:
-    """Half of the names are enough of TensorRT, which renames some tensors."""
+    """Half of the tensors are enough, because TensorRT renames some."""
     assert int8.cache(SOUND).verdict is Verdict.PASSED
     assert int8.cache(replace(SOUND, flowing=("x", "elsewhere"))).verdict is Verdict.PASSED
 
 
-def test_a_damaged_calibration_is_told() -> None:
-    """It was made again and is sound; that something damages files is worth a warning."""
-    found = int8.cache(replace(SOUND, damaged=True))
-    assert found.verdict is Verdict.WARNED
-    assert "damaged or incomplete" in found.reason
+def test_a_damaged_calibration_is_a_warning() -> None:
+    """A damaged calibration that was made again is a warning."""
+    judgement = int8.cache(replace(SOUND, damaged=True))
+    assert judgement.verdict is Verdict.WARNED
+    assert "damaged or incomplete" in judgement.reason
 
 
-def test_a_picture_saved_again_is_the_same_picture() -> None:
-    """Near copies fail as copies do; where closeness says nothing, digests alone decide."""
+def test_near_copies_are_not_disjoint() -> None:
+    """Near copies fail as copies do; without a usable distance only digests count."""
     assert int8.disjoint(APART, NearFacts((), 100, 0.1)).verdict is Verdict.PASSED
     assert int8.disjoint(APART, NearFacts((), 0, 0.1)).verdict is Verdict.PASSED
-    found = int8.disjoint(APART, NearFacts(((7, 3, 0.04),), 100, 0.1))
-    assert found.verdict is Verdict.FAILED
-    assert "sample 7 is calibration sample 3 to within 4.0%" in found.reason
+    judgement = int8.disjoint(APART, NearFacts(((7, 3, 0.04),), 100, 0.1))
+    assert judgement.verdict is Verdict.FAILED
+    assert "sample 7 is calibration sample 3 to within 4.0%" in judgement.reason
 
 
-def test_the_loss_is_split_where_fp16_is_there() -> None:
-    """What half precision loses is not INT8's doing; without fp16 the reason is told, and no verdict changes."""
+def test_the_loss_is_split_by_fp16() -> None:
+    """The details divide the loss into FP16's and INT8's; without FP16 they have the reason."""
     passed = judged(Verdict.PASSED, "1 % is at most 2 %")
     split = int8.split(passed, {"fp32": 0.95, "int8": 0.94}, 0.945)
     assert split.verdict is Verdict.PASSED
     assert split.details["split"]["fp32_to_fp16"] == pytest.approx(0.005)
     assert split.details["split"]["fp16_to_int8"] == pytest.approx(0.005)
-    lone = int8.split(passed, {"fp32": 0.95, "int8": 0.94}, None, "no fp16 here")
-    assert (lone.reason, lone.details["split"]["not_split"]) == (passed.reason, "no fp16 here")
+    without_fp16 = int8.split(passed, {"fp32": 0.95, "int8": 0.94}, None, "no fp16 here")
+    assert (without_fp16.reason, without_fp16.details["split"]["not_split"]) == (passed.reason, "no fp16 here")
     assert "not_split" in int8.split(passed, {"fp32": 0.95, "int8": 0.94}, float("nan")).details["split"]

@@ -17,12 +17,12 @@ SCALES = {"a": [0.1], "w": [0.2, 0.3]}
 
 
 def verdict(*uses: TensorUse, samples: int = 50, synthetic: bool = False) -> Verdict:
-    """What is said of these tensors."""
+    """Return the verdict on these tensors."""
     return int8_ranges.ranges(RangesFacts(uses, samples, synthetic=synthetic), LIMIT).verdict
 
 
 def test_a_fitting_range_passes_and_the_worst_is_named() -> None:
-    """The measurement is the worst tensor's rate, over all elements seen."""
+    """The measurement is the worst tensor's rate of clipped elements, with the number of all elements."""
     judged = int8_ranges.ranges(RangesFacts([USE, replace(USE, name="worse", beyond=20)], 50), LIMIT)
     assert judged.verdict is Verdict.PASSED
     assert judged.measurement is not None
@@ -30,8 +30,8 @@ def test_a_fitting_range_passes_and_the_worst_is_named() -> None:
     assert "'worse'" in judged.reason
 
 
-def test_nothing_seen_is_no_pass() -> None:
-    """No tensor, no sample, no element or NaN: not judged, and never passed."""
+def test_ranges_without_observations_are_inconclusive() -> None:
+    """Without tensors, samples, elements or finite values the check is inconclusive."""
     assert verdict() is Verdict.INCONCLUSIVE
     assert verdict(USE, samples=0) is Verdict.INCONCLUSIVE
     assert verdict(replace(USE, n=0)) is Verdict.INCONCLUSIVE
@@ -40,35 +40,35 @@ def test_nothing_seen_is_no_pass() -> None:
 
 
 def test_clipping_fails_by_rate_and_by_energy() -> None:
-    """Many small values beyond a range, or few large ones that carry the signal."""
+    """Many values beyond a range fail, and so do few that carry much of the energy."""
     assert verdict(replace(USE, beyond=51)) is Verdict.FAILED
     assert verdict(USE, replace(USE, beyond=2, lost=0.04)) is Verdict.FAILED
     assert verdict(replace(USE, beyond=50, lost=0.03)) is Verdict.PASSED
 
 
 def test_a_stretched_range_fails_unless_it_is_shared() -> None:
-    """Four times further than all that flows; tensors of one range are filled by the largest of them."""
+    """A range over four times as wide as its values fails; tensors that share a range count together."""
     wide = replace(USE, name="pool", top=10.0, peak=2.0, beyond=0, lost=0.0)
     judged = int8_ranges.ranges(RangesFacts([USE, wide], 50), LIMIT)
     assert judged.verdict is Verdict.FAILED
     assert "'pool' is stretched" in judged.reason
     assert verdict(wide, replace(wide, name="conv", peak=9.0)) is Verdict.PASSED
-    assert verdict(USE, replace(wide, peak=0.0)) is Verdict.PASSED  # what is always zero shows nothing
+    assert verdict(USE, replace(wide, peak=0.0)) is Verdict.PASSED  # a tensor of zeros shows no stretch
 
 
 def test_synthetic_data_warns() -> None:
-    """Random values do not say how far real ones reach."""
+    """Ranges observed on random values pass only as a warning."""
     assert verdict(USE, synthetic=True) is Verdict.WARNED
     assert verdict(replace(USE, beyond=900), synthetic=True) is Verdict.FAILED
 
 
 def repeated(again: dict[str, list[float]], samples: int = 8) -> Verdict:
-    """What is said of a second calibration."""
+    """Return the verdict on a second calibration with these scales."""
     return int8_ranges.repeatable(RepeatFacts(SCALES, again, samples)).verdict
 
 
 def test_the_same_ranges_are_repeatable() -> None:
-    """Rounding passes; what moves a code by more than an eighth of a step does not."""
+    """A difference of rounding passes; one of more than an eighth of a quantization step fails."""
     assert repeated(SCALES) is Verdict.PASSED
     assert repeated({**SCALES, "a": [0.1 * (1 + 5e-4)]}) is Verdict.PASSED
     assert repeated({**SCALES, "a": [0.1 * (1 + 2e-3)]}) is Verdict.FAILED
@@ -86,13 +86,13 @@ def test_the_same_ranges_are_repeatable() -> None:
         {**SCALES, "a": [-0.1]},
     ],
 )
-def test_other_tensors_channels_and_scales_are_another_calibration(again: dict[str, list[float]]) -> None:
-    """Missing, renamed, with other channels, or no scale at all."""
+def test_missing_tensors_channels_or_scales_fail(again: dict[str, list[float]]) -> None:
+    """A tensor that is missing, renamed, has other channels or an invalid scale fails."""
     assert repeated(again) is Verdict.FAILED
 
 
-def test_nothing_repeated_is_no_pass() -> None:
-    """Neither side may be empty."""
+def test_an_empty_repetition_is_inconclusive() -> None:
+    """Without scales on both sides, or without samples, the check is inconclusive."""
     assert repeated({}) is Verdict.INCONCLUSIVE
     assert repeated(SCALES, samples=0) is Verdict.INCONCLUSIVE
     assert int8_ranges.repeatable(RepeatFacts({}, {}, 8)).verdict is Verdict.INCONCLUSIVE
@@ -104,8 +104,8 @@ sets = st.dictionaries(st.sampled_from("abcde"), positive, max_size=5)
 
 @given(sets, sets)
 def test_drift_accounts_for_every_tensor(old: dict[str, list[float]], new: dict[str, list[float]]) -> None:
-    """Each tensor is moved, gone or new, once; a set does not drift from itself."""
-    found = drift(old, new)
-    assert sorted([*(name for name, _ in found.moved), *found.gone, *found.new]) == sorted(set(old) | set(new))
-    assert [abs(change) for _, change in found.moved] == sorted((abs(c) for _, c in found.moved), reverse=True)
+    """Each tensor is in exactly one of moved, gone and new; equal sets have no drift."""
+    drifted = drift(old, new)
+    assert sorted([*(name for name, _ in drifted.moved), *drifted.gone, *drifted.new]) == sorted(set(old) | set(new))
+    assert [abs(change) for _, change in drifted.moved] == sorted((abs(c) for _, c in drifted.moved), reverse=True)
     assert (drift(old, old).worst, drift(old, old).gone, drift(old, old).new) == (0.0, (), ())

@@ -23,14 +23,14 @@ GOOD = SetFacts(
 
 
 def test_a_good_set_passes() -> None:
-    """Enough, distinct, prepared alike, all classes, ranges that stand still."""
+    """Enough distinct samples of all classes, preprocessed alike, with settled ranges, pass."""
     judged = int8_set.calibration_set(GOOD)
     assert judged.verdict is Verdict.PASSED
     assert "10 classes of 10" in judged.reason
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "reason"),
     [
         ({"constant": 3}, "3 of 100 calibration samples are constant"),
         ({"distinct": 49}, "only 49 of 100 calibration samples differ"),
@@ -46,11 +46,11 @@ def test_a_good_set_passes() -> None:
         ({"growth": ((50, {"a": [0.1]}), (100, {"a": [0.04]}))}, "have not settled"),
     ],
 )
-def test_a_weak_set_fails_with_its_cause(change: dict[str, Any], named: str) -> None:
-    """Each fault alone fails, in words that name it."""
+def test_each_fault_of_a_set_fails(change: dict[str, Any], reason: str) -> None:
+    """Each fault fails alone, and the reason names it."""
     judged = int8_set.calibration_set(replace(GOOD, **change))
     assert judged.verdict is Verdict.FAILED
-    assert named in judged.reason
+    assert reason in judged.reason
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_weak_set_fails_with_its_cause(change: dict[str, Any], named: str) -> 
         ({"constant": 2}, Verdict.PASSED),
     ],
 )
-def test_what_is_not_seen_does_not_pass(change: dict[str, Any], verdict: Verdict) -> None:
-    """Without inputs to compare or ranges to watch nothing is passed; a dark frame among many is life."""
+def test_unobserved_facts_do_not_pass(change: dict[str, Any], verdict: Verdict) -> None:
+    """Without inputs to compare or ranges over time there is no pass; a few constant samples are allowed."""
     assert int8_set.calibration_set(replace(GOOD, **change)).verdict is verdict
 
 
-def test_all_faults_are_told_the_cause_first() -> None:
-    """Constant images also clip, repeat and cover no class: what is named is what they are."""
+def test_all_faults_are_listed_with_the_cause_first() -> None:
+    """Of several faults the reason names the underlying one, and the details list all."""
     judged = int8_set.calibration_set(
         replace(GOOD, constant=100, distinct=1, classes=Classes({0: 100}, EVEN, "labels"))
     )
@@ -78,8 +78,8 @@ def test_all_faults_are_told_the_cause_first() -> None:
     assert len(judged.details["faults"]) == 4
 
 
-def test_few_samples_of_many_classes_are_expected_to_miss_some() -> None:
-    """Of 1,000 classes 100 samples cannot hold all: what counts is what a random draw would hold."""
+def test_coverage_is_compared_with_a_random_draw() -> None:
+    """Coverage is compared with what a random draw of as many samples would cover."""
     many = dict.fromkeys(range(1000), 10)
     assert 90 < int8_set.expected_classes(many, 100) < 100
     drawn = Classes(dict.fromkeys(range(95), 1), many, "labels")

@@ -1,4 +1,4 @@
-"""``contract.isaac_ros``: a node that would not find what it asks for never passes."""
+"""``contract.isaac_ros``: a ROS node whose bindings do not match the engine never passes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ENGINE = Signature(
 GOOD = NodeParameters("params.yaml /trt", "/opt/toy.plan", ("in",), ("out",), ("x",), ("scores",), 30.0, 1)
 
 
-def test_a_node_that_fits() -> None:
-    """Names, batch and path are the engine's."""
-    found = isaac_ros(GOOD, ENGINE, 1)
-    assert found.verdict is Verdict.PASSED
-    assert found.reason == "params.yaml /trt: its 2 bindings are the engine's"
+def test_a_matching_node_passes() -> None:
+    """A node whose names, batch and path match the engine passes."""
+    judgement = isaac_ros(GOOD, ENGINE, 1)
+    assert judgement.verdict is Verdict.PASSED
+    assert judgement.reason == "params.yaml /trt: its 2 bindings are the engine's"
 
 
-def test_no_file_is_no_pass() -> None:
-    """A policy may ask for the check where the config names no file."""
+def test_a_missing_file_fails() -> None:
+    """A required check fails if the config names no parameter file."""
     assert isaac_ros(None, ENGINE, 1).verdict is Verdict.FAILED
 
 
@@ -43,16 +43,16 @@ def test_no_file_is_no_pass() -> None:
         ({"engine_file_path": "toy.plan"}, "engine_file_path 'toy.plan' is not absolute"),
     ],
 )
-def test_a_node_that_does_not_fit(change: dict[str, object], why: str) -> None:
-    """Each difference fails, and is told first."""
-    found = isaac_ros(replace(GOOD, **change), ENGINE, 1)  # type: ignore[arg-type]  # a table of fields
-    assert found.verdict is Verdict.FAILED
-    assert why in found.reason
+def test_a_mismatched_node_fails(change: dict[str, object], why: str) -> None:
+    """Each difference fails and is in the reason."""
+    judgement = isaac_ros(replace(GOOD, **change), ENGINE, 1)  # type: ignore[arg-type]  # a table of fields
+    assert judgement.verdict is Verdict.FAILED
+    assert why in judgement.reason
 
 
-def test_an_engine_of_a_smaller_batch() -> None:
-    """What the node may run at once has to fit, whatever was judged."""
+def test_a_batch_above_the_engines_fails() -> None:
+    """A node whose ``max_batch_size`` is over the engine's fixed batch fails."""
     fixed = Signature(inputs=(TensorSpec("x", "float32", (1, 6)),), outputs=ENGINE.outputs)
-    found = isaac_ros(replace(GOOD, max_batch_size=2), fixed, 2)
-    assert found.verdict is Verdict.FAILED
-    assert "input 'x' of the engine has a batch of 1" in found.reason
+    judgement = isaac_ros(replace(GOOD, max_batch_size=2), fixed, 2)
+    assert judgement.verdict is Verdict.FAILED
+    assert "input 'x' of the engine has a batch of 1" in judgement.reason

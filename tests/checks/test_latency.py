@@ -17,29 +17,30 @@ METHOD = {"timed": "host-to-host"}
 
 
 def series(duration: object, start: object = None, batch: int = 1, **method: str) -> Series:
-    """A series taken back to back, unless the starts are given."""
-    took = np.asarray(duration, dtype=np.float64)
-    begins = np.concatenate([[0.0], np.cumsum(took)[:-1]]) if start is None and took.ndim == 1 and took.size else start
-    return Series(np.asarray([] if begins is None else begins, dtype=np.float64), took, batch, {**METHOD, **method})
+    """Return a back-to-back series, unless ``start`` is passed."""
+    seconds = np.asarray(duration, dtype=np.float64)
+    if start is None:
+        start = np.concatenate([[0.0], np.cumsum(seconds)[:-1]])[: seconds.size]
+    return Series(np.asarray(start, dtype=np.float64), seconds, batch, {**METHOD, **method})
 
 
 def at_most(value: float, unit: str = "s") -> Limit:
-    """An upper limit that the test wrote."""
+    """Return an upper limit."""
     return Limit(value=value, unit=unit, sense=Sense.AT_MOST, source="test")
 
 
 def at_least(value: float, unit: str = "1/s") -> Limit:
-    """A lower limit with the catalogue's warning band."""
+    """Return a lower limit with the catalogue's warning band."""
     return Limit(value=value, unit=unit, sense=Sense.AT_LEAST, source="test", fail_at=0.8 * value)
 
 
 def spread(n: int, seed: int = 0) -> np.ndarray:
-    """Durations between 4 and 5 ms, independent."""
+    """Return independent durations between 4 and 5 ms."""
     return np.random.default_rng(seed).uniform(0.004, 0.005, n)
 
 
-def test_within_the_bound_passes() -> None:
-    """Enough samples, all under the limit: passed, with the interval in the measurement."""
+def test_a_bound_within_the_limit_passes() -> None:
+    """Enough samples under the limit pass, with the interval in the measurement."""
     judgement = latency.percentile(series(spread(2000)), 0.99, at_most(0.0051), 0.99)
     assert judgement.verdict is Verdict.PASSED
     assert judgement.measurement is not None
@@ -49,29 +50,29 @@ def test_within_the_bound_passes() -> None:
 
 
 def test_a_point_estimate_alone_never_passes() -> None:
-    """The percentile seen is under the limit, its bound is not: inconclusive, with what would settle it."""
-    took = np.full(1000, 0.004)
-    took[::125] = 0.006  # 0.8 % are over
-    judgement = latency.percentile(series(np.random.default_rng(1).permutation(took)), 0.99, at_most(0.005), 0.99)
+    """A percentile under the limit whose bound is over it is inconclusive, and the reason asks for more samples."""
+    durations = np.full(1000, 0.004)
+    durations[::125] = 0.006  # 0.8 % are over
+    judgement = latency.percentile(series(np.random.default_rng(1).permutation(durations)), 0.99, at_most(0.005), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "more samples" in judgement.reason
 
 
-def test_past_the_bound_fails() -> None:
-    """Even the lower bound is over the limit."""
+def test_a_lower_bound_over_the_limit_fails() -> None:
+    """If even the lower bound is over the limit, the row fails."""
     assert latency.percentile(series(spread(2000, 1)), 0.5, at_most(0.004), 0.99).verdict is Verdict.FAILED
 
 
 @given(st.integers(1, smallest_n(0.99, 0.99) - 1))
 def test_too_few_samples_never_pass(n: int) -> None:
-    """However fast they were, fewer than the smallest n show no 99th percentile."""
+    """Fewer samples than the smallest n for a 99th percentile are inconclusive, however fast."""
     judgement = latency.percentile(series(spread(n)), 0.99, at_most(1.0), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "more samples" in judgement.reason
 
 
 def test_a_drifting_series_never_passes() -> None:
-    """A thousand samples of a clock that only slows down count for a handful."""
+    """A thousand samples that only slow down are too correlated to pass."""
     judgement = latency.percentile(series(np.linspace(0.001, 0.002, 1000)), 0.99, at_most(1.0), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "correlated" in judgement.reason
@@ -80,20 +81,20 @@ def test_a_drifting_series_never_passes() -> None:
 @pytest.mark.parametrize("broken", [[], [0.0] * 500, [-0.001] * 500, [math.nan] * 500, [math.inf] * 500])
 @pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
 def test_broken_samples_never_pass(broken: list[float], q: float) -> None:
-    """No samples, zero, negative and non-finite ones are no latency."""
+    """No samples, and zero, negative or non-finite ones, are inconclusive."""
     assert latency.percentile(series(broken), q, at_most(1.0), 0.95).verdict is Verdict.INCONCLUSIVE
 
 
 def test_one_broken_sample_among_many_is_not_dropped() -> None:
-    """A single NaN makes the series unusable."""
-    took = spread(2000)
-    took[5] = math.nan
-    judgement = latency.percentile(series(took, np.arange(2000.0)), 0.99, at_most(1.0), 0.99)
+    """A single NaN makes the row inconclusive."""
+    durations = spread(2000)
+    durations[5] = math.nan
+    judgement = latency.percentile(series(durations, np.arange(2000.0)), 0.99, at_most(1.0), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
 
 
-def test_without_a_limit_it_is_only_measured() -> None:
-    """No limit: not run, with its cause and its measurement; never passed."""
+def test_without_a_limit_latency_is_only_measured() -> None:
+    """Without a limit the row is not run with cause ``no_limit``, and has its measurement."""
     judgement = latency.percentile(series(spread(2000)), 0.99, None, 0.99)
     assert (judgement.verdict, judgement.cause) == (Verdict.NOT_RUN, Cause.NO_LIMIT)
     assert judgement.measurement is not None
@@ -110,9 +111,9 @@ def test_a_limit_of_another_kind_is_refused(limit: Limit) -> None:
 
 
 @given(st.lists(st.floats(1e-5, 1.0), min_size=1, max_size=600), st.floats(1e-5, 1.0), st.sampled_from([0.5, 0.9]))
-def test_a_verdict_agrees_with_its_interval(took: list[float], limit: float, q: float) -> None:
-    """Passed means the whole interval is under the limit, failed that it is over it, where no trend undoes it."""
-    judgement = latency.percentile(series(took), q, at_most(limit), 0.95)
+def test_the_verdict_agrees_with_its_interval(durations: list[float], limit: float, q: float) -> None:
+    """Unless a trend makes it inconclusive, passed means an interval under the limit, failed one over it."""
+    judgement = latency.percentile(series(durations), q, at_most(limit), 0.95)
     assert judgement.measurement is not None
     low, high = judgement.measurement.low, judgement.measurement.high
     expected = Verdict.INCONCLUSIVE
@@ -138,12 +139,12 @@ def test_a_verdict_agrees_with_its_interval(took: list[float], limit: float, q: 
     ],
 )
 def test_the_worst_repeat_counts(values: list[float], verdict: Verdict) -> None:
-    """Of what happens once the slowest repeat is judged; nonsense is never passed."""
+    """The slowest of the repeats is judged; invalid values are inconclusive."""
     assert latency.single(values, at_most(0.5)).verdict is verdict
 
 
 def test_speedup_is_bounded_on_both_sides() -> None:
-    """Twice as fast is about 2 x, and the interval holds it."""
+    """A model twice as fast has a speedup of about 2 x and passes a limit of 1.5 x."""
     judgement = latency.ratio(series(spread(500)), series(spread(500, 1) / 2), at_least(1.5, "x"), 0.95)
     assert judgement.verdict is Verdict.PASSED
     assert judgement.measurement is not None
@@ -155,26 +156,26 @@ def test_speedup_is_bounded_on_both_sides() -> None:
     [series(spread(500), graph="on"), series(spread(500), batch=2), series([]), series([0.0] * 500)],
     ids=["method", "batch", "empty", "zero"],
 )
-def test_speedup_of_what_is_not_comparable_is_refused(other: Series) -> None:
-    """Another method, another batch, no samples: never passed."""
+def test_speedup_needs_comparable_series(other: Series) -> None:
+    """Series of another method or batch, or without usable samples, are inconclusive."""
     assert latency.ratio(series(spread(500)), other, at_least(0.01, "x"), 0.95).verdict is Verdict.INCONCLUSIVE
 
 
-def test_speedup_of_three_samples_is_not_settled() -> None:
-    """Too few samples bound no median."""
+def test_speedup_of_three_samples_is_inconclusive() -> None:
+    """Three samples are too few for a bound on the median."""
     assert latency.ratio(series([1, 1, 1]), series([0.1] * 3), at_least(2, "x"), 0.95).verdict is Verdict.INCONCLUSIVE
 
 
 def rates(judged: Series, limit: Limit | None) -> list[Judgement]:
-    """All three frame-rate checks."""
+    """Return the judgements of all three frame-rate checks."""
     return [fps.sustained(judged, limit), fps.slowest_second(judged, limit), fps.last_100(judged, limit)]
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_steady_rate_is_itself_in_every_check(batch: int) -> None:
+def test_a_steady_rate_is_the_same_in_every_check(batch: int) -> None:
     """30 frames a second are 30.0 sustained, in every second and over any 100 frames."""
-    took = np.full(150, batch / 30)
-    for judgement in rates(series(took, batch=batch), at_least(30)):
+    durations = np.full(150, batch / 30)
+    for judgement in rates(series(durations, batch=batch), at_least(30)):
         assert judgement.verdict is Verdict.PASSED, judgement.reason
         assert judgement.measurement is not None
         assert judgement.measurement.value == pytest.approx(30)
@@ -184,15 +185,15 @@ def test_a_steady_rate_is_itself_in_every_check(batch: int) -> None:
     ("rate", "verdict"), [(31, Verdict.PASSED), (29, Verdict.WARNED), (24.1, Verdict.WARNED), (23.9, Verdict.FAILED)]
 )
 def test_the_warning_band_ends_at_80_percent(rate: float, verdict: Verdict) -> None:
-    """Under the target is warned, under 80 % of it failed."""
+    """A rate under the target is a warning, one under 80 % of it fails."""
     assert {j.verdict for j in rates(series(np.full(200, 1 / rate)), at_least(30))} == {verdict}
 
 
 def test_a_stall_shows_in_the_slowest_second_only() -> None:
-    """Half a second lost once does not show in the average, but in the second it fell into."""
-    took = np.full(600, 0.01)
-    took[300] = 0.5
-    sustained, slowest, _ = rates(series(took), at_least(90))
+    """One stall of half a second fails the slowest second, not the average."""
+    durations = np.full(600, 0.01)
+    durations[300] = 0.5
+    sustained, slowest, _ = rates(series(durations), at_least(90))
     assert sustained.verdict is Verdict.PASSED
     assert slowest.verdict is Verdict.FAILED
     assert slowest.measurement is not None
@@ -200,62 +201,62 @@ def test_a_stall_shows_in_the_slowest_second_only() -> None:
 
 
 def test_a_short_series_has_no_slowest_second() -> None:
-    """Less than two seconds: inconclusive, whatever the rate."""
+    """Under two seconds the slowest second is inconclusive, whatever the rate."""
     _, slowest, row = rates(series(np.full(1900, 0.001)), at_least(1))
     assert slowest.verdict is Verdict.INCONCLUSIVE
     assert row.verdict is Verdict.PASSED
 
 
 def test_99_frames_are_not_100() -> None:
-    """One frame short of a hundred has no last hundred."""
+    """``fps.last_100`` needs a hundred frames."""
     assert fps.last_100(series(np.full(99, 0.1)), at_least(1)).verdict is Verdict.INCONCLUSIVE
     assert fps.last_100(series(np.full(100, 0.1)), at_least(1)).verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize("broken", [[], [0.0] * 500, [math.nan] * 500])
 def test_a_broken_series_has_no_rate(broken: list[float]) -> None:
-    """No frames, or frames that took no time, are never passed."""
+    """A series without frames, or with invalid durations, is inconclusive."""
     assert {j.verdict for j in rates(series(broken), at_least(1))} == {Verdict.INCONCLUSIVE}
 
 
 def test_starts_that_run_backwards_are_refused() -> None:
-    """A clock that goes back is no clock."""
+    """A series whose start times decrease is inconclusive."""
     start = np.arange(500.0)
     start[7] = 3
     assert {j.verdict for j in rates(series(np.full(500, 0.1), start), at_least(0.1))} == {Verdict.INCONCLUSIVE}
 
 
-def test_too_short_a_series_without_a_limit_decides_nothing() -> None:
-    """Where no rate is asked for, there is none to be unsure of."""
+def test_a_short_series_without_a_limit_is_not_run() -> None:
+    """Without a limit even a series too short for a rate is not run, instead of inconclusive."""
     assert {(j.verdict, j.cause) for j in rates(series(np.full(50, 0.01)), None)} == {(Verdict.NOT_RUN, Cause.NO_LIMIT)}
 
 
 def test_a_rate_without_a_limit_is_only_measured() -> None:
-    """No target: not run, never passed."""
+    """Without a limit a rate is not run with cause ``no_limit``."""
     assert {(j.verdict, j.cause) for j in rates(series(np.full(300, 0.01)), None)} == {
         (Verdict.NOT_RUN, Cause.NO_LIMIT)
     }
 
 
 @given(st.lists(st.floats(0.001, 0.4), min_size=120, max_size=300))
-def test_no_window_is_faster_than_the_fastest(took: list[float]) -> None:
-    """The slowest second and row are no faster than the whole, up to what its ends cut off."""
-    judged = series(took)
-    if sum(took) < 2:
+def test_no_window_is_faster_than_the_fastest(durations: list[float]) -> None:
+    """The slowest second and the last hundred frames are no faster than the shortest duration allows."""
+    judged = series(durations)
+    if sum(durations) < 2:
         return
     sustained, slowest, row = (j.measurement for j in rates(judged, None))
     assert sustained is not None
     assert slowest is not None
     assert row is not None
-    assert slowest.value <= 1 / min(took) + 1e-3
-    assert row.value <= 1 / min(took) + 1e-3
+    assert slowest.value <= 1 / min(durations) + 1e-3
+    assert row.value <= 1 / min(durations) + 1e-3
     assert slowest.value <= sustained.value * 2 + 1e-3
 
 
 @pytest.mark.parametrize("n", [1000, 30_000])
 @pytest.mark.parametrize("q", [0.5, 0.9, 0.99])
-def test_a_drifting_series_does_not_pass_what_it_is_about_to_cross(n: int, q: float) -> None:
-    """A ramp from 1 to 2 ms is no 2.1 ms engine, though no sample was over the limit."""
+def test_a_trend_towards_the_limit_is_inconclusive(n: int, q: float) -> None:
+    """A ramp from 1 to 2 ms does not pass a limit of 2.1 ms, although no sample is over it."""
     ramp = np.linspace(0.001, 0.002, n)
     judgement = latency.percentile(series(ramp), q, at_most(0.0021), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
@@ -264,14 +265,14 @@ def test_a_drifting_series_does_not_pass_what_it_is_about_to_cross(n: int, q: fl
 
 
 def drifting(rise: float, seed: int = 4, n: int = 4000) -> np.ndarray:
-    """Durations of 1 ms and 3 % noise that end slower by the share ``rise`` than they began."""
+    """Return durations of 1 ms with 3 % noise that end slower by the share ``rise`` than they began."""
     return 0.001 * (1 + np.linspace(0, rise, n)) * (1 + 0.03 * np.random.default_rng(seed).standard_normal(n))
 
 
 @pytest.mark.parametrize("limit", [0.0009, 0.00095, 0.001, 0.0011, 0.0012, 0.0015, 0.002])
 @pytest.mark.parametrize("q", [0.5, 0.99])
-def test_a_noisy_drift_has_no_verdict_either_way(q: float, limit: float) -> None:
-    """A rise of a tenth within its noise: neither passed nor failed where the trend crosses, or crossed, the limit."""
+def test_a_noisy_drift_across_the_limit_is_inconclusive(q: float, limit: float) -> None:
+    """A noisy series whose trend crosses the limit neither passes at its end nor fails at its start."""
     rising, falling = drifting(0.1), drifting(0.1)[::-1].copy()
     crossing = {Verdict.INCONCLUSIVE} | ({Verdict.FAILED} if limit < np.quantile(rising[:200], q) else set())
     assert latency.percentile(series(rising), q, at_most(limit), 0.99).verdict in crossing
@@ -279,16 +280,16 @@ def test_a_noisy_drift_has_no_verdict_either_way(q: float, limit: float) -> None
     assert latency.percentile(series(falling), q, at_most(limit), 0.99).verdict in passing
 
 
-def test_a_drift_that_cannot_matter_cries_no_wolf() -> None:
-    """One percent slower over the series, at 58 % of the limit: passed; a tenth slower is not."""
+def test_a_drift_far_from_the_limit_passes() -> None:
+    """A drift of 1 % at 58 % of the limit passes; one of 10 % is inconclusive."""
     assert latency.percentile(series(drifting(0.01)), 0.99, at_most(0.002), 0.99).verdict is Verdict.PASSED
     judgement = latency.percentile(series(drifting(0.1)), 0.99, at_most(0.002), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "slower at the end" in judgement.reason
 
 
-def test_the_devices_time_is_told_and_decides_nothing() -> None:
-    """Limits hold host to host; the device's own clock is in the details."""
+def test_device_times_are_details_only() -> None:
+    """The host's times are judged; the device's times are only in the details."""
     timed = series(spread(2000))
     with_device = replace(timed, device=timed.duration - 0.001)
     judgement = latency.percentile(with_device, 0.99, at_most(0.0051), 0.99)
@@ -300,7 +301,7 @@ def test_the_devices_time_is_told_and_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "reason"),
     [
         (0.0061, "longer than the host's"),
         (math.nan, "not finite"),
@@ -308,40 +309,40 @@ def test_the_devices_time_is_told_and_decides_nothing() -> None:
         (-0.001, "not finite"),
     ],
 )
-def test_device_times_that_cannot_be_decide_nothing(wrong: float, words: str) -> None:
-    """One device time past the host's own, or no number: whatever clock was read, it was another one."""
+def test_impossible_device_times_are_inconclusive(wrong: float, reason: str) -> None:
+    """A device time longer than the host's, negative or not finite makes the row inconclusive."""
     timed = series(spread(2000))
     device = timed.duration - 0.001
     device[77] = wrong
     judgement = latency.percentile(replace(timed, device=device), 0.99, at_most(0.0051), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert words in judgement.reason
+    assert reason in judgement.reason
     rate = fps.sustained(replace(timed, device=device), at_least(1.0))
     assert rate.verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_window_without_the_devices_clock_makes_the_series_unusable() -> None:
-    """Device times that are missing for some inferences are not told as all of them."""
+def test_incomplete_device_times_are_inconclusive() -> None:
+    """Device times for only some inferences make the row inconclusive."""
     timed = series(spread(2000))
     judgement = latency.percentile(replace(timed, device=timed.duration[:-1]), 0.99, at_most(0.0051), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "do not belong" in judgement.reason
 
 
-def test_the_devices_clock_may_be_as_coarse_as_it_is() -> None:
-    """Half a microsecond beyond the host's time is the events' resolution."""
+def test_device_times_may_exceed_the_hosts_by_their_resolution() -> None:
+    """A device time half a microsecond over the host's is within the resolution of CUDA events."""
     timed = series(spread(2000))
     judgement = latency.percentile(replace(timed, device=timed.duration + 5e-7), 0.99, at_most(0.0051), 0.99)
     assert judgement.verdict is Verdict.PASSED
 
 
-def test_what_passes_between_two_windows_is_no_slow_second() -> None:
-    """Series are sampled in several windows with warming up between: nothing ran there because nothing was asked."""
-    took = np.full(8000, 0.001)
-    start = np.cumsum(took) - took + np.where(np.arange(8000) < 4000, 0.0, 3.0)
+def test_the_gap_between_windows_is_not_a_slow_second() -> None:
+    """The time between two windows does not count as a slow second, because nothing was requested."""
+    durations = np.full(8000, 0.001)
+    start = np.cumsum(durations) - durations + np.where(np.arange(8000) < 4000, 0.0, 3.0)
 
     def windows(*sizes: int) -> Series:
-        return replace(series(took, start), facts={"windows": [{"n": size} for size in sizes]})
+        return replace(series(durations, start), facts={"windows": [{"n": size} for size in sizes]})
 
     assert fps.slowest_second(windows(4000, 4000), at_least(30.0)).verdict is Verdict.PASSED
     assert fps.rate(windows(4000, 4000)) == pytest.approx(1000.0)

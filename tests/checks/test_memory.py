@@ -14,7 +14,7 @@ MIB = 2.0**20
 
 
 def at_most(value: float, unit: str = "B") -> Limit:
-    """An upper limit that the test wrote."""
+    """Return an upper limit."""
     return Limit(value=value, unit=unit, sense=Sense.AT_MOST, source="test")
 
 
@@ -34,8 +34,8 @@ RUNS = np.arange(0, 2001, 20)
         (math.nan, Verdict.INCONCLUSIVE),
     ],
 )
-def test_bytes_against_their_limit(judge: object, value: float | None, verdict: Verdict) -> None:
-    """Up to the limit passes; nothing, and what is not readable, never does."""
+def test_bytes_are_judged_by_their_limit(judge: object, value: float | None, verdict: Verdict) -> None:
+    """Up to the limit passes; zero, negative and unreadable values are inconclusive."""
     assert callable(judge)
     assert judge(value, at_most(MIB)).verdict is verdict
 
@@ -43,8 +43,8 @@ def test_bytes_against_their_limit(judge: object, value: float | None, verdict: 
 @pytest.mark.parametrize(
     "judgement", [memory.peak(1.0, None), memory.engine_size(1.0, None), memory.system(1, 2, None)]
 )
-def test_without_a_limit_it_is_only_measured(judgement: object) -> None:
-    """No limit: not run, never passed."""
+def test_without_a_limit_memory_is_only_measured(judgement: object) -> None:
+    """Without a limit the row is not run with cause ``no_limit``."""
     assert (getattr(judgement, "verdict", None), getattr(judgement, "cause", None)) == (
         Verdict.NOT_RUN,
         Cause.NO_LIMIT,
@@ -63,7 +63,7 @@ def test_without_a_limit_it_is_only_measured(judgement: object) -> None:
     ],
 )
 def test_a_missing_baseline_is_not_zero(after: float, before: float | None, verdict: Verdict) -> None:
-    """The increment needs both readings, and they must belong together."""
+    """The increment is inconclusive without both readings, or if memory decreased."""
     assert memory.increment(after, before, at_most(20 * MIB)).verdict is verdict
 
 
@@ -77,24 +77,24 @@ def test_a_missing_baseline_is_not_zero(after: float, before: float | None, verd
         (None, 100.0, Verdict.INCONCLUSIVE),
     ],
 )
-def test_the_system_has_a_ceiling(used: float | None, total: float, verdict: Verdict) -> None:
-    """A share of a total that is there."""
+def test_system_memory_is_a_share_of_the_total(used: float | None, total: float, verdict: Verdict) -> None:
+    """The used share of the total is judged; an impossible total is inconclusive."""
     assert memory.system(used, total, at_most(0.85, "1")).verdict is verdict
 
 
 def test_flat_memory_does_not_grow() -> None:
-    """The same reading throughout passes."""
+    """A constant reading passes."""
     assert memory.growth(RUNS, np.full(RUNS.size, 50 * MIB), LEAK).verdict is Verdict.PASSED
 
 
-def test_warming_up_is_no_leak() -> None:
-    """What is filled in the first half and stays is not counted."""
+def test_growth_during_warm_up_is_not_a_leak() -> None:
+    """Memory that grows in the first half and then stays does not count."""
     resident = 50 * MIB + np.minimum(RUNS, 800) * 0.1 * MIB
     assert memory.growth(RUNS, resident, LEAK).verdict is Verdict.PASSED
 
 
 def test_a_leak_fails() -> None:
-    """2 MiB in 1,000 inferences over a limit of 1 MiB, jitter or not."""
+    """Growth of 2 MiB in 1,000 inferences exceeds a limit of 1 MiB, also with jitter."""
     resident = 50 * MIB + RUNS / 1000 * 2 * MIB + np.random.default_rng(0).normal(0, 4096, RUNS.size)
     judgement = memory.growth(RUNS, resident, LEAK)
     assert judgement.verdict is Verdict.FAILED
@@ -102,14 +102,14 @@ def test_a_leak_fails() -> None:
     assert judgement.measurement.value == pytest.approx(2 * MIB, rel=0.02)
 
 
-def test_a_small_step_is_settled_by_its_size() -> None:
-    """One step of 100 KiB has no useful slope, but cannot be more than it is."""
+def test_a_small_step_passes_by_its_size() -> None:
+    """One step of 100 KiB has no useful slope, but its size bounds the growth."""
     resident = np.where(RUNS > 1500, 50 * MIB + 100 * 1024, 50 * MIB)
     assert memory.growth(RUNS, resident, LEAK).verdict is Verdict.PASSED
 
 
 def test_one_large_step_does_not_pass() -> None:
-    """A leak that comes rarely and in bulk is not overlooked."""
+    """A leak in rare large steps does not pass."""
     resident = np.where(RUNS > 1500, 54 * MIB, 50 * MIB)
     assert memory.growth(RUNS, resident, LEAK).verdict is not Verdict.PASSED
 
@@ -126,14 +126,14 @@ def test_one_large_step_does_not_pass() -> None:
     ],
     ids=["none", "two", "zero", "nan", "lengths", "no-runs"],
 )
-def test_a_soak_that_was_none_never_passes(runs: np.ndarray, resident: np.ndarray) -> None:
-    """Too few readings, unreadable ones, or inferences that do not count up."""
+def test_an_unusable_soak_never_passes(runs: np.ndarray, resident: np.ndarray) -> None:
+    """Too few or unreadable readings, or counts of inferences that do not increase, are inconclusive."""
     assert memory.growth(runs, resident, LEAK).verdict is Verdict.INCONCLUSIVE
 
 
 @given(st.floats(0, 4), st.integers(0, 10))
 def test_a_passed_soak_grew_less_than_allowed(rate: float, seed: int) -> None:
-    """Whatever the noise, a leak of twice the limit never passes."""
+    """A leak of twice the limit never passes, whatever the noise."""
     noise = np.random.default_rng(seed).normal(0, 64 * 1024, RUNS.size)
     judgement = memory.growth(RUNS, 50 * MIB + RUNS / 1000 * rate * MIB + noise, LEAK)
     if rate >= 2:
@@ -148,30 +148,30 @@ def test_a_passed_soak_grew_less_than_allowed(rate: float, seed: int) -> None:
 )
 @example(100, [(0.76, 2**30)], 0.0, 0)
 @example(40, [(0.6, -(2**30)), (0.9, 2**20)], 0.0, 0)
-def test_growth_stays_within_what_was_read(
+def test_growth_stays_within_the_range_of_readings(
     points: int, steps: list[tuple[float, int]], noise: float, seed: int
 ) -> None:
-    """Whatever steps memory takes, value and interval are ordered, and within the range of the readings up or down."""
+    """Value and interval are ordered and within the range of the readings, whatever steps memory makes."""
     runs = np.arange(points) * 20.0
     resident = 2.0**34 + np.random.default_rng(seed).normal(0, noise, points)
     for place, size in steps:
         resident[int(place * points) :] += size
     judgement = memory.growth(runs, resident, LEAK)
-    seen = judgement.measurement
-    assert seen is not None
-    assert seen.low is not None
-    assert seen.high is not None
-    watched = runs[runs >= runs[-1] / 2]
-    most = judgement.details["range"] / float(np.ptp(watched)) * 1000
-    assert -most <= seen.low <= seen.value <= seen.high <= most
+    growth = judgement.measurement
+    assert growth is not None
+    assert growth.low is not None
+    assert growth.high is not None
+    second_half = runs[runs >= runs[-1] / 2]
+    most = judgement.details["range"] / float(np.ptp(second_half)) * 1000
+    assert -most <= growth.low <= growth.value <= growth.high <= most
 
 
 @pytest.mark.parametrize(
     ("host", "device", "unified", "includes", "counted"),
     [
-        (5.0, 7.0, False, False, 7.0),  # a GPU of its own: that alone
+        (5.0, 7.0, False, False, 7.0),  # a discrete GPU: its memory alone
         (5.0, 7.0, True, False, 12.0),  # shared: both
-        (5.0, 7.0, True, True, 7.0),  # the machine's difference has the host's part in it
+        (5.0, 7.0, True, True, 7.0),  # the machine's difference includes the host's part
         (None, 7.0, False, False, 7.0),
         (None, 7.0, True, False, None),
         (5.0, None, False, False, None),
@@ -181,27 +181,27 @@ def test_growth_stays_within_what_was_read(
         (5.0, math.nan, False, False, None),
     ],
 )
-def test_the_host_s_part_never_stands_for_the_device(
+def test_host_memory_never_replaces_device_memory(
     host: float | None, device: float | None, unified: bool, includes: bool, counted: float | None
 ) -> None:
-    """A device that cannot be read leaves nothing to judge, however well the host's memory is known."""
-    found = memory.footprint(host, device, unified=unified, includes_host=includes)
-    assert found == counted
-    assert counted is not None or memory.peak(found, at_most(MIB)).verdict is Verdict.INCONCLUSIVE
+    """If the device cannot be read there is no footprint, even if the host's memory is known."""
+    footprint = memory.footprint(host, device, unified=unified, includes_host=includes)
+    assert footprint == counted
+    assert counted is not None or memory.peak(footprint, at_most(MIB)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_leak_on_the_device_fails() -> None:
-    """Host memory stays flat, the GPU's grows: that is a leak, on either kind of GPU."""
+    """Growth of the GPU's memory is a leak, also where host memory stays flat."""
     resident = np.full(RUNS.size, int(50 * MIB))
     device = (500 * MIB + RUNS / 1000 * 2 * MIB).astype(np.int64)
     for unified in (True, False):
-        watched = memory.soaked(resident, device, unified=unified)
-        assert memory.growth(RUNS, watched, LEAK).verdict is Verdict.FAILED
+        readings = memory.soaked(resident, device, unified=unified)
+        assert memory.growth(RUNS, readings, LEAK).verdict is Verdict.FAILED
 
 
 @pytest.mark.parametrize("device", [None, np.zeros(RUNS.size, np.int64), np.ones(3, np.int64)], ids=["none", "0", "3"])
-def test_a_device_that_was_not_read_passes_no_soak(device: np.ndarray | None) -> None:
-    """Flat host memory is no answer where the GPU's was not readable throughout."""
+def test_a_soak_without_device_readings_never_passes(device: np.ndarray | None) -> None:
+    """A soak is inconclusive if the GPU's memory was not readable throughout."""
     resident = np.full(RUNS.size, int(50 * MIB))
-    watched = memory.soaked(resident, device, unified=False)
-    assert memory.growth(RUNS, watched, LEAK).verdict is Verdict.INCONCLUSIVE
+    readings = memory.soaked(resident, device, unified=False)
+    assert memory.growth(RUNS, readings, LEAK).verdict is Verdict.INCONCLUSIVE

@@ -15,29 +15,29 @@ CONFIDENCE = 0.99
 
 
 def served(service: Any, releases: int | None = None, **pace: Any) -> Series:
-    """A series released each 10 ms; ``service`` is what each inference takes, which starts when it may and can."""
-    took = np.asarray(service, dtype=np.float64)
-    start = np.empty_like(took)
+    """Return a series released every 10 ms, with the seconds of ``service`` for each inference."""
+    duration = np.asarray(service, dtype=np.float64)
+    start = np.empty_like(duration)
     end = 0.0
-    for at, seconds in enumerate(took):
+    for at, seconds in enumerate(duration):
         start[at] = max(at * PERIOD, end)
         end = start[at] + seconds
-    told = {"first": 0.0, "period": PERIOD, "releases": releases or took.size, **pace}
-    return Series(start, took, 1, {"scenario": "paced"}, {"windows": [{"pace": told}]})
+    released = {"first": 0.0, "period": PERIOD, "releases": releases or duration.size, **pace}
+    return Series(start, duration, 1, {"scenario": "paced"}, {"windows": [{"pace": released}]})
 
 
 def steady(n: int = 2000, seed: int = 0) -> np.ndarray:
-    """Between 2 and 3 ms, independent."""
+    """Return independent durations between 2 and 3 ms."""
     return np.random.default_rng(seed).uniform(0.002, 0.003, n)
 
 
 def limit(value: float, unit: str = "s") -> Limit:
-    """An upper limit that the test wrote."""
+    """Return an upper limit."""
     return Limit(value=value, unit=unit, sense=Sense.AT_MOST, source="test")
 
 
 def judge_all(series: Series) -> list[Verdict]:
-    """The verdicts of all four rows under limits that any engine would keep."""
+    """Return the verdicts of all four rows under limits that any engine meets."""
     return [
         paced.response_p99(series, limit(1e3), CONFIDENCE).verdict,
         paced.missed(series, 1e3, limit(0.5, "1"), CONFIDENCE).verdict,
@@ -46,18 +46,18 @@ def judge_all(series: Series) -> list[Verdict]:
     ]
 
 
-def test_good_series_passes() -> None:
-    """What is served in time, often enough, passes on all four."""
+def test_a_good_series_passes() -> None:
+    """Enough releases that are all served in time pass all four rows."""
     assert judge_all(served(steady())) == [Verdict.PASSED] * 4
 
 
-def test_what_was_never_served_is_not_passed() -> None:
-    """An engine too slow for its rate runs out of time before its releases do: no row may pass on what it managed."""
+def test_unserved_releases_never_pass() -> None:
+    """If the window ended before all releases were served, no row passes."""
     assert Verdict.PASSED not in judge_all(served(steady(), releases=5000))
 
 
 def test_few_releases_pass_nothing() -> None:
-    """Too few releases to bound a percentile or a share pass none, and a streak of none among few is no promise."""
+    """Too few releases for a bound make every row inconclusive."""
     series = served(steady(100))
     assert paced.response_p99(series, limit(1.0), CONFIDENCE).verdict is Verdict.INCONCLUSIVE
     assert paced.missed(series, DEADLINE, limit(0.001, "1"), CONFIDENCE).verdict is Verdict.INCONCLUSIVE
@@ -77,34 +77,34 @@ def test_few_releases_pass_nothing() -> None:
         {"releases": float("inf")},
     ],
 )
-def test_release_times_that_make_no_sense_decide_nothing(pace: dict[str, Any]) -> None:
-    """Without believable release times there is no response time."""
+def test_implausible_release_times_are_inconclusive(pace: dict[str, Any]) -> None:
+    """Without plausible release times there is no response time."""
     assert judge_all(served(steady(), **pace)) == [Verdict.INCONCLUSIVE] * 4
 
 
 @pytest.mark.parametrize("facts", [{}, {"windows": []}, {"windows": [{}]}, {"windows": [{}, {}]}, {"windows": None}])
-def test_a_saturated_series_is_not_a_paced_one(facts: dict[str, Any]) -> None:
-    """A series taken back to back has no releases; it must not pass as one of the other scenario."""
-    took = steady()
-    assert judge_all(Series(np.cumsum(took), took, 1, {}, facts)) == [Verdict.INCONCLUSIVE] * 4
+def test_a_saturated_series_is_not_judged_as_paced(facts: dict[str, Any]) -> None:
+    """A back-to-back series has no releases, so paced rows are inconclusive."""
+    durations = steady()
+    assert judge_all(Series(np.cumsum(durations), durations, 1, {}, facts)) == [Verdict.INCONCLUSIVE] * 4
 
 
-def test_broken_durations_decide_nothing() -> None:
-    """NaN is no time."""
-    took = steady()
-    took[3] = np.nan
+def test_broken_durations_are_inconclusive() -> None:
+    """A duration of NaN makes every row inconclusive."""
+    durations = steady()
+    durations[3] = np.nan
     series = served(steady())
-    broken = Series(series.start, took, 1, series.method, series.facts)
+    broken = Series(series.start, durations, 1, series.method, series.facts)
     assert judge_all(broken) == [Verdict.INCONCLUSIVE] * 4
 
 
-def test_a_stall_is_counted_for_all_that_waited() -> None:
-    """300 ms of standstill at 100 Hz miss about thirty deadlines in a row, though one inference alone was slow."""
-    took = steady()
-    took[500] = 0.3
-    series = served(took)
+def test_a_stall_counts_for_every_waiting_release() -> None:
+    """One inference of 300 ms at 100 Hz misses about thirty deadlines in a row."""
+    durations = steady()
+    durations[500] = 0.3
+    series = served(durations)
     late = paced.response(series) > DEADLINE
-    assert (took > DEADLINE).sum() == 1
+    assert (durations > DEADLINE).sum() == 1
     assert late.sum() >= 30
     judgement = paced.streak(series, DEADLINE, limit(2, "releases"), CONFIDENCE)
     assert judgement.verdict is Verdict.FAILED
@@ -114,12 +114,15 @@ def test_a_stall_is_counted_for_all_that_waited() -> None:
     assert paced.response_p99(series, limit(DEADLINE), CONFIDENCE).verdict is not Verdict.PASSED
 
 
-def test_misses_in_a_row_count_for_less() -> None:
-    """1.5 % missed in one row is one event, not thirty: the share's interval is wider than for thirty alone."""
+def test_consecutive_misses_widen_the_interval() -> None:
+    """Thirty consecutive misses are one event, so their interval is wider than that of thirty separate ones."""
     row, spread = steady(), steady()
     row[500] = 0.3
     spread[25::66] = 0.012
-    both = [paced.missed(served(took), DEADLINE, limit(0.1, "1"), CONFIDENCE).measurement for took in (row, spread)]
+    both = [
+        paced.missed(served(durations), DEADLINE, limit(0.1, "1"), CONFIDENCE).measurement
+        for durations in (row, spread)
+    ]
     assert both[0] is not None
     assert both[1] is not None
     assert both[0].value == pytest.approx(both[1].value, rel=0.35)
@@ -127,30 +130,30 @@ def test_misses_in_a_row_count_for_less() -> None:
 
 
 def test_the_share_missed_is_bounded() -> None:
-    """No miss in 2000 is at most 0.23 % at 99 % (1 - 0.01 ** (1 / 2000)): 0.3 % passes, 0.1 % needs more releases."""
+    """No miss in 2000 bounds the share at 0.23 % (1 - 0.01 ** (1 / 2000)): 0.3 % passes, 0.1 % needs more releases."""
     series = served(steady())
-    told = paced.missed(series, DEADLINE, limit(0.003, "1"), CONFIDENCE)
-    assert told.verdict is Verdict.PASSED
-    assert told.measurement is not None
-    assert told.measurement.high == pytest.approx(1 - 0.01 ** (1 / 2000), rel=0.2)
+    loose = paced.missed(series, DEADLINE, limit(0.003, "1"), CONFIDENCE)
+    assert loose.verdict is Verdict.PASSED
+    assert loose.measurement is not None
+    assert loose.measurement.high == pytest.approx(1 - 0.01 ** (1 / 2000), rel=0.2)
     strict = paced.missed(series, DEADLINE, limit(0.001, "1"), CONFIDENCE)
     assert strict.verdict is Verdict.INCONCLUSIVE
     assert "[measure] paced" in strict.reason
 
 
-def test_a_rate_that_cannot_be_kept_fails() -> None:
-    """12 ms of work each 10 ms: every response is later than the one before it."""
+def test_a_rate_above_the_engines_fails() -> None:
+    """With 12 ms of work every 10 ms responses become later and later, and missed and streak fail."""
     series = served(np.full(1000, 0.012))
     assert paced.missed(series, DEADLINE, limit(0.01, "1"), CONFIDENCE).verdict is Verdict.FAILED
     assert paced.streak(series, DEADLINE, limit(2, "releases"), CONFIDENCE).verdict is Verdict.FAILED
     assert paced.response_p99(series, limit(DEADLINE), CONFIDENCE).verdict is not Verdict.PASSED
 
 
-def test_a_worker_that_was_woken_late_says_nothing_of_the_engine() -> None:
-    """An idle worker that the machine let sleep past its release is no failure of the engine, and no pass either."""
+def test_a_late_wake_up_of_the_worker_is_inconclusive() -> None:
+    """If the machine woke an idle worker after its release, the rows are inconclusive."""
     series = served(steady())
     start = series.start.copy()
-    start[::20] += 0.009  # free, released, and not woken
+    start[::20] += 0.009  # idle and released, but woken later
     for at in range(1, start.size):
         start[at] = max(start[at], start[at - 1] + series.duration[at - 1])
     late = Series(start, series.duration, 1, series.method, series.facts)
@@ -160,35 +163,35 @@ def test_a_worker_that_was_woken_late_says_nothing_of_the_engine() -> None:
         paced.streak(late, DEADLINE, limit(0, "releases"), CONFIDENCE),
         paced.jitter(late, limit(0.002), CONFIDENCE),
     ]
-    assert [one.verdict for one in judgements] == [Verdict.INCONCLUSIVE] * 4
-    assert all("woke an idle worker late" in one.reason for one in judgements)
+    assert [judgement.verdict for judgement in judgements] == [Verdict.INCONCLUSIVE] * 4
+    assert all("woke an idle worker late" in judgement.reason for judgement in judgements)
 
 
-def test_what_a_stall_delays_is_not_put_on_the_machine() -> None:
-    """The ends of a prompt worker's inferences are those of a queue: a slow one still delays all behind it."""
-    took = steady()
-    took[500] = 0.3
-    series = served(took)
+def test_a_stall_is_not_attributed_to_the_machine() -> None:
+    """A slow inference delays those behind it; their late starts are not late wake-ups."""
+    durations = steady()
+    durations[500] = 0.3
+    series = served(durations)
     assert np.allclose(paced.prompt(series).start, series.start)
 
 
-def test_jitter_is_told_from_slowness() -> None:
-    """An engine that is slow but even has no jitter; one that alternates has."""
+def test_jitter_is_not_slowness() -> None:
+    """An engine with constant durations passes however slow; one that alternates fails."""
     even, uneven = np.full(2000, 0.009), np.full(2000, 0.002)
     uneven[::7] = 0.006
     assert paced.jitter(served(even), limit(0.001), CONFIDENCE).verdict is Verdict.PASSED
-    told = paced.jitter(served(uneven), limit(0.001), CONFIDENCE)
-    assert told.verdict is Verdict.FAILED
-    assert told.details["absolute_jitter"] == pytest.approx(0.004)
+    jittery = paced.jitter(served(uneven), limit(0.001), CONFIDENCE)
+    assert jittery.verdict is Verdict.FAILED
+    assert jittery.details["absolute_jitter"] == pytest.approx(0.004)
 
 
-def test_other_limits_decide_nothing() -> None:
-    """A limit in another unit is a mistake: the verdict is inconclusive, not passed."""
+def test_a_limit_in_another_unit_is_inconclusive() -> None:
+    """A limit in another unit is a mistake, so the verdict is inconclusive."""
     assert paced.missed(served(steady()), DEADLINE, limit(5.0, "s"), CONFIDENCE).verdict is Verdict.INCONCLUSIVE
 
 
-def test_the_longest_row() -> None:
-    """Rows at either end count, and none is none."""
+def test_the_longest_run_of_misses() -> None:
+    """Runs at either end count; without a miss the longest is 0."""
     assert paced.longest(np.array([True, True, False, True])) == 2
     assert paced.longest(np.array([False, True, True, True])) == 3
     assert paced.longest(np.zeros(4, bool)) == 0

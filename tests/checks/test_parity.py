@@ -17,8 +17,8 @@ from hil.results import Cause, Verdict
 SOUND = DataFacts(count=500, synthetic=False, has_labels=True, task="classification", declared=500, distinct=500)
 
 
-def test_real_unseen_data_passes() -> None:
-    """Enough real labelled samples, none of them trained on."""
+def test_real_data_outside_of_training_passes() -> None:
+    """Enough real labelled samples that are not in the training data pass."""
     judgement = parity.data(replace(SOUND, training=Overlap(0, (), 500, 1000)))
     assert judgement.verdict is Verdict.PASSED
     assert "none of them among 1000" in judgement.reason
@@ -40,28 +40,28 @@ def test_real_unseen_data_passes() -> None:
     ],
 )
 def test_data_that_proves_nothing_never_passes(change: dict[str, object], verdict: Verdict) -> None:
-    """None, fewer than declared, unlabelled, seen in training, invented, a handful, or one sample repeated."""
+    """Missing, unlabelled, trained-on, synthetic, few or repeated samples never pass."""
     assert parity.data(replace(SOUND, **change)).verdict is verdict  # type: ignore[arg-type]  # a dict of changes is looser than the fields
 
 
 @given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
 def test_overlap_counts_every_shared_sample(ours: list[str], theirs: list[str]) -> None:
-    """The count is that of a plain double loop, and both sizes are told."""
-    found = parity.overlap(iter(ours), iter(theirs))
-    assert found.count == sum(digest in theirs for digest in ours)
-    assert (found.checked, found.against) == (len(ours), len(set(theirs)))
+    """The count is that of a plain double loop, with both sizes."""
+    shared = parity.overlap(iter(ours), iter(theirs))
+    assert shared.count == sum(digest in theirs for digest in ours)
+    assert (shared.checked, shared.against) == (len(ours), len(set(theirs)))
 
 
 def hits(n: int, missed: int = 0) -> np.ndarray:
-    """``n`` scores of which ``missed`` are misses."""
+    """Return ``n`` scores of which ``missed`` are misses."""
     scores = np.ones(n)
     scores[:missed] = 0
     return scores
 
 
 @pytest.mark.parametrize("key", ["top1_drop", "error_increase", "score_drop"])
-def test_copies_of_a_sample_are_worth_one(key: str) -> None:
-    """Scores of 400 samples of which few differ decide nothing that those few would not decide."""
+def test_copies_of_a_sample_count_once(key: str) -> None:
+    """The interval depends on the number of distinct samples, not on all of them."""
     spread = 1 + np.random.default_rng(0).random(400)
     spec = TolerancesSpec.model_validate({key: 0.01})
     whole = parity.task(Scores(key, spread * 0 + 1, spread * 0 + 1, distinct=400), "int8", spec)
@@ -72,10 +72,10 @@ def test_copies_of_a_sample_are_worth_one(key: str) -> None:
     assert "1 distinct of 400 samples" in few.reason
     ends = []
     for distinct in (400, 100):
-        seen = parity.task(Scores(key, spread, spread[::-1], distinct=distinct), "int8", spec).measurement
-        assert seen is not None
-        assert seen.low is not None
-        ends.append(seen.value - seen.low)
+        measurement = parity.task(Scores(key, spread, spread[::-1], distinct=distinct), "int8", spec).measurement
+        assert measurement is not None
+        assert measurement.low is not None
+        ends.append(measurement.value - measurement.low)
     assert ends[1] == pytest.approx(min(2 * ends[0], 1.0), rel=1e-6)
 
 
@@ -93,14 +93,14 @@ def test_copies_of_a_sample_are_worth_one(key: str) -> None:
         (10, 1, Verdict.FAILED),
     ],
 )
-def test_a_loss_of_one_percent_must_be_excluded(n: int, lost: int, verdict: Verdict) -> None:
-    """An engine equal to the reference passes where the samples can show 1 %; a loss seen over it fails."""
+def test_a_pass_needs_enough_samples_to_exclude_the_loss(n: int, lost: int, verdict: Verdict) -> None:
+    """An equal engine passes if the samples can exclude a loss of 1 %; an observed loss over 1 % fails."""
     judgement = parity.task(Scores("top1_drop", hits(n), hits(n, lost)), "int8", TolerancesSpec(top1_drop=0.01))
     assert judgement.verdict is verdict, judgement.reason
 
 
 def test_a_gain_passes() -> None:
-    """An engine that does better than the reference loses nothing."""
+    """An engine that scores better than the reference passes."""
     judgement = parity.task(Scores("top1_drop", hits(500, 5), hits(500)), "fp32", None)
     assert judgement.verdict is Verdict.PASSED
     assert judgement.limit is not None
@@ -116,19 +116,19 @@ def test_a_gain_passes() -> None:
         ([math.nan] * 500, [1.0] * 500, Verdict.FAILED),
     ],
 )
-def test_scores_that_do_not_pair_never_pass(ours: list[float], theirs: list[float], verdict: Verdict) -> None:
-    """No samples, other samples, or scores that are not finite."""
+def test_unpaired_scores_never_pass(ours: list[float], theirs: list[float], verdict: Verdict) -> None:
+    """Without samples the task is inconclusive; unpaired or non-finite scores fail."""
     assert parity.task(Scores("top1_drop", np.array(ours), np.array(theirs)), "fp32").verdict is verdict
 
 
-def test_a_task_that_was_not_scored_says_why() -> None:
-    """No scores: inconclusive with the caller's reason."""
+def test_an_unscored_task_states_the_reason() -> None:
+    """Without scores the row is inconclusive with the caller's reason."""
     judgement = parity.task(None, "fp32", why_not="the data has no labels")
     assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, "the data has no labels")
 
 
-def test_an_error_may_grow_by_a_share() -> None:
-    """Errors are lower-is-better and relative to the reference's mean."""
+def test_an_error_may_increase_by_a_share() -> None:
+    """Lower errors are better, and the increase is relative to the reference's mean."""
     error = np.random.default_rng(0).uniform(1, 2, 500)
     allowed = TolerancesSpec(error_increase=0.1)
     assert parity.task(Scores("error_increase", error, error * 1.05), "int8", allowed).verdict is Verdict.PASSED
@@ -136,14 +136,14 @@ def test_an_error_may_grow_by_a_share() -> None:
     assert parity.task(Scores("error_increase", error, error * 0.1), "int8", allowed).verdict is Verdict.PASSED
 
 
-def test_an_error_from_nothing_fails() -> None:
-    """A reference without error and an engine with one: no share is small enough."""
+def test_an_error_over_a_perfect_reference_fails() -> None:
+    """An engine with an error fails if the reference has none."""
     judgement = parity.task(Scores("error_increase", np.zeros(500), np.ones(500)), "int8", TolerancesSpec())
     assert judgement.verdict is Verdict.FAILED
 
 
 def test_a_callables_score_needs_its_tolerance() -> None:
-    """Its unit is not known, so there is no default: measured, not passed."""
+    """A callable's score has no default tolerance, so without one the row is not run."""
     scores = Scores("score_drop", hits(500), hits(500))
     judgement = parity.task(scores, "fp32", None)
     assert (judgement.verdict, judgement.cause) == (Verdict.NOT_RUN, Cause.NO_LIMIT)
@@ -151,7 +151,7 @@ def test_a_callables_score_needs_its_tolerance() -> None:
 
 
 def test_a_tolerance_of_another_task_fails() -> None:
-    """``top1_drop`` on a regression would hold nothing."""
+    """A tolerance that does not apply to the task fails."""
     judgement = parity.task(Scores("error_increase", hits(500), hits(500)), "fp32", TolerancesSpec(top1_drop=0.01))
     assert judgement.verdict is Verdict.FAILED
     assert "applied to nothing" in judgement.reason
@@ -160,8 +160,8 @@ def test_a_tolerance_of_another_task_fails() -> None:
 OUTPUTS: Outputs = [("x", np.array([[1.0, np.nan]], np.float32)), ("y", np.array([[2]]))]
 
 
-def test_the_same_twice_passes() -> None:
-    """Bit for bit, NaN included."""
+def test_identical_runs_are_repeatable() -> None:
+    """Runs that are equal bit for bit pass, NaN included."""
     copies: list[Outputs] = [[(name, array.copy()) for name, array in OUTPUTS] for _ in range(3)]
     assert parity.repeatable(copies).verdict is Verdict.PASSED
 
@@ -178,14 +178,14 @@ def test_the_same_twice_passes() -> None:
     ],
     ids=["bits", "dtype", "shape", "missing", "order", "none"],
 )
-def test_a_repeat_that_differs_fails(again: Outputs, verdict: Verdict) -> None:
-    """One bit, another dtype or shape, or a missing output."""
+def test_a_differing_repetition_fails(again: Outputs, verdict: Verdict) -> None:
+    """One other bit, dtype, shape, order or a missing output fails."""
     assert parity.repeatable([OUTPUTS, again]).verdict is verdict
 
 
 @pytest.mark.parametrize("runs", [[], [OUTPUTS], [[], []], [[("x", np.empty((0, 2)))]] * 2])
-def test_no_repeat_never_passes(runs: list[Outputs]) -> None:
-    """Run once, never, without outputs or with empty ones."""
+def test_without_a_repetition_nothing_passes(runs: list[Outputs]) -> None:
+    """No run, one run, no outputs or empty outputs never pass."""
     assert parity.repeatable(runs).verdict is not Verdict.PASSED
 
 
@@ -204,8 +204,8 @@ CALIBRATED = int8.CalibrationFacts(declared=256, consumed=256, declared_digest="
         ({"foreign": True, "consumed": 0}, Verdict.WARNED),
     ],
 )
-def test_calibration_is_on_the_declared_data(change: dict[str, object], verdict: Verdict) -> None:
-    """All of the declared samples, those and no others, and real ones."""
+def test_calibration_must_use_the_declared_data(change: dict[str, object], verdict: Verdict) -> None:
+    """The consumed samples must be exactly the declared ones; synthetic or foreign data is a warning."""
     assert int8.calibration(replace(CALIBRATED, **change)).verdict is verdict  # type: ignore[arg-type]  # a dict of changes is looser than the fields
 
 
@@ -220,7 +220,7 @@ CACHE = int8.CacheFacts(
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("change", "reason"),
     [
         ({"recomputed": {"model": "c", "data": "b"}}, "model"),
         ({"recomputed": {"model": "a"}}, "data"),
@@ -235,15 +235,15 @@ CACHE = int8.CacheFacts(
         ({"skipped": {}}, "no range"),
     ],
 )
-def test_ranges_of_something_else_fail(change: dict[str, object], word: str) -> None:
-    """Another model or data, no ranges, degenerate or skewed ones, or a tensor left out in silence."""
+def test_unusable_ranges_fail(change: dict[str, object], reason: str) -> None:
+    """Ranges of another model or data, invalid or skewed ones, and a skipped tensor without a reason fail."""
     judgement = int8.cache(replace(CACHE, **change))  # type: ignore[arg-type]  # a dict of changes is looser than the fields
     assert judgement.verdict is Verdict.FAILED
-    assert word in judgement.reason
+    assert reason in judgement.reason
 
 
 def test_sound_ranges_pass() -> None:
-    """The key's, finite, positive, symmetric, complete; those of a foreign model but for the key."""
+    """Finite, positive, symmetric, complete ranges with the right key pass; a foreign model needs no key."""
     assert int8.cache(CACHE).verdict is Verdict.PASSED
     assert int8.cache(replace(CACHE, recorded={}, foreign=True)).verdict is Verdict.PASSED
     assert int8.cache(replace(CACHE, scales={}, foreign=True)).verdict is Verdict.FAILED
@@ -258,13 +258,13 @@ def test_sound_ranges_pass() -> None:
         (Overlap(0, (), 500, 0), Verdict.INCONCLUSIVE),
     ],
 )
-def test_validation_is_unseen_by_calibration(shared: Overlap, verdict: Verdict) -> None:
-    """One shared sample fails; nothing to compare is not disjoint."""
+def test_validation_and_calibration_must_be_disjoint(shared: Overlap, verdict: Verdict) -> None:
+    """One shared sample fails; an empty side is inconclusive."""
     assert int8.disjoint(shared).verdict is verdict
 
 
 def test_the_cost_of_int8_is_judged_by_task_or_outputs() -> None:
-    """Scores where there are any, else the outputs, else not at all."""
+    """The drop is judged by scores if available, else by outputs, else it is inconclusive."""
     spec = TolerancesSpec(top1_drop=0.01)
     assert int8.drop(Scores("top1_drop", hits(500), hits(500)), spec).verdict is Verdict.PASSED
     assert int8.drop(Scores("top1_drop", hits(500), hits(500, 50)), spec).verdict is Verdict.FAILED

@@ -22,14 +22,14 @@ def _y(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [("y", array)]
 
 
-def test_nothing_drawn_is_no_pass() -> None:
-    """Zero batches say nothing."""
+def test_without_batches_the_search_is_inconclusive() -> None:
+    """A search without batches is inconclusive, and one batch without a failure passes."""
     assert properties.judge(SearchResult(0, 0), "all is well").verdict is Verdict.INCONCLUSIVE
     assert properties.judge(SearchResult(1, 3), "all is well").verdict is Verdict.PASSED
 
 
-def test_a_failure_tells_the_batch_and_where_it_lies() -> None:
-    """What is wrong, how the batch is drawn again, and the file with its inputs."""
+def test_a_failure_names_the_batch_and_its_file() -> None:
+    """The reason has the fault, the kind of batch and the file with its inputs."""
     example = {"samples": [{"kind": "spike", "level": 3, "seed": 0}], "sizes": {}}
     judgement = properties.judge(SearchResult(7, 20, "output 'y' is off", example, "repro/x.npz"), "")
     assert judgement.verdict is Verdict.FAILED
@@ -38,7 +38,7 @@ def test_a_failure_tells_the_batch_and_where_it_lies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "word"),
+    ("engine", "named"),
     [
         (_y(HALF * np.float32(1.001)), "differs by 0.0005"),
         (_y(HALF[:, :2]), "instead of"),
@@ -49,13 +49,13 @@ def test_a_failure_tells_the_batch_and_where_it_lies() -> None:
         (_y(np.where(HALF > 0, np.inf, 0).astype(np.float32)), "finite"),
     ],
 )
-def test_whatever_differs_is_told(engine: list[tuple[str, np.ndarray]], word: str) -> None:
-    """A value, a shape, a dtype, a name, none at all, NaN and infinity."""
-    assert word in difference(_y(HALF), engine, {}, "fp32")
+def test_any_difference_is_reported(engine: list[tuple[str, np.ndarray]], named: str) -> None:
+    """A difference in value, shape, dtype, name or number of outputs, and a non-finite value, is reported."""
+    assert named in difference(_y(HALF), engine, {}, "fp32")
 
 
-def test_what_is_alike_is_not_accused() -> None:
-    """Within the tolerance, and with NaN or infinity on both sides alike."""
+def test_outputs_within_the_tolerance_have_no_difference() -> None:
+    """Outputs within the tolerance, or with equal non-finite values, have no difference."""
     assert not difference(_y(HALF), _y(HALF * np.float32(1.00005)), {}, "fp32")
     odd = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
     assert not difference(_y(odd), _y(odd), {}, "fp32")
@@ -63,7 +63,7 @@ def test_what_is_alike_is_not_accused() -> None:
 
 
 def test_the_scale_is_that_of_the_validation_data() -> None:
-    """A batch of nearly zero is not held to its own rounding; one larger than the data is held to its own scale."""
+    """A batch of tiny values is compared on the scale of the validation data, not on its own."""
     small, off = np.full((1, 1), 1e-6, np.float32), np.full((1, 1), 2e-6, np.float32)
     assert difference(_y(small), _y(off), {}, "fp32")
     assert not difference(_y(small), _y(off), {"y": 1.0}, "fp32")
@@ -71,19 +71,19 @@ def test_the_scale_is_that_of_the_validation_data() -> None:
 
 @pytest.mark.parametrize("spec", [{"max_abs": 0.001}, {"outputs": {"y": ToleranceSpec(max_abs=0.001, max_rel=0.9)}}])
 def test_the_tighter_of_both_bounds_counts(spec: Mapping[str, object]) -> None:
-    """As with the validation data, the config's own bounds hold beside the default or in its place."""
+    """Of a configured absolute and relative bound, the tighter one is used."""
     tolerances = TolerancesSpec.model_validate(spec)
     assert difference(_y(HALF), _y(HALF + np.float32(0.002)), {}, "fp16", tolerances)
     assert not difference(_y(HALF), _y(HALF + np.float32(0.0005)), {}, "fp16", tolerances)
 
 
 def test_integers_may_not_differ() -> None:
-    """A class index one off is another class."""
+    """An integer output that differs by one is a difference."""
     assert difference(_y(np.array([3])), _y(np.array([4])), {"y": 100.0}, "fp16")
 
 
 @pytest.mark.parametrize(
-    ("outputs", "word"),
+    ("outputs", "named"),
     [
         (_y(HALF[:, :2]), "float32[2, 2]"),
         (_y(HALF[:1]), "float32[1, 3]"),
@@ -92,29 +92,31 @@ def test_integers_may_not_differ() -> None:
         (_y(np.where(np.arange(3) > 1, np.nan, HALF).astype(np.float32)), "2 of 6"),
     ],
 )
-def test_outputs_are_what_the_signature_says(outputs: list[tuple[str, np.ndarray]], word: str) -> None:
-    """Sizes that the inputs set, dtype, name, and finite."""
-    assert word in malformed(outputs, SIGNATURE, {"n": 2})
+def test_outputs_must_match_the_signature(outputs: list[tuple[str, np.ndarray]], named: str) -> None:
+    """Outputs with another shape, dtype or name than the signature, or non-finite values, are malformed."""
+    assert named in malformed(outputs, SIGNATURE, {"n": 2})
 
 
-def test_healthy_outputs_are_not_accused() -> None:
-    """Of the declared shape, the same twice, whatever the mates."""
+def test_sound_outputs_have_no_fault() -> None:
+    """Outputs of the declared shape that are repeatable and independent of the batch have no fault."""
     assert not malformed(_y(HALF), SIGNATURE, {"n": 2})
     assert not not_repeatable(_y(HALF), _y(HALF.copy()))
     assert not batch_dependence(_y(HALF), _y(np.concatenate([HALF[:1], HALF[1:] * 7])), 2, {}, "fp32")
 
 
-def test_a_bit_is_enough_to_be_unsteady() -> None:
-    """Repeats are compared bit for bit."""
+def test_one_bit_is_not_repeatable() -> None:
+    """Repetitions are compared bit for bit."""
     again = HALF.copy()
     again[1, 2] = np.nextafter(again[1, 2], np.float32(1))
     assert "twice" in not_repeatable(_y(HALF), _y(again))
 
 
 @pytest.mark.parametrize("first", [0.51, np.nan])
-def test_a_sample_that_changes_with_its_mates_is_told(first: float) -> None:
-    """By more than rounding, or to what is not finite."""
+def test_a_sample_that_depends_on_its_batch_is_reported(first: float) -> None:
+    """A sample that differs by more than rounding, or becomes non-finite, in another batch is reported."""
     others = HALF.copy()
     others[0, 0] = first
     assert "batch mates" in batch_dependence(_y(HALF), _y(others), 2, {}, "fp16")
-    assert not batch_dependence(_y(HALF), _y(others), 3, {}, "fp16")  # not the batch's dimension: of no one sample
+    assert not batch_dependence(
+        _y(HALF), _y(others), 3, {}, "fp16"
+    )  # another size than the batch: the axis does not count samples

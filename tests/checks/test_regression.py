@@ -1,4 +1,4 @@
-"""How a regression could pass by accident, one test each; then what it is for."""
+"""The regression check: each way in which it must not pass, then what it detects."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ RULES = Rules(
 
 
 def level(**changes: Any) -> Level:
-    """A fit level: one session of five quiet runs of a second, a day old."""
-    told: dict[str, Any] = {
+    """Return a usable level: one session, a day old, of five runs of a second with little noise."""
+    fields: dict[str, Any] = {
         "check": KEY[0],
         "model": KEY[1],
         "precision": KEY[2],
@@ -46,7 +46,7 @@ def level(**changes: Any) -> Level:
         "methods": (digest_of(METHOD),),
         "machines": ("serial 142",),
     }
-    return Level(**{**told, **changes})
+    return Level(**{**fields, **changes})
 
 
 def baseline(**changes: Any) -> Baseline:
@@ -67,17 +67,17 @@ def judgement(**changes: Any) -> Judgement:
     return measured().judgement.model_copy(update=changes)
 
 
-def test_the_same_again_passes() -> None:
-    """Five quiet runs against five pass: 5 % worse is excluded, and the detectable change is reported."""
-    found = by_runs(baseline(), measured(), LIMIT, RULES)
-    assert found.verdict is Verdict.PASSED
-    assert "5 % worse is excluded at 99 %; would have detected" in found.reason
-    assert found.measurement is not None
-    assert (found.measurement.unit, found.measurement.n) == ("1", 5)
+def test_equal_runs_pass() -> None:
+    """Five equal runs pass: a change of 5 % is excluded, and the detectable change is reported."""
+    judged = by_runs(baseline(), measured(), LIMIT, RULES)
+    assert judged.verdict is Verdict.PASSED
+    assert "5 % worse is excluded at 99 %; would have detected" in judged.reason
+    assert judged.measurement is not None
+    assert (judged.measurement.unit, judged.measurement.n) == ("1", 5)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("earlier", "reason"),
     [
         (None, "run again with --hil-baseline=REF"),
         (Baseline(ref="latest", why_not="latest: the history has 0 usable runs"), "0 usable runs; to make a baseline"),
@@ -103,33 +103,33 @@ def test_the_same_again_passes() -> None:
     ],
 )
 @pytest.mark.parametrize("judge", [by_runs, exactly])
-def test_without_a_fit_baseline_it_is_not_run(judge: Any, given: Baseline | None, told: str) -> None:
-    """Missing, empty, stale, of this run, of another row, unit, method or machine: not run, and what to do is said."""
-    found = judge(given, measured(), LIMIT, RULES)
-    assert (found.verdict, found.cause) == (Verdict.NOT_RUN, Cause.NO_BASELINE), found.reason
-    assert told in found.reason
+def test_without_a_usable_baseline_the_row_is_not_run(judge: Any, earlier: Baseline | None, reason: str) -> None:
+    """A baseline that is missing, stale or not comparable makes the row not run, with what to do."""
+    judged = judge(earlier, measured(), LIMIT, RULES)
+    assert (judged.verdict, judged.cause) == (Verdict.NOT_RUN, Cause.NO_BASELINE), judged.reason
+    assert reason in judged.reason
 
 
-def test_nobody_compares_two_unknown_machines() -> None:
-    """Two machines that nothing is known of are not the same one."""
+def test_two_unknown_machines_are_not_compared() -> None:
+    """Two unidentified machines do not count as the same machine."""
     assert machine(None, {}) == ""
-    found = by_runs(baseline(machines=("",)), measured(machine=""), LIMIT, RULES)
-    assert found.cause is Cause.NO_BASELINE
+    judged = by_runs(baseline(machines=("",)), measured(machine=""), LIMIT, RULES)
+    assert judged.cause is Cause.NO_BASELINE
 
 
 def test_the_differing_fields_of_a_method_are_named() -> None:
-    """With both values, and what makes them alike again."""
+    """The reason has the differing field with both values, and the command for a new baseline."""
     other = {**METHOD, "warmup": 2.0}
-    given = Baseline(ref="latest", levels=(level(methods=(digest_of(other),)),), methods={digest_of(other): other})
-    found = by_runs(given, measured(), LIMIT, RULES)
-    assert "(warmup was 2.0, is 0.5): not comparable; to make a new one: pytest --target=orin" in found.reason
+    earlier = Baseline(ref="latest", levels=(level(methods=(digest_of(other),)),), methods={digest_of(other): other})
+    judged = by_runs(earlier, measured(), LIMIT, RULES)
+    assert "(warmup was 2.0, is 0.5): not comparable; to make a new one: pytest --target=orin" in judged.reason
 
 
-def test_a_row_that_was_not_measured_now_is_no_regression_passed() -> None:
-    """No number, a number of a disturbed series, or a row that is itself inconclusive settles nothing."""
+def test_an_unmeasured_or_inconclusive_row_does_not_pass() -> None:
+    """A row without a measurement, of a disturbed series or inconclusive itself does not pass."""
     broken = judgement(measurement=None, verdict=Verdict.INCONCLUSIVE, cause=None, reason="timing is broken")
-    found = by_runs(baseline(), measured(judgement=broken), LIMIT, RULES)
-    assert (found.verdict, found.reason.endswith("timing is broken")) == (Verdict.INCONCLUSIVE, True)
+    judged = by_runs(baseline(), measured(judgement=broken), LIMIT, RULES)
+    assert (judged.verdict, judged.reason.endswith("timing is broken")) == (Verdict.INCONCLUSIVE, True)
     unsupported = judgement(measurement=None, cause=Cause.UNSUPPORTED, reason="no such precision")
     assert by_runs(baseline(), measured(judgement=unsupported), LIMIT, RULES).cause is Cause.UNSUPPORTED
     disturbed = judgement(details={"state": [{"kind": "swap", "source": "outside", "text": "swap grew"}]})
@@ -138,76 +138,76 @@ def test_a_row_that_was_not_measured_now_is_no_regression_passed() -> None:
     assert by_runs(baseline(), measured(judgement=drifting), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_baseline_that_was_itself_inconclusive_settles_nothing() -> None:
-    """A disturbed run may have been slow: what is slow now is no worse than it."""
-    found = by_runs(baseline(doubtful=("aaaa0000",)), measured(), LIMIT, RULES)
-    assert found.verdict is Verdict.INCONCLUSIVE
+def test_a_doubtful_baseline_is_inconclusive() -> None:
+    """A baseline of a disturbed run may have been slow, so comparing with it is inconclusive."""
+    judged = by_runs(baseline(doubtful=("aaaa0000",)), measured(), LIMIT, RULES)
+    assert judged.verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("few", [(1.0,), (), QUIET[:4]])
-def test_few_runs_are_inconclusive_and_say_how_many(few: tuple[float, ...]) -> None:
-    """One run says nothing about the spread, however many samples it has; on either side."""
-    found = by_runs(baseline(), measured(few), LIMIT, RULES)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "run with --hil-runs=5" in found.reason
-    found = by_runs(baseline(sessions=(few or (1.0,),)), measured(), LIMIT, RULES)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "make another: pytest --target=orin --hil-runs=5" in found.reason
+def test_few_runs_are_inconclusive_with_the_number_needed(few: tuple[float, ...]) -> None:
+    """Too few runs on either side are inconclusive, and the reason has the number of runs to make."""
+    judged = by_runs(baseline(), measured(few), LIMIT, RULES)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "run with --hil-runs=5" in judged.reason
+    judged = by_runs(baseline(sessions=(few or (1.0,),)), measured(), LIMIT, RULES)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "make another: pytest --target=orin --hil-runs=5" in judged.reason
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0])
 def test_a_value_without_a_ratio_is_inconclusive(bad: float) -> None:
-    """Zero and less have no ratio, for runs and exactly; NaN and infinity are no level to begin with."""
+    """Zero and negative values are inconclusive; a level with NaN or infinity is refused."""
     assert by_runs(baseline(sessions=((*QUIET, bad),)), measured(), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
     assert by_runs(baseline(), measured((*QUIET, bad)), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
     assert exactly(baseline(sessions=((bad,),)), measured(), EXACT, RULES).verdict is Verdict.INCONCLUSIVE
-    for worse in (float("nan"), float("inf")):
+    for invalid in (float("nan"), float("inf")):
         with pytest.raises(ValidationError, match="finite"):
-            level(sessions=((worse,),))
+            level(sessions=((invalid,),))
 
 
-def test_a_worsening_fails_and_a_gain_passes() -> None:
-    """2 % over quiet runs, for latency upward and for a rate downward."""
+def test_a_worse_value_fails_and_a_better_one_passes() -> None:
+    """A change of 2 % over runs with little noise fails if worse: up for latency, down for a rate."""
     slower, faster = (tuple(value * factor for value in QUIET) for factor in (1.02, 0.98))
     for lower in (True, False):
         rules = replace(RULES, lower_is_better=lower)
         worse, better = (slower, faster) if lower else (faster, slower)
-        found = by_runs(baseline(), measured(worse), LIMIT, rules)
-        assert found.verdict is Verdict.FAILED
-        assert "more than 1 %, at 99 % over 4 rows; if it is meant: hil accept" in found.reason
-        assert found.measurement is not None
-        assert found.measurement.value == pytest.approx(0.02, abs=1e-3)
+        judged = by_runs(baseline(), measured(worse), LIMIT, rules)
+        assert judged.verdict is Verdict.FAILED
+        assert "more than 1 %, at 99 % over 4 rows; if it is meant: hil accept" in judged.reason
+        assert judged.measurement is not None
+        assert judged.measurement.value == pytest.approx(0.02, abs=1e-3)
         assert by_runs(baseline(), measured(better), LIMIT, rules).verdict is Verdict.PASSED
 
 
-def test_noise_that_hides_a_worsening_is_inconclusive_with_what_it_takes() -> None:
-    """Not passed because nothing was found: 5 % worse must be excluded; the reason has the number of runs."""
+def test_noise_that_may_hide_a_change_is_inconclusive() -> None:
+    """Noisy runs that cannot exclude a change of 5 % are inconclusive, with the number of runs needed."""
     noisy = (0.97, 1.03, 1.0, 0.96, 1.04)
-    found = by_runs(baseline(sessions=(noisy,)), measured(noisy), LIMIT, RULES)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "would have detected" in found.reason
-    assert "runs on each side would settle it" in found.reason or "runs would be needed" in found.reason
+    judged = by_runs(baseline(sessions=(noisy,)), measured(noisy), LIMIT, RULES)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "would have detected" in judged.reason
+    assert "runs on each side would settle it" in judged.reason or "runs would be needed" in judged.reason
 
 
-def test_more_rows_take_more_to_fail() -> None:
-    """The level is divided among all planned rows: what is called of one alone may be chance among a hundred."""
+def test_the_level_is_divided_among_all_planned_rows() -> None:
+    """A change that fails a single row does not fail among a thousand rows, where it may be chance."""
     shifted = tuple(value * 1.02 for value in (1.0, 1.008, 0.992, 1.004, 0.996))
-    given = baseline(sessions=((1.0, 1.008, 0.992, 1.004, 0.996),))
-    assert by_runs(given, measured(shifted), LIMIT, replace(RULES, rows=1)).verdict is Verdict.FAILED
-    assert by_runs(given, measured(shifted), LIMIT, replace(RULES, rows=1000)).verdict is not Verdict.FAILED
+    earlier = baseline(sessions=((1.0, 1.008, 0.992, 1.004, 0.996),))
+    assert by_runs(earlier, measured(shifted), LIMIT, replace(RULES, rows=1)).verdict is Verdict.FAILED
+    assert by_runs(earlier, measured(shifted), LIMIT, replace(RULES, rows=1000)).verdict is not Verdict.FAILED
 
 
 def test_learned_noise_between_sessions_counts() -> None:
-    """Two sessions differ by what a calibration learned, though the runs of each agree."""
+    """A calibrated noise between sessions widens the interval, even if the runs of each agree."""
     shifted = tuple(value * 1.02 for value in QUIET)
     assert by_runs(baseline(), measured(shifted), LIMIT, RULES).verdict is Verdict.FAILED
     assert by_runs(baseline(noise=0.02), measured(shifted), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_level_accepted_is_told() -> None:
-    """Who accepted it and why stands in the reason."""
-    found = by_runs(baseline(accepted="by ann on 2026-05-01: bigger head"), measured(), LIMIT, RULES)
-    assert "a level accepted by ann on 2026-05-01: bigger head" in found.reason
+def test_an_accepted_level_is_named_in_the_reason() -> None:
+    """The reason has who accepted the level, when and why."""
+    judged = by_runs(baseline(accepted="by ann on 2026-05-01: bigger head"), measured(), LIMIT, RULES)
+    assert "a level accepted by ann on 2026-05-01: bigger head" in judged.reason
 
 
 @pytest.mark.parametrize(
@@ -221,33 +221,33 @@ def test_a_level_accepted_is_told() -> None:
         (100.02, True, Verdict.FAILED),
     ],
 )
-def test_exact_values_are_held_against_above(now: float, difference: bool, verdict: Verdict) -> None:
-    """A size by its ratio, a loss by the difference; a single run is enough."""
-    found = exactly(baseline(sessions=((100.0,),)), measured((now,)), EXACT, RULES, difference=difference)
-    assert found.verdict is verdict, found.reason
+def test_exact_values_are_compared_with_the_limit(now: float, difference: bool, verdict: Verdict) -> None:
+    """A size is compared by its ratio, a loss by its difference; a single run is enough."""
+    judged = exactly(baseline(sessions=((100.0,),)), measured((now,)), EXACT, RULES, difference=difference)
+    assert judged.verdict is verdict, judged.reason
 
 
-def test_engines_that_differ_among_themselves_settle_nothing() -> None:
-    """Two earlier builds 10 % apart: whichever is chosen decides, so somebody must choose."""
-    given = baseline(sessions=((100.0,), (110.0,)), runs=("aaaa0000", "aaaa1111"))
-    found = exactly(given, measured((105.0,)), EXACT, RULES)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "choose one of aaaa0000, aaaa1111" in found.reason
+def test_differing_baseline_engines_are_inconclusive() -> None:
+    """If earlier builds differ by 10 %, the row is inconclusive and the reason asks the user to choose one."""
+    earlier = baseline(sessions=((100.0,), (110.0,)), runs=("aaaa0000", "aaaa1111"))
+    judged = exactly(earlier, measured((105.0,)), EXACT, RULES)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "choose one of aaaa0000, aaaa1111" in judged.reason
 
 
-def test_exact_values_need_no_settled_row() -> None:
-    """What is lost on the same data is exact, though too few samples leave its own limit open."""
+def test_exact_values_are_judged_for_inconclusive_rows() -> None:
+    """A loss on the same data is exact, so it is judged although the row's own limit is inconclusive."""
     open_row = judgement(verdict=Verdict.INCONCLUSIVE, cause=None)
     assert exactly(baseline(), measured(judgement=open_row), EXACT, RULES, difference=True).verdict is Verdict.PASSED
 
 
-def test_a_missing_baseline_is_known_before_anything_is_timed() -> None:
-    """What a session asks first, so that nothing runs for nothing."""
+def test_a_missing_baseline_is_reported_before_timing() -> None:
+    """``missing`` reports the missing baseline without a measurement, so that nothing is timed in vain."""
     assert missing(None, KEY, RULES).cause is Cause.NO_BASELINE
 
 
 def test_few_false_alarms_among_equal_runs() -> None:
-    """Both sides from one distribution, 1 % between runs: no more of 400 comparisons fail than 1 % may by chance."""
+    """Of 400 comparisons of runs from one distribution, at most 10 fail at a level of 1 %."""
     rng = np.random.default_rng(5)
     failed = 0
     for _ in range(400):

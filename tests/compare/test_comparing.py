@@ -40,22 +40,22 @@ def status(base: Side, cand: Side, history_facts: HistoryFacts | None = None) ->
     return {row.check: row.status for row in compare(base, cand, RULE, history_facts).rows}
 
 
-def test_which_way_is_good_is_known() -> None:
-    """With twice the values, latency is worse and frame rate is better."""
+def test_the_better_direction_depends_on_the_check() -> None:
+    """For higher values latency is worse and frame rate is better."""
     base = side(1, "6.1")
     assert status(base, side(2, "6.2")) == {"latency.p50": Status.SAME, "fps.sustained": Status.SAME}
     assert status(base, side(2, "6.2", SLOWER)) == {"latency.p50": Status.WORSE, "fps.sustained": Status.BETTER}
     assert status(base, side(2, "6.2", FASTER)) == {"latency.p50": Status.BETTER, "fps.sustained": Status.WORSE}
 
 
-def test_another_method_is_refused_and_the_field_named() -> None:
+def test_another_method_is_refused_with_the_differing_field() -> None:
     """Numbers of different methods are not compared, even if they are equal."""
     base, cand = side(1, "6.1"), side(2, "6.2", method="other")
     cand = replace(cand, methods={**cand.methods, "other": {"version": 9, "timed": "enqueue"}})
-    found = compare(base, cand, RULE)
-    assert {row.status for row in found.rows} == {Status.REFUSED}
-    assert any(each.name == "timed" and each.cand == "enqueue" for row in found.rows for each in row.differing)
-    assert not found.passed
+    comparison = compare(base, cand, RULE)
+    assert {row.status for row in comparison.rows} == {Status.REFUSED}
+    assert any(field.name == "timed" and field.cand == "enqueue" for row in comparison.rows for field in row.differing)
+    assert not comparison.passed
 
 
 def test_another_board_is_confounded() -> None:
@@ -67,7 +67,7 @@ def test_another_board_is_confounded() -> None:
     assert {row.status for row in across.rows} == {Status.SAME}
 
 
-def test_a_row_without_an_environment_is_of_its_runs_machine() -> None:
+def test_a_row_without_an_environment_belongs_to_its_runs_machine() -> None:
     """Without a serial number the environment identifies the machine; an engine's size has no environment."""
     facts = {
         "host": {"hostname": "bench", "cpu_model": "Some CPU"},
@@ -84,39 +84,39 @@ def test_a_row_without_an_environment_is_of_its_runs_machine() -> None:
     assert Status.CONFOUNDED not in status(of(1, "host"), of(2, "host")).values()
     assert set(status(of(1, "host"), of(2, "other")).values()) == {Status.CONFOUNDED}
     assert set(status(of(1, ""), of(2, "host")).values()) == {Status.CONFOUNDED}
-    assert set(status(of(1, ""), of(2, "")).values()) == {Status.CONFOUNDED}, "two that nobody knows are not one"
+    assert set(status(of(1, ""), of(2, "")).values()) == {Status.CONFOUNDED}, "two unknown machines are not the same"
 
 
-def test_what_one_side_lacks_is_missing() -> None:
-    """A row that one side lacks prevents a pass."""
+def test_a_row_that_one_side_lacks_is_missing() -> None:
+    """A row that one side lacks is missing and prevents a pass."""
     base, cand = side(1, "6.1"), side(2, "6.2")
     lacking = replace(cand, points=cand.points[:1])
     assert Status.MISSING in status(base, lacking).values()
     assert not compare(base, lacking, RULE).passed
 
 
-def test_a_run_that_could_not_say_hides_no_change() -> None:
+def test_an_inconclusive_row_is_unclear() -> None:
     """A row that was inconclusive in its own run is unclear in the comparison."""
     assert set(status(side(1, "6.1"), side(2, "6.2", verdict="inconclusive")).values()) == {Status.UNCLEAR}
 
 
-def test_known_noise_takes_a_change_back() -> None:
+def test_a_change_within_known_noise_is_unclear() -> None:
     """A change within a board's noise between sessions is not a regression."""
 
     def noisy(point: Point) -> Noise:
         return Noise("1420", "cpu", point.check, point.model, point.precision, 0.1, 0.0, 20, run_reports.START)
 
-    found = status(side(1, "6.1"), side(2, "6.2", SLOWER), HistoryFacts(noisy))
-    assert found == {"latency.p50": Status.UNCLEAR, "fps.sustained": Status.UNCLEAR}
+    statuses = status(side(1, "6.1"), side(2, "6.2", SLOWER), HistoryFacts(noisy))
+    assert statuses == {"latency.p50": Status.UNCLEAR, "fps.sustained": Status.UNCLEAR}
 
 
 @pytest.mark.parametrize(("worse", "expected"), [(1.0, Status.ACCEPTED), (1.2, Status.WORSE)])
-def test_an_accepted_level_covers_itself_and_nothing_worse(worse: float, expected: Status) -> None:
+def test_an_accepted_level_does_not_cover_a_worse_one(worse: float, expected: Status) -> None:
     """An acceptance applies to its row, target and board; a level worse than the accepted one stays worse."""
     base, level = side(1, "6.1"), side(2, "6.2", SLOWER)
-    point = next(one for one in level.points if one.check == "latency.p50")
+    point = next(row for row in level.points if row.check == "latency.p50")
     run = point.run
-    act = Acceptance(
+    acceptance = Acceptance(
         run.id,
         point.check,
         point.model,
@@ -130,13 +130,13 @@ def test_an_accepted_level_covers_itself_and_nothing_worse(worse: float, expecte
         run.started + timedelta(minutes=1),
         point.scenario,
     )
-    history_facts = HistoryFacts(None, (Level(act, point),))
+    history_facts = HistoryFacts(None, (Level(acceptance, point),))
     assert status(base, side(3, "6.2", SLOWER * worse), history_facts)["latency.p50"] is expected
-    other = HistoryFacts(None, (Level(replace(act, target="rover"), point),))
+    other = HistoryFacts(None, (Level(replace(acceptance, target="rover"), point),))
     assert status(base, side(3, "6.2", SLOWER), other)["latency.p50"] is Status.WORSE
 
 
-def test_a_level_that_was_accepted_on_an_unknown_machine_covers_no_other() -> None:
+def test_a_level_accepted_on_an_unknown_machine_covers_no_other() -> None:
     """Without serial numbers an acceptance applies on the same machine only, never between unknown machines."""
     facts = {name: {"hostname": name, "cpu_model": "Some CPU"} for name in ("bench", "lab")}
     jetson = {"hostname": "tegra", "identity": {"module": "agx-orin-64gb", "serial": None}}
@@ -144,44 +144,44 @@ def test_a_level_that_was_accepted_on_an_unknown_machine_covers_no_other() -> No
 
     def of(number: int, factor: float, environment: str) -> Side:
         made = side(number, "6.1", factor)
-        points = [replace(one, run=replace(one.run, serial=None), environment=environment) for one in made.points]
+        points = [replace(row, run=replace(row.run, serial=None), environment=environment) for row in made.points]
         return replace(made, points=tuple(points), environments=facts)
 
     base, cand = of(1, 1.0, "bench"), of(3, SLOWER, "bench")
     run = of(2, SLOWER, "bench").runs[0]
-    point = next(one for one in of(2, SLOWER, "bench").points if one.check == "latency.p50")
+    point = next(row for row in of(2, SLOWER, "bench").points if row.check == "latency.p50")
     row = (run.id, point.check, point.model, point.precision, run.target, None, point.value, point.unit)
-    act = Acceptance(*row, "ann", "larger input", run.started + timedelta(minutes=1), point.scenario)
+    acceptance = Acceptance(*row, "ann", "larger input", run.started + timedelta(minutes=1), point.scenario)
     for at, expected in (("bench, Some CPU", Status.ACCEPTED), ("lab, Some CPU", Status.WORSE), ("", Status.WORSE)):
-        history_facts = HistoryFacts(None, (Level(act, point, at),))
+        history_facts = HistoryFacts(None, (Level(acceptance, point, at),))
         assert status(base, cand, history_facts)["latency.p50"] is expected
-    nobody = Settings(across_boards=True)
-    found = compare(of(1, 1.0, ""), of(3, SLOWER, ""), nobody, HistoryFacts(None, (Level(act, point),)))
-    assert next(one for one in found.rows if one.check == "latency.p50").status is Status.WORSE
+    across = Settings(across_boards=True)
+    comparison = compare(of(1, 1.0, ""), of(3, SLOWER, ""), across, HistoryFacts(None, (Level(acceptance, point),)))
+    assert next(row for row in comparison.rows if row.check == "latency.p50").status is Status.WORSE
 
 
 def _matrix(sides: Sequence[Side]) -> tuple[Side, ...]:
-    points = [point for one in sides for point in one.points]
-    facts = {digest: table for one in sides for digest, table in one.methods.items()}
+    points = [point for each in sides for point in each.points]
+    facts = {digest: table for each in sides for digest, table in each.methods.items()}
     return sides_by(points, "jetpack", facts, facts)
 
 
-def test_a_matrix_has_a_column_a_release_and_reads_alike_everywhere() -> None:
+def test_a_matrix_has_one_column_per_release_in_every_format() -> None:
     """Columns are in the order of JetPack releases, and every format lists the differences."""
-    found = _matrix([side(2, "6.2", SLOWER), side(1, "6.1")])
-    assert [one.name for one in found] == ["6.1", "6.2"]
-    told = document(against_base(found, None, RULE), RULE, by="jetpack", model="digits")
-    assert not told.passed
-    assert wording.columns(told) == ("6.1", "6.2")
-    (row, *_) = told.comparisons[0].changed
+    columns = _matrix([side(2, "6.2", SLOWER), side(1, "6.1")])
+    assert [column.name for column in columns] == ["6.1", "6.2"]
+    page_facts = document(against_base(columns, None, RULE), RULE, by="jetpack", model="digits")
+    assert not page_facts.passed
+    assert wording.columns(page_facts) == ("6.1", "6.2")
+    (row, *_) = page_facts.comparisons[0].changed
     assert (row.name, row.base, row.cand) == ("JetPack", "6.1", "6.2")
     for kind in ("json", "markdown", "html"):
-        page = rendered(told, kind)
+        page = rendered(page_facts, kind)
         assert all(piece in page for piece in ("worse", "L4T", "36.4.3", "latency.p50"))
     with pytest.raises(UserError, match="no such column"):
-        against_base(found, "6.3", RULE)
+        against_base(columns, "6.3", RULE)
     with pytest.raises(UserError, match="a comparison needs two"):
-        against_base(found[:1], None, RULE)
+        against_base(columns[:1], None, RULE)
 
 
 def test_an_interval_without_an_end_says_so() -> None:

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 def test_the_table_of_bases() -> None:
     """Each image has a source, and only JetPack releases of its own line, each once."""
-    known = {l4t for one in RELEASES for l4t in one.l4t}
+    released = {l4t for release in RELEASES for l4t in release.l4t}
     listed = [l4t for base in BASES for l4t in base.l4t]
     assert len(listed) == len(set(listed))
-    assert set(listed) <= known
+    assert set(listed) <= released
     for base in BASES:
         assert base.source
         assert all(base.image.split(":r")[1].split(".")[0] == l4t.split(".")[0] for l4t in base.l4t)
         assert [base_for(l4t) for l4t in base.l4t] == [base] * len(base.l4t)
 
 
-def test_the_documented_table_is_this_one(repository: Path) -> None:
+def test_the_documented_table_is_the_products(repository: Path) -> None:
     """The documented table has the same rows."""
     text = (repository / "docs/deploy.md").read_text(encoding="utf-8")
     rows = [f"| {', '.join(base.l4t)} | `{base.image}` |" for base in BASES]

@@ -61,48 +61,48 @@ SHAPED = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)
-def test_each_generation_is_what_it_is(jetpack: str, tmp_path: Path) -> None:
+def test_each_generation_is_identified(jetpack: str, tmp_path: Path) -> None:
     """Module, JetPack, L4T and serial number are identified without doubts."""
     tree, slug = GENERATIONS[jetpack]
-    found = identify(tree.facts(tmp_path))
-    assert found.module is not None
-    assert (found.module.slug, found.jetpack, found.serial) == (slug, jetpack, tree.serial)
-    assert found.release is not None
-    assert found.l4t in found.release.l4t
-    assert (found.why, found.doubts) == ("", ())
-    assert found.power_mode == tree.mode
+    board = identify(tree.facts(tmp_path))
+    assert board.module is not None
+    assert (board.module.slug, board.jetpack, board.serial) == (slug, jetpack, tree.serial)
+    assert board.release is not None
+    assert board.l4t in board.release.l4t
+    assert (board.why, board.doubts) == ("", ())
+    assert board.power_mode == tree.mode
 
 
 @given(LOOSE)
-def test_anything_may_be_asked_about_and_is_no_module(raw: Any) -> None:
-    """Facts of no board raise nothing and identify nothing."""
-    found = identify(raw)
-    assert (found.module, found.release, found.soc) == (None, None, None)
-    assert found.why
+def test_arbitrary_facts_identify_no_module(raw: Any) -> None:
+    """Facts that are not a board's raise no error and identify no module."""
+    board = identify(raw)
+    assert (board.module, board.release, board.soc) == (None, None, None)
+    assert board.why
     assert identity_fields(raw) is None
 
 
 @given(SHAPED)
-def test_a_module_is_told_only_where_part_chip_and_memory_agree(raw: dict[str, Any]) -> None:
+def test_a_module_is_identified_only_if_part_chip_and_memory_agree(raw: dict[str, Any]) -> None:
     """An identified module always fits the part number, the chip and the memory in the facts."""
-    found = identify(raw)
+    board = identify(raw)
     identity_fields(raw), versions(raw), power_modes(raw)
-    assert (found.module is None) == bool(found.why)
-    if found.module is None:
+    assert (board.module is None) == bool(board.why)
+    if board.module is None:
         return
-    assert found.part in found.module.parts
-    assert found.part[1:5] in str(raw["compatible"]) + str(raw.get("boot_control"))
-    assert f"nvidia,{found.module.soc}" in raw["compatible"]
+    assert board.part in board.module.parts
+    assert board.part[1:5] in str(raw["compatible"]) + str(raw.get("boot_control"))
+    assert f"nvidia,{board.module.soc}" in raw["compatible"]
     total = raw.get("memory_total")
-    assert type(total) is not int or total <= 0 or found.module.fits(total)
+    assert type(total) is not int or total <= 0 or board.module.fits(total)
 
 
 @given(SHAPED)
-def test_a_release_is_told_only_by_its_own_name(raw: dict[str, Any]) -> None:
+def test_a_release_is_identified_only_by_its_own_name(raw: dict[str, Any]) -> None:
     """A release is identified only by its L4T version or its JetPack package."""
-    found = identify(raw)
-    if found.release is not None and found.l4t not in found.release.l4t:
-        assert raw["packages"]["nvidia-jetpack"].startswith(found.release.jetpack)
+    board = identify(raw)
+    if board.release is not None and board.l4t not in board.release.l4t:
+        assert raw["packages"]["nvidia-jetpack"].startswith(board.release.jetpack)
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,14 @@ def test_a_release_is_told_only_by_its_own_name(raw: dict[str, Any]) -> None:
         (THOR, {"boot_control": {"TNSPEC": "3834-400-0003-x"}}, "p3834-0003 is not in the table"),
     ],
 )
-def test_what_does_not_agree_is_nobody(tree: Tree, changes: dict[str, Any], why: str, tmp_path: Path) -> None:
+def test_contradicting_facts_identify_no_module(tree: Tree, changes: dict[str, Any], why: str, tmp_path: Path) -> None:
     """If two facts disagree, the module is unknown, and the reason names both."""
-    found = identify(tree.facts(tmp_path, **changes))
-    assert found.module is None
-    assert re.search(why, found.why), found.why
+    board = identify(tree.facts(tmp_path, **changes))
+    assert board.module is None
+    assert re.search(why, board.why), board.why
 
 
-def test_memory_tells_apart_what_one_part_number_does_not(tmp_path: Path) -> None:
+def test_memory_distinguishes_modules_of_one_part_number(tmp_path: Path) -> None:
     """The AGX Orin developer kit has two memory sizes with one part number; a known TNSPEC decides too."""
     kit = replace(AGX_ORIN, compatible=("nvidia,p3737-0000+p3701-0000", "nvidia,tegra234"), tnspec=None)
     sizes = {total: identify(kit.facts(tmp_path, memory_total=total * MIB)).module for total in (30536, 62817)}
@@ -147,19 +147,19 @@ def test_memory_tells_apart_what_one_part_number_does_not(tmp_path: Path) -> Non
         30536: "agx-orin-32gb",
         62817: "agx-orin-64gb",
     }
-    told = {"TNSPEC": "3701-500-0005-A.0-1-0-x"}
-    narrowed = identify(kit.facts(tmp_path, memory_total=None, boot_control=told)).module
+    tnspec = {"TNSPEC": "3701-500-0005-A.0-1-0-x"}
+    narrowed = identify(kit.facts(tmp_path, memory_total=None, boot_control=tnspec)).module
     assert narrowed is not None
     assert narrowed.slug == "agx-orin-64gb"
 
 
-def test_a_thor_is_what_its_own_memory_chip_says(tmp_path: Path) -> None:
+def test_a_thor_is_identified_by_the_part_number_of_its_tnspec(tmp_path: Path) -> None:
     """T4000 and T5000 may share a device tree: the part number read at flashing decides, and the other is a doubt."""
-    told = {"TNSPEC": "3834-400-0000--1-0-jetson-agx-thor-devkit-"}
-    found = identify(THOR.facts(tmp_path, boot_control=told, memory_total=62 * GIB))
-    assert found.module is not None
-    assert found.module.slug == "thor-t4000"
-    assert "has p3834-0008" in found.doubts[0]
+    tnspec = {"TNSPEC": "3834-400-0000--1-0-jetson-agx-thor-devkit-"}
+    board = identify(THOR.facts(tmp_path, boot_control=tnspec, memory_total=62 * GIB))
+    assert board.module is not None
+    assert board.module.slug == "thor-t4000"
+    assert "has p3834-0008" in board.doubts[0]
 
 
 @pytest.mark.parametrize(
@@ -167,20 +167,20 @@ def test_a_thor_is_what_its_own_memory_chip_says(tmp_path: Path) -> None:
 )
 def test_the_board_specification_has_more_than_one_layout(spec: str, tmp_path: Path) -> None:
     """The revision may precede or follow the SKU or be missing; the SKU has four digits."""
-    found = identify(THOR.facts(tmp_path, boot_control={"TNSPEC": spec}))
-    assert (found.part, found.doubts) == ("p3834-0008", ())
+    board = identify(THOR.facts(tmp_path, boot_control={"TNSPEC": spec}))
+    assert (board.part, board.doubts) == ("p3834-0008", ())
 
 
-def test_a_carrier_of_somebody_else_changes_nothing(tmp_path: Path) -> None:
+def test_a_third_party_carrier_changes_nothing(tmp_path: Path) -> None:
     """On a third-party carrier board, the module is identified by its part number."""
     tree = replace(ORIN_NX, model="Acme Rover", compatible=("acme,rover", "nvidia,p3767-0000", "nvidia,tegra234"))
-    found = identify(tree.facts(tmp_path, boot_control={"TNSPEC": "acme-rover-1"}))
-    assert found.module is not None
-    assert found.module.slug == "orin-nx-16gb"
+    board = identify(tree.facts(tmp_path, boot_control={"TNSPEC": "acme-rover-1"}))
+    assert board.module is not None
+    assert board.module.slug == "orin-nx-16gb"
 
 
 @pytest.mark.parametrize(("tree", "is_super"), [(ORIN_NX, True), (ORIN_NANO, False), (AGX_ORIN, False)])
-def test_the_super_configuration_is_told(tree: Tree, is_super: bool, tmp_path: Path) -> None:
+def test_the_super_configuration_is_reported(tree: Tree, is_super: bool, tmp_path: Path) -> None:
     """The suffix from flashing shows it; the module is the same, with other power modes."""
     assert identify(tree.facts(tmp_path)).is_super is is_super
     assert identify({}).is_super is None
@@ -218,36 +218,36 @@ def test_the_super_configuration_is_told(tree: Tree, is_super: bool, tmp_path: P
         ),
     ],
 )
-def test_jetpack_is_what_l4t_or_its_package_says(
+def test_jetpack_is_derived_from_l4t_or_its_package(
     changes: dict[str, Any], l4t: str | None, jetpack: str | None, doubt: str, tmp_path: Path
 ) -> None:
     """JetPack comes from the table by L4T, else from the package; contradictions are doubts."""
-    found = identify(ORIN_NX.facts(tmp_path, **changes))
-    assert (found.l4t, found.jetpack) == (l4t, jetpack)
-    assert bool(found.doubts) == bool(doubt)
-    assert re.search(doubt, "; ".join(found.doubts))
-    assert found.module is not None
+    board = identify(ORIN_NX.facts(tmp_path, **changes))
+    assert (board.l4t, board.jetpack) == (l4t, jetpack)
+    assert bool(board.doubts) == bool(doubt)
+    assert re.search(doubt, "; ".join(board.doubts))
+    assert board.module is not None
 
 
-def test_what_is_recorded_says_which_versions_were_there(tmp_path: Path) -> None:
+def test_the_recorded_identity_has_the_installed_versions(tmp_path: Path) -> None:
     """The versions come from the libraries; the records of two JetPack releases differ."""
     libraries = {"nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
-    told = identity_fields(ORIN_NX.facts(tmp_path, libraries=libraries))
-    assert told is not None
+    recorded = identity_fields(ORIN_NX.facts(tmp_path, libraries=libraries))
+    assert recorded is not None
     expected = {"module": "orin-nx-16gb", "jetpack": "6.2.1", "l4t": "36.4.4", "serial": ORIN_NX.serial}
     expected |= {"cuda": "12.6.68", "tensorrt": "10.3.0.30", "cudnn": "9.3.0", "power_mode": "40W"}
-    assert expected.items() <= told.items()
-    assert told["not_known"] == []
+    assert expected.items() <= recorded.items()
+    assert recorded["not_known"] == []
     other = identity_fields(replace(ORIN_NX, release=AGX_ORIN.release, core=AGX_ORIN.core).facts(tmp_path))
     assert other is not None
-    assert other != told
+    assert other != recorded
 
 
-def test_modules_and_releases_can_be_told_apart() -> None:
+def test_modules_and_releases_are_distinguishable() -> None:
     """Names and L4T versions are unique, modules with one part number differ in memory, each row has a source."""
     assert len({module.slug for module in MODULES}) == len(MODULES)
-    known = [l4t for release in RELEASES for l4t in release.l4t]
-    assert len(set(known)) == len(known)
+    l4ts = [l4t for release in RELEASES for l4t in release.l4t]
+    assert len(set(l4ts)) == len(l4ts)
     assert all(module.source for module in MODULES)
     assert all(release.source for release in RELEASES)
     for one in MODULES:
@@ -257,7 +257,7 @@ def test_modules_and_releases_can_be_told_apart() -> None:
                 assert (one.soc, one.sm) == (other.soc, other.sm)
 
 
-def test_the_tables_have_what_boards_are_in_use() -> None:
+def test_the_tables_cover_the_boards_in_use() -> None:
     """The tables cover Nano to Thor and JetPack 4.6 to 7.2.1; unknown values are None."""
     assert {module.sm for module in MODULES} == SMS == {"5.3", "6.2", "7.2", "8.7", "11.0"}
     names = [release.jetpack for release in RELEASES]
@@ -283,7 +283,7 @@ def test_the_tables_have_what_boards_are_in_use() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.slug)
-def test_a_module_is_called_as_in_its_catalogue(module: Any) -> None:
+def test_a_module_matches_its_catalogue_name(module: Any) -> None:
     """The maker's prefix and the case are optional; a correct name is never reported as a typo."""
     for name in (module.slug, f"jetson-{module.slug}", f"NVIDIA {module.name}" if "GB" in module.name else module.slug):
         assert module_of(name) is module
@@ -301,7 +301,7 @@ def test_a_module_is_called_as_in_its_catalogue(module: Any) -> None:
         *((gpu, ()) for gpu in ("h200", "geforce-rtx-4090", "rtx-a6000", "l4", "a100-sxm4-80gb", "titan-v", "", "t4")),
     ],
 )
-def test_only_what_is_certainly_a_slip_is_called_one(written: str, slugs: tuple[str, ...]) -> None:
+def test_only_certain_typos_are_corrected(written: str, slugs: tuple[str, ...]) -> None:
     """A name without memory size matches several modules; names of graphics cards are not corrected."""
     assert likely_slugs(written) == slugs
 

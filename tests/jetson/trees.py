@@ -1,7 +1,6 @@
-"""What a board of each generation has in its files, written below a folder as the board has it below ``/``.
+"""The files of a board of each generation, written below a folder as the board has them below ``/``.
 
-The lines are those of device logs and of NVIDIA's own configurations that the tables cite; none was taken from a board
-of ours.
+The lines are those of device logs and of NVIDIA's own configurations that the tables cite, not of a board of ours.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Tree:
     files: dict[str, str] = field(default_factory=dict)
 
     def write(self, root: Path) -> Path:
-        """Writes it all and returns ``root``."""
+        """Write all files and return ``root``."""
         for name, text in {**self._texts(), **self.files}.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +51,7 @@ class Tree:
 
     def _texts(self) -> dict[str, str]:
         texts = {
-            "proc/device-tree/compatible": "".join(f"{one}\0" for one in self.compatible),
+            "proc/device-tree/compatible": "".join(f"{name}\0" for name in self.compatible),
             "proc/device-tree/model": self.model + "\0",
             "proc/meminfo": f"MemTotal:       {self.memory * 1024} kB\nMemFree:        1 kB\n",
             "etc/nv_tegra_release": self.release + "\n",
@@ -77,7 +76,7 @@ class Tree:
         return text + (entry.format("nvidia-jetpack", "installed", self.jetpack) if self.jetpack else "")
 
     def nvpmodel(self) -> str:
-        """The text of /etc/nvpmodel.conf."""
+        """Return the text of /etc/nvpmodel.conf."""
         lines = [
             "# a comment",
             "< PARAM TYPE=FILE NAME=TPC_POWER_GATING >",
@@ -90,7 +89,7 @@ class Tree:
         return "\n".join([*lines, "", f"< PM_CONFIG DEFAULT={self.default} >", ""])
 
     def facts(self, root: Path, **other: Any) -> dict[str, Any]:
-        """The raw facts that the agent reads of it, some of them replaced by ``other``."""
+        """Return the raw facts that the agent reads from these files, some replaced by ``other``."""
         return {**board_facts.facts(str(self.write(root))), **other}
 
 
@@ -182,4 +181,4 @@ GENERATIONS = {
     "7.0": (THOR, "thor-t5000"),
     "7.2": (AGX_ORIN, "agx-orin-64gb"),
 }
-"""By JetPack: a board, and what it is called in a config."""
+"""By JetPack: a board, and its name in a config."""

@@ -19,19 +19,19 @@ CENTERS = np.array([[[20.0, 40, 20, 40], [4, 4, 8, 8]]])
 SCORES = np.array([[[0.1, 0.9], [0.3, 0.2]]])
 
 
-def _decoded(outputs: Mapping[str, np.ndarray], **spec: Any) -> list[list[float]]:
-    (one,) = decoder(DetectionSpec(**spec))(outputs)
-    rows: list[list[float]] = np.column_stack([one.boxes, one.scores, one.classes]).tolist()
+def _decode(outputs: Mapping[str, np.ndarray], **spec: Any) -> list[list[float]]:
+    (image,) = decoder(DetectionSpec(**spec))(outputs)
+    rows: list[list[float]] = np.column_stack([image.boxes, image.scores, image.classes]).tolist()
     return rows
 
 
-WANTED = [[10, 20, 30, 60, 0.9, 1], [0, 0, 8, 8, 0.3, 0]]
+EXPECTED = [[10, 20, 30, 60, 0.9, 1], [0, 0, 8, 8, 0.3, 0]]
 
 
 @pytest.mark.parametrize(
     ("spec", "outputs"),
     [
-        ({"layout": "end-to-end"}, {"y": np.array([WANTED])}),
+        ({"layout": "end-to-end"}, {"y": np.array([EXPECTED])}),
         ({"layout": "boxes-scores"}, {"b": CORNERS, "s": SCORES}),
         ({"layout": "boxes-scores"}, {"s": SCORES, "b": CORNERS}),
         ({"layout": "boxes-scores", "boxes": "centers"}, {"b": CENTERS, "s": SCORES}),
@@ -55,8 +55,8 @@ WANTED = [[10, 20, 30, 60, 0.9, 1], [0, 0, 8, 8, 0.3, 0]]
     ],
 )
 def test_every_layout_gives_the_same_boxes(spec: dict[str, Any], outputs: dict[str, np.ndarray]) -> None:
-    """Corners or centres, one output or several, with a count of those that are there."""
-    assert np.allclose(_decoded(outputs, **spec), WANTED)
+    """Every layout decodes to the same boxes."""
+    assert np.allclose(_decode(outputs, **spec), EXPECTED)
 
 
 @pytest.mark.parametrize(
@@ -71,35 +71,35 @@ def test_every_layout_gives_the_same_boxes(spec: dict[str, Any], outputs: dict[s
         ("efficient-nms", {"y": np.zeros((1, 2, 6))}),
     ],
 )
-def test_outputs_of_another_layout_are_the_users_mistake(layout: Any, outputs: dict[str, np.ndarray]) -> None:
-    """Never read as if they fitted; the message has the shapes that are there."""
+def test_outputs_of_another_layout_are_refused(layout: Any, outputs: dict[str, np.ndarray]) -> None:
+    """Outputs that do not fit the configured layout are refused."""
     with pytest.raises(UserError, match="'layout'"):
         decoder(DetectionSpec(layout=layout))(outputs)
 
 
-def test_what_is_not_finite_found_nothing() -> None:
-    """A box or score of NaN is left out, and a score under the least."""
-    rows = np.array([[*WANTED, [0, 0, np.nan, 4, 0.9, 0], [0, 0, 4, 4, np.nan, 0], [0, 0, 4, 4, 0.0005, 0]]])
-    assert _decoded({"y": rows}) == WANTED
+def test_invalid_and_low_scoring_boxes_are_dropped() -> None:
+    """A box or score of NaN and a score under the minimum are dropped."""
+    rows = np.array([[*EXPECTED, [0, 0, np.nan, 4, 0.9, 0], [0, 0, 4, 4, np.nan, 0], [0, 0, 4, 4, 0.0005, 0]]])
+    assert _decode({"y": rows}) == EXPECTED
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 9)] * 4, st.integers(1, 99), st.integers(0, 1)), max_size=12))
-def test_suppression_leaves_no_two_alike_and_loses_none_alone(rows: list[tuple[int, ...]]) -> None:
-    """Of what stays no two of a class overlap too much; what went overlaps a surer one that stayed."""
+def test_suppression_drops_exactly_the_overlapping_boxes(rows: list[tuple[int, ...]]) -> None:
+    """Remaining boxes of a class do not overlap; each dropped one overlaps a remaining box of at least its score."""
     table = np.array(rows, dtype=np.float64).reshape(-1, 6)
     boxes = np.concatenate([table[:, :2], table[:, :2] + 1 + table[:, 2:4]], axis=1)
-    found = Detections(boxes, table[:, 4], table[:, 5])
-    stay = indices_after_nms(found, 0.5).tolist()
+    detections = Detections(boxes, table[:, 4], table[:, 5])
+    remaining = indices_after_nms(detections, 0.5).tolist()
     for at in range(len(table)):
         over = [
-            kept
-            for kept in stay
-            if kept != at and found.classes[kept] == found.classes[at] and _iou(boxes[kept], boxes[at]) > 0.5
+            box
+            for box in remaining
+            if box != at and detections.classes[box] == detections.classes[at] and _iou(boxes[box], boxes[at]) > 0.5
         ]
-        if at in stay:
+        if at in remaining:
             assert not over
         else:
-            assert any(found.scores[kept] >= found.scores[at] for kept in over)
+            assert any(detections.scores[box] >= detections.scores[at] for box in over)
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

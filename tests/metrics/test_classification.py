@@ -15,15 +15,15 @@ LABELS = arrays.arrays(np.int64, (4,), elements=st.integers(0, 6))
 
 @given(ROWS, LABELS)
 def test_top5_is_membership_of_the_five_largest(rows: np.ndarray, labels: np.ndarray) -> None:
-    """Of equal entries the first come first, as a stable sort has them; top1 is argmax."""
+    """Top-5 equals a stable sort's first five entries, and top-1 is argmax."""
     order = np.argsort(-rows, axis=1, kind="stable")
     five = (order[:, :5] == labels[:, None]).any(axis=1).astype(float)
     assert open_metric("classification", name="top5").score({"y": rows}, {"": labels}).tolist() == five.tolist()
-    one = (rows.argmax(axis=1) == labels).astype(float)
-    assert open_metric("classification").score({"y": rows}, {"": labels}).tolist() == one.tolist()
+    argmax = (rows.argmax(axis=1) == labels).astype(float)
+    assert open_metric("classification").score({"y": rows}, {"": labels}).tolist() == argmax.tolist()
 
 
 def test_top5_of_five_classes_is_refused() -> None:
-    """It would be right whatever the engine says."""
+    """Top-5 of five classes is refused, because every answer would be right."""
     with pytest.raises(UserError, match="top1"):
         open_metric("classification", name="top5").score({"y": np.zeros((2, 5))}, {"": np.zeros(2, int)})

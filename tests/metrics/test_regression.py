@@ -18,7 +18,7 @@ def _score(name: str, ours: object, truth: object) -> list[float]:
 
 
 def test_rmse_is_the_root_of_the_mean_over_all_samples() -> None:
-    """Not a mean of roots: errors 0 and 2 are 1.414, not 1."""
+    """RMSE of the errors 0 and 2 is 1.414, not the mean of roots."""
     metric = open_metric("regression", name="rmse")
     evidence = metric.score({"y": np.array([[0.0], [2.0]])}, {"": np.zeros((2, 1))})
     assert metric.pools is not None
@@ -28,20 +28,20 @@ def test_rmse_is_the_root_of_the_mean_over_all_samples() -> None:
 
 
 @given(st.floats(-20, 20), st.integers(-3, 3), st.floats(0, np.pi))
-def test_an_angle_is_the_short_way_round(truth: float, turns: int, off: float) -> None:
+def test_an_angle_is_the_smallest_difference(truth: float, turns: int, off: float) -> None:
     """Whole turns change nothing, and no difference is over half a turn."""
     assert _score("angle", [[truth + off + turns * TURN]], [[truth]]) == pytest.approx([off], abs=1e-9)
 
 
 def test_a_quaternion_and_its_negative_are_one_rotation() -> None:
-    """The angle of a rotation, whichever of the two the engine gives and however long it is."""
+    """The sign and the length of a quaternion do not change the angle of its rotation."""
     half = np.array([np.cos(0.2), np.sin(0.2), 0, 0])
     identity = np.array([1.0, 0, 0, 0])
     assert _score("angle", [half, -3 * half], [identity, identity]) == pytest.approx([0.4, 0.4])
 
 
 def test_a_direction_is_compared_by_its_angle() -> None:
-    """A right angle between axes; a vector of no length has none and is not finite."""
-    found = _score("angle", [[1.0, 0, 0], [0.0, 0, 0]], [[0.0, 2, 0], [0.0, 1, 0]])
-    assert found[0] == pytest.approx(np.pi / 2)
-    assert np.isnan(found[1])
+    """Two axes differ by a right angle; a vector without length has no angle."""
+    angles = _score("angle", [[1.0, 0, 0], [0.0, 0, 0]], [[0.0, 2, 0], [0.0, 1, 0]])
+    assert angles[0] == pytest.approx(np.pi / 2)
+    assert np.isnan(angles[1])

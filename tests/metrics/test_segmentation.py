@@ -20,34 +20,34 @@ def _miou(outputs: np.ndarray, labels: np.ndarray) -> float:
 
 
 @given(CLASSES, CLASSES)
-def test_it_is_the_mean_over_classes_of_all_pixels_together(ours: np.ndarray, truth: np.ndarray) -> None:
-    """Against the definition written out; scores and classes as output are the same."""
+def test_miou_is_the_mean_over_classes_of_pooled_pixels(ours: np.ndarray, truth: np.ndarray) -> None:
+    """The mIoU equals its definition; class scores and class indices as output give the same value."""
     shares = [
-        ((ours == one) & (truth == one)).sum() / ((ours == one) | (truth == one)).sum()
-        for one in range(3)
-        if ((ours == one) | (truth == one)).any()
+        ((ours == label) & (truth == label)).sum() / ((ours == label) | (truth == label)).sum()
+        for label in range(3)
+        if ((ours == label) | (truth == label)).any()
     ]
     assert _miou(ours, truth) == pytest.approx(np.mean(shares))
     scores = np.moveaxis(np.eye(3)[ours], -1, 1)
     assert _miou(scores, truth) == pytest.approx(np.mean(shares))
 
 
-def test_pixels_that_do_not_count_change_nothing() -> None:
-    """255 and negative labels are left out on both sides."""
+def test_ignored_pixels_are_left_out() -> None:
+    """Pixels labelled 255 or negative are left out on both sides."""
     truth = np.array([[[0, 1, 255, -1]]])
     assert _miou(np.array([[[0, 1, 1, 0]]]), truth) == 1
     assert _miou(np.array([[[0, 0, 1, 1]]]), truth) == pytest.approx(0.25)
 
 
-def test_a_pixel_that_is_not_finite_is_of_no_class() -> None:
-    """Scores of NaN must not hit class 0."""
+def test_a_non_finite_pixel_has_no_class() -> None:
+    """A pixel with scores of NaN does not count as class 0."""
     scores = np.full((1, 2, 1, 2), np.nan)
     scores[0, :, 0, 1] = [1, 0]
     assert _miou(scores, np.array([[[0, 0]]])) == 0.5
 
 
 @pytest.mark.parametrize(
-    ("outputs", "labels", "word"),
+    ("outputs", "labels", "message"),
     [
         (np.zeros((1, 2, 3)), np.array([[0, 1, 2]]), "go up to 2"),
         (np.zeros((1, 2, 4)), np.array([[0, 1, 1]]), "shape"),
@@ -55,7 +55,7 @@ def test_a_pixel_that_is_not_finite_is_of_no_class() -> None:
         (np.full((1, 3), -1), np.array([[0, 1, 1]]), "from -1"),
     ],
 )
-def test_labels_that_do_not_fit_are_the_users_mistake(outputs: np.ndarray, labels: np.ndarray, word: str) -> None:
-    """A class too many, another size, no integers, classes under zero."""
-    with pytest.raises(UserError, match=word):
+def test_labels_that_do_not_fit_are_refused(outputs: np.ndarray, labels: np.ndarray, message: str) -> None:
+    """Labels with too many classes, another size, another dtype or negative outputs are refused."""
+    with pytest.raises(UserError, match=message):
         _miou(outputs, labels)

@@ -15,12 +15,12 @@ def mean_difference(one: list[float], other: list[float]) -> float:
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 3), (5, 5), (7, 4)])
-@pytest.mark.parametrize("kinds", [False, True])
-def test_it_is_scipys_exact_permutation_test(n: int, m: int, *, kinds: bool) -> None:
+@pytest.mark.parametrize("two_values", [False, True])
+def test_few_values_give_scipys_exact_permutation_test(n: int, m: int, *, two_values: bool) -> None:
     """With few values all assignments are enumerated, and ties are counted."""
     for seed in range(10):
         random = np.random.default_rng(seed)
-        values = random.integers(0, 2, n + m).astype(float) if kinds else random.normal(0, 1, n + m)
+        values = random.integers(0, 2, n + m).astype(float) if two_values else random.normal(0, 1, n + m)
         one, other = values[:n].tolist(), values[n:].tolist()
         theirs = permutation_test(
             (one, other),

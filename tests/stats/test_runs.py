@@ -59,12 +59,12 @@ def test_five_sessions_per_side_are_compared_by_their_means() -> None:
 def test_calibrated_noise_widens_the_interval() -> None:
     """With one session per side, the calibrated noise between sessions is added to the interval."""
     base, cand = runs(1, 10, 0.002), runs(2, 10, 0.002, 0.02)
-    bare, known = compare_runs([base], [cand]), compare_runs([base], [cand], noise=0.01)
-    assert judge_change(bare) is Change.WORSE
-    assert judge_change(known) is Change.UNCLEAR
-    assert (known.low, known.noise) < (bare.low, 0.011)
-    assert known.visible > bare.visible
-    assert compare_runs([base], [cand], noise=0.0).p == pytest.approx(bare.p)
+    plain, calibrated = compare_runs([base], [cand]), compare_runs([base], [cand], noise=0.01)
+    assert judge_change(plain) is Change.WORSE
+    assert judge_change(calibrated) is Change.UNCLEAR
+    assert (calibrated.low, calibrated.noise) < (plain.low, 0.011)
+    assert calibrated.visible > plain.visible
+    assert compare_runs([base], [cand], noise=0.0).p == pytest.approx(plain.p)
 
 
 def test_the_spread_of_a_side_with_many_sessions_is_used() -> None:
@@ -78,10 +78,10 @@ def test_the_spread_of_a_side_with_many_sessions_is_used() -> None:
     assert compare_runs(base, cand, noise=0.1).noise == 0.1
 
 
-@pytest.mark.parametrize("alone", [([[1.0]], [[2.0]]), ([[1.0, 1.1, 0.9, 1, 1]], [[2.0]])])
-def test_one_run_has_no_spread(alone: tuple[list[list[float]], list[list[float]]]) -> None:
+@pytest.mark.parametrize("single", [([[1.0]], [[2.0]]), ([[1.0, 1.1, 0.9, 1, 1]], [[2.0]])])
+def test_one_run_has_no_spread(single: tuple[list[list[float]], list[list[float]]]) -> None:
     """With one run on a side there is no interval, no detectable change and no verdict, even if it is twice as slow."""
-    comparison = compare_runs(*alone)
+    comparison = compare_runs(*single)
     assert (comparison.low, comparison.high, comparison.p, comparison.visible) == (0.0, math.inf, 1.0, math.inf)
     assert judge_change(comparison, exclude=10) is Change.UNCLEAR
 

@@ -14,7 +14,7 @@ def noise(n: int = 60, seed: int = 0, sd: float = 0.005) -> np.ndarray:
 def test_a_level_is_steady_from_the_start() -> None:
     """In at least 190 of 200 series of noise alone, no warm-up is detected."""
     results = [steadiness(noise(seed=seed)) for seed in range(200)]
-    assert sum(one.since == 0 for one in results) >= 190
+    assert sum(result.since == 0 for result in results) >= 190
 
 
 def test_a_constant_series_is_steady() -> None:
@@ -24,7 +24,7 @@ def test_a_constant_series_is_steady() -> None:
 
 @pytest.mark.parametrize("at", [3, 10, 25, 38])
 @pytest.mark.parametrize("factor", [0.8, 1.3])
-def test_the_end_of_a_warm_up_is_found(at: int, factor: float) -> None:
+def test_the_end_of_a_warm_up_is_detected(at: int, factor: float) -> None:
     """After a step within the first two thirds the series is steady, detected at most five blocks late."""
     levels = noise()
     levels[:at] *= factor
