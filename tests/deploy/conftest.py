@@ -1,4 +1,4 @@
-"""A report of a real run on a simulated board, created once, and robots to deploy it to."""
+"""Reports of real runs on a simulated board and on this machine, created once, and robots to deploy them to."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def judged(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A project with a report from a board of JetPack 6.2; the model has external weights."""
-    found = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
+    board = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
     try:
         root = tmp_path_factory.mktemp("project")
-        made = BoardProject.make(root, found)
+        project = BoardProject.make(root, board)
         externalize(root / "toy.onnx")
-        ran = made.run("--hil-gate")
+        ran = project.run("--hil-gate")
     finally:
-        found.close()
+        board.close()
     assert ran.code == 0, ran.out
     return root
 
@@ -49,7 +49,7 @@ def judged(
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a report from this machine."""
-    return container.judged(tmp_path_factory.mktemp("local"))
+    return container.judged_project(tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture

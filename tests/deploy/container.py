@@ -1,4 +1,4 @@
-"""A robot that runs images: this machine with podman, and a base image of a shell and a few programs."""
+"""A robot that runs images: this machine with podman, and a base image with a shell and a few programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.plugins.project import SUITES, Project
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.deploy.fleet import Said
+    from tests.deploy.fleet import CommandResult
 
 BASE, NAME = "hil-test:plain", "hil-test-robot"
 PROGRAMS = ("dash", "sleep", "touch", "test", "grep")
@@ -46,27 +46,27 @@ command = ["/bin/dash", "-c", "{service}"]
 """
 
 
-def plain(engine: image.Podman, folder: Path) -> None:
+def import_base(engine: image.Podman, folder: Path) -> None:
     """Import the base image; it contains no distribution and no NVIDIA software."""
     root = folder / "plain"
     for name in ("dev", "proc", "sys", "etc", "run", "tmp", "bin"):
         (root / name).mkdir(parents=True)
     for name in PROGRAMS:
         shutil.copy(shutil.which(name) or name, root / "bin" / name)
-    told = subprocess.run(
+    listing = subprocess.run(
         ["/usr/bin/ldd", *map(str, (root / "bin").iterdir())], capture_output=True, text=True, check=True
     ).stdout
-    for found in set(image.LIBRARY.findall(told)):
-        place = root / found[1:]
+    for library in set(image.LIBRARY.findall(listing)):
+        place = root / library[1:]
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(found, place)
+        shutil.copy(library, place)
     tar = folder / "plain.tar"
     subprocess.run(["/usr/bin/tar", "-C", root, "-cf", tar, "."], check=True)
     engine("import", "-q", str(tar), BASE)
 
 
-def judged(root: Path) -> Path:
-    """Return a project that was judged on this machine."""
+def judged_project(root: Path) -> Path:
+    """Return a project with a report of a run on this machine."""
     project = Project.make(root)
     project.edit('evidence = "host"', 'evidence = "emulated"')
     with project.toml.open("a", encoding="utf-8") as file:
@@ -76,16 +76,16 @@ def judged(root: Path) -> Path:
     return root
 
 
-class Ship(Fleet):
-    """A judged project that the command line deploys as images."""
+class ImageFleet(Fleet):
+    """A judged project whose releases the command line deploys as images."""
 
     engine: image.Podman
 
     @classmethod
-    def launch(cls, root: Path, engine: image.Podman, *, base: str | None = BASE) -> Ship:
-        """Create the project with this base image; None selects the board's default."""
-        made = cls(root, None)  # type: ignore[arg-type]  # no simulated board
-        made.engine = engine
+    def create(cls, root: Path, engine: image.Podman, *, base: str | None = BASE) -> ImageFleet:
+        """Add the robot to the project in ``root``, with this base image; None selects the board's default."""
+        fleet = cls(root, None)  # type: ignore[arg-type]  # no simulated board
+        fleet.engine = engine
         args = [*image.ARGS, "--stop-timeout", "0", "--network", "none"]
         text = DEPLOY.format(
             folder=root / "robot/releases",
@@ -96,49 +96,51 @@ class Ship(Fleet):
         )
         with (root / "hil.toml").open("a", encoding="utf-8") as file:
             file.write(text)
-        made.mood("well")
-        return made
+        fleet.mood("well")
+        return fleet
 
     def build(self, name: str) -> Path:
         """Build an image for the current config; return its archive."""
         context, archive = self.root / f"{name}-context", self.root / f"{name}.tar"
-        said = self.hil("deploy", "report", "--to", "rover", "--container", str(context))
-        assert said.code == 0, said.out
+        result = self.hil("deploy", "report", "--to", "rover", "--container", str(context))
+        assert result.code == 0, result.out
         self.engine("build", "--quiet", "--isolation", "chroot", "--tag", f"hil-test:{name}", str(context))
         self.engine("save", "--quiet", "--output", str(archive), f"hil-test:{name}")
         self.engine("rmi", f"hil-test:{name}")
         return archive
 
-    def bring(self, archive: Path) -> Said:
+    def deploy_image(self, archive: Path) -> CommandResult:
         """Run ``hil deploy report --to rover --image ARCHIVE``."""
         return self.hil("deploy", "report", "--to", "rover", "--image", str(archive))
 
-    def runs(self) -> str:
+    def running_image(self) -> str:
         """Return the id of the container's image; empty if no container runs."""
         try:
-            told = self.engine("container", "inspect", "--format", "{{.State.Running}} {{.Image}}", NAME)
+            state = self.engine("container", "inspect", "--format", "{{.State.Running}} {{.Image}}", NAME)
         except OSError:
             return ""
-        running, _, found = told.partition(" ")
-        return found if running == "true" else ""
+        running, _, image_id = state.partition(" ")
+        return image_id if running == "true" else ""
 
 
-def with_layer(archive: Path, layer: bytes, out: Path) -> str:
+def add_layer(archive: Path, layer: bytes, out: Path) -> str:
     """Write the archive's image with an additional layer (a tar file) to ``out``; return the new image's id."""
     with tarfile.open(archive) as tar:
-        read = {one.name: tar.extractfile(one) for one in tar.getmembers() if one.isfile() or one.islnk()}
-        members = {name: file.read() for name, file in read.items() if file is not None}
+        files = {
+            member.name: tar.extractfile(member) for member in tar.getmembers() if member.isfile() or member.islnk()
+        }
+        members = {name: file.read() for name, file in files.items() if file is not None}
     (listed,) = json.loads(members["manifest.json"])
     config = json.loads(members[listed["Config"]])
     contents = [*(members[name] for name in listed["Layers"]), layer]
-    config["rootfs"]["diff_ids"] = [f"sha256:{hashlib.sha256(one).hexdigest()}" for one in contents]
+    config["rootfs"]["diff_ids"] = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents]
     config.pop("history", None)
     text = json.dumps(config).encode()
     names = [f"{number}/layer.tar" for number in range(len(contents))]
     listing = json.dumps([{"Config": "config.json", "RepoTags": None, "Layers": names}]).encode()
     with tarfile.open(out, "w") as tar:
-        files = {**dict(zip(names, contents, strict=True)), "config.json": text, "manifest.json": listing}
-        for name, content in files.items():
+        written = {**dict(zip(names, contents, strict=True)), "config.json": text, "manifest.json": listing}
+        for name, content in written.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))

@@ -1,4 +1,4 @@
-"""Injecting a fault at a random time of a deployment, and checking the outcome."""
+"""Injects a fault at a random time of a deployment, and checks the outcome."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from tests.deploy.fleet import Fleet
 
-DOWN = 7.0  # seconds without a link: longer than either side waits for the other
+DOWN = 7.0  # seconds without a link; each side gives up earlier
 PATIENCE = 90.0
 CRASHED = 99
 GOOD = ("deployed", "unchanged")
 
 
 class Child:
-    """Runs ``work`` in a forked process; this process has all imports loaded and no threads."""
+    """Runs ``work`` in a fork of this process, which has all imports loaded and no threads."""
 
     def __init__(self, work: Callable[[], Any], folder: Path) -> None:
         self.out = folder / f"child-{time.monotonic_ns()}"
@@ -47,9 +47,9 @@ class Child:
     def _inside(self, work: Callable[[], Any]) -> int:
         os.setsid()
         try:
-            told = work()
-            self.out.write_text(json.dumps(told), encoding="utf-8")
-            return int(told[0] not in GOOD) if isinstance(told, list) else 0
+            outcome = work()
+            self.out.write_text(json.dumps(outcome), encoding="utf-8")
+            return int(outcome[0] not in GOOD) if isinstance(outcome, list) else 0
         except HilError as error:
             self.out.write_text(json.dumps(str(error)), encoding="utf-8")
             return int(error.exit_code)
@@ -76,7 +76,7 @@ class Child:
 
 
 def deployment(fleet: Fleet) -> Child:
-    """Start ``hil deploy report --to rover``; the result has its exit code and output."""
+    """Start a deployment as ``hil deploy report --to rover`` does; the result is its outcome and text."""
 
     def work() -> list[str]:
         outcome = deploy(load(fleet.root / "hil.toml"), fleet.root / "report", "rover", lambda *_: None)
@@ -86,18 +86,18 @@ def deployment(fleet: Fleet) -> Child:
 
 
 def releases(fleet: Fleet) -> dict[str, Any]:
-    """Return the result of ``hil releases rover``, which also recovers an interrupted deployment."""
+    """Return what ``hil releases rover`` lists; the command also recovers an interrupted deployment."""
 
     def work() -> dict[str, Any]:
-        found = list_releases(load(fleet.root / "hil.toml"), "rover", lambda *_: None)
-        healthy = [one["release"] for one in found.releases if one["healthy"]]
-        return {"current": found.current, "damage": found.damage, "healthy": healthy, "busy": found.busy}
+        listing = list_releases(load(fleet.root / "hil.toml"), "rover", lambda *_: None)
+        healthy = [release["release"] for release in listing.releases if release["healthy"]]
+        return {"current": listing.current, "damage": listing.damage, "healthy": healthy, "busy": listing.busy}
 
     child = Child(work, fleet.root)
-    told = child.wait()
-    assert child.code == 0, told
-    assert isinstance(told, dict)
-    return told
+    listing = child.wait()
+    assert child.code == 0, listing
+    assert isinstance(listing, dict)
+    return listing
 
 
 def host_killed(_: Fleet, child: Child) -> None:
@@ -105,22 +105,22 @@ def host_killed(_: Fleet, child: Child) -> None:
     child.kill()
 
 
-def _kill(fleet: Fleet, *, all_of_it: bool) -> None:
+def _kill(fleet: Fleet, *, activation_too: bool) -> None:
     for process in fleet.robot.board.processes():
         service = "service.py" in process.command
-        if process.user == "hil" and not service and (all_of_it or "--activate" not in process.command):
+        if process.user == "hil" and not service and (activation_too or "--activate" not in process.command):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.outer, signal.SIGKILL)
 
 
 def agent_killed(fleet: Fleet, _: Child) -> None:
-    """Kill the agent, but not the processes that it started."""
-    _kill(fleet, all_of_it=False)
+    """Kill the agent, but not the activation."""
+    _kill(fleet, activation_too=False)
 
 
 def board_killed(fleet: Fleet, _: Child) -> None:
     """Kill all processes of the user except the service: the agent, the activation, hooks."""
-    _kill(fleet, all_of_it=True)
+    _kill(fleet, activation_too=True)
 
 
 def power_cut(fleet: Fleet, _: Child) -> None:
@@ -132,7 +132,7 @@ def power_cut(fleet: Fleet, _: Child) -> None:
 
 
 def link_down(fleet: Fleet, child: Child) -> None:
-    """Disconnect the cable until both sides have noticed."""
+    """Disconnect the cable until both sides have given up."""
     fleet.robot.board.link(up=False)
     time.sleep(DOWN)
     until(child.ended, PATIENCE, "the end of a deployment without a link")
@@ -141,7 +141,7 @@ def link_down(fleet: Fleet, child: Child) -> None:
 
 
 def _answers(fleet: Fleet) -> bool:
-    """Return whether the robot is reachable again, which takes a moment after the cable is connected."""
+    """Return whether the robot is reachable; it takes a moment after the cable is connected."""
     try:
         socket.create_connection((fleet.robot.board.host, 22), timeout=1).close()
     except OSError:
@@ -175,27 +175,28 @@ FAULTS: dict[str, tuple[Callable[[Fleet, Child], None], str]] = {
 
 
 def run(fleet: Fleet, fault: str, seed: int, length: float) -> dict[str, Any]:
-    """One deployment with ``fault`` at a moment of its ``length`` (seconds) that ``seed`` draws; a row of what was so.
+    """Deploy once with ``fault`` at a moment within ``length`` seconds that ``seed`` draws; return a row of the result.
 
-    ``held`` says whether the robot runs the old or the new release wholly, and says which; ``why`` what did not hold.
+    ``held`` is true if the robot runs exactly the old or the new release and lists that one; else ``why`` has the
+    reason.
     """
-    happens, mood = FAULTS[fault]
+    inject, mood = FAULTS[fault]
     robot, moment = fleet.robot, random.Random(seed).uniform(0.0, length)  # noqa: S311 - has to be drawn again
-    old = robot.whole()
+    old = robot.running_release()
     fleet.mood(mood, f"seed {seed}")
     child = deployment(fleet)
     time.sleep(moment)
     early = child.ended()
-    happens(fleet, child)
+    inject(fleet, child)
     row = {"fault": fault, "seed": seed, "moment": round(moment, 3), "ended_before": early}
     try:
-        told = child.wait()
-        robot.settled(PATIENCE)
-        until(lambda: not _agents(fleet), PATIENCE, "an end of the agent there")
+        outcome = child.wait()
+        robot.wait_for_activation(PATIENCE)
+        until(lambda: not _agents(fleet), PATIENCE, "an end of the agent on the robot")
         mixed = _mixed(fleet)
         robot.board.shell("rm", "-f", f"{FOLDER}/fill")
-        says = releases(fleet)
-        row |= {"exit": child.code, "told": str(told)[:300], **_held(fleet, old, says, mood, child.code)}
+        listing = releases(fleet)
+        row |= {"exit": child.code, "told": str(outcome)[:300], **_held(fleet, old, listing, mood, child.code)}
         row["held"] = row["held"] and not mixed
         row["why"] = row["why"] or mixed
     except AssertionError as error:
@@ -207,30 +208,32 @@ def run(fleet: Fleet, fault: str, seed: int, length: float) -> dict[str, Any]:
 
 
 def _agents(fleet: Fleet) -> list[Any]:
-    return [one for one in fleet.robot.board.processes() if "--store" in one.command and one.user == "hil"]
+    processes = fleet.robot.board.processes()
+    return [process for process in processes if "--store" in process.command and process.user == "hil"]
 
 
 def _mixed(fleet: Fleet) -> str:
-    """Return an error if the service runs files of several releases before recovery; else empty."""
+    """Return the error if the service runs files of several releases before recovery; else an empty text."""
     try:
-        fleet.robot.whole()
+        fleet.robot.running_release()
     except AssertionError as error:
         return str(error)
     return ""
 
 
-def _held(fleet: Fleet, old: str | None, says: dict[str, Any], mood: str, code: int | None) -> dict[str, Any]:
-    runs = fleet.robot.whole()
+def _held(fleet: Fleet, old: str | None, listing: dict[str, Any], mood: str, code: int | None) -> dict[str, Any]:
+    """Return which release runs, whether that is right, and if not, why."""
+    runs = fleet.robot.running_release()
     which = "old" if runs == old else "new"
     wrong = ""
     if runs is None:
         wrong = "nothing runs"
-    elif runs != says["current"] or runs != fleet.robot.current():
-        wrong = f"{runs[:12]} runs, and {says['current']} is told"
-    elif says["damage"] or runs not in says["healthy"] or says["busy"]:
-        wrong = f"what runs is not told to be whole and healthy: {says}"
+    elif runs != listing["current"] or runs != fleet.robot.current():
+        wrong = f"{runs[:12]} runs, but {listing['current']} is listed as current"
+    elif listing["damage"] or runs not in listing["healthy"] or listing["busy"]:
+        wrong = f"the running release is not listed as undamaged and healthy: {listing}"
     elif which == "new" and mood != "well":
-        wrong = "a release that is not well runs"
+        wrong = "an unhealthy release runs"
     elif code == 0 and which == "old":
-        wrong = "a deployment that ended well did not deploy"
+        wrong = "a deployment exited with 0 and did not deploy"
     return {"runs": which, "held": not wrong, "why": wrong}

@@ -1,4 +1,4 @@
-"""Deploying a judged project to a robot by the command line."""
+"""Deploys a judged project to a robot by the command line."""
 
 from __future__ import annotations
 
@@ -18,42 +18,45 @@ HIL = (sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(mai
 
 
 @dataclass
-class Said:
-    """The exit code and the output of a command."""
+class CommandResult:
+    """A command's exit code and output."""
 
     code: int
     out: str
 
     def json(self) -> dict[str, Any]:
         """Return the output, parsed as JSON."""
-        found: dict[str, Any] = json.loads(self.out)
-        return found
+        document: dict[str, Any] = json.loads(self.out)
+        return document
 
 
 @dataclass
 class Fleet:
-    """``root`` has ``hil.toml`` and ``report/``. ``robot`` is the target ``rover``; its config sets its ``mood``."""
+    """``root`` has ``hil.toml`` and ``report/``; ``robot`` is the target ``rover``."""
 
     root: Path
     robot: Robot
 
     @classmethod
     def make(cls, root: Path, robot: Robot, **keys: Any) -> Fleet:
-        """Add this robot to a judged project as a target."""
-        made = cls(root, robot)
-        made.mood("well")
-        made.target(**keys)
-        return made
+        """Add this robot to the judged project in ``root`` as a target."""
+        fleet = cls(root, robot)
+        fleet.mood("well")
+        fleet.target(**keys)
+        return fleet
 
     def target(self, **keys: Any) -> None:
-        """Write the robot's tables; ``silence`` is 5 s."""
+        """Write the robot's tables; the default of ``silence`` is 5 s."""
         place = self.root / "hil.toml"
         text = place.read_text(encoding="utf-8").split("[targets.")[0].replace('"host"', '"emulated"')
         keys = {"silence": "5 s", **keys}
         place.write_text(text + self.robot.toml("rover", "robot.yaml", **keys), encoding="utf-8")
 
     def mood(self, mood: str, note: str = "") -> None:
-        """Set the robot's config to ``well``, ``ill``, ``hangs`` or ``dies``. Another note makes another release."""
+        """Write the config that decides how the service behaves: ``well``, ``ill``, ``hangs`` or ``dies``.
+
+        Another ``note`` makes another release.
+        """
         (self.root / "robot.yaml").write_text(f"mood: {mood}\nnote: {note}\n", encoding="utf-8")
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -63,13 +66,13 @@ class Fleet:
             (*HIL, *words), cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def hil(self, *words: str, timeout: float = 120) -> Said:
-        """Run ``hil WORDS``; return its output, or standard error if there is none."""
+    def hil(self, *words: str, timeout: float = 120) -> CommandResult:
+        """Run ``hil WORDS``; with ``--json`` the output leaves out standard error."""
         process = self.start(*words)
         out, err = process.communicate(timeout=timeout)
-        return Said(process.returncode, out if "--json" in words else out + err)
+        return CommandResult(process.returncode, out if "--json" in words else out + err)
 
-    def deploy(self) -> Said:
+    def deploy(self) -> CommandResult:
         """Run ``hil deploy report --to rover``."""
         return self.hil("deploy", "report", "--to", "rover")
 

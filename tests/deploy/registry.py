@@ -1,4 +1,4 @@
-"""A registry with one image of an OCI layout; supports only pulling by digest."""
+"""A registry with the image of one OCI layout; it supports only pulls by digest."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def served(layout: Path) -> Iterator[str]:
         def do_GET(self) -> None:
             kind, _, name = self.path.removeprefix("/v2/robot/").partition("/")
             place = layout / "blobs/sha256" / name.removeprefix("sha256:")
-            found = kind in {"manifests", "blobs"} and place.is_file()
-            body = place.read_bytes() if found else b""
-            there = found or self.path == "/v2/"
-            self.send_response(200 if there else 404)
+            is_blob = kind in {"manifests", "blobs"} and place.is_file()
+            body = place.read_bytes() if is_blob else b""
+            exists = is_blob or self.path == "/v2/"
+            self.send_response(200 if exists else 404)
             self.send_header("Content-Type", listed["mediaType"] if kind == "manifests" else "application/octet-stream")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

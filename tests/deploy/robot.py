@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HOME = "/home/hil/robot"
 FOLDER = f"{HOME}/perception"
 SERVICE = '''\
-"""Load what `current` names, once; exit if its config says `exit`. It reports every file that it has."""
+"""Load the release that `current` names; exit if its config has the mood `dies`. Record every loaded file."""
 import hashlib, json, os, sys, time
 
 place = os.path.realpath("perception/current")
@@ -60,10 +60,10 @@ echo safe >>log 2>/dev/null
 
 
 class Robot:
-    """A board with the service; ``running`` returns what the service loaded."""
+    """A simulated board with the service."""
 
     def __init__(self, board: SimulatedBoard, disk: int | None = None) -> None:
-        """Keep the releases on a disk of ``disk`` bytes, if given."""
+        """Install the service. With ``disk``, the releases are on a disk of that many bytes."""
         self.board = board
         board.shell("mkdir", "-p", HOME)
         for name, text in (("service.py", SERVICE), ("restart", RESTART), ("health", HEALTH), ("safe", SAFE)):
@@ -93,19 +93,19 @@ class Robot:
         place = self.board.file(f"{HOME}/running.json")
         if not place.exists():
             return None
-        found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-        alive = any(process.pid == found["pid"] for process in self.board.processes())
-        return found if alive else None
+        loaded: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        alive = any(process.pid == loaded["pid"] for process in self.board.processes())
+        return loaded if alive else None
 
-    def whole(self) -> str | None:
-        """Return the running release, after checking its files by its manifest; None if no service runs."""
-        found = self.running()
-        if found is None:
+    def running_release(self) -> str | None:
+        """Return the running release; None if no service runs. Assert that its files are those of its manifest."""
+        loaded = self.running()
+        if loaded is None:
             return None
-        release, files = str(found["release"]), dict(found["files"])
+        release, files = str(loaded["release"]), dict(loaded["files"])
         assert files.pop("manifest.json") == release, "the manifest is another release's"
         manifest = json.loads(self.board.file(f"{FOLDER}/releases/{release}/manifest.json").read_text(encoding="utf-8"))
-        assert files == {one["path"]: one["sha256"] for one in manifest["files"]}, "a mixture of releases runs"
+        assert files == {file["path"]: file["sha256"] for file in manifest["files"]}, "a mixture of releases runs"
         return release
 
     def current(self) -> str | None:
@@ -118,6 +118,6 @@ class Robot:
         place = self.board.file(f"{HOME}/log")
         return place.read_text(encoding="utf-8").split() if place.exists() else []
 
-    def settled(self, within: float = 30) -> None:
+    def wait_for_activation(self, within: float = 30) -> None:
         """Wait until no deployment is running on the robot."""
         until(lambda: not [one for one in self.board.processes() if "--activate" in one.command], within, "an end")

@@ -1,4 +1,4 @@
-"""An engine's external data is deployed with the engine and verified by digest."""
+"""An engine's external data is deployed with the engine and verified by its digest."""
 
 from __future__ import annotations
 
@@ -48,46 +48,46 @@ def engine(tmp_path: Path) -> EngineUsed:
     )
 
 
-def _now(engine: EngineUsed, folder: Path) -> list[str]:
+def _problems(engine: EngineUsed, folder: Path) -> list[str]:
     files = release.engine_files(folder, [engine])
-    found = list(refusals.of_files([engine], {name: file_digest(place) for name, place in files.items()}))
-    return found or list(_of_external([engine], files))
+    problems = list(refusals.of_files([engine], {name: file_digest(place) for name, place in files.items()}))
+    return problems or list(_of_external([engine], files))
 
 
-def test_it_is_judged_by_its_digest(engine: EngineUsed, tmp_path: Path) -> None:
-    """Changed or missing weights of a judged engine are refused."""
-    assert _now(engine, tmp_path) == []
+def test_external_data_is_verified_by_its_digest(engine: EngineUsed, tmp_path: Path) -> None:
+    """An engine with changed or missing weights is refused."""
+    assert _problems(engine, tmp_path) == []
     weights = tmp_path / engine.external[0].file
     weights.write_bytes(bytes(engine.external[0].size))
-    assert [one.split(" has ")[0] for one in _now(engine, tmp_path)] == [f"{engine.external[0].file}:"]
+    assert [problem.split(" has ")[0] for problem in _problems(engine, tmp_path)] == [f"{engine.external[0].file}:"]
     weights.unlink()
-    assert _now(engine, tmp_path) == [f"{engine.external[0].file}: is missing"]
+    assert _problems(engine, tmp_path) == [f"{engine.external[0].file}: is missing"]
 
 
-def test_a_report_that_leaves_it_out(engine: EngineUsed, tmp_path: Path) -> None:
-    """The ONNX file decides which external data is required, not the report."""
+def test_a_report_that_omits_external_data(engine: EngineUsed, tmp_path: Path) -> None:
+    """The ONNX file decides which external data is required; the report does not."""
     bare = engine.model_copy(update={"external": ()})
-    assert "are not those that the report lists" in _now(bare, tmp_path)[0]
+    assert "are not those that the report lists" in _problems(bare, tmp_path)[0]
 
 
-def test_no_name_of_it_leads_out_of_the_report(engine: EngineUsed, tmp_path: Path) -> None:
-    """A path outside the report's folder is refused, as for engines."""
+def test_external_data_outside_of_the_report(engine: EngineUsed, tmp_path: Path) -> None:
+    """External data outside of the report's folder is refused, like an engine there."""
     (tmp_path.parent / "w.bin").write_bytes(b"w")
-    away = ExternalData(file="../w.bin", digest="0" * 64, size=1)
+    outside = ExternalData(file="../w.bin", digest="0" * 64, size=1)
     with pytest.raises(DeployRefused, match="is outside of"):
-        release.engine_files(tmp_path, [engine.model_copy(update={"external": (away,)})])
+        release.engine_files(tmp_path, [engine.model_copy(update={"external": (outside,)})])
 
 
-def test_it_lies_beside_the_engine_in_a_release(engine: EngineUsed, tmp_path: Path) -> None:
-    """The manifest lists path and digest, which the robot verifies; the path is the one that the engine uses."""
+def test_a_release_has_external_data_next_to_its_engine(engine: EngineUsed, tmp_path: Path) -> None:
+    """The manifest lists the path that the engine uses, and the digest that the robot verifies."""
     [data] = engine.external
-    external = [{"path": path, "sha256": one.digest} for path, one in release.external_paths(engine).items()]
+    external = [{"path": path, "sha256": file.digest} for path, file in release.external_paths(engine).items()]
     listed = {"path": "engines/m-fp32.onnx", "sha256": engine.digest, "external": external}
-    told = {"schema": 1, "engines": [listed]}
+    facts = {"schema": 1, "engines": [listed]}
     files = release.engine_files(tmp_path, [engine])
     engines = {"engines/m-fp32.onnx": files["engines/m.onnx"]}
-    engines |= {path: files[one.file] for path, one in release.external_paths(engine).items()}
+    engines |= {path: files[file.file] for path, file in release.external_paths(engine).items()}
     (tmp_path / "made").mkdir()
-    made = release.build(told, engines, {}, tmp_path / "made")
-    listed = {one["path"]: (one["sha256"], one["size"]) for one in json.loads(made.manifest)["files"]}
+    made = release.build(facts, engines, {}, tmp_path / "made")
+    listed = {file["path"]: (file["sha256"], file["size"]) for file in json.loads(made.manifest)["files"]}
     assert listed[f"engines/{data.digest}"] == (data.digest, data.size)

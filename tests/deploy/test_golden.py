@@ -75,8 +75,8 @@ def _judged(root: Path) -> ModelUsed:
     )
 
 
-def test_they_are_of_the_model_that_was_judged(root: Path) -> None:
-    """Golden samples are full batches with the reference's outputs, of the judged engine only."""
+def test_golden_samples_of_the_judged_model(root: Path) -> None:
+    """Golden samples are as many as requested, with the reference's outputs, for the CPU and for an engine file."""
     used = _judged(root)
     for target in ("cpu", "robot-8"):
         assert golden(load(root / "hil.toml"), target, used, 4).count == 4
@@ -84,23 +84,23 @@ def test_they_are_of_the_model_that_was_judged(root: Path) -> None:
 
 @pytest.mark.parametrize("part", ["external-data", "module", "plugin"])
 def test_another_part_is_another_model(root: Path, part: str) -> None:
-    """A change of any part is an error with the part, the target and the fix."""
+    """A changed part of the model is an error that names the part, the target and the fix."""
     used = _judged(root)
-    name = next(each.name for each in used.parts if each.role == part and each.name != "scoring.py")
+    name = next(used_part.name for used_part in used.parts if used_part.role == part and used_part.name != "scoring.py")
     with (root / name).open("ab") as file:
         file.write(b"#")
     with pytest.raises(UserError, match=rf"model toy is not the one .*{part} {name} was changed.*on target 'cpu': run"):
         golden(load(root / "hil.toml"), "cpu", used, 4)
 
 
-def test_what_a_robot_has_besides_was_not_judged(root: Path) -> None:
-    """A plugin that only the robot's table names is refused."""
+def test_a_plugin_of_the_robot_alone_is_refused(root: Path) -> None:
+    """A plugin that only the robot's table names was not judged, and is refused."""
     with pytest.raises(UserError, match=r"plugin other\.so was added.*on target 'robot-7'"):
         golden(load(root / "hil.toml"), "robot-7", _judged(root), 4)
 
 
-def test_a_report_that_tells_no_parts(root: Path) -> None:
-    """In a report of an earlier version, the model's other parts are unknown."""
+def test_a_report_that_lists_no_parts(root: Path) -> None:
+    """A report of an earlier version, which does not list the model's parts, is refused."""
     bare = _judged(root).model_copy(update={"parts": (), "identity": None})
     with pytest.raises(UserError, match=r"does not list its parts.*run the checks again"):
         golden(load(root / "hil.toml"), "cpu", bare, 4)

@@ -8,38 +8,38 @@ from typing import TYPE_CHECKING
 from tests.deploy.robot import HOME
 
 if TYPE_CHECKING:
-    from tests.deploy.fleet import Fleet, Said
+    from tests.deploy.fleet import CommandResult, Fleet
 
-OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 HEALTH = """#!/bin/sh
 printf 'ill\\033[2J\\033[1;1H\\r✓ deployed            release 0123\\n::warning::pwned\\302\\2331m\\342\\200\\256'
 exit 1
 """
 
 
-def shows_no_success(said: Said) -> None:
+def shows_no_success(result: CommandResult) -> None:
     """Assert that the attack is shown as text, and that no line claims success."""
-    assert "ill" in said.out, said.out
-    assert not OBEYED.search(said.out), ascii(said.out)
-    assert not [line for line in said.out.splitlines() if line.startswith(("✓", "::"))], said.out
+    assert "ill" in result.out, result.out
+    assert not CONTROLS.search(result.out), ascii(result.out)
+    assert not [line for line in result.out.splitlines() if line.startswith(("✓", "::"))], result.out
 
 
-def test_a_robot_paints_no_success(fleet: Fleet) -> None:
-    """Deploy, rollback, releases and their JSON show the output of the health check as plain text."""
+def test_a_robot_cannot_print_a_success(fleet: Fleet) -> None:
+    """Deploy, rollback, releases and their JSON show the health check's output without control characters."""
     assert fleet.deploy().code == 0
     fleet.mood("well", "second")
     assert fleet.deploy().code == 0
     board = fleet.robot.board
     board.shell("sh", "-c", f"cat >{HOME}/health", stdin=HEALTH)
     fleet.target(health_within="1 s")
-    back = fleet.hil("rollback", "rover")
-    assert back.code == 1
-    shows_no_success(back)
+    rollback = fleet.hil("rollback", "rover")
+    assert rollback.code == 1
+    shows_no_success(rollback)
     fleet.mood("well", "third")
-    said = fleet.deploy()
-    assert said.code == 1
-    shows_no_success(said)
+    result = fleet.deploy()
+    assert result.code == 1
+    shows_no_success(result)
     for words in (("releases", "rover"), ("releases", "rover", "--json")):
         listed = fleet.hil(*words)
         assert "ill" in listed.out
-        assert not OBEYED.search(listed.out), ascii(listed.out)
+        assert not CONTROLS.search(listed.out), ascii(listed.out)

@@ -1,4 +1,4 @@
-"""What an image's archive may be: each refused for one thing that was changed in an archive that is taken."""
+"""Archives of images that are refused; each differs in one thing from an archive that is accepted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Entry = tuple[str, bytes | str | None]
-"""Its name, and its content; a string is where a link leads to, ``None`` a folder."""
+"""Name and content of a member; a string is the target of a link, ``None`` makes a folder."""
 ENGINE, CONFIG = b"an engine" * 100, b"speed: 3\n"
 
 
-def packed(entries: list[Entry], kind: bytes = tarfile.SYMTYPE) -> bytes:
-    """A tar of these."""
+def tar_of(entries: list[Entry], kind: bytes = tarfile.SYMTYPE) -> bytes:
+    """Return a tar file with these members; links have this kind."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, content in entries:
@@ -42,8 +42,8 @@ def packed(entries: list[Entry], kind: bytes = tarfile.SYMTYPE) -> bytes:
 
 
 @dataclass
-class Made:
-    """An archive in the making, of a release with one engine and one config."""
+class ImageArchive:
+    """An image's archive with a release of one engine and one config."""
 
     folder: Path
     release: Release
@@ -51,12 +51,12 @@ class Made:
     kind: bytes = tarfile.SYMTYPE
 
     def inside(self, path: str) -> str:
-        """Where a file of the release lies in the image."""
+        """Return the path in the image of a file of the release."""
         return f"{image.FOLDER}/{path}"
 
     def save(self, change: Callable[[dict[str, bytes]], object] = lambda _: None, *, zipped: bool = False) -> Path:
-        """Writes it; ``change`` is made to the members of the archive before."""
-        layers = [packed(layer, self.kind) for layer in self.layers]
+        """Write the archive after ``change`` to its members; return its path."""
+        layers = [tar_of(layer, self.kind) for layer in self.layers]
         diffs = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
         config = json.dumps({"rootfs": {"type": "layers", "diff_ids": diffs}}).encode()
         names = [f"{number}/layer.tar" for number in range(len(layers))]
@@ -65,42 +65,42 @@ class Made:
         members |= {"config.json": config, "manifest.json": json.dumps(listed).encode()}
         change(members)
         path = self.folder / "image.tar"
-        path.write_bytes(packed(list(members.items())))
+        path.write_bytes(tar_of(list(members.items())))
         return path
 
-    def why(self, change: Callable[[dict[str, bytes]], object] = lambda _: None) -> str:
-        """Why it is refused."""
+    def refusal(self, change: Callable[[dict[str, bytes]], object] = lambda _: None) -> str:
+        """Return why the archive is refused after ``change``."""
         with pytest.raises(DeployRefused) as caught:
             image.verified(self.save(change), self.release)
         return str(caught.value)
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
-    """An archive that is taken: a base, and the release above it."""
+def archive(tmp_path: Path) -> ImageArchive:
+    """An archive that is accepted: a base layer, and the release in a layer above."""
     engine = tmp_path / "engine"
     engine.write_bytes(ENGINE)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "schema": 1,
         "engines": [{"path": "engines/a-fp32.plan", "sha256": hashlib.sha256(ENGINE).hexdigest()}],
     }
     work = tmp_path / "work"
     work.mkdir()
-    release = build(told, {"engines/a-fp32.plan": engine}, {"config/robot.yaml": CONFIG}, work)
+    release = build(facts, {"engines/a-fp32.plan": engine}, {"config/robot.yaml": CONFIG}, work)
     layer: list[Entry] = [("opt/hil/", None), (f"{image.FOLDER}/", None)]
     layer += [(f"{image.FOLDER}/{path}", place.read_bytes()) for path, place in release.paths.items()]
     base: list[Entry] = [("bin/sh", b"#!"), ("bin/bash", "sh"), ("opt/", None)]
-    return Made(tmp_path, release, [base, layer])
+    return ImageArchive(tmp_path, release, [base, layer])
 
 
-def test_an_image_that_has_the_release(made: Made) -> None:
-    """Its id is its configuration's digest; packed layers are the same image; an untouched layer above is no harm."""
-    found = image.verified(made.save(), made.release)
-    assert set(found.files) == {"engines/a-fp32.plan", "config/robot.yaml", "manifest.json"}
-    again = image.verified(made.save(zipped=True), made.release)
-    assert again.image == found.image
-    made.layers.append([("etc/hosts", b""), ("opt/hil/app", b"the robot's own")])
-    assert image.verified(made.save(), made.release).image != found.image
+def test_an_image_with_the_release_is_accepted(archive: ImageArchive) -> None:
+    """An image with the release is accepted, also with compressed layers or a further layer; its id is its config's."""
+    verified = image.verified(archive.save(), archive.release)
+    assert set(verified.files) == {"engines/a-fp32.plan", "config/robot.yaml", "manifest.json"}
+    compressed = image.verified(archive.save(zipped=True), archive.release)
+    assert compressed.image == verified.image
+    archive.layers.append([("etc/hosts", b""), ("opt/hil/app", b"the robot's own")])
+    assert image.verified(archive.save(), archive.release).image != verified.image
 
 
 @pytest.mark.parametrize(
@@ -122,24 +122,25 @@ def test_an_image_that_has_the_release(made: Made) -> None:
         ([("etc/../opt/hil/release/engines/a-fp32.plan", b"another")], "has a `..`"),
     ],
 )
-def test_an_image_with_anything_else_there(made: Made, layer: list[Entry], message: str) -> None:
-    """A layer above changes, adds, hides or leads away: what the container would see is not the release."""
-    made.layers.append(layer)
-    assert message in made.why()
+def test_a_layer_that_changes_the_release(archive: ImageArchive, layer: list[Entry], message: str) -> None:
+    """An image is refused if a further layer changes, adds, hides or links away a file of the release."""
+    archive.layers.append(layer)
+    assert message in archive.refusal()
 
 
-def test_a_hard_link_in_place_of_an_engine(made: Made) -> None:
-    """Its content would be another file's."""
-    made.kind = tarfile.LNKTYPE
-    made.layers[0] = [("bin/sh", b"#!")]
-    made.layers.append([("opt/hil/release/engines/a-fp32.plan", "bin/sh")])
-    assert "is not a regular file" in made.why()
+def test_a_hard_link_in_place_of_an_engine(archive: ImageArchive) -> None:
+    """A hard link is refused: its content would be another file's."""
+    archive.kind = tarfile.LNKTYPE
+    archive.layers[0] = [("bin/sh", b"#!")]
+    archive.layers.append([("opt/hil/release/engines/a-fp32.plan", "bin/sh")])
+    assert "is not a regular file" in archive.refusal()
 
 
-def test_a_layer_that_the_image_does_not_name(made: Made) -> None:
-    """The id stands for the layers' digests: another layer under the same id is found."""
-    other = packed([(made.inside("engines/a-fp32.plan"), b"another")])
-    assert "is not the one that its image names" in made.why(lambda members: members.update({"1/layer.tar": other}))
+def test_a_layer_that_the_image_does_not_name(archive: ImageArchive) -> None:
+    """A layer whose digest is not in the image's config is refused."""
+    other = tar_of([(archive.inside("engines/a-fp32.plan"), b"another")])
+    message = archive.refusal(lambda members: members.update({"1/layer.tar": other}))
+    assert "is not the one that its image names" in message
 
 
 @pytest.mark.parametrize(
@@ -158,22 +159,22 @@ def test_a_layer_that_the_image_does_not_name(made: Made) -> None:
         lambda members: members.update({"0/layer.tar": b"no tar"}),
     ],
 )
-def test_what_is_no_whole_archive(made: Made, change: Callable[[dict[str, bytes]], object]) -> None:
-    """One message, whatever is wrong with it."""
-    assert "not a complete archive of an image" in made.why(change)
+def test_an_incomplete_archive(archive: ImageArchive, change: Callable[[dict[str, bytes]], object]) -> None:
+    """An archive with a missing or malformed member is refused as incomplete."""
+    assert "not a complete archive of an image" in archive.refusal(change)
 
 
-def test_an_archive_that_is_cut_or_changed(made: Made) -> None:
-    """Cut anywhere, or one byte flipped in what its image stands for, it is refused; one that is not there as well."""
-    path = made.save()
+def test_a_truncated_or_changed_archive(archive: ImageArchive) -> None:
+    """An archive that is truncated anywhere, has a changed byte in a layer, or does not exist is refused."""
+    path = archive.save()
     content = path.read_bytes()
     for length in range(0, content.rindex(b"manifest.json"), 997):
         path.write_bytes(content[:length])
         with pytest.raises(DeployRefused):
-            image.verified(path, made.release)
+            image.verified(path, archive.release)
     at = content.index(ENGINE)
     path.write_bytes(content[:at] + b"x" + content[at + 1 :])
     with pytest.raises(DeployRefused, match="is not the one that its image names"):
-        image.verified(path, made.release)
+        image.verified(path, archive.release)
     with pytest.raises(DeployRefused, match="No such file"):
-        image.verified(path.with_name("gone.tar"), made.release)
+        image.verified(path.with_name("gone.tar"), archive.release)

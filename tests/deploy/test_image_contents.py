@@ -1,4 +1,4 @@
-"""What a container of an image would show, by a real podman: archives whose names in the layers say something else."""
+"""What a container of an image shows, by a real podman, if it differs from the names in the archive's layers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hil.agent.releases.releases import Releases
 from hil.deploy import image
 from hil.errors import DeployRefused
 from tests.agent.containers.image import Podman, podman
-from tests.deploy.test_image import CONFIG, ENGINE, Entry, Made, made
+from tests.deploy.test_image import CONFIG, ENGINE, Entry, ImageArchive, archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["made"]
+__all__ = ["archive"]
 
 ENGINES, PLAN = f"{image.FOLDER}/engines", f"{image.FOLDER}/engines/a-fp32.plan"
 
@@ -35,14 +35,14 @@ def engine() -> Iterator[Podman]:
     if os.geteuid() != 0 or not all(map(shutil.which, ("podman", "unshare"))):
         pytest.skip("podman with storage and a mount namespace of its own needs root, podman and unshare")
     with tempfile.TemporaryDirectory(prefix="hil-") as place, pytest.MonkeyPatch.context() as patch:
-        found = podman(Path(place))
-        patch.setenv("PATH", f"{found.folder}:{os.environ['PATH']}")
-        yield found
-        found("rmi", "--all", "--force")
+        engine = podman(Path(place))
+        patch.setenv("PATH", f"{engine.folder}:{os.environ['PATH']}")
+        yield engine
+        engine("rmi", "--all", "--force")
 
 
-def shown(engine: Podman, made: Made, *volumes: str) -> str:
-    """Why the image of ``made`` is refused once it is loaded; empty where it is not. Nothing is left behind."""
+def reason_against(engine: Podman, archive: ImageArchive, *volumes: str) -> str:
+    """Return why the loaded image of ``archive`` is refused, empty if it is not. No container and no volume is left."""
 
     def declare(members: dict[str, bytes]) -> None:
         config = {**json.loads(members["config.json"]), "config": {"Volumes": {name: {} for name in volumes}}}
@@ -50,11 +50,11 @@ def shown(engine: Podman, made: Made, *volumes: str) -> str:
         ids.append(hashlib.sha256(members["config.json"]).hexdigest())
 
     ids: list[str] = []
-    engine("load", "--quiet", "--input", str(made.save(declare)))
-    scratch = made.folder / "scratch"
+    engine("load", "--quiet", "--input", str(archive.save(declare)))
+    scratch = archive.folder / "scratch"
     try:
-        there = images.compare("podman", ids[0], made.release.digest, f"/{image.FOLDER}", str(scratch), time.sleep)
-        assert there
+        exists = images.compare("podman", ids[0], archive.release.digest, f"/{image.FOLDER}", str(scratch), time.sleep)
+        assert exists
     except Failure as problem:
         return problem.message
     finally:
@@ -63,11 +63,13 @@ def shown(engine: Podman, made: Made, *volumes: str) -> str:
     return ""
 
 
-def test_an_image_that_shows_the_release(engine: Podman, made: Made) -> None:
-    """What a link in an earlier layer led to is that layer's alone; a volume elsewhere is no harm."""
-    made.layers += [[("srv", f"/{ENGINES}")], [("srv/a-fp32.plan", b"another engine"), ("dev/null2", b"")]]
-    assert not shown(engine, made, "/var/lib/app", "/opt/hil/releases")
-    absent = images.compare("podman", "0" * 64, made.release.digest, "/opt", str(made.folder / "none"), time.sleep)
+def test_an_image_with_the_release_is_accepted(engine: Podman, archive: ImageArchive) -> None:
+    """A link that a later layer replaces, and a volume outside of the release, are no reasons to refuse an image."""
+    archive.layers += [[("srv", f"/{ENGINES}")], [("srv/a-fp32.plan", b"another engine"), ("dev/null2", b"")]]
+    assert not reason_against(engine, archive, "/var/lib/app", "/opt/hil/releases")
+    absent = images.compare(
+        "podman", "0" * 64, archive.release.digest, "/opt", str(archive.folder / "none"), time.sleep
+    )
     assert absent is False
 
 
@@ -80,13 +82,13 @@ LINKED: list[list[Entry]] = [
 
 
 @pytest.mark.parametrize("layer", LINKED)
-def test_a_file_below_a_link(engine: Podman, made: Made, layer: list[Entry]) -> None:
-    """By its names the archive has the release; the container would read another engine, and that is refused."""
+def test_a_file_below_a_link(engine: Podman, archive: ImageArchive, layer: list[Entry]) -> None:
+    """If a link makes the container read another engine, the image is refused, though the archive's names match."""
     base: list[Entry] = [("opt/", None), ("opt/hil/", None), (f"{image.FOLDER}/", None), (f"{ENGINES}/", None)]
-    # The link leads to a folder of its own layer: everything is in one.
-    made.layers = [[*base, *made.layers[1][2:], *layer]]
-    image.verified(made.save(), made.release)
-    assert "does not have the release that is to be deployed: engines/" in shown(engine, made)
+    # The link points to a folder of its own layer, so everything is in one layer.
+    archive.layers = [[*base, *archive.layers[1][2:], *layer]]
+    image.verified(archive.save(), archive.release)
+    assert "does not have the release that is to be deployed: engines/" in reason_against(engine, archive)
 
 
 @pytest.mark.parametrize(
@@ -98,22 +100,24 @@ def test_a_file_below_a_link(engine: Podman, made: Made, layer: list[Entry]) -> 
         ([[("opt/hil/.wh.release", b""), ("srv/y", b"")], [(image.FOLDER, "/srv")]], "has no manifest"),
     ],
 )
-def test_another_file_in_a_later_layer(engine: Podman, made: Made, layers: list[list[Entry]], message: str) -> None:
-    """Whiteouts, changed files, absolute names, links: what is left is not the release."""
-    made.layers += layers
+def test_a_later_layer_that_changes_the_release(
+    engine: Podman, archive: ImageArchive, layers: list[list[Entry]], message: str
+) -> None:
+    """An image is refused if a later layer deletes, replaces or links away a part of the release."""
+    archive.layers += layers
     with pytest.raises(DeployRefused):
-        image.verified(made.save(), made.release)
-    assert message in shown(engine, made)
+        image.verified(archive.save(), archive.release)
+    assert message in reason_against(engine, archive)
 
 
 @pytest.mark.parametrize("volume", [f"{ENGINES}/", "/opt/x/../hil"])
-def test_a_volume_over_the_release(engine: Podman, made: Made, volume: str) -> None:
-    """What lies in a volume may be changed apart from the image."""
-    assert "it declares the volume /" in shown(engine, made, volume)
+def test_a_volume_over_the_release(engine: Podman, archive: ImageArchive, volume: str) -> None:
+    """An image with a volume over the release is refused: a volume's files can change without the image."""
+    assert "it declares the volume /" in reason_against(engine, archive, volume)
 
 
-def test_a_copy_that_is_a_link(tmp_path: Path) -> None:
-    """An engine may copy a link as one: the folder on this machine that it leads to is not what a container shows."""
+def test_a_release_folder_that_is_a_link(tmp_path: Path) -> None:
+    """A release folder that is a link counts as damaged: it points to a folder of this machine, not of the image."""
     manifest = json.dumps({"schema": 1, "files": [_listed("e", ENGINE), _listed("c", CONFIG)]}).encode()
     digest = hashlib.sha256(manifest).hexdigest()
     good = tmp_path / "elsewhere"

@@ -1,4 +1,4 @@
-"""``hil deploy --container``: what an image is built from, for a report of a simulated board of JetPack 6.2."""
+"""``hil deploy --container``: the build context of an image, for a report of a simulated board of JetPack 6.2."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ args = ["--env", "TOKEN=secret"]
 
 @pytest.fixture
 def project(judged: Path, copied: Callable[[Path], Path]) -> Path:
-    """The judged project with a robot that nobody can reach."""
+    """The judged project with a robot that cannot be reached."""
     root = copied(judged)
     text = (root / "hil.toml").read_text(encoding="utf-8").split("[targets.")[0].replace('"host"', '"emulated"')
     (root / "hil.toml").write_text(text + DEPLOY, encoding="utf-8")
@@ -44,39 +44,39 @@ def project(judged: Path, copied: Callable[[Path], Path]) -> Path:
 
 
 def write(root: Path, folder: Path) -> str:
-    """Writes the context; the command that it gives."""
+    """Write the build context; return the command that builds the image."""
     return containerize(load(root / "hil.toml"), root / "report", "rover", folder, lambda *_: None)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Each file below, by its path."""
-    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+    """Return the content of each file below ``folder`` by its path."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_context_is_the_release_on_the_boards_base(project: Path, tmp_path: Path) -> None:
-    """The base that fits the board, every file as the manifest has it, the same bytes twice, no word of the args."""
+    """A context has the board's base image and the manifest's files, none of ``args``, and is the same each time."""
     command = write(project, tmp_path / "a b")
     assert command.startswith("docker build --platform linux/arm64 --tag rover:")
     assert command.endswith(f"'{tmp_path}/a b'")
     write(project, tmp_path / "again")
-    found = contents(tmp_path / "a b")
-    assert found == contents(tmp_path / "again")
-    assert "\nFROM nvcr.io/nvidia/l4t-jetpack:r36.4.0\n" in found.pop("Dockerfile").decode()
-    manifest = json.loads(found.pop("release/manifest.json"))
-    digests = {f"release/{one['path']}": one["sha256"] for one in manifest["files"]}
-    assert {path: hashlib.sha256(content).hexdigest() for path, content in found.items()} == digests
-    assert {"release/engines/toy-fp32.onnx", "release/config/robot.yaml"} < set(found)
+    files = contents(tmp_path / "a b")
+    assert files == contents(tmp_path / "again")
+    assert "\nFROM nvcr.io/nvidia/l4t-jetpack:r36.4.0\n" in files.pop("Dockerfile").decode()
+    manifest = json.loads(files.pop("release/manifest.json"))
+    digests = {f"release/{file['path']}": file["sha256"] for file in manifest["files"]}
+    assert {path: hashlib.sha256(content).hexdigest() for path, content in files.items()} == digests
+    assert {"release/engines/toy-fp32.onnx", "release/config/robot.yaml"} < set(files)
     assert manifest["board"]["jetpack"] == "6.2"
-    assert [(one["name"], [part["name"] for part in one["parts"]]) for one in manifest["models"]] == [
+    assert [(model["name"], [part["name"] for part in model["parts"]]) for model in manifest["models"]] == [
         ("toy", ["toy.onnx.data", "toy.onnx"])
     ]
-    assert not [path for path, content in found.items() if b"TOKEN" in content]
-    times = {one.stat().st_mtime for one in (tmp_path / "a b").rglob("*")}
+    assert not [path for path, content in files.items() if b"TOKEN" in content]
+    times = {path.stat().st_mtime for path in (tmp_path / "a b").rglob("*")}
     assert len(times) == 1
 
 
 def test_a_folder_that_is_in_use(project: Path, tmp_path: Path) -> None:
-    """Nothing of somebody else's is overwritten, and nothing half-written is left beside it."""
+    """A folder that is not empty is refused: no file is overwritten, and no partial context is left."""
     (tmp_path / "used").mkdir()
     (tmp_path / "used/mine").touch()
     with pytest.raises(UserError, match="is not empty"):
@@ -84,11 +84,11 @@ def test_a_folder_that_is_in_use(project: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"is not empty|cannot be written"):
         write(project, tmp_path / "file/below")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "project", "used"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "project", "used"]
 
 
-def test_what_is_refused_without_a_container_is_refused_with_one(project: Path, tmp_path: Path) -> None:
-    """The gate stands before the context as well."""
+def test_a_refused_report_gives_no_context(project: Path, tmp_path: Path) -> None:
+    """A report that may not be deployed gives no build context."""
     (engine,) = (project / "report/engines").glob("*.onnx")
     engine.write_bytes(b"another")
     with pytest.raises(DeployRefused, match="was judged"):
@@ -97,7 +97,7 @@ def test_what_is_refused_without_a_container_is_refused_with_one(project: Path, 
 
 
 def test_a_robot_gets_images_or_files(project: Path, tmp_path: Path) -> None:
-    """Its config says which: the other is told what to write or to give."""
+    """The robot's config decides between images and files; a deployment of the other kind names the fix."""
     config = load(project / "hil.toml")
     with pytest.raises(UserError, match="deploy it with --image FILE"):
         deploy(config, project / "report", "rover", lambda *_: None)
@@ -111,7 +111,7 @@ def test_a_robot_gets_images_or_files(project: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("l4t", [None, "36.3.0", "36.5.0", "38.2.0", "39.2.0", "40.0.0"])
 def test_a_board_without_a_known_base(l4t: str | None) -> None:
-    """None is guessed: the key to name one is told, and what it names is taken."""
+    """No base image is guessed: the message names the key that sets one, and that image is used."""
     with pytest.raises(UserError, match=r"\[targets.rover.deploy.container\] base = "):
         base_of(DeployContainerSpec(engine="docker"), l4t, "rover")
     assert base_of(DeployContainerSpec(engine="docker", base="mine:1"), l4t, "rover") == ("mine:1", "hil.toml")

@@ -1,4 +1,4 @@
-"""Which machine counts as one of the kind that was judged: unknown facts on both sides make no two of them alike."""
+"""Whether a robot is of the kind that was judged. A fact that is unknown on both sides never matches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ health = ["/bin/true"]
 
 
 def engine(runtime: str, work: ExecutedOn | None = None, version: str = "1") -> EngineUsed:
-    """An engine that was judged."""
+    """Return a judged engine."""
     return EngineUsed(
         model="toy",
         precision="fp32",
@@ -51,7 +51,7 @@ def engine(runtime: str, work: ExecutedOn | None = None, version: str = "1") -> 
 
 
 def host(**changes: Any) -> dict[str, Any]:
-    """What a probe reads on a machine that is no Jetson."""
+    """Return the probed facts of a machine that is not a Jetson, with ``changes``."""
     facts: dict[str, Any] = {
         "machine": "x86_64",
         "cpu_model": "AMD EPYC 7J13",
@@ -63,29 +63,29 @@ def host(**changes: Any) -> dict[str, Any]:
 
 
 def gpu(name: str | None = "NVIDIA H200", sm: str | None = "9.0", cuda: str | None = "12.8") -> dict[str, Any]:
-    """What a probe reads on a machine with this GPU."""
+    """Return the probed facts of a machine with this GPU."""
     return host(facts={"tensorrt": {"gpu": name, "sm": sm, "cuda": cuda}})
 
 
 def jetson(tree: Tree, root: Path, work: ExecutedOn = ORIN, **changes: Any) -> dict[str, Any]:
-    """What a probe reads on this Jetson."""
-    told = {"tensorrt": {"gpu": work.name, "sm": work.sm, "cuda": "12.6"}}
+    """Return the probed facts of this Jetson, with ``changes`` to its device tree."""
+    runtime = {"tensorrt": {"gpu": work.name, "sm": work.sm, "cuda": "12.6"}}
     return host(
-        machine="aarch64", cpu_model="ARMv8 Processor rev 1 (v8l)", facts=told, board=tree.facts(root, **changes)
+        machine="aarch64", cpu_model="ARMv8 Processor rev 1 (v8l)", facts=runtime, board=tree.facts(root, **changes)
     )
 
 
-def named(judged: dict[str, Any], robot: dict[str, Any], *engines: EngineUsed, number: int = 0) -> list[str]:
-    """What differs, by name."""
+def differences(judged: dict[str, Any], robot: dict[str, Any], *engines: EngineUsed, number: int = 0) -> list[str]:
+    """Return the names of the facts in which the robot differs from the judged machine."""
     return [reason.split(":")[0] for reason in refusals.of_robot(engines, judged, robot, number)]
 
 
 def test_the_same_kind_of_machine(tmp_path: Path) -> None:
-    """A host by its CPU or its GPU, a Jetson by its module: each may be deployed to from a report of its like."""
+    """A host with the judged CPU or GPU, and a Jetson with the judged module, have no differences."""
     both = [engine("tensorrt", H200), engine("onnxruntime")]
-    assert named(host(), host(), *both) == []
+    assert differences(host(), host(), *both) == []
     orin = jetson(ORIN_NX, tmp_path)
-    assert named(orin, copy.deepcopy(orin), engine("tensorrt", ORIN), engine("onnxruntime")) == []
+    assert differences(orin, copy.deepcopy(orin), engine("tensorrt", ORIN), engine("onnxruntime")) == []
 
 
 @pytest.mark.parametrize(
@@ -100,46 +100,52 @@ def test_the_same_kind_of_machine(tmp_path: Path) -> None:
     ],
 )
 def test_the_gpu_of_a_host_is_compared(robot: dict[str, Any], differs: list[str]) -> None:
-    """Name, SM and the driver's CUDA version: an engine that was judged on one card is not another card's."""
-    assert named(host(), robot, engine("tensorrt", H200)) == differs
+    """A host's GPU must have the judged name, SM and CUDA version of the driver."""
+    assert differences(host(), robot, engine("tensorrt", H200)) == differs
 
 
 def test_the_gpu_that_the_robot_uses_is_compared() -> None:
-    """Where its config names the second GPU, the first one's name decides nothing."""
+    """If the robot's config selects the second GPU, the second GPU is compared."""
     listed = [{"number": 1, "name": "NVIDIA L4", "sm": "8.9"}]
-    assert named(host(), host(gpus=listed), engine("tensorrt", H200), number=1) == ["GPU", "SM"]
+    assert differences(host(), host(gpus=listed), engine("tensorrt", H200), number=1) == ["GPU", "SM"]
 
 
-def test_two_machines_that_nobody_could_identify_are_not_alike(tmp_path: Path) -> None:
-    """Every fact that is unknown on both sides is a reason against, whichever it is."""
-    assert named({}, {}, engine("onnxruntime", version="")) == ["architecture", "CPU", "onnxruntime"]
-    assert named({}, {}, engine("tensorrt")) == ["architecture", "GPU", "SM", "CUDA version of the driver", "tensorrt"]
-    assert named(host(), host(), engine("tensorrt", None)) == ["GPU", "SM"]
-    assert named(host(cpu_model=None), host(cpu_model=None), engine("onnxruntime")) == ["CPU"]
+def test_unidentified_machines_never_match(tmp_path: Path) -> None:
+    """Each fact that is unknown on both sides is a difference."""
+    assert differences({}, {}, engine("onnxruntime", version="")) == ["architecture", "CPU", "onnxruntime"]
+    assert differences({}, {}, engine("tensorrt")) == [
+        "architecture",
+        "GPU",
+        "SM",
+        "CUDA version of the driver",
+        "tensorrt",
+    ]
+    assert differences(host(), host(), engine("tensorrt", None)) == ["GPU", "SM"]
+    assert differences(host(cpu_model=None), host(cpu_model=None), engine("onnxruntime")) == ["CPU"]
     for changes in ({"compatible": ["nvidia,p3767-0009", "nvidia,tegra234"]}, {"memory_total": 2**33}):
         unknown = jetson(ORIN_NX, tmp_path, **changes)
-        assert named(unknown, unknown, engine("onnxruntime")) == ["module"]
+        assert differences(unknown, unknown, engine("onnxruntime")) == ["module"]
     no_l4t = jetson(ORIN_NX, tmp_path, nv_tegra_release=None, packages=None)
-    assert named(no_l4t, no_l4t, engine("onnxruntime")) == ["Jetson Linux"]
-    # Nothing of the board could be read: its CPU's name is that of every Jetson of its day.
-    for unread in ({}, None, {"compatible": None}):
-        blank = {**jetson(ORIN_NX, tmp_path), "board": unread}
-        assert named(blank, blank, engine("onnxruntime")) == ["CPU"]
-        assert named(blank, blank, engine("tensorrt", ORIN)) == ["module", "Jetson Linux"]
+    assert differences(no_l4t, no_l4t, engine("onnxruntime")) == ["Jetson Linux"]
+    # Without facts of the board only the CPU's name is left, and Jetsons of one generation share it.
+    for unreadable in ({}, None, {"compatible": None}):
+        blank = {**jetson(ORIN_NX, tmp_path), "board": unreadable}
+        assert differences(blank, blank, engine("onnxruntime")) == ["CPU"]
+        assert differences(blank, blank, engine("tensorrt", ORIN)) == ["module", "Jetson Linux"]
 
 
 def test_another_jetson(tmp_path: Path) -> None:
-    """Module, Jetson Linux and runtime have to be those that were judged."""
+    """Another module, Jetson Linux or runtime version is a difference."""
     orin, other = jetson(ORIN_NX, tmp_path / "a"), jetson(AGX_ORIN, tmp_path / "b")
-    assert "module" in named(orin, other, engine("onnxruntime"))
-    assert "module" in named(orin, host(), engine("onnxruntime"))
-    assert named(orin, {**orin, "runtimes": {"onnxruntime": "2"}}, engine("onnxruntime")) == ["onnxruntime"]
+    assert "module" in differences(orin, other, engine("onnxruntime"))
+    assert "module" in differences(orin, host(), engine("onnxruntime"))
+    assert differences(orin, {**orin, "runtimes": {"onnxruntime": "2"}}, engine("onnxruntime")) == ["onnxruntime"]
     release = jetson(ORIN_NX, tmp_path / "c", nv_tegra_release="# R36 (release), REVISION: 4.3", packages=None)
-    assert "Jetson Linux" in named(orin, release, engine("onnxruntime"))
+    assert "Jetson Linux" in differences(orin, release, engine("onnxruntime"))
 
 
-def test_a_report_of_another_host_is_not_deployed(tmp_path: Path) -> None:
-    """By the command line: a report of this machine is deployed to it, not without a listed check or a known CPU."""
+def test_a_report_is_deployed_to_its_own_machine_only(tmp_path: Path) -> None:
+    """``hil deploy`` accepts a report of this machine, and refuses it without a required check or a known CPU."""
     project = Project.make(tmp_path)
     for old, new in (('latency = { p99 = "5 s" }\n', ""), (', "latency.p99"', ""), ("soak = 400", "soak = 60")):
         project.edit(old, new)

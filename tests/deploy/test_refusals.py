@@ -1,4 +1,4 @@
-"""What is refused, each by a report that was changed in just that: nothing reaches the robot."""
+"""Reports that are refused before the robot is contacted; each differs in one thing from a report that is accepted."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ health = ["/bin/true"]
 
 @pytest.fixture
 def project(judged: Path, copied: Callable[[Path], Path]) -> Path:
-    """The judged project with a robot that nobody can reach."""
+    """The judged project with a robot that cannot be reached."""
     root = copied(judged)
     text = (root / "hil.toml").read_text(encoding="utf-8").split("[targets.")[0].replace('"host"', '"emulated"')
     (root / "hil.toml").write_text(text + DEPLOY, encoding="utf-8")
     return root
 
 
-def why(root: Path, **late: float) -> str:
-    """Why the project's report is not deployed."""
+def refusal(root: Path, **late: float) -> str:
+    """Return why the project's report is refused, ``late`` after now."""
     now = datetime.now(timezone.utc) + timedelta(**late)
     with pytest.raises(HilError) as caught:
         judged_report(load(root / "hil.toml"), root / "report", "rover", now)
@@ -53,12 +53,12 @@ def why(root: Path, **late: float) -> str:
 
 
 def read(root: Path) -> Report:
-    """The report."""
+    """Return the project's report."""
     return parse((root / "report/report.json").read_bytes())
 
 
 def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the report's text, as somebody would by hand."""
+    """Change the report without a new digest, as an editor of the file would."""
     place = root / "report/report.json"
     document = json.loads(place.read_text(encoding="utf-8"))
     change(document)
@@ -66,52 +66,52 @@ def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_a_report_that_may_be_deployed(project: Path) -> None:
-    """As it is, nothing speaks against it: all refusals below are by what they change."""
-    found = judged_report(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
-    assert found.evidence is Evidence.EMULATED
-    assert [(one.model, one.precision) for one in found.engines] == [("toy", "fp32")]
+    """The unchanged report is accepted, so each refusal below is caused by its change."""
+    judged = judged_report(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
+    assert judged.evidence is Evidence.EMULATED
+    assert [(engine.model, engine.precision) for engine in judged.engines] == [("toy", "fp32")]
 
 
 def test_no_report(project: Path) -> None:
-    """The command that makes one."""
+    """Without a report the message has the command that makes one."""
     (project / "report/report.json").unlink()
-    assert "there is no report: run pytest --target=NAME first" in why(project)
+    assert "there is no report: run pytest --target=NAME first" in refusal(project)
 
 
 def test_too_old_or_from_the_future(project: Path) -> None:
-    """By the clock of the machine that deploys."""
-    assert "it is 8.0 days old, but max_age allows" in why(project, days=8)
-    assert "it was finished in the future" in why(project, days=-1)
+    """A report older than ``max_age`` or from the future, by this machine's clock, is refused."""
+    assert "it is 8.0 days old, but max_age allows" in refusal(project, days=8)
+    assert "it was finished in the future" in refusal(project, days=-1)
 
 
 def test_evidence_below_the_policy(project: Path) -> None:
-    """The policy of whoever deploys decides, not the report's own."""
+    """The policy of the deploying project decides on the evidence; the report's own does not."""
     text = (project / "hil.toml").read_text(encoding="utf-8")
     (project / "hil.toml").write_text(
         text.replace('evidence = "emulated"\n[t', "\n[t").replace('= "emulated"', '= "device"', 1)
     )
-    said = why(project)
-    assert "evidence emulated" in said
-    assert "device" in said
+    message = refusal(project)
+    assert "evidence emulated" in message
+    assert "device" in message
 
 
 def test_another_engine(project: Path) -> None:
-    """One byte, a file that is gone, and a name that leads elsewhere."""
+    """An engine with a changed byte and a missing engine are refused."""
     (engine,) = (project / "report/engines").glob("*.onnx")
     content = engine.read_bytes()
     engine.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert "was judged" in why(project)
+    assert "was judged" in refusal(project)
     engine.unlink()
-    assert "is missing" in why(project)
+    assert "is missing" in refusal(project)
 
 
-def test_an_engine_that_leads_out_of_the_report(project: Path) -> None:
-    """A link to another place is not followed."""
+def test_an_engine_outside_of_the_report(project: Path) -> None:
+    """A link to an engine outside of the report's folder is refused."""
     (engine,) = (project / "report/engines").glob("*.onnx")
     outside = project / "elsewhere.onnx"
     engine.rename(outside)
     engine.symlink_to(outside)
-    assert "is outside of" in why(project)
+    assert "is outside of" in refusal(project)
 
 
 @pytest.mark.parametrize(
@@ -126,49 +126,49 @@ def test_an_engine_that_leads_out_of_the_report(project: Path) -> None:
     ],
 )
 def test_an_edited_report(project: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Any edit breaks the digest, or the accounts."""
+    """An edited report does not match its digest and is refused."""
     before = read(project)
     rewrite(project, change)
-    assert "refused" in why(project)
+    assert "refused" in refusal(project)
     assert before.exit_code == 0
 
 
 def test_a_gate_that_did_not_pass(project: Path) -> None:
-    """A stricter policy than the run's own is the one that counts."""
+    """A report that a gate does not pass is refused, whether by the config's policy or by its own."""
     report = read(project)
     spec = load(project / "hil.toml").spec.gate.model_copy(update={"require": ("energy.inference",)})
     now = datetime.now(timezone.utc)
     reasons = list(refusals.of_report(report, {"the gate of hil.toml": gate.judge(report, spec)}, now=now, max_age=1e9))
     assert any(reason.startswith("the gate of hil.toml: ") for reason in reasons)
     failed = report.model_copy(update={"exit_code": 1, "decision": "FAILED"})
-    said = list(refusals.of_report(failed, {"own": gate.judge(report, report.policy)}, now=now, max_age=1e9))
-    assert "its own gate decided FAILED (exit code 1)" in said
+    reasons = list(refusals.of_report(failed, {"own": gate.judge(report, report.policy)}, now=now, max_age=1e9))
+    assert "its own gate decided FAILED (exit code 1)" in reasons
 
 
-def test_an_engine_that_no_check_stands_for(project: Path) -> None:
-    """It was built, and nobody looked at it."""
+def test_an_engine_that_no_check_used(project: Path) -> None:
+    """An engine that was built but not checked is refused, and its evidence is the lowest."""
     report = read(project)
     other = report.engines[0].model_copy(update={"digest": "1" * 64})
     assert "no check of the report used" in next(refusals.of_engines(report, [other]))
     assert refusals.evidence_of(report, [other]) is Evidence.CPU_FALLBACK
 
 
-def test_a_pattern_that_names_no_engine(project: Path) -> None:
-    """A misspelt name in `engines` is refused and makes no empty release."""
+def test_a_pattern_that_matches_no_engine(project: Path) -> None:
+    """A pattern in ``engines`` that matches no engine is a user error, not an empty release."""
     with pytest.raises(UserError, match="has no engine that matches 'toy int8'"):
         release.chosen(read(project), ("toy int8",), "rover")
 
 
-def test_a_report_without_the_wanted_signature(project: Path) -> None:
-    """Where the robot has keys, no report passes without one."""
+def test_an_unsigned_report(project: Path) -> None:
+    """If the robot has keys, an unsigned report is refused."""
     (project / "release.pub").write_text("no key", encoding="utf-8")
     with (project / "hil.toml").open("a", encoding="utf-8") as file:
         file.write('keys = ["release.pub"]\n')
-    assert "is not signed" in why(project)
+    assert "is not signed" in refusal(project)
 
 
-def test_signed_by_the_robots_key_or_another(project: Path) -> None:
-    """The right key lets it through; another's signature, or one over another report, does not."""
+def test_a_signature_by_another_key(project: Path) -> None:
+    """A report that one of the robot's keys signed is accepted; one that another key signed is refused."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from hil.attestation import KeySigner, attest
@@ -178,21 +178,21 @@ def test_signed_by_the_robots_key_or_another(project: Path) -> None:
     with (project / "hil.toml").open("a", encoding="utf-8") as file:
         file.write('keys = ["release.pub"]\n')
     attest(project / "report", ours)
-    found = judged_report(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
-    assert found.bundle is not None
+    judged = judged_report(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
+    assert judged.bundle is not None
     attest(project / "report", theirs)
-    assert "not trusted" in why(project)
+    assert "not trusted" in refusal(project)
 
 
-def test_a_robot_that_nothing_is_said_of(project: Path) -> None:
-    """The table to write."""
+def test_a_target_without_a_deploy_table(project: Path) -> None:
+    """Without a ``deploy`` table the message names the table to add."""
     text = (project / "hil.toml").read_text(encoding="utf-8")
     (project / "hil.toml").write_text(text.split("[targets.rover.deploy]")[0], encoding="utf-8")
-    assert "add [targets.rover.deploy]" in why(project)
+    assert "add [targets.rover.deploy]" in refusal(project)
 
 
-def test_a_refusal_lists_every_reason_once(project: Path) -> None:
-    """Whoever mends one thing is not sent back for the next."""
+def test_a_refusal_lists_each_reason_once(project: Path) -> None:
+    """A refusal lists all reasons, so that all can be fixed at once."""
     (engine,) = (project / "report/engines").glob("*.onnx")
     engine.write_bytes(b"x")
     with pytest.raises(DeployRefused) as caught:

@@ -1,4 +1,4 @@
-"""``hil rollback`` judges the release that it goes back to, by what is in it; a refusal is never a success."""
+"""``hil rollback`` judges the earlier release by its own files; a refusal is not a success."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Rover:
     capsys: pytest.CaptureFixture[str]
 
     def hil(self, *words: str) -> tuple[int, str]:
-        """``hil WORDS``: its exit code and what it printed."""
+        """Run ``hil WORDS``; return its exit code and output."""
         code = main([*words, "--config", str(self.root / "hil.toml")])
         printed = self.capsys.readouterr()
         return code, printed.out + printed.err
 
     def config(self, lines: str = "", *, serial: str = "") -> None:
-        """``hil.toml`` with more ``lines`` for deploying, or a serial number."""
+        """Write ``hil.toml`` with additional ``lines`` for deploying, and a serial number."""
         text = (self.root / "hil.toml").read_text(encoding="utf-8").split("[targets.")[0]
         text += TARGET.format(store=self.root / "store") + serial + DEPLOY.format(root=self.root) + lines
         (self.root / "hil.toml").write_text(text, encoding="utf-8")
 
     def deploy(self, note: str) -> str:
-        """Deploys another release; its digest."""
+        """Deploy a release with this note; return its digest."""
         (self.root / "robot.yaml").write_text(note, encoding="utf-8")
         code, out = self.hil("deploy", str(self.root / "report"), "--to", "rover")
         assert code == 0, out
@@ -62,16 +62,16 @@ class Rover:
 
     @property
     def current(self) -> str:
-        """The release that runs."""
+        """The digest of the running release."""
         return (self.root / "robot/releases/current").readlink().name
 
     @property
     def folder(self) -> Path:
-        """Where the releases lie."""
+        """The folder of the releases."""
         return self.root / "robot/releases/releases"
 
-    def like(self, release: str, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> str:
-        """Another release, whole and once healthy, with a changed manifest and report: as if it had been deployed."""
+    def changed_copy(self, release: str, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> str:
+        """Install a copy with a changed manifest and report, undamaged and once healthy; return its digest."""
         place = self.folder / "new"
         shutil.copytree(self.folder / release, place)
         manifest, report = (json.loads((place / name).read_bytes()) for name in ("manifest.json", "report.json"))
@@ -79,7 +79,7 @@ class Rover:
         report["digest"] = report_digest(report)
         content = json.dumps(report).encode()
         (place / "report.json").write_bytes(content)
-        (entry,) = (one for one in manifest["files"] if one["path"] == "report.json")
+        (entry,) = (file for file in manifest["files"] if file["path"] == "report.json")
         entry.update(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         manifest["judged"]["report"] = report["digest"]
         (place / "manifest.json").write_bytes(canonical(manifest))
@@ -88,8 +88,8 @@ class Rover:
         (self.root / "robot/releases/.hil/healthy" / digest).touch()
         return digest
 
-    def why_not(self, release: str) -> str:
-        """Why it is not gone back to: nothing is switched."""
+    def refusal(self, release: str) -> str:
+        """Return why a rollback to ``release`` is refused; assert that the running release stays."""
         before = self.current
         code, out = self.hil("rollback", "rover", "--to", release)
         assert code == 1, out
@@ -100,38 +100,38 @@ class Rover:
 
 @pytest.fixture
 def rover(local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Rover:
-    """A robot with nothing deployed to it, and a report of this very machine."""
+    """A robot without a release, and a report of this machine."""
     root = tmp_path / "project"
     shutil.copytree(local, root, ignore=shutil.ignore_patterns("cache"))
-    made = Rover(root, capsys)
-    made.config()
-    return made
+    robot = Rover(root, capsys)
+    robot.config()
+    return robot
 
 
 def old(_: dict[str, Any], report: dict[str, Any]) -> None:
-    """Judged years ago."""
+    """Make the report years old."""
     report["run"]["finished"] = "2020-01-01T00:00:00+00:00"
 
 
 def other_machine(manifest: dict[str, Any], report: dict[str, Any]) -> None:
-    """Judged elsewhere, under another version."""
+    """Make the report one of another CPU and runtime version."""
     report["target"]["facts"]["cpu_model"] = "another CPU"
-    for one in (*manifest["engines"], *report["engines"]):
-        one["runtime_version"] = "0.1"
+    for engine in (*manifest["engines"], *report["engines"]):
+        engine["runtime_version"] = "0.1"
 
 
 def other_board(manifest: dict[str, Any], _: dict[str, Any]) -> None:
-    """The manifest names a board that its report does not."""
+    """Name a board in the manifest that is not in its report."""
     manifest["board"]["module"] = "orin-nx-16gb"
 
 
 def other_engine(manifest: dict[str, Any], _: dict[str, Any]) -> None:
-    """Nobody judged the engine in it."""
+    """Name an engine in the manifest that was not judged."""
     manifest["engines"][0]["sha256"] = "0" * 64
 
 
-def test_what_may_run_again(rover: Rover) -> None:
-    """Board, runtime, serial number, signature and every file; at any age, and what is not named is refused."""
+def test_which_releases_may_run_again(rover: Rover) -> None:
+    """A rollback requires the judged board, runtime, serial number and files, and a signature; any age is accepted."""
     first, second = rover.deploy("first"), rover.deploy("second")
     refusals: dict[Any, str] = {}
     for change, message in (
@@ -141,20 +141,20 @@ def test_what_may_run_again(rover: Rover) -> None:
         (other_engine, "its manifest and its report contradict each other"),
         (lambda manifest, _: manifest.pop("board"), "its manifest is incomplete: KeyError: 'board'"),
     ):
-        refusals[change] = refusals.get(change) or rover.why_not(rover.like(first, change))
+        refusals[change] = refusals.get(change) or rover.refusal(rover.changed_copy(first, change))
         assert message in refusals[change]
     rover.config('keys = ["release.pub"]\n')
     (rover.root / "release.pub").write_text("not read", encoding="utf-8")
-    assert "it has no report.sigstore.json, but [targets.rover.deploy] has keys" in rover.why_not(first)
+    assert "it has no report.sigstore.json, but [targets.rover.deploy] has keys" in rover.refusal(first)
     rover.config(serial='serial = "1421123456789"\n')
     code, out = rover.hil("rollback", "rover", "--to", first)
     assert (code, rover.current) == (11, second)
     assert "serial" in out
     rover.config()
-    # Refused for damage; both ways out that the message names: another release, and deploying it again.
+    # A damaged release is refused. The message names two fixes: another release, and deploying this one again.
     (rover.folder / first / "config/robot.yaml").write_text("changed", encoding="utf-8")
-    assert "is damaged: config/robot.yaml was changed" in rover.why_not(first)
-    aged = rover.like(second, old)
+    assert "is damaged: config/robot.yaml was changed" in rover.refusal(first)
+    aged = rover.changed_copy(second, old)
     assert rover.hil("rollback", "rover", "--to", aged)[0] == 0
     assert rover.current == aged
     assert rover.deploy("first") == first
@@ -162,11 +162,11 @@ def test_what_may_run_again(rover: Rover) -> None:
     assert code == 0
     assert "already runs there" in out
     (rover.folder / first / "config/robot.yaml").write_text("changed", encoding="utf-8")
-    assert "is damaged" in rover.why_not(first)
+    assert "is damaged" in rover.refusal(first)
 
 
 def test_the_signature_of_a_release(rover: Rover) -> None:
-    """One of the robot's keys signed the report and the engines in it, or the release does not run again."""
+    """Without a signature by one of the robot's keys over its report, a release does not run again."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from hil.attestation import KeySigner, attest
@@ -177,30 +177,30 @@ def test_the_signature_of_a_release(rover: Rover) -> None:
     attest(rover.root / "report", ours)
     first, second = rover.deploy("first"), rover.deploy("second")
     (rover.root / "release.pub").write_text(theirs.public.pem, encoding="ascii")
-    assert "which is not trusted" in rover.why_not(first)
+    assert "which is not trusted" in rover.refusal(first)
     (rover.root / "release.pub").write_text(ours.public.pem, encoding="ascii")
-    assert "report.json is not the report that was signed" in rover.why_not(rover.like(first, old))
+    assert "report.json is not the report that was signed" in rover.refusal(rover.changed_copy(first, old))
     assert rover.hil("rollback", "rover", "--to", first)[0] == 0
     assert rover.current == first != second
 
 
-def test_what_was_not_done_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """``refused`` is not ``unchanged``: in the journal, where it ends, and by the exit code."""
+def test_a_refused_rollback_is_not_a_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A refused rollback has its own outcome in the journal and the last step, and exit code 1."""
     folder = Releases(str(tmp_path))
     folder.make()
     journal = Journal(folder)
     (tmp_path / ".hil/history.jsonl").write_text('{"outcome": "unchanged", "text": "of an earlier version"}\n')
-    for what in ("forward", "stay", "recover"):
+    for name in ("forward", "stay", "recover"):
         operation: dict[str, Any] = {"from": None, "to": "0" * 64, "kind": "rollback", "plan": {"safe_state": []}}
         journal.ready(operation)
         activation = Activation(folder, operation)
         work = {"forward": activation.forward, "stay": lambda: activation.stay("x"), "recover": activation.recover}  # noqa: B023 - called here
-        work[what]()
+        work[name]()
         assert journal.operation() is None
-    assert [one["outcome"] for one in journal.history()] == ["unchanged", "refused", "refused", "refused"]
+    assert [entry["outcome"] for entry in journal.history()] == ["unchanged", "refused", "refused", "refused"]
     assert capfd.readouterr().out.count('"step": "end refused"') == 3
-    results = {how: print_outcome(Outcome(how, "", "0" * 64), Steps()) for how in ("unchanged", "deployed", "refused")}
-    assert results == {"unchanged": 0, "deployed": 0, "refused": 1}
+    codes = {how: print_outcome(Outcome(how, "", "0" * 64), Steps()) for how in ("unchanged", "deployed", "refused")}
+    assert codes == {"unchanged": 0, "deployed": 0, "refused": 1}
     assert (
         print_outcome(Outcome("rolled back", "", "0" * 64), Steps())
         == print_outcome(Outcome("unhealthy", "", None), Steps())

@@ -1,4 +1,4 @@
-"""What was tightened since the run is refused with "run again", whichever limit or tolerance it is; looser is fine."""
+"""A limit or tolerance that is stricter now than in the run refuses the report; a looser one does not."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ EXACT = {"scores": False, "labels": True}
 
 
 def report_of(*checks: CheckResult) -> Report:
-    """A report with these rows."""
+    """Return a report with these rows."""
     return sample.draft(()).model_copy(update={"checks": checks, "methods": {digest_of(METHOD): METHOD}})
 
 
 def limited(kind: Any, **changes: Any) -> CheckResult:
-    """A good row of ``kind`` by the method ``METHOD``."""
+    """Return a passed row of ``kind`` that was measured by ``METHOD``."""
     check = sample.check(kind, "digits", "int8", **changes)
     measured = check.measurement
     assert measured is not None
@@ -50,77 +50,77 @@ def limited(kind: Any, **changes: Any) -> CheckResult:
 
 
 def row_of(check: CheckResult, **changes: Any) -> Row:
-    """The row as it is planned now, with changes to its limit."""
+    """Return the row as it is planned now, with changes to its limit."""
     limit = None if check.limit is None else check.limit.model_copy(update=changes)
     names = ("id", "model", "precision", "scenario", "required")
     return Row(limit=limit, **{name: getattr(check, name) for name in names})
 
 
-def why(check: CheckResult, now: Row, **model: Any) -> list[str]:
-    """Reasons against a report that has this one row."""
+def reasons(check: CheckResult, now: Row, **model: Any) -> list[str]:
+    """Return the reasons against a report with this row."""
     spec = ModelSpec.model_validate({"path": "x", "data": "y", **model})
     return list(of_rows(report_of(check), [now], {"digits": spec}))
 
 
 @pytest.mark.parametrize("kind", LIMITED, ids=lambda kind: kind.id)
 def test_every_limit(kind: Any) -> None:
-    """Stricter, with a narrower warning band, of another kind, new or expiring earlier: each alone is a reason."""
+    """A stricter, other, new or earlier expiring limit refuses the report, and so does a narrower warning band."""
     check = limited(kind)
     assert check.limit is not None
     value, at_most = check.limit.value, check.limit.sense is Sense.AT_MOST
     strict, loose = (value - 0.01, value + 0.01) if at_most else (value + 0.01, value - 0.01)
-    assert not why(check, row_of(check))
-    assert not why(check, row_of(check, value=loose))
-    assert not why(check, row_of(check).model_copy(update={"limit": None}))
-    (reason,) = why(check, row_of(check, value=strict))
+    assert not reasons(check, row_of(check))
+    assert not reasons(check, row_of(check, value=loose))
+    assert not reasons(check, row_of(check).model_copy(update={"limit": None}))
+    (reason,) = reasons(check, row_of(check, value=strict))
     assert reason.startswith(f"{check.name}: the limit is ")
     assert reason.endswith(": run again")
     banded = check.model_copy(update={"limit": check.limit.model_copy(update={"fail_at": loose})})
-    assert why(banded, row_of(banded, fail_at=None))
-    assert not why(banded, row_of(banded))
-    assert why(check, row_of(check, unit="other"))
-    assert why(check, row_of(check, sense=Sense.AT_LEAST if at_most else Sense.AT_MOST))
-    assert why(check, row_of(check, expires="2999-01-01"))
+    assert reasons(banded, row_of(banded, fail_at=None))
+    assert not reasons(banded, row_of(banded))
+    assert reasons(check, row_of(check, unit="other"))
+    assert reasons(check, row_of(check, sense=Sense.AT_LEAST if at_most else Sense.AT_MOST))
+    assert reasons(check, row_of(check, expires="2999-01-01"))
     dated = check.model_copy(update={"limit": check.limit.model_copy(update={"expires": "2999-01-02"})})
-    assert why(dated, row_of(dated, expires="2999-01-01"))
-    assert not why(dated, row_of(dated, expires="2999-01-03"))
+    assert reasons(dated, row_of(dated, expires="2999-01-01"))
+    assert not reasons(dated, row_of(dated, expires="2999-01-03"))
     bare = check.model_copy(update={"limit": None})
-    assert "judged without one" in why(bare, row_of(check))[0]
-    absent = why(sample.check(KINDS[0], "digits", "int8"), row_of(check))
+    assert "judged without one" in reasons(bare, row_of(check))[0]
+    absent = reasons(sample.check(KINDS[0], "digits", "int8"), row_of(check))
     assert [reason for reason in absent if "was not judged: run again" in reason]
 
 
-def test_what_is_judged_besides_the_limit() -> None:
-    """A regression's ``above`` and a pace's deadline; where the method does not record them they are unknown."""
+def test_other_settings_of_a_judgement() -> None:
+    """A stricter ``above`` of a regression or deadline of a pace refuses the report, and so does an unrecorded one."""
     worse, missed = limited(KINDS_BY_ID["regression.fps"]), limited(KINDS_BY_ID["paced.missed"])
-    assert not why(worse, row_of(worse), limits={"regression": {"above": 0.02}})
-    assert "above is 0.5 % now" in why(worse, row_of(worse), limits={"regression": {"above": 0.005}})[0]
-    assert not why(missed, row_of(missed), run={"rate": 10})
-    assert "deadline is 50 ms now" in why(missed, row_of(missed), run={"rate": 20})[0]
-    assert "deadline is 90 ms now" in why(missed, row_of(missed), run={"rate": 10, "deadline": "90 ms"})[0]
+    assert not reasons(worse, row_of(worse), limits={"regression": {"above": 0.02}})
+    assert "above is 0.5 % now" in reasons(worse, row_of(worse), limits={"regression": {"above": 0.005}})[0]
+    assert not reasons(missed, row_of(missed), run={"rate": 10})
+    assert "deadline is 50 ms now" in reasons(missed, row_of(missed), run={"rate": 20})[0]
+    assert "deadline is 90 ms now" in reasons(missed, row_of(missed), run={"rate": 10, "deadline": "90 ms"})[0]
     unknown = sample.check(KINDS_BY_ID["paced.streak"], "digits", "int8")
-    assert "does not record its deadline" in why(unknown, row_of(unknown), run={"rate": 20})[0]
+    assert "does not record its deadline" in reasons(unknown, row_of(unknown), run={"rate": 20})[0]
 
 
 def test_a_row_that_is_required_now() -> None:
-    """It was not judged at all; one that nobody requires or limits is no reason, nor is one that was not good."""
+    """A required row without a result refuses the report; a row that is neither required nor limited does not."""
     row = Row(id="parity.outputs", model="other", precision="fp32", required=True)
     check = sample.check(KINDS[0], "digits", "fp32")
-    assert why(check, row) == ["parity.outputs other fp32 is required now and was not judged: run again"]
-    assert not why(check, row.model_copy(update={"required": False}))
+    assert reasons(check, row) == ["parity.outputs other fp32 is required now and was not judged: run again"]
+    assert not reasons(check, row.model_copy(update={"required": False}))
     absent = sample.check(LIMITED[0], "digits", "int8", verdict=Verdict.NOT_RUN, limit=None, required=False)
-    assert not why(absent, row_of(sample.check(LIMITED[0], "digits", "int8")))
+    assert not reasons(absent, row_of(sample.check(LIMITED[0], "digits", "int8")))
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys in which ``now`` allows less than ``then``, both tables of INT8."""
+    """Return the keys in which the INT8 tolerances ``now`` are stricter than ``then``."""
     before, after = (TolerancesSpec.model_validate(table) for table in (then, now))
     return [key for key, _, _ in tightened(in_force("int8", before, EXACT), "int8", after)]
 
 
 @pytest.mark.parametrize("key", [*UNITS, *TASK_DEFAULTS, "score_drop"])
 def test_every_tolerance(key: str) -> None:
-    """For all outputs and for one, new or stricter; a looser one, and one taken out, only where a default is none."""
+    """A stricter or new tolerance is a change, for all outputs and for one; a looser one is not."""
     loose, strict = (0.2, 0.3) if key in AT_LEAST else (0.9, 0.8)
     assert changes({key: loose}, {key: loose}) == changes({key: strict}, {key: loose}) == []
     named = f"outputs.scores.{key}" if key in UNITS else key
@@ -134,7 +134,7 @@ def test_every_tolerance(key: str) -> None:
 
 
 def test_tolerances_of_outputs() -> None:
-    """Integers may not differ without a table of their own; an output that was not there is unknown."""
+    """Without a tolerance, integer outputs must be equal; a tolerance of an unknown output is a change."""
     assert changes({"outputs": {"labels": {"max_abs": 2}}}, {}) == ["outputs.labels.max_abs"]
     assert changes({"outputs": {"scores": {"rmse": 0.1}}}, {}) == []
     assert "outputs.boxes.cosine" in changes({}, {"outputs": {"boxes": {}}})
@@ -144,7 +144,7 @@ def test_tolerances_of_outputs() -> None:
 
 
 def test_loosened_tolerances_do_not_judge_the_golden_samples() -> None:
-    """On the robot an engine is held to what it was judged by; to the config's where the report did not judge it."""
+    """The robot judges an engine by the report's tolerances, or by the config's if the report has none for it."""
     loose = TolerancesSpec.model_validate({"cosine": 0.1, "outputs": {"labels": {"max_abs": 9}}})
     for table in ({}, {"cosine": 0.9999, "top1_agreement": 0.99, "outputs": {"labels": {"max_abs": 2}}}):
         recorded = in_force("int8", TolerancesSpec.model_validate(table), EXACT)
@@ -155,7 +155,7 @@ def test_loosened_tolerances_do_not_judge_the_golden_samples() -> None:
 
 
 def test_a_state_that_the_robot_declares() -> None:
-    """What it declares was declared of the target that was judged on; what it leaves open is no reason."""
+    """A state that the robot declares must be that of the judged target; an undeclared one is no reason."""
     report = sample.draft(())
     fast = report.model_copy(
         update={"target": report.target.model_copy(update={"contract": Contract(power_mode="MAXN").plain()})}
@@ -169,7 +169,7 @@ def test_a_state_that_the_robot_declares() -> None:
 
 @pytest.fixture
 def project(local: Path, tmp_path: Path) -> Path:
-    """A judged project whose robot nobody asks."""
+    """A judged project whose robot is not contacted."""
     root = tmp_path / "project"
     shutil.copytree(local, root, ignore=shutil.ignore_patterns("cache"))
     text = (root / "hil.toml").read_text(encoding="utf-8").split("[targets.")[0]
@@ -183,12 +183,12 @@ ROVER = "[models.toy.on.rover."
 WHY = 'reason = "r"\nexpires = "2999-01-01"\n'
 
 
-def test_what_was_tightened_is_not_deployed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By the command line, for the robot's own tables; looser demands than the recorded ones are no reason."""
+def test_a_tightened_limit_blocks_the_deployment(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``hil deploy`` refuses a report if the robot's tables are stricter than the run, and accepts looser ones."""
     place = project / "hil.toml"
     text = place.read_text(encoding="utf-8")
 
-    def judge(lines: str) -> str:
+    def refusal_of(lines: str) -> str:
         place.write_text(text + lines, encoding="utf-8")
         code = main(["deploy", str(project / "report"), "--to", "rover", "--config", str(place)])
         assert code == 1
@@ -212,17 +212,17 @@ def test_what_was_tightened_is_not_deployed(project: Path, capsys: pytest.Captur
         (f"{ROVER}tolerances.fp32]\n{WHY}", "property.parity toy fp32: the tolerance expires on 2999-01-01 now"),
         ('[models.toy.on.rover]\nprecisions = ["fp32", "fp16"]\n', "parity.outputs toy fp16 is required now"),
     ):
-        said = judge(lines)
-        assert message in said
-        assert ": run again" in said
+        refusal = refusal_of(lines)
+        assert message in refusal
+        assert ": run again" in refusal
     place.write_text(text.replace('p99 = "5 s"', 'p99 = "9 s"') + f"{ROVER}tolerances.fp32]\ncosine = 0.9\n")
     judged_report(load(place), project / "report", "rover", datetime.now(timezone.utc))
     rewrite(project, lambda details: details.pop("tolerances", None))
-    assert "parity.outputs toy fp32 does not record its tolerances: run again" in judge("")
+    assert "parity.outputs toy fp32 does not record its tolerances: run again" in refusal_of("")
 
 
 def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the details of each row, as a report of an earlier version has them."""
+    """Change the details of each row to those of an earlier version's report."""
     place = root / "report/report.json"
     document = json.loads(place.read_text(encoding="utf-8"))
     for check in document["checks"]:
